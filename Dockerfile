@@ -1,0 +1,23 @@
+# The engine alone: NATS and PostgreSQL are given from outside, by
+# TIDEMARK_NATS and TIDEMARK_POSTGRES.
+
+FROM golang:1.26-alpine AS build
+WORKDIR /src
+COPY go.mod go.sum ./
+RUN go mod download
+COPY . .
+ARG VERSION
+RUN CGO_ENABLED=0 go build -buildvcs=false -trimpath -ldflags "-s -w ${VERSION:+-X main.version=${VERSION}}" -o /engine ./cmd/engine
+
+FROM alpine:3.22
+RUN adduser -D -H -u 10001 tidemark && install -d -o tidemark -g tidemark /data
+COPY --from=build /engine /usr/local/bin/engine
+USER tidemark
+WORKDIR /
+ENV TIDEMARK_DATA=/data TIDEMARK_HTTP=0.0.0.0:8080
+VOLUME /data
+EXPOSE 8080
+HEALTHCHECK --interval=5s --timeout=3s --start-period=30s --retries=3 \
+    CMD wget -q -O /dev/null "http://127.0.0.1:${TIDEMARK_HTTP##*:}/healthz"
+ENTRYPOINT ["engine"]
+CMD ["serve"]

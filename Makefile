@@ -1,0 +1,49 @@
+# Everything a developer does here goes through make; `make` lists it.
+
+GO      ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
+
+# Options of single targets.
+ARGS      ?=
+PKGS      ?= ./...
+TESTFLAGS ?=
+TIMEOUT   ?= 15m
+
+GOLANGCI_VERSION := v2.15.0
+GOLANGCI         := .tools/bin/golangci-lint-$(GOLANGCI_VERSION)
+
+.DEFAULT_GOAL := help
+.PHONY: help build run demo test lint fmt postgres clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+build: ## build bin/engine
+	@$(GO) build -buildvcs=false -ldflags '$(if $(VERSION),-X main.version=$(VERSION))' -o bin/engine ./cmd/engine
+
+run: build $(if $(TIDEMARK_POSTGRES)$(findstring --postgres,$(ARGS)),,postgres) ## build and serve; flags in ARGS='--data DIR …'
+	@exec bin/engine serve $(ARGS)
+
+demo: build postgres ## build and show the engine at work
+	@exec bin/engine demo $(ARGS)
+
+test: postgres ## run all tests; RACE=1, PKGS=./domain/…, TESTFLAGS='-run Name -v'
+	$(GO) test $(if $(filter 1,$(RACE)),-race) -timeout $(TIMEOUT) $(TESTFLAGS) $(PKGS)
+
+lint: $(GOLANGCI) ## gofmt, go vet and the linters of .golangci.yml
+	$(GO) vet ./...
+	$(GOLANGCI) run ./...
+
+fmt: ## format all Go code
+	@$(GO) fmt ./...
+
+postgres: ## make sure that PostgreSQL binaries exist (no server is started)
+	@scripts/postgres.sh
+
+clean: ## remove bin and .tools; data is never touched
+	rm -rf bin .tools
+
+$(GOLANGCI):
+	@echo "lint: building golangci-lint $(GOLANGCI_VERSION) into .tools/bin"
+	@GOFLAGS= GOBIN=$(CURDIR)/.tools/bin $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
+	@mv .tools/bin/golangci-lint $@

@@ -1,0 +1,73 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// watchCmd follows the hot bucket as any NATS client can.
+type watchCmd struct {
+	target
+	Pattern string `arg:"" optional:"" default:">" help:"Keys to watch, AGENT.KEY with NATS wildcards: a1.> or *.mood."`
+	Updates bool   `help:"Only what changes from now on, not what is there."`
+}
+
+func (c *watchCmd) Run(ctx context.Context, out *output) error {
+	nc, err := c.connect()
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return err
+	}
+	kv, err := js.KeyValue(ctx, "AGENT_STATE")
+	if err != nil {
+		return fmt.Errorf("watch: %w", err)
+	}
+	var opts []jetstream.WatchOpt
+	if c.Updates {
+		opts = append(opts, jetstream.UpdatesOnly())
+	}
+	w, err := kv.Watch(ctx, c.Pattern, opts...)
+	if err != nil {
+		return fmt.Errorf("watch %q: %w", c.Pattern, err)
+	}
+	defer func() { _ = w.Stop() }() // the connection closes with it
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case v, open := <-w.Updates():
+			switch {
+			case !open:
+				return fmt.Errorf("the watch ended")
+			case v == nil: // everything that was there has been shown
+			case v.Operation() == jetstream.KeyValuePut:
+				fmt.Fprintf(out, "{\"operation\":\"put\",\"key\":%q,\"entry\":%s}\n", v.Key(), oneLine(v.Value()))
+			default:
+				fmt.Fprintf(out, "{\"operation\":\"delete\",\"key\":%q,\"time\":%q}\n", v.Key(), v.Created().UTC().Format(time.RFC3339Nano))
+			}
+		}
+	}
+}
+
+// oneLine is JSON on one line. A raw line break in JSON can only be white space
+// between tokens, so nothing that counts is changed.
+func oneLine(b []byte) []byte {
+	if !bytes.ContainsAny(b, "\r\n") {
+		return b
+	}
+	c := bytes.Clone(b)
+	for i := range c {
+		if c[i] == '\r' || c[i] == '\n' {
+			c[i] = ' '
+		}
+	}
+	return c
+}

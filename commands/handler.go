@@ -1,0 +1,116 @@
+// Package commands carries commands out: it reads a request, keeps the order
+// of each aggregate, folds its last event, lets the domain decide, appends with
+// compare-and-set and answers with a receipt.
+package commands
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/tidemark-engine/tidemark/domain"
+	"github.com/tidemark-engine/tidemark/events"
+)
+
+// Request is one command as it came in.
+type Request struct {
+	Aggregate, ID, Verb string
+	CommandID           string // empty = the engine makes one
+	Body                []byte // JSON; not kept after the answer
+}
+
+// Config of a Handler. Zero values take the defaults named here.
+type Config struct {
+	Bounds    Bounds
+	InFlight  int           // commands taken at once; default 8192. Beyond: 429.
+	HeadBytes uint64        // memory for resident heads; default 256 MiB
+	Timeout   time.Duration // for one command, waiting included; default 10 s (the seed's)
+	Now       func() time.Time
+	// Observe is told of every event that was appended, before its command is
+	// answered. It must not block.
+	Observe func(rec events.Record)
+}
+
+// Handler carries commands out. Several may work on one journal, in one or in
+// many processes: compare-and-set keeps them apart.
+type Handler struct {
+	journal  Journal
+	cfg      Config
+	heads    *heads
+	boxes    *mailboxes
+	inFlight atomic.Int64
+	stats    Stats
+}
+
+// NewHandler serves commands on a journal. Close it to drain.
+func NewHandler(journal Journal, cfg Config) *Handler {
+	if cfg.Bounds.BodyBytes == 0 {
+		strategies := cfg.Bounds.Strategies
+		cfg.Bounds = DefaultBounds()
+		cfg.Bounds.Strategies = strategies
+	}
+	if cfg.InFlight == 0 {
+		cfg.InFlight = 8192
+	}
+	if cfg.HeadBytes == 0 {
+		cfg.HeadBytes = 256 << 20
+	}
+	if cfg.Timeout == 0 {
+		cfg.Timeout = 10 * time.Second
+	}
+	if cfg.Now == nil {
+		cfg.Now = func() time.Time { return time.Now().UTC() }
+	}
+	if cfg.Observe == nil {
+		cfg.Observe = func(events.Record) {}
+	}
+	return &Handler{journal: journal, cfg: cfg, heads: newHeads(cfg.HeadBytes), boxes: newMailboxes()}
+}
+
+// retryAfter is what an overloaded engine tells its callers, in milliseconds.
+const retryAfter = 50
+
+// Handle carries req out and calls done exactly once, possibly before it
+// returns and usually from another goroutine. The error, if any, is a
+// *domain.Error. Handle itself never blocks on I/O.
+func (h *Handler) Handle(ctx context.Context, req Request, done func(Receipt, error)) {
+	if h.inFlight.Add(1) > int64(h.cfg.InFlight) {
+		h.inFlight.Add(-1)
+		done(Receipt{}, domain.Errorf(domain.Overloaded, "engine.overloaded",
+			"%d commands are in flight", h.cfg.InFlight).With("retry_after_ms", retryAfter))
+		return
+	}
+	finish := func(r Receipt, err error) {
+		h.inFlight.Add(-1)
+		done(r, err)
+	}
+	cmd, err := read(req, h.cfg.Now(), h.cfg.Bounds)
+	if err != nil {
+		finish(Receipt{}, err)
+		return
+	}
+	deadline := time.Now().Add(h.cfg.Timeout)
+	posted := h.boxes.post(cmd.Stream, func() {
+		ctx, cancel := context.WithDeadline(ctx, deadline)
+		defer cancel()
+		finish(h.carry(ctx, &cmd))
+	})
+	if !posted {
+		finish(Receipt{}, domain.Errorf(domain.Unavailable, "engine.stopping", "the engine is stopping; send the same command id again"))
+	}
+}
+
+// InFlight is the number of commands taken and not yet answered.
+func (h *Handler) InFlight() int64 { return h.inFlight.Load() }
+
+// Close takes no more commands and returns when those taken are answered.
+func (h *Handler) Close() { h.boxes.close() }
+
+// Refresh tells the handler of an event seen in the journal, so that a head
+// that another engine has moved is loaded anew. It spares a conflict; nothing
+// rests on it.
+func (h *Handler) Refresh(s events.Stream, revision uint64) {
+	if known, ok := h.heads.get(s); ok && known.revision < revision {
+		h.heads.drop(s)
+	}
+}

@@ -1,0 +1,70 @@
+package commands
+
+import (
+	"context"
+	"time"
+
+	"github.com/tidemark-engine/tidemark/domain"
+	"github.com/tidemark-engine/tidemark/events"
+)
+
+// A command that was carried out before is found in one of three ways: its id
+// is still in the journal's duplicate window; its event is the aggregate's
+// last; or a search of the aggregate's own streams finds it, from the time
+// that the id says it was made, less the clock skew it was accepted under.
+
+// beyondWindow tells whether an id is too old for the duplicate window to
+// settle it. Ids without a time never are; for them the window is all there is.
+func beyondWindow(id string, now time.Time) bool {
+	made, timed := madeAt(id)
+	return timed && now.Sub(made) > young
+}
+
+// search looks for the command in its aggregate's streams.
+func (h *Handler) search(ctx context.Context, cmd *Command, last *head, now time.Time) (Receipt, bool, error) {
+	from, timed := madeAt(cmd.CommandID)
+	if !timed {
+		from = now.Add(-DuplicateWindow)
+	}
+	from = from.Add(-h.cfg.Bounds.ClockSkew)
+	for _, s := range [...]events.Stream{cmd.Stream, cmd.Losers} {
+		if s == "" || s == cmd.Stream && (last.revision == 0 || last.recordedAt.Before(from)) {
+			continue
+		}
+		var hit *events.Record
+		err := h.journal.Since(ctx, s, from, func(rec events.Record) bool {
+			if rec.CommandID == cmd.CommandID {
+				hit = &rec
+			}
+			return hit == nil
+		})
+		if err != nil {
+			return Receipt{}, false, unavailable(err, false)
+		}
+		if hit != nil {
+			r, err := h.first(cmd, hit)
+			return r, true, err
+		}
+	}
+	return Receipt{}, false, nil
+}
+
+// first is the answer that the command got the first time. 409
+// command.id_reused when the same id then asked something else.
+func (h *Handler) first(cmd *Command, rec *events.Record) (Receipt, error) {
+	p, err := cmd.replay(rec)
+	if err != nil {
+		return Receipt{}, err
+	}
+	if rec.CommandID != cmd.CommandID || p.request != cmd.Request {
+		return Receipt{}, domain.Errorf(domain.Conflict, "command.id_reused",
+			"command id %s has been used on %s with another verb or body", cmd.CommandID, cmd.Stream)
+	}
+	if p.refusal != nil {
+		return Receipt{}, p.refusal
+	}
+	h.stats.Replays.Add(1)
+	r := h.receipt(cmd, p.outcome, p.version, p.revision)
+	r.Replayed = true
+	return r, nil
+}

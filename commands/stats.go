@@ -1,0 +1,13 @@
+package commands
+
+import "sync/atomic"
+
+// Stats counts what the handler does, from its start.
+type Stats struct {
+	Appends   atomic.Int64 // events stored
+	Conflicts atomic.Int64 // appends that another writer beat
+	Replays   atomic.Int64 // commands answered from their first time
+}
+
+// Stats are the handler's counters, live.
+func (h *Handler) Stats() *Stats { return &h.stats }

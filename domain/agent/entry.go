@@ -1,0 +1,165 @@
+// Package agent decides what may happen to an agent: here its state entries,
+// each an aggregate of its own.
+package agent
+
+import (
+	"strings"
+	"time"
+
+	"github.com/tidemark-engine/tidemark/domain"
+	"github.com/tidemark-engine/tidemark/events"
+)
+
+// Strategy says which of two writes to one entry wins (the seed's
+// ConflictStrategy; contract, section 2).
+type Strategy string
+
+const (
+	LastWriteWins Strategy = "last_write_wins" // journal order decides
+	Timestamp     Strategy = "timestamp"       // the greater (timestamp, writer, command id) wins
+	Reject        Strategy = "reject"          // only a new entry, or an expected version that holds
+)
+
+// ParseStrategy knows the three names; else 400 strategy.unknown.
+func ParseStrategy(s string) (Strategy, error) {
+	switch v := Strategy(s); v {
+	case LastWriteWins, Timestamp, Reject:
+		return v, nil
+	}
+	return "", domain.Errorf(domain.Invalid, "strategy.unknown",
+		"strategy %q is not one of last_write_wins, timestamp, reject", s)
+}
+
+// Entry is one state entry: the fold of its stream. The zero Entry has never
+// been written. A deleted entry keeps its version and its place in time, so
+// that versions never restart and a late, older write still loses.
+type Entry struct {
+	Version   uint64
+	Exists    bool
+	Value     []byte // JSON, byte for byte; nil when it does not exist
+	Timestamp time.Time
+	Writer    string
+	CommandID string
+}
+
+// EvolveEntry is the entry after one more event. The event alone says the
+// state, so the last one loads the aggregate. Unknown types change nothing.
+func EvolveEntry(e Entry, ev *events.Event) (Entry, error) {
+	if ev.Type != events.StateSet && ev.Type != events.StateDeleted {
+		return e, nil
+	}
+	next := Entry{
+		Version: ev.Version, Exists: ev.Type == events.StateSet,
+		Timestamp: ev.Timestamp, Writer: ev.Writer, CommandID: ev.CommandID,
+	}
+	if next.Exists {
+		w, err := events.DecodeStateWrite(ev.Data)
+		if err != nil {
+			return e, err
+		}
+		next.Value = w.Value
+	}
+	return next, nil
+}
+
+// Write asks for one entry to be set or deleted.
+type Write struct {
+	Agent, Key      string
+	Delete          bool
+	Value           []byte // JSON; nil for a delete
+	Strategy        Strategy
+	Timestamp       time.Time // zero = the engine's clock
+	ExpectedVersion *uint64   // nil = no expectation; 0 = must not exist
+	Writer          string
+	Request         string // fingerprint of what was asked, to tell a reused command id
+}
+
+// DecideEntry answers a write. Expectation first, then existence, then the
+// strategy; each refusal of a conflict is kept as a loss.
+func DecideEntry(e Entry, w Write, ask domain.Ask) domain.Decision {
+	ts := w.Timestamp
+	if ts.IsZero() {
+		ts = ask.Now
+	}
+	switch {
+	case w.ExpectedVersion != nil && !e.meets(*w.ExpectedVersion):
+		return reject(e, w, ask, ts, domain.Errorf(domain.Conflict, "state.conflict",
+			"expected version %d of %s.%s, it is %d", *w.ExpectedVersion, w.Agent, w.Key, e.Version))
+	case w.Delete && !e.Exists && !w.buries():
+		return domain.Refuse(domain.Errorf(domain.NotFound, "state.not_found",
+			"agent %s has no entry %s to delete", w.Agent, w.Key))
+	case w.Strategy == Timestamp && e.Version > 0 && !e.before(ts, w.Writer, ask.CommandID):
+		return supersede(e, w, ask, ts)
+	case w.Strategy == Reject && e.Exists && w.ExpectedVersion == nil:
+		return reject(e, w, ask, ts, domain.Errorf(domain.Conflict, "state.conflict",
+			"%s.%s exists at version %d and the strategy is reject", w.Agent, w.Key, e.Version))
+	}
+	typ := events.StateSet
+	if w.Delete {
+		typ = events.StateDeleted
+	}
+	data := events.StateWrite{Value: w.Value, Strategy: string(w.Strategy), Request: w.Request}
+	return domain.Decision{
+		Outcome: domain.Accepted,
+		Events:  []events.Event{w.event(typ, ts, data.Encode())},
+	}
+}
+
+// meets tells whether the entry is as a writer expected it. A deleted entry
+// both does not exist and still has its version.
+func (e Entry) meets(expected uint64) bool {
+	return expected == e.Version || expected == 0 && !e.Exists
+}
+
+// buries tells whether deleting what is not there must be kept: under the
+// timestamp strategy with the writer's own time, for only a kept deletion lets
+// every order of the same writes end the same.
+func (w Write) buries() bool { return w.Strategy == Timestamp && !w.Timestamp.IsZero() }
+
+// before orders writes for the timestamp strategy.
+func (e Entry) before(ts time.Time, writer, commandID string) bool {
+	if c := e.Timestamp.Compare(ts); c != 0 {
+		return c < 0
+	}
+	if c := strings.Compare(e.Writer, writer); c != 0 {
+		return c < 0
+	}
+	return e.CommandID < commandID
+}
+
+func supersede(e Entry, w Write, ask domain.Ask, ts time.Time) domain.Decision {
+	loss := w.loss(e, ask)
+	ev := w.event(events.StateSuperseded, ts, loss.Encode())
+	return domain.Decision{Outcome: domain.Superseded, Loss: &ev}
+}
+
+func reject(e Entry, w Write, ask domain.Ask, ts time.Time, why *domain.Error) domain.Decision {
+	loss := w.loss(e, ask)
+	loss.Reason, loss.Message = why.Code, why.Message
+	ev := w.event(events.StateRejected, ts, loss.Encode())
+	return domain.Decision{Loss: &ev, Refusal: CurrentDetails(why, e.Version, ask.Revision)}
+}
+
+// CurrentDetails adds what a loser needs to try again: the version and
+// revision that it lost against.
+func CurrentDetails(err *domain.Error, version, revision uint64) *domain.Error {
+	return err.With("version", version).With("revision", revision)
+}
+
+func (w Write) loss(e Entry, ask domain.Ask) events.StateLoss {
+	verb := "set"
+	if w.Delete {
+		verb = "delete"
+	}
+	return events.StateLoss{
+		Verb: verb, Value: w.Value, Strategy: string(w.Strategy), Request: w.Request,
+		CurrentVersion: e.Version, CurrentRevision: ask.Revision,
+	}
+}
+
+func (w Write) event(typ string, ts time.Time, data []byte) events.Event {
+	return events.Event{
+		Type: typ, Aggregate: "agent", ID: w.Agent, Key: w.Key,
+		Timestamp: ts, Writer: w.Writer, Data: data,
+	}
+}

@@ -1,0 +1,68 @@
+package domain
+
+import "fmt"
+
+// Kind says what the caller can do about an error. The nine kinds and their
+// HTTP-like codes are the wire contract's (section 2).
+type Kind string
+
+const (
+	Invalid     Kind = "invalid"     // fix the request
+	Forbidden   Kind = "forbidden"   // this actor may not do that
+	NotFound    Kind = "not_found"   // no such aggregate, key or query
+	Conflict    Kind = "conflict"    // expected_version or the reject strategy lost: reread
+	TooLarge    Kind = "too_large"   // over a limit: shrink it
+	Rejected    Kind = "rejected"    // a rule says no in this state
+	Overloaded  Kind = "overloaded"  // wait details.retry_after_ms
+	Unavailable Kind = "unavailable" // outcome unknown: send the same command id again
+	Internal    Kind = "internal"    // our defect: report details.trace_id
+)
+
+// Status is the numeric code that travels with the kind.
+func (k Kind) Status() int {
+	switch k {
+	case Invalid:
+		return 400
+	case Forbidden:
+		return 403
+	case NotFound:
+		return 404
+	case Conflict:
+		return 409
+	case TooLarge:
+		return 413
+	case Rejected:
+		return 422
+	case Overloaded:
+		return 429
+	case Unavailable:
+		return 503
+	}
+	return 500
+}
+
+// Error is a refusal that a caller can act on.
+type Error struct {
+	Kind    Kind           // what the caller can do
+	Code    string         // stable, dotted, for programs: "key.invalid"
+	Message string         // for people; names the place
+	Details map[string]any // optional facts, such as the current version
+}
+
+func (e *Error) Error() string { return fmt.Sprintf("%s (%s): %s", e.Kind, e.Code, e.Message) }
+
+// Errorf makes an Error with a formatted message.
+func Errorf(kind Kind, code, format string, args ...any) *Error {
+	return &Error{Kind: kind, Code: code, Message: fmt.Sprintf(format, args...)}
+}
+
+// With returns a copy of e that carries one more detail.
+func (e *Error) With(name string, value any) *Error {
+	c := *e
+	c.Details = make(map[string]any, len(e.Details)+1)
+	for k, v := range e.Details {
+		c.Details[k] = v
+	}
+	c.Details[name] = value
+	return &c
+}

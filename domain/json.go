@@ -1,0 +1,87 @@
+package domain
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"strconv"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// Bounds on JSON that both read models can hold unchanged (contract, section
+// 2; jsonb refuses \u0000 and expands exponents into digits).
+const (
+	MaxDepth    = 64
+	MaxExponent = 308
+	MaxDigits   = 40
+)
+
+// CheckJSON accepts exactly one JSON value that the engine can keep: valid
+// UTF-8, no \u0000, no lone surrogate, no duplicate member name, at most
+// MaxDepth nested arrays and objects below the first level, numbers of at most
+// MaxDigits digits and an exponent within ±MaxExponent. Else 400 json.invalid,
+// its message naming the place as a JSON pointer and a byte offset.
+func CheckJSON(body []byte) error {
+	d := jsontext.NewDecoder(bytes.NewReader(body))
+	for first := true; ; first = false {
+		tok, err := d.ReadToken()
+		if err == io.EOF && !first {
+			return nil
+		}
+		if err == nil && !first && d.StackDepth() == 0 && isStart(tok.Kind()) {
+			return at(d, "there is more than one JSON value")
+		}
+		if err != nil {
+			return syntax(err)
+		}
+		switch tok.Kind() {
+		case '{', '[':
+			if d.StackDepth() > MaxDepth+1 {
+				return at(d, "nested deeper than "+strconv.Itoa(MaxDepth))
+			}
+		case '"':
+			if bytes.IndexByte([]byte(tok.String()), 0) >= 0 {
+				return at(d, `\u0000 cannot be stored`)
+			}
+		case '0':
+			if why := checkNumber(tok.String()); why != "" {
+				return at(d, why)
+			}
+		}
+	}
+}
+
+// isStart tells the kinds that begin a value from the two that end one.
+func isStart(k jsontext.Kind) bool { return k != '}' && k != ']' }
+
+func at(d *jsontext.Decoder, why string) error {
+	return Errorf(Invalid, "json.invalid", "%s, at %q (byte %d)", why, string(d.StackPointer()), d.InputOffset())
+}
+
+func syntax(err error) error {
+	var s *jsontext.SyntacticError
+	if errors.As(err, &s) {
+		return Errorf(Invalid, "json.invalid", "%v, at %q (byte %d)", s.Err, string(s.JSONPointer), s.ByteOffset)
+	}
+	return Errorf(Invalid, "json.invalid", "not JSON: %v", err)
+}
+
+func checkNumber(n string) string {
+	digits, i := 0, 0
+	for ; i < len(n) && n[i] != 'e' && n[i] != 'E'; i++ {
+		if n[i] >= '0' && n[i] <= '9' {
+			digits++
+		}
+	}
+	if digits > MaxDigits {
+		return "a number of more than " + strconv.Itoa(MaxDigits) + " digits"
+	}
+	if i == len(n) {
+		return ""
+	}
+	if e, err := strconv.Atoi(n[i+1:]); err != nil || e > MaxExponent || e < -MaxExponent {
+		return "a number with an exponent beyond ±" + strconv.Itoa(MaxExponent)
+	}
+	return ""
+}

@@ -1,0 +1,59 @@
+package domain
+
+import (
+	"sort"
+	"strconv"
+	"strings"
+)
+
+// Token names a place in the journal that a read must have reached: a revision
+// for some partitions of one journal. Clients treat its text as opaque.
+type Token struct {
+	Journal   string // short form of the journal's incarnation
+	Positions map[int]uint64
+}
+
+// TokenAt is the token of one event.
+func TokenAt(journal string, partition int, revision uint64) Token {
+	return Token{Journal: journal, Positions: map[int]uint64{partition: revision}}
+}
+
+func (t Token) String() string {
+	parts := make([]int, 0, len(t.Positions))
+	for p := range t.Positions {
+		parts = append(parts, p)
+	}
+	sort.Ints(parts)
+	b := append(make([]byte, 0, 32), t.Journal...)
+	for _, p := range parts {
+		b = append(b, '.')
+		b = strconv.AppendInt(b, int64(p), 10)
+		b = append(b, '-')
+		b = strconv.AppendUint(b, t.Positions[p], 10)
+	}
+	return string(b)
+}
+
+// ParseToken reads a token's text. 400 token.invalid where it is not one, 400
+// token.foreign where it was made by another journal, so that nobody waits for
+// a place that will not come.
+func ParseToken(text, journal string, partitions int) (Token, error) {
+	parts := strings.Split(text, ".")
+	t := Token{Journal: parts[0], Positions: make(map[int]uint64, len(parts)-1)}
+	for _, part := range parts[1:] {
+		p, rev, ok := strings.Cut(part, "-")
+		n, err1 := strconv.Atoi(p)
+		r, err2 := strconv.ParseUint(rev, 10, 64)
+		if !ok || err1 != nil || err2 != nil || n < 0 || n >= partitions {
+			return Token{}, Errorf(Invalid, "token.invalid", "%.64q is not a read token", text)
+		}
+		t.Positions[n] = r
+	}
+	if len(parts) < 2 || t.Journal == "" {
+		return Token{}, Errorf(Invalid, "token.invalid", "%.64q is not a read token", text)
+	}
+	if t.Journal != journal {
+		return Token{}, Errorf(Invalid, "token.foreign", "the token is of another journal (%.16q)", t.Journal)
+	}
+	return t, nil
+}

@@ -1,0 +1,177 @@
+package events
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// The encoders append by hand because a value must stay byte for byte what the
+// writer sent, white space included, which a re-formatting encoder does not
+// promise. Decoding takes the library.
+
+// Encode is the event as it is stored.
+func (e *Event) Encode() []byte {
+	b := e.appendFields(make([]byte, 0, 384+len(e.Data)+len(e.State)))
+	b = append(b, `,"digest":"`...)
+	b = append(b, e.Digest...)
+	return append(b, `"}`...)
+}
+
+// appendFields appends all members but the digest and leaves the object open.
+func (e *Event) appendFields(b []byte) []byte {
+	b = append(b, '{')
+	b = AppendString(b, "type", e.Type)
+	b = append(b, ',')
+	b = AppendString(b, "aggregate", e.Aggregate)
+	b = append(b, ',')
+	b = AppendString(b, "id", e.ID)
+	if e.Key != "" {
+		b = append(b, ',')
+		b = AppendString(b, "key", e.Key)
+	}
+	b = append(b, `,"version":`...)
+	b = strconv.AppendUint(b, e.Version, 10)
+	b = append(b, ',')
+	b = AppendTime(b, "timestamp", e.Timestamp)
+	b = append(b, ',')
+	b = AppendTime(b, "recorded_at", e.RecordedAt)
+	b = append(b, ',')
+	b = AppendString(b, "writer", e.Writer)
+	b = append(b, ',')
+	b = AppendString(b, "command_id", e.CommandID)
+	b = append(b, `,"data":`...)
+	if len(e.Data) == 0 {
+		b = append(b, "{}"...)
+	}
+	b = append(b, e.Data...)
+	if len(e.State) > 0 {
+		b = append(b, `,"state":`...)
+		b = append(b, e.State...)
+	}
+	b = append(b, `,"schema":`...)
+	return strconv.AppendInt(b, int64(e.Schema), 10)
+}
+
+// AppendString appends "name":"value" with JSON quoting. Invalid UTF-8, which
+// no accepted command holds, is replaced.
+func AppendString(b []byte, name, value string) []byte {
+	b = append(b, '"')
+	b = append(b, name...)
+	b = append(b, `":`...)
+	b, _ = jsontext.AppendQuote(b, value) // the error only reports replaced bytes
+	return b
+}
+
+// AppendTime appends "name":"RFC 3339 in UTC, nanoseconds where there are any".
+func AppendTime(b []byte, name string, t time.Time) []byte {
+	b = append(b, '"')
+	b = append(b, name...)
+	b = append(b, `":"`...)
+	b = t.UTC().AppendFormat(b, time.RFC3339Nano)
+	return append(b, '"')
+}
+
+type wireEvent struct {
+	Type       string         `json:"type"`
+	Aggregate  string         `json:"aggregate"`
+	ID         string         `json:"id"`
+	Key        string         `json:"key"`
+	Version    uint64         `json:"version"`
+	Timestamp  time.Time      `json:"timestamp"`
+	RecordedAt time.Time      `json:"recorded_at"`
+	Writer     string         `json:"writer"`
+	CommandID  string         `json:"command_id"`
+	Data       jsontext.Value `json:"data"`
+	State      jsontext.Value `json:"state"`
+	Digest     string         `json:"digest"`
+	Schema     int            `json:"schema"`
+}
+
+// Decode reads a stored event. An error means that the bytes are not an event
+// this build can read: torn, foreign, or of a newer schema.
+func Decode(body []byte) (Event, error) {
+	var w wireEvent
+	if err := json.Unmarshal(body, &w); err != nil {
+		return Event{}, fmt.Errorf("decode event: %w", err)
+	}
+	if w.Type == "" || w.Aggregate == "" || w.ID == "" || w.Version == 0 || w.Digest == "" {
+		return Event{}, fmt.Errorf("decode event: a required member is missing")
+	}
+	if w.Schema < 1 || w.Schema > Schema {
+		return Event{}, fmt.Errorf("decode event: schema %d is not known here (up to %d)", w.Schema, Schema)
+	}
+	w.Timestamp, w.RecordedAt = w.Timestamp.UTC(), w.RecordedAt.UTC()
+	return Event(w), nil
+}
+
+// Encode is the write as event data.
+func (d *StateWrite) Encode() jsontext.Value {
+	b := append(make([]byte, 0, 96+len(d.Value)), '{')
+	if d.Value != nil {
+		b = append(b, `"value":`...)
+		b = append(b, d.Value...)
+		b = append(b, ',')
+	}
+	b = AppendString(b, "strategy", d.Strategy)
+	b = append(b, ',')
+	b = AppendString(b, "request", d.Request)
+	return append(b, '}')
+}
+
+// Encode is the loss as event data.
+func (d *StateLoss) Encode() jsontext.Value {
+	b := append(make([]byte, 0, 192+len(d.Value)), '{')
+	b = AppendString(b, "verb", d.Verb)
+	if d.Value != nil {
+		b = append(b, `,"value":`...)
+		b = append(b, d.Value...)
+	}
+	for _, m := range [...]struct{ name, value string }{
+		{"strategy", d.Strategy}, {"request", d.Request}, {"reason", d.Reason}, {"message", d.Message},
+	} {
+		if m.value != "" {
+			b = append(b, ',')
+			b = AppendString(b, m.name, m.value)
+		}
+	}
+	b = append(b, `,"current_version":`...)
+	b = strconv.AppendUint(b, d.CurrentVersion, 10)
+	b = append(b, `,"current_revision":`...)
+	b = strconv.AppendUint(b, d.CurrentRevision, 10)
+	return append(b, '}')
+}
+
+// DecodeStateWrite reads the data of StateSet or StateDeleted.
+func DecodeStateWrite(data jsontext.Value) (StateWrite, error) {
+	var w struct {
+		Value    jsontext.Value `json:"value"`
+		Strategy string         `json:"strategy"`
+		Request  string         `json:"request"`
+	}
+	if err := json.Unmarshal(data, &w); err != nil {
+		return StateWrite{}, fmt.Errorf("decode state write: %w", err)
+	}
+	return StateWrite(w), nil
+}
+
+// DecodeStateLoss reads the data of StateSuperseded or StateRejected.
+func DecodeStateLoss(data jsontext.Value) (StateLoss, error) {
+	var w struct {
+		Verb            string         `json:"verb"`
+		Value           jsontext.Value `json:"value"`
+		Strategy        string         `json:"strategy"`
+		Request         string         `json:"request"`
+		Reason          string         `json:"reason"`
+		Message         string         `json:"message"`
+		CurrentVersion  uint64         `json:"current_version"`
+		CurrentRevision uint64         `json:"current_revision"`
+	}
+	if err := json.Unmarshal(data, &w); err != nil {
+		return StateLoss{}, fmt.Errorf("decode state loss: %w", err)
+	}
+	return StateLoss(w), nil
+}

@@ -1,0 +1,44 @@
+package events
+
+import (
+	"hash/fnv"
+	"strings"
+)
+
+// Stream names one aggregate's stream of events: its subject without the root
+// "events.". One function below builds each kind, and nothing else does:
+// compare-and-set holds only while all writers check exactly the same subject.
+type Stream string
+
+// StateEntry is the stream of one state entry; every key of an agent is an
+// aggregate of its own, so keys never contend.
+func StateEntry(agent, key string) Stream {
+	return Stream("agent." + agent + ".state." + key)
+}
+
+// EntryConflicts is the stream of the losing writes of one state entry.
+func EntryConflicts(agent, key string) Stream {
+	return Stream("agent." + agent + ".conflict." + key)
+}
+
+// AgentStates is the pattern of all state entries of an agent. For listing
+// only: nothing is ever decided from a wildcard.
+func AgentStates(agent string) Stream { return Stream("agent." + agent + ".state.>") }
+
+// ID is the aggregate id inside the name: the second token.
+func (s Stream) ID() string {
+	_, rest, _ := strings.Cut(string(s), ".")
+	id, _, _ := strings.Cut(rest, ".")
+	return id
+}
+
+// Partition is the journal partition of an aggregate id among n: FNV-1a, so
+// that all streams of one agent share a partition.
+func Partition(id string, n int) int {
+	if n <= 1 {
+		return 0
+	}
+	h := fnv.New32a()
+	h.Write([]byte(id))
+	return int(h.Sum32() % uint32(n))
+}

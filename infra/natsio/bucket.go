@@ -1,0 +1,173 @@
+package natsio
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/maypok86/otter/v2"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tidemark-engine/tidemark/readmodel"
+)
+
+// Bucket is one of the seed's KV buckets (seed 6.2), which the hot view keeps
+// and anyone may get and watch.
+type Bucket struct {
+	nc     *nats.Conn
+	js     jetstream.JetStream
+	stream jetstream.Stream
+	name   string
+	root   string // "$KV.NAME."
+	log    *slog.Logger
+	ttl    time.Duration
+	// seqs remembers the bucket's own sequence of keys written lately, so that
+	// a guarded put needs no read before it. A wrong one costs that read.
+	seqs *otter.Cache[string, uint64]
+}
+
+// BucketConfig is a bucket as the seed writes it.
+type BucketConfig struct {
+	Name         string
+	Description  string
+	TTL          time.Duration // 0 = never
+	History      int64
+	MaxValueSize int32
+	MaxBytes     int64
+	Replicas     int // 0 = min(3, peers)
+	Embedded     bool
+}
+
+// AgentStateBucket is the seed's agent_state_kv.
+var AgentStateBucket = BucketConfig{
+	Name: "AGENT_STATE", Description: "Fast access agent state cache",
+	TTL: 30 * time.Minute, History: 3, MaxValueSize: 2 << 20, MaxBytes: 5 << 30,
+}
+
+// OpenBucket opens a bucket, making it where there is none. On one node its
+// writes do not wait for the disk: what a power cut takes is folded again.
+func OpenBucket(ctx context.Context, nc *nats.Conn, cfg BucketConfig, log *slog.Logger) (*Bucket, error) {
+	js, err := jetstream.New(nc, jetstream.WithPublishAsyncMaxPending(32768))
+	if err != nil {
+		return nil, err
+	}
+	b := &Bucket{nc: nc, js: js, name: cfg.Name, root: "$KV." + cfg.Name + ".", log: log, ttl: cfg.TTL,
+		seqs: otter.Must(&otter.Options[string, uint64]{MaximumSize: 200_000})}
+	b.stream, err = js.Stream(ctx, "KV_"+cfg.Name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		b.stream, err = b.create(ctx, cfg)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open bucket %s: %w", cfg.Name, err)
+	}
+	b.ttl = b.stream.CachedInfo().Config.MaxAge
+	return b, nil
+}
+
+func (b *Bucket) create(ctx context.Context, cfg BucketConfig) (jetstream.Stream, error) {
+	sc := jetstream.StreamConfig{
+		Name: "KV_" + cfg.Name, Description: cfg.Description, Subjects: []string{b.root + ">"},
+		MaxMsgsPerSubject: cfg.History, MaxBytes: cfg.MaxBytes, MaxAge: cfg.TTL, MaxMsgSize: cfg.MaxValueSize,
+		MaxMsgs: -1, MaxConsumers: -1, Storage: jetstream.FileStorage, Discard: jetstream.DiscardNew,
+		Duplicates: min(2*time.Minute, cfg.TTL), AllowRollup: true, DenyDelete: true, AllowDirect: true,
+		Compression: jetstream.S2Compression, Replicas: replicas(b.nc, cfg.Replicas),
+	}
+	if sc.Replicas == 1 && cfg.Embedded {
+		sc.PersistMode = jetstream.AsyncPersistMode
+	}
+	s, err := b.js.CreateStream(ctx, sc)
+	if hasCode(err, codeNoResources, codeStorageExceeded, codeMemoryExceeded) {
+		b.log.Warn("the server cannot reserve what the bucket may grow to; it is made without a limit of its own",
+			"bucket", cfg.Name, "max_bytes", cfg.MaxBytes)
+		sc.MaxBytes = -1
+		s, err = b.js.CreateStream(ctx, sc)
+	}
+	return s, err
+}
+
+// Get is the entry under a key; found is false when there is none.
+func (b *Bucket) Get(ctx context.Context, agent, key string) (e readmodel.Entry, found bool, err error) {
+	msg, err := b.stream.GetLastMsgForSubject(ctx, b.root+agent+"."+key)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return e, false, nil
+	}
+	if err != nil {
+		return e, false, fmt.Errorf("read %s from bucket %s: %w", key, b.name, err)
+	}
+	if gone(msg.Header) {
+		return e, false, nil
+	}
+	e, err = readmodel.DecodeKV(msg.Data)
+	if err != nil {
+		b.log.Warn("a hot value cannot be read and is passed over", "bucket", b.name, "agent", agent, "key", key, "error", err)
+		return e, false, nil
+	}
+	e.Agent, e.Key = agent, key
+	return e, true, nil
+}
+
+// kvOperationHeader marks a KV message that is no value (ADR-8).
+const kvOperationHeader = "KV-Operation"
+
+// gone tells a KV marker (deleted, purged, expired) from a value (ADR-8).
+func gone(h nats.Header) bool {
+	return h.Get(kvOperationHeader) != "" || h.Get(jetstream.MarkerReasonHeader) != ""
+}
+
+// Fill puts an entry where there is nothing, not even a marker, and never over
+// anything: create-only. It tells whether it did.
+func (b *Bucket) Fill(ctx context.Context, e *readmodel.Entry, header nats.Header) (bool, error) {
+	msg := &nats.Msg{Subject: b.root + e.Agent + "." + e.Key, Data: e.EncodeKV(), Header: header}
+	_, err := b.js.PublishMsg(ctx, msg, jetstream.WithExpectLastSequencePerSubject(0))
+	if hasCode(err, codeWrongLastSequence, codeLastSeqInFlight) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("fill %s into bucket %s: %w", e.Key, b.name, err)
+	}
+	return true, nil
+}
+
+// Len is the number of keys with a value or a marker.
+func (b *Bucket) Len(ctx context.Context) (uint64, error) {
+	info, err := b.stream.Info(ctx)
+	if err != nil {
+		return 0, err
+	}
+	return info.State.NumSubjects, nil
+}
+
+// Each yields every value in the bucket, one per key, in no order.
+func (b *Bucket) Each(ctx context.Context, yield func(e readmodel.Entry, bad error) bool) error {
+	kv, err := b.js.KeyValue(ctx, b.name)
+	if err != nil {
+		return fmt.Errorf("list bucket %s: %w", b.name, err)
+	}
+	w, err := kv.WatchAll(ctx, jetstream.IgnoreDeletes())
+	if err != nil {
+		return fmt.Errorf("list bucket %s: %w", b.name, err)
+	}
+	defer func() { _ = w.Stop() }() // ends with the watch; nothing to add
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case v, open := <-w.Updates():
+			if !open {
+				return fmt.Errorf("list bucket %s: the watch ended early", b.name)
+			}
+			if v == nil {
+				return nil
+			}
+			e, bad := readmodel.DecodeKV(v.Value())
+			e.Agent, e.Key, _ = strings.Cut(v.Key(), ".")
+			if !yield(e, bad) {
+				return nil
+			}
+		}
+	}
+}

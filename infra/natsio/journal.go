@@ -1,0 +1,320 @@
+package natsio
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/oklog/ulid/v2"
+	"github.com/synadia-io/orbit.go/jetstreamext"
+
+	"github.com/tidemark-engine/tidemark/commands"
+	"github.com/tidemark-engine/tidemark/events"
+)
+
+// Metadata of the journal's streams: who they are does not change for life.
+const (
+	metaIncarnation = "tidemark.incarnation"
+	metaPartitions  = "tidemark.partitions"
+)
+
+// Journal is the stream EVENTS, or with partitions EVENTS_0 … EVENTS_{n-1}.
+// Partitioned streams take their events on journal.<p>.> and keep them under
+// events.>, so that every event has the contract's subject wherever it lives.
+type Journal struct {
+	nc          *nats.Conn
+	js          jetstream.JetStream
+	streams     []jetstream.Stream
+	publish     []string // subject root per partition, with the last dot
+	root        string   // "events." behind the prefix
+	incarnation string
+	replicas    int
+}
+
+var _ commands.Journal = (*Journal)(nil)
+
+// JournalConfig says how a new journal is made. An existing one keeps what it
+// was made with.
+type JournalConfig struct {
+	Subjects   Subjects
+	Partitions int // fixed when the journal is made; 0 = 1
+	Replicas   int // 0 = min(3, peers)
+}
+
+// OpenJournal opens the journal, making it where there is none. It refuses a
+// number of partitions other than the one the journal was made with.
+func OpenJournal(ctx context.Context, nc *nats.Conn, cfg JournalConfig) (*Journal, error) {
+	js, err := jetstream.New(nc, jetstream.WithPublishAsyncMaxPending(32768))
+	if err != nil {
+		return nil, err
+	}
+	j := &Journal{nc: nc, js: js, root: cfg.Subjects.Root("events.")}
+	want := max(cfg.Partitions, 1)
+	made, err := j.existing(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if made != 0 && cfg.Partitions != 0 && made != want {
+		return nil, fmt.Errorf("the journal was made with %d partitions and cannot change to %d: "+
+			"start with --partitions %d, or with a new data directory", made, want, made)
+	}
+	if made != 0 {
+		want = made
+	}
+	id := ulid.Make().String()
+	for p := range want {
+		s, err := j.openPartition(ctx, cfg, p, want, id)
+		if err != nil {
+			return nil, err
+		}
+		meta := s.CachedInfo().Config.Metadata
+		if p == 0 {
+			id = meta[metaIncarnation]
+		} else if meta[metaIncarnation] != id {
+			return nil, fmt.Errorf("stream %s is of another journal than %s", StreamName(p, want), StreamName(0, want))
+		}
+		j.streams = append(j.streams, s)
+		j.replicas = s.CachedInfo().Config.Replicas
+	}
+	j.incarnation = strings.ToLower(id)
+	return j, nil
+}
+
+// StreamName is the name of a journal partition's stream.
+func StreamName(partition, partitions int) string {
+	if partitions == 1 {
+		return "EVENTS"
+	}
+	return "EVENTS_" + strconv.Itoa(partition)
+}
+
+// existing is the number of partitions of the journal that is there; 0 = none.
+func (j *Journal) existing(ctx context.Context) (int, error) {
+	for _, name := range []string{"EVENTS", "EVENTS_0"} {
+		s, err := j.js.Stream(ctx, name)
+		if errors.Is(err, jetstream.ErrStreamNotFound) {
+			continue
+		}
+		if err != nil {
+			return 0, fmt.Errorf("look for the journal %s: %w", name, err)
+		}
+		n, err := strconv.Atoi(s.CachedInfo().Config.Metadata[metaPartitions])
+		if err != nil {
+			return 0, fmt.Errorf("a stream %s exists that is not a Tidemark journal (no %s in its metadata)", name, metaPartitions)
+		}
+		return n, nil
+	}
+	return 0, nil
+}
+
+func (j *Journal) openPartition(ctx context.Context, cfg JournalConfig, p, n int, id string) (jetstream.Stream, error) {
+	name := StreamName(p, n)
+	intake := j.root
+	if n > 1 {
+		intake = cfg.Subjects.Root("journal." + strconv.Itoa(p) + ".")
+	}
+	j.publish = append(j.publish, intake)
+	s, err := j.js.Stream(ctx, name)
+	if err == nil || !errors.Is(err, jetstream.ErrStreamNotFound) {
+		return s, err
+	}
+	sc := jetstream.StreamConfig{
+		Name: name, Description: "Tidemark journal: the only truth", Subjects: []string{intake + ">"},
+		Retention: jetstream.LimitsPolicy, Storage: jetstream.FileStorage, Discard: jetstream.DiscardNew,
+		MaxMsgs: -1, MaxBytes: -1, MaxMsgSize: -1, MaxMsgsPerSubject: -1,
+		Duplicates: commands.DuplicateWindow, AllowDirect: true, AllowAtomicPublish: true, DenyDelete: true,
+		Replicas: replicas(j.nc, cfg.Replicas),
+		Metadata: map[string]string{metaIncarnation: id, metaPartitions: strconv.Itoa(n)},
+	}
+	if n > 1 {
+		sc.SubjectTransform = &jetstream.SubjectTransformConfig{Source: intake + ">", Destination: j.root + ">"}
+	}
+	if s, err = j.js.CreateStream(ctx, sc); err != nil {
+		return nil, fmt.Errorf("make the journal %s: %w", name, err)
+	}
+	return s, nil
+}
+
+// replicas is what was asked for, else three where there are three peers.
+func replicas(nc *nats.Conn, asked int) int {
+	if asked > 0 {
+		return asked
+	}
+	if nc.ConnectedClusterName() != "" && len(nc.Servers()) >= 3 {
+		return 3
+	}
+	return 1
+}
+
+// Partitions is the number of the journal's partitions.
+func (j *Journal) Partitions() int { return len(j.streams) }
+
+// Replicas is the number of copies of the journal.
+func (j *Journal) Replicas() int { return j.replicas }
+
+// Partition is where the streams of an aggregate id live.
+func (j *Journal) Partition(id string) int { return events.Partition(id, len(j.streams)) }
+
+// ID is the journal's whole incarnation, made when the journal was.
+func (j *Journal) ID() string { return j.incarnation }
+
+// Incarnation is the last, random part of the incarnation: short enough for
+// tokens, long enough to tell two journals apart.
+func (j *Journal) Incarnation() string { return j.incarnation[max(0, len(j.incarnation)-8):] }
+
+// Append implements commands.Journal: one event as a plain publish, several as
+// one atomic batch.
+func (j *Journal) Append(ctx context.Context, s events.Stream, after uint64, id string, evs []events.Event) (commands.Appended, error) {
+	p := j.Partition(s.ID())
+	msgs := make([]*nats.Msg, len(evs))
+	for i := range evs {
+		msgs[i] = &nats.Msg{Subject: j.publish[p] + string(s), Data: evs[i].Encode(), Header: nats.Header{}}
+	}
+	msgs[0].Header[jetstream.ExpectedLastSubjSeqHeader] = []string{strconv.FormatUint(after, 10)}
+	msgs[0].Header[jetstream.MsgIDHeader] = []string{id}
+	if len(msgs) > 1 {
+		ack, err := jetstreamext.PublishMsgBatch(ctx, j.js, msgs)
+		if err != nil {
+			return commands.Appended{}, translate(err)
+		}
+		return commands.Appended{Revision: ack.Sequence}, nil
+	}
+	future, err := j.js.PublishMsgAsync(msgs[0])
+	if err != nil {
+		return commands.Appended{}, translate(err)
+	}
+	select {
+	case ack := <-future.Ok():
+		return commands.Appended{Revision: ack.Sequence, Duplicate: ack.Duplicate}, nil
+	case err := <-future.Err():
+		return commands.Appended{}, translate(err)
+	case <-ctx.Done():
+		return commands.Appended{}, commands.ErrOutcomeUnknown
+	}
+}
+
+// Last implements commands.Journal.
+func (j *Journal) Last(ctx context.Context, s events.Stream, f commands.Freshness) (events.Record, bool, error) {
+	p := j.Partition(s.ID())
+	subject := j.root + string(s)
+	var msg *jetstream.RawStreamMsg
+	var err error
+	if f == commands.Linearizable {
+		msg, err = j.leaderLast(ctx, p, subject)
+	} else {
+		msg, err = j.streams[p].GetLastMsgForSubject(ctx, subject)
+	}
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return events.Record{}, false, nil
+	}
+	if err != nil {
+		return events.Record{}, false, fmt.Errorf("read the last event of %s: %w", s, err)
+	}
+	rec, err := j.record(p, msg.Subject, msg.Sequence, msg.Data)
+	return rec, err == nil, err
+}
+
+// leaderLast asks the stream's leader, which direct gets may bypass (ADR-31).
+func (j *Journal) leaderLast(ctx context.Context, p int, subject string) (*jetstream.RawStreamMsg, error) {
+	req := []byte(`{"last_by_subj":"` + subject + `"}`)
+	reply, err := j.nc.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+StreamName(p, len(j.streams)), req)
+	if err != nil {
+		return nil, err
+	}
+	var got struct {
+		Error   *jetstream.APIError `json:"error"`
+		Message *struct {
+			Subject string `json:"subject"`
+			Seq     uint64 `json:"seq"`
+			Data    []byte `json:"data"`
+		} `json:"message"`
+	}
+	if err := json.Unmarshal(reply.Data, &got); err != nil {
+		return nil, err
+	}
+	if got.Error != nil {
+		if got.Error.ErrorCode == jetstream.JSErrCodeMessageNotFound {
+			return nil, jetstream.ErrMsgNotFound
+		}
+		return nil, got.Error
+	}
+	if got.Message == nil {
+		return nil, jetstream.ErrMsgNotFound
+	}
+	return &jetstream.RawStreamMsg{Subject: got.Message.Subject, Sequence: got.Message.Seq, Data: got.Message.Data}, nil
+}
+
+// At implements commands.Journal.
+func (j *Journal) At(ctx context.Context, partition int, revision uint64) (events.Record, error) {
+	msg, err := j.streams[partition].GetMsg(ctx, revision)
+	if err != nil {
+		return events.Record{}, fmt.Errorf("read revision %d of partition %d: %w", revision, partition, err)
+	}
+	return j.record(partition, msg.Subject, msg.Sequence, msg.Data)
+}
+
+// sincePage is how many events one request of Since brings.
+const sincePage = 500
+
+// Since implements commands.Journal, page by page with direct gets: a consumer
+// per search is the known slow way.
+func (j *Journal) Since(ctx context.Context, s events.Stream, from time.Time, yield func(events.Record) bool) error {
+	return j.scan(ctx, s, yield, jetstreamext.GetBatchStartTime(from))
+}
+
+// Scan yields the events of s from a revision on, oldest first.
+func (j *Journal) Scan(ctx context.Context, s events.Stream, from uint64, yield func(events.Record) bool) error {
+	return j.scan(ctx, s, yield, jetstreamext.GetBatchSeq(max(from, 1)))
+}
+
+func (j *Journal) scan(ctx context.Context, s events.Stream, yield func(events.Record) bool, start jetstreamext.GetBatchOpt) error {
+	p := j.Partition(s.ID())
+	stream, subject := StreamName(p, len(j.streams)), jetstreamext.GetBatchSubject(j.root+string(s))
+	for {
+		batch, err := jetstreamext.GetBatch(ctx, j.js, stream, sincePage, subject, start)
+		if err != nil {
+			return fmt.Errorf("search %s: %w", s, err)
+		}
+		pending, last := "0", uint64(0)
+		for msg, err := range batch {
+			if errors.Is(err, jetstreamext.ErrNoMessages) {
+				return nil
+			}
+			if err != nil {
+				return fmt.Errorf("search %s: %w", s, err)
+			}
+			rec, err := j.record(p, msg.Subject, msg.Sequence, msg.Data)
+			if err != nil {
+				return err
+			}
+			if !yield(rec) {
+				return nil
+			}
+			// The server cuts a batch short by bytes without a word, so it is
+			// asked how much is left.
+			pending, last = msg.Header.Get("Nats-Num-Pending"), msg.Sequence
+		}
+		if pending == "0" || pending == "" {
+			return nil
+		}
+		start = jetstreamext.GetBatchSeq(last + 1)
+	}
+}
+
+// record decodes a stored message.
+func (j *Journal) record(partition int, subject string, seq uint64, data []byte) (events.Record, error) {
+	ev, err := events.Decode(data)
+	if err != nil {
+		return events.Record{}, fmt.Errorf("revision %d of partition %d (%s): %w", seq, partition, subject, err)
+	}
+	return events.Record{
+		Event: ev, Stream: events.Stream(strings.TrimPrefix(subject, j.root)),
+		Partition: partition, Revision: seq,
+	}, nil
+}

@@ -1,0 +1,216 @@
+package natsio
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/micro"
+
+	"github.com/tidemark-engine/tidemark/commands"
+	"github.com/tidemark-engine/tidemark/domain"
+)
+
+// ServiceConfig of the micro service that commands and queries arrive at.
+type ServiceConfig struct {
+	Subjects Subjects
+	Version  string // semantic version of the program
+	Commands func(ctx context.Context, req commands.Request, done func(commands.Receipt, error))
+	Queries  func(ctx context.Context, tokens []string, body []byte) ([]byte, error)
+	// Observe is told of every answered request: what it was ("commands.agent.set"),
+	// what came of it and how long it took.
+	Observe func(kind, outcome string, took time.Duration)
+	// Replies are the subject prefixes that answers may go to.
+	Replies []string
+	Log     *slog.Logger
+}
+
+// Service answers commands.> and queries.> as the micro service "tidemark", in
+// a queue group with every other engine.
+type Service struct {
+	cfg    ServiceConfig
+	nc     *nats.Conn
+	micro  micro.Service
+	ctx    context.Context
+	cancel context.CancelFunc
+	asking chan struct{} // bounds the queries under way
+	open   sync.WaitGroup
+}
+
+// maxQueries bounds the queries under way in one engine; beyond it is 429.
+const maxQueries = 1024
+
+// Serve starts to answer on nc.
+func Serve(nc *nats.Conn, cfg ServiceConfig) (*Service, error) {
+	if len(cfg.Replies) == 0 {
+		cfg.Replies = []string{"_INBOX.", "_R_."}
+	}
+	s := &Service{cfg: cfg, nc: nc, asking: make(chan struct{}, maxQueries)}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	var err error
+	s.micro, err = micro.AddService(nc, micro.Config{
+		Name: "tidemark", Version: cfg.Version,
+		Description: "event-sourced state for agents: commands in, receipts and read models out",
+	})
+	if err != nil {
+		return nil, fmt.Errorf("offer the service: %w", err)
+	}
+	for name, handle := range map[string]micro.HandlerFunc{"commands": s.command, "queries": s.query} {
+		subject := cfg.Subjects.Root(name+".") + ">"
+		if err := s.micro.AddEndpoint(name, handle, micro.WithEndpointSubject(subject),
+			micro.WithEndpointPendingLimits(1<<20, 1<<30)); err != nil {
+			return nil, fmt.Errorf("offer %s: %w", subject, err)
+		}
+	}
+	return s, nil
+}
+
+// Stop takes no more requests and returns when those taken are answered.
+func (s *Service) Stop() error {
+	err := s.micro.Stop()
+	s.open.Wait()
+	s.cancel()
+	if ferr := s.nc.FlushTimeout(2 * time.Second); err == nil {
+		err = ferr
+	}
+	return err
+}
+
+func (s *Service) command(r micro.Request) {
+	start := time.Now()
+	subject, reply := r.Subject(), r.Reply()
+	tokens := s.tokens(subject, "commands.")
+	if !s.mayAnswer(subject, reply) {
+		return
+	}
+	kind := "commands.unknown"
+	s.open.Add(1)
+	answer := func(receipt commands.Receipt, err error) {
+		defer s.open.Done()
+		outcome := string(receipt.Outcome)
+		if err != nil {
+			outcome = s.refuse(reply, err)
+		} else {
+			s.reply(reply, receipt.Encode())
+		}
+		s.cfg.Observe(kind, outcome, time.Since(start))
+	}
+	if len(tokens) != 3 {
+		answer(commands.Receipt{}, domain.Errorf(domain.NotFound, "command.unknown",
+			"%.256q is not commands.<aggregate>.<id>.<verb>", subject))
+		return
+	}
+	if commands.Known(tokens[0], tokens[2]) {
+		kind = "commands." + tokens[0] + "." + tokens[2]
+	}
+	s.cfg.Commands(s.ctx, commands.Request{
+		Aggregate: tokens[0], ID: tokens[1], Verb: tokens[2],
+		CommandID: r.Headers().Get(nats.MsgIdHdr), Body: r.Data(),
+	}, answer)
+}
+
+func (s *Service) query(r micro.Request) {
+	start := time.Now()
+	subject, reply, body := r.Subject(), r.Reply(), r.Data()
+	if reply == "" || !s.mayAnswer(subject, reply) {
+		return
+	}
+	select {
+	case s.asking <- struct{}{}:
+	default:
+		s.refuse(reply, domain.Errorf(domain.Overloaded, "engine.overloaded",
+			"%d queries are under way", maxQueries).With("retry_after_ms", 50))
+		return
+	}
+	s.open.Add(1)
+	go func() {
+		defer s.open.Done()
+		defer func() { <-s.asking }()
+		ctx, cancel := context.WithTimeout(s.ctx, 70*time.Second)
+		defer cancel()
+		outcome := "ok"
+		got, err := s.cfg.Queries(ctx, s.tokens(subject, "queries."), body)
+		if err != nil {
+			outcome = s.refuse(reply, err)
+		} else {
+			s.reply(reply, got)
+		}
+		s.cfg.Observe("queries", outcome, time.Since(start))
+	}()
+}
+
+func (s *Service) tokens(subject, root string) []string {
+	return strings.Split(strings.TrimPrefix(subject, s.cfg.Subjects.Root(root)), ".")
+}
+
+// mayAnswer keeps a client from having the engine's answer published where the
+// client itself may not: only inboxes are answered. Without a reply subject
+// there is nothing to answer and nothing to fear.
+func (s *Service) mayAnswer(subject, reply string) bool {
+	if reply == "" {
+		return true
+	}
+	for _, prefix := range s.cfg.Replies {
+		if strings.HasPrefix(reply, prefix) {
+			return true
+		}
+	}
+	s.cfg.Log.Warn("a request is dropped: its reply subject is no inbox (reply_prefixes allows others)",
+		"subject", subject, "reply", reply)
+	return false
+}
+
+func (s *Service) reply(to string, body []byte) {
+	if to == "" {
+		return
+	}
+	if err := s.nc.Publish(to, body); err != nil {
+		s.cfg.Log.Warn("an answer could not be sent", "error", err)
+	}
+}
+
+// refuse answers with an error and tells its code, for the metrics.
+func (s *Service) refuse(to string, err error) string {
+	var known *domain.Error
+	if !errors.As(err, &known) {
+		trace := nats.NewInbox()[len("_INBOX."):]
+		s.cfg.Log.Error("internal error", "trace_id", trace, "error", err)
+		known = domain.Errorf(domain.Internal, "internal", "an internal error; the engine's log has it under the trace id").
+			With("trace_id", trace)
+	}
+	code := strconv.Itoa(known.Kind.Status())
+	if to == "" {
+		return code
+	}
+	body, jerr := json.Marshal(map[string]any{"error": errorBody{
+		Kind: string(known.Kind), Code: known.Code, Status: known.Kind.Status(), Message: known.Message, Details: known.Details,
+	}})
+	if jerr != nil {
+		s.cfg.Log.Error("an error could not be encoded", "code", known.Code, "error", jerr)
+	}
+	// A client sees a header as one line, whatever the message quotes.
+	text := strings.NewReplacer("\r", " ", "\n", " ").Replace(known.Code + ": " + known.Message)
+	msg := &nats.Msg{Subject: to, Data: body, Header: nats.Header{
+		micro.ErrorHeader:     []string{text},
+		micro.ErrorCodeHeader: []string{code},
+	}}
+	if err := s.nc.PublishMsg(msg); err != nil {
+		s.cfg.Log.Warn("a refusal could not be sent", "error", err)
+	}
+	return code
+}
+
+type errorBody struct {
+	Kind    string         `json:"kind"`
+	Code    string         `json:"code"`
+	Status  int            `json:"status"`
+	Message string         `json:"message"`
+	Details map[string]any `json:"details,omitempty"`
+}

@@ -1,0 +1,176 @@
+package pg
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/tidemark-engine/tidemark/projections"
+	"github.com/tidemark-engine/tidemark/readmodel"
+)
+
+// Durable is the target of the durable view: agents.state and
+// agents.conflicts, moved on together with their checkpoint in one transaction.
+type Durable struct {
+	db   *DB
+	view string
+}
+
+var _ projections.Target = (*Durable)(nil)
+
+// NewDurable is the view's target under a view name.
+func NewDurable(db *DB, view string) *Durable { return &Durable{db: db, view: view} }
+
+// Load implements projections.Target.
+func (t *Durable) Load(ctx context.Context, partition int, id string) (uint64, error) {
+	var position uint64
+	var known string
+	_, err := t.db.pool.Exec(ctx, `
+		INSERT INTO agents.checkpoints (view, partition, position, incarnation)
+		VALUES ($1, $2, 0, $3) ON CONFLICT DO NOTHING`, t.view, partition, id)
+	if err != nil {
+		return 0, fmt.Errorf("make the checkpoint: %w", err)
+	}
+	err = t.db.pool.QueryRow(ctx, `
+		SELECT position, incarnation FROM agents.checkpoints WHERE view = $1 AND partition = $2`,
+		t.view, partition).Scan(&position, &known)
+	if err != nil {
+		return 0, fmt.Errorf("read the checkpoint: %w", err)
+	}
+	if known != id {
+		return 0, fmt.Errorf("%w: SQL holds the view of journal %s, this is journal %s", projections.ErrForeignJournal, known, id)
+	}
+	return position, nil
+}
+
+// fence moves the checkpoint if it is where the runner read it. The row it
+// locks also keeps a second runner out until this transaction ends.
+const fence = `
+	UPDATE agents.checkpoints SET position = $4, updated_at = now()
+	WHERE view = $1 AND partition = $2 AND position = $3`
+
+const upsertState = `
+	INSERT INTO agents.state AS s (agent_id, state_key, state_value, state_text, version, revision,
+		writer, timestamp, timestamp_ns, updated_at, digest)
+	SELECT a, k, t::jsonb, t, v, r, w, ts, ns, u, d
+	FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[],
+		$6::text[], $7::timestamptz[], $8::smallint[], $9::timestamptz[], $10::text[])
+		AS b (a, k, t, v, r, w, ts, ns, u, d)
+	ON CONFLICT (agent_id, state_key) DO UPDATE SET
+		state_value = excluded.state_value, state_text = excluded.state_text, version = excluded.version,
+		revision = excluded.revision, writer = excluded.writer, timestamp = excluded.timestamp,
+		timestamp_ns = excluded.timestamp_ns, updated_at = excluded.updated_at, digest = excluded.digest
+	WHERE s.revision < excluded.revision`
+
+const deleteState = `
+	DELETE FROM agents.state s USING unnest($1::text[], $2::text[], $3::bigint[]) AS b (a, k, r)
+	WHERE s.agent_id = b.a AND s.state_key = b.k AND s.revision < b.r`
+
+const insertConflicts = `
+	INSERT INTO agents.conflicts (agent_id, state_key, version, revision, kind, verb, strategy, reason,
+		state_text, timestamp, recorded_at, writer, command_id, current_version, current_revision, digest)
+	SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::text[], $6::text[], $7::text[],
+		$8::text[], $9::text[], $10::timestamptz[], $11::timestamptz[], $12::text[], $13::text[],
+		$14::bigint[], $15::bigint[], $16::text[])
+	ON CONFLICT DO NOTHING`
+
+// Apply implements projections.Target. The transaction does not wait for its
+// own fsync: rows and checkpoint are lost together in a power cut, and folded
+// again.
+func (t *Durable) Apply(ctx context.Context, partition int, from, to uint64, c projections.Changes) error {
+	err := t.db.inTx(ctx, func(tx pgx.Tx) error {
+		b := &pgx.Batch{}
+		b.Queue(`SET LOCAL synchronous_commit = off`)
+		b.Queue(fence, t.view, partition, from, to).Exec(func(tag pgconn.CommandTag) error {
+			if tag.RowsAffected() != 1 {
+				return projections.ErrFenced
+			}
+			return nil
+		})
+		queueEntries(b, c.Entries)
+		queueLosses(b, c.Losses)
+		return tx.SendBatch(ctx, b).Close()
+	})
+	if err == nil || errors.Is(err, projections.ErrFenced) {
+		return err
+	}
+	return fmt.Errorf("write %d rows up to %d: %w", len(c.Entries), to, err)
+}
+
+func queueEntries(b *pgx.Batch, changes []projections.EntryChange) {
+	var up stateColumns
+	var agents, keys []string
+	var revisions []int64
+	for i := range changes {
+		if c := &changes[i]; c.Deleted {
+			agents, keys = append(agents, c.Agent), append(keys, c.Key)
+			revisions = append(revisions, int64(c.Revision))
+		} else {
+			up.add(&c.Entry)
+		}
+	}
+	if len(up.agents) > 0 {
+		b.Queue(upsertState, up.agents, up.keys, up.texts, up.versions, up.revisions,
+			up.writers, up.times, up.nanos, up.updated, up.digests)
+	}
+	if len(agents) > 0 {
+		b.Queue(deleteState, agents, keys, revisions)
+	}
+}
+
+// stateColumns are rows turned into the arrays that unnest takes.
+type stateColumns struct {
+	agents, keys, texts, writers, digests []string
+	versions, revisions                   []int64
+	times, updated                        []time.Time
+	nanos                                 []int16
+}
+
+func (s *stateColumns) add(e *readmodel.Entry) {
+	s.agents, s.keys, s.texts = append(s.agents, e.Agent), append(s.keys, e.Key), append(s.texts, string(e.Value))
+	s.writers, s.digests = append(s.writers, e.Writer), append(s.digests, e.Digest)
+	s.versions, s.revisions = append(s.versions, int64(e.Version)), append(s.revisions, int64(e.Revision))
+	whole, rest := splitNanos(e.Timestamp)
+	s.times, s.nanos = append(s.times, whole), append(s.nanos, rest)
+	s.updated = append(s.updated, e.UpdatedAt)
+}
+
+// splitNanos parts a time into what timestamptz keeps, whole microseconds, and
+// the nanoseconds below.
+func splitNanos(t time.Time) (time.Time, int16) {
+	rest := t.Nanosecond() % 1000
+	return t.Add(-time.Duration(rest)), int16(rest)
+}
+
+func queueLosses(b *pgx.Batch, losses []readmodel.Loss) {
+	if len(losses) == 0 {
+		return
+	}
+	var agents, keys, kinds, verbs, strategies, writers, ids, digests []string
+	var reasons, texts []*string
+	var versions, revisions, curVersions, curRevisions []int64
+	var times, recorded []time.Time
+	for i := range losses {
+		l := &losses[i]
+		agents, keys, kinds = append(agents, l.Agent), append(keys, l.Key), append(kinds, l.Kind)
+		verbs, strategies = append(verbs, l.Verb), append(strategies, l.Strategy)
+		writers, ids, digests = append(writers, l.Writer), append(ids, l.CommandID), append(digests, l.Digest)
+		reasons, texts = append(reasons, optional(l.Reason)), append(texts, optional(string(l.Value)))
+		versions, revisions = append(versions, int64(l.Version)), append(revisions, int64(l.Revision))
+		curVersions, curRevisions = append(curVersions, int64(l.CurrentVersion)), append(curRevisions, int64(l.CurrentRevision))
+		times, recorded = append(times, l.Timestamp), append(recorded, l.RecordedAt)
+	}
+	b.Queue(insertConflicts, agents, keys, versions, revisions, kinds, verbs, strategies, reasons, texts,
+		times, recorded, writers, ids, curVersions, curRevisions, digests)
+}
+
+func optional(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}

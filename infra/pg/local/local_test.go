@@ -1,0 +1,142 @@
+package local
+
+import (
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestColdAndWarmStart(t *testing.T) {
+	dir := room(t)
+	began := time.Now()
+	s := start(t, Config{Dir: dir})
+	t.Logf("cold start: %v", time.Since(began))
+
+	for sql, want := range map[string]string{
+		"SELECT current_user":       "tidemark",
+		"SELECT current_database()": "tidemark",
+		"SHOW is_superuser":         "on",
+		"SHOW server_encoding":      "UTF8",
+		"SHOW data_checksums":       "on",
+		"SHOW fsync":                "on",
+		"SHOW synchronous_commit":   "on",
+		"SHOW listen_addresses":     "127.0.0.1",
+		"SHOW password_encryption":  "scram-sha-256",
+		"SELECT count(*) FROM pg_hba_file_rules WHERE auth_method <> 'scram-sha-256'": "0",
+		"SELECT datcollate FROM pg_database WHERE datname = current_database()":       "C",
+	} {
+		expect(t, s.URL(), sql, want)
+	}
+	version, err := ask(t.Context(), s.SocketURL(), "SHOW server_version")
+	must(t, err)
+	if got, _, _ := strings.Cut(version, " "); got != s.Version() {
+		t.Errorf("Version is %q, the server says %q", s.Version(), version)
+	}
+	if _, err := ask(t.Context(), strings.Replace(s.URL(), s.password, "guess", 1), "SELECT 1"); err == nil {
+		t.Error("let in with a wrong password")
+	}
+	for name, mode := range map[string]os.FileMode{passwordName: 0o600, dataName: 0o700, runName: 0o700} {
+		info, err := os.Stat(filepath.Join(dir, name))
+		must(t, err)
+		if info.Mode().Perm() != mode {
+			t.Errorf("%s has mode %v", name, info.Mode())
+		}
+	}
+	expect(t, s.URL(), "CREATE TABLE kept AS SELECT 42 AS answer", "")
+	url := s.URL()
+	stop(t, s)
+
+	began = time.Now()
+	again := start(t, Config{Dir: dir})
+	t.Logf("warm start: %v", time.Since(began))
+	if again.URL() != url {
+		t.Errorf("URL changed from %s to %s", url, again.URL())
+	}
+	expect(t, again.SocketURL(), "SELECT answer FROM kept", "42")
+}
+
+func TestPortTaken(t *testing.T) {
+	dir := made(t)
+	s := start(t, Config{Dir: dir, Database: "other name"})
+	expect(t, s.URL(), "SELECT current_database()", "other name")
+	expect(t, s.SocketURL(), "SELECT current_database()", "other name")
+	port := s.port
+	stop(t, s)
+	taken, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port})
+	must(t, err)
+	defer taken.Close()
+
+	_, err = tryStart(t, Config{Dir: dir, Port: port})
+	wantError(t, err, "FATAL", "Address already in use")
+	if left := serving(s.data()); len(left) > 0 {
+		t.Errorf("a failed start left %s", pids(left))
+	}
+	moved := start(t, Config{Dir: dir})
+	if moved.port == port {
+		t.Error("kept a port that is taken")
+	}
+}
+
+func TestDeepDirectory(t *testing.T) {
+	dir := filepath.Join(room(t), strings.Repeat("deep/", 20), "pg")
+	s := start(t, Config{Dir: dir})
+	if strings.HasPrefix(s.sockets, s.home) {
+		t.Errorf("socket in %s", s.sockets)
+	}
+	info, err := os.Stat(s.sockets)
+	must(t, err)
+	if info.Mode().Perm() != 0o700 {
+		t.Errorf("socket directory has mode %v", info.Mode())
+	}
+	expect(t, s.SocketURL(), "SELECT 1", "1")
+	stop(t, s)
+	if _, err := os.Stat(s.sockets); !os.IsNotExist(err) {
+		t.Errorf("Stop left %s: %v", s.sockets, err)
+	}
+}
+
+func TestSecondLauncherRefused(t *testing.T) {
+	dir := made(t)
+	s := start(t, Config{Dir: dir})
+	pid := s.Pid()
+	_, err := tryStart(t, Config{Dir: dir})
+	wantError(t, err, "another engine already runs here")
+	expect(t, s.URL(), "SELECT 1", "1")
+	if s.Pid() != pid {
+		t.Error("the first one's postgres was restarted")
+	}
+}
+
+func TestLogbookIsBounded(t *testing.T) {
+	dir := t.TempDir()
+	l, err := openLogbook(filepath.Join(dir, logName))
+	must(t, err)
+	line := []byte(strings.Repeat("x", 1023) + "\n")
+	for range 3 * logBytes / len(line) {
+		_, err := l.Write(line)
+		must(t, err)
+	}
+	_, _ = l.Write([]byte("FATAL: the end\n"))
+	l.close()
+	var total int64
+	files, err := os.ReadDir(dir)
+	must(t, err)
+	for _, f := range files {
+		info, err := f.Info()
+		must(t, err)
+		total += info.Size()
+	}
+	if total > 2*logBytes || len(files) != 2 {
+		t.Errorf("%d files, %d bytes", len(files), total)
+	}
+	if !strings.HasSuffix(l.tail(9), "FATAL: the end") {
+		t.Errorf("tail is %q", l.tail(9))
+	}
+	l.mark()
+	if l.tail(9) != "" {
+		t.Error("mark did not begin a new run")
+	}
+}

@@ -1,0 +1,224 @@
+package projections
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+)
+
+// Target keeps a view's rows together with its position, so that both are lost
+// or kept as one.
+type Target interface {
+	// Load is the position from which a restart is safe: everything up to it is
+	// in the target. Fails with ErrForeignJournal when it was folded from
+	// another journal than id.
+	Load(ctx context.Context, partition int, id string) (uint64, error)
+	// Apply writes the changes of the journal entries after from up to to and
+	// moves the position. Fails with ErrFenced when the position is not from.
+	// Any other error may leave it done or not done; Load tells.
+	Apply(ctx context.Context, partition int, from, to uint64, c Changes) error
+}
+
+// Batching says when a runner hands its events over.
+type Batching struct {
+	Threshold int           // as soon as so many events wait
+	Interval  time.Duration // or this long after the first; 0 = at once
+	Max       int           // never more at a time
+}
+
+// Runner keeps one view of one partition level with the journal.
+type Runner struct {
+	View      string
+	Partition int
+	Source    Source
+	Target    Target
+	Batching  Batching
+	Progress  *Progress
+	Log       *slog.Logger
+	// Applied is told of every batch that took effect, with how long its
+	// writing took. It must not block.
+	Applied func(events int, took time.Duration)
+
+	mu      sync.Mutex
+	state   string // one of the states below
+	reason  string
+	oldest  time.Time // recorded time of the oldest event that waits; zero = none
+	poison  int
+	lastBad string
+}
+
+// States of a runner.
+const (
+	Starting = "starting"
+	Running  = "running"
+	Waiting  = "waiting"  // the target or the journal is away; it tries again
+	Degraded = "degraded" // runs, but could not fold some events
+	Halted   = "halted"   // an operator must decide
+)
+
+// Run keeps the view level until ctx ends.
+func (r *Runner) Run(ctx context.Context) {
+	r.set(Starting, "")
+	pause := backoff.NewExponentialBackOff()
+	pause.InitialInterval, pause.MaxInterval = 50*time.Millisecond, 2*time.Second
+	for ctx.Err() == nil {
+		before := r.Progress.At(r.Partition)
+		err := r.follow(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if errors.Is(err, ErrForeignJournal) {
+			r.set(Halted, err.Error())
+			r.Log.Error("view halted", "view", r.View, "partition", r.Partition, "error", err)
+			<-ctx.Done()
+			return
+		}
+		if r.Progress.At(r.Partition) > before {
+			pause.Reset()
+		}
+		r.wait(ctx, pause.NextBackOff(), err)
+	}
+}
+
+// follow reads from the checkpoint until something fails.
+func (r *Runner) follow(ctx context.Context) error {
+	from, err := r.Target.Load(ctx, r.Partition, r.Source.ID())
+	if err != nil {
+		return fmt.Errorf("load the checkpoint: %w", err)
+	}
+	head, err := r.Source.Head(ctx, r.Partition)
+	if err != nil {
+		return err
+	}
+	if from > head {
+		return fmt.Errorf("%w: it is at %d, the journal ends at %d: was the journal shortened or restored from a backup?",
+			ErrForeignJournal, from, head)
+	}
+	cur, err := r.Source.Read(ctx, r.Partition, from)
+	if err != nil {
+		return err
+	}
+	defer cur.Stop()
+	r.Progress.Set(r.Partition, from)
+	r.set(Running, "")
+	for {
+		batch, err := r.collect(ctx, cur, from)
+		if err != nil {
+			return err
+		}
+		to := batch[len(batch)-1].Revision
+		if err := r.apply(ctx, from, to, batch); err != nil {
+			return err
+		}
+		from = to
+		r.Progress.Set(r.Partition, to)
+		r.waiting(time.Time{})
+	}
+}
+
+// stallCheck is how long a silent cursor is believed to be at the end.
+const stallCheck = 5 * time.Second
+
+// collect waits for a first event and takes what else is there, as Batching
+// says. A cursor that stays silent while the journal goes on is an error.
+func (r *Runner) collect(ctx context.Context, cur Cursor, at uint64) ([]Message, error) {
+	var batch []Message
+	stall := time.NewTicker(stallCheck)
+	defer stall.Stop()
+	for len(batch) == 0 {
+		select {
+		case m, ok := <-cur.Messages():
+			if !ok {
+				return nil, fmt.Errorf("the journal's reader ended: %w", cur.Err())
+			}
+			batch = append(batch, m)
+			r.waiting(m.RecordedAt)
+		case <-stall.C:
+			if head, err := r.Source.Head(ctx, r.Partition); err != nil {
+				return nil, err
+			} else if head > at {
+				return nil, fmt.Errorf("the journal's reader is silent at %d while the journal is at %d (%v)", at, head, cur.Err())
+			}
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	timer := time.NewTimer(r.Batching.Interval)
+	defer timer.Stop()
+	for len(batch) < r.Batching.Max {
+		if len(batch) < r.Batching.Threshold {
+			select {
+			case m := <-cur.Messages():
+				batch = append(batch, m)
+				continue
+			case <-timer.C:
+			case <-ctx.Done(): // what is here is still flushed
+			}
+		}
+		select {
+		case m := <-cur.Messages():
+			batch = append(batch, m)
+			continue
+		default:
+		}
+		break
+	}
+	return batch, nil
+}
+
+// apply writes a batch until it is in the target, whatever it takes short of
+// being fenced or stopped. While the target is away the view only lags.
+func (r *Runner) apply(ctx context.Context, from, to uint64, batch []Message) error {
+	changes := Fold(batch)
+	r.poisoned(changes.Poison)
+	pause := backoff.NewExponentialBackOff()
+	pause.InitialInterval, pause.MaxInterval = 50*time.Millisecond, 2*time.Second
+	for {
+		// A stop must not cut a write in two: it gets a time of its own.
+		wctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
+		start := time.Now()
+		err := r.Target.Apply(wctx, r.Partition, from, to, changes)
+		cancel()
+		if err == nil {
+			if r.Applied != nil {
+				r.Applied(len(batch), time.Since(start))
+			}
+			r.set(Running, "")
+			return nil
+		}
+		if errors.Is(err, ErrFenced) || errors.Is(err, ErrForeignJournal) {
+			return err
+		}
+		r.wait(ctx, pause.NextBackOff(), err)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		at, err := r.Target.Load(ctx, r.Partition, r.Source.ID())
+		switch {
+		case errors.Is(err, ErrForeignJournal):
+			return err
+		case err == nil && at == to:
+			r.set(Running, "")
+			return nil // it had been done; only the answer was lost
+		case err == nil && at > from:
+			return ErrFenced
+		}
+	}
+}
+
+func (r *Runner) wait(ctx context.Context, d time.Duration, err error) {
+	if first := r.set(Waiting, err.Error()); first {
+		r.Log.Warn("view waits", "view", r.View, "partition", r.Partition, "error", err)
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}

@@ -1,0 +1,32 @@
+package readmodel
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// DecodeKV reads an entry from the hot bucket. The key is not in the value and
+// the bucket does not keep the writer.
+func DecodeKV(body []byte) (Entry, error) {
+	var w struct {
+		Value     jsontext.Value `json:"value"`
+		Timestamp time.Time      `json:"timestamp"`
+		Agent     string         `json:"agent_id"`
+		Version   uint64         `json:"version"`
+		Revision  uint64         `json:"revision"`
+		Digest    string         `json:"digest"`
+	}
+	if err := json.Unmarshal(body, &w); err != nil {
+		return Entry{}, fmt.Errorf("decode hot entry: %w", err)
+	}
+	if len(w.Value) == 0 || w.Revision == 0 {
+		return Entry{}, fmt.Errorf("decode hot entry: value or revision is missing")
+	}
+	return Entry{
+		Agent: w.Agent, Value: w.Value, Timestamp: w.Timestamp.UTC(),
+		Version: w.Version, Revision: w.Revision, Digest: w.Digest,
+	}, nil
+}

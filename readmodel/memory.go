@@ -1,0 +1,117 @@
+package readmodel
+
+import (
+	"hash/maphash"
+	"sync/atomic"
+	"time"
+
+	"github.com/maypok86/otter/v2"
+)
+
+// Memory is the first tier: entries by key, kept level by the journal itself.
+// Every event that passes is written through, so an entry found here is as new
+// as the place the engine has read the journal to. What is filled from below is
+// taken only while it can be shown to be that new: each stripe of keys
+// remembers its last event, and a row counts only if the tier it came from had
+// read at least so far.
+type Memory struct {
+	cache *otter.Cache[memoryKey, *memoryRow]
+	seed  maphash.Seed
+	last  [][]atomic.Uint64 // by partition and stripe: revision of the last event that passed
+	tail  Positions
+}
+
+// Positions is how far something has read each partition.
+type Positions interface{ At(partition int) uint64 }
+
+type memoryKey struct{ agent, key string }
+
+type memoryRow struct {
+	entry   Entry
+	deleted bool
+}
+
+const stripes = 1 << 14
+
+// MemoryConfig bounds the tier.
+type MemoryConfig struct {
+	Bytes      uint64        // default 128 MiB
+	TTL        time.Duration // since the last write; default 5 min, the seed's evictExpired
+	Partitions int
+	Tail       Positions // how far the engine follows the journal
+}
+
+// NewMemory makes an empty tier.
+func NewMemory(cfg MemoryConfig) *Memory {
+	if cfg.Bytes == 0 {
+		cfg.Bytes = 128 << 20
+	}
+	if cfg.TTL == 0 {
+		cfg.TTL = 5 * time.Minute
+	}
+	m := &Memory{seed: maphash.MakeSeed(), tail: cfg.Tail, last: make([][]atomic.Uint64, cfg.Partitions)}
+	for p := range m.last {
+		m.last[p] = make([]atomic.Uint64, stripes)
+	}
+	m.cache = otter.Must(&otter.Options[memoryKey, *memoryRow]{
+		MaximumWeight: cfg.Bytes,
+		Weigher: func(k memoryKey, r *memoryRow) uint32 {
+			return uint32(320 + len(k.agent) + len(k.key) + len(r.entry.Value))
+		},
+		ExpiryCalculator: otter.ExpiryWriting[memoryKey, *memoryRow](cfg.TTL),
+	})
+	return m
+}
+
+// Get is the row of a key; deleted rows are known too.
+func (m *Memory) get(agent, key string) (*memoryRow, bool) {
+	return m.cache.GetIfPresent(memoryKey{agent, key})
+}
+
+// Pass takes what an event made of an entry. Events of one key may come twice
+// and out of order; the newest stays.
+func (m *Memory) Pass(partition int, e Entry, deleted bool) {
+	raise(&m.last[partition][m.stripe(e.Agent, e.Key)], e.Revision)
+	m.set(&memoryRow{entry: e, deleted: deleted})
+}
+
+// fill takes a row that a lower tier, which had read the partition up to asOf,
+// answered with.
+func (m *Memory) fill(partition int, e Entry, asOf uint64) {
+	last := &m.last[partition][m.stripe(e.Agent, e.Key)]
+	if asOf < last.Load() {
+		return
+	}
+	m.set(&memoryRow{entry: e})
+	if asOf < last.Load() {
+		// An event passed meanwhile and may have been evicted before this row
+		// was set: drop it, the next read fills anew.
+		m.cache.Invalidate(memoryKey{e.Agent, e.Key})
+	}
+}
+
+func (m *Memory) set(row *memoryRow) {
+	m.cache.Compute(memoryKey{row.entry.Agent, row.entry.Key},
+		func(old *memoryRow, found bool) (*memoryRow, otter.ComputeOp) {
+			if found && old.entry.Revision >= row.entry.Revision {
+				return old, otter.CancelOp
+			}
+			return row, otter.WriteOp
+		})
+}
+
+func (m *Memory) stripe(agent, key string) uint64 {
+	return (maphash.String(m.seed, agent)*31 ^ maphash.String(m.seed, key)) % stripes
+}
+
+func raise(a *atomic.Uint64, to uint64) {
+	for {
+		old := a.Load()
+		if old >= to || a.CompareAndSwap(old, to) {
+			return
+		}
+	}
+}
+
+// Len is the number of rows, roughly.
+func (m *Memory) Len() int { return m.cache.EstimatedSize() }

@@ -1,0 +1,69 @@
+// Package readmodel holds the rows that views keep, the questions one may ask
+// of them, and the tiered read: memory, then KV, then SQL, each tier saying how
+// far it has read the journal.
+package readmodel
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/tidemark-engine/tidemark/events"
+)
+
+// Entry is one state entry as every tier keeps it.
+type Entry struct {
+	Agent     string
+	Key       string
+	Value     []byte // JSON, byte for byte as it was sent
+	Timestamp time.Time
+	Writer    string
+	Version   uint64 // of the entry, from 1
+	Revision  uint64 // of its last event in the journal partition
+	UpdatedAt time.Time
+	Digest    string // of its last event
+}
+
+// EncodeKV is the entry as the hot bucket holds it: the seed's StateEntry with
+// revision and digest.
+func (e *Entry) EncodeKV() []byte {
+	b := append(make([]byte, 0, 224+len(e.Value)), `{"value":`...)
+	b = append(b, e.Value...)
+	b = append(b, ',')
+	b = events.AppendTime(b, "timestamp", e.Timestamp)
+	b = append(b, ',')
+	b = events.AppendString(b, "agent_id", e.Agent)
+	b = append(b, `,"version":`...)
+	b = strconv.AppendUint(b, e.Version, 10)
+	b = append(b, `,"revision":`...)
+	b = strconv.AppendUint(b, e.Revision, 10)
+	b = append(b, ',')
+	b = events.AppendString(b, "digest", e.Digest)
+	return append(b, '}')
+}
+
+// Loss is one losing write, as kept for history.
+type Loss struct {
+	Agent, Key      string
+	Version         uint64 // place among the entry's losses, from 1
+	Revision        uint64
+	Kind            string // "superseded" or "rejected"
+	Verb            string // "set" or "delete"
+	Strategy        string
+	Reason          string // error code of a rejection
+	Value           []byte // nil for a delete
+	Timestamp       time.Time
+	RecordedAt      time.Time
+	Writer          string
+	CommandID       string
+	CurrentVersion  uint64 // of the entry it lost against
+	CurrentRevision uint64
+	Digest          string
+}
+
+// Agent is one line of the list of agents.
+type Agent struct {
+	ID        string
+	Entries   int
+	Revision  uint64 // the greatest among its entries
+	UpdatedAt time.Time
+}

@@ -1,0 +1,243 @@
+package readmodel
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+
+	"github.com/tidemark-engine/tidemark/domain"
+)
+
+// Tiers of the read, as answers name them.
+const (
+	FromMemory  = "memory"
+	FromKV      = "kv"
+	FromSQL     = "sql"
+	FromJournal = "journal"
+)
+
+// HotTier is the KV bucket.
+type HotTier interface {
+	// Get is the entry under a key, if there is a value.
+	Get(ctx context.Context, agent, key string) (Entry, bool, error)
+	// Fill puts an entry where there is nothing; it never overwrites.
+	Fill(ctx context.Context, e *Entry) error
+}
+
+// DurableTier is SQL. Entry also says how far SQL had read when it answered.
+type DurableTier interface {
+	Entry(ctx context.Context, partition int, agent, key string) (e Entry, found bool, position uint64, err error)
+	Entries(ctx context.Context, partition int, agent, prefix, after string, limit int) ([]Entry, uint64, error)
+	Agents(ctx context.Context, prefix, after string, limit int) ([]Agent, error)
+}
+
+// Past is the journal as a tier: never stale, and it knows what was.
+type Past interface {
+	Partition(agent string) int
+	Partitions() int
+	Incarnation() string
+	// Last is the entry as the journal's leader has it; found is false when it
+	// does not exist, revision is then of its deletion, 0 = never written.
+	Last(ctx context.Context, agent, key string) (e Entry, found bool, revision uint64, err error)
+	// AsOf is the same up to a revision or, with revision 0, up to a time.
+	AsOf(ctx context.Context, agent, key string, revision uint64, at time.Time) (e Entry, found bool, err error)
+	// Keys are an agent's keys after a key and with a prefix, sorted, those of
+	// deleted entries included.
+	Keys(ctx context.Context, agent, prefix, after string, limit int) ([]string, error)
+	// History are an entry's versions below a revision (0 = from the end),
+	// newest first.
+	History(ctx context.Context, agent, key string, below uint64, limit int, losers bool) ([]Version, error)
+}
+
+// Awaited is a tier's progress that a reader may wait for.
+type Awaited interface {
+	Positions
+	// Wait returns false when ctx ends before the partition has reached position.
+	Wait(ctx context.Context, partition int, position uint64) bool
+}
+
+// Tiers is the tiered read: memory, then KV, then SQL, filling upwards and
+// never over a newer value.
+type Tiers struct {
+	Memory          *Memory
+	Hot             HotTier
+	HotProgress     Awaited
+	Durable         DurableTier // nil = without SQL
+	DurableProgress Awaited
+	Past            Past
+	Hit             func(tier string) // told of every answer's tier; must not block
+
+	flights singleflight.Group
+}
+
+// Consistency says what a read may be answered from.
+type Consistency string
+
+const (
+	Cached  Consistency = "cached"  // memory, KV, SQL
+	Hot     Consistency = "hot"     // the same without memory
+	Durable Consistency = "durable" // SQL alone
+	Strong  Consistency = "strong"  // the journal's leader: never stale
+)
+
+// Answer is an entry, where it came from, and how far that place had read.
+type Answer struct {
+	Entry
+	Source string
+	AsOf   uint64 // position of the answering tier in the entry's partition
+}
+
+// Get reads one entry at a consistency, not before the revision after. 404
+// state.not_found; 503 read.behind when ctx ends before the answering tier has
+// reached after.
+func (t *Tiers) Get(ctx context.Context, agent, key string, c Consistency, after uint64) (Answer, error) {
+	p := t.Past.Partition(agent)
+	switch c {
+	case Strong:
+		return t.strong(ctx, p, agent, key)
+	case Durable:
+		a, found, err := t.durable(ctx, p, agent, key, after)
+		if err == nil && !found {
+			err = notFound(agent, key)
+		}
+		return t.note(a, err)
+	case Cached:
+		if row, ok := t.Memory.get(agent, key); ok {
+			asOf := max(t.Memory.tail.At(p), row.entry.Revision)
+			if asOf >= after && row.deleted {
+				return Answer{}, notFound(agent, key)
+			}
+			if asOf >= after {
+				return t.note(Answer{Entry: row.entry, Source: FromMemory, AsOf: asOf}, nil)
+			}
+		}
+	}
+	a, found, err := t.hot(ctx, p, agent, key, after)
+	if found || err != nil {
+		return t.note(a, err)
+	}
+	return t.note(t.below(ctx, p, agent, key))
+}
+
+func (t *Tiers) note(a Answer, err error) (Answer, error) {
+	if err == nil && t.Hit != nil {
+		t.Hit(a.Source)
+	}
+	return a, err
+}
+
+func (t *Tiers) strong(ctx context.Context, p int, agent, key string) (Answer, error) {
+	e, found, _, err := t.Past.Last(ctx, agent, key)
+	if err != nil {
+		return Answer{}, unavailable("journal", err)
+	}
+	if !found {
+		return Answer{}, notFound(agent, key)
+	}
+	return t.note(Answer{Entry: e, Source: FromJournal, AsOf: e.Revision}, nil)
+}
+
+// hot asks the bucket; with a position to reach it waits for the view first,
+// unless what it finds is new enough in itself.
+func (t *Tiers) hot(ctx context.Context, p int, agent, key string, after uint64) (Answer, bool, error) {
+	for {
+		asOf := t.HotProgress.At(p)
+		e, found, err := t.Hot.Get(ctx, agent, key)
+		if err != nil {
+			return Answer{}, false, unavailable("kv", err)
+		}
+		if found && e.Revision >= after || asOf >= after {
+			if found {
+				t.Memory.fill(p, e, asOf)
+			}
+			return Answer{Entry: e, Source: FromKV, AsOf: max(asOf, e.Revision)}, found, nil
+		}
+		if !t.HotProgress.Wait(ctx, p, after) {
+			return Answer{}, false, behind("kv", after, t.HotProgress.At(p))
+		}
+	}
+}
+
+// flightTime bounds one shared read of the lower tiers.
+const flightTime = 10 * time.Second
+
+// sqlPatience is how long a miss waits for SQL before the journal answers.
+const sqlPatience = 1500 * time.Millisecond
+
+// below answers what memory and KV do not have: SQL, checked against the
+// journal's end, and KV and memory filled again. Where SQL is away, behind or
+// not there, the journal itself answers, so a miss is never a stale answer.
+func (t *Tiers) below(ctx context.Context, p int, agent, key string) (Answer, error) {
+	got, err, _ := t.flights.Do(agent+"."+key, func() (any, error) {
+		// The flight is shared: it must not end with the first of its callers.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flightTime)
+		defer cancel()
+		var row Answer
+		tail := t.Memory.tail.At(p) // the leader's answer includes at least this
+		found := false
+		if t.Durable != nil {
+			patient, done := context.WithTimeout(ctx, sqlPatience)
+			e, ok, position, err := t.Durable.Entry(patient, p, agent, key)
+			done()
+			if err == nil && ok {
+				row, found = Answer{Entry: e, Source: FromSQL, AsOf: position}, true
+			}
+		}
+		last, exists, revision, err := t.Past.Last(ctx, agent, key)
+		switch {
+		case err != nil:
+			return nil, unavailable("journal", err)
+		case !exists:
+			return nil, notFound(agent, key)
+		case !found || row.Revision != revision:
+			row = Answer{Entry: last, Source: FromJournal, AsOf: revision}
+		}
+		row.AsOf = max(row.AsOf, revision, tail)
+		t.Memory.fill(p, row.Entry, row.AsOf)
+		_ = t.Hot.Fill(ctx, &row.Entry) // the answer stands without; the next read fills
+		return row, nil
+	})
+	if err != nil {
+		return Answer{}, err
+	}
+	return got.(Answer), nil
+}
+
+// durable asks SQL, waiting for it where a position must be reached.
+func (t *Tiers) durable(ctx context.Context, p int, agent, key string, after uint64) (Answer, bool, error) {
+	if t.Durable == nil {
+		return Answer{}, false, domain.Errorf(domain.Unavailable, "sql.off", "this engine runs without SQL")
+	}
+	for {
+		e, found, position, err := t.Durable.Entry(ctx, p, agent, key)
+		if err != nil {
+			return Answer{}, false, unavailable("sql", err)
+		}
+		if position >= after || found && e.Revision >= after {
+			return Answer{Entry: e, Source: FromSQL, AsOf: max(position, e.Revision)}, found, nil
+		}
+		if !t.DurableProgress.Wait(ctx, p, after) {
+			return Answer{}, false, behind("sql", after, position)
+		}
+	}
+}
+
+func notFound(agent, key string) *domain.Error {
+	return domain.Errorf(domain.NotFound, "state.not_found", "agent %s has no entry %s", agent, key)
+}
+
+func behind(tier string, want, at uint64) *domain.Error {
+	return domain.Errorf(domain.Unavailable, "read.behind",
+		"%s is at revision %d and has not reached %d in time", tier, at, want).
+		With("position", at).With("wanted", want)
+}
+
+func unavailable(tier string, err error) error {
+	var known *domain.Error
+	if errors.As(err, &known) {
+		return known
+	}
+	return domain.Errorf(domain.Unavailable, tier+".unavailable", "%s does not answer: %v", tier, err)
+}

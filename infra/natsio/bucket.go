@@ -141,8 +141,25 @@ func (b *Bucket) Len(ctx context.Context) (uint64, error) {
 	return info.State.NumSubjects, nil
 }
 
-// Each yields every value in the bucket, one per key, in no order.
-func (b *Bucket) Each(ctx context.Context, yield func(e readmodel.Entry, bad error) bool) error {
+// ReadBucket opens a bucket for reading; it fails where there is none.
+func ReadBucket(ctx context.Context, nc *nats.Conn, name string) (*Bucket, error) {
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return nil, err
+	}
+	s, err := js.Stream(ctx, "KV_"+name)
+	if err != nil {
+		return nil, fmt.Errorf("open bucket %s: %w", name, err)
+	}
+	return &Bucket{nc: nc, js: js, stream: s, name: name, root: "$KV." + name + ".", ttl: s.CachedInfo().Config.MaxAge}, nil
+}
+
+// TTL is how long the bucket keeps a value; 0 = for ever.
+func (b *Bucket) TTL() time.Duration { return b.ttl }
+
+// Each yields every value in the bucket, one per key, in no order. bad is set
+// where a value cannot be read.
+func (b *Bucket) Each(ctx context.Context, yield func(e readmodel.Entry, bad error)) error {
 	kv, err := b.js.KeyValue(ctx, b.name)
 	if err != nil {
 		return fmt.Errorf("list bucket %s: %w", b.name, err)
@@ -165,9 +182,7 @@ func (b *Bucket) Each(ctx context.Context, yield func(e readmodel.Entry, bad err
 			}
 			e, bad := readmodel.DecodeKV(v.Value())
 			e.Agent, e.Key, _ = strings.Cut(v.Key(), ".")
-			if !yield(e, bad) {
-				return nil
-			}
+			yield(e, bad)
 		}
 	}
 }

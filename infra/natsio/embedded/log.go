@@ -16,7 +16,7 @@ func (l *logger) Warnf(f string, a ...any) {
 	}
 	l.log.Warn("nats-server: " + fmt.Sprintf(f, a...))
 }
-func (l *logger) Errorf(f string, a ...any)  { l.log.Error("nats-server: " + fmt.Sprintf(f, a...)) }
-func (l *logger) Fatalf(f string, a ...any)  { l.log.Error("nats-server: " + fmt.Sprintf(f, a...)) }
-func (l *logger) Debugf(string, ...any)      {}
-func (l *logger) Tracef(string, ...any)      {}
+func (l *logger) Errorf(f string, a ...any) { l.log.Error("nats-server: " + fmt.Sprintf(f, a...)) }
+func (l *logger) Fatalf(f string, a ...any) { l.log.Error("nats-server: " + fmt.Sprintf(f, a...)) }
+func (l *logger) Debugf(string, ...any)     {}
+func (l *logger) Tracef(string, ...any)     {}

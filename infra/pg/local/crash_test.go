@@ -62,12 +62,16 @@ func TestKilledPostmasterComesBack(t *testing.T) {
 func TestKilledPostmasterWithBusyBackend(t *testing.T) {
 	s := start(t, Config{Dir: made(t)})
 	pid := s.Pid()
+	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_, _ = ask(context.Background(), s.URL(), "DO 'BEGIN LOOP END LOOP; END'")
+		_, _ = ask(ctx, s.URL(), "DO 'BEGIN LOOP END LOOP; END'")
 	}()
-	defer func() { <-done }()
+	defer func() {
+		cancel()
+		<-done
+	}()
 	until(t, "a backend is busy", func() bool {
 		n, err := ask(t.Context(), s.SocketURL(), "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'DO%' AND state = 'active'")
 		return err == nil && n == "1"
@@ -145,7 +149,8 @@ func TestCancelledStartLeavesNothing(t *testing.T) {
 // a launcher.
 func byHand(t *testing.T, s *Server, args ...string) *process {
 	t.Helper()
-	args = append([]string{"-D", s.data(), "-c", "listen_addresses=", "-c", "unix_socket_directories=" + s.sockets}, args...)
+	args = append([]string{"-D", s.data(), "-c", "listen_addresses=127.0.0.1", "-c", "port=" + strconv.Itoa(s.port),
+		"-c", "unix_socket_directories=" + s.sockets}, args...)
 	p, err := launch(s.as.command(s.home, filepath.Join(s.bins.dir, "postgres"), args...), syscall.SIGQUIT)
 	must(t, err)
 	t.Cleanup(func() {
@@ -171,6 +176,9 @@ func TestOrphanIsEndedAndAStrangerIsNot(t *testing.T) {
 	again := start(t, Config{Dir: dir})
 	if !orphan.ended() {
 		t.Error("the orphan still runs")
+	}
+	if again.URL() != s.URL() {
+		t.Error("the orphan's port was not taken over")
 	}
 	stop(t, again)
 

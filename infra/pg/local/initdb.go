@@ -27,7 +27,7 @@ func (s *Server) prepare(ctx context.Context) (fresh bool, err error) {
 	if s.bins, err = s.choose(major); err != nil {
 		return false, err
 	}
-	if err := s.endOld(ctx); err != nil {
+	if err := s.endOld(ctx); err != nil { // before a port is chosen: an orphan still has ours
 		return false, err
 	}
 	if s.password, err = s.loadPassword(major == 0); err != nil {

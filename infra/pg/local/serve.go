@@ -63,23 +63,23 @@ func (s *Server) upOnSomePort(ctx context.Context) (err error) {
 // settings win over postgresql.conf, where the rest may be tuned. They suit two
 // cores and a development machine; jit costs more than it gains on short
 // queries.
-func (s *Server) settings() map[string]string {
-	return map[string]string{
-		"listen_addresses":        "127.0.0.1",
-		"port":                    strconv.Itoa(s.port),
-		"unix_socket_directories": s.sockets,
-		"unix_socket_permissions": "0700",
-		"cluster_name":            clusterName(s.data()), // in every process title, see serving
-		"max_connections":         "100",
-		"shared_buffers":          "128MB",
-		"fsync":                   "on",
-		"full_page_writes":        "on",
-		"synchronous_commit":      "on",
-		"jit":                     "off",
-		"timezone":                "UTC",
-		"log_timezone":            "UTC",
-		"log_destination":         "stderr", // which is ours
-		"logging_collector":       "off",
+func (s *Server) settings() []string {
+	return []string{
+		"listen_addresses=127.0.0.1",
+		"port=" + strconv.Itoa(s.port),
+		"unix_socket_directories=" + s.sockets,
+		"unix_socket_permissions=0700",
+		"cluster_name=" + clusterName(s.data()), // in every process title, see serving
+		"max_connections=100",
+		"shared_buffers=128MB",
+		"fsync=on",
+		"full_page_writes=on",
+		"synchronous_commit=on",
+		"jit=off",
+		"timezone=UTC",
+		"log_timezone=UTC",
+		"log_destination=stderr", // which is ours
+		"logging_collector=off",
 	}
 }
 
@@ -93,15 +93,15 @@ func (s *Server) settings() map[string]string {
 // start; only commits with synchronous_commit=off may be lost, as in any crash.
 func (s *Server) up(ctx context.Context) error {
 	s.setCurrent(nil)
-	if err := error(nil); err != nil {
+	if err := s.endOld(ctx); err != nil {
 		return err
 	}
 	if err := errors.Join(dropStalePidFile(s.data()), s.dropStaleSocket()); err != nil {
 		return err
 	}
 	args := []string{"-D", s.data()}
-	for name, value := range s.settings() {
-		args = append(args, "-c", name+"="+value)
+	for _, setting := range s.settings() {
+		args = append(args, "-c", setting)
 	}
 	cmd := s.as.command(s.home, filepath.Join(s.bins.dir, "postgres"), args...)
 	s.out.mark()

@@ -16,7 +16,7 @@ import (
 )
 
 func TestKilledOwnerLeavesNothingRunning(t *testing.T) {
-	dir := made(t)
+	dir := room(t)
 	o := newOwner(t, dir)
 	url := o.url(t)
 	expect(t, url, "CREATE TABLE kept AS SELECT 42 AS answer", "")
@@ -39,11 +39,11 @@ func TestKilledOwnerLeavesNothingRunning(t *testing.T) {
 }
 
 func TestKilledPostmasterComesBack(t *testing.T) {
-	s := start(t, Config{Dir: made(t)})
+	s := start(t, Config{Dir: standing(t)})
 	pool, err := pgxpool.New(t.Context(), s.URL())
 	must(t, err)
 	defer pool.Close()
-	_, err = pool.Exec(t.Context(), "CREATE TABLE kept AS SELECT 42 AS answer")
+	_, err = pool.Exec(t.Context(), "CREATE TABLE IF NOT EXISTS kept AS SELECT 42 AS answer")
 	must(t, err)
 	for range 2 {
 		pid := s.Pid()
@@ -60,7 +60,7 @@ func TestKilledPostmasterComesBack(t *testing.T) {
 // A backend that computes does not look whether its postmaster lives, and keeps
 // the shared memory that a new one would need.
 func TestKilledPostmasterWithBusyBackend(t *testing.T) {
-	s := start(t, Config{Dir: made(t)})
+	s := start(t, Config{Dir: standing(t)})
 	pid := s.Pid()
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
@@ -84,7 +84,7 @@ func TestKilledPostmasterWithBusyBackend(t *testing.T) {
 }
 
 func TestStopOfAHangingPostgres(t *testing.T) {
-	s := start(t, Config{Dir: made(t)})
+	s := start(t, Config{Dir: standing(t)})
 	s.grace = 500 * time.Millisecond
 	must(t, syscall.Kill(s.Pid(), syscall.SIGSTOP))
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
@@ -168,7 +168,7 @@ func byHand(t *testing.T, s *Server, args ...string) *process {
 }
 
 func TestOrphanIsEndedAndAStrangerIsNot(t *testing.T) {
-	dir := made(t)
+	dir := standing(t)
 	s := start(t, Config{Dir: dir})
 	stop(t, s)
 
@@ -193,7 +193,7 @@ func TestOrphanIsEndedAndAStrangerIsNot(t *testing.T) {
 // The pid in the file belongs to a living process of postgres' own user that is
 // no postgres, as happens when a container starts again.
 func TestStalePidFile(t *testing.T) {
-	dir := made(t)
+	dir := standing(t)
 	s := start(t, Config{Dir: dir})
 	stop(t, s)
 	cat, err := exec.LookPath("cat")

@@ -124,7 +124,7 @@ func (s *Server) initdb(ctx context.Context) error {
 		return err
 	}
 	out, err := run(ctx, s.as.command(s.home, filepath.Join(s.bins.dir, "initdb"),
-		"--pgdata="+tmp, "--username="+Role, "--pwfile="+filepath.Join(s.home, passwordName),
+		"--pgdata="+tmp, "--username="+role, "--pwfile="+filepath.Join(s.home, passwordName),
 		"--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--data-checksums", "--no-instructions"))
 	if err != nil {
 		return fmt.Errorf("initdb: %w: %s", err, lastLines(out, 10))

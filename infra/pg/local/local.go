@@ -16,8 +16,8 @@ import (
 	"time"
 )
 
-// Role is the superuser that owns the cluster and its database.
-const Role = "tidemark"
+// role is the superuser that owns the cluster and its database.
+const role = "tidemark"
 
 const (
 	readyWithin = 60 * time.Second // how long Start waits for an answer when its context has no deadline
@@ -145,7 +145,7 @@ func (s *Server) unix(database string) string {
 // PGSSLMODE says, and the server has no TLS.
 func (s *Server) address(host, database string, query url.Values) string {
 	query.Set("sslmode", "disable")
-	u := url.URL{Scheme: "postgres", User: url.UserPassword(Role, s.password), Host: host,
+	u := url.URL{Scheme: "postgres", User: url.UserPassword(role, s.password), Host: host,
 		Path: "/" + database, RawQuery: query.Encode()}
 	return u.String()
 }

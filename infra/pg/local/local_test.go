@@ -59,7 +59,7 @@ func TestColdAndWarmStart(t *testing.T) {
 }
 
 func TestPortTaken(t *testing.T) {
-	dir := made(t)
+	dir := standing(t)
 	s := start(t, Config{Dir: dir, Database: "other name"})
 	expect(t, s.URL(), "SELECT current_database()", "other name")
 	expect(t, s.SocketURL(), "SELECT current_database()", "other name")
@@ -99,7 +99,7 @@ func TestDeepDirectory(t *testing.T) {
 }
 
 func TestSecondLauncherRefused(t *testing.T) {
-	dir := made(t)
+	dir := standing(t)
 	s := start(t, Config{Dir: dir})
 	pid := s.Pid()
 	_, err := tryStart(t, Config{Dir: dir})

@@ -96,20 +96,13 @@ func room(t *testing.T) string {
 	return filepath.Join(dir, "postgres")
 }
 
-// made is a room that already holds a cluster, a copy of one that the first
-// caller made: initdb takes most of a cold start.
-func made(t *testing.T) string {
+// standing is one cluster that tests use in turn, each leaving it whole and
+// stopped: initdb takes most of a cold start.
+func standing(t *testing.T) string {
 	t.Helper()
-	template := filepath.Join(clusters, "template")
-	if _, err := os.Stat(template); err != nil {
-		stop(t, start(t, Config{Dir: template}))
-		must(t, os.Remove(filepath.Join(template, portName)))
-	}
-	dir := room(t)
-	if out, err := exec.Command("cp", "-a", template, dir).CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	return dir
+	parent := filepath.Join(clusters, "standing")
+	must(t, os.MkdirAll(parent, 0o711))
+	return filepath.Join(parent, "postgres")
 }
 
 func start(t *testing.T, cfg Config) *Server {

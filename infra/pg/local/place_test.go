@@ -99,7 +99,7 @@ func fingerprint(t *testing.T, dir string) [32]byte {
 }
 
 func TestOtherMajorIsRefusedAndUntouched(t *testing.T) {
-	dir := made(t)
+	dir := standing(t)
 	s := start(t, Config{Dir: dir})
 	stop(t, s)
 	other := oldest
@@ -107,14 +107,15 @@ func TestOtherMajorIsRefusedAndUntouched(t *testing.T) {
 		other = newest
 	}
 	must(t, os.WriteFile(filepath.Join(s.data(), "PG_VERSION"), fmt.Appendln(nil, other), 0o600))
+	t.Cleanup(func() {
+		must(t, os.WriteFile(filepath.Join(s.data(), "PG_VERSION"), fmt.Appendln(nil, s.bins.major), 0o600))
+	})
 	before := fingerprint(t, s.data())
 	_, err := tryStart(t, Config{Dir: dir, BinDir: s.bins.dir})
 	wantError(t, err, fmt.Sprintf("made by PostgreSQL %d", other), s.Version(), "nothing was changed")
 	if fingerprint(t, s.data()) != before {
 		t.Error("the cluster was touched")
 	}
-	must(t, os.WriteFile(filepath.Join(s.data(), "PG_VERSION"), fmt.Appendln(nil, s.bins.major), 0o600))
-	expect(t, start(t, Config{Dir: dir}).URL(), "SELECT 1", "1")
 }
 
 func TestForeignContentIsRefusedAndUntouched(t *testing.T) {
@@ -163,11 +164,12 @@ func TestClosedDirectory(t *testing.T) {
 // A cluster that was reachable when it was made is neither shadowed by a new
 // one nor moved.
 func TestDirectoryClosedLater(t *testing.T) {
-	dir := made(t)
+	dir := standing(t)
 	s := start(t, Config{Dir: dir})
 	stop(t, s)
 	parent := filepath.Dir(dir)
 	must(t, os.Chmod(parent, 0o700))
+	t.Cleanup(func() { must(t, os.Chmod(parent, 0o711)) })
 	if os.Geteuid() != 0 {
 		return
 	}

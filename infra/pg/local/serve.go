@@ -87,7 +87,7 @@ func (s *Server) settings() []string {
 // current either way.
 //
 // Should the engine be killed, postgres gets SIGQUIT (immediate shutdown)
-// rather than SIGINT: it then ends within moments whatever its sessions do, and
+// rather than SIGINT: it then ends within moments whatever its clients do, and
 // does not hold directory and port against the next engine for the length of a
 // checkpoint. What was committed is in the WAL and is replayed at the next
 // start; only commits with synchronous_commit=off may be lost, as in any crash.

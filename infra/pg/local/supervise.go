@@ -52,7 +52,7 @@ func (s *Server) supervise(ctx context.Context) {
 	}
 }
 
-// Stop ends postgres by a fast shutdown: sessions are cut off, what was
+// Stop ends postgres by a fast shutdown: clients are cut off, what was
 // committed is checkpointed. If the context ends first, postgres is ended with
 // SIGQUIT and 6 s later SIGKILL, and the error says so; the next start then
 // recovers from the WAL. When Stop returns nothing is left running. Further

@@ -19,6 +19,10 @@ const attempts = 24
 // deciding for an id too old for the duplicate window, it looks whether the
 // command has taken effect before.
 func (h *Handler) carry(ctx context.Context, cmd *Command) (Receipt, error) {
+	if ctx.Err() != nil {
+		return Receipt{}, domain.Errorf(domain.Unavailable, "engine.late",
+			"the command waited too long behind others of its aggregate and was not carried out; send it again")
+	}
 	unsure := false // an append of this command may have been stored
 	for attempt := range attempts {
 		if attempt > 0 {

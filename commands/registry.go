@@ -50,7 +50,19 @@ type verb func(id string, body []byte, now time.Time, b Bounds) (Command, error)
 
 // registry is the table from subject to reader: one line per verb.
 var registry = map[string]map[string]verb{
-	"agent": {"set": readAgentSet, "delete": readAgentDelete},
+	"agent": {
+		"set": readAgentSet, "delete": readAgentDelete,
+	},
+	"task": {
+		"create": readTaskCreate, "start": readTaskStart, "progress": readTaskProgress,
+		"complete": readTaskComplete, "fail": readTaskFail, "cancel": readTaskCancel,
+	},
+	"session": {
+		"open": readSessionOpen, "put": readSessionPut,
+		"touch": readSessionPlain("touch", events.SessionTouched),
+		"close": readSessionPlain("close", events.SessionClosed),
+	},
+	"config": {"set": readConfig("set"), "unset": readConfig("unset")},
 }
 
 // read turns a request into a command, or refuses it.

@@ -26,10 +26,10 @@ func CheckJSON(body []byte) error {
 	d := jsontext.NewDecoder(bytes.NewReader(body))
 	for first := true; ; first = false {
 		tok, err := d.ReadToken()
-		if err == io.EOF && !first {
+		if errors.Is(err, io.EOF) && !first {
 			return nil
 		}
-		if err == nil && !first && d.StackDepth() == 0 && isStart(tok.Kind()) {
+		if err == nil && !first && beginsTop(tok.Kind(), d.StackDepth()) {
 			return at(d, "there is more than one JSON value")
 		}
 		if err != nil {
@@ -52,8 +52,17 @@ func CheckJSON(body []byte) error {
 	}
 }
 
-// isStart tells the kinds that begin a value from the two that end one.
-func isStart(k jsontext.Kind) bool { return k != '}' && k != ']' }
+// beginsTop tells whether the token just read, which left the decoder at depth,
+// began a value of the top level.
+func beginsTop(k jsontext.Kind, depth int) bool {
+	switch k {
+	case '{', '[':
+		return depth == 1
+	case '}', ']':
+		return false
+	}
+	return depth == 0
+}
 
 func at(d *jsontext.Decoder, why string) error {
 	return Errorf(Invalid, "json.invalid", "%s, at %q (byte %d)", why, string(d.StackPointer()), d.InputOffset())

@@ -116,8 +116,10 @@ func (d *StateWrite) Encode() jsontext.Value {
 		b = append(b, d.Value...)
 		b = append(b, ',')
 	}
-	b = AppendString(b, "strategy", d.Strategy)
-	b = append(b, ',')
+	if d.Strategy != "" {
+		b = AppendString(b, "strategy", d.Strategy)
+		b = append(b, ',')
+	}
 	b = AppendString(b, "request", d.Request)
 	return append(b, '}')
 }

@@ -19,6 +19,7 @@ type EntryChange struct {
 // in the order of its key, so that two batches never lock rows crosswise.
 type Changes struct {
 	Entries []EntryChange
+	Docs    []DocChange
 	Losses  []readmodel.Loss
 	Poison  []Message // what could not be folded, each with its reason in Bad
 }
@@ -44,6 +45,16 @@ func Fold(batch []Message) Changes {
 		}
 		return a.Key < b.Key
 	})
+	sort.Slice(c.Docs, func(i, j int) bool {
+		a, b := &c.Docs[i], &c.Docs[j]
+		if a.Kind != b.Kind {
+			return a.Kind < b.Kind
+		}
+		if a.ID != b.ID {
+			return a.ID < b.ID
+		}
+		return a.Key < b.Key
+	})
 	return c
 }
 
@@ -66,6 +77,17 @@ func (c *Changes) add(m *Message, last map[events.Stream]int) error {
 			return err
 		}
 		c.Losses = append(c.Losses, loss)
+	default:
+		change, ok, err := DocOf(&m.Record)
+		if !ok || err != nil {
+			return err
+		}
+		if i, known := last[m.Stream]; known {
+			c.Docs[i] = change
+			return nil
+		}
+		last[m.Stream] = len(c.Docs)
+		c.Docs = append(c.Docs, change)
 	}
 	return nil
 }

@@ -38,7 +38,8 @@ type engine struct {
 	db       *pg.DB        // nil = off
 	conns    []*nats.Conn
 	journal  *natsio.Journal
-	bucket   *natsio.Bucket
+	bucket   *natsio.Bucket            // of state entries
+	docs     map[string]*natsio.Bucket // by kind of document
 	handler  *commands.Handler
 	tiers    *readmodel.Tiers
 	service  *natsio.Service
@@ -182,12 +183,27 @@ func (e *engine) openStores(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	bucket := natsio.AgentStateBucket
-	bucket.Embedded = e.nats != nil
-	if e.bucket, err = natsio.OpenBucket(ctx, views, bucket, e.log); err != nil {
+	open := func(cfg natsio.BucketConfig) (*natsio.Bucket, error) {
+		cfg.Embedded = e.nats != nil
+		return natsio.OpenBucket(ctx, views, cfg, e.log)
+	}
+	if e.bucket, err = open(natsio.AgentStateBucket); err != nil {
 		return err
 	}
+	e.docs = map[string]*natsio.Bucket{}
+	for kind, cfg := range docBuckets {
+		if e.docs[kind], err = open(cfg); err != nil {
+			return err
+		}
+	}
 	return e.openSQL()
+}
+
+// docBuckets are where documents are hot. A lifecycle has no bucket in the seed.
+var docBuckets = map[string]natsio.BucketConfig{
+	readmodel.KindTask:    natsio.TaskStateBucket,
+	readmodel.KindSession: natsio.SessionDataBucket,
+	readmodel.KindConfig:  natsio.AgentConfigBucket,
 }
 
 // openSQL opens the pool and migrates; where Postgres is away that goes on in
@@ -275,6 +291,9 @@ func (e *engine) startViews(bounds commands.Bounds) {
 		Observe: func(rec events.Record) { passOn(memory, &rec) },
 	})
 	hotTarget := natsio.NewHot(e.bucket, e.journal, hot)
+	for kind, b := range e.docs {
+		hotTarget.Keep(kind, b)
+	}
 	e.tiers = &readmodel.Tiers{
 		Memory: memory, Hot: hotTarget, HotProgress: hot, DurableProgress: durable,
 		Past: natsio.Past{Journal: e.journal}, Hit: e.metrics.hit,

@@ -48,6 +48,22 @@ var AgentStateBucket = BucketConfig{
 	TTL: 30 * time.Minute, History: 3, MaxValueSize: 2 << 20, MaxBytes: 5 << 30,
 }
 
+// The seed's other buckets (6.2).
+var (
+	TaskStateBucket = BucketConfig{
+		Name: "TASK_STATE", Description: "Task execution state and progress tracking",
+		TTL: 2 * time.Hour, History: 5, MaxValueSize: 1 << 20, MaxBytes: 2 << 30,
+	}
+	SessionDataBucket = BucketConfig{
+		Name: "SESSION_DATA", Description: "Temporary user and agent session storage",
+		TTL: time.Hour, History: 1, MaxValueSize: 1 << 20, MaxBytes: 1 << 30,
+	}
+	AgentConfigBucket = BucketConfig{
+		Name: "AGENT_CONFIG", Description: "Agent configuration and persistent settings",
+		History: 10, MaxValueSize: 512 << 10, MaxBytes: 1 << 30,
+	}
+)
+
 // OpenBucket opens a bucket, making it where there is none. On one node its
 // writes do not wait for the disk: what a power cut takes is folded again.
 func OpenBucket(ctx context.Context, nc *nats.Conn, cfg BucketConfig, log *slog.Logger) (*Bucket, error) {
@@ -73,7 +89,7 @@ func (b *Bucket) create(ctx context.Context, cfg BucketConfig) (jetstream.Stream
 		Name: "KV_" + cfg.Name, Description: cfg.Description, Subjects: []string{b.root + ">"},
 		MaxMsgsPerSubject: cfg.History, MaxBytes: cfg.MaxBytes, MaxAge: cfg.TTL, MaxMsgSize: cfg.MaxValueSize,
 		MaxMsgs: -1, MaxConsumers: -1, Storage: jetstream.FileStorage, Discard: jetstream.DiscardNew,
-		Duplicates: min(2*time.Minute, cfg.TTL), AllowRollup: true, DenyDelete: true, AllowDirect: true,
+		Duplicates: duplicates(cfg.TTL), AllowRollup: true, DenyDelete: true, AllowDirect: true,
 		Compression: jetstream.S2Compression, Replicas: replicas(b.nc, cfg.Replicas),
 	}
 	if sc.Replicas == 1 && cfg.Embedded {
@@ -87,6 +103,14 @@ func (b *Bucket) create(ctx context.Context, cfg BucketConfig) (jetstream.Stream
 		s, err = b.js.CreateStream(ctx, sc)
 	}
 	return s, err
+}
+
+// duplicates is the default window, which may not be longer than the age.
+func duplicates(ttl time.Duration) time.Duration {
+	if ttl > 0 {
+		return min(2*time.Minute, ttl)
+	}
+	return 2 * time.Minute
 }
 
 // Get is the entry under a key; found is false when there is none.

@@ -4,27 +4,31 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sort"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/synadia-io/orbit.go/jetstreamext"
 
 	"github.com/tidemark-engine/tidemark/projections"
 	"github.com/tidemark-engine/tidemark/readmodel"
 )
 
-// Hot is the target of the hot view. A bucket's unsynced tail may be lost in a
-// power cut, so its position is not kept beside it but in it: every put carries
-// the positions from which a restart is safe, and the bucket's own last
-// message says where to go on.
+// Hot is the target of the hot view: state entries in one bucket, and each kind
+// of document in its own. A bucket's unsynced tail may be lost in a power cut,
+// so its position is not kept beside it but in it: every put carries the
+// positions from which a restart is safe, and the bucket's own last message
+// says where to go on. The view is where its furthest-back bucket is.
 type Hot struct {
-	bucket   *Bucket
+	entries  *Bucket
+	docs     map[string]*Bucket // by kind
 	journal  *Journal
 	progress *projections.Progress
+
+	mu     sync.Mutex
+	marked map[string]uint64 // by bucket and partition: the position its last message carries
 }
 
 var (
@@ -32,40 +36,84 @@ var (
 	_ readmodel.HotTier  = (*Hot)(nil)
 )
 
-// NewHot is the hot view's target; progress is where its runners note their
-// positions.
-func NewHot(b *Bucket, j *Journal, progress *projections.Progress) *Hot {
-	return &Hot{bucket: b, journal: j, progress: progress}
+// NewHot is the hot view's target on the bucket of state entries; progress is
+// where its runners note their positions.
+func NewHot(entries *Bucket, j *Journal, progress *projections.Progress) *Hot {
+	return &Hot{entries: entries, docs: map[string]*Bucket{}, journal: j, progress: progress, marked: map[string]uint64{}}
 }
+
+// Keep adds the bucket of a kind of documents, before the first Load.
+func (t *Hot) Keep(kind string, b *Bucket) { t.docs[kind] = b }
 
 // positionHeader carries "<incarnation> <p>=<position> …".
 const positionHeader = "Tidemark-Position"
 
-// Header is what every put into the bucket carries.
+// Header is what every put into a bucket carries.
 func (t *Hot) Header() nats.Header {
-	b := append(make([]byte, 0, 64), t.journal.ID()...)
-	for p, at := range t.progress.All() {
+	return nats.Header{positionHeader: []string{positionText(t.journal.ID(), t.progress.All())}}
+}
+
+func positionText(id string, positions []uint64) string {
+	b := append(make([]byte, 0, 64), id...)
+	for p, at := range positions {
 		b = append(b, ' ')
 		b = strconv.AppendInt(b, int64(p), 10)
 		b = append(b, '=')
 		b = strconv.AppendUint(b, at, 10)
 	}
-	return nats.Header{positionHeader: []string{string(b)}}
+	return string(b)
 }
 
-// lookBack bounds the search for a message of ours at the bucket's end.
+func parsePosition(text string, partition int, id string) (uint64, error) {
+	parts := strings.Fields(text)
+	if len(parts) == 0 || parts[0] != id {
+		return 0, fmt.Errorf("%w: the hot view is of journal %.26q, this is journal %s", projections.ErrForeignJournal, text, id)
+	}
+	for _, part := range parts[1:] {
+		if p, at, ok := strings.Cut(part, "="); ok && p == strconv.Itoa(partition) {
+			return strconv.ParseUint(at, 10, 64)
+		}
+	}
+	return 0, nil
+}
+
+// buckets are all of the view's.
+func (t *Hot) buckets() []*Bucket {
+	all := []*Bucket{t.entries}
+	for _, b := range t.docs {
+		all = append(all, b)
+	}
+	return all
+}
+
+// Load implements projections.Target.
+func (t *Hot) Load(ctx context.Context, partition int, id string) (uint64, error) {
+	var least uint64
+	for i, b := range t.buckets() {
+		at, err := t.position(ctx, b, partition, id)
+		if err != nil {
+			return 0, err
+		}
+		if i == 0 || at < least {
+			least = at
+		}
+	}
+	return least, nil
+}
+
+// lookBack bounds the search for a message of ours at a bucket's end.
 const lookBack = 200
 
-// Load implements projections.Target. Without a position in the bucket it is
+// position is what a bucket's last message of ours carries. Without one it is
 // as old as the bucket's TTL: what is older would have expired anyway.
-func (t *Hot) Load(ctx context.Context, partition int, id string) (uint64, error) {
-	info, err := t.bucket.stream.Info(ctx)
+func (t *Hot) position(ctx context.Context, b *Bucket, partition int, id string) (uint64, error) {
+	info, err := b.stream.Info(ctx)
 	if err != nil {
-		return 0, fmt.Errorf("look at bucket %s: %w", t.bucket.name, err)
+		return 0, fmt.Errorf("look at bucket %s: %w", b.name, err)
 	}
 	oldest := uint64(0)
-	if t.bucket.ttl > 0 {
-		if oldest, err = t.journal.FirstSince(ctx, partition, time.Now().Add(-t.bucket.ttl)); err != nil {
+	if b.ttl > 0 {
+		if oldest, err = t.journal.FirstSince(ctx, partition, time.Now().Add(-b.ttl)); err != nil {
 			return 0, err
 		}
 	}
@@ -74,13 +122,13 @@ func (t *Hot) Load(ctx context.Context, partition int, id string) (uint64, error
 		if seq < info.State.FirstSeq || seq == 0 {
 			break
 		}
-		msg, err := t.bucket.stream.GetMsg(ctx, seq)
+		msg, err := b.stream.GetMsg(ctx, seq)
 		seq--
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
 			continue
 		}
 		if err != nil {
-			return 0, fmt.Errorf("read the end of bucket %s: %w", t.bucket.name, err)
+			return 0, fmt.Errorf("read the end of bucket %s: %w", b.name, err)
 		}
 		text := msg.Header.Get(positionHeader)
 		if text == "" {
@@ -92,202 +140,81 @@ func (t *Hot) Load(ctx context.Context, partition int, id string) (uint64, error
 	return oldest, nil
 }
 
-func parsePosition(text string, partition int, id string) (uint64, error) {
-	parts := strings.Fields(text)
-	if parts[0] != id {
-		return 0, fmt.Errorf("%w: the bucket holds the view of journal %s, this is journal %s", projections.ErrForeignJournal, parts[0], id)
-	}
-	for _, part := range parts[1:] {
-		if p, at, ok := strings.Cut(part, "="); ok && p == strconv.Itoa(partition) {
-			return strconv.ParseUint(at, 10, 64)
-		}
-	}
-	return 0, nil
-}
-
-// put is one change on its way into the bucket.
-type put struct {
-	change *projections.EntryChange
-	key    string // "<agent>.<key>"
-	seq    uint64 // the bucket's sequence that it expects
-	future jetstream.PubAckFuture
-}
-
 // Get is the entry under a key, for the tiered read.
 func (t *Hot) Get(ctx context.Context, agent, key string) (readmodel.Entry, bool, error) {
-	return t.bucket.Get(ctx, agent, key)
+	return t.entries.Get(ctx, agent, key)
 }
 
 // Fill puts an entry that a lower tier answered with, where there is nothing.
 func (t *Hot) Fill(ctx context.Context, e *readmodel.Entry) error {
-	_, err := t.bucket.Fill(ctx, e, t.Header())
+	_, err := t.entries.Fill(ctx, e, t.Header())
 	return err
 }
 
 // Apply implements projections.Target: guarded puts, all in flight at once.
 // A deletion leaves its marker even where there was nothing, for a fill may be
 // under way that must not bring back what is gone.
-// A put that finds a newer row loses and is done; one that finds an older row
-// than it remembered tries again with that row's sequence.
-func (t *Hot) Apply(ctx context.Context, _ int, _, _ uint64, c projections.Changes) error {
-	puts, err := t.prepare(ctx, c.Entries)
-	if err != nil {
-		return err
+func (t *Hot) Apply(ctx context.Context, partition int, from, _ uint64, c projections.Changes) error {
+	byBucket := map[*Bucket][]put{}
+	for i := range c.Entries {
+		e := &c.Entries[i]
+		p := put{key: e.Agent + "." + e.Key, revision: e.Revision}
+		if !e.Deleted {
+			p.value = e.EncodeKV()
+		}
+		byBucket[t.entries] = append(byBucket[t.entries], p)
+	}
+	for i := range c.Docs {
+		d := &c.Docs[i]
+		b := t.docs[d.Kind]
+		if b == nil {
+			continue // this kind has no bucket
+		}
+		p := put{key: d.ID, revision: d.Revision}
+		if d.Key != "" {
+			p.key += "." + d.Key
+		}
+		if !d.Deleted {
+			p.value = d.EncodeKV()
+		}
+		byBucket[b] = append(byBucket[b], p)
 	}
 	header := t.Header()
-	for round := 0; len(puts) > 0; round++ {
-		if round > 10 {
-			return fmt.Errorf("bucket %s: %d keys are being written by somebody else", t.bucket.name, len(puts))
-		}
-		if err := t.send(puts, header); err != nil {
-			return err
-		}
-		if puts, err = t.settle(ctx, puts); err != nil {
+	for b, puts := range byBucket {
+		if err := b.putAll(ctx, puts, header); err != nil {
 			return err
 		}
 	}
-	return nil
+	return t.mark(ctx, partition, from, byBucket, header)
 }
 
-// prepare finds the sequence each put must expect: remembered, or read for all
-// unknown keys in few requests.
-func (t *Hot) prepare(ctx context.Context, changes []projections.EntryChange) ([]put, error) {
-	puts := make([]put, 0, len(changes))
-	var unknown []string
-	for i := range changes {
-		p := put{change: &changes[i], key: changes[i].Agent + "." + changes[i].Key}
-		seq, ok := t.bucket.seqs.GetIfPresent(p.key)
-		if !ok {
-			unknown = append(unknown, t.bucket.root+p.key)
-		}
-		p.seq = seq
-		puts = append(puts, p)
-	}
-	found := make(map[string]*jetstream.RawStreamMsg, len(unknown))
-	for len(unknown) > 0 {
-		n := min(len(unknown), 1000) // the server takes 1,024 at most
-		last, err := jetstreamext.GetLastMsgsFor(ctx, t.bucket.js, "KV_"+t.bucket.name, unknown[:n])
-		if err != nil {
-			return nil, fmt.Errorf("read %d keys of bucket %s: %w", n, t.bucket.name, err)
-		}
-		for msg, err := range last {
-			if errors.Is(err, jetstreamext.ErrNoMessages) {
-				break
-			}
-			if err != nil {
-				return nil, fmt.Errorf("read %d keys of bucket %s: %w", n, t.bucket.name, err)
-			}
-			found[strings.TrimPrefix(msg.Subject, t.bucket.root)] = msg
-		}
-		unknown = unknown[n:]
-	}
-	kept := puts[:0]
-	for _, p := range puts {
-		if msg, ok := found[p.key]; ok {
-			p.seq = msg.Sequence
-			if t.newer(msg, p.change) {
-				t.bucket.seqs.Set(p.key, p.seq)
-				continue
-			}
-		}
-		kept = append(kept, p)
-	}
-	return kept, nil
-}
+// markEvery is how many events may pass a bucket by before it is told the
+// position all the same; a restart folds at most so many again for nothing.
+const markEvery = 5000
 
-// newer tells whether the bucket's row is at least as new as the change. A row
-// that cannot be read, or that claims a revision the journal has not, is not.
-func (t *Hot) newer(msg *jetstream.RawStreamMsg, c *projections.EntryChange) bool {
-	if gone(msg.Header) {
-		rev, err := strconv.ParseUint(msg.Header.Get(revisionHeader), 10, 64)
-		return err == nil && rev >= c.Revision
-	}
-	e, err := readmodel.DecodeKV(msg.Data)
-	return err == nil && e.Revision >= c.Revision
-}
+// positionKey is where an idle bucket's position goes: a marker without a
+// value, under the reserved agent id.
+const positionKey = "kv.position"
 
-// revisionHeader carries the revision on a deletion, which has no value.
-const revisionHeader = "Tidemark-Revision"
-
-func (t *Hot) send(puts []put, header nats.Header) error {
-	for i := range puts {
-		p := &puts[i]
-		msg := &nats.Msg{Subject: t.bucket.root + p.key, Header: make(nats.Header, 4)}
-		msg.Header[positionHeader] = header[positionHeader]
-		if p.change.Deleted {
-			msg.Header[kvOperationHeader] = []string{"DEL"}
-			msg.Header[revisionHeader] = []string{strconv.FormatUint(p.change.Revision, 10)}
-		} else {
-			msg.Data = p.change.EncodeKV()
-		}
-		msg.Header[jetstream.ExpectedLastSubjSeqHeader] = []string{strconv.FormatUint(p.seq, 10)}
-		var err error
-		if p.future, err = t.bucket.js.PublishMsgAsync(msg); err != nil {
-			return fmt.Errorf("put %s into bucket %s: %w", p.key, t.bucket.name, err)
-		}
-	}
-	return nil
-}
-
-// settle takes the answers and returns the puts that must be sent again.
-func (t *Hot) settle(ctx context.Context, puts []put) ([]put, error) {
-	var again []put
-	for i := range puts {
-		p := &puts[i]
-		var err error
-		select {
-		case ack := <-p.future.Ok():
-			t.bucket.seqs.Set(p.key, ack.Sequence)
+func (t *Hot) mark(ctx context.Context, partition int, from uint64, written map[*Bucket][]put, header nats.Header) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, b := range t.buckets() {
+		name := b.name + " " + strconv.Itoa(partition)
+		if len(written[b]) > 0 {
+			t.marked[name] = from
 			continue
-		case err = <-p.future.Err():
-		case <-ctx.Done():
-			return nil, fmt.Errorf("put %s into bucket %s: no answer: %w", p.key, t.bucket.name, ctx.Err())
 		}
-		switch {
-		case hasCode(err, codeWrongLastSequence, codeLastSeqInFlight):
-			retry, err := t.reread(ctx, p)
-			if err != nil {
-				return nil, err
-			}
-			if retry {
-				again = append(again, *p)
-			}
-		case hasCode(err, codeStreamFull, codeMessageTooLarge):
-			if err := t.forget(ctx, p, err); err != nil {
-				return nil, err
-			}
-		default:
-			return nil, fmt.Errorf("put %s into bucket %s: %w", p.key, t.bucket.name, err)
+		if from < t.marked[name]+markEvery {
+			continue
 		}
-	}
-	sort.Slice(again, func(i, j int) bool { return again[i].key < again[j].key })
-	return again, nil
-}
-
-// reread looks what is under the key now and tells whether the put still has
-// something to do.
-func (t *Hot) reread(ctx context.Context, p *put) (bool, error) {
-	t.bucket.seqs.Invalidate(p.key)
-	msg, err := t.bucket.stream.GetLastMsgForSubject(ctx, t.bucket.root+p.key)
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		p.seq = 0
-		return true, nil
-	}
-	if err != nil {
-		return false, fmt.Errorf("read %s of bucket %s: %w", p.key, t.bucket.name, err)
-	}
-	p.seq = msg.Sequence
-	return !t.newer(msg, p.change), nil
-}
-
-// forget removes a key whose new value the bucket refuses: absent is answered
-// by the next tier, an old value would be a stale answer.
-func (t *Hot) forget(ctx context.Context, p *put, why error) error {
-	t.bucket.log.Warn("the bucket refuses a value; its key is removed and read from the next tier",
-		"bucket", t.bucket.name, "key", p.key, "error", why)
-	t.bucket.seqs.Invalidate(p.key)
-	if err := t.bucket.stream.Purge(ctx, jetstream.WithPurgeSubject(t.bucket.root+p.key)); err != nil {
-		return fmt.Errorf("remove %s from bucket %s: %w", p.key, t.bucket.name, err)
+		msg := &nats.Msg{Subject: b.root + positionKey, Header: nats.Header{
+			positionHeader: header[positionHeader], kvOperationHeader: []string{"DEL"},
+		}}
+		if _, err := b.js.PublishMsg(ctx, msg); err != nil && !hasCode(err, codeStreamFull) {
+			return fmt.Errorf("note the position in bucket %s: %w", b.name, err)
+		}
+		t.marked[name] = from
 	}
 	return nil
 }

@@ -92,6 +92,7 @@ func (t *Durable) Apply(ctx context.Context, partition int, from, to uint64, c p
 			return nil
 		})
 		queueEntries(b, c.Entries)
+		queueDocs(b, c.Docs)
 		queueLosses(b, c.Losses)
 		return tx.SendBatch(ctx, b).Close()
 	})

@@ -1,0 +1,100 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tidemark-engine/tidemark/events"
+	"github.com/tidemark-engine/tidemark/infra/natsio"
+	"github.com/tidemark-engine/tidemark/projections"
+)
+
+// history is every value that the journal holds of the demo's entries, oldest
+// first, by "<agent>.<key>".
+type history map[string][]projections.EntryChange
+
+// fold is the demo's own: from nothing, from what the journal says alone.
+type fold struct {
+	mine    map[string]bool // agents
+	into    *reading
+	history history
+	chain   map[string]string // the last digest by subject
+}
+
+// replay folds what the journal got since the demo began, in this process, and
+// recomputes each event's digest on the way.
+func (r *reader) replay(ctx context.Context, _ *progress) (reading, error) {
+	got := reading{Tier: "replay", rows: rows{}, Seen: map[string]int{}}
+	f := fold{mine: map[string]bool{}, into: &got, history: history{}, chain: map[string]string{}}
+	agents, _ := r.firsts()
+	for _, agent := range agents {
+		f.mine[agent] = true
+	}
+	for p := range r.journal.Partitions() {
+		err := r.journal.Raw(ctx, p, natsio.RawRange{FromRevision: r.heads[p] + 1}, func(msg jetstream.Msg, revision uint64) error {
+			return f.add(msg, p, revision)
+		})
+		if err != nil {
+			return got, err
+		}
+	}
+	r.history = f.history
+	got.Seen["deleted"] = len(f.history) - len(got.rows)
+	got.Via = "a fold of " + grouped(got.Seen["events"]) + " events, made here"
+	return got, nil
+}
+
+func (f *fold) add(msg jetstream.Msg, partition int, revision uint64) error {
+	ev, err := events.Decode(msg.Data())
+	if err != nil {
+		return fmt.Errorf("revision %d of partition %d: %w", revision, partition, err)
+	}
+	if ev.Aggregate != "agent" || !f.mine[ev.ID] {
+		return nil
+	}
+	f.into.Seen["events"]++
+	if err := f.link(msg.Subject(), &ev); err != nil {
+		return err
+	}
+	switch ev.Type {
+	case events.StateSuperseded:
+		f.into.Seen["superseded"]++
+	case events.StateRejected:
+		f.into.Seen["rejected"]++
+	case events.StateSet, events.StateDeleted:
+		return f.entry(&events.Record{Event: ev, Partition: partition, Revision: revision})
+	}
+	return nil
+}
+
+func (f *fold) entry(rec *events.Record) error {
+	change, err := projections.EntryOf(rec)
+	if err != nil {
+		return err
+	}
+	name := rec.ID + "." + rec.Key
+	f.history[name] = append(f.history[name], change)
+	if change.Deleted {
+		delete(f.into.rows, name)
+		return nil
+	}
+	f.into.rows[name] = change.Entry
+	return nil
+}
+
+// link checks that an event continues the chain of its stream. The first one
+// that is read of a stream may continue what is older than the demo.
+func (f *fold) link(subject string, ev *events.Event) error {
+	before, known := f.chain[subject]
+	f.chain[subject] = ev.Digest
+	if !known && ev.Version > 1 {
+		return nil
+	}
+	digest, err := events.Chain(before, ev)
+	if err == nil && digest != ev.Digest {
+		err = fmt.Errorf("version %d of %s breaks the digest chain", ev.Version, subject)
+	}
+	return err
+}

@@ -1,0 +1,58 @@
+// Package config decides what may happen to an agent's configuration entries:
+// set and unset, by journal order or by an expected version.
+package config
+
+import (
+	"github.com/tidemark-engine/tidemark/domain"
+	"github.com/tidemark-engine/tidemark/events"
+)
+
+// Entry is one configuration entry: the fold of its stream. The zero Entry has
+// never been set; an unset one keeps its version.
+type Entry struct {
+	Version uint64
+	Exists  bool
+	Value   []byte // JSON, byte for byte
+}
+
+// Evolve is the entry after one more event; the event alone says the state.
+func Evolve(e Entry, ev *events.Event) (Entry, error) {
+	switch ev.Type {
+	case events.ConfigSet:
+		d, err := events.DecodeStateWrite(ev.Data)
+		return Entry{Version: ev.Version, Exists: true, Value: d.Value}, err
+	case events.ConfigUnset:
+		return Entry{Version: ev.Version}, nil
+	}
+	return e, nil
+}
+
+// Write asks for an entry to be set or unset.
+type Write struct {
+	Agent, Key      string
+	Unset           bool
+	Value           []byte
+	ExpectedVersion *uint64 // nil = no expectation; 0 = must not exist
+	Request         string
+}
+
+// Decide answers a write: 409 state.conflict where the expectation fails, 404
+// config.not_found where there is nothing to unset.
+func Decide(e Entry, w Write, ask domain.Ask) domain.Decision {
+	if want := w.ExpectedVersion; want != nil && *want != e.Version && (*want != 0 || e.Exists) {
+		return domain.Refuse(domain.Errorf(domain.Conflict, "state.conflict",
+			"expected version %d of %s.%s, it is %d", *want, w.Agent, w.Key, e.Version).
+			With("version", e.Version).With("revision", ask.Revision))
+	}
+	typ := events.ConfigSet
+	if w.Unset {
+		if !e.Exists {
+			return domain.Refuse(domain.Errorf(domain.NotFound, "config.not_found", "agent %s has no configuration %s", w.Agent, w.Key))
+		}
+		typ = events.ConfigUnset
+	}
+	data := events.StateWrite{Value: w.Value, Request: w.Request}
+	return domain.Decision{Outcome: domain.Accepted, Events: []events.Event{{
+		Type: typ, Aggregate: "config", ID: w.Agent, Key: w.Key, Timestamp: ask.Now, Data: data.Encode(),
+	}}}
+}

@@ -1,0 +1,85 @@
+// Package task decides what may happen to a task: created, started, in
+// progress, completed, failed or cancelled; a failed one may be started again.
+package task
+
+import (
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/tidemark-engine/tidemark/events"
+)
+
+// Status of a task; the empty one has never been created.
+type Status string
+
+const (
+	Created   Status = "created"
+	Started   Status = "started"
+	Completed Status = "completed"
+	Failed    Status = "failed"
+	Cancelled Status = "cancelled"
+)
+
+// Task is the fold of its events, and what the read models keep.
+type Task struct {
+	Status     Status         `json:"status"`
+	Kind       string         `json:"kind"`
+	Payload    jsontext.Value `json:"payload,omitempty"`
+	AgentID    string         `json:"agent_id,omitempty"` // meant for, and once started, worked on by
+	Priority   int            `json:"priority,omitzero"`
+	Deadline   time.Time      `json:"deadline,omitzero"`
+	Attempts   int            `json:"attempts"` // how often it was started
+	Percent    *float64       `json:"percent,omitempty"`
+	Note       string         `json:"note,omitempty"`
+	Result     jsontext.Value `json:"result,omitempty"`
+	Reason     string         `json:"reason,omitempty"`
+	Detail     string         `json:"detail,omitempty"`
+	CreatedAt  time.Time      `json:"created_at,omitzero"`
+	StartedAt  time.Time      `json:"started_at,omitzero"`
+	FinishedAt time.Time      `json:"finished_at,omitzero"`
+}
+
+// Evolve is the task after one more event. Unknown types change nothing.
+func Evolve(t Task, ev *events.Event) (Task, error) {
+	switch ev.Type {
+	case events.TaskCreated:
+		var d events.TaskCreate
+		err := json.Unmarshal(ev.Data, &d)
+		return Task{
+			Status: Created, Kind: d.Kind, Payload: d.Payload, AgentID: d.AgentID,
+			Priority: d.Priority, Deadline: d.Deadline, CreatedAt: ev.Timestamp,
+		}, err
+	case events.TaskStarted:
+		var d events.TaskStart
+		err := json.Unmarshal(ev.Data, &d)
+		t.Status, t.AgentID, t.StartedAt, t.Attempts = Started, d.AgentID, ev.Timestamp, t.Attempts+1
+		t.Percent, t.Note, t.Reason, t.Detail, t.FinishedAt = nil, "", "", "", time.Time{}
+		return t, err
+	case events.TaskProgressed:
+		var d events.TaskProgress
+		err := json.Unmarshal(ev.Data, &d)
+		if d.Percent != nil {
+			t.Percent = d.Percent
+		}
+		if d.Note != "" {
+			t.Note = d.Note
+		}
+		return t, err
+	case events.TaskCompleted:
+		var d events.TaskComplete
+		err := json.Unmarshal(ev.Data, &d)
+		t.Status, t.Result, t.FinishedAt = Completed, d.Result, ev.Timestamp
+		return t, err
+	case events.TaskFailed, events.TaskCancelled:
+		var d events.TaskEnd
+		err := json.Unmarshal(ev.Data, &d)
+		t.Status, t.Reason, t.Detail, t.FinishedAt = Failed, d.Reason, d.Detail, ev.Timestamp
+		if ev.Type == events.TaskCancelled {
+			t.Status = Cancelled
+		}
+		return t, err
+	}
+	return t, nil
+}

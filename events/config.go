@@ -1,0 +1,12 @@
+package events
+
+// Types of the events of a configuration entry. Their data is a StateWrite,
+// without a strategy: configuration has one writer at a time, by
+// expected_version or by journal order.
+const (
+	ConfigSet   = "config.set"
+	ConfigUnset = "config.unset"
+)
+
+// Config is the stream of one configuration entry of an agent.
+func Config(agent, key string) Stream { return Stream("config." + agent + "." + key) }

@@ -1,0 +1,34 @@
+package events
+
+import "github.com/go-json-experiment/json/jsontext"
+
+// Types of the events of a session.
+const (
+	SessionOpened  = "session.opened"
+	SessionPut     = "session.put"
+	SessionTouched = "session.touched"
+	SessionClosed  = "session.closed"
+	SessionExpired = "session.expired"
+)
+
+// Session is the stream of one session.
+func Session(id string) Stream { return Stream("session." + id) }
+
+// SessionOpen is the data of SessionOpened.
+type SessionOpen struct {
+	Owner   string `json:"owner"`
+	TTL     int64  `json:"ttl_seconds"` // since the last put or touch
+	Request string `json:"request"`
+}
+
+// SessionWrite is the data of SessionPut.
+type SessionWrite struct {
+	Key     string         `json:"key"`
+	Value   jsontext.Value `json:"value"`
+	Request string         `json:"request"`
+}
+
+// Plain is the data of events that say all by their type.
+type Plain struct {
+	Request string `json:"request"`
+}

@@ -1,0 +1,55 @@
+package projections
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/tidemark-engine/tidemark/events"
+	"github.com/tidemark-engine/tidemark/readmodel"
+)
+
+// DocChange is what a batch makes of one document: its last state, or its end.
+type DocChange struct {
+	readmodel.Doc
+	Deleted bool
+}
+
+// docKind tells which documents an event changes; empty = none.
+func docKind(typ string) string {
+	switch typ {
+	case events.ConfigSet, events.ConfigUnset:
+		return readmodel.KindConfig
+	case events.HydrationStarted, events.Hydrated, events.HydrationFailed, events.FlushStarted,
+		events.Flushed, events.FlushFailed, events.Expired, events.Retired:
+		return readmodel.KindLifecycle
+	}
+	switch {
+	case strings.HasPrefix(typ, "task."):
+		return readmodel.KindTask
+	case strings.HasPrefix(typ, "session."):
+		return readmodel.KindSession
+	}
+	return ""
+}
+
+// DocOf is the document that an event results in; ok is false when the event
+// is of no document.
+func DocOf(rec *events.Record) (c DocChange, ok bool, err error) {
+	kind := docKind(rec.Type)
+	if kind == "" {
+		return c, false, nil
+	}
+	c = DocChange{Doc: readmodel.Doc{
+		Kind: kind, ID: rec.ID, Key: rec.Key, State: rec.State, Timestamp: rec.Timestamp,
+		Version: rec.Version, Revision: rec.Revision, UpdatedAt: rec.RecordedAt, Digest: rec.Digest,
+	}}
+	if kind != readmodel.KindConfig {
+		if len(rec.State) < 2 || rec.State[0] != '{' {
+			err = fmt.Errorf("%s carries no state", rec.Type)
+		}
+		return c, true, err
+	}
+	d, err := events.DecodeStateWrite(rec.Data)
+	c.State, c.Deleted = d.Value, rec.Type == events.ConfigUnset
+	return c, true, err
+}

@@ -1,0 +1,89 @@
+package readmodel
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/tidemark-engine/tidemark/events"
+)
+
+// Kinds of documents: aggregates whose whole state is one JSON object, or for
+// configuration one value.
+const (
+	KindTask      = "task"
+	KindSession   = "session"
+	KindConfig    = "config"
+	KindLifecycle = "lifecycle"
+)
+
+// Doc is one such aggregate as every tier keeps it.
+type Doc struct {
+	Kind      string
+	ID        string // task, session or agent
+	Key       string // of a configuration entry
+	State     []byte // JSON
+	Timestamp time.Time
+	Version   uint64
+	Revision  uint64
+	UpdatedAt time.Time
+	Digest    string
+}
+
+// idName is what the id is called in JSON.
+func (d *Doc) idName() string {
+	switch d.Kind {
+	case KindTask:
+		return "task_id"
+	case KindSession:
+		return "session_id"
+	}
+	return "agent_id"
+}
+
+// EncodeKV is the document as its bucket holds it: the state's own members with
+// id, version, revision and digest; a configuration entry in the form of a
+// state entry.
+func (d *Doc) EncodeKV() []byte {
+	if d.Kind == KindConfig {
+		e := Entry{Agent: d.ID, Value: d.State, Timestamp: d.Timestamp, Version: d.Version, Revision: d.Revision, Digest: d.Digest}
+		return e.EncodeKV()
+	}
+	b := append(make([]byte, 0, 192+len(d.State)), '{')
+	b = d.append(b)
+	return append(b, '}')
+}
+
+// append appends the members of a document, without braces.
+func (d *Doc) append(b []byte) []byte {
+	b = events.AppendString(b, d.idName(), d.ID)
+	if d.Key != "" {
+		b = append(b, ',')
+		b = events.AppendString(b, "key", d.Key)
+	}
+	switch {
+	case d.Kind == KindConfig && len(d.State) > 0:
+		b = append(b, `,"value":`...)
+		b = append(b, d.State...)
+	case len(d.State) > 2: // an object that is not empty
+		b = append(b, ',')
+		b = append(b, d.State[1:len(d.State)-1]...)
+	}
+	b = append(b, ',')
+	b = events.AppendTime(b, "updated_at", d.UpdatedAt)
+	b = append(b, `,"version":`...)
+	b = strconv.AppendUint(b, d.Version, 10)
+	b = append(b, `,"revision":`...)
+	b = strconv.AppendUint(b, d.Revision, 10)
+	b = append(b, ',')
+	return events.AppendString(b, "digest", d.Digest)
+}
+
+// DocList asks for a page of documents of one kind.
+type DocList struct {
+	Kind   string
+	ID     string            // of configuration: the agent
+	Prefix string            // of the id, or of a configuration's key
+	After  string            // the last one seen
+	Where  map[string]string // columns that must equal
+	Limit  int
+}

@@ -124,12 +124,12 @@ func clientTime(text string, now time.Time, skew time.Duration) (time.Time, erro
 		return time.Time{}, nil
 	}
 	t, err := time.Parse(time.RFC3339Nano, text)
-	if err != nil || t.Year() < 1 || t.UTC().Year() > 9999 {
+	if t = t.UTC(); err != nil || t.IsZero() || t.Year() < 1 || t.Year() > 9999 {
 		return time.Time{}, domain.Errorf(domain.Invalid, "timestamp.invalid", "%.64q is not an RFC 3339 time", text)
 	}
 	if t.After(now.Add(skew)) {
 		return time.Time{}, domain.Errorf(domain.Invalid, "timestamp.future",
 			"%s is more than %s ahead of the engine's %s", text, skew, now.Format(time.RFC3339Nano))
 	}
-	return t.UTC(), nil
+	return t, nil
 }

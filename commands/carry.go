@@ -152,19 +152,29 @@ func (h *Handler) confirm(ctx context.Context, s events.Stream, last *head) erro
 	return nil
 }
 
-// append completes the events, chains their digests, stores them after last
-// and keeps the new head. dup is set when the journal knew the command.
-func (h *Handler) append(ctx context.Context, cmd *Command, s events.Stream, last *head, evs []events.Event,
-	fold func(*events.Event) (any, error), now time.Time) (next *head, dup *Appended, err error) {
+// complete gives the events of one decision their places after last, and
+// chains their digests.
+func complete(evs []events.Event, last *head, commandID string, now time.Time) error {
 	digest := last.digest
 	for i := range evs {
 		ev := &evs[i]
 		ev.Version, ev.RecordedAt = last.version+uint64(i)+1, now
-		ev.CommandID, ev.Schema = cmd.CommandID, events.Schema
+		ev.CommandID, ev.Schema = commandID, events.Schema
+		var err error
 		if ev.Digest, err = events.Chain(digest, ev); err != nil {
-			return nil, nil, domain.Errorf(domain.Internal, "event.canonical", "%v", err)
+			return domain.Errorf(domain.Internal, "event.canonical", "%v", err)
 		}
 		digest = ev.Digest
+	}
+	return nil
+}
+
+// append completes the events, chains their digests, stores them after last
+// and keeps the new head. dup is set when the journal knew the command.
+func (h *Handler) append(ctx context.Context, cmd *Command, s events.Stream, last *head, evs []events.Event,
+	fold func(*events.Event) (any, error), now time.Time) (next *head, dup *Appended, err error) {
+	if err := complete(evs, last, cmd.CommandID, now); err != nil {
+		return nil, nil, err
 	}
 	done, err := h.journal.Append(ctx, s, last.revision, messageID(cmd.Stream, cmd.CommandID), evs)
 	switch {

@@ -5,6 +5,8 @@ package commands
 
 import (
 	"context"
+	"fmt"
+	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -93,11 +95,23 @@ func (h *Handler) Handle(ctx context.Context, req Request, done func(Receipt, er
 	posted := h.boxes.post(cmd.Stream, func() {
 		ctx, cancel := context.WithDeadline(ctx, deadline)
 		defer cancel()
-		finish(h.carry(ctx, &cmd))
+		finish(h.guard(ctx, &cmd))
 	})
 	if !posted {
 		finish(Receipt{}, domain.Errorf(domain.Unavailable, "engine.stopping", "the engine is stopping; send the same command id again"))
 	}
+}
+
+// guard turns a panic, a defect of ours, into an answer: one command must not
+// take the others with it.
+func (h *Handler) guard(ctx context.Context, cmd *Command) (r Receipt, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			h.heads.drop(cmd.Stream)
+			r, err = Receipt{}, fmt.Errorf("panic while carrying out %s on %s: %v\n%s", cmd.CommandID, cmd.Stream, p, debug.Stack())
+		}
+	}()
+	return h.carry(ctx, cmd)
 }
 
 // InFlight is the number of commands taken and not yet answered.

@@ -18,6 +18,7 @@ type head struct {
 	commandID  string
 	state      any // folded; nil while the stream is empty
 	bytes      int // rough weight in memory
+	written    int // inside an atomic batch: the place of its event there, from 1
 }
 
 // heads keeps the heads used last, bounded by their weight in bytes.

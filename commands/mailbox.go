@@ -35,6 +35,39 @@ func (m *mailboxes) post(s events.Stream, job func()) bool {
 	return true
 }
 
+// postAll runs job once when all the streams' workers have come to it, and
+// holds them until it is done. All places in line are taken at once, so two
+// such jobs never wait for each other.
+func (m *mailboxes) postAll(streams []events.Stream, job func()) bool {
+	var arrived sync.WaitGroup
+	arrived.Add(len(streams))
+	done := make(chan struct{})
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		return false
+	}
+	for i, s := range streams {
+		hold := func() {
+			arrived.Done()
+			if i > 0 {
+				<-done
+				return
+			}
+			arrived.Wait()
+			job()
+			close(done)
+		}
+		queue, busy := m.queues[s]
+		m.queues[s] = append(queue, hold)
+		if !busy {
+			m.running.Add(1)
+			go m.work(s)
+		}
+	}
+	return true
+}
+
 func (m *mailboxes) work(s events.Stream) {
 	defer m.running.Done()
 	for {

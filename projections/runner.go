@@ -148,27 +148,38 @@ func (r *Runner) collect(ctx context.Context, cur Cursor, at uint64) ([]Message,
 			return nil, ctx.Err()
 		}
 	}
-	timer := time.NewTimer(r.Batching.Interval)
-	defer timer.Stop()
-	for len(batch) < r.Batching.Max {
-		if len(batch) < r.Batching.Threshold {
-			select {
-			case m := <-cur.Messages():
-				batch = append(batch, m)
-				continue
-			case <-timer.C:
-			case <-ctx.Done(): // what is here is still flushed
-			}
-		}
+	due := time.NewTimer(r.Batching.Interval)
+	defer due.Stop()
+	for len(batch) < r.Batching.Threshold && len(batch) < r.Batching.Max {
 		select {
-		case m := <-cur.Messages():
+		case m, ok := <-cur.Messages():
+			if !ok {
+				return batch, nil // the next call says why
+			}
 			batch = append(batch, m)
 			continue
-		default:
+		case <-due.C:
+		case <-ctx.Done(): // what is here is still flushed
 		}
 		break
 	}
-	return batch, nil
+	return r.drain(cur, batch), nil
+}
+
+// drain takes what is there without waiting.
+func (r *Runner) drain(cur Cursor, batch []Message) []Message {
+	for len(batch) < r.Batching.Max {
+		select {
+		case m, ok := <-cur.Messages():
+			if !ok {
+				return batch
+			}
+			batch = append(batch, m)
+		default:
+			return batch
+		}
+	}
+	return batch
 }
 
 // apply writes a batch until it is in the target, whatever it takes short of

@@ -69,7 +69,7 @@ func ask(ctx context.Context, nc *nats.Conn, timeout time.Duration, msg *nats.Ms
 	reply, err := nc.RequestMsgWithContext(ctx, msg)
 	switch {
 	case errors.Is(err, nats.ErrNoResponders):
-		return nil, fmt.Errorf("nobody answers %s: no engine serves on %s", msg.Subject, nc.ConnectedUrlRedacted())
+		return nil, fmt.Errorf("nobody answers %s, no engine serves on %s: %w", msg.Subject, nc.ConnectedUrlRedacted(), err)
 	case err != nil:
 		return nil, fmt.Errorf("%s: %w", msg.Subject, err)
 	}

@@ -106,7 +106,11 @@ func (c *demoCmd) start(ctx context.Context, out *output) (*engine, error) {
 	if !c.JSON {
 		fmt.Fprintf(out, "No engine runs in %s: starting one …\n", c.Data)
 	}
-	return startEngine(ctx, cfg, newLog(os.Stderr, cfg.Log, cfg.LogStyle))
+	own, err := startEngine(ctx, cfg, newLog(os.Stderr, cfg.Log, cfg.LogStyle))
+	if err != nil {
+		return nil, fmt.Errorf("%w\n(the demo starts 'engine serve' with its defaults; its flags can be set as TIDEMARK_NATS_LISTEN, TIDEMARK_HTTP …)", err)
+	}
+	return own, nil
 }
 
 // answers tells a note of a running engine from one that was left behind.

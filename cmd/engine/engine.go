@@ -356,7 +356,7 @@ func (e *engine) serve() error {
 	e.onStop(func(context.Context) { e.handler.Close() })
 	e.service, err = natsio.Serve(requests, natsio.ServiceConfig{
 		Subjects: natsio.NewSubjects(e.cfg.SubjectPrefix), Version: semver(version),
-		Commands: e.handler.Handle, Queries: questions.Ask,
+		Commands: e.handler.Handle, Batch: e.handler.HandleBatch, Queries: questions.Ask,
 		Observe: e.metrics.answered, Replies: e.cfg.ReplyPrefixes, Log: e.log,
 	})
 	if err != nil {

@@ -2,11 +2,8 @@ package natsio
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -23,6 +20,7 @@ type ServiceConfig struct {
 	Subjects Subjects
 	Version  string // semantic version of the program
 	Commands func(ctx context.Context, req commands.Request, done func(commands.Receipt, error))
+	Batch    func(ctx context.Context, body []byte, split func(string) (aggregate, id, verb string, ok bool), done func([]commands.Result, error))
 	Queries  func(ctx context.Context, tokens []string, body []byte) ([]byte, error)
 	// Observe is told of every answered request: what it was ("commands.agent.set"),
 	// what came of it and how long it took.
@@ -91,7 +89,7 @@ func (s *Service) command(r micro.Request) {
 		return
 	}
 	kind := "commands.unknown"
-	s.open.Add(1)
+	s.open.Add(1) // until the answer
 	answer := func(receipt commands.Receipt, err error) {
 		defer s.open.Done()
 		outcome := string(receipt.Outcome)
@@ -101,6 +99,10 @@ func (s *Service) command(r micro.Request) {
 			s.reply(reply, receipt.Encode())
 		}
 		s.cfg.Observe(kind, outcome, time.Since(start))
+	}
+	if len(tokens) == 1 && tokens[0] == "batch" {
+		s.batch(reply, r.Data(), start)
+		return
 	}
 	if len(tokens) != 3 {
 		answer(commands.Receipt{}, domain.Errorf(domain.NotFound, "command.unknown",
@@ -178,39 +180,11 @@ func (s *Service) reply(to string, body []byte) {
 
 // refuse answers with an error and tells its code, for the metrics.
 func (s *Service) refuse(to string, err error) string {
-	var known *domain.Error
-	if !errors.As(err, &known) {
-		trace := nats.NewInbox()[len("_INBOX."):]
-		s.cfg.Log.Error("internal error", "trace_id", trace, "error", err)
-		known = domain.Errorf(domain.Internal, "internal", "an internal error; the engine's log has it under the trace id").
-			With("trace_id", trace)
+	r := EncodeError(err, s.cfg.Log)
+	if to != "" {
+		if err := s.nc.PublishMsg(&nats.Msg{Subject: to, Data: r.Body, Header: r.Header}); err != nil {
+			s.cfg.Log.Warn("a refusal could not be sent", "error", err)
+		}
 	}
-	code := strconv.Itoa(known.Kind.Status())
-	if to == "" {
-		return code
-	}
-	body, jerr := json.Marshal(map[string]any{"error": errorBody{
-		Kind: string(known.Kind), Code: known.Code, Status: known.Kind.Status(), Message: known.Message, Details: known.Details,
-	}})
-	if jerr != nil {
-		s.cfg.Log.Error("an error could not be encoded", "code", known.Code, "error", jerr)
-	}
-	// A client sees a header as one line, whatever the message quotes.
-	text := strings.NewReplacer("\r", " ", "\n", " ").Replace(known.Code + ": " + known.Message)
-	msg := &nats.Msg{Subject: to, Data: body, Header: nats.Header{
-		micro.ErrorHeader:     []string{text},
-		micro.ErrorCodeHeader: []string{code},
-	}}
-	if err := s.nc.PublishMsg(msg); err != nil {
-		s.cfg.Log.Warn("a refusal could not be sent", "error", err)
-	}
-	return code
-}
-
-type errorBody struct {
-	Kind    string         `json:"kind"`
-	Code    string         `json:"code"`
-	Status  int            `json:"status"`
-	Message string         `json:"message"`
-	Details map[string]any `json:"details,omitempty"`
+	return r.Header.Get(micro.ErrorCodeHeader)
 }

@@ -1,0 +1,137 @@
+package commands
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/tidemark-engine/tidemark/domain"
+	"github.com/tidemark-engine/tidemark/events"
+)
+
+// MaxBatch is how many commands one batch may hold (contract, section 2).
+const MaxBatch = 500
+
+// Result is what came of one command of a batch.
+type Result struct {
+	Receipt Receipt
+	Err     error // a *domain.Error; the receipt is then empty
+}
+
+// batchBody is the body of commands.batch.
+type batchBody struct {
+	Atomic   bool `json:"atomic"`
+	Commands []struct {
+		Subject string         `json:"subject"`
+		ID      string         `json:"id"`
+		Body    jsontext.Value `json:"body"`
+	} `json:"commands"`
+}
+
+// HandleBatch carries a batch out and calls done once: with a result for each
+// command in order, or, where the batch cannot be read or an atomic one is
+// refused, with an error whose details.index names the first culprit. split
+// takes a command's subject apart; ok is false when it is none.
+func (h *Handler) HandleBatch(ctx context.Context, body []byte, split func(subject string) (aggregate, id, verb string, ok bool),
+	done func([]Result, error)) {
+	var in batchBody
+	if err := domain.DecodeBody(body, &in); err != nil {
+		done(nil, err)
+		return
+	}
+	if n := len(in.Commands); n == 0 || n > MaxBatch {
+		done(nil, domain.Errorf(domain.Invalid, "batch.size", "a batch holds 1 to %d commands, this has %d", MaxBatch, n))
+		return
+	}
+	reqs := make([]Request, len(in.Commands))
+	for i, c := range in.Commands {
+		aggregate, id, verb, ok := split(c.Subject)
+		if !ok {
+			done(nil, indexed(domain.Errorf(domain.NotFound, "command.unknown",
+				"%.256q is not commands.<aggregate>.<id>.<verb>", c.Subject), i))
+			return
+		}
+		reqs[i] = Request{Aggregate: aggregate, ID: id, Verb: verb, CommandID: c.ID, Body: c.Body}
+	}
+	if in.Atomic {
+		h.atomic(ctx, reqs, done)
+		return
+	}
+	results := make([]Result, len(reqs))
+	var open sync.WaitGroup
+	open.Add(len(reqs))
+	for i, req := range reqs {
+		h.Handle(ctx, req, func(r Receipt, err error) {
+			results[i] = Result{Receipt: r, Err: err}
+			open.Done()
+		})
+	}
+	go func() {
+		open.Wait()
+		done(results, nil)
+	}()
+}
+
+// indexed adds to an error which command of the batch it is about.
+func indexed(err error, i int) error {
+	var known *domain.Error
+	if errors.As(err, &known) {
+		return known.With("index", i)
+	}
+	return err
+}
+
+// atomic reads all commands, takes the mailboxes of all their aggregates, and
+// carries them out as one.
+func (h *Handler) atomic(ctx context.Context, reqs []Request, done func([]Result, error)) {
+	now := h.cfg.Now()
+	cmds := make([]Command, len(reqs))
+	var streams []events.Stream
+	seen := map[events.Stream]bool{}
+	ids := map[string]bool{}
+	for i, req := range reqs {
+		cmd, err := read(req, now, h.cfg.Bounds)
+		if err == nil && cmd.decide == nil {
+			err = domain.Errorf(domain.Rejected, "batch.not_atomic", "%s %s is not decided by an aggregate and cannot be part of an atomic batch", req.Aggregate, req.Verb)
+		}
+		if err == nil && h.journal.Partition(cmd.ID) != h.journal.Partition(cmds[0].ID) && i > 0 {
+			err = domain.Errorf(domain.Rejected, "batch.partitions",
+				"%s %s is in another journal partition than the first command; an atomic batch stays in one", cmd.Aggregate, cmd.ID)
+		}
+		if message := messageID(cmd.Stream, cmd.CommandID); err == nil && ids[message] {
+			err = domain.Errorf(domain.Invalid, "batch.repeated_id", "command id %s stands twice for one aggregate", cmd.CommandID)
+		} else {
+			ids[message] = true
+		}
+		if err != nil {
+			done(nil, indexed(err, i))
+			return
+		}
+		if cmds[i] = cmd; !seen[cmd.Stream] {
+			seen[cmd.Stream] = true
+			streams = append(streams, cmd.Stream)
+		}
+	}
+	if h.inFlight.Add(int64(len(cmds))) > int64(h.cfg.InFlight) {
+		h.inFlight.Add(-int64(len(cmds)))
+		done(nil, domain.Errorf(domain.Overloaded, "engine.overloaded",
+			"%d commands are in flight", h.cfg.InFlight).With("retry_after_ms", retryAfter))
+		return
+	}
+	finish := func(r []Result, err error) {
+		h.inFlight.Add(-int64(len(cmds)))
+		done(r, err)
+	}
+	deadline := time.Now().Add(h.cfg.Timeout)
+	posted := h.boxes.postAll(streams, func() {
+		ctx, cancel := context.WithDeadline(ctx, deadline)
+		defer cancel()
+		finish(h.carryAll(ctx, cmds))
+	})
+	if !posted {
+		finish(nil, domain.Errorf(domain.Unavailable, "engine.stopping", "the engine is stopping; send the same command ids again"))
+	}
+}

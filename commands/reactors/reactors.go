@@ -22,6 +22,9 @@ type Send func(ctx context.Context, req commands.Request) (commands.Receipt, err
 type Reactor struct {
 	Name  string   // stable: its durable consumer and its command ids rest on it
 	Types []string // the events it takes
+	// Subjects narrow what is read for it: patterns behind the journal's root;
+	// empty = the whole journal.
+	Subjects []string
 	// React handles one event. An error means: deliver it again.
 	React func(ctx context.Context, rec events.Record, send Send) error
 }

@@ -1,0 +1,146 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"text/tabwriter"
+	"time"
+
+	"github.com/tidemark-engine/tidemark/infra/natsio"
+	"github.com/tidemark-engine/tidemark/infra/natsio/intake"
+)
+
+// dlqCmd looks after the dead letters: enqueued commands and reactors' events
+// that could not be carried out.
+type dlqCmd struct {
+	List  dlqListCmd  `cmd:"" help:"List them, oldest first."`
+	Retry dlqRetryCmd `cmd:"" help:"Enqueue one again, or all, under the same command id."`
+	Drop  dlqDropCmd  `cmd:"" help:"Remove one, or all, for good."`
+}
+
+type dlqListCmd struct {
+	target
+	JSON bool `name:"json" help:"Machine output: one JSON object per line."`
+}
+
+func (c *dlqListCmd) Run(ctx context.Context, out *output) error {
+	return c.letters(ctx, func(ctx context.Context, box *intake.Letters) error {
+		all, err := box.All(ctx)
+		if err != nil {
+			return err
+		}
+		if c.JSON {
+			return printLetters(out, all)
+		}
+		if len(all) == 0 {
+			fmt.Fprintln(out, "There are no dead letters.")
+			return nil
+		}
+		table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(table, "SEQ\tTIME\tSOURCE\tSUBJECT\tREASON")
+		for i := range all {
+			l := &all[i]
+			fmt.Fprintf(table, "%d\t%s\t%s\t%s\t%s\n", l.Seq, l.Time.Format(time.RFC3339), l.Source, l.Subject, l.Reason)
+		}
+		return table.Flush()
+	})
+}
+
+// printLetters prints each as JSON, its body as text or, where it is JSON, as
+// that.
+func printLetters(out *output, all []intake.Letter) error {
+	lines := json.NewEncoder(out)
+	lines.SetEscapeHTML(false)
+	for i := range all {
+		line := struct {
+			*intake.Letter
+			Body any `json:"body"`
+		}{&all[i], string(all[i].Body)}
+		if json.Valid(all[i].Body) {
+			line.Body = json.RawMessage(all[i].Body)
+		}
+		if err := lines.Encode(line); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+type dlqRetryCmd struct {
+	target
+	Which string `arg:"" help:"A number as listed, or all."`
+}
+
+func (c *dlqRetryCmd) Run(ctx context.Context, out *output) error {
+	return c.each(ctx, c.Which, out, "enqueued again", func(ctx context.Context, box *intake.Letters, l *intake.Letter) error {
+		return box.Retry(ctx, l)
+	})
+}
+
+type dlqDropCmd struct {
+	target
+	Which string `arg:"" help:"A number as listed, or all."`
+}
+
+func (c *dlqDropCmd) Run(ctx context.Context, out *output) error {
+	return c.each(ctx, c.Which, out, "dropped", func(ctx context.Context, box *intake.Letters, l *intake.Letter) error {
+		return box.Drop(ctx, l.Seq)
+	})
+}
+
+// letters opens the dead letters.
+func (t *target) letters(ctx context.Context, use func(context.Context, *intake.Letters) error) error {
+	nc, err := t.connect()
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	box, err := intake.OpenLetters(ctx, nc, natsio.NewSubjects(t.SubjectPrefix))
+	if err != nil {
+		return err
+	}
+	return use(ctx, box)
+}
+
+// each does the same with the letter of a number or with all that are there
+// now, and prints each that is done.
+func (t *target) each(ctx context.Context, which string, out *output, done string,
+	do func(context.Context, *intake.Letters, *intake.Letter) error) error {
+	return t.letters(ctx, func(ctx context.Context, box *intake.Letters) error {
+		some, err := chosen(ctx, box, which)
+		if err != nil {
+			return err
+		}
+		for i := range some {
+			one, cancel := context.WithTimeout(ctx, t.Timeout)
+			err := do(one, box, &some[i])
+			cancel()
+			if errors.Is(err, intake.ErrNoLetter) && which == "all" {
+				continue // somebody else was first
+			}
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(out, "%d %s: %s\n", some[i].Seq, done, some[i].Subject)
+		}
+		if len(some) == 0 {
+			fmt.Fprintln(out, "There are no dead letters.")
+		}
+		return nil
+	})
+}
+
+func chosen(ctx context.Context, box *intake.Letters, which string) ([]intake.Letter, error) {
+	if which == "all" {
+		return box.All(ctx)
+	}
+	seq, err := strconv.ParseUint(which, 10, 64)
+	if err != nil || seq == 0 {
+		return nil, fmt.Errorf("%q is neither a number of a dead letter nor all", which)
+	}
+	l, err := box.Get(ctx, seq)
+	return []intake.Letter{l}, err
+}

@@ -1,0 +1,249 @@
+package intake_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/oklog/ulid/v2"
+
+	"github.com/tidemark-engine/tidemark/commands"
+	"github.com/tidemark-engine/tidemark/domain"
+	"github.com/tidemark-engine/tidemark/events"
+	"github.com/tidemark-engine/tidemark/infra/natsio/intake"
+	"github.com/tidemark-engine/tidemark/test/support"
+)
+
+// TestCarriedOutAfterStart: what is enqueued while no engine runs is carried
+// out once when one starts, in order per aggregate, and has an outcome.
+func TestCarriedOutAfterStart(t *testing.T) {
+	for _, partitions := range []int{1, 3} {
+		t.Run(fmt.Sprint(partitions, " partitions"), func(t *testing.T) {
+			r := newRig(t, partitions)
+			r.prepare()
+			ids := map[string]string{}
+			for n := range 20 {
+				for a := range 10 {
+					body := fmt.Sprintf(`{"key":"k","value":%d,"strategy":"last_write_wins"}`, n)
+					ids[fmt.Sprint(a, "/", n)] = r.enqueue(fmt.Sprintf("enqueue.agent.a%d.set", a), "", body)
+				}
+			}
+			e, other := r.start(nil), r.start(nil) // two engines share the work
+			defer e.close()
+			defer other.close()
+			r.drained()
+			for a := range 10 {
+				got := r.history(events.StateEntry(fmt.Sprint("a", a), "k"))
+				if len(got) != 20 {
+					t.Fatalf("a%d has %d events, want 20", a, len(got))
+				}
+				for n, rec := range got {
+					id := ids[fmt.Sprint(a, "/", n)]
+					if rec.CommandID != id || rec.Version != uint64(n+1) {
+						t.Errorf("event %d of a%d is version %d of %s, want %s", n, a, rec.Version, rec.CommandID, id)
+					}
+					if o := r.outcome(e, id); o.Outcome != "accepted" || o.Revision != rec.Revision || o.CommandID != id {
+						t.Errorf("outcome of %s: %+v, event at %d", id, o, rec.Revision)
+					}
+				}
+			}
+		})
+	}
+}
+
+// TestOutcomeIsTold: the outcome is published as well as kept, in the form of
+// the answer to a request; refusals are outcomes and no dead letters.
+func TestOutcomeIsTold(t *testing.T) {
+	r := newRig(t, 1)
+	e := r.start(nil)
+	defer e.close()
+	sub, err := r.client.SubscribeSync("outcomes.*")
+	must(t, err)
+	const parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+	msg := &nats.Msg{Subject: "enqueue.task.t1.start", Data: []byte(`{"agent_id":"a1"}`),
+		Header: nats.Header{"traceparent": {parent}, "tracestate": {"k=v"}}}
+	ack, err := r.js.PublishMsg(t.Context(), msg)
+	must(t, err)
+	got, err := sub.NextMsgWithContext(t.Context())
+	must(t, err)
+	id := strings.TrimPrefix(got.Subject, "outcomes.")
+	if _, err := ulid.ParseStrict(id); err != nil || ack.Sequence != 1 {
+		t.Errorf("a command without an id got %q (%v)", id, err)
+	}
+	if got.Header.Get("Nats-Service-Error-Code") != "422" && got.Header.Get("Nats-Service-Error-Code") != "404" {
+		t.Errorf("headers %v", got.Header)
+	}
+	if got.Header["traceparent"][0] != parent || got.Header["tracestate"][0] != "k=v" {
+		t.Errorf("the trace is lost: %v", got.Header)
+	}
+	o := r.outcome(e, id)
+	if o.Error == nil || o.Error.Status == 0 || o.Error.Code == "" {
+		t.Errorf("outcome %s", got.Data)
+	}
+	for unknown, status := range map[string]int{ulid.Make().String(): 404, "no.id": 400} {
+		var known *domain.Error
+		if _, err := e.Outcome(t.Context(), unknown); !errors.As(err, &known) || known.Kind.Status() != status {
+			t.Errorf("outcome of %s: %v, want %d", unknown, err, status)
+		}
+	}
+	r.drained()
+	if n := r.count(intake.DeadLettersStream); n != 0 {
+		t.Errorf("%d dead letters", n)
+	}
+}
+
+// TestSameIDAgain: the same id, past the stream's own duplicate window too,
+// takes effect once and answers the first receipt.
+func TestSameIDAgain(t *testing.T) {
+	r := newRig(t, 1)
+	e := r.start(nil)
+	defer e.close()
+	body := `{"key":"k","value":1}`
+	id := r.enqueue("enqueue.agent.a1.set", "", body)
+	before := r.outcome(e, id)
+	ack, err := r.js.Publish(t.Context(), "enqueue.agent.a1.set", []byte(body), jetstream.WithMsgID(id))
+	must(t, err)
+	if !ack.Duplicate {
+		t.Error("the stream did not know the id")
+	}
+	// What the window would let through: the same command in another message.
+	must(t, r.again("enqueue.agent.a1.set", id, body))
+	support.Eventually(t, "the replayed receipt", func() bool { return r.outcome(e, id).Replayed })
+	if after := r.outcome(e, id); after.Version != before.Version || after.Revision != before.Revision {
+		t.Errorf("%+v, first %+v", after, before)
+	}
+	if got := r.history(events.StateEntry("a1", "k")); len(got) != 1 {
+		t.Errorf("%d events", len(got))
+	}
+}
+
+// again enqueues under a command id that the duplicate window does not see.
+func (r *rig) again(subject, id, body string) error {
+	_, err := r.js.PublishMsg(r.t.Context(), &nats.Msg{Subject: subject, Data: []byte(body),
+		Header: nats.Header{"Tidemark-Command-Id": {id}}})
+	return err
+}
+
+// TestEngineEndsBeforeOutcome: an engine that ends between the event and the
+// outcome leaves the command to the next one, which finds it done.
+func TestEngineEndsBeforeOutcome(t *testing.T) {
+	r := newRig(t, 1)
+	executed := make(chan struct{}, 10)
+	first := r.start(func(h handle) handle {
+		return func(ctx context.Context, req commands.Request, done func(commands.Receipt, error)) {
+			h(ctx, req, func(commands.Receipt, error) {
+				executed <- struct{}{}
+				done(commands.Receipt{}, errUnavailable) // the answer is lost
+			})
+		}
+	})
+	id := r.enqueue("enqueue.agent.a1.set", "", `{"key":"k","value":1}`)
+	behind := r.enqueue("enqueue.agent.a1.set", "", `{"key":"k","value":2,"strategy":"last_write_wins"}`)
+	support.Receive(t, "an execution", executed)
+	first.close()
+	second := r.start(nil)
+	defer second.close()
+	if o := r.outcome(second, id); !o.Replayed || o.Version != 1 {
+		t.Errorf("outcome %+v", o)
+	}
+	if o := r.outcome(second, behind); o.Replayed || o.Version != 2 {
+		t.Errorf("outcome of the command behind it %+v", o)
+	}
+	if got := r.history(events.StateEntry("a1", "k")); len(got) != 2 || got[0].CommandID != id {
+		t.Errorf("%d events", len(got))
+	}
+}
+
+// TestHeldBackInOrder: while one command cannot be carried out, those behind it
+// wait, and then all follow in their order.
+func TestHeldBackInOrder(t *testing.T) {
+	r := newRig(t, 1)
+	var refused atomic.Int64
+	e := r.start(func(h handle) handle {
+		return func(ctx context.Context, req commands.Request, done func(commands.Receipt, error)) {
+			if n := refused.Add(1); n <= 5 {
+				kind := []domain.Kind{domain.Overloaded, domain.Unavailable}[n%2]
+				done(commands.Receipt{}, domain.Errorf(kind, "test.away", "attempt %d", n))
+				return
+			}
+			h(ctx, req, done)
+		}
+	})
+	defer e.close()
+	var ids []string
+	for n := range 10 {
+		ids = append(ids, r.enqueue("enqueue.agent.a1.set", "", fmt.Sprintf(`{"key":"k","value":%d,"strategy":"last_write_wins"}`, n)))
+	}
+	r.drained()
+	for n, rec := range r.history(events.StateEntry("a1", "k")) {
+		if rec.CommandID != ids[n] {
+			t.Errorf("event %d is of %s, want %s", n, rec.CommandID, ids[n])
+		}
+	}
+	if n := r.count(intake.DeadLettersStream); n != 0 {
+		t.Errorf("%d dead letters", n)
+	}
+}
+
+// TestCloseWithBacklog: Watermill's subscriber may panic when it is closed
+// while deliveries are under way, which would end the process.
+func TestCloseWithBacklog(t *testing.T) {
+	r := newRig(t, 1)
+	r.prepare()
+	const commandsEach, rounds = 60, 12
+	total := 0
+	for round := range rounds {
+		for n := range commandsEach {
+			r.enqueue(fmt.Sprintf("enqueue.agent.a%d.set", n%40), "", fmt.Sprintf(`{"key":"k%d","value":1}`, round))
+		}
+		total += commandsEach
+		e := r.start(nil)
+		support.Eventually(t, "it has begun", func() bool { return e.handler.Stats().Appends.Load() > 0 })
+		e.close()
+	}
+	e := r.start(nil)
+	defer e.close()
+	r.drained()
+	got := 0
+	for a := range 40 {
+		for round := range rounds {
+			got += len(r.history(events.StateEntry(fmt.Sprint("a", a), fmt.Sprint("k", round))))
+		}
+	}
+	if got != total {
+		t.Errorf("%d events of %d commands", got, total)
+	}
+}
+
+// TestConsumersAreMadeAnew: consumers that are deleted from outside come back,
+// and nothing is carried out twice.
+func TestConsumersAreMadeAnew(t *testing.T) {
+	r := newRig(t, 1)
+	e := r.start(nil)
+	defer e.close()
+	stream, err := r.js.Stream(t.Context(), intake.CommandsStream)
+	must(t, err)
+	names := stream.ConsumerNames(t.Context())
+	for name := range names.Name() {
+		must(t, stream.DeleteConsumer(t.Context(), name))
+	}
+	must(t, names.Err())
+	ids := map[string]int{}
+	for a := range 50 {
+		ids[r.enqueue(fmt.Sprintf("enqueue.agent.a%d.set", a), "", `{"key":"k","value":1}`)] = a
+	}
+	r.drained()
+	for id, a := range ids {
+		if got := r.history(events.StateEntry(fmt.Sprint("a", a), "k")); len(got) != 1 || got[0].CommandID != id {
+			t.Errorf("a%d has %d events", a, len(got))
+		}
+		if o := r.outcome(e, id); o.Outcome != "accepted" {
+			t.Errorf("outcome %+v", o)
+		}
+	}
+}

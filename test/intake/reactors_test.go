@@ -1,0 +1,117 @@
+package intake_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"testing"
+
+	"github.com/tidemark-engine/tidemark/commands"
+	"github.com/tidemark-engine/tidemark/commands/reactors"
+	"github.com/tidemark-engine/tidemark/events"
+	"github.com/tidemark-engine/tidemark/test/support"
+)
+
+// echo answers every write to key "in" by one to key "out", with the same
+// value's place as its number.
+func echo(seen *calls, fail func(n int) error) reactors.Reactor {
+	const name = "echo"
+	return reactors.Reactor{
+		Name: name, Types: []string{events.StateSet}, Subjects: []string{"agent.*.state.in"},
+		React: func(ctx context.Context, rec events.Record, send reactors.Send) error {
+			if n := seen.add(rec.CommandID); fail != nil {
+				if err := fail(n); err != nil {
+					return err
+				}
+			}
+			_, err := send(ctx, commands.Request{
+				Aggregate: "agent", ID: rec.ID, Verb: "set", CommandID: reactors.CommandID(name, &rec),
+				Body: fmt.Appendf(nil, `{"key":"out","value":%d,"strategy":"last_write_wins"}`, rec.Revision),
+			})
+			return err
+		},
+	}
+}
+
+func (r *rig) echoed(agents, each int) {
+	r.t.Helper()
+	support.Eventually(r.t, "all echoes", func() bool {
+		n := 0
+		for a := range agents {
+			n += len(r.history(events.StateEntry(fmt.Sprint("a", a), "out")))
+		}
+		if n > agents*each {
+			r.t.Fatalf("%d echoes of %d events", n, agents*each)
+		}
+		return n == agents*each
+	})
+}
+
+// TestReactorsRunOnceAndSurvive: two engines share a reactor; what happens
+// while neither runs is taken up by the next; and history from before its
+// installation is left alone.
+func TestReactorsRunOnceAndSurvive(t *testing.T) {
+	for _, partitions := range []int{1, 2} {
+		t.Run(fmt.Sprint(partitions, " partitions"), func(t *testing.T) {
+			r := newRig(t, partitions)
+			var seen calls
+			plain := r.start(nil)
+			old := r.enqueue("enqueue.agent.a0.set", "", `{"key":"in","value":0}`)
+			r.outcome(plain, old)
+			first, second := r.start(nil, echo(&seen, nil)), r.start(nil, echo(&seen, nil))
+			write := func(n int) {
+				for i := range n {
+					r.enqueue(fmt.Sprintf("enqueue.agent.a%d.set", i%5), "", fmt.Sprintf(`{"key":"in","value":%d,"strategy":"last_write_wins"}`, i))
+				}
+				r.drained()
+			}
+			write(100)
+			r.echoed(5, 20)
+			first.close()
+			second.close()
+			write(50) // plain carries them out, nobody reacts
+			third := r.start(nil, echo(&seen, nil))
+			r.echoed(5, 30)
+			third.close()
+			plain.close()
+			for id, n := range seen.n {
+				if n != 1 || id == old {
+					t.Errorf("%s was seen %d times", id, n)
+				}
+			}
+		})
+	}
+}
+
+// TestReactorFails: an event is given to a failing reactor again; after ten
+// times it is a dead letter, which a retry brings back to the reactor.
+func TestReactorFails(t *testing.T) {
+	r := newRig(t, 1)
+	var seen calls
+	var mended atomic.Bool
+	list := echo(&seen, func(n int) error {
+		switch {
+		case mended.Load():
+			return nil
+		case n%2 == 0:
+			panic("a defect")
+		}
+		return errors.New("a failure")
+	})
+	e := r.start(nil, list)
+	defer e.close()
+	id := r.enqueue("enqueue.agent.a0.set", "", `{"key":"in","value":1}`)
+	letter := r.lettersAre(1)[0]
+	if letter.Source != "reactor.echo" || letter.Subject != "events.agent.a0.state.in" || letter.Reason == "" || letter.Stream != "EVENTS" {
+		t.Errorf("letter %+v", letter)
+	}
+	if n := seen.add(id) - 1; n != 10 {
+		t.Errorf("seen %d times, want 10", n)
+	}
+	mended.Store(true)
+	must(t, r.letters().Retry(t.Context(), &letter))
+	r.echoed(1, 1)
+	r.drained()
+	r.lettersAre(0)
+}

@@ -1,0 +1,233 @@
+package feeds
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tidemark-engine/tidemark/infra/pg/local"
+	"github.com/tidemark-engine/tidemark/test/harness"
+	"github.com/tidemark-engine/tidemark/test/support"
+)
+
+// TestMessages: messages go out as they came, are answered, told once, refused
+// where they are no messages, and end up in SQL.
+func TestMessages(t *testing.T) {
+	e := harness.Start(t, harness.Config{})
+	c := e.Client(t)
+	id := harness.NewID()
+	direct := `{"to":"bob","body":{"b": 1, "a": 1.50}}`
+	first, err := c.Command(t.Context(), "commands.message.ann.direct", id, direct)
+	if err != nil || first.Outcome != "accepted" || first.Aggregate != "message" || first.ID != "ann" || first.Version != 1 || first.Revision != 1 {
+		t.Fatalf("%+v %v", first, err)
+	}
+	again, err := c.Command(t.Context(), "commands.message.ann.direct", id, direct)
+	if want := first; err != nil || !again.Replayed || again.Revision != want.Revision {
+		t.Errorf("again: %+v %v", again, err)
+	}
+	_, err = c.Command(t.Context(), "commands.message.ann.direct", id, `{"to":"bob","body":2}`)
+	refusedAs(t, err, 409, "command.id_reused")
+	// One sender's id is nothing to another.
+	if r, err := c.Command(t.Context(), "commands.message.bob.direct", id, direct); err != nil || r.Replayed || r.Revision != 2 {
+		t.Errorf("bob's: %+v %v", r, err)
+	}
+	command(t, c, "commands.message.ann.broadcast", harness.M{"body": "all"})
+	command(t, c, "commands.message.ann.notify", harness.M{"type": "alarm", "body": nil})
+	command(t, c, "commands.agent.ann.heartbeat", harness.M{"status": "busy"})
+	refusals(t, c)
+
+	all := stream(t, c, "AGENT_MESSAGES", ">")
+	var subjects []string
+	for _, h := range all {
+		subjects = append(subjects, h.Subject)
+	}
+	if got := strings.Join(subjects, " "); got != "messages.direct.ann.bob messages.direct.bob.bob messages.broadcast.ann messages.notification.alarm" {
+		t.Errorf("told: %s", got)
+	}
+	if prefix := `{"message_id":"` + id + `","kind":"direct","from":"ann","to":"bob","body":{"b": 1, "a": 1.50},"sent_at":"`; !strings.HasPrefix(string(all[0].Raw), prefix) {
+		t.Errorf("on the wire: %s", all[0].Raw)
+	}
+	beats := stream(t, c, "AGENT_STATE", "agents.heartbeat.>")
+	if len(beats) != 1 || beats[0].Subject != "agents.heartbeat.ann" || beats[0].Body["status"] != "busy" {
+		t.Errorf("heartbeats: %+v", beats)
+	}
+	if len(c.Journal(t)) > 2 { // a heartbeat may hydrate its agent
+		t.Error("messages are in the journal")
+	}
+	c.Level(t, 20*time.Second)
+	var got string
+	must(t, c.SQL(t).QueryRow(t.Context(), `SELECT string_agg(concat_ws(' ', kind, sender, recipient, type, body_text, sequence), '; ' ORDER BY sequence)
+		FROM agents.messages`).Scan(&got))
+	if want := `direct ann bob {"b": 1, "a": 1.50} 1; direct bob bob {"b": 1, "a": 1.50} 2; broadcast ann "all" 3; notification ann alarm null 4`; got != want {
+		t.Errorf("SQL has %s\nwanted  %s", got, want)
+	}
+}
+
+func refusals(t *testing.T, c *harness.Client) {
+	for _, r := range []struct {
+		subject, body string
+		status        int
+		code          string
+	}{
+		{"message.ann.direct", `{"body":1}`, 400, "id.invalid"},
+		{"message.ann.direct", `{"to":"a.b","body":1}`, 400, "id.invalid"},
+		{"message.ann.direct", `{"to":"kv","body":1}`, 400, "id.invalid"},
+		{"message.kv.broadcast", `{"body":1}`, 400, "id.invalid"},
+		{"message.ann.direct", `{"to":"bob"}`, 400, "body.missing_field"},
+		{"message.ann.broadcast", `{"to":"bob","body":1}`, 400, "body.unknown_field"},
+		{"message.ann.broadcast", `{"type":"x","body":1}`, 400, "body.unknown_field"},
+		{"message.ann.notify", `{"type":"*","body":1}`, 400, "id.invalid"},
+		{"message.ann.notify", `{"type":"x","body":1,"at":2}`, 400, "body.unknown_field"},
+		{"message.ann.direct", `{"to":"bob","body":"\u0000"}`, 400, "json.invalid"},
+		{"message.ann.direct", `{"to":"bob","body":"` + strings.Repeat("x", 256<<10) + `"}`, 413, "value.too_large"},
+		{"message.ann.direct", `{"to":"bob","body":"` + strings.Repeat("x", 256<<10-10) + `"}`, 413, "message.too_large"},
+		{"message.ann.shout", `{"body":1}`, 404, "command.unknown"},
+		{"agent.kv.heartbeat", ``, 400, "id.invalid"},
+		{"agent.ann.heartbeat", `{"mood":1}`, 400, "body.unknown_field"},
+	} {
+		_, err := c.Command(t.Context(), "commands."+r.subject, "", r.body)
+		refusedAs(t, err, r.status, r.code)
+	}
+	_, err := c.Query(t.Context(), "commands.batch", harness.M{"atomic": true, "commands": []harness.M{
+		{"subject": "commands.message.ann.broadcast", "body": harness.M{"body": 1}},
+	}})
+	refusedAs(t, err, 422, "batch.not_atomic")
+}
+
+func refusedAs(t *testing.T, err error, status int, code string) {
+	t.Helper()
+	if r := harness.Refused(err); r == nil || r.Status != status || r.Code != code {
+		t.Errorf("%v, wanted %d %s", err, status, code)
+	}
+}
+
+// TestMessageOrder: what one sender sends arrives in the order it was sent, and
+// batches of a hundred take all of it into SQL, also what is still under way
+// when the engine stops.
+func TestMessageOrder(t *testing.T) {
+	e := harness.Start(t, harness.Config{})
+	c := e.Client(t)
+	inbox := c.NewInbox()
+	replies, err := c.SubscribeSync(inbox)
+	must(t, err)
+	for i := range 150 { // without waiting for an answer
+		for s := range 10 {
+			msg := fmt.Appendf(nil, `{"to":"r","body":%d}`, i)
+			must(t, c.PublishRequest(fmt.Sprintf("commands.message.s%d.direct", s), inbox, msg))
+		}
+	}
+	for range 1500 {
+		reply, err := replies.NextMsg(20 * time.Second)
+		must(t, err)
+		if reply.Header.Get("Nats-Service-Error-Code") != "" {
+			t.Errorf("%s", reply.Data)
+		}
+	}
+	e.Stop()
+	e.Restart()
+	c = e.Client(t)
+	rows, err := c.SQL(t).Query(t.Context(), `SELECT sender, array_agg(body::int ORDER BY sequence) FROM agents.messages GROUP BY sender`)
+	must(t, err)
+	n := 0
+	var sender string
+	var bodies []int
+	_, err = pgx.ForEachRow(rows, []any{&sender, &bodies}, func() error {
+		n++
+		for i, b := range bodies {
+			if i != b || len(bodies) != 150 {
+				return fmt.Errorf("%s: message %d of %d is %d", sender, i, len(bodies), b)
+			}
+		}
+		return nil
+	})
+	if must(t, err); n != 10 {
+		t.Errorf("%d senders", n)
+	}
+}
+
+// TestForeignMessages: the view stores what is of its form alone, and whatever
+// else is on the stream does not stop it.
+func TestForeignMessages(t *testing.T) {
+	e := harness.Start(t, harness.Config{})
+	c := e.Client(t)
+	good := `{"message_id":"m1","kind":"broadcast","from":"a","body":1,"sent_at":"2026-01-02T03:04:05Z"}`
+	for subject, bodies := range map[string][]string{
+		"messages.broadcast.a":  {good, good, "", "no JSON", `{"message_id":"m"}`, strings.Replace(good, "1,", `"\u0000",`, 1), `[1]`},
+		"messages.broadcast.b":  {good},
+		"messages.direct.a.b.c": {good},
+	} {
+		for _, body := range bodies {
+			_, err := c.JS.Publish(t.Context(), subject, []byte(body))
+			must(t, err)
+		}
+	}
+	c.Level(t, 20*time.Second)
+	var n int
+	must(t, c.SQL(t).QueryRow(t.Context(), `SELECT count(*) FROM agents.messages WHERE sender = 'a' AND message_id = 'm1'`).Scan(&n))
+	if n != 1 {
+		t.Errorf("%d rows of the good one", n)
+	}
+	must(t, c.SQL(t).QueryRow(t.Context(), `SELECT count(*) FROM agents.messages`).Scan(&n))
+	if n != 1 {
+		t.Errorf("%d rows in all", n)
+	}
+}
+
+// TestSQLAway: while Postgres is away messages wait in their stream, status
+// says so, and they are stored when it is back. Two engines share the work.
+func TestSQLAway(t *testing.T) {
+	dir := filepath.Join(harness.Room(t), "postgres")
+	start := func() *local.Server {
+		s, err := local.Start(context.Background(), local.Config{Dir: dir, Log: support.Log(t)})
+		must(t, err)
+		return s
+	}
+	server := start()
+	stop := func() { must(t, server.Stop(context.Background())) }
+	first := harness.Start(t, harness.Config{Args: []string{"--postgres", server.SocketURL()}})
+	c := first.Client(t)
+	second := harness.Start(t, harness.Config{Args: []string{"--postgres", server.SocketURL(), "--nats", first.NATSURL}})
+	c.Level(t, 20*time.Second)
+	stop()
+	for i := range 250 {
+		command(t, c, "commands.message.s.direct", harness.M{"to": "r", "body": i})
+	}
+	harness.Within(t, 20*time.Second, "status says that messages wait", func() error {
+		s, err := c.Status(t.Context())
+		if v := s.View("messages"); err != nil || v.LagEvents == 0 {
+			return fmt.Errorf("%+v %v", v, err)
+		}
+		return nil
+	})
+	server = start()
+	defer stop()
+	harness.Within(t, 60*time.Second, "all are stored", func() error {
+		conn, err := pgx.Connect(t.Context(), server.SocketURL())
+		if err != nil {
+			return err
+		}
+		defer conn.Close(context.Background())
+		var n int
+		if err := conn.QueryRow(t.Context(), `SELECT count(*) FROM agents.messages`).Scan(&n); err != nil || n != 250 {
+			return fmt.Errorf("%d of 250 %v", n, err)
+		}
+		return nil
+	})
+	c.Level(t, 20*time.Second)
+	consumer, err := c.JS.Consumer(t.Context(), "AGENT_MESSAGES", "message-batch-processor")
+	must(t, err)
+	cfg := consumer.CachedInfo().Config
+	if cfg.AckPolicy != jetstream.AckExplicitPolicy || cfg.AckWait != time.Minute || cfg.MaxDeliver != 5 ||
+		cfg.MaxRequestBatch != 100 || cfg.MaxRequestExpires != 30*time.Second || cfg.MaxRequestMaxBytes != 1<<20 {
+		b, _ := json.Marshal(cfg)
+		t.Errorf("message-batch-processor is %s", b)
+	}
+	second.Stop()
+}

@@ -30,3 +30,18 @@ func DecodeKV(body []byte) (Entry, error) {
 		Version: w.Version, Revision: w.Revision, Digest: w.Digest,
 	}, nil
 }
+
+// DecodePlace reads from a value of any hot bucket which event it is of.
+func DecodePlace(body []byte) (version, revision uint64, digest string, err error) {
+	var w struct {
+		Version  uint64 `json:"version"`
+		Revision uint64 `json:"revision"`
+		Digest   string `json:"digest"`
+	}
+	if err = json.Unmarshal(body, &w); err != nil {
+		err = fmt.Errorf("decode hot document: %w", err)
+	} else if w.Revision == 0 {
+		err = fmt.Errorf("decode hot document: revision is missing")
+	}
+	return w.Version, w.Revision, w.Digest, err
+}

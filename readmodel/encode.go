@@ -39,34 +39,16 @@ func (e *Entry) append(b []byte) []byte {
 func (a *Answer) encode(token string) []byte {
 	b := append(make([]byte, 0, 288+len(a.Value)), '{')
 	b = a.Entry.append(b)
-	b = append(b, ',')
-	b = events.AppendString(b, "source", a.Source)
-	b = append(b, ',')
-	b = events.AppendString(b, "token", token)
-	return append(b, '}')
+	return closeAnswer(b, a.Source, token)
 }
 
-func encodeEntries(rows []Entry, source, cursor, token string) []byte {
-	b := append(make([]byte, 0, 256+256*len(rows)), `{"entries":[`...)
-	for i := range rows {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = append(b, '{')
-		b = rows[i].append(b)
-		b = append(b, '}')
-	}
-	return page(b, source, cursor, token)
+func encodeEntries(rows []Entry) []byte {
+	return encodeRows("entries", 256, rows, func(b []byte, e *Entry) []byte { return e.append(b) })
 }
 
 func encodeHistory(rows []Version, cursor, token string) []byte {
-	b := append(make([]byte, 0, 256+384*len(rows)), `{"versions":[`...)
-	for i := range rows {
-		v := &rows[i]
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = append(b, '{')
+	p := page{source: FromJournal, cursor: cursor, token: token}
+	p.rows = encodeRows("versions", 384, rows, func(b []byte, v *Version) []byte {
 		b = v.Entry.append(b)
 		for _, m := range [...]struct{ name, value string }{
 			{"kind", v.Kind}, {"writer", v.Writer}, {"command_id", v.CommandID}, {"reason", v.Reason},
@@ -78,57 +60,47 @@ func encodeHistory(rows []Version, cursor, token string) []byte {
 			b = events.AppendString(b, m.name, m.value)
 		}
 		b = append(b, ',')
-		b = events.AppendTime(b, "recorded_at", v.UpdatedAt)
-		b = append(b, '}')
-	}
-	return page(b, FromJournal, cursor, token)
+		return events.AppendTime(b, "recorded_at", v.UpdatedAt)
+	})
+	return p.encode()
 }
 
-func encodeAgents(rows []Agent, cursor string) []byte {
-	b := append(make([]byte, 0, 128+160*len(rows)), `{"agents":[`...)
-	for i := range rows {
-		if i > 0 {
+func encodeAgents(rows []Agent) []byte {
+	return encodeRows("agents", 192, rows, func(b []byte, a *Agent) []byte {
+		b = events.AppendString(b, "agent_id", a.ID)
+		b = append(b, ',')
+		b = events.AppendString(b, "phase", a.Phase)
+		if !a.Since.IsZero() {
 			b = append(b, ',')
+			b = events.AppendTime(b, "since", a.Since)
 		}
-		b = append(b, '{')
-		b = events.AppendString(b, "agent_id", rows[i].ID)
-		b = append(b, `,"phase":"`+phaseCold+`","entries":`...)
-		b = strconv.AppendInt(b, int64(rows[i].Entries), 10)
+		b = append(b, `,"entries":`...)
+		b = strconv.AppendInt(b, int64(a.Entries), 10)
 		b = append(b, `,"revision":`...)
-		b = strconv.AppendUint(b, rows[i].Revision, 10)
+		b = strconv.AppendUint(b, a.Revision, 10)
 		b = append(b, ',')
-		b = events.AppendTime(b, "updated_at", rows[i].UpdatedAt)
-		b = append(b, '}')
-	}
-	return page(b, FromSQL, cursor, "")
+		return events.AppendTime(b, "updated_at", a.UpdatedAt)
+	})
 }
 
-// phaseCold is the phase of an agent of whose lifecycle nothing is recorded.
-const phaseCold = "cold"
-
-// page closes a list: its source, where the next page begins, and the token.
-func page(b []byte, source, cursor, token string) []byte {
-	b = append(b, `],`...)
-	b = events.AppendString(b, "source", source)
-	if cursor != "" {
-		b = append(b, ',')
-		b = events.AppendString(b, "cursor", cursor)
-	}
-	if token != "" {
-		b = append(b, ',')
-		b = events.AppendString(b, "token", token)
-	}
-	return append(b, '}')
+// appendPlace appends the two numbers of a row's place.
+func appendPlace(b []byte, version, revision uint64) []byte {
+	b = append(b, `,"version":`...)
+	b = strconv.AppendUint(b, version, 10)
+	b = append(b, `,"revision":`...)
+	return strconv.AppendUint(b, revision, 10)
 }
 
 func tokenAt(p Past, partition int, revision uint64) string {
 	return domain.TokenAt(p.Incarnation(), partition, revision).String()
 }
 
+// parseTime takes RFC 3339 and nothing else, which time.Parse does not promise.
 func parseTime(text string) (time.Time, error) {
-	t, err := time.Parse(time.RFC3339Nano, text)
-	if err != nil {
+	var t time.Time
+	err := t.UnmarshalText([]byte(text))
+	if t = t.UTC(); err != nil || t.Year() < 1 || t.Year() > 9999 {
 		return t, domain.Errorf(domain.Invalid, "timestamp.invalid", "%.64q is not an RFC 3339 time", text)
 	}
-	return t.UTC(), nil
+	return t, nil
 }

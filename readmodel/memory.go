@@ -18,6 +18,7 @@ type Memory struct {
 	cache *otter.Cache[memoryKey, *memoryRow]
 	seed  maphash.Seed
 	last  [][]atomic.Uint64 // by partition and stripe: revision of the last event that passed
+	start []atomic.Uint64   // by partition: where the tail began, plus one; 0 = it has not
 	tail  Positions
 }
 
@@ -38,7 +39,8 @@ type MemoryConfig struct {
 	Bytes      uint64        // default 128 MiB
 	TTL        time.Duration // since the last write; default 5 min, the seed's evictExpired
 	Partitions int
-	Tail       Positions // how far the engine follows the journal
+	Tail       Positions   // how far the engine follows the journal
+	Clock      otter.Clock // of the TTL; nil = the real one
 }
 
 // NewMemory makes an empty tier.
@@ -49,7 +51,8 @@ func NewMemory(cfg MemoryConfig) *Memory {
 	if cfg.TTL == 0 {
 		cfg.TTL = 5 * time.Minute
 	}
-	m := &Memory{seed: maphash.MakeSeed(), tail: cfg.Tail, last: make([][]atomic.Uint64, cfg.Partitions)}
+	m := &Memory{seed: maphash.MakeSeed(), tail: cfg.Tail,
+		last: make([][]atomic.Uint64, cfg.Partitions), start: make([]atomic.Uint64, cfg.Partitions)}
 	for p := range m.last {
 		m.last[p] = make([]atomic.Uint64, stripes)
 	}
@@ -59,6 +62,7 @@ func NewMemory(cfg MemoryConfig) *Memory {
 			return uint32(320 + len(k.agent) + len(k.key) + len(r.entry.Value))
 		},
 		ExpiryCalculator: otter.ExpiryWriting[memoryKey, *memoryRow](cfg.TTL),
+		Clock:            cfg.Clock,
 	})
 	return m
 }
@@ -68,21 +72,40 @@ func (m *Memory) get(agent, key string) (*memoryRow, bool) {
 	return m.cache.GetIfPresent(memoryKey{agent, key})
 }
 
+// Start tells at which head the engine begins to follow a partition, and
+// returns the head of the first call, which alone counts. Nothing is kept before
+// that, and later nothing older: of events up to there none will pass and put a
+// row right.
+func (m *Memory) Start(partition int, head uint64) uint64 {
+	m.start[partition].CompareAndSwap(0, head+1)
+	return m.start[partition].Load() - 1
+}
+
+// follows tells whether every event after asOf passes.
+func (m *Memory) follows(partition int, asOf uint64) bool {
+	start := m.start[partition].Load()
+	return start > 0 && asOf >= start-1
+}
+
 // Pass takes what an event made of an entry. Events of one key may come twice
 // and out of order; the newest stays.
 func (m *Memory) Pass(partition int, e Entry, deleted bool) {
 	raise(&m.last[partition][m.stripe(e.Agent, e.Key)], e.Revision)
-	m.set(&memoryRow{entry: e, deleted: deleted})
+	if m.follows(partition, e.Revision) {
+		// What the tail has passed already may have been overtaken by an event
+		// whose row was evicted since.
+		m.set(&memoryRow{entry: e, deleted: deleted}, e.Revision > m.tail.At(partition))
+	}
 }
 
 // fill takes a row that a lower tier, which had read the partition up to asOf,
 // answered with.
 func (m *Memory) fill(partition int, e Entry, asOf uint64) {
 	last := &m.last[partition][m.stripe(e.Agent, e.Key)]
-	if asOf < last.Load() {
+	if asOf < last.Load() || !m.follows(partition, asOf) {
 		return
 	}
-	m.set(&memoryRow{entry: e})
+	m.set(&memoryRow{entry: e}, true)
 	if asOf < last.Load() {
 		// An event passed meanwhile and may have been evicted before this row
 		// was set: drop it, the next read fills anew.
@@ -90,10 +113,15 @@ func (m *Memory) fill(partition int, e Entry, asOf uint64) {
 	}
 }
 
-func (m *Memory) set(row *memoryRow) {
+// Drop forgets a row; the next read fills it anew.
+func (m *Memory) Drop(agent, key string) { m.cache.Invalidate(memoryKey{agent, key}) }
+
+// set keeps the newer of two rows; where there is none, row only if it may be
+// the first.
+func (m *Memory) set(row *memoryRow, first bool) {
 	m.cache.Compute(memoryKey{row.entry.Agent, row.entry.Key},
 		func(old *memoryRow, found bool) (*memoryRow, otter.ComputeOp) {
-			if found && old.entry.Revision >= row.entry.Revision {
+			if found && old.entry.Revision >= row.entry.Revision || !found && !first {
 				return old, otter.CancelOp
 			}
 			return row, otter.WriteOp

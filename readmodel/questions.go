@@ -2,8 +2,6 @@ package readmodel
 
 import (
 	"context"
-	"sort"
-	"strconv"
 	"strings"
 	"time"
 
@@ -15,6 +13,11 @@ import (
 type Questions struct {
 	Tiers  *Tiers
 	Status func(ctx context.Context) ([]byte, error) // queries.engine.status
+	Cache  QueryCache                                // nil = lists are always computed
+	// LastSeen is when an agent was last heard of; nil = nobody listens.
+	LastSeen func(ctx context.Context, agent string) (time.Time, bool)
+	// Command is the receipt or error of a durable command; nil = none are kept.
+	Command func(ctx context.Context, id string) ([]byte, error)
 }
 
 // Limits of a page, and of waiting for a token.
@@ -25,57 +28,92 @@ const (
 	maxWait      = 60 * time.Second
 )
 
+// question holds what any question may take; its zero value asks for nothing
+// in particular.
 type question struct {
-	Key         string  `json:"key"`
-	Prefix      string  `json:"prefix"`
-	Limit       int     `json:"limit"`
-	Cursor      string  `json:"cursor"`
-	Token       string  `json:"token"`
-	WaitMS      *int    `json:"wait_ms"`
-	Consistency string  `json:"consistency"`
-	AtRevision  *uint64 `json:"at_revision"`
-	AtTime      string  `json:"at_time"`
-	Losers      bool    `json:"losers"`
-	Phase       string  `json:"phase"`
+	Key         string  `json:"key,omitzero"`
+	Prefix      string  `json:"prefix,omitzero"`
+	Limit       *int    `json:"limit,omitzero"`
+	Cursor      string  `json:"cursor,omitzero"`
+	Token       string  `json:"token,omitzero"`
+	WaitMS      *int    `json:"wait_ms,omitzero"`
+	Consistency string  `json:"consistency,omitzero"`
+	AtRevision  *uint64 `json:"at_revision,omitzero"`
+	AtTime      string  `json:"at_time,omitzero"`
+	Losers      bool    `json:"losers,omitzero"`
+	Phase       string  `json:"phase,omitzero"`
+	Status      string  `json:"status,omitzero"`
+	AgentID     string  `json:"agent_id,omitzero"`
+	Kind        string  `json:"kind,omitzero"`
+	Broadcasts  bool    `json:"broadcasts,omitzero"`
+	MaxAgeMS    *int64  `json:"max_age_ms,omitzero"`
+
+	limit int // what Limit asks for
 }
 
-// handlers is the table of questions: "<noun>.<question>" and the fields it
-// takes; everything else in a body is refused.
-var handlers = map[string]struct {
-	fields string
+// handler answers one question; lists may be answered from the cache.
+type handler struct {
+	fields string // that it takes; everything else in a body is refused
+	check  func(id string) error
 	answer func(*Questions, context.Context, string, *question) ([]byte, error)
-}{
-	"agent.get":     {"key token wait_ms consistency at_revision at_time", (*Questions).agentGet},
-	"agent.entries": {"prefix limit cursor token wait_ms", (*Questions).agentEntries},
-	"agent.history": {"key limit cursor losers", (*Questions).agentHistory},
+	list   func(*Questions, context.Context, string, *question) (*page, error)
 }
+
+// handlers is the table of questions: "<noun>.<question>".
+var handlers = map[string]handler{
+	"agent.get":       {fields: "key token wait_ms consistency at_revision at_time", check: domain.CheckAgentID, answer: (*Questions).agentGet},
+	"agent.history":   {fields: "key limit cursor losers", check: domain.CheckAgentID, answer: (*Questions).agentHistory},
+	"agent.lifecycle": {fields: "token wait_ms", check: domain.CheckAgentID, answer: (*Questions).lifecycle},
+	"agent.entries":   {fields: "prefix limit cursor token wait_ms max_age_ms", check: domain.CheckAgentID, list: (*Questions).agentEntries},
+	"agents.list":     {fields: "phase prefix limit cursor token wait_ms max_age_ms", list: (*Questions).agentsList},
+	"task.get":        {fields: "token wait_ms at_revision at_time", check: checkTask, answer: docGet(KindTask)},
+	"task.history":    {fields: "limit cursor", check: checkTask, answer: docHistory(KindTask)},
+	"tasks.list":      {fields: "status agent_id kind limit cursor token wait_ms max_age_ms", list: (*Questions).tasksList},
+	"session.get":     {fields: "token wait_ms at_revision at_time", check: checkSession, answer: docGet(KindSession)},
+	"config.get":      {fields: "key token wait_ms at_revision at_time", check: domain.CheckAgentID, answer: docGet(KindConfig)},
+	"config.history":  {fields: "key limit cursor", check: domain.CheckAgentID, answer: docHistory(KindConfig)},
+	"config.entries":  {fields: "prefix limit cursor token wait_ms max_age_ms", check: domain.CheckAgentID, list: (*Questions).configEntries},
+	"message.inbox":   {fields: "kind broadcasts limit cursor max_age_ms", check: domain.CheckAgentID, list: (*Questions).inbox},
+}
+
+func checkTask(id string) error    { return domain.CheckID("task id", id) }
+func checkSession(id string) error { return domain.CheckID("session id", id) }
 
 // Ask answers queries.<tokens>. Errors are *domain.Error.
 func (q *Questions) Ask(ctx context.Context, tokens []string, body []byte) ([]byte, error) {
-	switch name := strings.Join(tokens, "."); name {
-	case "engine.status":
+	name, id := strings.Join(tokens, "."), ""
+	if name == "engine.status" {
 		if err := domain.DecodeBody(body, &struct{}{}); err != nil {
 			return nil, err
 		}
 		return q.Status(ctx)
-	case "agents.list":
-		return q.agentsList(ctx, body)
 	}
-	if len(tokens) != 3 {
+	if len(tokens) == 3 {
+		name, id = tokens[0]+"."+tokens[2], tokens[1]
+	}
+	if name == "command.get" && id != "" && q.Command != nil {
+		if err := domain.DecodeBody(body, &struct{}{}); err != nil {
+			return nil, err
+		}
+		return q.Command(ctx, id)
+	}
+	h, ok := handlers[name]
+	if !ok || (h.check != nil) != (len(tokens) == 3) {
 		return nil, unknownQuery(tokens)
 	}
-	h, ok := handlers[tokens[0]+"."+tokens[2]]
-	if !ok {
-		return nil, unknownQuery(tokens)
-	}
-	if err := domain.CheckAgentID(tokens[1]); err != nil {
-		return nil, err
+	if h.check != nil {
+		if err := h.check(id); err != nil {
+			return nil, err
+		}
 	}
 	in, err := readQuestion(body, h.fields)
 	if err != nil {
 		return nil, err
 	}
-	return h.answer(q, ctx, tokens[1], in)
+	if h.list != nil {
+		return q.cached(ctx, name+" "+id, in, func() (*page, error) { return h.list(q, ctx, id, in) })
+	}
+	return h.answer(q, ctx, id, in)
 }
 
 func unknownQuery(tokens []string) error {
@@ -83,213 +121,38 @@ func unknownQuery(tokens []string) error {
 }
 
 func readQuestion(body []byte, fields string) (*question, error) {
-	var in question
+	in := question{limit: defaultLimit}
 	if err := domain.DecodeBody(body, &in); err != nil {
 		return nil, err
 	}
 	if err := onlyFields(body, fields); err != nil {
 		return nil, err
 	}
-	switch {
-	case in.Limit < 0 || in.Limit > maxLimit:
-		return nil, domain.Errorf(domain.Invalid, "limit.invalid", "limit must be 1 to %d", maxLimit)
-	case in.Limit == 0:
-		in.Limit = defaultLimit
+	if in.Limit != nil {
+		if in.limit = *in.Limit; in.limit < 1 || in.limit > maxLimit {
+			return nil, domain.Errorf(domain.Invalid, "limit.invalid", "limit must be 1 to %d", maxLimit)
+		}
 	}
-	if in.WaitMS != nil && (*in.WaitMS < 0 || time.Duration(*in.WaitMS)*time.Millisecond > maxWait) {
+	if in.WaitMS != nil && (*in.WaitMS < 0 || int64(*in.WaitMS) > maxWait.Milliseconds()) {
 		return nil, domain.Errorf(domain.Invalid, "wait_ms.invalid", "wait_ms must be 0 to %d", maxWait.Milliseconds())
+	}
+	if in.MaxAgeMS != nil && *in.MaxAgeMS < 0 {
+		return nil, domain.Errorf(domain.Invalid, "max_age_ms.invalid", "max_age_ms must be 0 (never from the cache) or more")
+	}
+	if len(in.Prefix) > domain.MaxKey {
+		return nil, domain.Errorf(domain.Invalid, "prefix.invalid", "prefix must have at most %d bytes", domain.MaxKey)
 	}
 	return &in, nil
 }
 
-// after reads the token: the revision that the agent's partition must have
-// reached, and a context that ends when waiting for it does.
-func (q *Questions) after(ctx context.Context, in *question, partition int) (context.Context, context.CancelFunc, uint64, error) {
-	wait := defaultWait
-	if in.WaitMS != nil {
-		wait = time.Duration(*in.WaitMS) * time.Millisecond
+// cursorAfter checks the cursor of a list by name: the last name seen.
+func (in *question) cursorAfter(check func(string) error) error {
+	if in.Cursor == "" || check(in.Cursor) == nil {
+		return nil
 	}
-	if in.Token == "" {
-		return ctx, func() {}, 0, nil
-	}
-	past := q.Tiers.Past
-	t, err := domain.ParseToken(in.Token, past.Incarnation(), past.Partitions())
-	if err != nil {
-		return ctx, func() {}, 0, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, wait)
-	return ctx, cancel, t.Positions[partition], nil
+	return badCursor(in.Cursor)
 }
 
-func (q *Questions) agentGet(ctx context.Context, agent string, in *question) ([]byte, error) {
-	if err := domain.CheckKey(in.Key); err != nil {
-		return nil, err
-	}
-	if in.AtRevision != nil || in.AtTime != "" {
-		return q.agentGetPast(ctx, agent, in)
-	}
-	c := Consistency(in.Consistency)
-	switch c {
-	case "":
-		c = Cached
-	case Cached, Hot, Durable, Strong:
-	default:
-		return nil, domain.Errorf(domain.Invalid, "consistency.unknown",
-			"consistency %.32q is not one of cached, hot, durable, strong", in.Consistency)
-	}
-	p := q.Tiers.Past.Partition(agent)
-	waiting, cancel, after, err := q.after(ctx, in, p)
-	defer cancel()
-	if err != nil {
-		return nil, err
-	}
-	a, err := q.Tiers.Get(waiting, agent, in.Key, c, after)
-	if err != nil {
-		return nil, err
-	}
-	return a.encode(tokenAt(q.Tiers.Past, p, a.AsOf)), nil
-}
-
-func (q *Questions) agentGetPast(ctx context.Context, agent string, in *question) ([]byte, error) {
-	var revision uint64
-	var at time.Time
-	var err error
-	switch {
-	case in.AtRevision != nil && in.AtTime != "":
-		return nil, domain.Errorf(domain.Invalid, "body.invalid", "at_revision and at_time exclude each other")
-	case in.AtRevision != nil && *in.AtRevision == 0:
-		return nil, notFound(agent, in.Key) // before the first event there was nothing
-	case in.AtRevision != nil:
-		revision = *in.AtRevision
-	default:
-		if at, err = parseTime(in.AtTime); err != nil {
-			return nil, err
-		}
-	}
-	e, found, err := q.Tiers.Past.AsOf(ctx, agent, in.Key, revision, at)
-	if err != nil {
-		return nil, unavailable("journal", err)
-	}
-	if !found {
-		return nil, notFound(agent, in.Key)
-	}
-	a := Answer{Entry: e, Source: FromJournal, AsOf: e.Revision}
-	return a.encode(tokenAt(q.Tiers.Past, q.Tiers.Past.Partition(agent), e.Revision)), nil
-}
-
-// agentEntries lists from SQL, or from the journal where SQL does not answer.
-func (q *Questions) agentEntries(ctx context.Context, agent string, in *question) ([]byte, error) {
-	p := q.Tiers.Past.Partition(agent)
-	waiting, cancel, after, err := q.after(ctx, in, p)
-	defer cancel()
-	if err != nil {
-		return nil, err
-	}
-	if q.Tiers.Durable != nil {
-		rows, position, err := q.Tiers.Durable.Entries(waiting, p, agent, in.Prefix, in.Cursor, in.Limit+1)
-		if err == nil && position < after {
-			if !q.Tiers.DurableProgress.Wait(waiting, p, after) {
-				return nil, behind("sql", after, position)
-			}
-			rows, position, err = q.Tiers.Durable.Entries(waiting, p, agent, in.Prefix, in.Cursor, in.Limit+1)
-		}
-		if err == nil {
-			rows, cursor := cut(rows, in.Limit)
-			return encodeEntries(rows, FromSQL, cursor, tokenAt(q.Tiers.Past, p, position)), nil
-		}
-	}
-	return q.entriesFromJournal(ctx, agent, in)
-}
-
-func cut(rows []Entry, limit int) ([]Entry, string) {
-	if len(rows) <= limit {
-		return rows, ""
-	}
-	return rows[:limit], rows[limit-1].Key
-}
-
-func (q *Questions) entriesFromJournal(ctx context.Context, agent string, in *question) ([]byte, error) {
-	var rows []Entry
-	var newest uint64
-	after := in.Cursor
-	for len(rows) <= in.Limit {
-		keys, err := q.Tiers.Past.Keys(ctx, agent, in.Prefix, after, in.Limit+1)
-		if err != nil {
-			return nil, unavailable("journal", err)
-		}
-		for _, key := range keys {
-			e, found, revision, err := q.Tiers.Past.Last(ctx, agent, key)
-			if err != nil {
-				return nil, unavailable("journal", err)
-			}
-			if newest = max(newest, revision); found {
-				rows = append(rows, e)
-			}
-			after = key
-		}
-		if len(keys) <= in.Limit {
-			break
-		}
-	}
-	rows, cursor := cut(rows, in.Limit)
-	return encodeEntries(rows, FromJournal, cursor, tokenAt(q.Tiers.Past, q.Tiers.Past.Partition(agent), newest)), nil
-}
-
-func (q *Questions) agentHistory(ctx context.Context, agent string, in *question) ([]byte, error) {
-	if err := domain.CheckKey(in.Key); err != nil {
-		return nil, err
-	}
-	below := uint64(0)
-	if in.Cursor != "" {
-		var err error
-		if below, err = strconv.ParseUint(in.Cursor, 10, 64); err != nil || below == 0 {
-			return nil, domain.Errorf(domain.Invalid, "cursor.invalid", "%.64q is not a cursor of this query", in.Cursor)
-		}
-	}
-	rows, err := q.Tiers.Past.History(ctx, agent, in.Key, below, in.Limit+1, in.Losers)
-	if err != nil {
-		return nil, unavailable("journal", err)
-	}
-	if len(rows) == 0 && in.Cursor == "" {
-		return nil, notFound(agent, in.Key)
-	}
-	sort.SliceStable(rows, func(i, j int) bool { return rows[i].Revision > rows[j].Revision })
-	cursor := ""
-	if len(rows) > in.Limit {
-		rows = rows[:in.Limit]
-		cursor = strconv.FormatUint(rows[len(rows)-1].Revision, 10)
-	}
-	newest := uint64(0)
-	if len(rows) > 0 {
-		newest = rows[0].Revision
-	}
-	return encodeHistory(rows, cursor, tokenAt(q.Tiers.Past, q.Tiers.Past.Partition(agent), newest)), nil
-}
-
-func (q *Questions) agentsList(ctx context.Context, body []byte) ([]byte, error) {
-	in, err := readQuestion(body, "phase prefix limit cursor")
-	if err != nil {
-		return nil, err
-	}
-	switch in.Phase {
-	case "", phaseCold:
-	case "hydrating", "active", "flushing", "expired":
-		return encodeAgents(nil, ""), nil // nothing of a lifecycle is recorded yet
-	default:
-		return nil, domain.Errorf(domain.Invalid, "phase.unknown",
-			"phase %.32q is not one of cold, hydrating, active, flushing, expired", in.Phase)
-	}
-	if q.Tiers.Durable == nil {
-		return nil, domain.Errorf(domain.Unavailable, "sql.off", "this engine runs without SQL, which lists are answered from")
-	}
-	rows, err := q.Tiers.Durable.Agents(ctx, in.Prefix, in.Cursor, in.Limit+1)
-	if err != nil {
-		return nil, unavailable("sql", err)
-	}
-	cursor := ""
-	if len(rows) > in.Limit {
-		rows = rows[:in.Limit]
-		cursor = rows[len(rows)-1].ID
-	}
-	return encodeAgents(rows, cursor), nil
+func badCursor(cursor string) error {
+	return domain.Errorf(domain.Invalid, "cursor.invalid", "%.64q is not a cursor of this query", cursor)
 }

@@ -60,10 +60,13 @@ type Loss struct {
 	Digest          string
 }
 
-// Agent is one line of the list of agents.
+// Agent is one line of the list of agents: of those that have entries, a
+// recorded lifecycle, or both.
 type Agent struct {
 	ID        string
+	Phase     string
+	Since     time.Time // of the phase; zero = nothing is recorded
 	Entries   int
-	Revision  uint64 // the greatest among its entries
+	Revision  uint64 // the greatest among its entries and its lifecycle
 	UpdatedAt time.Time
 }

@@ -3,6 +3,7 @@ package readmodel
 import (
 	"context"
 	"errors"
+	"strconv"
 	"time"
 
 	"golang.org/x/sync/singleflight"
@@ -24,17 +25,22 @@ type HotTier interface {
 	Get(ctx context.Context, agent, key string) (Entry, bool, error)
 	// Fill puts an entry where there is nothing; it never overwrites.
 	Fill(ctx context.Context, e *Entry) error
+	// Remove takes a key out that is not the engine's.
+	Remove(ctx context.Context, agent, key string) error
 }
 
 // DurableTier is SQL. Entry also says how far SQL had read when it answered.
 type DurableTier interface {
 	Entry(ctx context.Context, partition int, agent, key string) (e Entry, found bool, position uint64, err error)
 	Entries(ctx context.Context, partition int, agent, prefix, after string, limit int) ([]Entry, uint64, error)
-	Agents(ctx context.Context, prefix, after string, limit int) ([]Agent, error)
+	Agents(ctx context.Context, list AgentList) ([]Agent, error)
+	Docs(ctx context.Context, list DocList) ([]Doc, error)
+	Inbox(ctx context.Context, list InboxList) ([]Message, error)
 }
 
 // Past is the journal as a tier: never stale, and it knows what was.
 type Past interface {
+	DocPast
 	Partition(agent string) int
 	Partitions() int
 	Incarnation() string
@@ -67,7 +73,8 @@ type Tiers struct {
 	Durable         DurableTier // nil = without SQL
 	DurableProgress Awaited
 	Past            Past
-	Hit             func(tier string) // told of every answer's tier; must not block
+	Hit             func(tier string)  // told of every answer's tier; must not block
+	Missed          func(agent string) // told of every read that KV could not answer; must not block
 
 	flights singleflight.Group
 }
@@ -104,8 +111,9 @@ func (t *Tiers) Get(ctx context.Context, agent, key string, c Consistency, after
 		}
 		return t.note(a, err)
 	case Cached:
+		tail := t.Memory.tail.At(p) // read first: the row is at least as new
 		if row, ok := t.Memory.get(agent, key); ok {
-			asOf := max(t.Memory.tail.At(p), row.entry.Revision)
+			asOf := max(tail, row.entry.Revision)
 			if asOf >= after && row.deleted {
 				return Answer{}, notFound(agent, key)
 			}
@@ -118,7 +126,7 @@ func (t *Tiers) Get(ctx context.Context, agent, key string, c Consistency, after
 	if found || err != nil {
 		return t.note(a, err)
 	}
-	return t.note(t.below(ctx, p, agent, key))
+	return t.note(t.below(ctx, p, agent, key, after))
 }
 
 func (t *Tiers) note(a Answer, err error) (Answer, error) {
@@ -140,13 +148,17 @@ func (t *Tiers) strong(ctx context.Context, p int, agent, key string) (Answer, e
 }
 
 // hot asks the bucket; with a position to reach it waits for the view first,
-// unless what it finds is new enough in itself.
+// unless what it finds is new enough in itself. A bucket that does not answer
+// has nothing: the next tier answers.
 func (t *Tiers) hot(ctx context.Context, p int, agent, key string, after uint64) (Answer, bool, error) {
 	for {
 		asOf := t.HotProgress.At(p)
 		e, found, err := t.Hot.Get(ctx, agent, key)
-		if err != nil {
-			return Answer{}, false, unavailable("kv", err)
+		if err != nil && ctx.Err() == nil {
+			return Answer{}, false, nil
+		}
+		if found && e.Revision > max(asOf, t.Memory.tail.At(p)) {
+			return t.doubted(ctx, p, e)
 		}
 		if found && e.Revision >= after || asOf >= after {
 			if found {
@@ -160,6 +172,22 @@ func (t *Tiers) hot(ctx context.Context, p int, agent, key string, after uint64)
 	}
 }
 
+// doubted holds a hot row that is newer than anything this engine has heard of
+// against the journal's end: another engine may have been quicker, or a client
+// has written what is not the engine's. The latter is removed.
+func (t *Tiers) doubted(ctx context.Context, p int, e Entry) (Answer, bool, error) {
+	last, exists, revision, err := t.Past.Last(ctx, e.Agent, e.Key)
+	switch {
+	case err != nil:
+		return Answer{}, false, unavailable("journal", err)
+	case exists && revision == e.Revision && last.Digest == e.Digest:
+		return Answer{Entry: e, Source: FromKV, AsOf: revision}, true, nil
+	case revision < e.Revision:
+		err = t.Hot.Remove(ctx, e.Agent, e.Key)
+	}
+	return Answer{Entry: last, Source: FromJournal, AsOf: revision}, exists, err
+}
+
 // flightTime bounds one shared read of the lower tiers.
 const flightTime = 10 * time.Second
 
@@ -169,8 +197,11 @@ const sqlPatience = 1500 * time.Millisecond
 // below answers what memory and KV do not have: SQL, checked against the
 // journal's end, and KV and memory filled again. Where SQL is away, behind or
 // not there, the journal itself answers, so a miss is never a stale answer.
-func (t *Tiers) below(ctx context.Context, p int, agent, key string) (Answer, error) {
-	got, err, _ := t.flights.Do(agent+"."+key, func() (any, error) {
+func (t *Tiers) below(ctx context.Context, p int, agent, key string, after uint64) (Answer, error) {
+	// Those who share a flight want the same position: one that began before it
+	// was reached could answer with what was before.
+	flight := agent + "." + key + "@" + strconv.FormatUint(after, 10)
+	got, err, _ := t.flights.Do(flight, func() (any, error) {
 		// The flight is shared: it must not end with the first of its callers.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flightTime)
 		defer cancel()
@@ -197,6 +228,9 @@ func (t *Tiers) below(ctx context.Context, p int, agent, key string) (Answer, er
 		row.AsOf = max(row.AsOf, revision, tail)
 		t.Memory.fill(p, row.Entry, row.AsOf)
 		_ = t.Hot.Fill(ctx, &row.Entry) // the answer stands without; the next read fills
+		if t.Missed != nil {
+			t.Missed(agent)
+		}
 		return row, nil
 	})
 	if err != nil {

@@ -78,26 +78,60 @@ func (t *Durable) Entries(ctx context.Context, partition int, agent, prefix, aft
 	return rows, position, nil
 }
 
-// Agents are the agents that have entries, after an id and with a prefix, by
-// id. The recursion hops from agent to agent by the primary key instead of
-// reading every entry.
-func (t *Durable) Agents(ctx context.Context, prefix, after string, limit int) ([]readmodel.Agent, error) {
-	rows, err := t.db.pool.Query(ctx, `
-		WITH RECURSIVE hop AS (
-			(SELECT agent_id FROM agents.state WHERE agent_id > $1 AND agent_id >= $2 ORDER BY agent_id LIMIT 1)
-			UNION ALL
-			SELECT (SELECT s.agent_id FROM agents.state s WHERE s.agent_id > hop.agent_id ORDER BY s.agent_id LIMIT 1)
-			FROM hop WHERE starts_with(hop.agent_id, $2)
-		), page AS (SELECT agent_id FROM hop WHERE starts_with(agent_id, $2) LIMIT $3)
-		SELECT page.agent_id, count(*), max(s.revision), max(s.updated_at)
-		FROM page JOIN agents.state s USING (agent_id) GROUP BY page.agent_id ORDER BY page.agent_id`,
-		after, prefix, limit)
+// selectAgents lists agents by id: $1 after, $2 prefix, $3 limit, $4 phase or
+// empty. The recursion hops from agent to agent by the primary keys of both
+// tables instead of reading every entry; it goes no further than the page needs.
+const selectAgents = `
+	WITH RECURSIVE hop AS (
+		SELECT least(
+			(SELECT agent_id FROM agents.state WHERE agent_id > $1 AND agent_id >= $2 ORDER BY agent_id LIMIT 1),
+			(SELECT agent_id FROM agents.lifecycle WHERE agent_id > $1 AND agent_id >= $2 ORDER BY agent_id LIMIT 1)) AS agent_id
+		UNION ALL
+		SELECT least(
+			(SELECT s.agent_id FROM agents.state s WHERE s.agent_id > hop.agent_id ORDER BY s.agent_id LIMIT 1),
+			(SELECT l.agent_id FROM agents.lifecycle l WHERE l.agent_id > hop.agent_id ORDER BY l.agent_id LIMIT 1))
+		FROM hop WHERE starts_with(hop.agent_id, $2)
+	), page AS (
+		SELECT agent_id FROM hop WHERE starts_with(agent_id, $2) AND ($4 = '' OR
+			coalesce((SELECT l.phase FROM agents.lifecycle l WHERE l.agent_id = hop.agent_id), 'cold') = $4)
+		LIMIT $3
+	)` + describeAgents
+
+// selectAgentsIn is the same for a phase that only a recorded lifecycle has.
+const selectAgentsIn = `
+	WITH page AS (
+		SELECT agent_id FROM agents.lifecycle
+		WHERE phase = $4 AND agent_id > $1 AND agent_id >= $2 AND starts_with(agent_id, $2)
+		ORDER BY agent_id LIMIT $3
+	)` + describeAgents
+
+const describeAgents = `
+	SELECT page.agent_id, coalesce(l.phase, 'cold'), l.since, coalesce(s.entries, 0),
+		greatest(s.revision, l.revision), greatest(s.updated_at, l.updated_at)
+	FROM page LEFT JOIN agents.lifecycle l USING (agent_id)
+	LEFT JOIN LATERAL (
+		SELECT count(*) AS entries, max(revision) AS revision, max(updated_at) AS updated_at
+		FROM agents.state WHERE agent_id = page.agent_id
+	) s ON true
+	ORDER BY page.agent_id`
+
+// Agents are a page of the agents that have entries, a lifecycle, or both.
+func (t *Durable) Agents(ctx context.Context, list readmodel.AgentList) ([]readmodel.Agent, error) {
+	query := selectAgents
+	if list.Phase != "" && list.Phase != "cold" {
+		query = selectAgentsIn
+	}
+	rows, err := t.db.pool.Query(ctx, query, list.After, list.Prefix, list.Limit, list.Phase)
 	if err != nil {
 		return nil, fmt.Errorf("list agents: %w", err)
 	}
 	got, err := pgx.CollectRows(rows, func(r pgx.CollectableRow) (readmodel.Agent, error) {
 		var a readmodel.Agent
-		err := r.Scan(&a.ID, &a.Entries, &a.Revision, &a.UpdatedAt)
+		var since *time.Time
+		err := r.Scan(&a.ID, &a.Phase, &since, &a.Entries, &a.Revision, &a.UpdatedAt)
+		if since != nil {
+			a.Since = since.UTC()
+		}
 		a.UpdatedAt = a.UpdatedAt.UTC()
 		return a, err
 	})

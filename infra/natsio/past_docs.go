@@ -1,0 +1,151 @@
+package natsio
+
+import (
+	"context"
+	"fmt"
+	"sort"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/synadia-io/orbit.go/jetstreamext"
+
+	"github.com/tidemark-engine/tidemark/commands"
+	"github.com/tidemark-engine/tidemark/events"
+	"github.com/tidemark-engine/tidemark/projections"
+	"github.com/tidemark-engine/tidemark/readmodel"
+)
+
+var _ readmodel.DocPast = Past{}
+
+// docStream is the stream of a document.
+func docStream(kind, id, key string) events.Stream {
+	switch kind {
+	case readmodel.KindTask:
+		return events.Task(id)
+	case readmodel.KindSession:
+		return events.Session(id)
+	case readmodel.KindConfig:
+		return events.Config(id, key)
+	}
+	return events.Lifecycle(id)
+}
+
+// LastDoc implements readmodel.DocPast, by the leader.
+func (p Past) LastDoc(ctx context.Context, kind, id, key string) (d readmodel.Doc, found bool, revision uint64, err error) {
+	rec, ok, err := p.Journal.Last(ctx, docStream(kind, id, key), commands.Linearizable)
+	if err != nil || !ok {
+		return d, false, 0, err
+	}
+	c, err := docOf(&rec)
+	return c.Doc, err == nil && !c.Deleted, rec.Revision, err
+}
+
+// DocAsOf implements readmodel.DocPast.
+func (p Past) DocAsOf(ctx context.Context, kind, id, key string, revision uint64, at time.Time) (d readmodel.Doc, found bool, err error) {
+	rec, ok, err := p.asOf(ctx, docStream(kind, id, key), revision, at)
+	if err != nil || !ok {
+		return d, false, err
+	}
+	c, err := docOf(&rec)
+	return c.Doc, err == nil && !c.Deleted, err
+}
+
+// asOf is the last event of a stream up to a revision or, with revision 0, up
+// to a time. The server knows nothing up to a sequence that it has not reached:
+// there the stream's end is the answer.
+func (p Past) asOf(ctx context.Context, s events.Stream, revision uint64, at time.Time) (events.Record, bool, error) {
+	if revision == 0 {
+		return p.lastUpTo(ctx, s, jetstreamext.GetLastMsgsUpToTime(at.Add(time.Nanosecond)))
+	}
+	rec, ok, err := p.lastUpTo(ctx, s, jetstreamext.GetLastMsgsUpToSeq(revision))
+	if ok || err != nil {
+		return rec, ok, err
+	}
+	if head, err := p.Head(ctx, p.Partition(s.ID())); err != nil || revision <= head {
+		return rec, false, err
+	}
+	return p.Journal.Last(ctx, s, commands.Linearizable)
+}
+
+// DocHistory implements readmodel.DocPast: the newest by the leader, so that a
+// version just written is there, then backwards, one request a version.
+func (p Past) DocHistory(ctx context.Context, kind, id, key string, below uint64, limit int) (rows []readmodel.DocVersion, err error) {
+	s := docStream(kind, id, key)
+	var rec events.Record
+	var ok bool
+	if below == 0 {
+		rec, ok, err = p.Journal.Last(ctx, s, commands.Linearizable)
+	} else if below > 1 {
+		rec, ok, err = p.asOf(ctx, s, below-1, time.Time{})
+	}
+	for err == nil && ok {
+		c, err := docOf(&rec)
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, readmodel.DocVersion{
+			Doc: c.Doc, Type: rec.Type, Writer: rec.Writer, CommandID: rec.CommandID, Deleted: c.Deleted,
+		})
+		if len(rows) == limit || rec.Version == 1 || rec.Revision == 1 {
+			return rows, nil
+		}
+		if rec, ok, err = p.lastUpTo(ctx, s, jetstreamext.GetLastMsgsUpToSeq(rec.Revision-1)); err != nil {
+			return nil, err
+		}
+	}
+	return rows, err
+}
+
+// docOf is the document that an event of a document's stream results in.
+func docOf(rec *events.Record) (projections.DocChange, error) {
+	c, ok, err := projections.DocOf(rec)
+	if err == nil && !ok {
+		err = fmt.Errorf("%s at revision %d is of no document", rec.Type, rec.Revision)
+	}
+	return c, err
+}
+
+// ConfigKeys implements readmodel.DocPast.
+func (p Past) ConfigKeys(ctx context.Context, agent, prefix, after string, limit int) ([]string, error) {
+	return p.keys(ctx, agent, events.Config(agent, ">"), prefix, after, limit)
+}
+
+// Keys implements readmodel.Past.
+func (p Past) Keys(ctx context.Context, agent, prefix, after string, limit int) ([]string, error) {
+	return p.keys(ctx, agent, events.AgentStates(agent), prefix, after, limit)
+}
+
+// keys are what a pattern's last wildcard stands for, in order.
+func (p Past) keys(ctx context.Context, agent string, pattern events.Stream, prefix, after string, limit int) ([]string, error) {
+	filter := p.root + string(pattern)
+	info, err := p.streams[p.Partition(agent)].Info(ctx, jetstream.WithSubjectFilter(filter))
+	if err != nil {
+		return nil, fmt.Errorf("list the keys of %s: %w", agent, err)
+	}
+	root := strings.TrimSuffix(filter, ">")
+	var keys []string
+	for subject := range info.State.Subjects {
+		if key := strings.TrimPrefix(subject, root); key > after && strings.HasPrefix(key, prefix) {
+			keys = append(keys, key)
+		}
+	}
+	sort.Strings(keys)
+	return keys[:min(limit, len(keys))], nil
+}
+
+// Changed implements readmodel.DocPast: it reads what came after the revision,
+// which is little while a view keeps up. Where that is everything, counting the
+// subjects is enough.
+func (p Past) Changed(ctx context.Context, agent string, after uint64) (int, error) {
+	if after == 0 {
+		keys, err := p.Keys(ctx, agent, "", "", int(^uint(0)>>1))
+		return len(keys), err
+	}
+	keys := map[string]struct{}{}
+	err := p.Scan(ctx, events.AgentStates(agent), after+1, func(rec events.Record) bool {
+		keys[rec.Key] = struct{}{}
+		return true
+	})
+	return len(keys), err
+}

@@ -1,0 +1,125 @@
+package projections
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/go-json-experiment/json"
+
+	"github.com/tidemark-engine/tidemark/events"
+	"github.com/tidemark-engine/tidemark/readmodel"
+)
+
+// link is the end of an aggregate's chain of digests.
+type link struct {
+	version uint64
+	digest  string
+}
+
+// fold reads a partition from after from up to head.
+func (v *Verifier) fold(ctx context.Context, p int, from, head uint64, keep func(rowKey, mark)) error {
+	for at := from; at < head; {
+		select {
+		case m, ok := <-v.cursors[p].Messages():
+			if !ok {
+				return fmt.Errorf("the journal's reader ended: %w", v.cursors[p].Err())
+			}
+			at = m.Revision
+			v.report.Events++
+			if v.Step != nil && v.report.Events%10000 == 0 {
+				v.Step(v.report.Events)
+			}
+			v.event(&m, keep)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// event checks one event's place in its aggregate's chain and keeps its row.
+func (v *Verifier) event(m *Message, keep func(rowKey, mark)) {
+	if m.Bad != nil {
+		v.differ("journal", string(m.Stream), "revision %d cannot be read: %v", m.Revision, m.Bad)
+		return
+	}
+	v.link(m)
+	row, deleted, err := rowOf(&m.Record)
+	if err != nil {
+		v.differ("journal", string(m.Stream), "revision %d: %v", m.Revision, err)
+		return
+	}
+	key := rowKey{row.Kind, row.Name}
+	switch row.Kind {
+	case "": // of no row, or of a type that this build does not know
+		return
+	case KindConflict:
+		v.losses[key] = v.losses[key].after(&row)
+		keep(key, v.losses[key])
+		return
+	case readmodel.KindLifecycle:
+		v.lifecycle(m)
+	}
+	mk := markOf(&Row{Version: row.Version, Revision: row.Revision, Digest: row.Digest, Content: row.Content})
+	mk.deleted, mk.recorded = deleted, m.RecordedAt
+	if row.Stored != nil {
+		mk.stored = sumOf(row.Stored)
+	}
+	keep(key, mk)
+}
+
+// link checks that the event follows the one before it in its aggregate.
+func (v *Verifier) link(m *Message) {
+	last := v.chains[m.Stream]
+	digest, err := events.Chain(last.digest, &m.Event)
+	switch {
+	case err != nil:
+		v.differ("journal", string(m.Stream), "revision %d: %v", m.Revision, err)
+	case m.Version != last.version+1:
+		v.differ("journal", string(m.Stream), "revision %d has version %d where %d follows: an event is missing", m.Revision, m.Version, last.version+1)
+	case digest != m.Digest:
+		v.differ("journal", string(m.Stream), "revision %d (version %d) has digest %.12s, its content and its past say %.12s: an event was changed", m.Revision, m.Version, m.Digest, digest)
+	}
+	v.chains[m.Stream] = link{m.Version, m.Digest}
+}
+
+// rowOf is the row that an event results in, with both forms of a document;
+// without a kind it results in none.
+func rowOf(rec *events.Record) (r Row, deleted bool, err error) {
+	switch rec.Type {
+	case events.StateSet, events.StateDeleted:
+		c, err := EntryOf(rec)
+		return EntryRow(&c.Entry), c.Deleted, err
+	case events.StateSuperseded, events.StateRejected:
+		l, err := LossOf(rec)
+		return LossRow(&l), false, err
+	}
+	c, ok, err := DocOf(rec)
+	if !ok || err != nil {
+		return Row{}, false, err
+	}
+	r = DocRow(&c.Doc)
+	if !c.Deleted {
+		r.Stored = c.EncodeKV()
+	}
+	return r, c.Deleted, nil
+}
+
+// lifecycle notes whether an agent's entries may be out of the hot tier: it
+// evicts those of an agent that expires or retires, until the next hydration.
+// An agent once noted after the heads stays so for this verification.
+func (v *Verifier) lifecycle(m *Message) {
+	var s struct {
+		Phase string `json:"phase"`
+	}
+	if json.Unmarshal(m.State, &s) != nil {
+		return // nothing that could excuse an absence
+	}
+	active := s.Phase == "active" || s.Phase == "flushing"
+	if m.Revision <= v.report.Heads[m.Partition] || !active {
+		v.away[m.ID] = !active
+	}
+}
+
+func (v *Verifier) keep(key rowKey, m mark)      { v.rows[key] = m }
+func (v *Verifier) keepLater(key rowKey, m mark) { v.later[key] = append(v.later[key], m) }

@@ -1,0 +1,107 @@
+package readmodel
+
+import (
+	"context"
+
+	"github.com/tidemark-engine/tidemark/domain"
+)
+
+// This file lists what one agent has: from SQL, or from the journal where SQL
+// does not answer.
+
+func (q *Questions) agentEntries(ctx context.Context, agent string, in *question) (*page, error) {
+	if err := in.cursorAfter(domain.CheckKey); err != nil {
+		return nil, err
+	}
+	p := q.Tiers.Past.Partition(agent)
+	waiting, cancel, after, err := q.after(ctx, in, p)
+	defer cancel()
+	if err != nil {
+		return nil, err
+	}
+	if q.Tiers.Durable != nil {
+		rows, position, err := q.Tiers.Durable.Entries(waiting, p, agent, in.Prefix, in.Cursor, in.limit+1)
+		if err == nil && position < after {
+			if !q.Tiers.DurableProgress.Wait(waiting, p, after) {
+				return nil, behind("sql", after, position)
+			}
+			rows, position, err = q.Tiers.Durable.Entries(waiting, p, agent, in.Prefix, in.Cursor, in.limit+1)
+		}
+		if err == nil {
+			rows, cursor := cut(rows, in.limit, entryName)
+			return &page{rows: encodeEntries(rows), source: FromSQL, cursor: cursor, token: tokenAt(q.Tiers.Past, p, position)}, nil
+		}
+	}
+	past := q.Tiers.Past
+	rows, newest, err := fromJournal(in, func(after string, limit int) ([]string, error) {
+		return past.Keys(ctx, agent, in.Prefix, after, limit)
+	}, func(key string) (Entry, bool, uint64, error) { return past.Last(ctx, agent, key) })
+	if err != nil {
+		return nil, unavailable("journal", err)
+	}
+	rows, cursor := cut(rows, in.limit, entryName)
+	return &page{rows: encodeEntries(rows), source: FromJournal, cursor: cursor, token: tokenAt(past, p, newest)}, nil
+}
+
+func entryName(e *Entry) (string, int) { return e.Key, len(e.Value) }
+
+func (q *Questions) configEntries(ctx context.Context, agent string, in *question) (*page, error) {
+	if err := in.cursorAfter(domain.CheckKey); err != nil {
+		return nil, err
+	}
+	name := func(d *Doc) (string, int) { return d.Key, len(d.State) }
+	if q.Tiers.Durable != nil {
+		token, err := q.sql(ctx, in)
+		if err != nil {
+			return nil, err
+		}
+		rows, err := q.Tiers.Durable.Docs(ctx, DocList{
+			Kind: KindConfig, ID: agent, Prefix: in.Prefix, After: in.Cursor, Limit: in.limit + 1,
+		})
+		if err == nil {
+			rows, cursor := cut(rows, in.limit, name)
+			return &page{rows: encodeDocs("entries", rows), source: FromSQL, cursor: cursor, token: token}, nil
+		}
+	}
+	if _, err := q.token(in); err != nil {
+		return nil, err
+	}
+	past := q.Tiers.Past
+	rows, newest, err := fromJournal(in, func(after string, limit int) ([]string, error) {
+		return past.ConfigKeys(ctx, agent, in.Prefix, after, limit)
+	}, func(key string) (Doc, bool, uint64, error) { return past.LastDoc(ctx, KindConfig, agent, key) })
+	if err != nil {
+		return nil, unavailable("journal", err)
+	}
+	rows, cursor := cut(rows, in.limit, name)
+	token := tokenAt(past, past.Partition(agent), newest)
+	return &page{rows: encodeDocs("entries", rows), source: FromJournal, cursor: cursor, token: token}, nil
+}
+
+// fromJournal collects a page, and one row more where there is one, of what
+// lives under some keys, with the newest revision that was read.
+func fromJournal[R any](in *question, keys func(after string, limit int) ([]string, error),
+	last func(key string) (R, bool, uint64, error)) (rows []R, newest uint64, err error) {
+	after := in.Cursor
+	for {
+		names, err := keys(after, in.limit+1)
+		if err != nil {
+			return nil, 0, err
+		}
+		for _, key := range names {
+			row, found, revision, err := last(key)
+			if err != nil {
+				return nil, 0, err
+			}
+			if newest = max(newest, revision); found {
+				rows = append(rows, row)
+			}
+			if after = key; len(rows) > in.limit {
+				return rows, newest, nil
+			}
+		}
+		if len(names) <= in.limit {
+			return rows, newest, nil
+		}
+	}
+}

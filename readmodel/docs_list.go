@@ -1,0 +1,115 @@
+package readmodel
+
+import (
+	"context"
+	"strings"
+
+	"github.com/tidemark-engine/tidemark/domain"
+)
+
+// This file answers lists: from SQL by name, where a cursor is the last name
+// seen, so that a page is neither cut short nor repeated by what is written
+// meanwhile.
+
+// AgentList asks for a page of agents.
+type AgentList struct {
+	Phase  string // empty = any
+	Prefix string
+	After  string
+	Limit  int
+}
+
+// sql waits until SQL has reached the token, in every partition that it names,
+// and tells how far SQL is: 503 sql.off, read.behind.
+func (q *Questions) sql(ctx context.Context, in *question) (token string, err error) {
+	t, err := q.token(in)
+	if err != nil {
+		return "", err
+	}
+	if q.Tiers.Durable == nil {
+		return "", sqlOff()
+	}
+	waiting, cancel := context.WithTimeout(ctx, in.wait())
+	defer cancel()
+	at := domain.Token{Journal: q.Tiers.Past.Incarnation(), Positions: map[int]uint64{}}
+	progress := q.Tiers.DurableProgress
+	for p := range q.Tiers.Past.Partitions() {
+		if after := t.Positions[p]; after > 0 && !progress.Wait(waiting, p, after) {
+			return "", behind("sql", after, progress.At(p))
+		}
+		at.Positions[p] = progress.At(p)
+	}
+	return at.String(), nil
+}
+
+func sqlOff() error {
+	return domain.Errorf(domain.Unavailable, "sql.off", "this engine runs without SQL, which lists are answered from")
+}
+
+// oneOf refuses a filter that names nothing there is.
+func oneOf(field, value string, known ...string) error {
+	if value == "" {
+		return nil
+	}
+	for _, k := range known {
+		if value == k {
+			return nil
+		}
+	}
+	return domain.Errorf(domain.Invalid, field+".unknown", "%s %.32q is not one of %s", field, value, strings.Join(known, ", "))
+}
+
+func (q *Questions) agentsList(ctx context.Context, _ string, in *question) (*page, error) {
+	if err := oneOf("phase", in.Phase, phaseCold, "hydrating", "active", "flushing", "expired"); err != nil {
+		return nil, err
+	}
+	if err := in.cursorAfter(domain.CheckAgentID); err != nil {
+		return nil, err
+	}
+	token, err := q.sql(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := q.Tiers.Durable.Agents(ctx, AgentList{Phase: in.Phase, Prefix: in.Prefix, After: in.Cursor, Limit: in.limit + 1})
+	if err != nil {
+		return nil, unavailable("sql", err)
+	}
+	rows, cursor := cut(rows, in.limit, func(a *Agent) (string, int) { return a.ID, 0 })
+	return &page{rows: encodeAgents(rows), source: FromSQL, cursor: cursor, token: token}, nil
+}
+
+func (q *Questions) tasksList(ctx context.Context, _ string, in *question) (*page, error) {
+	if err := oneOf("status", in.Status, "created", "started", "completed", "failed", "cancelled"); err != nil {
+		return nil, err
+	}
+	where := map[string]string{}
+	for _, f := range [...]struct {
+		column, value string
+		check         func(string) error
+	}{
+		{"status", in.Status, func(string) error { return nil }},
+		{"agent_id", in.AgentID, domain.CheckAgentID},
+		{"kind", in.Kind, func(kind string) error { return domain.CheckID("kind", kind) }},
+	} {
+		if f.value == "" {
+			continue
+		}
+		if err := f.check(f.value); err != nil {
+			return nil, err
+		}
+		where[f.column] = f.value
+	}
+	if err := in.cursorAfter(checkTask); err != nil {
+		return nil, err
+	}
+	token, err := q.sql(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := q.Tiers.Durable.Docs(ctx, DocList{Kind: KindTask, After: in.Cursor, Where: where, Limit: in.limit + 1})
+	if err != nil {
+		return nil, unavailable("sql", err)
+	}
+	rows, cursor := cut(rows, in.limit, func(d *Doc) (string, int) { return d.ID, len(d.State) })
+	return &page{rows: encodeDocs("tasks", rows), source: FromSQL, cursor: cursor, token: token}, nil
+}

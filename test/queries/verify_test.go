@@ -1,0 +1,237 @@
+package queries
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tidemark-engine/tidemark/projections"
+	"github.com/tidemark-engine/tidemark/test/harness"
+)
+
+// verify runs `engine verify --json`.
+func verify(t *testing.T, e *harness.Engine) projections.Report {
+	t.Helper()
+	got := e.Run("verify", "--json")
+	var r projections.Report
+	if err := json.NewDecoder(strings.NewReader(got.Stdout)).Decode(&r); err != nil {
+		t.Fatalf("verify printed %s%s: %v", got.Stdout, got.Stderr, err)
+	}
+	if (got.Code == 0) != r.OK() || got.Code > 1 {
+		t.Errorf("verify ended with %d and tells of %d differences", got.Code, len(r.Differences))
+	}
+	return r
+}
+
+func fill(t *testing.T, c *harness.Client) {
+	t.Helper()
+	for _, id := range []string{"v1", "v2", "v3"} {
+		do(t, c, "task."+id+".create", M{"kind": "k", "payload": M{"n": 1e3}})
+		do(t, c, "session."+id+".open", M{"owner": "ann"})
+		do(t, c, "session."+id+".put", M{"key": "a", "value": "é "})
+		do(t, c, "config."+id+".set", M{"key": "a.b", "value": []any{1, nil}})
+		do(t, c, "config."+id+".set", M{"key": "gone", "value": 1})
+		do(t, c, "config."+id+".unset", M{"key": "gone"})
+		c.MustSet(t, id, "k", 1, M{"strategy": "reject"})
+		for range 3 {
+			if _, err := c.Set(t.Context(), id, "k", 2, M{"strategy": "reject"}); harness.Refused(err) == nil {
+				t.Fatalf("a second reject write: %v", err)
+			}
+		}
+		// Agents of their own: entries of one that is not active may be absent in KV.
+		do(t, c, "agent.l"+id+".hydrate", nil)
+		do(t, c, "agent.l"+id+".retire", nil)
+	}
+	do(t, c, "task.v1.start", M{"agent_id": "w"})
+	do(t, c, "task.v1.progress", M{"percent": 12.5, "note": "on"})
+}
+
+// Verify holds all kinds of rows against the journal, and names each row that
+// somebody changed, and it alone.
+func TestVerify(t *testing.T) {
+	e := harness.Start(t, harness.Config{Env: []string{"TIDEMARK_LIFECYCLE=manual"}})
+	c := e.Client(t)
+	fill(t, c)
+	c.Level(t, 20*time.Second)
+	clean := verify(t, e)
+	if !clean.OK() {
+		t.Fatalf("before anything was changed: %+v", clean.Differences)
+	}
+	for _, tier := range clean.Tiers {
+		if tier.Digest != clean.Digest || tier.Rows != tier.Equal {
+			t.Errorf("%+v", tier)
+		}
+		for _, k := range tier.Kinds {
+			if k.Rows < 3 || k.Rows != clean.Living[k.Kind] {
+				t.Errorf("%s: %+v of %d", tier.Name, k, clean.Living[k.Kind])
+			}
+		}
+	}
+	equal(t, "tiers", []int{len(clean.Tiers[0].Kinds), len(clean.Tiers[1].Kinds)}, []int{4, 6})
+	damaged(t, e, c)
+}
+
+// damage is a change behind the engine's back; an empty change is a deletion.
+type damage struct{ table, where, change, name string }
+
+// rounds of damages, each to rows of its own.
+var rounds = [][]damage{{
+	{"tasks", "task_id = 'v1'", "state_text = replace(state_text, 'started', 'created'), status = 'created'", "task v1"},
+	{"tasks", "task_id = 'v2'", "payload = '{}'", "task v2"}, // a column alone
+	{"tasks", "task_id = 'v3'", "version = 7", "task v3"},
+	{"sessions", "session_id = 'v1'", "owner = 'bob'", "session v1"},
+	{"sessions", "session_id = 'v2'", "revision = revision + 1", "session v2"},
+	{"config", "agent_id = 'v1'", "state_text = '2', config_value = '2'", "config v1.a.b"},
+	{"config", "agent_id = 'v2'", "config_value = '2'", "config v2.a.b"},
+	{"lifecycle", "agent_id = 'lv1'", "phase = 'active'", "lifecycle lv1"},
+	{"state", "agent_id = 'v1'", "timestamp = timestamp - interval '1 s'", "v1.k"},
+	{"conflicts", "agent_id = 'v1' AND version = 1", "reason = 'because'", "conflict v1.k"},
+	{"conflicts", "agent_id = 'v2' AND version = 3", "digest = 'x'", "conflict v2.k"},
+	{"conflicts", "agent_id = 'v3' AND version = 2", "", "conflict v3.k"},
+}, {
+	{"tasks", "task_id = 'v1'", "status = 'completed'", "task v1"},
+	{"tasks", "task_id = 'v2'", "digest = 'x'", "task v2"},
+	{"tasks", "task_id = 'v3'", "", "task v3"},
+	{"config", "agent_id = 'v3'", "", "config v3.a.b"},
+	{"state", "agent_id = 'v2'", "", "v2.k"},
+	{"conflicts", "agent_id = 'v3'", "", "conflict v3.k"},
+}}
+
+// damaged changes rows of every kind, and puts them back.
+func damaged(t *testing.T, e *harness.Engine, c *harness.Client) {
+	sql := c.SQL(t)
+	for _, round := range rounds {
+		var names []string
+		var undo []func()
+		for _, d := range round {
+			names, undo = append(names, d.name), append(undo, d.do(t, sql))
+		}
+		found(t, e, "sql", names)
+		for _, f := range undo {
+			f()
+		}
+	}
+	damagedKV(t, e, c)
+	if r := verify(t, e); !r.OK() {
+		t.Errorf("after all was put back: %+v", r.Differences)
+	}
+}
+
+// found asks that verify names these differences and no other.
+func found(t *testing.T, e *harness.Engine, tier string, names []string) {
+	t.Helper()
+	r := verify(t, e)
+	var got []string
+	for _, d := range r.Differences {
+		if got = append(got, d.Key); d.Tier != tier {
+			t.Errorf("a difference in another tier: %+v", d)
+		}
+	}
+	slices.Sort(got)
+	slices.Sort(names)
+	if !slices.Equal(got, names) {
+		t.Errorf("verify found %v, want %v: %+v", got, names, r.Differences)
+	}
+	for _, tr := range r.Tiers {
+		if tr.Name == tier && tr.Differences != len(names) {
+			t.Errorf("%+v", tr)
+		}
+	}
+}
+
+// do does the damage and returns what puts the rows back as they were.
+func (d damage) do(t *testing.T, sql *pgx.Conn) (undo func()) {
+	t.Helper()
+	exec := func(q string) {
+		t.Helper()
+		if _, err := sql.Exec(t.Context(), q); err != nil {
+			t.Fatalf("%s: %v", q, err)
+		}
+	}
+	table := "agents." + d.table
+	kept := fmt.Sprintf("kept_%x", crc32.ChecksumIEEE([]byte(d.table+d.where)))
+	exec("CREATE TEMP TABLE " + kept + " AS SELECT * FROM " + table + " WHERE " + d.where)
+	change := "DELETE FROM " + table + " WHERE " + d.where
+	if d.change != "" {
+		change = "UPDATE " + table + " SET " + d.change + " WHERE " + d.where
+	}
+	if tag, err := sql.Exec(t.Context(), change); err != nil || tag.RowsAffected() == 0 {
+		t.Fatalf("%s: %v %v", change, tag, err)
+	}
+	return func() {
+		exec("DELETE FROM " + table + " WHERE " + d.where)
+		exec("INSERT INTO " + table + " SELECT * FROM " + kept)
+		exec("DROP TABLE " + kept)
+	}
+}
+
+// damagedKV changes a value in every bucket, breaks it, deletes it, and adds one.
+func damagedKV(t *testing.T, e *harness.Engine, c *harness.Client) {
+	names := map[string]string{"TASK_STATE v1": "task v1", "SESSION_DATA v2": "session v2", "AGENT_CONFIG v1.a.b": "config v1.a.b", "AGENT_STATE v1.k": "v1.k"}
+	each := func(do func(kv jetstream.KeyValue, key string, was []byte) error) {
+		t.Helper()
+		for place := range names {
+			bucket, key, _ := strings.Cut(place, " ")
+			kv, err := c.JS.KeyValue(t.Context(), bucket)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := do(kv, key, valueOf(t, kv, key)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	kept := map[string][]byte{}
+	each(func(_ jetstream.KeyValue, key string, was []byte) error { kept[key] = was; return nil })
+	all, more := slices.Collect(maps.Values(names)), []string{}
+	for _, name := range all {
+		more = append(more, name+"x")
+	}
+	put := func(change func(was []byte) []byte) {
+		t.Helper()
+		each(func(kv jetstream.KeyValue, key string, _ []byte) error {
+			_, err := kv.Put(t.Context(), key, change(kept[key]))
+			return err
+		})
+	}
+	put(func(was []byte) []byte { return bytes.Replace(was, []byte("1"), []byte("2"), 1) })
+	found(t, e, "kv", all)
+	put(func([]byte) []byte { return []byte("{}") })
+	found(t, e, "kv", all)
+	put(func([]byte) []byte { return []byte("not JSON") })
+	found(t, e, "kv", all)
+	put(func([]byte) []byte { return nil })
+	found(t, e, "kv", all)
+	each(func(kv jetstream.KeyValue, key string, _ []byte) error { return kv.Delete(t.Context(), key) })
+	found(t, e, "kv", all)
+	put(func(was []byte) []byte { return was })
+	each(func(kv jetstream.KeyValue, key string, was []byte) error {
+		_, err := kv.Put(t.Context(), key+"x", was)
+		return err
+	})
+	found(t, e, "kv", more)
+	each(func(kv jetstream.KeyValue, key string, _ []byte) error { return kv.Purge(t.Context(), key+"x") })
+}
+
+// valueOf is the value under a key, nil where there is none.
+func valueOf(t *testing.T, kv jetstream.KeyValue, key string) []byte {
+	t.Helper()
+	v, err := kv.Get(t.Context(), key)
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		return nil
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v.Value()
+}

@@ -1,0 +1,102 @@
+package e2e
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tidemark-engine/tidemark/test/harness"
+)
+
+// byteForByte: a value is kept as it was sent, in every place.
+func byteForByte(t *testing.T, e *harness.Engine) {
+	c := e.Client(t)
+	long := strings.Repeat(`x😀\u00e9\n`, 200<<10/len(`x😀\u00e9\n`))
+	values := []string{
+		`{ "a" :  1 ,` + "\t" + `"b":[ ] , "c": { } }`,
+		"[\n  1,\r\n  2\n]",
+		`1.50`, `1e3`, `1E+3`, `-0`, `0.10`, `-0.0e-0`,
+		`123456789012345678901234567890`, `0.1234567890123456789012345678901234567`,
+		`9007199254740993`,
+		`"\u00e9"`, `"é"`, `"\/"`, `"\ud83d\ude00"`, `"😀"`, `"\u2028\u003c\u003e\u0026<>&"`, `"\t\b\f\"\\"`, `""`,
+		`{"b":1,"a":2,"":3}`, `null`, `true`, `[]`, `{}`, `"null"`,
+		`"` + long + `"`, `"` + strings.Repeat("y", 200<<10) + `"`,
+	}
+	var newest harness.Receipt
+	for i, v := range values {
+		r, err := c.Command(t.Context(), "commands.agent.bytes.set", "", fmt.Sprintf(`{"key":"k%d","value": %s }`, i, v))
+		if err != nil {
+			t.Fatalf("set %.60s: %v", v, err)
+		}
+		newest = r
+	}
+	c.Level(t, 15*time.Second)
+	bucket, rows := c.KV(t), c.Rows(t)
+	kv, err := c.JS.KeyValue(t.Context(), "AGENT_STATE")
+	must(t, err)
+	printed := replayed(t, e, "events.agent.bytes.state.>")
+	for i, v := range values {
+		key := fmt.Sprintf("k%d", i)
+		check := func(place string, got []byte) {
+			t.Helper()
+			if string(got) != v {
+				t.Errorf("%s shows %.80q as %.80q", place, v, got)
+			}
+		}
+		for _, consistency := range []string{"cached", "hot", "durable", "strong"} {
+			got := c.MustGet(t, "bytes", key, harness.M{"consistency": consistency, "token": newest.Token})
+			check("get "+consistency, got.Value)
+		}
+		raw, err := kv.Get(t.Context(), "bytes."+key)
+		must(t, err)
+		if !bytes.Contains(raw.Value(), []byte(`"value":`+v+`,`)) {
+			t.Errorf("the bucket holds %.80q as %.120q", v, raw.Value())
+		}
+		check("the bucket", bucket["bytes."+key].Value)
+		check("state_text", rows["bytes."+key].Value)
+		check("get at a revision", c.MustGet(t, "bytes", key, harness.M{"at_revision": newest.Revision}).Value)
+		// One event is one line, so a raw line break between tokens is a space.
+		v = strings.NewReplacer("\r", " ", "\n", " ").Replace(v)
+		check("replay", printed[key])
+	}
+	answer, err := c.Query(t.Context(), "queries.agent.bytes.entries", harness.M{"token": newest.Token})
+	must(t, err)
+	var list struct{ Entries []harness.Entry }
+	must(t, json.Unmarshal(answer, &list))
+	if len(list.Entries) != len(values) {
+		t.Errorf("entries lists %d of %d", len(list.Entries), len(values))
+	}
+	for _, got := range list.Entries {
+		var i int
+		_, err := fmt.Sscanf(got.Key, "k%d", &i)
+		must(t, err)
+		if string(got.Value) != values[i] {
+			t.Errorf("entries shows %.80q as %.80q", values[i], got.Value)
+		}
+	}
+}
+
+// replayed is the value of each key as `engine replay` prints it.
+func replayed(t *testing.T, e *harness.Engine, subject string) map[string][]byte {
+	t.Helper()
+	r := e.Run("replay", "--subject", subject)
+	if r.Code != 0 {
+		t.Fatalf("replay: %d %s", r.Code, r.Stderr)
+	}
+	values := map[string][]byte{}
+	lines := bufio.NewScanner(strings.NewReader(r.Stdout))
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		var ev harness.Event
+		if err := json.Unmarshal(lines.Bytes(), &ev); err != nil {
+			t.Fatalf("replay printed %.200q: %v", lines.Text(), err)
+		}
+		values[ev.Key] = ev.Data.Value
+	}
+	must(t, lines.Err())
+	return values
+}

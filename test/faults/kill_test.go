@@ -1,0 +1,45 @@
+package faults
+
+import (
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/tidemark-engine/tidemark/test/harness"
+)
+
+// TestKillNine kills the engine under load, again and again, and starts it at
+// once on the same data and the same ports. Clients reconnect and send again
+// what they do not know the outcome of.
+func TestKillNine(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		kills int
+		args  []string
+	}{
+		{"synced", 20, nil},
+		// A killed process takes nothing with it that the system already has.
+		{"relaxed, in three partitions", 5, []string{"--durability", "relaxed", "--partitions", "3"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			e := harness.Start(t, harness.Config{Args: c.args})
+			l := newLoad(t, 0, false)
+			l.start(e, 8)
+			for n := range c.kills {
+				l.wait(1 + rand.IntN(300))
+				e.Kill()
+				if n%4 == 3 { // and once more while it starts
+					e.Launch()
+					pause(t.Context(), rand.N(400*time.Millisecond))
+					e.Kill()
+				}
+				e.Restart()
+			}
+			l.wait(100)
+			l.judge(e)
+			if n := l.Count(); n["accepted"] < 20*c.kills || n["sent again"] == 0 || n["reads"] == 0 {
+				t.Errorf("too little happened to prove anything: %v", n)
+			}
+		})
+	}
+}

@@ -1,0 +1,271 @@
+package faults
+
+// This file is the load: writers that send a command again, under the same id,
+// until they know what became of it, as the contract tells them to; and that
+// sometimes give up.
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/tidemark-engine/tidemark/test/harness"
+)
+
+// load is a number of writers on a few shared entries.
+type load struct {
+	*harness.History
+	t       *testing.T
+	ctx     context.Context // ends the work between two commands
+	cancel  context.CancelFunc
+	running sync.WaitGroup
+	pace    time.Duration // between two commands of one writer; 0 = none
+	patient bool          // nobody gives up
+}
+
+func newLoad(t *testing.T, pace time.Duration, patient bool) *load {
+	l := &load{History: harness.NewHistory(), t: t, pace: pace, patient: patient}
+	l.ctx, l.cancel = context.WithCancel(context.Background())
+	t.Cleanup(l.stop)
+	return l
+}
+
+// stop lets every writer learn what became of its last command.
+func (l *load) stop() {
+	l.cancel()
+	l.running.Wait()
+}
+
+// start adds writers, each with a connection of its own. Every second one is
+// hasty; the others wait, and what they send while they are disconnected is
+// kept and sent late, as nats.go does unless told otherwise.
+func (l *load) start(e *harness.Engine, writers int) {
+	for w := range writers {
+		c := &writer{load: l, n: w, link: newLink()}
+		opts := []nats.Option{nats.DisconnectErrHandler(func(*nats.Conn, error) { c.cut() })}
+		if c.hasty = w%2 == 0; c.hasty {
+			opts = append(opts, nats.ReconnectBufSize(-1))
+		}
+		c.Client = e.Client(l.t, opts...)
+		l.running.Go(c.write)
+	}
+}
+
+// writer is one of them.
+type writer struct {
+	*load
+	*harness.Client
+	*link
+	n     int
+	hasty bool // sends again as soon as the connection is lost, instead of waiting for an answer
+}
+
+// link ends what waits for an answer when the connection that it would come by
+// is lost.
+type link struct {
+	mu   sync.Mutex
+	lost chan struct{}
+}
+
+func newLink() *link { return &link{lost: make(chan struct{})} }
+
+func (k *link) cut() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	close(k.lost)
+	k.lost = make(chan struct{})
+}
+
+// during is a context that ends after d, and when the connection is lost.
+func (k *link) during(d time.Duration) (context.Context, context.CancelFunc) {
+	k.mu.Lock()
+	lost := k.lost
+	k.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	go func() {
+		select {
+		case <-lost:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, cancel
+}
+
+const agents, keys = 3, 4
+
+func (l *writer) write() {
+	for n := 0; l.ctx.Err() == nil; n++ {
+		op := harness.Op{ID: harness.NewID(), Agent: fmt.Sprintf("agent%d", rand.IntN(agents)), Key: fmt.Sprintf("key.%d", rand.IntN(keys)),
+			Value: fmt.Sprintf(`"%d of writer %d"`, n, l.n)}
+		verb, body := "set", `{"key":"`+op.Key+`","writer":"w`+fmt.Sprint(l.n)+`"`
+		switch dice := rand.IntN(20); {
+		case dice < 2:
+			verb, op.Value = "delete", ""
+			body += `,"strategy":"last_write_wins"`
+		case dice < 4: // loses as often as not
+			body += fmt.Sprintf(`,"strategy":"timestamp","timestamp":%q`, time.Now().Add(-time.Duration(rand.IntN(20))*time.Millisecond).UTC().Format(time.RFC3339Nano))
+		case dice < 6:
+			body += fmt.Sprintf(`,"expected_version":%d`, l.read(op.Agent, op.Key, nil))
+		default:
+			body += `,"strategy":"last_write_wins"`
+		}
+		if op.Value != "" {
+			body += `,"value":` + op.Value
+		}
+		l.carry(&op, "commands.agent."+op.Agent+"."+verb, body+"}")
+		l.Add(op)
+		if op.Outcome == "accepted" && rand.IntN(10) == 0 {
+			l.read(op.Agent, op.Key, &op.Receipt)
+		}
+		if l.pace > 0 {
+			pause(l.ctx, l.pace)
+		}
+	}
+}
+
+// Bounds of one command's life.
+const (
+	answerTime = 700 * time.Millisecond // of one sending: much longer than an engine takes, about as long as one is away
+	readTime   = 4 * time.Second
+	lifeTime   = 90 * time.Second
+)
+
+// carry sends the command until its outcome is known; one in six gives up when
+// it is not known at once.
+func (l *writer) carry(op *harness.Op, subject, body string) {
+	givesUp := !l.patient && rand.IntN(6) == 0
+	op.Invoked = time.Now()
+	for op.Sent = 1; ; op.Sent++ {
+		ctx, cancel := context.WithTimeout(context.Background(), answerTime)
+		if l.hasty {
+			cancel()
+			ctx, cancel = l.during(answerTime)
+		}
+		r, err := l.Command(ctx, subject, op.ID, body)
+		cancel()
+		op.Returned = time.Now()
+		no := harness.Refused(err)
+		switch {
+		case err == nil:
+			op.Outcome, op.Receipt = r.Outcome, r
+			if r.CommandID != op.ID || r.Replayed && op.Sent == 1 {
+				l.t.Errorf("the receipt of %s is %+v, sent %d times", op.ID, r, op.Sent)
+			}
+			return
+		case no != nil && no.Status != 503 && no.Status != 429:
+			op.Outcome, op.Status = harness.Refusing, no.Status
+			if no.Status == 500 {
+				l.t.Errorf("an internal error: %s", no.Body)
+			}
+			return
+		case givesUp:
+			op.Outcome = harness.Unknown
+			return
+		case op.Returned.Sub(op.Invoked) > lifeTime:
+			op.Outcome = harness.Unknown
+			l.t.Errorf("command %s is not answered for %s: %v", op.ID, lifeTime, err)
+			return
+		}
+		pause(context.Background(), 20*time.Millisecond)
+	}
+}
+
+// pause is between two tries; nobody rests on it.
+func pause(ctx context.Context, d time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+	<-ctx.Done()
+}
+
+// read gets an entry and records the answer, if there is one: with a receipt
+// at any consistency by its token, else as strongly as can be. It returns the
+// version, 0 where there is no value or no answer.
+func (l *writer) read(agent, key string, receipt *harness.Receipt) uint64 {
+	r := harness.Read{Agent: agent, Key: key, Strong: receipt == nil}
+	ask := harness.M{"consistency": "strong"}
+	if receipt != nil {
+		r.AtLeast = receipt.Version
+		ask = harness.M{"consistency": []string{"cached", "hot", "durable"}[rand.IntN(3)], "token": receipt.Token}
+	}
+	ctx, cancel := l.during(readTime)
+	defer cancel()
+	r.Invoked = time.Now()
+	got, err := l.Get(ctx, agent, key, ask)
+	r.Returned = time.Now()
+	switch no := harness.Refused(err); {
+	case err == nil:
+		r.Found, r.Version, r.Value = true, got.Version, string(got.Value)
+	case no == nil || no.Status == 503: // nobody there, or not in time
+		return 0
+	case no.Status != 404:
+		l.t.Errorf("read %s.%s %v: %v", agent, key, ask, err)
+		return 0
+	}
+	l.AddRead(r)
+	return r.Version
+}
+
+// wait returns when so many more commands have been accepted.
+func (l *load) wait(more int) {
+	l.t.Helper()
+	start, moved := l.Acked()
+	limit := time.NewTimer(60 * time.Second)
+	defer limit.Stop()
+	for {
+		now, next := l.Acked()
+		if now >= start+more {
+			return
+		}
+		select {
+		case <-moved:
+		case <-limit.C:
+			l.t.Fatalf("only %d of %d commands were accepted within a minute", now-start, more)
+		}
+		moved = next
+	}
+}
+
+// judge ends the load and holds what was seen against the journal, and the
+// journal against every view. The engine is stopped and started once more, so
+// that no command sent late is still on its way.
+func (l *load) judge(e *harness.Engine) { l.judgeOthers(e, "") }
+
+// judgeOthers is judge where an agent was written by somebody else.
+func (l *load) judgeOthers(e *harness.Engine, agent string) {
+	l.t.Helper()
+	l.stop()
+	e.Stop()
+	e.Restart()
+	c := e.Client(l.t)
+	all := slices.DeleteFunc(c.CheckAll(l.t), func(ev harness.Event) bool { return ev.ID == agent })
+	for i, why := range l.Check(all) {
+		if i == 20 {
+			l.t.Error("… and more")
+			break
+		}
+		l.t.Error(why)
+	}
+	count, _ := json.Marshal(l.Count())
+	l.t.Logf("%d events; %s", len(all), count)
+	for name, last := range harness.Last(all) {
+		agent, key, _ := last.Entry()
+		for _, consistency := range []string{"cached", "hot", "durable", "strong"} {
+			got, err := c.Get(l.t.Context(), agent, key, harness.M{"consistency": consistency})
+			if no := harness.Refused(err); last.Deleted() && no != nil && no.Status == 404 {
+				continue
+			}
+			if err != nil || got.Revision != last.Revision || string(got.Value) != string(last.Data.Value) {
+				l.t.Errorf("get %s %s: %+v %v; the journal ends with %s at revision %d", consistency, name, got, err, last.Data.Value, last.Revision)
+			}
+		}
+	}
+	e.Verify()
+}

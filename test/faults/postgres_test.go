@@ -1,0 +1,250 @@
+package faults
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/tidemark-engine/tidemark/infra/pg/local"
+	"github.com/tidemark-engine/tidemark/test/harness"
+)
+
+// outage is how long Postgres is away: a minute, unless somebody at work on
+// this test says otherwise.
+func outage(t *testing.T) time.Duration {
+	if text := os.Getenv("TIDEMARK_TEST_OUTAGE"); text != "" {
+		d, err := time.ParseDuration(text)
+		must(t, err)
+		return d
+	}
+	if testing.Short() {
+		return 10 * time.Second
+	}
+	return time.Minute
+}
+
+// external is a Postgres that is not the engine's.
+type external struct {
+	t    *testing.T
+	dir  string
+	port int
+	*local.Server
+}
+
+func startExternal(t *testing.T) *external {
+	_, text, err := net.SplitHostPort(harness.FreeAddress(t))
+	must(t, err)
+	port, err := strconv.Atoi(text)
+	must(t, err)
+	x := &external{t: t, dir: filepath.Join(harness.Room(t), "postgres"), port: port}
+	x.start()
+	t.Cleanup(x.stop)
+	return x
+}
+
+func (x *external) start() {
+	x.t.Helper()
+	s, err := local.Start(x.t.Context(), local.Config{Dir: x.dir, Port: x.port, Log: slog.New(slog.NewTextHandler(x.t.Output(), nil))})
+	must(x.t, err)
+	x.Server = s
+}
+
+func (x *external) stop() {
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	if err := x.Stop(ctx); err != nil {
+		x.t.Errorf("stop Postgres: %v", err)
+	}
+}
+
+// TestPostgresAway stops Postgres for a minute under load. Commands and hot
+// reads go on as if nothing were; SQL lags, says so, and catches up by itself.
+func TestPostgresAway(t *testing.T) {
+	x := startExternal(t)
+	e := harness.Start(t, harness.Config{SQL: x.URL(),
+		Args: []string{"--limits-value", "4194304", "--limits-body", "5242880"}})
+	c := e.Client(t)
+	// Larger than the bucket takes: each read of it is a miss.
+	big := strings.Repeat("big ", 3<<18)
+	missed := c.MustSet(t, "away", "big", big, nil)
+	if got := c.MustGet(t, "away", "big", harness.M{"consistency": "hot", "token": missed.Token}); got.Source == "kv" {
+		t.Fatalf("it is in the bucket: this test needs another way to a miss")
+	}
+	l := newLoad(t, 10*time.Millisecond, true)
+	l.start(e, 6)
+	l.wait(100)
+	c.Level(t, 10*time.Second)
+
+	x.stop()
+	began, length := time.Now(), outage(t)
+	ackedBefore, _ := l.Acked()
+	lags := []harness.View{}
+	for n := 0; time.Since(began) < length; n++ {
+		pause(t.Context(), 200*time.Millisecond)
+		if t.Failed() {
+			break
+		}
+		r := c.MustSet(t, "away", fmt.Sprintf("k%d", n%5), n, harness.M{"strategy": "last_write_wins"})
+		for _, ask := range []harness.M{{"consistency": "cached"}, {"consistency": "hot"}, {"consistency": "strong"}} {
+			ask["token"] = r.Token
+			asked := time.Now()
+			got := c.MustGet(t, r.ID, r.Key, ask)
+			if got.Version != r.Version || got.Source == "sql" {
+				t.Errorf("during the outage, %v: %+v after version %d", ask, got, r.Version)
+			}
+			if took := time.Since(asked); took > 3*time.Second {
+				t.Errorf("during the outage, %v: answered after %s", ask, took)
+			}
+		}
+		// The first request may still find a connection that looks alive.
+		s, err := c.Status(t.Context())
+		must(t, err)
+		if code, body := e.Ready(); code != 200 {
+			t.Errorf("during the outage /readyz says %d %s", code, body)
+		}
+		if time.Since(began) > 5*time.Second {
+			if s.Postgres.State != "away" {
+				t.Errorf("during the outage status says that postgres is %q", s.Postgres.State)
+			}
+			v := s.View("durable")
+			if v.State != "waiting" {
+				t.Errorf("during the outage the durable view is %q", v.State)
+			}
+			if hot := s.View("hot"); hot.State != "running" {
+				t.Errorf("during the outage the hot view is %q", hot.State)
+			}
+			lags = append(lags, v)
+		}
+		if n%10 == 5 {
+			if got := c.MustGet(t, "away", "big", harness.M{"consistency": "hot"}); got.Source != "journal" || len(got.Value) != len(big)+2 {
+				t.Errorf("during the outage a miss is answered from %s with %d bytes", got.Source, len(got.Value))
+			}
+			if _, err := c.Get(t.Context(), "away", "none", nil); harness.Refused(err) == nil || harness.Refused(err).Status != 404 {
+				t.Errorf("during the outage, of what there is not: %v", err)
+			}
+			if _, err := c.Get(t.Context(), "away", "big", harness.M{"consistency": "durable"}); harness.Refused(err) == nil || harness.Refused(err).Status != 503 {
+				t.Errorf("during the outage a durable read: %v", err)
+			}
+			if _, err := c.Query(t.Context(), "queries.agent.away.entries", nil); err != nil {
+				t.Errorf("during the outage, entries: %v", err)
+			}
+		}
+	}
+	acked, _ := l.Acked()
+	acked -= ackedBefore
+	if len(lags) < 2 {
+		t.Fatal("the outage was too short to see anything")
+	}
+	if !slices.IsSortedFunc(lags, func(a, b harness.View) int { return int(int64(a.LagEvents) - int64(b.LagEvents)) }) {
+		t.Error("the lag of the durable view does not grow steadily")
+	}
+	last := lags[len(lags)-1]
+	if int(last.LagEvents) < acked/2 || last.LagSeconds < 0.7*(length-5*time.Second).Seconds() || last.LagSeconds > length.Seconds()+5 {
+		t.Errorf("%d writes were accepted in %s, and the lag is said to be %d events and %.1f s", acked, length, last.LagEvents, last.LagSeconds)
+	}
+	if acked < int(length.Seconds())*20 {
+		t.Errorf("only %d writes were accepted in %s", acked, length)
+	}
+	for outcome, n := range l.Count() {
+		if strings.HasPrefix(outcome, "5") || outcome == "429" || outcome == harness.Unknown || outcome == "sent again" && n > acked/10 {
+			t.Errorf("%d commands: %s", n, outcome)
+		}
+	}
+
+	x.start()
+	back := time.Now()
+	// Under the same load.
+	harness.Within(t, 30*time.Second, "SQL catches up", func() error {
+		s, err := c.Status(t.Context())
+		if v := s.View("durable"); err != nil || s.Postgres.State != "up" || v.State != "running" || v.LagSeconds > 1 {
+			return fmt.Errorf("%+v %v", v, err)
+		}
+		return nil
+	})
+	t.Logf("%d writes in an outage of %s; SQL had caught up %s after Postgres was back", acked, length, time.Since(back).Round(time.Millisecond))
+	r := c.MustSet(t, "away", "after", 1, nil)
+	c.MustGet(t, "away", "after", harness.M{"consistency": "durable", "token": r.Token})
+	_, err := c.Command(t.Context(), "commands.agent.away.delete", "", harness.M{"key": "big"}) // the bucket lacks it, and may
+	must(t, err)
+	l.stop()
+	c.Level(t, 20*time.Second)
+	l.judgeOthers(e, "away")
+}
+
+// TestPostgresAwayAtStart: an engine that finds no database serves all the
+// same, and makes its schema when there is one.
+func TestPostgresAwayAtStart(t *testing.T) {
+	x := startExternal(t)
+	url := x.URL()
+	x.stop()
+	e := harness.Start(t, harness.Config{SQL: url})
+	c := e.Client(t)
+	r := c.MustSet(t, "early", "k", 1, nil)
+	for _, consistency := range []string{"cached", "hot", "strong"} {
+		c.MustGet(t, "early", "k", harness.M{"consistency": consistency, "token": r.Token})
+	}
+	x.start()
+	harness.Within(t, 30*time.Second, "the durable view runs", func() error {
+		s, err := c.Status(t.Context())
+		if v := s.View("durable"); err != nil || v.State != "running" || v.LagEvents > 0 {
+			return errors.Join(err, fmt.Errorf("%+v", v))
+		}
+		return nil
+	})
+	c.CheckAll(t)
+	e.Verify()
+}
+
+// TestPostmasterKilled kills the managed Postgres under load: it comes back by
+// itself, and nobody who sends commands notices.
+func TestPostmasterKilled(t *testing.T) {
+	e := harness.Start(t, harness.Config{})
+	c := e.Client(t)
+	l := newLoad(t, 2*time.Millisecond, true)
+	l.start(e, 6)
+	for range 3 {
+		l.wait(100)
+		c.Level(t, 20*time.Second)
+		was := postmaster(t, e)
+		must(t, syscall.Kill(was, syscall.SIGKILL))
+		l.wait(100) // writes go on meanwhile
+		harness.Within(t, 30*time.Second, "Postgres is back", func() error {
+			s, err := c.Status(t.Context())
+			if v := s.View("durable"); err != nil || s.Postgres.State != "up" || v.State != "running" || v.LagSeconds > 1 {
+				return fmt.Errorf("%s %+v %v", s.Postgres.State, v, err)
+			}
+			if is := postmaster(t, e); is == was || is == 0 {
+				return fmt.Errorf("the postmaster is process %d", is)
+			}
+			return nil
+		})
+	}
+	for outcome, n := range l.Count() {
+		if strings.HasPrefix(outcome, "5") || outcome == "429" || outcome == harness.Unknown {
+			t.Errorf("%d commands: %s", n, outcome)
+		}
+	}
+	l.judge(e)
+}
+
+// postmaster is the process id of the engine's Postgres; 0 = there is none.
+func postmaster(t *testing.T, e *harness.Engine) int {
+	t.Helper()
+	pid := 0
+	for _, p := range harness.Processes(filepath.Join(e.Data, "postgres")) {
+		if program, _, _ := strings.Cut(p.Command, " "); filepath.Base(program) == "postgres" {
+			pid = p.PID
+		}
+	}
+	return pid
+}

@@ -1,0 +1,199 @@
+package harness
+
+// This file reads the journal as any client may, and holds what must be true
+// of it whatever happened.
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Event is one stored event, read from its JSON alone.
+type Event struct {
+	Subject   string `json:"-"` // without the configured prefix
+	Partition int    `json:"-"`
+	Revision  uint64 `json:"-"`
+	Raw       []byte `json:"-"`
+
+	Type      string    `json:"type"`
+	Aggregate string    `json:"aggregate"`
+	ID        string    `json:"id"`
+	Key       string    `json:"key"`
+	Version   uint64    `json:"version"`
+	Timestamp time.Time `json:"timestamp"`
+	CommandID string    `json:"command_id"`
+	Digest    string    `json:"digest"`
+	Data      struct {
+		Value json.RawMessage `json:"value"`
+	} `json:"data"`
+}
+
+// Entry tells the state entry that an event is about, and whether it changed
+// it or tells of a write that lost.
+func (e *Event) Entry() (agent, key string, loser bool) {
+	parts := strings.SplitN(e.Subject, ".", 5)
+	if len(parts) != 5 || parts[0] != "events" || parts[1] != "agent" || parts[3] != "state" && parts[3] != "conflict" {
+		return "", "", false
+	}
+	return parts[2], parts[4], parts[3] == "conflict"
+}
+
+// States are the events of state entries among all, losers included: what
+// commands of a test caused, and not the engine by itself, as with lifecycles.
+func States(all []Event) []Event {
+	return slices.DeleteFunc(slices.Clone(all), func(e Event) bool {
+		agent, _, _ := e.Entry()
+		return agent == ""
+	})
+}
+
+// Deleted tells a deletion.
+func (e *Event) Deleted() bool { return strings.HasSuffix(e.Type, "_deleted") }
+
+// Journal is the whole journal, partition by partition, in its order.
+func (c *Client) Journal(t testing.TB) []Event {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	var streams []jetstream.Stream
+	whole, err := c.JS.Stream(ctx, "EVENTS")
+	switch {
+	case err == nil:
+		streams = append(streams, whole)
+	case !errors.Is(err, jetstream.ErrStreamNotFound):
+		t.Fatalf("open the journal: %v", err)
+	}
+	for p := 0; whole == nil; p++ {
+		part, err := c.JS.Stream(ctx, "EVENTS_"+strconv.Itoa(p))
+		if errors.Is(err, jetstream.ErrStreamNotFound) && p > 0 {
+			break
+		}
+		must(t, err, "open partition %d", p)
+		streams = append(streams, part)
+	}
+	var all []Event
+	for p, s := range streams {
+		part, err := readStream(ctx, s, p)
+		must(t, err, "read partition %d", p)
+		all = append(all, part...)
+	}
+	return all
+}
+
+func readStream(ctx context.Context, s jetstream.Stream, partition int) (all []Event, err error) {
+	last := s.CachedInfo().State.LastSeq
+	if last == 0 {
+		return nil, nil
+	}
+	c, err := s.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{})
+	if err != nil {
+		return nil, err
+	}
+	it, err := c.Messages()
+	if err != nil {
+		return nil, err
+	}
+	defer it.Stop()
+	for {
+		msg, err := it.Next(jetstream.NextContext(ctx))
+		if err != nil {
+			return nil, err
+		}
+		meta, err := msg.Metadata()
+		if err != nil {
+			return nil, err
+		}
+		ev := Event{Partition: partition, Revision: meta.Sequence.Stream, Raw: msg.Data(),
+			Subject: msg.Subject()[max(0, strings.Index(msg.Subject(), "events.")):]}
+		if err := json.Unmarshal(ev.Raw, &ev); err != nil {
+			return nil, fmt.Errorf("revision %d on %s is no event: %w", ev.Revision, ev.Subject, err)
+		}
+		all = append(all, ev)
+		if ev.Revision == last {
+			return all, nil
+		}
+	}
+}
+
+// CheckJournal names what is wrong with a journal: a gap in revisions or
+// versions, an event on a foreign subject, a command that took effect twice on
+// one state entry, a digest that does not follow from the one before.
+func CheckJournal(all []Event) (wrong []string) {
+	complain := func(e *Event, format string, args ...any) {
+		wrong = append(wrong, fmt.Sprintf("%s revision %d: ", e.Subject, e.Revision)+fmt.Sprintf(format, args...))
+	}
+	last := map[string]*Event{} // by subject
+	done := map[string]*Event{} // by entry and command
+	next := map[int]uint64{}
+	for i := range all {
+		e := &all[i]
+		if next[e.Partition]++; e.Revision != next[e.Partition] {
+			complain(e, "the revision before it is %d", next[e.Partition]-1)
+			next[e.Partition] = e.Revision
+		}
+		agent, key, _ := e.Entry()
+		if root := "events." + e.Aggregate + "." + e.ID; e.Subject != root && !strings.HasPrefix(e.Subject, root+".") || agent != "" && e.Key != key {
+			complain(e, "it says it is %s %s %s", e.Aggregate, e.ID, e.Key)
+		}
+		before, digest := uint64(0), ""
+		if b := last[e.Subject]; b != nil {
+			before, digest = b.Version, b.Digest
+		}
+		last[e.Subject] = e
+		if e.Version != before+1 {
+			complain(e, "version %d follows version %d", e.Version, before)
+		}
+		if want, err := chain(digest, e.Raw); err != nil || want != e.Digest {
+			complain(e, "its digest is %s, it should be %s %v", e.Digest, want, err)
+		}
+		if agent == "" {
+			continue
+		}
+		command := agent + "." + key + " " + e.CommandID
+		if first := done[command]; first != nil {
+			complain(e, "command %s took effect before, at revision %d (%s)", e.CommandID, first.Revision, first.Subject)
+		}
+		done[command] = e
+	}
+	return wrong
+}
+
+// chain is the digest as the contract defines it: SHA-256 over the previous
+// digest and the canonical form (RFC 8785) of the event without its digest.
+func chain(previous string, raw []byte) (string, error) {
+	at := bytes.LastIndex(raw, []byte(`,"digest":"`))
+	if at < 0 {
+		return "", fmt.Errorf("there is none")
+	}
+	body := jsontext.Value(append(bytes.Clone(raw[:at]), '}'))
+	if err := body.Canonicalize(); err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(append([]byte(previous), body...))
+	return hex.EncodeToString(sum[:]), nil
+}
+
+// Last is the last event of every entry that was changed: what every view
+// must show.
+func Last(all []Event) map[string]*Event {
+	last := map[string]*Event{}
+	for i := range all {
+		if agent, key, loser := all[i].Entry(); agent != "" && !loser {
+			last[agent+"."+key] = &all[i]
+		}
+	}
+	return last
+}

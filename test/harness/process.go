@@ -1,0 +1,246 @@
+package harness
+
+// This file hides how the engine's process is started and ended.
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Process is one line of the process table.
+type Process struct {
+	PID     int
+	Command string
+}
+
+// process is a running child. err is set before done is closed.
+type process struct {
+	cmd   *exec.Cmd
+	began time.Time
+	done  chan struct{}
+	err   error
+}
+
+// launch starts cmd. Linux ends a tied child with the thread that forked it,
+// so a goroutine keeps that thread for as long as the child lives.
+func launch(cmd *exec.Cmd) (*process, error) {
+	cmd.SysProcAttr = tied()
+	p := &process{cmd: cmd, began: time.Now(), done: make(chan struct{})}
+	started := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			p.err = cmd.Wait()
+			close(p.done)
+		}
+	}()
+	return p, <-started
+}
+
+// Bounds of what an engine may take its time for, on a busy machine.
+const (
+	readyWithin = 60 * time.Second
+	stopWithin  = 35 * time.Second // the engine gives itself 25
+	goneWithin  = 20 * time.Second
+)
+
+// Restart starts the engine that does not run, on its data directory and its
+// ports, and returns when it is ready.
+func (e *Engine) Restart() {
+	e.t.Helper()
+	e.Launch()
+	e.Await()
+}
+
+// Launch is Restart that does not wait.
+func (e *Engine) Launch() {
+	e.t.Helper()
+	if e.proc != nil {
+		e.t.Fatal("the engine runs already")
+	}
+	args := append([]string{"serve", "--data", e.Data,
+		"--nats-listen", strings.TrimPrefix(e.NATSURL, "nats://"),
+		"--http", strings.TrimPrefix(e.HTTPURL, "http://")}, e.cfg.Args...)
+	if e.cfg.SQL != "" {
+		args = append(args, "--postgres", e.cfg.SQL)
+	}
+	cmd := command(Binary(e.t), e.cfg.Env, args...)
+	cmd.Stdout, cmd.Stderr = e.log, e.log
+	var err error
+	if e.proc, err = launch(cmd); err != nil {
+		e.proc = nil
+		e.t.Fatalf("start the engine: %v", err)
+	}
+}
+
+// Await returns when the engine that was launched is ready.
+func (e *Engine) Await() {
+	e.t.Helper()
+	p := e.proc
+	must(e.t, within(readyWithin, func() error {
+		select {
+		case <-p.done:
+			e.proc = nil
+			e.t.Fatalf("the engine ended while it started (%s); its log ends:\n%s", p.cmd.ProcessState, tail(e.Log(), 15))
+		default:
+		}
+		n, err := readNote(e.Data)
+		if err != nil {
+			return err
+		}
+		if n.PID != p.cmd.Process.Pid {
+			return fmt.Errorf("the note is of process %d", n.PID)
+		}
+		e.NATSURL, e.HTTPURL = n.NATS, n.HTTP // they differ only where port 0 was asked for
+		if code, body := e.Ready(); code != 200 {
+			return fmt.Errorf("/readyz says %d %s", code, body)
+		}
+		return nil
+	}), "the engine is not ready")
+	e.t.Logf("the engine was ready after %s (process %d)", time.Since(p.began).Round(time.Millisecond), p.cmd.Process.Pid)
+}
+
+// PID is the process id of the running engine, 0 when it does not run.
+func (e *Engine) PID() int {
+	if e.proc == nil {
+		return 0
+	}
+	return e.proc.cmd.Process.Pid
+}
+
+// Kill is kill -9 of the engine alone; its postgres has to see for itself.
+func (e *Engine) Kill() {
+	e.t.Helper()
+	must(e.t, e.proc.cmd.Process.Kill(), "kill the engine")
+	<-e.proc.done
+	e.proc = nil
+}
+
+// Stop ends the engine by SIGTERM, which must be clean: exit code 0 in time.
+func (e *Engine) Stop() {
+	e.t.Helper()
+	p := e.proc
+	e.proc = nil
+	must(e.t, p.cmd.Process.Signal(syscall.SIGTERM), "stop the engine")
+	limit := time.NewTimer(stopWithin)
+	defer limit.Stop()
+	select {
+	case <-p.done:
+		if p.err != nil {
+			e.t.Errorf("the engine was stopped and ended with %v; its log ends:\n%s", p.err, tail(e.Log(), 15))
+		}
+	case <-limit.C:
+		e.t.Errorf("the engine did not stop within %s", stopWithin)
+		_ = p.cmd.Process.Signal(syscall.SIGQUIT) // its log then shows where it hangs
+		if !endsWithin(p, 5*time.Second) {
+			_ = p.cmd.Process.Kill()
+			<-p.done
+		}
+	}
+}
+
+// Interrupt ends an engine that may not be ready yet by SIGTERM; whether it
+// calls that a failure is its business.
+func (e *Engine) Interrupt() {
+	e.t.Helper()
+	p := e.proc
+	e.proc = nil
+	must(e.t, p.cmd.Process.Signal(syscall.SIGTERM), "interrupt the engine")
+	if !endsWithin(p, stopWithin) {
+		e.t.Errorf("the engine did not stop within %s of its start", stopWithin)
+		_ = p.cmd.Process.Kill()
+		<-p.done
+	}
+}
+
+func endsWithin(p *process, d time.Duration) bool {
+	limit := time.NewTimer(d)
+	defer limit.Stop()
+	select {
+	case <-p.done:
+		return true
+	case <-limit.C:
+		return false
+	}
+}
+
+// Gone returns when no process works in the data directory any more, which
+// after an end of the engine must come about by itself.
+func (e *Engine) Gone() {
+	e.t.Helper()
+	if err := within(goneWithin, func() error {
+		if left := Processes(e.Data); len(left) > 0 {
+			return fmt.Errorf("%v", left)
+		}
+		return nil
+	}); err != nil {
+		e.t.Errorf("left running: %v", err)
+	}
+}
+
+// Result is what a run of the program came to.
+type Result struct {
+	Code   int
+	Stdout string
+	Stderr string
+}
+
+// Run runs the program to its end.
+func Run(t testing.TB, args ...string) Result { return RunWith(t, nil, args...) }
+
+// RunWith is Run with more environment.
+func RunWith(t testing.TB, env []string, args ...string) Result {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), readyWithin)
+	defer cancel()
+	var stdout, stderr bytes.Buffer
+	cmd := command(Binary(t), env, args...)
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	cmd.WaitDelay = time.Second
+	p, err := launch(cmd)
+	must(t, err, "run engine %v", args)
+	select {
+	case <-p.done:
+	case <-ctx.Done():
+		_ = cmd.Process.Kill()
+		<-p.done
+		t.Fatalf("engine %v did not end within %s: %s%s", args, readyWithin, &stdout, &stderr)
+	}
+	var exit *exec.ExitError
+	if p.err != nil && !errors.As(p.err, &exit) {
+		t.Fatalf("run engine %v: %v", args, p.err)
+	}
+	return Result{Code: cmd.ProcessState.ExitCode(), Stdout: stdout.String(), Stderr: stderr.String()}
+}
+
+// Run runs a client subcommand against this engine.
+func (e *Engine) Run(name string, args ...string) Result {
+	e.t.Helper()
+	return Run(e.t, append([]string{name, "--data", e.Data}, args...)...)
+}
+
+// command is the program without what the test's own environment says about
+// engines, servers and databases.
+func command(program string, env []string, args ...string) *exec.Cmd {
+	cmd := exec.Command(program, args...)
+	cmd.Env = append(slices.DeleteFunc(os.Environ(), func(kv string) bool {
+		name, _, _ := strings.Cut(kv, "=")
+		return strings.HasPrefix(name, "TIDEMARK_") && name != "TIDEMARK_PG_BIN" ||
+			strings.HasPrefix(name, "NATS_") || strings.HasPrefix(name, "PG")
+	}), "GORACE=atexit_sleep_ms=20") // by default a program built with -race sleeps a second before it ends
+	cmd.Env = append(cmd.Env, env...)
+	return cmd
+}

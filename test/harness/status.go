@@ -1,0 +1,102 @@
+package harness
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Status is what the contract (section 7) promises of queries.engine.status.
+type Status struct {
+	NATS struct {
+		URL string `json:"url"`
+	} `json:"nats"`
+	Postgres struct {
+		URL   string `json:"url"`
+		State string `json:"state"` // up, away, off
+	} `json:"postgres"`
+	Durability string `json:"durability"`
+	Views      []View `json:"views"`
+}
+
+// View is how far one view of one partition is.
+type View struct {
+	Name       string  `json:"name"`
+	Partition  int     `json:"partition"`
+	Position   uint64  `json:"position"`
+	Head       uint64  `json:"head"`
+	LagEvents  uint64  `json:"lag_events"`
+	LagSeconds float64 `json:"lag_seconds"`
+	State      string  `json:"state"`
+}
+
+// View finds the view of partition 0.
+func (s Status) View(name string) (v View) {
+	for _, v := range s.Views {
+		if v.Name == name && v.Partition == 0 {
+			return v
+		}
+	}
+	return v
+}
+
+// Status asks for the status.
+func (c *Client) Status(ctx context.Context) (s Status, err error) {
+	answer, err := c.Query(ctx, "queries.engine.status", nil)
+	if err == nil {
+		err = json.Unmarshal(answer, &s)
+	}
+	return s, err
+}
+
+// Level returns when every view has reached the journal's head of now.
+func (c *Client) Level(t testing.TB, d time.Duration) Status {
+	t.Helper()
+	var s Status
+	Within(t, d, "every view is level", func() (err error) {
+		if s, err = c.Status(t.Context()); err != nil {
+			return err
+		}
+		if len(s.Views) == 0 {
+			return fmt.Errorf("status shows no view")
+		}
+		for _, v := range s.Views {
+			if v.LagEvents > 0 || v.State != "running" {
+				return fmt.Errorf("%+v", v)
+			}
+		}
+		return nil
+	})
+	return s
+}
+
+// SQL connects to the database that status names, as any SQL user could.
+func (c *Client) SQL(t testing.TB) *pgx.Conn {
+	t.Helper()
+	url := c.sql
+	if url == "" {
+		s, err := c.Status(t.Context())
+		must(t, err, "status")
+		url = s.Postgres.URL
+	}
+	conn, err := pgx.Connect(t.Context(), url)
+	must(t, err, "connect to the database")
+	t.Cleanup(func() { _ = conn.Close(context.Background()) })
+	return conn
+}
+
+// Verify runs `engine verify`, which must find everything equal.
+func (e *Engine) Verify() {
+	e.t.Helper()
+	args := []string{}
+	if e.cfg.SQL != "" {
+		args = []string{"--postgres", e.cfg.SQL}
+	}
+	if r := e.Run("verify", args...); r.Code != 0 {
+		e.t.Errorf("engine verify ended with %d:\n%s%s", r.Code, r.Stdout, r.Stderr)
+	}
+}

@@ -35,7 +35,7 @@ func (h *Handler) carry(ctx context.Context, cmd *Command) (Receipt, error) {
 			return Receipt{}, unavailable(err, unsure)
 		}
 		now := h.cfg.Now()
-		if last.commandID == cmd.CommandID || unsure || beyondWindow(cmd.CommandID, now) {
+		if last.commandID == cmd.CommandID || unsure || beyondWindow(cmd, now) {
 			if r, found, err := h.search(ctx, cmd, last, now); found || err != nil {
 				return r, err
 			}
@@ -47,6 +47,12 @@ func (h *Handler) carry(ctx context.Context, cmd *Command) (Receipt, error) {
 		}
 		switch {
 		case err != nil:
+		case len(d.Events) > 0 && cmd.prepare != nil:
+			if err := cmd.prepare(ctx, h); err != nil {
+				return Receipt{}, err
+			}
+			cmd.prepare = nil
+			continue
 		case len(d.Events) > 0:
 			r, err = h.accept(ctx, cmd, last, d, now)
 		case d.Loss != nil:

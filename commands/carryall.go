@@ -120,7 +120,7 @@ func (b *bundle) repeated(ctx context.Context, cmds []Command, unsure bool) ([]R
 		if err != nil {
 			return nil, indexed(err, i)
 		}
-		if last.commandID != cmd.CommandID && !unsure && !beyondWindow(cmd.CommandID, b.now) {
+		if last.commandID != cmd.CommandID && !unsure && !beyondWindow(cmd, b.now) {
 			continue
 		}
 		r, found, err := b.h.search(ctx, cmd, last, b.now)
@@ -150,6 +150,12 @@ func (b *bundle) decide(ctx context.Context, cmd *Command) error {
 		return err
 	}
 	d := cmd.decide(last.state, domain.Ask{Now: b.now, CommandID: cmd.CommandID, Revision: last.revision})
+	if len(d.Events) > 0 && cmd.prepare != nil {
+		if err := cmd.prepare(ctx, b.h); err != nil {
+			return err
+		}
+		d = cmd.decide(last.state, domain.Ask{Now: b.now, CommandID: cmd.CommandID, Revision: last.revision})
+	}
 	if len(d.Events) == 0 && last == b.first[cmd.Stream] {
 		if err := b.h.confirm(ctx, cmd.Stream, last); err != nil {
 			return err

@@ -19,6 +19,11 @@ type Request struct {
 	Aggregate, ID, Verb string
 	CommandID           string // empty = the engine makes one
 	Body                []byte // JSON; not kept after the answer
+	Internal            bool   // sent by the engine itself, which has verbs of its own
+	// MadeAt is a time before which the command was surely not sent, for ids
+	// that do not carry their time: however late it comes again, it is looked
+	// for from then on. Zero = unknown: the duplicate window is all there is.
+	MadeAt time.Time
 }
 
 // Config of a Handler. Zero values take the defaults named here.
@@ -28,6 +33,8 @@ type Config struct {
 	HeadBytes uint64        // memory for resident heads; default 256 MiB
 	Timeout   time.Duration // for one command, waiting included; default 10 s (the seed's)
 	Now       func() time.Time
+	Evictor   Evictor   // nil = expiry has nothing to take out
+	Messenger Messenger // nil = messages and heartbeats are refused
 	// Observe is told of every event that was appended, before its command is
 	// answered. It must not block.
 	Observe func(rec events.Record)
@@ -111,7 +118,22 @@ func (h *Handler) guard(ctx context.Context, cmd *Command) (r Receipt, err error
 			r, err = Receipt{}, fmt.Errorf("panic while carrying out %s on %s: %v\n%s", cmd.CommandID, cmd.Stream, p, debug.Stack())
 		}
 	}()
+	if cmd.encode != nil {
+		return h.publish(ctx, cmd)
+	}
 	return h.carry(ctx, cmd)
+}
+
+// Send carries req out and waits for what comes of it.
+func (h *Handler) Send(ctx context.Context, req Request) (Receipt, error) {
+	type result struct {
+		r   Receipt
+		err error
+	}
+	done := make(chan result, 1)
+	h.Handle(ctx, req, func(r Receipt, err error) { done <- result{r, err} })
+	got := <-done // Handle's own timeout bounds this
+	return got.r, got.err
 }
 
 // InFlight is the number of commands taken and not yet answered.

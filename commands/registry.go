@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"time"
@@ -18,10 +19,19 @@ type Command struct {
 	Stream    events.Stream // whose last event is compared
 	Losers    events.Stream // where losing writes are kept; empty = nowhere
 	Request   string        // fingerprint: the same command id must ask the same
+	since     time.Time     // when it was made, where its id does not say; zero = unknown
 
 	fold   func(ev *events.Event) (any, error)             // state from the last event alone
 	decide func(state any, ask domain.Ask) domain.Decision // state is nil before the first event
 	replay func(rec *events.Record) (past, error)          // what an earlier event says of its command
+	// prepare, if set, does once what must be done before the events that were
+	// decided are appended; the command is then decided again.
+	prepare func(ctx context.Context, h *Handler) error
+
+	// Set instead of the functions above where a command leaves no event but a
+	// message, see Messenger.
+	subject string
+	encode  func(commandID string, now time.Time) []byte
 }
 
 // past is what an event says of the command that caused it.
@@ -52,6 +62,12 @@ type verb func(id string, body []byte, now time.Time, b Bounds) (Command, error)
 var registry = map[string]map[string]verb{
 	"agent": {
 		"set": readAgentSet, "delete": readAgentDelete,
+		"hydrate": readLifecycle("hydrate", events.HydrationStarted),
+		"flush":   readLifecycle("flush", events.FlushStarted),
+		"expire":  readLifecycle("expire", events.Expired),
+		"retire":  readLifecycle("retire", events.Retired),
+
+		"heartbeat": readHeartbeat,
 	},
 	"task": {
 		"create": readTaskCreate, "start": readTaskStart, "progress": readTaskProgress,
@@ -62,7 +78,8 @@ var registry = map[string]map[string]verb{
 		"touch": readSessionPlain("touch", events.SessionTouched),
 		"close": readSessionPlain("close", events.SessionClosed),
 	},
-	"config": {"set": readConfig("set"), "unset": readConfig("unset")},
+	"config":  {"set": readConfig("set"), "unset": readConfig("unset")},
+	"message": {"direct": readMessage("direct"), "broadcast": readMessage("broadcast"), "notify": readMessage("notify")},
 }
 
 // read turns a request into a command, or refuses it.
@@ -72,6 +89,9 @@ func read(req Request, now time.Time, b Bounds) (Command, error) {
 		return Command{}, domain.Errorf(domain.NotFound, "command.unknown", "there is no aggregate %.64q", req.Aggregate)
 	}
 	verb, ok := verbs[req.Verb]
+	if !ok && req.Internal {
+		verb, ok = internal[req.Aggregate][req.Verb]
+	}
 	if !ok {
 		return Command{}, domain.Errorf(domain.NotFound, "command.unknown", "%s has no verb %.64q", req.Aggregate, req.Verb)
 	}
@@ -84,7 +104,7 @@ func read(req Request, now time.Time, b Bounds) (Command, error) {
 		return Command{}, err
 	}
 	cmd, err := verb(req.ID, req.Body, now, b)
-	cmd.CommandID = id
+	cmd.CommandID, cmd.since = id, req.MadeAt
 	return cmd, err
 }
 

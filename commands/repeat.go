@@ -13,16 +13,24 @@ import (
 // last; or a search of the aggregate's own streams finds it, from the time
 // that the id says it was made, less the clock skew it was accepted under.
 
-// beyondWindow tells whether an id is too old for the duplicate window to
-// settle it. Ids without a time never are; for them the window is all there is.
-func beyondWindow(id string, now time.Time) bool {
-	made, timed := madeAt(id)
+// made is when the command was made, by its id or by what its sender knows.
+func (c *Command) made() (time.Time, bool) {
+	if t, timed := madeAt(c.CommandID); timed {
+		return t, true
+	}
+	return c.since, !c.since.IsZero()
+}
+
+// beyondWindow tells whether a command is too old for the duplicate window to
+// settle it. Without a time it never is; the window is then all there is.
+func beyondWindow(cmd *Command, now time.Time) bool {
+	made, timed := cmd.made()
 	return timed && now.Sub(made) > young
 }
 
 // search looks for the command in its aggregate's streams.
 func (h *Handler) search(ctx context.Context, cmd *Command, last *head, now time.Time) (Receipt, bool, error) {
-	from, timed := madeAt(cmd.CommandID)
+	from, timed := cmd.made()
 	if !timed {
 		from = now.Add(-DuplicateWindow)
 	}

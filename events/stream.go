@@ -25,6 +25,28 @@ func EntryConflicts(agent, key string) Stream {
 // only: nothing is ever decided from a wildcard.
 func AgentStates(agent string) Stream { return Stream("agent." + agent + ".state.>") }
 
+// Home is the stream that an event belongs on, by what it says of itself; empty
+// for a type this build does not know.
+func (e *Event) Home() Stream {
+	switch e.Type {
+	case StateSet, StateDeleted:
+		return StateEntry(e.ID, e.Key)
+	case StateSuperseded, StateRejected:
+		return EntryConflicts(e.ID, e.Key)
+	case ConfigSet, ConfigUnset:
+		return Config(e.ID, e.Key)
+	case HydrationStarted, Hydrated, HydrationFailed, FlushStarted, Flushed, FlushFailed, Expired, Retired:
+		return Lifecycle(e.ID)
+	}
+	switch e.Aggregate {
+	case "task":
+		return Task(e.ID)
+	case "session":
+		return Session(e.ID)
+	}
+	return ""
+}
+
 // ID is the aggregate id inside the name: the second token.
 func (s Stream) ID() string {
 	_, rest, _ := strings.Cut(string(s), ".")

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/go-json-experiment/json"
+
 	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/readmodel"
 )
@@ -12,6 +14,7 @@ import (
 type DocChange struct {
 	readmodel.Doc
 	Deleted bool
+	Evicted []string // of an agent's expiry: the keys it took out of the hot tier
 }
 
 // docKind tells which documents an event changes; empty = none.
@@ -46,6 +49,11 @@ func DocOf(rec *events.Record) (c DocChange, ok bool, err error) {
 	if kind != readmodel.KindConfig {
 		if len(rec.State) < 2 || rec.State[0] != '{' {
 			err = fmt.Errorf("%s carries no state", rec.Type)
+		}
+		if rec.Type == events.Expired && err == nil {
+			var d events.LifecycleChange
+			err = json.Unmarshal(rec.Data, &d)
+			c.Evicted = d.Keys
 		}
 		return c, true, err
 	}

@@ -21,7 +21,8 @@ type Changes struct {
 	Entries []EntryChange
 	Docs    []DocChange
 	Losses  []readmodel.Loss
-	Poison  []Message // what could not be folded, each with its reason in Bad
+	Events  []events.Record // all that could be folded, in order, for views that need each
+	Poison  []Message       // what could not be folded, each with its reason in Bad
 }
 
 // Fold folds a batch of one partition. Any split of the same events into
@@ -36,7 +37,9 @@ func Fold(batch []Message) Changes {
 		}
 		if m.Bad != nil {
 			c.Poison = append(c.Poison, *m)
+			continue
 		}
+		c.Events = append(c.Events, m.Record)
 	}
 	sort.Slice(c.Entries, func(i, j int) bool {
 		a, b := &c.Entries[i], &c.Entries[j]

@@ -24,6 +24,9 @@ func (p *Progress) At(partition int) uint64 {
 	return p.positions[partition]
 }
 
+// Partitions is how many there are.
+func (p *Progress) Partitions() int { return len(p.positions) }
+
 // All is a copy of all positions.
 func (p *Progress) All() []uint64 {
 	p.mu.Lock()

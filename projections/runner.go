@@ -56,6 +56,7 @@ type Runner struct {
 const (
 	Starting = "starting"
 	Running  = "running"
+	Standby  = "standby"  // another engine runs it
 	Waiting  = "waiting"  // the target or the journal is away; it tries again
 	Degraded = "degraded" // runs, but could not fold some events
 	Halted   = "halted"   // an operator must decide
@@ -218,6 +219,8 @@ func (r *Runner) apply(ctx context.Context, from, to uint64, batch []Message) er
 			return nil // it had been done; only the answer was lost
 		case err == nil && at > from:
 			return ErrFenced
+		case err == nil && at < from:
+			return fmt.Errorf("the target has lost what it had after %d; it is folded again", at)
 		}
 	}
 }

@@ -33,6 +33,9 @@ func (r *Runner) Status(head uint64, now time.Time) Status {
 	return s
 }
 
+// Standby says that another engine runs the view.
+func (r *Runner) Standby() { r.set(Standby, "") }
+
 // set changes the state and tells whether it is another one than before.
 func (r *Runner) set(state, reason string) bool {
 	r.mu.Lock()

@@ -16,6 +16,10 @@ type Tail struct {
 	Refresh  func(s events.Stream, revision uint64)
 	Source   Source
 	Progress *Progress
+	// Touched is told of every agent whose entries changed, Changed of every
+	// document: its kind, id and state.
+	Touched func(agent string)
+	Changed func(kind, id string, state []byte)
 }
 
 var _ Target = (*Tail)(nil)
@@ -25,7 +29,11 @@ func (t *Tail) Load(ctx context.Context, partition int, _ string) (uint64, error
 	if at := t.Progress.At(partition); at > 0 {
 		return at, nil
 	}
-	return t.Source.Head(ctx, partition)
+	head, err := t.Source.Head(ctx, partition)
+	if err != nil {
+		return 0, err
+	}
+	return t.Memory.Start(partition, head), nil
 }
 
 // Apply implements Target.
@@ -34,10 +42,32 @@ func (t *Tail) Apply(_ context.Context, partition int, _, _ uint64, c Changes) e
 		e := &c.Entries[i]
 		t.Memory.Pass(partition, e.Entry, e.Deleted)
 		t.Refresh(events.StateEntry(e.Agent, e.Key), e.Revision)
+		t.Touched(e.Agent)
+	}
+	for i := range c.Docs {
+		d := &c.Docs[i]
+		t.Refresh(streamOf(&d.Doc), d.Revision)
+		t.Changed(d.Kind, d.ID, d.State)
+		for _, key := range d.Evicted {
+			t.Memory.Drop(d.ID, key)
+		}
 	}
 	for i := range c.Losses {
 		l := &c.Losses[i]
 		t.Refresh(events.EntryConflicts(l.Agent, l.Key), l.Revision)
 	}
 	return nil
+}
+
+// streamOf is the stream that a document is folded from.
+func streamOf(d *readmodel.Doc) events.Stream {
+	switch d.Kind {
+	case readmodel.KindTask:
+		return events.Task(d.ID)
+	case readmodel.KindSession:
+		return events.Session(d.ID)
+	case readmodel.KindConfig:
+		return events.Config(d.ID, d.Key)
+	}
+	return events.Lifecycle(d.ID)
 }

@@ -174,6 +174,7 @@ func (s *status) text() string {
 	fmt.Fprintf(&b, "  NATS        %-5s %s (%s)\n", s.NATS.State, s.NATS.URL, s.NATS.Mode)
 	fmt.Fprintf(&b, "  Postgres    %-5s %s (%s) %s\n", s.Postgres.State, s.Postgres.URL, s.Postgres.Mode, s.Postgres.Reason)
 	fmt.Fprintf(&b, "  durability  %s: %s\n", s.Durability, s.Detail)
+	s.Topology.text(&b)
 	fmt.Fprintf(&b, "  journal     %s, heads %v, %d replica(s)\n", s.Journal.Incarnation, s.Journal.Heads, s.Journal.Replicas)
 	fmt.Fprintf(&b, "  %-10s %9s %12s %12s %10s %8s  %s\n", "view", "partition", "position", "head", "lag", "lag s", "state")
 	for _, v := range s.Views {

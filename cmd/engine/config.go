@@ -29,12 +29,17 @@ type serveCmd struct {
 	Partitions int    `help:"Journal partitions; fixed when the journal is made. 0 = as it is, or 1." default:"0" env:"TIDEMARK_PARTITIONS"`
 	Durability string `help:"synced: the journal is on disk before the ack. relaxed: within a second after." enum:"synced,relaxed" default:"synced" env:"TIDEMARK_DURABILITY"`
 
+	Topology string `help:"YAML of streams, buckets and consumers in the seed's form; default: the one built in." env:"TIDEMARK_TOPOLOGY" placeholder:"FILE"`
+
 	SubjectPrefix string            `help:"Put before every subject root." env:"TIDEMARK_SUBJECT_PREFIX" placeholder:"PREFIX"`
 	ReplyPrefixes []string          `help:"Subject prefixes that answers may go to." default:"_INBOX.,_R_." env:"TIDEMARK_REPLY_PREFIXES"`
 	Strategies    map[string]string `help:"Default conflict strategy by prefix of AGENT.KEY; the longest wins." env:"TIDEMARK_STRATEGIES" placeholder:"PREFIX=STRATEGY"`
 
 	FlushThreshold int           `help:"Dirty keys that make the durable view flush." default:"50" env:"TIDEMARK_FLUSH_THRESHOLD"`
 	FlushInterval  time.Duration `help:"The longest a dirty key waits for its flush to start." default:"20ms" env:"TIDEMARK_FLUSH_INTERVAL"`
+
+	Lifecycle string        `help:"auto: agents hydrate when touched and expire when silent. manual: only by command." enum:"auto,manual" default:"auto" env:"TIDEMARK_LIFECYCLE"`
+	IdleTTL   time.Duration `name:"idle-ttl" help:"Silence after which an active agent expires; 0 = never." default:"30m" env:"TIDEMARK_IDLE_TTL"`
 
 	LimitsBody      int           `help:"Largest command body, in bytes." default:"524288" env:"TIDEMARK_LIMITS_BODY"`
 	LimitsValue     int           `help:"Largest value, in bytes." default:"262144" env:"TIDEMARK_LIMITS_VALUE"`
@@ -43,6 +48,12 @@ type serveCmd struct {
 
 	Log      string `help:"Log level." enum:"debug,info,warn,error" default:"info" env:"TIDEMARK_LOG"`
 	LogStyle string `help:"auto: text on a terminal, JSON elsewhere." enum:"auto,text,json" default:"auto" env:"TIDEMARK_LOG_STYLE"`
+}
+
+// Validate lets kong refuse a configuration that cannot be, as a usage error.
+func (c *serveCmd) Validate() error {
+	_, err := c.bounds()
+	return err
 }
 
 // bounds are the limits that commands are read under.

@@ -9,15 +9,17 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
 	"github.com/nats-io/nats.go"
 
 	"github.com/tidemark-engine/tidemark/commands"
-	"github.com/tidemark-engine/tidemark/events"
+	"github.com/tidemark-engine/tidemark/commands/reactors"
 	"github.com/tidemark-engine/tidemark/infra/natsio"
 	"github.com/tidemark-engine/tidemark/infra/natsio/embedded"
+	"github.com/tidemark-engine/tidemark/infra/natsio/intake"
 	"github.com/tidemark-engine/tidemark/infra/pg"
 	"github.com/tidemark-engine/tidemark/infra/pg/local"
 	"github.com/tidemark-engine/tidemark/projections"
@@ -40,12 +42,21 @@ type engine struct {
 	journal  *natsio.Journal
 	bucket   *natsio.Bucket            // of state entries
 	docs     map[string]*natsio.Bucket // by kind of document
+	cache    *natsio.QueryCache
 	handler  *commands.Handler
 	tiers    *readmodel.Tiers
+	keeper   *readmodel.Keeper
+	activity *reactors.Activity
+	timers   *natsio.Timers
 	service  *natsio.Service
+	intake   atomic.Pointer[intake.Intake]
 	http     *httpServer
 	metrics  *metrics
-	views    []*projections.Runner // those that status shows
+	crew     *crew
+	topology *topologyWatch
+	views    []*projections.Runner                // those that status shows
+	extra    []func(look bool) projections.Status // views that are no fold of the journal
+	streams  *natsio.Streams
 	progress map[string]*projections.Progress
 	stops    []func(context.Context)
 }
@@ -74,7 +85,9 @@ func startEngine(ctx context.Context, cfg *serveCmd, log *slog.Logger) (_ *engin
 	if err = e.openStores(ctx); err != nil {
 		return nil, err
 	}
-	e.startViews(bounds)
+	if err = e.startViews(ctx, bounds); err != nil {
+		return nil, err
+	}
 	if err = e.serve(); err != nil {
 		return nil, err
 	}
@@ -138,7 +151,7 @@ func (e *engine) startNATS() error {
 	}
 	s, err := embedded.Start(embedded.Config{
 		Dir: e.cfg.Data, Listen: e.cfg.NATSListen, Synced: e.cfg.Durability == "synced",
-		Private: []string{root.Root("events."), root.Root("journal.")}, Streams: streams, Log: e.log,
+		Private: private(root), Streams: streams, Log: e.log,
 	})
 	if err != nil {
 		return err
@@ -146,6 +159,13 @@ func (e *engine) startNATS() error {
 	e.nats, e.natsURL = s, s.URL()
 	e.onStop(func(context.Context) { s.Stop() })
 	return nil
+}
+
+// private are the roots that only the engine publishes on.
+func private(root natsio.Subjects) []string {
+	return []string{
+		root.Root("events."), natsio.IntakeRoot, root.Root("outcomes."), root.Root("timers."), root.Root("engines."),
+	}
 }
 
 // connect opens one of the engine's connections: appends, views and requests
@@ -183,6 +203,9 @@ func (e *engine) openStores(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err = e.applyTopology(ctx, views); err != nil {
+		return err
+	}
 	open := func(cfg natsio.BucketConfig) (*natsio.Bucket, error) {
 		cfg.Embedded = e.nats != nil
 		return natsio.OpenBucket(ctx, views, cfg, e.log)
@@ -195,6 +218,9 @@ func (e *engine) openStores(ctx context.Context) error {
 		if e.docs[kind], err = open(cfg); err != nil {
 			return err
 		}
+	}
+	if e.cache, err = natsio.OpenQueryCache(ctx, views, e.log); err != nil {
+		return err
 	}
 	return e.openSQL()
 }
@@ -262,97 +288,13 @@ func (e *engine) migrate(ctx context.Context, first chan struct{}) {
 	}
 }
 
-// startViews wires the command side and starts the runners.
-func (e *engine) startViews(bounds commands.Bounds) {
-	n := e.journal.Partitions()
-	ctx, cancel := context.WithCancel(context.Background())
-	var running sync.WaitGroup
-	run := func(view string, target projections.Target, progress *projections.Progress, b projections.Batching) {
-		for p := range n {
-			r := &projections.Runner{
-				View: view, Partition: p, Source: e.journal, Target: target, Batching: b,
-				Progress: progress, Log: e.log, Applied: e.metrics.applied(view),
-			}
-			if view != "memory" {
-				e.views = append(e.views, r)
-				e.progress[view] = progress
-			}
-			running.Add(1)
-			go func() {
-				defer running.Done()
-				r.Run(ctx)
-			}()
-		}
-	}
-	tail, hot, durable := projections.NewProgress(n), projections.NewProgress(n), projections.NewProgress(n)
-	memory := readmodel.NewMemory(readmodel.MemoryConfig{Partitions: n, Tail: tail})
-	e.handler = commands.NewHandler(e.journal, commands.Config{
-		Bounds: bounds, InFlight: e.cfg.LimitsInFlight,
-		Observe: func(rec events.Record) { passOn(memory, &rec) },
-	})
-	hotTarget := natsio.NewHot(e.bucket, e.journal, hot)
-	for kind, b := range e.docs {
-		hotTarget.Keep(kind, b)
-	}
-	e.tiers = &readmodel.Tiers{
-		Memory: memory, Hot: hotTarget, HotProgress: hot, DurableProgress: durable,
-		Past: natsio.Past{Journal: e.journal}, Hit: e.metrics.hit,
-	}
-	run("memory", &projections.Tail{Memory: memory, Refresh: e.handler.Refresh, Source: e.journal, Progress: tail}, tail,
-		projections.Batching{Max: 1000})
-	run("hot", hotTarget, hot, projections.Batching{Max: 2000})
-	if e.db != nil {
-		t := pg.NewDurable(e.db, "durable")
-		e.tiers.Durable = t
-		run("durable", t, durable, projections.Batching{Threshold: e.cfg.FlushThreshold, Interval: e.cfg.FlushInterval, Max: 4000})
-	}
-	e.onStop(func(ctx context.Context) {
-		e.flushViews(ctx)
-		cancel()
-		running.Wait()
-	})
-}
-
-// passOn writes an own event through to memory before its command is answered,
-// so that the writer's next read here sees it.
-func passOn(memory *readmodel.Memory, rec *events.Record) {
-	if rec.Type != events.StateSet && rec.Type != events.StateDeleted {
-		return
-	}
-	if change, err := projections.EntryOf(rec); err == nil {
-		memory.Pass(rec.Partition, change.Entry, change.Deleted)
-	}
-}
-
-// flushTime bounds how long a clean stop waits for views to reach the head; a
-// view whose store is away catches up at the next start.
-const flushTime = 5 * time.Second
-
-func (e *engine) flushViews(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, flushTime)
-	defer cancel()
-	for p := range e.journal.Partitions() {
-		head, err := e.journal.Head(ctx, p)
-		if err != nil {
-			e.log.Warn("the journal's head cannot be read; views catch up at the next start", "error", err)
-			return
-		}
-		for view, progress := range e.progress {
-			if !progress.Wait(ctx, p, head) {
-				e.log.Warn("a view has not reached the head; it catches up at the next start",
-					"view", view, "partition", p, "position", progress.At(p), "head", head)
-			}
-		}
-	}
-}
-
 // serve opens the doors: requests and HTTP.
 func (e *engine) serve() error {
 	requests, err := e.connect("requests")
 	if err != nil {
 		return err
 	}
-	questions := &readmodel.Questions{Tiers: e.tiers, Status: e.statusJSON}
+	questions := &readmodel.Questions{Tiers: e.tiers, Cache: e.cache, Status: e.statusJSON, LastSeen: e.lastSeen, Command: e.outcome}
 	e.onStop(func(context.Context) { e.handler.Close() })
 	e.service, err = natsio.Serve(requests, natsio.ServiceConfig{
 		Subjects: natsio.NewSubjects(e.cfg.SubjectPrefix), Version: semver(version),
@@ -367,6 +309,13 @@ func (e *engine) serve() error {
 			e.log.Warn("the service did not stop cleanly", "error", err)
 		}
 	})
+	e.startRelay()
+	if err := e.startTime(); err != nil {
+		return err
+	}
+	if err := startIntake(e); err != nil {
+		return err
+	}
 	if e.http, err = startHTTP(e); err != nil {
 		return err
 	}

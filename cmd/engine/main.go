@@ -25,15 +25,17 @@ const (
 )
 
 type cli struct {
-	Serve   serveCmd   `cmd:"" help:"Serve commands and queries."`
-	Send    sendCmd    `cmd:"" help:"Send a command and print its receipt."`
-	Query   queryCmd   `cmd:"" help:"Ask a query and print its answer."`
-	Watch   watchCmd   `cmd:"" help:"Watch hot state, or events, as they change."`
-	Replay  replayCmd  `cmd:"" help:"Print the journal's events as JSON lines."`
-	Verify  verifyCmd  `cmd:"" help:"Fold the journal and compare it with KV and SQL."`
-	Status  statusCmd  `cmd:"" help:"Show what runs where and how far the views are."`
-	Demo    demoCmd    `cmd:"" help:"Take the tour, or play recorded agent runs."`
-	Version versionCmd `cmd:"" help:"Print the version."`
+	Serve    serveCmd    `cmd:"" help:"Serve commands and queries."`
+	Send     sendCmd     `cmd:"" help:"Send a command and print its receipt."`
+	Query    queryCmd    `cmd:"" help:"Ask a query and print its answer."`
+	Watch    watchCmd    `cmd:"" help:"Watch hot state, or events, as they change."`
+	Replay   replayCmd   `cmd:"" help:"Print the journal's events as JSON lines."`
+	Verify   verifyCmd   `cmd:"" help:"Fold the journal and compare it with KV and SQL."`
+	Status   statusCmd   `cmd:"" help:"Show what runs where and how far the views are."`
+	DLQ      dlqCmd      `cmd:"" name:"dlq" help:"List, retry or drop what could not be carried out."`
+	Topology topologyCmd `cmd:"" help:"Compare the streams, buckets and consumers with their YAML, and make them so."`
+	Demo     demoCmd     `cmd:"" help:"Take the tour, or play recorded agent runs."`
+	Version  versionCmd  `cmd:"" help:"Print the version."`
 }
 
 type versionCmd struct{}

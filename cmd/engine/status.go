@@ -26,6 +26,7 @@ type status struct {
 	Views      []projections.Status `json:"views"`
 	InFlight   int64                `json:"commands_in_flight"`
 	Prefix     string               `json:"subject_prefix,omitempty"`
+	Topology   *topologyStatus      `json:"topology,omitempty"`
 }
 
 type natsStatus struct {
@@ -77,6 +78,7 @@ func (e *engine) status(ctx context.Context) status {
 		s.NATS.Version = e.conns[0].ConnectedServerVersion()
 	}
 	s.Durability, s.Detail = e.durability()
+	s.Topology = e.topology.status(ctx)
 	s.Postgres = e.postgresStatus(ctx)
 	s.Ready, s.Reasons = e.ready(ctx)
 	if heads, err := e.heads(ctx); err != nil {
@@ -110,6 +112,9 @@ func (e *engine) viewStatus(heads []uint64) []projections.Status {
 			head = heads[r.Partition]
 		}
 		all = append(all, r.Status(head, time.Now()))
+	}
+	for _, status := range e.extra {
+		all = append(all, status(heads != nil))
 	}
 	return all
 }

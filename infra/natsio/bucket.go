@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 	"time"
 
 	"github.com/maypok86/otter/v2"
@@ -24,10 +23,11 @@ type Bucket struct {
 	name   string
 	root   string // "$KV.NAME."
 	log    *slog.Logger
+	cfg    BucketConfig
 	ttl    time.Duration
 	// seqs remembers the bucket's own sequence of keys written lately, so that
 	// a guarded put needs no read before it. A wrong one costs that read.
-	seqs *otter.Cache[string, uint64]
+	seqs *otter.Cache[string, written]
 }
 
 // BucketConfig is a bucket as the seed writes it.
@@ -40,6 +40,7 @@ type BucketConfig struct {
 	MaxBytes     int64
 	Replicas     int // 0 = min(3, peers)
 	Embedded     bool
+	Memory       bool // in memory instead of on disk
 }
 
 // AgentStateBucket is the seed's agent_state_kv.
@@ -71,8 +72,8 @@ func OpenBucket(ctx context.Context, nc *nats.Conn, cfg BucketConfig, log *slog.
 	if err != nil {
 		return nil, err
 	}
-	b := &Bucket{nc: nc, js: js, name: cfg.Name, root: "$KV." + cfg.Name + ".", log: log, ttl: cfg.TTL,
-		seqs: otter.Must(&otter.Options[string, uint64]{MaximumSize: 200_000})}
+	b := &Bucket{nc: nc, js: js, name: cfg.Name, root: "$KV." + cfg.Name + ".", log: log, cfg: cfg, ttl: cfg.TTL,
+		seqs: otter.Must(&otter.Options[string, written]{MaximumSize: 200_000})}
 	b.stream, err = js.Stream(ctx, "KV_"+cfg.Name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		b.stream, err = b.create(ctx, cfg)
@@ -90,17 +91,20 @@ func (b *Bucket) create(ctx context.Context, cfg BucketConfig) (jetstream.Stream
 		MaxMsgsPerSubject: cfg.History, MaxBytes: cfg.MaxBytes, MaxAge: cfg.TTL, MaxMsgSize: cfg.MaxValueSize,
 		MaxMsgs: -1, MaxConsumers: -1, Storage: jetstream.FileStorage, Discard: jetstream.DiscardNew,
 		Duplicates: duplicates(cfg.TTL), AllowRollup: true, DenyDelete: true, AllowDirect: true,
-		Compression: jetstream.S2Compression, Replicas: replicas(b.nc, cfg.Replicas),
+		Compression: jetstream.S2Compression, Replicas: Replicas(b.nc, cfg.Replicas),
 	}
-	if sc.Replicas == 1 && cfg.Embedded {
+	if cfg.Memory {
+		sc.Storage, sc.Compression = jetstream.MemoryStorage, jetstream.NoCompression
+	} else if sc.Replicas == 1 && cfg.Embedded {
 		sc.PersistMode = jetstream.AsyncPersistMode
 	}
 	s, err := b.js.CreateStream(ctx, sc)
-	if hasCode(err, codeNoResources, codeStorageExceeded, codeMemoryExceeded) {
-		b.log.Warn("the server cannot reserve what the bucket may grow to; it is made without a limit of its own",
-			"bucket", cfg.Name, "max_bytes", cfg.MaxBytes)
+	if hasCode(err, codeNoResources, codeStorageExceeded, codeMemoryExceeded, codeNoPeers) && sc.MaxBytes > 0 {
 		sc.MaxBytes = -1
-		s, err = b.js.CreateStream(ctx, sc)
+		if s, err = b.js.CreateStream(ctx, sc); err == nil {
+			b.log.Warn("the server cannot reserve what the bucket may grow to; it is made without a limit of its own",
+				"bucket", cfg.Name, "max_bytes", cfg.MaxBytes)
+		}
 	}
 	return s, err
 }
@@ -180,33 +184,3 @@ func ReadBucket(ctx context.Context, nc *nats.Conn, name string) (*Bucket, error
 
 // TTL is how long the bucket keeps a value; 0 = for ever.
 func (b *Bucket) TTL() time.Duration { return b.ttl }
-
-// Each yields every value in the bucket, one per key, in no order. bad is set
-// where a value cannot be read.
-func (b *Bucket) Each(ctx context.Context, yield func(e readmodel.Entry, bad error)) error {
-	kv, err := b.js.KeyValue(ctx, b.name)
-	if err != nil {
-		return fmt.Errorf("list bucket %s: %w", b.name, err)
-	}
-	w, err := kv.WatchAll(ctx, jetstream.IgnoreDeletes())
-	if err != nil {
-		return fmt.Errorf("list bucket %s: %w", b.name, err)
-	}
-	defer func() { _ = w.Stop() }() // ends with the watch; nothing to add
-	for {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case v, open := <-w.Updates():
-			if !open {
-				return fmt.Errorf("list bucket %s: the watch ended early", b.name)
-			}
-			if v == nil {
-				return nil
-			}
-			e, bad := readmodel.DecodeKV(v.Value())
-			e.Agent, e.Key, _ = strings.Cut(v.Key(), ".")
-			yield(e, bad)
-		}
-	}
-}

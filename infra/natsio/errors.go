@@ -21,6 +21,7 @@ const (
 	codeNoResources       = 10023 // insufficient resources, and its kin below
 	codeStorageExceeded   = 10047
 	codeMemoryExceeded    = 10028
+	codeNoPeers           = 10005 // in a cluster: no server has room, or none is suitable
 )
 
 func hasCode(err error, codes ...jetstream.ErrorCode) bool {

@@ -108,6 +108,14 @@ const lookBack = 200
 // as old as the bucket's TTL: what is older would have expired anyway.
 func (t *Hot) position(ctx context.Context, b *Bucket, partition int, id string) (uint64, error) {
 	info, err := b.stream.Info(ctx)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		// Somebody has removed the bucket: it is made anew and folded again.
+		b.log.Warn("the bucket is gone and is made anew", "bucket", b.name)
+		b.seqs.InvalidateAll()
+		if _, err = b.create(ctx, b.cfg); err == nil {
+			info, err = b.stream.Info(ctx)
+		}
+	}
 	if err != nil {
 		return 0, fmt.Errorf("look at bucket %s: %w", b.name, err)
 	}
@@ -179,9 +187,17 @@ func (t *Hot) Apply(ctx context.Context, partition int, from, _ uint64, c projec
 		}
 		byBucket[b] = append(byBucket[b], p)
 	}
-	header := t.Header()
+	header, head := t.Header(), uint64(0)
+	known := func(revision uint64) (bool, error) {
+		if revision <= head {
+			return true, nil
+		}
+		var err error
+		head, err = t.journal.Head(ctx, partition)
+		return err == nil && revision <= head, err
+	}
 	for b, puts := range byBucket {
-		if err := b.putAll(ctx, puts, header); err != nil {
+		if err := b.putAll(ctx, puts, header, known); err != nil {
 			return err
 		}
 	}

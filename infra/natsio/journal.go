@@ -11,6 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nuid"
 	"github.com/oklog/ulid/v2"
 	"github.com/synadia-io/orbit.go/jetstreamext"
 
@@ -25,7 +26,7 @@ const (
 )
 
 // Journal is the stream EVENTS, or with partitions EVENTS_0 … EVENTS_{n-1}.
-// Partitioned streams take their events on journal.<p>.> and keep them under
+// Each takes its events on an intake subject of its own and keeps them under
 // events.>, so that every event has the contract's subject wherever it lives.
 type Journal struct {
 	nc          *nats.Conn
@@ -113,36 +114,44 @@ func (j *Journal) existing(ctx context.Context) (int, error) {
 	return 0, nil
 }
 
+// IntakeRoot is where journals take their events, behind a random token of
+// their own. Nothing is captured on events.> itself: a client that may not
+// publish there can still have others answer, deliver or republish there.
+const IntakeRoot = "$TIDEMARK."
+
 func (j *Journal) openPartition(ctx context.Context, cfg JournalConfig, p, n int, id string) (jetstream.Stream, error) {
 	name := StreamName(p, n)
-	intake := j.root
-	if n > 1 {
-		intake = cfg.Subjects.Root("journal." + strconv.Itoa(p) + ".")
-	}
-	j.publish = append(j.publish, intake)
 	s, err := j.js.Stream(ctx, name)
-	if err == nil || !errors.Is(err, jetstream.ErrStreamNotFound) {
-		return s, err
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		s, err = j.createPartition(ctx, cfg, p, n, id)
 	}
-	sc := jetstream.StreamConfig{
-		Name: name, Description: "Tidemark journal: the only truth", Subjects: []string{intake + ">"},
-		Retention: jetstream.LimitsPolicy, Storage: jetstream.FileStorage, Discard: jetstream.DiscardNew,
-		MaxMsgs: -1, MaxBytes: -1, MaxMsgSize: -1, MaxMsgsPerSubject: -1,
-		Duplicates: commands.DuplicateWindow, AllowDirect: true, AllowAtomicPublish: true, DenyDelete: true,
-		Replicas: replicas(j.nc, cfg.Replicas),
-		Metadata: map[string]string{metaIncarnation: id, metaPartitions: strconv.Itoa(n)},
+	if err != nil {
+		return nil, fmt.Errorf("open the journal %s: %w", name, err)
 	}
-	if n > 1 {
-		sc.SubjectTransform = &jetstream.SubjectTransformConfig{Source: intake + ">", Destination: j.root + ">"}
+	info := s.CachedInfo().Config
+	if len(info.Subjects) != 1 || info.SubjectTransform == nil || info.SubjectTransform.Destination != j.root+">" {
+		return nil, fmt.Errorf("the stream %s is not as this engine makes journals (subjects %v, for %s>): is the subject prefix another one?",
+			name, info.Subjects, j.root)
 	}
-	if s, err = j.js.CreateStream(ctx, sc); err != nil {
-		return nil, fmt.Errorf("make the journal %s: %w", name, err)
-	}
+	j.publish = append(j.publish, strings.TrimSuffix(info.Subjects[0], ">"))
 	return s, nil
 }
 
-// replicas is what was asked for, else three where there are three peers.
-func replicas(nc *nats.Conn, asked int) int {
+func (j *Journal) createPartition(ctx context.Context, cfg JournalConfig, p, n int, id string) (jetstream.Stream, error) {
+	intake := IntakeRoot + nuid.Next() + "." + strconv.Itoa(p) + ".>"
+	return j.js.CreateStream(ctx, jetstream.StreamConfig{
+		Name: StreamName(p, n), Description: "Tidemark journal: the only truth", Subjects: []string{intake},
+		SubjectTransform: &jetstream.SubjectTransformConfig{Source: intake, Destination: j.root + ">"},
+		Retention:        jetstream.LimitsPolicy, Storage: jetstream.FileStorage, Discard: jetstream.DiscardNew,
+		MaxMsgs: -1, MaxBytes: -1, MaxMsgSize: -1, MaxMsgsPerSubject: -1,
+		Duplicates: commands.DuplicateWindow, AllowDirect: true, AllowAtomicPublish: true, DenyDelete: true,
+		Replicas: Replicas(j.nc, cfg.Replicas),
+		Metadata: map[string]string{metaIncarnation: id, metaPartitions: strconv.Itoa(n)},
+	})
+}
+
+// Replicas is what was asked for, else three where there are three peers.
+func Replicas(nc *nats.Conn, asked int) int {
 	if asked > 0 {
 		return asked
 	}
@@ -313,8 +322,9 @@ func (j *Journal) record(partition int, subject string, seq uint64, data []byte)
 	if err != nil {
 		return events.Record{}, fmt.Errorf("revision %d of partition %d (%s): %w", seq, partition, subject, err)
 	}
-	return events.Record{
-		Event: ev, Stream: events.Stream(strings.TrimPrefix(subject, j.root)),
-		Partition: partition, Revision: seq,
-	}, nil
+	stream := events.Stream(strings.TrimPrefix(subject, j.root))
+	if home := ev.Home(); home != "" && home != stream {
+		return events.Record{}, fmt.Errorf("revision %d of partition %d (%s): an event of %s", seq, partition, subject, home)
+	}
+	return events.Record{Event: ev, Stream: stream, Partition: partition, Revision: seq}, nil
 }

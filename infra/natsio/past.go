@@ -5,10 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"sort"
-	"strings"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
 	"github.com/synadia-io/orbit.go/jetstreamext"
 
 	"github.com/tidemark-engine/tidemark/commands"
@@ -34,11 +32,7 @@ func (p Past) Last(ctx context.Context, agent, key string) (e readmodel.Entry, f
 
 // AsOf implements readmodel.Past.
 func (p Past) AsOf(ctx context.Context, agent, key string, revision uint64, at time.Time) (e readmodel.Entry, found bool, err error) {
-	upTo := jetstreamext.GetLastMsgsUpToSeq(revision)
-	if revision == 0 {
-		upTo = jetstreamext.GetLastMsgsUpToTime(at.Add(time.Nanosecond))
-	}
-	rec, ok, err := p.lastUpTo(ctx, events.StateEntry(agent, key), upTo)
+	rec, ok, err := p.asOf(ctx, events.StateEntry(agent, key), revision, at)
 	if err != nil || !ok {
 		return e, false, err
 	}
@@ -65,24 +59,6 @@ func (p Past) lastUpTo(ctx context.Context, s events.Stream, upTo jetstreamext.G
 		return rec, err == nil, err
 	}
 	return events.Record{}, false, nil
-}
-
-// Keys implements readmodel.Past.
-func (p Past) Keys(ctx context.Context, agent, prefix, after string, limit int) ([]string, error) {
-	filter := p.root + string(events.AgentStates(agent))
-	info, err := p.streams[p.Partition(agent)].Info(ctx, jetstream.WithSubjectFilter(filter))
-	if err != nil {
-		return nil, fmt.Errorf("list the keys of %s: %w", agent, err)
-	}
-	root := strings.TrimSuffix(filter, ">")
-	var keys []string
-	for subject := range info.State.Subjects {
-		if key := strings.TrimPrefix(subject, root); key > after && strings.HasPrefix(key, prefix) {
-			keys = append(keys, key)
-		}
-	}
-	sort.Strings(keys)
-	return keys[:min(limit, len(keys))], nil
 }
 
 // History implements readmodel.Past: from the end backwards, one request a

@@ -30,15 +30,22 @@ const revisionHeader = "Tidemark-Revision"
 // putRounds bounds how often a batch fights others for its keys.
 const putRounds = 10
 
+// written is what is known of a key from writing it: the bucket's sequence and
+// the journal's revision.
+type written struct{ seq, revision uint64 }
+
+// stored tells whether the journal has a revision.
+type stored func(revision uint64) (bool, error)
+
 // putAll writes the changes, each unless the bucket has it or newer.
-func (b *Bucket) putAll(ctx context.Context, puts []put, header nats.Header) error {
-	puts, err := b.prepare(ctx, puts)
+func (b *Bucket) putAll(ctx context.Context, puts []put, header nats.Header, known stored) error {
+	puts, err := b.prepare(ctx, puts, known)
 	for round := 0; err == nil && len(puts) > 0; round++ {
 		if round > putRounds {
 			return fmt.Errorf("bucket %s: %d keys are being written by somebody else", b.name, len(puts))
 		}
 		if err = b.send(puts, header); err == nil {
-			puts, err = b.settle(ctx, puts)
+			puts, err = b.settle(ctx, puts, known)
 		}
 	}
 	return err
@@ -46,29 +53,38 @@ func (b *Bucket) putAll(ctx context.Context, puts []put, header nats.Header) err
 
 // prepare finds the sequence each put must expect: remembered, or read for all
 // unknown keys in few requests. Puts that are not needed are dropped.
-func (b *Bucket) prepare(ctx context.Context, puts []put) ([]put, error) {
-	var unknown []string
-	for i := range puts {
-		if seq, ok := b.seqs.GetIfPresent(puts[i].key); ok {
-			puts[i].seq = seq
-		} else {
-			unknown = append(unknown, b.root+puts[i].key)
+func (b *Bucket) prepare(ctx context.Context, puts []put, known stored) ([]put, error) {
+	kept, unknown := puts[:0], []string(nil)
+	for _, p := range puts {
+		// The sequence of a newer row would let an older one through.
+		last, ok := b.seqs.GetIfPresent(p.key)
+		switch {
+		case !ok:
+			unknown = append(unknown, b.root+p.key)
+		case last.revision >= p.revision:
+			continue
 		}
+		p.seq = last.seq
+		kept = append(kept, p)
 	}
 	if len(unknown) == 0 {
-		return puts, nil
+		return kept, nil
 	}
 	found, err := b.lastOf(ctx, unknown)
 	if err != nil {
 		return nil, err
 	}
-	kept := puts[:0]
+	puts, kept = kept, kept[:0]
 	for _, p := range puts {
 		if msg, ok := found[p.key]; ok {
-			if p.seq = msg.Sequence; newer(msg, p.revision) {
-				b.seqs.Set(p.key, p.seq)
+			there, err := newer(msg, p.revision, known)
+			if err != nil {
+				return nil, err
+			}
+			if there {
 				continue
 			}
+			p.seq = msg.Sequence
 		}
 		kept = append(kept, p)
 	}
@@ -100,16 +116,33 @@ func (b *Bucket) lastOf(ctx context.Context, subjects []string) (map[string]*jet
 }
 
 // newer tells whether what is in the bucket is at least as new as a revision.
-// What cannot be read is not.
-func newer(msg *jetstream.RawStreamMsg, revision uint64) bool {
+// What cannot be read is not, nor what claims a revision that the journal has
+// not: somebody else wrote it.
+func newer(msg *jetstream.RawStreamMsg, revision uint64, known stored) (bool, error) {
+	switch there := revisionOf(msg); {
+	case there <= revision:
+		return there == revision, nil
+	default:
+		return known(there)
+	}
+}
+
+// revisionOf is the revision of a row or a marker; 0 = it says none.
+func revisionOf(msg *jetstream.RawStreamMsg) uint64 {
 	if gone(msg.Header) {
 		rev, err := strconv.ParseUint(msg.Header.Get(revisionHeader), 10, 64)
-		return err == nil && rev >= revision
+		if err != nil {
+			return 0
+		}
+		return rev
 	}
 	var row struct {
 		Revision uint64 `json:"revision"`
 	}
-	return json.Unmarshal(msg.Data, &row) == nil && row.Revision >= revision
+	if json.Unmarshal(msg.Data, &row) != nil {
+		return 0
+	}
+	return row.Revision
 }
 
 func (b *Bucket) send(puts []put, header nats.Header) error {
@@ -131,7 +164,7 @@ func (b *Bucket) send(puts []put, header nats.Header) error {
 }
 
 // settle takes the answers and returns the puts that must be sent again.
-func (b *Bucket) settle(ctx context.Context, puts []put) ([]put, error) {
+func (b *Bucket) settle(ctx context.Context, puts []put, known stored) ([]put, error) {
 	var again []put
 	for i := range puts {
 		p := &puts[i]
@@ -139,7 +172,7 @@ func (b *Bucket) settle(ctx context.Context, puts []put) ([]put, error) {
 		switch {
 		case err == nil:
 		case hasCode(err, codeWrongLastSequence, codeLastSeqInFlight):
-			retry, err := b.reread(ctx, p)
+			retry, err := b.reread(ctx, p, known)
 			if err != nil {
 				return nil, err
 			}
@@ -148,14 +181,18 @@ func (b *Bucket) settle(ctx context.Context, puts []put) ([]put, error) {
 			}
 			continue
 		case hasCode(err, codeStreamFull, codeMessageTooLarge), errors.Is(err, nats.ErrMaxPayload):
-			if err := b.forget(ctx, p, err); err != nil {
+			retry, err := b.forget(ctx, p, err)
+			if err != nil {
 				return nil, err
+			}
+			if retry {
+				again = append(again, *p)
 			}
 			continue
 		default:
 			return nil, fmt.Errorf("put %s into bucket %s: %w", p.key, b.name, err)
 		}
-		b.seqs.Set(p.key, p.seq)
+		b.seqs.Set(p.key, written{p.seq, p.revision})
 	}
 	return again, nil
 }
@@ -178,7 +215,7 @@ func (p *put) answer(ctx context.Context) error {
 
 // reread looks what is under the key now and tells whether the put still has
 // something to do.
-func (b *Bucket) reread(ctx context.Context, p *put) (bool, error) {
+func (b *Bucket) reread(ctx context.Context, p *put, known stored) (bool, error) {
 	b.seqs.Invalidate(p.key)
 	msg, err := b.stream.GetLastMsgForSubject(ctx, b.root+p.key)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
@@ -189,17 +226,22 @@ func (b *Bucket) reread(ctx context.Context, p *put) (bool, error) {
 		return false, fmt.Errorf("read %s of bucket %s: %w", p.key, b.name, err)
 	}
 	p.seq = msg.Sequence
-	return !newer(msg, p.revision), nil
+	there, err := newer(msg, p.revision, known)
+	return !there, err
 }
 
 // forget removes a key whose new value the bucket refuses: absent is answered
-// by the next tier, an old value would be a stale answer.
-func (b *Bucket) forget(ctx context.Context, p *put, why error) error {
+// by the next tier, an old value would be a stale answer. It tells whether a
+// marker is to be put instead, so that no fill under way brings an old value
+// back; where there is no room even for that, the key is gone without one.
+func (b *Bucket) forget(ctx context.Context, p *put, why error) (bool, error) {
 	b.log.Warn("the bucket refuses a value; its key is removed and read from the next tier",
 		"bucket", b.name, "key", p.key, "error", why)
 	b.seqs.Invalidate(p.key)
 	if err := b.stream.Purge(ctx, jetstream.WithPurgeSubject(b.root+p.key)); err != nil {
-		return fmt.Errorf("remove %s from bucket %s: %w", p.key, b.name, err)
+		return false, fmt.Errorf("remove %s from bucket %s: %w", p.key, b.name, err)
 	}
-	return nil
+	marker := p.value == nil
+	p.value, p.seq = nil, 0
+	return !marker, nil
 }

@@ -67,6 +67,10 @@ func Serve(nc *nats.Conn, cfg ServiceConfig) (*Service, error) {
 			return nil, fmt.Errorf("offer %s: %w", subject, err)
 		}
 	}
+	// From here on a request finds the service, not "no responders".
+	if err := nc.FlushTimeout(5 * time.Second); err != nil {
+		return nil, fmt.Errorf("offer the service: %w", err)
+	}
 	return s, nil
 }
 

@@ -3,6 +3,7 @@ package natsio
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -54,17 +55,22 @@ func (j *Journal) Read(ctx context.Context, partition int, after uint64) (projec
 		return nil, fmt.Errorf("read partition %d after %d: %w", partition, after, err)
 	}
 	c := &cursor{out: make(chan projections.Message, cursorBuffer), stop: make(chan struct{})}
-	last := after
+	last, torn := after, false
 	cc, err := oc.Consume(func(msg jetstream.Msg) {
 		meta, err := msg.Metadata()
-		if err != nil || meta.Sequence.Stream <= last {
+		if err != nil || torn || meta.Sequence.Stream <= last {
 			return // a repetition after a reset of the ordered consumer
+		}
+		if torn = meta.Sequence.Stream != last+1; torn {
+			c.fail(fmt.Errorf("%w: its revisions %d to %d of partition %d are missing: was the journal shortened?",
+				projections.ErrForeignJournal, last+1, meta.Sequence.Stream-1, partition))
+			return
 		}
 		last = meta.Sequence.Stream
 		m := projections.Message{}
 		if m.Record, err = j.record(partition, msg.Subject(), last, msg.Data()); err != nil {
 			m.Bad = err
-			m.Stream = events.Stream(msg.Subject())
+			m.Stream = events.Stream(strings.TrimPrefix(msg.Subject(), j.root))
 			m.Partition, m.Revision = partition, last
 		}
 		select {
@@ -88,6 +94,7 @@ type cursor struct {
 	consume jetstream.ConsumeContext
 	mu      sync.Mutex
 	err     error
+	failed  bool
 }
 
 func (c *cursor) Messages() <-chan projections.Message { return c.out }
@@ -95,10 +102,22 @@ func (c *cursor) Messages() <-chan projections.Message { return c.out }
 func (c *cursor) note(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.err = err
+	if !c.failed {
+		c.err = err
+	}
 }
 
-// Err is the last trouble the reader reported; it resets and goes on by itself.
+// fail ends the reader for good.
+func (c *cursor) fail(err error) {
+	c.note(err)
+	c.mu.Lock()
+	c.failed = true
+	c.mu.Unlock()
+	close(c.out)
+}
+
+// Err is why the reader failed, else the last trouble it reported; from that it
+// goes on by itself.
 func (c *cursor) Err() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -101,30 +101,21 @@ func queueDocs(b *pgx.Batch, changes []projections.DocChange) {
 	}
 }
 
-// docTables names each kind's table and key columns.
-var docTables = map[string]struct{ table, id, key string }{
-	readmodel.KindTask:      {"agents.tasks", "task_id", "''"},
-	readmodel.KindSession:   {"agents.sessions", "session_id", "''"},
-	readmodel.KindLifecycle: {"agents.lifecycle", "agent_id", "''"},
-	readmodel.KindConfig:    {"agents.config", "agent_id", "config_key"},
-}
-
-// EachDoc yields every row of every kind of documents.
-func (d *DB) EachDoc(ctx context.Context, yield func(readmodel.Doc)) error {
-	for kind, t := range docTables {
-		rows, err := d.pool.Query(ctx, `SELECT `+t.id+`, `+t.key+`, state_text, version, revision, updated_at, digest FROM `+t.table)
-		if err != nil {
-			return fmt.Errorf("read %s: %w", t.table, err)
-		}
-		docs, err := pgx.CollectRows(rows, scanDoc(kind))
-		if err != nil {
-			return fmt.Errorf("read %s: %w", t.table, err)
-		}
-		for _, doc := range docs {
-			yield(doc)
-		}
-	}
-	return nil
+// docTables names each kind's table and key columns, and what says that the
+// other columns, which lists are answered by, are what state_text says.
+var docTables = map[string]struct{ table, id, key, same string }{
+	readmodel.KindTask: {"agents.tasks", "task_id", "''", `(status, kind, agent_id, priority, deadline, attempts, percent,
+		payload, result, reason, detail, created_at, started_at, finished_at) IS NOT DISTINCT FROM
+		(s->>'status', s->>'kind', s->>'agent_id', (s->>'priority')::int, (s->>'deadline')::timestamptz,
+		coalesce((s->>'attempts')::int, 0), (s->>'percent')::float8, s->'payload', s->'result', s->>'reason', s->>'detail',
+		(s->>'created_at')::timestamptz, (s->>'started_at')::timestamptz, (s->>'finished_at')::timestamptz)`},
+	readmodel.KindSession: {"agents.sessions", "session_id", "''", `(status, owner, data, ttl_seconds, opened_at, expires_at,
+		ended_at) IS NOT DISTINCT FROM
+		(s->>'status', s->>'owner', s->'data', (s->>'ttl_seconds')::bigint, (s->>'opened_at')::timestamptz,
+		(s->>'expires_at')::timestamptz, (s->>'ended_at')::timestamptz)`},
+	readmodel.KindLifecycle: {"agents.lifecycle", "agent_id", "''",
+		`phase = s->>'phase' AND since = coalesce((s->>'since')::timestamptz, updated_at)`},
+	readmodel.KindConfig: {"agents.config", "agent_id", "config_key", `config_value = s`},
 }
 
 func scanDoc(kind string) pgx.RowToFunc[readmodel.Doc] {

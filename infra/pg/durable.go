@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -16,8 +17,14 @@ import (
 // Durable is the target of the durable view: agents.state and
 // agents.conflicts, moved on together with their checkpoint in one transaction.
 type Durable struct {
+	// Notify is told what each transaction has changed, after it; nil = nobody
+	// is. Set it before the first Load.
+	Notify projections.Notifier
+
 	db   *DB
 	view string
+	mu   sync.Mutex
+	told map[int]uint64 // by partition: up to where Notify has been told
 }
 
 var _ projections.Target = (*Durable)(nil)
@@ -29,6 +36,7 @@ func NewDurable(db *DB, view string) *Durable { return &Durable{db: db, view: vi
 func (t *Durable) Load(ctx context.Context, partition int, id string) (uint64, error) {
 	var position uint64
 	var known string
+	var notified *uint64
 	_, err := t.db.pool.Exec(ctx, `
 		INSERT INTO agents.checkpoints (view, partition, position, incarnation)
 		VALUES ($1, $2, 0, $3) ON CONFLICT DO NOTHING`, t.view, partition, id)
@@ -36,14 +44,15 @@ func (t *Durable) Load(ctx context.Context, partition int, id string) (uint64, e
 		return 0, fmt.Errorf("make the checkpoint: %w", err)
 	}
 	err = t.db.pool.QueryRow(ctx, `
-		SELECT position, incarnation FROM agents.checkpoints WHERE view = $1 AND partition = $2`,
-		t.view, partition).Scan(&position, &known)
+		SELECT position, incarnation, notified FROM agents.checkpoints WHERE view = $1 AND partition = $2`,
+		t.view, partition).Scan(&position, &known, &notified)
 	if err != nil {
 		return 0, fmt.Errorf("read the checkpoint: %w", err)
 	}
 	if known != id {
 		return 0, fmt.Errorf("%w: SQL holds the view of journal %s, this is journal %s", projections.ErrForeignJournal, known, id)
 	}
+	t.catchUp(ctx, partition, notified, position)
 	return position, nil
 }
 
@@ -82,6 +91,7 @@ const insertConflicts = `
 // own fsync: rows and checkpoint are lost together in a power cut, and folded
 // again.
 func (t *Durable) Apply(ctx context.Context, partition int, from, to uint64, c projections.Changes) error {
+	var notices []projections.Notice
 	err := t.db.inTx(ctx, func(tx pgx.Tx) error {
 		b := &pgx.Batch{}
 		b.Queue(`SET LOCAL synchronous_commit = off`)
@@ -91,11 +101,17 @@ func (t *Durable) Apply(ctx context.Context, partition int, from, to uint64, c p
 			}
 			return nil
 		})
+		if t.Notify != nil && len(c.Entries) > 0 {
+			queueOld(b, c.Entries, &notices)
+		}
 		queueEntries(b, c.Entries)
 		queueDocs(b, c.Docs)
 		queueLosses(b, c.Losses)
 		return tx.SendBatch(ctx, b).Close()
 	})
+	if err == nil {
+		t.tell(ctx, partition, from, to, notices)
+	}
 	if err == nil || errors.Is(err, projections.ErrFenced) {
 		return err
 	}

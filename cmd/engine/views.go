@@ -1,0 +1,183 @@
+package main
+
+import (
+	"context"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/tidemark-engine/tidemark/commands"
+	"github.com/tidemark-engine/tidemark/events"
+	"github.com/tidemark-engine/tidemark/infra/natsio"
+	"github.com/tidemark-engine/tidemark/infra/pg"
+	"github.com/tidemark-engine/tidemark/projections"
+	"github.com/tidemark-engine/tidemark/readmodel"
+)
+
+// crew runs the views' runners. With the embedded server this engine is alone
+// and runs them all; on an external one each view runs in the engine that holds
+// its lease, and the others hear how far it has come.
+type crew struct {
+	ctx     context.Context
+	running sync.WaitGroup
+	leases  *natsio.Leases // nil = alone
+	beacon  *natsio.Beacon
+}
+
+func (e *engine) newCrew(ctx context.Context) (*crew, context.CancelFunc, error) {
+	c := &crew{}
+	var cancel context.CancelFunc
+	c.ctx, cancel = context.WithCancel(context.Background())
+	if e.nats != nil {
+		return c, cancel, nil
+	}
+	nc, err := e.connect("leases")
+	if err == nil {
+		c.leases, err = natsio.OpenLeases(ctx, nc, e.log)
+		c.beacon = natsio.NewBeacon(nc, natsio.NewSubjects(e.cfg.SubjectPrefix))
+	}
+	return c, cancel, err
+}
+
+// run starts a view in every partition, in one engine at a time.
+func (e *engine) run(view string, target projections.Target, progress *projections.Progress, b projections.Batching) error {
+	e.progress[view] = progress
+	if e.crew.beacon != nil {
+		if err := e.crew.beacon.Follow(view, progress); err != nil {
+			return err
+		}
+	}
+	for p := range e.journal.Partitions() {
+		r := e.runner(view, p, target, progress, b)
+		e.views = append(e.views, r)
+		e.crew.running.Add(1)
+		go func() {
+			defer e.crew.running.Done()
+			if e.crew.leases == nil {
+				r.Run(e.crew.ctx)
+				return
+			}
+			r.Standby()
+			e.crew.leases.Hold(e.crew.ctx, view+"."+strconv.Itoa(p), func(ctx context.Context) {
+				e.crew.running.Add(1)
+				go func() {
+					defer e.crew.running.Done()
+					e.crew.beacon.Tell(ctx, view, p, progress)
+				}()
+				r.Run(ctx)
+				r.Standby()
+			})
+		}()
+	}
+	return nil
+}
+
+// runHere starts what every engine runs for itself: its tail of the journal.
+func (e *engine) runHere(view string, target projections.Target, progress *projections.Progress, b projections.Batching) {
+	for p := range e.journal.Partitions() {
+		r := e.runner(view, p, target, progress, b)
+		e.crew.running.Add(1)
+		go func() {
+			defer e.crew.running.Done()
+			r.Run(e.crew.ctx)
+		}()
+	}
+}
+
+func (e *engine) runner(view string, p int, target projections.Target, progress *projections.Progress, b projections.Batching) *projections.Runner {
+	return &projections.Runner{
+		View: view, Partition: p, Source: e.journal, Target: target, Batching: b,
+		Progress: progress, Log: e.log, Applied: e.metrics.applied(view),
+	}
+}
+
+// startViews wires the command side and the tiers, and starts the views.
+func (e *engine) startViews(ctx context.Context, bounds commands.Bounds) error {
+	crew, cancel, err := e.newCrew(ctx)
+	if err != nil {
+		return err
+	}
+	e.crew = crew
+	e.onStop(func(ctx context.Context) {
+		e.flushViews(ctx)
+		cancel()
+		crew.running.Wait()
+	})
+	n := e.journal.Partitions()
+	tail, hot, durable := projections.NewProgress(n), projections.NewProgress(n), projections.NewProgress(n)
+	memory := readmodel.NewMemory(readmodel.MemoryConfig{Partitions: n, Tail: tail})
+	hotTarget := natsio.NewHot(e.bucket, e.journal, hot)
+	for kind, b := range e.docs {
+		hotTarget.Keep(kind, b)
+	}
+	past := natsio.Past{Journal: e.journal}
+	e.keeper = &readmodel.Keeper{Past: past, Hot: hotTarget, DurableProgress: durable}
+	e.activity = e.newActivity()
+	if err := e.openFeeds(); err != nil {
+		return err
+	}
+	e.handler = commands.NewHandler(e.writer(), commands.Config{
+		Bounds: bounds, InFlight: e.cfg.LimitsInFlight, Evictor: e.keeper, Messenger: natsio.NewMessenger(e.streams),
+		Observe: func(rec events.Record) { passOn(memory, &rec) },
+	})
+	e.tiers = &readmodel.Tiers{
+		Memory: memory, Hot: hotTarget, HotProgress: hot, DurableProgress: durable,
+		Past: past, Hit: e.metrics.hit, Missed: e.touched,
+	}
+	e.runHere("memory", &projections.Tail{
+		Memory: memory, Refresh: e.handler.Refresh, Source: e.journal, Progress: tail,
+		Touched: e.touched, Changed: e.activity.Changed,
+	}, tail, projections.Batching{Max: 1000})
+	if err := e.startFeeds(); err != nil {
+		return err
+	}
+	if err := e.run("hot", hotTarget, hot, projections.Batching{Max: 2000}); err != nil || e.db == nil {
+		return err
+	}
+	t := pg.NewDurable(e.db, "durable")
+	t.Notify = natsio.NewNotifier(e.streams, e.journal)
+	e.tiers.Durable, e.keeper.Durable = t, t
+	return e.run("durable", t, durable, projections.Batching{Threshold: e.cfg.FlushThreshold, Interval: e.cfg.FlushInterval, Max: 4000})
+}
+
+// writer is the journal as commands append to it: in groups where each append
+// waits for this machine's disk.
+func (e *engine) writer() commands.Journal {
+	if e.nats != nil && e.cfg.Durability == "synced" {
+		return commands.NewCommitter(e.journal, e.journal.Partitions())
+	}
+	return e.journal
+}
+
+// passOn writes an own event through to memory before its command is answered,
+// so that the writer's next read here sees it.
+func passOn(memory *readmodel.Memory, rec *events.Record) {
+	if rec.Type != events.StateSet && rec.Type != events.StateDeleted {
+		return
+	}
+	if change, err := projections.EntryOf(rec); err == nil {
+		memory.Pass(rec.Partition, change.Entry, change.Deleted)
+	}
+}
+
+// flushTime bounds how long a clean stop waits for views to reach the head; a
+// view whose store is away catches up at the next start.
+const flushTime = 5 * time.Second
+
+func (e *engine) flushViews(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, flushTime)
+	defer cancel()
+	for p := range e.journal.Partitions() {
+		head, err := e.journal.Head(ctx, p)
+		if err != nil {
+			e.log.Warn("the journal's head cannot be read; views catch up at the next start", "error", err)
+			return
+		}
+		for view, progress := range e.progress {
+			if !progress.Wait(ctx, p, head) {
+				e.log.Warn("a view has not reached the head; it catches up at the next start",
+					"view", view, "partition", p, "position", progress.At(p), "head", head)
+			}
+		}
+	}
+}

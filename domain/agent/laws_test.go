@@ -1,0 +1,47 @@
+package agent_test
+
+import (
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/tidemark-engine/tidemark/domain/agent"
+	"github.com/tidemark-engine/tidemark/domain/domaintest"
+	"github.com/tidemark-engine/tidemark/events"
+)
+
+func TestLaws(t *testing.T) {
+	domaintest.Aggregate[agent.Entry, agent.Write]{
+		Evolve:  agent.EvolveEntry,
+		Decide:  agent.DecideEntry,
+		Command: drawWrite,
+		Version: func(e agent.Entry) uint64 { return e.Version },
+		Types:   []string{events.StateSet, events.StateDeleted, events.StateSuperseded, events.StateRejected},
+	}.Laws(t)
+}
+
+func drawWrite(t *rapid.T) agent.Write {
+	w := agent.Write{
+		Agent: "a1", Key: "k", Delete: rapid.Bool().Draw(t, "delete"),
+		Strategy: rapid.SampledFrom([]agent.Strategy{agent.LastWriteWins, agent.Timestamp, agent.Reject}).Draw(t, "strategy"),
+		Writer:   rapid.SampledFrom([]string{"", "a", "b"}).Draw(t, "writer"),
+		Request:  "r",
+	}
+	if !w.Delete {
+		w.Value = drawValue(t)
+	}
+	if rapid.Bool().Draw(t, "timed") {
+		w.Timestamp = domaintest.Time(t, "timestamp")
+	}
+	if rapid.Bool().Draw(t, "expecting") {
+		expected := rapid.Uint64Range(0, 5).Draw(t, "expected version")
+		w.ExpectedVersion = &expected
+	}
+	return w
+}
+
+func drawValue(t *rapid.T) []byte {
+	return []byte(rapid.SampledFrom([]string{
+		`1`, `1.50`, `null`, `"x"`, `{ "b" : 1 , "a" : [ ] }`, `12345678901234567890`, `"\u0041\/"`, `[]`,
+	}).Draw(t, "value"))
+}

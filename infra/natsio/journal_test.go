@@ -1,0 +1,135 @@
+package natsio_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tidemark-engine/tidemark/commands"
+	"github.com/tidemark-engine/tidemark/commands/commandstest"
+	"github.com/tidemark-engine/tidemark/events"
+	"github.com/tidemark-engine/tidemark/infra/natsio"
+	"github.com/tidemark-engine/tidemark/test/support"
+)
+
+func TestJournal(t *testing.T) {
+	for name, partitions := range map[string]int{"one partition": 1, "four partitions": 4} {
+		t.Run(name, func(t *testing.T) {
+			commandstest.Journal(t, func(t *testing.T) commands.Journal { return newJournal(t, partitions) })
+		})
+	}
+}
+
+func TestJournalBehindAPrefix(t *testing.T) {
+	commandstest.Journal(t, func(t *testing.T) commands.Journal {
+		j, err := natsio.OpenJournal(t.Context(), support.Engine(t, support.NATS(t)),
+			natsio.JournalConfig{Subjects: natsio.NewSubjects("acme.prod."), Partitions: 2})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return j
+	})
+}
+
+// The journal's subjects, limits and permissions are the contract's, section 3.
+func TestJournalStreamIsTheContracts(t *testing.T) {
+	for _, partitions := range []int{1, 3} {
+		s := support.NATS(t)
+		nc := support.Engine(t, s)
+		j, err := natsio.OpenJournal(t.Context(), nc, natsio.JournalConfig{Partitions: partitions})
+		if err != nil {
+			t.Fatal(err)
+		}
+		js := support.JetStream(t, nc)
+		for p := range partitions {
+			stream, err := js.Stream(t.Context(), natsio.StreamName(p, partitions))
+			if err != nil {
+				t.Fatal(err)
+			}
+			c := stream.CachedInfo().Config
+			if c.Storage != jetstream.FileStorage || c.Retention != jetstream.LimitsPolicy || c.MaxAge != 0 || c.MaxBytes > 0 ||
+				c.MaxMsgs > 0 || c.MaxMsgsPerSubject > 0 || !c.AllowDirect || !c.AllowAtomicPublish || !c.DenyDelete || c.DenyPurge ||
+				c.Duplicates != commands.DuplicateWindow {
+				t.Errorf("%s is %+v", c.Name, c)
+			}
+		}
+		if j.Partitions() != partitions || j.Replicas() != 1 {
+			t.Errorf("%d partitions, %d replicas", j.Partitions(), j.Replicas())
+		}
+		ev := events.StateEntry("a1", "x.y")
+		at, err := j.Append(t.Context(), ev, 0, "id", []events.Event{{
+			Type: "agent.state_set", Aggregate: "agent", ID: "a1", Key: "x.y", Version: 1, Digest: "d", Schema: 1, Data: []byte(`{"value":1}`)}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		stream, err := js.Stream(t.Context(), natsio.StreamName(j.Partition("a1"), partitions))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if msg, err := stream.GetMsg(t.Context(), at.Revision); err != nil || msg.Subject != "events.agent.a1.state.x.y" {
+			t.Errorf("stored under %+v, %v", msg, err)
+		}
+	}
+}
+
+func TestJournalKeepsWhatItWasMadeWith(t *testing.T) {
+	dir := t.TempDir()
+	open := func(partitions int) (*natsio.Journal, func(), error) {
+		s := support.NATSIn(t, dir)
+		nc := support.Engine(t, s)
+		j, err := natsio.OpenJournal(t.Context(), nc, natsio.JournalConfig{Partitions: partitions})
+		return j, func() { nc.Close(); s.Stop() }, err
+	}
+	made, stop, err := open(4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop()
+	for _, partitions := range []int{4, 0} {
+		again, stop, err := open(partitions)
+		if err != nil || again.Partitions() != 4 || again.ID() != made.ID() || again.Incarnation() != made.Incarnation() {
+			t.Errorf("asked for %d: %+v, %v", partitions, again, err)
+		}
+		stop()
+	}
+	for _, partitions := range []int{1, 3} {
+		_, stop, err := open(partitions)
+		if err == nil || !strings.Contains(err.Error(), "made with 4 partitions") {
+			t.Errorf("asked for %d: %v", partitions, err)
+		}
+		stop()
+	}
+}
+
+func TestJournalRefusesAStreamThatIsNone(t *testing.T) {
+	nc := support.Engine(t, support.NATS(t))
+	if _, err := support.JetStream(t, nc).CreateStream(t.Context(), jetstream.StreamConfig{Name: "EVENTS", Subjects: []string{"events.>"}}); err != nil {
+		t.Fatal(err)
+	}
+	_, err := natsio.OpenJournal(t.Context(), nc, natsio.JournalConfig{})
+	if err == nil || !strings.Contains(err.Error(), "not a Tidemark journal") {
+		t.Error(err)
+	}
+}
+
+func TestOpenExistingMakesNone(t *testing.T) {
+	nc := support.Engine(t, support.NATS(t))
+	if _, err := natsio.OpenExisting(t.Context(), nc, natsio.NewSubjects("")); err == nil || !strings.Contains(err.Error(), "no journal") {
+		t.Error(err)
+	}
+	made, err := natsio.OpenJournal(t.Context(), nc, natsio.JournalConfig{Partitions: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if j, err := natsio.OpenExisting(t.Context(), nc, natsio.NewSubjects("")); err != nil || j.ID() != made.ID() || j.Partitions() != 2 {
+		t.Errorf("%+v, %v", j, err)
+	}
+}
+
+func TestTwoJournalsAreToldApart(t *testing.T) {
+	a, b := newJournal(t, 1), newJournal(t, 1)
+	if a.ID() == b.ID() || a.Incarnation() == b.Incarnation() {
+		t.Errorf("%s and %s", a.ID(), b.ID())
+	}
+}

@@ -1,0 +1,129 @@
+package natsio
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/synadia-io/orbit.go/jetstreamext"
+
+	"github.com/tidemark-engine/tidemark/events"
+	"github.com/tidemark-engine/tidemark/projections"
+	"github.com/tidemark-engine/tidemark/readmodel"
+)
+
+var (
+	_ readmodel.KeeperPast = Past{}
+	_ readmodel.KeeperHot  = (*Hot)(nil)
+)
+
+// Ends implements readmodel.KeeperPast: the keys from the stream's index, their
+// last events a thousand a request.
+func (p Past) Ends(ctx context.Context, agent string, after uint64) ([]readmodel.DirtyEntry, error) {
+	part := p.Partition(agent)
+	filter := p.root + string(events.AgentStates(agent))
+	info, err := p.streams[part].Info(ctx, jetstream.WithSubjectFilter(filter))
+	if err != nil {
+		return nil, fmt.Errorf("list the keys of %s: %w", agent, err)
+	}
+	subjects := make([]string, 0, len(info.State.Subjects))
+	for s := range info.State.Subjects {
+		subjects = append(subjects, s)
+	}
+	var ends []readmodel.DirtyEntry
+	for len(subjects) > 0 {
+		n := min(len(subjects), 1000) // the server takes 1,024
+		last, err := jetstreamext.GetLastMsgsFor(ctx, p.js, StreamName(part, p.Partitions()), subjects[:n])
+		if err != nil {
+			return nil, fmt.Errorf("read the entries of %s: %w", agent, err)
+		}
+		for msg, err := range last {
+			if errors.Is(err, jetstreamext.ErrNoMessages) {
+				break
+			}
+			if err != nil {
+				return nil, fmt.Errorf("read the entries of %s: %w", agent, err)
+			}
+			if msg.Sequence <= after {
+				continue
+			}
+			rec, err := p.record(part, msg.Subject, msg.Sequence, msg.Data)
+			if err != nil {
+				return nil, err
+			}
+			change, err := projections.EntryOf(&rec)
+			if err != nil {
+				return nil, err
+			}
+			ends = append(ends, readmodel.DirtyEntry(change))
+		}
+		subjects = subjects[n:]
+	}
+	return ends, nil
+}
+
+// Evict implements readmodel.KeeperHot. The keys go without a marker, as they
+// do when their TTL is over, so that a later fill finds nothing in its way.
+func (t *Hot) Evict(ctx context.Context, agent string) error {
+	b := t.entries
+	if err := b.stream.Purge(ctx, jetstream.WithPurgeSubject(b.root+agent+".>")); err != nil {
+		return fmt.Errorf("evict %s from bucket %s: %w", agent, b.name, err)
+	}
+	return nil
+}
+
+// Remove implements readmodel.HotTier.
+func (t *Hot) Remove(ctx context.Context, agent, key string) error {
+	b := t.entries
+	b.log.Warn("a hot value that the journal does not know is removed", "bucket", b.name, "agent", agent, "key", key)
+	if err := b.stream.Purge(ctx, jetstream.WithPurgeSubject(b.root+agent+"."+key)); err != nil {
+		return fmt.Errorf("remove %s.%s from bucket %s: %w", agent, key, b.name, err)
+	}
+	return nil
+}
+
+// EachLast yields the last event of every stream that a pattern names, once,
+// as they are now: how what lives in memory is found again after a start.
+func (j *Journal) EachLast(ctx context.Context, pattern events.Stream, yield func(events.Record)) error {
+	for p := range j.streams {
+		if err := j.eachLast(ctx, p, pattern, yield); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (j *Journal) eachLast(ctx context.Context, p int, pattern events.Stream, yield func(events.Record)) error {
+	c, err := j.js.OrderedConsumer(ctx, StreamName(p, len(j.streams)), jetstream.OrderedConsumerConfig{
+		DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy, FilterSubjects: []string{j.root + string(pattern)},
+	})
+	if err != nil {
+		return fmt.Errorf("look through %s: %w", pattern, err)
+	}
+	info, err := c.Info(ctx)
+	if err != nil || info.NumPending == 0 {
+		return err
+	}
+	it, err := c.Messages()
+	if err != nil {
+		return fmt.Errorf("look through %s: %w", pattern, err)
+	}
+	defer it.Stop()
+	for {
+		msg, err := it.Next(jetstream.NextContext(ctx))
+		if err != nil {
+			return fmt.Errorf("look through %s: %w", pattern, err)
+		}
+		meta, err := msg.Metadata()
+		if err != nil {
+			return err
+		}
+		if rec, err := j.record(p, msg.Subject(), meta.Sequence.Stream, msg.Data()); err == nil {
+			yield(rec)
+		}
+		if meta.NumPending == 0 {
+			return nil
+		}
+	}
+}

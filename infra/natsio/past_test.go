@@ -1,0 +1,32 @@
+package natsio_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/tidemark-engine/tidemark/commands"
+	"github.com/tidemark-engine/tidemark/events"
+	"github.com/tidemark-engine/tidemark/infra/natsio"
+	"github.com/tidemark-engine/tidemark/readmodel/readmodeltest"
+)
+
+func TestPast(t *testing.T) {
+	for _, partitions := range []int{1, 4} {
+		t.Run(fmt.Sprint(partitions, " partitions"), func(t *testing.T) {
+			readmodeltest.Past(t, func(t *testing.T) readmodeltest.Journal {
+				j := newJournal(t, partitions)
+				return readmodeltest.Journal{Past: natsio.Past{Journal: j}, Append: func(t *testing.T, s events.Stream, ev events.Event) uint64 {
+					last, _, err := j.Last(t.Context(), s, commands.Linearizable)
+					if err != nil {
+						t.Fatal(err)
+					}
+					at, err := j.Append(t.Context(), s, last.Revision, fmt.Sprint(s, ev.Version), []events.Event{ev})
+					if err != nil {
+						t.Fatal(err)
+					}
+					return at.Revision
+				}}
+			})
+		})
+	}
+}

@@ -1,0 +1,203 @@
+package natsio_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tidemark-engine/tidemark/events"
+	"github.com/tidemark-engine/tidemark/infra/natsio"
+	"github.com/tidemark-engine/tidemark/projections"
+	"github.com/tidemark-engine/tidemark/test/support"
+)
+
+// grown is a journal of one partition with n events, and the engine's
+// JetStream on its server.
+func grown(t *testing.T, n int) (*natsio.Journal, jetstream.JetStream) {
+	t.Helper()
+	nc := support.Engine(t, support.NATS(t))
+	j, err := natsio.OpenJournal(t.Context(), nc, natsio.JournalConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	grow(t, j, 1, n)
+	return j, support.JetStream(t, nc)
+}
+
+// grow appends events with revisions from up to to, each on a stream of its own.
+func grow(t *testing.T, j *natsio.Journal, from, to int) {
+	t.Helper()
+	for r := from; r <= to; {
+		var evs []events.Event
+		key := fmt.Sprint("k", r)
+		for ; r <= to && len(evs) < 500; r++ {
+			evs = append(evs, events.Event{
+				Type: events.StateSet, Aggregate: "agent", ID: "a", Key: key, Version: uint64(len(evs) + 1), Digest: "d", Schema: 1,
+				Data: (&events.StateWrite{Value: fmt.Append(nil, r)}).Encode(),
+			})
+		}
+		if _, err := j.Append(t.Context(), events.StateEntry("a", key), 0, fmt.Sprint("r", r), evs); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func read(t *testing.T, j *natsio.Journal, after uint64) projections.Cursor {
+	t.Helper()
+	c, err := j.Read(t.Context(), 0, after)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Stop)
+	return c
+}
+
+func TestReadFollowsInOrderAndWithoutGaps(t *testing.T) {
+	j, _ := grown(t, 2500)
+	for _, after := range []uint64{0, 1, 1234, 2499, 2500} {
+		c := read(t, j, after)
+		for r := after + 1; r <= 2500; r++ {
+			if m := support.Receive(t, "an event", c.Messages()); m.Revision != r || m.Bad != nil || !strings.Contains(string(m.Data), fmt.Sprintf(`"value":%d,`, r)) {
+				t.Fatalf("after %d: the event at %d is %+v", after, r, m)
+			}
+		}
+		select {
+		case m := <-c.Messages():
+			t.Errorf("beyond the end: %+v", m)
+		default:
+		}
+		c.Stop()
+		c.Stop() // harmless
+	}
+	c := read(t, j, 2500)
+	for r := 2501; r < 2520; r++ { // live
+		grow(t, j, r, r)
+		if m := support.Receive(t, "a live event", c.Messages()); m.Revision != uint64(r) {
+			t.Fatalf("%d is %+v", r, m)
+		}
+	}
+	if head, err := j.Head(t.Context(), 0); err != nil || head != 2519 {
+		t.Errorf("the head is %d, %v", head, err)
+	}
+}
+
+func TestAReaderThatNobodyReadsStops(t *testing.T) {
+	j, _ := grown(t, 2500)
+	c := read(t, j, 0)
+	support.Receive(t, "an event", c.Messages())
+	c.Stop() // while its buffer is full
+}
+
+func TestReadTellsWhatIsNoEvent(t *testing.T) {
+	j, js := grown(t, 1)
+	elsewhere, err := j.At(t.Context(), 0, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, body := range [][]byte{[]byte("torn"), elsewhere.Encode()} { // an event under another's subject is none
+		if _, err := js.Publish(t.Context(), support.Intake(t, js.Conn(), "EVENTS")+"agent.a.state.k.l", body); err != nil {
+			t.Fatal(err)
+		}
+	}
+	grow(t, j, 4, 4)
+	c := read(t, j, 0)
+	for r := uint64(1); r <= 4; r++ {
+		bad := r == 2 || r == 3
+		m := support.Receive(t, "an event", c.Messages())
+		if m.Revision != r || (m.Bad != nil) != bad {
+			t.Fatalf("%d is %+v", r, m)
+		}
+		if bad && m.Stream != "agent.a.state.k.l" {
+			t.Errorf("what is no event is on the stream %q", m.Stream)
+		}
+	}
+}
+
+// What is missing is said, never skipped.
+func TestReadStopsAtAGap(t *testing.T) {
+	j, js := grown(t, 10)
+	stream, err := js.Stream(t.Context(), "EVENTS")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := stream.Purge(t.Context(), jetstream.WithPurgeSequence(6)); err != nil {
+		t.Fatal(err)
+	}
+	c := read(t, j, 5)
+	for r := uint64(6); r <= 10; r++ {
+		if m := support.Receive(t, "an event", c.Messages()); m.Revision != r {
+			t.Fatalf("%d is %+v", r, m)
+		}
+	}
+	for after := range uint64(5) {
+		c := read(t, j, after)
+		ended := make(chan bool, 1)
+		go func() {
+			m, open := <-c.Messages()
+			if open {
+				t.Errorf("after %d comes %d", after, m.Revision)
+			}
+			ended <- true
+		}()
+		support.Receive(t, "the reader's end", ended)
+		if err := c.Err(); !errors.Is(err, projections.ErrForeignJournal) || !strings.Contains(err.Error(), fmt.Sprintf("%d to 5", after+1)) {
+			t.Errorf("after %d: %v", after, err)
+		}
+		c.Stop()
+	}
+}
+
+func TestFirstSince(t *testing.T) {
+	j, _ := grown(t, 0)
+	if at, err := j.FirstSince(t.Context(), 0, time.Now()); err != nil || at != 0 {
+		t.Errorf("an empty journal: %d, %v", at, err)
+	}
+	grow(t, j, 1, 3)
+	between := time.Now()
+	grow(t, j, 4, 6)
+	for from, want := range map[time.Time]uint64{between.Add(-time.Hour): 0, between: 3, time.Now().Add(time.Hour): 6} {
+		if at, err := j.FirstSince(t.Context(), 0, from); err != nil || at != want {
+			t.Errorf("since %s: %d, %v; want %d", from, at, err, want)
+		}
+	}
+}
+
+func TestRawRanges(t *testing.T) {
+	j, _ := grown(t, 10)
+	between := time.Now()
+	grow(t, j, 11, 20)
+	for _, c := range []struct {
+		natsio.RawRange
+		from, to uint64
+	}{
+		{natsio.RawRange{}, 1, 20},
+		{natsio.RawRange{FromRevision: 5, ToRevision: 7}, 5, 7},
+		{natsio.RawRange{FromRevision: 18, ToRevision: 99}, 18, 20},
+		{natsio.RawRange{FromRevision: 21}, 1, 0},
+		{natsio.RawRange{FromTime: between}, 11, 20},
+		{natsio.RawRange{ToTime: between}, 1, 10},
+		{natsio.RawRange{FromTime: time.Now().Add(time.Hour)}, 1, 0},
+		{natsio.RawRange{Subject: "events.agent.a.state.k3"}, 1, 0},
+		{natsio.RawRange{Subject: "events.agent.>", FromRevision: 15}, 15, 20},
+	} {
+		next := c.from
+		err := j.Raw(t.Context(), 0, c.RawRange, func(_ jetstream.Msg, revision uint64) error {
+			if revision != next {
+				t.Errorf("%+v: %d, want %d", c.RawRange, revision, next)
+			}
+			next++
+			return nil
+		})
+		if err != nil || next != c.to+1 {
+			t.Errorf("%+v ended before %d: %v", c.RawRange, next, err)
+		}
+	}
+	stop := errors.New("enough")
+	if err := j.Raw(t.Context(), 0, natsio.RawRange{}, func(jetstream.Msg, uint64) error { return stop }); !errors.Is(err, stop) {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,94 @@
+package pg_test
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/tidemark-engine/tidemark/infra/pg"
+	"github.com/tidemark-engine/tidemark/test/support"
+)
+
+// Several engines may start on one database.
+func TestMigrateIsDoneOnceByOne(t *testing.T) {
+	url := support.Postgres(t)
+	var wg sync.WaitGroup
+	for range 3 {
+		wg.Go(func() {
+			db, err := pg.Open(url)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer db.Close()
+			if err := db.Migrate(t.Context(), support.Log(t)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	db, err := pg.Open(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if err := db.Migrate(t.Context(), support.Log(t)); err != nil {
+		t.Errorf("again: %v", err)
+	}
+	if n := count(t, db, "SELECT count(*) FROM agents.state"); n != 0 {
+		t.Errorf("%d rows", n)
+	}
+}
+
+// A stuck session ends by itself.
+func TestSessionsHaveTimeouts(t *testing.T) {
+	db := migrated(t)
+	for name, want := range map[string]string{
+		"statement_timeout": "15s", "lock_timeout": "5s", "idle_in_transaction_session_timeout": "10s", "timezone": "UTC",
+		"application_name": "tidemark", "synchronous_commit": "on",
+	} {
+		var got string
+		if err := db.Pool().QueryRow(t.Context(), "SHOW "+name).Scan(&got); err != nil || got != want {
+			t.Errorf("%s is %s, %v; want %s", name, got, err, want)
+		}
+	}
+}
+
+func TestSettingsOfTheURLWin(t *testing.T) {
+	db, err := pg.Open(support.Postgres(t) + "&statement_timeout=7s&application_name=mine")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	var timeout, name string
+	err = db.Pool().QueryRow(t.Context(), "SELECT current_setting('statement_timeout'), current_setting('application_name')").Scan(&timeout, &name)
+	if err != nil || timeout != "7s" || name != "mine" {
+		t.Errorf("%s, %s, %v", timeout, name, err)
+	}
+}
+
+func TestErrorsKeepThePassword(t *testing.T) {
+	for _, url := range []string{
+		"postgres://u:geheim@127.0.0.1:1/db?sslmode=nonsense", "postgres://u:geheim@127.0.0.1:x/db", "user=u password=geheim sslmode=nonsense",
+		"postgres://u:geheim@127.0.0.1:1/db?sslmode=disable",
+	} {
+		db, err := pg.Open(url)
+		if err == nil {
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			err = db.Ping(ctx)
+			cancel()
+			db.Close()
+		}
+		if err == nil || strings.Contains(err.Error(), "geheim") {
+			t.Errorf("%v", err)
+		}
+	}
+}
+
+func TestPing(t *testing.T) {
+	if err := migrated(t).Ping(t.Context()); err != nil {
+		t.Error(err)
+	}
+}

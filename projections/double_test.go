@@ -1,0 +1,163 @@
+package projections_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/tidemark-engine/tidemark/events"
+	"github.com/tidemark-engine/tidemark/projections"
+)
+
+// source is a journal on paper, for tests of the runner's own logic; real ones
+// are in test/views.
+type source struct {
+	mu      sync.Mutex
+	head    uint64
+	reads   []uint64                 // the position each reader began at
+	out     chan projections.Message // of the last reader
+	stopped int
+	headErr error
+}
+
+func (s *source) Partitions() int { return 1 }
+func (s *source) ID() string      { return "journal" }
+
+func (s *source) Head(context.Context, int) (uint64, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.head, s.headErr
+}
+
+func (s *source) Read(_ context.Context, _ int, after uint64) (projections.Cursor, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reads = append(s.reads, after)
+	s.out = make(chan projections.Message, 1000)
+	return &reader{s, s.out}, nil
+}
+
+type reader struct {
+	s   *source
+	out chan projections.Message
+}
+
+func (r *reader) Messages() <-chan projections.Message { return r.out }
+func (r *reader) Err() error                           { return fmt.Errorf("the reader's trouble") }
+
+func (r *reader) Stop() {
+	r.s.mu.Lock()
+	defer r.s.mu.Unlock()
+	r.s.stopped++
+}
+
+// send delivers the events of the revisions from up to to, stored or not.
+func (s *source) send(from, to uint64) {
+	for r := from; r <= to; r++ {
+		s.out <- projections.Message{Record: events.Record{
+			Stream: events.StateEntry("a", fmt.Sprint("k", r)), Revision: r,
+			Event: events.Event{
+				Type: events.StateSet, ID: "a", Key: fmt.Sprint("k", r), Version: 1, RecordedAt: time.Now(),
+				Data: (&events.StateWrite{Value: []byte(`1`)}).Encode(),
+			},
+		}}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.head = max(s.head, to)
+}
+
+// target is a view on paper.
+type target struct {
+	mu       sync.Mutex
+	position uint64
+	batches  []batch
+	loadErr  error
+	wrong    []func(store func() error) error // what happens to the next applies
+	alive    bool                             // the last apply's context was
+}
+
+type batch struct {
+	from, to uint64
+	at       time.Duration // since the test began
+	rows     int
+}
+
+func (v *target) Load(_ context.Context, _ int, _ string) (uint64, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.position, v.loadErr
+}
+
+func (v *target) Apply(ctx context.Context, _ int, from, to uint64, c projections.Changes) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.alive = ctx.Err() == nil
+	store := func() error {
+		if from != v.position {
+			return projections.ErrFenced
+		}
+		v.position = to
+		v.batches = append(v.batches, batch{from, to, time.Since(began), len(c.Entries)})
+		return nil
+	}
+	if len(v.wrong) == 0 {
+		return store()
+	}
+	wrong := v.wrong[0]
+	v.wrong = v.wrong[1:]
+	return wrong(store)
+}
+
+// began is when the clock of every bubble starts.
+var began = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// bench is a runner in a bubble of its own time.
+type bench struct {
+	*projections.Runner
+	source *source
+	target *target
+	start  func() // the runner, at the first settle or pass
+	stop   context.CancelFunc
+	ended  chan struct{}
+}
+
+func onBench(t *testing.T, b projections.Batching, test func(*bench)) {
+	t.Helper()
+	synctest.Test(t, func(*testing.T) {
+		ctx, stop := context.WithCancel(context.Background())
+		x := &bench{source: &source{}, target: &target{}, stop: stop, ended: make(chan struct{})}
+		x.Runner = &projections.Runner{
+			View: "view", Source: x.source, Target: x.target, Batching: b, Progress: projections.NewProgress(1), Log: slog.New(slog.DiscardHandler),
+		}
+		x.start = sync.OnceFunc(func() {
+			go func() {
+				defer close(x.ended)
+				x.Run(ctx)
+			}()
+		})
+		test(x)
+		stop()
+		<-x.ended
+		if n := len(x.source.reads); x.source.stopped != n {
+			t.Errorf("%d readers, %d stopped", n, x.source.stopped)
+		}
+	})
+}
+
+// settle waits until everybody waits, which takes no time.
+func (x *bench) settle() {
+	x.start()
+	synctest.Wait()
+}
+
+// pass lets time pass; in a bubble that is no waiting.
+func (x *bench) pass(d time.Duration) {
+	x.start()
+	<-time.After(d)
+	synctest.Wait()
+}

@@ -1,0 +1,259 @@
+package projections_test
+
+import (
+	"errors"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tidemark-engine/tidemark/projections"
+)
+
+var batching = projections.Batching{Threshold: 3, Interval: 20 * time.Millisecond, Max: 5}
+
+func TestABatchGoesWhenItIsFullOrDue(t *testing.T) {
+	onBench(t, batching, func(x *bench) {
+		x.settle()
+		x.source.send(1, 3) // the threshold
+		x.settle()
+		x.source.send(4, 4)
+		x.pass(19 * time.Millisecond)
+		x.source.send(5, 5) // does not put it off
+		x.pass(time.Second)
+		x.source.send(6, 17) // more than one may hold
+		x.pass(time.Second)
+		want := []batch{
+			{0, 3, 0, 3}, {3, 5, 20 * time.Millisecond, 2}, {5, 10, 1019 * time.Millisecond, 5},
+			{10, 15, 1019 * time.Millisecond, 5}, {15, 17, 1039 * time.Millisecond, 2},
+		}
+		if !reflect.DeepEqual(x.target.batches, want) {
+			t.Errorf("got %v\nwant %v", x.target.batches, want)
+		}
+		if x.Progress.At(0) != 17 || x.Status(17, time.Now()).State != projections.Running {
+			t.Errorf("at %d, %+v", x.Progress.At(0), x.Status(17, time.Now()))
+		}
+	})
+}
+
+func TestWithoutAnIntervalABatchGoesAtOnce(t *testing.T) {
+	onBench(t, projections.Batching{Max: 100}, func(x *bench) {
+		x.settle()
+		x.source.send(1, 1)
+		x.settle()
+		x.source.send(2, 4)
+		x.settle()
+		if len(x.target.batches) < 2 || x.target.position != 4 || x.target.batches[0].at != 0 {
+			t.Errorf("%+v", x.target.batches)
+		}
+	})
+}
+
+// A reader that ends in the middle of a batch takes nothing back and leaves
+// nothing out.
+func TestAReaderThatEndsMidBatch(t *testing.T) {
+	onBench(t, batching, func(x *bench) {
+		x.settle()
+		x.source.send(1, 2)
+		close(x.source.out)
+		x.pass(time.Second)
+		x.source.send(3, 3)
+		close(x.source.out)
+		x.pass(time.Minute)
+		x.source.send(4, 6)
+		x.pass(time.Minute)
+		at := uint64(0)
+		for _, b := range x.target.batches {
+			if b.from != at || b.to <= b.from || b.rows != int(b.to-b.from) {
+				t.Errorf("%+v after %d", b, at)
+			}
+			at = b.to
+		}
+		if at != 6 || !slices.Equal(x.source.reads[:3], []uint64{0, 2, 3}) {
+			t.Errorf("at %d, read after %v", at, x.source.reads)
+		}
+	})
+}
+
+func TestASilentReaderIsNoticed(t *testing.T) {
+	onBench(t, batching, func(x *bench) {
+		x.pass(time.Minute)
+		if len(x.source.reads) != 1 {
+			t.Fatalf("an idle journal is read %d times", len(x.source.reads))
+		}
+		x.source.mu.Lock()
+		x.source.head = 2 // and the reader says nothing
+		x.source.mu.Unlock()
+		x.pass(5 * time.Second)
+		if s := x.Status(2, time.Now()); s.State != projections.Waiting || !strings.Contains(s.Reason, "silent at 0 while the journal is at 2") {
+			t.Errorf("%+v", s)
+		}
+		x.pass(10 * time.Second)
+		if len(x.source.reads) < 2 {
+			t.Error("it was not read anew")
+		}
+		x.source.send(1, 2)
+		x.pass(time.Second)
+		if x.target.position != 2 {
+			t.Errorf("at %d", x.target.position)
+		}
+	})
+}
+
+func TestATargetThatIsAwayOnlyLags(t *testing.T) {
+	onBench(t, batching, func(x *bench) {
+		away := func(func() error) error { return errors.New("connection refused") }
+		x.target.wrong = []func(func() error) error{away, away, away}
+		x.settle()
+		x.source.send(1, 3)
+		x.settle()
+		if s := x.Status(3, time.Now().Add(2*time.Second)); s.State != projections.Waiting || !strings.Contains(s.Reason, "connection refused") ||
+			s.Position != 0 || s.Head != 3 || s.LagEvents != 3 || s.LagSeconds < 2 || s.LagSeconds > 10 {
+			t.Errorf("%+v", s)
+		}
+		x.pass(time.Minute)
+		if len(x.target.batches) != 1 || x.target.position != 3 || len(x.source.reads) != 1 {
+			t.Errorf("%+v, read %v", x.target.batches, x.source.reads)
+		}
+		if s := x.Status(3, time.Now()); s.State != projections.Running || s.Reason != "" || s.LagEvents != 0 || s.LagSeconds != 0 {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
+func TestALostAnswerIsLookedUp(t *testing.T) {
+	onBench(t, batching, func(x *bench) {
+		x.target.wrong = []func(func() error) error{
+			func(store func() error) error { return errors.Join(errors.New("no answer"), store()) },
+		}
+		x.settle()
+		x.source.send(1, 3)
+		x.pass(time.Minute)
+		x.source.send(4, 6)
+		x.pass(time.Minute)
+		if len(x.target.batches) != 2 || x.target.position != 6 || len(x.source.reads) != 1 || x.Progress.At(0) != 6 {
+			t.Errorf("%+v, read %v", x.target.batches, x.source.reads)
+		}
+	})
+}
+
+func TestAMovedCheckpointIsReadAgain(t *testing.T) {
+	onBench(t, batching, func(x *bench) {
+		x.settle()
+		x.source.mu.Lock()
+		x.source.head = 9
+		x.source.mu.Unlock()
+		x.target.mu.Lock()
+		x.target.position = 2 // by somebody else
+		x.target.mu.Unlock()
+		x.source.send(1, 3)
+		x.pass(time.Minute)
+		if len(x.target.batches) != 0 || x.source.reads[len(x.source.reads)-1] != 2 {
+			t.Fatalf("%+v, read after %v", x.target.batches, x.source.reads)
+		}
+		x.source.send(3, 9)
+		x.pass(time.Minute)
+		if x.target.position != 9 {
+			t.Errorf("at %d", x.target.position)
+		}
+	})
+}
+
+func TestAForeignJournalHalts(t *testing.T) {
+	onBench(t, batching, func(x *bench) {
+		x.target.loadErr = projections.ErrForeignJournal
+		x.pass(time.Hour)
+		if s := x.Status(0, time.Now()); s.State != projections.Halted || !strings.Contains(s.Reason, "another journal") || len(x.source.reads) > 0 {
+			t.Errorf("%+v, read after %v", s, x.source.reads)
+		}
+	})
+	onBench(t, batching, func(x *bench) {
+		x.target.position, x.source.head = 7, 6
+		x.pass(time.Hour)
+		s := x.Status(6, time.Now())
+		if s.State != projections.Halted || !strings.Contains(s.Reason, "it is at 7, the journal ends at 6") || len(x.source.reads) > 0 {
+			t.Errorf("%+v, read after %v", s, x.source.reads)
+		}
+	})
+	onBench(t, batching, func(x *bench) {
+		x.target.wrong = []func(func() error) error{func(func() error) error { return projections.ErrForeignJournal }}
+		x.settle()
+		x.source.send(1, 3)
+		x.pass(time.Hour)
+		if s := x.Status(3, time.Now()); s.State != projections.Halted || s.Position != 0 {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
+func TestAStopFlushesWhatIsHere(t *testing.T) {
+	onBench(t, projections.Batching{Threshold: 100, Interval: time.Hour, Max: 100}, func(x *bench) {
+		x.settle()
+		x.source.send(1, 7)
+		x.settle()
+		x.stop()
+		<-x.ended
+		if x.target.position != 7 || !x.target.alive {
+			t.Errorf("at %d, its context was alive: %t", x.target.position, x.target.alive)
+		}
+	})
+}
+
+func TestATargetThatIsAwayDoesNotHoldAStop(t *testing.T) {
+	onBench(t, batching, func(x *bench) {
+		for range 100 {
+			x.target.wrong = append(x.target.wrong, func(func() error) error { return errors.New("away") })
+		}
+		x.settle()
+		x.source.send(1, 3)
+		x.pass(10 * time.Second)
+		x.stop()
+		x.settle()
+		select {
+		case <-x.ended:
+		default:
+			t.Error("still running")
+		}
+	})
+}
+
+func TestPoisonIsShownAndTheRestGoesOn(t *testing.T) {
+	onBench(t, batching, func(x *bench) {
+		x.settle()
+		bad := projections.Message{Bad: errors.New("torn")}
+		bad.Revision, bad.Stream = 1, "agent.a.state.k"
+		x.source.out <- bad
+		x.source.send(2, 3)
+		x.pass(time.Second)
+		s := x.Status(3, time.Now())
+		if s.State != projections.Degraded || s.Poison != 1 || !strings.Contains(s.Reason, "revision 1: torn") || s.Position != 3 {
+			t.Errorf("%+v", s)
+		}
+		if len(x.target.batches) != 1 || x.target.batches[0].rows != 2 {
+			t.Errorf("%+v", x.target.batches)
+		}
+	})
+}
+
+func TestProgressWakesWhoWaits(t *testing.T) {
+	p := projections.NewProgress(2)
+	reached := make(chan bool, 2)
+	for _, at := range []uint64{3, 5} {
+		go func() { reached <- p.Wait(t.Context(), 1, at) }()
+	}
+	p.Set(0, 9)
+	p.Set(1, 2)
+	p.Set(1, 4)
+	if !<-reached {
+		t.Error("4 is not 3")
+	}
+	p.Set(1, 1) // never back
+	if p.At(1) != 4 || !reflect.DeepEqual(p.All(), []uint64{9, 4}) {
+		t.Errorf("%v", p.All())
+	}
+	p.Set(1, 5)
+	if !<-reached {
+		t.Error("5 is not 5")
+	}
+}

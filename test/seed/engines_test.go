@@ -1,0 +1,185 @@
+package seed
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+
+	"github.com/tidemark-engine/tidemark/infra/pg/local"
+	"github.com/tidemark-engine/tidemark/test/harness"
+)
+
+// external runs a NATS server that the engines share.
+func external(t *testing.T) string {
+	t.Helper()
+	s, err := server.NewServer(&server.Options{
+		Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(),
+		MaxPayload: 8 << 20, NoSigs: true, NoLog: true,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	if !s.ReadyForConnections(20 * time.Second) {
+		t.Fatal("the NATS server is not ready")
+	}
+	t.Cleanup(func() {
+		s.Shutdown()
+		s.WaitForShutdown()
+	})
+	return s.ClientURL()
+}
+
+// postgres runs a database that the engines share.
+func postgres(t *testing.T) string {
+	t.Helper()
+	s, err := local.Start(t.Context(), local.Config{Dir: filepath.Join(harness.Room(t), "pg"), Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		defer cancel()
+		if err := s.Stop(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	return s.URL()
+}
+
+// runs tells whether an engine runs the view hot.
+func runs(e *harness.Engine) bool {
+	_, body := e.Ready()
+	_, hot, _ := strings.Cut(body, `"name":"hot"`)
+	hot, _, _ = strings.Cut(hot, "}")
+	return strings.Contains(hot, `"state":"running"`)
+}
+
+// TestTwoEngines: commands spread over two engines, each view runs in one of
+// them, and when that one is killed the other takes over within ten seconds,
+// nothing lost or doubled.
+func TestTwoEngines(t *testing.T) {
+	url, sql := external(t), postgres(t)
+	var engines [2]*harness.Engine
+	for i := range engines {
+		engines[i] = harness.Start(t, harness.Config{Args: []string{"--nats", url, "--postgres", sql}, SQL: sql})
+	}
+	engines[0].NATSURL, engines[1].NATSURL = url, url
+	c := engines[0].Client(t)
+	write(t, c, 0, 40)
+	for i, e := range engines {
+		if n := answered(t, e); n == 0 {
+			t.Errorf("engine %d answered no command", i)
+		}
+	}
+	first, second := engines[0], engines[1]
+	if runs(second) {
+		first, second = second, first
+	}
+	if !runs(first) || runs(second) {
+		t.Fatalf("the view hot runs in engine 0: %v, in engine 1: %v", runs(engines[0]), runs(engines[1]))
+	}
+	c.Level(t, 20*time.Second)
+
+	first.Kill()
+	killed := time.Now()
+	write(t, c, 40, 80)
+	harness.Within(t, 10*time.Second, "the other engine runs the view", func() error {
+		if !runs(second) {
+			return errors.New("it does not yet")
+		}
+		return nil
+	})
+	t.Logf("taken over %s after the kill", time.Since(killed).Round(time.Millisecond))
+	c.Level(t, 20*time.Second)
+	for a := range 4 {
+		if got := c.MustGet(t, fmt.Sprintf("two%d", a), "n", M{"consistency": "strong"}); got.Version != 80 {
+			t.Errorf("agent two%d: %+v", a, got)
+		}
+	}
+	c.CheckAll(t)
+	if r := second.Run("verify", "--postgres", sql); r.Code != 0 {
+		t.Errorf("verify: %+v", r)
+	}
+}
+
+// answered counts the commands that one engine has answered.
+func answered(t *testing.T, e *harness.Engine) (n int) {
+	t.Helper()
+	for _, line := range strings.Split(page(t, e.HTTPURL+"/metrics"), "\n") {
+		var count int
+		if strings.HasPrefix(line, "tidemark_requests_total") && strings.Contains(line, "agent.set") {
+			if _, err := fmt.Sscanf(line[strings.LastIndexByte(line, ' ')+1:], "%d", &count); err == nil {
+				n += count
+			}
+		}
+	}
+	return n
+}
+
+// page is what an engine shows over HTTP.
+func page(t *testing.T, url string) string {
+	t.Helper()
+	client := http.Client{Timeout: 5 * time.Second}
+	defer client.CloseIdleConnections()
+	r, err := client.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(body)
+}
+
+// write sends the writes from..to of four agents, each again under its id until
+// it is answered.
+func write(t *testing.T, c *harness.Client, from, to int) {
+	t.Helper()
+	var all sync.WaitGroup
+	for a := range 4 {
+		all.Go(func() {
+			for n := from; n < to; n++ {
+				if err := insist(t.Context(), c, fmt.Sprintf("commands.agent.two%d.set", a), harness.NewID(),
+					M{"key": "n", "value": n, "strategy": "last_write_wins"}); err != nil {
+					t.Errorf("write %d: %v", n, err)
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+}
+
+// insist sends a command until something is known of it.
+func insist(ctx context.Context, c *harness.Client, subject, id string, body any) error {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	for {
+		once, done := context.WithTimeout(ctx, 2*time.Second)
+		_, err := c.Command(once, subject, id, body)
+		done()
+		r := harness.Refused(err)
+		switch {
+		case err == nil, ctx.Err() != nil:
+			return err
+		case r != nil && r.Status != 503 && r.Status != 429:
+			return err
+		case r == nil && !errors.Is(err, nats.ErrNoResponders) && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, nats.ErrTimeout):
+			return err
+		}
+	}
+}

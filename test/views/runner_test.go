@@ -1,0 +1,220 @@
+package views_test
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tidemark-engine/tidemark/projections"
+	"github.com/tidemark-engine/tidemark/test/support"
+)
+
+// busy writes a mix of sets, deletions and losing writes on a few agents.
+func (w *world) busy(n int) {
+	w.t.Helper()
+	for i := range n {
+		agent, key := fmt.Sprint("a", i%5), fmt.Sprint("k", i%7)
+		switch i % 6 {
+		case 3:
+			if _, err := w.send(agent, "set", fmt.Sprintf(`{"key":%q,"value":0,"expected_version":99999}`, key)); err == nil {
+				w.t.Fatal("a version that nothing has is expected, and is not refused")
+			}
+		case 5:
+			w.set(agent, key, "1")
+			w.del(agent, key)
+		default:
+			w.set(agent, key, fmt.Sprintf(`{ "n":%d.50 }`, i))
+		}
+	}
+}
+
+func TestViewsGoOnWhereTheyStopped(t *testing.T) {
+	for _, partitions := range []int{1, 3} {
+		w := newWorld(t, partitions)
+		for range 3 {
+			var runners []*runner
+			for _, view := range []string{"hot", "durable"} {
+				for p := range partitions {
+					runners = append(runners, w.run(view, p, nil))
+				}
+			}
+			w.busy(60)
+			w.level("hot", "durable")
+			w.rows("hot")
+			w.rows("durable")
+			for _, r := range runners {
+				r.stop()
+			}
+			w.busy(30)
+			w.Close()
+			w.open(0) // another process
+		}
+		w.start("hot", "durable")
+		w.level("hot", "durable")
+		w.rows("hot")
+		w.rows("durable")
+		if n := w.count("SELECT count(*) FROM agents.conflicts"); n == 0 || n != w.count("SELECT count(DISTINCT (agent_id, state_key, revision)) FROM agents.conflicts") {
+			t.Errorf("%d losing writes, some of them twice or none", n)
+		}
+	}
+}
+
+// A restart applies only what came since.
+func TestARestartDoesNotFoldEverythingAgain(t *testing.T) {
+	w := newWorld(t, 1)
+	r := w.run("durable", 0, nil)
+	w.busy(40)
+	w.level("durable")
+	r.stop()
+	before := w.progress["durable"].At(0)
+	w.open(0)
+	var mu sync.Mutex
+	applied := 0
+	w.applied = func(events int, _ time.Duration) { mu.Lock(); applied += events; mu.Unlock() }
+	r = w.run("durable", 0, nil)
+	w.busy(12)
+	w.level("durable")
+	r.stop()
+	if since := w.progress["durable"].At(0) - before; applied != int(since) {
+		t.Errorf("%d events applied, %d came since", applied, since)
+	}
+}
+
+func TestACheckpointMovedBackByHandIsNoticed(t *testing.T) {
+	w := newWorld(t, 1)
+	w.run("durable", 0, nil)
+	w.busy(20)
+	w.level("durable")
+	w.exec("DELETE FROM agents.state")
+	w.exec("UPDATE agents.checkpoints SET position = 0")
+	w.busy(3)
+	support.Eventually(t, "the view is folded again", func() bool {
+		head, err := w.journal.Head(t.Context(), 0)
+		return err == nil && w.count("SELECT position FROM agents.checkpoints") == int(head)
+	})
+	w.rows("durable")
+}
+
+func TestACheckpointMovedForwardByHandHalts(t *testing.T) {
+	w := newWorld(t, 1)
+	r := w.run("durable", 0, nil)
+	w.busy(20)
+	w.level("durable")
+	w.exec("UPDATE agents.checkpoints SET position = position + 1000")
+	w.set("a0", "k0", "1")
+	if reason := w.state(r, projections.Halted); !strings.Contains(reason, "the journal ends at") {
+		t.Error(reason)
+	}
+}
+
+func TestAViewOfAnotherJournalHalts(t *testing.T) {
+	w := newWorld(t, 1)
+	hot, durable := w.run("hot", 0, nil), w.run("durable", 0, nil)
+	w.busy(20)
+	w.level("hot", "durable")
+	hot.stop()
+	durable.stop()
+	js := support.JetStream(t, w.nc)
+	if err := js.DeleteStream(t.Context(), "EVENTS"); err != nil {
+		t.Fatal(err)
+	}
+	w.open(1) // makes a new journal
+	w.busy(40)
+	rows := w.count("SELECT count(*) FROM agents.state")
+	for _, view := range []string{"hot", "durable"} {
+		if reason := w.state(w.run(view, 0, nil), projections.Halted); !strings.Contains(reason, "another journal") || !strings.Contains(reason, w.journal.ID()) {
+			t.Errorf("%s: %s", view, reason)
+		}
+	}
+	if n := w.count("SELECT count(*) FROM agents.state"); n != rows {
+		t.Errorf("%d rows, there were %d", n, rows)
+	}
+}
+
+func TestAJournalWithoutItsBeginningHalts(t *testing.T) {
+	w := newWorld(t, 1)
+	w.busy(20)
+	stream, err := support.JetStream(t, w.nc).Stream(t.Context(), "EVENTS")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := stream.Purge(t.Context(), jetstream.WithPurgeSequence(10)); err != nil {
+		t.Fatal(err)
+	}
+	if reason := w.state(w.run("durable", 0, nil), projections.Halted); !strings.Contains(reason, "1 to 9") {
+		t.Error(reason)
+	}
+	if n := w.count("SELECT count(*) FROM agents.state"); n != 0 {
+		t.Errorf("%d rows", n)
+	}
+}
+
+// Two engines run the same view: one of them is enough, both are no harm.
+func TestTwoRunnersOfOneView(t *testing.T) {
+	for _, view := range []string{"durable", "hot"} {
+		w := newWorld(t, 1)
+		second := projections.NewProgress(1)
+		w.run(view, 0, nil)
+		w.run(view, 0, second)
+		for range 6 {
+			w.busy(30)
+		}
+		w.level(view)
+		head, err := w.journal.Head(t.Context(), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !second.Wait(t.Context(), 0, head) {
+			t.Errorf("the second runner of %s is at %d of %d", view, second.At(0), head)
+		}
+		w.rows(view)
+		if view == "durable" {
+			losers := w.count("SELECT count(*) FROM agents.conflicts")
+			if want := w.count("SELECT count(DISTINCT revision) FROM agents.conflicts"); losers != want || losers != 30 {
+				t.Errorf("%d losing writes, %d of them different, 30 were made", losers, want)
+			}
+		}
+	}
+}
+
+func TestWithoutSQLTheRestGoesOn(t *testing.T) {
+	w := newWorld(t, 1)
+	durable := w.run("durable", 0, nil)
+	w.run("hot", 0, nil)
+	w.busy(10)
+	w.level("hot", "durable")
+	w.sql(false)
+	w.busy(20)
+	w.level("hot")
+	w.state(durable, projections.Waiting)
+	if s := durable.Status(w.progress["hot"].At(0), time.Now()); s.LagEvents == 0 {
+		t.Errorf("%+v", s)
+	}
+	w.rows("hot")
+	w.sql(true)
+	w.level("durable")
+	w.rows("durable")
+	w.state(durable, projections.Running)
+}
+
+func TestAPoisonEventIsPassedOver(t *testing.T) {
+	w := newWorld(t, 1)
+	w.busy(5)
+	js := support.JetStream(t, w.nc)
+	if _, err := js.Publish(t.Context(), support.Intake(t, w.nc, "EVENTS")+"agent.a0.state.poison", []byte("torn")); err != nil {
+		t.Fatal(err)
+	}
+	w.busy(5)
+	for _, view := range []string{"hot", "durable"} {
+		r := w.run(view, 0, nil)
+		w.level(view)
+		if reason := w.state(r, projections.Degraded); !strings.Contains(reason, "decode event") {
+			t.Errorf("%s: %s", view, reason)
+		}
+		w.rows(view)
+	}
+}

@@ -43,7 +43,7 @@ func TestBadInput(t *testing.T) {
 		t.Errorf("%d cases are fewer than promised", len(corpus))
 	}
 	for _, c := range corpus {
-		receipt, err, appended := handle(t, c.Request)
+		receipt, appended, err := handle(t, c.Request)
 		what := fmt.Sprintf("%s.%.40q.%s %.40q %.120q", c.Aggregate, c.ID, c.Verb, c.CommandID, c.Body)
 		var e *domain.Error
 		switch {

@@ -46,7 +46,7 @@ var noon = time.Date(2026, 6, 7, 12, 0, 0, 0, time.UTC)
 
 // handle carries one request out on an empty journal and returns what came of
 // it and what was appended.
-func handle(t *testing.T, req commands.Request) (commands.Receipt, error, []events.Event) {
+func handle(t *testing.T, req commands.Request) (commands.Receipt, []events.Event, error) {
 	t.Helper()
 	journal := &paper{}
 	h := commands.NewHandler(journal, commands.Config{Now: func() time.Time { return noon }})
@@ -65,5 +65,5 @@ func handle(t *testing.T, req commands.Request) (commands.Receipt, error, []even
 	if h.InFlight() != 0 {
 		t.Errorf("%d commands are in flight", h.InFlight())
 	}
-	return got.receipt, got.err, journal.appended
+	return got.receipt, journal.appended, got.err
 }

@@ -13,7 +13,7 @@ import (
 
 func taken(t *testing.T, req commands.Request) (commands.Receipt, events.Event) {
 	t.Helper()
-	receipt, err, appended := handle(t, req)
+	receipt, appended, err := handle(t, req)
 	if err != nil || receipt.Outcome != domain.Accepted || len(appended) != 1 {
 		t.Fatalf("%.200q: %+v, %v, %d events", req.Body, receipt, err, len(appended))
 	}
@@ -101,11 +101,11 @@ func TestOptionsAreTaken(t *testing.T) {
 			t.Errorf("%s: %+v, %v", body, w, err)
 		}
 	}
-	if _, err, _ := handle(t, agentSet(`{"key":"k","value":1,"expected_version":18446744073709551615}`)); err == nil ||
+	if _, _, err := handle(t, agentSet(`{"key":"k","value":1,"expected_version":18446744073709551615}`)); err == nil ||
 		!strings.Contains(err.Error(), "state.conflict") {
 		t.Errorf("the greatest version: %v", err)
 	}
-	if _, err, appended := handle(t, agentDelete(`{"key":"k"}`)); err == nil || !strings.Contains(err.Error(), "state.not_found") || len(appended) > 0 {
+	if _, appended, err := handle(t, agentDelete(`{"key":"k"}`)); err == nil || !strings.Contains(err.Error(), "state.not_found") || len(appended) > 0 {
 		t.Errorf("delete what is not there: %v, %d events", err, len(appended))
 	}
 }

@@ -25,8 +25,8 @@ type HotTier interface {
 	Get(ctx context.Context, agent, key string) (Entry, bool, error)
 	// Fill puts an entry where there is nothing; it never overwrites.
 	Fill(ctx context.Context, e *Entry) error
-	// Remove takes a key out that is not the engine's.
-	Remove(ctx context.Context, agent, key string) error
+	// Remove takes an entry out that is not the engine's, if it is still there.
+	Remove(ctx context.Context, e *Entry) error
 }
 
 // DurableTier is SQL. Entry also says how far SQL had read when it answered.
@@ -183,7 +183,7 @@ func (t *Tiers) doubted(ctx context.Context, p int, e Entry) (Answer, bool, erro
 	case exists && revision == e.Revision && last.Digest == e.Digest:
 		return Answer{Entry: e, Source: FromKV, AsOf: revision}, true, nil
 	case revision < e.Revision:
-		err = t.Hot.Remove(ctx, e.Agent, e.Key)
+		err = t.Hot.Remove(ctx, &e)
 	}
 	return Answer{Entry: last, Source: FromJournal, AsOf: revision}, exists, err
 }

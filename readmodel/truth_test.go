@@ -86,7 +86,7 @@ func (j *truth) Get(_ context.Context, _, key string) (Entry, bool, error) {
 
 func (j *truth) Fill(context.Context, *Entry) error { return nil }
 
-func (j *truth) Remove(context.Context, string, string) error { return nil }
+func (j *truth) Remove(context.Context, *Entry) error { return nil }
 
 func (j *truth) Last(_ context.Context, _, key string) (Entry, bool, uint64, error) {
 	c := j.asOf(key, j.head())

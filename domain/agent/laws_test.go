@@ -5,6 +5,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/tidemark-engine/tidemark/domain"
 	"github.com/tidemark-engine/tidemark/domain/agent"
 	"github.com/tidemark-engine/tidemark/domain/domaintest"
 	"github.com/tidemark-engine/tidemark/events"
@@ -17,6 +18,25 @@ func TestLaws(t *testing.T) {
 		Command: drawWrite,
 		Version: func(e agent.Entry) uint64 { return e.Version },
 		Types:   []string{events.StateSet, events.StateDeleted, events.StateSuperseded, events.StateRejected},
+	}.Laws(t)
+}
+
+func TestLifecycleLaws(t *testing.T) {
+	types := []string{
+		events.HydrationStarted, events.Hydrated, events.HydrationFailed, events.FlushStarted, events.Flushed, events.FlushFailed,
+		events.Expired, events.Retired,
+	}
+	domaintest.Aggregate[agent.Lifecycle, agent.Change]{
+		Evolve: agent.EvolveLifecycle,
+		Decide: agent.DecideLifecycle,
+		Command: func(t *rapid.T) agent.Change {
+			return agent.Change{Agent: "a1", Type: rapid.SampledFrom(types).Draw(t, "type"), Data: events.LifecycleChange{
+				Reason: rapid.SampledFrom([]string{"", "idle", "w\u00e9"}).Draw(t, "reason"), Request: "r",
+				Keys: rapid.SliceOfN(rapid.SampledFrom([]string{"k", "k.l"}), 0, 3).Draw(t, "keys"),
+			}}
+		},
+		Load:  domain.Carried[agent.Lifecycle],
+		Types: types,
 	}.Laws(t)
 }
 

@@ -146,18 +146,27 @@ func gone(h nats.Header) bool {
 	return h.Get(kvOperationHeader) != "" || h.Get(jetstream.MarkerReasonHeader) != ""
 }
 
-// Fill puts an entry where there is nothing, not even a marker, and never over
-// anything: create-only. It tells whether it did.
+// Fill puts an entry where there is no value, never over one, and never over the
+// marker of what is newer: it may have been read before that was deleted. It
+// tells whether it did.
 func (b *Bucket) Fill(ctx context.Context, e *readmodel.Entry, header nats.Header) (bool, error) {
-	msg := &nats.Msg{Subject: b.root + e.Agent + "." + e.Key, Data: e.EncodeKV(), Header: header}
-	_, err := b.js.PublishMsg(ctx, msg, jetstream.WithExpectLastSequencePerSubject(0))
-	if hasCode(err, codeWrongLastSequence, codeLastSeqInFlight) {
-		return false, nil
+	subject, seq := b.root+e.Agent+"."+e.Key, uint64(0)
+	for range 2 { // where there is nothing, else over the marker that is there
+		msg := &nats.Msg{Subject: subject, Data: e.EncodeKV(), Header: header}
+		_, err := b.js.PublishMsg(ctx, msg, jetstream.WithExpectLastSequencePerSubject(seq))
+		if err == nil {
+			return true, nil
+		}
+		if !hasCode(err, codeWrongLastSequence, codeLastSeqInFlight) {
+			return false, fmt.Errorf("fill %s into bucket %s: %w", e.Key, b.name, err)
+		}
+		last, err := b.stream.GetLastMsgForSubject(ctx, subject)
+		if err != nil || !gone(last.Header) || revisionOf(last) > e.Revision {
+			return false, nil
+		}
+		seq = last.Sequence
 	}
-	if err != nil {
-		return false, fmt.Errorf("fill %s into bucket %s: %w", e.Key, b.name, err)
-	}
-	return true, nil
+	return false, nil
 }
 
 // Len is the number of keys with a value or a marker.

@@ -71,15 +71,18 @@ func (e *engine) replays(id, verb, body string, first commands.Receipt) {
 }
 
 // refused expects an error by kind and code.
-func (e *engine) refused(id, verb, body string, kind domain.Kind, code string) *domain.Error {
+func (e *engine) refused(id, verb, body string, kind domain.Kind, code string) refusal {
 	e.t.Helper()
 	r, err := e.do(id, verb, body)
 	var known *domain.Error
 	if !errors.As(err, &known) || known.Kind != kind || known.Code != code {
 		e.t.Fatalf("%s %s: %s (%s) expected, got %+v, %v", verb, body, kind, code, r, err)
 	}
-	return known
+	return refusal{known}
 }
+
+// refusal is an error that was expected.
+type refusal struct{ *domain.Error }
 
 // stored are all events of a stream.
 func (e *engine) stored(s events.Stream) []events.Record {

@@ -182,6 +182,39 @@ func TestAFillDoesNotBringBackWhatIsDeleted(t *testing.T) {
 	v.is("k", 4)
 }
 
+func TestEvictedKeysComeBackAsNewAsTheyWere(t *testing.T) {
+	v := newHotView(t, small())
+	v.pass(hotEntry("k", 4), false)
+	v.pass(hotEntry("gone", 5), true)
+	other := hotEntry("k", 6)
+	other.Agent = "a12"
+	v.pass(other, false)
+	evict := func() {
+		t.Helper()
+		if err := v.Evict(t.Context(), "a1"); err != nil {
+			t.Fatal(err)
+		}
+		v.is("k", 0)
+	}
+	evict()
+	v.fill(hotEntry("k", 3))
+	v.is("k", 0)
+	v.fill(hotEntry("k", 4))
+	v.is("k", 4)
+	evict()
+	v.pass(hotEntry("k", 7), false)
+	v.is("k", 7)
+	evict()
+	evict()                  // nothing left
+	v.fill(hotEntry("k", 9)) // ahead of the view
+	v.is("k", 9)
+	v.fill(hotEntry("gone", 4))
+	v.is("gone", 0)
+	if e, found, err := v.Get(t.Context(), "a12", "k"); err != nil || !found || e.Revision != 6 {
+		t.Errorf("another agent's key is at %d, %t, %v", e.Revision, found, err)
+	}
+}
+
 // What a bucket cannot hold leaves no older value behind, not even one that a
 // reader was about to fill in.
 func TestAFillDoesNotBringBackWhatABucketRefused(t *testing.T) {

@@ -1,6 +1,7 @@
 package natsio_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -17,6 +18,28 @@ func TestJournal(t *testing.T) {
 	for name, partitions := range map[string]int{"one partition": 1, "four partitions": 4} {
 		t.Run(name, func(t *testing.T) {
 			commandstest.Journal(t, func(t *testing.T) commands.Journal { return newJournal(t, partitions) })
+		})
+	}
+}
+
+// A committer is a journal like any other, alone and under others.
+func TestCommitter(t *testing.T) {
+	for _, partitions := range []int{1, 4} {
+		t.Run(fmt.Sprint(partitions, " partitions"), func(t *testing.T) {
+			commandstest.Journal(t, func(t *testing.T) commands.Journal {
+				return commands.NewCommitter(newJournal(t, partitions), partitions)
+			})
+		})
+	}
+}
+
+func TestBatcher(t *testing.T) {
+	for _, partitions := range []int{1, 4} {
+		t.Run(fmt.Sprint(partitions, " partitions"), func(t *testing.T) {
+			commandstest.Batcher(t, func(t *testing.T) commandstest.Batching { return newJournal(t, partitions) })
+			commandstest.Batcher(t, func(t *testing.T) commandstest.Batching {
+				return commands.NewCommitter(newJournal(t, partitions), partitions)
+			})
 		})
 	}
 }

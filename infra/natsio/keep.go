@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/synadia-io/orbit.go/jetstreamext"
 
@@ -63,22 +64,57 @@ func (p Past) Ends(ctx context.Context, agent string, after uint64) ([]readmodel
 	return ends, nil
 }
 
-// Evict implements readmodel.KeeperHot. The keys go without a marker, as they
-// do when their TTL is over, so that a later fill finds nothing in its way.
+// Evict implements readmodel.KeeperHot. Each key leaves a marker that says what
+// went, so that a fill under way cannot put something older in its place.
 func (t *Hot) Evict(ctx context.Context, agent string) error {
 	b := t.entries
-	if err := b.stream.Purge(ctx, jetstream.WithPurgeSubject(b.root+agent+".>")); err != nil {
-		return fmt.Errorf("evict %s from bucket %s: %w", agent, b.name, err)
+	info, err := b.stream.Info(ctx, jetstream.WithSubjectFilter(b.root+agent+".>"))
+	if err != nil {
+		return fmt.Errorf("list %s in bucket %s: %w", agent, b.name, err)
+	}
+	subjects := make([]string, 0, len(info.State.Subjects))
+	for s := range info.State.Subjects {
+		subjects = append(subjects, s)
+	}
+	rows, err := b.lastOf(ctx, subjects)
+	if err != nil {
+		return err
+	}
+	var puts []put
+	for key, row := range rows {
+		if !gone(row.Header) {
+			puts = append(puts, put{key: key, revision: revisionOf(row), seq: row.Sequence})
+			b.seqs.Invalidate(key)
+		}
+	}
+	if err := b.send(puts, t.Header()); err != nil {
+		return err
+	}
+	for i := range puts {
+		err := puts[i].answer(ctx)
+		if err != nil && !hasCode(err, codeWrongLastSequence, codeLastSeqInFlight) { // a newer row stays
+			return fmt.Errorf("evict %s from bucket %s: %w", agent, b.name, err)
+		}
 	}
 	return nil
 }
 
-// Remove implements readmodel.HotTier.
-func (t *Hot) Remove(ctx context.Context, agent, key string) error {
-	b := t.entries
-	b.log.Warn("a hot value that the journal does not know is removed", "bucket", b.name, "agent", agent, "key", key)
-	if err := b.stream.Purge(ctx, jetstream.WithPurgeSubject(b.root+agent+"."+key)); err != nil {
-		return fmt.Errorf("remove %s.%s from bucket %s: %w", agent, key, b.name, err)
+// Remove implements readmodel.HotTier. What the view has put in its place
+// meanwhile stays.
+func (t *Hot) Remove(ctx context.Context, e *readmodel.Entry) error {
+	b, key := t.entries, e.Agent+"."+e.Key
+	last, err := b.stream.GetLastMsgForSubject(ctx, b.root+key)
+	if errors.Is(err, jetstream.ErrMsgNotFound) || err == nil && revisionOf(last) != e.Revision {
+		return nil
+	}
+	if err == nil {
+		b.log.Warn("a hot value that the journal does not know is removed", "bucket", b.name, "key", key)
+		_, err = b.js.PublishMsg(ctx, &nats.Msg{Subject: b.root + key, Header: nats.Header{
+			kvOperationHeader: []string{"DEL"}, positionHeader: t.Header()[positionHeader],
+		}}, jetstream.WithExpectLastSequencePerSubject(last.Sequence))
+	}
+	if err != nil && !hasCode(err, codeWrongLastSequence, codeLastSeqInFlight) {
+		return fmt.Errorf("remove %s from bucket %s: %w", key, b.name, err)
 	}
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tidemark-engine/tidemark/commands"
 	"github.com/tidemark-engine/tidemark/domain"
@@ -319,4 +320,18 @@ func (w *world) fails(code string, err error) {
 	if !errors.As(err, &known) || known.Code != code {
 		w.t.Errorf("%s expected, got %v", code, err)
 	}
+}
+
+// wait lets time pass until ctx ends.
+func wait(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
+func purgeSubject(agent, key int) jetstream.StreamPurgeOpt {
+	return jetstream.WithPurgeSubject(fmt.Sprintf("$KV.AGENT_STATE.a%d.k%d", agent, key))
 }

@@ -1,7 +1,7 @@
 # Everything a developer does here goes through make; `make` lists it.
 
 GO      ?= go
-VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
+VERSION ?= $(shell git describe --tags --dirty 2>/dev/null || git describe --always --dirty 2>/dev/null | sed 's/^/0.1.0+/')
 
 # Options of single targets.
 ARGS      ?=

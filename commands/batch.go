@@ -129,7 +129,7 @@ func (h *Handler) atomic(ctx context.Context, reqs []Request, done func([]Result
 	posted := h.boxes.postAll(streams, func() {
 		ctx, cancel := context.WithDeadline(ctx, deadline)
 		defer cancel()
-		finish(h.carryAll(ctx, cmds))
+		finish(h.guardAll(ctx, cmds))
 	})
 	if !posted {
 		finish(nil, domain.Errorf(domain.Unavailable, "engine.stopping", "the engine is stopping; send the same command ids again"))

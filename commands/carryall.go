@@ -3,6 +3,8 @@ package commands
 import (
 	"context"
 	"errors"
+	"fmt"
+	"runtime/debug"
 	"time"
 
 	"github.com/tidemark-engine/tidemark/domain"
@@ -76,6 +78,20 @@ func (h *Handler) carryAll(ctx context.Context, cmds []Command) ([]Result, error
 	return nil, domain.Errorf(domain.Conflict, "state.contended", "other writers won %d times in a row", attempts)
 }
 
+// guardAll is guard for several commands.
+func (h *Handler) guardAll(ctx context.Context, cmds []Command) (results []Result, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			for i := range cmds {
+				h.heads.drop(cmds[i].Stream)
+				h.heads.drop(cmds[i].Losers)
+			}
+			results, err = nil, fmt.Errorf("panic while carrying out a batch: %v\n%s", p, debug.Stack())
+		}
+	}()
+	return h.carryAll(ctx, cmds)
+}
+
 // bundle is one attempt at an atomic batch: the heads as they would be after
 // each command, and the events so far.
 type bundle struct {
@@ -110,37 +126,46 @@ func (b *bundle) load(ctx context.Context, s events.Stream, fold func(*events.Ev
 	return loaded, nil
 }
 
-// repeated answers a batch whose commands have all taken effect before. 409
-// when only some have: then it is not the same batch.
+// repeated answers a batch whose commands have taken effect before; those that
+// came to nothing then and now are unchanged. 409 when one would take effect
+// only now: then it is not the same batch.
 func (b *bundle) repeated(ctx context.Context, cmds []Command, unsure bool) ([]Result, error) {
-	var results []Result
+	results, found := make([]Result, len(cmds)), 0
+	var missing []int
 	for i := range cmds {
 		cmd := &cmds[i]
 		last, err := b.load(ctx, cmd.Stream, cmd.fold)
 		if err != nil {
 			return nil, indexed(err, i)
 		}
-		if last.commandID != cmd.CommandID && !unsure && !beyondWindow(cmd, b.now) {
-			continue
+		ok := false
+		if last.commandID == cmd.CommandID || unsure || beyondWindow(cmd, b.now) {
+			if results[i].Receipt, ok, err = b.h.search(ctx, cmd, last, b.now); err != nil {
+				return nil, indexed(err, i)
+			}
 		}
-		r, found, err := b.h.search(ctx, cmd, last, b.now)
-		if err != nil {
-			return nil, indexed(err, i)
-		}
-		if found {
-			results = append(results, Result{Receipt: r})
+		if ok {
+			found++
+		} else {
+			missing = append(missing, i)
 		}
 	}
 	switch {
-	case len(results) == 0:
+	case found == 0:
 		return nil, nil
-	case len(results) == len(cmds):
-		return results, nil
-	case !unsure:
+	case len(missing) > 0 && !unsure:
 		return b.repeated(ctx, cmds, true) // those not looked for yet
 	}
-	return nil, domain.Errorf(domain.Conflict, "command.id_reused",
-		"%d of the batch's %d command ids have taken effect before, outside of this batch", len(results), len(cmds))
+	for _, i := range missing {
+		cmd, last := &cmds[i], b.heads[cmds[i].Stream]
+		d := cmd.decide(last.state, domain.Ask{Now: b.now, CommandID: cmd.CommandID, Revision: last.revision})
+		if d.Outcome != domain.Unchanged {
+			return nil, domain.Errorf(domain.Conflict, "command.id_reused",
+				"%d of the batch's %d command ids have taken effect before, outside of this batch", found, len(cmds)).With("index", i)
+		}
+		results[i].Receipt = b.h.receipt(cmd, d.Outcome, last.version, last.revision)
+	}
+	return results, nil
 }
 
 // decide lets one command be decided on top of those before it.

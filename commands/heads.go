@@ -49,6 +49,6 @@ func headOf(rec *events.Record, fold func(*events.Event) (any, error)) (*head, e
 	}
 	return &head{
 		revision: rec.Revision, version: rec.Version, digest: rec.Digest,
-		recordedAt: rec.RecordedAt, commandID: rec.CommandID, state: state, bytes: len(rec.Data),
+		recordedAt: rec.RecordedAt, commandID: rec.CommandID, state: state, bytes: len(rec.Data) + len(rec.State),
 	}, nil
 }

@@ -18,7 +18,9 @@ const (
 	DuplicateWindow = 2 * time.Minute
 	// young is the age up to which a command id is settled by the duplicate
 	// window alone; the rest of the window is room for clocks that differ.
-	young = DuplicateWindow - 30*time.Second
+	young = DuplicateWindow - clockRoom
+	// clockRoom is how far the clocks of engines and servers may differ.
+	clockRoom = 30 * time.Second
 )
 
 // madeAt is when a command id says it was made: ULID and UUIDv7 carry their

@@ -51,7 +51,7 @@ func bindLifecycle(id, typ string, data events.LifecycleChange) Command {
 			if err != nil {
 				return domain.Errorf(domain.Unavailable, "agent.not_flushed", "agent %s stays as it is: %v", id, err)
 			}
-			c.Data.Keys = keys
+			c.Data.Keys, c.Data.More = bounded(keys)
 			return nil
 		}
 	}
@@ -81,8 +81,23 @@ func readOutcome(typ string) verb {
 		if err := json.Unmarshal(body, &in); err != nil {
 			return Command{}, err
 		}
+		keys, more := bounded(in.Keys)
 		return bindLifecycle(id, typ, events.LifecycleChange{
-			Reason: in.Reason, Keys: in.Keys, Revision: in.Revision, Request: fingerprint(typ),
+			Reason: in.Reason, Keys: keys, More: more, Revision: in.Revision, Request: fingerprint(typ),
 		}), nil
 	}
+}
+
+// maxKeyBytes bounds the keys that one lifecycle event names.
+const maxKeyBytes = 128 << 10
+
+// bounded are the keys that fit into an event, and how many do not.
+func bounded(keys []string) ([]string, int) {
+	n := 0
+	for i, key := range keys {
+		if n += len(key) + 3; n > maxKeyBytes {
+			return keys[:i], len(keys) - i
+		}
+	}
+	return keys, 0
 }

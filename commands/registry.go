@@ -95,7 +95,7 @@ func read(req Request, now time.Time, b Bounds) (Command, error) {
 	if !ok {
 		return Command{}, domain.Errorf(domain.NotFound, "command.unknown", "%s has no verb %.64q", req.Aggregate, req.Verb)
 	}
-	if len(req.Body) > b.BodyBytes {
+	if len(req.Body) > b.BodyBytes && !req.Internal {
 		return Command{}, domain.Errorf(domain.TooLarge, "body.too_large",
 			"the body has %d bytes, at most %d are taken", len(req.Body), b.BodyBytes)
 	}

@@ -34,7 +34,17 @@ func (h *Handler) search(ctx context.Context, cmd *Command, last *head, now time
 	if !timed {
 		from = now.Add(-DuplicateWindow)
 	}
-	from = from.Add(-h.cfg.Bounds.ClockSkew)
+	from = from.Add(-h.cfg.Bounds.ClockSkew - clockRoom)
+	if last.revision > 0 && last.commandID == cmd.CommandID {
+		rec, _, err := h.journal.Last(ctx, cmd.Stream, Linearizable)
+		if err != nil {
+			return Receipt{}, false, unavailable(err, false)
+		}
+		if rec.CommandID == cmd.CommandID {
+			r, err := h.first(cmd, &rec)
+			return r, true, err
+		}
+	}
 	for _, s := range [...]events.Stream{cmd.Stream, cmd.Losers} {
 		if s == "" || s == cmd.Stream && (last.revision == 0 || last.recordedAt.Before(from)) {
 			continue

@@ -60,7 +60,7 @@ func readSessionPut(id string, body []byte, _ time.Time, b Bounds) (Command, err
 	}
 	data := events.SessionWrite{Key: in.Key, Value: in.Value, Request: fingerprint("put", in.Key, string(in.Value))}
 	return sessionCommand(session.Command{
-		ID: id, Type: events.SessionPut, Data: data, Bytes: len(in.Key) + len(in.Value), Limit: b.ValueBytes,
+		ID: id, Type: events.SessionPut, Data: data, Key: in.Key, Bytes: len(in.Key) + len(in.Value), Limit: b.ValueBytes,
 	}, data.Request)
 }
 

@@ -19,6 +19,7 @@ func Lifecycle(agent string) Stream { return Stream("agent." + agent + ".lifecyc
 type LifecycleChange struct {
 	Reason   string   `json:"reason,omitempty"`
 	Keys     []string `json:"keys,omitempty"`    // hydrated or flushed
+	More     int      `json:"more,omitzero"`     // keys that are not named, where there are very many
 	Revision uint64   `json:"revision,omitzero"` // up to which SQL is level, of a flush
 	Request  string   `json:"request"`
 }

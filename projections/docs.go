@@ -15,6 +15,7 @@ type DocChange struct {
 	readmodel.Doc
 	Deleted bool
 	Evicted []string // of an agent's expiry: the keys it took out of the hot tier
+	All     bool     // of an agent's expiry: there were more than it names
 }
 
 // docKind tells which documents an event changes; empty = none.
@@ -53,7 +54,7 @@ func DocOf(rec *events.Record) (c DocChange, ok bool, err error) {
 		if rec.Type == events.Expired && err == nil {
 			var d events.LifecycleChange
 			err = json.Unmarshal(rec.Data, &d)
-			c.Evicted = d.Keys
+			c.Evicted, c.All = d.Keys, d.More > 0
 		}
 		return c, true, err
 	}

@@ -46,6 +46,16 @@ func (p *Progress) Set(partition int, position uint64) {
 	p.moved = make(chan struct{})
 }
 
+// Reset puts a partition where its view really is: back, where the view has
+// lost rows that it had.
+func (p *Progress) Reset(partition int, position uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.positions[partition] = position
+	close(p.moved)
+	p.moved = make(chan struct{})
+}
+
 // Wait returns true when the partition has reached position, false when ctx
 // ends first.
 func (p *Progress) Wait(ctx context.Context, partition int, position uint64) bool {

@@ -105,7 +105,7 @@ func (r *Runner) follow(ctx context.Context) error {
 		return err
 	}
 	defer cur.Stop()
-	r.Progress.Set(r.Partition, from)
+	r.Progress.Reset(r.Partition, from)
 	r.set(Running, "")
 	for {
 		batch, err := r.collect(ctx, cur, from)
@@ -129,6 +129,7 @@ const stallCheck = 5 * time.Second
 // says. A cursor that stays silent while the journal goes on is an error.
 func (r *Runner) collect(ctx context.Context, cur Cursor, at uint64) ([]Message, error) {
 	var batch []Message
+	behind := false
 	stall := time.NewTicker(stallCheck)
 	defer stall.Stop()
 	for len(batch) == 0 {
@@ -142,6 +143,8 @@ func (r *Runner) collect(ctx context.Context, cur Cursor, at uint64) ([]Message,
 		case <-stall.C:
 			if head, err := r.Source.Head(ctx, r.Partition); err != nil {
 				return nil, err
+			} else if head > at && !behind {
+				behind = true // it may have been appended this very moment
 			} else if head > at {
 				return nil, fmt.Errorf("the journal's reader is silent at %d while the journal is at %d (%v)", at, head, cur.Err())
 			}

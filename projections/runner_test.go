@@ -85,7 +85,7 @@ func TestASilentReaderIsNoticed(t *testing.T) {
 		x.source.mu.Lock()
 		x.source.head = 2 // and the reader says nothing
 		x.source.mu.Unlock()
-		x.pass(5 * time.Second)
+		x.pass(10 * time.Second) // two looks: the event of the first may just have been appended
 		if s := x.Status(2, time.Now()); s.State != projections.Waiting || !strings.Contains(s.Reason, "silent at 0 while the journal is at 2") {
 			t.Errorf("%+v", s)
 		}

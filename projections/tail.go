@@ -48,6 +48,9 @@ func (t *Tail) Apply(_ context.Context, partition int, _, _ uint64, c Changes) e
 		d := &c.Docs[i]
 		t.Refresh(streamOf(&d.Doc), d.Revision)
 		t.Changed(d.Kind, d.ID, d.State)
+		if d.All {
+			t.Memory.DropAgent(d.ID)
+		}
 		for _, key := range d.Evicted {
 			t.Memory.Drop(d.ID, key)
 		}

@@ -118,6 +118,16 @@ func (m *Memory) Drop(agent, key string) { m.cache.Invalidate(memoryKey{agent, k
 
 // set keeps the newer of two rows; where there is none, row only if it may be
 // the first.
+// DropAgent forgets all rows of an agent. It looks through the whole tier: for
+// agents of very many keys only.
+func (m *Memory) DropAgent(agent string) {
+	for k := range m.cache.Keys() {
+		if k.agent == agent {
+			m.cache.Invalidate(k)
+		}
+	}
+}
+
 func (m *Memory) set(row *memoryRow, first bool) {
 	m.cache.Compute(memoryKey{row.entry.Agent, row.entry.Key},
 		func(old *memoryRow, found bool) (*memoryRow, otter.ComputeOp) {

@@ -50,6 +50,7 @@ type engine struct {
 	timers   *natsio.Timers
 	service  *natsio.Service
 	intake   atomic.Pointer[intake.Intake]
+	serving  atomic.Bool // the service is offered
 	http     *httpServer
 	metrics  *metrics
 	crew     *crew
@@ -294,8 +295,19 @@ func (e *engine) serve() error {
 	if err != nil {
 		return err
 	}
-	questions := &readmodel.Questions{Tiers: e.tiers, Cache: e.cache, Status: e.statusJSON, LastSeen: e.lastSeen, Command: e.outcome}
 	e.onStop(func(context.Context) { e.handler.Close() })
+	e.startRelay()
+	if err := e.startTime(); err != nil {
+		return err
+	}
+	if err := startIntake(e); err != nil {
+		return err
+	}
+	if e.http, err = startHTTP(e); err != nil {
+		return err
+	}
+	e.onStop(e.http.stop)
+	questions := &readmodel.Questions{Tiers: e.tiers, Cache: e.cache, Status: e.statusJSON, LastSeen: e.lastSeen, Command: e.outcome}
 	e.service, err = natsio.Serve(requests, natsio.ServiceConfig{
 		Subjects: natsio.NewSubjects(e.cfg.SubjectPrefix), Version: semver(version),
 		Commands: e.handler.Handle, Batch: e.handler.HandleBatch, Queries: questions.Ask,
@@ -309,17 +321,7 @@ func (e *engine) serve() error {
 			e.log.Warn("the service did not stop cleanly", "error", err)
 		}
 	})
-	e.startRelay()
-	if err := e.startTime(); err != nil {
-		return err
-	}
-	if err := startIntake(e); err != nil {
-		return err
-	}
-	if e.http, err = startHTTP(e); err != nil {
-		return err
-	}
-	e.onStop(e.http.stop)
+	e.serving.Store(true)
 	n := note{PID: os.Getpid(), NATS: e.natsURL, HTTP: e.http.url(), Prefix: e.cfg.SubjectPrefix}
 	if err := n.write(e.cfg.Data); err != nil {
 		return err

@@ -162,7 +162,7 @@ func (e *engine) ready(ctx context.Context) (bool, []string) {
 			reasons = append(reasons, "the journal does not answer: "+err.Error())
 		}
 	}
-	if e.service == nil {
+	if !e.serving.Load() {
 		reasons = append(reasons, "the service is not offered yet")
 	}
 	for _, v := range e.viewStatus(nil) {

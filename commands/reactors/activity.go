@@ -45,6 +45,13 @@ type ask struct{ aggregate, id, verb string }
 // again.
 const askQueue = 4096
 
+// askers is how many asks are carried at once, so that one which waits for a
+// slow store does not hold the others; askAgain is the rest after a failure.
+const (
+	askers   = 4
+	askAgain = 10 * time.Second
+)
+
 // NewActivity makes an empty one; Run it.
 func NewActivity(ttl time.Duration, send Send, now func() time.Time, log *slog.Logger) *Activity {
 	return &Activity{
@@ -132,12 +139,24 @@ func (a *Activity) Run(ctx context.Context) {
 	sessions, agents := time.NewTicker(time.Second), time.NewTicker(sweepEvery(a.TTL))
 	defer sessions.Stop()
 	defer agents.Stop()
+	var asking sync.WaitGroup
+	defer asking.Wait()
+	for range askers {
+		asking.Go(func() {
+			for {
+				select {
+				case <-ctx.Done():
+					return
+				case q := <-a.asks:
+					a.carry(ctx, q)
+				}
+			}
+		})
+	}
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case q := <-a.asks:
-			a.carry(ctx, q)
 		case <-sessions.C:
 			a.sweepSessions()
 		case <-agents.C:
@@ -208,6 +227,10 @@ func (a *Activity) carry(ctx context.Context, q ask) {
 	switch {
 	case err != nil && settled(err) != nil:
 		a.Log.Warn("an agent could not be moved; it is tried again", "agent", q.id, "verb", q.verb, "error", err)
+		if q.verb == "expire" {
+			s.at = a.Now().Add(askAgain - a.TTL)
+		}
+	case s.phase != "" && s.phase != agent.Cold && s.phase != agent.Expired: // the journal was quicker
 	case q.verb == "hydrate" && err == nil && receipt.Outcome == domain.Unchanged:
 		s.phase = agent.Active // or on its way there
 	case q.verb == "hydrate" && err == nil:

@@ -72,11 +72,13 @@ func (s Session) touched(at time.Time) Session {
 	return s
 }
 
-// size is what a session's values weigh, in bytes.
-func (s Session) size() int {
+// sizeWithout is what a session's values weigh but for one key, in bytes.
+func (s Session) sizeWithout(key string) int {
 	n := 0
 	for k, v := range s.Data {
-		n += len(k) + len(v)
+		if k != key {
+			n += len(k) + len(v)
+		}
 	}
 	return n
 }
@@ -87,7 +89,8 @@ type Command struct {
 	Type  string // the event it makes
 	Data  any    // one of the data structs in events
 	Owner string // of an opening
-	Bytes int    // what a put adds
+	Key   string // of a put
+	Bytes int    // what its key and value weigh
 	Limit int    // largest sum of keys and values; 0 = none
 }
 
@@ -112,7 +115,7 @@ func Decide(s Session, c Command, ask domain.Ask) domain.Decision {
 		return refuse(s, c, "session."+string(s.Status), false)
 	case over:
 		return refuse(s, c, "session.expired", true)
-	case c.Type == events.SessionPut && c.Limit > 0 && s.size()+c.Bytes > c.Limit:
+	case c.Type == events.SessionPut && c.Limit > 0 && s.sizeWithout(c.Key)+c.Bytes > c.Limit:
 		return domain.Refuse(domain.Errorf(domain.TooLarge, "session.too_large",
 			"session %s would hold more than %d bytes", c.ID, c.Limit))
 	}

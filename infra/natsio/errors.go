@@ -8,6 +8,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tidemark-engine/tidemark/commands"
+	"github.com/tidemark-engine/tidemark/domain"
 )
 
 // Server codes that this package acts on. Each is pinned by a test against a
@@ -46,6 +47,8 @@ func translate(err error) error {
 		return nil
 	case hasCode(err, codeWrongLastSequence, codeLastSeqInFlight):
 		return commands.ErrConflict
+	case hasCode(err, codeMessageTooLarge), errors.Is(err, nats.ErrMaxPayload):
+		return domain.Errorf(domain.TooLarge, "event.too_large", "the event would be larger than the server takes")
 	case hasCode(err, codeBatchDuplicate):
 		return commands.ErrOutcomeUnknown
 	}
@@ -55,7 +58,7 @@ func translate(err error) error {
 	}
 	switch {
 	case errors.Is(err, nats.ErrNoResponders), errors.Is(err, jetstream.ErrNoStreamResponse),
-		errors.Is(err, nats.ErrConnectionClosed), errors.Is(err, nats.ErrMaxPayload),
+		errors.Is(err, nats.ErrConnectionClosed),
 		errors.Is(err, nats.ErrReconnectBufExceeded), errors.Is(err, jetstream.ErrTooManyStalledMsgs):
 		return err
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):

@@ -90,6 +90,8 @@ func (t *Hot) buckets() []*Bucket {
 func (t *Hot) Load(ctx context.Context, partition int, id string) (uint64, error) {
 	var least uint64
 	for i, b := range t.buckets() {
+		b.seqs.InvalidateAll() // what was written may have been lost
+
 		at, err := t.position(ctx, b, partition, id)
 		if err != nil {
 			return 0, err

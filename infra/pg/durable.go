@@ -87,6 +87,10 @@ const insertConflicts = `
 		$14::bigint[], $15::bigint[], $16::text[])
 	ON CONFLICT DO NOTHING`
 
+// tellTime bounds how long the view waits for its listeners; what is not told
+// then is told again with a later batch.
+const tellTime = 2 * time.Second
+
 // Apply implements projections.Target. The transaction does not wait for its
 // own fsync: rows and checkpoint are lost together in a power cut, and folded
 // again.
@@ -110,7 +114,9 @@ func (t *Durable) Apply(ctx context.Context, partition int, from, to uint64, c p
 		return tx.SendBatch(ctx, b).Close()
 	})
 	if err == nil {
-		t.tell(ctx, partition, from, to, notices)
+		telling, done := context.WithTimeout(ctx, tellTime)
+		t.tell(telling, partition, from, to, notices)
+		done()
 	}
 	if err == nil || errors.Is(err, projections.ErrFenced) {
 		return err

@@ -4,16 +4,19 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// watchCmd follows the hot bucket as any NATS client can.
+// watchCmd follows the hot bucket, or the feed AGENT_STATE, as any NATS client
+// can.
 type watchCmd struct {
 	target
 	Pattern string `arg:"" optional:"" default:">" help:"Keys to watch, AGENT.KEY with NATS wildcards: a1.> or *.mood."`
 	Updates bool   `help:"Only what changes from now on, not what is there."`
+	Feed    bool   `help:"Watch the stream AGENT_STATE from its last message on, as the seed's monitoring consumer does: states, lifecycles, heartbeats."`
 }
 
 func (c *watchCmd) Run(ctx context.Context, out *output) error {
@@ -25,6 +28,9 @@ func (c *watchCmd) Run(ctx context.Context, out *output) error {
 	js, err := jetstream.New(nc)
 	if err != nil {
 		return err
+	}
+	if c.Feed {
+		return c.feed(ctx, js, out)
 	}
 	kv, err := js.KeyValue(ctx, "AGENT_STATE")
 	if err != nil {
@@ -53,6 +59,39 @@ func (c *watchCmd) Run(ctx context.Context, out *output) error {
 			default:
 				fmt.Fprintf(out, "{\"operation\":\"delete\",\"key\":%q,\"time\":%q}\n", v.Key(), v.Created().UTC().Format(time.RFC3339Nano))
 			}
+		}
+	}
+}
+
+// feed is the seed's monitoring consumer (6.3): ephemeral, from the last message
+// on, nothing acknowledged.
+func (c *watchCmd) feed(ctx context.Context, js jetstream.JetStream, out *output) error {
+	cfg := jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverLastPolicy}
+	if c.Updates {
+		cfg.DeliverPolicy = jetstream.DeliverNewPolicy
+	}
+	if c.Pattern != ">" {
+		cfg.FilterSubjects = []string{c.Pattern}
+	}
+	consumer, err := js.OrderedConsumer(ctx, "AGENT_STATE", cfg)
+	if err != nil {
+		return fmt.Errorf("watch the stream AGENT_STATE: %w", err)
+	}
+	it, err := consumer.Messages()
+	if err != nil {
+		return fmt.Errorf("watch the stream AGENT_STATE: %w", err)
+	}
+	defer it.Stop()
+	for {
+		msg, err := it.Next(jetstream.NextContext(ctx))
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("watch the stream AGENT_STATE: %w", err)
+		}
+		if !strings.Contains(msg.Subject(), ".$feeds.") { // the feed's own marks
+			fmt.Fprintf(out, "{\"subject\":%q,\"message\":%s}\n", msg.Subject(), oneLine(msg.Data()))
 		}
 	}
 }

@@ -165,8 +165,10 @@ func TestRepublish(t *testing.T) {
 			count["event"]++
 		}
 	}
-	// Two purges replaced what was republished of their own keys.
-	if count["event"] != 301 || count["kv"] != 300 || count["marker"] < 1 || count["marker"] > 2 {
+	// Two purges replaced what was republished of their own keys. The stream
+	// takes the second change of a0.k only where its own sequence of that subject
+	// happens to be the bucket's.
+	if count["event"] != 301 || count["kv"] < 300 || count["kv"] > 301 || count["marker"] < 1 || count["marker"] > 2 {
 		t.Errorf("the stream holds %v", count)
 	}
 	if n := len(c.Journal(t)); n != 301 {

@@ -13,6 +13,7 @@ import (
 	"github.com/tidemark-engine/tidemark/commands"
 	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/infra/natsio/intake"
+	"github.com/tidemark-engine/tidemark/test/support"
 )
 
 // TestPoison: what cannot be read, panics, or meets a defect again and again is
@@ -77,9 +78,10 @@ func TestPoison(t *testing.T) {
 	}
 	left := r.lettersAre(3) // what will never be readable comes back
 	for _, name := range []string{"panics", "defect"} {
-		if got := r.history(events.StateEntry(name, "k")); len(got) == 0 || got[0].CommandID != ids["enqueue.agent."+name+".set"] {
-			t.Errorf("%s was not carried out by its retry: %v", name, got)
-		}
+		support.Eventually(t, name+" is carried out by its retry", func() bool {
+			got := r.history(events.StateEntry(name, "k"))
+			return len(got) > 0 && got[0].CommandID == ids["enqueue.agent."+name+".set"]
+		})
 	}
 	for _, l := range left {
 		must(t, box.Drop(t.Context(), l.Seq))

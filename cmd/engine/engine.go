@@ -50,7 +50,8 @@ type engine struct {
 	timers   *natsio.Timers
 	service  *natsio.Service
 	intake   atomic.Pointer[intake.Intake]
-	serving  atomic.Bool // the service is offered
+	serving  atomic.Bool              // the service is offered
+	known    atomic.Pointer[[]uint64] // the journal's heads when they were last read
 	http     *httpServer
 	metrics  *metrics
 	crew     *crew

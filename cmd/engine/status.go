@@ -57,6 +57,9 @@ type journalStatus struct {
 const lookTime = 2 * time.Second
 
 func (e *engine) status(ctx context.Context) status {
+	looking, done := context.WithTimeout(ctx, lookTime)
+	heads, away := e.heads(looking) // before all else: what waits longer must not cost the truth about the views
+	done()
 	ctx, cancel := context.WithTimeout(ctx, lookTime)
 	defer cancel()
 	s := status{
@@ -81,26 +84,30 @@ func (e *engine) status(ctx context.Context) status {
 	s.Topology = e.topology.status(ctx)
 	s.Postgres = e.postgresStatus(ctx)
 	s.Ready, s.Reasons = e.ready(ctx)
-	if heads, err := e.heads(ctx); err != nil {
+	if away != nil {
 		s.NATS.State = "away"
-		s.Views = e.viewStatus(nil)
-	} else {
-		s.Journal.Heads = heads
-		s.Views = e.viewStatus(heads)
 	}
+	s.Journal.Heads, s.Views = heads, e.viewStatus(heads)
 	return s
 }
 
 func (e *engine) statusJSON(ctx context.Context) ([]byte, error) { return json.Marshal(e.status(ctx)) }
 
+// heads are the ends of the journal's partitions; where it does not answer, the
+// last ones known, so that a lag is never shown as none.
 func (e *engine) heads(ctx context.Context) ([]uint64, error) {
 	heads := make([]uint64, e.journal.Partitions())
 	for p := range heads {
-		var err error
-		if heads[p], err = e.journal.Head(ctx, p); err != nil {
-			return nil, err
+		head, err := e.journal.Head(ctx, p)
+		if err != nil {
+			if known := e.known.Load(); known != nil {
+				return *known, err
+			}
+			return heads, err
 		}
+		heads[p] = head
 	}
+	e.known.Store(&heads)
 	return heads, nil
 }
 

@@ -50,6 +50,25 @@ func (t *target) connect() (*nats.Conn, error) {
 	return nc, nil
 }
 
+// connectOperator connects with the engine's own rights, for what changes the
+// journal itself: on an embedded server those are noted in its data directory.
+func (t *target) connectOperator(ctx context.Context) (*nats.Conn, error) {
+	nc, err := t.connect()
+	if err != nil {
+		return nil, err
+	}
+	s, _, err := askStatus(ctx, nc, t)
+	if err != nil || s.NATS.Mode != "embedded" {
+		return nc, err
+	}
+	defer nc.Close()
+	o, err := readOperator(s.Data)
+	if err != nil {
+		return nil, fmt.Errorf("this changes the journal and needs the engine's own rights, which are noted in its data directory: %w", err)
+	}
+	return natsio.Connect(nc.ConnectedUrl(), "tidemark-operator", slog.New(slog.DiscardHandler), nats.UserInfo(o.User, o.Password))
+}
+
 func (t *target) subject(rest string) string {
 	return natsio.NewSubjects(t.SubjectPrefix).Root(rest)
 }

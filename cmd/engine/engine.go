@@ -327,10 +327,19 @@ func (e *engine) serve() error {
 	if err := n.write(e.cfg.Data); err != nil {
 		return err
 	}
-	e.onStop(func(context.Context) {
-		if err := os.Remove(notePath(e.cfg.Data)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			e.log.Warn("the note in the data directory stays behind", "error", err)
-		}
-	})
-	return nil
+	e.onStop(func(context.Context) { e.remove(notePath(e.cfg.Data)) })
+	if e.nats == nil {
+		return nil
+	}
+	var o operator
+	o.User, o.Password = e.nats.Credentials()
+	e.onStop(func(context.Context) { e.remove(operatorPath(e.cfg.Data)) })
+	return o.write(e.cfg.Data)
+}
+
+// remove takes away what serve noted in the data directory.
+func (e *engine) remove(path string) {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		e.log.Warn("a note in the data directory stays behind", "error", err)
+	}
 }

@@ -18,6 +18,41 @@ type note struct {
 	Prefix string `json:"subject_prefix,omitempty"`
 }
 
+// operator is how client commands that change the journal connect to the
+// embedded server: with the engine's own rights. Who may read the file is who
+// runs the engine.
+type operator struct {
+	User     string `json:"user"`
+	Password string `json:"password"`
+}
+
+func operatorPath(data string) string { return filepath.Join(data, "operator.json") }
+
+func (o operator) write(data string) error {
+	body, err := json.Marshal(o)
+	if err != nil {
+		return err
+	}
+	return writeFile(operatorPath(data), append(body, '\n'), 0o600)
+}
+
+func readOperator(data string) (o operator, err error) {
+	body, err := os.ReadFile(operatorPath(data))
+	if err == nil {
+		err = json.Unmarshal(body, &o)
+	}
+	return o, err
+}
+
+// writeFile replaces a file in one step.
+func writeFile(path string, body []byte, mode os.FileMode) error {
+	tmp := path + ".tmp"
+	if err := os.WriteFile(tmp, body, mode); err != nil {
+		return err
+	}
+	return os.Rename(tmp, path)
+}
+
 func notePath(data string) string { return filepath.Join(data, "engine.json") }
 
 func (n note) write(data string) error {
@@ -25,11 +60,7 @@ func (n note) write(data string) error {
 	if err != nil {
 		return err
 	}
-	tmp := notePath(data) + ".tmp"
-	if err := os.WriteFile(tmp, append(body, '\n'), 0o644); err != nil {
-		return err
-	}
-	return os.Rename(tmp, notePath(data))
+	return writeFile(notePath(data), append(body, '\n'), 0o644)
 }
 
 func readNote(data string) (n note, err error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/url"
+	"path/filepath"
 	"regexp"
 	"time"
 
@@ -20,6 +21,7 @@ type status struct {
 	NATS       natsStatus           `json:"nats"`
 	Postgres   postgresStatus       `json:"postgres"`
 	HTTP       string               `json:"http"`
+	Data       string               `json:"data,omitempty"` // the engine's data directory on its machine
 	Durability string               `json:"durability"`
 	Detail     string               `json:"durability_detail"`
 	Journal    journalStatus        `json:"journal"`
@@ -73,6 +75,9 @@ func (e *engine) status(ctx context.Context) status {
 	}
 	if e.http != nil {
 		s.HTTP = e.http.url()
+	}
+	if abs, err := filepath.Abs(e.cfg.Data); err == nil {
+		s.Data = abs
 	}
 	if e.nats != nil {
 		s.NATS.Mode, s.NATS.Version = "embedded", e.nats.Version()

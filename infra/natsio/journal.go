@@ -23,6 +23,7 @@ import (
 const (
 	metaIncarnation = "tidemark.incarnation"
 	metaPartitions  = "tidemark.partitions"
+	metaTrimmed     = "tidemark.trimmed" // revision up to which events may be gone; the only one that changes
 )
 
 // Journal is the stream EVENTS, or with partitions EVENTS_0 … EVENTS_{n-1}.

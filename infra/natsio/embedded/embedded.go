@@ -131,6 +131,9 @@ func (s *Server) Options() []nats.Option {
 	return []nats.Option{nats.InProcessServer(s.ns), nats.UserInfo(s.user, s.pass)}
 }
 
+// Credentials are the engine's own, for tools that its operator runs.
+func (s *Server) Credentials() (user, password string) { return s.user, s.pass }
+
 // Stop ends the server; what was acknowledged is on its way to the disk.
 func (s *Server) Stop() {
 	s.ns.Shutdown()

@@ -1,0 +1,150 @@
+package projections
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/tidemark-engine/tidemark/events"
+)
+
+// Archive is the journal as SQL keeps it: every event, for good. What has been
+// trimmed from the journal is read here.
+type Archive interface {
+	// Reaches is up to where a partition of the journal id is archived, without
+	// a gap. Fails with ErrForeignJournal when it holds another journal.
+	Reaches(ctx context.Context, partition int, id string) (uint64, error)
+	// Each yields a partition's events after one revision, up to another, in
+	// order, until yield fails.
+	Each(ctx context.Context, partition int, after, upTo uint64, yield func(Message) error) error
+	// LastOf is the last event of a stream up to a revision (0 = any) and,
+	// where at is not zero, recorded not later than at.
+	LastOf(ctx context.Context, partition int, s events.Stream, upTo uint64, at time.Time) (events.Record, bool, error)
+	// LastsOf are the same for all streams whose names begin so, by name.
+	LastsOf(ctx context.Context, partition int, prefix string, upTo uint64, at time.Time) ([]events.Record, error)
+	// Back are a stream's events below a revision, newest first, at most limit.
+	Back(ctx context.Context, partition int, s events.Stream, below uint64, limit int) ([]events.Record, error)
+	// OfCommand is the first event of a stream that a command caused.
+	OfCommand(ctx context.Context, partition int, s events.Stream, commandID string) (events.Record, bool, error)
+}
+
+// Trimmable is a journal from whose beginning events may have been taken, once
+// they were archived.
+type Trimmable interface {
+	Source
+	// Trimmed is the revision up to which a partition may lack events; 0 = it
+	// is whole. Each aggregate's last event is always there.
+	Trimmed(ctx context.Context, partition int) (uint64, error)
+}
+
+// Joined is the whole journal, whatever was trimmed: up to the trim mark the
+// archive is read, from there the journal.
+type Joined struct {
+	Trimmable
+	Archive Archive // nil = without SQL: only an untrimmed journal is whole
+}
+
+var _ Source = Joined{}
+
+// ErrNotArchived means that a part of the journal's past is neither in the
+// journal nor in the archive that was asked.
+var ErrNotArchived = errors.New("projections: a part of the journal's past cannot be read")
+
+// Read implements Source.
+func (j Joined) Read(ctx context.Context, partition int, after uint64) (Cursor, error) {
+	cut, err := j.Trimmed(ctx, partition)
+	if err != nil {
+		return nil, err
+	}
+	if after >= cut {
+		return j.Trimmable.Read(ctx, partition, after)
+	}
+	if j.Archive == nil {
+		return nil, fmt.Errorf("%w: partition %d is trimmed up to %d and there is no SQL", ErrNotArchived, partition, cut)
+	}
+	reaches, err := j.Archive.Reaches(ctx, partition, j.ID())
+	if err != nil {
+		return nil, err
+	}
+	if reaches < cut {
+		return nil, fmt.Errorf("%w: partition %d is trimmed up to %d, the archive reaches only %d", ErrNotArchived, partition, cut, reaches)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	c := &joinedCursor{out: make(chan Message, 512), cancel: cancel}
+	c.running.Go(func() {
+		defer close(c.out)
+		if err := c.read(ctx, j, partition, after, cut); err != nil && ctx.Err() == nil {
+			c.mu.Lock()
+			c.err = err
+			c.mu.Unlock()
+		}
+	})
+	return c, nil
+}
+
+type joinedCursor struct {
+	out     chan Message
+	cancel  context.CancelFunc
+	running sync.WaitGroup
+	mu      sync.Mutex
+	err     error
+}
+
+func (c *joinedCursor) read(ctx context.Context, j Joined, partition int, after, cut uint64) error {
+	last := after
+	err := j.Archive.Each(ctx, partition, after, cut, func(m Message) error {
+		if m.Revision != last+1 {
+			return fmt.Errorf("%w: revisions %d to %d of partition %d are not in the archive", ErrNotArchived, last+1, m.Revision-1, partition)
+		}
+		last = m.Revision
+		return c.put(ctx, m)
+	})
+	if err != nil {
+		return err
+	}
+	if last != cut {
+		return fmt.Errorf("%w: revisions %d to %d of partition %d are not in the archive", ErrNotArchived, last+1, cut, partition)
+	}
+	rest, err := j.Trimmable.Read(ctx, partition, cut)
+	if err != nil {
+		return err
+	}
+	defer rest.Stop()
+	for {
+		select {
+		case m, ok := <-rest.Messages():
+			if !ok {
+				return rest.Err()
+			}
+			if err := c.put(ctx, m); err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (c *joinedCursor) put(ctx context.Context, m Message) error {
+	select {
+	case c.out <- m:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (c *joinedCursor) Messages() <-chan Message { return c.out }
+
+func (c *joinedCursor) Err() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.err
+}
+
+func (c *joinedCursor) Stop() {
+	c.cancel()
+	c.running.Wait()
+}

@@ -17,7 +17,7 @@ type Archive interface {
 	// a gap. Fails with ErrForeignJournal when it holds another journal.
 	Reaches(ctx context.Context, partition int, id string) (uint64, error)
 	// Each yields a partition's events after one revision, up to another, in
-	// order, until yield fails.
+	// order and each with its Body as the journal had it, until yield fails.
 	Each(ctx context.Context, partition int, after, upTo uint64, yield func(Message) error) error
 	// LastOf is the last event of a stream up to a revision (0 = any) and,
 	// where at is not zero, recorded not later than at.

@@ -31,10 +31,13 @@ type Cursor interface {
 }
 
 // Message is one journal entry. Bad is set when it cannot be read as an event
-// of ours; Revision and Stream are right even then.
+// of ours; Revision and Stream are right even then. Body is what is stored,
+// byte for byte, and not to be changed: an export and a comparison with the
+// archive rest on it.
 type Message struct {
 	events.Record
-	Bad error
+	Bad  error
+	Body []byte
 }
 
 // ErrFenced means that somebody else has moved the checkpoint: a second

@@ -89,7 +89,7 @@ func (j *Journal) Read(ctx context.Context, partition int, after uint64) (projec
 			}
 		}
 		last = meta.Sequence.Stream
-		m := projections.Message{}
+		m := projections.Message{Body: msg.Data()}
 		if m.Record, err = j.record(partition, msg.Subject(), last, msg.Data()); err != nil {
 			m.Bad = err
 			m.Stream = events.Stream(strings.TrimPrefix(msg.Subject(), j.root))

@@ -61,7 +61,7 @@ func TestReadFollowsInOrderAndWithoutGaps(t *testing.T) {
 	for _, after := range []uint64{0, 1, 1234, 2499, 2500} {
 		c := read(t, j, after)
 		for r := after + 1; r <= 2500; r++ {
-			if m := support.Receive(t, "an event", c.Messages()); m.Revision != r || m.Bad != nil || !strings.Contains(string(m.Data), fmt.Sprintf(`"value":%d,`, r)) {
+			if m := support.Receive(t, "an event", c.Messages()); m.Revision != r || m.Bad != nil || !strings.Contains(string(m.Data), fmt.Sprintf(`"value":%d,`, r)) || string(m.Body) != string(m.Encode()) {
 				t.Fatalf("after %d: the event at %d is %+v", after, r, m)
 			}
 		}

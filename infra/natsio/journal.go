@@ -17,6 +17,7 @@ import (
 
 	"github.com/tidemark-engine/tidemark/commands"
 	"github.com/tidemark-engine/tidemark/events"
+	"github.com/tidemark-engine/tidemark/projections"
 )
 
 // Metadata of the journal's streams: who they are does not change for life.
@@ -301,7 +302,7 @@ func (j *Journal) scan(ctx context.Context, s events.Stream, yield func(events.R
 			}
 			rec, err := j.record(p, msg.Subject, msg.Sequence, msg.Data)
 			if err != nil {
-				return err
+				return fmt.Errorf("%w: %w", projections.ErrUnreadable, err)
 			}
 			if !yield(rec) {
 				return nil

@@ -10,7 +10,8 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/synadia-io/orbit.go/jetstreamext"
+
+	"github.com/tidemark-engine/tidemark/events"
 )
 
 // put is one change on its way into a bucket. It is guarded twice: by the
@@ -18,9 +19,10 @@ import (
 // the revision in the value, so that a newer row stays.
 type put struct {
 	key      string
-	value    []byte // nil = deletion
-	revision uint64 // in the journal
-	seq      uint64 // the bucket's sequence that it expects
+	value    []byte        // nil = deletion
+	revision uint64        // in the journal; 0 = it has nothing of this key
+	stream   events.Stream // set where Restore puts
+	seq      uint64        // the bucket's sequence that it expects
 	future   jetstream.PubAckFuture
 }
 
@@ -91,26 +93,14 @@ func (b *Bucket) prepare(ctx context.Context, puts []put, known stored) ([]put, 
 	return kept, nil
 }
 
-// lastOf reads the last message of many subjects, a thousand a request; the
-// server takes 1,024.
+// lastOf reads the last message of many subjects.
 func (b *Bucket) lastOf(ctx context.Context, subjects []string) (map[string]*jetstream.RawStreamMsg, error) {
 	found := make(map[string]*jetstream.RawStreamMsg, len(subjects))
-	for len(subjects) > 0 {
-		n := min(len(subjects), 1000)
-		last, err := jetstreamext.GetLastMsgsFor(ctx, b.js, "KV_"+b.name, subjects[:n])
-		if err != nil {
-			return nil, fmt.Errorf("read %d keys of bucket %s: %w", n, b.name, err)
-		}
-		for msg, err := range last {
-			if errors.Is(err, jetstreamext.ErrNoMessages) {
-				break
-			}
-			if err != nil {
-				return nil, fmt.Errorf("read %d keys of bucket %s: %w", n, b.name, err)
-			}
-			found[strings.TrimPrefix(msg.Subject, b.root)] = msg
-		}
-		subjects = subjects[n:]
+	err := lasts(ctx, b.js, "KV_"+b.name, subjects, func(msg *jetstream.RawStreamMsg) {
+		found[strings.TrimPrefix(msg.Subject, b.root)] = msg
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read %d keys of bucket %s: %w", len(subjects), b.name, err)
 	}
 	return found, nil
 }

@@ -4,13 +4,11 @@ import (
 	"context"
 	"fmt"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/projections"
 )
 
@@ -89,14 +87,8 @@ func (j *Journal) Read(ctx context.Context, partition int, after uint64) (projec
 			}
 		}
 		last = meta.Sequence.Stream
-		m := projections.Message{Body: msg.Data()}
-		if m.Record, err = j.record(partition, msg.Subject(), last, msg.Data()); err != nil {
-			m.Bad = err
-			m.Stream = events.Stream(strings.TrimPrefix(msg.Subject(), j.root))
-			m.Partition, m.Revision = partition, last
-		}
 		select {
-		case c.out <- m:
+		case c.out <- j.message(partition, msg.Subject(), last, msg.Data()):
 		case <-c.stop:
 		}
 	}, jetstream.PullMaxMessages(1000), jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {

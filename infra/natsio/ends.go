@@ -1,0 +1,129 @@
+package natsio
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/synadia-io/orbit.go/jetstreamext"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tidemark-engine/tidemark/events"
+	"github.com/tidemark-engine/tidemark/projections"
+)
+
+var _ projections.Streams = (*Journal)(nil)
+
+// endsAtOnce is how many single reads wait for the leader at a time.
+const endsAtOnce = 32
+
+// Ends implements projections.Streams. With one copy of the journal a direct
+// get is the leader's, a thousand streams a request; of several copies one may
+// be behind, so there each stream is asked for on its own. So is what the others
+// did not bring, for nothing is to be taken for absent by mistake.
+func (j *Journal) Ends(ctx context.Context, streams []events.Stream) ([]projections.Message, error) {
+	ends := make([]projections.Message, len(streams))
+	places, first := map[string]int{}, map[events.Stream]int{}
+	byPartition := make([][]string, len(j.streams))
+	for i, s := range streams {
+		if _, twice := first[s]; twice || !plain(s) {
+			continue
+		}
+		p := j.Partition(s.ID())
+		first[s], places[j.root+string(s)] = i, i
+		byPartition[p] = append(byPartition[p], j.root+string(s))
+	}
+	for p, subjects := range byPartition {
+		if j.replicas > 1 {
+			continue
+		}
+		err := lasts(ctx, j.js, StreamName(p, len(j.streams)), subjects, func(msg *jetstream.RawStreamMsg) {
+			if i, asked := places[msg.Subject]; asked {
+				ends[i] = j.message(p, msg.Subject, msg.Sequence, msg.Data)
+				delete(places, msg.Subject)
+			}
+		})
+		if err != nil {
+			return nil, fmt.Errorf("read the ends of %d streams: %w", len(subjects), err)
+		}
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(endsAtOnce)
+	for subject, i := range places { // those that are left
+		g.Go(func() error {
+			p := j.Partition(streams[i].ID())
+			msg, err := j.leaderLast(ctx, p, subject)
+			if errors.Is(err, jetstream.ErrMsgNotFound) {
+				return nil
+			}
+			if err != nil {
+				return fmt.Errorf("read the last event of %s: %w", streams[i], err)
+			}
+			ends[i] = j.message(p, msg.Subject, msg.Sequence, msg.Data)
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	for i, s := range streams {
+		if of, asked := first[s]; asked {
+			ends[i] = ends[of]
+		}
+	}
+	return ends, nil
+}
+
+// lasts yields the last message of each of many subjects, a thousand a request;
+// the server takes 1,024, and cuts an answer short by bytes: then the rest is
+// asked for again.
+func lasts(ctx context.Context, js jetstream.JetStream, stream string, subjects []string, yield func(*jetstream.RawStreamMsg)) error {
+	for len(subjects) > 0 {
+		n := min(len(subjects), 1000)
+		last, err := jetstreamext.GetLastMsgsFor(ctx, js, stream, subjects[:n])
+		if err != nil {
+			return err
+		}
+		found, pending := map[string]bool{}, "0"
+		for msg, err := range last {
+			if errors.Is(err, jetstreamext.ErrNoMessages) {
+				break
+			}
+			if err != nil {
+				return err
+			}
+			found[msg.Subject], pending = true, msg.Header.Get("Nats-Num-Pending")
+			yield(msg)
+		}
+		asked, rest := subjects[:n], subjects[n:]
+		if subjects = rest; pending != "0" {
+			left := slices.DeleteFunc(slices.Clone(asked), func(s string) bool { return found[s] })
+			subjects = append(left, rest...)
+		}
+	}
+	return nil
+}
+
+// message decodes a stored message; Bad is set where it is no event.
+func (j *Journal) message(p int, subject string, seq uint64, data []byte) (m projections.Message) {
+	m.Body = data
+	if m.Record, m.Bad = j.record(p, subject, seq, data); m.Bad != nil {
+		m.Stream = events.Stream(strings.TrimPrefix(subject, j.root))
+		m.Partition, m.Revision = p, seq
+	}
+	return m
+}
+
+// plain tells whether a name can be a stream's: what somebody else has put into
+// a bucket may be named otherwise, and must not become a pattern here.
+func plain(s events.Stream) bool {
+	for token := range strings.SplitSeq(string(s), ".") {
+		if token == "" || strings.ContainsAny(token, "*> \t\r\n") {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,89 @@
+package pg
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/tidemark-engine/tidemark/events"
+	"github.com/tidemark-engine/tidemark/projections"
+	"github.com/tidemark-engine/tidemark/readmodel"
+)
+
+// restorePage is how many streams' rows one transaction restores; the view
+// waits for it.
+const restorePage = 200
+
+// Restore makes the rows of streams what the journal says, whatever is there:
+// also those that claim an equal or a higher revision, and away where nothing
+// lives. Rows of streams whose end cannot be folded are left alone.
+//
+// The transaction holds the view's checkpoints, so that the view cannot write
+// between the question to the journal and the answer's commit: what it writes
+// afterwards is newer, or loses by its revision.
+func (t *Durable) Restore(ctx context.Context, truth projections.Truth, streams []events.Stream) error {
+	for len(streams) > 0 {
+		n := min(len(streams), restorePage)
+		err := t.db.inTx(ctx, func(tx pgx.Tx) error { return t.restore(ctx, tx, truth, streams[:n]) })
+		if err != nil {
+			return fmt.Errorf("restore the rows of %d streams: %w", n, err)
+		}
+		streams = streams[n:]
+	}
+	return nil
+}
+
+func (t *Durable) restore(ctx context.Context, tx pgx.Tx, truth projections.Truth, streams []events.Stream) error {
+	_, err := tx.Exec(ctx, `SELECT 1 FROM agents.checkpoints WHERE view = $1 ORDER BY partition FOR UPDATE`, t.view)
+	if err != nil {
+		return err
+	}
+	said, err := truth.Say(ctx, streams)
+	if err != nil {
+		return err
+	}
+	b := &pgx.Batch{}
+	queueRemovals(b, &said)
+	queueEntries(b, said.Entries)
+	queueDocs(b, said.Docs)
+	queueLosses(b, said.Losses)
+	return tx.SendBatch(ctx, b).Close()
+}
+
+// tables are where each kind's rows are, and their key.
+var tables = map[string]struct{ name, id, key string }{
+	projections.KindEntry:    {"agents.state", "agent_id", "state_key"},
+	projections.KindConflict: {"agents.conflicts", "agent_id", "state_key"},
+	readmodel.KindConfig:     {"agents.config", "agent_id", "config_key"},
+	readmodel.KindTask:       {"agents.tasks", "task_id", "''"},
+	readmodel.KindSession:    {"agents.sessions", "session_id", "''"},
+	readmodel.KindLifecycle:  {"agents.lifecycle", "agent_id", "''"},
+}
+
+// queueRemovals removes every row of which the journal has something to say,
+// or nothing at all.
+func queueRemovals(b *pgx.Batch, said *projections.Said) {
+	ids, keys := map[string][]string{}, map[string][]string{}
+	remove := func(kind, id, key string) {
+		ids[kind], keys[kind] = append(ids[kind], id), append(keys[kind], key)
+	}
+	for i := range said.Entries {
+		remove(projections.KindEntry, said.Entries[i].Agent, said.Entries[i].Key)
+	}
+	for i := range said.Docs {
+		remove(said.Docs[i].Kind, said.Docs[i].ID, said.Docs[i].Key)
+	}
+	for i := range said.Losses {
+		remove(projections.KindConflict, said.Losses[i].Agent, said.Losses[i].Key)
+	}
+	for _, s := range said.None {
+		remove(projections.RowOf(s))
+	}
+	for kind, t := range tables {
+		if len(ids[kind]) > 0 {
+			b.Queue(`DELETE FROM `+t.name+` t USING unnest($1::text[], $2::text[]) AS b (id, key)
+				WHERE `+t.id+` = b.id AND `+t.key+` = b.key`, ids[kind], keys[kind])
+		}
+	}
+}

@@ -1,0 +1,201 @@
+package views_test
+
+import (
+	"fmt"
+	"maps"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tidemark-engine/tidemark/events"
+	"github.com/tidemark-engine/tidemark/infra/natsio"
+	"github.com/tidemark-engine/tidemark/infra/pg"
+	"github.com/tidemark-engine/tidemark/projections"
+	"github.com/tidemark-engine/tidemark/test/support"
+)
+
+// restore makes the rows of streams in both tiers what the journal says.
+func (w *world) restore(streams ...events.Stream) {
+	w.t.Helper()
+	if err := natsio.NewHot(w.bucket, w.journal, w.progress["hot"]).Restore(w.t.Context(), streams); err != nil {
+		w.t.Error(err)
+	}
+	truth := projections.Truth{Journal: w.journal}
+	if err := pg.NewDurable(w.db, "durable").Restore(w.t.Context(), truth, streams); err != nil {
+		w.t.Error(err)
+	}
+}
+
+// content is all that both tiers hold.
+func (w *world) content() map[string]string {
+	w.t.Helper()
+	all := map[string]string{}
+	kv := w.kv()
+	keys, err := kv.ListKeys(w.t.Context())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for key := range keys.Keys() {
+		v, err := kv.Get(w.t.Context(), key)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		all["kv "+key] = string(v.Value())
+	}
+	for _, table := range []string{"state", "conflicts"} {
+		var text string
+		q := "SELECT coalesce(string_agg(t::text, E'\\n' ORDER BY t::text), '') FROM agents." + table + " t"
+		if err := w.db.Pool().QueryRow(w.t.Context(), q).Scan(&text); err != nil {
+			w.t.Fatal(err)
+		}
+		all[table] = text
+	}
+	return all
+}
+
+func (w *world) kv() jetstream.KeyValue {
+	w.t.Helper()
+	kv, err := support.JetStream(w.t, w.nc).KeyValue(w.t.Context(), "AGENT_STATE")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return kv
+}
+
+// Whatever somebody has made of a row, Restore makes it what the journal says.
+func TestRestore(t *testing.T) {
+	w := newWorld(t, 2)
+	w.start("hot", "durable")
+	var streams []events.Stream
+	for agent := range 3 {
+		for key := range 8 {
+			a, k := fmt.Sprint("a", agent), fmt.Sprint("k.", key)
+			w.set(a, k, "1")
+			w.set(a, k, "2")
+			streams = append(streams, events.StateEntry(a, k), events.EntryConflicts(a, k))
+			for range 3 {
+				if _, err := w.send(a, "set", fmt.Sprintf(`{"key":%q,"value":3,"strategy":"reject"}`, k)); err == nil {
+					t.Fatal("a reject write over an entry went through")
+				}
+			}
+		}
+		w.del(fmt.Sprint("a", agent), "k.7")
+	}
+	w.level("hot", "durable")
+	want := w.content()
+	kv := w.kv()
+	good, err := kv.Get(t.Context(), "a0.k.0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for key, value := range map[string]string{
+		"a0.k.1": `{"value":9,"timestamp":"2026-01-02T03:04:05Z","agent_id":"a0","version":9,"revision":99999,"digest":"x"}`,
+		"a0.k.2": "not JSON", "a0.k.3": "{}", "a1.k.7": string(good.Value()), "x.y": string(good.Value()), "lone": "1",
+	} {
+		if _, err := kv.Put(t.Context(), key, []byte(value)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := kv.Delete(t.Context(), "a0.k.4"); err != nil {
+		t.Fatal(err)
+	}
+	if err := kv.Purge(t.Context(), "a0.k.5"); err != nil {
+		t.Fatal(err)
+	}
+	for _, q := range []string{
+		"UPDATE agents.state SET revision = 99999 WHERE agent_id = 'a0' AND state_key = 'k.1'",
+		"UPDATE agents.state SET state_text = '9' WHERE agent_id = 'a0' AND state_key = 'k.2'",
+		"UPDATE agents.state SET expires_at = now() WHERE agent_id = 'a0' AND state_key = 'k.3'",
+		"DELETE FROM agents.state WHERE agent_id = 'a1' AND state_key = 'k.1'",
+		"INSERT INTO agents.state SELECT 'a1', 'k.7', state_value, state_text, version, 99999, writer, timestamp, updated_at, NULL, digest, 0 FROM agents.state WHERE agent_id = 'a0' AND state_key = 'k.1'",
+		"INSERT INTO agents.state SELECT 'x', 'y', state_value, state_text, version, revision, writer, timestamp, updated_at, NULL, digest, 0 FROM agents.state WHERE agent_id = 'a0' AND state_key = 'k.1'",
+		"UPDATE agents.conflicts SET reason = 'x' WHERE agent_id = 'a0' AND state_key = 'k.1' AND version = 2",
+		"DELETE FROM agents.conflicts WHERE agent_id = 'a0' AND state_key = 'k.2' AND version = 3",
+		"DELETE FROM agents.conflicts WHERE agent_id = 'a2' AND state_key = 'k.3'",
+		"UPDATE agents.conflicts SET version = version + 10 WHERE agent_id = 'a2' AND state_key = 'k.4'",
+	} {
+		w.exec(q)
+	}
+	if maps.Equal(w.content(), want) {
+		t.Fatal("nothing was changed")
+	}
+	strange := []events.Stream{"agent.x.state.y", "agent.lone.state.", "agent.*.state.k", "weather.berlin", "nothing", streams[0]}
+	w.restore(append(strange, streams...)...)
+	for name, text := range w.content() {
+		if text != want[name] {
+			t.Errorf("%s is\n%s\nwant\n%s", name, text, want[name])
+		}
+	}
+	before := w.sequence()
+	w.restore(streams...)
+	if after := w.sequence(); after != before {
+		t.Errorf("restoring what is right wrote %d messages", after-before)
+	}
+	w.set("a0", "k.1", "5") // the views still take what is newer
+	w.set("a1", "k.7", "5")
+	w.level("hot", "durable")
+	w.rows("hot")
+	w.rows("durable")
+}
+
+// sequence is the bucket's last.
+func (w *world) sequence() uint64 {
+	w.t.Helper()
+	s, err := support.JetStream(w.t, w.nc).Stream(w.t.Context(), "KV_AGENT_STATE")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return s.CachedInfo().State.LastSeq
+}
+
+// Restore races the views, writers and somebody who spoils rows; in the end the
+// rows are right, whoever came last.
+func TestRestoreRacesTheViews(t *testing.T) {
+	w := newWorld(t, 1)
+	w.start("hot", "durable")
+	var streams []events.Stream
+	for key := range 3 {
+		w.set("a", fmt.Sprint("k", key), "0")
+		streams = append(streams, events.StateEntry("a", fmt.Sprint("k", key)))
+	}
+	w.level("hot", "durable")
+	kv := w.kv()
+	stop := make(chan struct{})
+	var writers sync.WaitGroup
+	loop := func(step func(i int)) {
+		writers.Go(func() {
+			for i := 0; ; i++ {
+				select {
+				case <-stop:
+					return
+				default:
+					step(i)
+				}
+			}
+		})
+	}
+	loop(func(i int) {
+		if key := fmt.Sprint("k", i%3); i%7 == 0 {
+			w.del("a", key)
+		} else {
+			w.set("a", key, fmt.Sprint(i))
+		}
+	})
+	loop(func(i int) {
+		if _, err := kv.PutString(t.Context(), fmt.Sprint("a.k", i%3), "spoilt"); err != nil {
+			t.Error(err)
+		}
+		wait(t.Context(), time.Millisecond)
+	})
+	for range 60 {
+		w.restore(streams...)
+	}
+	close(stop)
+	writers.Wait()
+	w.restore(streams...) // what was spoilt last
+	w.level("hot", "durable")
+	w.rows("hot")
+	w.rows("durable")
+}

@@ -47,11 +47,14 @@ func (h *Handler) HandleBatch(ctx context.Context, body []byte, split func(subje
 		return
 	}
 	reqs := make([]Request, len(in.Commands))
+	results := make([]Result, len(reqs))
 	for i, c := range in.Commands {
 		aggregate, id, verb, ok := split(c.Subject)
 		if !ok {
-			done(nil, indexed(domain.Errorf(domain.NotFound, "command.unknown",
-				"%.256q is not commands.<aggregate>.<id>.<verb>", c.Subject), i))
+			results[i].Err = domain.Errorf(domain.NotFound, "command.unknown", "%.256q is not <aggregate>.<id>.<verb>", c.Subject)
+		}
+		if !ok && in.Atomic {
+			done(nil, indexed(results[i].Err, i))
 			return
 		}
 		reqs[i] = Request{Aggregate: aggregate, ID: id, Verb: verb, CommandID: c.ID, Body: c.Body}
@@ -60,10 +63,13 @@ func (h *Handler) HandleBatch(ctx context.Context, body []byte, split func(subje
 		h.atomic(ctx, reqs, done)
 		return
 	}
-	results := make([]Result, len(reqs))
 	var open sync.WaitGroup
 	open.Add(len(reqs))
 	for i, req := range reqs {
+		if results[i].Err != nil {
+			open.Done()
+			continue
+		}
 		h.Handle(ctx, req, func(r Receipt, err error) {
 			results[i] = Result{Receipt: r, Err: err}
 			open.Done()

@@ -3,7 +3,6 @@ package natsio
 import (
 	"context"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -41,10 +40,7 @@ func (j *Journal) AppendAll(ctx context.Context, writes []commands.Write) (uint6
 // batch answers commands.batch. The request is counted as open by its caller.
 func (s *Service) batch(reply string, body []byte, start time.Time) {
 	split := func(subject string) (aggregate, id, verb string, ok bool) {
-		if !strings.HasPrefix(subject, s.cfg.Subjects.Root("commands.")) {
-			return "", "", "", false
-		}
-		t := s.tokens(subject, "commands.")
+		t := s.tokens(subject, "commands.") // the root may stand before it
 		if len(t) != 3 {
 			return "", "", "", false
 		}

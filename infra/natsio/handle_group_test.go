@@ -173,7 +173,7 @@ func TestBatchesAreRead(t *testing.T) {
 	e := newEngine(t, newJournal(t, 4), commands.Config{})
 	for body, code := range map[string]string{
 		`{}`: "batch.size", `{"commands":[]}`: "batch.size", `{"commands":{}}`: "body.invalid", `{"command":[]}`: "body.unknown_field", `[`: "json.invalid",
-		`{"commands":[{"subject":"x"}]}`: "command.unknown", `{"commands":[{"subject":"agent a set","nope":1}]}`: "body.unknown_field",
+		`{"atomic":true,"commands":[{"subject":"x"}]}`: "command.unknown", `{"commands":[{"subject":"agent a set","nope":1}]}`: "body.unknown_field",
 		`{"atomic":1,"commands":[]}`: "body.invalid",
 	} {
 		_, err := e.batch(body)

@@ -66,9 +66,10 @@ func (o *Outbox) carry(ctx context.Context, rows []row, blocked map[string]bool)
 
 // read takes a row's subject apart; one that is no command's leaves it empty.
 func (o *Outbox) read(r *row) {
-	tokens := strings.Split(strings.TrimPrefix(r.subject, o.Prefix), ".")
-	if len(tokens) == 4 && tokens[0] == "commands" {
-		r.aggregate, r.of, r.verb = tokens[1], tokens[2], tokens[3]
+	// As in a batch, the root may stand before it or not.
+	tokens := strings.Split(strings.TrimPrefix(strings.TrimPrefix(r.subject, o.Prefix), "commands."), ".")
+	if len(tokens) == 3 {
+		r.aggregate, r.of, r.verb = tokens[0], tokens[1], tokens[2]
 	}
 }
 
@@ -76,7 +77,7 @@ func (o *Outbox) read(r *row) {
 func (o *Outbox) one(ctx context.Context, r *row) result {
 	if r.verb == "" {
 		return refused(r.id, domain.Errorf(domain.NotFound, "command.unknown",
-			"%.256q is not commands.<aggregate>.<id>.<verb>", r.subject))
+			"%.256q is not <aggregate>.<id>.<verb>", r.subject))
 	}
 	if r.commandID == "" {
 		return refused(r.id, domain.Errorf(domain.Invalid, "id.invalid", "command_id is empty"))

@@ -204,7 +204,13 @@ func Run(t testing.TB, args ...string) Result { return RunWith(t, nil, args...) 
 // RunWith is Run with more environment.
 func RunWith(t testing.TB, env []string, args ...string) Result {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), readyWithin)
+	return RunWithin(t, readyWithin, env, args...)
+}
+
+// RunWithin is RunWith for what may take longer.
+func RunWithin(t testing.TB, d time.Duration, env []string, args ...string) Result {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), d)
 	defer cancel()
 	var stdout, stderr bytes.Buffer
 	cmd := command(Binary(t), env, args...)
@@ -217,7 +223,7 @@ func RunWith(t testing.TB, env []string, args ...string) Result {
 	case <-ctx.Done():
 		_ = cmd.Process.Kill()
 		<-p.done
-		t.Fatalf("engine %v did not end within %s: %s%s", args, readyWithin, &stdout, &stderr)
+		t.Fatalf("engine %v did not end within %s: %s%s", args, d, &stdout, &stderr)
 	}
 	var exit *exec.ExitError
 	if p.err != nil && !errors.As(p.err, &exit) {

@@ -53,9 +53,13 @@ func TestBatches(t *testing.T) {
 func aloneInBatch(t *testing.T, c *harness.Client) {
 	var items []M
 	for i := range 200 {
-		items = append(items, item("", fmt.Sprintf("commands.agent.many%d.set", i%20), M{"key": "n", "value": i, "strategy": "last_write_wins"}))
+		subject := fmt.Sprintf("agent.many%d.set", i%20) // as the contract writes it
+		if i%2 == 1 {
+			subject = "commands." + subject
+		}
+		items = append(items, item("", subject, M{"key": "n", "value": i, "strategy": "last_write_wins"}))
 	}
-	items = append(items, item("", "commands.task.nobody.complete", M{}))
+	items = append(items, item("", "task.nobody.complete", M{}), item("", "nothing", M{}))
 	got, err := send(t, c, false, items...)
 	if err != nil || len(got.Results) != len(items) {
 		t.Fatalf("%d results, %v", len(got.Results), err)
@@ -67,6 +71,9 @@ func aloneInBatch(t *testing.T, c *harness.Client) {
 	}
 	if last := got.Results[200].Error; last == nil || last.Code != "task.not_found" {
 		t.Errorf("the refused one: %+v", got.Results[200])
+	}
+	if last := got.Results[201].Error; last == nil || last.Code != "command.unknown" {
+		t.Errorf("the one that is no command: %+v", got.Results[201])
 	}
 	if got := c.MustGet(t, "many7", "n", M{"consistency": "strong"}); string(got.Value) != "187" {
 		t.Errorf("the last of an aggregate's commands does not stand: %+v", got)

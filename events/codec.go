@@ -108,6 +108,18 @@ func Decode(body []byte) (Event, error) {
 	return Event(w), nil
 }
 
+// DecodeAt reads an event stored at a place, on whose stream it must belong.
+func DecodeAt(body []byte, s Stream, partition int, revision uint64) (Record, error) {
+	ev, err := Decode(body)
+	if err != nil {
+		return Record{}, fmt.Errorf("revision %d of partition %d (%s): %w", revision, partition, s, err)
+	}
+	if home := ev.Home(); home != "" && home != s {
+		return Record{}, fmt.Errorf("revision %d of partition %d (%s): an event of %s", revision, partition, s, home)
+	}
+	return Record{Event: ev, Stream: s, Partition: partition, Revision: revision}, nil
+}
+
 // Encode is the write as event data.
 func (d *StateWrite) Encode() jsontext.Value {
 	b := append(make([]byte, 0, 96+len(d.Value)), '{')

@@ -23,6 +23,8 @@ type Changes struct {
 	Losses  []readmodel.Loss
 	Events  []events.Record // all that could be folded, in order, for views that need each
 	Poison  []Message       // what could not be folded, each with its reason in Bad
+
+	Messages []Message // of Whole alone: all of them, in order
 }
 
 // Fold folds a batch of one partition. Any split of the same events into

@@ -186,10 +186,17 @@ func (r *Runner) drain(cur Cursor, batch []Message) []Message {
 	return batch
 }
 
+func (r *Runner) fold(batch []Message) Changes {
+	if own, ok := r.Target.(Folder); ok {
+		return own.Fold(batch)
+	}
+	return Fold(batch)
+}
+
 // apply writes a batch until it is in the target, whatever it takes short of
 // being fenced or stopped. While the target is away the view only lags.
 func (r *Runner) apply(ctx context.Context, from, to uint64, batch []Message) error {
-	changes := Fold(batch)
+	changes := r.fold(batch)
 	r.poisoned(changes.Poison)
 	pause := backoff.NewExponentialBackOff()
 	pause.InitialInterval, pause.MaxInterval = 50*time.Millisecond, 2*time.Second

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -51,11 +50,11 @@ func (c *verifyCmd) Run(ctx context.Context, out *output) error {
 		return err
 	}
 	v.Tiers = append(v.Tiers, hot)
-	if s.Postgres.Mode != "off" {
-		db, err := c.openSQL(&s)
-		if err != nil {
-			return err
-		}
+	db, err := openSQL(&s, c.Postgres)
+	if err != nil {
+		return err
+	}
+	if db != nil {
 		defer db.Close()
 		v.Tiers = append(v.Tiers, durableTier(db))
 	}
@@ -101,16 +100,6 @@ func durableTier(db *pg.DB) projections.Tier {
 		projections.KindEntry: 0, readmodel.KindTask: 0, readmodel.KindSession: 0,
 		readmodel.KindConfig: 0, readmodel.KindLifecycle: 0, projections.KindConflict: 0,
 	}}
-}
-
-func (c *verifyCmd) openSQL(s *status) (*pg.DB, error) {
-	url := c.Postgres
-	if url == "" {
-		if url = s.Postgres.URL; s.Postgres.Mode != "managed" && strings.Contains(url, "xxxxx") {
-			return nil, fmt.Errorf("verify needs the password of the external Postgres: give --postgres or TIDEMARK_POSTGRES")
-		}
-	}
-	return pg.Open(url)
 }
 
 // reached waits for the views; one that does not come is a difference itself.

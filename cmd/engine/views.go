@@ -136,6 +136,9 @@ func (e *engine) startViews(ctx context.Context, bounds commands.Bounds) error {
 	}
 	t := pg.NewDurable(e.db, "durable")
 	t.Notify = natsio.NewNotifier(e.streams, e.journal)
+	if err := e.startArchive(); err != nil {
+		return err
+	}
 	e.tiers.Durable, e.keeper.Durable = t, t
 	return e.run("durable", t, durable, projections.Batching{Threshold: e.cfg.FlushThreshold, Interval: e.cfg.FlushInterval, Max: 4000})
 }

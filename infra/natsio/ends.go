@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/synadia-io/orbit.go/jetstreamext"
@@ -42,7 +43,7 @@ func (j *Journal) Ends(ctx context.Context, streams []events.Stream) ([]projecti
 		}
 		err := lasts(ctx, j.js, StreamName(p, len(j.streams)), subjects, func(msg *jetstream.RawStreamMsg) {
 			if i, asked := places[msg.Subject]; asked {
-				ends[i] = j.message(p, msg.Subject, msg.Sequence, msg.Data)
+				ends[i] = j.message(p, msg.Subject, msg.Sequence, msg.Time, msg.Data)
 				delete(places, msg.Subject)
 			}
 		})
@@ -62,7 +63,7 @@ func (j *Journal) Ends(ctx context.Context, streams []events.Stream) ([]projecti
 			if err != nil {
 				return fmt.Errorf("read the last event of %s: %w", streams[i], err)
 			}
-			ends[i] = j.message(p, msg.Subject, msg.Sequence, msg.Data)
+			ends[i] = j.message(p, msg.Subject, msg.Sequence, msg.Time, msg.Data)
 			return nil
 		})
 	}
@@ -108,11 +109,11 @@ func lasts(ctx context.Context, js jetstream.JetStream, stream string, subjects 
 }
 
 // message decodes a stored message; Bad is set where it is no event.
-func (j *Journal) message(p int, subject string, seq uint64, data []byte) (m projections.Message) {
+func (j *Journal) message(p int, subject string, seq uint64, at time.Time, data []byte) (m projections.Message) {
 	m.Body = data
 	if m.Record, m.Bad = j.record(p, subject, seq, data); m.Bad != nil {
 		m.Stream = events.Stream(strings.TrimPrefix(subject, j.root))
-		m.Partition, m.Revision = p, seq
+		m.Partition, m.Revision, m.RecordedAt = p, seq, at.UTC()
 	}
 	return m
 }

@@ -320,13 +320,5 @@ func (j *Journal) scan(ctx context.Context, s events.Stream, yield func(events.R
 
 // record decodes a stored message.
 func (j *Journal) record(partition int, subject string, seq uint64, data []byte) (events.Record, error) {
-	ev, err := events.Decode(data)
-	if err != nil {
-		return events.Record{}, fmt.Errorf("revision %d of partition %d (%s): %w", seq, partition, subject, err)
-	}
-	stream := events.Stream(strings.TrimPrefix(subject, j.root))
-	if home := ev.Home(); home != "" && home != stream {
-		return events.Record{}, fmt.Errorf("revision %d of partition %d (%s): an event of %s", seq, partition, subject, home)
-	}
-	return events.Record{Event: ev, Stream: stream, Partition: partition, Revision: seq}, nil
+	return events.DecodeAt(data, events.Stream(strings.TrimPrefix(subject, j.root)), partition, seq)
 }

@@ -88,7 +88,7 @@ func (j *Journal) Read(ctx context.Context, partition int, after uint64) (projec
 		}
 		last = meta.Sequence.Stream
 		select {
-		case c.out <- j.message(partition, msg.Subject(), last, msg.Data()):
+		case c.out <- j.message(partition, msg.Subject(), last, meta.Timestamp, msg.Data()):
 		case <-c.stop:
 		}
 	}, jetstream.PullMaxMessages(1000), jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {

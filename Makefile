@@ -9,11 +9,14 @@ PKGS      ?= ./...
 TESTFLAGS ?=
 TIMEOUT   ?= 15m
 
+# A whole run of the benchmarks renews its report; a part of it only prints.
+BENCHDOC = $(or $(DOC),$(if $(CELLS)$(filter 1,$(QUICK)),,docs/benchmarks.md))
+
 GOLANGCI_VERSION := v2.15.0
 GOLANGCI         := .tools/bin/golangci-lint-$(GOLANGCI_VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help build run demo test lint fmt postgres clean
+.PHONY: help build run demo test bench lint fmt postgres clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -29,6 +32,9 @@ demo: build postgres ## build and show the engine at work
 
 test: postgres ## run all tests; RACE=1, PKGS=./domain/…, TESTFLAGS='-run Name -v'
 	$(GO) test $(if $(filter 1,$(RACE)),-race) -timeout $(TIMEOUT) $(TESTFLAGS) $(PKGS)
+
+bench: postgres ## measure against raw clients of the same servers; QUICK=1, CELLS=name,…, DOC=file
+	@$(GO) run ./test/bench $(if $(filter 1,$(QUICK)),-quick) $(if $(CELLS),-cells '$(CELLS)') $(if $(BENCHDOC),-doc $(BENCHDOC)) $(ARGS)
 
 lint: $(GOLANGCI) ## gofmt, go vet and the linters of .golangci.yml
 	$(GO) vet ./...

@@ -1,0 +1,166 @@
+package main
+
+// This file runs the servers without the engine, in a process of their own as
+// the engine runs them: what they need by themselves is not the engine's.
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/tidemark-engine/tidemark/infra/natsio/embedded"
+	"github.com/tidemark-engine/tidemark/infra/pg/local"
+)
+
+// bareCommand is how this program starts itself to be the bare servers.
+const bareCommand = "bare-servers"
+
+// bareServers serves a data directory until standard input ends.
+func bareServers(args []string) int {
+	if len(args) != 1 {
+		return 2
+	}
+	data, log := args[0], slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
+	var both sync.WaitGroup
+	var ns *embedded.Server
+	var db *local.Server
+	var nsErr, dbErr error
+	both.Go(func() { ns, nsErr = embedded.Start(embedded.Config{Dir: data, Listen: "127.0.0.1:0", Log: log}) })
+	both.Go(func() {
+		db, dbErr = local.Start(context.Background(), local.Config{Dir: filepath.Join(data, "postgres"), Log: log})
+	})
+	both.Wait()
+	code := 0
+	if nsErr != nil || dbErr != nil {
+		fmt.Fprintln(os.Stderr, nsErr, dbErr)
+		code = 1
+	} else {
+		fmt.Println(ns.URL())
+		_, _ = os.Stdin.Read(make([]byte, 1))
+	}
+	if ns != nil {
+		ns.Stop()
+	}
+	if db != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		defer cancel()
+		_ = db.Stop(ctx)
+	}
+	return code
+}
+
+// bare is the bare servers, running.
+type bare struct {
+	url   string
+	ready time.Duration
+	cmd   *exec.Cmd
+	ended chan struct{}
+	in    *os.File
+}
+
+func startBare(data string) (*bare, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	in, held, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer in.Close()
+	b := &bare{cmd: exec.Command(self, bareCommand, data), ended: make(chan struct{}), in: held}
+	out, outEnd, err := os.Pipe()
+	if err != nil {
+		held.Close()
+		return nil, err
+	}
+	defer out.Close()
+	b.cmd.Stdin, b.cmd.Stdout, b.cmd.Stderr, b.cmd.Env = in, outEnd, os.Stderr, plainEnv()
+	began := time.Now()
+	err = launch(b.cmd, b.ended)
+	outEnd.Close()
+	if err != nil {
+		held.Close()
+		return nil, fmt.Errorf("start the bare servers: %w", err)
+	}
+	line := make([]byte, 200)
+	n, err := out.Read(line)
+	b.ready = time.Since(began)
+	if b.url = strings.TrimSpace(string(line[:n])); err != nil {
+		b.stop()
+		return nil, fmt.Errorf("the bare servers did not come up: %w", err)
+	}
+	return b, nil
+}
+
+func (b *bare) stop() {
+	b.in.Close()
+	select {
+	case <-b.ended:
+	case <-time.After(40 * time.Second):
+		_ = b.cmd.Process.Signal(syscall.SIGKILL)
+		<-b.ended
+	}
+}
+
+// memory is a process's resident set in bytes once it has given back what it
+// does not need: the least of some seconds.
+func memory(pid int) (least float64, err error) {
+	for range 20 {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+		if err != nil {
+			return 0, unavailable("resident memory is read from /proc: " + err.Error())
+		}
+		_, rest, _ := strings.Cut(string(text), "VmRSS:")
+		var kib float64
+		if _, err := fmt.Sscanf(rest, "%f kB", &kib); err != nil {
+			return 0, err
+		}
+		if least == 0 || kib*1024 < least {
+			least = kib * 1024
+		}
+		time.Sleep(500 * time.Millisecond)
+	}
+	return least, nil
+}
+
+// runEngine runs a subcommand of the engine and hands its output to take.
+func (b *bench) runEngine(ctx context.Context, take func(out *os.File) error, args ...string) error {
+	cmd := exec.CommandContext(ctx, b.binary, args...)
+	cmd.Env = plainEnv()
+	out, outEnd, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	var trouble strings.Builder
+	cmd.Stdout, cmd.Stderr = outEnd, &trouble
+	err = cmd.Start()
+	outEnd.Close()
+	if err != nil {
+		return err
+	}
+	taken := take(out)
+	if err := cmd.Wait(); err != nil {
+		return fmt.Errorf("engine %s: %w: %.500s", strings.Join(args, " "), err, trouble.String())
+	}
+	return taken
+}
+
+// offers tells whether this build of the engine has a subcommand.
+func (b *bench) offers(ctx context.Context, name string) error {
+	if err := b.build(ctx); err != nil {
+		return err
+	}
+	if exec.CommandContext(ctx, b.binary, name, "--help").Run() != nil {
+		return unavailable("this build has no `engine " + name + "`")
+	}
+	return nil
+}

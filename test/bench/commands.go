@@ -1,0 +1,282 @@
+package main
+
+// This file holds the cells of the command path: from the request of a client
+// to its receipt.
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/oklog/ulid/v2"
+)
+
+// entries is how many state entries the clients of a cell write in turn.
+const entries = 10_000
+
+// setter is a client that writes its own share of the entries in turn. Its
+// command ids are ULIDs, as the contract recommends.
+func setter(group string, clients int) func(w int) client {
+	return func(w int) client {
+		subject := "commands.agent." + group + "-" + strconv.Itoa(w) + ".set"
+		keys := max(entries/clients, 1)
+		return client{
+			next: func(i int) *nats.Msg { return set(subject, "k"+strconv.Itoa(i%keys), i) },
+			check: func(reply *nats.Msg) error {
+				if code := reply.Header.Get("Nats-Service-Error-Code"); code != "" {
+					return errors.New(code + " " + reply.Header.Get("Nats-Service-Error"))
+				}
+				return nil
+			},
+		}
+	}
+}
+
+// set is the command that writes a value under a key.
+func set(subject, key string, i int) *nats.Msg {
+	body := append(make([]byte, 0, 32+len(key)+valueSize), `{"key":"`...)
+	body = append(append(body, key...), `","value":`...)
+	body = append(value(body, i), '}')
+	return &nats.Msg{Subject: subject, Data: body, Header: nats.Header{nats.MsgIdHdr: []string{ulid.Make().String()}}}
+}
+
+// asker is a client that sends what a setter sends to somebody who only echoes.
+func asker(w int) client {
+	c := setter("x", 64)(w)
+	return client{
+		next: func(i int) *nats.Msg {
+			msg := c.next(i)
+			msg.Subject = echoSubject
+			return msg
+		},
+		check: func(*nats.Msg) error { return nil },
+	}
+}
+
+const (
+	echoSubject = "bench.echo"
+	receiptSize = 250 // bytes, about
+	rawStream   = "BENCH"
+	rawSubject  = "bench.raw."
+)
+
+// publisher is a client that appends the same values to a raw stream, each with
+// compare-and-set on its subject.
+func publisher(clients int) func(w int) client {
+	return func(w int) client {
+		subjects := max(entries/clients, 1)
+		last := make([]uint64, subjects)
+		at := 0
+		return client{
+			next: func(i int) *nats.Msg {
+				at = i % subjects
+				return rawMsg(rawSubject+strconv.Itoa(w)+"."+strconv.Itoa(at), i, last[at])
+			},
+			check: func(reply *nats.Msg) (err error) {
+				last[at], err = ackSeq(reply.Data)
+				return err
+			},
+		}
+	}
+}
+
+func rawMsg(subject string, i int, last uint64) *nats.Msg {
+	return &nats.Msg{Subject: subject, Data: value(make([]byte, 0, valueSize), i), Header: nats.Header{
+		jetstream.MsgIDHeader:               []string{ulid.Make().String()},
+		jetstream.ExpectedLastSubjSeqHeader: []string{strconv.FormatUint(last, 10)},
+	}}
+}
+
+// ackSeq reads the sequence out of a PubAck, {"stream":"BENCH","seq":7}.
+func ackSeq(ack []byte) (uint64, error) {
+	_, rest, ok := bytes.Cut(ack, []byte(`"seq":`))
+	if !ok || bytes.Contains(ack, []byte(`"error"`)) {
+		return 0, fmt.Errorf("a publish is answered by %.200s", ack)
+	}
+	end := bytes.IndexAny(rest, ",}")
+	return strconv.ParseUint(string(bytes.TrimSpace(rest[:max(end, 0)])), 10, 64)
+}
+
+// fresh makes the raw stream anew: file storage and duplicate window as the
+// journal has them, so that an ack of the same server means the same.
+func fresh(ctx context.Context, nc *nats.Conn) (jetstream.JetStream, error) {
+	js, err := jetstream.New(nc, jetstream.WithPublishAsyncMaxPending(rawWindow))
+	if err != nil {
+		return nil, err
+	}
+	if err := js.DeleteStream(ctx, rawStream); err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
+		return nil, err
+	}
+	_, err = js.CreateStream(ctx, jetstream.StreamConfig{
+		Name: rawStream, Subjects: []string{rawSubject + ">"}, Storage: jetstream.FileStorage,
+		AllowDirect: true, Duplicates: 2 * time.Minute,
+	})
+	return js, err
+}
+
+// raw measures publishes into the raw stream, one at a time by each client.
+func raw(ctx context.Context, e *engine, clients int, lasts time.Duration) (s side, err error) {
+	nc, err := e.connect()
+	if err != nil {
+		return s, err
+	}
+	defer nc.Close()
+	js, err := fresh(ctx, nc)
+	if err != nil {
+		return s, err
+	}
+	if s, err = closed(ctx, e.url, many(clients, publisher(clients)), lasts); err != nil {
+		return s, err
+	}
+	return s, js.DeleteStream(ctx, rawStream)
+}
+
+// rawWindow is how many asynchronous publishes are under way.
+const rawWindow = 1024
+
+// rawAsync measures how many compare-and-set publishes one connection gets
+// acknowledged in a second when it waits for none.
+func rawAsync(ctx context.Context, e *engine, lasts time.Duration) (s side, err error) {
+	nc, err := e.connect()
+	if err != nil {
+		return s, err
+	}
+	defer nc.Close()
+	js, err := fresh(ctx, nc)
+	if err != nil {
+		return s, err
+	}
+	last := make([]uint64, entries)
+	open := make([]jetstream.PubAckFuture, entries)
+	settle := func(k int) error {
+		if open[k] == nil {
+			return nil
+		}
+		select {
+		case ack := <-open[k].Ok():
+			last[k], open[k] = ack.Sequence, nil
+			return nil
+		case err := <-open[k].Err():
+			return err
+		}
+	}
+	began, n := time.Now(), 0
+	for ; time.Since(began) < lasts; n++ {
+		k := n % entries
+		if err = settle(k); err != nil {
+			return s, err
+		}
+		if open[k], err = js.PublishMsgAsync(rawMsg(rawSubject+"a."+strconv.Itoa(k), n, last[k])); err != nil {
+			return s, err
+		}
+	}
+	for k := range open {
+		if err = settle(k); err != nil {
+			return s, err
+		}
+	}
+	s.value = float64(n) / time.Since(began).Seconds()
+	return s, js.DeleteStream(ctx, rawStream)
+}
+
+// coreAsk measures requests that somebody only echoes.
+func coreAsk(ctx context.Context, e *engine, clients int, lasts time.Duration) (side, error) {
+	responder, err := echo(e.url, echoSubject, receiptSize)
+	if err != nil {
+		return side{}, err
+	}
+	defer responder.Close()
+	return closed(ctx, e.url, many(clients, asker), lasts)
+}
+
+// lagged is how many events a view may be behind before it is worth a word.
+const lagged = 1000
+
+// sets measures commands, and how far the views are behind at the end; it
+// returns when they are level.
+func sets(ctx context.Context, e *engine, clients int, lasts time.Duration) (s side, note string, err error) {
+	if s, err = closed(ctx, e.url, many(clients, setter("c"+strconv.Itoa(clients), clients)), lasts); err != nil {
+		return s, "", err
+	}
+	view, events, err := e.lag(ctx)
+	if err != nil {
+		return s, "", err
+	}
+	since := time.Now()
+	if err = e.level(ctx); err == nil && events > lagged {
+		note = fmt.Sprintf("at the end %s was %s events behind, %.1f s", view, number(float64(events)), time.Since(since).Seconds())
+	}
+	return s, note, err
+}
+
+// openAlone is the latency of a single client's command.
+func openAlone(ctx context.Context, b *bench) (player, error) {
+	e, err := b.engine(ctx, "relaxed")
+	return plain{play: func(ctx context.Context, n int) (round, error) {
+		var note string
+		r, err := turns(n, func() (s side, err error) {
+			if s, note, err = sets(ctx, e, 1, b.size.lasts); err == nil {
+				s.value = millis(percentile(s.latency, 0.5))
+			}
+			return s, err
+		}, func() (s side, err error) {
+			ask, err := coreAsk(ctx, e, 1, b.size.lasts/2)
+			if err != nil {
+				return s, err
+			}
+			pub, err := raw(ctx, e, 1, b.size.lasts/2)
+			s.value = millis(percentile(ask.latency, 0.5) + percentile(pub.latency, 0.5))
+			return s, err
+		})
+		r.note = note
+		return r, err
+	}}, err
+}
+
+// openRelaxed is the rate of commands beside asking and storing one by one.
+func openRelaxed(ctx context.Context, b *bench) (player, error) {
+	e, err := b.engine(ctx, "relaxed")
+	return plain{play: func(ctx context.Context, n int) (round, error) {
+		var note string
+		var asks, pubs float64
+		r, err := turns(n, func() (s side, err error) {
+			s, note, err = sets(ctx, e, 64, b.size.lasts)
+			return s, err
+		}, func() (s side, err error) {
+			ask, err := coreAsk(ctx, e, 64, b.size.lasts/2)
+			if err != nil {
+				return s, err
+			}
+			pub, err := rawAsync(ctx, e, b.size.lasts/2)
+			asks, pubs = ask.value, pub.value
+			s.value = 1 / (1/asks + 1/pubs)
+			return s, err
+		})
+		r.note = fmt.Sprintf("core %s/s, async publish %s/s", number(asks), number(pubs))
+		if note != "" {
+			r.note += "; " + note
+		}
+		return r, err
+	}}, err
+}
+
+// openSynced is the rate of commands beside one synced publish for each.
+func openSynced(clients int) func(ctx context.Context, b *bench) (player, error) {
+	return func(ctx context.Context, b *bench) (player, error) {
+		e, err := b.engine(ctx, "synced")
+		return plain{play: func(ctx context.Context, n int) (round, error) {
+			var note string
+			r, err := turns(n, func() (s side, err error) {
+				s, note, err = sets(ctx, e, clients, b.size.lasts)
+				return s, err
+			}, func() (side, error) { return raw(ctx, e, clients, b.size.lasts) })
+			r.note = note
+			return r, err
+		}}, err
+	}
+}

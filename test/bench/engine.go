@@ -1,0 +1,268 @@
+package main
+
+// This file hides how the engine's real binary is built, started and asked how
+// far it is.
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// engine is a serving engine in a process of its own.
+type engine struct {
+	mode  string // synced, relaxed
+	data  string
+	room  string // holds data; removed at the end
+	url   string
+	ready time.Duration // from the start of the process to /readyz
+	cmd   *exec.Cmd
+	ended chan struct{}
+	nc    *nats.Conn // for questions
+}
+
+// build makes the engine's binary once, from the tree this program is run in.
+func (b *bench) build(ctx context.Context) error {
+	if b.binary != "" {
+		return nil
+	}
+	dir, err := os.MkdirTemp("", "tm-bench-bin-")
+	if err != nil {
+		return err
+	}
+	b.undo = append(b.undo, func() { _ = os.RemoveAll(dir) })
+	cmd := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-o", filepath.Join(dir, "engine"),
+		"github.com/tidemark-engine/tidemark/cmd/engine")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build the engine: %w\n%s", err, out)
+	}
+	b.binary = filepath.Join(dir, "engine")
+	return nil
+}
+
+// engine is an engine of a mode with data of its own: the one that is up if it
+// is of that mode, else a new one in its place.
+func (b *bench) engine(ctx context.Context, mode string) (*engine, error) {
+	if b.up != nil && b.up.mode == mode {
+		return b.up, b.up.level(ctx)
+	}
+	b.stop()
+	dir, err := room()
+	if err != nil {
+		return nil, err
+	}
+	b.up, err = b.start(ctx, mode, filepath.Join(dir, "data"), "--durability", mode)
+	if err != nil {
+		_ = os.RemoveAll(dir)
+		return nil, err
+	}
+	b.up.room = dir
+	return b.up, nil
+}
+
+// room is a new directory that other users may pass through: run by root,
+// postgres is somebody else.
+func room() (string, error) {
+	dir, err := os.MkdirTemp("", "tm-bench-")
+	if err != nil {
+		return "", err
+	}
+	return dir, os.Chmod(dir, 0o711)
+}
+
+// stop ends the engine that is up.
+func (b *bench) stop() {
+	if b.up == nil {
+		return
+	}
+	b.up.stop()
+	if b.up.room != "" {
+		_ = os.RemoveAll(b.up.room)
+	}
+	b.up = nil
+}
+
+// start runs the engine over a data directory and returns when it is ready.
+func (b *bench) start(ctx context.Context, mode, data string, flags ...string) (*engine, error) {
+	if err := b.build(ctx); err != nil {
+		return nil, err
+	}
+	log, err := os.Create(filepath.Join(filepath.Dir(data), "engine.log"))
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
+	e := &engine{mode: mode, data: data, ended: make(chan struct{})}
+	e.cmd = exec.Command(b.binary, append([]string{"serve", "--data", data,
+		"--nats-listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--log", "warn"}, flags...)...)
+	e.cmd.Stdout, e.cmd.Stderr, e.cmd.Env = log, log, plainEnv()
+	_ = os.Remove(filepath.Join(data, "engine.json"))
+	began := time.Now()
+	if err := launch(e.cmd, e.ended); err != nil {
+		return nil, fmt.Errorf("start the engine: %w", err)
+	}
+	if err := e.await(ctx); err != nil {
+		e.stop()
+		text, _ := os.ReadFile(log.Name())
+		return nil, fmt.Errorf("%w; its log:\n%s", err, text)
+	}
+	e.ready = time.Since(began)
+	return e, nil
+}
+
+// plainEnv is the environment without what would configure the engine.
+func plainEnv() (env []string) {
+	for _, v := range os.Environ() {
+		if !strings.HasPrefix(v, "TIDEMARK_") && !strings.HasPrefix(v, "NATS_") && !strings.HasPrefix(v, "PG") {
+			env = append(env, v)
+		}
+	}
+	return env
+}
+
+// launch starts cmd so that it ends with this process, and tells of its end.
+// Linux ends a tied child with the thread that forked it, so a goroutine keeps
+// that thread.
+func launch(cmd *exec.Cmd, ended chan<- struct{}) error {
+	cmd.SysProcAttr = tied()
+	started := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			_ = cmd.Wait() // its state says how it ended
+			close(ended)
+		}
+	}()
+	return <-started
+}
+
+// await returns when /readyz is 200.
+func (e *engine) await(ctx context.Context) error {
+	return e.until(ctx, 2*time.Minute, "it to be ready", func() error {
+		text, err := os.ReadFile(filepath.Join(e.data, "engine.json"))
+		if err != nil {
+			return err
+		}
+		var note struct{ NATS, HTTP string }
+		if err := json.Unmarshal(text, &note); err != nil {
+			return err
+		}
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, note.HTTP+"/readyz", nil)
+		if err != nil {
+			return err
+		}
+		req.Close = true // no connection outlives its answer
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			return err
+		}
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusOK {
+			return errors.New(resp.Status)
+		}
+		e.url = note.NATS
+		return nil
+	})
+}
+
+// until asks f every few milliseconds until it is content or the engine ends.
+func (e *engine) until(ctx context.Context, limit time.Duration, what string, f func() error) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	again := time.NewTicker(10 * time.Millisecond)
+	defer again.Stop()
+	for {
+		err := f()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-e.ended:
+			return fmt.Errorf("the engine ended (%s) while one waited for %s", e.cmd.ProcessState, what)
+		case <-ctx.Done():
+			return fmt.Errorf("waited for %s in vain: %w", what, err)
+		case <-again.C:
+		}
+	}
+}
+
+// stop ends it by SIGTERM, and by force where that takes too long.
+func (e *engine) stop() {
+	if e.nc != nil {
+		e.nc.Close()
+	}
+	_ = e.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-e.ended:
+	case <-time.After(40 * time.Second):
+		_ = e.cmd.Process.Kill()
+		<-e.ended
+	}
+}
+
+// connect opens a connection as any client has it.
+func (e *engine) connect() (*nats.Conn, error) {
+	return nats.Connect(e.url, nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
+}
+
+// status is what the benchmarks need of queries.engine.status.
+type status struct {
+	Postgres struct{ URL string }
+	Views    []struct {
+		Name      string
+		State     string
+		LagEvents uint64 `json:"lag_events"`
+	}
+}
+
+func (e *engine) status(ctx context.Context) (s status, err error) {
+	if e.nc == nil {
+		if e.nc, err = e.connect(); err != nil {
+			return s, err
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	reply, err := e.nc.RequestWithContext(ctx, "queries.engine.status", nil)
+	if err != nil {
+		return s, err
+	}
+	return s, json.Unmarshal(reply.Data, &s)
+}
+
+// lag is how many events the view that is furthest back is behind.
+func (e *engine) lag(ctx context.Context) (view string, events uint64, err error) {
+	s, err := e.status(ctx)
+	for _, v := range s.Views {
+		if v.LagEvents > events {
+			view, events = v.Name, v.LagEvents
+		}
+	}
+	return view, events, err
+}
+
+// level returns when every view has reached the journal's head of now, so that
+// what comes next does not pay for what was before.
+func (e *engine) level(ctx context.Context) error {
+	return e.until(ctx, 10*time.Minute, "the views to be level", func() error {
+		view, events, err := e.lag(ctx)
+		if err == nil && events > 0 {
+			err = fmt.Errorf("%s is %d events behind", view, events)
+		}
+		return err
+	})
+}

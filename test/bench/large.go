@@ -1,0 +1,368 @@
+package main
+
+// This file holds the cells of size: a journal and read models of a million
+// entries, written by real commands, and what becomes of speed, memory and
+// start-up then.
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// large is an engine's data directory with b.size.large entries, and what was
+// seen while it grew.
+type large struct {
+	room, data string
+	rates      []float64 // commands/s at each of levels
+	levels     []int
+	grown      float64 // bytes of resident memory from the start to the end
+	up         *engine // nil = stopped
+	filled     bool    // the raw stream beside the journal is made
+}
+
+// agents is how many share the entries.
+const agents = 256
+
+// entryOf is the i-th of all entries: the agents take turns.
+func entryOf(i int) (subject, key string) {
+	return "commands.agent.big-" + strconv.Itoa(i%agents) + ".set", "k" + strconv.Itoa(i/agents)
+}
+
+// million makes the large data directory, once.
+func (b *bench) million(ctx context.Context) (*large, error) {
+	b.stop()
+	if b.big != nil {
+		return b.big, b.big.serve(ctx, b)
+	}
+	dir, err := room()
+	if err != nil {
+		return nil, err
+	}
+	l := &large{room: dir, data: filepath.Join(dir, "data"), levels: []int{b.size.large / 100, b.size.large / 10, b.size.large}}
+	b.big = l
+	b.undo = append(b.undo, func() {
+		l.stop()
+		_ = os.RemoveAll(dir)
+	})
+	if err := l.serve(ctx, b); err != nil {
+		return nil, err
+	}
+	before, err := memory(l.up.cmd.Process.Pid)
+	if err != nil {
+		return nil, err
+	}
+	made := 0
+	for _, level := range l.levels {
+		if err := l.grow(ctx, made, level); err != nil {
+			return nil, err
+		}
+		made = level
+		s, err := closed(ctx, l.up.url, many(64, anyOf(level)), 2*b.size.lasts)
+		if err != nil {
+			return nil, err
+		}
+		l.rates = append(l.rates, s.value)
+		if err := l.up.level(ctx); err != nil {
+			return nil, err
+		}
+	}
+	after, err := memory(l.up.cmd.Process.Pid)
+	l.grown = after - before
+	var ticks []string
+	for _, n := range l.levels {
+		ticks = append(ticks, group(strconv.Itoa(n)))
+	}
+	b.curves = append(b.curves, curve{"growth", "Commands, 64 clients, relaxed, by the number of aggregates", "aggregates",
+		"per second", ticks, []line{{"commands", l.rates}}})
+	return l, err
+}
+
+// grow writes the entries from made to level, each once.
+func (l *large) grow(ctx context.Context, made, level int) error {
+	const clients = 256
+	_, err := closed(ctx, l.up.url, many(clients, func(w int) client {
+		c := setter("big", clients)(w)
+		c.next = func(i int) *nats.Msg {
+			if i = made + w + i*clients; i >= level {
+				return nil
+			}
+			subject, key := entryOf(i)
+			return set(subject, key, i)
+		}
+		return c
+	}), time.Hour)
+	if err != nil {
+		return err
+	}
+	return l.up.level(ctx)
+}
+
+// anyOf is a client that writes one of the first n entries, whichever.
+func anyOf(n int) func(w int) client {
+	return func(w int) client {
+		c := setter("big", 64)(w)
+		random := rand.New(rand.NewPCG(uint64(w), uint64(n)))
+		c.next = func(i int) *nats.Msg {
+			subject, key := entryOf(random.IntN(n))
+			return set(subject, key, i)
+		}
+		return c
+	}
+}
+
+func (l *large) serve(ctx context.Context, b *bench) (err error) {
+	if l.up == nil {
+		l.up, err = b.start(ctx, "relaxed", l.data, "--durability", "relaxed")
+	}
+	return err
+}
+
+func (l *large) stop() {
+	if l.up != nil {
+		l.up.stop()
+		l.up = nil
+	}
+}
+
+// openGrowth tells the rate at the largest level beside that at the smallest.
+func openGrowth(ctx context.Context, b *bench) (player, error) {
+	l, err := b.million(ctx)
+	return plain{play: func(context.Context, int) (r round, err error) {
+		r.own.value, r.yard.value = l.rates[len(l.rates)-1], l.rates[0]
+		r.note = fmt.Sprintf("%s aggregates beside %s", number(float64(l.levels[len(l.levels)-1])), number(float64(l.levels[0])))
+		return r, nil
+	}}, err
+}
+
+// entryBudget is the target for memory, in bytes an entry.
+const entryBudget = 600
+
+// openMemory compares what the engine's process has grown by with what the
+// bare server's has grown by for as many raw messages and keys.
+func openMemory(ctx context.Context, b *bench) (player, error) {
+	l, err := b.million(ctx)
+	return plain{play: func(ctx context.Context, _ int) (r round, err error) {
+		l.stop()
+		dir, err := room()
+		if err != nil {
+			return r, err
+		}
+		defer os.RemoveAll(dir)
+		s, err := startBare(dir)
+		if err != nil {
+			return r, err
+		}
+		defer s.stop()
+		before, err := memory(s.cmd.Process.Pid)
+		if err != nil {
+			return r, err
+		}
+		if err = fillBare(ctx, s.url, b.size.large); err != nil {
+			return r, err
+		}
+		after, err := memory(s.cmd.Process.Pid)
+		n := float64(b.size.large)
+		r.own.value, r.yard.value = (l.grown-(after-before))/n, entryBudget
+		r.note = fmt.Sprintf("an entry of %s: engine %s B, bare server %s B", number(n), number(l.grown/n), number((after-before)/n))
+		return r, err
+	}}, err
+}
+
+// fillBare puts as many raw messages into a stream and keys into a bucket.
+func fillBare(ctx context.Context, url string, n int) error {
+	nc, err := nats.Connect(url)
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc, jetstream.WithPublishAsyncMaxPending(4096))
+	if err != nil {
+		return err
+	}
+	if err := fillRaw(ctx, js, n, distinct); err != nil {
+		return err
+	}
+	if _, err := js.CreateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: "BENCH", History: 3, TTL: 30 * time.Minute}); err != nil {
+		return err
+	}
+	for i := range n {
+		agent, key := distinct(i)
+		if _, err := js.PublishAsync("$KV.BENCH."+agent+"."+key, value(nil, i)); err != nil {
+			return err
+		}
+	}
+	return allStored(ctx, js)
+}
+
+// startBudget is the target for start-up beyond the servers' own.
+const startBudget = 2 * time.Second
+
+// openRecovery starts the engine, and the bare servers, on the same data.
+func openRecovery(ctx context.Context, b *bench) (player, error) {
+	l, err := b.million(ctx)
+	return plain{play: func(ctx context.Context, _ int) (r round, err error) {
+		l.stop()
+		s, err := startBare(l.data)
+		if err != nil {
+			return r, err
+		}
+		s.stop()
+		if err = l.serve(ctx, b); err != nil {
+			return r, err
+		}
+		r.own.value, r.yard.value = (l.up.ready - s.ready).Seconds(), startBudget.Seconds()
+		r.note = fmt.Sprintf("engine ready after %.2f s, bare servers after %.2f s", l.up.ready.Seconds(), s.ready.Seconds())
+		return r, nil
+	}}, err
+}
+
+// raw makes the stream beside the journal, with as many messages.
+func (l *large) raw(ctx context.Context, n int) (jetstream.JetStream, *nats.Conn, error) {
+	nc, err := l.up.connect()
+	if err != nil {
+		return nil, nil, err
+	}
+	js, err := jetstream.New(nc, jetstream.WithPublishAsyncMaxPending(4096))
+	if err == nil && !l.filled {
+		err = fillRaw(ctx, js, n, distinct)
+		l.filled = err == nil
+	}
+	if err != nil {
+		nc.Close()
+	}
+	return js, nc, err
+}
+
+// openReplay prints the journal into a pipe beside a raw replay of it.
+func openReplay(ctx context.Context, b *bench) (player, error) {
+	l, err := b.million(ctx)
+	if err != nil {
+		return nil, err
+	}
+	nc, err := l.up.connect()
+	if err != nil {
+		return nil, err
+	}
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return nil, err
+	}
+	s, err := js.Stream(ctx, "EVENTS")
+	if err != nil {
+		return nil, err
+	}
+	events := int(s.CachedInfo().State.Msgs)
+	return plain{undo: nc.Close, play: func(ctx context.Context, n int) (round, error) {
+		return turns(n,
+			func() (s side, err error) {
+				lines := 0
+				began := time.Now()
+				err = b.runEngine(ctx, func(out *os.File) (err error) {
+					lines, err = count(out)
+					return err
+				}, "replay", "--data", l.data)
+				if err == nil && lines < events {
+					err = fmt.Errorf("replay printed %d of %d events", lines, events)
+				}
+				s.value = float64(lines) / time.Since(began).Seconds()
+				return s, err
+			},
+			func() (s side, err error) {
+				began := time.Now()
+				err = rawReplay(ctx, js, "EVENTS", events, func(jetstream.Msg, int) error { return nil })
+				s.value = float64(events) / time.Since(began).Seconds()
+				return s, err
+			})
+	}}, nil
+}
+
+// count counts lines.
+func count(r io.Reader) (lines int, err error) {
+	buf := make([]byte, 1<<18)
+	for {
+		n, err := r.Read(buf)
+		lines += bytes.Count(buf[:n], []byte{'\n'})
+		if err == io.EOF {
+			return lines, nil
+		}
+		if err != nil {
+			return lines, err
+		}
+	}
+}
+
+// openRebuild rebuilds a view beside the raw way to fill such a store.
+func openRebuild(view string, yard func(ctx context.Context, l *large, js jetstream.JetStream, n int) (side, error)) func(ctx context.Context, b *bench) (player, error) {
+	return func(ctx context.Context, b *bench) (player, error) {
+		if err := b.offers(ctx, "rebuild"); err != nil {
+			return nil, err
+		}
+		l, err := b.million(ctx)
+		if err != nil {
+			return nil, err
+		}
+		js, nc, err := l.raw(ctx, b.size.large)
+		if err != nil {
+			return nil, err
+		}
+		s, err := js.Stream(ctx, "EVENTS")
+		if err != nil {
+			nc.Close()
+			return nil, err
+		}
+		events := float64(s.CachedInfo().State.Msgs)
+		return plain{undo: nc.Close, play: func(ctx context.Context, n int) (round, error) {
+			return turns(n,
+				func() (s side, err error) {
+					began := time.Now()
+					err = b.runEngine(ctx, func(out *os.File) error {
+						_, err := count(out)
+						return err
+					}, "rebuild", view, "--data", l.data, "--json")
+					s.value = events / time.Since(began).Seconds()
+					return s, err
+				},
+				func() (side, error) { return yard(ctx, l, js, b.size.large) })
+		}}, nil
+	}
+}
+
+// rebuildSQL is the raw projection as for the view itself.
+func rebuildSQL(ctx context.Context, l *large, js jetstream.JetStream, n int) (side, error) {
+	pool, err := rawPool(ctx, l.up)
+	if err != nil {
+		return side{}, err
+	}
+	defer pool.Close()
+	return rawFold(ctx, js, pool, n)
+}
+
+// rebuildKV is asynchronous publishes to a bucket's subjects.
+func rebuildKV(ctx context.Context, _ *large, js jetstream.JetStream, n int) (s side, err error) {
+	if err := js.DeleteKeyValue(ctx, "BENCH"); err != nil && !missing(err) {
+		return s, err
+	}
+	if _, err := js.CreateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: "BENCH", History: 3}); err != nil {
+		return s, err
+	}
+	began := time.Now()
+	for i := range n {
+		agent, key := distinct(i)
+		if _, err := js.PublishAsync("$KV.BENCH."+agent+"."+key, value(nil, i)); err != nil {
+			return s, err
+		}
+	}
+	err = allStored(ctx, js)
+	s.value = float64(n) / time.Since(began).Seconds()
+	return s, err
+}

@@ -1,0 +1,131 @@
+// Command bench measures the engine against raw clients of the same servers in
+// the same run. It starts the engine's real binary, plays each cell and its
+// yardstick in turns, and prints how they compare: only the ratio says
+// something beyond this machine and this minute.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+)
+
+func main() {
+	if len(os.Args) > 1 && os.Args[1] == bareCommand {
+		os.Exit(bareServers(os.Args[2:]))
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:])
+	stop()
+	os.Exit(code)
+}
+
+// options of a run.
+type options struct {
+	quick   bool
+	json    bool
+	cells   string
+	doc     string
+	command string // what made the run, for the document
+	size    size
+}
+
+func run(ctx context.Context, args []string) int {
+	var o options
+	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
+	flags.BoolVar(&o.quick, "quick", false, "fewer repetitions, shorter, smaller: a few minutes")
+	flags.BoolVar(&o.json, "json", false, "print the results as JSON")
+	flags.StringVar(&o.cells, "cells", "", "only cells whose name contains one of these `patterns`, comma-separated")
+	flags.StringVar(&o.doc, "doc", "", "write the report to this `file` and its plots beside it")
+	list := flags.Bool("list", false, "list the cells and stop")
+	if err := flags.Parse(args); err != nil {
+		return 2
+	}
+	if flags.NArg() > 0 {
+		fmt.Fprintf(os.Stderr, "bench: unexpected argument %q\n", flags.Arg(0))
+		return 2
+	}
+	o.command, o.size = commandLine(&o), fullSize
+	if o.quick {
+		o.size = quickSize
+	}
+	cells := chosen(allCells, o.cells)
+	if len(cells) == 0 {
+		fmt.Fprintf(os.Stderr, "bench: no cell's name contains %q; --list shows them\n", o.cells)
+		return 2
+	}
+	if *list {
+		for _, c := range cells {
+			fmt.Printf("%-22s %s\n", c.name, c.what)
+		}
+		return 0
+	}
+	if err := measure(ctx, &o, cells); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		return 1
+	}
+	return 0
+}
+
+func commandLine(o *options) string {
+	line := "make bench"
+	if o.quick {
+		line += " QUICK=1"
+	}
+	if o.cells != "" {
+		line += " CELLS=" + o.cells
+	}
+	return line
+}
+
+// chosen are the cells whose name contains one of the patterns.
+func chosen(all []cell, patterns string) (some []cell) {
+	for _, c := range all {
+		for p := range strings.SplitSeq(patterns, ",") {
+			if strings.Contains(c.name, p) {
+				some = append(some, c)
+				break
+			}
+		}
+	}
+	return some
+}
+
+// measure plays the cells one after another and shows the results.
+func measure(ctx context.Context, o *options, cells []cell) error {
+	b := &bench{options: o, log: os.Stderr}
+	defer b.close()
+	began := time.Now()
+	var results []result
+	for i := range cells {
+		fmt.Fprintf(b.log, "%3d/%d %-22s ", i+1, len(cells), cells[i].name)
+		r, err := b.play(ctx, &cells[i])
+		if err != nil {
+			return fmt.Errorf("%s: %w", cells[i].name, err)
+		}
+		fmt.Fprintln(b.log, r.line())
+		results = append(results, r)
+	}
+	rep := report{
+		Command: o.command, Date: began.UTC().Format("2006-01-02"), Took: time.Since(began).Round(time.Second).String(),
+		Machine: machine(), Cells: results, Curves: b.curves,
+	}
+	if o.doc != "" {
+		if err := rep.write(o.doc); err != nil {
+			return err
+		}
+	}
+	if o.json {
+		enc := json.NewEncoder(os.Stdout)
+		enc.SetIndent("", "  ")
+		return enc.Encode(rep)
+	}
+	_, err := fmt.Print(rep.text())
+	return err
+}

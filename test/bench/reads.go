@@ -1,0 +1,270 @@
+package main
+
+// This file holds the cells of reading: over NATS, in process, and the load of
+// an aggregate that is not in memory.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"strconv"
+	"time"
+
+	"github.com/maypok86/otter/v2"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tidemark-engine/tidemark/commands"
+	"github.com/tidemark-engine/tidemark/events"
+	"github.com/tidemark-engine/tidemark/infra/natsio"
+	"github.com/tidemark-engine/tidemark/projections"
+	"github.com/tidemark-engine/tidemark/readmodel"
+)
+
+func missing(err error) bool {
+	return errors.Is(err, jetstream.ErrBucketNotFound) || errors.Is(err, jetstream.ErrStreamNotFound)
+}
+
+// readKeys is how many entries the reading clients ask for in turn.
+const readKeys = 1000
+
+// written makes sure of the entries that are read, and tells the size of an
+// answer.
+func written(ctx context.Context, e *engine) (answer int, err error) {
+	nc, err := e.connect()
+	if err != nil {
+		return 0, err
+	}
+	defer nc.Close()
+	for i := range readKeys {
+		reply, err := nc.RequestMsgWithContext(ctx, set("commands.agent.reads.set", "k"+strconv.Itoa(i), i))
+		if err != nil {
+			return 0, err
+		}
+		if code := reply.Header.Get("Nats-Service-Error-Code"); code != "" {
+			return 0, fmt.Errorf("set: %s", reply.Data)
+		}
+	}
+	if err := e.level(ctx); err != nil {
+		return 0, err
+	}
+	reply, err := nc.RequestWithContext(ctx, "queries.agent.reads.get", []byte(`{"key":"k0"}`))
+	if err != nil {
+		return 0, err
+	}
+	return len(reply.Data), nil
+}
+
+// reader is a client that reads the entries in turn at a consistency.
+func reader(subject, consistency string) func(w int) client {
+	return func(w int) client {
+		return client{
+			next: func(i int) *nats.Msg {
+				return &nats.Msg{Subject: subject,
+					Data: []byte(`{"key":"k` + strconv.Itoa((w*7+i)%readKeys) + `","consistency":"` + consistency + `"}`)}
+			},
+			check: func(reply *nats.Msg) error {
+				if code := reply.Header.Get("Nats-Service-Error-Code"); code != "" {
+					return fmt.Errorf("%s %s", code, reply.Data)
+				}
+				return nil
+			},
+		}
+	}
+}
+
+const readSubject = "queries.agent.reads.get"
+
+// openQueryRate is the rate of queries that memory answers.
+func openQueryRate(ctx context.Context, b *bench) (player, error) {
+	return openQuery(ctx, b, "cached", 64, func(s side) float64 { return s.value }, nil)
+}
+
+func p50(s side) float64 { return millis(percentile(s.latency, 0.5)) }
+
+// openQueryAlone is the latency of one.
+func openQueryAlone(ctx context.Context, b *bench) (player, error) {
+	return openQuery(ctx, b, "cached", 1, p50, nil)
+}
+
+// openQueryKV is the latency of one that the bucket answers, beside asking
+// somebody and getting the key.
+func openQueryKV(ctx context.Context, b *bench) (player, error) {
+	return openQuery(ctx, b, "hot", 1, p50, func(ctx context.Context, e *engine) (float64, error) {
+		nc, err := e.connect()
+		if err != nil {
+			return 0, err
+		}
+		defer nc.Close()
+		js, err := jetstream.New(nc)
+		if err != nil {
+			return 0, err
+		}
+		kv, err := js.KeyValue(ctx, natsio.AgentStateBucket.Name)
+		if err != nil {
+			return 0, err
+		}
+		var took []time.Duration
+		for i := range 10 * b.size.probes {
+			start := time.Now()
+			if _, err := kv.Get(ctx, "reads.k"+strconv.Itoa(i%readKeys)); err != nil {
+				return 0, err
+			}
+			took = append(took, time.Since(start))
+		}
+		return millis(percentile(took, 0.5)), nil
+	})
+}
+
+func openQuery(ctx context.Context, b *bench, consistency string, clients int, value func(side) float64,
+	more func(context.Context, *engine) (float64, error)) (player, error) {
+	e, err := b.engine(ctx, "relaxed")
+	if err != nil {
+		return nil, err
+	}
+	size, err := written(ctx, e)
+	return plain{play: func(ctx context.Context, n int) (round, error) {
+		return turns(n,
+			func() (side, error) {
+				s, err := closed(ctx, e.url, many(clients, reader(readSubject, consistency)), b.size.lasts)
+				s.value = value(s)
+				return s, err
+			},
+			func() (s side, err error) {
+				responder, err := echo(e.url, echoSubject, size)
+				if err != nil {
+					return s, err
+				}
+				defer responder.Close()
+				if s, err = closed(ctx, e.url, many(clients, reader(echoSubject, consistency)), b.size.lasts); err != nil {
+					return s, err
+				}
+				s.value = value(s)
+				if more != nil {
+					v, err := more(ctx, e)
+					s.value += v
+					return s, err
+				}
+				return s, nil
+			})
+	}}, err
+}
+
+// openTiered is the tiered read in this process, of a row in memory, beside a
+// bare cache.
+func openTiered(ctx context.Context, b *bench) (player, error) {
+	b.stop()
+	r, err := newRig(ctx, false)
+	if err != nil {
+		return nil, err
+	}
+	p := projections.NewProgress(1)
+	memory := readmodel.NewMemory(readmodel.MemoryConfig{Partitions: 1, Tail: p})
+	memory.Start(0, 0)
+	type entry struct{ agent, key string }
+	cache := otter.Must(&otter.Options[entry, []byte]{MaximumSize: 10 * readKeys})
+	keys := make([]string, readKeys)
+	for i := range keys {
+		keys[i] = "k" + strconv.Itoa(i)
+		memory.Pass(0, readmodel.Entry{Agent: "a", Key: keys[i], Value: value(nil, i), Version: 1, Revision: uint64(i + 1)}, false)
+		cache.Set(entry{"a", keys[i]}, value(nil, i))
+	}
+	p.Set(0, readKeys)
+	tiers := &readmodel.Tiers{Memory: memory, HotProgress: p, Past: natsio.Past{Journal: r.journal}}
+	return plain{undo: r.close, play: func(ctx context.Context, n int) (round, error) {
+		var allocs float64
+		got, err := turns(n,
+			func() (s side, err error) {
+				s.value, allocs, err = each(func(i int) error {
+					a, err := tiers.Get(ctx, "a", keys[i%readKeys], readmodel.Cached, 0)
+					if err == nil && a.Source != readmodel.FromMemory {
+						err = fmt.Errorf("%s answers", a.Source)
+					}
+					return err
+				})
+				return s, err
+			},
+			func() (s side, err error) {
+				s.value, _, err = each(func(i int) error {
+					if _, ok := cache.GetIfPresent(entry{"a", keys[i%readKeys]}); !ok {
+						return errors.New("the cache has lost a key")
+					}
+					return nil
+				})
+				return s, err
+			})
+		got.note = fmt.Sprintf("%.2f allocations a read", allocs)
+		return got, err
+	}}, nil
+}
+
+// each is the time and the allocations of one call, in nanoseconds, over many.
+func each(call func(i int) error) (nanos, allocs float64, err error) {
+	const calls = 1_000_000
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	began := time.Now()
+	for i := range calls {
+		if err := call(i); err != nil {
+			return 0, 0, err
+		}
+	}
+	took := time.Since(began)
+	runtime.ReadMemStats(&after)
+	return float64(took) / calls, float64(after.Mallocs-before.Mallocs) / calls, nil
+}
+
+// openLoad is the load of an aggregate with so many events that is not in
+// memory, as the command path does it: the journal's read and the decoding.
+func openLoad(history int) func(ctx context.Context, b *bench) (player, error) {
+	return func(ctx context.Context, b *bench) (player, error) {
+		b.stop()
+		r, err := newRig(ctx, false)
+		if err != nil {
+			return nil, err
+		}
+		// Others lie around it, as in life.
+		if _, err = r.fill(ctx, history, func(int) (string, string) { return "old", "entry" }); err == nil {
+			_, err = r.fill(ctx, 10_000, distinct)
+		}
+		if err != nil {
+			r.close()
+			return nil, err
+		}
+		stream := events.StateEntry("old", "entry")
+		raw, err := r.js.Stream(ctx, natsio.StreamName(0, 1))
+		return plain{undo: r.close, play: func(ctx context.Context, n int) (round, error) {
+			return turns(n,
+				func() (side, error) {
+					return timed(10*b.size.probes, func() error {
+						rec, ok, err := r.journal.Last(ctx, stream, commands.Fast)
+						if err == nil && (!ok || rec.Version != uint64(history)) {
+							err = fmt.Errorf("the last event is %d of %d", rec.Version, history)
+						}
+						return err
+					})
+				},
+				func() (side, error) {
+					return timed(10*b.size.probes, func() error {
+						_, err := raw.GetLastMsgForSubject(ctx, "events."+string(stream))
+						return err
+					})
+				})
+		}}, err
+	}
+}
+
+// timed is the median of a call in milliseconds, over many.
+func timed(calls int, call func() error) (s side, err error) {
+	for range calls {
+		start := time.Now()
+		if err := call(); err != nil {
+			return s, err
+		}
+		s.latency = append(s.latency, time.Since(start))
+	}
+	s.value = p50(s)
+	return s, nil
+}

@@ -1,0 +1,124 @@
+package main
+
+// This file is what a run leaves: the table, and docs/benchmarks.md with its
+// plots.
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+)
+
+// report of a run.
+type report struct {
+	Command string   `json:"command"`
+	Date    string   `json:"date"`
+	Took    string   `json:"took"`
+	Machine string   `json:"machine"`
+	Cells   []result `json:"cells"`
+	Curves  []curve  `json:"curves,omitempty"`
+}
+
+// columns of the table; the first two and the note are text.
+var columns = []string{"cell", "unit", "median", "min", "max", "p50 µs", "p99 µs", "yardstick", "ratio", "(min–max)", "target", "met"}
+
+func (r *result) row() []string {
+	target, met := r.verdict()
+	if r.Missing != "" {
+		return []string{r.Name, r.Unit, "–", "–", "–", "–", "–", "–", "–", "–", target, met}
+	}
+	return []string{
+		r.Name, r.Unit, number(r.Own.Median), number(r.Own.Min), number(r.Own.Max), number(r.Own.P50), number(r.Own.P99),
+		number(r.Yard.Median), number(r.Ratio), number(r.RatioMin) + "–" + number(r.RatioMax), target, met,
+	}
+}
+
+// text is the table for a terminal.
+func (r *report) text() string {
+	rows := [][]string{columns}
+	for i := range r.Cells {
+		rows = append(rows, r.Cells[i].row())
+	}
+	width := make([]int, len(columns))
+	for _, row := range rows {
+		for i, field := range row {
+			width[i] = max(width[i], len([]rune(strings.Trim(field, "*"))))
+		}
+	}
+	var b strings.Builder
+	for _, row := range rows {
+		for i, field := range row {
+			field = strings.Trim(field, "*")
+			pad := strings.Repeat(" ", width[i]-len([]rune(field)))
+			if i < 2 {
+				b.WriteString(field + pad + "  ")
+			} else {
+				b.WriteString(pad + field + "  ")
+			}
+		}
+		b.WriteByte('\n')
+	}
+	return b.String()
+}
+
+// write makes the document and its plots.
+func (r *report) write(file string) error {
+	dir := filepath.Join(filepath.Dir(file), "benchmarks")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	for _, c := range r.Curves {
+		if err := os.WriteFile(filepath.Join(dir, c.Name+".svg"), c.svg(), 0o644); err != nil {
+			return err
+		}
+	}
+	return os.WriteFile(file, []byte(r.markdown()), 0o644)
+}
+
+func (r *report) markdown() string {
+	var b strings.Builder
+	b.WriteString(`# Benchmarks
+
+Made by ` + "`" + r.Command + "`" + ` on ` + r.Date + ` in ` + r.Took + ` on ` + r.Machine + `.
+
+Each cell is played in turns with its yardstick, in the same run, on the same servers, with the same 256-byte value and
+the same durability. The yardsticks are raw clients (nats.go, pgx) that do the least that could serve. Load and
+engine share the machine, as do load and yardstick. The first round warms up and does not count. **Only the ratio says something beyond
+this machine**: it is the median of the rounds' own ratios, with the least and the greatest beside it. p50 and p99 are of
+single operations, in microseconds.
+
+`)
+	b.WriteString("| " + strings.Join(columns, " | ") + " |\n|---|---|" + strings.Repeat("---:|", len(columns)-2) + "\n")
+	for i := range r.Cells {
+		b.WriteString("| " + strings.Join(r.Cells[i].row(), " | ") + " |\n")
+	}
+	b.WriteString("\n## What the cells are\n\n| cell | what is measured | beside | seen |\n|---|---|---|---|\n")
+	for _, c := range r.Cells {
+		seen := c.Note
+		if c.Missing != "" {
+			seen = "not available: " + c.Missing
+		}
+		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", c.Name, c.What, c.Yardstick, seen)
+	}
+	if len(r.Curves) > 0 {
+		b.WriteString("\n## Plots\n\n")
+	}
+	for _, c := range r.Curves {
+		fmt.Fprintf(&b, "![%s](benchmarks/%s.svg)\n", c.Title, c.Name)
+	}
+	return b.String()
+}
+
+// machine says on what kind of machine this runs, not which.
+func machine() string {
+	text := fmt.Sprintf("%d cores, %s/%s, %s", runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version())
+	if info, err := os.ReadFile("/proc/meminfo"); err == nil {
+		var kib int
+		if _, err := fmt.Sscanf(string(info), "MemTotal: %d kB", &kib); err == nil {
+			text += fmt.Sprintf(", %d GiB of memory", (kib+1<<19)>>20)
+		}
+	}
+	return text
+}

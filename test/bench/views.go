@@ -1,0 +1,213 @@
+package main
+
+// This file holds the cells of single views: how fast they fold a journal that
+// is there already, beside a raw client that does the same to the same store.
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tidemark-engine/tidemark/infra/natsio"
+	"github.com/tidemark-engine/tidemark/infra/pg"
+	"github.com/tidemark-engine/tidemark/projections"
+)
+
+// fold runs a view from the journal's start to its head and tells its rate.
+func (r *rig) fold(ctx context.Context, t projections.Target, p *projections.Progress, head uint64, b projections.Batching) (s side, err error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
+	defer cancel()
+	runner := &projections.Runner{View: "bench", Source: r.journal, Target: t, Batching: b, Progress: p, Log: r.log}
+	ended := make(chan struct{})
+	began := time.Now()
+	go func() {
+		defer close(ended)
+		runner.Run(ctx)
+	}()
+	if !p.Wait(ctx, 0, head) {
+		err = fmt.Errorf("the view is at %d of %d", p.At(0), head)
+	}
+	s.value = float64(head) / time.Since(began).Seconds()
+	cancel()
+	<-ended
+	return s, err
+}
+
+// openSQL is the durable view into a new database, with its notices, as the
+// engine runs it.
+func openSQL(where place) func(ctx context.Context, b *bench) (player, error) {
+	return func(ctx context.Context, b *bench) (player, error) {
+		b.stop()
+		r, err := newRig(ctx, true)
+		if err != nil {
+			return nil, err
+		}
+		head, err := r.fill(ctx, b.size.stored, where)
+		if err == nil {
+			err = fillRaw(ctx, r.js, b.size.stored, where)
+		}
+		if err != nil {
+			r.close()
+			return nil, err
+		}
+		return plain{undo: r.close, play: func(ctx context.Context, n int) (round, error) {
+			return turns(n,
+				func() (side, error) { return r.foldSQL(ctx, head) },
+				func() (side, error) {
+					pool, err := openPool(ctx, r.pg.SocketURL())
+					if err != nil {
+						return side{}, err
+					}
+					defer pool.Close()
+					return rawFold(ctx, r.js, pool, b.size.stored)
+				})
+		}}, nil
+	}
+}
+
+func (r *rig) foldSQL(ctx context.Context, head uint64) (s side, err error) {
+	admin, err := pgx.Connect(ctx, r.pg.SocketURL())
+	if err != nil {
+		return s, err
+	}
+	defer admin.Close(ctx)
+	r.bases++
+	name := fmt.Sprintf("round%d", r.bases)
+	if _, err := admin.Exec(ctx, "CREATE DATABASE "+name); err != nil {
+		return s, err
+	}
+	db, err := pg.Open(strings.Replace(r.pg.SocketURL(), "/tidemark?", "/"+name+"?", 1))
+	if err != nil {
+		return s, err
+	}
+	if err = db.Migrate(ctx, r.log); err == nil {
+		var streams *natsio.Streams
+		if streams, err = natsio.NewStreams(r.nc, natsio.NewSubjects(""), true, r.log); err == nil {
+			t := pg.NewDurable(db, "durable")
+			t.Notify = natsio.NewNotifier(streams, r.journal)
+			s, err = r.fold(ctx, t, projections.NewProgress(1), head,
+				projections.Batching{Threshold: 50, Interval: 20 * time.Millisecond, Max: 4000})
+		}
+	}
+	db.Close()
+	if _, derr := admin.Exec(ctx, "DROP DATABASE "+name); err == nil {
+		err = derr
+	}
+	return s, err
+}
+
+// rawFold is the least that could serve: an ordered replay and one upsert of
+// 500 rows at a time, nothing else.
+func rawFold(ctx context.Context, js jetstream.JetStream, pool *pgxpool.Pool, n int) (s side, err error) {
+	const rows = 500
+	if _, err := pool.Exec(ctx, `DROP TABLE IF EXISTS bench.raw`); err != nil {
+		return s, err
+	}
+	if _, err := pool.Exec(ctx, `CREATE TABLE bench.raw (agent text, key text, value jsonb, revision bigint, PRIMARY KEY (agent, key))`); err != nil {
+		return s, err
+	}
+	var agents, keys, values []string
+	var revisions []int64
+	flush := func() error {
+		_, err := pool.Exec(ctx, `INSERT INTO bench.raw SELECT a, k, v::jsonb, r
+			FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[]) AS b (a, k, v, r)
+			ON CONFLICT (agent, key) DO UPDATE SET value = excluded.value, revision = excluded.revision`,
+			agents, keys, values, revisions)
+		agents, keys, values, revisions = agents[:0], keys[:0], values[:0], revisions[:0]
+		return err
+	}
+	began := time.Now()
+	err = rawReplay(ctx, js, rawStream, n, func(msg jetstream.Msg, i int) error {
+		agent, key, _ := strings.Cut(strings.TrimPrefix(msg.Subject(), rawSubject), ".")
+		agents, keys, values = append(agents, agent), append(keys, key), append(values, string(msg.Data()))
+		revisions = append(revisions, int64(i))
+		if len(keys) == rows {
+			return flush()
+		}
+		return nil
+	})
+	if err == nil && len(keys) > 0 {
+		err = flush()
+	}
+	s.value = float64(n) / time.Since(began).Seconds()
+	return s, err
+}
+
+// rawReplay reads the first n messages of a stream in order, without a filter.
+func rawReplay(ctx context.Context, js jetstream.JetStream, stream string, n int, take func(msg jetstream.Msg, i int) error) error {
+	c, err := js.OrderedConsumer(ctx, stream, jetstream.OrderedConsumerConfig{})
+	if err != nil {
+		return err
+	}
+	it, err := c.Messages(jetstream.PullMaxMessages(1000))
+	if err != nil {
+		return err
+	}
+	defer it.Stop()
+	for i := range n {
+		msg, err := it.Next(jetstream.NextContext(ctx))
+		if err != nil {
+			return fmt.Errorf("replay %s, message %d: %w", stream, i+1, err)
+		}
+		if err := take(msg, i+1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// openKV is the hot view into a new bucket beside plain publishes into another.
+func openKV(ctx context.Context, b *bench) (player, error) {
+	b.stop()
+	r, err := newRig(ctx, false)
+	if err != nil {
+		return nil, err
+	}
+	head, err := r.fill(ctx, b.size.stored, distinct)
+	if err != nil {
+		r.close()
+		return nil, err
+	}
+	return plain{undo: r.close, play: func(ctx context.Context, n int) (round, error) {
+		return turns(n,
+			func() (s side, err error) {
+				bucket, err := r.bucket(ctx, natsio.AgentStateBucket.Name)
+				if err != nil {
+					return s, err
+				}
+				p := projections.NewProgress(1)
+				return r.fold(ctx, natsio.NewHot(bucket, r.journal, p), p, head, projections.Batching{Max: 2000})
+			},
+			func() (s side, err error) {
+				const name = "BENCH"
+				if _, err = r.bucket(ctx, name); err != nil {
+					return s, err
+				}
+				began := time.Now()
+				for i := range b.size.stored {
+					agent, key := distinct(i)
+					if _, err = r.js.PublishAsync("$KV."+name+"."+agent+"."+key, value(nil, i)); err != nil {
+						return s, err
+					}
+				}
+				err = allStored(ctx, r.js)
+				s.value = float64(b.size.stored) / time.Since(began).Seconds()
+				return s, err
+			})
+	}}, nil
+}
+
+// bucket is an empty one, made as the engine makes AGENT_STATE.
+func (r *rig) bucket(ctx context.Context, name string) (*natsio.Bucket, error) {
+	if err := r.js.DeleteKeyValue(ctx, name); err != nil && !missing(err) {
+		return nil, err
+	}
+	cfg := natsio.AgentStateBucket
+	cfg.Name, cfg.Embedded = name, true
+	return natsio.OpenBucket(ctx, r.nc, cfg, r.log)
+}

@@ -107,7 +107,7 @@ func (h *Handler) atomic(ctx context.Context, reqs []Request, done func([]Result
 			err = domain.Errorf(domain.Rejected, "batch.partitions",
 				"%s %s is in another journal partition than the first command; an atomic batch stays in one", cmd.Aggregate, cmd.ID)
 		}
-		if message := messageID(cmd.Stream, cmd.CommandID); err == nil && ids[message] {
+		if message := MessageID(cmd.Stream, cmd.CommandID); err == nil && ids[message] {
 			err = domain.Errorf(domain.Invalid, "batch.repeated_id", "command id %s stands twice for one aggregate", cmd.CommandID)
 		} else {
 			ids[message] = true

@@ -182,7 +182,7 @@ func (h *Handler) append(ctx context.Context, cmd *Command, s events.Stream, las
 	if err := complete(evs, last, cmd.CommandID, now); err != nil {
 		return nil, nil, err
 	}
-	done, err := h.journal.Append(ctx, s, last.revision, messageID(cmd.Stream, cmd.CommandID), evs)
+	done, err := h.journal.Append(ctx, s, last.revision, MessageID(cmd.Stream, cmd.CommandID), evs)
 	switch {
 	case err != nil:
 		h.heads.drop(s)

@@ -219,7 +219,7 @@ func (b *bundle) write(cmd *Command, s events.Stream, last *head, evs []events.E
 	for i := range evs {
 		w := Write{Stream: s, Event: &evs[i], First: i == 0 && last == b.first[s], After: last.revision}
 		if i == 0 {
-			w.ID = messageID(cmd.Stream, cmd.CommandID)
+			w.ID = MessageID(cmd.Stream, cmd.CommandID)
 		}
 		b.writes = append(b.writes, w)
 	}

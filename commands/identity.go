@@ -58,10 +58,11 @@ func checkCommandID(id string, now time.Time, skew time.Duration) (string, error
 	return id, nil
 }
 
-// messageID is the JetStream message id of a command on one aggregate. It is
+// MessageID is the JetStream message id of a command on one aggregate: s is the
+// stream it decides on, whichever its event goes to. It is
 // derived, because a window shared by a whole stream would let one client's
 // id suppress another's event.
-func messageID(s events.Stream, commandID string) string {
+func MessageID(s events.Stream, commandID string) string {
 	sum := sha256.Sum256([]byte(string(s) + "\x00" + commandID))
 	return base64.RawURLEncoding.EncodeToString(sum[:18])
 }

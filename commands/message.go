@@ -141,7 +141,7 @@ func (h *Handler) publish(ctx context.Context, cmd *Command) (Receipt, error) {
 		return Receipt{}, domain.Errorf(domain.Unavailable, "messages.off", "this engine publishes no messages")
 	}
 	sequence, duplicate, err := h.cfg.Messenger.Publish(ctx, Publication{
-		Subject: cmd.subject, ID: messageID(cmd.Stream, cmd.CommandID), Request: cmd.Request,
+		Subject: cmd.subject, ID: MessageID(cmd.Stream, cmd.CommandID), Request: cmd.Request,
 		Body: cmd.encode(cmd.CommandID, h.cfg.Now()),
 	})
 	switch {

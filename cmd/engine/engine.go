@@ -146,21 +146,24 @@ func (e *engine) startNATS() error {
 		e.natsURL = e.cfg.NATS
 		return nil
 	}
-	root := natsio.NewSubjects(e.cfg.SubjectPrefix)
-	streams := []string{"EVENTS"}
-	for p := range 64 {
-		streams = append(streams, natsio.StreamName(p, 64))
-	}
-	s, err := embedded.Start(embedded.Config{
-		Dir: e.cfg.Data, Listen: e.cfg.NATSListen, Synced: e.cfg.Durability == "synced",
-		Private: private(root), Streams: streams, Log: e.log,
-	})
+	s, err := startEmbedded(e.cfg.Data, e.cfg.NATSListen, e.cfg.SubjectPrefix, e.cfg.Durability == "synced", e.log)
 	if err != nil {
 		return err
 	}
 	e.nats, e.natsURL = s, s.URL()
 	e.onStop(func(context.Context) { s.Stop() })
 	return nil
+}
+
+// startEmbedded runs the embedded server on a data directory.
+func startEmbedded(data, listen, prefix string, synced bool, log *slog.Logger) (*embedded.Server, error) {
+	streams := []string{"EVENTS"}
+	for p := range 64 {
+		streams = append(streams, natsio.StreamName(p, 64))
+	}
+	return embedded.Start(embedded.Config{
+		Dir: data, Listen: listen, Synced: synced, Private: private(natsio.NewSubjects(prefix)), Streams: streams, Log: log,
+	})
 }
 
 // private are the roots that only the engine publishes on.

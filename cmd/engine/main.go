@@ -32,6 +32,7 @@ type cli struct {
 	Replay   replayCmd   `cmd:"" help:"Print the journal's events as JSON lines."`
 	Verify   verifyCmd   `cmd:"" help:"Fold the journal and compare it with KV and SQL."`
 	Status   statusCmd   `cmd:"" help:"Show what runs where and how far the views are."`
+	Archive  archiveCmd  `cmd:"" help:"Export and import the journal, and trim what is archived."`
 	DLQ      dlqCmd      `cmd:"" name:"dlq" help:"List, retry or drop what could not be carried out."`
 	Topology topologyCmd `cmd:"" help:"Compare the streams, buckets and consumers with their YAML, and make them so."`
 	Demo     demoCmd     `cmd:"" help:"Take the tour, or play recorded agent runs."`

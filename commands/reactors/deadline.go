@@ -10,6 +10,7 @@ import (
 
 	"github.com/tidemark-engine/tidemark/commands"
 	"github.com/tidemark-engine/tidemark/domain"
+	"github.com/tidemark-engine/tidemark/domain/task"
 	"github.com/tidemark-engine/tidemark/events"
 )
 
@@ -53,4 +54,14 @@ func Due(ctx context.Context, send Send, name, id string) error {
 		})
 	}
 	return settled(err)
+}
+
+// Rearm sets the timer of a task from its last event, where it has a deadline
+// and may still miss it: after an import timers must be set anew.
+func Rearm(ctx context.Context, timers Timers, rec *events.Record) error {
+	var t task.Task
+	if err := json.Unmarshal(rec.State, &t); err != nil || t.Deadline.IsZero() || t.Status == task.Completed || t.Status == task.Cancelled {
+		return nil // a state that cannot be read has no deadline that could be kept
+	}
+	return timers.Set(ctx, deadlineTimer+rec.ID, t.Deadline, []byte(CommandID("deadline", rec)))
 }

@@ -24,7 +24,9 @@ import (
 const (
 	metaIncarnation = "tidemark.incarnation"
 	metaPartitions  = "tidemark.partitions"
-	metaTrimmed     = "tidemark.trimmed" // revision up to which events may be gone; the only one that changes
+	metaTrimmed     = "tidemark.trimmed"   // revision up to which events may be gone; the only one that changes
+	metaImporting   = "tidemark.importing" // while an export is imported: its digest
+	metaIntake      = "tidemark.intake"    // likewise: the subject on which the journal takes events otherwise
 )
 
 // Journal is the stream EVENTS, or with partitions EVENTS_0 … EVENTS_{n-1}.
@@ -46,8 +48,9 @@ var _ commands.Journal = (*Journal)(nil)
 // was made with.
 type JournalConfig struct {
 	Subjects   Subjects
-	Partitions int // fixed when the journal is made; 0 = 1
-	Replicas   int // 0 = min(3, peers)
+	Partitions int    // fixed when the journal is made; 0 = 1
+	Replicas   int    // 0 = min(3, peers)
+	importing  string // digest of the export that is being imported: whoever else comes meanwhile is refused
 }
 
 // OpenJournal opens the journal, making it where there is none. It refuses a
@@ -77,6 +80,9 @@ func OpenJournal(ctx context.Context, nc *nats.Conn, cfg JournalConfig) (*Journa
 			return nil, err
 		}
 		meta := s.CachedInfo().Config.Metadata
+		if err := closed(meta[metaImporting], cfg.importing); err != nil {
+			return nil, err
+		}
 		if p == 0 {
 			id = meta[metaIncarnation]
 		} else if meta[metaIncarnation] != id {

@@ -1,0 +1,65 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/tidemark-engine/tidemark/infra/natsio"
+	"github.com/tidemark-engine/tidemark/projections"
+	"github.com/tidemark-engine/tidemark/projections/dump"
+)
+
+// archiveCmd is what is done with the journal as a whole: backup, restore and
+// migration are export and import, retention is trim.
+type archiveCmd struct {
+	Export archiveExportCmd `cmd:"" help:"Write the whole journal into a file, while it is written to."`
+	Import archiveImportCmd `cmd:"" help:"Fill an empty journal from such a file."`
+}
+
+// whole is the journal with what was trimmed from it, for reading.
+func (t *target) whole(ctx context.Context, nc *nats.Conn) (projections.Joined, error) {
+	journal, err := natsio.OpenExisting(ctx, nc, natsio.NewSubjects(t.SubjectPrefix))
+	return projections.Joined{Trimmable: journal}, err
+}
+
+// exported is what export and import say of a file.
+type exported struct {
+	File       string   `json:"file"`
+	Journal    string   `json:"journal"` // incarnation of the journal that was exported
+	Partitions int      `json:"partitions"`
+	Heads      []uint64 `json:"heads"`
+	Events     uint64   `json:"events"`
+	Bytes      int64    `json:"bytes"` // of the file
+	Unreadable int      `json:"unreadable,omitempty"`
+}
+
+// unpacked is a file that is read through its compression.
+type unpacked struct {
+	io.ReadCloser
+	file *os.File
+}
+
+func (u *unpacked) Close() error { return errors.Join(u.ReadCloser.Close(), u.file.Close()) }
+
+// openDump opens a file for reading.
+func openDump(path string) (*dump.Reader, io.Closer, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	u, err := dump.Unpack(f)
+	if err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("%s: %w", path, err), f.Close())
+	}
+	both := &unpacked{u, f}
+	r, err := dump.NewReader(u)
+	if err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("%s: %w", path, err), both.Close())
+	}
+	return r, both, nil
+}

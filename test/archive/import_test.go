@@ -1,0 +1,212 @@
+package archive
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tidemark-engine/tidemark/events"
+	"github.com/tidemark-engine/tidemark/infra/natsio"
+	"github.com/tidemark-engine/tidemark/test/harness"
+	"github.com/tidemark-engine/tidemark/test/support"
+)
+
+// Backup and restore: everything that was there is there again, byte for byte
+// and revision for revision, on another engine with other rights and tokens.
+func TestExportAndImport(t *testing.T) {
+	quiet := []string{"--postgres", "off", "--lifecycle", "manual"}
+	old := harness.Start(t, harness.Config{Args: append([]string{"--partitions", "3"}, quiet...)})
+	c := old.Client(t)
+	live(t, c)
+	id := harness.NewID()
+	first, err := c.Command(t.Context(), "commands.agent.a9.set", id, M{"key": "k", "value": 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	command(t, c, "task.due.create", M{"kind": "work", "deadline": time.Now().Add(time.Hour)})
+
+	zip := file(t, "journal.gz")
+	if said := do(t, "export", "--data", old.Data, zip, "--json"); !strings.Contains(said, `"partitions":3`) {
+		t.Errorf("export says %s", said)
+	}
+	if left, err := filepath.Glob(filepath.Join(filepath.Dir(zip), ".*")); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v %v", left, err)
+	}
+	digest, count := verified(t, old)
+	before := answers(t, c)
+	replayed := old.Run("replay", "--positions").Stdout
+	refused(t, "the journal is not empty", "import", "--data", old.Data, zip)
+	old.Stop()
+	refused(t, "the journal is not empty", "import", "--data", old.Data, zip)
+
+	data := filepath.Join(harness.Room(t), "data")
+	do(t, "import", "--data", data, zip)
+	refused(t, "the journal is not empty", "import", "--data", data, zip)
+	e := harness.Start(t, harness.Config{Data: data, Args: quiet})
+	c = e.Client(t)
+	if d, n := verified(t, e); d != digest || n != count {
+		t.Errorf("digest %s of %d events, was %s of %d", d, n, digest, count)
+	}
+	if now := e.Run("replay", "--positions").Stdout; now != replayed {
+		t.Errorf("replay prints\n%s\nand printed\n%s", now, replayed)
+	}
+	same(t, "imported", answers(t, c), before)
+	// A command of a moment ago, sent again, has taken effect; a new one goes on.
+	again, err := c.Command(t.Context(), "commands.agent.a9.set", id, M{"key": "k", "value": 1})
+	if err != nil || !again.Replayed || again.Revision != first.Revision || again.Version != first.Version {
+		t.Errorf("sent again: %+v %v, was %+v", again, err, first)
+	}
+	if r := c.MustSet(t, "a9", "k", 2, nil); r.Version != 2 {
+		t.Errorf("after it: %+v", r)
+	}
+	s, err := c.JS.Stream(t.Context(), "TIMERS")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if msg, err := s.GetLastMsgForSubject(t.Context(), "timers.at.deadline.due"); err != nil || msg.Header.Get("Nats-Schedule") == "" {
+		t.Errorf("the timer of a task: %v", err)
+	}
+}
+
+// An engine that serves an empty journal may be filled too; nobody writes in
+// between. Its views follow.
+func TestImportWhereAnEngineServes(t *testing.T) {
+	quiet := []string{"--postgres", "off", "--lifecycle", "manual"}
+	old := harness.Start(t, harness.Config{Args: quiet})
+	c := old.Client(t)
+	live(t, c)
+	lines := file(t, "journal.jsonl")
+	do(t, "export", "--data", old.Data, lines)
+	digest, count := verified(t, old)
+	before := answers(t, c)
+	old.Stop()
+
+	e := harness.Start(t, harness.Config{Args: quiet})
+	do(t, "import", "--data", e.Data, lines)
+	c = e.Client(t)
+	c.Level(t, 30*time.Second)
+	if d, n := verified(t, e); d != digest || n != count {
+		t.Errorf("digest %s of %d events, was %s of %d", d, n, digest, count)
+	}
+	same(t, "imported", answers(t, c), before)
+	c.MustSet(t, "a1", "new", 1, nil)
+
+	other := harness.Start(t, harness.Config{Args: append([]string{"--partitions", "2"}, quiet...)})
+	refused(t, "1 partitions, the journal here was made with 2", "import", "--data", other.Data, lines)
+}
+
+// A file with any mistake writes nothing, not even a journal.
+func TestImportRefusesDamage(t *testing.T) {
+	old := harness.Start(t, harness.Config{Args: []string{"--postgres", "off", "--lifecycle", "manual"}})
+	live(t, old.Client(t))
+	whole := file(t, "journal.jsonl")
+	do(t, "export", "--data", old.Data, whole)
+	text, err := os.ReadFile(whole)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := bytes.SplitAfter(text, []byte("\n"))
+	for name, bad := range map[string][]byte{
+		"cut":           text[:len(text)-len(lines[len(lines)-2])-10],
+		"without end":   bytes.Join(lines[:len(lines)-2], nil),
+		"one too few":   bytes.Join(append(append([][]byte{}, lines[:4]...), lines[5:]...), nil),
+		"edited":        bytes.Replace(text, []byte(`"done"`), []byte(`"gone"`), 1),
+		"something new": append(append([]byte{}, text...), lines[3]...),
+		"empty":         nil,
+		"another file":  []byte("hello\n"),
+	} {
+		path, data := file(t, "bad.jsonl"), filepath.Join(harness.Room(t), "data")
+		if err := os.WriteFile(path, bad, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		r := harness.Run(t, "archive", "import", "--data", data, path)
+		if r.Code != 1 || !strings.Contains(r.Stderr, "bad.jsonl") {
+			t.Errorf("%s: exit code %d\n%s%s", name, r.Code, r.Stdout, r.Stderr)
+		}
+		if _, err := os.Stat(data); err == nil {
+			t.Errorf("%s: something was written", name)
+		}
+	}
+}
+
+// What an import was interrupted at stays closed, until the same file is
+// imported to its end.
+func TestImportIsContinued(t *testing.T) {
+	old := harness.Start(t, harness.Config{Args: []string{"--postgres", "off", "--lifecycle", "manual"}})
+	live(t, old.Client(t))
+	path := file(t, "journal.jsonl")
+	do(t, "export", "--data", old.Data, path)
+	digest, count := verified(t, old)
+	sum := trailer(t, path)
+
+	// An import that was killed after two events, on a server of its own.
+	s := support.NATS(t)
+	nc := support.Engine(t, s)
+	r, err := natsio.OpenRefill(t.Context(), nc, natsio.JournalConfig{Partitions: 1}, sum)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for rev, msg := range stored(t, old, 2) {
+		if err := r.Fill(t.Context(), 0, uint64(rev), []natsio.Stored{msg}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := natsio.OpenJournal(t.Context(), nc, natsio.JournalConfig{}); err == nil || !strings.Contains(err.Error(), "not finished") {
+		t.Errorf("a half imported journal is opened: %v", err)
+	}
+	if _, err := natsio.OpenRefill(t.Context(), nc, natsio.JournalConfig{Partitions: 1}, "another"); err == nil || !strings.Contains(err.Error(), "another file") {
+		t.Errorf("another file is imported into it: %v", err)
+	}
+	url := strings.Replace(s.URL(), "nats://", "nats://"+credentials(s.Credentials())+"@", 1)
+	refused(t, "not finished", "export", "--server", url, file(t, "none.gz"))
+	do(t, "import", "--server", url, path)
+	e := harness.Start(t, harness.Config{Args: []string{"--postgres", "off", "--nats", url}})
+	if d, n := verified(t, e); d != digest || n != count {
+		t.Errorf("digest %s of %d events, was %s of %d", d, n, digest, count)
+	}
+	e.Stop()
+}
+
+func credentials(user, password string) string { return user + ":" + password }
+
+// trailer is the digest that a file ends with.
+func trailer(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, sum, _ := strings.Cut(string(text), `"sha256":"`)
+	return sum[:64]
+}
+
+// stored are the first n events of an engine's journal.
+func stored(t *testing.T, e *harness.Engine, n int) (all []natsio.Stored) {
+	t.Helper()
+	nc, err := nats.Connect(e.NATSURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	j, err := js.Stream(t.Context(), "EVENTS")
+	for seq := uint64(1); err == nil && seq <= uint64(n); seq++ {
+		var msg *jetstream.RawStreamMsg
+		if msg, err = j.GetMsg(t.Context(), seq); err == nil {
+			all = append(all, natsio.Stored{Stream: events.Stream(strings.TrimPrefix(msg.Subject, "events.")), Body: msg.Data})
+		}
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}

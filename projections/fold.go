@@ -97,6 +97,18 @@ func (c *Changes) add(m *Message, last map[events.Stream]int) error {
 	return nil
 }
 
+// DigestAt is the digest of the event at a revision, which is the batch's last;
+// empty where that could not be folded.
+func (c *Changes) DigestAt(revision uint64) string {
+	if n := len(c.Events); n > 0 && c.Events[n-1].Revision == revision {
+		return c.Events[n-1].Digest
+	}
+	if n := len(c.Messages); n > 0 && c.Messages[n-1].Revision == revision && c.Messages[n-1].Bad == nil {
+		return c.Messages[n-1].Digest
+	}
+	return ""
+}
+
 // EntryOf is the row that an event of a state entry results in.
 func EntryOf(rec *events.Record) (EntryChange, error) {
 	d, err := events.DecodeStateWrite(rec.Data)

@@ -31,6 +31,7 @@ type cli struct {
 	Watch    watchCmd    `cmd:"" help:"Watch hot state, or events, as they change."`
 	Replay   replayCmd   `cmd:"" help:"Print the journal's events as JSON lines."`
 	Verify   verifyCmd   `cmd:"" help:"Fold the journal and compare it with KV and SQL."`
+	Rebuild  rebuildCmd  `cmd:"" help:"Fold a view anew from the journal, beside the running engine."`
 	Status   statusCmd   `cmd:"" help:"Show what runs where and how far the views are."`
 	Archive  archiveCmd  `cmd:"" help:"Export and import the journal, and trim what is archived."`
 	DLQ      dlqCmd      `cmd:"" name:"dlq" help:"List, retry or drop what could not be carried out."`

@@ -113,7 +113,7 @@ func (a *Archive) Apply(ctx context.Context, partition int, from, to uint64, c p
 	err := a.db.inTx(ctx, func(tx pgx.Tx) error {
 		b := &pgx.Batch{}
 		b.Queue(`SET LOCAL synchronous_commit = off`)
-		b.Queue(fence, a.view, partition, from, to).Exec(func(tag pgconn.CommandTag) error {
+		b.Queue(fence, a.view, partition, from, to, optional(c.DigestAt(to))).Exec(func(tag pgconn.CommandTag) error {
 			if tag.RowsAffected() != 1 {
 				return projections.ErrFenced
 			}

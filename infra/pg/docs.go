@@ -76,7 +76,7 @@ const deleteConfig = `
 	DELETE FROM agents.config t USING unnest($1::text[], $2::text[], $3::bigint[]) AS b (id, key, r)
 	WHERE t.agent_id = b.id AND t.config_key = b.key AND t.revision < b.r`
 
-func queueDocs(b *pgx.Batch, changes []projections.DocChange) {
+func queueDocs(b *pgx.Batch, s schema, changes []projections.DocChange) {
 	kinds := map[string]*docColumns{}
 	var ids, keys []string
 	var revisions []int64
@@ -93,11 +93,11 @@ func queueDocs(b *pgx.Batch, changes []projections.DocChange) {
 	}
 	for _, kind := range [...]string{readmodel.KindConfig, readmodel.KindLifecycle, readmodel.KindSession, readmodel.KindTask} {
 		if c := kinds[kind]; c != nil {
-			b.Queue(docUpserts[kind], c.ids, c.keys, c.states, c.versions, c.revisions, c.updated, c.digests)
+			b.Queue(s.in(docUpserts[kind]), c.ids, c.keys, c.states, c.versions, c.revisions, c.updated, c.digests)
 		}
 	}
 	if len(ids) > 0 {
-		b.Queue(deleteConfig, ids, keys, revisions)
+		b.Queue(s.in(deleteConfig), ids, keys, revisions)
 	}
 }
 

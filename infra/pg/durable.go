@@ -21,16 +21,17 @@ type Durable struct {
 	// is. Set it before the first Load.
 	Notify projections.Notifier
 
-	db   *DB
-	view string
-	mu   sync.Mutex
-	told map[int]uint64 // by partition: up to where Notify has been told
+	db     *DB
+	view   string
+	schema schema
+	mu     sync.Mutex
+	told   map[int]uint64 // by partition: up to where Notify has been told
 }
 
 var _ projections.Target = (*Durable)(nil)
 
 // NewDurable is the view's target under a view name.
-func NewDurable(db *DB, view string) *Durable { return &Durable{db: db, view: view} }
+func NewDurable(db *DB, view string) *Durable { return &Durable{db: db, view: view, schema: live} }
 
 // Load implements projections.Target.
 func (t *Durable) Load(ctx context.Context, partition int, id string) (uint64, error) {
@@ -38,8 +39,8 @@ func (t *Durable) Load(ctx context.Context, partition int, id string) (uint64, e
 	var known string
 	var notified *uint64
 	_, err := t.db.pool.Exec(ctx, `
-		INSERT INTO agents.checkpoints (view, partition, position, incarnation)
-		VALUES ($1, $2, 0, $3) ON CONFLICT DO NOTHING`, t.view, partition, id)
+		INSERT INTO agents.checkpoints (view, partition, position, incarnation, version)
+		VALUES ($1, $2, 0, $3, $4) ON CONFLICT DO NOTHING`, t.view, partition, id, projections.Version(t.view))
 	if err != nil {
 		return 0, fmt.Errorf("make the checkpoint: %w", err)
 	}
@@ -59,7 +60,7 @@ func (t *Durable) Load(ctx context.Context, partition int, id string) (uint64, e
 // fence moves the checkpoint if it is where the runner read it. The row it
 // locks also keeps a second runner out until this transaction ends.
 const fence = `
-	UPDATE agents.checkpoints SET position = $4, updated_at = now()
+	UPDATE agents.checkpoints SET position = $4, digest = $5, updated_at = now()
 	WHERE view = $1 AND partition = $2 AND position = $3`
 
 const upsertState = `
@@ -99,18 +100,11 @@ func (t *Durable) Apply(ctx context.Context, partition int, from, to uint64, c p
 	err := t.db.inTx(ctx, func(tx pgx.Tx) error {
 		b := &pgx.Batch{}
 		b.Queue(`SET LOCAL synchronous_commit = off`)
-		b.Queue(fence, t.view, partition, from, to).Exec(func(tag pgconn.CommandTag) error {
-			if tag.RowsAffected() != 1 {
-				return projections.ErrFenced
-			}
-			return nil
-		})
+		t.queueFence(b, partition, from, to, &c)
 		if t.Notify != nil && len(c.Entries) > 0 {
 			queueOld(b, c.Entries, &notices)
 		}
-		queueEntries(b, c.Entries)
-		queueDocs(b, c.Docs)
-		queueLosses(b, c.Losses)
+		t.queueRows(b, &c)
 		return tx.SendBatch(ctx, b).Close()
 	})
 	if err == nil {
@@ -124,7 +118,22 @@ func (t *Durable) Apply(ctx context.Context, partition int, from, to uint64, c p
 	return fmt.Errorf("write %d rows up to %d: %w", len(c.Entries), to, err)
 }
 
-func queueEntries(b *pgx.Batch, changes []projections.EntryChange) {
+func (t *Durable) queueFence(b *pgx.Batch, partition int, from, to uint64, c *projections.Changes) {
+	b.Queue(t.schema.in(fence), t.view, partition, from, to, optional(c.DigestAt(to))).Exec(func(tag pgconn.CommandTag) error {
+		if tag.RowsAffected() != 1 {
+			return projections.ErrFenced
+		}
+		return nil
+	})
+}
+
+func (t *Durable) queueRows(b *pgx.Batch, c *projections.Changes) {
+	queueEntries(b, t.schema, c.Entries)
+	queueDocs(b, t.schema, c.Docs)
+	queueLosses(b, t.schema, c.Losses)
+}
+
+func queueEntries(b *pgx.Batch, s schema, changes []projections.EntryChange) {
 	var up stateColumns
 	var agents, keys []string
 	var revisions []int64
@@ -137,11 +146,11 @@ func queueEntries(b *pgx.Batch, changes []projections.EntryChange) {
 		}
 	}
 	if len(up.agents) > 0 {
-		b.Queue(upsertState, up.agents, up.keys, up.texts, up.versions, up.revisions,
+		b.Queue(s.in(upsertState), up.agents, up.keys, up.texts, up.versions, up.revisions,
 			up.writers, up.times, up.nanos, up.updated, up.digests)
 	}
 	if len(agents) > 0 {
-		b.Queue(deleteState, agents, keys, revisions)
+		b.Queue(s.in(deleteState), agents, keys, revisions)
 	}
 }
 
@@ -169,7 +178,7 @@ func splitNanos(t time.Time) (time.Time, int16) {
 	return t.Add(-time.Duration(rest)), int16(rest)
 }
 
-func queueLosses(b *pgx.Batch, losses []readmodel.Loss) {
+func queueLosses(b *pgx.Batch, s schema, losses []readmodel.Loss) {
 	if len(losses) == 0 {
 		return
 	}
@@ -187,7 +196,7 @@ func queueLosses(b *pgx.Batch, losses []readmodel.Loss) {
 		curVersions, curRevisions = append(curVersions, int64(l.CurrentVersion)), append(curRevisions, int64(l.CurrentRevision))
 		times, recorded = append(times, l.Timestamp), append(recorded, l.RecordedAt)
 	}
-	b.Queue(insertConflicts, agents, keys, versions, revisions, kinds, verbs, strategies, reasons, texts,
+	b.Queue(s.in(insertConflicts), agents, keys, versions, revisions, kinds, verbs, strategies, reasons, texts,
 		times, recorded, writers, ids, curVersions, curRevisions, digests)
 }
 

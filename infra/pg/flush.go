@@ -24,7 +24,7 @@ func (t *Durable) Flush(ctx context.Context, entries []readmodel.DirtyEntry) err
 	sort.Slice(changes, func(i, j int) bool { return changes[i].Key < changes[j].Key })
 	err := t.db.inTx(ctx, func(tx pgx.Tx) error {
 		b := &pgx.Batch{}
-		queueEntries(b, changes)
+		queueEntries(b, t.schema, changes)
 		return tx.SendBatch(ctx, b).Close()
 	})
 	if err != nil {

@@ -45,9 +45,9 @@ func (t *Durable) restore(ctx context.Context, tx pgx.Tx, truth projections.Trut
 	}
 	b := &pgx.Batch{}
 	queueRemovals(b, &said)
-	queueEntries(b, said.Entries)
-	queueDocs(b, said.Docs)
-	queueLosses(b, said.Losses)
+	queueEntries(b, t.schema, said.Entries)
+	queueDocs(b, t.schema, said.Docs)
+	queueLosses(b, t.schema, said.Losses)
 	return tx.SendBatch(ctx, b).Close()
 }
 

@@ -1,0 +1,115 @@
+package natsio
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// ErrTaken means that another process does the same right now.
+var ErrTaken = errors.New("natsio: another process is at it")
+
+// A holder tells four times in aloneDead that it lives; one that is killed is
+// in nobody's way for longer than that.
+const (
+	aloneRenew = 500 * time.Millisecond
+	aloneDead  = 2 * time.Second
+)
+
+// holder says who holds a name.
+type holder struct {
+	Host  string    `json:"host"`
+	PID   int       `json:"pid"`
+	Since time.Time `json:"since"`
+}
+
+// Alone runs run while no other process holds the name. It fails with ErrTaken
+// where a living one does; run's context ends when the name is lost to another,
+// which holds only while this process does not get to run.
+func Alone(ctx context.Context, nc *nats.Conn, name string, run func(ctx context.Context) error) error {
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return err
+	}
+	kv, err := js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
+		Bucket: "TIDEMARK_REBUILDS", Description: "Which process rebuilds which view",
+		TTL: 5 * aloneDead, History: 1, Storage: jetstream.MemoryStorage, Replicas: Replicas(nc, 0),
+	})
+	if err != nil {
+		return fmt.Errorf("open the bucket of rebuilds: %w", err)
+	}
+	self := holder{PID: os.Getpid(), Since: time.Now().UTC().Truncate(time.Second)}
+	self.Host, _ = os.Hostname() // only shown
+	body, err := json.Marshal(self)
+	if err != nil {
+		return err
+	}
+	rev, err := take(ctx, kv, name, body)
+	if err != nil {
+		return err
+	}
+	held, cancel := context.WithCancelCause(ctx)
+	var renewing sync.WaitGroup
+	renewing.Go(func() { rev = renew(held, cancel, kv, name, body, rev) })
+	err = run(held)
+	lost := context.Cause(held)
+	cancel(nil)
+	renewing.Wait()
+	release, done := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer done()
+	_ = kv.Delete(release, name, jetstream.LastRevision(rev)) // else it runs out by itself
+	if err != nil && errors.Is(lost, ErrTaken) {
+		return lost
+	}
+	return err
+}
+
+// take gets the name, from nobody or from a holder that does not renew it.
+func take(ctx context.Context, kv jetstream.KeyValue, name string, body []byte) (uint64, error) {
+	rev, err := kv.Create(ctx, name, body)
+	if !errors.Is(err, jetstream.ErrKeyExists) {
+		return rev, err
+	}
+	found, err := kv.Get(ctx, name)
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		return kv.Create(ctx, name, body)
+	}
+	if err != nil {
+		return 0, err
+	}
+	sleep(ctx, aloneDead)
+	if rev, err = kv.Update(ctx, name, body, found.Revision()); err == nil || ctx.Err() != nil {
+		return rev, err
+	}
+	if hasCode(err, codeWrongLastSequence, codeLastSeqInFlight) {
+		var h holder
+		_ = json.Unmarshal(found.Value(), &h) // only shown
+		return 0, fmt.Errorf("%w: process %d on %s since %s", ErrTaken, h.PID, h.Host, h.Since.Format(time.RFC3339))
+	}
+	return 0, err
+}
+
+// renew keeps the name until ctx ends, and cancels when another took it.
+func renew(ctx context.Context, cancel context.CancelCauseFunc, kv jetstream.KeyValue, name string, body []byte, rev uint64) uint64 {
+	for {
+		sleep(ctx, aloneRenew)
+		if ctx.Err() != nil {
+			return rev
+		}
+		next, err := kv.Update(ctx, name, body, rev)
+		switch {
+		case err == nil:
+			rev = next
+		case hasCode(err, codeWrongLastSequence, codeLastSeqInFlight):
+			cancel(ErrTaken)
+			return rev
+		}
+	}
+}

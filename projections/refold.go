@@ -1,0 +1,131 @@
+package projections
+
+import (
+	"context"
+	"fmt"
+)
+
+// Place names the rows that one aggregate's events may change.
+type Place struct{ Kind, ID, Key string }
+
+// apply writes a folded batch, as Target does.
+type apply func(ctx context.Context, partition int, from, to uint64, c Changes) error
+
+// refold reads a journal from its beginning in large batches, ever further on.
+// Reading and folding run beside the writing.
+type refold struct {
+	source  Source
+	batch   int
+	step    func(events uint64) // told how many more were applied
+	at      []uint64            // by partition: applied up to here
+	touched map[Place]struct{}  // nil = not collected
+	cursors []Cursor
+}
+
+func newRefold(src Source, batch int, step func(uint64)) *refold {
+	return &refold{source: src, batch: batch, step: step,
+		at: make([]uint64, src.Partitions()), cursors: make([]Cursor, src.Partitions())}
+}
+
+func (f *refold) stop() {
+	for _, c := range f.cursors {
+		if c != nil {
+			c.Stop()
+		}
+	}
+}
+
+// upTo brings a partition to a revision that the journal has.
+func (f *refold) upTo(ctx context.Context, p int, to uint64, write apply) error {
+	if f.at[p] >= to {
+		return nil
+	}
+	if f.cursors[p] == nil {
+		var err error
+		if f.cursors[p], err = f.source.Read(ctx, p, f.at[p]); err != nil {
+			return err
+		}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	folded := make(chan foldedBatch, 1)
+	go f.read(ctx, p, to, folded)
+	var err error
+	for b := range folded {
+		if err == nil {
+			err = b.err
+		}
+		if err == nil {
+			err = write(ctx, p, f.at[p], b.to, b.changes)
+		}
+		if err != nil {
+			cancel() // and drain what read still sends
+			continue
+		}
+		f.at[p] = b.to
+		if f.step != nil {
+			f.step(uint64(b.events))
+		}
+	}
+	return err
+}
+
+type foldedBatch struct {
+	changes Changes
+	to      uint64
+	events  int
+	err     error
+}
+
+// read sends folded batches up to a revision, the last of them at it or with
+// an error.
+func (f *refold) read(ctx context.Context, p int, to uint64, out chan<- foldedBatch) {
+	defer close(out)
+	batch := make([]Message, 0, f.batch)
+	for at := f.at[p]; at < to; {
+		select {
+		case m, ok := <-f.cursors[p].Messages():
+			if !ok {
+				out <- foldedBatch{err: fmt.Errorf("the journal's reader ended: %w", f.cursors[p].Err())}
+				return
+			}
+			batch, at = append(batch, m), m.Revision
+		case <-ctx.Done():
+			out <- foldedBatch{err: ctx.Err()}
+			return
+		}
+		if len(batch) == f.batch || at >= to {
+			f.touch(batch)
+			out <- foldedBatch{changes: Fold(batch), to: at, events: len(batch)}
+			batch = batch[:0]
+		}
+	}
+}
+
+func (f *refold) touch(batch []Message) {
+	if f.touched == nil {
+		return
+	}
+	for i := range batch {
+		if kind, id, key := RowOf(batch[i].Stream); kind != "" {
+			f.touched[Place{kind, id, key}] = struct{}{}
+		}
+	}
+}
+
+// Sample folds the first events of a journal, at most most of them, and tells
+// how many there were.
+func Sample(ctx context.Context, src Source, most uint64, write Write) (n uint64, err error) {
+	f := newRefold(src, rebuildBatch/4, func(events uint64) { n += events })
+	defer f.stop()
+	for p := range f.at {
+		head, err := src.Head(ctx, p)
+		if err == nil {
+			err = f.upTo(ctx, p, min(head, most-n), write)
+		}
+		if err != nil || n >= most {
+			return n, err
+		}
+	}
+	return n, nil
+}

@@ -16,11 +16,11 @@ import (
 // ErrTaken means that another process does the same right now.
 var ErrTaken = errors.New("natsio: another process is at it")
 
-// A holder tells four times in aloneDead that it lives; one that is killed is
-// in nobody's way for longer than that.
+// A holder tells six times in aloneDead that it lives; one that is killed is in
+// nobody's way for longer than that.
 const (
-	aloneRenew = 500 * time.Millisecond
-	aloneDead  = 2 * time.Second
+	aloneRenew = 200 * time.Millisecond
+	aloneDead  = 1200 * time.Millisecond
 )
 
 // holder says who holds a name.
@@ -40,7 +40,7 @@ func Alone(ctx context.Context, nc *nats.Conn, name string, run func(ctx context
 	}
 	kv, err := js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
 		Bucket: "TIDEMARK_REBUILDS", Description: "Which process rebuilds which view",
-		TTL: 5 * aloneDead, History: 1, Storage: jetstream.MemoryStorage, Replicas: Replicas(nc, 0),
+		TTL: 10 * time.Second, History: 1, Storage: jetstream.MemoryStorage, Replicas: Replicas(nc, 0),
 	})
 	if err != nil {
 		return fmt.Errorf("open the bucket of rebuilds: %w", err)

@@ -116,10 +116,9 @@ func (s *Shadow) create(ctx context.Context, tx pgx.Tx, in schema) error {
 	return err
 }
 
-// noTimeouts lets a transaction take what it takes; it still gives up on locks.
-const noTimeouts = `
-	SELECT set_config('statement_timeout', '0', true), set_config('idle_in_transaction_session_timeout', '60s', true),
-		set_config('lock_timeout', '30s', true)`
+// noTimeouts lets a transaction take what it takes; it still gives up on locks,
+// and ends when its process does no more.
+const noTimeouts = `SELECT set_config('statement_timeout', '0', true), set_config('lock_timeout', '30s', true)`
 
 // Apply implements projections.Shadow.
 func (s *Shadow) Apply(ctx context.Context, partition int, from, to uint64, c projections.Changes) error {

@@ -1,0 +1,89 @@
+package harness
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+// Running is a run of the program whose output is read as it is printed.
+type Running struct {
+	lines *bufio.Scanner
+	out   *io.PipeReader
+	errs  strings.Builder
+	proc  *process
+	t     testing.TB
+}
+
+// Follow runs a client subcommand against this engine without waiting for its
+// end. It is killed with the test.
+func (e *Engine) Follow(name string, args ...string) *Running {
+	e.t.Helper()
+	r := &Running{t: e.t}
+	out, in := io.Pipe()
+	cmd := command(Binary(e.t), nil, append([]string{name, "--data", e.Data}, args...)...)
+	cmd.Stdout, cmd.Stderr = in, &r.errs
+	r.out, r.lines = out, bufio.NewScanner(out)
+	var err error
+	r.proc, err = launch(cmd)
+	must(e.t, err, "run engine %s %v", name, args)
+	go func() {
+		<-r.proc.done
+		in.Close()
+	}()
+	e.t.Cleanup(r.Kill)
+	return r
+}
+
+// Line is the next line it prints; ok is false when it has ended.
+func (r *Running) Line() (line string, ok bool) {
+	if r.lines.Scan() {
+		return r.lines.Text(), true
+	}
+	return "", false
+}
+
+// Until reads JSON lines until one says so, which must come.
+func (r *Running) Until(name, value string) {
+	r.t.Helper()
+	for line, ok := r.Line(); ok; line, ok = r.Line() {
+		var said map[string]any
+		if json.Unmarshal([]byte(line), &said) == nil && said[name] == value {
+			return
+		}
+	}
+	<-r.proc.done
+	r.t.Fatalf("the program ended without %s %q: %s", name, value, r.errs.String())
+}
+
+// Kill is kill -9.
+func (r *Running) Kill() {
+	select {
+	case <-r.proc.done:
+	default:
+		_ = r.proc.cmd.Process.Kill() // it may have ended just now
+	}
+	r.out.Close() // what it printed may be waiting to be read
+	<-r.proc.done
+}
+
+// Wait reads the rest and returns its exit code and what it printed last.
+func (r *Running) Wait() (code int, last string) {
+	r.t.Helper()
+	for line, ok := r.Line(); ok; line, ok = r.Line() {
+		last = line
+	}
+	<-r.proc.done
+	var exit *exec.ExitError
+	if r.proc.err != nil && !errors.As(r.proc.err, &exit) {
+		r.t.Errorf("run the program: %v", r.proc.err)
+	}
+	if code = r.proc.cmd.ProcessState.ExitCode(); code != 0 {
+		last += r.errs.String()
+	}
+	return code, last
+}

@@ -1,0 +1,220 @@
+package rebuild
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/tidemark-engine/tidemark/test/harness"
+)
+
+// Rebuilds under a writer and token readers at each consistency: no read fails,
+// none is older than one before it.
+func TestUnderLoad(t *testing.T) {
+	e := harness.Start(t, harness.Config{Args: []string{"--partitions", "2"}, Env: manual.Env})
+	c := e.Client(t)
+	fill(t, c, 50)
+	ctx, stop := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	var token atomic.Pointer[string]
+	var reads atomic.Int64
+	running.Go(func() {
+		for i := 0; ctx.Err() == nil; i++ {
+			r, err := c.Set(context.WithoutCancel(ctx), "a", "k1", i, nil)
+			if err != nil {
+				t.Errorf("write: %v", err)
+				return
+			}
+			token.Store(&r.Token)
+			if i%7 == 0 {
+				_, err = c.Command(context.WithoutCancel(ctx), "commands.agent.a.delete", "", harness.M{"key": "k2"})
+			} else {
+				_, err = c.Set(context.WithoutCancel(ctx), "a", "k2", i, nil)
+			}
+			if err != nil {
+				t.Errorf("write: %v", err)
+			}
+		}
+	})
+	for _, consistency := range []string{"cached", "hot", "durable", "strong"} {
+		running.Go(func() {
+			var last uint64
+			for ctx.Err() == nil {
+				more := harness.M{"consistency": consistency}
+				if at := token.Load(); at != nil {
+					more["token"] = *at
+				}
+				got, err := c.Get(context.WithoutCancel(ctx), "a", "k1", more)
+				if err != nil {
+					t.Errorf("%s read: %v", consistency, err)
+					return
+				}
+				if got.Revision < last {
+					t.Errorf("%s read went back from revision %d to %d", consistency, last, got.Revision)
+				}
+				last = got.Revision
+				reads.Add(1)
+			}
+		})
+	}
+	var at uint64
+	for range 3 {
+		r := rebuild(t, e, "all")
+		if r.Rows != 0 {
+			t.Errorf("%d rows differed: %v", r.Rows, r.Keys)
+		}
+		if len(r.Position) == 2 && r.Position[0]+r.Position[1] <= at {
+			t.Errorf("the position did not move on from %d: %v", at, r.Position)
+		}
+	}
+	stop()
+	running.Wait()
+	if reads.Load() < 20 {
+		t.Errorf("only %d reads", reads.Load())
+	}
+	c.CheckAll(t)
+	e.Verify()
+}
+
+// TestDurable rebuilds the durable view of one engine; nothing is written
+// meanwhile but what the parts write.
+func TestDurable(t *testing.T) {
+	e := harness.Start(t, manual)
+	c := e.Client(t)
+	fill(t, c, 10)
+	c.Level(t, 20*time.Second)
+	for _, part := range []struct {
+		name string
+		test func(*testing.T, *harness.Engine, *harness.Client)
+	}{
+		{"heals SQL", healSQL}, {"killed at each step", killAtEachStep}, {"a second one is refused", refuseSecond},
+		{"plan", plan}, {"no such view", noSuchView},
+	} {
+		t.Run(part.name, func(t *testing.T) { part.test(t, e, c) })
+	}
+	c.CheckAll(t)
+	e.Verify()
+}
+
+// What somebody has changed in SQL is healed, counted and named.
+func healSQL(t *testing.T, e *harness.Engine, c *harness.Client) {
+	sql := c.SQL(t)
+	for _, statement := range []string{
+		`UPDATE agents.state SET state_text = '0', state_value = '0' WHERE state_key = 'k1'`,
+		`UPDATE agents.state SET state_value = '9' WHERE agent_id = 'a' AND state_key = 'k2'`,
+		`UPDATE agents.state SET revision = revision + 100000 WHERE agent_id = 'a' AND state_key = 'k3'`,
+		`DELETE FROM agents.state WHERE agent_id = 'b' AND state_key = 'k3'`,
+		`DELETE FROM agents.tasks WHERE task_id = 'x1'`,
+		`UPDATE agents.sessions SET owner = 'bob' WHERE session_id = 'x1'`,
+		`INSERT INTO agents.config SELECT 'nobody', config_key, config_value, state_text, version, revision, updated_at, digest
+			FROM agents.config WHERE agent_id = 'x1'`,
+	} {
+		exec(t, sql, statement)
+	}
+	r := rebuild(t, e, "durable")
+	named := fmt.Sprint(r.Keys)
+	for _, key := range []string{"{a.k1}", "{b.k1}", "{a.k2}", "{a.k3}", "{b.k3}", "{task x1}", "{session x1}", "{config nobody.a.b}"} {
+		if !strings.Contains(named, key) {
+			t.Errorf("%s is not named in %s", key, named)
+		}
+	}
+	if r.Rows != 8 || len(r.Keys) != 8 {
+		t.Errorf("%d rows differed: %s", r.Rows, named)
+	}
+	c.CheckAll(t)
+}
+
+func exec(t *testing.T, sql *pgx.Conn, statement string) {
+	t.Helper()
+	if _, err := sql.Exec(t.Context(), statement); err != nil {
+		t.Fatalf("%s: %v", statement, err)
+	}
+}
+
+// A rebuild that is killed at any step has left the live rows as they were, or
+// right, and the next one passes.
+func killAtEachStep(t *testing.T, e *harness.Engine, c *harness.Client) {
+	sql, holder := c.SQL(t), c.SQL(t)
+	for _, step := range []string{"fold", "compare", "swap", "drop"} {
+		exec(t, sql, `UPDATE agents.state SET state_text = '7', state_value = '7' WHERE state_key = 'k1'`)
+		if step == "swap" { // it has corrected entries when it comes to this row, and waits
+			exec(t, sql, `UPDATE agents.tasks SET kind = 'other' WHERE task_id = 'x2'`)
+			exec(t, holder, `BEGIN`)
+			exec(t, holder, `SELECT FROM agents.tasks WHERE task_id = 'x2' FOR UPDATE`)
+		}
+		run := e.Follow("rebuild", "durable", "--json")
+		run.Until("step", step)
+		if step == "swap" {
+			awaitLock(t, sql)
+		}
+		run.Kill()
+		if step == "swap" {
+			var wrong int
+			if err := sql.QueryRow(t.Context(), `SELECT count(*) FROM agents.state WHERE state_text = '7'`).Scan(&wrong); err != nil || wrong != 2 {
+				t.Errorf("killed in the middle of the swap it has left %d of 2 rows as they were (%v)", wrong, err)
+			}
+			exec(t, holder, `ROLLBACK`)
+		}
+		if r := rebuild(t, e, "durable"); r.Rows > 3 {
+			t.Errorf("after %s %d rows differed: %v", step, r.Rows, r.Keys)
+		}
+		c.CheckAll(t)
+	}
+}
+
+// awaitLock returns when a session waits for a row's or transaction's lock.
+func awaitLock(t *testing.T, sql *pgx.Conn) {
+	t.Helper()
+	harness.Within(t, 20*time.Second, "the rebuild waits for a lock", func() error {
+		var n int
+		err := sql.QueryRow(t.Context(), `SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'`).Scan(&n)
+		if err == nil && n == 0 {
+			return errors.New("nobody waits")
+		}
+		return err
+	})
+}
+
+// While one rebuild of a view is under way a second one is refused.
+func refuseSecond(t *testing.T, e *harness.Engine, c *harness.Client) {
+	sql, holder := c.SQL(t), c.SQL(t)
+	exec(t, holder, `BEGIN`)
+	exec(t, holder, `SELECT FROM agents.checkpoints WHERE view = 'durable' FOR UPDATE`)
+	first := e.Follow("rebuild", "durable", "--json")
+	awaitLock(t, sql)
+	second := e.Run("rebuild", "durable")
+	if second.Code != 1 || !strings.Contains(second.Stderr, "is being rebuilt already") {
+		t.Errorf("the second rebuild ended with %d: %s", second.Code, second.Stderr)
+	}
+	exec(t, holder, `ROLLBACK`)
+	if code, last := first.Wait(); code != 0 {
+		t.Errorf("the first rebuild ended with %d: %s", code, last)
+	}
+}
+
+func plan(t *testing.T, e *harness.Engine, _ *harness.Client) {
+	got := e.Run("rebuild", "durable", "--plan", "--json")
+	var p struct {
+		Events, Bytes uint64
+		Rate          float64
+	}
+	if err := json.Unmarshal([]byte(got.Stdout), &p); err != nil || got.Code != 0 || p.Events < 40 || p.Bytes == 0 || p.Rate <= 0 {
+		t.Errorf("--plan ended with %d: %s%s (%v)", got.Code, got.Stdout, got.Stderr, err)
+	}
+}
+
+func noSuchView(t *testing.T, e *harness.Engine, _ *harness.Client) {
+	for view, why := range map[string]string{"messages": "not in the journal", "nosuch": "there is no view"} {
+		if r := e.Run("rebuild", view); r.Code != 2 || !strings.Contains(r.Stderr, why) {
+			t.Errorf("rebuild %s ended with %d: %s", view, r.Code, r.Stderr)
+		}
+	}
+}

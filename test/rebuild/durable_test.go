@@ -21,7 +21,7 @@ import (
 func TestUnderLoad(t *testing.T) {
 	e := harness.Start(t, harness.Config{Args: []string{"--partitions", "2"}, Env: manual.Env})
 	c := e.Client(t)
-	fill(t, c, 50)
+	fill(t, c, 20)
 	ctx, stop := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	var token atomic.Pointer[string]

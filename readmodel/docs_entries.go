@@ -14,10 +14,17 @@ func (q *Questions) agentEntries(ctx context.Context, agent string, in *question
 		return nil, err
 	}
 	p := q.Tiers.Past.Partition(agent)
+	b, err := in.bound()
+	if err != nil {
+		return nil, err
+	}
 	waiting, cancel, after, err := q.after(ctx, in, p)
 	defer cancel()
 	if err != nil {
 		return nil, err
+	}
+	if b != nil {
+		return q.agentEntriesPast(ctx, agent, in, b)
 	}
 	if q.Tiers.Durable != nil {
 		rows, position, err := q.Tiers.Durable.Entries(waiting, p, agent, in.Prefix, in.Cursor, in.limit+1)
@@ -35,12 +42,32 @@ func (q *Questions) agentEntries(ctx context.Context, agent string, in *question
 	past := q.Tiers.Past
 	rows, newest, err := fromJournal(in, func(after string, limit int) ([]string, error) {
 		return past.Keys(ctx, agent, in.Prefix, after, limit)
-	}, func(key string) (Entry, bool, uint64, error) { return past.Last(ctx, agent, key) })
+	}, each(func(key string) (Entry, bool, uint64, error) { return past.Last(ctx, agent, key) }))
 	if err != nil {
 		return nil, unavailable("journal", err)
 	}
 	rows, cursor := cut(rows, in.limit, entryName)
 	return &page{rows: encodeEntries(rows), source: FromJournal, cursor: cursor, token: tokenAt(past, p, newest)}, nil
+}
+
+// agentEntriesPast lists what an agent had: keys that are gone since included,
+// later ones not.
+func (q *Questions) agentEntriesPast(ctx context.Context, agent string, in *question, b *bound) (*page, error) {
+	past := q.Tiers.Past
+	rows, newest, err := fromJournal(in, b.keys(func(after string, limit int) ([]string, error) {
+		return past.Keys(ctx, agent, in.Prefix, after, limit)
+	}), func(keys []string) (rows []Entry, newest uint64, err error) {
+		rows, err = past.EntriesAsOf(ctx, agent, keys, b.revision, b.at)
+		for i := range rows {
+			newest = max(newest, rows[i].Revision)
+		}
+		return rows, newest, err
+	})
+	if err != nil {
+		return nil, unavailable("journal", err)
+	}
+	rows, cursor := cut(rows, in.limit, entryName)
+	return &page{rows: encodeEntries(rows), source: FromJournal, cursor: cursor, token: tokenAt(past, past.Partition(agent), newest)}, nil
 }
 
 func entryName(e *Entry) (string, int) { return e.Key, len(e.Value) }
@@ -49,8 +76,12 @@ func (q *Questions) configEntries(ctx context.Context, agent string, in *questio
 	if err := in.cursorAfter(domain.CheckKey); err != nil {
 		return nil, err
 	}
+	b, err := in.bound()
+	if err != nil {
+		return nil, err
+	}
 	name := func(d *Doc) (string, int) { return d.Key, len(d.State) }
-	if q.Tiers.Durable != nil {
+	if b == nil && q.Tiers.Durable != nil {
 		token, err := q.sql(ctx, in)
 		if err != nil {
 			return nil, err
@@ -67,9 +98,19 @@ func (q *Questions) configEntries(ctx context.Context, agent string, in *questio
 		return nil, err
 	}
 	past := q.Tiers.Past
-	rows, newest, err := fromJournal(in, func(after string, limit int) ([]string, error) {
+	living := each(func(key string) (Doc, bool, uint64, error) { return past.LastDoc(ctx, KindConfig, agent, key) })
+	if b != nil {
+		living = func(keys []string) (rows []Doc, newest uint64, err error) {
+			rows, err = past.ConfigAsOf(ctx, agent, keys, b.revision, b.at)
+			for i := range rows {
+				newest = max(newest, rows[i].Revision)
+			}
+			return rows, newest, err
+		}
+	}
+	rows, newest, err := fromJournal(in, b.keys(func(after string, limit int) ([]string, error) {
 		return past.ConfigKeys(ctx, agent, in.Prefix, after, limit)
-	}, func(key string) (Doc, bool, uint64, error) { return past.LastDoc(ctx, KindConfig, agent, key) })
+	}), living)
 	if err != nil {
 		return nil, unavailable("journal", err)
 	}
@@ -79,16 +120,32 @@ func (q *Questions) configEntries(ctx context.Context, agent string, in *questio
 }
 
 // fromJournal collects a page, and one row more where there is one, of what
-// lives under some keys, with the newest revision that was read.
+// lives under some keys, with the newest revision that was read. keys are the
+// names after one, a few at a time; living are the rows of those that live.
 func fromJournal[R any](in *question, keys func(after string, limit int) ([]string, error),
-	last func(key string) (R, bool, uint64, error)) (rows []R, newest uint64, err error) {
+	living func(keys []string) ([]R, uint64, error)) (rows []R, newest uint64, err error) {
 	after := in.Cursor
 	for {
 		names, err := keys(after, in.limit+1)
+		if err != nil || len(names) == 0 {
+			return rows, newest, err
+		}
+		more, revision, err := living(names)
 		if err != nil {
 			return nil, 0, err
 		}
-		for _, key := range names {
+		rows, newest = append(rows, more...), max(newest, revision)
+		if len(rows) > in.limit || len(names) <= in.limit {
+			return rows[:min(len(rows), in.limit+1)], newest, nil
+		}
+		after = names[len(names)-1]
+	}
+}
+
+// each asks for the rows one by one.
+func each[R any](last func(key string) (R, bool, uint64, error)) func([]string) ([]R, uint64, error) {
+	return func(keys []string) (rows []R, newest uint64, err error) {
+		for _, key := range keys {
 			row, found, revision, err := last(key)
 			if err != nil {
 				return nil, 0, err
@@ -96,12 +153,7 @@ func fromJournal[R any](in *question, keys func(after string, limit int) ([]stri
 			if newest = max(newest, revision); found {
 				rows = append(rows, row)
 			}
-			if after = key; len(rows) > in.limit {
-				return rows, newest, nil
-			}
 		}
-		if len(names) <= in.limit {
-			return rows, newest, nil
-		}
+		return rows, newest, nil
 	}
 }

@@ -17,8 +17,11 @@ type DocPast interface {
 	// LastDoc is the document as the journal's leader has it; found is false
 	// when it does not exist, revision is then of its end, 0 = it never did.
 	LastDoc(ctx context.Context, kind, id, key string) (d Doc, found bool, revision uint64, err error)
-	// DocAsOf is the same up to a revision or, with revision 0, up to a time.
+	// DocAsOf is the same as of a revision or, with revision 0, of a time: after
+	// the last event, in the journal's order, that was recorded not later.
 	DocAsOf(ctx context.Context, kind, id, key string, revision uint64, at time.Time) (d Doc, found bool, err error)
+	// ConfigAsOf are those of an agent's configuration entries that were there.
+	ConfigAsOf(ctx context.Context, agent string, keys []string, revision uint64, at time.Time) ([]Doc, error)
 	// DocHistory are a document's versions below a revision (0 = from the end),
 	// newest first.
 	DocHistory(ctx context.Context, kind, id, key string, below uint64, limit int) ([]DocVersion, error)

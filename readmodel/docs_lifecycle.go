@@ -16,6 +16,13 @@ func (q *Questions) lifecycle(ctx context.Context, agent string, in *question) (
 	if _, err := q.token(in); err != nil {
 		return nil, err
 	}
+	b, err := in.bound()
+	if err != nil {
+		return nil, err
+	}
+	if b != nil {
+		return q.lifecyclePast(ctx, agent, b)
+	}
 	past := q.Tiers.Past
 	p := past.Partition(agent)
 	d, found, _, err := past.LastDoc(ctx, KindLifecycle, agent, "")
@@ -28,21 +35,39 @@ func (q *Questions) lifecycle(ctx context.Context, agent string, in *question) (
 			return nil, unavailable("journal", err)
 		}
 	}
-	b := append(make([]byte, 0, 384), '{')
-	if found {
-		b = d.append(b)
-	} else {
-		b = events.AppendString(b, "agent_id", agent)
-		b = append(b, `,"phase":"`+phaseCold+`","since":null,"version":0,"revision":0`...)
-	}
-	b = q.appendLastSeen(ctx, append(b, ','), agent)
-	b = append(b, `,"dirty_keys":`...)
+	body := appendLifecycle(append(make([]byte, 0, 384), '{'), agent, d, found)
+	body = q.appendLastSeen(ctx, append(body, ','), agent)
+	body = append(body, `,"dirty_keys":`...)
 	if dirty < 0 {
-		b = append(b, "null"...)
+		body = append(body, "null"...)
 	} else {
-		b = strconv.AppendInt(b, int64(dirty), 10)
+		body = strconv.AppendInt(body, int64(dirty), 10)
 	}
-	return closeAnswer(b, FromJournal, tokenAt(past, p, d.Revision)), nil
+	return closeAnswer(body, FromJournal, tokenAt(past, p, d.Revision)), nil
+}
+
+// lifecyclePast tells the phase that an agent had. When it was heard of, and
+// what SQL lacked, is on no record.
+func (q *Questions) lifecyclePast(ctx context.Context, agent string, at *bound) ([]byte, error) {
+	var d Doc
+	var err error
+	found := false
+	if !at.never {
+		d, found, err = q.Tiers.Past.DocAsOf(ctx, KindLifecycle, agent, "", at.revision, at.at)
+	}
+	if err != nil {
+		return nil, unavailable("journal", err)
+	}
+	b := appendLifecycle(append(make([]byte, 0, 384), '{'), agent, d, found)
+	return closeAnswer(b, FromJournal, tokenAt(q.Tiers.Past, q.Tiers.Past.Partition(agent), d.Revision)), nil
+}
+
+func appendLifecycle(b []byte, agent string, d Doc, found bool) []byte {
+	if found {
+		return d.append(b)
+	}
+	b = events.AppendString(b, "agent_id", agent)
+	return append(b, `,"phase":"`+phaseCold+`","since":null,"version":0,"revision":0`...)
 }
 
 func (q *Questions) appendLastSeen(ctx context.Context, b []byte, agent string) []byte {

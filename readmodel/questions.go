@@ -63,16 +63,17 @@ type handler struct {
 var handlers = map[string]handler{
 	"agent.get":       {fields: "key token wait_ms consistency at_revision at_time", check: domain.CheckAgentID, answer: (*Questions).agentGet},
 	"agent.history":   {fields: "key limit cursor losers", check: domain.CheckAgentID, answer: (*Questions).agentHistory},
-	"agent.lifecycle": {fields: "token wait_ms", check: domain.CheckAgentID, answer: (*Questions).lifecycle},
-	"agent.entries":   {fields: "prefix limit cursor token wait_ms max_age_ms", check: domain.CheckAgentID, list: (*Questions).agentEntries},
+	"agent.lifecycle": {fields: "token wait_ms at_revision at_time", check: domain.CheckAgentID, answer: (*Questions).lifecycle},
+	"agent.entries":   {fields: "prefix limit cursor token wait_ms max_age_ms at_revision at_time", check: domain.CheckAgentID, list: (*Questions).agentEntries},
 	"agents.list":     {fields: "phase prefix limit cursor token wait_ms max_age_ms", list: (*Questions).agentsList},
 	"task.get":        {fields: "token wait_ms at_revision at_time", check: checkTask, answer: docGet(KindTask)},
 	"task.history":    {fields: "limit cursor", check: checkTask, answer: docHistory(KindTask)},
 	"tasks.list":      {fields: "status agent_id kind limit cursor token wait_ms max_age_ms", list: (*Questions).tasksList},
 	"session.get":     {fields: "token wait_ms at_revision at_time", check: checkSession, answer: docGet(KindSession)},
+	"session.history": {fields: "limit cursor", check: checkSession, answer: docHistory(KindSession)},
 	"config.get":      {fields: "key token wait_ms at_revision at_time", check: domain.CheckAgentID, answer: docGet(KindConfig)},
 	"config.history":  {fields: "key limit cursor", check: domain.CheckAgentID, answer: docHistory(KindConfig)},
-	"config.entries":  {fields: "prefix limit cursor token wait_ms max_age_ms", check: domain.CheckAgentID, list: (*Questions).configEntries},
+	"config.entries":  {fields: "prefix limit cursor token wait_ms max_age_ms at_revision at_time", check: domain.CheckAgentID, list: (*Questions).configEntries},
 	"message.inbox":   {fields: "kind broadcasts limit cursor max_age_ms", check: domain.CheckAgentID, list: (*Questions).inbox},
 }
 

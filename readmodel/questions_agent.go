@@ -66,6 +66,14 @@ func (in *question) bound() (*bound, error) {
 	return nil, nil
 }
 
+// keys are the names there may have been: none before the first event.
+func (b *bound) keys(all func(after string, limit int) ([]string, error)) func(string, int) ([]string, error) {
+	if b != nil && b.never {
+		return func(string, int) ([]string, error) { return nil, nil }
+	}
+	return all
+}
+
 func (q *Questions) agentGet(ctx context.Context, agent string, in *question) ([]byte, error) {
 	if err := domain.CheckKey(in.Key); err != nil {
 		return nil, err

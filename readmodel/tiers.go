@@ -47,8 +47,11 @@ type Past interface {
 	// Last is the entry as the journal's leader has it; found is false when it
 	// does not exist, revision is then of its deletion, 0 = never written.
 	Last(ctx context.Context, agent, key string) (e Entry, found bool, revision uint64, err error)
-	// AsOf is the same up to a revision or, with revision 0, up to a time.
+	// AsOf is the same as of a revision or, with revision 0, of a time: after
+	// the last event, in the journal's order, that was recorded not later.
 	AsOf(ctx context.Context, agent, key string, revision uint64, at time.Time) (e Entry, found bool, err error)
+	// EntriesAsOf are those of an agent's entries that were there, by key.
+	EntriesAsOf(ctx context.Context, agent string, keys []string, revision uint64, at time.Time) ([]Entry, error)
 	// Keys are an agent's keys after a key and with a prefix, sorted, those of
 	// deleted entries included.
 	Keys(ctx context.Context, agent, prefix, after string, limit int) ([]string, error)

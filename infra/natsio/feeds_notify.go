@@ -42,7 +42,7 @@ func (n *Notifier) notify(ctx context.Context, partition int, from uint64, notic
 	for i := range notices {
 		c := &notices[i]
 		if !c.Known {
-			old, found, err := Past{n.journal}.AsOf(ctx, c.Agent, c.Key, from, time.Time{})
+			old, found, err := Past{Journal: n.journal}.AsOf(ctx, c.Agent, c.Key, from, time.Time{})
 			if err != nil {
 				return err
 			}

@@ -239,8 +239,11 @@ func (j *Journal) Last(ctx context.Context, s events.Stream, f commands.Freshnes
 
 // leaderLast asks the stream's leader, which direct gets may bypass (ADR-31).
 func (j *Journal) leaderLast(ctx context.Context, p int, subject string) (*jetstream.RawStreamMsg, error) {
-	req := []byte(`{"last_by_subj":"` + subject + `"}`)
-	reply, err := j.nc.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+StreamName(p, len(j.streams)), req)
+	return j.leaderGet(ctx, p, `{"last_by_subj":"`+subject+`"}`)
+}
+
+func (j *Journal) leaderGet(ctx context.Context, p int, req string) (*jetstream.RawStreamMsg, error) {
+	reply, err := j.nc.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+StreamName(p, len(j.streams)), []byte(req))
 	if err != nil {
 		return nil, err
 	}
@@ -276,8 +279,12 @@ func (j *Journal) At(ctx context.Context, partition int, revision uint64) (event
 	return j.record(partition, msg.Subject, msg.Sequence, msg.Data)
 }
 
-// sincePage is how many events one request of Since brings.
-const sincePage = 500
+// The first request of a search brings few events, for often they are enough;
+// later ones more.
+const (
+	firstPage = 20
+	sincePage = 500
+)
 
 // Since implements commands.Journal, page by page with direct gets: a consumer
 // per search is the known slow way.
@@ -293,8 +300,8 @@ func (j *Journal) Scan(ctx context.Context, s events.Stream, from uint64, yield 
 func (j *Journal) scan(ctx context.Context, s events.Stream, yield func(events.Record) bool, start jetstreamext.GetBatchOpt) error {
 	p := j.Partition(s.ID())
 	stream, subject := StreamName(p, len(j.streams)), jetstreamext.GetBatchSubject(j.root+string(s))
-	for {
-		batch, err := jetstreamext.GetBatch(ctx, j.js, stream, sincePage, subject, start)
+	for size := firstPage; ; size = sincePage {
+		batch, err := jetstreamext.GetBatch(ctx, j.js, stream, size, subject, start)
 		if err != nil {
 			return fmt.Errorf("search %s: %w", s, err)
 		}

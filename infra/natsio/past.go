@@ -15,8 +15,13 @@ import (
 	"github.com/tidemark-engine/tidemark/readmodel"
 )
 
-// Past is the journal as the read model's last tier.
-type Past struct{ *Journal }
+// Past is the journal as the read model's last tier, together with the archive
+// of what was trimmed from it.
+type Past struct {
+	*Journal
+	Archive projections.Archive // nil = without SQL: what was trimmed cannot be answered
+	Skew    time.Duration       // how far the clocks of engines may differ; 0 = 5 s
+}
 
 var _ readmodel.Past = Past{}
 
@@ -32,7 +37,7 @@ func (p Past) Last(ctx context.Context, agent, key string) (e readmodel.Entry, f
 
 // AsOf implements readmodel.Past.
 func (p Past) AsOf(ctx context.Context, agent, key string, revision uint64, at time.Time) (e readmodel.Entry, found bool, err error) {
-	rec, ok, err := p.asOf(ctx, events.StateEntry(agent, key), revision, at)
+	rec, ok, err := p.asOf(ctx, events.StateEntry(agent, key), moment{revision, at})
 	if err != nil || !ok {
 		return e, false, err
 	}
@@ -40,8 +45,31 @@ func (p Past) AsOf(ctx context.Context, agent, key string, revision uint64, at t
 	return change.Entry, err == nil && !change.Deleted, err
 }
 
-// lastUpTo is the last event of a stream within a bound: one request, however
-// long the stream.
+// EntriesAsOf implements readmodel.Past.
+func (p Past) EntriesAsOf(ctx context.Context, agent string, keys []string, revision uint64, at time.Time) ([]readmodel.Entry, error) {
+	streams := make([]events.Stream, len(keys))
+	for i, key := range keys {
+		streams[i] = events.StateEntry(agent, key)
+	}
+	recs, err := p.lasts(ctx, events.AgentStates(agent), streams, moment{revision, at})
+	if err != nil {
+		return nil, err
+	}
+	rows := make([]readmodel.Entry, 0, len(recs))
+	for i := range recs {
+		change, err := projections.EntryOf(&recs[i])
+		if err != nil {
+			return nil, err
+		}
+		if !change.Deleted {
+			rows = append(rows, change.Entry)
+		}
+	}
+	return rows, nil
+}
+
+// lastUpTo is the last event of a stream within a bound that the journal still
+// has: one request, however long the stream.
 func (p Past) lastUpTo(ctx context.Context, s events.Stream, upTo jetstreamext.GetLastForOpt) (events.Record, bool, error) {
 	part := p.Partition(s.ID())
 	msgs, err := jetstreamext.GetLastMsgsFor(ctx, p.js, StreamName(part, p.Partitions()), []string{p.root + string(s)}, upTo)
@@ -61,46 +89,58 @@ func (p Past) lastUpTo(ctx context.Context, s events.Stream, upTo jetstreamext.G
 	return events.Record{}, false, nil
 }
 
-// History implements readmodel.Past: from the end backwards, one request a
-// version, so that a page costs the same at any length of the history.
+// History implements readmodel.Past.
 func (p Past) History(ctx context.Context, agent, key string, below uint64, limit int, losers bool) ([]readmodel.Version, error) {
-	if below == 0 {
-		head, err := p.Head(ctx, p.Partition(agent))
-		if err != nil {
-			return nil, err
-		}
-		below = head + 1
-	}
-	rows, err := p.back(ctx, events.StateEntry(agent, key), below, limit)
-	if err != nil || !losers {
-		return rows, err
-	}
-	lost, err := p.back(ctx, events.EntryConflicts(agent, key), below, limit)
+	recs, err := p.back(ctx, events.StateEntry(agent, key), below, limit)
 	if err != nil {
 		return nil, err
 	}
-	rows = append(rows, lost...)
-	sort.Slice(rows, func(i, j int) bool { return rows[i].Revision > rows[j].Revision })
-	return rows[:min(limit, len(rows))], nil
-}
-
-func (p Past) back(ctx context.Context, s events.Stream, below uint64, limit int) ([]readmodel.Version, error) {
-	var rows []readmodel.Version
-	for len(rows) < limit && below > 1 {
-		rec, ok, err := p.lastUpTo(ctx, s, jetstreamext.GetLastMsgsUpToSeq(below-1))
+	if losers {
+		lost, err := p.back(ctx, events.EntryConflicts(agent, key), below, limit)
 		if err != nil {
 			return nil, err
 		}
-		if !ok {
-			break
-		}
-		v, err := version(&rec)
-		if err != nil {
+		recs = append(recs, lost...)
+		sort.Slice(recs, func(i, j int) bool { return recs[i].Revision > recs[j].Revision })
+		recs = recs[:min(limit, len(recs))]
+	}
+	rows := make([]readmodel.Version, len(recs))
+	for i := range recs {
+		if rows[i], err = version(&recs[i]); err != nil {
 			return nil, err
 		}
-		rows, below = append(rows, v), rec.Revision
 	}
 	return rows, nil
+}
+
+// back are a stream's events below a revision (0 = from the end), newest first:
+// from the end backwards, one request each, so that a page costs the same at
+// any length of the history; what was trimmed, in one from the archive.
+func (p Past) back(ctx context.Context, s events.Stream, below uint64, limit int) (recs []events.Record, err error) {
+	var rec events.Record
+	var ok bool
+	switch below {
+	case 0:
+		rec, ok, err = p.Journal.Last(ctx, s, commands.Linearizable)
+	case 1:
+		return nil, nil
+	default:
+		rec, ok, err = p.asOf(ctx, s, moment{revision: below - 1})
+	}
+	for err == nil && ok {
+		if recs = append(recs, rec); len(recs) == limit || rec.Version == 1 || rec.Revision == 1 {
+			return recs, nil
+		}
+		last := rec
+		if rec, ok, err = p.lastUpTo(ctx, s, jetstreamext.GetLastMsgsUpToSeq(last.Revision-1)); err == nil && !ok {
+			old, err := p.archivedBack(ctx, &last, limit-len(recs))
+			return append(recs, old...), err
+		}
+		if err == nil && rec.Version != last.Version-1 {
+			err = errBehind
+		}
+	}
+	return recs, err
 }
 
 // version is one line of history.

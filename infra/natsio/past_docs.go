@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/synadia-io/orbit.go/jetstreamext"
 
 	"github.com/tidemark-engine/tidemark/commands"
 	"github.com/tidemark-engine/tidemark/events"
@@ -43,7 +42,7 @@ func (p Past) LastDoc(ctx context.Context, kind, id, key string) (d readmodel.Do
 
 // DocAsOf implements readmodel.DocPast.
 func (p Past) DocAsOf(ctx context.Context, kind, id, key string, revision uint64, at time.Time) (d readmodel.Doc, found bool, err error) {
-	rec, ok, err := p.asOf(ctx, docStream(kind, id, key), revision, at)
+	rec, ok, err := p.asOf(ctx, docStream(kind, id, key), moment{revision, at})
 	if err != nil || !ok {
 		return d, false, err
 	}
@@ -51,50 +50,46 @@ func (p Past) DocAsOf(ctx context.Context, kind, id, key string, revision uint64
 	return c.Doc, err == nil && !c.Deleted, err
 }
 
-// asOf is the last event of a stream up to a revision or, with revision 0, up
-// to a time. The server knows nothing up to a sequence that it has not reached:
-// there the stream's end is the answer.
-func (p Past) asOf(ctx context.Context, s events.Stream, revision uint64, at time.Time) (events.Record, bool, error) {
-	if revision == 0 {
-		return p.lastUpTo(ctx, s, jetstreamext.GetLastMsgsUpToTime(at.Add(time.Nanosecond)))
+// ConfigAsOf implements readmodel.DocPast.
+func (p Past) ConfigAsOf(ctx context.Context, agent string, keys []string, revision uint64, at time.Time) ([]readmodel.Doc, error) {
+	streams := make([]events.Stream, len(keys))
+	for i, key := range keys {
+		streams[i] = events.Config(agent, key)
 	}
-	rec, ok, err := p.lastUpTo(ctx, s, jetstreamext.GetLastMsgsUpToSeq(revision))
-	if ok || err != nil {
-		return rec, ok, err
+	recs, err := p.lasts(ctx, events.Config(agent, ">"), streams, moment{revision, at})
+	if err != nil {
+		return nil, err
 	}
-	if head, err := p.Head(ctx, p.Partition(s.ID())); err != nil || revision <= head {
-		return rec, false, err
-	}
-	return p.Journal.Last(ctx, s, commands.Linearizable)
-}
-
-// DocHistory implements readmodel.DocPast: the newest by the leader, so that a
-// version just written is there, then backwards, one request a version.
-func (p Past) DocHistory(ctx context.Context, kind, id, key string, below uint64, limit int) (rows []readmodel.DocVersion, err error) {
-	s := docStream(kind, id, key)
-	var rec events.Record
-	var ok bool
-	if below == 0 {
-		rec, ok, err = p.Journal.Last(ctx, s, commands.Linearizable)
-	} else if below > 1 {
-		rec, ok, err = p.asOf(ctx, s, below-1, time.Time{})
-	}
-	for err == nil && ok {
-		c, err := docOf(&rec)
+	rows := make([]readmodel.Doc, 0, len(recs))
+	for i := range recs {
+		c, err := docOf(&recs[i])
 		if err != nil {
 			return nil, err
 		}
-		rows = append(rows, readmodel.DocVersion{
-			Doc: c.Doc, Type: rec.Type, Writer: rec.Writer, CommandID: rec.CommandID, Deleted: c.Deleted,
-		})
-		if len(rows) == limit || rec.Version == 1 || rec.Revision == 1 {
-			return rows, nil
-		}
-		if rec, ok, err = p.lastUpTo(ctx, s, jetstreamext.GetLastMsgsUpToSeq(rec.Revision-1)); err != nil {
-			return nil, err
+		if !c.Deleted {
+			rows = append(rows, c.Doc)
 		}
 	}
-	return rows, err
+	return rows, nil
+}
+
+// DocHistory implements readmodel.DocPast.
+func (p Past) DocHistory(ctx context.Context, kind, id, key string, below uint64, limit int) ([]readmodel.DocVersion, error) {
+	recs, err := p.back(ctx, docStream(kind, id, key), below, limit)
+	if err != nil {
+		return nil, err
+	}
+	rows := make([]readmodel.DocVersion, len(recs))
+	for i := range recs {
+		c, err := docOf(&recs[i])
+		if err != nil {
+			return nil, err
+		}
+		rows[i] = readmodel.DocVersion{
+			Doc: c.Doc, Type: recs[i].Type, Writer: recs[i].Writer, CommandID: recs[i].CommandID, Deleted: c.Deleted,
+		}
+	}
+	return rows, nil
 }
 
 // docOf is the document that an event of a document's stream results in.

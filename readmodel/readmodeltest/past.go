@@ -4,8 +4,10 @@ package readmodeltest
 
 import (
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -26,6 +28,7 @@ func Past(t *testing.T, open func(t *testing.T) Journal) {
 		"the last event is the entry":    (*past).last,
 		"an entry as of any revision":    (*past).asOfRevision,
 		"an entry as of any time":        (*past).asOfTime,
+		"entries as of any revision":     (*past).entriesAsOf,
 		"keys are listed in pages":       (*past).keys,
 		"history is read from its end":   (*past).history,
 		"names are taken literally":      (*past).literally,
@@ -38,6 +41,7 @@ func Past(t *testing.T, open func(t *testing.T) Journal) {
 type past struct {
 	Journal
 	versions map[events.Stream]uint64
+	recorded time.Time // of the next event; zero = when.Add(1)
 }
 
 var when = time.Date(2026, 1, 2, 3, 4, 5, 123456789, time.UTC)
@@ -55,8 +59,12 @@ func (p *past) write(t *testing.T, agent, key, typ, value string) readmodel.Entr
 		data = (&events.StateLoss{Verb: "set", Value: []byte(value), Reason: "state.conflict", CurrentVersion: 1}).Encode()
 	}
 	p.versions[s]++
+	recorded := p.recorded
+	if recorded.IsZero() {
+		recorded = when.Add(1)
+	}
 	ev := events.Event{
-		Type: typ, Aggregate: "agent", ID: agent, Key: key, Version: p.versions[s], Timestamp: when, RecordedAt: when.Add(1), Writer: "w",
+		Type: typ, Aggregate: "agent", ID: agent, Key: key, Version: p.versions[s], Timestamp: when, RecordedAt: recorded, Writer: "w",
 		CommandID: fmt.Sprintf("c-%s-%d", typ, p.versions[s]), Data: data, Digest: fmt.Sprint("d", p.versions[s]), Schema: events.Schema,
 	}
 	e := readmodel.Entry{
@@ -131,22 +139,88 @@ func (p *past) asOfRevision(t *testing.T) {
 	}
 }
 
+// asOfTime: what counts is when events were recorded, as they say themselves,
+// and of those recorded not later the last one in the journal. Offsets are
+// those from the time at which each is stored: none, as an engine does it; far
+// back, as an import does; and those of engines whose clocks differ.
 func (p *past) asOfTime(t *testing.T) {
-	times := []time.Time{time.Now()}
-	for i := range 4 {
-		p.write(t, "a", "k", events.StateSet, fmt.Sprint(i))
-		p.write(t, "b", "k", events.StateSet, `99`)
-		times = append(times, time.Now())
-	}
-	for i, at := range append(times, time.Now().Add(time.Hour)) {
-		e, found, err := p.AsOf(t.Context(), "a", "k", 0, at)
-		want := fmt.Sprint(min(i, 4) - 1)
-		if err != nil || found != (i > 0) || found && string(e.Value) != want {
-			t.Errorf("as of the %d. time: %s, %t, %v; want %s", i, e.Value, found, err, want)
+	for name, offset := range map[string]func(i int) time.Duration{
+		"recorded":  func(int) time.Duration { return -time.Microsecond },
+		"imported":  func(i int) time.Duration { return -24*time.Hour + time.Duration(i)*time.Minute },
+		"ahead":     func(i int) time.Duration { return time.Hour + time.Duration(i)*time.Minute },
+		"two, skew": func(i int) time.Duration { return time.Duration(i%2*2-1) * 2 * time.Second },
+	} {
+		var rows []readmodel.Entry
+		for i := range 14 {
+			typ := events.StateSet
+			if i%7 == 6 {
+				typ = events.StateDeleted
+			}
+			p.recorded = time.Now().UTC().Add(offset(i))
+			rows = append(rows, p.write(t, name[:3], "k", typ, fmt.Sprint(i)))
+			p.write(t, "b", "k", events.StateSet, `99`)
+		}
+		moments := []time.Time{time.Unix(0, 0), time.Now().Add(48 * time.Hour)}
+		for i := range rows {
+			moments = append(moments, rows[i].UpdatedAt.Add(-1), rows[i].UpdatedAt, rows[i].UpdatedAt.Add(1))
+		}
+		for _, at := range moments {
+			var want *readmodel.Entry
+			for i := range rows {
+				if !rows[i].UpdatedAt.After(at) {
+					want = &rows[i]
+				}
+			}
+			exists := want != nil && want.Value != nil
+			e, found, err := p.AsOf(t.Context(), name[:3], "k", 0, at)
+			if err != nil || found != exists || found && !reflect.DeepEqual(e, *want) {
+				t.Errorf("%s, as of %s: %+v, %t, %v\nwant %+v", name, at, e, found, err, want)
+			}
+			many, err := p.EntriesAsOf(t.Context(), name[:3], []string{"k", "none"}, 0, at)
+			if err != nil || len(many) > 0 != exists || exists && !reflect.DeepEqual(many, []readmodel.Entry{*want}) {
+				t.Errorf("%s, entries as of %s: %+v, %v\nwant %+v", name, at, many, err, want)
+			}
 		}
 	}
-	if e, found, err := p.AsOf(t.Context(), "a", "k", 0, time.Unix(0, 0)); err != nil || found {
-		t.Errorf("as of 1970: %+v, %t, %v", e, found, err)
+}
+
+// entriesAsOf: an agent at any revision, in one question.
+func (p *past) entriesAsOf(t *testing.T) {
+	want := map[uint64]map[string]string{0: {}}
+	var keys []string
+	state, last := map[string]string{}, uint64(0)
+	for i := range 60 {
+		key := fmt.Sprint("k", i*7%23)
+		typ, value := events.StateSet, fmt.Sprint(i)
+		if _, known := state[key]; !known && !slices.Contains(keys, key) {
+			keys = append(keys, key)
+		} else if i%5 == 0 {
+			typ = events.StateDeleted
+		}
+		e := p.write(t, "a", key, typ, value)
+		if state[key] = value; typ == events.StateDeleted {
+			delete(state, key)
+		}
+		for ; last < e.Revision; last++ {
+			want[last+1] = maps.Clone(want[last])
+		}
+		want[e.Revision] = maps.Clone(state)
+	}
+	slices.Sort(keys)
+	want[last+9] = state
+	for revision, state := range want {
+		if revision == 0 {
+			continue
+		}
+		rows, err := p.EntriesAsOf(t.Context(), "a", keys, revision, time.Time{})
+		got := map[string]string{}
+		for _, row := range rows {
+			got[row.Key] = string(row.Value)
+		}
+		sorted := slices.IsSortedFunc(rows, func(a, b readmodel.Entry) int { return strings.Compare(a.Key, b.Key) })
+		if err != nil || !sorted || !maps.Equal(got, state) {
+			t.Errorf("at %d: %v, %v; want %v", revision, got, err, state)
+		}
 	}
 }
 

@@ -35,6 +35,7 @@ type Config struct {
 	Now       func() time.Time
 	Evictor   Evictor   // nil = expiry has nothing to take out
 	Messenger Messenger // nil = messages and heartbeats are refused
+	Past      Past      // nil = forks are refused
 	// Observe is told of every event that was appended, before its command is
 	// answered. It must not block.
 	Observe func(rec events.Record)
@@ -120,6 +121,9 @@ func (h *Handler) guard(ctx context.Context, cmd *Command) (r Receipt, err error
 	}()
 	if cmd.encode != nil {
 		return h.publish(ctx, cmd)
+	}
+	if cmd.run != nil {
+		return cmd.run(ctx, h, cmd)
 	}
 	return h.carry(ctx, cmd)
 }

@@ -28,6 +28,10 @@ type Command struct {
 	// decided are appended; the command is then decided again.
 	prepare func(ctx context.Context, h *Handler) error
 
+	// run is set instead of decide where a command reads more than the end of
+	// its own aggregate.
+	run func(ctx context.Context, h *Handler, cmd *Command) (Receipt, error)
+
 	// Set instead of the functions above where a command leaves no event but a
 	// message, see Messenger.
 	subject string
@@ -68,6 +72,7 @@ var registry = map[string]map[string]verb{
 		"retire":  readLifecycle("retire", events.Retired),
 
 		"heartbeat": readHeartbeat,
+		"fork":      readFork,
 	},
 	"task": {
 		"create": readTaskCreate, "start": readTaskStart, "progress": readTaskProgress,

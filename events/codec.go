@@ -133,6 +133,10 @@ func (d *StateWrite) Encode() jsontext.Value {
 		b = append(b, ',')
 	}
 	b = AppendString(b, "request", d.Request)
+	if d.Origin != nil {
+		b = append(b, `,"origin":`...)
+		b = append(b, d.Origin...)
+	}
 	return append(b, '}')
 }
 
@@ -165,6 +169,7 @@ func DecodeStateWrite(data jsontext.Value) (StateWrite, error) {
 		Value    jsontext.Value `json:"value"`
 		Strategy string         `json:"strategy"`
 		Request  string         `json:"request"`
+		Origin   jsontext.Value `json:"origin"`
 	}
 	if err := json.Unmarshal(data, &w); err != nil {
 		return StateWrite{}, fmt.Errorf("decode state write: %w", err)

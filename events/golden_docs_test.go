@@ -27,6 +27,8 @@ func init() {
 		events.FlushFailed:      events.LifecycleChange{Reason: "sql.unavailable", Request: "r"},
 		events.Expired:          events.LifecycleChange{Reason: "idle", Keys: []string{"k"}, Request: "r"},
 		events.Retired:          events.LifecycleChange{Reason: "é \u2028", Request: "r"},
+		events.Forked: events.LifecycleChange{Reason: "what if", Origin: &events.Origin{
+			Agent: "a0", Partition: 3, Revision: 18446744073709551615, AtTime: when, Keys: 12}, Request: "r"},
 		events.TaskCreated: events.TaskCreate{
 			Kind: "k", Payload: jsontext.Value(`{"n":1.50,"s":"\u0041\/"}`), AgentID: "a1", Priority: 10, Deadline: when, Request: "r"},
 		events.TaskStarted:    events.TaskStart{AgentID: "a1", Request: "r"},

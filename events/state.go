@@ -16,6 +16,7 @@ type StateWrite struct {
 	Value    jsontext.Value // as it was sent, byte for byte
 	Strategy string         // the conflict strategy in force
 	Request  string         // fingerprint of the command's verb and body
+	Origin   jsontext.Value // of an entry that a fork copied: an Origin
 }
 
 // StateLoss is the data of StateSuperseded and StateRejected: the write that

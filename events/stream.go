@@ -35,7 +35,7 @@ func (e *Event) Home() Stream {
 		return EntryConflicts(e.ID, e.Key)
 	case ConfigSet, ConfigUnset:
 		return Config(e.ID, e.Key)
-	case HydrationStarted, Hydrated, HydrationFailed, FlushStarted, Flushed, FlushFailed, Expired, Retired:
+	case HydrationStarted, Hydrated, HydrationFailed, FlushStarted, Flushed, FlushFailed, Expired, Retired, Forked:
 		return Lifecycle(e.ID)
 	}
 	switch e.Aggregate {

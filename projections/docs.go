@@ -24,7 +24,7 @@ func docKind(typ string) string {
 	case events.ConfigSet, events.ConfigUnset:
 		return readmodel.KindConfig
 	case events.HydrationStarted, events.Hydrated, events.HydrationFailed, events.FlushStarted,
-		events.Flushed, events.FlushFailed, events.Expired, events.Retired:
+		events.Flushed, events.FlushFailed, events.Expired, events.Retired, events.Forked:
 		return readmodel.KindLifecycle
 	}
 	switch {

@@ -110,14 +110,14 @@ func (e *engine) startViews(ctx context.Context, bounds commands.Bounds) error {
 	for kind, b := range e.docs {
 		hotTarget.Keep(kind, b)
 	}
-	past := natsio.Past{Journal: e.journal}
+	past := natsio.Past{Journal: e.journal, Skew: bounds.ClockSkew}
 	e.keeper = &readmodel.Keeper{Past: past, Hot: hotTarget, DurableProgress: durable}
 	e.activity = e.newActivity()
 	if err := e.openFeeds(); err != nil {
 		return err
 	}
 	e.handler = commands.NewHandler(e.writer(), commands.Config{
-		Bounds: bounds, InFlight: e.cfg.LimitsInFlight, Evictor: e.keeper, Messenger: natsio.NewMessenger(e.streams),
+		Bounds: bounds, InFlight: e.cfg.LimitsInFlight, Evictor: e.keeper, Messenger: natsio.NewMessenger(e.streams), Past: past,
 		Observe: func(rec events.Record) { passOn(memory, &rec) },
 	})
 	e.tiers = &readmodel.Tiers{

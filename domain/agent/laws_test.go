@@ -24,13 +24,13 @@ func TestLaws(t *testing.T) {
 func TestLifecycleLaws(t *testing.T) {
 	types := []string{
 		events.HydrationStarted, events.Hydrated, events.HydrationFailed, events.FlushStarted, events.Flushed, events.FlushFailed,
-		events.Expired, events.Retired,
+		events.Expired, events.Retired, events.Forked,
 	}
 	domaintest.Aggregate[agent.Lifecycle, agent.Change]{
 		Evolve: agent.EvolveLifecycle,
 		Decide: agent.DecideLifecycle,
 		Command: func(t *rapid.T) agent.Change {
-			return agent.Change{Agent: "a1", Type: rapid.SampledFrom(types).Draw(t, "type"), Data: events.LifecycleChange{
+			return agent.Change{Agent: "a1", Begun: rapid.Bool().Draw(t, "begun"), Type: rapid.SampledFrom(types).Draw(t, "type"), Data: events.LifecycleChange{
 				Reason: rapid.SampledFrom([]string{"", "idle", "w\u00e9"}).Draw(t, "reason"), Request: "r",
 				Keys: rapid.SliceOfN(rapid.SampledFrom([]string{"k", "k.l"}), 0, 3).Draw(t, "keys"),
 			}}

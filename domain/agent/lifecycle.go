@@ -48,6 +48,7 @@ var transitions = map[string]struct {
 	events.FlushFailed:      {[]Phase{Flushing}, Active},
 	events.Expired:          {[]Phase{Active}, Expired},
 	events.Retired:          {[]Phase{Cold, Hydrating, Active, Flushing, Expired}, Cold},
+	events.Forked:           {[]Phase{Cold, Hydrating, Active, Flushing, Expired}, Active},
 }
 
 // already maps an event to the phases in which asking for it changes nothing.
@@ -82,6 +83,8 @@ type Change struct {
 	Agent string
 	Type  string
 	Data  events.LifecycleChange
+	// Begun, of a fork: entries that it copied are there, so the agent is its own.
+	Begun bool
 }
 
 // DecideLifecycle answers a change: unchanged where it is so already, 422
@@ -92,6 +95,9 @@ func DecideLifecycle(l Lifecycle, c Change, ask domain.Ask) domain.Decision {
 		if p == phase {
 			return domain.Decision{Outcome: domain.Unchanged}
 		}
+	}
+	if c.Type == events.Forked && l.Phase != "" && !c.Begun {
+		return domain.Refuse(exists(c.Agent, "it has a lifecycle").With("phase", string(phase)))
 	}
 	allowed := false
 	for _, p := range transitions[c.Type].from {

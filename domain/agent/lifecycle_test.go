@@ -21,6 +21,7 @@ func TestLifecycleTransitions(t *testing.T) {
 		events.Flushed:          {refused, refused, refused, agent.Active, refused},
 		events.FlushFailed:      {refused, refused, refused, agent.Active, refused},
 		events.Expired:          {refused, refused, agent.Expired, refused, unchanged},
+		events.Forked:           {refused, refused, refused, refused, refused},
 		events.Retired:          {unchanged, agent.Cold, agent.Cold, agent.Cold, agent.Cold},
 	} {
 		for i, phase := range phases {
@@ -30,8 +31,10 @@ func TestLifecycleTransitions(t *testing.T) {
 			}
 		}
 	}
-	if got := change(t, agent.Lifecycle{}, events.HydrationStarted); got != agent.Hydrating {
-		t.Errorf("an agent of whom nothing is known: %s", got)
+	for typ, want := range map[string]agent.Phase{events.HydrationStarted: agent.Hydrating, events.Forked: agent.Active} {
+		if got := change(t, agent.Lifecycle{}, typ); got != want {
+			t.Errorf("%s of an agent of whom nothing is known: %s", typ, got)
+		}
 	}
 }
 

@@ -202,10 +202,10 @@ func (f forking) append(ctx context.Context, h *Handler, journal Batcher, cmd *C
 			return r, err
 		}
 		s := events.StateEntry(cmd.ID, copies[i].Key)
-		writes = append(writes, Write{Stream: s, First: true, ID: messageID(s, cmd.CommandID), Event: &copies[i]})
+		writes = append(writes, Write{Stream: s, First: true, ID: MessageID(s, cmd.CommandID), Event: &copies[i]})
 	}
 	writes = append(writes, Write{
-		Stream: cmd.Stream, First: true, After: last.revision, ID: messageID(cmd.Stream, cmd.CommandID), Event: &lifecycle[0],
+		Stream: cmd.Stream, First: true, After: last.revision, ID: MessageID(cmd.Stream, cmd.CommandID), Event: &lifecycle[0],
 	})
 	for len(writes) > 0 {
 		n, bytes := 0, 0

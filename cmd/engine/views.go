@@ -110,7 +110,7 @@ func (e *engine) startViews(ctx context.Context, bounds commands.Bounds) error {
 	for kind, b := range e.docs {
 		hotTarget.Keep(kind, b)
 	}
-	past := natsio.Past{Journal: e.journal, Skew: bounds.ClockSkew}
+	past := natsio.Past{Journal: e.journal, Archive: e.whole().Archive, Skew: bounds.ClockSkew}
 	e.keeper = &readmodel.Keeper{Past: past, Hot: hotTarget, DurableProgress: durable}
 	e.activity = e.newActivity()
 	if err := e.openFeeds(); err != nil {
@@ -135,7 +135,7 @@ func (e *engine) startViews(ctx context.Context, bounds commands.Bounds) error {
 		return err
 	}
 	t := pg.NewDurable(e.db, "durable")
-	t.Notify = natsio.NewNotifier(e.streams, e.journal)
+	t.Notify = natsio.NewNotifier(e.streams, past)
 	if err := e.startArchive(); err != nil {
 		return err
 	}

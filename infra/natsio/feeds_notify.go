@@ -18,13 +18,13 @@ import (
 // beyond it, who listens tells it by its revision.
 type Notifier struct {
 	streams *Streams
-	journal *Journal
+	past    Past
 }
 
 var _ projections.Notifier = (*Notifier)(nil)
 
 // NewNotifier tells of a view of this journal.
-func NewNotifier(s *Streams, j *Journal) *Notifier { return &Notifier{streams: s, journal: j} }
+func NewNotifier(s *Streams, p Past) *Notifier { return &Notifier{streams: s, past: p} }
 
 // Notify implements projections.Notifier.
 func (n *Notifier) Notify(ctx context.Context, partition int, from uint64, notices []projections.Notice) error {
@@ -42,7 +42,7 @@ func (n *Notifier) notify(ctx context.Context, partition int, from uint64, notic
 	for i := range notices {
 		c := &notices[i]
 		if !c.Known {
-			old, found, err := Past{Journal: n.journal}.AsOf(ctx, c.Agent, c.Key, from, time.Time{})
+			old, found, err := n.past.AsOf(ctx, c.Agent, c.Key, from, time.Time{})
 			if err != nil {
 				return err
 			}
@@ -82,7 +82,7 @@ func (n *Notifier) message(partition int, c *projections.Notice) *nats.Msg {
 	b = append(events.AppendTime(b, "timestamp", c.Timestamp), `,"revision":`...)
 	b = append(append(b, revision...), '}')
 	return &nats.Msg{Subject: n.streams.subjects.Root("agents.state.") + c.Agent, Data: b, Header: nats.Header{
-		nats.MsgIdHdr:  []string{"sql-" + n.journal.Incarnation() + "-" + strconv.Itoa(partition) + "-" + revision},
+		nats.MsgIdHdr:  []string{"sql-" + n.past.Incarnation() + "-" + strconv.Itoa(partition) + "-" + revision},
 		revisionHeader: []string{revision},
 	}}
 }
@@ -100,7 +100,7 @@ const againBatch = 1000
 // Again implements projections.Notifier: the journal knows what was there
 // before and after.
 func (n *Notifier) Again(ctx context.Context, partition int, from, to uint64) error {
-	cur, err := n.journal.Read(ctx, partition, from)
+	cur, err := n.past.Read(ctx, partition, from)
 	if err == nil {
 		defer cur.Stop()
 		err = n.again(ctx, cur, partition, from, to)

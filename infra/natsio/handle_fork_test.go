@@ -93,7 +93,9 @@ func TestForkIsThePastOfAnother(t *testing.T) {
 			if err != nil || len(forked) != 1 || forked[0].Revision != got.Revision || l.Phase != agent.Active {
 				t.Errorf("%s: %+v, %v", name, forked, err)
 			}
-			e.to(name, "", "set", `{"key":"k0","value":"its own"}`)
+			if _, err := e.to(name, "", "set", `{"key":"k0","value":"its own"}`); err != nil {
+				t.Error(err)
+			}
 			again, err := e.to(name, id, "fork", body)
 			if got.Replayed = true; err != nil || again != got {
 				t.Errorf("%s again: %+v, %v", name, again, err)
@@ -109,9 +111,12 @@ func TestForkIsRefusedWhereAnAgentIs(t *testing.T) {
 	e, _ := forks(t, 1)
 	e.write("origin", 1, 3)
 	e.write("entries", 1, 1)
-	e.to("lifecycle", "", "hydrate", `{}`)
 	e.write("gone", 1, 1)
-	e.to("gone", "", "delete", `{"key":"k0"}`)
+	for agent, verb := range map[string]string{"lifecycle": "hydrate", "gone": "delete"} {
+		if _, err := e.to(agent, "", verb, map[string]string{"hydrate": `{}`, "delete": `{"key":"k0"}`}[verb]); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for _, c := range []struct{ agent, body, code string }{
 		{"entries", `{"from":"origin"}`, "agent.exists"},
 		{"lifecycle", `{"from":"origin"}`, "agent.exists"},

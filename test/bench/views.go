@@ -89,7 +89,7 @@ func (r *rig) foldSQL(ctx context.Context, head uint64) (s side, err error) {
 		var streams *natsio.Streams
 		if streams, err = natsio.NewStreams(r.nc, natsio.NewSubjects(""), true, r.log); err == nil {
 			t := pg.NewDurable(db, "durable")
-			t.Notify = natsio.NewNotifier(streams, r.journal)
+			t.Notify = natsio.NewNotifier(streams, natsio.Past{Journal: r.journal})
 			s, err = r.fold(ctx, t, projections.NewProgress(1), head,
 				projections.Batching{Threshold: 50, Interval: 20 * time.Millisecond, Max: 4000})
 		}

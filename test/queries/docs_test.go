@@ -71,7 +71,8 @@ func askSession(t *testing.T, c *harness.Client) {
 	equal(t, "data then", past["data"], nil)
 	do(t, c, "session.s1.close", nil)
 	equal(t, "status", ask(t, c, "session.s1.get", nil)["status"], "closed")
-	refused(t, c, "session.s1.history", nil, 404, "query.unknown")
+	states, _ := pages(t, c, "session.s1.history", "versions", "type", M{"limit": 2})
+	equal(t, "history", states, []string{"session.closed", "session.put", "session.opened"})
 }
 
 func askConfig(t *testing.T, c *harness.Client) {

@@ -48,6 +48,7 @@ func TestQueries(t *testing.T) {
 		{"page by size", pageBySize},
 		{"inbox", askInbox},
 		{"lifecycle", askLifecycle},
+		{"past", askPast},
 		{"cache", askCached},
 		{"refusals", refuse},
 	} {

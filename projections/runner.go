@@ -47,6 +47,7 @@ type Runner struct {
 	mu      sync.Mutex
 	state   string // one of the states below
 	reason  string
+	rebuild bool
 	oldest  time.Time // recorded time of the oldest event that waits; zero = none
 	poison  int
 	lastBad string
@@ -60,6 +61,8 @@ const (
 	Waiting  = "waiting"  // the target or the journal is away; it tries again
 	Degraded = "degraded" // runs, but could not fold some events
 	Halted   = "halted"   // an operator must decide
+
+	Rebuilding = "rebuilding" // running, while its rows are folded anew beside it
 )
 
 // Run keeps the view level until ctx ends.
@@ -74,15 +77,31 @@ func (r *Runner) Run(ctx context.Context) {
 			return
 		}
 		if errors.Is(err, ErrForeignJournal) {
-			r.set(Halted, err.Error())
-			r.Log.Error("view halted", "view", r.View, "partition", r.Partition, "error", err)
-			<-ctx.Done()
-			return
+			r.halt(ctx, err)
+			continue
 		}
 		if r.Progress.At(r.Partition) > before {
 			pause.Reset()
 		}
 		r.wait(ctx, pause.NextBackOff(), err)
+	}
+}
+
+// haltedLook is how often a halted view looks whether somebody has decided.
+const haltedLook = 2 * time.Second
+
+// wayOn ends the reason of a halted view.
+const wayOn = ` (bring back the journal it knows, or go on with this one: engine rebuild all --accept-journal)`
+
+func (r *Runner) halt(ctx context.Context, err error) {
+	if first := r.set(Halted, err.Error()+wayOn); first {
+		r.Log.Error("view halted", "view", r.View, "partition", r.Partition, "error", err)
+	}
+	t := time.NewTimer(haltedLook)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
 	}
 }
 
@@ -99,6 +118,9 @@ func (r *Runner) follow(ctx context.Context) error {
 	if from > head {
 		return fmt.Errorf("%w: it is at %d, the journal ends at %d: was the journal shortened or restored from a backup?",
 			ErrForeignJournal, from, head)
+	}
+	if err := CheckSeal(ctx, r.Source, r.Target, r.Partition); err != nil {
+		return err
 	}
 	cur, err := r.Source.Read(ctx, r.Partition, from)
 	if err != nil {

@@ -22,6 +22,9 @@ type Status struct {
 func (r *Runner) Status(head uint64, now time.Time) Status {
 	r.mu.Lock()
 	s := Status{Name: r.View, Partition: r.Partition, State: r.state, Reason: r.reason, Poison: r.poison}
+	if r.rebuild && (s.State == Running || s.State == Degraded) {
+		s.State = Rebuilding
+	}
 	oldest := r.oldest
 	r.mu.Unlock()
 	s.Position = r.Progress.At(r.Partition)
@@ -36,6 +39,13 @@ func (r *Runner) Status(head uint64, now time.Time) Status {
 // Standby says that another engine runs the view.
 func (r *Runner) Standby() { r.set(Standby, "") }
 
+// Rebuilding says that the view's rows are being folded anew beside it.
+func (r *Runner) Rebuilding(on bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.rebuild = on
+}
+
 // set changes the state and tells whether it is another one than before.
 func (r *Runner) set(state, reason string) bool {
 	r.mu.Lock()
@@ -44,7 +54,7 @@ func (r *Runner) set(state, reason string) bool {
 		state, reason = Degraded, r.lastBad
 	}
 	changed := r.state != state
-	if changed && r.state == Waiting {
+	if changed && (r.state == Waiting || r.state == Halted) {
 		r.Log.Info("view goes on", "view", r.View, "partition", r.Partition)
 	}
 	r.state, r.reason = state, reason

@@ -90,6 +90,9 @@ func startEngine(ctx context.Context, cfg *serveCmd, log *slog.Logger) (_ *engin
 	if err = e.startViews(ctx, bounds); err != nil {
 		return nil, err
 	}
+	if err = e.startUpgrades(); err != nil {
+		return nil, err
+	}
 	if err = e.serve(); err != nil {
 		return nil, err
 	}

@@ -102,13 +102,8 @@ func (c *rebuildCmd) durable(ctx context.Context, env *rebuildEnv, out *output) 
 	if c.Plan {
 		return c.planDurable(ctx, env, out)
 	}
-	shadow, err := pg.NewShadow(ctx, env.db, "durable", env.whole.ID(), env.whole.Partitions(), c.Accept)
-	if err != nil {
-		return err
-	}
 	show := newSteps(out, c.JSON)
-	r := projections.Rebuild{View: "durable", Source: env.whole, Shadow: shadow, Accept: c.Accept, Step: show.step}
-	done, err := r.Run(ctx)
+	done, err := rebuildDurable(ctx, env.whole, env.db, c.Accept, show.step)
 	show.end()
 	if err != nil {
 		return err
@@ -117,6 +112,15 @@ func (c *rebuildCmd) durable(ctx context.Context, env *rebuildEnv, out *output) 
 		return writeJSON(out, done)
 	}
 	return printRebuilt(out, done)
+}
+
+func rebuildDurable(ctx context.Context, src projections.Source, db *pg.DB, accept bool, step func(projections.Step)) (*projections.Rebuilt, error) {
+	shadow, err := pg.NewShadow(ctx, db, "durable", src.ID(), src.Partitions(), accept)
+	if err != nil {
+		return nil, err
+	}
+	r := projections.Rebuild{View: "durable", Source: src, Shadow: shadow, Accept: accept, Step: step}
+	return r.Run(ctx)
 }
 
 func (c *rebuildCmd) planDurable(ctx context.Context, env *rebuildEnv, out *output) error {

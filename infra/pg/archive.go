@@ -27,6 +27,7 @@ var (
 	_ projections.Target  = (*Archive)(nil)
 	_ projections.Folder  = (*Archive)(nil)
 	_ projections.Archive = (*Archive)(nil)
+	_ projections.Sealed  = (*Archive)(nil)
 )
 
 // NewArchive is the archive that a view of this name fills.
@@ -60,6 +61,11 @@ func (a *Archive) Load(ctx context.Context, partition int, id string) (uint64, e
 	a.beyond[partition] = last
 	a.mu.Unlock()
 	return position, nil
+}
+
+// Seal implements projections.Sealed.
+func (a *Archive) Seal(ctx context.Context, partition int) (position uint64, digest string, err error) {
+	return a.db.seal(ctx, a.view, partition)
 }
 
 // Reaches implements projections.Archive. A power cut may still take the last

@@ -28,7 +28,10 @@ type Durable struct {
 	told   map[int]uint64 // by partition: up to where Notify has been told
 }
 
-var _ projections.Target = (*Durable)(nil)
+var (
+	_ projections.Target = (*Durable)(nil)
+	_ projections.Sealed = (*Durable)(nil)
+)
 
 // NewDurable is the view's target under a view name.
 func NewDurable(db *DB, view string) *Durable { return &Durable{db: db, view: view, schema: live} }
@@ -55,6 +58,20 @@ func (t *Durable) Load(ctx context.Context, partition int, id string) (uint64, e
 	}
 	t.catchUp(ctx, partition, notified, position)
 	return position, nil
+}
+
+// Seal implements projections.Sealed.
+func (t *Durable) Seal(ctx context.Context, partition int) (position uint64, digest string, err error) {
+	return t.db.seal(ctx, t.view, partition)
+}
+
+func (d *DB) seal(ctx context.Context, view string, partition int) (position uint64, digest string, err error) {
+	err = d.pool.QueryRow(ctx, `SELECT position, coalesce(digest, '') FROM agents.checkpoints WHERE view = $1 AND partition = $2`,
+		view, partition).Scan(&position, &digest)
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return 0, "", fmt.Errorf("read the checkpoint: %w", err)
+	}
+	return position, digest, nil
 }
 
 // fence moves the checkpoint if it is where the runner read it. The row it

@@ -1,0 +1,89 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/tidemark-engine/tidemark/infra/natsio"
+	"github.com/tidemark-engine/tidemark/projections"
+)
+
+// outdated is a view whose rows may have been made by an older fold.
+type outdated struct {
+	view string
+	// stored is the fold's version of the rows; 0, false = they cannot be asked.
+	stored  func(ctx context.Context) (version int, ok bool)
+	rebuild func(ctx context.Context) error
+}
+
+// upgradeLook is how often a view's version is looked at until it is right.
+const upgradeLook = 2 * time.Second
+
+// startUpgrades rebuilds, in the background, the views whose rows were made by
+// an older fold than this build's; until then their old rows are served.
+func (e *engine) startUpgrades() error {
+	var views []outdated
+	if e.db != nil {
+		views = append(views, outdated{"durable", func(ctx context.Context) (int, bool) {
+			v, err := e.db.ViewVersion(ctx, "durable")
+			return v, err == nil
+		}, func(ctx context.Context) error {
+			_, err := rebuildDurable(ctx, e.whole(), e.db, false, func(projections.Step) {})
+			return err
+		}})
+	}
+	for _, v := range views {
+		nc, err := e.connect("rebuild-" + v.view)
+		if err != nil {
+			return err
+		}
+		stop := inBackground(func(ctx context.Context) { e.upgrade(ctx, nc, v) })
+		e.onStop(func(context.Context) { stop() })
+	}
+	return nil
+}
+
+// upgrade rebuilds one view where that is needed, one engine at a time.
+func (e *engine) upgrade(ctx context.Context, nc *nats.Conn, v outdated) {
+	want := projections.Version(v.view)
+	for told := false; ; {
+		stored, ok := v.stored(ctx)
+		if ok && stored >= want {
+			e.rebuilding(v.view, false)
+			if told {
+				e.log.Info("the view's rows are of this build's fold", "view", v.view, "version", stored)
+			}
+			return
+		}
+		if ok {
+			if !told {
+				e.log.Info("the view is rebuilt; its old rows are served meanwhile", "view", v.view, "version", stored, "wanted", want)
+			}
+			told = true
+			e.rebuilding(v.view, true)
+			err := natsio.Alone(ctx, nc, v.view, v.rebuild)
+			if err == nil {
+				continue
+			}
+			if ctx.Err() == nil && !errors.Is(err, natsio.ErrTaken) {
+				e.log.Warn("the view could not be rebuilt; it is tried again", "view", v.view, "error", err)
+			}
+		}
+		select {
+		case <-time.After(upgradeLook):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (e *engine) rebuilding(view string, on bool) {
+	for _, r := range e.views {
+		if r.View == view {
+			r.Rebuilding(on)
+		}
+	}
+}

@@ -1,0 +1,77 @@
+package projections
+
+import (
+	"context"
+	"fmt"
+)
+
+// Sealed is a target that keeps, with its position, the digest of the event
+// there. By it a journal that was restored from a backup, and has grown beyond
+// the position since, is told from the one the rows are of.
+type Sealed interface {
+	// Seal is a position that the target had and the digest of the event there;
+	// empty = not known.
+	Seal(ctx context.Context, partition int) (position uint64, digest string, err error)
+}
+
+// Witness is a journal that can be asked for the digest of one of its events.
+type Witness interface {
+	// DigestAt is the digest of the event at a revision; found is false where
+	// there is none.
+	DigestAt(ctx context.Context, partition int, revision uint64) (digest string, found bool, err error)
+}
+
+// DigestAt implements Witness: what was trimmed is asked of the archive.
+func (j Joined) DigestAt(ctx context.Context, partition int, revision uint64) (digest string, found bool, err error) {
+	w, ok := j.Trimmable.(Witness)
+	if !ok {
+		return "", false, fmt.Errorf("this journal cannot be asked for single events")
+	}
+	digest, found, err = w.DigestAt(ctx, partition, revision)
+	if found || err != nil || j.Archive == nil {
+		return digest, found, err
+	}
+	err = j.Archive.Each(ctx, partition, revision-1, revision, func(m Message) error {
+		digest, found = m.Digest, true
+		return nil
+	})
+	return digest, found, err
+}
+
+// CheckSeal makes sure that the target's rows are of this journal, as far as
+// the last event they were folded from can tell. Fails with ErrForeignJournal
+// where they are not.
+func CheckSeal(ctx context.Context, src Source, target Target, partition int) error {
+	t, sealed := target.(Sealed)
+	w, can := src.(Witness)
+	if !sealed || !can {
+		return nil
+	}
+	at, want, err := t.Seal(ctx, partition)
+	if err != nil || at == 0 || want == "" {
+		return err
+	}
+	digest, found, err := w.DigestAt(ctx, partition, at)
+	switch {
+	case err != nil:
+		return fmt.Errorf("look for the event at revision %d: %w", at, err)
+	case found && digest == want:
+		return nil
+	case !found:
+		return lacking(ctx, src, partition, at)
+	}
+	return fmt.Errorf("%w: it has folded revision %d of partition %d with digest %.12s, the journal has there %.12s: was the journal restored from a backup?",
+		ErrForeignJournal, at, partition, want, digest)
+}
+
+// lacking judges a revision that is nowhere to be found: a trim may have taken
+// it where there is no archive to be asked.
+func lacking(ctx context.Context, src Source, partition int, at uint64) error {
+	if t, ok := src.(Trimmable); ok {
+		if cut, err := t.Trimmed(ctx, partition); err != nil || at <= cut {
+			return err
+		}
+	}
+	return fmt.Errorf("%w: it has folded revision %d of partition %d, which the journal has not: was the journal shortened?",
+		ErrForeignJournal, at, partition)
+}

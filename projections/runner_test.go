@@ -167,6 +167,11 @@ func TestAForeignJournalHalts(t *testing.T) {
 		if s := x.Status(0, time.Now()); s.State != projections.Halted || !strings.Contains(s.Reason, "another journal") || len(x.source.reads) > 0 {
 			t.Errorf("%+v, read after %v", s, x.source.reads)
 		}
+		x.target.loadErr = nil // somebody has decided
+		x.pass(time.Minute)
+		if s := x.Status(0, time.Now()); s.State != projections.Running {
+			t.Errorf("%+v", s)
+		}
 	})
 	onBench(t, batching, func(x *bench) {
 		x.target.position, x.source.head = 7, 6
@@ -180,7 +185,7 @@ func TestAForeignJournalHalts(t *testing.T) {
 		x.target.wrong = []func(func() error) error{func(func() error) error { return projections.ErrForeignJournal }}
 		x.settle()
 		x.source.send(1, 3)
-		x.pass(time.Hour)
+		x.pass(time.Second)
 		if s := x.Status(3, time.Now()); s.State != projections.Halted || s.Position != 0 {
 			t.Errorf("%+v", s)
 		}

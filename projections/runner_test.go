@@ -167,7 +167,9 @@ func TestAForeignJournalHalts(t *testing.T) {
 		if s := x.Status(0, time.Now()); s.State != projections.Halted || !strings.Contains(s.Reason, "another journal") || len(x.source.reads) > 0 {
 			t.Errorf("%+v, read after %v", s, x.source.reads)
 		}
+		x.target.mu.Lock()
 		x.target.loadErr = nil // somebody has decided
+		x.target.mu.Unlock()
 		x.pass(time.Minute)
 		if s := x.Status(0, time.Now()); s.State != projections.Running {
 			t.Errorf("%+v", s)

@@ -2,7 +2,6 @@ package projections
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -11,7 +10,8 @@ import (
 	"github.com/tidemark-engine/tidemark/readmodel"
 )
 
-// Streams is the journal as single streams are asked for.
+// Streams is the journal as it is, to be asked for single streams and read from
+// one revision up to another, gaps and all.
 type Streams interface {
 	Trimmable
 	// Partition is where the streams of an aggregate id live.
@@ -19,14 +19,13 @@ type Streams interface {
 	// Ends are the last events of streams as the journal's leader has them now,
 	// never stale, in the order asked; without a type where there is none.
 	Ends(ctx context.Context, streams []events.Stream) ([]Message, error)
-	// Scan yields the events of a stream from a revision on, oldest first. Fails
-	// with ErrUnreadable at one that cannot be read.
-	Scan(ctx context.Context, s events.Stream, from uint64, yield func(events.Record) bool) error
+	// Each yields what is in a partition after one revision, up to another, in
+	// order, until yield fails.
+	Each(ctx context.Context, partition int, after, upTo uint64, yield func(Message) error) error
+	// EachOf yields what is in a stream from a revision on, oldest first, until
+	// yield fails.
+	EachOf(ctx context.Context, s events.Stream, from uint64, yield func(Message) error) error
 }
-
-// ErrUnreadable means that an entry of the journal is no event this build can
-// read.
-var ErrUnreadable = errors.New("projections: an entry of the journal cannot be read")
 
 // Truth is what the whole journal says of single streams.
 type Truth struct {
@@ -87,13 +86,10 @@ func (t Truth) All(ctx context.Context, s events.Stream) ([]Message, error) {
 			return nil, err
 		}
 	}
-	err = t.Journal.Scan(ctx, s, cut+1, func(rec events.Record) bool {
-		all = append(all, Message{Record: rec})
-		return true
+	err = t.Journal.EachOf(ctx, s, cut+1, func(m Message) error {
+		all = append(all, m)
+		return nil
 	})
-	if errors.Is(err, ErrUnreadable) {
-		return append(all, Message{Record: events.Record{Stream: s, Partition: p}, Bad: err}), nil
-	}
 	return all, err
 }
 

@@ -1,6 +1,7 @@
 package projections
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -24,9 +25,10 @@ var kinds = [...]string{
 	KindEntry, readmodel.KindTask, readmodel.KindSession, readmodel.KindConfig, readmodel.KindLifecycle, KindConflict,
 }
 
-// Tier is one read model as Verify reads it.
+// Tier is one read model as Verify reads it, and mends it.
 type Tier struct {
 	Name string
+	View string // whose rows they are
 	// Keeps are the kinds of rows it has, each with the age at which they may
 	// be absent; 0 = never.
 	Keeps map[string]time.Duration
@@ -34,13 +36,46 @@ type Tier struct {
 	Evicts bool
 	// Each yields every row; losing writes one by one, in their order.
 	Each func(ctx context.Context, yield func(Row)) error
+	// Of yields the rows of one stream, in the same form.
+	Of func(ctx context.Context, s events.Stream, yield func(Row)) error
+	// Restore makes the rows of streams what the journal says, whatever is there.
+	Restore func(ctx context.Context, streams []events.Stream) error
+	// Places are where its rows can be met without knowing their names.
+	Places Places
 }
+
+// Copy is the archive as Verify holds it against the journal, and mends it.
+type Copy interface {
+	Archive
+	// Audit is Each, with Bad also where a row contradicts itself. A revision
+	// that is there twice comes twice.
+	Audit(ctx context.Context, partition int, after, upTo uint64, yield func(Message) error) error
+	// AuditOf is the same of one stream, oldest first.
+	AuditOf(ctx context.Context, partition int, s events.Stream, yield func(Message) error) error
+	// Restore puts messages in place of whatever is there at their revisions.
+	Restore(ctx context.Context, messages []Message) error
+}
+
+// Names of what is held against each other beside the tiers.
+const (
+	InJournal = "journal"
+	InArchive = "archive"
+)
 
 // Difference is one thing that is not as the journal says.
 type Difference struct {
-	Tier string `json:"tier"` // "journal", "kv", "sql"
+	Tier string `json:"tier"` // "journal", "archive", "kv", "sql", or a view that is late
 	Key  string `json:"key"`  // "<agent>.<key>" of an entry, "<kind> <name>" of others, or the stream
 	What string `json:"what"` // what each side says
+
+	Stream    events.Stream `json:"stream,omitempty"` // whose row or event it is
+	Partition int           `json:"partition"`
+	Revision  uint64        `json:"revision,omitempty"` // of the event
+}
+
+// Compare orders differences by tier, key and revision.
+func (d Difference) Compare(o Difference) int {
+	return cmp.Or(cmp.Compare(d.Tier, o.Tier), cmp.Compare(d.Key, o.Key), cmp.Compare(d.Revision, o.Revision))
 }
 
 // Counts is what Verify found among some rows.
@@ -81,7 +116,8 @@ type Report struct {
 	Entries     int            `json:"entries"` // living state entries
 	Living      map[string]int `json:"living"`  // rows of the fold by kind
 	Heads       []uint64       `json:"heads"`
-	Digest      string         `json:"digest"` // of the entries' fold, comparable with the tiers' when nothing is written meanwhile
+	Digest      string         `json:"digest"`            // of the entries' fold, comparable with the tiers' when nothing is written meanwhile
+	Archive     *Counts        `json:"archive,omitempty"` // archived events against the journal's
 	Tiers       []TierReport   `json:"tiers"`
 	Differences []Difference   `json:"differences"`
 }
@@ -91,54 +127,48 @@ func (r *Report) OK() bool { return len(r.Differences) == 0 }
 
 // Verifier is one verification.
 type Verifier struct {
-	Source Source
-	Tiers  []Tier
-	// Reached waits until the tiers have come to the heads, or says which has
-	// not; it is called once, between the fold and the tiers.
+	Journal Streams
+	Archive Copy // nil = without SQL
+	Tiers   []Tier
+	// Reached waits until the views have come to the heads, or says which has
+	// not; it is called once, before anything is compared.
 	Reached func(ctx context.Context, heads []uint64) []Difference
 	// Step is told how far the fold is, now and then.
 	Step func(events int)
 
-	report  Report
-	chains  map[events.Stream]link
-	rows    map[rowKey]mark   // at the heads
-	later   map[rowKey][]mark // after the heads
-	losses  map[rowKey]mark   // of all losing writes so far
-	away    map[string]bool   // agents that are, or meanwhile were, not active
-	cursors []Cursor
+	report Report
+	chains map[events.Stream]link
+	rows   map[rowKey]mark   // at the heads
+	later  map[rowKey][]mark // after the heads
+	losses map[rowKey]mark   // of all losing writes so far
+	away   map[string]bool   // agents that are, or meanwhile were, not active
+}
+
+func (v *Verifier) begin() {
+	v.report = Report{Differences: []Difference{}}
+	v.chains, v.away = map[events.Stream]link{}, map[string]bool{}
+	v.rows, v.later, v.losses = map[rowKey]mark{}, map[rowKey][]mark{}, map[rowKey]mark{}
 }
 
 // Run verifies.
 func (v *Verifier) Run(ctx context.Context) (*Report, error) {
-	v.chains, v.away = map[events.Stream]link{}, map[string]bool{}
-	v.rows, v.later, v.losses = map[rowKey]mark{}, map[rowKey][]mark{}, map[rowKey]mark{}
-	v.report.Differences = []Difference{}
-	defer func() {
-		for _, c := range v.cursors {
-			c.Stop()
-		}
-	}()
+	v.begin()
 	heads, err := v.heads(ctx)
 	if err != nil {
 		return nil, err
 	}
 	v.report.Heads = heads
+	if v.Reached != nil {
+		v.report.Differences = append(v.report.Differences, v.Reached(ctx, heads)...)
+	}
 	for p, head := range heads {
-		cur, err := v.Source.Read(ctx, p, 0)
-		if err != nil {
-			return nil, err
-		}
-		v.cursors = append(v.cursors, cur)
-		if err := v.fold(ctx, p, 0, head, v.keep); err != nil {
+		if err := v.partition(ctx, p, head); err != nil {
 			return nil, err
 		}
 	}
 	v.report.Aggregates = len(v.chains)
 	v.report.Living = living(v.rows)
 	v.report.Entries, v.report.Digest = v.report.Living[KindEntry], digestOf(v.rows)
-	if v.Reached != nil {
-		v.report.Differences = append(v.report.Differences, v.Reached(ctx, heads)...)
-	}
 	if err := v.compare(ctx, heads); err != nil {
 		return nil, err
 	}
@@ -146,16 +176,22 @@ func (v *Verifier) Run(ctx context.Context) (*Report, error) {
 }
 
 func (v *Verifier) heads(ctx context.Context) ([]uint64, error) {
-	heads := make([]uint64, v.Source.Partitions())
+	heads := make([]uint64, v.Journal.Partitions())
 	for p := range heads {
 		var err error
-		if heads[p], err = v.Source.Head(ctx, p); err != nil {
+		if heads[p], err = v.Journal.Head(ctx, p); err != nil {
 			return nil, err
 		}
 	}
 	return heads, nil
 }
 
-func (v *Verifier) differ(tier, key, format string, args ...any) {
-	v.report.Differences = append(v.report.Differences, Difference{Tier: tier, Key: key, What: fmt.Sprintf(format, args...)})
+func (v *Verifier) differ(d Difference, format string, args ...any) {
+	d.What = fmt.Sprintf(format, args...)
+	v.report.Differences = append(v.report.Differences, d)
+}
+
+// at is a difference at an event's place.
+func at(tier string, m *Message) Difference {
+	return Difference{Tier: tier, Key: string(m.Stream), Stream: m.Stream, Partition: m.Partition, Revision: m.Revision}
 }

@@ -14,15 +14,7 @@ func (v *Verifier) compare(ctx context.Context, heads []uint64) error {
 	found := make([]map[rowKey]mark, len(v.Tiers))
 	for i, t := range v.Tiers {
 		rows := map[rowKey]mark{}
-		err := t.Each(ctx, func(r Row) {
-			key := rowKey{r.Kind, r.Name}
-			if r.Kind == KindConflict {
-				rows[key] = rows[key].after(&r)
-			} else {
-				rows[key] = markOf(&r)
-			}
-		})
-		if err != nil {
+		if err := t.Each(ctx, collect(rows)); err != nil {
 			return fmt.Errorf("read %s: %w", t.Name, err)
 		}
 		found[i] = rows
@@ -32,7 +24,11 @@ func (v *Verifier) compare(ctx context.Context, heads []uint64) error {
 		return err
 	}
 	for p := range now {
-		if err := v.fold(ctx, p, heads[p], now[p], v.keepLater); err != nil {
+		err := v.Journal.Each(ctx, p, heads[p], now[p], func(m Message) error {
+			v.event(InJournal, &m, v.keepLater)
+			return nil
+		})
+		if err != nil {
 			return err
 		}
 	}
@@ -42,6 +38,25 @@ func (v *Verifier) compare(ctx context.Context, heads []uint64) error {
 	return nil
 }
 
+// collect condenses rows as they come.
+func collect(rows map[rowKey]mark) func(Row) {
+	return func(r Row) {
+		key := rowKey{r.Kind, r.Name}
+		if r.Kind == KindConflict {
+			rows[key] = rows[key].after(&r)
+		} else {
+			rows[key] = markOf(&r)
+		}
+	}
+}
+
+// of is a difference of a row.
+func (v *Verifier) of(t *Tier, key rowKey) Difference {
+	s := StreamOf(key.kind, key.name)
+	return Difference{Tier: t.Name, Key: key.String(), Stream: s, Partition: v.Journal.Partition(s.ID())}
+}
+
+// tier holds a tier's rows against the fold.
 func (v *Verifier) tier(t *Tier, rows map[rowKey]mark) {
 	counts := map[string]*Counts{}
 	for kind := range t.Keeps {
@@ -50,7 +65,7 @@ func (v *Verifier) tier(t *Tier, rows map[rowKey]mark) {
 	before := len(v.report.Differences)
 	for key, row := range rows {
 		if counts[key.kind] == nil {
-			v.differ(t.Name, key.String(), "%s does not keep rows of this kind", t.Name)
+			v.differ(v.of(t, key), "%s does not keep rows of this kind", t.Name)
 			continue
 		}
 		v.present(t, key, row, counts[key.kind])
@@ -79,7 +94,7 @@ func (v *Verifier) present(t *Tier, key rowKey, row mark, c *Counts) {
 	want, known := v.rows[key]
 	switch {
 	case row.bad != nil:
-		v.differ(t.Name, key.String(), "%v", row.bad)
+		v.differ(v.of(t, key), "%v", row.bad)
 	case known && !want.deleted && want.equal(row):
 		c.Equal++
 		return
@@ -87,9 +102,9 @@ func (v *Verifier) present(t *Tier, key rowKey, row mark, c *Counts) {
 		c.Newer++
 		return
 	case !known || want.deleted:
-		v.differ(t.Name, key.String(), "%s has it (%s), the journal has not", t.Name, row)
+		v.differ(v.of(t, key), "%s has it (%s), the journal has not", t.Name, row)
 	default:
-		v.differ(t.Name, key.String(), "%s says %s; the journal says %s", t.Name, row, want.as(row))
+		v.differ(v.of(t, key), "%s says %s; the journal says %s", t.Name, row, want.as(row))
 	}
 	c.Differences++
 }
@@ -105,7 +120,7 @@ func (v *Verifier) absent(t *Tier, key rowKey, want mark, c *Counts) {
 	case len(v.later[key]) > 0:
 		c.Newer++
 	default:
-		v.differ(t.Name, key.String(), "%s does not have it; the journal says %s", t.Name, want)
+		v.differ(v.of(t, key), "%s does not have it; the journal says %s", t.Name, want)
 		c.Differences++
 	}
 }

@@ -1,9 +1,6 @@
 package projections
 
 import (
-	"context"
-	"fmt"
-
 	"github.com/go-json-experiment/json"
 
 	"github.com/tidemark-engine/tidemark/events"
@@ -16,37 +13,21 @@ type link struct {
 	digest  string
 }
 
-// fold reads a partition from after from up to head.
-func (v *Verifier) fold(ctx context.Context, p int, from, head uint64, keep func(rowKey, mark)) error {
-	for at := from; at < head; {
-		select {
-		case m, ok := <-v.cursors[p].Messages():
-			if !ok {
-				return fmt.Errorf("the journal's reader ended: %w", v.cursors[p].Err())
-			}
-			at = m.Revision
-			v.report.Events++
-			if v.Step != nil && v.report.Events%10000 == 0 {
-				v.Step(v.report.Events)
-			}
-			v.event(&m, keep)
-		case <-ctx.Done():
-			return ctx.Err()
-		}
+// event checks one event's place in its aggregate's chain and keeps its row;
+// tier is where it was read.
+func (v *Verifier) event(tier string, m *Message, keep func(rowKey, mark)) {
+	v.report.Events++
+	if v.Step != nil && v.report.Events%10000 == 0 {
+		v.Step(v.report.Events)
 	}
-	return nil
-}
-
-// event checks one event's place in its aggregate's chain and keeps its row.
-func (v *Verifier) event(m *Message, keep func(rowKey, mark)) {
 	if m.Bad != nil {
-		v.differ("journal", string(m.Stream), "revision %d cannot be read: %v", m.Revision, m.Bad)
+		v.differ(at(tier, m), "revision %d cannot be read: %v", m.Revision, m.Bad)
 		return
 	}
-	v.link(m)
+	v.link(tier, m)
 	row, deleted, err := rowOf(&m.Record)
 	if err != nil {
-		v.differ("journal", string(m.Stream), "revision %d: %v", m.Revision, err)
+		v.differ(at(tier, m), "revision %d: %v", m.Revision, err)
 		return
 	}
 	key := rowKey{row.Kind, row.Name}
@@ -58,7 +39,9 @@ func (v *Verifier) event(m *Message, keep func(rowKey, mark)) {
 		keep(key, v.losses[key])
 		return
 	case readmodel.KindLifecycle:
-		v.lifecycle(m)
+		if v.report.Heads != nil { // else this is a check of its row alone
+			v.lifecycle(m)
+		}
 	}
 	mk := markOf(&Row{Version: row.Version, Revision: row.Revision, Digest: row.Digest, Content: row.Content})
 	mk.deleted, mk.recorded = deleted, m.RecordedAt
@@ -69,16 +52,16 @@ func (v *Verifier) event(m *Message, keep func(rowKey, mark)) {
 }
 
 // link checks that the event follows the one before it in its aggregate.
-func (v *Verifier) link(m *Message) {
+func (v *Verifier) link(tier string, m *Message) {
 	last := v.chains[m.Stream]
 	digest, err := events.Chain(last.digest, &m.Event)
 	switch {
 	case err != nil:
-		v.differ("journal", string(m.Stream), "revision %d: %v", m.Revision, err)
+		v.differ(at(tier, m), "revision %d: %v", m.Revision, err)
 	case m.Version != last.version+1:
-		v.differ("journal", string(m.Stream), "revision %d has version %d where %d follows: an event is missing", m.Revision, m.Version, last.version+1)
+		v.differ(at(tier, m), "revision %d has version %d where %d follows: an event is missing", m.Revision, m.Version, last.version+1)
 	case digest != m.Digest:
-		v.differ("journal", string(m.Stream), "revision %d (version %d) has digest %.12s, its content and its past say %.12s: an event was changed", m.Revision, m.Version, m.Digest, digest)
+		v.differ(at(tier, m), "revision %d (version %d) has digest %.12s, its content and its past say %.12s: an event was changed", m.Revision, m.Version, m.Digest, digest)
 	}
 	v.chains[m.Stream] = link{m.Version, m.Digest}
 }
@@ -109,16 +92,19 @@ func rowOf(rec *events.Record) (r Row, deleted bool, err error) {
 // evicts those of an agent that expires or retires, until the next hydration.
 // An agent once noted after the heads stays so for this verification.
 func (v *Verifier) lifecycle(m *Message) {
+	here := active(m)
+	if m.Revision <= v.report.Heads[m.Partition] || !here {
+		v.away[m.ID] = !here
+	}
+}
+
+// active tells whether an agent is, by the end of its lifecycle; one that says
+// nothing readable is, for it excuses nothing.
+func active(m *Message) bool {
 	var s struct {
 		Phase string `json:"phase"`
 	}
-	if json.Unmarshal(m.State, &s) != nil {
-		return // nothing that could excuse an absence
-	}
-	active := s.Phase == "active" || s.Phase == "flushing"
-	if m.Revision <= v.report.Heads[m.Partition] || !active {
-		v.away[m.ID] = !active
-	}
+	return json.Unmarshal(m.State, &s) != nil || s.Phase == "active" || s.Phase == "flushing"
 }
 
 func (v *Verifier) keep(key rowKey, m mark)      { v.rows[key] = m }

@@ -25,7 +25,7 @@ type Row struct {
 func EntryRow(e *readmodel.Entry) Row {
 	return Row{
 		Kind: KindEntry, Name: e.Agent + "." + e.Key, Version: e.Version, Revision: e.Revision, Digest: e.Digest,
-		Content: at(e.Timestamp, e.Value),
+		Content: timed(e.Timestamp, e.Value),
 	}
 }
 
@@ -33,7 +33,7 @@ func EntryRow(e *readmodel.Entry) Row {
 func DocRow(d *readmodel.Doc) Row {
 	r := Row{
 		Kind: d.Kind, Name: d.ID, Version: d.Version, Revision: d.Revision, Digest: d.Digest,
-		Content: at(d.UpdatedAt.Truncate(time.Microsecond), d.State), // what timestamptz keeps
+		Content: timed(d.UpdatedAt.Truncate(time.Microsecond), d.State), // what timestamptz keeps
 	}
 	if d.Key != "" {
 		r.Name += "." + d.Key
@@ -47,11 +47,11 @@ func LossRow(l *readmodel.Loss) Row {
 		l.CurrentVersion, l.CurrentRevision, l.RecordedAt.UnixMicro())
 	return Row{
 		Kind: KindConflict, Name: l.Agent + "." + l.Key, Version: l.Version, Revision: l.Revision, Digest: l.Digest,
-		Content: append(content, at(l.Timestamp.Truncate(time.Microsecond), l.Value)...),
+		Content: append(content, timed(l.Timestamp.Truncate(time.Microsecond), l.Value)...),
 	}
 }
 
-func at(t time.Time, value []byte) []byte {
+func timed(t time.Time, value []byte) []byte {
 	return append(t.UTC().AppendFormat(make([]byte, 0, 32+len(value)), time.RFC3339Nano+" "), value...)
 }
 
@@ -74,6 +74,8 @@ func sumOf(parts ...[]byte) (s sum) {
 	copy(s[:], h.Sum(nil))
 	return s
 }
+
+func (s sum) short() []byte { return s[:6] }
 
 // mark is a row, condensed.
 type mark struct {

@@ -3,6 +3,7 @@ package projections
 import (
 	"context"
 	"errors"
+	"math"
 	"slices"
 	"testing"
 	"time"
@@ -18,6 +19,7 @@ type paper struct {
 	messages []Message
 	chains   map[events.Stream]link
 	head     uint64 // what Head says first; afterwards it is the end
+	cut      uint64
 }
 
 func (p *paper) Partitions() int { return 1 }
@@ -29,19 +31,42 @@ func (p *paper) Head(context.Context, int) (uint64, error) {
 	return head, nil
 }
 
-func (p *paper) Read(context.Context, int, uint64) (Cursor, error) {
-	c := page{make(chan Message, len(p.messages))}
+func (p *paper) Read(context.Context, int, uint64) (Cursor, error) { panic("it is read by Each") }
+
+func (p *paper) Trimmed(context.Context, int) (uint64, error) { return p.cut, nil }
+func (p *paper) Partition(string) int                         { return 0 }
+
+func (p *paper) Each(_ context.Context, _ int, after, upTo uint64, yield func(Message) error) error {
 	for _, m := range p.messages {
-		c.out <- m
+		if m.Revision > after && m.Revision <= upTo {
+			if err := yield(m); err != nil {
+				return err
+			}
+		}
 	}
-	return c, nil
+	return nil
 }
 
-type page struct{ out chan Message }
+func (p *paper) EachOf(ctx context.Context, s events.Stream, from uint64, yield func(Message) error) error {
+	return p.Each(ctx, 0, from-1, math.MaxUint64, func(m Message) error {
+		if m.Stream != s {
+			return nil
+		}
+		return yield(m)
+	})
+}
 
-func (c page) Messages() <-chan Message { return c.out }
-func (c page) Err() error               { return nil }
-func (c page) Stop()                    {}
+func (p *paper) Ends(_ context.Context, streams []events.Stream) ([]Message, error) {
+	ends := make([]Message, len(streams))
+	for _, m := range p.messages {
+		for i, s := range streams {
+			if m.Stream == s {
+				ends[i] = m
+			}
+		}
+	}
+	return ends, nil
+}
 
 // write appends an event with a right digest.
 func (p *paper) write(t *testing.T, s events.Stream, typ, key, data, state string) *Message {
@@ -80,7 +105,7 @@ func (p *paper) phase(t *testing.T, agent, typ, phase string) {
 func (p *paper) verify(t *testing.T, head int, rows ...Row) (*Report, []string) {
 	t.Helper()
 	p.head = uint64(head)
-	v := Verifier{Source: p, Tiers: []Tier{{
+	v := Verifier{Journal: p, Tiers: []Tier{{
 		Name: "kv", Evicts: true, Keeps: map[string]time.Duration{KindEntry: 30 * time.Minute, readmodel.KindTask: time.Hour},
 		Each: func(_ context.Context, yield func(Row)) error {
 			for _, r := range rows {

@@ -178,7 +178,7 @@ func (b *Bucket) Len(ctx context.Context) (uint64, error) {
 	return info.State.NumSubjects, nil
 }
 
-// ReadBucket opens a bucket for reading; it fails where there is none.
+// ReadBucket opens a bucket that is there; it fails where there is none.
 func ReadBucket(ctx context.Context, nc *nats.Conn, name string) (*Bucket, error) {
 	js, err := jetstream.New(nc)
 	if err != nil {
@@ -188,8 +188,6 @@ func ReadBucket(ctx context.Context, nc *nats.Conn, name string) (*Bucket, error
 	if err != nil {
 		return nil, fmt.Errorf("open bucket %s: %w", name, err)
 	}
-	return &Bucket{nc: nc, js: js, stream: s, name: name, root: "$KV." + name + ".", ttl: s.CachedInfo().Config.MaxAge}, nil
+	return &Bucket{nc: nc, js: js, stream: s, name: name, root: "$KV." + name + ".", ttl: s.CachedInfo().Config.MaxAge,
+		log: slog.New(slog.DiscardHandler), seqs: otter.Must(&otter.Options[string, written]{MaximumSize: 1000})}, nil
 }
-
-// TTL is how long the bucket keeps a value; 0 = for ever.
-func (b *Bucket) TTL() time.Duration { return b.ttl }

@@ -108,6 +108,21 @@ func lasts(ctx context.Context, js jetstream.JetStream, stream string, subjects 
 	return nil
 }
 
+// Each implements projections.Streams. Unlike Read it passes over gaps: what is
+// missing is the reader's to judge.
+func (j *Journal) Each(ctx context.Context, partition int, after, upTo uint64, yield func(projections.Message) error) error {
+	if upTo <= after {
+		return nil
+	}
+	return j.Raw(ctx, partition, RawRange{FromRevision: after + 1, ToRevision: upTo}, func(msg jetstream.Msg, revision uint64) error {
+		meta, err := msg.Metadata()
+		if err != nil {
+			return err
+		}
+		return yield(j.message(partition, msg.Subject(), revision, meta.Timestamp, msg.Data()))
+	})
+}
+
 // message decodes a stored message; Bad is set where it is no event.
 func (j *Journal) message(p int, subject string, seq uint64, at time.Time, data []byte) (m projections.Message) {
 	m.Body = data

@@ -289,15 +289,36 @@ const (
 // Since implements commands.Journal, page by page with direct gets: a consumer
 // per search is the known slow way.
 func (j *Journal) Since(ctx context.Context, s events.Stream, from time.Time, yield func(events.Record) bool) error {
-	return j.scan(ctx, s, yield, jetstreamext.GetBatchStartTime(from))
+	return j.scan(ctx, s, records(yield), jetstreamext.GetBatchStartTime(from))
 }
 
-// Scan yields the events of s from a revision on, oldest first.
+// Scan yields the events of s from a revision on, oldest first. It fails at one
+// that cannot be read.
 func (j *Journal) Scan(ctx context.Context, s events.Stream, from uint64, yield func(events.Record) bool) error {
+	return j.scan(ctx, s, records(yield), jetstreamext.GetBatchSeq(max(from, 1)))
+}
+
+// EachOf implements projections.Streams.
+func (j *Journal) EachOf(ctx context.Context, s events.Stream, from uint64, yield func(projections.Message) error) error {
+	if !plain(s) {
+		return nil
+	}
 	return j.scan(ctx, s, yield, jetstreamext.GetBatchSeq(max(from, 1)))
 }
 
-func (j *Journal) scan(ctx context.Context, s events.Stream, yield func(events.Record) bool, start jetstreamext.GetBatchOpt) error {
+// errEnough ends a search early.
+var errEnough = errors.New("enough")
+
+func records(yield func(events.Record) bool) func(projections.Message) error {
+	return func(m projections.Message) error {
+		if m.Bad == nil && !yield(m.Record) {
+			return errEnough
+		}
+		return m.Bad
+	}
+}
+
+func (j *Journal) scan(ctx context.Context, s events.Stream, yield func(projections.Message) error, start jetstreamext.GetBatchOpt) error {
 	p := j.Partition(s.ID())
 	stream, subject := StreamName(p, len(j.streams)), jetstreamext.GetBatchSubject(j.root+string(s))
 	for size := firstPage; ; size = sincePage {
@@ -313,12 +334,12 @@ func (j *Journal) scan(ctx context.Context, s events.Stream, yield func(events.R
 			if err != nil {
 				return fmt.Errorf("search %s: %w", s, err)
 			}
-			rec, err := j.record(p, msg.Subject, msg.Sequence, msg.Data)
-			if err != nil {
-				return fmt.Errorf("%w: %w", projections.ErrUnreadable, err)
-			}
-			if !yield(rec) {
+			err = yield(j.message(p, msg.Subject, msg.Sequence, msg.Time, msg.Data))
+			if errors.Is(err, errEnough) {
 				return nil
+			}
+			if err != nil {
+				return err
 			}
 			// The server cuts a batch short by bytes without a word, so it is
 			// asked how much is left.

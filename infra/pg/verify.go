@@ -4,8 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/projections"
 	"github.com/tidemark-engine/tidemark/readmodel"
 )
@@ -15,32 +20,103 @@ var errColumns = errors.New("the row's columns are not what its state_text says"
 
 // EachRow yields every row that the durable view keeps.
 func (d *DB) EachRow(ctx context.Context, yield func(projections.Row)) error {
-	err := d.EachEntry(ctx, func(e readmodel.Entry, bad error) {
-		r := projections.EntryRow(&e)
-		r.Bad = bad
-		yield(r)
-	})
-	if err != nil {
-		return err
-	}
-	for kind := range docTables {
-		if err := d.eachDoc(ctx, kind, yield); err != nil {
+	for _, kind := range keptKinds {
+		if err := d.rows(ctx, kind, "", yield); err != nil {
 			return err
 		}
 	}
-	return d.eachLoss(ctx, yield)
+	return nil
 }
 
-func (d *DB) eachDoc(ctx context.Context, kind string, yield func(projections.Row)) error {
-	t := docTables[kind]
-	rows, err := d.pool.Query(ctx, `SELECT `+t.id+`, `+t.key+`, state_text, version, revision, updated_at, digest, `+t.same+`
-		FROM (SELECT *, state_text::jsonb AS s FROM `+t.table+`) AS t`)
+// RowOf yields the rows of one stream, in the same form.
+func (d *DB) RowOf(ctx context.Context, s events.Stream, yield func(projections.Row)) error {
+	kind, id, key := projections.RowOf(s)
+	if kind == "" {
+		return nil
+	}
+	t := tables[kind]
+	return d.rows(ctx, kind, ` WHERE `+t.id+` = $1 AND `+t.key+` = $2`, yield, id, key)
+}
+
+// rows yields the rows of a kind that a condition, if any, names. Where a text
+// is no JSON any more, all are read again, each judged on its own.
+func (d *DB) rows(ctx context.Context, kind, where string, yield func(projections.Row), args ...any) error {
+	if kind == projections.KindConflict {
+		return d.eachLoss(ctx, where, yield, args...)
+	}
+	each, same := d.eachDoc, docTables[kind].same
+	if kind == projections.KindEntry {
+		each, same = d.eachEntry, "state_value = s"
+	}
+	table := tables[kind].name
+	q := question{kind, same, "(SELECT *, state_text::jsonb AS s FROM " + table + ") AS t" + where, args}
+	err := each(ctx, d.pool, q, yield)
+	if broken := new(pgconn.PgError); !errors.As(err, &broken) || !strings.HasPrefix(broken.Code, dataException) {
+		return err
+	}
+	return d.inTx(ctx, func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, `
+			CREATE OR REPLACE FUNCTION pg_temp.tidemark_same(r `+table+`) RETURNS boolean LANGUAGE plpgsql AS $f$
+			BEGIN
+				RETURN (SELECT `+same+` FROM (SELECT r.*, r.state_text::jsonb AS s) AS t);
+			EXCEPTION WHEN data_exception THEN
+				RETURN false;
+			END $f$`)
+		if err != nil {
+			return fmt.Errorf("prepare to read %s: %w", table, err)
+		}
+		q.same, q.from = "pg_temp.tidemark_same(t)", table+" AS t"+where
+		return each(ctx, tx, q, yield)
+	})
+}
+
+// dataException is the class of what a cast says of a text that it cannot take.
+const dataException = "22"
+
+// question is what is asked of a table: whether the other columns are what
+// state_text says, from where, and with which arguments.
+type question struct {
+	kind, same, from string
+	args             []any
+}
+
+func (d *DB) eachEntry(ctx context.Context, db querier, q question, yield func(projections.Row)) error {
+	rows, err := db.Query(ctx, `
+		SELECT agent_id, state_key, state_text, `+q.same+`, version, revision, timestamp, timestamp_ns, digest FROM `+q.from, q.args...)
+	if err != nil {
+		return fmt.Errorf("read agents.state: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var e readmodel.Entry
+		var text string
+		var same *bool
+		var nanos int16
+		if err := rows.Scan(&e.Agent, &e.Key, &text, &same, &e.Version, &e.Revision, &e.Timestamp, &nanos, &e.Digest); err != nil {
+			return fmt.Errorf("read agents.state: %w", err)
+		}
+		e.Value, e.Timestamp = []byte(text), e.Timestamp.Add(time.Duration(nanos)).UTC()
+		r := projections.EntryRow(&e)
+		if same == nil || !*same {
+			r.Bad = errColumns
+		}
+		yield(r)
+	}
+	if err := rows.Err(); err != nil {
+		return fmt.Errorf("read agents.state: %w", err)
+	}
+	return nil
+}
+
+func (d *DB) eachDoc(ctx context.Context, db querier, q question, yield func(projections.Row)) error {
+	t := docTables[q.kind]
+	rows, err := db.Query(ctx, `SELECT `+t.id+`, `+t.key+`, state_text, version, revision, updated_at, digest, `+q.same+` FROM `+q.from, q.args...)
 	if err != nil {
 		return fmt.Errorf("read %s: %w", t.table, err)
 	}
 	defer rows.Close()
 	for rows.Next() {
-		doc := readmodel.Doc{Kind: kind}
+		doc := readmodel.Doc{Kind: q.kind}
 		var text string
 		var same *bool
 		if err := rows.Scan(&doc.ID, &doc.Key, &text, &doc.Version, &doc.Revision, &doc.UpdatedAt, &doc.Digest, &same); err != nil {
@@ -59,11 +135,11 @@ func (d *DB) eachDoc(ctx context.Context, kind string, yield func(projections.Ro
 	return nil
 }
 
-func (d *DB) eachLoss(ctx context.Context, yield func(projections.Row)) error {
+func (d *DB) eachLoss(ctx context.Context, where string, yield func(projections.Row), args ...any) error {
 	rows, err := d.pool.Query(ctx, `
 		SELECT agent_id, state_key, version, revision, kind, verb, strategy, coalesce(reason, ''), state_text,
 			timestamp, recorded_at, writer, command_id, current_version, current_revision, digest
-		FROM agents.conflicts ORDER BY agent_id, state_key, version`)
+		FROM agents.conflicts`+where+` ORDER BY agent_id, state_key, version`, args...)
 	if err != nil {
 		return fmt.Errorf("read agents.conflicts: %w", err)
 	}

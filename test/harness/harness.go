@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -205,4 +206,18 @@ func must(t testing.TB, err error, doing string, args ...any) {
 	if err != nil {
 		t.Fatalf("%s: %v", fmt.Sprintf(doing, args...), err)
 	}
+}
+
+// Metrics is the page /metrics.
+func (e *Engine) Metrics(ctx context.Context) string {
+	e.t.Helper()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, e.HTTPURL+"/metrics", nil)
+	must(e.t, err, "ask for the metrics")
+	req.Close = true
+	resp, err := http.DefaultClient.Do(req)
+	must(e.t, err, "ask for the metrics")
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	must(e.t, err, "read the metrics")
+	return string(text)
 }

@@ -1,0 +1,68 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/tidemark-engine/tidemark/events"
+	"github.com/tidemark-engine/tidemark/infra/natsio"
+	"github.com/tidemark-engine/tidemark/infra/pg"
+	"github.com/tidemark-engine/tidemark/projections"
+	"github.com/tidemark-engine/tidemark/readmodel"
+)
+
+// hotTier is the buckets, each with a TTL of its own.
+func hotTier(hot *natsio.Hot) projections.Tier {
+	return projections.Tier{
+		Name: "kv", View: "hot", Keeps: hot.Keeps(), Evicts: true,
+		Each: hot.EachRow, Of: hot.RowOf, Restore: hot.Restore, Places: hot,
+	}
+}
+
+// durableTier is the tables; nothing in them expires.
+func durableTier(db *pg.DB, truth projections.Truth) projections.Tier {
+	return projections.Tier{
+		Name: "sql", View: "durable", Each: db.EachRow, Of: db.RowOf, Places: db,
+		Keeps: map[string]time.Duration{
+			projections.KindEntry: 0, readmodel.KindTask: 0, readmodel.KindSession: 0,
+			readmodel.KindConfig: 0, readmodel.KindLifecycle: 0, projections.KindConflict: 0,
+		},
+		Restore: func(ctx context.Context, streams []events.Stream) error {
+			return pg.NewDurable(db, "durable").Restore(ctx, truth, streams)
+		},
+	}
+}
+
+// openHot opens the hot view's buckets from outside, where they are.
+func openHot(ctx context.Context, nc *nats.Conn, journal *natsio.Journal) (*natsio.Hot, *projections.Progress, error) {
+	entries, err := natsio.ReadBucket(ctx, nc, natsio.AgentStateBucket.Name)
+	if err != nil {
+		return nil, nil, err
+	}
+	progress := projections.NewProgress(journal.Partitions())
+	hot := natsio.NewHot(entries, journal, progress)
+	for kind, cfg := range docBuckets {
+		b, err := natsio.ReadBucket(ctx, nc, cfg.Name)
+		if err != nil {
+			return nil, nil, err
+		}
+		hot.Keep(kind, b)
+	}
+	return hot, progress, nil
+}
+
+// resume lets what is put into the buckets from outside say the position that
+// they had before, so that the view goes on from there.
+func resume(ctx context.Context, hot *natsio.Hot, journal *natsio.Journal, progress *projections.Progress) error {
+	for p := range journal.Partitions() {
+		at, err := hot.Load(ctx, p, journal.ID())
+		if err != nil {
+			return fmt.Errorf("the hot view cannot be repaired: %w", err)
+		}
+		progress.Reset(p, at)
+	}
+	return nil
+}

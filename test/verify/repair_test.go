@@ -1,0 +1,205 @@
+package verify_test
+
+import (
+	"fmt"
+	"strconv"
+	"testing"
+
+	"github.com/tidemark-engine/tidemark/test/harness"
+)
+
+// fill writes three of everything; agent m1's entry k.0 has a long history.
+func (w *world) fill() {
+	w.t.Helper()
+	for i := range 3 {
+		id := fmt.Sprint("m", i)
+		w.do("task."+id+".create", M{"kind": "k", "payload": M{"n": 1e3}, "priority": 3})
+		w.do("task."+id+".start", M{"agent_id": "w"})
+		w.do("session."+id+".open", M{"owner": "ann"})
+		w.do("config."+id+".set", M{"key": "a.b", "value": []any{1, nil}})
+		for k := range 4 {
+			key := fmt.Sprint("k.", k)
+			w.c.MustSet(w.t, id, key, M{"n": k}, nil)
+			w.c.MustSet(w.t, id, key, M{"n": k + 1}, nil)
+			for range 2 {
+				if _, err := w.c.Set(w.t.Context(), id, key, 2, M{"strategy": "reject"}); harness.Refused(err) == nil {
+					w.t.Fatalf("a second reject write: %v", err)
+				}
+			}
+		}
+		w.do("agent."+id+".delete", M{"key": "k.3"})
+		w.do("agent.l"+id+".hydrate", nil)
+	}
+}
+
+// TestRepair: whatever is spoilt is named with exit code 1, repaired from the
+// journal, and a verification afterwards passes; what cannot be is named again.
+func TestRepair(t *testing.T) {
+	w := start(t)
+	w.fill()
+	w.c.Level(t, level)
+	if r := w.verify(); r.Code != 0 || r.Archive == nil || r.Archive.Rows != r.Archive.Equal || r.Archive.Rows < 60 {
+		t.Fatalf("before anything was spoilt: %+v %+v", r.Differences, r.Archive)
+	}
+	spoilt := append(w.spoilSQL(), w.spoilKV()...)
+	spoilt = append(spoilt, w.spoilArchive()...)
+	w.expect("verify", w.verify().Differences, spoilt...)
+	sample := w.verify("--sample", "1000")
+	w.expect("a sample of all", sample.Differences, spoilt...)
+	if sample.Sample == nil || sample.Sample.Checked < 30 || len(sample.Sample.Unsettled) > 0 {
+		t.Errorf("%+v", sample.Sample)
+	}
+	r := w.verify("--repair")
+	w.expect("not repaired", r.Differences)
+	w.expect("repaired", r.Repaired, spoilt...)
+	for _, args := range [][]string{nil, {"--repair"}, {"--sample", "1000"}, {"--repair", "--sample", "9"}} {
+		if r := w.verify(args...); len(r.Differences) > 0 || len(r.Repaired) > 0 {
+			t.Errorf("verify %v after the repair: %+v %+v", args, r.Differences, r.Repaired)
+		}
+	}
+	w.c.MustSet(t, "m0", "k.0", 9, nil) // the views go on over repaired rows
+	w.do("task.m0.complete", nil)
+	w.c.Level(t, level)
+	w.expect("verify after more", w.verify().Differences)
+	w.trimmed()
+	w.missing()
+	w.forged()
+}
+
+func (w *world) spoilSQL() []string {
+	for _, q := range []string{
+		"UPDATE agents.state SET state_text = '9', state_value = '9' WHERE agent_id = 'm0' AND state_key = 'k.0'",
+		"UPDATE agents.state SET digest = 'x' WHERE agent_id = 'm0' AND state_key = 'k.1'",
+		"UPDATE agents.state SET revision = revision + 100000 WHERE agent_id = 'm0' AND state_key = 'k.2'",
+		"UPDATE agents.state SET state_text = 'no JSON' WHERE agent_id = 'm1' AND state_key = 'k.1'",
+		"DELETE FROM agents.state WHERE agent_id = 'm1' AND state_key = 'k.0'",
+		`INSERT INTO agents.state SELECT 'ghost', 'k', state_value, state_text, version, revision, writer, timestamp, updated_at, NULL, digest, 0
+			FROM agents.state WHERE agent_id = 'm0' AND state_key = 'k.0'`,
+		"UPDATE agents.conflicts SET reason = 'because' WHERE agent_id = 'm1' AND state_key = 'k.1' AND version = 1",
+		"DELETE FROM agents.conflicts WHERE agent_id = 'm2' AND state_key = 'k.1' AND version = 2",
+		"UPDATE agents.tasks SET priority = 7 WHERE task_id = 'm1'",
+		"UPDATE agents.tasks SET state_text = '{' WHERE task_id = 'm2'",
+		"UPDATE agents.sessions SET version = 5 WHERE session_id = 'm1'",
+		"UPDATE agents.config SET config_value = '2' WHERE agent_id = 'm1'",
+		"UPDATE agents.lifecycle SET phase = 'cold' WHERE agent_id = 'lm1'",
+	} {
+		w.exec(q)
+	}
+	return []string{
+		"sql m0.k.0", "sql m0.k.1", "sql m0.k.2", "sql m1.k.1", "sql m1.k.0", "sql ghost.k", "sql conflict m1.k.1",
+		"sql conflict m2.k.1", "sql task m1", "sql task m2", "sql session m1", "sql config m1.a.b", "sql lifecycle lm1",
+	}
+}
+
+func (w *world) spoilKV() []string {
+	t := w.t
+	entries, ctx := w.kv("AGENT_STATE"), t.Context()
+	good, err := entries.Get(ctx, "m0.k.0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for key, value := range map[string]string{
+		"m0.k.1": `{"value":9,"timestamp":"2026-01-02T03:04:05Z","agent_id":"m0","version":9,"revision":99999,"digest":"x"}`,
+		"m0.k.2": "no JSON", "m2.k.3": string(good.Value()), "ghost.k": string(good.Value()),
+	} {
+		if _, err := entries.PutString(ctx, key, value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := entries.Delete(ctx, "m1.k.1"); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.kv("TASK_STATE").Purge(ctx, "m0"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.kv("AGENT_CONFIG").PutString(ctx, "m0.a.b", "{}"); err != nil {
+		t.Fatal(err)
+	}
+	return []string{"kv m0.k.1", "kv m0.k.2", "kv m2.k.3", "kv ghost.k", "kv m1.k.1", "kv task m0", "kv config m0.a.b"}
+}
+
+func (w *world) spoilArchive() []string {
+	for _, q := range []string{
+		"UPDATE agents.events SET body = replace(body, '\"n\":1', '\"n\":8') WHERE stream = 'agent.m0.state.k.1' AND version = 1",
+		"UPDATE agents.events SET command_id = 'other' WHERE stream = 'task.m0' AND version = 1", // a column alone
+		"DELETE FROM agents.events WHERE stream = 'session.m0'",
+		"UPDATE agents.events SET body = 'torn' WHERE stream = 'config.m0.a.b'",
+		`INSERT INTO agents.events SELECT revision, version, timestamp, recorded_at + interval '1 s', partition, schema, recorded_ns,
+			stream, aggregate, id, key, type, writer, command_id, digest, body, raw FROM agents.events WHERE stream = 'session.m1'`,
+	} {
+		w.exec(q)
+	}
+	return []string{
+		"archive agent.m0.state.k.1", "archive task.m0", "archive session.m0", "archive config.m0.a.b", "archive session.m1",
+	}
+}
+
+// trimmed: what the journal does not have any more is read from the archive,
+// which then is the only copy.
+func (w *world) trimmed() {
+	t := w.t
+	js := w.operator()
+	cfg := w.journal().CachedInfo().Config
+	cfg.Metadata["tidemark.trimmed"] = strconv.FormatUint(w.revision("agent.m1.state.k.0", 1), 10)
+	if _, err := js.UpdateStream(t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
+	w.takeOut("agent.m1.state.k.0")
+	w.expect("a trimmed journal", w.verify().Differences)
+	w.expect("a sample of a trimmed journal", w.verify("--sample", "1000").Differences)
+	w.exec("UPDATE agents.events SET body = replace(body, '\"n\":0', '\"n\":8') WHERE stream = 'agent.m1.state.k.0' AND version = 1")
+	w.expect("the only copy was changed", w.verify().Differences, "archive agent.m1.state.k.0")
+	r := w.verify("--repair")
+	w.expect("it cannot be repaired", r.Differences, "archive agent.m1.state.k.0")
+	w.expect("nothing was", r.Repaired)
+	w.exec("UPDATE agents.events SET body = replace(body, '\"n\":8', '\"n\":0') WHERE stream = 'agent.m1.state.k.0' AND version = 1")
+	w.expect("it was put back", w.verify().Differences)
+}
+
+// missing: an event that is in the journal no more, although nobody trimmed it.
+func (w *world) missing() {
+	t := w.t
+	first := w.takeOut("agent.m2.state.k.0")
+	for _, args := range [][]string{nil, {"--sample", "1000"}, {"--repair"}} {
+		r := w.verify(args...)
+		w.expect(fmt.Sprint("verify ", args), r.Differences, "journal agent.m2.state.k.0")
+		if len(r.Differences) > 0 && r.Differences[0].Revision != first {
+			t.Errorf("%+v, want revision %d", r.Differences, first)
+		}
+	}
+	w.exec("DELETE FROM agents.events WHERE stream = 'agent.m2.state.k.0' AND version = 1")
+	w.expect("and from the archive", w.verify().Differences, "journal partition 0", "journal agent.m2.state.k.0")
+}
+
+// forged: an event that does not follow from the one before it.
+func (w *world) forged() {
+	t := w.t
+	s := w.journal()
+	last, err := s.GetLastMsgForSubject(t.Context(), "events.agent.m1.state.k.2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	intake := s.CachedInfo().Config.Subjects[0]
+	js := w.operator()
+	if _, err := js.Publish(t.Context(), intake[:len(intake)-1]+"agent.m1.state.k.2", last.Data); err != nil {
+		t.Fatal(err)
+	}
+	w.c.Level(t, level)
+	var found bool
+	for _, name := range names(w.verify().Differences) {
+		found = found || name == "journal agent.m1.state.k.2"
+	}
+	if !found {
+		t.Error("a forged event was not found")
+	}
+}
+
+// revision of a stream's event with a version.
+func (w *world) revision(stream string, version int) (r uint64) {
+	w.t.Helper()
+	err := w.sql.QueryRow(w.t.Context(), "SELECT revision FROM agents.events WHERE stream = $1 AND version = $2", stream, version).Scan(&r)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return r
+}

@@ -110,10 +110,10 @@ func (b *bare) stop() {
 	}
 }
 
-// memory is a process's resident set in bytes once it has given back what it
-// does not need: the least of some seconds.
-func memory(pid int) (least float64, err error) {
-	for range 20 {
+// memory is a process's resident set in bytes after a rest, in which duplicate
+// windows pass and it gives back what it does not need: the least seen.
+func memory(pid int, rest time.Duration) (least float64, err error) {
+	for began := time.Now(); least == 0 || time.Since(began) < rest; {
 		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 		if err != nil {
 			return 0, unavailable("resident memory is read from /proc: " + err.Error())

@@ -55,12 +55,13 @@ type size struct {
 	probes int           // of a latency
 	stored int           // events that a view folds
 	large  int           // events and entries of the large journal
+	rest   time.Duration // before resident memory is read; 0 = too small to read it
 	levels []int         // clients, for the curve
 }
 
 var (
-	fullSize  = size{5, 4 * time.Second, 400, 300_000, 1_000_000, []int{1, 4, 16, 64, 256}}
-	quickSize = size{3, time.Second, 80, 60_000, 50_000, []int{1, 4, 16, 64, 256}}
+	fullSize  = size{5, 4 * time.Second, 400, 300_000, 1_000_000, 150 * time.Second, []int{1, 4, 16, 64, 256}}
+	quickSize = size{3, time.Second, 80, 60_000, 50_000, 0, []int{1, 4, 16, 64, 256}}
 )
 
 // bench is one run: its options, and the engine that is up.

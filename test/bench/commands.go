@@ -197,9 +197,11 @@ func coreAsk(ctx context.Context, e *engine, clients int, lasts time.Duration) (
 // lagged is how many events a view may be behind before it is worth a word.
 const lagged = 1000
 
-// sets measures commands, and how far the views are behind at the end; it
-// returns when they are level.
+// sets measures commands, how much CPU the engine's process (server and views
+// included, Postgres not) takes for each, and how far the views are behind at
+// the end; it returns when they are level.
 func sets(ctx context.Context, e *engine, clients int, lasts time.Duration) (s side, note string, err error) {
+	taken := cpu(e.cmd.Process.Pid)
 	if s, err = closed(ctx, e.url, many(clients, setter("c"+strconv.Itoa(clients), clients)), lasts); err != nil {
 		return s, "", err
 	}
@@ -208,8 +210,13 @@ func sets(ctx context.Context, e *engine, clients int, lasts time.Duration) (s s
 		return s, "", err
 	}
 	since := time.Now()
-	if err = e.level(ctx); err == nil && events > lagged {
-		note = fmt.Sprintf("at the end %s was %s events behind, %.1f s", view, number(float64(events)), time.Since(since).Seconds())
+	err = e.level(ctx)
+	taken = cpu(e.cmd.Process.Pid) - taken
+	if taken > 0 {
+		note = fmt.Sprintf("%s µs of CPU a command", number(micros(taken)/float64(len(s.latency))))
+	}
+	if events > lagged {
+		note += fmt.Sprintf("; at the end %s was %s events behind, %.1f s", view, number(float64(events)), time.Since(since).Seconds())
 	}
 	return s, note, err
 }

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -32,6 +33,7 @@ type options struct {
 	json    bool
 	cells   string
 	doc     string
+	engine  string // a binary to measure instead of this tree's
 	command string // what made the run, for the document
 	size    size
 }
@@ -43,6 +45,8 @@ func run(ctx context.Context, args []string) int {
 	flags.BoolVar(&o.json, "json", false, "print the results as JSON")
 	flags.StringVar(&o.cells, "cells", "", "only cells whose name contains one of these `patterns`, comma-separated")
 	flags.StringVar(&o.doc, "doc", "", "write the report to this `file` and its plots beside it")
+	flags.StringVar(&o.engine, "engine", "", "measure this `binary` of the engine; default: build the one of this tree")
+	entries := flags.Int("large", 0, "entries of the large journal; default 1,000,000, quick 50,000")
 	list := flags.Bool("list", false, "list the cells and stop")
 	if err := flags.Parse(args); err != nil {
 		return 2
@@ -51,10 +55,13 @@ func run(ctx context.Context, args []string) int {
 		fmt.Fprintf(os.Stderr, "bench: unexpected argument %q\n", flags.Arg(0))
 		return 2
 	}
-	o.command, o.size = commandLine(&o), fullSize
-	if o.quick {
+	if o.size = fullSize; o.quick {
 		o.size = quickSize
 	}
+	if *entries > 0 {
+		o.size.large = *entries
+	}
+	o.command = commandLine(&o)
 	cells := chosen(allCells, o.cells)
 	if len(cells) == 0 {
 		fmt.Fprintf(os.Stderr, "bench: no cell's name contains %q; --list shows them\n", o.cells)
@@ -81,6 +88,9 @@ func commandLine(o *options) string {
 	if o.cells != "" {
 		line += " CELLS=" + o.cells
 	}
+	if o.size.large != fullSize.large && !o.quick {
+		line += " ARGS='-large " + strconv.Itoa(o.size.large) + "'"
+	}
 	return line
 }
 
@@ -99,11 +109,13 @@ func chosen(all []cell, patterns string) (some []cell) {
 
 // measure plays the cells one after another and shows the results.
 func measure(ctx context.Context, o *options, cells []cell) error {
-	b := &bench{options: o, log: os.Stderr}
+	b := &bench{options: o, log: os.Stderr, binary: o.engine}
 	defer b.close()
 	began := time.Now()
 	var results []result
+	var others []float64
 	for i := range cells {
+		others = append(others, busy(otherwise))
 		fmt.Fprintf(b.log, "%3d/%d %-22s ", i+1, len(cells), cells[i].name)
 		r, err := b.play(ctx, &cells[i])
 		if err != nil {
@@ -114,7 +126,7 @@ func measure(ctx context.Context, o *options, cells []cell) error {
 	}
 	rep := report{
 		Command: o.command, Date: began.UTC().Format("2006-01-02"), Took: time.Since(began).Round(time.Second).String(),
-		Machine: machine(), Cells: results, Curves: b.curves,
+		Machine: machine(), Others: mean(others), Cells: results, Curves: b.curves,
 	}
 	if o.doc != "" {
 		if err := rep.write(o.doc); err != nil {

@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
+	"strconv"
 	"strings"
 )
 
@@ -17,6 +17,7 @@ type report struct {
 	Date    string   `json:"date"`
 	Took    string   `json:"took"`
 	Machine string   `json:"machine"`
+	Others  float64  `json:"others"` // share of the CPU that others took between the cells, 0 to 1
 	Cells   []result `json:"cells"`
 	Curves  []curve  `json:"curves,omitempty"`
 }
@@ -82,6 +83,7 @@ func (r *report) markdown() string {
 	b.WriteString(`# Benchmarks
 
 Made by ` + "`" + r.Command + "`" + ` on ` + r.Date + ` in ` + r.Took + ` on ` + r.Machine + `.
+Between the cells, other programs took ` + strconv.Itoa(int(r.Others*100+0.5)) + ` % of the CPU.
 
 Each cell is played in turns with its yardstick, in the same run, on the same servers, with the same 256-byte value and
 the same durability. The yardsticks are raw clients (nats.go, pgx) that do the least that could serve. Load and
@@ -109,16 +111,4 @@ single operations, in microseconds.
 		fmt.Fprintf(&b, "![%s](benchmarks/%s.svg)\n", c.Title, c.Name)
 	}
 	return b.String()
-}
-
-// machine says on what kind of machine this runs, not which.
-func machine() string {
-	text := fmt.Sprintf("%d cores, %s/%s, %s", runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version())
-	if info, err := os.ReadFile("/proc/meminfo"); err == nil {
-		var kib int
-		if _, err := fmt.Sscanf(string(info), "MemTotal: %d kB", &kib); err == nil {
-			text += fmt.Sprintf(", %d GiB of memory", (kib+1<<19)>>20)
-		}
-	}
-	return text
 }

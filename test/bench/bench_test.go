@@ -4,6 +4,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -20,7 +21,7 @@ func TestTwoTinyCells(t *testing.T) {
 	b := &bench{options: &options{size: tiny}, log: io.Discard}
 	defer b.close()
 	rep := report{Command: "make bench", Date: "today", Machine: machine()}
-	for _, c := range chosen(allCells, "command-alone,curve-relaxed") {
+	for _, c := range chosen(allCells, regexp.MustCompile("command-alone|curve-relaxed")) {
 		r, err := b.play(t.Context(), &c)
 		if err != nil {
 			t.Fatalf("%s: %v", c.name, err)

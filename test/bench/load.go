@@ -47,8 +47,10 @@ func closed(ctx context.Context, url string, clients []client, lasts time.Durati
 	}
 	all.Wait()
 	took := time.Since(began)
-	if err := errors.Join(errs...); err != nil {
-		return side{}, fmt.Errorf("%d clients: %.400w", len(clients), err)
+	for _, err := range errs {
+		if err != nil { // the others' will be the same
+			return side{}, fmt.Errorf("one of %d clients: %w", len(clients), err)
+		}
 	}
 	var s side
 	for _, l := range latencies {

@@ -11,8 +11,8 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"regexp"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
 )
@@ -43,7 +43,7 @@ func run(ctx context.Context, args []string) int {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.BoolVar(&o.quick, "quick", false, "fewer repetitions, shorter, smaller: a few minutes")
 	flags.BoolVar(&o.json, "json", false, "print the results as JSON")
-	flags.StringVar(&o.cells, "cells", "", "only cells whose name contains one of these `patterns`, comma-separated")
+	flags.StringVar(&o.cells, "cells", "", "only cells whose name matches this `regexp`")
 	flags.StringVar(&o.doc, "doc", "", "write the report to this `file` and its plots beside it")
 	flags.StringVar(&o.engine, "engine", "", "measure this `binary` of the engine; default: build the one of this tree")
 	entries := flags.Int("large", 0, "entries of the large journal; default 1,000,000, quick 50,000")
@@ -62,9 +62,14 @@ func run(ctx context.Context, args []string) int {
 		o.size.large = *entries
 	}
 	o.command = commandLine(&o)
-	cells := chosen(allCells, o.cells)
+	wanted, err := regexp.Compile(o.cells)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench: -cells:", err)
+		return 2
+	}
+	cells := chosen(allCells, wanted)
 	if len(cells) == 0 {
-		fmt.Fprintf(os.Stderr, "bench: no cell's name contains %q; --list shows them\n", o.cells)
+		fmt.Fprintf(os.Stderr, "bench: no cell's name matches %q; -list shows them\n", o.cells)
 		return 2
 	}
 	if *list {
@@ -86,7 +91,7 @@ func commandLine(o *options) string {
 		line += " QUICK=1"
 	}
 	if o.cells != "" {
-		line += " CELLS=" + o.cells
+		line += " CELLS='" + o.cells + "'"
 	}
 	if o.size.large != fullSize.large && !o.quick {
 		line += " ARGS='-large " + strconv.Itoa(o.size.large) + "'"
@@ -94,14 +99,11 @@ func commandLine(o *options) string {
 	return line
 }
 
-// chosen are the cells whose name contains one of the patterns.
-func chosen(all []cell, patterns string) (some []cell) {
+// chosen are the cells whose name matches.
+func chosen(all []cell, wanted *regexp.Regexp) (some []cell) {
 	for _, c := range all {
-		for p := range strings.SplitSeq(patterns, ",") {
-			if strings.Contains(c.name, p) {
-				some = append(some, c)
-				break
-			}
+		if wanted.MatchString(c.name) {
+			some = append(some, c)
 		}
 	}
 	return some

@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -154,13 +155,17 @@ func (b *bench) runEngine(ctx context.Context, take func(out *os.File) error, ar
 	return taken
 }
 
-// offers tells whether this build of the engine has a subcommand.
-func (b *bench) offers(ctx context.Context, name string) error {
+// offers tells whether this build of the engine takes a command line: a usage
+// error says that it does not.
+func (b *bench) offers(ctx context.Context, args ...string) error {
 	if err := b.build(ctx); err != nil {
 		return err
 	}
-	if exec.CommandContext(ctx, b.binary, name, "--help").Run() != nil {
-		return unavailable("this build has no `engine " + name + "`")
+	out, err := exec.CommandContext(ctx, b.binary, args...).CombinedOutput()
+	var code *exec.ExitError
+	if errors.As(err, &code) && code.ExitCode() == 2 {
+		why, _, _ := strings.Cut(string(out), "\n")
+		return unavailable("`engine " + strings.Join(args[:2], " ") + "`: " + why)
 	}
-	return nil
+	return err
 }

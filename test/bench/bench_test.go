@@ -40,6 +40,9 @@ func TestTwoTinyCells(t *testing.T) {
 		t.Errorf("the table is not one head and two rows:\n%s", rep.text())
 	}
 	file := filepath.Join(t.TempDir(), "benchmarks.md")
+	if err := os.WriteFile(file, []byte("an older run\n"+byHand+"\nIn the disk.\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	if err := rep.write(file); err != nil {
 		t.Fatal(err)
 	}
@@ -47,10 +50,13 @@ func TestTwoTinyCells(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, part := range []string{"make bench", "| command-alone | ms |", "benchmarks/relaxed-throughput.svg"} {
+	for _, part := range []string{"make bench", "| command-alone | ms |", "benchmarks/relaxed-throughput.svg", "In the disk."} {
 		if !strings.Contains(string(doc), part) {
 			t.Errorf("the report lacks %q:\n%s", part, doc)
 		}
+	}
+	if strings.Contains(string(doc), "an older run") {
+		t.Errorf("the report keeps what an older run said:\n%s", doc)
 	}
 	plot, err := os.ReadFile(filepath.Join(filepath.Dir(file), "benchmarks", "relaxed-latency.svg"))
 	if err != nil || strings.Count(string(plot), "<polyline") != 4 {

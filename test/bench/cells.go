@@ -28,6 +28,8 @@ var allCells = []cell{
 		yardstick: "publish with CAS, one sync each, same clients", unit: "/s", target: 8, open: openSynced(256)},
 	{name: "curve-synced", what: "commands at 256 clients, synced (the plot has 1 to 256)",
 		yardstick: "publish with CAS, same clients", unit: "/s", once: true, open: openCurve("synced")},
+	{name: "soak", what: "command, 1 client, p50, in the last quarter of a soak at 70 % of the peak, synced",
+		yardstick: "in its first quarter", unit: "ms", target: 1.25, atMost: true, once: true, open: openSoak},
 
 	{name: "load-1", what: "load of an aggregate that is not in memory, 1 event, p50",
 		yardstick: "one direct get of its last event", unit: "ms", target: 1.3, atMost: true, open: openLoad(1)},

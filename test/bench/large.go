@@ -315,11 +315,14 @@ func count(r io.Reader) (lines int, err error) {
 // openRebuild rebuilds a view beside the raw way to fill such a store.
 func openRebuild(view string, yard func(ctx context.Context, l *large, js jetstream.JetStream, n int) (side, error)) func(ctx context.Context, b *bench) (player, error) {
 	return func(ctx context.Context, b *bench) (player, error) {
-		if err := b.offers(ctx, "rebuild"); err != nil {
+		if err := b.offers(ctx, "rebuild", view, "--help"); err != nil {
 			return nil, err
 		}
 		l, err := b.million(ctx)
 		if err != nil {
+			return nil, err
+		}
+		if err := b.offers(ctx, "rebuild", view, "--plan", "--data", l.data); err != nil {
 			return nil, err
 		}
 		js, nc, err := l.raw(ctx, b.size.large)

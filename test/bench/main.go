@@ -33,8 +33,9 @@ type options struct {
 	json    bool
 	cells   string
 	doc     string
-	engine  string // a binary to measure instead of this tree's
-	command string // what made the run, for the document
+	soak    time.Duration // 0 = none
+	engine  string        // a binary to measure instead of this tree's
+	command string        // what made the run, for the document
 	size    size
 }
 
@@ -46,6 +47,7 @@ func run(ctx context.Context, args []string) int {
 	flags.StringVar(&o.cells, "cells", "", "only cells whose name matches this `regexp`")
 	flags.StringVar(&o.doc, "doc", "", "write the report to this `file` and its plots beside it")
 	flags.StringVar(&o.engine, "engine", "", "measure this `binary` of the engine; default: build the one of this tree")
+	flags.DurationVar(&o.soak, "soak", 0, "how long to soak, for example 10m; default: not at all")
 	entries := flags.Int("large", 0, "entries of the large journal; default 1,000,000, quick 50,000")
 	list := flags.Bool("list", false, "list the cells and stop")
 	if err := flags.Parse(args); err != nil {
@@ -93,8 +95,15 @@ func commandLine(o *options) string {
 	if o.cells != "" {
 		line += " CELLS='" + o.cells + "'"
 	}
+	args := ""
 	if o.size.large != fullSize.large && !o.quick {
-		line += " ARGS='-large " + strconv.Itoa(o.size.large) + "'"
+		args += " -large " + strconv.Itoa(o.size.large)
+	}
+	if o.soak > 0 {
+		args += " -soak " + o.soak.String()
+	}
+	if args != "" {
+		line += " ARGS='" + args[1:] + "'"
 	}
 	return line
 }

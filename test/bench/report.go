@@ -4,7 +4,9 @@ package main
 // plots.
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -75,8 +77,19 @@ func (r *report) write(file string) error {
 			return err
 		}
 	}
-	return os.WriteFile(file, []byte(r.markdown()), 0o644)
+	old, err := os.ReadFile(file)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	text := r.markdown()
+	if _, hand, ok := strings.Cut(string(old), byHand); ok {
+		text += byHand + hand
+	}
+	return os.WriteFile(file, []byte(text), 0o644)
 }
+
+// byHand begins the part of the document that no run overwrites.
+const byHand = "\n## Where the time goes\n"
 
 func (r *report) markdown() string {
 	var b strings.Builder

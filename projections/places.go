@@ -21,7 +21,10 @@ const journalPlace = 256
 
 // Revisions are the places of a journal: its events, in their order, partition
 // by partition. What was trimmed has left each stream's last event there.
-type Revisions struct{ Journal Streams }
+type Revisions struct {
+	Journal Streams
+	Ends    bool // only streams whose last event lies at the place: each is at one place
+}
 
 // Places implements Places.
 func (r Revisions) Places(ctx context.Context) (int, error) {
@@ -66,7 +69,20 @@ func (r Revisions) At(ctx context.Context, place int) ([]events.Stream, error) {
 		}
 		return nil
 	})
-	return streams, err
+	if err != nil || !r.Ends {
+		return streams, err
+	}
+	ends, err := r.Journal.Ends(ctx, streams)
+	if err != nil {
+		return nil, err
+	}
+	here := streams[:0]
+	for i := range ends {
+		if ends[i].Revision <= first+journalPlace {
+			here = append(here, streams[i])
+		}
+	}
+	return here, nil
 }
 
 // Pick picks up to n streams at random: half of them by the journal's events,
@@ -74,7 +90,7 @@ func (r Revisions) At(ctx context.Context, place int) ([]events.Stream, error) {
 // met too. Where n is about as many as there are, it is nearly all.
 func Pick(ctx context.Context, journal Streams, tiers []Tier, n int) ([]events.Stream, error) {
 	picked := map[events.Stream]bool{}
-	if err := pick(ctx, Revisions{journal}, (n+1)/2, picked); err != nil {
+	if err := pick(ctx, Revisions{Journal: journal}, (n+1)/2, picked); err != nil {
 		return nil, err
 	}
 	for i := range tiers {

@@ -200,5 +200,8 @@ func (s *status) text() string {
 		fmt.Fprintf(&b, "  %-10s %9d %12d %12d %10d %8.1f  %s %s\n",
 			v.Name, v.Partition, v.Position, v.Head, v.LagEvents, v.LagSeconds, v.State, v.Reason)
 	}
+	if a := s.Audit; a != nil {
+		fmt.Fprintf(&b, "  audit       %s %s, %d checked, %d differences %s\n", a.State, a.Reason, a.Checked, a.Differences, a.Last)
+	}
 	return b.String()
 }

@@ -41,6 +41,8 @@ type serveCmd struct {
 	Lifecycle string        `help:"auto: agents hydrate when touched and expire when silent. manual: only by command." enum:"auto,manual" default:"auto" env:"TIDEMARK_LIFECYCLE"`
 	IdleTTL   time.Duration `name:"idle-ttl" help:"Silence after which an active agent expires; 0 = never." default:"30m" env:"TIDEMARK_IDLE_TTL"`
 
+	AuditRate float64 `help:"Aggregates a second that the background audit checks; 0 = none." default:"5" env:"TIDEMARK_AUDIT_RATE"`
+
 	LimitsBody      int           `help:"Largest command body, in bytes." default:"524288" env:"TIDEMARK_LIMITS_BODY"`
 	LimitsValue     int           `help:"Largest value, in bytes." default:"262144" env:"TIDEMARK_LIMITS_VALUE"`
 	LimitsClockSkew time.Duration `help:"How far ahead of the engine a client's clock may be." default:"5s" env:"TIDEMARK_LIMITS_CLOCK_SKEW"`
@@ -74,6 +76,8 @@ func (c *serveCmd) bounds() (commands.Bounds, error) {
 		return b, fmt.Errorf("--limits-*: a limit must be at least 1")
 	case c.LimitsClockSkew < 0 || c.LimitsClockSkew > time.Minute:
 		return b, fmt.Errorf("--limits-clock-skew must be 0 to 1m")
+	case c.AuditRate < 0 || c.AuditRate > 10_000:
+		return b, fmt.Errorf("--audit-rate must be 0 to 10000")
 	case c.Partitions < 0 || c.Partitions > 64:
 		return b, fmt.Errorf("--partitions must be 1 to 64")
 	case c.FlushThreshold < 1 || c.FlushInterval < 0 || c.FlushInterval > time.Minute:

@@ -54,6 +54,8 @@ type engine struct {
 	known    atomic.Pointer[[]uint64] // the journal's heads when they were last read
 	http     *httpServer
 	metrics  *metrics
+	hot      *natsio.Hot
+	audit    atomic.Pointer[projections.Auditor]
 	crew     *crew
 	topology *topologyWatch
 	views    []*projections.Runner                // those that status shows
@@ -93,6 +95,7 @@ func startEngine(ctx context.Context, cfg *serveCmd, log *slog.Logger) (_ *engin
 	if err = e.startUpgrades(); err != nil {
 		return nil, err
 	}
+	e.startAudit()
 	if err = e.serve(); err != nil {
 		return nil, err
 	}

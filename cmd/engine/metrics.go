@@ -85,6 +85,8 @@ var (
 	descUp        = prometheus.NewDesc("tidemark_view_up", "1 while a view runs, 0 while it waits or is halted.", []string{"view", "partition"}, nil)
 	descKV        = prometheus.NewDesc("kv_entry_count", "Keys in a hot bucket.", []string{"bucket"}, nil)
 	descDirty     = prometheus.NewDesc("dirty_state_entries", "Events not yet flushed to SQL.", nil, nil)
+	descAudited   = prometheus.NewDesc("tidemark_audit_checked_total", "Aggregates that the background audit has checked.", nil, nil)
+	descAuditBad  = prometheus.NewDesc("tidemark_audit_differences", "Differences the background audit has found that still stand.", nil, nil)
 	descConsist   = prometheus.NewDesc("consistency_lag_ms", "Age of the oldest event that SQL does not have yet, in milliseconds.", nil, nil)
 )
 
@@ -106,6 +108,10 @@ func (s *scrape) Collect(out chan<- prometheus.Metric) {
 	counter(descConflicts, stats.Conflicts.Load())
 	counter(descReplays, stats.Replays.Load())
 	gauge(descInFlight, float64(s.e.handler.InFlight()))
+	if a := s.e.auditStatus(); a != nil {
+		counter(descAudited, a.Checked)
+		gauge(descAuditBad, float64(a.Differences))
+	}
 	heads, err := s.e.heads(ctx)
 	if err != nil {
 		return // the journal is away; /readyz says so

@@ -29,6 +29,8 @@ type status struct {
 	InFlight   int64                `json:"commands_in_flight"`
 	Prefix     string               `json:"subject_prefix,omitempty"`
 	Topology   *topologyStatus      `json:"topology,omitempty"`
+
+	Audit *projections.AuditStatus `json:"audit,omitempty"` // nil = without one
 }
 
 type natsStatus struct {
@@ -88,6 +90,7 @@ func (e *engine) status(ctx context.Context) status {
 	s.Durability, s.Detail = e.durability()
 	s.Topology = e.topology.status(ctx)
 	s.Postgres = e.postgresStatus(ctx)
+	s.Audit = e.auditStatus()
 	s.Ready, s.Reasons = e.ready(ctx)
 	if away != nil {
 		s.NATS.State = "away"

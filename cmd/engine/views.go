@@ -110,6 +110,7 @@ func (e *engine) startViews(ctx context.Context, bounds commands.Bounds) error {
 	for kind, b := range e.docs {
 		hotTarget.Keep(kind, b)
 	}
+	e.hot = hotTarget
 	past := natsio.Past{Journal: e.journal, Archive: e.whole().Archive, Skew: bounds.ClockSkew}
 	e.keeper = &readmodel.Keeper{Past: past, Hot: hotTarget, DurableProgress: durable}
 	e.activity = e.newActivity()

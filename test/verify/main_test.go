@@ -4,6 +4,7 @@
 package verify_test
 
 import (
+	"context"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -158,6 +159,17 @@ func (w *world) takeOut(stream string) (revision uint64) {
 		w.t.Fatal(err)
 	}
 	return revision
+}
+
+// metric is one of /metrics.
+func (w *world) metric(ctx context.Context, name string) string {
+	w.t.Helper()
+	for line := range strings.SplitSeq(w.Metrics(ctx), "\n") {
+		if value, found := strings.CutPrefix(line, name+" "); found {
+			return value
+		}
+	}
+	return ""
 }
 
 const level = 20 * time.Second

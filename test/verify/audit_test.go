@@ -1,0 +1,138 @@
+package verify_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/tidemark-engine/tidemark/test/harness"
+)
+
+// audit is the status section of the background audit.
+type audit struct {
+	State       string    `json:"state"`
+	Checked     int       `json:"checked"`
+	Differences int       `json:"differences"`
+	Last        string    `json:"last_difference"`
+	At          time.Time `json:"at"`
+}
+
+func (w *world) audit() (a audit, err error) {
+	answer, err := w.c.Query(w.t.Context(), "queries.engine.status", nil)
+	if err != nil {
+		return a, err
+	}
+	var s struct {
+		Audit *audit `json:"audit"`
+	}
+	if err := json.Unmarshal(answer, &s); err != nil || s.Audit == nil {
+		return a, errors.Join(err, fmt.Errorf("status has no audit: %s", answer))
+	}
+	return *s.Audit, nil
+}
+
+// differ waits until the audit tells of so many differences, and its metric too.
+func (w *world) differ(want int, last string) {
+	w.t.Helper()
+	harness.Within(w.t, 20*time.Second, fmt.Sprint(want, " differences"), func() error {
+		a, err := w.audit()
+		if metric := w.metric(w.t.Context(), "tidemark_audit_differences"); err != nil || a.Differences != want || metric != fmt.Sprint(want) {
+			return fmt.Errorf("%+v, metric %s, %w", a, metric, err)
+		}
+		if a.State != "running" || want > 0 && (!strings.Contains(a.Last, last) || a.At.IsZero()) {
+			return fmt.Errorf("%+v, want %s", a, last)
+		}
+		return nil
+	})
+}
+
+// The audit finds what is spoilt, a row that the journal does not know among
+// it, and lets go of what was repaired.
+func TestAudit(t *testing.T) {
+	w := start(t, "TIDEMARK_AUDIT_RATE=2000")
+	w.fill()
+	w.c.Level(t, level)
+	w.differ(0, "")
+	w.exec("UPDATE agents.state SET digest = 'x' WHERE agent_id = 'm0' AND state_key = 'k.1'")
+	w.differ(1, "sql m0.k.1")
+	w.exec("INSERT INTO agents.config SELECT 'ghost', 'k', config_value, state_text, version, revision, updated_at, digest FROM agents.config WHERE agent_id = 'm0'")
+	w.differ(2, "sql config ghost.k")
+	if _, err := w.kv("TASK_STATE").PutString(t.Context(), "ghost", "{}"); err != nil {
+		t.Fatal(err)
+	}
+	w.differ(3, "kv task ghost")
+	w.exec("DELETE FROM agents.events WHERE stream = 'session.m2'")
+	w.differ(4, "archive session.m2")
+	if !strings.Contains(w.Log(), "the audit found a difference") {
+		t.Error("the log does not tell of a difference")
+	}
+	w.expect("repaired", w.verify("--repair").Repaired, "sql m0.k.1", "sql config ghost.k", "kv task ghost", "archive session.m2")
+	w.differ(0, "")
+	if checked := w.metric(t.Context(), "tidemark_audit_checked_total"); checked == "" || checked == "0" {
+		t.Errorf("%q checked", checked)
+	}
+}
+
+// While writers go on, neither verify, nor a sample, nor the audit takes what is
+// under way for a difference.
+func TestLiveWritersAreNoDifference(t *testing.T) {
+	w := start(t, "TIDEMARK_AUDIT_RATE=500")
+	stop := make(chan struct{})
+	var writers sync.WaitGroup
+	for n := range 4 {
+		c := w.Client(t)
+		writers.Go(func() {
+			for i := 0; ; i++ {
+				select {
+				case <-stop:
+					return
+				default:
+					write(c, n, i)
+				}
+			}
+		})
+	}
+	for began := time.Now(); time.Since(began) < 2*time.Second; {
+		for _, args := range [][]string{nil, {"--sample", "40"}} {
+			if r := w.verify(args...); r.Code != 0 {
+				t.Errorf("verify %v beside writers: %+v", args, r.Differences)
+			}
+		}
+	}
+	close(stop)
+	writers.Wait()
+	w.c.Level(t, level)
+	w.differ(0, "")
+	if log := w.Log(); strings.Contains(log, "the audit found a difference") {
+		t.Error("the audit took something for a difference")
+	}
+	w.expect("in the end", w.verify().Differences)
+}
+
+// write is one of a mixture of commands, on few names; many lose, which is as
+// it should be.
+func write(c *harness.Client, n, i int) {
+	ctx, agent, key := context.Background(), fmt.Sprint("a", n%2), fmt.Sprint("k", i%5)
+	task := fmt.Sprint("t", n, "-", i/4)
+	subject, body := "agent."+agent+".set", M{"key": key, "value": i}
+	switch i % 8 {
+	case 1:
+		body["strategy"] = "reject"
+	case 2:
+		subject, body = "agent."+agent+".delete", M{"key": key}
+	case 3:
+		subject, body = "task."+task+".create", M{"kind": "k"}
+	case 4:
+		subject, body = "config."+agent+".set", M{"key": key, "value": i}
+	case 5:
+		subject, body = "config."+agent+".unset", M{"key": key}
+	case 6:
+		subject, body = "session.s"+fmt.Sprint(n, i)+".open", M{"owner": "ann"}
+	}
+	_, _ = c.Command(ctx, "commands."+subject, harness.NewID(), body) // a loser is no failure
+}

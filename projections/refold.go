@@ -3,6 +3,7 @@ package projections
 import (
 	"context"
 	"fmt"
+	"time"
 )
 
 // Place names the rows that one aggregate's events may change.
@@ -113,9 +114,9 @@ func (f *refold) touch(batch []Message) {
 	}
 }
 
-// Sample folds the first events of a journal, at most most of them, and tells
+// sample folds the first events of a journal, at most most of them, and tells
 // how many there were.
-func Sample(ctx context.Context, src Source, most uint64, write Write) (n uint64, err error) {
+func sample(ctx context.Context, src Source, most uint64, write apply) (n uint64, err error) {
 	f := newRefold(src, rebuildBatch/4, func(events uint64) { n += events })
 	defer f.stop()
 	for p := range f.at {
@@ -128,4 +129,39 @@ func Sample(ctx context.Context, src Source, most uint64, write Write) (n uint64
 		}
 	}
 	return n, nil
+}
+
+// FoldPlan is what a fold of the whole journal would take.
+type FoldPlan struct {
+	Events  uint64  `json:"events"`  // to fold
+	Rate    float64 `json:"rate"`    // events a second, by a sample
+	Seconds float64 `json:"seconds"` // about
+}
+
+// sampleEvents bounds the sample that a plan folds.
+const sampleEvents = 10_000
+
+// PlanFold measures, by a sample, what folding the journal in memory takes.
+func PlanFold(ctx context.Context, src Source) (FoldPlan, error) {
+	nothing := func(context.Context, int, uint64, uint64, Changes) error { return nil }
+	return PlanWith(ctx, src, nothing)
+}
+
+// PlanWith is the same where the sample's rows are written.
+func PlanWith(ctx context.Context, src Source, write Write) (p FoldPlan, err error) {
+	heads, err := headsOf(ctx, src)
+	if err != nil {
+		return p, err
+	}
+	for _, h := range heads {
+		p.Events += h
+	}
+	began := time.Now()
+	n, err := sample(ctx, src, sampleEvents, write)
+	if err != nil || n == 0 {
+		return p, err
+	}
+	p.Rate = float64(n) / time.Since(began).Seconds()
+	p.Seconds = float64(p.Events) / p.Rate
+	return p, nil
 }

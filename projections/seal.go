@@ -64,6 +64,33 @@ func CheckSeal(ctx context.Context, src Source, target Target, partition int) er
 		ErrForeignJournal, at, partition, want, digest)
 }
 
+// CheckJournal makes sure that this is the journal of all partitions of a
+// view, as far as its positions and seals can tell. Fails with
+// ErrForeignJournal where it is not.
+func CheckJournal(ctx context.Context, src Source, target Target) error {
+	t, ok := target.(Sealed)
+	if !ok {
+		return nil
+	}
+	for p := range src.Partitions() {
+		at, _, err := t.Seal(ctx, p)
+		if err != nil {
+			return err
+		}
+		head, err := src.Head(ctx, p)
+		if err != nil {
+			return err
+		}
+		if at > head {
+			return fmt.Errorf("%w: it is at %d of partition %d, the journal ends at %d", ErrForeignJournal, at, p, head)
+		}
+		if err := CheckSeal(ctx, src, target, p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // lacking judges a revision that is nowhere to be found: a trim may have taken
 // it where there is no archive to be asked.
 func lacking(ctx context.Context, src Source, partition int, at uint64) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -17,7 +18,7 @@ import (
 // rebuildCmd folds views anew beside the running engine.
 type rebuildCmd struct {
 	target
-	View     string `arg:"" help:"durable or all."`
+	View     string `arg:"" help:"durable, hot, archive, feeds or all."`
 	Plan     bool   `help:"Say what would be done, how long it takes and how much room it needs; change nothing."`
 	Accept   bool   `name:"accept-journal" help:"Make the journal as it is now the view's, whichever the view was folded from."`
 	Postgres string `help:"Postgres; default: as the engine's status says." env:"TIDEMARK_POSTGRES" placeholder:"URL"`
@@ -29,14 +30,22 @@ var rebuilders = []struct {
 	view string
 	run  func(*rebuildCmd, context.Context, *rebuildEnv, *output) error
 }{
+	{"archive", (*rebuildCmd).archive}, // first: the others read it where the journal is trimmed
 	{"durable", (*rebuildCmd).durable},
+	{"hot", (*rebuildCmd).hot},
+	{"feeds", (*rebuildCmd).feeds},
 }
 
 // rebuildEnv is what every rebuild works with.
 type rebuildEnv struct {
-	nc    *nats.Conn
-	whole projections.Joined
-	db    *pg.DB // nil = without SQL
+	nc       *nats.Conn
+	target   *target
+	embedded bool
+	prefix   string
+	journal  *natsio.Journal
+	whole    projections.Joined
+	db       *pg.DB // nil = without SQL
+	log      *slog.Logger
 }
 
 func (c *rebuildCmd) Validate() error {
@@ -62,14 +71,18 @@ func (c *rebuildCmd) Run(ctx context.Context, out *output) error {
 		return err
 	}
 	defer nc.Close()
-	env := &rebuildEnv{nc: nc}
 	s, _, err := askStatus(ctx, nc, &c.target)
 	if err != nil {
 		return err
 	}
-	if env.whole, env.db, err = openWhole(ctx, nc, &s, c.Postgres); err != nil {
+	env := &rebuildEnv{nc: nc, target: &c.target, embedded: s.NATS.Mode == "embedded", prefix: s.Prefix, log: slog.New(slog.DiscardHandler)}
+	if env.journal, err = natsio.OpenExisting(ctx, nc, natsio.NewSubjects(s.Prefix)); err != nil {
 		return err
 	}
+	if env.db, err = openSQL(&s, c.Postgres); err != nil {
+		return err
+	}
+	env.whole = joined(env.journal, env.db)
 	if env.db != nil {
 		defer env.db.Close()
 	}
@@ -83,6 +96,9 @@ func (c *rebuildCmd) Run(ctx context.Context, out *output) error {
 		} else if err = natsio.Alone(ctx, nc, r.view, run); errors.Is(err, natsio.ErrTaken) {
 			err = fmt.Errorf("view %s is being rebuilt already: %w", r.view, err)
 		}
+		if errors.Is(err, projections.ErrForeignJournal) {
+			err = fmt.Errorf("%w; --accept-journal goes on with the journal as it is", err)
+		}
 		if err != nil {
 			return fmt.Errorf("rebuild %s: %w", r.view, err)
 		}
@@ -90,14 +106,17 @@ func (c *rebuildCmd) Run(ctx context.Context, out *output) error {
 	return nil
 }
 
-var errNoSQL = errors.New("the engine runs without SQL")
+// withoutSQL answers for the views that are in SQL: all can do without them.
+func (c *rebuildCmd) withoutSQL() error {
+	if c.View == "all" {
+		return nil
+	}
+	return errors.New("the engine runs without SQL")
+}
 
 func (c *rebuildCmd) durable(ctx context.Context, env *rebuildEnv, out *output) error {
 	if env.db == nil {
-		if c.View == "all" {
-			return nil
-		}
-		return errNoSQL
+		return c.withoutSQL()
 	}
 	if c.Plan {
 		return c.planDurable(ctx, env, out)
@@ -115,6 +134,11 @@ func (c *rebuildCmd) durable(ctx context.Context, env *rebuildEnv, out *output) 
 }
 
 func rebuildDurable(ctx context.Context, src projections.Source, db *pg.DB, accept bool, step func(projections.Step)) (*projections.Rebuilt, error) {
+	if !accept {
+		if err := projections.CheckJournal(ctx, src, pg.NewDurable(db, "durable")); err != nil {
+			return nil, err
+		}
+	}
 	shadow, err := pg.NewShadow(ctx, db, "durable", src.ID(), src.Partitions(), accept)
 	if err != nil {
 		return nil, err

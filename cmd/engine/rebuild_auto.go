@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -25,7 +26,16 @@ const upgradeLook = 2 * time.Second
 // startUpgrades rebuilds, in the background, the views whose rows were made by
 // an older fold than this build's; until then their old rows are served.
 func (e *engine) startUpgrades() error {
-	var views []outdated
+	views := []outdated{{"hot", func(context.Context) (int, bool) { return e.hot.ViewVersion() }, func(ctx context.Context) error {
+		done, err := rebuildHot(ctx, e.journal, e.db, e.hot, e.hotLevel, func(projections.Step) {})
+		if err == nil && len(done.Left) > 0 {
+			err = fmt.Errorf("%d rows still differ", len(done.Left))
+		}
+		if err == nil {
+			err = e.hot.Rebuilt(ctx)
+		}
+		return err
+	}}}
 	if e.db != nil {
 		views = append(views, outdated{"durable", func(ctx context.Context) (int, bool) {
 			v, err := e.db.ViewVersion(ctx, "durable")
@@ -85,5 +95,14 @@ func (e *engine) rebuilding(view string, on bool) {
 		if r.View == view {
 			r.Rebuilding(on)
 		}
+	}
+}
+
+// hotLevel waits for the hot view, so that only what is wrong is put right.
+func (e *engine) hotLevel(ctx context.Context, heads []uint64) {
+	ctx, cancel := context.WithTimeout(ctx, levelWait)
+	defer cancel()
+	for p, head := range heads {
+		e.progress["hot"].Wait(ctx, p, head)
 	}
 }

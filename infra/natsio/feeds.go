@@ -92,12 +92,7 @@ func (t *Feeds) Apply(ctx context.Context, partition int, _, to uint64, c projec
 		if stream == "" {
 			continue
 		}
-		byStream[stream] = append(byStream[stream], &nats.Msg{
-			Subject: subject, Data: rec.Encode(), Header: nats.Header{
-				nats.MsgIdHdr:  []string{t.messageID(rec)},
-				revisionHeader: []string{strconv.FormatUint(rec.Revision, 10)},
-			},
-		})
+		byStream[stream] = append(byStream[stream], t.message(subject, rec))
 		revisions[stream] = append(revisions[stream], rec.Revision)
 	}
 	t.mu.Lock()
@@ -109,6 +104,15 @@ func (t *Feeds) Apply(ctx context.Context, partition int, _, to uint64, c projec
 		}
 	}
 	return nil
+}
+
+func (t *Feeds) message(subject string, rec *events.Record) *nats.Msg {
+	return &nats.Msg{
+		Subject: subject, Data: rec.Encode(), Header: nats.Header{
+			nats.MsgIdHdr:  []string{t.messageID(rec)},
+			revisionHeader: []string{strconv.FormatUint(rec.Revision, 10)},
+		},
+	}
 }
 
 // messageID is the event's name: the same whichever engine publishes it.

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -27,6 +28,10 @@ type Hot struct {
 	journal  *Journal
 	progress *projections.Progress
 
+	version atomic.Int64 // of the fold that made the rows; 0 = as this build's
+	foreign atomic.Bool  // the last Load found another journal's rows
+	loaded  atomic.Bool  // one has been good
+
 	mu     sync.Mutex
 	marked map[string]uint64 // by bucket and partition: the position its last message carries
 }
@@ -45,16 +50,19 @@ func NewHot(entries *Bucket, j *Journal, progress *projections.Progress) *Hot {
 // Keep adds the bucket of a kind of documents, before the first Load.
 func (t *Hot) Keep(kind string, b *Bucket) { t.docs[kind] = b }
 
-// positionHeader carries "<incarnation> <p>=<position> …".
+// positionHeader carries "<incarnation> v=<version> <p>=<position> …".
 const positionHeader = "Tidemark-Position"
 
 // Header is what every put into a bucket carries.
 func (t *Hot) Header() nats.Header {
-	return nats.Header{positionHeader: []string{positionText(t.journal.ID(), t.progress.All())}}
+	version, _ := t.ViewVersion()
+	return nats.Header{positionHeader: []string{positionText(t.journal.ID(), version, t.progress.All())}}
 }
 
-func positionText(id string, positions []uint64) string {
+func positionText(id string, version int, positions []uint64) string {
 	b := append(make([]byte, 0, 64), id...)
+	b = append(b, " v="...)
+	b = strconv.AppendInt(b, int64(version), 10)
 	for p, at := range positions {
 		b = append(b, ' ')
 		b = strconv.AppendInt(b, int64(p), 10)
@@ -64,17 +72,24 @@ func positionText(id string, positions []uint64) string {
 	return string(b)
 }
 
-func parsePosition(text string, partition int, id string) (uint64, error) {
+func parsePosition(text string, partition int, id string) (at uint64, version int, err error) {
 	parts := strings.Fields(text)
 	if len(parts) == 0 || parts[0] != id {
-		return 0, fmt.Errorf("%w: the hot view is of journal %.26q, this is journal %s", projections.ErrForeignJournal, text, id)
+		return 0, 0, fmt.Errorf("%w: the hot view is of journal %.26q, this is journal %s", projections.ErrForeignJournal, text, id)
 	}
+	version = 1 // before there were versions
 	for _, part := range parts[1:] {
-		if p, at, ok := strings.Cut(part, "="); ok && p == strconv.Itoa(partition) {
-			return strconv.ParseUint(at, 10, 64)
+		switch name, value, _ := strings.Cut(part, "="); name {
+		case "v":
+			version, err = strconv.Atoi(value)
+		case strconv.Itoa(partition):
+			at, err = strconv.ParseUint(value, 10, 64)
+		}
+		if err != nil {
+			return 0, 0, fmt.Errorf("the hot view's position %.100q: %w", text, err)
 		}
 	}
-	return 0, nil
+	return at, version, nil
 }
 
 // buckets are all of the view's.
@@ -93,6 +108,7 @@ func (t *Hot) Load(ctx context.Context, partition int, id string) (uint64, error
 		b.seqs.InvalidateAll() // what was written may have been lost
 
 		at, err := t.position(ctx, b, partition, id)
+		t.foreign.Store(errors.Is(err, projections.ErrForeignJournal))
 		if err != nil {
 			return 0, err
 		}
@@ -100,6 +116,7 @@ func (t *Hot) Load(ctx context.Context, partition int, id string) (uint64, error
 			least = at
 		}
 	}
+	t.loaded.Store(true)
 	return least, nil
 }
 
@@ -144,7 +161,10 @@ func (t *Hot) position(ctx context.Context, b *Bucket, partition int, id string)
 		if text == "" {
 			continue
 		}
-		at, err := parsePosition(text, partition, id)
+		at, version, err := parsePosition(text, partition, id)
+		if known := t.version.Load(); err == nil && (known == 0 || int64(version) < known) {
+			t.version.Store(int64(version))
+		}
 		return max(at, oldest), err
 	}
 	return oldest, nil
@@ -157,6 +177,9 @@ func (t *Hot) Get(ctx context.Context, agent, key string) (readmodel.Entry, bool
 
 // Fill puts an entry that a lower tier answered with, where there is nothing.
 func (t *Hot) Fill(ctx context.Context, e *readmodel.Entry) error {
+	if t.foreign.Load() {
+		return nil // the bucket would be taken for this journal's
+	}
 	_, err := t.entries.Fill(ctx, e, t.Header())
 	return err
 }
@@ -226,13 +249,42 @@ func (t *Hot) mark(ctx context.Context, partition int, from uint64, written map[
 		if from < t.marked[name]+markEvery {
 			continue
 		}
-		msg := &nats.Msg{Subject: b.root + positionKey, Header: nats.Header{
-			positionHeader: header[positionHeader], kvOperationHeader: []string{"DEL"},
-		}}
-		if _, err := b.js.PublishMsg(ctx, msg); err != nil && !hasCode(err, codeStreamFull) {
-			return fmt.Errorf("note the position in bucket %s: %w", b.name, err)
+		if err := b.note(ctx, header); err != nil {
+			return err
 		}
 		t.marked[name] = from
+	}
+	return nil
+}
+
+// note puts a position that no row carries.
+func (b *Bucket) note(ctx context.Context, header nats.Header) error {
+	msg := &nats.Msg{Subject: b.root + positionKey, Header: nats.Header{
+		positionHeader: header[positionHeader], kvOperationHeader: []string{"DEL"},
+	}}
+	if _, err := b.js.PublishMsg(ctx, msg); err != nil && !hasCode(err, codeStreamFull) {
+		return fmt.Errorf("note the position in bucket %s: %w", b.name, err)
+	}
+	return nil
+}
+
+// ViewVersion is that of the fold that made the rows; known is false before a
+// Load: this engine may not be the one that runs the view.
+func (t *Hot) ViewVersion() (version int, known bool) {
+	if v := t.version.Load(); v > 0 {
+		return int(v), t.loaded.Load()
+	}
+	return projections.Version("hot"), t.loaded.Load()
+}
+
+// Rebuilt notes, in every bucket, that its rows up to the view's positions are
+// of this build's fold and of this journal.
+func (t *Hot) Rebuilt(ctx context.Context) error {
+	t.version.Store(int64(projections.Version("hot")))
+	for _, b := range t.buckets() {
+		if err := b.note(ctx, t.Header()); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -179,7 +179,7 @@ func (s *Shadow) positions(ctx context.Context, q querier, lock string) (at []ui
 }
 
 func (s *Shadow) foreign(journal string) error {
-	return fmt.Errorf("%w: SQL holds the view of journal %s, this is journal %s (--accept-journal takes this one)",
+	return fmt.Errorf("%w: SQL holds the view of journal %s, this is journal %s",
 		projections.ErrForeignJournal, journal, s.journal)
 }
 

@@ -32,6 +32,7 @@ type View struct {
 	LagEvents  uint64  `json:"lag_events"`
 	LagSeconds float64 `json:"lag_seconds"`
 	State      string  `json:"state"`
+	Reason     string  `json:"reason"`
 }
 
 // View finds the view of partition 0.

@@ -67,13 +67,18 @@ func TestUnderLoad(t *testing.T) {
 	}
 	var at uint64
 	for range 3 {
-		r := rebuild(t, e, "all")
+		all := rebuildAll(t, e, "all")
+		if len(all) != 4 {
+			t.Errorf("rebuilt were %v", all)
+		}
+		r := all["durable"]
 		if r.Rows != 0 {
 			t.Errorf("%d rows differed: %v", r.Rows, r.Keys)
 		}
-		if len(r.Position) == 2 && r.Position[0]+r.Position[1] <= at {
-			t.Errorf("the position did not move on from %d: %v", at, r.Position)
+		if len(r.Position) != 2 || r.Position[0]+r.Position[1] <= at {
+			t.Fatalf("the position did not move on from %d: %v", at, r.Position)
 		}
+		at = r.Position[0] + r.Position[1]
 	}
 	stop()
 	running.Wait()

@@ -39,22 +39,37 @@ type report struct {
 	} `json:"digests"`
 }
 
-// rebuild runs a rebuild to its end, which must be good.
-func rebuild(t *testing.T, e *harness.Engine, view string, args ...string) (r report) {
+// rebuild rebuilds one view, which must pass.
+func rebuild(t *testing.T, e *harness.Engine, view string, args ...string) report {
 	t.Helper()
-	got := e.Run("rebuild", append([]string{view, "--json"}, args...)...)
-	lines := strings.Split(strings.TrimSpace(got.Stdout), "\n")
-	err := json.Unmarshal([]byte(lines[len(lines)-1]), &r)
-	if got.Code != 0 || err != nil {
-		t.Fatalf("rebuild %s %v ended with %d: %s%s (%v)", view, args, got.Code, got.Stdout, got.Stderr, err)
-	}
-	if r.View != view && view != "all" {
-		t.Errorf("the report is %+v", r)
-	}
-	if r.Digests.Live != r.Digests.Shadow {
-		t.Errorf("the digests are %+v", r.Digests)
+	r, ok := rebuildAll(t, e, view, args...)[view]
+	if !ok {
+		t.Fatalf("rebuild %s %v reports nothing", view, args)
 	}
 	return r
+}
+
+// rebuildAll rebuilds a view or all, and returns the reports by view.
+func rebuildAll(t *testing.T, e *harness.Engine, view string, args ...string) map[string]report {
+	t.Helper()
+	got := e.Run("rebuild", append([]string{view, "--json"}, args...)...)
+	if got.Code != 0 {
+		t.Fatalf("rebuild %s %v ended with %d: %s%s", view, args, got.Code, got.Stdout, got.Stderr)
+	}
+	reports := map[string]report{}
+	for line := range strings.Lines(got.Stdout) {
+		var r report
+		if err := json.Unmarshal([]byte(line), &r); err != nil {
+			t.Fatalf("rebuild printed %q: %v", line, err)
+		}
+		if r.View != "" {
+			reports[r.View] = r
+		}
+		if r.Digests.Live != r.Digests.Shadow {
+			t.Errorf("the digests are %+v", r.Digests)
+		}
+	}
+	return reports
 }
 
 // fill writes n entries of each of two agents, twice, and some other rows.

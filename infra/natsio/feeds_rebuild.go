@@ -1,0 +1,200 @@
+package natsio
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tidemark-engine/tidemark/projections"
+)
+
+// A rebuild of the feeds publishes, in the journal's order, what the stream
+// AGENT_STATE should still hold and does not. It comes at the stream's end, for
+// a stream cannot be written anywhere else; nothing is removed. TASK_EXECUTION
+// keeps what has not been consumed: what is not there any more may have been
+// worked on, and must not come again.
+
+// again ends the message id of what is published once more: within the
+// duplicate window the server would take it for the first.
+const again = "-again"
+
+// Rebuild publishes what is missing.
+func (t *Feeds) Rebuild(ctx context.Context, step func(projections.Step)) (*projections.Restored, error) {
+	began := time.Now()
+	done := &projections.Restored{View: "feeds", Keys: []projections.RowChange{}, Left: []projections.RowChange{}, Passes: 1}
+	if _, err := t.open(ctx); err != nil {
+		return nil, err
+	}
+	t.mu.Lock()
+	f := t.feeds[agentState]
+	t.mu.Unlock()
+	for p := range t.journal.Partitions() { // before the stream is read: the view goes on
+		marker, _, err := f.last(ctx, p)
+		if err != nil {
+			return nil, err
+		}
+		done.Heads = append(done.Heads, marker.Position)
+	}
+	info, err := f.stream.Info(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("look at the stream %s: %w", f.name, err)
+	}
+	step(projections.Step{Name: "compare"})
+	there, err := f.present(ctx, info.State.LastSeq)
+	if err != nil {
+		return nil, err
+	}
+	for p, to := range done.Heads {
+		from, err := f.oldest(ctx, p, info, there)
+		if err != nil {
+			return nil, err
+		}
+		msgs, n, err := t.absent(ctx, p, from, to, there)
+		if err != nil {
+			return nil, err
+		}
+		step(projections.Step{Name: "publish", Of: uint64(len(msgs))})
+		if err := t.streams.send(ctx, msgs); err != nil {
+			return nil, err
+		}
+		done.Events += n
+		done.Rows += len(msgs)
+		for _, m := range msgs[:min(len(msgs), 20-min(20, len(done.Keys)))] {
+			done.Keys = append(done.Keys, projections.RowChange{Key: m.Subject,
+				What: "revision " + m.Header.Get(revisionHeader) + " was missing and is published at the end"})
+		}
+	}
+	done.Seconds = time.Since(began).Seconds()
+	return done, nil
+}
+
+// place of an event in its journal.
+type journalPlace struct {
+	partition int
+	revision  uint64
+}
+
+// present are the events in the stream.
+func (f *feed) present(ctx context.Context, last uint64) (map[journalPlace]bool, error) {
+	there := map[journalPlace]bool{}
+	if last == 0 {
+		return there, nil
+	}
+	c, err := f.stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{HeadersOnly: true})
+	if err != nil {
+		return nil, fmt.Errorf("read the stream %s: %w", f.name, err)
+	}
+	if ci, err := c.Info(ctx); err != nil || ci.NumPending == 0 {
+		return there, err
+	}
+	it, err := c.Messages(jetstream.PullMaxMessages(1000))
+	if err != nil {
+		return nil, fmt.Errorf("read the stream %s: %w", f.name, err)
+	}
+	defer it.Stop()
+	for {
+		msg, err := it.Next(jetstream.NextContext(ctx))
+		if err != nil {
+			return nil, fmt.Errorf("read the stream %s: %w", f.name, err)
+		}
+		meta, err := msg.Metadata()
+		if err != nil {
+			return nil, err
+		}
+		parts := strings.Split(strings.TrimSuffix(msg.Headers().Get(nats.MsgIdHdr), again), "-")
+		if len(parts) == 3 && parts[0] == f.journal.Incarnation() {
+			p, perr := strconv.Atoi(parts[1])
+			rev, rerr := strconv.ParseUint(parts[2], 10, 64)
+			if perr == nil && rerr == nil {
+				there[journalPlace{p, rev}] = true
+			}
+		}
+		if meta.Sequence.Stream >= last || meta.NumPending == 0 {
+			return there, nil
+		}
+	}
+}
+
+// oldest is the revision after which the stream should hold everything: by its
+// age, and where it is full, what it has dropped for room is not missing.
+func (f *feed) oldest(ctx context.Context, p int, info *jetstream.StreamInfo, there map[journalPlace]bool) (uint64, error) {
+	from := uint64(0)
+	cfg := info.Config
+	if cfg.MaxAge > 0 {
+		var err error // what is about to expire is not published for a moment
+		if from, err = f.journal.FirstSince(ctx, p, time.Now().Add(time.Minute-cfg.MaxAge)); err != nil {
+			return 0, err
+		}
+	}
+	full := cfg.MaxMsgs > 0 && info.State.Msgs >= uint64(cfg.MaxMsgs) || cfg.MaxBytes > 0 && info.State.Bytes > uint64(cfg.MaxBytes)/20*19
+	if !full {
+		return from, nil
+	}
+	least := uint64(0)
+	for place := range there {
+		if place.partition == p && (least == 0 || place.revision < least) {
+			least = place.revision
+		}
+	}
+	return max(from, least), nil
+}
+
+// absent are the messages of a partition that are not there, in order, and how
+// many events were looked at.
+func (t *Feeds) absent(ctx context.Context, p int, from, to uint64, there map[journalPlace]bool) (msgs []*nats.Msg, n uint64, err error) {
+	err = t.journal.Each(ctx, p, from, to, func(m projections.Message) error {
+		n++
+		if m.Bad != nil || there[journalPlace{p, m.Revision}] {
+			return nil
+		}
+		if stream, subject := t.place(&m.Record); stream == agentState {
+			msg := t.message(subject, &m.Record)
+			msg.Header.Set(nats.MsgIdHdr, t.messageID(&m.Record)+again)
+			msgs = append(msgs, msg)
+		}
+		return nil
+	})
+	return msgs, n, err
+}
+
+// Accept makes this the journal that the feeds are of: those of another begin
+// with what they would keep of this one, those that are ahead go on at its end.
+func (t *Feeds) Accept(ctx context.Context) error {
+	feeds, err := t.open(ctx)
+	if err != nil {
+		return err
+	}
+	for _, f := range feeds {
+		for p := range t.journal.Partitions() {
+			if err := f.accept(ctx, p); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (f *feed) accept(ctx context.Context, p int) error {
+	last, _, err := f.last(ctx, p)
+	foreign := errors.Is(err, projections.ErrForeignJournal)
+	if err != nil && !foreign {
+		return err
+	}
+	at, err := f.journal.Head(ctx, p)
+	if err != nil || !foreign && last.Position <= at {
+		return err
+	}
+	if age := f.stream.CachedInfo().Config.MaxAge; foreign && age > 0 {
+		if at, err = f.journal.FirstSince(ctx, p, time.Now().Add(-age)); err != nil {
+			return err
+		}
+	}
+	_, err = f.mark(ctx, p, at, marker{})
+	return err
+}

@@ -42,7 +42,6 @@ type engine struct {
 	journal  *natsio.Journal
 	bucket   *natsio.Bucket            // of state entries
 	docs     map[string]*natsio.Bucket // by kind of document
-	hot      *natsio.Hot
 	cache    *natsio.QueryCache
 	handler  *commands.Handler
 	tiers    *readmodel.Tiers

@@ -76,13 +76,10 @@ func (c *rebuildCmd) Run(ctx context.Context, out *output) error {
 		return err
 	}
 	env := &rebuildEnv{nc: nc, target: &c.target, embedded: s.NATS.Mode == "embedded", prefix: s.Prefix, log: slog.New(slog.DiscardHandler)}
-	if env.journal, err = natsio.OpenExisting(ctx, nc, natsio.NewSubjects(s.Prefix)); err != nil {
+	if env.whole, env.db, err = openWhole(ctx, nc, &s, c.Postgres); err != nil {
 		return err
 	}
-	if env.db, err = openSQL(&s, c.Postgres); err != nil {
-		return err
-	}
-	env.whole = joined(env.journal, env.db)
+	env.journal = env.whole.Trimmable.(*natsio.Journal) // as openWhole opens it
 	if env.db != nil {
 		defer env.db.Close()
 	}

@@ -28,6 +28,7 @@ type Target interface {
 type Batching struct {
 	Threshold int           // as soon as so many events wait
 	Interval  time.Duration // or this long after the first; 0 = at once
+	Pace      time.Duration // or this long after the batch before; nobody waits for it after a pause
 	Max       int           // never more at a time
 }
 
@@ -43,6 +44,8 @@ type Runner struct {
 	// Applied is told of every batch that took effect, with how long its
 	// writing took. It must not block.
 	Applied func(events int, took time.Duration)
+
+	wrote time.Time // when the last batch had been written
 
 	mu      sync.Mutex
 	state   string // one of the states below
@@ -138,6 +141,7 @@ func (r *Runner) follow(ctx context.Context) error {
 		if err := r.apply(ctx, from, to, batch); err != nil {
 			return err
 		}
+		r.wrote = time.Now()
 		from = to
 		r.Progress.Set(r.Partition, to)
 		r.waiting(time.Time{})
@@ -174,7 +178,7 @@ func (r *Runner) collect(ctx context.Context, cur Cursor, at uint64) ([]Message,
 			return nil, ctx.Err()
 		}
 	}
-	due := time.NewTimer(r.Batching.Interval)
+	due := time.NewTimer(max(r.Batching.Interval, time.Until(r.wrote.Add(r.Batching.Pace))))
 	defer due.Stop()
 	for len(batch) < r.Batching.Threshold && len(batch) < r.Batching.Max {
 		select {

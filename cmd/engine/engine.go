@@ -40,6 +40,7 @@ type engine struct {
 	db       *pg.DB        // nil = off
 	conns    []*nats.Conn
 	journal  *natsio.Journal
+	shared   *natsio.Shared            // the journal as the views read it
 	bucket   *natsio.Bucket            // of state entries
 	docs     map[string]*natsio.Bucket // by kind of document
 	cache    *natsio.QueryCache
@@ -210,6 +211,7 @@ func (e *engine) openStores(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	e.shared = natsio.NewShared(e.journal)
 	views, err := e.connect("views")
 	if err != nil {
 		return err

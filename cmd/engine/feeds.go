@@ -24,7 +24,7 @@ func (e *engine) openFeeds() error {
 // startFeeds runs the views feeds and messages.
 func (e *engine) startFeeds() error {
 	err := e.run("feeds", natsio.NewFeeds(e.streams, e.journal), projections.NewProgress(e.journal.Partitions()),
-		projections.Batching{Max: 2000})
+		projections.Batching{Threshold: 1000, Pace: 25 * time.Millisecond, Max: 2000})
 	if err != nil || e.db == nil {
 		return err
 	}

@@ -86,7 +86,7 @@ func (e *engine) runHere(view string, target projections.Target, progress *proje
 
 func (e *engine) runner(view string, p int, target projections.Target, progress *projections.Progress, b projections.Batching) *projections.Runner {
 	return &projections.Runner{
-		View: view, Partition: p, Source: e.journal, Target: target, Batching: b,
+		View: view, Partition: p, Source: e.shared, Target: target, Batching: b,
 		Progress: progress, Log: e.log, Applied: e.metrics.applied(view),
 	}
 }

@@ -7,7 +7,6 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/synadia-io/orbit.go/jetstreamext"
 
 	"github.com/tidemark-engine/tidemark/commands"
 )
@@ -30,11 +29,7 @@ func (j *Journal) AppendAll(ctx context.Context, writes []commands.Write) (uint6
 			msgs[i].Header[jetstream.MsgIDHeader] = []string{w.ID}
 		}
 	}
-	ack, err := jetstreamext.PublishMsgBatch(ctx, j.js, msgs)
-	if err != nil {
-		return 0, translate(err)
-	}
-	return ack.Sequence, nil
+	return j.atomically(ctx, msgs)
 }
 
 // batch answers commands.batch. The request is counted as open by its caller.

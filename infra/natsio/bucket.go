@@ -17,14 +17,15 @@ import (
 // Bucket is one of the seed's KV buckets (seed 6.2), which the hot view keeps
 // and anyone may get and watch.
 type Bucket struct {
-	nc     *nats.Conn
-	js     jetstream.JetStream
-	stream jetstream.Stream
-	name   string
-	root   string // "$KV.NAME."
-	log    *slog.Logger
-	cfg    BucketConfig
-	ttl    time.Duration
+	nc       *nats.Conn
+	js       jetstream.JetStream
+	pipeline *pipeline
+	stream   jetstream.Stream
+	name     string
+	root     string // "$KV.NAME."
+	log      *slog.Logger
+	cfg      BucketConfig
+	ttl      time.Duration
 	// seqs remembers the bucket's own sequence of keys written lately, so that
 	// a guarded put needs no read before it. A wrong one costs that read.
 	seqs *otter.Cache[string, written]
@@ -68,11 +69,15 @@ var (
 // OpenBucket opens a bucket, making it where there is none. On one node its
 // writes do not wait for the disk: what a power cut takes is folded again.
 func OpenBucket(ctx context.Context, nc *nats.Conn, cfg BucketConfig, log *slog.Logger) (*Bucket, error) {
-	js, err := jetstream.New(nc, jetstream.WithPublishAsyncMaxPending(32768))
+	js, err := jetstream.New(nc)
 	if err != nil {
 		return nil, err
 	}
-	b := &Bucket{nc: nc, js: js, name: cfg.Name, root: "$KV." + cfg.Name + ".", log: log, cfg: cfg, ttl: cfg.TTL,
+	out, err := newPipeline(nc)
+	if err != nil {
+		return nil, err
+	}
+	b := &Bucket{nc: nc, js: js, pipeline: out, name: cfg.Name, root: "$KV." + cfg.Name + ".", log: log, cfg: cfg, ttl: cfg.TTL,
 		seqs: otter.Must(&otter.Options[string, written]{MaximumSize: 200_000})}
 	b.stream, err = js.Stream(ctx, "KV_"+cfg.Name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {

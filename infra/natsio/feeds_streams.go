@@ -26,6 +26,7 @@ const (
 type Streams struct {
 	nc       *nats.Conn
 	js       jetstream.JetStream
+	pipeline *pipeline
 	subjects Subjects
 	embedded bool
 	log      *slog.Logger
@@ -34,11 +35,15 @@ type Streams struct {
 // NewStreams works on a connection; embedded tells that the server is the
 // engine's own.
 func NewStreams(nc *nats.Conn, s Subjects, embedded bool, log *slog.Logger) (*Streams, error) {
-	js, err := jetstream.New(nc, jetstream.WithPublishAsyncMaxPending(16384), jetstream.WithPublishAsyncTimeout(10*time.Second))
+	js, err := jetstream.New(nc)
 	if err != nil {
 		return nil, err
 	}
-	return &Streams{nc: nc, js: js, subjects: s, embedded: embedded, log: log}, nil
+	out, err := newPipeline(nc)
+	if err != nil {
+		return nil, err
+	}
+	return &Streams{nc: nc, js: js, pipeline: out, subjects: s, embedded: embedded, log: log}, nil
 }
 
 // config is a stream as the seed writes it, but for replicas and placement,
@@ -135,28 +140,13 @@ func (s *Streams) messageConsumer() jetstream.ConsumerConfig {
 // refuses for what they are, are logged and left out; any other failure fails
 // the whole, which may then be sent again.
 func (s *Streams) send(ctx context.Context, msgs []*nats.Msg) error {
-	futures := make([]jetstream.PubAckFuture, 0, len(msgs))
-	for _, m := range msgs {
-		f, err := s.js.PublishMsgAsync(m)
-		if errors.Is(err, nats.ErrMaxPayload) {
-			s.refused(m, err)
-			continue
-		}
-		if err != nil {
-			return fmt.Errorf("publish on %s: %w", m.Subject, err)
-		}
-		futures = append(futures, f)
-	}
-	for _, f := range futures {
-		select {
-		case <-f.Ok():
-		case err := <-f.Err():
-			if !hasCode(err, codeMessageTooLarge, codeStreamFull) {
-				return fmt.Errorf("publish on %s: %w", f.Msg().Subject, err)
-			}
-			s.refused(f.Msg(), err)
-		case <-ctx.Done():
-			return ctx.Err()
+	for i, ack := range s.pipeline.publish(ctx, msgs...) {
+		switch {
+		case ack.err == nil:
+		case hasCode(ack.err, codeMessageTooLarge, codeStreamFull), errors.Is(ack.err, nats.ErrMaxPayload):
+			s.refused(msgs[i], ack.err)
+		default:
+			return fmt.Errorf("publish on %s: %w", msgs[i].Subject, ack.err)
 		}
 	}
 	return nil

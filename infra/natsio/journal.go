@@ -35,6 +35,7 @@ const (
 type Journal struct {
 	nc          *nats.Conn
 	js          jetstream.JetStream
+	pipeline    *pipeline
 	streams     []jetstream.Stream
 	publish     []string // subject root per partition, with the last dot
 	root        string   // "events." behind the prefix
@@ -56,11 +57,15 @@ type JournalConfig struct {
 // OpenJournal opens the journal, making it where there is none. It refuses a
 // number of partitions other than the one the journal was made with.
 func OpenJournal(ctx context.Context, nc *nats.Conn, cfg JournalConfig) (*Journal, error) {
-	js, err := jetstream.New(nc, jetstream.WithPublishAsyncMaxPending(32768))
+	js, err := jetstream.New(nc)
 	if err != nil {
 		return nil, err
 	}
-	j := &Journal{nc: nc, js: js, root: cfg.Subjects.Root("events.")}
+	out, err := newPipeline(nc)
+	if err != nil {
+		return nil, err
+	}
+	j := &Journal{nc: nc, js: js, pipeline: out, root: cfg.Subjects.Root("events.")}
 	want := max(cfg.Partitions, 1)
 	made, err := j.existing(ctx)
 	if err != nil {
@@ -196,24 +201,14 @@ func (j *Journal) Append(ctx context.Context, s events.Stream, after uint64, id 
 	msgs[0].Header[jetstream.ExpectedLastSubjSeqHeader] = []string{strconv.FormatUint(after, 10)}
 	msgs[0].Header[jetstream.MsgIDHeader] = []string{id}
 	if len(msgs) > 1 {
-		ack, err := jetstreamext.PublishMsgBatch(ctx, j.js, msgs)
-		if err != nil {
-			return commands.Appended{}, translate(err)
-		}
-		return commands.Appended{Revision: ack.Sequence}, nil
+		last, err := j.atomically(ctx, msgs)
+		return commands.Appended{Revision: last}, err
 	}
-	future, err := j.js.PublishMsgAsync(msgs[0])
-	if err != nil {
-		return commands.Appended{}, translate(err)
+	ack := j.pipeline.publish(ctx, msgs[0])[0]
+	if ack.err != nil {
+		return commands.Appended{}, translate(ack.err)
 	}
-	select {
-	case ack := <-future.Ok():
-		return commands.Appended{Revision: ack.Sequence, Duplicate: ack.Duplicate}, nil
-	case err := <-future.Err():
-		return commands.Appended{}, translate(err)
-	case <-ctx.Done():
-		return commands.Appended{}, commands.ErrOutcomeUnknown
-	}
+	return commands.Appended{Revision: ack.seq, Duplicate: ack.duplicate}, nil
 }
 
 // Last implements commands.Journal.

@@ -87,11 +87,9 @@ func (t *Hot) Evict(ctx context.Context, agent string) error {
 			b.seqs.Invalidate(key)
 		}
 	}
-	if err := b.send(puts, t.Header()); err != nil {
-		return err
-	}
+	b.send(ctx, puts, t.Header())
 	for i := range puts {
-		err := puts[i].answer(ctx)
+		err := puts[i].ack.err
 		if err != nil && !hasCode(err, codeWrongLastSequence, codeLastSeqInFlight) { // a newer row stays
 			return fmt.Errorf("evict %s from bucket %s: %w", agent, b.name, err)
 		}

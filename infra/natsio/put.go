@@ -23,7 +23,7 @@ type put struct {
 	revision uint64        // in the journal; 0 = it has nothing of this key
 	stream   events.Stream // set where Restore puts
 	seq      uint64        // the bucket's sequence that it expects
-	future   jetstream.PubAckFuture
+	ack      acked
 }
 
 // revisionHeader carries the revision on a deletion, which has no value.
@@ -46,9 +46,8 @@ func (b *Bucket) putAll(ctx context.Context, puts []put, header nats.Header, kno
 		if round > putRounds {
 			return fmt.Errorf("bucket %s: %d keys are being written by somebody else", b.name, len(puts))
 		}
-		if err = b.send(puts, header); err == nil {
-			puts, err = b.settle(ctx, puts, known)
-		}
+		b.send(ctx, puts, header)
+		puts, err = b.settle(ctx, puts, known)
 	}
 	return err
 }
@@ -135,7 +134,9 @@ func revisionOf(msg *jetstream.RawStreamMsg) uint64 {
 	return row.Revision
 }
 
-func (b *Bucket) send(puts []put, header nats.Header) error {
+// send puts all at once and notes the answers.
+func (b *Bucket) send(ctx context.Context, puts []put, header nats.Header) {
+	msgs := make([]*nats.Msg, len(puts))
 	for i := range puts {
 		p := &puts[i]
 		msg := &nats.Msg{Subject: b.root + p.key, Data: p.value, Header: make(nats.Header, 4)}
@@ -145,12 +146,11 @@ func (b *Bucket) send(puts []put, header nats.Header) error {
 			msg.Header[revisionHeader] = []string{strconv.FormatUint(p.revision, 10)}
 		}
 		msg.Header[jetstream.ExpectedLastSubjSeqHeader] = []string{strconv.FormatUint(p.seq, 10)}
-		var err error
-		if p.future, err = b.js.PublishMsgAsync(msg); err != nil && !errors.Is(err, nats.ErrMaxPayload) {
-			return fmt.Errorf("put %s into bucket %s: %w", p.key, b.name, err)
-		}
+		msgs[i] = msg
 	}
-	return nil
+	for i, ack := range b.pipeline.publish(ctx, msgs...) {
+		puts[i].ack = ack
+	}
 }
 
 // settle takes the answers and returns the puts that must be sent again.
@@ -158,7 +158,7 @@ func (b *Bucket) settle(ctx context.Context, puts []put, known stored) ([]put, e
 	var again []put
 	for i := range puts {
 		p := &puts[i]
-		err := p.answer(ctx)
+		err := p.ack.err
 		switch {
 		case err == nil:
 		case hasCode(err, codeWrongLastSequence, codeLastSeqInFlight):
@@ -182,25 +182,9 @@ func (b *Bucket) settle(ctx context.Context, puts []put, known stored) ([]put, e
 		default:
 			return nil, fmt.Errorf("put %s into bucket %s: %w", p.key, b.name, err)
 		}
-		b.seqs.Set(p.key, written{p.seq, p.revision})
+		b.seqs.Set(p.key, written{p.ack.seq, p.revision})
 	}
 	return again, nil
-}
-
-// answer waits for a put's ack and notes its sequence.
-func (p *put) answer(ctx context.Context) error {
-	if p.future == nil {
-		return nats.ErrMaxPayload
-	}
-	select {
-	case ack := <-p.future.Ok():
-		p.seq = ack.Sequence
-		return nil
-	case err := <-p.future.Err():
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 // reread looks what is under the key now and tells whether the put still has

@@ -80,9 +80,7 @@ func (t *Hot) restore(ctx context.Context, b *Bucket, streams []events.Stream) e
 			return err
 		}
 		puts := t.differing(&said, there)
-		if err := b.send(puts, t.Header()); err != nil {
-			return err
-		}
+		b.send(ctx, puts, t.Header())
 		if streams, err = t.restored(ctx, b, puts); err != nil {
 			return err
 		}
@@ -131,7 +129,7 @@ func (t *Hot) restored(ctx context.Context, b *Bucket, puts []put) (again []even
 	for i := range puts {
 		p := &puts[i]
 		b.seqs.Invalidate(p.key)
-		err := p.answer(ctx)
+		err := p.ack.err
 		switch {
 		case err == nil:
 		case hasCode(err, codeWrongLastSequence, codeLastSeqInFlight):

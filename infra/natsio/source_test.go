@@ -46,7 +46,7 @@ func grow(t *testing.T, j *natsio.Journal, from, to int) {
 	}
 }
 
-func read(t *testing.T, j *natsio.Journal, after uint64) projections.Cursor {
+func read(t *testing.T, j projections.Source, after uint64) projections.Cursor {
 	t.Helper()
 	c, err := j.Read(t.Context(), 0, after)
 	if err != nil {
@@ -58,9 +58,14 @@ func read(t *testing.T, j *natsio.Journal, after uint64) projections.Cursor {
 
 func TestReadFollowsInOrderAndWithoutGaps(t *testing.T) {
 	j, _ := grown(t, 2500)
-	for _, after := range []uint64{0, 1, 1234, 2499, 2500} {
-		c := read(t, j, after)
-		for r := after + 1; r <= 2500; r++ {
+	t.Run("alone", func(t *testing.T) { readFollows(t, j, j, 2500) })
+	t.Run("shared", func(t *testing.T) { readFollows(t, j, natsio.NewShared(j), 2519) })
+}
+
+func readFollows(t *testing.T, j *natsio.Journal, s projections.Source, end uint64) {
+	for _, after := range []uint64{0, 1, 1234, end - 1, end} {
+		c := read(t, s, after)
+		for r := after + 1; r <= end; r++ {
 			if m := support.Receive(t, "an event", c.Messages()); m.Revision != r || m.Bad != nil || !strings.Contains(string(m.Data), fmt.Sprintf(`"value":%d,`, r)) || string(m.Body) != string(m.Encode()) {
 				t.Fatalf("after %d: the event at %d is %+v", after, r, m)
 			}
@@ -73,23 +78,25 @@ func TestReadFollowsInOrderAndWithoutGaps(t *testing.T) {
 		c.Stop()
 		c.Stop() // harmless
 	}
-	c := read(t, j, 2500)
-	for r := 2501; r < 2520; r++ { // live
+	c := read(t, s, end)
+	for r := int(end) + 1; r < int(end)+20; r++ { // live
 		grow(t, j, r, r)
 		if m := support.Receive(t, "a live event", c.Messages()); m.Revision != uint64(r) {
 			t.Fatalf("%d is %+v", r, m)
 		}
 	}
-	if head, err := j.Head(t.Context(), 0); err != nil || head != 2519 {
+	if head, err := j.Head(t.Context(), 0); err != nil || head != end+19 {
 		t.Errorf("the head is %d, %v", head, err)
 	}
 }
 
 func TestAReaderThatNobodyReadsStops(t *testing.T) {
 	j, _ := grown(t, 2500)
-	c := read(t, j, 0)
-	support.Receive(t, "an event", c.Messages())
-	c.Stop() // while its buffer is full
+	for _, s := range []projections.Source{j, natsio.NewShared(j)} {
+		c := read(t, s, 0)
+		support.Receive(t, "an event", c.Messages())
+		c.Stop() // while its buffer is full
+	}
 }
 
 func TestReadTellsWhatIsNoEvent(t *testing.T) {
@@ -127,6 +134,11 @@ func TestReadStopsAtAGap(t *testing.T) {
 	if err := stream.Purge(t.Context(), jetstream.WithPurgeSequence(6)); err != nil {
 		t.Fatal(err)
 	}
+	readStops(t, j)
+	readStops(t, natsio.NewShared(j))
+}
+
+func readStops(t *testing.T, j projections.Source) {
 	c := read(t, j, 5)
 	for r := uint64(6); r <= 10; r++ {
 		if m := support.Receive(t, "an event", c.Messages()); m.Revision != r {
@@ -148,6 +160,32 @@ func TestReadStopsAtAGap(t *testing.T) {
 			t.Errorf("after %d: %v", after, err)
 		}
 		c.Stop()
+	}
+}
+
+// One reader that stands still far beyond what the hub remembers: the others go
+// on, and it finds everything when it goes on itself.
+func TestAStandingReaderHoldsNobodyUp(t *testing.T) {
+	j, _ := grown(t, 10)
+	s := natsio.NewShared(j)
+	slow, quick := read(t, s, 0), read(t, s, 10)
+	support.Receive(t, "an event", slow.Messages())
+	const end = 6000
+	grow(t, j, 11, end)
+	follow := func(c projections.Cursor, from uint64) {
+		for r := from; r <= end; r++ {
+			if m := support.Receive(t, "an event", c.Messages()); m.Revision != r {
+				t.Fatalf("%d is %+v", r, m)
+			}
+		}
+	}
+	follow(quick, 11)
+	follow(slow, 2)
+	grow(t, j, end+1, end+1)
+	for _, c := range []projections.Cursor{slow, quick} {
+		if m := support.Receive(t, "a live event", c.Messages()); m.Revision != end+1 {
+			t.Errorf("%d is %+v", end+1, m)
+		}
 	}
 }
 

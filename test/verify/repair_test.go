@@ -52,7 +52,7 @@ func TestRepair(t *testing.T) {
 	r := w.verify("--repair")
 	w.expect("not repaired", r.Differences)
 	w.expect("repaired", r.Repaired, spoilt...)
-	for _, args := range [][]string{nil, {"--repair"}, {"--sample", "1000"}, {"--repair", "--sample", "9"}} {
+	for _, args := range [][]string{{"--repair"}, {"--repair", "--sample", "1000"}} {
 		if r := w.verify(args...); len(r.Differences) > 0 || len(r.Repaired) > 0 {
 			t.Errorf("verify %v after the repair: %+v %+v", args, r.Differences, r.Repaired)
 		}
@@ -145,10 +145,8 @@ func (w *world) trimmed() {
 		t.Fatal(err)
 	}
 	w.takeOut("agent.m1.state.k.0")
-	w.expect("a trimmed journal", w.verify().Differences)
 	w.expect("a sample of a trimmed journal", w.verify("--sample", "1000").Differences)
 	w.exec("UPDATE agents.events SET body = replace(body, '\"n\":0', '\"n\":8') WHERE stream = 'agent.m1.state.k.0' AND version = 1")
-	w.expect("the only copy was changed", w.verify().Differences, "archive agent.m1.state.k.0")
 	r := w.verify("--repair")
 	w.expect("it cannot be repaired", r.Differences, "archive agent.m1.state.k.0")
 	w.expect("nothing was", r.Repaired)
@@ -160,7 +158,7 @@ func (w *world) trimmed() {
 func (w *world) missing() {
 	t := w.t
 	first := w.takeOut("agent.m2.state.k.0")
-	for _, args := range [][]string{nil, {"--sample", "1000"}, {"--repair"}} {
+	for _, args := range [][]string{{"--sample", "1000"}, {"--repair"}} {
 		r := w.verify(args...)
 		w.expect(fmt.Sprint("verify ", args), r.Differences, "journal agent.m2.state.k.0")
 		if len(r.Differences) > 0 && r.Differences[0].Revision != first {

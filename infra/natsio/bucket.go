@@ -189,10 +189,14 @@ func ReadBucket(ctx context.Context, nc *nats.Conn, name string) (*Bucket, error
 	if err != nil {
 		return nil, err
 	}
+	out, err := newPipeline(nc)
+	if err != nil {
+		return nil, err
+	}
 	s, err := js.Stream(ctx, "KV_"+name)
 	if err != nil {
 		return nil, fmt.Errorf("open bucket %s: %w", name, err)
 	}
-	return &Bucket{nc: nc, js: js, stream: s, name: name, root: "$KV." + name + ".", ttl: s.CachedInfo().Config.MaxAge,
+	return &Bucket{nc: nc, js: js, pipeline: out, stream: s, name: name, root: "$KV." + name + ".", ttl: s.CachedInfo().Config.MaxAge,
 		log: slog.New(slog.DiscardHandler), seqs: otter.Must(&otter.Options[string, written]{MaximumSize: 1000})}, nil
 }

@@ -78,7 +78,7 @@ func (r *InPlace) look(ctx context.Context) (*Report, []Difference, error) {
 		step.Of += h
 	}
 	r.Step(step)
-	v := Verifier{Journal: r.Journal, Archive: r.Archive, Tiers: r.Tiers,
+	v := Verifier{Journal: r.Journal, Archive: r.Archive, Tiers: r.Tiers, RowsOnly: r.Of != InArchive,
 		Reached: func(ctx context.Context, heads []uint64) []Difference {
 			r.Level(ctx, heads)
 			return nil

@@ -135,6 +135,8 @@ type Verifier struct {
 	Reached func(ctx context.Context, heads []uint64) []Difference
 	// Step is told how far the fold is, now and then.
 	Step func(events int)
+	// RowsOnly leaves the chains of digests alone, which cost more than all else.
+	RowsOnly bool
 
 	report Report
 	chains map[events.Stream]link

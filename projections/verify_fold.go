@@ -24,7 +24,9 @@ func (v *Verifier) event(tier string, m *Message, keep func(rowKey, mark)) {
 		v.differ(at(tier, m), "revision %d cannot be read: %v", m.Revision, m.Bad)
 		return
 	}
-	v.link(tier, m)
+	if !v.RowsOnly {
+		v.link(tier, m)
+	}
 	row, deleted, err := rowOf(&m.Record)
 	if err != nil {
 		v.differ(at(tier, m), "revision %d: %v", m.Revision, err)

@@ -38,10 +38,6 @@ func (s *Shadow) snapshot(ctx context.Context, f func(pgx.Tx) error) error {
 func (s *Shadow) candidates(ctx context.Context, tx pgx.Tx) error {
 	for i := range shadowTables {
 		t := &shadowTables[i]
-		_, err := tx.Exec(ctx, fmt.Sprintf(`ANALYZE agents_next.%[1]s`, t.name))
-		if err != nil {
-			return err
-		}
 		on := ""
 		for i, k := range t.keys {
 			if i > 0 {
@@ -49,7 +45,7 @@ func (s *Shadow) candidates(ctx context.Context, tx pgx.Tx) error {
 			}
 			on += "l." + k + " = n." + k
 		}
-		_, err = tx.Exec(ctx, fmt.Sprintf(`
+		_, err := tx.Exec(ctx, fmt.Sprintf(`
 			INSERT INTO agents_next.candidates SELECT $1, %s
 			FROM agents.%[3]s l FULL JOIN agents_next.%[3]s n ON %[2]s
 			WHERE ROW(l.*) IS DISTINCT FROM ROW(n.*) ON CONFLICT DO NOTHING`, t.key("l", "n"), on, t.name), t.kind)
@@ -115,7 +111,7 @@ func digest(ctx context.Context, tx pgx.Tx, of schema) (string, int, error) {
 		var sum string
 		var n int
 		err := tx.QueryRow(ctx, fmt.Sprintf(`
-			SELECT count(*), coalesce(sum(hashtextextended(ROW(t.*)::text, 0)::numeric), 0)::text FROM %s.%s t
+			SELECT count(*), coalesce(sum(hash_record_extended(ROW(t.*), 0)::numeric), 0)::text FROM %s.%s t
 			WHERE NOT EXISTS (SELECT FROM agents_next.since c WHERE c.kind = $1 AND %s)`, of, t.name, t.match("t", "c")), t.kind).Scan(&n, &sum)
 		if err != nil {
 			return "", 0, fmt.Errorf("digest of %s.%s: %w", of, t.name, err)

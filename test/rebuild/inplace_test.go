@@ -16,6 +16,7 @@ import (
 // TestInPlace breaks keys of buckets, messages of a feed and archived events,
 // and rebuilds the views they are of.
 func TestInPlace(t *testing.T) {
+	t.Parallel()
 	e := harness.Start(t, manual)
 	c := e.Client(t)
 	fill(t, c, 10)

@@ -15,6 +15,7 @@ import (
 // TestJournalChanged changes the journal under the views: they halt and say
 // what to do; it is done beside the engine, which then goes on.
 func TestJournalChanged(t *testing.T) {
+	t.Parallel()
 	e := harness.Start(t, manual)
 	c := e.Client(t)
 	fill(t, c, 5)

@@ -9,11 +9,7 @@ import (
 )
 
 // A view whose rows an older fold has made is rebuilt by itself at the start.
-func TestVersion(t *testing.T) {
-	e := harness.Start(t, manual)
-	c := e.Client(t)
-	fill(t, c, 3)
-	c.Level(t, 20*time.Second)
+func upgradeDurable(t *testing.T, e *harness.Engine, c *harness.Client) {
 	sql := c.SQL(t)
 	exec(t, sql, `UPDATE agents.checkpoints SET version = 0 WHERE view = 'durable'`)
 	exec(t, sql, `UPDATE agents.state SET state_text = '"old"', state_value = '"old"'`) // as the old fold made them
@@ -29,5 +25,4 @@ func TestVersion(t *testing.T) {
 		return err
 	})
 	c.CheckAll(t)
-	e.Verify()
 }

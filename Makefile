@@ -16,7 +16,7 @@ GOLANGCI_VERSION := v2.15.0
 GOLANGCI         := .tools/bin/golangci-lint-$(GOLANGCI_VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help build run demo test bench lint fmt postgres clean
+.PHONY: help build run demo test bench scale lint fmt postgres clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -35,6 +35,10 @@ test: postgres ## run all tests; RACE=1, PKGS=./domain/…, TESTFLAGS='-run Name
 
 bench: postgres ## measure against raw clients of the same servers; QUICK=1, CELLS=regexp, DOC=file
 	@$(GO) run ./test/bench $(if $(filter 1,$(QUICK)),-quick) $(if $(CELLS),-cells '$(CELLS)') $(if $(BENCHDOC),-doc $(BENCHDOC)) $(ARGS)
+
+scale: postgres ## rebuild a million events over 50,000 aggregates under load (EVENTS=, AGGREGATES=)
+	SCALE_EVENTS=$(or $(EVENTS),1000000) SCALE_AGGREGATES=$(or $(AGGREGATES),50000) \
+		$(GO) test ./test/scale -run TestRebuildUnderLoad -v -count=1 -timeout 2h
 
 lint: $(GOLANGCI) ## gofmt, go vet and the linters of .golangci.yml
 	$(GO) vet ./...

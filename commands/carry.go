@@ -234,6 +234,9 @@ func unavailable(err error, unsure bool) error {
 	if errors.As(err, &known) {
 		return known
 	}
+	if errors.Is(err, events.ErrNewer) {
+		return domain.Errorf(domain.Unavailable, "engine.older", "%v: run the build that wrote it, or a later one", err)
+	}
 	if unsure {
 		return domain.Errorf(domain.Unavailable, "outcome.unknown",
 			"the journal did not answer in time; send the same command id again (%v)", err)

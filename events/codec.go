@@ -1,6 +1,7 @@
 package events
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -91,6 +92,9 @@ type wireEvent struct {
 	Schema     int            `json:"schema"`
 }
 
+// ErrNewer means that a later build has written the event.
+var ErrNewer = errors.New("this engine is older than the journal")
+
 // Decode reads a stored event. An error means that the bytes are not an event
 // this build can read: torn, foreign, or of a newer schema.
 func Decode(body []byte) (Event, error) {
@@ -101,8 +105,11 @@ func Decode(body []byte) (Event, error) {
 	if w.Type == "" || w.Aggregate == "" || w.ID == "" || w.Version == 0 || w.Digest == "" {
 		return Event{}, fmt.Errorf("decode event: a required member is missing")
 	}
-	if w.Schema < 1 || w.Schema > Schema {
-		return Event{}, fmt.Errorf("decode event: schema %d is not known here (up to %d)", w.Schema, Schema)
+	if w.Schema > Schema {
+		return Event{}, fmt.Errorf("decode event: %w: schema %d is not known here (up to %d)", ErrNewer, w.Schema, Schema)
+	}
+	if w.Schema < 1 {
+		return Event{}, fmt.Errorf("decode event: there is no schema %d", w.Schema)
 	}
 	w.Timestamp, w.RecordedAt = w.Timestamp.UTC(), w.RecordedAt.UTC()
 	return Event(w), nil

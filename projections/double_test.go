@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -22,6 +23,7 @@ type source struct {
 	out     chan projections.Message // of the last reader
 	stopped int
 	headErr error
+	log     []projections.Message // all that was sent
 }
 
 func (s *source) Partitions() int { return 1 }
@@ -58,17 +60,40 @@ func (r *reader) Stop() {
 // send delivers the events of the revisions from up to to, stored or not.
 func (s *source) send(from, to uint64) {
 	for r := from; r <= to; r++ {
-		s.out <- projections.Message{Record: events.Record{
-			Stream: events.StateEntry("a", fmt.Sprint("k", r)), Revision: r,
-			Event: events.Event{
-				Type: events.StateSet, ID: "a", Key: fmt.Sprint("k", r), Version: 1, RecordedAt: time.Now(),
-				Data: (&events.StateWrite{Value: []byte(`1`)}).Encode(),
-			},
-		}}
+		s.put(event(fmt.Sprint("k", r), r))
 	}
+}
+
+// event is one of an entry.
+func event(key string, revision uint64) projections.Message {
+	return projections.Message{Record: events.Record{
+		Stream: events.StateEntry("a", key), Revision: revision,
+		Event: events.Event{
+			Type: events.StateSet, ID: "a", Key: key, Version: 1, RecordedAt: time.Now(),
+			Data: (&events.StateWrite{Value: []byte(`1`)}).Encode(),
+		},
+	}}
+}
+
+func (s *source) put(m projections.Message) {
+	s.out <- m
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.head = max(s.head, to)
+	s.log = append(s.log, m)
+	s.head = max(s.head, m.Revision)
+}
+
+func (s *source) Stream(_ context.Context, _ int, of events.Stream, after, upTo uint64, yield func(projections.Message) error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, m := range s.log {
+		if m.Stream == of && m.Revision > after && m.Revision <= upTo {
+			if err := yield(m); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // target is a view on paper.
@@ -79,6 +104,9 @@ type target struct {
 	loadErr  error
 	wrong    []func(store func() error) error // what happens to the next applies
 	alive    bool                             // the last apply's context was
+	refuses  func(e *projections.EntryChange) bool
+	rows     map[string]uint64 // revision by key
+	letters  map[uint64]string // reason by revision of what is held
 }
 
 type batch struct {
@@ -101,6 +129,15 @@ func (v *target) Apply(ctx context.Context, _ int, from, to uint64, c projection
 		if from != v.position {
 			return projections.ErrFenced
 		}
+		for i := range c.Entries {
+			if v.refuses != nil && v.refuses(&c.Entries[i]) {
+				return fmt.Errorf("%w: no %s here", projections.ErrUnappliable, c.Entries[i].Key)
+			}
+		}
+		v.keep(&c)
+		if from == to {
+			return nil // a repair
+		}
 		v.position = to
 		v.batches = append(v.batches, batch{from, to, time.Since(began), len(c.Entries)})
 		return nil
@@ -113,6 +150,79 @@ func (v *target) Apply(ctx context.Context, _ int, from, to uint64, c projection
 	return wrong(store)
 }
 
+func (v *target) keep(c *projections.Changes) {
+	if v.rows == nil {
+		v.rows, v.letters = map[string]uint64{}, map[uint64]string{}
+	}
+	for i := range c.Entries {
+		v.rows[c.Entries[i].Key] = c.Entries[i].Revision
+	}
+	for i := range c.Held {
+		v.letters[c.Held[i].Revision] = c.Held[i].Bad.Error()
+	}
+	for _, r := range c.Released {
+		maps.DeleteFunc(v.letters, func(at uint64, _ string) bool { return at <= r.UpTo })
+	}
+}
+
+// quarantine is one on paper, for a view of one partition.
+type quarantine struct {
+	mu      sync.Mutex
+	held    map[events.Stream]projections.Held
+	asked   map[events.Stream]string
+	changed chan struct{}
+	puts    int
+	err     error
+}
+
+func (q *quarantine) Held(context.Context, string, int) ([]projections.Held, error) {
+	return q.Known("", 0), q.err
+}
+
+func (q *quarantine) Known(string, int) (all []projections.Held) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for s, h := range q.held {
+		h.Asked = q.asked[s]
+		all = append(all, h)
+	}
+	return all
+}
+
+func (q *quarantine) Put(_ context.Context, h projections.Held) error {
+	return q.change(func() { q.puts++; q.held[h.Stream] = h })
+}
+
+func (q *quarantine) Remove(_ context.Context, h projections.Held) error {
+	return q.change(func() { delete(q.held, h.Stream) })
+}
+
+func (q *quarantine) Done(_ context.Context, h projections.Held) error {
+	return q.change(func() { delete(q.asked, h.Stream) })
+}
+
+func (q *quarantine) ask(key, what string) {
+	_ = q.change(func() { q.asked[events.StateEntry("a", key)] = what })
+}
+
+func (q *quarantine) change(f func()) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.err != nil {
+		return q.err
+	}
+	f()
+	close(q.changed)
+	q.changed = make(chan struct{})
+	return nil
+}
+
+func (q *quarantine) Changed() <-chan struct{} {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.changed
+}
+
 // began is when the clock of every bubble starts.
 var began = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 
@@ -121,6 +231,7 @@ type bench struct {
 	*projections.Runner
 	source *source
 	target *target
+	held   *quarantine
 	start  func() // the runner, at the first settle or pass
 	stop   context.CancelFunc
 	ended  chan struct{}
@@ -131,8 +242,10 @@ func onBench(t *testing.T, b projections.Batching, test func(*bench)) {
 	synctest.Test(t, func(*testing.T) {
 		ctx, stop := context.WithCancel(context.Background())
 		x := &bench{source: &source{}, target: &target{}, stop: stop, ended: make(chan struct{})}
+		x.held = &quarantine{held: map[events.Stream]projections.Held{}, asked: map[events.Stream]string{}, changed: make(chan struct{})}
 		x.Runner = &projections.Runner{
 			View: "view", Source: x.source, Target: x.target, Batching: b, Progress: projections.NewProgress(1), Log: slog.New(slog.DiscardHandler),
+			Quarantine: x.held, Past: x.source,
 		}
 		x.start = sync.OnceFunc(func() {
 			go func() {

@@ -23,6 +23,11 @@ type Changes struct {
 	Losses  []readmodel.Loss
 	Events  []events.Record // all that could be folded, in order, for views that need each
 	Poison  []Message       // what could not be folded, each with its reason in Bad
+	// Held are the entries that the view leaves out, each with its reason in
+	// Bad: a target must not go on showing what was before them. Released is
+	// what it holds no longer.
+	Held     []Message
+	Released []Released
 
 	Messages []Message // of Whole alone: all of them, in order
 }

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
+
+	"github.com/tidemark-engine/tidemark/events"
 )
 
 // Target keeps a view's rows together with its position, so that both are lost
@@ -41,19 +43,22 @@ type Runner struct {
 	Batching  Batching
 	Progress  *Progress
 	Log       *slog.Logger
+	// Quarantine keeps what the view cannot apply; nil = it is passed over, for
+	// targets that see to it themselves. Past is where it is read again.
+	Quarantine Quarantine
+	Past       OneStream
 	// Applied is told of every batch that took effect, with how long its
 	// writing took. It must not block.
 	Applied func(events int, took time.Duration)
 
-	wrote time.Time // when the last batch had been written
+	wrote time.Time               // when the last batch had been written
+	held  map[events.Stream]*Held // of Run alone
 
 	mu      sync.Mutex
 	state   string // one of the states below
 	reason  string
 	rebuild bool
 	oldest  time.Time // recorded time of the oldest event that waits; zero = none
-	poison  int
-	lastBad string
 }
 
 // States of a runner.
@@ -62,7 +67,7 @@ const (
 	Running  = "running"
 	Standby  = "standby"  // another engine runs it
 	Waiting  = "waiting"  // the target or the journal is away; it tries again
-	Degraded = "degraded" // runs, but could not fold some events
+	Degraded = "degraded" // runs, but without some aggregates
 	Halted   = "halted"   // an operator must decide
 
 	Rebuilding = "rebuilding" // running, while its rows are folded anew beside it
@@ -125,6 +130,9 @@ func (r *Runner) follow(ctx context.Context) error {
 	if err := CheckSeal(ctx, r.Source, r.Target, r.Partition); err != nil {
 		return err
 	}
+	if err := r.loadHeld(ctx, from); err != nil {
+		return err
+	}
 	cur, err := r.Source.Read(ctx, r.Partition, from)
 	if err != nil {
 		return err
@@ -133,9 +141,16 @@ func (r *Runner) follow(ctx context.Context) error {
 	r.Progress.Reset(r.Partition, from)
 	r.set(Running, "")
 	for {
-		batch, err := r.collect(ctx, cur, from)
+		changed := r.changed()
+		if err := r.asked(ctx, from); err != nil {
+			return err
+		}
+		batch, err := r.collect(ctx, cur, from, changed)
 		if err != nil {
 			return err
+		}
+		if len(batch) == 0 {
+			continue // something was asked
 		}
 		to := batch[len(batch)-1].Revision
 		if err := r.apply(ctx, from, to, batch); err != nil {
@@ -152,8 +167,9 @@ func (r *Runner) follow(ctx context.Context) error {
 const stallCheck = 5 * time.Second
 
 // collect waits for a first event and takes what else is there, as Batching
-// says. A cursor that stays silent while the journal goes on is an error.
-func (r *Runner) collect(ctx context.Context, cur Cursor, at uint64) ([]Message, error) {
+// says. A cursor that stays silent while the journal goes on is an error. It
+// comes back with nothing when changed is closed first.
+func (r *Runner) collect(ctx context.Context, cur Cursor, at uint64, changed <-chan struct{}) ([]Message, error) {
 	var batch []Message
 	behind := false
 	stall := time.NewTicker(stallCheck)
@@ -174,6 +190,8 @@ func (r *Runner) collect(ctx context.Context, cur Cursor, at uint64) ([]Message,
 			} else if head > at {
 				return nil, fmt.Errorf("the journal's reader is silent at %d while the journal is at %d (%v)", at, head, cur.Err())
 			}
+		case <-changed:
+			return nil, nil
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
@@ -212,7 +230,8 @@ func (r *Runner) drain(cur Cursor, batch []Message) []Message {
 	return batch
 }
 
-func (r *Runner) fold(batch []Message) Changes {
+// foldOf is the target's own fold, or the one of all others.
+func (r *Runner) foldOf(batch []Message) Changes {
 	if own, ok := r.Target.(Folder); ok {
 		return own.Fold(batch)
 	}
@@ -222,25 +241,25 @@ func (r *Runner) fold(batch []Message) Changes {
 // apply writes a batch until it is in the target, whatever it takes short of
 // being fenced or stopped. While the target is away the view only lags.
 func (r *Runner) apply(ctx context.Context, from, to uint64, batch []Message) error {
-	changes := r.fold(batch)
-	r.poisoned(changes.Poison)
 	pause := backoff.NewExponentialBackOff()
 	pause.InitialInterval, pause.MaxInterval = 50*time.Millisecond, 2*time.Second
 	for {
-		// A stop must not cut a write in two: it gets a time of its own.
-		wctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 		start := time.Now()
-		err := r.Target.Apply(wctx, r.Partition, from, to, changes)
-		cancel()
-		if err == nil {
+		err := r.write(ctx, from, to, batch)
+		switch {
+		case err == nil:
 			if r.Applied != nil {
 				r.Applied(len(batch), time.Since(start))
 			}
 			r.set(Running, "")
 			return nil
-		}
-		if errors.Is(err, ErrFenced) || errors.Is(err, ErrForeignJournal) {
+		case errors.Is(err, ErrFenced), errors.Is(err, ErrForeignJournal):
 			return err
+		case errors.Is(err, ErrUnappliable) && r.Quarantine != nil && len(batch) > 1:
+			return r.halve(ctx, from, to, batch)
+		case errors.Is(err, ErrUnappliable) && r.Quarantine != nil && !r.leavesOut(&batch[0]):
+			batch[0].Bad = err
+			continue
 		}
 		r.wait(ctx, pause.NextBackOff(), err)
 		if ctx.Err() != nil {
@@ -259,6 +278,29 @@ func (r *Runner) apply(ctx context.Context, from, to uint64, batch []Message) er
 			return fmt.Errorf("the target has lost what it had after %d; it is folded again", at)
 		}
 	}
+}
+
+// write folds a batch, without what the view leaves out, into the target. A
+// stop must not cut it in two: it gets a time of its own.
+func (r *Runner) write(ctx context.Context, from, to uint64, batch []Message) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
+	defer cancel()
+	changes, err := r.fold(ctx, batch)
+	if err != nil {
+		return err
+	}
+	return r.Target.Apply(ctx, r.Partition, from, to, changes)
+}
+
+// halve writes a batch of which something is refused as two, to find out what.
+func (r *Runner) halve(ctx context.Context, from, to uint64, batch []Message) error {
+	half := len(batch) / 2
+	mid := batch[half-1].Revision
+	if err := r.apply(ctx, from, mid, batch[:half]); err != nil {
+		return err
+	}
+	r.Progress.Set(r.Partition, mid)
+	return r.apply(ctx, mid, to, batch[half:])
 }
 
 func (r *Runner) wait(ctx context.Context, d time.Duration, err error) {

@@ -225,24 +225,6 @@ func TestATargetThatIsAwayDoesNotHoldAStop(t *testing.T) {
 	})
 }
 
-func TestPoisonIsShownAndTheRestGoesOn(t *testing.T) {
-	onBench(t, batching, func(x *bench) {
-		x.settle()
-		bad := projections.Message{Bad: errors.New("torn")}
-		bad.Revision, bad.Stream = 1, "agent.a.state.k"
-		x.source.out <- bad
-		x.source.send(2, 3)
-		x.pass(time.Second)
-		s := x.Status(3, time.Now())
-		if s.State != projections.Degraded || s.Poison != 1 || !strings.Contains(s.Reason, "revision 1: torn") || s.Position != 3 {
-			t.Errorf("%+v", s)
-		}
-		if len(x.target.batches) != 1 || x.target.batches[0].rows != 2 {
-			t.Errorf("%+v", x.target.batches)
-		}
-	})
-}
-
 func TestProgressWakesWhoWaits(t *testing.T) {
 	p := projections.NewProgress(2)
 	reached := make(chan bool, 2)

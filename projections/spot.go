@@ -16,6 +16,8 @@ type Spot struct {
 	Tiers   []Tier
 	// Reached tells whether a view has come to a revision; it may wait a while.
 	Reached func(ctx context.Context, view string, partition int, revision uint64) (bool, error)
+	// Leaves tells whether a view is known to leave an aggregate out; nil = no.
+	Leaves func(view string, partition int, s events.Stream) bool
 }
 
 // Finding is what a spot check found.
@@ -129,6 +131,9 @@ func (c *Spot) late(ctx context.Context, kind string, end *Message) (string, err
 		}
 	}
 	for view := range views {
+		if c.Leaves != nil && c.Leaves(view, end.Partition, end.Stream) {
+			return fmt.Sprintf("the view %s leaves it out (engine dlq list)", view), nil
+		}
 		ok, err := c.Reached(ctx, view, end.Partition, end.Revision)
 		if err != nil {
 			return "", err

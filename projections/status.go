@@ -2,6 +2,7 @@ package projections
 
 import (
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -15,14 +16,20 @@ type Status struct {
 	LagSeconds float64 `json:"lag_seconds"` // age of the oldest event that waits
 	State      string  `json:"state"`
 	Reason     string  `json:"reason,omitempty"`
-	Poison     int     `json:"poison,omitempty"` // events it could not fold
+	// Quarantined is how many aggregates the view leaves out; Held names the
+	// first of them.
+	Quarantined int      `json:"quarantined,omitempty"`
+	Held        []string `json:"held,omitempty"`
 }
+
+// heldShown is how many held aggregates a status names.
+const heldShown = 5
 
 // Status compares the runner with the journal's head, which the caller read.
 func (r *Runner) Status(head uint64, now time.Time) Status {
 	r.mu.Lock()
-	s := Status{Name: r.View, Partition: r.Partition, State: r.state, Reason: r.reason, Poison: r.poison}
-	if r.rebuild && (s.State == Running || s.State == Degraded) {
+	s := Status{Name: r.View, Partition: r.Partition, State: r.state, Reason: r.reason}
+	if r.rebuild && s.State == Running {
 		s.State = Rebuilding
 	}
 	oldest := r.oldest
@@ -33,7 +40,29 @@ func (r *Runner) Status(head uint64, now time.Time) Status {
 	if s.LagEvents > 0 && !oldest.IsZero() {
 		s.LagSeconds = max(0, now.Sub(oldest).Seconds())
 	}
+	r.quarantined(&s)
 	return s
+}
+
+// quarantined adds what the view leaves out.
+func (r *Runner) quarantined(s *Status) {
+	if r.Quarantine == nil {
+		return
+	}
+	var why []string
+	for _, h := range r.Quarantine.Known(r.View, r.Partition) {
+		if h.Dropped {
+			continue
+		}
+		if s.Quarantined++; s.Quarantined <= heldShown {
+			s.Held = append(s.Held, string(h.Stream))
+			why = append(why, fmt.Sprintf("%s since revision %d: %s", h.Stream, h.First, h.Reason))
+		}
+	}
+	if s.Quarantined > 0 && s.State == Running {
+		s.State = Degraded
+		s.Reason = fmt.Sprintf("%d quarantined (engine dlq list): %s", s.Quarantined, strings.Join(why, "; "))
+	}
 }
 
 // Standby says that another engine runs the view.
@@ -50,9 +79,6 @@ func (r *Runner) Rebuilding(on bool) {
 func (r *Runner) set(state, reason string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if state == Running && r.poison > 0 {
-		state, reason = Degraded, r.lastBad
-	}
 	changed := r.state != state
 	if changed && (r.state == Waiting || r.state == Halted) {
 		r.Log.Info("view goes on", "view", r.View, "partition", r.Partition)
@@ -65,19 +91,4 @@ func (r *Runner) waiting(since time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.oldest = since
-}
-
-func (r *Runner) poisoned(bad []Message) {
-	for i := range bad {
-		r.Log.Error("event cannot be folded; the view goes on without it", "view", r.View,
-			"partition", bad[i].Partition, "revision", bad[i].Revision, "stream", bad[i].Stream, "error", bad[i].Bad)
-	}
-	if len(bad) == 0 {
-		return
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.poison += len(bad)
-	last := bad[len(bad)-1]
-	r.lastBad = fmt.Sprintf("%d events could not be folded, the last at revision %d: %v", r.poison, last.Revision, last.Bad)
 }

@@ -55,6 +55,13 @@ func (t *Tail) Apply(_ context.Context, partition int, _, _ uint64, c Changes) e
 			t.Memory.Drop(d.ID, key)
 		}
 	}
+	for i := range c.Poison { // what was before it must not be answered as if it were level
+		m := &c.Poison[i]
+		if kind, id, key := RowOf(m.Stream); kind == KindEntry {
+			t.Memory.Lose(partition, id, key, m.Revision)
+		}
+		t.Refresh(m.Stream, m.Revision)
+	}
 	for i := range c.Losses {
 		l := &c.Losses[i]
 		t.Refresh(events.EntryConflicts(l.Agent, l.Key), l.Revision)

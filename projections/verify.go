@@ -71,6 +71,10 @@ type Difference struct {
 	Stream    events.Stream `json:"stream,omitempty"` // whose row or event it is
 	Partition int           `json:"partition"`
 	Revision  uint64        `json:"revision,omitempty"` // of the event
+
+	// Quarantined is why the view leaves the aggregate out: the difference is
+	// known, and engine dlq is the way to mend it; empty = it does not.
+	Quarantined string `json:"quarantined,omitempty"`
 }
 
 // Compare orders differences by tier, key and revision.

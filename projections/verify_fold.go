@@ -11,6 +11,7 @@ import (
 type link struct {
 	version uint64
 	digest  string
+	torn    bool // its last event cannot be read: what follows cannot be judged
 }
 
 // event checks one event's place in its aggregate's chain and keeps its row;
@@ -22,6 +23,7 @@ func (v *Verifier) event(tier string, m *Message, keep func(rowKey, mark)) {
 	}
 	if m.Bad != nil {
 		v.differ(at(tier, m), "revision %d cannot be read: %v", m.Revision, m.Bad)
+		v.chains[m.Stream] = link{torn: true}
 		return
 	}
 	if !v.RowsOnly {
@@ -58,6 +60,7 @@ func (v *Verifier) link(tier string, m *Message) {
 	last := v.chains[m.Stream]
 	digest, err := events.Chain(last.digest, &m.Event)
 	switch {
+	case last.torn:
 	case err != nil:
 		v.differ(at(tier, m), "revision %d: %v", m.Revision, err)
 	case m.Version != last.version+1:
@@ -65,7 +68,7 @@ func (v *Verifier) link(tier string, m *Message) {
 	case digest != m.Digest:
 		v.differ(at(tier, m), "revision %d (version %d) has digest %.12s, its content and its past say %.12s: an event was changed", m.Revision, m.Version, m.Digest, digest)
 	}
-	v.chains[m.Stream] = link{m.Version, m.Digest}
+	v.chains[m.Stream] = link{version: m.Version, digest: m.Digest}
 }
 
 // rowOf is the row that an event results in, with both forms of a document;

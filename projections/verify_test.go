@@ -80,7 +80,7 @@ func (p *paper) write(t *testing.T, s events.Stream, typ, key, data, state strin
 	if ev.Digest, err = events.Chain(last.digest, &ev); err != nil {
 		t.Fatal(err)
 	}
-	p.chains[s] = link{ev.Version, ev.Digest}
+	p.chains[s] = link{version: ev.Version, digest: ev.Digest}
 	p.messages = append(p.messages, Message{Record: events.Record{Event: ev, Stream: s, Revision: uint64(len(p.messages) + 1)}})
 	return &p.messages[len(p.messages)-1]
 }

@@ -1,6 +1,8 @@
 package readmodel
 
 import (
+	"github.com/go-json-experiment/json/jsontext"
+
 	"github.com/tidemark-engine/tidemark/events"
 )
 
@@ -10,6 +12,7 @@ type page struct {
 	source string
 	cursor string // of the next page; empty = this is the last
 	token  string
+	held   []string // streams that could be of these rows and that SQL leaves out
 }
 
 // encode closes the page into a reply's body.
@@ -18,6 +21,17 @@ func (p *page) encode() []byte {
 	if p.cursor != "" {
 		b = append(b, ',')
 		b = events.AppendString(b, "cursor", p.cursor)
+	}
+	for i, s := range p.held {
+		if i == 0 {
+			b = append(b, `,"quarantined":[`...)
+		} else {
+			b = append(b, ',')
+		}
+		b, _ = jsontext.AppendQuote(b, s) // the error only reports replaced bytes
+	}
+	if len(p.held) > 0 {
+		b = append(b, ']')
 	}
 	return closeAnswer(b, p.source, p.token)
 }

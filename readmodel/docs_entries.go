@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/tidemark-engine/tidemark/domain"
+	"github.com/tidemark-engine/tidemark/events"
 )
 
 // This file lists what one agent has: from SQL, or from the journal where SQL
@@ -86,10 +87,14 @@ func (q *Questions) configEntries(ctx context.Context, agent string, in *questio
 		if err != nil {
 			return nil, err
 		}
-		rows, err := q.Tiers.Durable.Docs(ctx, DocList{
-			Kind: KindConfig, ID: agent, Prefix: in.Prefix, After: in.Cursor, Limit: in.limit + 1,
-		})
-		if err == nil {
+		var rows []Doc
+		held, err := q.Tiers.Durable.Held(ctx, string(events.Config(agent, "")), 1) // before the rows
+		if err == nil && len(held) == 0 {
+			rows, err = q.Tiers.Durable.Docs(ctx, DocList{
+				Kind: KindConfig, ID: agent, Prefix: in.Prefix, After: in.Cursor, Limit: in.limit + 1,
+			})
+		}
+		if err == nil && len(held) == 0 {
 			rows, cursor := cut(rows, in.limit, name)
 			return &page{rows: encodeDocs("entries", rows), source: FromSQL, cursor: cursor, token: token}, nil
 		}

@@ -42,6 +42,19 @@ func (q *Questions) sql(ctx context.Context, in *question) (token string, err er
 	return at.String(), nil
 }
 
+// heldShown is how many streams a list names that it cannot tell the truth of.
+const heldShown = 100
+
+// held names the streams under a prefix that SQL leaves out: rows of theirs
+// would be old ones. Asked before the rows are, it names too many, never too few.
+func (q *Questions) held(ctx context.Context, prefix string) ([]string, error) {
+	names, err := q.Tiers.Durable.Held(ctx, prefix, heldShown)
+	if err != nil {
+		return nil, unavailable("sql", err)
+	}
+	return names, nil
+}
+
 func sqlOff() error {
 	return domain.Errorf(domain.Unavailable, "sql.off", "this engine runs without SQL, which lists are answered from")
 }
@@ -70,12 +83,16 @@ func (q *Questions) agentsList(ctx context.Context, _ string, in *question) (*pa
 	if err != nil {
 		return nil, err
 	}
+	held, err := q.held(ctx, "agent.")
+	if err != nil {
+		return nil, err
+	}
 	rows, err := q.Tiers.Durable.Agents(ctx, AgentList{Phase: in.Phase, Prefix: in.Prefix, After: in.Cursor, Limit: in.limit + 1})
 	if err != nil {
 		return nil, unavailable("sql", err)
 	}
 	rows, cursor := cut(rows, in.limit, func(a *Agent) (string, int) { return a.ID, 0 })
-	return &page{rows: encodeAgents(rows), source: FromSQL, cursor: cursor, token: token}, nil
+	return &page{rows: encodeAgents(rows), source: FromSQL, cursor: cursor, token: token, held: held}, nil
 }
 
 func (q *Questions) tasksList(ctx context.Context, _ string, in *question) (*page, error) {
@@ -106,10 +123,14 @@ func (q *Questions) tasksList(ctx context.Context, _ string, in *question) (*pag
 	if err != nil {
 		return nil, err
 	}
+	held, err := q.held(ctx, "task.")
+	if err != nil {
+		return nil, err
+	}
 	rows, err := q.Tiers.Durable.Docs(ctx, DocList{Kind: KindTask, After: in.Cursor, Where: where, Limit: in.limit + 1})
 	if err != nil {
 		return nil, unavailable("sql", err)
 	}
 	rows, cursor := cut(rows, in.limit, func(d *Doc) (string, int) { return d.ID, len(d.State) })
-	return &page{rows: encodeDocs("tasks", rows), source: FromSQL, cursor: cursor, token: token}, nil
+	return &page{rows: encodeDocs("tasks", rows), source: FromSQL, cursor: cursor, token: token, held: held}, nil
 }

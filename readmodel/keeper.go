@@ -75,6 +75,9 @@ func (k *Keeper) hydrate(ctx context.Context, agent string) ([]string, error) {
 	keys := []string{}
 	for after := ""; ; {
 		rows, _, err := k.Durable.Entries(ctx, k.Past.Partition(agent), agent, "", after, keeperPage)
+		if isHeldBack(err) {
+			return k.hydrateFromJournal(ctx, agent)
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -113,6 +113,13 @@ func (m *Memory) fill(partition int, e Entry, asOf uint64) {
 	}
 }
 
+// Lose forgets a row because of an event that nothing could be made of: what
+// was there before is not the entry any more.
+func (m *Memory) Lose(partition int, agent, key string, revision uint64) {
+	raise(&m.last[partition][m.stripe(agent, key)], revision)
+	m.Drop(agent, key)
+}
+
 // Drop forgets a row; the next read fills it anew.
 func (m *Memory) Drop(agent, key string) { m.cache.Invalidate(memoryKey{agent, key}) }
 

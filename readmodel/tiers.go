@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"github.com/tidemark-engine/tidemark/domain"
+	"github.com/tidemark-engine/tidemark/events"
 )
 
 // Tiers of the read, as answers name them.
@@ -36,6 +37,9 @@ type DurableTier interface {
 	Agents(ctx context.Context, list AgentList) ([]Agent, error)
 	Docs(ctx context.Context, list DocList) ([]Doc, error)
 	Inbox(ctx context.Context, list InboxList) ([]Message, error)
+	// Held are the streams, at most limit, whose names begin so and of which
+	// SQL's rows are not level, because its view cannot apply an event.
+	Held(ctx context.Context, prefix string, limit int) ([]string, error)
 }
 
 // Past is the journal as a tier: never stale, and it knows what was.
@@ -271,10 +275,27 @@ func behind(tier string, want, at uint64) *domain.Error {
 		With("position", at).With("wanted", want)
 }
 
+// HeldBack is how a tier refuses to answer with a row that its view leaves out:
+// 503 read.behind, for the tier is behind that event and stays there.
+func HeldBack(tier string, s events.Stream, revision uint64) *domain.Error {
+	return domain.Errorf(domain.Unavailable, "read.behind",
+		"%s holds %s back since revision %d, which it cannot apply (engine dlq list); cached and strong reads answer", tier, s, revision).
+		With("position", revision-1).With("quarantined", string(s))
+}
+
+// isHeldBack tells HeldBack from other errors.
+func isHeldBack(err error) bool {
+	var known *domain.Error
+	return errors.As(err, &known) && known.Code == "read.behind"
+}
+
 func unavailable(tier string, err error) error {
 	var known *domain.Error
 	if errors.As(err, &known) {
 		return known
+	}
+	if errors.Is(err, events.ErrNewer) {
+		return domain.Errorf(domain.Unavailable, "engine.older", "%v: run the build that wrote it, or a later one", err)
 	}
 	return domain.Errorf(domain.Unavailable, tier+".unavailable", "%s does not answer: %v", tier, err)
 }

@@ -18,7 +18,7 @@ func (e *engine) startAudit() {
 	if e.cfg.AuditRate <= 0 {
 		return
 	}
-	spot := projections.Spot{Journal: e.journal, Reached: e.reached, Tiers: []projections.Tier{hotTier(e.hot)}}
+	spot := projections.Spot{Journal: e.journal, Reached: e.reached, Leaves: e.holds.Holds, Tiers: []projections.Tier{hotTier(e.hot)}}
 	if e.db != nil {
 		archive := pg.NewArchive(e.db, archiveView)
 		spot.Archive = archive

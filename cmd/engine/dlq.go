@@ -11,14 +11,15 @@ import (
 
 	"github.com/tidemark-engine/tidemark/infra/natsio"
 	"github.com/tidemark-engine/tidemark/infra/natsio/intake"
+	"github.com/tidemark-engine/tidemark/projections"
 )
 
 // dlqCmd looks after the dead letters: enqueued commands and reactors' events
-// that could not be carried out.
+// that could not be carried out, and aggregates that a view cannot apply.
 type dlqCmd struct {
 	List  dlqListCmd  `cmd:"" help:"List them, oldest first."`
-	Retry dlqRetryCmd `cmd:"" help:"Enqueue one again, or all, under the same command id."`
-	Drop  dlqDropCmd  `cmd:"" help:"Remove one, or all, for good."`
+	Retry dlqRetryCmd `cmd:"" help:"Try one again, or all: a command under the same command id, a view's aggregate from the event on that it could not apply."`
+	Drop  dlqDropCmd  `cmd:"" help:"Give one up, or all, for good."`
 }
 
 type dlqListCmd struct {
@@ -32,18 +33,27 @@ func (c *dlqListCmd) Run(ctx context.Context, out *output) error {
 		if err != nil {
 			return err
 		}
-		if c.JSON {
-			return printLetters(out, all)
+		_, views, err := held(ctx, box.Conn(), "all")
+		if err != nil {
+			return err
 		}
-		if len(all) == 0 {
+		if c.JSON {
+			return printLetters(out, all, views)
+		}
+		if len(all)+len(views) == 0 {
 			fmt.Fprintln(out, "There are no dead letters.")
 			return nil
 		}
 		table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(table, "SEQ\tTIME\tSOURCE\tSUBJECT\tREASON")
+		fmt.Fprintln(table, "ID\tTIME\tSOURCE\tSUBJECT\tREASON")
 		for i := range all {
 			l := &all[i]
 			fmt.Fprintf(table, "%d\t%s\t%s\t%s\t%s\n", l.Seq, l.Time.Format(time.RFC3339), l.Source, l.Subject, l.Reason)
+		}
+		for i := range views {
+			l := letterOf(&views[i])
+			fmt.Fprintf(table, "%s\t%s\t%s\t%s\trevision %d (%d events wait): %s\n",
+				l.ID, l.Time.Format(time.RFC3339), l.Source, l.Subject, l.Revision, l.Waiting, l.Reason)
 		}
 		return table.Flush()
 	})
@@ -51,7 +61,7 @@ func (c *dlqListCmd) Run(ctx context.Context, out *output) error {
 
 // printLetters prints each as JSON, its body as text or, where it is JSON, as
 // that.
-func printLetters(out *output, all []intake.Letter) error {
+func printLetters(out *output, all []intake.Letter, views []projections.Held) error {
 	lines := json.NewEncoder(out)
 	lines.SetEscapeHTML(false)
 	for i := range all {
@@ -66,27 +76,32 @@ func printLetters(out *output, all []intake.Letter) error {
 			return err
 		}
 	}
+	for i := range views {
+		if err := lines.Encode(letterOf(&views[i])); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
 type dlqRetryCmd struct {
 	target
-	Which string `arg:"" help:"A number as listed, or all."`
+	Which string `arg:"" help:"An id as listed (a number, or view:stream), or all."`
 }
 
 func (c *dlqRetryCmd) Run(ctx context.Context, out *output) error {
-	return c.each(ctx, c.Which, out, "enqueued again", func(ctx context.Context, box *intake.Letters, l *intake.Letter) error {
+	return c.each(ctx, c.Which, out, projections.AskRetry, "enqueued again", func(ctx context.Context, box *intake.Letters, l *intake.Letter) error {
 		return box.Retry(ctx, l)
 	})
 }
 
 type dlqDropCmd struct {
 	target
-	Which string `arg:"" help:"A number as listed, or all."`
+	Which string `arg:"" help:"An id as listed (a number, or view:stream), or all."`
 }
 
 func (c *dlqDropCmd) Run(ctx context.Context, out *output) error {
-	return c.each(ctx, c.Which, out, "dropped", func(ctx context.Context, box *intake.Letters, l *intake.Letter) error {
+	return c.each(ctx, c.Which, out, projections.AskDrop, "dropped", func(ctx context.Context, box *intake.Letters, l *intake.Letter) error {
 		return box.Drop(ctx, l.Seq)
 	})
 }
@@ -105,15 +120,21 @@ func (t *target) letters(ctx context.Context, use func(context.Context, *intake.
 	return use(ctx, box)
 }
 
-// each does the same with the letter of a number or with all that are there
-// now, and prints each that is done.
-func (t *target) each(ctx context.Context, which string, out *output, done string,
+// each does the same with the letter of an id or with all that are there now,
+// and prints each that is done.
+func (t *target) each(ctx context.Context, which string, out *output, what, done string,
 	do func(context.Context, *intake.Letters, *intake.Letter) error) error {
-	return t.letters(ctx, func(ctx context.Context, box *intake.Letters) error {
+	if ofView(which) {
+		_, err := t.askViews(ctx, out, which, what)
+		return err
+	}
+	letters := 0
+	err := t.letters(ctx, func(ctx context.Context, box *intake.Letters) error {
 		some, err := chosen(ctx, box, which)
 		if err != nil {
 			return err
 		}
+		letters = len(some)
 		for i := range some {
 			one, cancel := context.WithTimeout(ctx, t.Timeout)
 			err := do(one, box, &some[i])
@@ -126,11 +147,16 @@ func (t *target) each(ctx context.Context, which string, out *output, done strin
 			}
 			fmt.Fprintf(out, "%d %s: %s\n", some[i].Seq, done, some[i].Subject)
 		}
-		if len(some) == 0 {
-			fmt.Fprintln(out, "There are no dead letters.")
-		}
 		return nil
 	})
+	if err != nil || which != "all" {
+		return err
+	}
+	views, err := t.askViews(ctx, out, which, what)
+	if err == nil && letters+views == 0 {
+		fmt.Fprintln(out, "There are no dead letters.")
+	}
+	return err
 }
 
 func chosen(ctx context.Context, box *intake.Letters, which string) ([]intake.Letter, error) {
@@ -139,7 +165,7 @@ func chosen(ctx context.Context, box *intake.Letters, which string) ([]intake.Le
 	}
 	seq, err := strconv.ParseUint(which, 10, 64)
 	if err != nil || seq == 0 {
-		return nil, fmt.Errorf("%q is neither a number of a dead letter nor all", which)
+		return nil, fmt.Errorf("%q is neither an id of a dead letter nor all", which)
 	}
 	l, err := box.Get(ctx, seq)
 	return []intake.Letter{l}, err

@@ -58,6 +58,7 @@ type engine struct {
 	hot      *natsio.Hot
 	audit    atomic.Pointer[projections.Auditor]
 	crew     *crew
+	holds    *natsio.Quarantine // what the views leave out
 	topology *topologyWatch
 	views    []*projections.Runner                // those that status shows
 	extra    []func(look bool) projections.Status // views that are no fold of the journal
@@ -164,7 +165,7 @@ func (e *engine) startNATS() error {
 
 // startEmbedded runs the embedded server on a data directory.
 func startEmbedded(data, listen, prefix string, synced bool, log *slog.Logger) (*embedded.Server, error) {
-	streams := []string{"EVENTS"}
+	streams := []string{"EVENTS", "KV_" + natsio.QuarantineBucket}
 	for p := range 64 {
 		streams = append(streams, natsio.StreamName(p, 64))
 	}
@@ -176,7 +177,7 @@ func startEmbedded(data, listen, prefix string, synced bool, log *slog.Logger) (
 // private are the roots that only the engine publishes on.
 func private(root natsio.Subjects) []string {
 	return []string{
-		root.Root("events."), natsio.IntakeRoot, root.Root("outcomes."), root.Root("timers."), root.Root("engines."),
+		root.Root("events."), natsio.QuarantineRoot, natsio.IntakeRoot, root.Root("outcomes."), root.Root("timers."), root.Root("engines."),
 	}
 }
 

@@ -83,6 +83,7 @@ var (
 	descLag       = prometheus.NewDesc("tidemark_view_lag_events", "Events a view is behind the journal.", []string{"view", "partition"}, nil)
 	descLagTime   = prometheus.NewDesc("tidemark_view_lag_seconds", "Age of the oldest event a view has yet to fold.", []string{"view", "partition"}, nil)
 	descUp        = prometheus.NewDesc("tidemark_view_up", "1 while a view runs, 0 while it waits or is halted.", []string{"view", "partition"}, nil)
+	descHeld      = prometheus.NewDesc("tidemark_view_quarantined", "Aggregates that a view leaves out, because it cannot apply an event.", []string{"view"}, nil)
 	descKV        = prometheus.NewDesc("kv_entry_count", "Keys in a hot bucket.", []string{"bucket"}, nil)
 	descDirty     = prometheus.NewDesc("dirty_state_entries", "Events not yet flushed to SQL.", nil, nil)
 	descAudited   = prometheus.NewDesc("tidemark_audit_checked_total", "Aggregates that the background audit has checked.", nil, nil)
@@ -117,6 +118,7 @@ func (s *scrape) Collect(out chan<- prometheus.Metric) {
 		return // the journal is away; /readyz says so
 	}
 	dirty, lag := 0.0, 0.0
+	quarantined := map[string]int{}
 	for _, v := range s.e.viewStatus(heads) {
 		p, up := strconv.Itoa(v.Partition), 0.0
 		if v.State == "running" || v.State == "degraded" {
@@ -125,9 +127,13 @@ func (s *scrape) Collect(out chan<- prometheus.Metric) {
 		gauge(descLag, float64(v.LagEvents), v.Name, p)
 		gauge(descLagTime, v.LagSeconds, v.Name, p)
 		gauge(descUp, up, v.Name, p)
+		quarantined[v.Name] += v.Quarantined
 		if v.Name == "durable" {
 			dirty, lag = dirty+float64(v.LagEvents), max(lag, v.LagSeconds*1000)
 		}
+	}
+	for view, n := range quarantined {
+		gauge(descHeld, float64(n), view)
 	}
 	gauge(descDirty, dirty)
 	gauge(descConsist, lag)

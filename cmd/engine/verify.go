@@ -81,7 +81,7 @@ func (c *verifyCmd) Run(ctx context.Context, out *output) error {
 	if c.Sample > 0 {
 		look = v.sample
 	}
-	return v.run(ctx, out, look)
+	return v.run(ctx, out, v.labelled(look))
 }
 
 // run looks, and where it is asked to, repairs and looks again.
@@ -107,7 +107,7 @@ func (v *verification) repair(ctx context.Context, differences []projections.Dif
 	if err := resume(ctx, v.hot, v.journal, v.progress); err != nil {
 		return err
 	}
-	return projections.Mend(ctx, v.journal, v.archive, v.tiers, differences)
+	return projections.Mend(ctx, v.journal, v.archive, v.tiers, mendable(differences))
 }
 
 // without are the differences that are no more.

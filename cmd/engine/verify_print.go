@@ -28,7 +28,7 @@ func (v *verification) print(out *output, r *verified) error {
 		r.text(out, v.Show)
 	}
 	if !r.OK() {
-		return fmt.Errorf("verify: %d differences%s", len(r.Differences), r.afterwards())
+		return fmt.Errorf("verify: %d differences%s%s", len(r.Differences), quarantinedOf(r.Differences), r.afterwards())
 	}
 	return nil
 }
@@ -59,7 +59,12 @@ func (r *verified) text(out *output, show int) {
 			}
 		}
 	}
-	one := func(d projections.Difference) string { return d.Tier + " " + d.Key + ": " + d.What }
+	one := func(d projections.Difference) string {
+		if d.Quarantined != "" {
+			d.What += " (quarantined " + d.Quarantined + ")"
+		}
+		return d.Tier + " " + d.Key + ": " + d.What
+	}
 	lines(out, show, "  repaired ", r.Repaired, one)
 	lines(out, show, "  ", r.Differences, one)
 	switch {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -50,6 +51,13 @@ func openHot(ctx context.Context, nc *nats.Conn, journal *natsio.Journal) (*nats
 			return nil, nil, err
 		}
 		hot.Keep(kind, b)
+	}
+	_, left, err := held(ctx, nc, "all")
+	if err != nil {
+		return nil, nil, err
+	}
+	hot.Leaves = func(p int, s events.Stream) bool {
+		return slices.ContainsFunc(left, func(h projections.Held) bool { return h.View == "hot" && h.Partition == p && h.Stream == s })
 	}
 	return hot, progress, nil
 }

@@ -49,6 +49,7 @@ func (e *engine) run(view string, target projections.Target, progress *projectio
 	}
 	for p := range e.journal.Partitions() {
 		r := e.runner(view, p, target, progress, b)
+		r.Quarantine, r.Past = e.holds, projections.JoinedStreams{Journal: e.journal, Archive: e.whole().Archive}
 		e.views = append(e.views, r)
 		e.crew.running.Add(1)
 		go func() {
@@ -93,6 +94,9 @@ func (e *engine) runner(view string, p int, target projections.Target, progress 
 
 // startViews wires the command side and the tiers, and starts the views.
 func (e *engine) startViews(ctx context.Context, bounds commands.Bounds) error {
+	if err := e.openQuarantine(ctx); err != nil {
+		return err
+	}
 	crew, cancel, err := e.newCrew(ctx)
 	if err != nil {
 		return err
@@ -111,6 +115,7 @@ func (e *engine) startViews(ctx context.Context, bounds commands.Bounds) error {
 		hotTarget.Keep(kind, b)
 	}
 	e.hot = hotTarget
+	hotTarget.Leaves = e.leaves("hot")
 	past := natsio.Past{Journal: e.journal, Archive: e.whole().Archive, Skew: bounds.ClockSkew}
 	e.keeper = &readmodel.Keeper{Past: past, Hot: hotTarget, DurableProgress: durable}
 	e.activity = e.newActivity()

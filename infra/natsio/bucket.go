@@ -166,7 +166,7 @@ func (b *Bucket) Fill(ctx context.Context, e *readmodel.Entry, header nats.Heade
 			return false, fmt.Errorf("fill %s into bucket %s: %w", e.Key, b.name, err)
 		}
 		last, err := b.stream.GetLastMsgForSubject(ctx, subject)
-		if err != nil || !gone(last.Header) || revisionOf(last) > e.Revision {
+		if err != nil || !gone(last.Header) || revisionOf(last) > e.Revision || last.Header.Get(heldHeader) != "" {
 			return false, nil
 		}
 		seq = last.Sequence

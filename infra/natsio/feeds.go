@@ -82,13 +82,18 @@ func (t *Feeds) Load(ctx context.Context, partition int, _ string) (uint64, erro
 	return least, nil
 }
 
-// Apply implements projections.Target.
-func (t *Feeds) Apply(ctx context.Context, partition int, _, to uint64, c projections.Changes) error {
+// Apply implements projections.Target. Where from is to, events that were held
+// back are published behind those that came after them; a crash in between may
+// publish some of them twice.
+func (t *Feeds) Apply(ctx context.Context, partition int, from, to uint64, c projections.Changes) error {
 	byStream := map[string][]*nats.Msg{}
 	revisions := map[string][]uint64{}
 	for i := range c.Events {
 		rec := &c.Events[i]
-		stream, subject := t.place(rec)
+		stream, subject, err := t.place(rec)
+		if err != nil {
+			return err
+		}
 		if stream == "" {
 			continue
 		}
@@ -99,6 +104,12 @@ func (t *Feeds) Apply(ctx context.Context, partition int, _, to uint64, c projec
 	tasks, agents := t.feeds[taskExecution], t.feeds[agentState]
 	t.mu.Unlock()
 	for _, f := range []*feed{tasks, agents} {
+		if from == to {
+			if err := t.streams.send(ctx, byStream[f.name]); err != nil {
+				return err
+			}
+			continue
+		}
 		if err := f.publish(ctx, partition, to, byStream[f.name], revisions[f.name]); err != nil {
 			return err
 		}
@@ -121,30 +132,28 @@ func (t *Feeds) messageID(rec *events.Record) string {
 }
 
 // place is where an event goes (contract, section 3); empty = to no feed.
-func (t *Feeds) place(rec *events.Record) (stream, subject string) {
+func (t *Feeds) place(rec *events.Record) (stream, subject string, err error) {
 	root := t.streams.subjects.Root
 	_, verb, _ := strings.Cut(rec.Type, ".")
 	switch rec.Type {
 	case events.StateSet, events.StateDeleted:
-		return agentState, root("agents.state.") + rec.ID + "." + rec.Key
+		return agentState, root("agents.state.") + rec.ID + "." + rec.Key, nil
 	case events.TaskCreated, events.TaskCompleted, events.TaskCancelled:
-		return taskExecution, root("tasks.") + verb + "." + rec.ID
+		return taskExecution, root("tasks.") + verb + "." + rec.ID, nil
 	case events.TaskStarted, events.TaskFailed:
 		var d struct {
 			AgentID string `json:"agent_id"`
 			Reason  string `json:"reason"`
 		}
 		if err := json.Unmarshal(rec.Data, &d); err != nil || d.AgentID+d.Reason == "" {
-			t.streams.log.Warn("an event does not say where in its feed it belongs; the feed goes on without it",
-				"type", rec.Type, "revision", rec.Revision, "error", err)
-			return "", ""
+			return "", "", fmt.Errorf("%w: %s does not say where in its feed it belongs (%v)", projections.ErrUnappliable, rec.Type, err)
 		}
-		return taskExecution, root("tasks.") + verb + "." + rec.ID + "." + d.AgentID + d.Reason
+		return taskExecution, root("tasks.") + verb + "." + rec.ID + "." + d.AgentID + d.Reason, nil
 	}
 	if rec.Stream == events.Lifecycle(rec.ID) {
-		return agentState, root("agents.lifecycle.") + rec.ID + "." + verb
+		return agentState, root("agents.lifecycle.") + rec.ID + "." + verb, nil
 	}
-	return "", ""
+	return "", "", nil
 }
 
 // feed is one of the view's streams, with the position it keeps in itself.

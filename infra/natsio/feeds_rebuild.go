@@ -153,7 +153,8 @@ func (t *Feeds) absent(ctx context.Context, p int, from, to uint64, there map[jo
 		if m.Bad != nil || there[journalPlace{p, m.Revision}] {
 			return nil
 		}
-		if stream, subject := t.place(&m.Record); stream == agentState {
+		// What has no place is quarantined by the view, not missing.
+		if stream, subject, err := t.place(&m.Record); err == nil && stream == agentState {
 			msg := t.message(subject, &m.Record)
 			msg.Header.Set(nats.MsgIdHdr, t.messageID(&m.Record)+again)
 			msgs = append(msgs, msg)

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/projections"
 	"github.com/tidemark-engine/tidemark/readmodel"
 )
@@ -20,6 +21,10 @@ type Hot struct {
 	docs     map[string]*Bucket // by kind
 	journal  *Journal
 	progress *projections.Progress
+	// Leaves tells of aggregates that the view leaves out; nil = of none. No
+	// fill may put what the view would not keep level. Set it before the first
+	// Load.
+	Leaves func(partition int, s events.Stream) bool
 
 	version atomic.Int64 // of the fold that made the rows; 0 = as this build's
 	foreign atomic.Bool  // the last Load found another journal's rows
@@ -81,6 +86,9 @@ func (t *Hot) Fill(ctx context.Context, e *readmodel.Entry) error {
 	if t.foreign.Load() {
 		return nil // the bucket would be taken for this journal's
 	}
+	if t.Leaves != nil && t.Leaves(t.journal.Partition(e.Agent), events.StateEntry(e.Agent, e.Key)) {
+		return nil
+	}
 	_, err := t.entries.Fill(ctx, e, t.Header())
 	return err
 }
@@ -113,6 +121,11 @@ func (t *Hot) Apply(ctx context.Context, partition int, from, _ uint64, c projec
 		}
 		byBucket[b] = append(byBucket[b], p)
 	}
+	for _, r := range c.Released {
+		if b, key := t.place(r.Stream); b != nil {
+			b.seqs.Invalidate(key) // the marker of what was held is in the way
+		}
+	}
 	header, head := t.Header(), uint64(0)
 	known := func(revision uint64) (bool, error) {
 		if revision <= head {
@@ -126,6 +139,9 @@ func (t *Hot) Apply(ctx context.Context, partition int, from, _ uint64, c projec
 		if err := b.putAll(ctx, puts, header, known); err != nil {
 			return err
 		}
+	}
+	if err := t.hide(ctx, c.Held, header); err != nil { // after what came before it
+		return err
 	}
 	return t.mark(ctx, partition, from, byBucket, header)
 }

@@ -234,11 +234,17 @@ func (j *Journal) Last(ctx context.Context, s events.Stream, f commands.Freshnes
 
 // leaderLast asks the stream's leader, which direct gets may bypass (ADR-31).
 func (j *Journal) leaderLast(ctx context.Context, p int, subject string) (*jetstream.RawStreamMsg, error) {
-	return j.leaderGet(ctx, p, `{"last_by_subj":"`+subject+`"}`)
+	return j.leaderGet(ctx, p, lastBySubject(subject))
 }
 
+func lastBySubject(subject string) string { return `{"last_by_subj":"` + subject + `"}` }
+
 func (j *Journal) leaderGet(ctx context.Context, p int, req string) (*jetstream.RawStreamMsg, error) {
-	reply, err := j.nc.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+StreamName(p, len(j.streams)), []byte(req))
+	return leaderGet(ctx, j.nc, StreamName(p, len(j.streams)), req)
+}
+
+func leaderGet(ctx context.Context, nc *nats.Conn, stream, req string) (*jetstream.RawStreamMsg, error) {
+	reply, err := nc.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+stream, []byte(req))
 	if err != nil {
 		return nil, err
 	}

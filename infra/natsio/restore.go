@@ -18,8 +18,8 @@ const restorePage = 1000
 
 // Restore makes the keys of streams what the journal says, whatever is there:
 // also where it claims an equal or a higher revision, and away where nothing
-// lives. Streams of kinds without a bucket are passed over, and those whose end
-// cannot be folded.
+// lives. Streams of kinds without a bucket are passed over, those whose end
+// cannot be folded, and those that the view leaves out.
 //
 // What is under a key is read before the journal's end is, and the put is
 // guarded by it: whoever comes between, the view or another writer, makes the
@@ -27,6 +27,9 @@ const restorePage = 1000
 func (t *Hot) Restore(ctx context.Context, streams []events.Stream) error {
 	byBucket := map[*Bucket][]events.Stream{}
 	for _, s := range streams {
+		if t.Leaves != nil && t.Leaves(t.journal.Partition(s.ID()), s) {
+			continue // the view would not keep it level
+		}
 		if b, _ := t.place(s); b != nil {
 			byBucket[b] = append(byBucket[b], s)
 		}

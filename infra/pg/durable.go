@@ -77,7 +77,7 @@ func (d *DB) seal(ctx context.Context, view string, partition int) (position uin
 // fence moves the checkpoint if it is where the runner read it. The row it
 // locks also keeps a second runner out until this transaction ends.
 const fence = `
-	UPDATE agents.checkpoints SET position = $4, digest = $5, updated_at = now()
+	UPDATE agents.checkpoints SET position = $4, digest = CASE WHEN position = $4 THEN digest ELSE $5 END, updated_at = now()
 	WHERE view = $1 AND partition = $2 AND position = $3`
 
 const upsertState = `
@@ -111,7 +111,8 @@ const tellTime = 2 * time.Second
 
 // Apply implements projections.Target. The transaction does not wait for its
 // own fsync: rows and checkpoint are lost together in a power cut, and folded
-// again.
+// again. Fails with projections.ErrUnappliable when SQL refuses a row for what
+// it is.
 func (t *Durable) Apply(ctx context.Context, partition int, from, to uint64, c projections.Changes) error {
 	var notices []projections.Notice
 	err := t.db.inTx(ctx, func(tx pgx.Tx) error {
@@ -122,6 +123,7 @@ func (t *Durable) Apply(ctx context.Context, partition int, from, to uint64, c p
 			queueOld(b, c.Entries, &notices)
 		}
 		t.queueRows(b, &c)
+		queueHeld(b, t.view, partition, &c)
 		return tx.SendBatch(ctx, b).Close()
 	})
 	if err == nil {
@@ -132,7 +134,7 @@ func (t *Durable) Apply(ctx context.Context, partition int, from, to uint64, c p
 	if err == nil || errors.Is(err, projections.ErrFenced) {
 		return err
 	}
-	return fmt.Errorf("write %d rows up to %d: %w", len(c.Entries), to, err)
+	return fmt.Errorf("write %d rows up to %d: %w", len(c.Entries), to, unappliable(err))
 }
 
 func (t *Durable) queueFence(b *pgx.Batch, partition int, from, to uint64, c *projections.Changes) {

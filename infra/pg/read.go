@@ -8,13 +8,14 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/readmodel"
 )
 
 // selectEntry takes the row and the view's position from one snapshot, so that
 // the answer cannot be older than the position it is given with.
-const selectEntry = `
-	SELECT c.position, s.state_key IS NOT NULL, coalesce(s.state_text, ''), coalesce(s.version, 0), coalesce(s.revision, 0),
+var selectEntry = `
+	SELECT ` + fmt.Sprintf(heldBack, "$5") + `, c.position, s.state_key IS NOT NULL, coalesce(s.state_text, ''), coalesce(s.version, 0), coalesce(s.revision, 0),
 		coalesce(s.writer, ''), coalesce(s.timestamp, now()), coalesce(s.timestamp_ns, 0),
 		coalesce(s.updated_at, now()), coalesce(s.digest, '')
 	FROM agents.checkpoints c
@@ -22,18 +23,24 @@ const selectEntry = `
 	WHERE c.view = $1 AND c.partition = $2`
 
 // Entry is one state entry with the position that SQL had reached when it was
-// read; found is false when there is none.
+// read; found is false when there is none. Fails with readmodel.HeldBack where
+// the view leaves the entry out.
 func (t *Durable) Entry(ctx context.Context, partition int, agent, key string) (e readmodel.Entry, found bool, position uint64, err error) {
 	e = readmodel.Entry{Agent: agent, Key: key}
 	var text string
 	var nanos int16
-	err = t.db.pool.QueryRow(ctx, selectEntry, t.view, partition, agent, key).Scan(
-		&position, &found, &text, &e.Version, &e.Revision, &e.Writer, &e.Timestamp, &nanos, &e.UpdatedAt, &e.Digest)
+	var held *uint64
+	stream := events.StateEntry(agent, key)
+	err = t.db.pool.QueryRow(ctx, selectEntry, t.view, partition, agent, key, string(stream)).Scan(
+		&held, &position, &found, &text, &e.Version, &e.Revision, &e.Writer, &e.Timestamp, &nanos, &e.UpdatedAt, &e.Digest)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return e, false, 0, nil
 	}
 	if err != nil {
 		return e, false, 0, fmt.Errorf("read %s.%s: %w", agent, key, err)
+	}
+	if held != nil {
+		return e, false, 0, readmodel.HeldBack("sql", stream, *held)
 	}
 	e.Value = []byte(text)
 	e.Timestamp = e.Timestamp.Add(time.Duration(nanos)).UTC()
@@ -42,13 +49,17 @@ func (t *Durable) Entry(ctx context.Context, partition int, agent, key string) (
 }
 
 // Entries are the entries of an agent with keys after a key and with a prefix,
-// by key, at most limit, with the position they were read at.
+// by key, at most limit, with the position they were read at. Fails with
+// readmodel.HeldBack where the view leaves some of them out.
 func (t *Durable) Entries(ctx context.Context, partition int, agent, prefix, after string, limit int) (rows []readmodel.Entry, position uint64, err error) {
 	err = pgx.BeginTxFunc(ctx, t.db.pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
 		err := tx.QueryRow(ctx, `SELECT position FROM agents.checkpoints WHERE view = $1 AND partition = $2`,
 			t.view, partition).Scan(&position)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return nil
+		}
+		if err == nil {
+			err = t.heldUnder(ctx, tx, events.StateEntry(agent, ""))
 		}
 		if err != nil {
 			return err

@@ -33,6 +33,9 @@ type View struct {
 	LagSeconds float64 `json:"lag_seconds"`
 	State      string  `json:"state"`
 	Reason     string  `json:"reason"`
+
+	Quarantined int      `json:"quarantined"`
+	Held        []string `json:"held"`
 }
 
 // View finds the view of partition 0.

@@ -9,7 +9,9 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/tidemark-engine/tidemark/infra/natsio"
 	"github.com/tidemark-engine/tidemark/projections"
+	"github.com/tidemark-engine/tidemark/readmodel"
 	"github.com/tidemark-engine/tidemark/test/support"
 )
 
@@ -201,20 +203,70 @@ func TestWithoutSQLTheRestGoesOn(t *testing.T) {
 	w.state(durable, projections.Running)
 }
 
-func TestAPoisonEventIsPassedOver(t *testing.T) {
+func TestAPoisonEventHoldsItsAggregate(t *testing.T) {
 	w := newWorld(t, 1)
 	w.busy(5)
+	w.set("a9", "poison", "1")
 	js := support.JetStream(t, w.nc)
-	if _, err := js.Publish(t.Context(), support.Intake(t, w.nc, "EVENTS")+"agent.a0.state.poison", []byte("torn")); err != nil {
+	if _, err := js.Publish(t.Context(), support.Intake(t, w.nc, "EVENTS")+"agent.a9.state.poison", []byte("torn")); err != nil {
 		t.Fatal(err)
 	}
 	w.busy(5)
 	for _, view := range []string{"hot", "durable"} {
 		r := w.run(view, 0, nil)
 		w.level(view)
-		if reason := w.state(r, projections.Degraded); !strings.Contains(reason, "decode event") {
+		if reason := w.state(r, projections.Degraded); !strings.Contains(reason, "agent.a9.state.poison") || !strings.Contains(reason, "decode event") {
 			t.Errorf("%s: %s", view, reason)
 		}
-		w.rows(view)
+		r.stop()
+		w.run(view, 0, nil) // goes on holding it
 	}
+	if _, found := w.row("hot", "a9", "poison"); found {
+		t.Error("the bucket shows what was before")
+	}
+	_, err := w.get("a9", "poison", readmodel.Durable, 0, time.Second)
+	w.fails("read.behind", err)
+	// A miss is answered from below, and must not be left where nothing keeps it level.
+	if err := natsio.NewHot(w.bucket, w.journal, w.progress["hot"]).Fill(t.Context(), &readmodel.Entry{Agent: "a9", Key: "poison", Value: []byte("1"), Revision: 99}); err != nil {
+		t.Fatal(err)
+	}
+	if _, found := w.row("hot", "a9", "poison"); found {
+		t.Error("the bucket was filled")
+	}
+}
+
+// Two engines: the one that does not run the view hears of what it holds, and
+// what it is asked to do is done by the other.
+func TestWhatIsHeldIsKnownEverywhere(t *testing.T) {
+	w := newWorld(t, 2)
+	w.exec("ALTER TABLE agents.state ADD CONSTRAINT defect CHECK (state_key <> 'bad') NOT VALID")
+	w.start("durable")
+	for i := range 8 {
+		w.set(fmt.Sprint("a", i), "bad", "1")
+		w.set(fmt.Sprint("a", i), "good", "1")
+	}
+	w.level("durable")
+	other, err := natsio.OpenQuarantine(t.Context(), support.Engine(t, w.server), support.Log(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := other.All(t.Context())
+	if err != nil || len(all) != 8 {
+		t.Fatalf("%v, %v", all, err)
+	}
+	w.exec("ALTER TABLE agents.state DROP CONSTRAINT defect")
+	for _, h := range all {
+		if h.Waiting != 1 || h.Partition != w.journal.Partition(h.Stream.ID()) || !strings.Contains(h.Reason, "defect") {
+			t.Errorf("%+v", h)
+		}
+		if err := other.Ask(t.Context(), h, projections.AskRetry); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, h := range all {
+		if now, there, err := other.Await(t.Context(), h); there || err != nil {
+			t.Errorf("%+v, %t, %v", now, there, err)
+		}
+	}
+	w.rows("durable")
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/tidemark-engine/tidemark/domain"
 	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/infra/natsio"
+	"github.com/tidemark-engine/tidemark/infra/natsio/embedded"
 	"github.com/tidemark-engine/tidemark/infra/pg"
 	"github.com/tidemark-engine/tidemark/projections"
 	"github.com/tidemark-engine/tidemark/readmodel"
@@ -32,6 +33,7 @@ func TestMain(m *testing.M) { support.Main(m) }
 type world struct {
 	*commands.Handler
 	t        *testing.T
+	server   *embedded.Server
 	nc       *nats.Conn
 	journal  *natsio.Journal
 	bucket   *natsio.Bucket
@@ -40,13 +42,15 @@ type world struct {
 	progress map[string]*projections.Progress // by view: memory, hot, durable
 	memory   *readmodel.Memory
 	tiers    *readmodel.Tiers
+	held     *natsio.Quarantine
 	hits     sync.Map                             // answers by tier
 	applied  func(events int, took time.Duration) // told by runners that start from now on
 }
 
 func newWorld(t *testing.T, partitions int) *world {
 	t.Helper()
-	w := &world{t: t, nc: support.Engine(t, support.NATS(t)), url: support.Postgres(t)}
+	server := support.NATS(t)
+	w := &world{t: t, server: server, nc: support.Engine(t, server), url: support.Postgres(t)}
 	var err error
 	if w.db, err = pg.Open(w.url); err != nil {
 		t.Fatal(err)
@@ -71,6 +75,13 @@ func (w *world) open(partitions int) {
 	if w.bucket, err = natsio.OpenBucket(w.t.Context(), w.nc, cfg, support.Log(w.t)); err != nil {
 		w.t.Fatal(err)
 	}
+	if w.held, err = natsio.OpenQuarantine(w.t.Context(), w.nc, support.Log(w.t)); err != nil {
+		w.t.Fatal(err)
+	}
+	following, stop := context.WithCancel(context.Background())
+	var follow sync.WaitGroup
+	follow.Go(func() { w.held.Follow(following) })
+	w.t.Cleanup(func() { stop(); follow.Wait() })
 	n := w.journal.Partitions()
 	w.progress = map[string]*projections.Progress{}
 	for _, view := range []string{"memory", "hot", "durable"} {
@@ -122,6 +133,9 @@ func (w *world) run(view string, partition int, progress *projections.Progress) 
 	r := &projections.Runner{
 		View: view, Partition: partition, Source: w.journal, Target: target, Progress: progress, Log: support.Log(w.t),
 		Batching: projections.Batching{Threshold: 50, Interval: 5 * time.Millisecond, Max: 2000}, Applied: w.applied,
+	}
+	if view != "memory" {
+		r.Quarantine, r.Past = w.held, projections.JoinedStreams{Journal: w.journal}
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})

@@ -56,6 +56,9 @@ func OpenLetters(ctx context.Context, nc *nats.Conn, subjects natsio.Subjects) (
 	return &Letters{js: js, stream: s, root: subjects.Root("deadletters."), enqueueRoot: subjects.Root("enqueue.")}, nil
 }
 
+// Conn is the connection they are read over.
+func (l *Letters) Conn() *nats.Conn { return l.js.Conn() }
+
 // All are the dead letters, oldest first.
 func (l *Letters) All(ctx context.Context) ([]Letter, error) {
 	var all []Letter

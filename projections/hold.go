@@ -1,0 +1,129 @@
+package projections
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/tidemark-engine/tidemark/events"
+)
+
+// This file keeps a runner's quarantine in step with what it folds.
+
+// loadHeld takes over what the view holds. What was given up and lies behind
+// the position from which the view goes on is forgotten, and what was held of
+// another journal.
+func (r *Runner) loadHeld(ctx context.Context, from uint64) error {
+	r.held = map[events.Stream]*Held{}
+	if r.Quarantine == nil {
+		return nil
+	}
+	all, err := r.Quarantine.Held(ctx, r.View, r.Partition)
+	if err != nil {
+		return fmt.Errorf("read what is quarantined: %w", err)
+	}
+	for _, h := range all {
+		if h.Dropped && h.Last <= from || h.Journal != r.Source.ID() {
+			if err := r.Quarantine.Remove(ctx, h); err != nil {
+				return fmt.Errorf("forget what is quarantined no longer: %w", err)
+			}
+			continue
+		}
+		r.held[h.Stream] = &h
+	}
+	return nil
+}
+
+// leavesOut tells whether an entry is of a held aggregate, from the event on
+// that could not be applied.
+func (r *Runner) leavesOut(m *Message) bool {
+	h := r.held[m.Stream]
+	return h != nil && m.Revision >= h.First && (!h.Dropped || m.Revision <= h.Last)
+}
+
+// fold folds a batch without what is held, holding what cannot be folded. It
+// comes back when what it holds is stored.
+func (r *Runner) fold(ctx context.Context, batch []Message) (Changes, error) {
+	for {
+		rest, left := r.split(batch)
+		c := r.foldOf(rest)
+		if len(c.Poison) == 0 {
+			c.Held = left
+			return c, r.count(ctx, left)
+		}
+		if r.Quarantine == nil {
+			r.passOver(c.Poison)
+			return c, nil
+		}
+		for i := range c.Poison {
+			r.hold(&c.Poison[i])
+		}
+	}
+}
+
+// split parts a batch into what is folded and what waits. What was given up is
+// in neither.
+func (r *Runner) split(batch []Message) (rest, left []Message) {
+	if len(r.held) == 0 {
+		return batch, nil
+	}
+	rest = make([]Message, 0, len(batch))
+	for _, m := range batch {
+		switch h := r.held[m.Stream]; {
+		case !r.leavesOut(&m):
+			rest = append(rest, m)
+		case !h.Dropped:
+			if m.Bad = errors.New(h.Reason); m.Revision > h.First {
+				m.Bad = fmt.Errorf("waits behind revision %d", h.First)
+			}
+			left = append(left, m)
+		}
+	}
+	return rest, left
+}
+
+// hold leaves an aggregate out from an event on. It is not stored yet.
+func (r *Runner) hold(m *Message) {
+	if h := r.held[m.Stream]; h != nil && !h.Dropped && m.Revision > h.First {
+		return // a second one behind the first
+	}
+	r.held[m.Stream] = &Held{
+		View: r.View, Partition: r.Partition, Stream: m.Stream, Journal: r.Source.ID(), First: m.Revision,
+		Reason: m.Bad.Error(), Since: time.Now().UTC(),
+	}
+	r.Log.Error("an event cannot be applied; the view goes on without its aggregate", "view", r.View,
+		"partition", r.Partition, "stream", m.Stream, "revision", m.Revision, "error", m.Bad)
+}
+
+// count stores what waits. An entry that was counted before, and comes again
+// after a restart, is not counted twice.
+func (r *Runner) count(ctx context.Context, left []Message) error {
+	grown := map[events.Stream]Held{}
+	for i := range left {
+		m := &left[i]
+		h, ok := grown[m.Stream]
+		if !ok {
+			h = *r.held[m.Stream]
+		}
+		if m.Revision > h.Last {
+			h.Last, h.Waiting = m.Revision, h.Waiting+1
+			grown[m.Stream] = h
+		}
+	}
+	for s, h := range grown {
+		if err := r.Quarantine.Put(ctx, h); err != nil {
+			return fmt.Errorf("quarantine %s: %w", s, err)
+		}
+		r.held[s] = &h
+	}
+	return nil
+}
+
+// passOver says what a target without a quarantine goes on without.
+func (r *Runner) passOver(bad []Message) {
+	for i := range bad {
+		r.Log.Warn("an event cannot be folded and is passed over", "view", r.View,
+			"partition", r.Partition, "stream", bad[i].Stream, "revision", bad[i].Revision, "error", bad[i].Bad)
+	}
+}

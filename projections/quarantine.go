@@ -1,0 +1,69 @@
+package projections
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/tidemark-engine/tidemark/events"
+)
+
+// An event that a view cannot apply takes only its own aggregate out of that
+// view: it and all later events of the aggregate are held back, in the journal
+// where they are, until somebody asks for another try or gives them up. What is
+// held is known before the view's position passes the event, so a crash never
+// skips one silently.
+
+// ErrUnappliable means that a target refuses events for what they are, not
+// because it is away: trying again changes nothing, leaving them out does.
+var ErrUnappliable = errors.New("projections: an event that the view cannot apply")
+
+// Held is one aggregate that a view leaves out.
+type Held struct {
+	View      string        `json:"view"`
+	Partition int           `json:"partition"`
+	Stream    events.Stream `json:"stream"`
+	Journal   string        `json:"journal"` // the incarnation that the revisions are of
+	First     uint64        `json:"first"`   // revision of the event that could not be applied
+	Last      uint64        `json:"last"`    // revision of the last event known to wait
+	Waiting   int           `json:"waiting"` // events from First on, the first included
+	Reason    string        `json:"reason"`
+	Since     time.Time     `json:"since"`
+	Attempts  int           `json:"attempts"` // how often it was tried again
+	// Dropped: the events from First to Last are given up. It is kept until no
+	// restart of the view can come to them again; later events go on.
+	Dropped bool `json:"dropped,omitzero"`
+	// Asked is what somebody wants done with it; it is kept beside the rest, so
+	// that asking and counting never overwrite each other.
+	Asked string `json:"-"`
+}
+
+// What may be asked for.
+const (
+	AskRetry = "retry" // apply what waits again
+	AskDrop  = "drop"  // give up what waits, for good
+)
+
+// Quarantine keeps what views hold, outside any of them: they must not need
+// one another. Only a view's runner puts and removes.
+type Quarantine interface {
+	// Held is all that a view holds in a partition, as it is stored now.
+	Held(ctx context.Context, view string, partition int) ([]Held, error)
+	// Known is the same as last heard of, at no cost, by stream.
+	Known(view string, partition int) []Held
+	// Put keeps one; it replaces what was kept of the same aggregate.
+	Put(ctx context.Context, h Held) error
+	// Remove lets one go.
+	Remove(ctx context.Context, h Held) error
+	// Done takes back what was asked for, after it was carried out or failed.
+	Done(ctx context.Context, h Held) error
+	// Changed is closed when something may be new to Known.
+	Changed() <-chan struct{}
+}
+
+// Released is what a view no longer holds of an aggregate: its events up to a
+// revision.
+type Released struct {
+	Stream events.Stream
+	UpTo   uint64
+}

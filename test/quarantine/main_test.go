@@ -1,0 +1,139 @@
+// Package quarantine gives a running engine events that its views cannot apply,
+// kills it in between, and looks at what an operator sees and does.
+package quarantine
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"go.uber.org/goleak"
+
+	"github.com/tidemark-engine/tidemark/test/harness"
+	"github.com/tidemark-engine/tidemark/test/support"
+)
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		harness.Clean()
+		os.Exit(code)
+	}))
+}
+
+// manual keeps lifecycles out of the way.
+var manual = harness.Config{Env: []string{"TIDEMARK_LIFECYCLE=manual"}}
+
+// append stores a body on a stream with the engine's own rights, as no engine
+// of this build would.
+func appendRaw(t *testing.T, e *harness.Engine, stream, body string) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(e.Data, "operator.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var o struct{ User, Password string }
+	if err := json.Unmarshal(text, &o); err != nil {
+		t.Fatal(err)
+	}
+	nc, err := nats.Connect(e.NATSURL, nats.UserInfo(o.User, o.Password))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	if _, err := support.JetStream(t, nc).Publish(t.Context(), support.Intake(t, nc, "EVENTS")+stream, []byte(body)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// states waits until every view of the journal is at its head, and compares how
+// many aggregates each leaves out.
+func states(t *testing.T, c *harness.Client, want map[string]int) {
+	t.Helper()
+	harness.Within(t, 30*time.Second, "the views are level but for what is quarantined", func() error {
+		s, err := c.Status(t.Context())
+		if err != nil {
+			return err
+		}
+		for _, v := range s.Views {
+			state := "running"
+			if want[v.Name] > 0 {
+				state = "degraded"
+			}
+			if v.LagEvents > 0 || v.State != state || v.Quarantined != want[v.Name] {
+				return fmt.Errorf("%+v, want %d quarantined", v, want[v.Name])
+			}
+		}
+		return nil
+	})
+}
+
+// letter is a line of `engine dlq list --json`.
+type letter struct {
+	ID, Source, Subject, Reason string
+	Revision, Last              uint64
+	Waiting, Attempts           int
+}
+
+func letters(t *testing.T, e *harness.Engine) map[string]letter {
+	t.Helper()
+	r := harness.Run(t, "dlq", "list", "--json", "--data", e.Data)
+	if r.Code != 0 {
+		t.Fatalf("dlq list ended with %d: %s", r.Code, r.Stderr)
+	}
+	all := map[string]letter{}
+	for lines := bufio.NewScanner(strings.NewReader(r.Stdout)); lines.Scan(); {
+		var l letter
+		if err := json.Unmarshal(lines.Bytes(), &l); err != nil {
+			t.Fatal(err)
+		}
+		all[l.ID] = l
+	}
+	return all
+}
+
+// dlq runs a subcommand that must end with a code and say something.
+func dlq(t *testing.T, e *harness.Engine, what, which string, code int, says string) {
+	t.Helper()
+	r := harness.Run(t, "dlq", what, which, "--data", e.Data)
+	if r.Code != code || !strings.Contains(r.Stdout+r.Stderr, says) {
+		t.Errorf("dlq %s %s ended with %d: %s%s; want %d and %q", what, which, r.Code, r.Stdout, r.Stderr, code, says)
+	}
+}
+
+// reads asks for an entry and compares its value and source, or the refusal's
+// code.
+func reads(t *testing.T, c *harness.Client, agent, key, consistency, want string) {
+	t.Helper()
+	e, err := c.Get(t.Context(), agent, key, harness.M{"consistency": consistency})
+	got := string(e.Value) + " from " + e.Source
+	if r := harness.Refused(err); r != nil {
+		got = r.Code
+	} else if err != nil {
+		got = err.Error()
+	}
+	if got != want {
+		t.Errorf("a %s read of %s.%s: %s (%v), want %s", consistency, agent, key, got, err, want)
+	}
+}
+
+func count(t *testing.T, c *harness.Client, sql string) (n int) {
+	t.Helper()
+	if err := c.SQL(t).QueryRow(context.Background(), sql).Scan(&n); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func exec(t *testing.T, c *harness.Client, sql string) {
+	t.Helper()
+	if _, err := c.SQL(t).Exec(t.Context(), sql); err != nil {
+		t.Fatalf("%s: %v", sql, err)
+	}
+}

@@ -24,8 +24,8 @@ func machine() string {
 	return text
 }
 
-// otherwise is how long the machine is watched while nothing is measured.
-const otherwise = 300 * time.Millisecond
+// beforehand is how long the machine is watched while nothing is measured.
+const beforehand = 300 * time.Millisecond
 
 // busy is the share of the CPU that is taken while this program waits, 0 to 1;
 // 0 where /proc does not tell.

@@ -124,9 +124,9 @@ func measure(ctx context.Context, o *options, cells []cell) error {
 	defer b.close()
 	began := time.Now()
 	var results []result
-	var others []float64
+	var before []float64
 	for i := range cells {
-		others = append(others, busy(otherwise))
+		before = append(before, busy(beforehand))
 		fmt.Fprintf(b.log, "%3d/%d %-22s ", i+1, len(cells), cells[i].name)
 		r, err := b.play(ctx, &cells[i])
 		if err != nil {
@@ -137,7 +137,7 @@ func measure(ctx context.Context, o *options, cells []cell) error {
 	}
 	rep := report{
 		Command: o.command, Date: began.UTC().Format("2006-01-02"), Took: time.Since(began).Round(time.Second).String(),
-		Machine: machine(), Others: mean(others), Cells: results, Curves: b.curves,
+		Machine: machine(), Busy: mean(before), Cells: results, Curves: b.curves,
 	}
 	if o.doc != "" {
 		if err := rep.write(o.doc); err != nil {

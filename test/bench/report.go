@@ -19,7 +19,7 @@ type report struct {
 	Date    string   `json:"date"`
 	Took    string   `json:"took"`
 	Machine string   `json:"machine"`
-	Others  float64  `json:"others"` // share of the CPU that others took between the cells, 0 to 1
+	Busy    float64  `json:"busy"` // share of the CPU that was taken just before each cell, 0 to 1
 	Cells   []result `json:"cells"`
 	Curves  []curve  `json:"curves,omitempty"`
 }
@@ -96,7 +96,7 @@ func (r *report) markdown() string {
 	b.WriteString(`# Benchmarks
 
 Made by ` + "`" + r.Command + "`" + ` on ` + r.Date + ` in ` + r.Took + ` on ` + r.Machine + `.
-Between the cells, other programs took ` + strconv.Itoa(int(r.Others*100+0.5)) + ` % of the CPU.
+Just before each cell, with nothing measured, the machine was ` + strconv.Itoa(int(r.Busy*100+0.5)) + ` % busy (mean).
 
 Each cell is played in turns with its yardstick, in the same run, on the same servers, with the same 256-byte value and
 the same durability. The yardsticks are raw clients (nats.go, pgx) that do the least that could serve. Load and

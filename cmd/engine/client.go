@@ -115,12 +115,13 @@ func (c *sendCmd) Run(ctx context.Context, out *output) error {
 
 type queryCmd struct {
 	target
+	pastFlags
 	Subject string `arg:"" help:"For example queries.agent.a1.get."`
 	Body    string `arg:"" optional:"" default:"{}" help:"JSON; - reads standard input."`
 }
 
 func (c *queryCmd) Run(ctx context.Context, out *output) error {
-	return request(ctx, &c.target, nats.NewMsg(c.Subject), c.Body, out)
+	return requestAsOf(ctx, &c.target, nats.NewMsg(c.Subject), c.Body, c.when(), out)
 }
 
 // request sends one message and prints the answer: a refusal's body too, so

@@ -30,6 +30,8 @@ type cli struct {
 	Query    queryCmd    `cmd:"" help:"Ask a query and print its answer."`
 	Watch    watchCmd    `cmd:"" help:"Watch hot state, or events, as they change."`
 	Replay   replayCmd   `cmd:"" help:"Print the journal's events as JSON lines."`
+	Diff     diffCmd     `cmd:"" help:"Tell what changed between two instants, and what caused it."`
+	Fork     forkCmd     `cmd:"" help:"Start a new agent from another one's past."`
 	Verify   verifyCmd   `cmd:"" help:"Fold the journal and compare it with KV and SQL."`
 	Rebuild  rebuildCmd  `cmd:"" help:"Fold a view anew from the journal, beside the running engine."`
 	Status   statusCmd   `cmd:"" help:"Show what runs where and how far the views are."`

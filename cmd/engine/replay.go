@@ -21,6 +21,7 @@ type replayCmd struct {
 	To        string `help:"Last revision, or RFC 3339 time; default: the journal's head now." placeholder:"REV|TIME"`
 	Subject   string `help:"Only events whose subject matches: 'events.agent.a1.>'." placeholder:"PATTERN"`
 	Positions bool   `help:"Wrap each event with its subject, partition and revision."`
+	State     bool   `help:"Print not the events but what they had come to at --to: every living row, and a digest."`
 }
 
 func (c *replayCmd) Run(ctx context.Context, out *output) error {
@@ -37,6 +38,9 @@ func (c *replayCmd) Run(ctx context.Context, out *output) error {
 		return err
 	}
 	defer nc.Close()
+	if c.State {
+		return c.state(ctx, nc, to, out)
+	}
 	journal, err := natsio.OpenExisting(ctx, nc, natsio.NewSubjects(c.SubjectPrefix))
 	if err != nil {
 		return err

@@ -1,0 +1,343 @@
+package travel
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	jsonpatch "github.com/evanphx/json-patch/v5"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tidemark-engine/tidemark/events"
+	"github.com/tidemark-engine/tidemark/test/harness"
+	"github.com/tidemark-engine/tidemark/test/support"
+)
+
+// TestStateAtAnyRevisionIsTheFoldOfThePrefix: for every aggregate, at every
+// revision and every time at which something was recorded; and the same once
+// the journal has been trimmed.
+func TestStateAtAnyRevisionIsTheFoldOfThePrefix(t *testing.T) {
+	e := harness.Start(t, harness.Config{})
+	c := e.Client(t)
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, seed))
+	write(t, c, random)
+	c.Level(t, 30*time.Second)
+	all := readAll(t, c)
+	head := all[len(all)-1].Revision
+	if head != uint64(len(all)) {
+		t.Fatalf("%d events up to %d", len(all), head)
+	}
+	states, diffs := pickInstants(random, all, 3), pickPairs(random, all, 4)
+	checkEvery(t, c, all)
+	checkStates(t, e, all, states)
+	checkDiffs(t, e, all, diffs)
+	forks, forked := forkSome(t, e, c, random, all)
+
+	c.Level(t, 30*time.Second)
+	if feed, err := c.JS.Stream(t.Context(), "AGENT_STATE"); err != nil {
+		t.Fatal(err)
+	} else if _, err := feed.GetLastMsgForSubject(t.Context(), "agents.lifecycle."+forked+".forked"); err != nil {
+		t.Errorf("the feed does not tell of a fork: %v", err)
+	}
+	cut := 1 + random.Uint64N(head-1) // what the forks added stays, to find the end by
+	support.Trim(t, operator(t, e), "EVENTS", cut)
+	if left := len(c.Journal(t)); left >= len(all)+forks {
+		t.Fatalf("nothing was trimmed up to %d", cut)
+	}
+	t.Logf("%d events, trimmed up to %d", len(all), cut)
+	checkEvery(t, c, all)
+	checkStates(t, e, all, states)
+	checkDiffs(t, e, all, diffs)
+	forkSome(t, e, c, random, all)
+}
+
+// checkEvery checks all instants, a few at once.
+func checkEvery(t *testing.T, c *harness.Client, all reference) {
+	t.Helper()
+	instants := make(chan instant)
+	var checking sync.WaitGroup
+	for range 8 {
+		checking.Go(func() {
+			for i := range instants {
+				all.check(t, c, i)
+			}
+		})
+	}
+	for n := range all {
+		instants <- instant{revision: all[n].Revision}
+		instants <- instant{at: all[n].RecordedAt}
+	}
+	instants <- instant{at: all[0].RecordedAt.Add(-1)}
+	close(instants)
+	checking.Wait()
+}
+
+// write sends commands of every kind, some of which lose or are refused.
+func write(t *testing.T, c *harness.Client, random *rand.Rand) {
+	t.Helper()
+	pick := func(of ...string) string { return of[random.IntN(len(of))] }
+	for i := range 90 {
+		id, key := pick("x", "y"), pick("k", "k.l", "m/n", "z")
+		body := harness.M{}
+		var subject string
+		switch kind := random.IntN(10); {
+		case kind < 4:
+			subject, body = "agent."+id+".set", harness.M{"key": key, "value": draw(random), "strategy": pick("timestamp", "last_write_wins", "reject")}
+		case kind < 5:
+			subject, body["key"] = "agent."+id+".delete", key
+		case kind < 6:
+			subject, body = "config."+id+"."+pick("set", "unset"), harness.M{"key": key}
+			if strings.HasSuffix(subject, ".set") {
+				body["value"] = draw(random)
+			}
+		case kind < 7:
+			subject = "agent." + id + "." + pick("retire", "hydrate", "flush")
+		case kind < 8:
+			subject, body = "session.s"+id+".open", harness.M{"owner": "ann"}
+			if i > 20 {
+				subject, body = "session.s"+id+".put", harness.M{"key": key, "value": draw(random)}
+			}
+		default:
+			verb := pick("create", "start", "progress", "fail", "complete")
+			if subject = "task.t" + id + "." + verb; verb == "create" {
+				body["kind"] = "k"
+			} else if verb == "start" {
+				body["agent_id"] = "x"
+			} else if verb == "fail" {
+				body["reason"] = "boom"
+			}
+		}
+		_, err := c.Command(t.Context(), "commands."+subject, harness.NewID(), body)
+		var r *harness.Refusal
+		if err != nil && (!errors.As(err, &r) || r.Status >= 500 || r.Status == 400) {
+			t.Fatalf("%s %v: %v", subject, body, err)
+		}
+	}
+}
+
+func draw(random *rand.Rand) json.RawMessage {
+	values := []string{
+		`1`, `1.0`, `12345678901234567890`, `"a"`, `null`, `[1,2,3]`, `[1,3]`, `{"a":1,"b":{"c":[true]}}`, `{"a":1.50,"b":{}}`, `{"":"/~"}`, `[]`,
+	}
+	return json.RawMessage(values[random.IntN(len(values))])
+}
+
+func pickInstants(random *rand.Rand, all reference, n int) (some []instant) {
+	for range n {
+		rec := all[random.IntN(len(all))]
+		some = append(some, instant{revision: rec.Revision}, instant{at: rec.RecordedAt})
+	}
+	return some
+}
+
+// checkStates holds `replay --state` against the fold, row by row.
+func checkStates(t *testing.T, e *harness.Engine, all reference, instants []instant) {
+	t.Helper()
+	for _, i := range instants {
+		got := e.Run("replay", "--state", "--to", i.String())
+		if got.Code != 0 || !strings.Contains(got.Stderr, "digest sha256:") {
+			t.Fatalf("state at %s: %d %s", i, got.Code, got.Stderr)
+		}
+		var digests, want []string
+		lines := strings.Split(strings.TrimSpace(got.Stdout), "\n")
+		for _, line := range lines {
+			var row struct {
+				Row row `json:"row"`
+			}
+			if err := json.Unmarshal([]byte(line), &row); err != nil {
+				t.Fatalf("%s: %v", line, err)
+			}
+			digests = append(digests, row.Row.Digest)
+		}
+		for s, rec := range all.lasts(i) {
+			if !dead(rec) && !strings.Contains(string(s), ".conflict.") {
+				want = append(want, rec.Digest)
+			}
+		}
+		slices.Sort(digests)
+		slices.Sort(want)
+		if !slices.Equal(digests, want) || !slices.IsSorted(lines) {
+			t.Errorf("state at %s: %d rows, want %d", i, len(digests), len(want))
+		}
+	}
+}
+
+// pair is what a diff is asked for.
+type pair struct {
+	name     string
+	from, to instant
+}
+
+func pickPairs(random *rand.Rand, all reference, n int) (pairs []pair) {
+	for _, noun := range []string{"agent.", "config.", "task.", "session."} {
+		names := slices.DeleteFunc(all.names(), func(name string) bool { return !strings.HasPrefix(name, noun) })
+		for i := range n {
+			a, b := random.IntN(len(all)), random.IntN(len(all))
+			from, to := &all[min(a, b)], &all[max(a, b)]
+			p := pair{names[random.IntN(len(names))], instant{revision: from.Revision}, instant{revision: to.Revision}}
+			if i%2 == 1 {
+				p.from, p.to = instant{at: from.RecordedAt}, instant{at: to.RecordedAt}
+			}
+			pairs = append(pairs, p)
+		}
+	}
+	return pairs
+}
+
+// checkDiffs: the patch turns the state at from into that at to, and the
+// events are those between.
+func checkDiffs(t *testing.T, e *harness.Engine, all reference, pairs []pair) {
+	t.Helper()
+	for _, p := range pairs {
+		before, after := all.document(t, p.name, p.from), all.document(t, p.name, p.to)
+		r := e.Run("diff", p.name, "--from", p.from.String(), "--to", p.to.String(), "--json")
+		var got struct {
+			Patch  json.RawMessage `json:"patch"`
+			Events []struct {
+				Revision uint64 `json:"revision"`
+			} `json:"events"`
+		}
+		if err := json.Unmarshal([]byte(r.Stdout), &got); r.Code != 0 && !strings.Contains(r.Stdout, "not_found") || err != nil {
+			t.Fatalf("%+v: %d %s %s %v", p, r.Code, r.Stdout, r.Stderr, err)
+		}
+		if r.Code != 0 {
+			if string(after) != "{}" {
+				t.Errorf("%+v: %s", p, r.Stderr)
+			}
+			continue
+		}
+		patch, err := jsonpatch.DecodePatch(got.Patch)
+		if err == nil {
+			before, err = patch.Apply(before)
+		}
+		if err != nil || !reflect.DeepEqual(numbers(t, before), numbers(t, after)) {
+			t.Errorf("%+v: %s\nleads to %s, %v\nwant     %s", p, got.Patch, before, err, after)
+		}
+		var revisions []uint64
+		for _, ev := range got.Events {
+			revisions = append(revisions, ev.Revision)
+		}
+		if want := all.between(p); !slices.Equal(revisions, want) {
+			t.Errorf("%+v: caused by %v, want %v", p, revisions, want)
+		}
+	}
+}
+
+func numbers(t *testing.T, b []byte) (v any) {
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.UseNumber()
+	if err := d.Decode(&v); err != nil {
+		t.Fatalf("%s: %v", b, err)
+	}
+	return v
+}
+
+// document is an aggregate's state as one object.
+func (r reference) document(t *testing.T, name string, i instant) json.RawMessage {
+	noun, id, _ := strings.Cut(name, ".")
+	state := map[string]json.RawMessage{}
+	for s, rec := range r.lasts(i) {
+		switch {
+		case rec.Aggregate != noun || rec.ID != id || dead(rec) || strings.Contains(string(s), ".conflict.") || s == events.Lifecycle(id):
+		case rec.Key == "":
+			return value(t, rec)
+		default:
+			state[rec.Key] = value(t, rec)
+		}
+	}
+	b, err := json.Marshal(state)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// between are the revisions of the events that a pair's difference is of: those
+// of entries that came and went between are of none.
+func (r reference) between(p pair) (revisions []uint64) {
+	noun, id, _ := strings.Cut(p.name, ".")
+	before, after := r.lasts(p.from), r.lasts(p.to)
+	for i := range r {
+		rec := &r[i]
+		if rec.Aggregate != noun || rec.ID != id || strings.Contains(string(rec.Stream), ".conflict.") || noun == "agent" && rec.Key == "" ||
+			!p.to.includes(rec) || p.from.includes(rec) || dead(before[rec.Stream]) && dead(after[rec.Stream]) {
+			continue
+		}
+		revisions = append(revisions, rec.Revision)
+	}
+	return revisions
+}
+
+// forkSome forks agents at random instants and tells how many events that made,
+// and the last new agent.
+func forkSome(t *testing.T, e *harness.Engine, c *harness.Client, random *rand.Rand, all reference) (made int, id string) {
+	t.Helper()
+	for _, i := range append(pickInstants(random, all, 1), instant{revision: all[len(all)-1].Revision}) {
+		id = harness.NewID()
+		from := []string{"x", "y"}[random.IntN(2)]
+		flag := "--at-revision"
+		if i.revision == 0 {
+			flag = "--at-time"
+		}
+		r := e.Run("fork", "agent."+from, "--as", id, flag, i.String())
+		want := map[string]json.RawMessage{}
+		if err := json.Unmarshal(all.document(t, "agent."+from, i), &want); err != nil {
+			t.Fatal(err)
+		}
+		if len(want) == 0 {
+			if r.Code != 1 || !strings.Contains(r.Stdout, "agent.not_found") {
+				t.Errorf("fork of %s as of %s: %+v", from, i, r)
+			}
+			continue
+		}
+		if r.Code != 0 {
+			t.Fatalf("fork of %s as of %s: %+v", from, i, r)
+		}
+		made += len(want) + 1
+		got := map[string]json.RawMessage{}
+		for _, rec := range readAll(t, c).lasts(instant{revision: 1 << 60}) {
+			if rec.ID == id && rec.Key != "" {
+				got[rec.Key] = value(t, rec)
+			}
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("fork of %s as of %s: %s\nwant %s", from, i, got, want)
+		}
+	}
+	return made, id
+}
+
+// operator connects with the engine's own rights.
+func operator(t *testing.T, e *harness.Engine) jetstream.JetStream {
+	t.Helper()
+	body, err := os.ReadFile(filepath.Join(e.Data, "operator.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var o map[string]string
+	if err := json.Unmarshal(body, &o); err != nil {
+		t.Fatal(err)
+	}
+	nc, err := nats.Connect(e.NATSURL, nats.UserInfo(o["user"], o["password"]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return js
+}

@@ -1,0 +1,218 @@
+package views_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tidemark-engine/tidemark/commands"
+	"github.com/tidemark-engine/tidemark/domain"
+	"github.com/tidemark-engine/tidemark/events"
+	"github.com/tidemark-engine/tidemark/infra/natsio"
+	"github.com/tidemark-engine/tidemark/infra/pg"
+	"github.com/tidemark-engine/tidemark/projections"
+	"github.com/tidemark-engine/tidemark/readmodel"
+	"github.com/tidemark-engine/tidemark/readmodel/readmodeltest"
+	"github.com/tidemark-engine/tidemark/test/support"
+)
+
+// seam is a journal that is trimmed anew before many a question, up to anywhere.
+type seam struct {
+	natsio.Past
+	t       *testing.T
+	js      jetstream.JetStream
+	archive *pg.Archive
+	random  *rand.Rand
+	at      []uint64 // by partition: how far the archive is
+	cut     []uint64
+}
+
+func newSeam(t *testing.T, partitions int) *seam {
+	nc := support.Engine(t, support.NATS(t))
+	j, err := natsio.OpenJournal(t.Context(), nc, natsio.JournalConfig{Partitions: partitions})
+	if err != nil {
+		t.Fatal(err)
+	}
+	db, err := pg.Open(support.Postgres(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(db.Close)
+	if err := db.Migrate(t.Context(), support.Log(t)); err != nil {
+		t.Fatal(err)
+	}
+	s := &seam{t: t, js: support.JetStream(t, nc), archive: pg.NewArchive(db, "archive"), random: random(t)}
+	s.Past = natsio.Past{Journal: j, Archive: s.archive}
+	s.at, s.cut = make([]uint64, partitions), make([]uint64, partitions)
+	for p := range partitions {
+		if _, err := s.archive.Load(t.Context(), p, j.ID()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return s
+}
+
+func (s *seam) append(t *testing.T, st events.Stream, ev events.Event) uint64 {
+	last, _, err := s.Journal.Last(t.Context(), st, commands.Linearizable)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at, err := s.Append(t.Context(), st, last.Revision, fmt.Sprint(st, ev.Version), []events.Event{ev})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return at.Revision
+}
+
+// keep archives a partition up to its head.
+func (s *seam) keep(p int) {
+	head, err := s.Head(s.t.Context(), p)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if head == s.at[p] {
+		return
+	}
+	cur, err := s.Read(s.t.Context(), p, s.at[p])
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer cur.Stop()
+	var batch []projections.Message
+	for m := range cur.Messages() {
+		if batch = append(batch, m); m.Revision == head {
+			break
+		}
+	}
+	if err := s.archive.Apply(s.t.Context(), p, s.at[p], head, s.archive.Fold(batch)); err != nil {
+		s.t.Fatal(err)
+	}
+	s.at[p] = head
+}
+
+// move archives all there is and trims up to anywhere.
+func (s *seam) move() {
+	if s.random.IntN(6) > 0 {
+		return
+	}
+	for p := range s.at {
+		s.keep(p)
+		if s.at[p] > s.cut[p] {
+			s.cut[p] += 1 + s.random.Uint64N(s.at[p]-s.cut[p])
+			support.Trim(s.t, s.js, natsio.StreamName(p, len(s.at)), s.cut[p])
+		}
+	}
+}
+
+func (s *seam) AsOf(ctx context.Context, agent, key string, revision uint64, at time.Time) (readmodel.Entry, bool, error) {
+	s.move()
+	return s.Past.AsOf(ctx, agent, key, revision, at)
+}
+
+func (s *seam) EntriesAsOf(ctx context.Context, agent string, keys []string, revision uint64, at time.Time) ([]readmodel.Entry, error) {
+	s.move()
+	return s.Past.EntriesAsOf(ctx, agent, keys, revision, at)
+}
+
+func (s *seam) History(ctx context.Context, agent, key string, below uint64, limit int, losers bool) ([]readmodel.Version, error) {
+	s.move()
+	return s.Past.History(ctx, agent, key, below, limit, losers)
+}
+
+// A journal that is trimmed all the time owes what a whole one does.
+func TestTheSeamDoesNotShow(t *testing.T) {
+	readmodeltest.Past(t, func(t *testing.T) readmodeltest.Journal {
+		s := newSeam(t, 2)
+		return readmodeltest.Journal{Past: s, Append: s.append}
+	})
+}
+
+// Many keys at once, of which most must be looked up in the archive.
+func TestManyKeysAcrossTheSeam(t *testing.T) {
+	s := newSeam(t, 1)
+	var keys []string
+	for i := range 400 {
+		key := fmt.Sprint("k", 1000+i%200)
+		if i < 200 {
+			keys = append(keys, key)
+		}
+		s.append(t, events.StateEntry("a", key), events.Event{
+			Type: events.StateSet, Aggregate: "agent", ID: "a", Key: key, Version: uint64(i/200 + 1), Timestamp: time.Now().UTC(),
+			RecordedAt: time.Unix(int64(i), 0).UTC(), CommandID: "c", Digest: "d", Schema: events.Schema,
+			Data: (&events.StateWrite{Value: fmt.Append(nil, i), Request: "r"}).Encode(),
+		})
+	}
+	s.keep(0)
+	support.Trim(t, s.js, "EVENTS", 400)
+	for _, m := range []struct {
+		revision uint64
+		at       time.Time
+	}{{150, time.Time{}}, {0, time.Unix(149, 0)}, {320, time.Time{}}, {0, time.Unix(319, 0)}} {
+		rows, err := s.Past.EntriesAsOf(t.Context(), "a", keys, m.revision, m.at)
+		n := int(m.revision)
+		if n == 0 {
+			n = int(m.at.Unix()) + 1
+		}
+		if err != nil || len(rows) != min(n, 200) {
+			t.Fatalf("%+v: %d rows, %v", m, len(rows), err)
+		}
+		for i := range rows {
+			want := i
+			if i+200 < n {
+				want += 200
+			}
+			if string(rows[i].Value) != fmt.Sprint(want) || rows[i].Key != keys[i] {
+				t.Errorf("%+v: %s is %s, want %d", m, rows[i].Key, rows[i].Value, want)
+			}
+		}
+	}
+}
+
+// Without the archive, or with one that has not all, nobody is told anything.
+func TestWithoutTheArchiveNothingIsMadeUp(t *testing.T) {
+	s := newSeam(t, 1)
+	for i := range 6 {
+		s.append(t, events.StateEntry("a", "k"), events.Event{
+			Type: events.StateSet, Aggregate: "agent", ID: "a", Key: "k", Version: uint64(i + 1), Timestamp: time.Now().UTC(),
+			RecordedAt: time.Now().UTC(), CommandID: "c", Digest: "d", Schema: events.Schema,
+			Data: (&events.StateWrite{Value: fmt.Append(nil, i), Request: "r"}).Encode(),
+		})
+		if i == 1 {
+			s.keep(0)
+		}
+	}
+	support.Trim(t, s.js, "EVENTS", 4)
+	for code, past := range map[string]natsio.Past{
+		"archive.unavailable": {Journal: s.Journal}, "archive.incomplete": s.Past,
+	} {
+		for revision := uint64(1); revision <= 6; revision++ {
+			e, found, err := past.AsOf(t.Context(), "a", "k", revision, time.Time{})
+			var known *domain.Error
+			switch {
+			case revision > 4 && (err != nil || !found || string(e.Value) != fmt.Sprint(revision-1)):
+				t.Errorf("at %d: %+v, %t, %v", revision, e, found, err)
+			case revision <= 2 && code == "archive.incomplete" && (err != nil || string(e.Value) != fmt.Sprint(revision-1)):
+				t.Errorf("at %d, which is archived: %+v, %v", revision, e, err)
+			case revision <= 4 && (revision > 2 || code != "archive.incomplete") && (!errors.As(err, &known) || known.Code != code):
+				t.Errorf("at %d: %+v, %t, %v, want %s", revision, e, found, err, code)
+			}
+		}
+		if rows, err := past.History(t.Context(), "a", "k", 0, 2, false); err != nil || len(rows) != 2 {
+			t.Errorf("what the journal has: %d, %v", len(rows), err)
+		}
+		if rows, err := past.History(t.Context(), "a", "k", 0, 3, false); err == nil {
+			t.Errorf("a history with a hole: %+v", rows)
+		}
+	}
+}
+
+func random(t *testing.T) *rand.Rand {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	return rand.New(rand.NewPCG(seed, seed))
+}

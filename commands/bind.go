@@ -8,12 +8,12 @@ import (
 )
 
 // bind ties a command to an aggregate whose events carry its state: S is the
-// state, C the domain's command.
-func bind[S, C any](aggregate, id, key string, s events.Stream, request string, c C,
+// state, f its fold, C the domain's command.
+func bind[S, C any](aggregate, id, key string, s events.Stream, request string, f fold[S], c C,
 	decide func(S, C, domain.Ask) domain.Decision) Command {
 	return Command{
 		Aggregate: aggregate, ID: id, Key: key, Stream: s, Request: request,
-		fold: func(ev *events.Event) (any, error) { return domain.Carried[S](ev) },
+		fold: f.carried,
 		decide: func(state any, ask domain.Ask) domain.Decision {
 			known, _ := state.(S) // nil before the first event: the zero state
 			return decide(known, c, ask)

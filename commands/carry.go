@@ -136,7 +136,10 @@ func (h *Handler) load(ctx context.Context, s events.Stream, fold func(*events.E
 	}
 	loaded := &head{}
 	if ok {
-		if loaded, err = headOf(&rec, fold); err != nil {
+		if loaded, err = headOf(&rec, fold); errors.Is(err, errRefold) {
+			loaded, err = h.refold(ctx, &rec, err)
+		}
+		if err != nil {
 			return nil, err
 		}
 	}

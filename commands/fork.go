@@ -63,7 +63,7 @@ func readFork(id string, body []byte, now time.Time, b Bounds) (Command, error) 
 	f.request = fingerprint("fork", in.From, asked, in.AtTime, in.Reason)
 	return Command{
 		Aggregate: "agent", ID: id, Stream: events.Lifecycle(id), Request: f.request, replay: replayPlain,
-		fold: func(ev *events.Event) (any, error) { return domain.Carried[agent.Lifecycle](ev) },
+		fold: lifecycleFold.carried,
 		run:  f.carry,
 	}, nil
 }

@@ -12,7 +12,7 @@ import (
 )
 
 func sessionCommand(c session.Command, request string) (Command, error) {
-	return bind("session", c.ID, "", events.Session(c.ID), request, c, session.Decide), domain.CheckID("session id", c.ID)
+	return bind("session", c.ID, "", events.Session(c.ID), request, sessionFold, c, session.Decide), domain.CheckID("session id", c.ID)
 }
 
 // Bounds of a session's TTL, in seconds.

@@ -13,7 +13,7 @@ import (
 
 // taskCommand ends every reader of a task verb.
 func taskCommand(verb, id, typ, who string, data any, request string) (Command, error) {
-	return bind("task", id, "", events.Task(id), request,
+	return bind("task", id, "", events.Task(id), request, taskFold,
 		task.Command{ID: id, Type: typ, Data: data, Who: who}, task.Decide), domain.CheckID("task id", id)
 }
 

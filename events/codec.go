@@ -1,7 +1,6 @@
 package events
 
 import (
-	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -16,6 +15,7 @@ import (
 
 // Encode is the event as it is stored.
 func (e *Event) Encode() []byte {
+	e = e.Stored()
 	b := e.appendFields(make([]byte, 0, 384+len(e.Data)+len(e.State)))
 	b = append(b, `,"digest":"`...)
 	b = append(b, e.Digest...)
@@ -92,12 +92,12 @@ type wireEvent struct {
 	Schema     int            `json:"schema"`
 }
 
-// ErrNewer means that a later build has written the event.
-var ErrNewer = errors.New("this engine is older than the journal")
+// Decode reads a stored event of any schema so far as one of this build's. An
+// error means that the bytes are not an event this build can read: torn,
+// foreign, or, ErrNewer, of a newer schema.
+func Decode(body []byte) (Event, error) { return shipped.decode(body) }
 
-// Decode reads a stored event. An error means that the bytes are not an event
-// this build can read: torn, foreign, or of a newer schema.
-func Decode(body []byte) (Event, error) {
+func (u *upcaster) decode(body []byte) (Event, error) {
 	var w wireEvent
 	if err := json.Unmarshal(body, &w); err != nil {
 		return Event{}, fmt.Errorf("decode event: %w", err)
@@ -105,14 +105,15 @@ func Decode(body []byte) (Event, error) {
 	if w.Type == "" || w.Aggregate == "" || w.ID == "" || w.Version == 0 || w.Digest == "" {
 		return Event{}, fmt.Errorf("decode event: a required member is missing")
 	}
-	if w.Schema > Schema {
-		return Event{}, fmt.Errorf("decode event: %w: schema %d is not known here (up to %d)", ErrNewer, w.Schema, Schema)
+	ev := Event{
+		Type: w.Type, Aggregate: w.Aggregate, ID: w.ID, Key: w.Key, Version: w.Version,
+		Timestamp: w.Timestamp.UTC(), RecordedAt: w.RecordedAt.UTC(), Writer: w.Writer, CommandID: w.CommandID,
+		Data: w.Data, State: w.State, Digest: w.Digest, Schema: w.Schema,
 	}
-	if w.Schema < 1 {
-		return Event{}, fmt.Errorf("decode event: there is no schema %d", w.Schema)
+	if err := u.read(&ev); err != nil {
+		return Event{}, fmt.Errorf("decode event: %w", err)
 	}
-	w.Timestamp, w.RecordedAt = w.Timestamp.UTC(), w.RecordedAt.UTC()
-	return Event(w), nil
+	return ev, nil
 }
 
 // DecodeAt reads an event stored at a place, on whose stream it must belong.

@@ -13,6 +13,7 @@ import (
 // hex text, followed by the RFC 8785 canonical form of e without its digest.
 // Numbers enter the canonical form as IEEE 754 doubles, as the RFC says.
 func Chain(previous string, e *Event) (string, error) {
+	e = e.Stored() // an event that was read through an upcast keeps its digest
 	body := jsontext.Value(append(e.appendFields(make([]byte, 0, 384+len(e.Data)+len(e.State))), '}'))
 	if err := body.Canonicalize(); err != nil {
 		return "", fmt.Errorf("canonical form of %s %s: %w", e.Type, e.ID, err)

@@ -29,6 +29,8 @@ type Event struct {
 	State      jsontext.Value // the state it results in, where Data alone does not say it
 	Digest     string         // lower-case hex SHA-256, see Chain
 	Schema     int            // version of the form; see Schema
+
+	stored *Event // as the journal has it, where that is of an older schema
 }
 
 // Record is an event with its place.

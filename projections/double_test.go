@@ -83,7 +83,7 @@ func (s *source) put(m projections.Message) {
 	s.head = max(s.head, m.Revision)
 }
 
-func (s *source) Stream(_ context.Context, _ int, of events.Stream, after, upTo uint64, yield func(projections.Message) error) error {
+func (s *source) Stream(_ context.Context, of events.Stream, after, upTo uint64, yield func(projections.Message) error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, m := range s.log {
@@ -245,7 +245,7 @@ func onBench(t *testing.T, b projections.Batching, test func(*bench)) {
 		x.held = &quarantine{held: map[events.Stream]projections.Held{}, asked: map[events.Stream]string{}, changed: make(chan struct{})}
 		x.Runner = &projections.Runner{
 			View: "view", Source: x.source, Target: x.target, Batching: b, Progress: projections.NewProgress(1), Log: slog.New(slog.DiscardHandler),
-			Quarantine: x.held, Past: x.source,
+			Quarantine: x.held, Past: x.source.Stream,
 		}
 		x.start = sync.OnceFunc(func() {
 			go func() {

@@ -62,7 +62,7 @@ func (r *Runner) repair(ctx context.Context, h *Held, at uint64) error {
 	var batch []Message
 	last := uint64(0)
 	var err error
-	unread := r.Past.Stream(ctx, r.Partition, h.Stream, h.First-1, at, func(m Message) error {
+	unread := r.Past(ctx, h.Stream, h.First-1, at, func(m Message) error {
 		last = m.Revision
 		if batch = append(batch, m); len(batch) < repairBatch {
 			return nil
@@ -155,22 +155,19 @@ func (r *Runner) drop(ctx context.Context, h *Held, at uint64) error {
 	return r.Quarantine.Put(ctx, *h)
 }
 
-// OneStream reads single aggregates.
-type OneStream interface {
-	// Stream yields the entries of one aggregate after a revision, up to
-	// another, in order, until yield fails.
-	Stream(ctx context.Context, partition int, s events.Stream, after, upTo uint64, yield func(Message) error) error
-}
+// errPast ends a reading.
+var errPast = errors.New("enough")
 
-// Stream is an aggregate's past, whatever was trimmed of it.
-func (j JoinedStreams) Stream(ctx context.Context, partition int, s events.Stream, after, upTo uint64, yield func(Message) error) error {
-	cut, err := j.Journal.Trimmed(ctx, partition)
+// Stream yields the entries of one aggregate after a revision, up to another,
+// in order, until yield fails.
+func (t Truth) Stream(ctx context.Context, s events.Stream, after, upTo uint64, yield func(Message) error) error {
+	p := t.Journal.Partition(s.ID())
+	cut, err := t.Journal.Trimmed(ctx, p)
 	if err != nil {
 		return err
 	}
 	if after < cut {
-		t := Truth{Journal: j.Journal, Archive: j.Archive}
-		old, err := t.archived(ctx, partition, s, min(cut, upTo))
+		old, err := t.archived(ctx, p, s, min(cut, upTo))
 		if err != nil {
 			return err
 		}
@@ -182,14 +179,14 @@ func (j JoinedStreams) Stream(ctx context.Context, partition int, s events.Strea
 			}
 		}
 	}
-	return j.Journal.Stream(ctx, partition, s, max(after, cut), upTo, yield)
-}
-
-// JoinedStreams reads single aggregates from the archive and the journal.
-type JoinedStreams struct {
-	Journal interface {
-		Streams
-		OneStream
+	err = t.Journal.EachOf(ctx, s, max(after, cut)+1, func(m Message) error {
+		if m.Revision > upTo {
+			return errPast
+		}
+		return yield(m)
+	})
+	if errors.Is(err, errPast) {
+		return nil
 	}
-	Archive Archive // nil = without SQL: only an untrimmed journal is whole
+	return err
 }

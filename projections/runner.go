@@ -44,9 +44,10 @@ type Runner struct {
 	Progress  *Progress
 	Log       *slog.Logger
 	// Quarantine keeps what the view cannot apply; nil = it is passed over, for
-	// targets that see to it themselves. Past is where it is read again.
+	// targets that see to it themselves. Past is how it is read again, see
+	// Truth.
 	Quarantine Quarantine
-	Past       OneStream
+	Past       func(ctx context.Context, s events.Stream, after, upTo uint64, yield func(Message) error) error
 	// Applied is told of every batch that took effect, with how long its
 	// writing took. It must not block.
 	Applied func(events int, took time.Duration)

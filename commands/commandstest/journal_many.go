@@ -80,6 +80,9 @@ func (j suite) sinceTime(t *testing.T) {
 				}
 			}
 		}
+		if got := j.all(t, s, time.Unix(0, 0)); len(got) != 4 {
+			t.Errorf("since ever there are %d", len(got))
+		}
 		if got := j.all(t, s, time.Now().Add(time.Hour)); len(got) > 0 {
 			t.Errorf("from the future: %d", len(got))
 		}

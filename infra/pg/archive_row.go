@@ -29,7 +29,7 @@ var archivedColumns = []string{
 }
 
 func archive(m *projections.Message) archived {
-	r := archived{ev: &m.Event, stream: text(string(m.Stream)), partition: int32(m.Partition), revision: int64(m.Revision), body: m.Body}
+	r := archived{ev: m.Event.Stored(), stream: text(string(m.Stream)), partition: int32(m.Partition), revision: int64(m.Revision), body: m.Body}
 	if m.Bad != nil {
 		r.ev = guess(m)
 	}

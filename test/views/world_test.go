@@ -135,7 +135,7 @@ func (w *world) run(view string, partition int, progress *projections.Progress) 
 		Batching: projections.Batching{Threshold: 50, Interval: 5 * time.Millisecond, Max: 2000}, Applied: w.applied,
 	}
 	if view != "memory" {
-		r.Quarantine, r.Past = w.held, projections.JoinedStreams{Journal: w.journal}
+		r.Quarantine, r.Past = w.held, projections.Truth{Journal: w.journal}.Stream
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})

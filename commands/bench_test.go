@@ -35,6 +35,7 @@ func (v *void) Since(context.Context, events.Stream, time.Time, func(events.Reco
 }
 
 func (v *void) At(context.Context, int, uint64) (events.Record, error) { return events.Record{}, nil }
+func (*void) Trimmed(context.Context, int) (uint64, error)             { return 0, nil }
 func (v *void) Partition(string) int                                   { return 0 }
 func (v *void) Incarnation() string                                    { return "void0000" }
 

@@ -16,8 +16,8 @@ const attempts = 24
 
 // carry is the write side in one loop: load, decide, append; on a conflict
 // load and decide again. Before any answer that leaves no event, and before
-// deciding for an id too old for the duplicate window, it looks whether the
-// command has taken effect before.
+// deciding for an id that the duplicate window may not settle, it looks whether
+// the command has taken effect before.
 func (h *Handler) carry(ctx context.Context, cmd *Command) (Receipt, error) {
 	if ctx.Err() != nil {
 		return Receipt{}, domain.Errorf(domain.Unavailable, "engine.late",
@@ -35,10 +35,8 @@ func (h *Handler) carry(ctx context.Context, cmd *Command) (Receipt, error) {
 			return Receipt{}, unavailable(err, unsure)
 		}
 		now := h.cfg.Now()
-		if last.commandID == cmd.CommandID || unsure || beyondWindow(cmd, now) {
-			if r, found, err := h.search(ctx, cmd, last, now); found || err != nil {
-				return r, err
-			}
+		if r, found, err := h.earlier(ctx, cmd, last, now, unsure); found || err != nil {
+			return r, err
 		}
 		d := cmd.decide(last.state, domain.Ask{Now: now, CommandID: cmd.CommandID, Revision: last.revision})
 		var r Receipt
@@ -89,7 +87,6 @@ func (h *Handler) accept(ctx context.Context, cmd *Command, last *head, d domain
 
 // lose keeps a losing write and answers with what it lost against.
 func (h *Handler) lose(ctx context.Context, cmd *Command, last *head, d domain.Decision, now time.Time) (Receipt, error) {
-	stateless := func(*events.Event) (any, error) { return nil, nil }
 	losers, err := h.load(ctx, cmd.Losers, stateless)
 	if err != nil {
 		return Receipt{}, unavailable(err, false)
@@ -100,6 +97,9 @@ func (h *Handler) lose(ctx context.Context, cmd *Command, last *head, d domain.D
 	}
 	return h.settle(cmd, last, d)
 }
+
+// stateless folds a stream of which nothing but its end is needed.
+func stateless(*events.Event) (any, error) { return nil, nil }
 
 // leave answers without an event: a refusal or something that is so already.
 // Nothing in the journal would tell a repetition, so it searches first.

@@ -138,11 +138,9 @@ func (b *bundle) repeated(ctx context.Context, cmds []Command, unsure bool) ([]R
 		if err != nil {
 			return nil, indexed(err, i)
 		}
-		ok := false
-		if last.commandID == cmd.CommandID || unsure || beyondWindow(cmd, b.now) {
-			if results[i].Receipt, ok, err = b.h.search(ctx, cmd, last, b.now); err != nil {
-				return nil, indexed(err, i)
-			}
+		var ok bool
+		if results[i].Receipt, ok, err = b.h.earlier(ctx, cmd, last, b.now, unsure); err != nil {
+			return nil, indexed(err, i)
 		}
 		if ok {
 			found++
@@ -198,7 +196,6 @@ func (b *bundle) decide(ctx context.Context, cmd *Command) error {
 		}
 		a.version, a.event = next.version, next.written
 	case d.Loss != nil:
-		stateless := func(*events.Event) (any, error) { return nil, nil }
 		losers, err := b.load(ctx, cmd.Losers, stateless)
 		if err != nil {
 			return err

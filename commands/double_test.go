@@ -38,6 +38,8 @@ func (p *paper) At(context.Context, int, uint64) (events.Record, error) {
 	return events.Record{}, errors.New("nothing is stored on paper")
 }
 
+func (p *paper) Trimmed(context.Context, int) (uint64, error) { return 0, nil }
+
 func (p *paper) Partition(string) int { return 0 }
 func (p *paper) Incarnation() string  { return "paper000" }
 

@@ -33,6 +33,7 @@ type Config struct {
 	HeadBytes uint64        // memory for resident heads; default 256 MiB
 	Timeout   time.Duration // for one command, waiting included; default 10 s (the seed's)
 	Now       func() time.Time
+	Archive   Archive   // nil = none: ids without a time are known for the duplicate window
 	Evictor   Evictor   // nil = expiry has nothing to take out
 	Messenger Messenger // nil = messages and heartbeats are refused
 	Past      Past      // nil = forks are refused
@@ -49,6 +50,7 @@ type Handler struct {
 	heads    *heads
 	boxes    *mailboxes
 	inFlight atomic.Int64
+	askAgain atomic.Int64 // Unix nanoseconds before which the archive is better not asked
 	stats    Stats
 }
 

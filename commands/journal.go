@@ -25,6 +25,9 @@ type Journal interface {
 	Since(ctx context.Context, s events.Stream, from time.Time, yield func(events.Record) bool) error
 	// At is the event at a revision of a partition.
 	At(ctx context.Context, partition int, revision uint64) (events.Record, error)
+	// Trimmed is the revision up to which a partition may lack events; 0 = it is
+	// whole. Each stream's last event is always there.
+	Trimmed(ctx context.Context, partition int) (uint64, error)
 	// Partition is where the streams of an aggregate id live.
 	Partition(id string) int
 	// Incarnation is the short name of this journal, for tokens.

@@ -8,10 +8,11 @@ import (
 	"github.com/tidemark-engine/tidemark/events"
 )
 
-// A command that was carried out before is found in one of three ways: its id
+// A command that was carried out before is found in one of four ways: its id
 // is still in the journal's duplicate window; its event is the aggregate's
-// last; or a search of the aggregate's own streams finds it, from the time
-// that the id says it was made, less the clock skew it was accepted under.
+// last; a search of the aggregate's own streams finds it, from the time that
+// the id says it was made, less the clock skew it was accepted under; or the
+// archive does, where the id says no time or the journal was trimmed.
 
 // made is when the command was made, by its id or by what its sender knows.
 func (c *Command) made() (time.Time, bool) {
@@ -26,6 +27,17 @@ func (c *Command) made() (time.Time, bool) {
 func beyondWindow(cmd *Command, now time.Time) bool {
 	made, timed := cmd.made()
 	return timed && now.Sub(made) > young
+}
+
+// earlier looks for the command before it is decided; unsure says that an
+// append of it may just have been stored.
+func (h *Handler) earlier(ctx context.Context, cmd *Command, last *head, now time.Time, unsure bool) (Receipt, bool, error) {
+	if last.commandID == cmd.CommandID || unsure || beyondWindow(cmd, now) {
+		if r, found, err := h.search(ctx, cmd, last, now); found || err != nil {
+			return r, found, err
+		}
+	}
+	return h.recall(ctx, cmd, last, now)
 }
 
 // search looks for the command in its aggregate's streams.
@@ -45,26 +57,14 @@ func (h *Handler) search(ctx context.Context, cmd *Command, last *head, now time
 			return r, true, err
 		}
 	}
-	for _, s := range [...]events.Stream{cmd.Stream, cmd.Losers} {
-		if s == "" || s == cmd.Stream && (last.revision == 0 || last.recordedAt.Before(from)) {
-			continue
-		}
-		var hit *events.Record
-		err := h.journal.Since(ctx, s, from, func(rec events.Record) bool {
-			if rec.CommandID == cmd.CommandID {
-				hit = &rec
-			}
-			return hit == nil
-		})
-		if err != nil {
-			return Receipt{}, false, unavailable(err, false)
-		}
-		if hit != nil {
-			r, err := h.first(cmd, hit)
-			return r, true, err
-		}
+	var streams []events.Stream
+	if last.revision > 0 && !last.recordedAt.Before(from) {
+		streams = append(streams, cmd.Stream)
 	}
-	return Receipt{}, false, nil
+	if cmd.Losers != "" {
+		streams = append(streams, cmd.Losers)
+	}
+	return h.scan(ctx, cmd, streams, from)
 }
 
 // first is the answer that the command got the first time. 409

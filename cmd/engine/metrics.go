@@ -79,6 +79,7 @@ var (
 	descAppends   = prometheus.NewDesc("tidemark_appends_total", "Events appended by this engine.", nil, nil)
 	descConflicts = prometheus.NewDesc("tidemark_conflicts_total", "Appends that another writer beat.", nil, nil)
 	descReplays   = prometheus.NewDesc("tidemark_replays_total", "Commands answered from their first time.", nil, nil)
+	descUnasked   = prometheus.NewDesc("tidemark_archive_unasked_total", "Commands with an id of no time, decided while the archive did not answer.", nil, nil)
 	descInFlight  = prometheus.NewDesc("tidemark_commands_in_flight", "Commands taken and not yet answered.", nil, nil)
 	descLag       = prometheus.NewDesc("tidemark_view_lag_events", "Events a view is behind the journal.", []string{"view", "partition"}, nil)
 	descLagTime   = prometheus.NewDesc("tidemark_view_lag_seconds", "Age of the oldest event a view has yet to fold.", []string{"view", "partition"}, nil)
@@ -108,6 +109,7 @@ func (s *scrape) Collect(out chan<- prometheus.Metric) {
 	counter(descAppends, stats.Appends.Load())
 	counter(descConflicts, stats.Conflicts.Load())
 	counter(descReplays, stats.Replays.Load())
+	counter(descUnasked, stats.Unasked.Load())
 	gauge(descInFlight, float64(s.e.handler.InFlight()))
 	if a := s.e.auditStatus(); a != nil {
 		counter(descAudited, a.Checked)

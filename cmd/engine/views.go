@@ -124,7 +124,7 @@ func (e *engine) startViews(ctx context.Context, bounds commands.Bounds) error {
 	}
 	e.handler = commands.NewHandler(e.writer(), commands.Config{
 		Bounds: bounds, InFlight: e.cfg.LimitsInFlight, Evictor: e.keeper, Messenger: natsio.NewMessenger(e.streams), Past: past,
-		Observe: func(rec events.Record) { passOn(memory, &rec) },
+		Archive: e.archiveOfCommands(), Observe: func(rec events.Record) { passOn(memory, &rec) },
 	})
 	e.tiers = &readmodel.Tiers{
 		Memory: memory, Hot: hotTarget, HotProgress: hot, DurableProgress: durable,

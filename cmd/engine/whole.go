@@ -8,6 +8,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/tidemark-engine/tidemark/commands"
 	"github.com/tidemark-engine/tidemark/infra/natsio"
 	"github.com/tidemark-engine/tidemark/infra/pg"
 	"github.com/tidemark-engine/tidemark/projections"
@@ -23,6 +24,15 @@ var archiveBatching = projections.Batching{Threshold: 1000, Interval: 250 * time
 // startArchive starts the view that keeps every event in SQL for good.
 func (e *engine) startArchive() error {
 	return e.run(archiveView, pg.NewArchive(e.db, archiveView), projections.NewProgress(e.journal.Partitions()), archiveBatching)
+}
+
+// archiveOfCommands is where command ids are known beyond the duplicate window;
+// nil without SQL.
+func (e *engine) archiveOfCommands() commands.Archive {
+	if e.db == nil {
+		return nil
+	}
+	return pg.NewArchive(e.db, archiveView).Of(e.journal.ID())
 }
 
 // whole is the journal with all its past, trimmed or not.

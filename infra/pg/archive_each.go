@@ -46,64 +46,84 @@ func (a *Archive) Each(ctx context.Context, partition int, after, upTo uint64, y
 
 type eachPage struct {
 	messages []projections.Message
+	reached  uint64 // up to here all is in it
 	err      error
 }
 
 // fetch sends pages until all is read, and closes.
 func (a *Archive) fetch(ctx context.Context, partition int, after, upTo uint64, pages chan<- eachPage) {
 	defer close(pages)
-	for rows := eachRows; after < upTo; {
-		var p eachPage
-		var cut bool
-		p.messages, cut, p.err = a.page(ctx, partition, after, upTo, rows)
+	for span := uint64(eachRows); after < upTo; {
+		end := min(after+span, upTo)
+		p := a.page(ctx, partition, after, end)
+		if len(p.messages) == 0 && p.err == nil {
+			if after, p.err = a.next(ctx, partition, end); p.err == nil && after > 0 {
+				continue
+			}
+			if p.err == nil {
+				return
+			}
+		}
 		select {
 		case pages <- p:
 		case <-ctx.Done():
 			return
 		}
-		n := len(p.messages)
-		if p.err != nil || n < rows && !cut {
+		if p.err != nil {
 			return
 		}
-		after = p.messages[n-1].Revision
-		// Ask for no more rows than are likely to be taken: what is left of a
-		// page that was cut has been sent in vain.
-		if cut {
-			rows = max(n, 16)
+		if after = p.reached; after < end {
+			span = max(uint64(len(p.messages)), 16) // what was beyond has been sent in vain
 		} else {
-			rows = min(2*rows, eachRows)
+			span = min(2*span, eachRows)
 		}
 	}
 }
 
-// page reads up to rows messages; cut is set when it ended before, at eachBytes.
-func (a *Archive) page(ctx context.Context, partition int, after, upTo uint64, rows int) (page []projections.Message, cut bool, err error) {
-	got, err := a.db.pool.Query(ctx, `
-		SELECT revision, stream, body, raw, recorded_at, recorded_ns FROM agents.events
-		WHERE partition = $1 AND revision > $2 AND revision <= $3
-		ORDER BY revision LIMIT $4`, partition, int64(after), int64(upTo), rows)
+// next is the revision before the first one after another; 0 = there is none.
+func (a *Archive) next(ctx context.Context, partition int, after uint64) (uint64, error) {
+	var first uint64
+	err := a.db.pool.QueryRow(ctx, `
+		SELECT coalesce(min(revision), 1) FROM agents.events WHERE partition = $1 AND revision > $2`,
+		partition, int64(after)).Scan(&first)
 	if err != nil {
-		return nil, false, fmt.Errorf("read the archive: %w", err)
+		return 0, fmt.Errorf("read the archive: %w", err)
 	}
-	defer got.Close()
-	page = make([]projections.Message, 0, rows)
-	for size := 0; !cut && got.Next(); cut = size >= eachBytes {
+	return first - 1, nil
+}
+
+// page reads what is after one revision up to another, or, at eachBytes, less.
+// It asks for a range of revisions, which any plan reads well, and not for a
+// number of rows in their order.
+func (a *Archive) page(ctx context.Context, partition int, after, upTo uint64) eachPage {
+	rows, err := a.db.pool.Query(ctx, `
+		SELECT revision, stream, body, raw, recorded_at, recorded_ns FROM agents.events
+		WHERE partition = $1 AND revision > $2 AND revision <= $3 ORDER BY revision`, partition, int64(after), int64(upTo))
+	if err != nil {
+		return eachPage{err: fmt.Errorf("read the archive: %w", err)}
+	}
+	defer rows.Close()
+	p := eachPage{messages: make([]projections.Message, 0, upTo-after), reached: upTo}
+	for size := 0; rows.Next(); {
 		var r stored
 		var at time.Time
 		var nanos int16
-		if err := got.Scan(&r.revision, &r.stream, &r.body, &r.raw, &at, &nanos); err != nil {
-			return nil, false, fmt.Errorf("read the archive: %w", err)
+		if err := rows.Scan(&r.revision, &r.stream, &r.body, &r.raw, &at, &nanos); err != nil {
+			return eachPage{err: fmt.Errorf("read the archive: %w", err)}
 		}
 		m := projections.Message{Body: r.bytes()}
 		if m.Record, m.Bad = r.record(partition); m.Bad != nil {
 			m.Stream, m.Partition, m.Revision = events.Stream(r.stream), partition, r.revision
 			m.RecordedAt = at.Add(time.Duration(nanos)).UTC()
 		}
-		page, size = append(page, m), size+len(m.Body)
+		p.messages = append(p.messages, m)
+		if size += len(m.Body); size >= eachBytes {
+			p.reached = r.revision
+			rows.Close()
+		}
 	}
-	got.Close()
-	if err := got.Err(); err != nil {
-		return nil, false, fmt.Errorf("read the archive: %w", err)
+	if err := rows.Err(); err != nil {
+		return eachPage{err: fmt.Errorf("read the archive: %w", err)}
 	}
-	return page, cut, nil
+	return p
 }

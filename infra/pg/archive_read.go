@@ -13,12 +13,17 @@ import (
 )
 
 // What is read of the archive is decoded from body, as the journal's bytes are.
+//
+// A month's table has no statistics until autovacuum has seen it. So that the
+// plan is right all the same, a stream is asked for as a range of its index,
+// in that index's order, and the partition, which the stream implies, by an
+// expression that no index has.
 
 // within bounds a question: $3 is the highest revision, $4 and $5 the latest
 // recorded time and its nanoseconds.
-const within = ` revision <= $3 AND recorded_at <= $4 AND (recorded_at < $4 OR recorded_ns <= $5)`
+const within = ` recorded_at <= $4 AND (recorded_at < $4 OR recorded_ns <= $5)`
 
-// endless are the times and revisions that bound nothing.
+// endless is a time that bounds nothing.
 var endless = time.Date(294000, 1, 1, 0, 0, 0, 0, time.UTC)
 
 func bounds(upTo uint64, at time.Time) (revision int64, whole time.Time, nanos int16) {
@@ -38,15 +43,15 @@ func (a *Archive) LastOf(ctx context.Context, partition int, s events.Stream, up
 	revision, whole, nanos := bounds(upTo, at)
 	return a.one(ctx, partition, `
 		SELECT stream, revision, body, raw FROM agents.events
-		WHERE partition = $1 AND stream = $2 AND`+within+`
-		ORDER BY revision DESC LIMIT 1`, partition, string(s), revision, whole, nanos)
+		WHERE partition + 0 = $1 AND stream >= $2 AND (stream, revision) <= ($2, $3) AND`+within+`
+		ORDER BY stream DESC, revision DESC LIMIT 1`, partition, string(s), revision, whole, nanos)
 }
 
 // OfCommand implements projections.Archive.
 func (a *Archive) OfCommand(ctx context.Context, partition int, s events.Stream, commandID string) (events.Record, bool, error) {
 	return a.one(ctx, partition, `
 		SELECT stream, revision, body, raw FROM agents.events
-		WHERE partition = $1 AND stream = $2 AND command_id = $3
+		WHERE partition + 0 = $1 AND stream = $2 AND command_id = $3
 		ORDER BY revision LIMIT 1`, partition, string(s), commandID)
 }
 
@@ -70,8 +75,8 @@ func (a *Archive) Back(ctx context.Context, partition int, s events.Stream, belo
 	}
 	return a.many(ctx, partition, `
 		SELECT stream, revision, body, raw FROM agents.events
-		WHERE partition = $1 AND stream = $2 AND revision < $3
-		ORDER BY revision DESC LIMIT $4`, partition, string(s), int64(below), limit)
+		WHERE partition + 0 = $1 AND stream >= $2 AND (stream, revision) < ($2, $3)
+		ORDER BY stream DESC, revision DESC LIMIT $4`, partition, string(s), int64(below), limit)
 }
 
 // lastsPage is how many streams one statement of LastsOf answers for.
@@ -92,8 +97,8 @@ const selectLasts = `
 	)
 	SELECT page.stream, coalesce(e.revision, 0), e.body, e.raw FROM page LEFT JOIN LATERAL (
 		SELECT revision, body, raw FROM agents.events
-		WHERE page.partition = $1 AND stream = page.stream AND` + within + `
-		ORDER BY revision DESC LIMIT 1
+		WHERE page.partition = $1 AND stream >= page.stream AND (stream, revision) <= (page.stream, $3) AND` + within + `
+		ORDER BY stream DESC, revision DESC LIMIT 1
 	) e ON true
 	ORDER BY page.stream`
 

@@ -84,7 +84,7 @@ func (w *world) open(partitions int) {
 	w.t.Cleanup(func() { stop(); follow.Wait() })
 	n := w.journal.Partitions()
 	w.progress = map[string]*projections.Progress{}
-	for _, view := range []string{"memory", "hot", "durable"} {
+	for _, view := range []string{"memory", "hot", "durable", "archive"} {
 		w.progress[view] = projections.NewProgress(n)
 	}
 	w.memory = readmodel.NewMemory(readmodel.MemoryConfig{Partitions: n, Tail: w.progress["memory"]})
@@ -109,6 +109,8 @@ func (w *world) target(view string) projections.Target {
 		return natsio.NewHot(w.bucket, w.journal, w.progress["hot"])
 	case "durable":
 		return pg.NewDurable(w.db, "durable")
+	case "archive":
+		return pg.NewArchive(w.db, "archive")
 	}
 	return &projections.Tail{
 		Memory: w.memory, Refresh: w.Refresh, Source: w.journal, Progress: w.progress["memory"],

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/maypok86/otter/v2"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -28,7 +27,7 @@ type Bucket struct {
 	ttl      time.Duration
 	// seqs remembers the bucket's own sequence of keys written lately, so that
 	// a guarded put needs no read before it. A wrong one costs that read.
-	seqs *otter.Cache[string, written]
+	seqs *remembered
 }
 
 // BucketConfig is a bucket as the seed writes it.
@@ -78,7 +77,7 @@ func OpenBucket(ctx context.Context, nc *nats.Conn, cfg BucketConfig, log *slog.
 		return nil, err
 	}
 	b := &Bucket{nc: nc, js: js, pipeline: out, name: cfg.Name, root: "$KV." + cfg.Name + ".", log: log, cfg: cfg, ttl: cfg.TTL,
-		seqs: otter.Must(&otter.Options[string, written]{MaximumSize: 200_000})}
+		seqs: newRemembered(1 << 20)}
 	b.stream, err = js.Stream(ctx, "KV_"+cfg.Name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		b.stream, err = b.create(ctx, cfg)
@@ -198,5 +197,5 @@ func ReadBucket(ctx context.Context, nc *nats.Conn, name string) (*Bucket, error
 		return nil, fmt.Errorf("open bucket %s: %w", name, err)
 	}
 	return &Bucket{nc: nc, js: js, pipeline: out, stream: s, name: name, root: "$KV." + name + ".", ttl: s.CachedInfo().Config.MaxAge,
-		log: slog.New(slog.DiscardHandler), seqs: otter.Must(&otter.Options[string, written]{MaximumSize: 1000})}, nil
+		log: slog.New(slog.DiscardHandler), seqs: newRemembered(1000)}, nil
 }

@@ -4,12 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/synadia-io/orbit.go/jetstreamext"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tidemark-engine/tidemark/events"
@@ -41,7 +39,7 @@ func (j *Journal) Ends(ctx context.Context, streams []events.Stream) ([]projecti
 		if j.replicas > 1 {
 			continue
 		}
-		err := lasts(ctx, j.js, StreamName(p, len(j.streams)), subjects, func(msg *jetstream.RawStreamMsg) {
+		err := lasts(ctx, j.nc, StreamName(p, len(j.streams)), multiLast{Subjects: subjects}, func(msg *jetstream.RawStreamMsg) {
 			if i, asked := places[msg.Subject]; asked {
 				ends[i] = j.message(p, msg.Subject, msg.Sequence, msg.Time, msg.Data)
 				delete(places, msg.Subject)
@@ -76,36 +74,6 @@ func (j *Journal) Ends(ctx context.Context, streams []events.Stream) ([]projecti
 		}
 	}
 	return ends, nil
-}
-
-// lasts yields the last message of each of many subjects, a thousand a request;
-// the server takes 1,024, and cuts an answer short by bytes: then the rest is
-// asked for again.
-func lasts(ctx context.Context, js jetstream.JetStream, stream string, subjects []string, yield func(*jetstream.RawStreamMsg)) error {
-	for len(subjects) > 0 {
-		n := min(len(subjects), 1000)
-		last, err := jetstreamext.GetLastMsgsFor(ctx, js, stream, subjects[:n])
-		if err != nil {
-			return err
-		}
-		found, pending := map[string]bool{}, "0"
-		for msg, err := range last {
-			if errors.Is(err, jetstreamext.ErrNoMessages) {
-				break
-			}
-			if err != nil {
-				return err
-			}
-			found[msg.Subject], pending = true, msg.Header.Get("Nats-Num-Pending")
-			yield(msg)
-		}
-		asked, rest := subjects[:n], subjects[n:]
-		if subjects = rest; pending != "0" {
-			left := slices.DeleteFunc(slices.Clone(asked), func(s string) bool { return found[s] })
-			subjects = append(left, rest...)
-		}
-	}
-	return nil
 }
 
 // Each implements projections.Streams. Unlike Read it passes over gaps: what is

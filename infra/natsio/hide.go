@@ -30,7 +30,7 @@ func (t *Hot) hide(ctx context.Context, held []projections.Message, header nats.
 			continue
 		}
 		seen[place{b, key}] = true
-		b.seqs.Invalidate(key)
+		b.seqs.forget(key)
 		markers[b] = append(markers[b], &nats.Msg{Subject: b.root + key, Header: nats.Header{
 			kvOperationHeader: []string{"DEL"}, heldHeader: []string{"1"}, positionHeader: header[positionHeader],
 		}})

@@ -61,7 +61,7 @@ func (t *Hot) buckets() []*Bucket {
 func (t *Hot) Load(ctx context.Context, partition int, id string) (uint64, error) {
 	var least uint64
 	for i, b := range t.buckets() {
-		b.seqs.InvalidateAll() // what was written may have been lost
+		b.seqs.forgetAll() // what was written may have been lost
 
 		at, err := t.position(ctx, b, partition, id)
 		t.foreign.Store(errors.Is(err, projections.ErrForeignJournal))
@@ -100,7 +100,7 @@ func (t *Hot) Apply(ctx context.Context, partition int, from, _ uint64, c projec
 	byBucket := map[*Bucket][]put{}
 	for i := range c.Entries {
 		e := &c.Entries[i]
-		p := put{key: e.Agent + "." + e.Key, revision: e.Revision}
+		p := put{key: e.Agent + "." + e.Key, revision: e.Revision, first: e.Version == 1}
 		if !e.Deleted {
 			p.value = e.EncodeKV()
 		}
@@ -112,7 +112,7 @@ func (t *Hot) Apply(ctx context.Context, partition int, from, _ uint64, c projec
 		if b == nil {
 			continue // this kind has no bucket
 		}
-		p := put{key: d.ID, revision: d.Revision}
+		p := put{key: d.ID, revision: d.Revision, first: d.Version == 1}
 		if d.Key != "" {
 			p.key += "." + d.Key
 		}
@@ -123,7 +123,7 @@ func (t *Hot) Apply(ctx context.Context, partition int, from, _ uint64, c projec
 	}
 	for _, r := range c.Released {
 		if b, key := t.place(r.Stream); b != nil {
-			b.seqs.Invalidate(key) // the marker of what was held is in the way
+			b.seqs.forget(key) // the marker of what was held is in the way
 		}
 	}
 	header, head := t.Header(), uint64(0)

@@ -68,7 +68,7 @@ func (t *Hot) position(ctx context.Context, b *Bucket, partition int, id string)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		// Somebody has removed the bucket: it is made anew and folded again.
 		b.log.Warn("the bucket is gone and is made anew", "bucket", b.name)
-		b.seqs.InvalidateAll()
+		b.seqs.forgetAll()
 		if _, err = b.create(ctx, b.cfg); err == nil {
 			info, err = b.stream.Info(ctx)
 		}

@@ -7,7 +7,6 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/synadia-io/orbit.go/jetstreamext"
 
 	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/projections"
@@ -33,33 +32,28 @@ func (p Past) Ends(ctx context.Context, agent string, after uint64) ([]readmodel
 		subjects = append(subjects, s)
 	}
 	var ends []readmodel.DirtyEntry
-	for len(subjects) > 0 {
-		n := min(len(subjects), 1000) // the server takes 1,024
-		last, err := jetstreamext.GetLastMsgsFor(ctx, p.js, StreamName(part, p.Partitions()), subjects[:n])
+	var bad error
+	err = lasts(ctx, p.nc, StreamName(part, p.Partitions()), multiLast{Subjects: subjects}, func(msg *jetstream.RawStreamMsg) {
+		if msg.Sequence <= after || bad != nil {
+			return
+		}
+		rec, err := p.record(part, msg.Subject, msg.Sequence, msg.Data)
 		if err != nil {
-			return nil, fmt.Errorf("read the entries of %s: %w", agent, err)
+			bad = err
+			return
 		}
-		for msg, err := range last {
-			if errors.Is(err, jetstreamext.ErrNoMessages) {
-				break
-			}
-			if err != nil {
-				return nil, fmt.Errorf("read the entries of %s: %w", agent, err)
-			}
-			if msg.Sequence <= after {
-				continue
-			}
-			rec, err := p.record(part, msg.Subject, msg.Sequence, msg.Data)
-			if err != nil {
-				return nil, err
-			}
-			change, err := projections.EntryOf(&rec)
-			if err != nil {
-				return nil, err
-			}
-			ends = append(ends, readmodel.DirtyEntry(change))
+		change, err := projections.EntryOf(&rec)
+		if err != nil {
+			bad = err
+			return
 		}
-		subjects = subjects[n:]
+		ends = append(ends, readmodel.DirtyEntry(change))
+	})
+	if err == nil {
+		err = bad
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the entries of %s: %w", agent, err)
 	}
 	return ends, nil
 }
@@ -84,7 +78,7 @@ func (t *Hot) Evict(ctx context.Context, agent string) error {
 	for key, row := range rows {
 		if !gone(row.Header) {
 			puts = append(puts, put{key: key, revision: revisionOf(row), seq: row.Sequence})
-			b.seqs.Invalidate(key)
+			b.seqs.forget(key)
 		}
 	}
 	b.send(ctx, puts, t.Header())

@@ -2,12 +2,9 @@ package natsio
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sort"
 	"time"
-
-	"github.com/synadia-io/orbit.go/jetstreamext"
 
 	"github.com/tidemark-engine/tidemark/commands"
 	"github.com/tidemark-engine/tidemark/events"
@@ -70,23 +67,18 @@ func (p Past) EntriesAsOf(ctx context.Context, agent string, keys []string, revi
 
 // lastUpTo is the last event of a stream within a bound that the journal still
 // has: one request, however long the stream.
-func (p Past) lastUpTo(ctx context.Context, s events.Stream, upTo jetstreamext.GetLastForOpt) (events.Record, bool, error) {
+func (p Past) lastUpTo(ctx context.Context, s events.Stream, upTo multiLast) (events.Record, bool, error) {
 	part := p.Partition(s.ID())
-	msgs, err := jetstreamext.GetLastMsgsFor(ctx, p.js, StreamName(part, p.Partitions()), []string{p.root + string(s)}, upTo)
+	upTo.Subjects = []string{p.root + string(s)}
+	msgs, err := upTo.ask(ctx, p.nc, StreamName(part, p.Partitions()))
 	if err != nil {
 		return events.Record{}, false, fmt.Errorf("read the past of %s: %w", s, err)
 	}
-	for msg, err := range msgs {
-		if errors.Is(err, jetstreamext.ErrNoMessages) {
-			break
-		}
-		if err != nil {
-			return events.Record{}, false, fmt.Errorf("read the past of %s: %w", s, err)
-		}
-		rec, err := p.record(part, msg.Subject, msg.Sequence, msg.Data)
-		return rec, err == nil, err
+	if len(msgs) == 0 {
+		return events.Record{}, false, nil
 	}
-	return events.Record{}, false, nil
+	rec, err := p.record(part, msgs[0].Subject, msgs[0].Sequence, msgs[0].Data)
+	return rec, err == nil, err
 }
 
 // History implements readmodel.Past.
@@ -132,7 +124,7 @@ func (p Past) back(ctx context.Context, s events.Stream, below uint64, limit int
 			return recs, nil
 		}
 		last := rec
-		if rec, ok, err = p.lastUpTo(ctx, s, jetstreamext.GetLastMsgsUpToSeq(last.Revision-1)); err == nil && !ok {
+		if rec, ok, err = p.lastUpTo(ctx, s, multiLast{UpToSeq: last.Revision - 1}); err == nil && !ok {
 			old, err := p.archivedBack(ctx, &last, limit-len(recs))
 			return append(recs, old...), err
 		}

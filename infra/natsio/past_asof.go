@@ -7,8 +7,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/synadia-io/orbit.go/jetstreamext"
-
 	"github.com/tidemark-engine/tidemark/commands"
 	"github.com/tidemark-engine/tidemark/domain"
 	"github.com/tidemark-engine/tidemark/events"
@@ -75,13 +73,14 @@ func (p Past) asOf(ctx context.Context, s events.Stream, m moment) (events.Recor
 }
 
 func (p Past) byRevision(ctx context.Context, s events.Stream, m moment, _ *events.Record) (events.Record, bool, error) {
-	return p.lastUpTo(ctx, s, jetstreamext.GetLastMsgsUpToSeq(m.revision))
+	return p.lastUpTo(ctx, s, multiLast{UpToSeq: m.revision})
 }
 
 // byTime looks for the last event of a stream that the moment includes and the
 // journal still has; last is the stream's end, which it does not include.
 func (p Past) byTime(ctx context.Context, s events.Stream, m moment, last *events.Record) (events.Record, bool, error) {
-	from, ok, err := p.lastUpTo(ctx, s, jetstreamext.GetLastMsgsUpToTime(m.at.Add(time.Nanosecond)))
+	before := m.at.Add(time.Nanosecond)
+	from, ok, err := p.lastUpTo(ctx, s, multiLast{UpToTime: &before})
 	if err != nil {
 		return from, false, err
 	}
@@ -103,7 +102,7 @@ func (p Past) byTime(ctx context.Context, s events.Stream, m moment, last *event
 func (p Past) bisect(ctx context.Context, s events.Stream, m moment, low events.Record, high uint64) (events.Record, error) {
 	for from := low.Revision; high-from > 1; {
 		mid := from + (high-from)/2
-		rec, ok, err := p.lastUpTo(ctx, s, jetstreamext.GetLastMsgsUpToSeq(mid))
+		rec, ok, err := p.lastUpTo(ctx, s, multiLast{UpToSeq: mid})
 		switch {
 		case err != nil:
 			return low, err

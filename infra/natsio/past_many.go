@@ -2,12 +2,11 @@ package natsio
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
 
-	"github.com/synadia-io/orbit.go/jetstreamext"
+	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tidemark-engine/tidemark/events"
@@ -75,39 +74,20 @@ func (p Past) together(ctx context.Context, streams []events.Stream, revision ui
 	for i, s := range streams {
 		subjects[i] = p.root + string(s)
 	}
-	var upTo []jetstreamext.GetLastForOpt
-	if revision > 0 {
-		upTo = append(upTo, jetstreamext.GetLastMsgsUpToSeq(revision))
-	}
-	for pending := "all"; pending != "0" && len(subjects) > 0; {
-		msgs, err := jetstreamext.GetLastMsgsFor(ctx, p.js, StreamName(part, p.Partitions()), subjects, upTo...)
+	var bad error
+	err := lasts(ctx, p.nc, StreamName(part, p.Partitions()), multiLast{Subjects: subjects, UpToSeq: revision}, func(msg *jetstream.RawStreamMsg) {
+		rec, err := p.record(part, msg.Subject, msg.Sequence, msg.Data)
 		if err != nil {
-			return fmt.Errorf("read the past of %d streams: %w", len(subjects), err)
+			bad = err
+			return
 		}
-		before := len(got)
-		for msg, err := range msgs {
-			if errors.Is(err, jetstreamext.ErrNoMessages) {
-				return nil
-			}
-			if err != nil {
-				return fmt.Errorf("read the past of %d streams: %w", len(subjects), err)
-			}
-			rec, err := p.record(part, msg.Subject, msg.Sequence, msg.Data)
-			if err != nil {
-				return err
-			}
-			got[rec.Stream], pending = rec, msg.Header.Get("Nats-Num-Pending")
-		}
-		if len(got) == before {
-			return fmt.Errorf("read the past of %d streams: the answer broke off", len(subjects))
-		}
-		left := subjects[:0]
-		for _, subject := range subjects {
-			if _, ok := got[events.Stream(strings.TrimPrefix(subject, p.root))]; !ok {
-				left = append(left, subject)
-			}
-		}
-		subjects = left
+		got[rec.Stream] = rec
+	})
+	if err == nil {
+		err = bad
+	}
+	if err != nil {
+		return fmt.Errorf("read the past of %d streams: %w", len(subjects), err)
 	}
 	return nil
 }

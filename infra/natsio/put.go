@@ -21,6 +21,7 @@ type put struct {
 	key      string
 	value    []byte        // nil = deletion
 	revision uint64        // in the journal; 0 = it has nothing of this key
+	first    bool          // it is its aggregate's first event: nothing of ours should be there
 	stream   events.Stream // set where Restore puts
 	seq      uint64        // the bucket's sequence that it expects
 	ack      acked
@@ -31,10 +32,6 @@ const revisionHeader = "Tidemark-Revision"
 
 // putRounds bounds how often a batch fights others for its keys.
 const putRounds = 10
-
-// written is what is known of a key from writing it: the bucket's sequence and
-// the journal's revision.
-type written struct{ seq, revision uint64 }
 
 // stored tells whether the journal has a revision.
 type stored func(revision uint64) (bool, error)
@@ -52,31 +49,42 @@ func (b *Bucket) putAll(ctx context.Context, puts []put, header nats.Header, kno
 	return err
 }
 
-// prepare finds the sequence each put must expect: remembered, or read for all
-// unknown keys in few requests. Puts that are not needed are dropped.
+// prepare finds the sequence each put must expect: remembered, none for what is
+// new, or read for all unknown keys in few requests. Puts that are not needed
+// are dropped.
 func (b *Bucket) prepare(ctx context.Context, puts []put, known stored) ([]put, error) {
-	kept, unknown := puts[:0], []string(nil)
+	kept, unknown := puts[:0], []put(nil)
 	for _, p := range puts {
 		// The sequence of a newer row would let an older one through.
-		last, ok := b.seqs.GetIfPresent(p.key)
+		last, ok := b.seqs.get(p.key)
 		switch {
-		case !ok:
-			unknown = append(unknown, b.root+p.key)
-		case last.revision >= p.revision:
+		case ok && last.revision >= p.revision:
+			continue
+		case !ok && !p.first:
+			unknown = append(unknown, p)
 			continue
 		}
 		p.seq = last.seq
 		kept = append(kept, p)
 	}
-	if len(unknown) == 0 {
-		return kept, nil
+	unknown, err := b.look(ctx, unknown, known)
+	return append(kept, unknown...), err
+}
+
+// look reads what is under the keys of puts now, and drops those that have
+// nothing to do any more.
+func (b *Bucket) look(ctx context.Context, puts []put, known stored) ([]put, error) {
+	subjects := make([]string, len(puts))
+	for i := range puts {
+		subjects[i] = b.root + puts[i].key
 	}
-	found, err := b.lastOf(ctx, unknown)
+	found, err := b.lastOf(ctx, subjects)
 	if err != nil {
 		return nil, err
 	}
-	puts, kept = kept, kept[:0]
+	kept := puts[:0]
 	for _, p := range puts {
+		p.seq = 0
 		if msg, ok := found[p.key]; ok {
 			there, err := newer(msg, p.revision, known)
 			if err != nil {
@@ -95,7 +103,7 @@ func (b *Bucket) prepare(ctx context.Context, puts []put, known stored) ([]put, 
 // lastOf reads the last message of many subjects.
 func (b *Bucket) lastOf(ctx context.Context, subjects []string) (map[string]*jetstream.RawStreamMsg, error) {
 	found := make(map[string]*jetstream.RawStreamMsg, len(subjects))
-	err := lasts(ctx, b.js, "KV_"+b.name, subjects, func(msg *jetstream.RawStreamMsg) {
+	err := lasts(ctx, b.nc, "KV_"+b.name, multiLast{Subjects: subjects}, func(msg *jetstream.RawStreamMsg) {
 		found[strings.TrimPrefix(msg.Subject, b.root)] = msg
 	})
 	if err != nil {
@@ -155,21 +163,16 @@ func (b *Bucket) send(ctx context.Context, puts []put, header nats.Header) {
 
 // settle takes the answers and returns the puts that must be sent again.
 func (b *Bucket) settle(ctx context.Context, puts []put, known stored) ([]put, error) {
-	var again []put
+	var again, refused []put
 	for i := range puts {
 		p := &puts[i]
 		err := p.ack.err
 		switch {
 		case err == nil:
+			b.seqs.set(p.key, written{p.ack.seq, p.revision})
 		case hasCode(err, codeWrongLastSequence, codeLastSeqInFlight):
-			retry, err := b.reread(ctx, p, known)
-			if err != nil {
-				return nil, err
-			}
-			if retry {
-				again = append(again, *p)
-			}
-			continue
+			b.seqs.forget(p.key)
+			refused = append(refused, *p)
 		case hasCode(err, codeStreamFull, codeMessageTooLarge), errors.Is(err, nats.ErrMaxPayload):
 			retry, err := b.forget(ctx, p, err)
 			if err != nil {
@@ -178,30 +181,12 @@ func (b *Bucket) settle(ctx context.Context, puts []put, known stored) ([]put, e
 			if retry {
 				again = append(again, *p)
 			}
-			continue
 		default:
 			return nil, fmt.Errorf("put %s into bucket %s: %w", p.key, b.name, err)
 		}
-		b.seqs.Set(p.key, written{p.ack.seq, p.revision})
 	}
-	return again, nil
-}
-
-// reread looks what is under the key now and tells whether the put still has
-// something to do.
-func (b *Bucket) reread(ctx context.Context, p *put, known stored) (bool, error) {
-	b.seqs.Invalidate(p.key)
-	msg, err := b.stream.GetLastMsgForSubject(ctx, b.root+p.key)
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		p.seq = 0
-		return true, nil
-	}
-	if err != nil {
-		return false, fmt.Errorf("read %s of bucket %s: %w", p.key, b.name, err)
-	}
-	p.seq = msg.Sequence
-	there, err := newer(msg, p.revision, known)
-	return !there, err
+	refused, err := b.look(ctx, refused, known)
+	return append(again, refused...), err
 }
 
 // forget removes a key whose new value the bucket refuses: absent is answered
@@ -211,7 +196,7 @@ func (b *Bucket) reread(ctx context.Context, p *put, known stored) (bool, error)
 func (b *Bucket) forget(ctx context.Context, p *put, why error) (bool, error) {
 	b.log.Warn("the bucket refuses a value; its key is removed and read from the next tier",
 		"bucket", b.name, "key", p.key, "error", why)
-	b.seqs.Invalidate(p.key)
+	b.seqs.forget(p.key)
 	if err := b.stream.Purge(ctx, jetstream.WithPurgeSubject(b.root+p.key)); err != nil {
 		return false, fmt.Errorf("remove %s from bucket %s: %w", p.key, b.name, err)
 	}

@@ -131,7 +131,7 @@ func (t *Hot) differing(said *projections.Said, there map[string]*jetstream.RawS
 func (t *Hot) restored(ctx context.Context, b *Bucket, puts []put) (again []events.Stream, err error) {
 	for i := range puts {
 		p := &puts[i]
-		b.seqs.Invalidate(p.key)
+		b.seqs.forget(p.key)
 		err := p.ack.err
 		switch {
 		case err == nil:

@@ -60,7 +60,7 @@ func BenchmarkMailbox(b *testing.B) {
 			for i := range names {
 				names[i] = events.StateEntry("a"+strconv.Itoa(i), "k")
 			}
-			m := newMailboxes()
+			m := newMailboxes(nil, nil)
 			b.ReportAllocs()
 			var open sync.WaitGroup
 			for i := 0; b.Loop(); i++ {

@@ -17,13 +17,13 @@ const attempts = 24
 // carry is the write side in one loop: load, decide, append; on a conflict
 // load and decide again. Before any answer that leaves no event, and before
 // deciding for an id that the duplicate window may not settle, it looks whether
-// the command has taken effect before.
-func (h *Handler) carry(ctx context.Context, cmd *Command) (Receipt, error) {
+// the command has taken effect before. unsure tells that an append of it may
+// have been stored already.
+func (h *Handler) carry(ctx context.Context, cmd *Command, unsure bool) (Receipt, error) {
 	if ctx.Err() != nil {
 		return Receipt{}, domain.Errorf(domain.Unavailable, "engine.late",
 			"the command waited too long behind others of its aggregate and was not carried out; send it again")
 	}
-	unsure := false // an append of this command may have been stored
 	for attempt := range attempts {
 		if attempt > 0 {
 			if err := pause(ctx, attempt); err != nil {
@@ -185,6 +185,7 @@ func (h *Handler) append(ctx context.Context, cmd *Command, s events.Stream, las
 	if err := complete(evs, last, cmd.CommandID, now); err != nil {
 		return nil, nil, err
 	}
+	start := time.Now()
 	done, err := h.journal.Append(ctx, s, last.revision, MessageID(cmd.Stream, cmd.CommandID), evs)
 	switch {
 	case err != nil:
@@ -196,6 +197,7 @@ func (h *Handler) append(ctx context.Context, cmd *Command, s events.Stream, las
 	case done.Duplicate:
 		return nil, &done, nil
 	}
+	h.hot.learn(false, 1, time.Since(start))
 	h.stats.Appends.Add(int64(len(evs)))
 	rec := events.Record{Event: evs[len(evs)-1], Stream: s, Partition: h.journal.Partition(cmd.ID), Revision: done.Revision}
 	if next, err = headOf(&rec, fold); err != nil {

@@ -41,7 +41,11 @@ func NewCommitter[J interface {
 
 // AppendAll implements Batcher.
 func (c *Committer) AppendAll(ctx context.Context, writes []Write) (uint64, error) {
-	return c.batcher.AppendAll(ctx, writes)
+	got, err := c.commit(ctx, writes, func(ctx context.Context) (Appended, error) {
+		last, err := c.batcher.AppendAll(ctx, writes)
+		return Appended{Revision: last}, err
+	})
+	return got.Revision, err
 }
 
 // lane is the line of one partition: one round at a time.
@@ -59,12 +63,11 @@ type lane struct {
 	fruitless int           // rounds that are not waited for, as waiting brought nobody
 }
 
+// pending waits to be committed: with others, or alone.
 type pending struct {
-	s     events.Stream
-	after uint64
-	id    string
-	ev    []events.Event
-	done  chan committed
+	writes []Write
+	alone  func(ctx context.Context) (Appended, error)
+	done   chan committed
 }
 
 type committed struct {
@@ -74,11 +77,19 @@ type committed struct {
 
 // Append implements Journal.
 func (c *Committer) Append(ctx context.Context, s events.Stream, after uint64, id string, evs []events.Event) (Appended, error) {
-	if len(evs) != 1 {
-		return c.Journal.Append(ctx, s, after, id, evs)
+	writes := make([]Write, len(evs))
+	for i := range evs {
+		writes[i] = Write{Stream: s, Event: &evs[i]}
 	}
-	p := &pending{s: s, after: after, id: id, ev: evs, done: make(chan committed, 1)}
-	l := &c.lanes[c.Partition(s.ID())]
+	writes[0].First, writes[0].After, writes[0].ID = true, after, id
+	return c.commit(ctx, writes, func(ctx context.Context) (Appended, error) {
+		return c.Journal.Append(ctx, s, after, id, evs)
+	})
+}
+
+func (c *Committer) commit(ctx context.Context, writes []Write, alone func(context.Context) (Appended, error)) (Appended, error) {
+	p := &pending{writes: writes, alone: alone, done: make(chan committed, 1)}
+	l := &c.lanes[c.Partition(writes[0].Stream.ID())]
 	l.mu.Lock()
 	l.waiting = append(l.waiting, p)
 	if !l.busy {
@@ -100,7 +111,7 @@ func (c *Committer) Append(ctx context.Context, s events.Stream, after uint64, i
 func (c *Committer) work(l *lane) {
 	for {
 		l.mu.Lock()
-		n := min(len(l.waiting), groupMost)
+		n := l.fitting()
 		if n == 0 {
 			l.busy, l.last = false, 0
 			l.mu.Unlock()
@@ -117,6 +128,17 @@ func (c *Committer) work(l *lane) {
 		}
 		l.gather()
 	}
+}
+
+// fitting is how many of those who wait go together.
+func (l *lane) fitting() int {
+	room := groupMost
+	for i, p := range l.waiting {
+		if room -= len(p.writes); room < 0 && i > 0 {
+			return i
+		}
+	}
+	return len(l.waiting)
 }
 
 // gatherMost bounds the wait for those whom a round has just answered.
@@ -168,7 +190,7 @@ func (c *Committer) round(round []*pending, batch bool) (whole bool) {
 	var open sync.WaitGroup
 	for _, p := range round {
 		open.Go(func() {
-			at, err := c.Journal.Append(ctx, p.s, p.after, p.id, p.ev)
+			at, err := p.alone(ctx)
 			p.done <- committed{at, err}
 		})
 	}
@@ -180,23 +202,27 @@ func (c *Committer) round(round []*pending, batch bool) (whole bool) {
 // its outcome is unknown; compare-and-set and message ids make trying its
 // members again safe.
 func (c *Committer) together(ctx context.Context, round []*pending) bool {
-	writes := make([]Write, len(round))
-	streams := make(map[events.Stream]struct{}, len(round))
+	writes := make([]Write, 0, len(round))
+	streams := make(map[events.Stream]int, len(round))
 	for i, p := range round {
-		// Two of one stream (one left behind by a command that ran out of time)
-		// must not go together: a batch is checked against the state before it.
-		if _, twice := streams[p.s]; twice {
-			return false
+		for _, w := range p.writes {
+			// Two of one stream (one left behind by a command that ran out of time)
+			// must not go together: a batch is checked against the state before it.
+			if of, twice := streams[w.Stream]; twice && of != i {
+				return false
+			}
+			streams[w.Stream] = i
 		}
-		streams[p.s] = struct{}{}
-		writes[i] = Write{Stream: p.s, First: true, After: p.after, ID: p.id, Event: &p.ev[0]}
+		writes = append(writes, p.writes...)
 	}
 	last, err := c.batcher.AppendAll(ctx, writes)
 	if err != nil {
 		return false
 	}
-	for i, p := range round {
-		p.done <- committed{at: Appended{Revision: last - uint64(len(round)-1-i)}}
+	at := last - uint64(len(writes))
+	for _, p := range round {
+		at += uint64(len(p.writes))
+		p.done <- committed{at: Appended{Revision: at}}
 	}
 	return true
 }

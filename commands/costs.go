@@ -1,6 +1,9 @@
 package commands
 
-import "time"
+import (
+	"sync"
+	"time"
+)
 
 // costs learns what commits cost on this disk, for that decides from how many
 // members on a batch pays: a batch is staged in files of its own first, which
@@ -62,4 +65,27 @@ func average(a *time.Duration, next time.Duration) {
 		*a = next
 	}
 	*a += (next - *a) / 8
+}
+
+// hotCosts are those of a handler: what an append costs an aggregate whose
+// commands wait for each other.
+type hotCosts struct {
+	mu sync.Mutex
+	costs
+}
+
+func (h *hotCosts) together(n int) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.costs.together(n)
+}
+
+func (h *hotCosts) learn(batch bool, n int, took time.Duration) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if batch {
+		h.costs.learn(true, n, took)
+	} else {
+		average(&h.single, took)
+	}
 }

@@ -52,6 +52,7 @@ type Handler struct {
 	inFlight atomic.Int64
 	askAgain atomic.Int64 // Unix nanoseconds before which the archive is better not asked
 	stats    Stats
+	hot      hotCosts
 }
 
 // NewHandler serves commands on a journal. Close it to drain.
@@ -76,7 +77,9 @@ func NewHandler(journal Journal, cfg Config) *Handler {
 	if cfg.Observe == nil {
 		cfg.Observe = func(events.Record) {}
 	}
-	return &Handler{journal: journal, cfg: cfg, heads: newHeads(cfg.HeadBytes), boxes: newMailboxes()}
+	h := &Handler{journal: journal, cfg: cfg, heads: newHeads(cfg.HeadBytes)}
+	h.boxes = newMailboxes(h.run, h.runTogether)
+	return h
 }
 
 // retryAfter is what an overloaded engine tells its callers, in milliseconds.
@@ -101,12 +104,7 @@ func (h *Handler) Handle(ctx context.Context, req Request, done func(Receipt, er
 		finish(Receipt{}, err)
 		return
 	}
-	deadline := time.Now().Add(h.cfg.Timeout)
-	posted := h.boxes.post(cmd.Stream, func() {
-		ctx, cancel := context.WithDeadline(ctx, deadline)
-		defer cancel()
-		finish(h.guard(ctx, &cmd))
-	})
+	posted := h.boxes.postCommand(&waiter{ctx: ctx, deadline: time.Now().Add(h.cfg.Timeout), cmd: cmd, finish: finish})
 	if !posted {
 		finish(Receipt{}, domain.Errorf(domain.Unavailable, "engine.stopping", "the engine is stopping; send the same command id again"))
 	}
@@ -114,7 +112,7 @@ func (h *Handler) Handle(ctx context.Context, req Request, done func(Receipt, er
 
 // guard turns a panic, a defect of ours, into an answer: one command must not
 // take the others with it.
-func (h *Handler) guard(ctx context.Context, cmd *Command) (r Receipt, err error) {
+func (h *Handler) guard(ctx context.Context, cmd *Command, unsure bool) (r Receipt, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			h.heads.drop(cmd.Stream)
@@ -127,7 +125,7 @@ func (h *Handler) guard(ctx context.Context, cmd *Command) (r Receipt, err error
 	if cmd.run != nil {
 		return cmd.run(ctx, h, cmd)
 	}
-	return h.carry(ctx, cmd)
+	return h.carry(ctx, cmd, unsure)
 }
 
 // Send carries req out and waits for what comes of it.

@@ -11,23 +11,40 @@ import (
 // by side. A mailbox exists only while it has work.
 type mailboxes struct {
 	mu      sync.Mutex
-	queues  map[events.Stream][]func()
+	queues  map[events.Stream][]job
 	running sync.WaitGroup
 	closed  bool
+
+	run      func(*waiter)       // carries out one command
+	together func([]*waiter) int // carries out the first ones as one, and tells how many
 }
 
-func newMailboxes() *mailboxes { return &mailboxes{queues: make(map[events.Stream][]func())} }
+// job is a command, or anything else that must have the stream for itself.
+type job struct {
+	command *waiter
+	other   func()
+}
+
+func newMailboxes(run func(*waiter), together func([]*waiter) int) *mailboxes {
+	return &mailboxes{queues: make(map[events.Stream][]job), run: run, together: together}
+}
+
+// postCommand queues a command behind its stream's others. It tells false when
+// the mailboxes are closed; the command is then never carried out.
+func (m *mailboxes) postCommand(w *waiter) bool { return m.put(w.cmd.Stream, job{command: w}) }
 
 // post queues job behind the stream's others. It tells false when the
 // mailboxes are closed; the job then never runs.
-func (m *mailboxes) post(s events.Stream, job func()) bool {
+func (m *mailboxes) post(s events.Stream, other func()) bool { return m.put(s, job{other: other}) }
+
+func (m *mailboxes) put(s events.Stream, j job) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.closed {
 		return false
 	}
 	queue, busy := m.queues[s]
-	m.queues[s] = append(queue, job)
+	m.queues[s] = append(queue, j)
 	if !busy {
 		m.running.Add(1)
 		go m.work(s)
@@ -38,7 +55,7 @@ func (m *mailboxes) post(s events.Stream, job func()) bool {
 // postAll runs job once when all the streams' workers have come to it, and
 // holds them until it is done. All places in line are taken at once, so two
 // such jobs never wait for each other.
-func (m *mailboxes) postAll(streams []events.Stream, job func()) bool {
+func (m *mailboxes) postAll(streams []events.Stream, other func()) bool {
 	var arrived sync.WaitGroup
 	arrived.Add(len(streams))
 	done := make(chan struct{})
@@ -55,11 +72,11 @@ func (m *mailboxes) postAll(streams []events.Stream, job func()) bool {
 				return
 			}
 			arrived.Wait()
-			job()
+			other()
 			close(done)
 		}
 		queue, busy := m.queues[s]
-		m.queues[s] = append(queue, hold)
+		m.queues[s] = append(queue, job{other: hold})
 		if !busy {
 			m.running.Add(1)
 			go m.work(s)
@@ -80,10 +97,38 @@ func (m *mailboxes) work(s events.Stream) {
 		}
 		m.queues[s] = nil
 		m.mu.Unlock()
-		for _, job := range jobs {
-			job()
-		}
+		m.carry(jobs)
 	}
+}
+
+// carry does what waited, in order.
+func (m *mailboxes) carry(jobs []job) {
+	for len(jobs) > 0 {
+		n := 0
+		if row := rowOf(jobs); len(row) > 1 {
+			n = m.together(row)
+		}
+		switch {
+		case n > 0:
+		case jobs[0].command != nil:
+			m.run(jobs[0].command)
+		default:
+			jobs[0].other()
+		}
+		jobs = jobs[max(n, 1):]
+	}
+}
+
+// rowOf are the first jobs as far as they are commands that may go together.
+func rowOf(jobs []job) []*waiter {
+	var row []*waiter
+	for _, j := range jobs[:min(len(jobs), groupMost)] {
+		if j.command == nil || j.command.alone {
+			break
+		}
+		row = append(row, j.command)
+	}
+	return row
 }
 
 // close takes no more work and waits for what was queued.

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf16"
+
+	"github.com/tidemark-engine/tidemark/events"
 )
 
 // canonical is RFC 8785 written from its text, on encoding/json alone, to hold
@@ -119,6 +121,38 @@ func TestTheIndependentCanonicalFormIsTheRFCs(t *testing.T) {
 	} {
 		if got := string(canonical(t, []byte(in))); got != want {
 			t.Errorf("%s\n got %s\nwant %s", in, got, want)
+		}
+	}
+}
+
+// Data that only looks like what Encode writes is read as what it is.
+func TestDataOfOtherWriters(t *testing.T) {
+	for data, value := range map[string]string{
+		`{"value":"v","strategy":"s","request":"r"}`:                                            `"v"`,
+		`{"value":1,"a":2,"strategy":"s","request":"r"}`:                                        `1`,
+		`{"value":{"strategy":"x","request":"y"},"strategy":"s","request":"r"}`:                 `{"strategy":"x","request":"y"}`,
+		`{"value":"\",\"strategy\":\"x\",\"request\":\"y","strategy":"s","request":"r"}`:        `"\",\"strategy\":\"x\",\"request\":\"y"`,
+		`{"value":[1,{"b":1.50,"a":1E2}],"strategy":"s","request":"r"}`:                         `[1,{"b":1.50,"a":1E2}]`,
+		`{"value": "v" ,"strategy":"s", "request":"r"}`:                                         `"v"`,
+		`{"value":"v","strategy":"s","request":"r","z":{"strategy":"n","request":"m"}}`:         `"v"`,
+		`{"value":0,"z":{"value":1,"strategy":"n","request":"m"},"strategy":"s","request":"r"}`: `0`,
+	} {
+		ev := events.Event{Type: "t", Aggregate: "agent", ID: "a", Version: 1, Timestamp: when, RecordedAt: when, Data: []byte(data), Schema: 1}
+		digest, err := events.Chain("", &ev)
+		if want := chained(t, "", ev.Encode()); err != nil || digest != want {
+			t.Errorf("%s: the digest is %s, %v; want %s", data, digest, err, want)
+		}
+		w, err := events.DecodeStateWrite([]byte(data))
+		if err != nil || strings.TrimSpace(string(w.Value)) != value || w.Strategy != "s" || w.Request != "r" {
+			t.Errorf("%s is read as %s, %+v, %v", data, w.Value, w, err)
+		}
+	}
+	for _, torn := range []string{`{"value":"v,"strategy":"s","request":"r"}`, `{"value":,"strategy":"s","request":"r"}`, `{"value":1,"value":2,"strategy":"s","request":"r"}`} {
+		if w, err := events.DecodeStateWrite([]byte(torn)); err == nil {
+			t.Errorf("%s is read as %+v", torn, w)
+		}
+		if _, err := events.Chain("", &events.Event{Data: []byte(torn)}); err == nil {
+			t.Errorf("%s has a digest", torn)
 		}
 	}
 }

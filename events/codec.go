@@ -171,8 +171,12 @@ func (d *StateLoss) Encode() jsontext.Value {
 	return append(b, '}')
 }
 
-// DecodeStateWrite reads the data of StateSet or StateDeleted.
+// DecodeStateWrite reads the data of StateSet or StateDeleted. The value may
+// share its bytes.
 func DecodeStateWrite(data jsontext.Value) (StateWrite, error) {
+	if w, ok := cutStateWrite(data); ok && jsontext.Value(w.value).IsValid() {
+		return StateWrite{Value: w.value, Strategy: string(w.strategy), Request: string(w.request)}, nil
+	}
 	var w struct {
 		Value    jsontext.Value `json:"value"`
 		Strategy string         `json:"strategy"`

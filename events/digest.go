@@ -4,8 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-
-	"github.com/go-json-experiment/json/jsontext"
 )
 
 // Chain is the digest of e after the event whose digest is previous (empty for
@@ -14,12 +12,10 @@ import (
 // Numbers enter the canonical form as IEEE 754 doubles, as the RFC says.
 func Chain(previous string, e *Event) (string, error) {
 	e = e.Stored() // an event that was read through an upcast keeps its digest
-	body := jsontext.Value(append(e.appendFields(make([]byte, 0, 384+len(e.Data)+len(e.State))), '}'))
-	if err := body.Canonicalize(); err != nil {
+	b, err := e.appendCanonical(append(make([]byte, 0, 512+len(e.Data)+len(e.State)), previous...))
+	if err != nil {
 		return "", fmt.Errorf("canonical form of %s %s: %w", e.Type, e.ID, err)
 	}
-	h := sha256.New()
-	h.Write([]byte(previous))
-	h.Write(body)
-	return hex.EncodeToString(h.Sum(nil)), nil
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:]), nil
 }

@@ -4,12 +4,14 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"runtime"
 	"strings"
 )
 
 // Run serves until ctx ends, then stops cleanly.
 func (c *serveCmd) Run(ctx context.Context, out *output) error {
 	log := newLog(os.Stderr, c.Log, c.LogStyle)
+	defer runtime.KeepAlive(heapFloor)
 	e, err := startEngine(ctx, c, log)
 	if err != nil {
 		return err

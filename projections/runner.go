@@ -31,6 +31,7 @@ type Batching struct {
 	Threshold int           // as soon as so many events wait
 	Interval  time.Duration // or this long after the first; 0 = at once
 	Pace      time.Duration // or this long after the batch before; nobody waits for it after a pause
+	Busy      time.Duration // or, while many come, this long after the batch before, whatever the threshold: fewer, larger writes
 	Max       int           // never more at a time
 }
 
@@ -53,6 +54,7 @@ type Runner struct {
 	Applied func(events int, took time.Duration)
 
 	wrote time.Time               // when the last batch had been written
+	many  bool                    // it was of manyEvents or more
 	held  map[events.Stream]*Held // of Run alone
 
 	mu      sync.Mutex
@@ -157,12 +159,15 @@ func (r *Runner) follow(ctx context.Context) error {
 		if err := r.apply(ctx, from, to, batch); err != nil {
 			return err
 		}
-		r.wrote = time.Now()
+		r.wrote, r.many = time.Now(), len(batch) >= manyEvents
 		from = to
 		r.Progress.Set(r.Partition, to)
 		r.waiting(time.Time{})
 	}
 }
+
+// manyEvents in one batch tell that more come than are worth a write each.
+const manyEvents = 8
 
 // stallCheck is how long a silent cursor is believed to be at the end.
 const stallCheck = 5 * time.Second
@@ -197,9 +202,13 @@ func (r *Runner) collect(ctx context.Context, cur Cursor, at uint64, changed <-c
 			return nil, ctx.Err()
 		}
 	}
-	due := time.NewTimer(max(r.Batching.Interval, time.Until(r.wrote.Add(r.Batching.Pace))))
+	enough, wait := r.Batching.Threshold, max(r.Batching.Interval, time.Until(r.wrote.Add(r.Batching.Pace)))
+	if r.many && r.Batching.Busy > 0 {
+		enough, wait = r.Batching.Max, time.Until(r.wrote.Add(r.Batching.Busy))
+	}
+	due := time.NewTimer(wait)
 	defer due.Stop()
-	for len(batch) < r.Batching.Threshold && len(batch) < r.Batching.Max {
+	for len(batch) < enough && len(batch) < r.Batching.Max {
 		select {
 		case m, ok := <-cur.Messages():
 			if !ok {

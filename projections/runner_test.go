@@ -50,6 +50,28 @@ func TestWithoutAnIntervalABatchGoesAtOnce(t *testing.T) {
 	})
 }
 
+// After a large batch what comes is gathered, whatever the threshold, and after a
+// small one it is not.
+func TestWhileManyComeTheyAreGathered(t *testing.T) {
+	busy := projections.Batching{Threshold: 2, Interval: 20 * time.Millisecond, Busy: 100 * time.Millisecond, Max: 50}
+	onBench(t, busy, func(x *bench) {
+		x.settle()
+		x.source.send(1, 10)
+		x.settle()
+		x.source.send(11, 13)
+		x.pass(99 * time.Millisecond)
+		x.source.send(14, 15)
+		x.pass(time.Millisecond)
+		x.source.send(16, 18)
+		x.settle()
+		x.pass(time.Second)
+		want := []batch{{0, 10, 0, 10}, {10, 15, 100 * time.Millisecond, 5}, {15, 18, 100 * time.Millisecond, 3}}
+		if !reflect.DeepEqual(x.target.batches, want) {
+			t.Errorf("got %v\nwant %v", x.target.batches, want)
+		}
+	})
+}
+
 // A reader that ends in the middle of a batch takes nothing back and leaves
 // nothing out.
 func TestAReaderThatEndsMidBatch(t *testing.T) {

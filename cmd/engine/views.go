@@ -92,6 +92,13 @@ func (e *engine) runner(view string, p int, target projections.Target, progress 
 	}
 }
 
+// Where many events come, writing each at once costs more than it tells: then
+// so long passes from one write to the next.
+const (
+	busyHot   = 2 * time.Millisecond
+	busyFlush = 20 * time.Millisecond
+)
+
 // startViews wires the command side and the tiers, and starts the views.
 func (e *engine) startViews(ctx context.Context, bounds commands.Bounds) error {
 	if err := e.openQuarantine(ctx); err != nil {
@@ -133,11 +140,11 @@ func (e *engine) startViews(ctx context.Context, bounds commands.Bounds) error {
 	e.runHere("memory", &projections.Tail{
 		Memory: memory, Refresh: e.handler.Refresh, Source: e.journal, Progress: tail,
 		Touched: e.touched, Changed: e.activity.Changed,
-	}, tail, projections.Batching{Max: 1000})
+	}, tail, projections.Batching{Busy: busyHot, Max: 1000})
 	if err := e.startFeeds(); err != nil {
 		return err
 	}
-	if err := e.run("hot", hotTarget, hot, projections.Batching{Max: 2000}); err != nil || e.db == nil {
+	if err := e.run("hot", hotTarget, hot, projections.Batching{Busy: busyHot, Max: 2000}); err != nil || e.db == nil {
 		return err
 	}
 	t := pg.NewDurable(e.db, "durable")
@@ -146,7 +153,9 @@ func (e *engine) startViews(ctx context.Context, bounds commands.Bounds) error {
 		return err
 	}
 	e.tiers.Durable, e.keeper.Durable = t, t
-	return e.run("durable", t, durable, projections.Batching{Threshold: e.cfg.FlushThreshold, Interval: e.cfg.FlushInterval, Max: 4000})
+	return e.run("durable", t, durable, projections.Batching{
+		Threshold: e.cfg.FlushThreshold, Interval: e.cfg.FlushInterval, Busy: min(e.cfg.FlushInterval, busyFlush), Max: 4000,
+	})
 }
 
 // writer is the journal as commands append to it: in groups where each append

@@ -60,7 +60,7 @@ func (j *Journal) FirstSince(ctx context.Context, partition int, from time.Time)
 }
 
 // cursorBuffer is how many messages wait between the reader and a view.
-const cursorBuffer = 512
+const cursorBuffer = 2048
 
 // Read follows a partition, without what was trimmed from it: whoever needs the
 // whole past reads projections.Joined. It takes an ordered consumer and no filter, which is

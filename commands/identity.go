@@ -23,9 +23,9 @@ const (
 	clockRoom = 30 * time.Second
 )
 
-// madeAt is when a command id says it was made: ULID and UUIDv7 carry their
+// MadeAt is when a command id says it was made: ULID and UUIDv7 carry their
 // time, other ids do not.
-func madeAt(id string) (time.Time, bool) {
+func MadeAt(id string) (time.Time, bool) {
 	switch len(id) {
 	case ulid.EncodedSize:
 		if u, err := ulid.ParseStrict(id); err == nil {
@@ -50,7 +50,7 @@ func checkCommandID(id string, now time.Time, skew time.Duration) (string, error
 	if err := domain.CheckID("command id", id); err != nil {
 		return "", err
 	}
-	if t, ok := madeAt(id); ok && t.After(now.Add(skew)) {
+	if t, ok := MadeAt(id); ok && t.After(now.Add(skew)) {
 		return "", domain.Errorf(domain.Invalid, "command.id_future",
 			"the command id says %s, more than %s ahead of %s",
 			t.Format(time.RFC3339Nano), skew, now.Format(time.RFC3339Nano))

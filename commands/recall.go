@@ -37,7 +37,7 @@ var errNoArchive = errors.New("the engine runs without SQL")
 // reaches back to it; it has taken effect at most once for ever, so there the
 // command waits for the archive (503).
 func (h *Handler) recall(ctx context.Context, cmd *Command, last *head, now time.Time) (Receipt, bool, error) {
-	_, timed := madeAt(cmd.CommandID)
+	_, timed := MadeAt(cmd.CommandID)
 	old := beyondWindow(cmd, now)
 	if !old && (timed || h.cfg.Archive == nil) {
 		return Receipt{}, false, nil

@@ -16,7 +16,7 @@ import (
 
 // made is when the command was made, by its id or by what its sender knows.
 func (c *Command) made() (time.Time, bool) {
-	if t, timed := madeAt(c.CommandID); timed {
+	if t, timed := MadeAt(c.CommandID); timed {
 		return t, true
 	}
 	return c.since, !c.since.IsZero()

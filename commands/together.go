@@ -67,7 +67,7 @@ func (h *Handler) runTogether(ws []*waiter) int {
 // settled tells whether the duplicate window alone tells a repetition, so that
 // nobody need look for one before the append.
 func (h *Handler) settled(cmd *Command, now time.Time) bool {
-	_, timed := madeAt(cmd.CommandID)
+	_, timed := MadeAt(cmd.CommandID)
 	return !beyondWindow(cmd, now) && (timed || h.cfg.Archive == nil)
 }
 

@@ -58,18 +58,10 @@ func (j Joined) Read(ctx context.Context, partition int, after uint64) (Cursor, 
 	if err != nil {
 		return nil, err
 	}
-	if after >= cut {
-		return j.Trimmable.Read(ctx, partition, after)
-	}
-	if j.Archive == nil {
-		return nil, fmt.Errorf("%w: partition %d is trimmed up to %d and there is no SQL", ErrNotArchived, partition, cut)
-	}
-	reaches, err := j.Archive.Reaches(ctx, partition, j.ID())
-	if err != nil {
-		return nil, err
-	}
-	if reaches < cut {
-		return nil, fmt.Errorf("%w: partition %d is trimmed up to %d, the archive reaches only %d", ErrNotArchived, partition, cut, reaches)
+	if after < cut {
+		if err := j.reaches(ctx, partition, cut); err != nil {
+			return nil, err
+		}
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	c := &joinedCursor{out: make(chan Message, 512), cancel: cancel}
@@ -84,6 +76,18 @@ func (j Joined) Read(ctx context.Context, partition int, after uint64) (Cursor, 
 	return c, nil
 }
 
+// reaches makes sure that what was trimmed is in the archive.
+func (j Joined) reaches(ctx context.Context, partition int, cut uint64) error {
+	if j.Archive == nil {
+		return fmt.Errorf("%w: partition %d is trimmed up to %d and there is no SQL", ErrNotArchived, partition, cut)
+	}
+	reaches, err := j.Archive.Reaches(ctx, partition, j.ID())
+	if err == nil && reaches < cut {
+		err = fmt.Errorf("%w: partition %d is trimmed up to %d, the archive reaches only %d", ErrNotArchived, partition, cut, reaches)
+	}
+	return err
+}
+
 type joinedCursor struct {
 	out     chan Message
 	cancel  context.CancelFunc
@@ -94,20 +98,13 @@ type joinedCursor struct {
 
 func (c *joinedCursor) read(ctx context.Context, j Joined, partition int, after, cut uint64) error {
 	last := after
-	err := j.Archive.Each(ctx, partition, after, cut, func(m Message) error {
-		if m.Revision != last+1 {
-			return fmt.Errorf("%w: revisions %d to %d of partition %d are not in the archive", ErrNotArchived, last+1, m.Revision-1, partition)
+	if after < cut {
+		if err := c.fill(ctx, j, partition, after, cut); err != nil {
+			return err
 		}
-		last = m.Revision
-		return c.put(ctx, m)
-	})
-	if err != nil {
-		return err
+		last = cut
 	}
-	if last != cut {
-		return fmt.Errorf("%w: revisions %d to %d of partition %d are not in the archive", ErrNotArchived, last+1, cut, partition)
-	}
-	rest, err := j.Trimmable.Read(ctx, partition, cut)
+	rest, err := j.Trimmable.Read(ctx, partition, last)
 	if err != nil {
 		return err
 	}
@@ -118,6 +115,12 @@ func (c *joinedCursor) read(ctx context.Context, j Joined, partition int, after,
 			if !ok {
 				return rest.Err()
 			}
+			if m.Revision > last+1 { // trimmed while it was being read
+				if err := c.fill(ctx, j, partition, last, m.Revision-1); err != nil {
+					return err
+				}
+			}
+			last = m.Revision
 			if err := c.put(ctx, m); err != nil {
 				return err
 			}
@@ -125,6 +128,31 @@ func (c *joinedCursor) read(ctx context.Context, j Joined, partition int, after,
 			return ctx.Err()
 		}
 	}
+}
+
+// fill puts what the archive has after one revision, up to another.
+func (c *joinedCursor) fill(ctx context.Context, j Joined, partition int, after, upTo uint64) error {
+	return j.Past(ctx, partition, after, upTo, func(m Message) error { return c.put(ctx, m) })
+}
+
+// Past yields what the archive has after one revision, up to another, which
+// must be everything: else ErrNotArchived.
+func (j Joined) Past(ctx context.Context, partition int, after, upTo uint64, yield func(Message) error) error {
+	if err := j.reaches(ctx, partition, upTo); err != nil {
+		return err
+	}
+	last := after
+	err := j.Archive.Each(ctx, partition, after, upTo, func(m Message) error {
+		if m.Revision != last+1 {
+			return fmt.Errorf("%w: revisions %d to %d of partition %d are not in the archive", ErrNotArchived, last+1, m.Revision-1, partition)
+		}
+		last = m.Revision
+		return yield(m)
+	})
+	if err == nil && last != upTo {
+		err = fmt.Errorf("%w: revisions %d to %d of partition %d are not in the archive", ErrNotArchived, last+1, upTo, partition)
+	}
+	return err
 }
 
 func (c *joinedCursor) put(ctx context.Context, m Message) error {

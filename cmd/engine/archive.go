@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/tidemark-engine/tidemark/infra/natsio"
+	"github.com/tidemark-engine/tidemark/infra/pg"
 	"github.com/tidemark-engine/tidemark/projections"
 	"github.com/tidemark-engine/tidemark/projections/dump"
 )
@@ -19,12 +20,38 @@ import (
 type archiveCmd struct {
 	Export archiveExportCmd `cmd:"" help:"Write the whole journal into a file, while it is written to."`
 	Import archiveImportCmd `cmd:"" help:"Fill an empty journal from such a file."`
+	Trim   archiveTrimCmd   `cmd:"" help:"Remove old events that are archived and superseded from the journal."`
 }
 
-// whole is the journal with what was trimmed from it, for reading.
-func (t *target) whole(ctx context.Context, nc *nats.Conn) (projections.Joined, error) {
+// whole opens the journal with what was trimmed from it, for reading; done ends
+// that. Only a journal that was trimmed needs an engine that says where its SQL
+// is, and postgres overrules it.
+func (t *target) whole(ctx context.Context, nc *nats.Conn, postgres string) (j projections.Joined, done func(), err error) {
 	journal, err := natsio.OpenExisting(ctx, nc, natsio.NewSubjects(t.SubjectPrefix))
-	return projections.Joined{Trimmable: journal}, err
+	if err != nil {
+		return j, nil, err
+	}
+	trimmed := false
+	for p := range journal.Partitions() {
+		cut, err := journal.Trimmed(ctx, p)
+		if err != nil {
+			return j, nil, err
+		}
+		trimmed = trimmed || cut > 0
+	}
+	s, _, err := askStatus(ctx, nc, t)
+	var db *pg.DB
+	if err == nil {
+		db, err = openSQL(&s, postgres)
+	}
+	if err != nil && trimmed {
+		return j, nil, fmt.Errorf("the journal was trimmed, so the archive in SQL is needed: %w", err)
+	}
+	done = func() {}
+	if db != nil {
+		done = db.Close
+	}
+	return joined(journal, db), done, nil
 }
 
 // exported is what export and import say of a file.

@@ -19,6 +19,8 @@ type archiveExportCmd struct {
 	target
 	File string `arg:"" optional:"" default:"-" help:"Where to; - is standard output. Compressed by its name: .zst, .jsonl not at all, all others gzip."`
 	JSON bool   `name:"json" help:"Machine output."`
+
+	Postgres string `help:"Postgres, where a trimmed journal's past is; default: as the engine's status says." env:"TIDEMARK_POSTGRES" placeholder:"URL"`
 }
 
 func (c *archiveExportCmd) Run(ctx context.Context, out *output) error {
@@ -27,10 +29,11 @@ func (c *archiveExportCmd) Run(ctx context.Context, out *output) error {
 		return err
 	}
 	defer nc.Close()
-	source, err := c.whole(ctx, nc)
+	source, done, err := c.whole(ctx, nc, c.Postgres)
 	if err != nil {
 		return err
 	}
+	defer done()
 	if c.File == "-" {
 		name := ".gz"
 		if isTerminal(out.Writer) {

@@ -18,7 +18,7 @@ func startIntake(e *engine) error {
 	in, err := intake.Start(ctx, intake.Config{
 		Subjects: natsio.NewSubjects(e.cfg.SubjectPrefix), Connect: e.lend,
 		Handle: e.handler.Handle, Observe: e.metrics.answered,
-		Reactors: e.reactors(), Journal: e.journal, Log: e.log,
+		Reactors: e.reactors(), Journal: e.history(), Log: e.log,
 	})
 	if err != nil {
 		return err

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -10,7 +11,9 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/infra/natsio"
+	"github.com/tidemark-engine/tidemark/projections"
 )
 
 // replayCmd prints events as they are stored, one a line, partition by
@@ -20,6 +23,7 @@ type replayCmd struct {
 	From      string `help:"First revision, or RFC 3339 time." placeholder:"REV|TIME"`
 	To        string `help:"Last revision, or RFC 3339 time; default: the journal's head now." placeholder:"REV|TIME"`
 	Subject   string `help:"Only events whose subject matches: 'events.agent.a1.>'." placeholder:"PATTERN"`
+	Postgres  string `help:"Postgres, where a trimmed journal's past is; default: as the engine's status says." env:"TIDEMARK_POSTGRES" placeholder:"URL"`
 	Positions bool   `help:"Wrap each event with its subject, partition and revision."`
 	State     bool   `help:"Print not the events but what they had come to at --to: every living row, and a digest."`
 }
@@ -41,29 +45,103 @@ func (c *replayCmd) Run(ctx context.Context, out *output) error {
 	if c.State {
 		return c.state(ctx, nc, to, out)
 	}
-	journal, err := natsio.OpenExisting(ctx, nc, natsio.NewSubjects(c.SubjectPrefix))
+	source, done, err := c.whole(ctx, nc, c.Postgres)
 	if err != nil {
 		return err
 	}
+	defer done()
+	journal := source.Trimmable.(*natsio.Journal)
 	w := bufio.NewWriterSize(out, 1<<16)
+	r := replay{cmd: c, w: w, from: from, to: to, root: natsio.NewSubjects(c.SubjectPrefix).Root("events.")}
 	for p := range journal.Partitions() {
-		err := journal.Raw(ctx, p, natsio.RawRange{
-			FromRevision: from.revision, FromTime: from.at, ToRevision: to.revision, ToTime: to.at, Subject: c.Subject,
-		}, func(msg jetstream.Msg, revision uint64) error {
-			return c.print(w, msg, p, revision)
-		})
-		if err != nil {
+		if err := r.partition(ctx, source, journal, p); err != nil {
 			return err
 		}
 	}
 	return w.Flush()
 }
 
-func (c *replayCmd) print(w *bufio.Writer, msg jetstream.Msg, p int, revision uint64) error {
-	if c.Positions {
-		fmt.Fprintf(w, `{"subject":%q,"partition":%d,"revision":%d,"event":`, msg.Subject(), p, revision)
+// replay is one run of the command.
+type replay struct {
+	cmd      *replayCmd
+	w        *bufio.Writer
+	from, to bound
+	root     string
+}
+
+// errBeyond ends a reading of the journal; not an error.
+var errBeyond = errors.New("beyond the end")
+
+// clocks is how far the clocks of engines may lie apart: in a partition, no
+// event was recorded so long before one that comes earlier.
+const clocks = time.Minute
+
+// partition prints a partition: what was trimmed from the archive, the rest
+// from the journal. A time means when an event was recorded, which is the same
+// in both, and on the engine that the journal was exported from.
+func (r *replay) partition(ctx context.Context, source projections.Joined, journal *natsio.Journal, p int) error {
+	cut, err := source.Trimmed(ctx, p)
+	if err != nil {
+		return err
 	}
-	if _, err := w.Write(oneLine(msg.Data())); err != nil {
+	if r.to.revision > 0 {
+		cut = min(cut, r.to.revision)
+	}
+	if after := max(r.from.revision, 1) - 1; after < cut {
+		err = source.Past(ctx, p, after, cut, func(m projections.Message) error {
+			return r.event(r.root+string(m.Stream), p, m.Revision, m.RecordedAt, m.Body, true)
+		})
+	}
+	if err == nil {
+		err = journal.Raw(ctx, p, natsio.RawRange{
+			FromRevision: r.from.revision, FromTime: r.from.at, ToRevision: r.to.revision, Subject: r.cmd.Subject,
+		}, func(msg jetstream.Msg, revision uint64) error {
+			if revision <= cut {
+				return nil // the archive has told it
+			}
+			var at time.Time
+			if !r.from.at.IsZero() || !r.to.at.IsZero() {
+				at = recordedAt(msg)
+			}
+			return r.event(msg.Subject(), p, revision, at, msg.Data(), false)
+		})
+	}
+	if errors.Is(err, errBeyond) {
+		return nil
+	}
+	return err
+}
+
+// event prints an event that is asked for; match is set when its subject was
+// not asked for yet.
+func (r *replay) event(subject string, p int, revision uint64, recorded time.Time, body []byte, match bool) error {
+	switch {
+	case !r.to.at.IsZero() && recorded.After(r.to.at.Add(clocks)):
+		return errBeyond
+	case !r.to.at.IsZero() && recorded.After(r.to.at), recorded.Before(r.from.at),
+		match && r.cmd.Subject != "" && !fits(r.cmd.Subject, subject):
+		return nil
+	}
+	return r.cmd.print(r.w, subject, body, p, revision)
+}
+
+// recordedAt is when an event was recorded; of what is none, when it was stored.
+func recordedAt(msg jetstream.Msg) time.Time {
+	if ev, err := events.Decode(msg.Data()); err == nil {
+		return ev.RecordedAt
+	}
+	meta, err := msg.Metadata()
+	if err != nil {
+		return time.Time{}
+	}
+	return meta.Timestamp
+}
+
+func (c *replayCmd) print(w *bufio.Writer, subject string, body []byte, p int, revision uint64) error {
+	if c.Positions {
+		fmt.Fprintf(w, `{"subject":%q,"partition":%d,"revision":%d,"event":`, subject, p, revision)
+	}
+	if _, err := w.Write(oneLine(body)); err != nil {
 		return err
 	}
 	if c.Positions {

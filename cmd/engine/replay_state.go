@@ -28,7 +28,7 @@ func (c *replayCmd) state(ctx context.Context, nc *nats.Conn, to bound, out *out
 	if err != nil {
 		return err
 	}
-	source, db, err := openWhole(ctx, nc, &s, os.Getenv("TIDEMARK_POSTGRES"))
+	source, db, err := openWhole(ctx, nc, &s, c.Postgres)
 	if err != nil {
 		return err
 	}

@@ -87,7 +87,7 @@ func (e *engine) runHere(view string, target projections.Target, progress *proje
 
 func (e *engine) runner(view string, p int, target projections.Target, progress *projections.Progress, b projections.Batching) *projections.Runner {
 	return &projections.Runner{
-		View: view, Partition: p, Source: e.shared, Target: target, Batching: b,
+		View: view, Partition: p, Source: e.source(view), Target: target, Batching: b,
 		Progress: progress, Log: e.log, Applied: e.metrics.applied(view),
 	}
 }
@@ -162,9 +162,9 @@ func (e *engine) startViews(ctx context.Context, bounds commands.Bounds) error {
 // waits for this machine's disk.
 func (e *engine) writer() commands.Journal {
 	if e.nats != nil && e.cfg.Durability == "synced" {
-		return commands.NewCommitter(e.journal, e.journal.Partitions())
+		return commands.NewCommitter(e.history(), e.journal.Partitions())
 	}
-	return e.journal
+	return e.history()
 }
 
 // passOn writes an own event through to memory before its command is answered,

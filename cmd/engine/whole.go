@@ -38,6 +38,21 @@ func (e *engine) archiveOfCommands() commands.Archive {
 // whole is the journal with all its past, trimmed or not.
 func (e *engine) whole() projections.Joined { return joined(e.journal, e.db) }
 
+// source is the journal as a view reads it. SQL's tables need every event, also
+// those that were trimmed when a power cut has taken the end of them; what is in
+// KV and the feeds is in what a trim leaves.
+func (e *engine) source(view string) projections.Source {
+	if view == "durable" {
+		return projections.Joined{Trimmable: e.shared, Archive: e.whole().Archive}
+	}
+	return e.shared
+}
+
+// history is the journal as commands and reactors read it.
+func (e *engine) history() natsio.Whole {
+	return natsio.NewWhole(e.journal, e.whole().Archive)
+}
+
 // joined reads SQL's archive, if there is SQL, where the journal is trimmed.
 func joined(journal *natsio.Journal, db *pg.DB) projections.Joined {
 	j := projections.Joined{Trimmable: journal}

@@ -24,9 +24,10 @@ import (
 const (
 	metaIncarnation = "tidemark.incarnation"
 	metaPartitions  = "tidemark.partitions"
-	metaTrimmed     = "tidemark.trimmed"   // revision up to which events may be gone; the only one that changes
-	metaImporting   = "tidemark.importing" // while an export is imported: its digest
-	metaIntake      = "tidemark.intake"    // likewise: the subject on which the journal takes events otherwise
+	metaTrimmed     = "tidemark.trimmed"    // revision up to which events may be gone; the only one that changes
+	metaTrimmedAt   = "tidemark.trimmed_at" // when that was last moved: what is gone was stored before
+	metaImporting   = "tidemark.importing"  // while an export is imported: its digest
+	metaIntake      = "tidemark.intake"     // likewise: the subject on which the journal takes events otherwise
 )
 
 // Journal is the stream EVENTS, or with partitions EVENTS_0 … EVENTS_{n-1}.

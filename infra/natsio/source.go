@@ -26,19 +26,27 @@ func (j *Journal) Head(ctx context.Context, partition int) (uint64, error) {
 // Trimmed is the revision up to which a partition may lack events that are in
 // the archive.
 func (j *Journal) Trimmed(ctx context.Context, partition int) (uint64, error) {
+	cut, _, err := j.trimmed(ctx, partition)
+	return cut, err
+}
+
+// trimmed also says when that was done; what is gone was stored before.
+func (j *Journal) trimmed(ctx context.Context, partition int) (cut uint64, at time.Time, err error) {
 	info, err := j.streams[partition].Info(ctx)
 	if err != nil {
-		return 0, fmt.Errorf("look up to where partition %d is trimmed: %w", partition, err)
+		return 0, at, fmt.Errorf("look up to where partition %d is trimmed: %w", partition, err)
 	}
 	text := info.Config.Metadata[metaTrimmed]
 	if text == "" {
-		return 0, nil
+		return 0, at, nil
 	}
-	cut, err := strconv.ParseUint(text, 10, 64)
-	if err != nil {
-		return 0, fmt.Errorf("stream %s: %s is %q", info.Config.Name, metaTrimmed, text)
+	if cut, err = strconv.ParseUint(text, 10, 64); err != nil {
+		return 0, at, fmt.Errorf("stream %s: %s is %q", info.Config.Name, metaTrimmed, text)
 	}
-	return cut, nil
+	if at, err = time.Parse(time.RFC3339Nano, info.Config.Metadata[metaTrimmedAt]); err != nil {
+		at = time.Now() // unknown: it may have been just now
+	}
+	return cut, at, nil
 }
 
 // FirstSince is the sequence just before the first event stored at or after

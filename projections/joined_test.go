@@ -1,0 +1,114 @@
+package projections_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+
+	"github.com/tidemark-engine/tidemark/projections"
+)
+
+// trimmable is the journal on paper with a trim mark.
+type trimmable struct {
+	*source
+	cut uint64
+}
+
+func (s *trimmable) Trimmed(context.Context, int) (uint64, error) { return s.cut, nil }
+
+// paper is an archive of revisions; the rest of it is not asked.
+type paper struct {
+	projections.Archive
+	has []uint64
+}
+
+func (a paper) Reaches(context.Context, int, string) (uint64, error) { return slices.Max(a.has), nil }
+
+func (a paper) Each(_ context.Context, _ int, after, upTo uint64, yield func(projections.Message) error) error {
+	for _, r := range a.has {
+		if r <= after || r > upTo {
+			continue
+		}
+		m := projections.Message{}
+		m.Revision = r
+		if err := yield(m); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func upTo(n uint64) (all []uint64) {
+	for r := uint64(1); r <= n; r++ {
+		all = append(all, r)
+	}
+	return all
+}
+
+// A reader gets every revision once, also when the journal is trimmed before
+// its eyes.
+func TestJoined(t *testing.T) {
+	for name, c := range map[string]struct {
+		after, cut uint64
+		sent       []uint64 // by the journal
+		archive    []uint64
+		want       []uint64
+		err        error
+	}{
+		"whole":               {0, 0, upTo(5), nil, upTo(5), nil},
+		"trimmed":             {0, 3, []uint64{4, 5}, upTo(3), upTo(5), nil},
+		"from within":         {2, 3, []uint64{4, 5}, upTo(3), []uint64{3, 4, 5}, nil},
+		"from behind":         {3, 3, []uint64{4, 5}, nil, []uint64{4, 5}, nil},
+		"trimmed meanwhile":   {0, 0, []uint64{1, 4, 6}, upTo(5), upTo(6), nil},
+		"again":               {0, 2, []uint64{5, 6}, upTo(5), upTo(6), nil},
+		"gap in the archive":  {0, 4, []uint64{5}, []uint64{1, 2, 4}, []uint64{1, 2}, projections.ErrNotArchived},
+		"meanwhile, and lost": {0, 0, []uint64{1, 4}, []uint64{3}, []uint64{1}, projections.ErrNotArchived},
+	} {
+		t.Run(name, func(t *testing.T) {
+			j := projections.Joined{Trimmable: &trimmable{&source{}, c.cut}}
+			if c.archive != nil {
+				j.Archive = paper{has: c.archive}
+			}
+			out := make(chan projections.Message, 10)
+			j.Trimmable = &readied{j.Trimmable.(*trimmable), out}
+			for _, r := range c.sent {
+				m := projections.Message{}
+				m.Revision = r
+				out <- m
+			}
+			cur, err := j.Read(t.Context(), 0, c.after)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer cur.Stop()
+			var got []uint64
+			for len(got) < len(c.want) {
+				m, ok := <-cur.Messages()
+				if !ok {
+					t.Fatalf("it ended after %v: %v", got, cur.Err())
+				}
+				got = append(got, m.Revision)
+			}
+			if !slices.Equal(got, c.want) {
+				t.Errorf("%v, want %v", got, c.want)
+			}
+			if c.err == nil {
+				return
+			}
+			if m, ok := <-cur.Messages(); ok || !errors.Is(cur.Err(), c.err) {
+				t.Errorf("then %+v, %v; want %v", m, cur.Err(), c.err)
+			}
+		})
+	}
+}
+
+// readied is a journal whose readers deliver what is in out.
+type readied struct {
+	*trimmable
+	out chan projections.Message
+}
+
+func (s *readied) Read(context.Context, int, uint64) (projections.Cursor, error) {
+	return &reader{s.source, s.out}, nil
+}

@@ -32,6 +32,30 @@ func (r *Runner) loadHeld(ctx context.Context, from uint64) error {
 		}
 		r.held[h.Stream] = &h
 	}
+	return r.adoptLetters(ctx)
+}
+
+// adoptLetters takes over what only the target knows to be held: a rebuild has
+// passed it by, or the quarantine was lost.
+func (r *Runner) adoptLetters(ctx context.Context) error {
+	t, ok := r.Target.(Letters)
+	if !ok {
+		return nil
+	}
+	all, err := t.Letters(ctx, r.Partition)
+	if err != nil {
+		return err
+	}
+	for _, h := range all {
+		if r.held[h.Stream] != nil {
+			continue
+		}
+		h.View, h.Partition, h.Journal = r.View, r.Partition, r.Source.ID()
+		if err := r.Quarantine.Put(ctx, h); err != nil {
+			return fmt.Errorf("quarantine %s: %w", h.Stream, err)
+		}
+		r.held[h.Stream] = &h
+	}
 	return nil
 }
 

@@ -121,7 +121,8 @@ func TestARetryBringsWhatWaitsLevelOrSaysWhyNot(t *testing.T) {
 		x.source.put(event("bad", 1))
 		x.source.send(2, 4)
 		x.source.put(event("bad", 5))
-		x.source.put(event("bad", 6))
+		x.source.send(6, 7)
+		x.source.put(event("bad", 8))
 		x.pass(time.Second)
 		x.held.ask("bad", projections.AskRetry)
 		x.pass(time.Second)
@@ -133,7 +134,7 @@ func TestARetryBringsWhatWaitsLevelOrSaysWhyNot(t *testing.T) {
 		x.target.mu.Unlock()
 		x.held.ask("bad", projections.AskRetry)
 		x.pass(time.Second)
-		if h := x.one("bad"); h.Attempts != 2 || h.First != 6 || h.Waiting != 1 || x.target.rows["bad"] != 5 || len(x.target.letters) != 1 {
+		if h := x.one("bad"); h.Attempts != 2 || h.First != 8 || h.Waiting != 1 || x.target.rows["bad"] != 5 || len(x.target.letters) != 1 {
 			t.Errorf("%+v, rows %v, letters %v", h, x.target.rows, x.target.letters)
 		}
 		x.target.mu.Lock()
@@ -141,12 +142,12 @@ func TestARetryBringsWhatWaitsLevelOrSaysWhyNot(t *testing.T) {
 		x.target.mu.Unlock()
 		x.held.ask("bad", projections.AskRetry)
 		x.pass(time.Second)
-		if s := x.Status(6, time.Now()); len(x.held.held) != 0 || x.target.rows["bad"] != 6 || s.State != projections.Running || len(x.target.letters) != 0 {
+		if s := x.Status(8, time.Now()); len(x.held.held) != 0 || x.target.rows["bad"] != 8 || s.State != projections.Running || len(x.target.letters) != 0 {
 			t.Errorf("%+v, %v, rows %v, letters %v", s, x.held.held, x.target.rows, x.target.letters)
 		}
-		x.source.put(event("bad", 7))
+		x.source.put(event("bad", 9))
 		x.pass(time.Second)
-		if x.target.rows["bad"] != 7 {
+		if x.target.rows["bad"] != 9 {
 			t.Errorf("rows %v", x.target.rows)
 		}
 	})

@@ -61,6 +61,13 @@ type Quarantine interface {
 	Changed() <-chan struct{}
 }
 
+// Letters is a target that keeps the events of held aggregates beside its rows,
+// in the transaction that passes them by.
+type Letters interface {
+	// Letters are the aggregates of which it holds events back in a partition.
+	Letters(ctx context.Context, partition int) ([]Held, error)
+}
+
 // Released is what a view no longer holds of an aggregate: its events up to a
 // revision.
 type Released struct {

@@ -31,16 +31,7 @@ func source(view string) string { return "view " + view }
 // queueHeld writes what the view leaves out, and removes what it no longer
 // does.
 func queueHeld(b *pgx.Batch, view string, partition int, c *projections.Changes) {
-	if n := len(c.Held); n > 0 {
-		streams, reasons, bodies := make([]string, n), make([]string, n), make([]string, n)
-		revisions := make([]int64, n)
-		for i := range c.Held {
-			m := &c.Held[i]
-			streams[i], revisions[i] = readable(string(m.Stream)), int64(m.Revision)
-			reasons[i], bodies[i] = readable(m.Bad.Error()), readable(string(m.Body))
-		}
-		b.Queue(insertHeld, source(view), partition, streams, revisions, reasons, bodies)
-	}
+	queueLetters(b, live, source(view), partition, c.Held)
 	if n := len(c.Released); n > 0 {
 		streams, revisions := make([]string, n), make([]int64, n)
 		for i, r := range c.Released {
@@ -48,6 +39,59 @@ func queueHeld(b *pgx.Batch, view string, partition int, c *projections.Changes)
 		}
 		b.Queue(deleteReleased, source(view), partition, streams, revisions)
 	}
+}
+
+func queueLetters(b *pgx.Batch, in schema, source string, partition int, held []projections.Message) {
+	n := len(held)
+	if n == 0 {
+		return
+	}
+	streams, reasons, bodies := make([]string, n), make([]string, n), make([]string, n)
+	revisions := make([]int64, n)
+	for i := range held {
+		m := &held[i]
+		streams[i], revisions[i] = readable(string(m.Stream)), int64(m.Revision)
+		reasons[i], bodies[i] = readable(m.Bad.Error()), readable(string(m.Body))
+	}
+	b.Queue(in.in(insertHeld), source, partition, streams, revisions, reasons, bodies)
+}
+
+// Letters implements projections.Letters.
+func (t *Durable) Letters(ctx context.Context, partition int) ([]projections.Held, error) {
+	rows, err := t.db.pool.Query(ctx, `
+		SELECT subject, min(revision), max(revision), count(*), min(created_at), (array_agg(reason ORDER BY revision))[1]
+		FROM agents.dead_letters WHERE source = $1 AND partition = $2 GROUP BY subject`, source(t.view), partition)
+	if err != nil {
+		return nil, fmt.Errorf("read the dead letters: %w", err)
+	}
+	all, err := pgx.CollectRows(rows, func(r pgx.CollectableRow) (h projections.Held, err error) {
+		err = r.Scan(&h.Stream, &h.First, &h.Last, &h.Waiting, &h.Since, &h.Reason)
+		return h, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read the dead letters: %w", err)
+	}
+	return all, nil
+}
+
+// swapLetters takes over what a rebuild could not fold and the live view has
+// not come to: the swap passes it by. Of another journal nothing is held.
+func (s *Shadow) swapLetters(ctx context.Context, tx pgx.Tx) error {
+	if s.accept {
+		if _, err := tx.Exec(ctx, `DELETE FROM agents.dead_letters WHERE source = $1`, source(s.view)); err != nil {
+			return fmt.Errorf("forget what was quarantined: %w", err)
+		}
+	}
+	_, err := tx.Exec(ctx, `
+		INSERT INTO agents.dead_letters (source, subject, partition, revision, reason, body)
+		SELECT $1, d.subject, d.partition, d.revision, d.reason, d.body
+		FROM agents_next.dead_letters d JOIN agents.checkpoints l ON l.view = $2 AND l.partition = d.partition
+		WHERE $3 OR d.revision > l.position
+		ON CONFLICT (source, partition, revision) DO NOTHING`, source(s.view), s.view, s.accept)
+	if err != nil {
+		return fmt.Errorf("quarantine what could not be folded: %w", err)
+	}
+	return nil
 }
 
 // readable is text as a column takes it: what is torn must not be refused too.

@@ -103,6 +103,8 @@ func (s *Shadow) create(ctx context.Context, tx pgx.Tx, in schema) error {
 	}
 	fmt.Fprintf(&b, `
 		CREATE UNLOGGED TABLE %[1]s.checkpoints (LIKE agents.checkpoints INCLUDING DEFAULTS, PRIMARY KEY (view, partition));
+		CREATE UNLOGGED TABLE %[1]s.dead_letters (source text, subject text, partition integer, revision bigint, reason text, body text,
+			UNIQUE (source, partition, revision));
 		CREATE UNLOGGED TABLE %[1]s.candidates (kind text, k1 text COLLATE "C", k2 text COLLATE "C", k3 bigint, PRIMARY KEY (kind, k1, k2, k3));
 		CREATE UNLOGGED TABLE %[1]s.since (LIKE %[1]s.candidates, PRIMARY KEY (kind, k1, k2, k3));
 		CREATE UNLOGGED TABLE %[1]s.differs (LIKE %[1]s.candidates, seen bigint, wanted bigint, PRIMARY KEY (kind, k1, k2, k3));
@@ -138,6 +140,7 @@ func (s *Shadow) apply(ctx context.Context, tx pgx.Tx, partition int, from, to u
 	b.Queue(noTimeouts)
 	s.fold.queueFence(b, partition, from, to, &c)
 	s.fold.queueRows(b, &c)
+	queueLetters(b, next, source(s.view), partition, c.Poison)
 	err := tx.SendBatch(ctx, b).Close()
 	if errors.Is(err, projections.ErrFenced) || hasSQLState(err, "42P01") { // its tables are gone
 		return errReplaced

@@ -220,6 +220,9 @@ func (s *Shadow) merge(ctx context.Context, tx pgx.Tx, t *shadowTable) (projecti
 
 // move puts the live view where the shadow is.
 func (s *Shadow) move(ctx context.Context, tx pgx.Tx, w projections.Swap) error {
+	if err := s.swapLetters(ctx, tx); err != nil {
+		return err
+	}
 	_, err := tx.Exec(ctx, `
 		UPDATE agents.checkpoints l SET position = n.position, digest = n.digest, incarnation = $3, version = $4, updated_at = now(),
 			notified = CASE WHEN $5 THEN n.position ELSE l.notified END

@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tidemark-engine/tidemark/infra/natsio"
+	"github.com/tidemark-engine/tidemark/infra/pg"
 	"github.com/tidemark-engine/tidemark/projections"
 	"github.com/tidemark-engine/tidemark/readmodel"
 	"github.com/tidemark-engine/tidemark/test/support"
@@ -269,4 +270,42 @@ func TestWhatIsHeldIsKnownEverywhere(t *testing.T) {
 		}
 	}
 	w.rows("durable")
+}
+
+// A rebuild takes a view that is behind past an event that nobody can fold: it
+// is held from then on as if the view had come to it itself, also where the
+// quarantine has forgotten.
+func TestARebuildPassesNoPoisonBySilently(t *testing.T) {
+	w := newWorld(t, 1)
+	first := w.run("durable", 0, nil)
+	w.set("a9", "poison", "1")
+	w.level("durable")
+	first.stop()
+	js := support.JetStream(t, w.nc)
+	if _, err := js.Publish(t.Context(), support.Intake(t, w.nc, "EVENTS")+"agent.a9.state.poison", []byte("torn")); err != nil {
+		t.Fatal(err)
+	}
+	w.set("a1", "k", "1")
+	shadow, err := pg.NewShadow(t.Context(), w.db, "durable", w.journal.ID(), 1, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := projections.Rebuild{View: "durable", Source: w.journal, Shadow: shadow, Step: func(projections.Step) {}}
+	if _, err := r.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		_, err = w.get("a9", "poison", readmodel.Durable, 0, time.Second)
+		w.fails("read.behind", err)
+		second := w.run("durable", 0, nil)
+		w.level("durable")
+		if reason := w.state(second, projections.Degraded); !strings.Contains(reason, "agent.a9.state.poison since revision 2") {
+			t.Error(reason)
+		}
+		second.stop()
+		if err := js.DeleteKeyValue(t.Context(), natsio.QuarantineBucket); err != nil {
+			t.Fatal(err)
+		}
+		w.open(0) // another process
+	}
 }

@@ -22,6 +22,7 @@ type crew struct {
 	running sync.WaitGroup
 	leases  *natsio.Leases // nil = alone
 	beacon  *natsio.Beacon
+	settle  func() // waits for what the runners have left under way; nil = nothing
 }
 
 func (e *engine) newCrew(ctx context.Context) (*crew, context.CancelFunc, error) {
@@ -113,6 +114,9 @@ func (e *engine) startViews(ctx context.Context, bounds commands.Bounds) error {
 		e.flushViews(ctx)
 		cancel()
 		crew.running.Wait()
+		if crew.settle != nil {
+			crew.settle()
+		}
 	})
 	n := e.journal.Partitions()
 	tail, hot, durable := projections.NewProgress(n), projections.NewProgress(n), projections.NewProgress(n)
@@ -149,6 +153,7 @@ func (e *engine) startViews(ctx context.Context, bounds commands.Bounds) error {
 	}
 	t := pg.NewDurable(e.db, "durable")
 	t.Notify = natsio.NewNotifier(e.streams, past)
+	crew.settle = t.Settle
 	if err := e.startArchive(); err != nil {
 		return err
 	}

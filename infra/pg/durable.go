@@ -25,7 +25,8 @@ type Durable struct {
 	view   string
 	schema schema
 	mu     sync.Mutex
-	told   map[int]uint64 // by partition: up to where Notify has been told
+	told   map[int]uint64        // by partition: up to where Notify has been told
+	tells  map[int]chan struct{} // by partition: closed when it has been told of the last batch
 }
 
 var (
@@ -41,6 +42,7 @@ func (t *Durable) Load(ctx context.Context, partition int, id string) (uint64, e
 	var position uint64
 	var known string
 	var notified *uint64
+	t.settle(partition)
 	_, err := t.db.pool.Exec(ctx, `
 		INSERT INTO agents.checkpoints (view, partition, position, incarnation, version)
 		VALUES ($1, $2, 0, $3, $4) ON CONFLICT DO NOTHING`, t.view, partition, id, projections.Version(t.view))
@@ -105,8 +107,8 @@ const insertConflicts = `
 		$14::bigint[], $15::bigint[], $16::text[])
 	ON CONFLICT DO NOTHING`
 
-// tellTime bounds how long the view waits for its listeners; what is not told
-// then is told again with a later batch.
+// tellTime bounds how long a batch waits until the one before it is told; what
+// is not told then is told again with a later batch.
 const tellTime = 2 * time.Second
 
 // Apply implements projections.Target. The transaction does not wait for its
@@ -127,9 +129,7 @@ func (t *Durable) Apply(ctx context.Context, partition int, from, to uint64, c p
 		return tx.SendBatch(ctx, b).Close()
 	})
 	if err == nil {
-		telling, done := context.WithTimeout(ctx, tellTime)
-		t.tell(telling, partition, from, to, notices)
-		done()
+		t.tell(ctx, partition, from, to, notices)
 	}
 	if err == nil || errors.Is(err, projections.ErrFenced) {
 		return err

@@ -2,6 +2,8 @@ package pg
 
 import (
 	"context"
+	"maps"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 
@@ -50,12 +52,50 @@ func queueOld(b *pgx.Batch, changes []projections.EntryChange, into *[]projectio
 }
 
 // tell publishes what a committed batch changed, and before it what an earlier
-// one could not. Failing, it leaves that to the next batch: the view itself
-// does not wait for those who listen.
+// one could not. Failing, it leaves that to the next batch. The view does not
+// wait for those who listen: while one batch is told, the next is written.
 func (t *Durable) tell(ctx context.Context, partition int, from, to uint64, notices []projections.Notice) {
 	if t.Notify == nil {
 		return
 	}
+	t.settle(partition)
+	done := make(chan struct{})
+	t.mu.Lock()
+	if t.tells == nil {
+		t.tells = map[int]chan struct{}{}
+	}
+	t.tells[partition] = done
+	t.mu.Unlock()
+	go func() {
+		defer close(done)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tellTime)
+		defer cancel()
+		t.tellNow(ctx, partition, from, to, notices)
+	}()
+}
+
+// settle waits until the last batch of a partition has been told.
+func (t *Durable) settle(partition int) {
+	t.mu.Lock()
+	done := t.tells[partition]
+	t.mu.Unlock()
+	if done != nil {
+		<-done
+	}
+}
+
+// Settle waits until what was committed has been told, or could not be. It is
+// for the end, after the view's runners.
+func (t *Durable) Settle() {
+	t.mu.Lock()
+	partitions := slices.Collect(maps.Keys(t.tells))
+	t.mu.Unlock()
+	for _, p := range partitions {
+		t.settle(p)
+	}
+}
+
+func (t *Durable) tellNow(ctx context.Context, partition int, from, to uint64, notices []projections.Notice) {
 	t.mu.Lock()
 	told, known := t.told[partition]
 	t.mu.Unlock()

@@ -92,6 +92,7 @@ func (r *rig) foldSQL(ctx context.Context, head uint64) (s side, err error) {
 			t.Notify = natsio.NewNotifier(streams, natsio.Past{Journal: r.journal})
 			s, err = r.fold(ctx, t, projections.NewProgress(1), head,
 				projections.Batching{Threshold: 50, Interval: 20 * time.Millisecond, Busy: 20 * time.Millisecond, Max: 4000})
+			t.Settle()
 		}
 	}
 	db.Close()

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -72,16 +73,39 @@ func (e *engine) runActivity() {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
+		var open []events.Record
 		for _, pattern := range []events.Stream{"agent.*.lifecycle", "session.*"} {
-			err := e.journal.EachLast(ctx, pattern, func(rec events.Record) { e.activity.Recover(&rec) })
+			err := e.journal.EachLast(ctx, pattern, func(rec events.Record) {
+				e.activity.Recover(&rec)
+				if rec.Type == events.HydrationStarted || rec.Type == events.FlushStarted {
+					open = append(open, rec)
+				}
+			})
 			if err != nil && ctx.Err() == nil {
 				e.log.Warn("agents and sessions of before this start expire only once they are heard of again", "error", err)
 			}
 		}
+		e.takeUp(ctx, open)
 		e.activity.Run(ctx)
 	}()
 	e.onStop(func(context.Context) {
 		cancel()
 		<-done
 	})
+}
+
+// takeUp has reactors take what was begun before this start and is not done: it
+// may be in no consumer any more, as after an import. Where it is in one, both
+// ask with the same command id.
+func (e *engine) takeUp(ctx context.Context, open []events.Record) {
+	for _, rec := range open {
+		for _, r := range e.reactors() {
+			if !slices.Contains(r.Types, rec.Type) || ctx.Err() != nil {
+				continue
+			}
+			if err := r.React(ctx, rec, e.handler.Send); err != nil {
+				e.log.Warn("what an agent had begun is not taken up; a later start tries again", "agent", rec.ID, "type", rec.Type, "error", err)
+			}
+		}
+	}
 }

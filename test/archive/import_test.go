@@ -2,6 +2,7 @@ package archive
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,6 +14,8 @@ import (
 
 	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/infra/natsio"
+	"github.com/tidemark-engine/tidemark/projections"
+	"github.com/tidemark-engine/tidemark/projections/dump"
 	"github.com/tidemark-engine/tidemark/test/harness"
 	"github.com/tidemark-engine/tidemark/test/support"
 )
@@ -171,6 +174,75 @@ func TestImportIsContinued(t *testing.T) {
 		t.Errorf("digest %s of %d events, was %s of %d", d, n, digest, count)
 	}
 	e.Stop()
+}
+
+// An agent that was about to be hydrated when its journal was exported is
+// hydrated where it comes to.
+func TestImportTakesUpWhatWasBegun(t *testing.T) {
+	old := harness.Start(t, harness.Config{Args: []string{"--postgres", "off"}})
+	c := old.Client(t)
+	command(t, c, "agent.a1.set", M{"key": "k", "value": 1})
+	phase(t, c, "a1", "active")
+	whole, begun := file(t, "whole.gz"), file(t, "begun.jsonl")
+	do(t, "export", "--data", old.Data, whole)
+	cut(t, whole, begun, "agent.hydration_started")
+
+	data := filepath.Join(harness.Room(t), "data")
+	do(t, "import", "--data", data, begun)
+	e := harness.Start(t, harness.Config{Data: data, Args: []string{"--postgres", "off"}})
+	phase(t, e.Client(t), "a1", "active")
+}
+
+// phase returns when an agent is in it.
+func phase(t *testing.T, c *harness.Client, agent, want string) {
+	t.Helper()
+	harness.Within(t, 20*time.Second, "the phase", func() error {
+		body, err := c.Query(t.Context(), "queries.agent."+agent+".lifecycle", nil)
+		if err == nil && !strings.Contains(string(body), `"phase":"`+want+`"`) {
+			err = fmt.Errorf("%s", body)
+		}
+		return err
+	})
+}
+
+// cut writes a file that ends with the first event of a type.
+func cut(t *testing.T, from, to, typ string) {
+	t.Helper()
+	var all []projections.Message
+	f, err := os.Open(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	u, err := dump.Unpack(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer u.Close()
+	r, err := dump.NewReader(u)
+	for err == nil && (len(all) == 0 || !bytes.Contains(all[len(all)-1].Body, []byte(typ))) {
+		var ev dump.Event
+		if ev, err = r.Next(); err == nil {
+			all = append(all, projections.Message{Body: bytes.Clone(ev.Body), Record: events.Record{Stream: ev.Stream, Revision: ev.Revision}})
+		}
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	var text bytes.Buffer
+	w, err := dump.NewWriter(&text, dump.Header{Journal: "cut", Partitions: 1, Heads: []uint64{uint64(len(all))}})
+	for i := 0; err == nil && i < len(all); i++ {
+		err = w.Event(&all[i])
+	}
+	if err == nil {
+		err = w.Close()
+	}
+	if err == nil {
+		err = os.WriteFile(to, text.Bytes(), 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 func credentials(user, password string) string { return user + ":" + password }

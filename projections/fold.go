@@ -35,7 +35,7 @@ type Changes struct {
 // Fold folds a batch of one partition. Any split of the same events into
 // batches ends in the same rows.
 func Fold(batch []Message) Changes {
-	var c Changes
+	c := Changes{Events: make([]events.Record, 0, len(batch))}
 	last := make(map[events.Stream]int, len(batch))
 	for i := range batch {
 		m := &batch[i]

@@ -25,28 +25,34 @@ const selectOld = `
 // queueOld reads, before the batch's own writes, what is there, and turns the
 // batch into notices. A row as new as the change was written ahead of the view
 // (a flush on command does): what was there before is then in the journal.
+// Before an entry's first event there was nothing.
 func queueOld(b *pgx.Batch, changes []projections.EntryChange, into *[]projections.Notice) {
-	agents, keys := make([]string, len(changes)), make([]string, len(changes))
+	notices := make([]projections.Notice, len(changes))
+	*into = notices
+	var agents, keys []string
+	var places []int
 	for i := range changes {
-		agents[i], keys[i] = changes[i].Agent, changes[i].Key
+		c := &changes[i]
+		// No row and nothing to delete: either there was none, or it has gone ahead.
+		notices[i] = projections.Notice{EntryChange: *c, Known: !c.Deleted || c.Version == 1}
+		if c.Version > 1 {
+			agents, keys, places = append(agents, c.Agent), append(keys, c.Key), append(places, i)
+		}
+	}
+	if len(places) == 0 {
+		return
 	}
 	b.Queue(selectOld, agents, keys).Query(func(rows pgx.Rows) error {
-		notices := make([]projections.Notice, len(changes))
-		for i := range changes {
-			// No row and nothing to delete: either there was none, or it has gone ahead.
-			notices[i] = projections.Notice{EntryChange: changes[i], Known: !changes[i].Deleted}
-		}
 		var n int64
 		var text string
 		var revision uint64
 		_, err := pgx.ForEachRow(rows, []any{&n, &text, &revision}, func() error {
-			c := &notices[n-1]
+			c := &notices[places[n-1]]
 			if c.Known = revision < c.Revision; c.Known {
 				c.Old = []byte(text)
 			}
 			return nil
 		})
-		*into = notices
 		return err
 	})
 }

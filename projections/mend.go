@@ -2,6 +2,7 @@ package projections
 
 import (
 	"context"
+	"slices"
 
 	"github.com/tidemark-engine/tidemark/events"
 )
@@ -10,30 +11,20 @@ import (
 // events where the journal still has the original. What it cannot is left as
 // it is, and a later look finds it.
 func Mend(ctx context.Context, journal Streams, archive Copy, tiers []Tier, differences []Difference) error {
-	streams, asked := map[string][]events.Stream{}, map[[2]uint64]bool{}
-	var lost []Message
+	streams, lost := map[string][]events.Stream{}, map[int][]uint64{}
 	for _, d := range differences {
-		if d.Tier != InArchive || archive == nil {
+		switch {
+		case d.Tier != InArchive || archive == nil:
 			if d.Stream != "" {
 				streams[d.Tier] = append(streams[d.Tier], d.Stream)
 			}
-			continue
-		}
-		place := [2]uint64{uint64(d.Partition), d.Revision}
-		if asked[place] || d.Revision == 0 {
-			continue
-		}
-		asked[place] = true
-		err := journal.Each(ctx, d.Partition, d.Revision-1, d.Revision, func(m Message) error {
-			lost = append(lost, m)
-			return nil
-		})
-		if err != nil {
-			return err
+		case d.Revision > 0:
+			lost[d.Partition] = append(lost[d.Partition], d.Revision)
 		}
 	}
-	if len(lost) > 0 {
-		if err := archive.Restore(ctx, lost); err != nil {
+	for p, revisions := range lost {
+		slices.Sort(revisions)
+		if err := mendArchive(ctx, journal, archive, p, slices.Compact(revisions)); err != nil {
 			return err
 		}
 	}
@@ -43,4 +34,47 @@ func Mend(ctx context.Context, journal Streams, archive Copy, tiers []Tier, diff
 		}
 	}
 	return nil
+}
+
+// Revisions with no more than mendGap between them are read together; mendPage
+// events are restored at a time, or fewer where they are mendBytes.
+const (
+	mendGap   = 64
+	mendPage  = 500
+	mendBytes = 32 << 20
+)
+
+// mendArchive restores a partition's events, whose revisions come in order.
+func mendArchive(ctx context.Context, journal Streams, archive Copy, partition int, revisions []uint64) error {
+	var page []Message
+	size := 0
+	restore := func() (err error) {
+		if len(page) > 0 {
+			err = archive.Restore(ctx, page)
+		}
+		page, size = page[:0], 0
+		return err
+	}
+	for len(revisions) > 0 {
+		n := 1
+		for n < len(revisions) && revisions[n]-revisions[n-1] <= mendGap {
+			n++
+		}
+		run := revisions[:n]
+		err := journal.Each(ctx, partition, run[0]-1, run[n-1], func(m Message) error {
+			if _, wanted := slices.BinarySearch(run, m.Revision); !wanted {
+				return nil
+			}
+			page, size = append(page, m), size+len(m.Body)
+			if len(page) < mendPage && size < mendBytes {
+				return nil
+			}
+			return restore()
+		})
+		if err != nil {
+			return err
+		}
+		revisions = revisions[n:]
+	}
+	return restore()
 }

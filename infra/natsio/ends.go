@@ -82,6 +82,16 @@ func (j *Journal) Each(ctx context.Context, partition int, after, upTo uint64, y
 	if upTo <= after {
 		return nil
 	}
+	if upTo == after+1 && j.replicas == 1 { // one event is not worth a consumer; a copy might be behind
+		msg, err := j.streams[partition].GetMsg(ctx, upTo)
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("read revision %d of partition %d: %w", upTo, partition, err)
+		}
+		return yield(j.message(partition, msg.Subject, msg.Sequence, msg.Time, msg.Data))
+	}
 	return j.Raw(ctx, partition, RawRange{FromRevision: after + 1, ToRevision: upTo}, func(msg jetstream.Msg, revision uint64) error {
 		meta, err := msg.Metadata()
 		if err != nil {

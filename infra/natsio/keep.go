@@ -123,12 +123,13 @@ func (j *Journal) EachLast(ctx context.Context, pattern events.Stream, yield fun
 }
 
 func (j *Journal) eachLast(ctx context.Context, p int, pattern events.Stream, yield func(events.Record)) error {
-	c, err := j.js.OrderedConsumer(ctx, StreamName(p, len(j.streams)), jetstream.OrderedConsumerConfig{
+	c, end, err := passing(ctx, j.js, StreamName(p, len(j.streams)), jetstream.OrderedConsumerConfig{
 		DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy, FilterSubjects: []string{j.root + string(pattern)},
 	})
 	if err != nil {
 		return fmt.Errorf("look through %s: %w", pattern, err)
 	}
+	defer end()
 	info, err := c.Info(ctx)
 	if err != nil || info.NumPending == 0 {
 		return err

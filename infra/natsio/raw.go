@@ -56,10 +56,11 @@ func (j *Journal) Raw(ctx context.Context, partition int, r RawRange, yield func
 	if r.Subject != "" {
 		cfg.FilterSubjects = []string{r.Subject}
 	}
-	c, err := j.js.OrderedConsumer(ctx, StreamName(partition, len(j.streams)), cfg)
+	c, end, err := passing(ctx, j.js, StreamName(partition, len(j.streams)), cfg)
 	if err != nil {
 		return fmt.Errorf("read partition %d: %w", partition, err)
 	}
+	defer end()
 	if info, err := c.Info(ctx); err != nil || info.NumPending == 0 {
 		return err
 	}

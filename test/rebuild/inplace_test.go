@@ -111,6 +111,36 @@ func healArchive(t *testing.T, e *harness.Engine, c *harness.Client) {
 	e.Verify()
 }
 
+// TestArchiveLost rebuilds the archive from nothing, and leaves no consumers
+// on the journal: the server bounds them.
+func TestArchiveLost(t *testing.T) {
+	t.Parallel()
+	e := harness.Start(t, harness.Config{Env: append(manual.Env, "TIDEMARK_AUDIT_RATE=0")})
+	c := e.Client(t)
+	fill(t, c, 760)
+	c.Level(t, 30*time.Second)
+	s, err := operator(t, e).Stream(t.Context(), "EVENTS")
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := s.CachedInfo().State
+	exec(t, c.SQL(t), `TRUNCATE agents.events`)
+	if r := rebuild(t, e, "archive"); uint64(r.Rows) != before.Msgs || before.Msgs < 3000 {
+		t.Errorf("%d of %d events differed", r.Rows, before.Msgs)
+	}
+	if r := e.Run("verify", "--sample", "200"); r.Code != 0 {
+		t.Errorf("a sample: %d %s%s", r.Code, r.Stdout, r.Stderr)
+	}
+	e.Verify()
+	after, err := s.Info(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if after.State.Consumers > before.Consumers {
+		t.Errorf("the journal has %d consumers, it had %d", after.State.Consumers, before.Consumers)
+	}
+}
+
 func healFeed(t *testing.T, e *harness.Engine, c *harness.Client) {
 	ctx := t.Context()
 	s, err := operator(t, e).Stream(ctx, "AGENT_STATE")

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/tidemark-engine/tidemark/events"
 )
 
 // Place names the rows that one aggregate's events may change.
@@ -17,14 +19,15 @@ type apply func(ctx context.Context, partition int, from, to uint64, c Changes) 
 type refold struct {
 	source  Source
 	batch   int
-	step    func(events uint64) // told how many more were applied
-	at      []uint64            // by partition: applied up to here
-	touched map[Place]struct{}  // nil = not collected
+	step    func(events uint64)      // told how many more were applied
+	at      []uint64                 // by partition: applied up to here
+	touched map[Place]struct{}       // nil = not collected
+	held    map[events.Stream]uint64 // left out, from a revision on
 	cursors []Cursor
 }
 
 func newRefold(src Source, batch int, step func(uint64)) *refold {
-	return &refold{source: src, batch: batch, step: step,
+	return &refold{source: src, batch: batch, step: step, held: map[events.Stream]uint64{},
 		at: make([]uint64, src.Partitions()), cursors: make([]Cursor, src.Partitions())}
 }
 
@@ -57,24 +60,24 @@ func (f *refold) upTo(ctx context.Context, p int, to uint64, write apply) error 
 			err = b.err
 		}
 		if err == nil {
-			err = write(ctx, p, f.at[p], b.to, b.changes)
+			err = f.write(ctx, p, f.at[p], b, write)
 		}
 		if err != nil {
 			cancel() // and drain what read still sends
 			continue
 		}
-		f.at[p] = b.to
+		f.at[p] = b.batch[len(b.batch)-1].Revision
 		if f.step != nil {
-			f.step(uint64(b.events))
+			f.step(uint64(len(b.batch)))
 		}
 	}
 	return err
 }
 
 type foldedBatch struct {
-	changes Changes
-	to      uint64
-	events  int
+	batch   []Message
+	folded  bool
+	changes Changes // of all of the batch, where it is folded
 	err     error
 }
 
@@ -97,8 +100,8 @@ func (f *refold) read(ctx context.Context, p int, to uint64, out chan<- foldedBa
 		}
 		if len(batch) == f.batch || at >= to {
 			f.touch(batch)
-			out <- foldedBatch{changes: Fold(batch), to: at, events: len(batch)}
-			batch = batch[:0]
+			out <- foldedBatch{batch: batch, folded: true, changes: Fold(batch)}
+			batch = make([]Message, 0, f.batch)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/cenkalti/backoff/v5"
 	"github.com/nats-io/nats.go"
 
 	"github.com/tidemark-engine/tidemark/infra/natsio"
@@ -22,6 +23,10 @@ type outdated struct {
 
 // upgradeLook is how often a view's version is looked at until it is right.
 const upgradeLook = 2 * time.Second
+
+// upgradePause is the longest wait after a rebuild that failed: each is a fold
+// of everything.
+const upgradePause = 5 * time.Minute
 
 // startUpgrades rebuilds, in the background, the views whose rows were made by
 // an older fold than this build's; until then their old rows are served.
@@ -59,7 +64,10 @@ func (e *engine) startUpgrades() error {
 // upgrade rebuilds one view where that is needed, one engine at a time.
 func (e *engine) upgrade(ctx context.Context, nc *nats.Conn, v outdated) {
 	want := projections.Version(v.view)
+	pause := backoff.NewExponentialBackOff()
+	pause.InitialInterval, pause.MaxInterval = upgradeLook, upgradePause
 	for told := false; ; {
+		next := upgradeLook
 		stored, ok := v.stored(ctx)
 		if ok && stored >= want {
 			e.rebuilding(v.view, false)
@@ -79,11 +87,12 @@ func (e *engine) upgrade(ctx context.Context, nc *nats.Conn, v outdated) {
 				continue
 			}
 			if ctx.Err() == nil && !errors.Is(err, natsio.ErrTaken) {
-				e.log.Warn("the view could not be rebuilt; it is tried again", "view", v.view, "error", err)
+				next = pause.NextBackOff()
+				e.log.Warn("the view could not be rebuilt; it is tried again", "view", v.view, "in", next.Round(time.Second), "error", err)
 			}
 		}
 		select {
-		case <-time.After(upgradeLook):
+		case <-time.After(next):
 		case <-ctx.Done():
 			return
 		}

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/oklog/ulid/v2"
 
+	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/projections"
 	"github.com/tidemark-engine/tidemark/readmodel"
 )
@@ -28,6 +29,13 @@ type Shadow struct {
 	partitions int
 	journal    string
 	accept     bool
+	held       map[events.Stream]letter // what could not be applied, from where on
+	live       []uint64                 // where the live view was when the swap began
+}
+
+type letter struct {
+	partition int
+	revision  uint64
 }
 
 var _ projections.Shadow = (*Shadow)(nil)
@@ -78,7 +86,7 @@ func (t *shadowTable) key(rows ...string) string {
 // earlier run has left. accept makes that journal the view's, whichever the
 // view was folded from.
 func NewShadow(ctx context.Context, db *DB, view, journal string, partitions int, accept bool) (*Shadow, error) {
-	s := &Shadow{db: db, view: view, partitions: partitions, journal: journal, accept: accept,
+	s := &Shadow{db: db, view: view, partitions: partitions, journal: journal, accept: accept, held: map[events.Stream]letter{},
 		fold: &Durable{db: db, view: ulid.Make().String(), schema: next}}
 	err := db.inTx(ctx, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, `DROP SCHEMA IF EXISTS agents_next CASCADE`); err != nil {
@@ -140,13 +148,19 @@ func (s *Shadow) apply(ctx context.Context, tx pgx.Tx, partition int, from, to u
 	b.Queue(noTimeouts)
 	s.fold.queueFence(b, partition, from, to, &c)
 	s.fold.queueRows(b, &c)
-	queueLetters(b, next, source(s.view), partition, c.Poison)
+	queueLetters(b, next, source(s.view), partition, c.Held)
 	err := tx.SendBatch(ctx, b).Close()
 	if errors.Is(err, projections.ErrFenced) || hasSQLState(err, "42P01") { // its tables are gone
 		return errReplaced
 	}
 	if err != nil {
-		return fmt.Errorf("write %d events up to %d into the shadow: %w", len(c.Events), to, err)
+		return fmt.Errorf("write %d events up to %d into the shadow: %w", len(c.Events), to, unappliable(err))
+	}
+	for i := range c.Held {
+		m := &c.Held[i]
+		if l, known := s.held[m.Stream]; !known || m.Revision < l.revision {
+			s.held[m.Stream] = letter{partition, m.Revision}
+		}
 	}
 	return nil
 }

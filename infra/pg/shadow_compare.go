@@ -60,7 +60,7 @@ func (s *Shadow) candidates(ctx context.Context, tx pgx.Tx) error {
 func note(ctx context.Context, tx pgx.Tx, table string, places []projections.Place) error {
 	kinds, ids, keys := make([]string, len(places)), make([]string, len(places)), make([]string, len(places))
 	for i, p := range places {
-		kinds[i], ids[i], keys[i] = p.Kind, p.ID, p.Key
+		kinds[i], ids[i], keys[i] = p.Kind, readable(p.ID), readable(p.Key)
 	}
 	b := &pgx.Batch{}
 	b.Queue(`INSERT INTO agents_next.`+table+` SELECT kind, id, key, 0
@@ -91,7 +91,7 @@ func (s *Shadow) Check(ctx context.Context, since func(context.Context) ([]proje
 		if err != nil {
 			return err
 		}
-		if err := note(ctx, tx, "since", places); err != nil {
+		if err := note(ctx, tx, "since", append(places, s.spared()...)); err != nil {
 			return err
 		}
 		if d.Live, d.Rows, err = digest(ctx, tx, live); err == nil {

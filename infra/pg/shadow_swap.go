@@ -29,7 +29,9 @@ func (s *Shadow) Swap(ctx context.Context, w projections.Swap) (done projections
 		}
 		held = time.Now()
 		touched, err := w.Bring(ctx, at, func(ctx context.Context, p int, from, to uint64, c projections.Changes) error {
-			return s.apply(ctx, tx, p, from, to, c)
+			return pgx.BeginFunc(ctx, tx, func(step pgx.Tx) error { // what is refused is tried in parts
+				return s.apply(ctx, step, p, from, to, c)
+			})
 		})
 		if err != nil {
 			return err
@@ -40,6 +42,9 @@ func (s *Shadow) Swap(ctx context.Context, w projections.Swap) (done projections
 			err = note(ctx, tx, "candidates", touched)
 		}
 		if err != nil {
+			return err
+		}
+		if err := s.spare(ctx, tx); err != nil {
 			return err
 		}
 		if err := s.differs(ctx, tx, w, at, &done); err != nil {
@@ -87,6 +92,9 @@ func (s *Shadow) lock(ctx context.Context, tx pgx.Tx, w projections.Swap) ([]uin
 	}
 	if err != nil {
 		return nil, err
+	}
+	if s.live = nil; journal == w.Journal && !s.accept {
+		s.live = slices.Clone(at)
 	}
 	for p := range at {
 		if journal != w.Journal || s.accept || at[p] < w.At[p] {

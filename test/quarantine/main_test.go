@@ -74,6 +74,14 @@ func states(t *testing.T, c *harness.Client, want map[string]int) {
 	})
 }
 
+// rebuild rebuilds a view, or all, which must pass.
+func rebuild(t *testing.T, e *harness.Engine, view string, args ...string) {
+	t.Helper()
+	if r := e.Run("rebuild", append([]string{view}, args...)...); r.Code != 0 {
+		t.Errorf("rebuild %s %v ended with %d: %s%s", view, args, r.Code, r.Stdout, r.Stderr)
+	}
+}
+
 // letter is a line of `engine dlq list --json`.
 type letter struct {
 	ID, Source, Subject, Reason string

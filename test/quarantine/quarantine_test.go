@@ -169,8 +169,14 @@ func jsonb(t *testing.T, e *harness.Engine, c *harness.Client) {
 	reads(t, c, "b", "k", "durable", "read.behind")
 	c.MustSet(t, "b", "k", 3, nil) // waits behind it
 	states(t, c, map[string]int{"durable": 1})
+	rebuild(t, e, "durable")
+	states(t, c, map[string]int{"durable": 1})
+	reads(t, c, "b", "k", "durable", "read.behind")
 	dlq(t, e, "drop", "durable:agent.b.state.k", 0, "dropped: 2 events given up")
 	c.MustSet(t, "b", "k", 4, nil) // and sets the row right
+	states(t, c, nil)
+	reads(t, c, "b", "k", "durable", "4 from sql")
+	rebuild(t, e, "durable") // knows no better than what was given up
 	states(t, c, nil)
 	reads(t, c, "b", "k", "durable", "4 from sql")
 }

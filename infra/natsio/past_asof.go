@@ -34,9 +34,9 @@ func (m moment) includes(rec *events.Record) bool {
 	return !rec.RecordedAt.After(m.at)
 }
 
-// errBehind means that a replica answered which has not stored yet what the
-// leader has.
-var errBehind = domain.Errorf(domain.Unavailable, "journal.behind", "a replica of the journal lags behind its leader; ask again")
+// errBehind means that two answers do not fit together: one is of a replica that
+// has not stored yet what the leader has, or events were trimmed between them.
+var errBehind = domain.Errorf(domain.Unavailable, "journal.behind", "the journal was trimmed while it was read, or a replica of it lags behind its leader: ask again")
 
 func (p Past) skew() time.Duration {
 	if p.Skew == 0 {
@@ -122,9 +122,12 @@ func (p Past) bisect(ctx context.Context, s events.Stream, m moment, low events.
 // must have been recorded later.
 func (p Past) forward(ctx context.Context, s events.Stream, m moment, from events.Record, last *events.Record) (best events.Record, found bool, err error) {
 	enough := m.at.Add(p.skew())
-	done := false
+	done, next := false, from.Version
 	see := func(rec events.Record) bool {
-		if m.includes(&rec) {
+		if rec.Version != next { // trimmed meanwhile
+			return false
+		}
+		if next++; m.includes(&rec) {
 			best, found = rec, true
 		}
 		done = rec.RecordedAt.After(enough) || rec.Revision >= last.Revision

@@ -12,15 +12,16 @@ import (
 	"github.com/tidemark-engine/tidemark/events"
 )
 
-// manyChunk is how many streams one request asks for (the server takes 1024),
-// so that with the largest values an answer stays below what it sends at once.
 // Of what has to be asked one by one, manyAtOnce are; where they are more than
 // manyAlone, the archive is asked for all of them first.
 const (
-	manyChunk  = 256
 	manyAtOnce = 16
 	manyAlone  = 64
 )
+
+// manyScan is how many events are read for each stream that is open, rather than
+// to ask for it alone.
+const manyScan = 100
 
 // lasts are the last events of some streams as of a moment, in their order;
 // streams that were not there yet are left out. All are of one agent, as the
@@ -31,27 +32,26 @@ func (p Past) lasts(ctx context.Context, pattern events.Stream, streams []events
 	// In a cluster a replica that lags may answer such a request, and nobody
 	// could tell what it lacks from what was not there.
 	together := p.replicas == 1
-	if together {
+	for i := range streams {
+		open = append(open, i)
+	}
+	if together && len(open) > 0 {
 		head, err := p.Head(ctx, p.Partition(pattern.ID()))
 		if err != nil {
 			return nil, err
 		}
-		got := make(map[events.Stream]events.Record, len(streams))
-		for i := 0; i < len(streams); i += manyChunk {
-			if err := p.together(ctx, streams[i:min(i+manyChunk, len(streams))], min(m.revision, head), got); err != nil {
+		got, err := p.together(ctx, streams, open, multiLast{UpToSeq: min(m.revision, head)})
+		if err != nil {
+			return nil, err
+		}
+		open = p.settle(streams, open, found, func(s events.Stream) (events.Record, bool) {
+			rec, ok := got[s]
+			return rec, ok && m.includes(&rec)
+		})
+		if m.revision == 0 && len(open) > 1 {
+			if open, err = p.scanned(ctx, pattern, streams, m, open, found); err != nil {
 				return nil, err
 			}
-		}
-		for i, s := range streams {
-			if rec, ok := got[s]; ok && m.includes(&rec) {
-				found[i] = rec
-			} else {
-				open = append(open, i)
-			}
-		}
-	} else {
-		for i := range streams {
-			open = append(open, i)
 		}
 	}
 	if err := p.alone(ctx, pattern, streams, m, open, found, together); err != nil {
@@ -66,16 +66,81 @@ func (p Past) lasts(ctx context.Context, pattern events.Stream, streams []events
 	return recs, nil
 }
 
-// together reads the last events of a chunk of streams up to a revision, 0 =
-// now. The server cuts an answer short by bytes, saying how many are left.
-func (p Past) together(ctx context.Context, streams []events.Stream, revision uint64, got map[events.Stream]events.Record) error {
-	part := p.Partition(streams[0].ID())
-	subjects := make([]string, len(streams))
-	for i, s := range streams {
-		subjects[i] = p.root + string(s)
+// settle takes in what is known of open streams, and returns those that are
+// still open.
+func (p Past) settle(streams []events.Stream, open []int, found []events.Record, known func(events.Stream) (events.Record, bool)) []int {
+	left := make([]int, 0, len(open))
+	for _, i := range open {
+		if rec, ok := known(streams[i]); ok {
+			found[i] = rec
+		} else {
+			left = append(left, i)
+		}
 	}
+	return left
+}
+
+// scanned looks for the last events as of a time by reading on from there, all
+// streams together. What was stored until then is a candidate; a stream is
+// settled once an event shows that all later ones were recorded later. Those
+// stay open that were trimmed, or that too much lies between.
+func (p Past) scanned(ctx context.Context, pattern events.Stream, streams []events.Stream, m moment, open []int, found []events.Record) ([]int, error) {
+	after := m.at.Add(time.Nanosecond)
+	best, err := p.together(ctx, streams, open, multiLast{UpToTime: &after})
+	if err != nil {
+		return nil, err
+	}
+	waiting := make(map[events.Stream]uint64, len(open)) // the version seen last
+	for _, i := range open {
+		if rec, ok := best[streams[i]]; !ok || m.includes(&rec) {
+			waiting[streams[i]] = rec.Version
+		}
+	}
+	if len(waiting) == 0 {
+		return open, nil
+	}
+	settled := make(map[events.Stream]bool, len(waiting))
+	budget := manyScan * len(waiting)
+	enough := m.at.Add(p.skew())
+	err = p.Since(ctx, pattern, after, func(rec events.Record) bool {
+		budget--
+		seen, ok := waiting[rec.Stream]
+		if !ok {
+			return budget > 0
+		}
+		switch waiting[rec.Stream] = rec.Version; {
+		case rec.Version != seen+1: // trimmed, perhaps meanwhile
+			delete(waiting, rec.Stream)
+		case rec.RecordedAt.After(enough):
+			delete(waiting, rec.Stream)
+			settled[rec.Stream] = true
+		case m.includes(&rec):
+			best[rec.Stream] = rec
+		}
+		return budget > 0 && len(waiting) > 0
+	})
+	if err != nil {
+		return nil, err
+	}
+	return p.settle(streams, open, found, func(s events.Stream) (events.Record, bool) {
+		version, unsettled := waiting[s]
+		if unsettled && budget > 0 && version > 0 {
+			settled[s] = true // the journal's end was reached
+		}
+		return best[s], settled[s]
+	}), nil
+}
+
+// together reads the last events of some streams within the bound of upTo.
+func (p Past) together(ctx context.Context, streams []events.Stream, some []int, upTo multiLast) (map[events.Stream]events.Record, error) {
+	part := p.Partition(streams[some[0]].ID())
+	upTo.Subjects = make([]string, len(some))
+	for i, n := range some {
+		upTo.Subjects[i] = p.root + string(streams[n])
+	}
+	got := make(map[events.Stream]events.Record, len(some))
 	var bad error
-	err := lasts(ctx, p.nc, StreamName(part, p.Partitions()), multiLast{Subjects: subjects, UpToSeq: revision}, func(msg *jetstream.RawStreamMsg) {
+	err := lasts(ctx, p.nc, StreamName(part, p.Partitions()), upTo, func(msg *jetstream.RawStreamMsg) {
 		rec, err := p.record(part, msg.Subject, msg.Sequence, msg.Data)
 		if err != nil {
 			bad = err
@@ -87,9 +152,9 @@ func (p Past) together(ctx context.Context, streams []events.Stream, revision ui
 		err = bad
 	}
 	if err != nil {
-		return fmt.Errorf("read the past of %d streams: %w", len(subjects), err)
+		return nil, fmt.Errorf("read the past of %d streams: %w", len(some), err)
 	}
-	return nil
+	return got, nil
 }
 
 // alone looks for what is still open, each by itself. What a whole journal was

@@ -1,6 +1,7 @@
 package natsio
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/oklog/ulid/v2"
 )
 
 // ErrTaken means that another process does the same right now.
@@ -25,6 +27,7 @@ const (
 
 // holder says who holds a name.
 type holder struct {
+	Run   string    `json:"run"` // no other holder has the same
 	Host  string    `json:"host"`
 	PID   int       `json:"pid"`
 	Since time.Time `json:"since"`
@@ -45,7 +48,7 @@ func Alone(ctx context.Context, nc *nats.Conn, name string, run func(ctx context
 	if err != nil {
 		return fmt.Errorf("open the bucket of rebuilds: %w", err)
 	}
-	self := holder{PID: os.Getpid(), Since: time.Now().UTC().Truncate(time.Second)}
+	self := holder{Run: ulid.Make().String(), PID: os.Getpid(), Since: time.Now().UTC().Truncate(time.Second)}
 	self.Host, _ = os.Hostname() // only shown
 	body, err := json.Marshal(self)
 	if err != nil {
@@ -104,12 +107,31 @@ func renew(ctx context.Context, cancel context.CancelCauseFunc, kv jetstream.Key
 			return rev
 		}
 		next, err := kv.Update(ctx, name, body, rev)
+		if hasCode(err, codeWrongLastSequence, codeLastSeqInFlight) {
+			next, err = regain(ctx, kv, name, body)
+		}
 		switch {
 		case err == nil:
 			rev = next
-		case hasCode(err, codeWrongLastSequence, codeLastSeqInFlight):
+		case errors.Is(err, ErrTaken):
 			cancel(ErrTaken)
 			return rev
 		}
 	}
+}
+
+// regain goes on where a renewal was stored and its answer was lost, or where
+// the name ran out and nobody has taken it. Any error but ErrTaken leaves open
+// whose it is.
+func regain(ctx context.Context, kv jetstream.KeyValue, name string, body []byte) (uint64, error) {
+	found, err := kv.Get(ctx, name)
+	switch {
+	case errors.Is(err, jetstream.ErrKeyNotFound):
+		return kv.Create(ctx, name, body)
+	case err != nil:
+		return 0, err
+	case !bytes.Equal(found.Value(), body):
+		return 0, ErrTaken
+	}
+	return found.Revision(), nil
 }

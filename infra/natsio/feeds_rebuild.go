@@ -1,6 +1,7 @@
 package natsio
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -55,20 +56,22 @@ func (t *Feeds) Rebuild(ctx context.Context, step func(projections.Step)) (*proj
 		if err != nil {
 			return nil, err
 		}
-		msgs, n, err := t.absent(ctx, p, from, to, there)
+		n, err := t.absent(ctx, p, from, to, there, func(msgs []*nats.Msg) error {
+			step(projections.Step{Name: "publish", Of: uint64(len(msgs))})
+			if err := t.streams.send(ctx, msgs); err != nil {
+				return err
+			}
+			done.Rows += len(msgs)
+			for _, m := range msgs[:min(len(msgs), 20-min(20, len(done.Keys)))] {
+				done.Keys = append(done.Keys, projections.RowChange{Key: m.Subject,
+					What: "revision " + m.Header.Get(revisionHeader) + " was missing and is published at the end"})
+			}
+			return nil
+		})
 		if err != nil {
 			return nil, err
 		}
-		step(projections.Step{Name: "publish", Of: uint64(len(msgs))})
-		if err := t.streams.send(ctx, msgs); err != nil {
-			return nil, err
-		}
 		done.Events += n
-		done.Rows += len(msgs)
-		for _, m := range msgs[:min(len(msgs), 20-min(20, len(done.Keys)))] {
-			done.Keys = append(done.Keys, projections.RowChange{Key: m.Subject,
-				What: "revision " + m.Header.Get(revisionHeader) + " was missing and is published at the end"})
-		}
 	}
 	done.Seconds = time.Since(began).Seconds()
 	return done, nil
@@ -80,16 +83,20 @@ type journalPlace struct {
 	revision  uint64
 }
 
+// presentWait is after how long without a message it is asked whether any comes.
+const presentWait = 2 * time.Second
+
 // present are the events in the stream.
 func (f *feed) present(ctx context.Context, last uint64) (map[journalPlace]bool, error) {
 	there := map[journalPlace]bool{}
 	if last == 0 {
 		return there, nil
 	}
-	c, err := f.stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{HeadersOnly: true})
+	c, end, err := passing(ctx, f.journal.js, f.name, jetstream.OrderedConsumerConfig{HeadersOnly: true})
 	if err != nil {
 		return nil, fmt.Errorf("read the stream %s: %w", f.name, err)
 	}
+	defer end()
 	if ci, err := c.Info(ctx); err != nil || ci.NumPending == 0 {
 		return there, err
 	}
@@ -98,9 +105,17 @@ func (f *feed) present(ctx context.Context, last uint64) (map[journalPlace]bool,
 		return nil, fmt.Errorf("read the stream %s: %w", f.name, err)
 	}
 	defer it.Stop()
-	for {
-		msg, err := it.Next(jetstream.NextContext(ctx))
-		if err != nil {
+	for quiet := 0; ; {
+		msg, err := it.Next(jetstream.NextMaxWait(presentWait))
+		if errors.Is(err, nats.ErrTimeout) && ctx.Err() == nil { // the last messages may have expired meanwhile
+			ci, err := c.Info(ctx)
+			if quiet++; err != nil || quiet > 1 && ci.NumPending == 0 {
+				return there, err
+			}
+			continue
+		}
+		quiet = 0
+		if err = cmp.Or(ctx.Err(), err); err != nil {
 			return nil, fmt.Errorf("read the stream %s: %w", f.name, err)
 		}
 		meta, err := msg.Metadata()
@@ -145,9 +160,13 @@ func (f *feed) oldest(ctx context.Context, p int, info *jetstream.StreamInfo, th
 	return max(from, least), nil
 }
 
-// absent are the messages of a partition that are not there, in order, and how
-// many events were looked at.
-func (t *Feeds) absent(ctx context.Context, p int, from, to uint64, there map[journalPlace]bool) (msgs []*nats.Msg, n uint64, err error) {
+// absentPage is how many messages are published at a time.
+const absentPage = 1000
+
+// absent yields the messages of a partition that are not there, in order, page
+// by page, and returns how many events were looked at.
+func (t *Feeds) absent(ctx context.Context, p int, from, to uint64, there map[journalPlace]bool, yield func([]*nats.Msg) error) (n uint64, err error) {
+	var msgs []*nats.Msg
 	err = t.journal.Each(ctx, p, from, to, func(m projections.Message) error {
 		n++
 		if m.Bad != nil || there[journalPlace{p, m.Revision}] {
@@ -159,9 +178,17 @@ func (t *Feeds) absent(ctx context.Context, p int, from, to uint64, there map[jo
 			msg.Header.Set(nats.MsgIdHdr, t.messageID(&m.Record)+again)
 			msgs = append(msgs, msg)
 		}
-		return nil
+		if len(msgs) < absentPage {
+			return nil
+		}
+		page := msgs
+		msgs = nil
+		return yield(page)
 	})
-	return msgs, n, err
+	if err == nil && len(msgs) > 0 {
+		err = yield(msgs)
+	}
+	return n, err
 }
 
 // Accept makes this the journal that the feeds are of: those of another begin

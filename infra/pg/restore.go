@@ -1,8 +1,10 @@
 package pg
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 
@@ -14,6 +16,9 @@ import (
 // restorePage is how many streams' rows one transaction restores; the view
 // waits for it.
 const restorePage = 200
+
+// askTimeout lets a transaction wait for the journal's answer.
+const askTimeout = `SET LOCAL idle_in_transaction_session_timeout = '2min'`
 
 // Restore makes the rows of streams what the journal says, whatever is there:
 // also those that claim an equal or a higher revision, and away where nothing
@@ -35,6 +40,9 @@ func (t *Durable) Restore(ctx context.Context, truth projections.Truth, streams 
 }
 
 func (t *Durable) restore(ctx context.Context, tx pgx.Tx, truth projections.Truth, streams []events.Stream) error {
+	if _, err := tx.Exec(ctx, askTimeout); err != nil {
+		return err
+	}
 	_, err := tx.Exec(ctx, `SELECT 1 FROM agents.checkpoints WHERE view = $1 ORDER BY partition FOR UPDATE`, t.view)
 	if err != nil {
 		return err
@@ -43,6 +51,9 @@ func (t *Durable) restore(ctx context.Context, tx pgx.Tx, truth projections.Trut
 	if err != nil {
 		return err
 	}
+	slices.SortFunc(said.Entries, func(a, b projections.EntryChange) int {
+		return cmp.Or(cmp.Compare(a.Agent, b.Agent), cmp.Compare(a.Key, b.Key))
+	})
 	b := &pgx.Batch{}
 	queueRemovals(b, &said)
 	queueEntries(b, t.schema, said.Entries)
@@ -80,8 +91,11 @@ func queueRemovals(b *pgx.Batch, said *projections.Said) {
 	for _, s := range said.None {
 		remove(projections.RowOf(s))
 	}
-	for kind, t := range tables {
-		if len(ids[kind]) > 0 {
+	for _, kind := range keptKinds {
+		if t := tables[kind]; len(ids[kind]) > 0 {
+			of := t.name + ` t JOIN unnest($1::text[], $2::text[]) AS b (id, key) ON ` + t.id + ` = b.id AND ` + t.key + ` = b.key`
+			// Locked in their order, as a flush does, for a deletion has none.
+			b.Queue(`SELECT FROM `+of+` ORDER BY b.id COLLATE "C", b.key COLLATE "C" FOR UPDATE OF t`, ids[kind], keys[kind])
 			b.Queue(`DELETE FROM `+t.name+` t USING unnest($1::text[], $2::text[]) AS b (id, key)
 				WHERE `+t.id+` = b.id AND `+t.key+` = b.key`, ids[kind], keys[kind])
 		}

@@ -31,7 +31,10 @@ func PlanShadow(ctx context.Context, db *DB, src projections.Source) (p ShadowPl
 	}
 	s := &Shadow{db: db, partitions: src.Partitions(), journal: src.ID(), fold: &Durable{db: db, view: "plan", schema: planned}}
 	err = db.inTx(ctx, func(tx pgx.Tx) error {
-		err := s.create(ctx, tx, planned)
+		_, err := tx.Exec(ctx, noTimeouts)
+		if err == nil {
+			err = s.create(ctx, tx, planned)
+		}
 		if err != nil {
 			return err
 		}

@@ -135,22 +135,26 @@ func (s *Shadow) differs(ctx context.Context, tx pgx.Tx, w projections.Swap, at 
 	if err != nil {
 		return err
 	}
+	heads := map[int]uint64{} // each is asked once, with the rows already read
+	var agents, keys []string
 	for _, r := range newer {
 		p := events.Partition(r.Agent, s.partitions)
-		head, err := w.Head(ctx, p)
-		if err != nil {
-			return err
-		}
-		if r.Revision <= at[p] || r.Revision > head {
+		if r.Revision <= at[p] {
 			continue
 		}
-		done.Ahead++
-		if _, err := tx.Exec(ctx, `DELETE FROM agents_next.differs WHERE kind = $1 AND k1 = $2 AND k2 = $3`,
-			projections.KindEntry, r.Agent, r.Key); err != nil {
-			return err
+		if _, asked := heads[p]; !asked {
+			if heads[p], err = w.Head(ctx, p); err != nil {
+				return err
+			}
+		}
+		if r.Revision <= heads[p] {
+			agents, keys = append(agents, r.Agent), append(keys, r.Key)
 		}
 	}
-	return nil
+	done.Ahead += len(agents)
+	_, err = tx.Exec(ctx, `DELETE FROM agents_next.differs d USING unnest($2::text[], $3::text[]) AS b (id, key)
+		WHERE d.kind = $1 AND d.k1 = b.id AND d.k2 = b.key`, projections.KindEntry, agents, keys)
+	return err
 }
 
 // shown bounds the rows that a report names.

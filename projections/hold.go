@@ -25,6 +25,12 @@ func (r *Runner) loadHeld(ctx context.Context, from uint64) error {
 	}
 	for _, h := range all {
 		if h.Dropped && h.Last <= from || h.Journal != r.Source.ID() {
+			if h.Dropped && h.Journal == r.Source.ID() { // a crash may have brought it back
+				c := Changes{Released: []Released{{h.Stream, h.Last}}}
+				if err := r.Target.Apply(ctx, r.Partition, from, from, c); err != nil {
+					return fmt.Errorf("forget what was given up: %w", err)
+				}
+			}
 			if err := r.Quarantine.Remove(ctx, h); err != nil {
 				return fmt.Errorf("forget what is quarantined no longer: %w", err)
 			}

@@ -2,7 +2,10 @@ package projections
 
 import (
 	"context"
+	"slices"
 	"time"
+
+	"github.com/tidemark-engine/tidemark/events"
 )
 
 // InPlace is a rebuild of rows where they are: the journal is folded in
@@ -15,6 +18,8 @@ type InPlace struct {
 	Archive Copy   // nil = only an untrimmed journal can be folded
 	Tiers   []Tier // whose rows are rebuilt
 	Of      string // the name of what is rebuilt in differences
+	// Leaves tells of aggregates that the view leaves out; nil = of none.
+	Leaves func(partition int, s events.Stream) bool
 	// Level waits for the running view to have come to the heads, or for nothing.
 	Level func(ctx context.Context, heads []uint64)
 	Step  func(Step)
@@ -30,7 +35,7 @@ type Restored struct {
 	Keys    []RowChange `json:"keys"` // the first of them
 	Left    []RowChange `json:"left"` // what still differs: the journal does not have it
 	Passes  int         `json:"passes"`
-	Heads   []uint64    `json:"heads"` // every row is as the journal says up to here
+	Heads   []uint64    `json:"heads"` // every row is as the journal says up to here: before the first event that cannot be folded
 }
 
 // passes bounds how often what was restored is looked at again: something that
@@ -44,7 +49,7 @@ const shownRows = 20
 func (r *InPlace) Run(ctx context.Context) (*Restored, error) {
 	began := time.Now()
 	done := &Restored{View: r.View, Keys: []RowChange{}, Left: []RowChange{}}
-	for {
+	for before := []Difference(nil); ; {
 		done.Passes++
 		report, wrong, err := r.look(ctx)
 		if err != nil {
@@ -55,11 +60,12 @@ func (r *InPlace) Run(ctx context.Context) (*Restored, error) {
 			done.Events = uint64(report.Events)
 			done.Rate = float64(report.Events) / time.Since(began).Seconds()
 		}
-		done.Heads, done.Left = report.Heads, named(wrong)
-		if len(wrong) == 0 || done.Passes == passes {
+		done.Heads, done.Left = foldable(report), named(wrong)
+		if len(wrong) == 0 || done.Passes == passes || slices.Equal(wrong, before) {
 			done.Seconds = time.Since(began).Seconds()
 			return done, nil
 		}
+		before = wrong
 		r.Step(Step{Name: "restore", Of: uint64(len(wrong))})
 		if err := Mend(ctx, r.Journal, r.Archive, r.Tiers, wrong); err != nil {
 			return nil, err
@@ -92,13 +98,31 @@ func (r *InPlace) look(ctx context.Context) (*Report, []Difference, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	torn := map[events.Stream]bool{}
+	for _, d := range report.Differences {
+		if d.Tier != r.Of && d.Revision > 0 {
+			torn[d.Stream] = true // its end is not known, so nothing can be restored
+		}
+	}
 	var wrong []Difference
 	for _, d := range report.Differences {
-		if d.Tier == r.Of {
+		if d.Tier == r.Of && (r.Of == InArchive || !torn[d.Stream] && (r.Leaves == nil || !r.Leaves(d.Partition, d.Stream))) {
 			wrong = append(wrong, d)
 		}
 	}
 	return report, wrong, nil
+}
+
+// foldable is how far each partition goes before an event that cannot be
+// folded: a view that goes on from there meets it.
+func foldable(report *Report) []uint64 {
+	heads := slices.Clone(report.Heads)
+	for _, d := range report.Differences {
+		if (d.Tier == InJournal || d.Tier == InArchive) && d.Revision > 0 {
+			heads[d.Partition] = min(heads[d.Partition], d.Revision-1)
+		}
+	}
+	return heads
 }
 
 func named(differences []Difference) []RowChange {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/infra/natsio"
 	"github.com/tidemark-engine/tidemark/infra/pg"
 	"github.com/tidemark-engine/tidemark/projections"
@@ -71,7 +72,13 @@ func (c *rebuildCmd) hot(ctx context.Context, env *rebuildEnv, out *output) erro
 			return err
 		}
 	}
-	return c.restored(out, done)
+	if err := c.restored(out, done); err != nil {
+		return err
+	}
+	if len(done.Left) > 0 {
+		return errors.New("the rows above still differ: is a bucket full, or are they written by somebody else?")
+	}
+	return nil
 }
 
 // openBuckets makes the buckets that are gone.
@@ -95,7 +102,8 @@ func bucketsOfDocs() (all []natsio.BucketConfig) {
 // rebuildHot puts right what the hot view's buckets have wrong.
 func rebuildHot(ctx context.Context, journal *natsio.Journal, db *pg.DB, hot *natsio.Hot,
 	level func(context.Context, []uint64), step func(projections.Step)) (*projections.Restored, error) {
-	r := projections.InPlace{View: "hot", Journal: journal, Tiers: []projections.Tier{hotTier(hot)}, Of: "kv", Level: level, Step: step}
+	r := projections.InPlace{View: "hot", Journal: journal, Tiers: []projections.Tier{hotTier(hot)}, Of: "kv", Level: level, Step: step,
+		Leaves: func(_ int, s events.Stream) bool { return hot.Leaves(journal.Partition(s.ID()), s) }}
 	for p := range journal.Partitions() { // the archive is read only where it is needed
 		if cut, err := journal.Trimmed(ctx, p); err != nil {
 			return nil, err

@@ -57,7 +57,9 @@ func openHot(ctx context.Context, nc *nats.Conn, journal *natsio.Journal) (*nats
 		return nil, nil, err
 	}
 	hot.Leaves = func(p int, s events.Stream) bool {
-		return slices.ContainsFunc(left, func(h projections.Held) bool { return h.View == "hot" && h.Partition == p && h.Stream == s })
+		return slices.ContainsFunc(left, func(h projections.Held) bool {
+			return h.View == "hot" && h.Journal == journal.ID() && h.Partition == p && h.Stream == s
+		})
 	}
 	return hot, progress, nil
 }

@@ -119,7 +119,9 @@ func (t *Durable) Apply(ctx context.Context, partition int, from, to uint64, c p
 	var notices []projections.Notice
 	err := t.db.inTx(ctx, func(tx pgx.Tx) error {
 		b := &pgx.Batch{}
-		b.Queue(`SET LOCAL synchronous_commit = off`)
+		if len(c.Released) == 0 { // what is let go must not come back
+			b.Queue(`SET LOCAL synchronous_commit = off`)
+		}
 		t.queueFence(b, partition, from, to, &c)
 		if t.Notify != nil && len(c.Entries) > 0 {
 			queueOld(b, c.Entries, &notices)

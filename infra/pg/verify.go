@@ -18,14 +18,64 @@ import (
 // errColumns: a row's columns differ from its text.
 var errColumns = errors.New("the row's columns are not what its state_text says")
 
-// EachRow yields every row that the durable view keeps.
+// verifyRows is how many rows one statement reads, so that none takes long
+// however large a table is.
+const verifyRows = 1000
+
+// EachRow yields every row that the durable view keeps, page by page in the
+// order of their keys.
 func (d *DB) EachRow(ctx context.Context, yield func(projections.Row)) error {
-	for _, kind := range keptKinds {
-		if err := d.rows(ctx, kind, "", yield); err != nil {
-			return err
+	for i := range shadowTables {
+		t := &shadowTables[i]
+		list := "(" + strings.Join(t.keys, ", ") + ")"
+		for where, args := "", []any(nil); ; {
+			end, err := d.pageEnd(ctx, t, where, args)
+			if err != nil {
+				return fmt.Errorf("read agents.%s: %w", t.name, err)
+			}
+			if end == nil {
+				if err := d.rows(ctx, t.kind, where, yield, args...); err != nil {
+					return err
+				}
+				break
+			}
+			upTo, and := list+" <= "+places(len(args), end), " WHERE "
+			if where != "" {
+				and = where + " AND "
+			}
+			if err := d.rows(ctx, t.kind, and+upTo, yield, append(args, end...)...); err != nil {
+				return err
+			}
+			where, args = " WHERE "+list+" > "+places(0, end), end
 		}
 	}
 	return nil
+}
+
+// pageEnd is the key of a page's last row; nil where what is left is less.
+func (d *DB) pageEnd(ctx context.Context, t *shadowTable, where string, args []any) (end []any, err error) {
+	list := strings.Join(t.keys, ", ")
+	rows, err := d.pool.Query(ctx, fmt.Sprintf(`SELECT %[1]s FROM agents.%[2]s%[3]s ORDER BY %[1]s OFFSET %[4]d LIMIT 1`,
+		list, t.name, where, verifyRows-1), args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	if rows.Next() {
+		if end, err = rows.Values(); err != nil {
+			return nil, err
+		}
+	}
+	return end, rows.Err()
+}
+
+// places are the places of a key's columns among a statement's arguments.
+func places(before int, key []any) string {
+	of := make([]string, len(key))
+	for i := range key {
+		of[i] = fmt.Sprintf("$%d", before+i+1)
+	}
+	return "(" + strings.Join(of, ", ") + ")"
 }
 
 // RowOf yields the rows of one stream, in the same form.
@@ -39,7 +89,7 @@ func (d *DB) RowOf(ctx context.Context, s events.Stream, yield func(projections.
 }
 
 // rows yields the rows of a kind that a condition, if any, names. Where a text
-// is no JSON any more, all are read again, each judged on its own.
+// is no JSON any more, they are read again, each judged on its own.
 func (d *DB) rows(ctx context.Context, kind, where string, yield func(projections.Row), args ...any) error {
 	if kind == projections.KindConflict {
 		return d.eachLoss(ctx, where, yield, args...)

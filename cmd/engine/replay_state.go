@@ -24,17 +24,11 @@ import (
 // a time, what counts is when events were recorded, which is why the journal
 // is then read to its head.
 func (c *replayCmd) state(ctx context.Context, nc *nats.Conn, to bound, out *output) error {
-	s, _, err := askStatus(ctx, nc, &c.target)
+	source, done, err := c.whole(ctx, nc, c.Postgres)
 	if err != nil {
 		return err
 	}
-	source, db, err := openWhole(ctx, nc, &s, c.Postgres)
-	if err != nil {
-		return err
-	}
-	if db != nil {
-		defer db.Close()
-	}
+	defer done()
 	f := stateFold{pattern: c.Subject, root: natsio.NewSubjects(c.SubjectPrefix).Root("events."), to: to, rows: map[events.Stream][]byte{}}
 	if isTerminal(os.Stderr) {
 		f.step = func(p int, at, head uint64) { fmt.Fprintf(os.Stderr, "\rpartition %d: %d of %d", p, at, head) }

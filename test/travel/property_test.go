@@ -4,20 +4,15 @@ import (
 	"encoding/json"
 	"errors"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
-
 	"github.com/tidemark-engine/tidemark/test/harness"
-	"github.com/tidemark-engine/tidemark/test/support"
 )
 
 // TestStateAtAnyRevisionIsTheFoldOfThePrefix: for every aggregate, at every
@@ -48,8 +43,10 @@ func TestStateAtAnyRevisionIsTheFoldOfThePrefix(t *testing.T) {
 	} else if _, err := feed.GetLastMsgForSubject(t.Context(), "agents.lifecycle."+forked+".forked"); err != nil {
 		t.Errorf("the feed does not tell of a fork: %v", err)
 	}
-	cut := 1 + random.Uint64N(head-1) // what the forks added stays, to find the end by
-	support.Trim(t, operator(t, e), "EVENTS", cut)
+	cut := head/2 + random.Uint64N(head/2)
+	if r := harness.Run(t, "archive", "trim", "--data", e.Data, "--before", strconv.FormatUint(cut, 10), "--yes"); r.Code != 0 {
+		t.Fatalf("trim: %+v", r)
+	}
 	if left := len(c.Journal(t)); left >= len(all)+forks {
 		t.Fatalf("nothing was trimmed up to %d", cut)
 	}
@@ -215,27 +212,4 @@ func forkSome(t *testing.T, e *harness.Engine, c *harness.Client, random *rand.R
 		}
 	}
 	return made, id
-}
-
-// operator connects with the engine's own rights.
-func operator(t *testing.T, e *harness.Engine) jetstream.JetStream {
-	t.Helper()
-	body, err := os.ReadFile(filepath.Join(e.Data, "operator.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var o map[string]string
-	if err := json.Unmarshal(body, &o); err != nil {
-		t.Fatal(err)
-	}
-	nc, err := nats.Connect(e.NATSURL, nats.UserInfo(o["user"], o["password"]))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(nc.Close)
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return js
 }

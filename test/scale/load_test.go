@@ -42,24 +42,24 @@ func (m model) fill(t *testing.T, e *harness.Engine, events int) {
 		writing.Go(func() {
 			var cmds []harness.M
 			flush := func() {
-				if err := send(t.Context(), nc, cmds); err != nil {
-					failed.Store(&err)
+				for len(cmds) > 0 && failed.Load() == nil {
+					var err error
+					if cmds, err = send(t.Context(), nc, cmds); err != nil {
+						failed.Store(&err)
+					}
 				}
-				cmds = cmds[:0]
 			}
 			for i := c; i < events && failed.Load() == nil; i += clients {
 				// An entry stays with one client, or batches would wait for each other.
 				agent, key := m.name((i/clients*clients + c) % (m.entries / clients * clients))
-				cmds = append(cmds, harness.M{"subject": "agent." + agent + ".set", "body": harness.M{
+				cmds = append(cmds, harness.M{"subject": "agent." + agent + ".set", "id": harness.NewID(), "body": harness.M{
 					"key": key, "strategy": "last_write_wins", "value": harness.M{"n": i, "pad": pad},
 				}})
 				if len(cmds) == batch {
 					flush()
 				}
 			}
-			if len(cmds) > 0 {
-				flush()
-			}
+			flush()
 		})
 	}
 	writing.Wait()
@@ -70,34 +70,39 @@ func (m model) fill(t *testing.T, e *harness.Engine, events int) {
 	t.Logf("%d commands in batches of %d by %d clients: %.1f s, %.0f/s", events, batch, clients, took.Seconds(), float64(events)/took.Seconds())
 }
 
-// send carries a batch out; every command has to be accepted.
-func send(ctx context.Context, nc *harness.Client, cmds []harness.M) error {
+// send carries a batch out and returns those that are to be sent again, under
+// the same ids: on a machine that is busy enough some come too late. Every other
+// one has to be accepted.
+func send(ctx context.Context, nc *harness.Client, cmds []harness.M) (again []harness.M, err error) {
 	body, err := json.Marshal(harness.M{"atomic": false, "commands": cmds})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	answer, err := nc.Ask(ctx, &nats.Msg{Subject: "commands.batch", Data: body})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var got struct {
 		Results []struct {
 			Receipt *harness.Receipt `json:"receipt"`
-			Error   json.RawMessage  `json:"error"`
+			Error   *harness.Refusal `json:"error"`
 		} `json:"results"`
 	}
 	if err := json.Unmarshal(answer, &got); err != nil {
-		return err
+		return nil, err
 	}
 	if len(got.Results) != len(cmds) {
-		return fmt.Errorf("%d results for %d commands", len(got.Results), len(cmds))
+		return nil, fmt.Errorf("%d results for %d commands", len(got.Results), len(cmds))
 	}
-	for _, r := range got.Results {
-		if r.Receipt == nil || r.Receipt.Outcome != "accepted" {
-			return fmt.Errorf("%v %s", r.Receipt, r.Error)
+	for i, r := range got.Results {
+		switch {
+		case r.Error != nil && (r.Error.Kind == "unavailable" || r.Error.Kind == "overloaded"):
+			again = append(again, cmds[i])
+		case r.Receipt == nil || r.Receipt.Outcome != "accepted":
+			return nil, fmt.Errorf("%v %v", r.Receipt, r.Error)
 		}
 	}
-	return nil
+	return again, nil
 }
 
 // traffic is one writer and some readers at work until stop.

@@ -42,6 +42,7 @@ func (t *Durable) Load(ctx context.Context, partition int, id string) (uint64, e
 	var position uint64
 	var known string
 	var notified *uint64
+	var version int
 	t.settle(partition)
 	_, err := t.db.pool.Exec(ctx, `
 		INSERT INTO agents.checkpoints (view, partition, position, incarnation, version)
@@ -50,13 +51,16 @@ func (t *Durable) Load(ctx context.Context, partition int, id string) (uint64, e
 		return 0, fmt.Errorf("make the checkpoint: %w", err)
 	}
 	err = t.db.pool.QueryRow(ctx, `
-		SELECT position, incarnation, notified FROM agents.checkpoints WHERE view = $1 AND partition = $2`,
-		t.view, partition).Scan(&position, &known, &notified)
+		SELECT position, incarnation, notified, version FROM agents.checkpoints WHERE view = $1 AND partition = $2`,
+		t.view, partition).Scan(&position, &known, &notified, &version)
 	if err != nil {
 		return 0, fmt.Errorf("read the checkpoint: %w", err)
 	}
 	if known != id {
 		return 0, fmt.Errorf("%w: SQL holds the view of journal %s, this is journal %s", projections.ErrForeignJournal, known, id)
+	}
+	if own := projections.Version(t.view); version > own {
+		return 0, fmt.Errorf("this engine is older than its views: the rows are of version %d, it knows %d: run the newer build", version, own)
 	}
 	t.catchUp(ctx, partition, notified, position)
 	return position, nil

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/tidemark-engine/tidemark/test/harness"
 )
@@ -76,6 +77,12 @@ func pastEntries(t *testing.T, c *harness.Client, noun, set, unset string) {
 
 func pastLifecycle(t *testing.T, c *harness.Client) {
 	first := c.MustSet(t, "past-life", "k", 1, nil)
+	harness.Within(t, 20*time.Second, "the write hydrates its agent", func() error {
+		if got := ask(t, c, "agent.past-life.lifecycle", M{}); got["phase"] != "active" {
+			return fmt.Errorf("%v", got)
+		}
+		return nil
+	})
 	r := do(t, c, "agent.past-life.retire", nil)
 	has(t, ask(t, c, "agent.past-life.lifecycle", M{"at_revision": r.Revision}), M{"phase": "cold", "revision": r.Revision, "source": "journal"})
 	has(t, ask(t, c, "agent.past-life.lifecycle", M{"at_revision": first.Revision}), M{"phase": "cold", "version": 0, "since": nil})

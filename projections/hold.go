@@ -12,8 +12,8 @@ import (
 // This file keeps a runner's quarantine in step with what it folds.
 
 // loadHeld takes over what the view holds. What was given up and lies behind
-// the position from which the view goes on is forgotten, and what was held of
-// another journal.
+// the position from which the view goes on is forgotten, what was applied and
+// cannot have been lost since, and what was held of another journal.
 func (r *Runner) loadHeld(ctx context.Context, from uint64) error {
 	r.held = map[events.Stream]*Held{}
 	if r.Quarantine == nil {
@@ -24,7 +24,7 @@ func (r *Runner) loadHeld(ctx context.Context, from uint64) error {
 		return fmt.Errorf("read what is quarantined: %w", err)
 	}
 	for _, h := range all {
-		if h.Dropped && h.Last <= from || h.Journal != r.Source.ID() {
+		if h.Dropped && h.Last <= from || h.Level > 0 && h.Level < from || h.Journal != r.Source.ID() {
 			if h.Dropped && h.Journal == r.Source.ID() { // a crash may have brought it back
 				c := Changes{Released: []Released{{h.Stream, h.Last}}}
 				if err := r.Target.Apply(ctx, r.Partition, from, from, c); err != nil {
@@ -33,6 +33,13 @@ func (r *Runner) loadHeld(ctx context.Context, from uint64) error {
 			}
 			if err := r.Quarantine.Remove(ctx, h); err != nil {
 				return fmt.Errorf("forget what is quarantined no longer: %w", err)
+			}
+			continue
+		}
+		if h.Level > 0 { // what was applied may have been lost
+			h.Level = 0
+			if err := r.repair(ctx, &h, from); err != nil {
+				return fmt.Errorf("apply %s again: %w", h.Stream, err)
 			}
 			continue
 		}

@@ -227,3 +227,41 @@ func TestWhatAnotherRunnerNotedIsTriedAgain(t *testing.T) {
 		}
 	})
 }
+
+// A bucket may lose in a crash what it had acknowledged: what was repaired is
+// not folded again by itself, so the repair is.
+func TestARepairIsNotLostWithTheTargetsTail(t *testing.T) {
+	onBench(t, batching, func(x *bench) {
+		x.Lossy = true
+		x.settle()
+		x.source.put(event("good", 1))
+		x.source.put(torn("bad", 2))
+		x.source.put(event("good", 3))
+		x.pass(time.Second)
+		x.source.mu.Lock()
+		x.source.log[1] = event("bad", 2) // mended
+		x.source.mu.Unlock()
+		x.held.ask("bad", projections.AskRetry)
+		x.pass(time.Second)
+		if s := x.Status(3, time.Now()); x.target.rows["bad"] != 2 || s.State != projections.Running {
+			t.Fatalf("%+v, rows %v", s, x.target.rows)
+		}
+		for range 2 {
+			x.target.mu.Lock()
+			delete(x.target.rows, "bad")
+			x.target.mu.Unlock()
+			close(x.source.out)
+			x.pass(time.Minute)
+			if s := x.Status(3, time.Now()); x.target.rows["bad"] != 2 || s.State != projections.Running || s.Quarantined != 0 {
+				t.Errorf("%+v, rows %v", s, x.target.rows)
+			}
+		}
+		x.source.put(event("good", 4)) // with it on the disk, what came before is too
+		x.pass(time.Second)
+		close(x.source.out)
+		x.pass(time.Minute)
+		if len(x.held.held) != 0 {
+			t.Errorf("%+v", x.held.held)
+		}
+	})
+}

@@ -33,10 +33,16 @@ type Held struct {
 	// Dropped: the events from First to Last are given up. It is kept until no
 	// restart of the view can come to them again; later events go on.
 	Dropped bool `json:"dropped,omitzero"`
+	// Level is where the view was when all was applied. It is set, and the rest
+	// kept, where the view's target may still lose its newest rows in a crash.
+	Level uint64 `json:"level,omitzero"`
 	// Asked is what somebody wants done with it; it is kept beside the rest, so
 	// that asking and counting never overwrite each other.
 	Asked string `json:"-"`
 }
+
+// Waits tells whether the view leaves the aggregate out now.
+func (h *Held) Waits() bool { return !h.Dropped && h.Level == 0 }
 
 // What may be asked for.
 const (

@@ -31,7 +31,7 @@ func (r *Runner) asked(ctx context.Context, at uint64) error {
 	}
 	for _, known := range r.Quarantine.Known(r.View, r.Partition) {
 		h := r.held[known.Stream]
-		adopted := h == nil && !known.Dropped && known.Journal == r.Source.ID()
+		adopted := h == nil && known.Waits() && known.Journal == r.Source.ID()
 		if adopted {
 			h = &known
 			r.held[h.Stream] = h
@@ -59,6 +59,7 @@ func (r *Runner) asked(ctx context.Context, at uint64) error {
 // applied now.
 func (r *Runner) repair(ctx context.Context, h *Held, at uint64) error {
 	h.Attempts++
+	first, waiting := h.First, h.Waiting
 	var batch []Message
 	last := uint64(0)
 	var err error
@@ -82,6 +83,7 @@ func (r *Runner) repair(ctx context.Context, h *Held, at uint64) error {
 		err = r.reapply(ctx, h, at, batch)
 	}
 	if errors.Is(err, errStillHeld) {
+		r.held[h.Stream] = h
 		r.Log.Warn("a quarantined aggregate still cannot be applied", "view", r.View, "stream", h.Stream,
 			"revision", h.First, "attempts", h.Attempts, "reason", h.Reason)
 		return r.Quarantine.Put(ctx, *h)
@@ -94,7 +96,11 @@ func (r *Runner) repair(ctx context.Context, h *Held, at uint64) error {
 	}
 	r.Log.Info("a quarantined aggregate is level again", "view", r.View, "stream", h.Stream, "attempts", h.Attempts)
 	delete(r.held, h.Stream)
-	return r.Quarantine.Remove(ctx, *h)
+	if !r.Lossy {
+		return r.Quarantine.Remove(ctx, *h)
+	}
+	h.First, h.Last, h.Waiting, h.Level = first, 0, waiting, at
+	return r.Quarantine.Put(ctx, *h)
 }
 
 var errStillHeld = errors.New("an event cannot be applied")

@@ -49,6 +49,10 @@ type Runner struct {
 	// Truth.
 	Quarantine Quarantine
 	Past       func(ctx context.Context, s events.Stream, after, upTo uint64, yield func(Message) error) error
+	// Lossy: a crash may take the newest of what the target has acknowledged,
+	// as it may of a bucket that does not wait for the disk. A repair is then
+	// done again after a restart that could have lost it.
+	Lossy bool
 	// Applied is told of every batch that took effect, with how long its
 	// writing took. It must not block.
 	Applied func(events int, took time.Duration)
@@ -133,6 +137,7 @@ func (r *Runner) follow(ctx context.Context) error {
 	if err := CheckSeal(ctx, r.Source, r.Target, r.Partition); err != nil {
 		return err
 	}
+	r.Progress.Reset(r.Partition, from)
 	if err := r.loadHeld(ctx, from); err != nil {
 		return err
 	}
@@ -141,7 +146,6 @@ func (r *Runner) follow(ctx context.Context) error {
 		return err
 	}
 	defer cur.Stop()
-	r.Progress.Reset(r.Partition, from)
 	r.set(Running, "")
 	for {
 		changed := r.changed()

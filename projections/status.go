@@ -51,7 +51,7 @@ func (r *Runner) quarantined(s *Status) {
 	}
 	var why []string
 	for _, h := range r.Quarantine.Known(r.View, r.Partition) {
-		if h.Dropped {
+		if !h.Waits() {
 			continue
 		}
 		if s.Quarantined++; s.Quarantined <= heldShown {

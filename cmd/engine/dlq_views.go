@@ -54,7 +54,7 @@ func held(ctx context.Context, nc *nats.Conn, which string) (*natsio.Quarantine,
 	}
 	var some []projections.Held
 	for _, h := range all {
-		if !h.Dropped && (which == "all" || which == heldID(&h)) {
+		if h.Waits() && (which == "all" || which == heldID(&h)) {
 			some = append(some, h)
 		}
 	}
@@ -103,7 +103,7 @@ func (t *target) askViews(ctx context.Context, out *output, which, what string) 
 			return len(some), fmt.Errorf("%s: asked, and not done within %s: is the view running? (engine status)", heldID(&some[i]), t.Timeout)
 		case err != nil:
 			return len(some), err
-		case there && !now.Dropped:
+		case there && now.Waits():
 			failed++
 			fmt.Fprintf(out, "%s still quarantined since revision %d: %s\n", heldID(&some[i]), now.First, now.Reason)
 		case what == projections.AskDrop:

@@ -50,6 +50,7 @@ func (e *engine) run(view string, target projections.Target, progress *projectio
 	}
 	for p := range e.journal.Partitions() {
 		r := e.runner(view, p, target, progress, b)
+		r.Lossy = view == "hot"
 		r.Quarantine, r.Past = e.holds, projections.Truth{Journal: e.journal, Archive: e.whole().Archive}.Stream
 		e.views = append(e.views, r)
 		e.crew.running.Add(1)

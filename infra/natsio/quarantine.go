@@ -140,7 +140,7 @@ func (q *Quarantine) Holds(view string, partition int, s events.Stream) bool {
 	}
 	rec := q.known[keyOf(view, partition, s)]
 	var h projections.Held
-	return len(rec.body) > 0 && json.Unmarshal(rec.body, &h) == nil && !h.Dropped
+	return len(rec.body) > 0 && json.Unmarshal(rec.body, &h) == nil && h.Waits()
 }
 
 // All is everything held, by view, partition and stream, for operators.

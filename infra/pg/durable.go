@@ -117,13 +117,14 @@ const tellTime = 2 * time.Second
 
 // Apply implements projections.Target. The transaction does not wait for its
 // own fsync: rows and checkpoint are lost together in a power cut, and folded
+// again. One that does not move the checkpoint does wait: nothing would fold it
 // again. Fails with projections.ErrUnappliable when SQL refuses a row for what
 // it is.
 func (t *Durable) Apply(ctx context.Context, partition int, from, to uint64, c projections.Changes) error {
 	var notices []projections.Notice
 	err := t.db.inTx(ctx, func(tx pgx.Tx) error {
 		b := &pgx.Batch{}
-		if len(c.Released) == 0 { // what is let go must not come back
+		if from < to && len(c.Released) == 0 { // neither a repair nor what is let go may be undone: nothing would do it again
 			b.Queue(`SET LOCAL synchronous_commit = off`)
 		}
 		t.queueFence(b, partition, from, to, &c)

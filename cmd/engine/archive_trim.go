@@ -137,7 +137,7 @@ func (c *archiveTrimCmd) trim(ctx context.Context, out *output, trim *projection
 
 // purgeCost is what one purge was measured to take, on two cores with the disk
 // synced; it grows with how far a stream's events lie apart.
-const purgeCost = 2500 * time.Microsecond
+const purgeCost = 1500 * time.Microsecond
 
 func (r *trimReport) add(p projections.TrimPlan) {
 	r.Partitions = append(r.Partitions, p)

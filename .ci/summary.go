@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"regexp"
 	"strings"
 )
 
@@ -49,7 +50,7 @@ func (p *pkg) test(name string) *test {
 
 func main() {
 	var passed, failed int
-	var skipped []string
+	var skipped, why []string
 	running := map[string]*pkg{}
 	in := bufio.NewReader(os.Stdin)
 	for {
@@ -97,6 +98,7 @@ func main() {
 			for _, t := range append(p.tests[1:], p.tests[0]) {
 				if !t.done {
 					fmt.Print(t.output.String())
+					why = append(why, said(t.output.String())...)
 				}
 			}
 			delete(running, e.Package)
@@ -111,6 +113,12 @@ func main() {
 	for _, s := range skipped {
 		fmt.Print("skipped, which fails here: ", s)
 	}
+	if len(why) > 0 {
+		fmt.Println("what the failed tests said, without logs:")
+	}
+	for _, line := range why {
+		fmt.Print(line)
+	}
 	fmt.Printf("%d passed, %d failed", passed, failed)
 	if len(skipped) > 0 {
 		fmt.Printf(", %d skipped", len(skipped))
@@ -119,6 +127,20 @@ func main() {
 	if failed > 0 || len(skipped) > 0 || passed == 0 {
 		os.Exit(1)
 	}
+}
+
+// location starts what a test says by itself: "    file_test.go:12: …".
+var location = regexp.MustCompile(`^ +\w+_test\.go:\d+: `)
+
+// said is what a failed test said, its logs left out, the lines shortened.
+func said(output string) []string {
+	var lines []string
+	for line := range strings.Lines(output) {
+		if location.MatchString(line) || strings.HasPrefix(strings.TrimLeft(line, " "), "--- FAIL") || strings.HasPrefix(line, "panic:") {
+			lines = append(lines, fmt.Sprintf("%.300s\n", strings.TrimRight(line, "\n")))
+		}
+	}
+	return lines
 }
 
 // closing is go test's own line about a package: "ok", or "no test files".

@@ -196,6 +196,9 @@ func upgradeHot(t *testing.T, e *harness.Engine, c *harness.Client) {
 	}
 	harness.Note(t, js, "$KV.AGENT_STATE.kv.position", map[string]string{"KV-Operation": "DEL",
 		"Tidemark-Position": fmt.Sprintf("%s v=0 0=%d", status.Journal.Incarnation, s.View("hot").Position)})
+	// The server acknowledges what such a bucket takes some milliseconds before
+	// it writes it to the file.
+	time.Sleep(250 * time.Millisecond)
 	e.Kill()
 	e.Restart()
 	harness.Within(t, 30*time.Second, "the old fold's row is gone", func() error {

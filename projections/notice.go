@@ -22,6 +22,8 @@ type Notifier interface {
 	// fails some of them may be out; they are told apart by revision.
 	Notify(ctx context.Context, partition int, from uint64, notices []Notice) error
 	// Again publishes, from the journal, the notices of everything after from
-	// up to to, some of which may have been out before.
-	Again(ctx context.Context, partition int, from, to uint64) error
+	// up to to, some of which may have been out before. It returns up to where
+	// all are out; with an error that is less than to, and perhaps more than
+	// from.
+	Again(ctx context.Context, partition int, from, to uint64) (uint64, error)
 }

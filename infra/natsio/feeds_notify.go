@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/projections"
@@ -38,18 +39,12 @@ func (n *Notifier) Notify(ctx context.Context, partition int, from uint64, notic
 func (n *Notifier) notify(ctx context.Context, partition int, from uint64, notices []projections.Notice) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
+	if err := n.past.before(ctx, from, notices); err != nil {
+		return err
+	}
 	msgs := make([]*nats.Msg, 0, len(notices))
 	for i := range notices {
 		c := &notices[i]
-		if !c.Known {
-			old, found, err := n.past.AsOf(ctx, c.Agent, c.Key, from, time.Time{})
-			if err != nil {
-				return err
-			}
-			if found {
-				c.Old = old.Value
-			}
-		}
 		if c.Deleted && c.Old == nil {
 			continue // it came and went between two looks
 		}
@@ -99,19 +94,20 @@ const againBatch = 1000
 
 // Again implements projections.Notifier: the journal knows what was there
 // before and after.
-func (n *Notifier) Again(ctx context.Context, partition int, from, to uint64) error {
+func (n *Notifier) Again(ctx context.Context, partition int, from, to uint64) (uint64, error) {
+	told := from
 	cur, err := n.past.Read(ctx, partition, from)
 	if err == nil {
 		defer cur.Stop()
-		err = n.again(ctx, cur, partition, from, to)
+		told, err = n.again(ctx, cur, partition, from, to)
 	}
 	if err != nil {
-		n.streams.log.Warn("changes in SQL could not be told again", "partition", partition, "after", from, "error", err)
+		n.streams.log.Warn("changes in SQL could not be told again", "partition", partition, "after", told, "error", err)
 	}
-	return err
+	return told, err
 }
 
-func (n *Notifier) again(ctx context.Context, cur projections.Cursor, partition int, from, to uint64) error {
+func (n *Notifier) again(ctx context.Context, cur projections.Cursor, partition int, from, to uint64) (told uint64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
 	var batch []projections.Message
@@ -119,27 +115,95 @@ func (n *Notifier) again(ctx context.Context, cur projections.Cursor, partition 
 		select {
 		case m, ok := <-cur.Messages():
 			if !ok {
-				return fmt.Errorf("the journal's reader ended: %w", cur.Err())
+				return from, fmt.Errorf("the journal's reader ended: %w", cur.Err())
 			}
 			at = m.Revision
 			if at <= to {
 				batch = append(batch, m)
 			}
 		case <-ctx.Done():
-			return ctx.Err()
+			return from, ctx.Err()
 		}
 		if at < to && len(batch) < againBatch {
 			continue
 		}
-		c := projections.Fold(batch)
-		notices := make([]projections.Notice, len(c.Entries))
-		for i := range c.Entries {
-			notices[i].EntryChange = c.Entries[i]
+		if err := n.notify(ctx, partition, from, noticesOf(batch)); err != nil {
+			return from, err
 		}
-		if err := n.notify(ctx, partition, from, notices); err != nil {
+		from, batch = min(at, to), nil
+	}
+	return from, nil
+}
+
+// noticesOf are the notices of a piece of the journal. What was there before is
+// known of those that begin in it: nothing.
+func noticesOf(batch []projections.Message) []projections.Notice {
+	begun := map[events.Stream]bool{}
+	for i := range batch {
+		if batch[i].Version == 1 {
+			begun[batch[i].Stream] = true
+		}
+	}
+	c := projections.Fold(batch)
+	notices := make([]projections.Notice, len(c.Entries))
+	for i := range c.Entries {
+		e := &c.Entries[i]
+		notices[i] = projections.Notice{EntryChange: *e, Known: begun[events.StateEntry(e.Agent, e.Key)]}
+	}
+	return notices
+}
+
+// before fills in what was there up to a revision, where it is not known.
+func (p Past) before(ctx context.Context, revision uint64, notices []projections.Notice) error {
+	if revision == 0 {
+		return nil
+	}
+	var streams []events.Stream
+	var open, of []int
+	for i := range notices {
+		if c := &notices[i]; !c.Known {
+			open, of, streams = append(open, len(of)), append(of, i), append(streams, events.StateEntry(c.Agent, c.Key))
+		}
+	}
+	if len(open) == 0 {
+		return nil
+	}
+	found := make([]events.Record, len(streams))
+	if p.replicas == 1 { // else a replica that lags may answer
+		got, err := p.together(ctx, streams, open, multiLast{UpToSeq: revision})
+		if err != nil {
 			return err
 		}
-		from, batch = at, nil
+		open = p.settle(streams, open, found, func(s events.Stream) (events.Record, bool) {
+			rec, ok := got[s]
+			return rec, ok
+		})
+	}
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(manyAtOnce)
+	for _, i := range open { // trimmed, perhaps
+		g.Go(func() error {
+			rec, ok, err := p.asOf(gctx, streams[i], moment{revision: revision})
+			if err == nil && ok {
+				found[i] = rec
+			}
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	for i := range found {
+		if found[i].Revision == 0 {
+			continue
+		}
+		old, err := projections.EntryOf(&found[i])
+		if err != nil {
+			return err
+		}
+		if !old.Deleted {
+			notices[of[i]].Old = old.Value
+		}
 	}
 	return nil
 }

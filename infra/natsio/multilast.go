@@ -26,9 +26,17 @@ const (
 	multiLastTime = 10 * time.Second // for one request, where the caller sets no time
 )
 
+// fewLast is up to how many subjects are asked for one by one, all at once: for
+// a request of many the server goes through the subjects of every block that
+// one of them is in, which takes milliseconds in a large stream.
+const fewLast = 300
+
 // lasts yields the last message of each of many subjects, a thousand a request.
 // The server cuts an answer short by bytes: then the rest is asked for again.
 func lasts(ctx context.Context, nc *nats.Conn, stream string, q multiLast, yield func(*jetstream.RawStreamMsg)) error {
+	if len(q.Subjects) <= fewLast && q.UpToSeq == 0 && q.UpToTime == nil {
+		return eachLast(ctx, nc, stream, q.Subjects, yield)
+	}
 	for subjects := q.Subjects; len(subjects) > 0; {
 		n := min(len(subjects), multiLastMost)
 		q.Subjects = subjects[:n]
@@ -67,12 +75,61 @@ func (q *multiLast) ask(ctx context.Context, nc *nats.Conn, stream string) ([]*j
 	if err != nil {
 		return nil, err
 	}
+	var msgs []*jetstream.RawStreamMsg // of the callback, until it has ended
+	err = collect(ctx, nc, func(inbox string) error {
+		return nc.PublishRequest("$JS.API.DIRECT.GET."+stream, inbox, body)
+	}, func(msg *jetstream.RawStreamMsg) (over bool) {
+		if msg != nil {
+			msgs = append(msgs, msg)
+		}
+		return msg == nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return msgs, nil
+}
+
+// eachLast yields the last message of each subject that has one, by a request
+// for each.
+func eachLast(ctx context.Context, nc *nats.Conn, stream string, subjects []string, yield func(*jetstream.RawStreamMsg)) error {
+	if len(subjects) == 0 {
+		return nil
+	}
+	var msgs []*jetstream.RawStreamMsg
+	left := len(subjects)
+	err := collect(ctx, nc, func(inbox string) error {
+		for _, s := range subjects {
+			if err := nc.PublishRequest("$JS.API.DIRECT.GET."+stream+"."+s, inbox, nil); err != nil {
+				return err
+			}
+		}
+		return nil
+	}, func(msg *jetstream.RawStreamMsg) (over bool) {
+		if msg != nil {
+			msgs = append(msgs, msg)
+		}
+		left--
+		return left == 0
+	})
+	if err != nil {
+		return fmt.Errorf("read %d subjects of stream %s: %w", len(subjects), stream, err)
+	}
+	for _, m := range msgs {
+		yield(m)
+	}
+	return nil
+}
+
+// collect sends requests and takes their answers until one is the last; nil is
+// an answer without a message. take is called from one goroutine, and no more
+// once collect has returned without an error.
+func collect(ctx context.Context, nc *nats.Conn, send func(inbox string) error, take func(*jetstream.RawStreamMsg) (over bool)) error {
 	if _, bounded := ctx.Deadline(); !bounded {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, multiLastTime)
 		defer cancel()
 	}
-	var msgs []*jetstream.RawStreamMsg // of the callback, until it has ended
 	ended := make(chan error, 1)
 	over := false
 	inbox := nc.NewInbox()
@@ -81,28 +138,25 @@ func (q *multiLast) ask(ctx context.Context, nc *nats.Conn, stream string) ([]*j
 			return
 		}
 		msg, err := storedOf(m)
-		if msg != nil {
-			msgs = append(msgs, msg)
-			return
+		if over = err != nil || take(msg); over {
+			ended <- err
 		}
-		over = true
-		ended <- err
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer func() { _ = sub.Unsubscribe() }() // fails only where the connection is closed
 	if err := sub.SetPendingLimits(-1, -1); err != nil {
-		return nil, err
+		return err
 	}
-	if err := nc.PublishRequest("$JS.API.DIRECT.GET."+stream, inbox, body); err != nil {
-		return nil, err
+	if err := send(inbox); err != nil {
+		return err
 	}
 	select {
 	case err := <-ended:
-		return msgs, err
+		return err
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return ctx.Err()
 	}
 }
 

@@ -25,8 +25,8 @@ type Durable struct {
 	view   string
 	schema schema
 	mu     sync.Mutex
-	told   map[int]uint64        // by partition: up to where Notify has been told
-	tells  map[int]chan struct{} // by partition: closed when it has been told of the last batch
+	tells  map[int]*telling // by partition
+	ending bool             // nobody begins to tell any more
 }
 
 var (
@@ -43,7 +43,7 @@ func (t *Durable) Load(ctx context.Context, partition int, id string) (uint64, e
 	var known string
 	var notified *uint64
 	var version int
-	t.settle(partition)
+	t.settle(partition, 0)
 	_, err := t.db.pool.Exec(ctx, `
 		INSERT INTO agents.checkpoints (view, partition, position, incarnation, version)
 		VALUES ($1, $2, 0, $3, $4) ON CONFLICT DO NOTHING`, t.view, partition, id, projections.Version(t.view))
@@ -111,8 +111,8 @@ const insertConflicts = `
 		$14::bigint[], $15::bigint[], $16::text[])
 	ON CONFLICT DO NOTHING`
 
-// tellTime bounds how long a batch waits until the one before it is told; what
-// is not told then is told again with a later batch.
+// tellTime bounds one telling; what is not told then is told again with a later
+// batch.
 const tellTime = 2 * time.Second
 
 // Apply implements projections.Target. The transaction does not wait for its

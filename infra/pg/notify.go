@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -57,63 +58,123 @@ func queueOld(b *pgx.Batch, changes []projections.EntryChange, into *[]projectio
 	})
 }
 
+// telling is what a partition's listeners are being told.
+type telling struct {
+	told uint64        // up to where all has been told
+	want uint64        // up to where the view has committed
+	done chan struct{} // closed when nobody tells any more; nil = nobody does
+}
+
+// tellPatience is how long a batch waits for the one before it to be told. A
+// view that outruns its listeners by little so goes at their pace; who does not
+// listen at all holds it up by no more.
+const tellPatience = 200 * time.Millisecond
+
 // tell publishes what a committed batch changed, and before it what an earlier
-// one could not. Failing, it leaves that to the next batch. The view does not
-// wait for those who listen: while one batch is told, the next is written.
+// one could not. What fails, or is not done in time, is left to a later one.
+// The view does not wait for those who listen: while one batch is told, the
+// next is written.
 func (t *Durable) tell(ctx context.Context, partition int, from, to uint64, notices []projections.Notice) {
 	if t.Notify == nil {
 		return
 	}
-	t.settle(partition)
-	done := make(chan struct{})
+	t.settle(partition, tellPatience)
 	t.mu.Lock()
-	if t.tells == nil {
-		t.tells = map[int]chan struct{}{}
+	defer t.mu.Unlock()
+	of := t.telling(partition, from)
+	if of.want = max(of.want, to); of.done != nil {
+		return // whoever tells goes on until there is no more
 	}
-	t.tells[partition] = done
-	t.mu.Unlock()
-	go func() {
-		defer close(done)
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tellTime)
-		defer cancel()
-		t.tellNow(ctx, partition, from, to, notices)
-	}()
+	of.done = make(chan struct{})
+	go t.tellAll(context.WithoutCancel(ctx), partition, of, from, to, notices)
 }
 
-// settle waits until the last batch of a partition has been told.
-func (t *Durable) settle(partition int) {
+// telling is a partition's; mu is held. A partition that is not known has been
+// told of everything up to from.
+func (t *Durable) telling(partition int, from uint64) *telling {
+	of := t.tells[partition]
+	if of == nil {
+		if t.tells == nil {
+			t.tells = map[int]*telling{}
+		}
+		of = &telling{told: from, want: from}
+		t.tells[partition] = of
+	}
+	return of
+}
+
+// tellAll tells of a batch, and then of what was committed meanwhile.
+func (t *Durable) tellAll(ctx context.Context, partition int, of *telling, from, to uint64, notices []projections.Notice) {
 	t.mu.Lock()
-	done := t.tells[partition]
+	told := of.told
 	t.mu.Unlock()
-	if done != nil {
-		<-done
+	for first := true; ; first = false {
+		at, err := t.tellOnce(ctx, partition, told, from, to, notices, first)
+		if at > told {
+			t.setTold(ctx, partition, at)
+		}
+		t.mu.Lock()
+		of.told = max(of.told, at)
+		told = of.told
+		if err != nil || told >= of.want || t.ending {
+			close(of.done)
+			of.done = nil
+			t.mu.Unlock()
+			return
+		}
+		to = of.want
+		t.mu.Unlock()
 	}
 }
 
-// Settle waits until what was committed has been told, or could not be. It is
-// for the end, after the view's runners.
+// tellOnce returns up to where all has been told.
+func (t *Durable) tellOnce(ctx context.Context, partition int, told, from, to uint64, notices []projections.Notice, first bool) (uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, tellTime)
+	defer cancel()
+	if !first || told < from {
+		return t.Notify.Again(ctx, partition, told, to)
+	}
+	if len(notices) > 0 {
+		if err := t.Notify.Notify(ctx, partition, from, notices); err != nil {
+			return told, err
+		}
+	}
+	return max(told, to), nil
+}
+
+// settle waits until nobody tells a partition's listeners any more; patience 0
+// = however long that takes.
+func (t *Durable) settle(partition int, patience time.Duration) {
+	t.mu.Lock()
+	var done chan struct{}
+	if of := t.tells[partition]; of != nil {
+		done = of.done
+	}
+	t.mu.Unlock()
+	if done == nil {
+		return
+	}
+	var late <-chan time.Time
+	if patience > 0 {
+		timer := time.NewTimer(patience)
+		defer timer.Stop()
+		late = timer.C
+	}
+	select {
+	case <-done:
+	case <-late:
+	}
+}
+
+// Settle waits until what is being told has been, or could not be; what is left
+// is told after a restart. It is for the end, after the view's runners.
 func (t *Durable) Settle() {
 	t.mu.Lock()
+	t.ending = true
 	partitions := slices.Collect(maps.Keys(t.tells))
 	t.mu.Unlock()
 	for _, p := range partitions {
-		t.settle(p)
-	}
-}
-
-func (t *Durable) tellNow(ctx context.Context, partition int, from, to uint64, notices []projections.Notice) {
-	t.mu.Lock()
-	told, known := t.told[partition]
-	t.mu.Unlock()
-	var err error
-	switch {
-	case known && told < from:
-		err = t.Notify.Again(ctx, partition, told, to)
-	case len(notices) > 0:
-		err = t.Notify.Notify(ctx, partition, from, notices)
-	}
-	if err == nil {
-		t.setTold(ctx, partition, to)
+		t.settle(p, 0)
 	}
 }
 
@@ -123,29 +184,29 @@ func (t *Durable) catchUp(ctx context.Context, partition int, notified *uint64, 
 		return
 	}
 	if notified == nil {
+		t.restart(partition, position)
 		t.setTold(ctx, partition, position)
 		return
 	}
-	t.note(partition, *notified)
-	if *notified < position && t.Notify.Again(ctx, partition, *notified, position) == nil {
-		t.setTold(ctx, partition, position)
+	t.restart(partition, *notified)
+	if *notified < position {
+		t.tell(ctx, partition, position, position, nil)
+		t.settle(partition, tellTime)
 	}
 }
 
-func (t *Durable) note(partition int, told uint64) {
+// restart begins at where a checkpoint says that all has been told.
+func (t *Durable) restart(partition int, told uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.told == nil {
-		t.told = map[int]uint64{}
-	}
-	t.told[partition] = told
+	of := t.telling(partition, told)
+	of.told, of.want = told, told
 }
 
 // setTold notes up to where all has been told. Where SQL does not take it, it
 // is told again after a restart. Its loss would only do the same: it does not
 // wait for the disk.
 func (t *Durable) setTold(ctx context.Context, partition int, told uint64) {
-	t.note(partition, told)
 	_, _ = t.db.pool.Exec(ctx, `
 		UPDATE agents.checkpoints SET notified = $3
 		FROM (SELECT set_config('synchronous_commit', 'off', true)) AS relaxed

@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/tidemark-engine/tidemark/infra/pg"
 	"github.com/tidemark-engine/tidemark/projections"
@@ -24,8 +25,8 @@ func (l *listener) Notify(_ context.Context, _ int, from uint64, _ []projections
 	return nil
 }
 
-func (l *listener) Again(ctx context.Context, partition int, from, _ uint64) error {
-	return l.Notify(ctx, partition, from, nil)
+func (l *listener) Again(ctx context.Context, partition int, from, to uint64) (uint64, error) {
+	return to, l.Notify(ctx, partition, from, nil)
 }
 
 // While one batch is told the next can be folded; they are told in order, and
@@ -56,11 +57,44 @@ func TestABatchDoesNotWaitUntilItIsTold(t *testing.T) {
 	l.let <- struct{}{}
 	<-second
 	l.let <- struct{}{}
+	waitFor(t, func() bool { return count(t, db, notified) == 2 })
 	v.Settle()
 	if len(l.heard) != 2 || l.heard[0] != 0 || l.heard[1] != 1 {
 		t.Errorf("heard of %v", l.heard)
 	}
 	if n := count(t, db, notified); n != 2 {
 		t.Errorf("told up to %d", n)
+	}
+}
+
+// Who listens slowly holds the view up by a moment a batch, no more, and hears
+// of everything in the end: what he missed in one piece.
+func TestNobodyWaitsForThoseWhoListenSlowly(t *testing.T) {
+	db := migrated(t)
+	v, l := pg.NewDurable(db, "durable"), &listener{let: make(chan struct{})}
+	v.Notify = l
+	if _, err := v.Load(t.Context(), 0, "j"); err != nil {
+		t.Fatal(err)
+	}
+	for to := uint64(1); to <= 3; to++ {
+		if err := v.Apply(t.Context(), 0, to-1, to, projections.Changes{Entries: []projections.EntryChange{row("k", to)}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.let <- struct{}{}
+	l.let <- struct{}{}
+	waitFor(t, func() bool { return count(t, db, `SELECT coalesce(notified, 0) FROM agents.checkpoints`) == 3 })
+	v.Settle()
+	if len(l.heard) != 2 || l.heard[0] != 0 || l.heard[1] != 1 {
+		t.Errorf("heard of %v", l.heard)
+	}
+}
+
+func waitFor(t *testing.T, there func() bool) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); !there(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("waited in vain")
+		}
 	}
 }

@@ -123,6 +123,10 @@ func unknownQuery(tokens []string) error {
 
 func readQuestion(body []byte, fields string) (*question, error) {
 	in := question{limit: defaultLimit}
+	if in.plain(body, fields) {
+		return &in, nil
+	}
+	in = question{limit: defaultLimit}
 	if err := domain.DecodeBody(body, &in); err != nil {
 		return nil, err
 	}
@@ -144,6 +148,29 @@ func readQuestion(body []byte, fields string) (*question, error) {
 		return nil, domain.Errorf(domain.Invalid, "prefix.invalid", "prefix must have at most %d bytes", domain.MaxKey)
 	}
 	return &in, nil
+}
+
+// plain reads what most questions are, names without anything to weigh, and
+// tells false where there is more to it.
+func (in *question) plain(body []byte, fields string) bool {
+	return domain.PlainObject(body, func(name, value []byte) bool {
+		var into *string
+		switch string(name) {
+		case "key":
+			into = &in.Key
+		case "token":
+			into = &in.Token
+		case "consistency":
+			into = &in.Consistency
+		default:
+			return false
+		}
+		if *into != "" || len(value) == 0 || !has(fields, string(name)) {
+			return false
+		}
+		*into = string(value)
+		return true
+	})
 }
 
 // cursorAfter checks the cursor of a list by name: the last name seen.

@@ -33,13 +33,14 @@ type ServiceConfig struct {
 // Service answers commands.> and queries.> as the micro service "tidemark", in
 // a queue group with every other engine.
 type Service struct {
-	cfg    ServiceConfig
-	nc     *nats.Conn
-	micro  micro.Service
-	ctx    context.Context
-	cancel context.CancelFunc
-	asking chan struct{} // bounds the queries under way
-	open   sync.WaitGroup
+	cfg       ServiceConfig
+	nc        *nats.Conn
+	micro     micro.Service
+	ctx       context.Context
+	cancel    context.CancelFunc
+	asking    chan struct{} // bounds the queries under way
+	questions chan asked    // to answerers
+	open      sync.WaitGroup
 }
 
 // maxQueries bounds the queries under way in one engine; beyond it is 429.
@@ -50,7 +51,7 @@ func Serve(nc *nats.Conn, cfg ServiceConfig) (*Service, error) {
 	if len(cfg.Replies) == 0 {
 		cfg.Replies = []string{"_INBOX.", "_R_."}
 	}
-	s := &Service{cfg: cfg, nc: nc, asking: make(chan struct{}, maxQueries)}
+	s := &Service{cfg: cfg, nc: nc, asking: make(chan struct{}, maxQueries), questions: make(chan asked)}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	var err error
 	s.micro, err = micro.AddService(nc, micro.Config{
@@ -67,8 +68,12 @@ func Serve(nc *nats.Conn, cfg ServiceConfig) (*Service, error) {
 			return nil, fmt.Errorf("offer %s: %w", subject, err)
 		}
 	}
+	for range answerers {
+		go s.answerAll()
+	}
 	// From here on a request finds the service, not "no responders".
 	if err := nc.FlushTimeout(5 * time.Second); err != nil {
+		s.cancel()
 		return nil, fmt.Errorf("offer the service: %w", err)
 	}
 	return s, nil
@@ -136,20 +141,52 @@ func (s *Service) query(r micro.Request) {
 		return
 	}
 	s.open.Add(1)
-	go func() {
-		defer s.open.Done()
-		defer func() { <-s.asking }()
-		ctx, cancel := context.WithTimeout(s.ctx, 70*time.Second)
-		defer cancel()
-		outcome := "ok"
-		got, err := s.cfg.Queries(ctx, s.tokens(subject, "queries."), body)
-		if err != nil {
-			outcome = s.refuse(reply, err)
-		} else {
-			s.reply(reply, got)
+	q := asked{subject, reply, body, start}
+	select {
+	case s.questions <- q:
+	default: // whoever waits for questions is busy
+		go s.answer(q)
+	}
+}
+
+// asked is a query under way.
+type asked struct {
+	subject, reply string
+	body           []byte
+	start          time.Time
+}
+
+// answerers wait for questions from the start: a goroutine made for each would
+// grow its stack anew each time, a seventh of what a quick answer costs.
+const answerers = 64
+
+func (s *Service) answerAll() {
+	for {
+		select {
+		case q := <-s.questions:
+			s.answer(q)
+		case <-s.ctx.Done():
+			return
 		}
-		s.cfg.Observe("queries", outcome, time.Since(start))
-	}()
+	}
+}
+
+// queryTime bounds one query, whose own wait may be up to a minute.
+const queryTime = 70 * time.Second
+
+func (s *Service) answer(q asked) {
+	defer s.open.Done()
+	defer func() { <-s.asking }()
+	ctx := newPatience(s.ctx, q.start.Add(queryTime))
+	defer ctx.end()
+	outcome := "ok"
+	got, err := s.cfg.Queries(ctx, s.tokens(q.subject, "queries."), q.body)
+	if err != nil {
+		outcome = s.refuse(q.reply, err)
+	} else {
+		s.reply(q.reply, got)
+	}
+	s.cfg.Observe("queries", outcome, time.Since(q.start))
 }
 
 func (s *Service) tokens(subject, root string) []string {

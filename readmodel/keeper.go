@@ -39,6 +39,8 @@ type KeeperPast interface {
 // KeeperHot is the bucket of state entries as the keeper uses it.
 type KeeperHot interface {
 	Fill(ctx context.Context, e *Entry) error
+	// Has are those of an agent's keys under which there is a value.
+	Has(ctx context.Context, agent string, keys []string) (map[string]bool, error)
 	// Evict removes all of an agent's keys.
 	Evict(ctx context.Context, agent string) error
 }
@@ -81,26 +83,46 @@ func (k *Keeper) hydrate(ctx context.Context, agent string) ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
+		page := make([]string, len(rows))
 		for i := range rows {
-			row := &rows[i]
-			keys, after = append(keys, row.Key), row.Key
-			last, found, revision, err := k.Past.Last(ctx, agent, row.Key)
-			switch {
-			case err != nil:
-				return nil, err
-			case !found:
-				continue // deleted meanwhile
-			case revision != row.Revision:
-				row = &last
-			}
-			if err := k.Hot.Fill(ctx, row); err != nil {
-				return nil, err
-			}
+			page[i], after = rows[i].Key, rows[i].Key
 		}
+		if err := k.fillPage(ctx, agent, page, rows); err != nil {
+			return nil, err
+		}
+		keys = append(keys, page...)
 		if len(rows) < keeperPage {
 			return keys, nil
 		}
 	}
+}
+
+// fillPage puts rows of SQL where KV has nothing. Mostly the view has put them
+// all, and one question tells.
+func (k *Keeper) fillPage(ctx context.Context, agent string, keys []string, rows []Entry) error {
+	there, err := k.Hot.Has(ctx, agent, keys)
+	if err != nil {
+		return err
+	}
+	for i := range rows {
+		row := &rows[i]
+		if there[row.Key] {
+			continue
+		}
+		last, found, revision, err := k.Past.Last(ctx, agent, row.Key)
+		switch {
+		case err != nil:
+			return err
+		case !found:
+			continue // deleted meanwhile
+		case revision != row.Revision:
+			row = &last
+		}
+		if err := k.Hot.Fill(ctx, row); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (k *Keeper) hydrateFromJournal(ctx context.Context, agent string) ([]string, error) {
@@ -110,13 +132,21 @@ func (k *Keeper) hydrateFromJournal(ctx context.Context, agent string) ([]string
 	}
 	keys := []string{}
 	for i := range ends {
-		if ends[i].Deleted {
+		if !ends[i].Deleted {
+			keys = append(keys, ends[i].Key)
+		}
+	}
+	there, err := k.Hot.Has(ctx, agent, keys)
+	if err != nil {
+		return nil, err
+	}
+	for i := range ends {
+		if ends[i].Deleted || there[ends[i].Key] {
 			continue
 		}
 		if err := k.Hot.Fill(ctx, &ends[i].Entry); err != nil {
 			return nil, err
 		}
-		keys = append(keys, ends[i].Key)
 	}
 	return keys, nil
 }

@@ -16,6 +16,7 @@ func (c *serveCmd) Run(ctx context.Context, out *output) error {
 	if err != nil {
 		return err
 	}
+	go giveBack(ctx)
 	fmt.Fprint(out, e.banner())
 	<-ctx.Done()
 	fmt.Fprintln(out, "stopping: answering what was taken, flushing the views …")

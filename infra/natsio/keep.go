@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -56,6 +57,23 @@ func (p Past) Ends(ctx context.Context, agent string, after uint64) ([]readmodel
 		return nil, fmt.Errorf("read the entries of %s: %w", agent, err)
 	}
 	return ends, nil
+}
+
+// Has implements readmodel.KeeperHot.
+func (t *Hot) Has(ctx context.Context, agent string, keys []string) (map[string]bool, error) {
+	subjects := make([]string, len(keys))
+	for i, key := range keys {
+		subjects[i] = t.entries.root + agent + "." + key
+	}
+	rows, err := t.entries.lastOf(ctx, subjects)
+	if err != nil {
+		return nil, err
+	}
+	there := make(map[string]bool, len(rows))
+	for name, row := range rows {
+		there[strings.TrimPrefix(name, agent+".")] = !gone(row.Header)
+	}
+	return there, nil
 }
 
 // Evict implements readmodel.KeeperHot. Each key leaves a marker that says what

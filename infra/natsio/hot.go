@@ -26,9 +26,9 @@ type Hot struct {
 	// Load.
 	Leaves func(partition int, s events.Stream) bool
 
-	version atomic.Int64 // of the fold that made the rows; 0 = as this build's
-	foreign atomic.Bool  // the last Load found another journal's rows
-	loaded  atomic.Bool  // one has been good
+	version atomic.Pointer[int] // of the fold that made the rows; nil = as this build's
+	foreign atomic.Bool         // the last Load found another journal's rows
+	loaded  atomic.Bool         // one has been good
 
 	mu     sync.Mutex
 	marked map[string]uint64 // by bucket and partition: the position its last message carries

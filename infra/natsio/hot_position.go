@@ -100,8 +100,8 @@ func (t *Hot) position(ctx context.Context, b *Bucket, partition int, id string)
 			continue
 		}
 		at, version, err := parsePosition(text, partition, id)
-		if known := t.version.Load(); err == nil && (known == 0 || int64(version) < known) {
-			t.version.Store(int64(version))
+		if err == nil && (t.version.Load() == nil || version < *t.version.Load()) {
+			t.version.Store(&version)
 		}
 		return max(at, oldest), err
 	}
@@ -150,8 +150,8 @@ func (b *Bucket) note(ctx context.Context, header nats.Header) error {
 // ViewVersion is that of the fold that made the rows; known is false before a
 // Load: this engine may not be the one that runs the view.
 func (t *Hot) ViewVersion() (version int, known bool) {
-	if v := t.version.Load(); v > 0 {
-		return int(v), t.loaded.Load()
+	if v := t.version.Load(); v != nil {
+		return *v, t.loaded.Load()
 	}
 	return projections.Version("hot"), t.loaded.Load()
 }
@@ -159,7 +159,8 @@ func (t *Hot) ViewVersion() (version int, known bool) {
 // Rebuilt notes, in every bucket, that its rows up to the view's positions are
 // of this build's fold and of this journal.
 func (t *Hot) Rebuilt(ctx context.Context) error {
-	t.version.Store(int64(projections.Version("hot")))
+	version := projections.Version("hot")
+	t.version.Store(&version)
 	for _, b := range t.buckets() {
 		if err := b.note(ctx, t.Header()); err != nil {
 			return err

@@ -209,6 +209,9 @@ func upgradeHot(t *testing.T, e *harness.Engine, c *harness.Client) {
 		if _, err := kv.Get(ctx, "nobody.old"); err == nil {
 			return fmt.Errorf("it is there")
 		}
+		if log := e.Log(); !strings.Contains(log, "the view is rebuilt; its old rows are served meanwhile") {
+			return fmt.Errorf("no rebuild was told of")
+		}
 		return nil
 	})
 	c.Level(t, 30*time.Second)

@@ -2,6 +2,7 @@ package readmodel
 
 import (
 	"hash/maphash"
+	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -40,7 +41,7 @@ type MemoryConfig struct {
 	TTL        time.Duration // since the last write; default 5 min, the seed's evictExpired
 	Partitions int
 	Tail       Positions   // how far the engine follows the journal
-	Clock      otter.Clock // of the TTL; nil = the real one
+	Clock      otter.Clock // of the TTL; nil = the real one, a tenth of a second behind at most
 }
 
 // NewMemory makes an empty tier.
@@ -55,6 +56,11 @@ func NewMemory(cfg MemoryConfig) *Memory {
 		last: make([][]atomic.Uint64, cfg.Partitions), start: make([]atomic.Uint64, cfg.Partitions)}
 	for p := range m.last {
 		m.last[p] = make([]atomic.Uint64, stripes)
+	}
+	if cfg.Clock == nil {
+		clock := newCoarseClock()
+		runtime.AddCleanup(m, func(stop chan struct{}) { close(stop) }, clock.stop)
+		cfg.Clock = clock
 	}
 	m.cache = otter.Must(&otter.Options[memoryKey, *memoryRow]{
 		MaximumWeight: cfg.Bytes,
@@ -123,8 +129,6 @@ func (m *Memory) Lose(partition int, agent, key string, revision uint64) {
 // Drop forgets a row; the next read fills it anew.
 func (m *Memory) Drop(agent, key string) { m.cache.Invalidate(memoryKey{agent, key}) }
 
-// set keeps the newer of two rows; where there is none, row only if it may be
-// the first.
 // DropAgent forgets all rows of an agent. It looks through the whole tier: for
 // agents of very many keys only.
 func (m *Memory) DropAgent(agent string) {
@@ -135,6 +139,8 @@ func (m *Memory) DropAgent(agent string) {
 	}
 }
 
+// set keeps the newer of two rows; where there is none, row only if it may be
+// the first.
 func (m *Memory) set(row *memoryRow, first bool) {
 	m.cache.Compute(memoryKey{row.entry.Agent, row.entry.Key},
 		func(old *memoryRow, found bool) (*memoryRow, otter.ComputeOp) {

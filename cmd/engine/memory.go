@@ -15,9 +15,8 @@ import (
 var heapFloor = make([]byte, 0, 64<<20)
 
 const (
-	quietLook   = 5 * time.Second
-	quietBytes  = 256 << 20 // allocated between two looks: less is quiet
-	returnBytes = 512 << 20 // allocated since memory was last given back: less is not worth a collection
+	quietLook  = 5 * time.Second
+	quietBytes = 256 << 20 // allocated between two looks: less is quiet
 )
 
 // giveBack returns memory to the system in the first quiet moments after a
@@ -25,24 +24,19 @@ const (
 // height until it runs next, which without work may be minutes away.
 func giveBack(ctx context.Context) {
 	var stats runtime.MemStats
-	allocated := func() uint64 {
-		runtime.ReadMemStats(&stats)
-		return stats.TotalAlloc
-	}
-	last, given := allocated(), uint64(0)
 	look := time.NewTicker(quietLook)
 	defer look.Stop()
-	for {
+	for last, burst := uint64(0), false; ; {
 		select {
 		case <-ctx.Done():
 			return
 		case <-look.C:
 		}
-		now := allocated()
-		if now-last < quietBytes && now-given > returnBytes {
+		runtime.ReadMemStats(&stats)
+		busy := stats.TotalAlloc-last >= quietBytes
+		if last = stats.TotalAlloc; burst && !busy {
 			debug.FreeOSMemory()
-			given = now
 		}
-		last = now
+		burst = busy
 	}
 }

@@ -153,7 +153,9 @@ func (e *engine) startViews(ctx context.Context, bounds commands.Bounds) error {
 		return err
 	}
 	t := pg.NewDurable(e.db, "durable")
-	t.Notify = natsio.NewNotifier(e.streams, past)
+	notifier := natsio.NewNotifier(e.streams, past)
+	notifier.Leaves = e.leaves("durable")
+	t.Notify = notifier
 	crew.settle = t.Settle
 	if err := e.startArchive(); err != nil {
 		return err

@@ -3,10 +3,13 @@ package natsio
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tidemark-engine/tidemark/events"
@@ -18,6 +21,10 @@ import (
 // the revision's, so that a repetition inside the duplicate window is dropped;
 // beyond it, who listens tells it by its revision.
 type Notifier struct {
+	// Leaves tells of aggregates that the view leaves out: what is told again,
+	// from the journal, leaves them out too; nil = of none.
+	Leaves func(partition int, s events.Stream) bool
+
 	streams *Streams
 	past    Past
 }
@@ -127,7 +134,7 @@ func (n *Notifier) again(ctx context.Context, cur projections.Cursor, partition 
 		if at < to && len(batch) < againBatch {
 			continue
 		}
-		if err := n.notify(ctx, partition, from, noticesOf(batch)); err != nil {
+		if err := n.notify(ctx, partition, from, n.noticesOf(partition, batch)); err != nil {
 			return from, err
 		}
 		from, batch = min(at, to), nil
@@ -137,73 +144,78 @@ func (n *Notifier) again(ctx context.Context, cur projections.Cursor, partition 
 
 // noticesOf are the notices of a piece of the journal. What was there before is
 // known of those that begin in it: nothing.
-func noticesOf(batch []projections.Message) []projections.Notice {
+func (n *Notifier) noticesOf(partition int, batch []projections.Message) []projections.Notice {
+	c := projections.Fold(batch) // marks what cannot be folded
 	begun := map[events.Stream]bool{}
 	for i := range batch {
-		if batch[i].Version == 1 {
+		if batch[i].Bad == nil && batch[i].Version == 1 {
 			begun[batch[i].Stream] = true
 		}
 	}
-	c := projections.Fold(batch)
-	notices := make([]projections.Notice, len(c.Entries))
+	notices := make([]projections.Notice, 0, len(c.Entries))
 	for i := range c.Entries {
 		e := &c.Entries[i]
-		notices[i] = projections.Notice{EntryChange: *e, Known: begun[events.StateEntry(e.Agent, e.Key)]}
+		s := events.StateEntry(e.Agent, e.Key)
+		if n.Leaves == nil || !n.Leaves(partition, s) {
+			notices = append(notices, projections.Notice{EntryChange: *e, Known: begun[s]})
+		}
 	}
 	return notices
 }
 
-// before fills in what was there up to a revision, where it is not known.
+// before fills in what was there up to a revision, where it is not known. Of
+// what cannot be read nothing is said to have been there.
 func (p Past) before(ctx context.Context, revision uint64, notices []projections.Notice) error {
-	if revision == 0 {
-		return nil
-	}
-	var streams []events.Stream
-	var open, of []int
+	var open []int
 	for i := range notices {
-		if c := &notices[i]; !c.Known {
-			open, of, streams = append(open, len(of)), append(of, i), append(streams, events.StateEntry(c.Agent, c.Key))
+		if !notices[i].Known {
+			open = append(open, i)
 		}
 	}
-	if len(open) == 0 {
+	if revision == 0 || len(open) == 0 {
 		return nil
 	}
-	found := make([]events.Record, len(streams))
+	stream := func(i int) events.Stream { return events.StateEntry(notices[i].Agent, notices[i].Key) }
 	if p.replicas == 1 { // else a replica that lags may answer
-		got, err := p.together(ctx, streams, open, multiLast{UpToSeq: revision})
+		last := make(map[events.Stream]*jetstream.RawStreamMsg, len(open))
+		subjects := make([]string, len(open))
+		for at, i := range open {
+			subjects[at] = p.root + string(stream(i))
+		}
+		part := p.Partition(notices[open[0]].Agent)
+		err := lasts(ctx, p.nc, StreamName(part, p.Partitions()), multiLast{Subjects: subjects, UpToSeq: revision}, func(msg *jetstream.RawStreamMsg) {
+			last[events.Stream(strings.TrimPrefix(msg.Subject, p.root))] = msg
+		})
 		if err != nil {
 			return err
 		}
-		open = p.settle(streams, open, found, func(s events.Stream) (events.Record, bool) {
-			rec, ok := got[s]
-			return rec, ok
+		open = slices.DeleteFunc(open, func(i int) bool {
+			msg, ok := last[stream(i)]
+			if ok {
+				if rec, err := p.record(part, msg.Subject, msg.Sequence, msg.Data); err == nil {
+					was(&notices[i], &rec)
+				}
+			}
+			return ok
 		})
 	}
-	g, gctx := errgroup.WithContext(ctx)
+	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(manyAtOnce)
 	for _, i := range open { // trimmed, perhaps
 		g.Go(func() error {
-			rec, ok, err := p.asOf(gctx, streams[i], moment{revision: revision})
+			rec, ok, err := p.asOf(ctx, stream(i), moment{revision: revision})
 			if err == nil && ok {
-				found[i] = rec
+				was(&notices[i], &rec)
 			}
 			return err
 		})
 	}
-	if err := g.Wait(); err != nil {
-		return err
+	return g.Wait()
+}
+
+// was puts what an event left as what was there before.
+func was(c *projections.Notice, rec *events.Record) {
+	if old, err := projections.EntryOf(rec); err == nil && !old.Deleted {
+		c.Old = old.Value
 	}
-	for i := range found {
-		if found[i].Revision == 0 {
-			continue
-		}
-		old, err := projections.EntryOf(&found[i])
-		if err != nil {
-			return err
-		}
-		if !old.Deleted {
-			notices[of[i]].Old = old.Value
-		}
-	}
-	return nil
 }

@@ -34,7 +34,7 @@ func (p Past) Ends(ctx context.Context, agent string, after uint64) ([]readmodel
 	}
 	var ends []readmodel.DirtyEntry
 	var bad error
-	err = lasts(ctx, p.nc, StreamName(part, p.Partitions()), multiLast{Subjects: subjects}, func(msg *jetstream.RawStreamMsg) {
+	err = lasts(ctx, p.nc, StreamName(part, p.Partitions()), multiLast{Subjects: subjects, UpToSeq: info.State.LastSeq}, func(msg *jetstream.RawStreamMsg) {
 		if msg.Sequence <= after || bad != nil {
 			return
 		}

@@ -31,10 +31,16 @@ const (
 // one of them is in, which takes milliseconds in a large stream.
 const fewLast = 300
 
+const (
+	eachAtOnce  = 32   // of those; their answers may be large
+	eachLongest = 1000 // bytes of a subject that fits the line of a request
+)
+
 // lasts yields the last message of each of many subjects, a thousand a request.
 // The server cuts an answer short by bytes: then the rest is asked for again.
 func lasts(ctx context.Context, nc *nats.Conn, stream string, q multiLast, yield func(*jetstream.RawStreamMsg)) error {
-	if len(q.Subjects) <= fewLast && q.UpToSeq == 0 && q.UpToTime == nil {
+	long := func(s string) bool { return len(s) > eachLongest }
+	if len(q.Subjects) <= fewLast && q.UpToSeq == 0 && q.UpToTime == nil && !slices.ContainsFunc(q.Subjects, long) {
 		return eachLast(ctx, nc, stream, q.Subjects, yield)
 	}
 	for subjects := q.Subjects; len(subjects) > 0; {
@@ -76,13 +82,14 @@ func (q *multiLast) ask(ctx context.Context, nc *nats.Conn, stream string) ([]*j
 		return nil, err
 	}
 	var msgs []*jetstream.RawStreamMsg // of the callback, until it has ended
-	err = collect(ctx, nc, func(inbox string) error {
+	inbox := nc.NewInbox()
+	err = collect(ctx, nc, inbox, func() error {
 		return nc.PublishRequest("$JS.API.DIRECT.GET."+stream, inbox, body)
-	}, func(msg *jetstream.RawStreamMsg) (over bool) {
+	}, func(msg *jetstream.RawStreamMsg) (over bool, err error) {
 		if msg != nil {
 			msgs = append(msgs, msg)
 		}
-		return msg == nil
+		return msg == nil, nil
 	})
 	if err != nil {
 		return nil, err
@@ -97,20 +104,24 @@ func eachLast(ctx context.Context, nc *nats.Conn, stream string, subjects []stri
 		return nil
 	}
 	var msgs []*jetstream.RawStreamMsg
-	left := len(subjects)
-	err := collect(ctx, nc, func(inbox string) error {
-		for _, s := range subjects {
-			if err := nc.PublishRequest("$JS.API.DIRECT.GET."+stream+"."+s, inbox, nil); err != nil {
-				return err
-			}
+	inbox, answered := nc.NewInbox(), 0
+	send := func(i int) error {
+		if i >= len(subjects) {
+			return nil
 		}
-		return nil
-	}, func(msg *jetstream.RawStreamMsg) (over bool) {
+		return nc.PublishRequest("$JS.API.DIRECT.GET."+stream+"."+subjects[i], inbox, nil)
+	}
+	err := collect(ctx, nc, inbox, func() (err error) {
+		for i := 0; err == nil && i < eachAtOnce; i++ {
+			err = send(i)
+		}
+		return err
+	}, func(msg *jetstream.RawStreamMsg) (over bool, err error) {
 		if msg != nil {
 			msgs = append(msgs, msg)
 		}
-		left--
-		return left == 0
+		answered++
+		return answered == len(subjects), send(answered + eachAtOnce - 1)
 	})
 	if err != nil {
 		return fmt.Errorf("read %d subjects of stream %s: %w", len(subjects), stream, err)
@@ -121,10 +132,10 @@ func eachLast(ctx context.Context, nc *nats.Conn, stream string, subjects []stri
 	return nil
 }
 
-// collect sends requests and takes their answers until one is the last; nil is
+// collect sends requests and takes the answers in inbox until one is the last; nil is
 // an answer without a message. take is called from one goroutine, and no more
 // once collect has returned without an error.
-func collect(ctx context.Context, nc *nats.Conn, send func(inbox string) error, take func(*jetstream.RawStreamMsg) (over bool)) error {
+func collect(ctx context.Context, nc *nats.Conn, inbox string, send func() error, take func(*jetstream.RawStreamMsg) (over bool, err error)) error {
 	if _, bounded := ctx.Deadline(); !bounded {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, multiLastTime)
@@ -132,13 +143,15 @@ func collect(ctx context.Context, nc *nats.Conn, send func(inbox string) error, 
 	}
 	ended := make(chan error, 1)
 	over := false
-	inbox := nc.NewInbox()
 	sub, err := nc.Subscribe(inbox, func(m *nats.Msg) {
 		if over {
 			return
 		}
 		msg, err := storedOf(m)
-		if over = err != nil || take(msg); over {
+		if err == nil {
+			over, err = take(msg)
+		}
+		if over = over || err != nil; over {
 			ended <- err
 		}
 	})
@@ -149,7 +162,7 @@ func collect(ctx context.Context, nc *nats.Conn, send func(inbox string) error, 
 	if err := sub.SetPendingLimits(-1, -1); err != nil {
 		return err
 	}
-	if err := send(inbox); err != nil {
+	if err := send(); err != nil {
 		return err
 	}
 	select {

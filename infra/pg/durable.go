@@ -21,12 +21,11 @@ type Durable struct {
 	// is. Set it before the first Load.
 	Notify projections.Notifier
 
-	db     *DB
-	view   string
-	schema schema
-	mu     sync.Mutex
-	tells  map[int]*telling // by partition
-	ending bool             // nobody begins to tell any more
+	db      *DB
+	view    string
+	schema  schema
+	mu      sync.Mutex
+	tellers map[int]*teller // by partition
 }
 
 var (
@@ -43,7 +42,7 @@ func (t *Durable) Load(ctx context.Context, partition int, id string) (uint64, e
 	var known string
 	var notified *uint64
 	var version int
-	t.settle(partition, 0)
+	t.hush(partition)
 	_, err := t.db.pool.Exec(ctx, `
 		INSERT INTO agents.checkpoints (view, partition, position, incarnation, version)
 		VALUES ($1, $2, 0, $3, $4) ON CONFLICT DO NOTHING`, t.view, partition, id, projections.Version(t.view))
@@ -111,10 +110,6 @@ const insertConflicts = `
 		$14::bigint[], $15::bigint[], $16::text[])
 	ON CONFLICT DO NOTHING`
 
-// tellTime bounds one telling; what is not told then is told again with a later
-// batch.
-const tellTime = 2 * time.Second
-
 // Apply implements projections.Target. The transaction does not wait for its
 // own fsync: rows and checkpoint are lost together in a power cut, and folded
 // again. One that does not move the checkpoint does wait: nothing would fold it
@@ -136,7 +131,7 @@ func (t *Durable) Apply(ctx context.Context, partition int, from, to uint64, c p
 		return tx.SendBatch(ctx, b).Close()
 	})
 	if err == nil {
-		t.tell(ctx, partition, from, to, notices)
+		t.tell(partition, written{from, to, notices})
 	}
 	if err == nil || errors.Is(err, projections.ErrFenced) {
 		return err

@@ -4,7 +4,6 @@ import (
 	"context"
 	"maps"
 	"slices"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -58,149 +57,60 @@ func queueOld(b *pgx.Batch, changes []projections.EntryChange, into *[]projectio
 	})
 }
 
-// telling is what a partition's listeners are being told.
-type telling struct {
-	told uint64        // up to where all has been told
-	want uint64        // up to where the view has committed
-	done chan struct{} // closed when nobody tells any more; nil = nobody does
+// tell has what a committed batch changed told.
+func (t *Durable) tell(partition int, w written) {
+	if t.Notify != nil && (w.from < w.to || len(w.notices) > 0) {
+		t.teller(partition).tell(w)
+	}
 }
 
-// tellPatience is how long a batch waits for the one before it to be told. A
-// view that outruns its listeners by little so goes at their pace; who does not
-// listen at all holds it up by no more.
-const tellPatience = 200 * time.Millisecond
-
-// tell publishes what a committed batch changed, and before it what an earlier
-// one could not. What fails, or is not done in time, is left to a later one.
-// The view does not wait for those who listen: while one batch is told, the
-// next is written.
-func (t *Durable) tell(ctx context.Context, partition int, from, to uint64, notices []projections.Notice) {
-	if t.Notify == nil {
-		return
-	}
-	t.settle(partition, tellPatience)
+// teller is a partition's.
+func (t *Durable) teller(partition int) *teller {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	of := t.telling(partition, from)
-	if of.want = max(of.want, to); of.done != nil {
-		return // whoever tells goes on until there is no more
+	if t.tellers == nil {
+		t.tellers = map[int]*teller{}
 	}
-	of.done = make(chan struct{})
-	go t.tellAll(context.WithoutCancel(ctx), partition, of, from, to, notices)
-}
-
-// telling is a partition's; mu is held. A partition that is not known has been
-// told of everything up to from.
-func (t *Durable) telling(partition int, from uint64) *telling {
-	of := t.tells[partition]
+	of := t.tellers[partition]
 	if of == nil {
-		if t.tells == nil {
-			t.tells = map[int]*telling{}
-		}
-		of = &telling{told: from, want: from}
-		t.tells[partition] = of
+		of = &teller{notify: t.Notify, partition: partition, note: func(ctx context.Context, told uint64) {
+			t.setTold(ctx, partition, told)
+		}}
+		t.tellers[partition] = of
 	}
 	return of
 }
 
-// tellAll tells of a batch, and then of what was committed meanwhile.
-func (t *Durable) tellAll(ctx context.Context, partition int, of *telling, from, to uint64, notices []projections.Notice) {
-	t.mu.Lock()
-	told := of.told
-	t.mu.Unlock()
-	for first := true; ; first = false {
-		at, err := t.tellOnce(ctx, partition, told, from, to, notices, first)
-		if at > told {
-			t.setTold(ctx, partition, at)
-		}
-		t.mu.Lock()
-		of.told = max(of.told, at)
-		told = of.told
-		if err != nil || told >= of.want || t.ending {
-			close(of.done)
-			of.done = nil
-			t.mu.Unlock()
-			return
-		}
-		to = of.want
-		t.mu.Unlock()
-	}
-}
-
-// tellOnce returns up to where all has been told.
-func (t *Durable) tellOnce(ctx context.Context, partition int, told, from, to uint64, notices []projections.Notice, first bool) (uint64, error) {
-	ctx, cancel := context.WithTimeout(ctx, tellTime)
-	defer cancel()
-	if !first || told < from {
-		return t.Notify.Again(ctx, partition, told, to)
-	}
-	if len(notices) > 0 {
-		if err := t.Notify.Notify(ctx, partition, from, notices); err != nil {
-			return told, err
-		}
-	}
-	return max(told, to), nil
-}
-
-// settle waits until nobody tells a partition's listeners any more; patience 0
-// = however long that takes.
-func (t *Durable) settle(partition int, patience time.Duration) {
-	t.mu.Lock()
-	var done chan struct{}
-	if of := t.tells[partition]; of != nil {
-		done = of.done
-	}
-	t.mu.Unlock()
-	if done == nil {
-		return
-	}
-	var late <-chan time.Time
-	if patience > 0 {
-		timer := time.NewTimer(patience)
-		defer timer.Stop()
-		late = timer.C
-	}
-	select {
-	case <-done:
-	case <-late:
-	}
-}
-
-// Settle waits until what is being told has been, or could not be; what is left
-// is told after a restart. It is for the end, after the view's runners.
-func (t *Durable) Settle() {
-	t.mu.Lock()
-	t.ending = true
-	partitions := slices.Collect(maps.Keys(t.tells))
-	t.mu.Unlock()
-	for _, p := range partitions {
-		t.settle(p, 0)
-	}
-}
-
-// catchUp tells what was committed and perhaps not told before a restart.
+// catchUp begins to tell what was committed and perhaps not told before a
+// restart; notified is up to where all was, nil = nobody has been told anything.
 func (t *Durable) catchUp(ctx context.Context, partition int, notified *uint64, position uint64) {
 	if t.Notify == nil {
 		return
 	}
 	if notified == nil {
-		t.restart(partition, position)
+		notified = &position
 		t.setTold(ctx, partition, position)
-		return
 	}
-	t.restart(partition, *notified)
-	if *notified < position {
-		t.tell(ctx, partition, position, position, nil)
-		t.settle(partition, tellTime)
+	t.teller(partition).restart(*notified, position)
+}
+
+// hush ends what is being told; catchUp goes on with it.
+func (t *Durable) hush(partition int) {
+	if t.Notify != nil {
+		t.teller(partition).stop()
 	}
 }
 
-// restart begins at where a checkpoint says that all has been told.
-func (t *Durable) restart(partition int, told uint64) {
+// Settle gives what is being told a moment and ends it; what is left is told
+// after a restart. It is for the end, after the view's runners.
+func (t *Durable) Settle() {
 	t.mu.Lock()
-	defer t.mu.Unlock()
-	of := t.telling(partition, told)
-	of.told, of.want = told, told
+	all := slices.Collect(maps.Values(t.tellers))
+	t.mu.Unlock()
+	for _, of := range all {
+		of.settle(tellTime)
+		of.stop()
+	}
 }
 
 // setTold notes up to where all has been told. Where SQL does not take it, it

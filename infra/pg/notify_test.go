@@ -2,6 +2,10 @@ package pg_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -68,25 +72,34 @@ func TestABatchDoesNotWaitUntilItIsTold(t *testing.T) {
 }
 
 // Who listens slowly holds the view up by a moment a batch, no more, and hears
-// of everything in the end: what he missed in one piece.
+// of everything in the end: what was too much to remember, in one piece.
 func TestNobodyWaitsForThoseWhoListenSlowly(t *testing.T) {
-	db := migrated(t)
-	v, l := pg.NewDurable(db, "durable"), &listener{let: make(chan struct{})}
-	v.Notify = l
-	if _, err := v.Load(t.Context(), 0, "j"); err != nil {
-		t.Fatal(err)
-	}
-	for to := uint64(1); to <= 3; to++ {
-		if err := v.Apply(t.Context(), 0, to-1, to, projections.Changes{Entries: []projections.EntryChange{row("k", to)}}); err != nil {
+	for _, size := range []int{1, 12 << 20} {
+		db := migrated(t)
+		v, l := pg.NewDurable(db, "durable"), &listener{let: make(chan struct{})}
+		v.Notify = l
+		if _, err := v.Load(t.Context(), 0, "j"); err != nil {
 			t.Fatal(err)
 		}
-	}
-	l.let <- struct{}{}
-	l.let <- struct{}{}
-	waitFor(t, func() bool { return count(t, db, `SELECT coalesce(notified, 0) FROM agents.checkpoints`) == 3 })
-	v.Settle()
-	if len(l.heard) != 2 || l.heard[0] != 0 || l.heard[1] != 1 {
-		t.Errorf("heard of %v", l.heard)
+		for to := uint64(1); to <= 4; to++ {
+			c := row("k", to)
+			c.Value = []byte(`"` + strings.Repeat("v", size) + `"`)
+			if err := v.Apply(t.Context(), 0, to-1, to, projections.Changes{Entries: []projections.EntryChange{c}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want := []uint64{0, 1, 2, 3}
+		if size > 1 { // there is room for two
+			want = []uint64{0, 1, 2}
+		}
+		for range want {
+			l.let <- struct{}{}
+		}
+		waitFor(t, func() bool { return count(t, db, `SELECT coalesce(notified, 0) FROM agents.checkpoints`) == 4 })
+		v.Settle()
+		if !slices.Equal(l.heard, want) {
+			t.Errorf("heard of %v", l.heard)
+		}
 	}
 }
 
@@ -97,4 +110,76 @@ func waitFor(t *testing.T, there func() bool) {
 			t.Fatal("waited in vain")
 		}
 	}
+}
+
+// What could not be told is told again, also when no batch follows, and what was
+// put right at no new position is told all the same. After a restart it is told
+// from the journal, as far as each try gets.
+func TestWhatCouldNotBeToldIsToldAgain(t *testing.T) {
+	db := migrated(t)
+	v, l := pg.NewDurable(db, "durable"), &moody{}
+	v.Notify = l
+	load := func() {
+		t.Helper()
+		if _, err := v.Load(t.Context(), 0, "j"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	apply := func(from, to uint64, version uint64) {
+		t.Helper()
+		if err := v.Apply(t.Context(), 0, from, to, projections.Changes{Entries: []projections.EntryChange{row("k", version)}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	told := func(last string) {
+		t.Helper()
+		waitFor(t, func() bool {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			return len(l.heard) > 0 && l.heard[len(l.heard)-1] == last
+		})
+		waitFor(t, func() bool { return count(t, db, `SELECT coalesce(notified, 0) FROM agents.checkpoints`) == 10 })
+	}
+	load()
+	apply(0, 10, 10)
+	apply(10, 10, 11)
+	told("notify 10")
+	if _, err := db.Pool().Exec(t.Context(), `UPDATE agents.checkpoints SET notified = 0`); err != nil {
+		t.Fatal(err)
+	}
+	load()
+	told("again 5-10")
+	v.Settle()
+	if want := []string{"notify 0", "notify 0", "notify 0", "notify 10", "again 0-10", "again 5-10"}; !slices.Equal(l.heard, want) {
+		t.Errorf("heard of %v", l.heard)
+	}
+}
+
+// moody fails twice and then gets half way.
+type moody struct {
+	mu    sync.Mutex
+	tries int
+	heard []string
+}
+
+func (m *moody) try(what string) int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.heard = append(m.heard, what)
+	m.tries++
+	return m.tries
+}
+
+func (m *moody) Notify(_ context.Context, _ int, from uint64, _ []projections.Notice) error {
+	if m.try(fmt.Sprintf("notify %d", from)) <= 2 {
+		return errors.New("away")
+	}
+	return nil
+}
+
+func (m *moody) Again(_ context.Context, _ int, from, to uint64) (uint64, error) {
+	if m.try(fmt.Sprintf("again %d-%d", from, to)); from == 0 {
+		return to / 2, errors.New("half of it")
+	}
+	return to, nil
 }

@@ -14,7 +14,7 @@ import (
 // Main runs a package's tests, stops what they share and then looks for leaked
 // goroutines: call it from TestMain.
 func Main(m *testing.M) {
-	goleak.VerifyTestMain(process{m}, goleak.IgnoreTopFunction(cacheCleaner), goleak.Cleanup(func(code int) {
+	goleak.VerifyTestMain(process{m}, goleak.IgnoreTopFunction(cacheCleaner), goleak.IgnoreTopFunction(cacheClock), goleak.Cleanup(func(code int) {
 		if err := sweep(); err != nil && code == 0 {
 			println("support:", err.Error())
 			code = 1
@@ -26,6 +26,9 @@ func Main(m *testing.M) {
 // cacheCleaner is the goroutine of a cache with expiry. It holds the cache
 // weakly and ends by itself some time after that was collected.
 const cacheCleaner = "github.com/maypok86/otter/v2.periodicCleanUp[...]"
+
+// cacheClock is the goroutine of such a cache's clock, which ends in the same way.
+const cacheClock = "github.com/tidemark-engine/tidemark/readmodel.(*coarseClock).run"
 
 type process struct{ m *testing.M }
 

@@ -1,0 +1,203 @@
+package pg
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+
+	"github.com/tidemark-engine/tidemark/projections"
+)
+
+// teller tells one partition's listeners what was committed, one thing at a
+// time and in order, beside the view. What it could not tell it tells again
+// until it is stopped; what is too much to remember, from the journal, which
+// has to look for each old value.
+type teller struct {
+	notify    projections.Notifier
+	partition int
+	note      func(ctx context.Context, told uint64) // keeps up to where all has been told
+
+	mu     sync.Mutex
+	told   uint64
+	want   uint64        // up to where the view has committed
+	queue  []written     // what is to be told, in order; those with positions begin where told ends
+	bytes  int           // of the queue, roughly
+	done   chan struct{} // closed when nothing is told any more; nil = nothing is
+	cancel context.CancelFunc
+}
+
+// written is what one transaction has changed: from a position to another or,
+// where they are the same, behind one: what was held back or put right.
+type written struct {
+	from, to uint64
+	notices  []projections.Notice
+}
+
+func (w *written) bytes() (n int) {
+	for i := range w.notices {
+		n += 256 + len(w.notices[i].Value) + len(w.notices[i].Old)
+	}
+	return n
+}
+
+const (
+	// tellTime bounds one telling.
+	tellTime = 5 * time.Second
+	// tellBytes bounds what is remembered of a partition to be told.
+	tellBytes = 32 << 20
+	// tellPatience is how long a batch waits for room behind those that are to be
+	// told. A view that outruns its listeners so goes at their pace; who does not
+	// listen at all holds it up by no more.
+	tellPatience = 200 * time.Millisecond
+)
+
+// restart begins at where all has been told, with what was committed since.
+// Nothing is being told.
+func (t *teller) restart(told, want uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.told, t.want = told, want
+	t.queue = slices.DeleteFunc(t.queue, func(w written) bool { return w.from < w.to })
+	t.bytes = 0
+	for i := range t.queue {
+		t.bytes += t.queue[i].bytes()
+	}
+	t.begin()
+}
+
+// tell takes what was committed. The view goes on meanwhile.
+func (t *teller) tell(w written) {
+	size := w.bytes()
+	t.mu.Lock()
+	full := t.done != nil && t.bytes+size > tellBytes
+	t.mu.Unlock()
+	if full {
+		t.settle(tellPatience)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	room := len(t.queue) == 0 || t.bytes+size <= tellBytes
+	if w.from == w.to || t.want <= w.from && t.reach() >= w.from && room { // else it is told from the journal
+		t.queue = append(t.queue, w)
+		t.bytes += size
+	}
+	t.want = max(t.want, w.to)
+	t.begin()
+}
+
+// reach is up to where all has been told once the queue has; mu is held.
+func (t *teller) reach() uint64 {
+	for i := len(t.queue) - 1; i >= 0; i-- {
+		if t.queue[i].from < t.queue[i].to {
+			return t.queue[i].to
+		}
+	}
+	return t.told
+}
+
+// begin starts to tell where there is something to tell; mu is held.
+func (t *teller) begin() {
+	if t.done != nil || t.told >= t.want && len(t.queue) == 0 {
+		return
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	t.done, t.cancel = make(chan struct{}), cancel
+	go t.run(ctx)
+}
+
+func (t *teller) run(ctx context.Context) {
+	pause := backoff.NewExponentialBackOff()
+	pause.InitialInterval, pause.MaxInterval = 100*time.Millisecond, 10*time.Second
+	for {
+		if t.once(ctx) {
+			pause.Reset()
+		} else {
+			select {
+			case <-time.After(pause.NextBackOff()):
+			case <-ctx.Done():
+			}
+		}
+		t.mu.Lock()
+		if ctx.Err() != nil || t.told >= t.want && len(t.queue) == 0 {
+			t.cancel()
+			close(t.done)
+			t.done = nil
+			t.mu.Unlock()
+			return
+		}
+		t.mu.Unlock()
+	}
+}
+
+// once tells one thing, and whether that brought anything.
+func (t *teller) once(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, tellTime)
+	defer cancel()
+	t.mu.Lock()
+	told, want := t.told, t.want
+	var next *written
+	if len(t.queue) > 0 {
+		next = &t.queue[0]
+	}
+	t.mu.Unlock()
+	if next == nil {
+		at, _ := t.notify.Again(ctx, t.partition, told, want)
+		if at <= told {
+			return false
+		}
+		t.noted(ctx, at)
+		return true
+	}
+	if len(next.notices) > 0 && t.notify.Notify(ctx, t.partition, next.from, next.notices) != nil {
+		return false
+	}
+	t.mu.Lock()
+	t.bytes -= next.bytes()
+	t.queue = t.queue[1:]
+	t.mu.Unlock()
+	if next.from < next.to {
+		t.noted(ctx, next.to)
+	}
+	return true
+}
+
+func (t *teller) noted(ctx context.Context, told uint64) {
+	t.mu.Lock()
+	t.told = max(t.told, told)
+	t.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tellTime)
+	defer cancel()
+	t.note(ctx, told)
+}
+
+// settle waits until nothing is told any more, or for as long as patience lasts.
+func (t *teller) settle(patience time.Duration) {
+	t.mu.Lock()
+	done := t.done
+	t.mu.Unlock()
+	if done == nil {
+		return
+	}
+	late := time.NewTimer(patience)
+	defer late.Stop()
+	select {
+	case <-done:
+	case <-late.C:
+	}
+}
+
+// stop ends the telling; what is left is told after the next restart.
+func (t *teller) stop() {
+	t.mu.Lock()
+	done := t.done
+	if done != nil {
+		t.cancel()
+	}
+	t.mu.Unlock()
+	if done != nil {
+		<-done
+	}
+}

@@ -106,6 +106,9 @@ func (e *engine) startViews(ctx context.Context, bounds commands.Bounds) error {
 	if err := e.openQuarantine(ctx); err != nil {
 		return err
 	}
+	if err := e.openFeeds(); err != nil { // its connection outlives the views' last notices
+		return err
+	}
 	crew, cancel, err := e.newCrew(ctx)
 	if err != nil {
 		return err
@@ -131,9 +134,6 @@ func (e *engine) startViews(ctx context.Context, bounds commands.Bounds) error {
 	past := natsio.Past{Journal: e.journal, Archive: e.whole().Archive, Skew: bounds.ClockSkew}
 	e.keeper = &readmodel.Keeper{Past: past, Hot: hotTarget, DurableProgress: durable}
 	e.activity = e.newActivity()
-	if err := e.openFeeds(); err != nil {
-		return err
-	}
 	e.handler = commands.NewHandler(e.writer(), commands.Config{
 		Bounds: bounds, InFlight: e.cfg.LimitsInFlight, Evictor: e.keeper, Messenger: natsio.NewMessenger(e.streams), Past: past,
 		Archive: e.archiveOfCommands(), Observe: func(rec events.Record) { passOn(memory, &rec) },

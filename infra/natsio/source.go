@@ -68,7 +68,22 @@ func (j *Journal) FirstSince(ctx context.Context, partition int, from time.Time)
 }
 
 // cursorBuffer is how many messages wait between the reader and a view.
-const cursorBuffer = 2048
+const cursorBuffer = 1024
+
+// A reader asks for more when fewer than readMore of readAhead are to come. The
+// client library (1.55) does not ask when all of them arrive while it is still
+// noting its last request; it then waits for two heartbeats before it asks
+// again. So there are many to arrive, and heartbeats as often as it allows.
+const (
+	readAhead = 2000
+	readMore  = 1500
+	readBeat  = 500 * time.Millisecond
+)
+
+// readQuickly is the same for iterators.
+var readQuickly = []jetstream.PullMessagesOpt{
+	jetstream.PullMaxMessages(readAhead), jetstream.PullThresholdMessages(readMore), jetstream.PullHeartbeat(readBeat),
+}
 
 // Read follows a partition, without what was trimmed from it: whoever needs the
 // whole past reads projections.Joined. It takes an ordered consumer and no filter, which is
@@ -99,9 +114,8 @@ func (j *Journal) Read(ctx context.Context, partition int, after uint64) (projec
 		case c.out <- j.message(partition, msg.Subject(), last, meta.Timestamp, msg.Data()):
 		case <-c.stop:
 		}
-	}, jetstream.PullMaxMessages(1000), jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {
-		c.note(err)
-	}))
+	}, jetstream.PullMaxMessages(readAhead), jetstream.PullThresholdMessages(readMore), jetstream.PullHeartbeat(readBeat),
+		jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) { c.note(err) }))
 	if err != nil {
 		return nil, fmt.Errorf("read partition %d after %d: %w", partition, after, err)
 	}

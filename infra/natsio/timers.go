@@ -84,7 +84,7 @@ func (t *Timers) Watch(due func(ctx context.Context, name string, body []byte) e
 		if err := msg.Ack(); err != nil {
 			t.log.Warn("a timer could not be acknowledged; it comes again", "timer", name, "error", err)
 		}
-	}, jetstream.PullMaxMessages(50))
+	}, jetstream.PullMaxMessages(50), jetstream.PullHeartbeat(2*time.Second))
 	return err
 }
 

@@ -145,7 +145,7 @@ func rawReplay(ctx context.Context, js jetstream.JetStream, stream string, n int
 	if err != nil {
 		return err
 	}
-	it, err := c.Messages(jetstream.PullMaxMessages(1000))
+	it, err := c.Messages(jetstream.PullMaxMessages(2000), jetstream.PullThresholdMessages(1500), jetstream.PullHeartbeat(500*time.Millisecond))
 	if err != nil {
 		return err
 	}

@@ -41,7 +41,7 @@ type guarded struct {
 // Consume implements jetstream.Consumer. One callback runs at a time and
 // returns when Watermill's handler has acknowledged.
 func (g *guarded) Consume(handle jetstream.MessageHandler, opts ...jetstream.PullConsumeOpt) (jetstream.ConsumeContext, error) {
-	opts = append(opts, jetstream.PullMaxMessages(g.pull), jetstream.PullExpiry(30*time.Second), jetstream.PullHeartbeat(5*time.Second),
+	opts = append(opts, jetstream.PullMaxMessages(g.pull), jetstream.PullExpiry(30*time.Second), jetstream.PullHeartbeat(2*time.Second),
 		jetstream.ConsumeErrHandler(func(jetstream.ConsumeContext, error) { g.doubt() }))
 	cc, err := g.Consumer.Consume(func(msg jetstream.Msg) {
 		if !g.door.enter() {

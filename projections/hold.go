@@ -76,7 +76,7 @@ func (r *Runner) adoptLetters(ctx context.Context) error {
 // that could not be applied.
 func (r *Runner) leavesOut(m *Message) bool {
 	h := r.held[m.Stream]
-	return h != nil && m.Revision >= h.First && (!h.Dropped || m.Revision <= h.Last)
+	return h != nil && h.LeavesOut(m.Revision)
 }
 
 // fold folds a batch without what is held, holding what cannot be folded. It

@@ -44,6 +44,12 @@ type Held struct {
 // Waits tells whether the view leaves the aggregate out now.
 func (h *Held) Waits() bool { return !h.Dropped && h.Level == 0 }
 
+// LeavesOut tells whether an event of the aggregate is among those that wait or
+// were given up.
+func (h *Held) LeavesOut(revision uint64) bool {
+	return revision >= h.First && (!h.Dropped || revision <= h.Last)
+}
+
 // What may be asked for.
 const (
 	AskRetry = "retry" // apply what waits again

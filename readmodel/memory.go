@@ -2,7 +2,6 @@ package readmodel
 
 import (
 	"hash/maphash"
-	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -35,6 +34,10 @@ type memoryRow struct {
 
 const stripes = 1 << 14
 
+// clockStep is how far the TTL's clock may be behind, of minutes that matter: to
+// ask the real one would take longer than the rest of a read.
+const clockStep = 100 * time.Millisecond
+
 // MemoryConfig bounds the tier.
 type MemoryConfig struct {
 	Bytes      uint64        // default 128 MiB
@@ -58,9 +61,7 @@ func NewMemory(cfg MemoryConfig) *Memory {
 		m.last[p] = make([]atomic.Uint64, stripes)
 	}
 	if cfg.Clock == nil {
-		clock := newCoarseClock()
-		runtime.AddCleanup(m, func(stop chan struct{}) { close(stop) }, clock.stop)
-		cfg.Clock = clock
+		cfg.Clock = otter.NewCoarseClock(clockStep)
 	}
 	m.cache = otter.Must(&otter.Options[memoryKey, *memoryRow]{
 		MaximumWeight: cfg.Bytes,

@@ -40,6 +40,10 @@ func (e *engine) newCrew(ctx context.Context) (*crew, context.CancelFunc, error)
 	return c, cancel, err
 }
 
+// leaver is a target that works on beside its runner, until it is told that
+// another engine has the partition.
+type leaver interface{ Leave(partition int) }
+
 // run starts a view in every partition, in one engine at a time.
 func (e *engine) run(view string, target projections.Target, progress *projections.Progress, b projections.Batching) error {
 	e.progress[view] = progress
@@ -68,6 +72,9 @@ func (e *engine) run(view string, target projections.Target, progress *projectio
 					e.crew.beacon.Tell(ctx, view, p, progress)
 				}()
 				r.Run(ctx)
+				if t, ok := target.(leaver); ok && e.crew.ctx.Err() == nil { // a stop has its own end
+					t.Leave(p)
+				}
 				r.Standby()
 			})
 		}()
@@ -154,7 +161,7 @@ func (e *engine) startViews(ctx context.Context, bounds commands.Bounds) error {
 	}
 	t := pg.NewDurable(e.db, "durable")
 	notifier := natsio.NewNotifier(e.streams, past)
-	notifier.Leaves = e.leaves("durable")
+	notifier.Held = func(p int) []projections.Held { return e.holds.Known("durable", p) }
 	t.Notify = notifier
 	crew.settle = t.Settle
 	if err := e.startArchive(); err != nil {

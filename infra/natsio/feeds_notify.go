@@ -2,6 +2,7 @@ package natsio
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -21,9 +22,9 @@ import (
 // the revision's, so that a repetition inside the duplicate window is dropped;
 // beyond it, who listens tells it by its revision.
 type Notifier struct {
-	// Leaves tells of aggregates that the view leaves out: what is told again,
-	// from the journal, leaves them out too; nil = of none.
-	Leaves func(partition int, s events.Stream) bool
+	// Held is what the view leaves out: what is told again, from the journal,
+	// leaves it out too; nil = nothing.
+	Held func(partition int) []projections.Held
 
 	streams *Streams
 	past    Past
@@ -38,13 +39,17 @@ func NewNotifier(s *Streams, p Past) *Notifier { return &Notifier{streams: s, pa
 func (n *Notifier) Notify(ctx context.Context, partition int, from uint64, notices []projections.Notice) error {
 	err := n.notify(ctx, partition, from, notices)
 	if err != nil {
-		n.streams.log.Warn("changes in SQL could not be told; they are told with the next ones", "partition", partition, "after", from, "error", err)
+		n.streams.log.Warn("changes in SQL could not be told; they are told again", "partition", partition, "after", from, "error", err)
 	}
 	return err
 }
 
 func (n *Notifier) notify(ctx context.Context, partition int, from uint64, notices []projections.Notice) error {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	size := 0
+	for i := range notices {
+		size += len(notices[i].Value) + len(notices[i].Old)
+	}
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second+time.Duration(size>>20)*time.Second)
 	defer cancel()
 	if err := n.past.before(ctx, from, notices); err != nil {
 		return err
@@ -96,8 +101,11 @@ func appendValue(b, value []byte) []byte {
 	return append(b, value...)
 }
 
-// againBatch is how many events Again folds at a time.
-const againBatch = 1000
+// Again folds at most so many events, and stops reading at so many bytes of them.
+const (
+	againBatch = 1000
+	againBytes = 8 << 20
+)
 
 // Again implements projections.Notifier: the journal knows what was there
 // before and after.
@@ -108,7 +116,7 @@ func (n *Notifier) Again(ctx context.Context, partition int, from, to uint64) (u
 		defer cur.Stop()
 		told, err = n.again(ctx, cur, partition, from, to)
 	}
-	if err != nil {
+	if err != nil && (told == from || !errors.Is(err, context.DeadlineExceeded)) {
 		n.streams.log.Warn("changes in SQL could not be told again", "partition", partition, "after", told, "error", err)
 	}
 	return told, err
@@ -118,6 +126,7 @@ func (n *Notifier) again(ctx context.Context, cur projections.Cursor, partition 
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
 	var batch []projections.Message
+	size := 0
 	for at := from; at < to; {
 		select {
 		case m, ok := <-cur.Messages():
@@ -127,17 +136,18 @@ func (n *Notifier) again(ctx context.Context, cur projections.Cursor, partition 
 			at = m.Revision
 			if at <= to {
 				batch = append(batch, m)
+				size += len(m.Body)
 			}
 		case <-ctx.Done():
 			return from, ctx.Err()
 		}
-		if at < to && len(batch) < againBatch {
+		if at < to && len(batch) < againBatch && size < againBytes {
 			continue
 		}
 		if err := n.notify(ctx, partition, from, n.noticesOf(partition, batch)); err != nil {
 			return from, err
 		}
-		from, batch = min(at, to), nil
+		from, batch, size = min(at, to), nil, 0
 	}
 	return from, nil
 }
@@ -145,6 +155,16 @@ func (n *Notifier) again(ctx context.Context, cur projections.Cursor, partition 
 // noticesOf are the notices of a piece of the journal. What was there before is
 // known of those that begin in it: nothing.
 func (n *Notifier) noticesOf(partition int, batch []projections.Message) []projections.Notice {
+	if n.Held != nil {
+		held := map[events.Stream]projections.Held{}
+		for _, h := range n.Held(partition) {
+			held[h.Stream] = h
+		}
+		batch = slices.DeleteFunc(batch, func(m projections.Message) bool {
+			h, ok := held[m.Stream]
+			return ok && h.Journal == n.past.ID() && h.Level == 0 && h.LeavesOut(m.Revision)
+		})
+	}
 	c := projections.Fold(batch) // marks what cannot be folded
 	begun := map[events.Stream]bool{}
 	for i := range batch {
@@ -156,9 +176,7 @@ func (n *Notifier) noticesOf(partition int, batch []projections.Message) []proje
 	for i := range c.Entries {
 		e := &c.Entries[i]
 		s := events.StateEntry(e.Agent, e.Key)
-		if n.Leaves == nil || !n.Leaves(partition, s) {
-			notices = append(notices, projections.Notice{EntryChange: *e, Known: begun[s]})
-		}
+		notices = append(notices, projections.Notice{EntryChange: *e, Known: begun[s]})
 	}
 	return notices
 }

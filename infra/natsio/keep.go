@@ -157,7 +157,7 @@ func (j *Journal) eachLast(ctx context.Context, p int, pattern events.Stream, yi
 		return fmt.Errorf("look through %s: %w", pattern, err)
 	}
 	defer it.Stop()
-	for {
+	for consumer := ""; ; {
 		msg, err := it.Next(jetstream.NextContext(ctx))
 		if err != nil {
 			return fmt.Errorf("look through %s: %w", pattern, err)
@@ -166,7 +166,19 @@ func (j *Journal) eachLast(ctx context.Context, p int, pattern events.Stream, yi
 		if err != nil {
 			return err
 		}
-		if rec, err := j.record(p, msg.Subject(), meta.Sequence.Stream, msg.Data()); err == nil {
+		last := true
+		switch consumer {
+		case "":
+			consumer = meta.Consumer
+		case meta.Consumer:
+		default: // the reader was made again, and then brings every event from there on
+			now, err := j.streams[p].GetLastMsgForSubject(ctx, msg.Subject())
+			if err != nil {
+				return fmt.Errorf("look through %s: %w", pattern, err)
+			}
+			last = now.Sequence == meta.Sequence.Stream
+		}
+		if rec, err := j.record(p, msg.Subject(), meta.Sequence.Stream, msg.Data()); err == nil && last {
 			yield(rec)
 		}
 		if meta.NumPending == 0 {

@@ -42,7 +42,7 @@ func (t *Durable) Load(ctx context.Context, partition int, id string) (uint64, e
 	var known string
 	var notified *uint64
 	var version int
-	t.hush(partition)
+	t.Leave(partition)
 	_, err := t.db.pool.Exec(ctx, `
 		INSERT INTO agents.checkpoints (view, partition, position, incarnation, version)
 		VALUES ($1, $2, 0, $3, $4) ON CONFLICT DO NOTHING`, t.view, partition, id, projections.Version(t.view))
@@ -131,7 +131,7 @@ func (t *Durable) Apply(ctx context.Context, partition int, from, to uint64, c p
 		return tx.SendBatch(ctx, b).Close()
 	})
 	if err == nil {
-		t.tell(partition, written{from, to, notices})
+		t.tell(partition, written{from: from, to: to, notices: notices})
 	}
 	if err == nil || errors.Is(err, projections.ErrFenced) {
 		return err

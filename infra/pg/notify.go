@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -12,8 +13,9 @@ import (
 
 // After a transaction of the durable view has committed, what it changed is
 // told, and then how far that is. A process that ends in between tells again
-// at its next start, from the journal: no change goes untold, and who listens
-// tells repetitions apart by revision.
+// at its next start, from the journal, and who listens tells repetitions apart
+// by revision. Only what was put right behind the position is not covered by
+// one: a process that ends before it could tell that never does.
 
 // selectOld reads the rows that a batch is about to change. Nobody else writes
 // them meanwhile: the checkpoint's row is locked.
@@ -91,24 +93,27 @@ func (t *Durable) catchUp(ctx context.Context, partition int, notified *uint64, 
 		notified = &position
 		t.setTold(ctx, partition, position)
 	}
-	t.teller(partition).restart(*notified, position)
+	t.teller(partition).restart(min(*notified, position), position)
 }
 
-// hush ends what is being told; catchUp goes on with it.
-func (t *Durable) hush(partition int) {
+// Leave ends what is being told of a partition; whoever loads it next goes on
+// with it. It is for a runner that lost its lease.
+func (t *Durable) Leave(partition int) {
 	if t.Notify != nil {
 		t.teller(partition).stop()
 	}
 }
 
 // Settle gives what is being told a moment and ends it; what is left is told
-// after a restart. It is for the end, after the view's runners.
+// after a restart, see the start of this file. It is for the end, after the
+// view's runners.
 func (t *Durable) Settle() {
 	t.mu.Lock()
 	all := slices.Collect(maps.Values(t.tellers))
 	t.mu.Unlock()
+	end := time.Now().Add(tellTime)
 	for _, of := range all {
-		of.settle(tellTime)
+		of.settle(time.Until(end))
 		of.stop()
 	}
 }
@@ -120,5 +125,6 @@ func (t *Durable) setTold(ctx context.Context, partition int, told uint64) {
 	_, _ = t.db.pool.Exec(ctx, `
 		UPDATE agents.checkpoints SET notified = $3
 		FROM (SELECT set_config('synchronous_commit', 'off', true)) AS relaxed
-		WHERE view = $1 AND partition = $2 AND position >= $3`, t.view, partition, told)
+		WHERE view = $1 AND partition = $2 AND position >= $3
+			AND (notified IS NULL OR notified < $3 OR notified > position)`, t.view, partition, told)
 }

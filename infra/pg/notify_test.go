@@ -183,3 +183,45 @@ func (m *moody) Again(_ context.Context, _ int, from, to uint64) (uint64, error)
 	}
 	return to, nil
 }
+
+// Who has left a partition tells nothing more of it, and how far it has been
+// told never goes back: the next to hold it may have told more.
+func TestWhoHasLeftTellsNothing(t *testing.T) {
+	db := migrated(t)
+	l := &listener{let: make(chan struct{})}
+	old, next := pg.NewDurable(db, "durable"), pg.NewDurable(db, "durable")
+	old.Notify, next.Notify = l, &listener{let: closed()}
+	for from, v := range []*pg.Durable{old, next} {
+		if _, err := v.Load(t.Context(), 0, "j"); err != nil {
+			t.Fatal(err)
+		}
+		at := uint64(from)
+		if err := v.Apply(t.Context(), 0, at, at+1, projections.Changes{Entries: []projections.EntryChange{row("k", at+1)}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	told := func() int { return count(t, db, `SELECT coalesce(notified, 0) FROM agents.checkpoints`) }
+	waitFor(t, func() bool { return told() == 2 })
+	left := make(chan struct{})
+	go func() {
+		defer close(left)
+		old.Leave(0)
+	}()
+	l.let <- struct{}{} // what it was telling when it left
+	<-left
+	if at := told(); at != 2 {
+		t.Errorf("all was told up to 2, now up to %d", at)
+	}
+	time.Sleep(50 * time.Millisecond)
+	if l.mu.Lock(); len(l.heard) != 1 {
+		t.Errorf("heard after it had left: %v", l.heard)
+	}
+	l.mu.Unlock()
+	next.Settle()
+}
+
+func closed() chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}

@@ -14,7 +14,8 @@ import (
 // teller tells one partition's listeners what was committed, one thing at a
 // time and in order, beside the view. What it could not tell it tells again
 // until it is stopped; what is too much to remember, from the journal, which
-// has to look for each old value.
+// has to look for each old value. What was put right behind the position is
+// remembered only: it is told late, or where the process ends first, not at all.
 type teller struct {
 	notify    projections.Notifier
 	partition int
@@ -34,23 +35,25 @@ type teller struct {
 type written struct {
 	from, to uint64
 	notices  []projections.Notice
+	bytes    int // roughly, as it was queued: telling it may fill in old values
 }
 
-func (w *written) bytes() (n int) {
-	for i := range w.notices {
-		n += 256 + len(w.notices[i].Value) + len(w.notices[i].Old)
+func size(notices []projections.Notice) (n int) {
+	for i := range notices {
+		n += 256 + len(notices[i].Value) + len(notices[i].Old)
 	}
 	return n
 }
 
 const (
-	// tellTime bounds one telling.
+	// tellTime bounds what a stop waits for all partitions' telling, and the
+	// noting of how far it is. A telling has its notifier's bounds.
 	tellTime = 5 * time.Second
 	// tellBytes bounds what is remembered of a partition to be told.
 	tellBytes = 32 << 20
-	// tellPatience is how long a batch waits for room behind those that are to be
-	// told. A view that outruns its listeners so goes at their pace; who does not
-	// listen at all holds it up by no more.
+	// tellPatience is how long a batch that finds no room waits for those before
+	// it to be told. After that the rest is told from the journal, which holds
+	// nobody up, however far it is behind.
 	tellPatience = 200 * time.Millisecond
 )
 
@@ -63,26 +66,26 @@ func (t *teller) restart(told, want uint64) {
 	t.queue = slices.DeleteFunc(t.queue, func(w written) bool { return w.from < w.to })
 	t.bytes = 0
 	for i := range t.queue {
-		t.bytes += t.queue[i].bytes()
+		t.bytes += t.queue[i].bytes
 	}
 	t.begin()
 }
 
 // tell takes what was committed. The view goes on meanwhile.
 func (t *teller) tell(w written) {
-	size := w.bytes()
+	w.bytes = size(w.notices)
 	t.mu.Lock()
-	full := t.done != nil && t.bytes+size > tellBytes
+	full := t.done != nil && t.bytes+w.bytes > tellBytes
 	t.mu.Unlock()
 	if full {
 		t.settle(tellPatience)
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	room := len(t.queue) == 0 || t.bytes+size <= tellBytes
+	room := len(t.queue) == 0 || t.bytes+w.bytes <= tellBytes
 	if w.from == w.to || t.want <= w.from && t.reach() >= w.from && room { // else it is told from the journal
 		t.queue = append(t.queue, w)
-		t.bytes += size
+		t.bytes += w.bytes
 	}
 	t.want = max(t.want, w.to)
 	t.begin()
@@ -134,8 +137,6 @@ func (t *teller) run(ctx context.Context) {
 
 // once tells one thing, and whether that brought anything.
 func (t *teller) once(ctx context.Context) bool {
-	ctx, cancel := context.WithTimeout(ctx, tellTime)
-	defer cancel()
 	t.mu.Lock()
 	told, want := t.told, t.want
 	var next *written
@@ -155,11 +156,13 @@ func (t *teller) once(ctx context.Context) bool {
 		return false
 	}
 	t.mu.Lock()
-	t.bytes -= next.bytes()
+	from, to := next.from, next.to
+	t.bytes -= next.bytes
+	*next = written{} // the queue's array lives on
 	t.queue = t.queue[1:]
 	t.mu.Unlock()
-	if next.from < next.to {
-		t.noted(ctx, next.to)
+	if from < to {
+		t.noted(ctx, to)
 	}
 	return true
 }
@@ -189,7 +192,7 @@ func (t *teller) settle(patience time.Duration) {
 	}
 }
 
-// stop ends the telling; what is left is told after the next restart.
+// stop ends the telling; what is left is told after the next Load.
 func (t *teller) stop() {
 	t.mu.Lock()
 	done := t.done

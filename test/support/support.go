@@ -28,7 +28,7 @@ func Main(m *testing.M) {
 const cacheCleaner = "github.com/maypok86/otter/v2.periodicCleanUp[...]"
 
 // cacheClock is the goroutine of such a cache's clock, which ends in the same way.
-const cacheClock = "github.com/tidemark-engine/tidemark/readmodel.(*coarseClock).run"
+const cacheClock = "github.com/maypok86/otter/v2.updateCoarseClock"
 
 type process struct{ m *testing.M }
 

@@ -89,7 +89,9 @@ func bindEntry(w agent.Write) Command {
 		Losers:  events.EntryConflicts(w.Agent, w.Key),
 		Request: w.Request,
 		fold: func(ev *events.Event) (any, error) {
-			return agent.EvolveEntry(agent.Entry{}, ev)
+			e, err := agent.EvolveEntry(agent.Entry{}, ev)
+			e.Value = nil // no decision asks for it, and it would hold the event's bytes for as long as the head stays
+			return e, err
 		},
 		decide: func(state any, ask domain.Ask) domain.Decision {
 			entry, _ := state.(agent.Entry) // nil before the first event: the zero entry

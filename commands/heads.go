@@ -5,6 +5,7 @@ import (
 
 	"github.com/maypok86/otter/v2"
 
+	"github.com/tidemark-engine/tidemark/domain/agent"
 	"github.com/tidemark-engine/tidemark/events"
 )
 
@@ -17,7 +18,7 @@ type head struct {
 	recordedAt time.Time
 	commandID  string
 	state      any // folded; nil while the stream is empty
-	bytes      int // rough weight in memory
+	bytes      int // of its last event, where the state holds them
 	written    int // inside an atomic batch: the place of its event there, from 1
 }
 
@@ -26,7 +27,7 @@ type heads struct {
 	cache *otter.Cache[events.Stream, *head]
 }
 
-const headOverhead = 256 // struct, map entry and strings, roughly
+const headOverhead = 400 // struct, state, cache node and strings: 428 measured of a small entry
 
 func newHeads(maxBytes uint64) *heads {
 	return &heads{cache: otter.Must(&otter.Options[events.Stream, *head]{
@@ -47,8 +48,12 @@ func headOf(rec *events.Record, fold func(*events.Event) (any, error)) (*head, e
 	if err != nil {
 		return nil, err
 	}
-	return &head{
+	h := &head{
 		revision: rec.Revision, version: rec.Version, digest: rec.Digest,
-		recordedAt: rec.RecordedAt, commandID: rec.CommandID, state: state, bytes: len(rec.Data) + len(rec.State),
-	}, nil
+		recordedAt: rec.RecordedAt, commandID: rec.CommandID, state: state,
+	}
+	if _, light := state.(agent.Entry); !light {
+		h.bytes = len(rec.Data) + len(rec.State) // the state may share them
+	}
+	return h, nil
 }

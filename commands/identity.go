@@ -3,6 +3,7 @@ package commands
 import (
 	"crypto/sha256"
 	"encoding/base64"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -55,7 +56,7 @@ func checkCommandID(id string, now time.Time, skew time.Duration) (string, error
 			"the command id says %s, more than %s ahead of %s",
 			t.Format(time.RFC3339Nano), skew, now.Format(time.RFC3339Nano))
 	}
-	return id, nil
+	return strings.Clone(id), nil // heads keep it, and it may be a part of all the headers that a client sent
 }
 
 // MessageID is the JetStream message id of a command on one aggregate: s is the

@@ -53,19 +53,23 @@ func TestWithoutAnIntervalABatchGoesAtOnce(t *testing.T) {
 // After a large batch what comes is gathered, whatever the threshold, and after a
 // small one it is not.
 func TestWhileManyComeTheyAreGathered(t *testing.T) {
-	busy := projections.Batching{Threshold: 2, Interval: 20 * time.Millisecond, Busy: 100 * time.Millisecond, Max: 50}
+	busy := projections.Batching{Threshold: 33, Interval: 20 * time.Millisecond, Busy: 100 * time.Millisecond, Max: 50}
 	onBench(t, busy, func(x *bench) {
 		x.settle()
-		x.source.send(1, 10)
+		x.source.send(1, 31) // not yet many
+		x.pass(20 * time.Millisecond)
+		x.source.send(32, 64)
 		x.settle()
-		x.source.send(11, 13)
+		x.source.send(65, 67)
 		x.pass(99 * time.Millisecond)
-		x.source.send(14, 15)
+		x.source.send(68, 69)
 		x.pass(time.Millisecond)
-		x.source.send(16, 18)
-		x.settle()
+		x.source.send(70, 72)
 		x.pass(time.Second)
-		want := []batch{{0, 10, 0, 10}, {10, 15, 100 * time.Millisecond, 5}, {15, 18, 100 * time.Millisecond, 3}}
+		want := []batch{
+			{0, 31, 20 * time.Millisecond, 31}, {31, 64, 20 * time.Millisecond, 33},
+			{64, 69, 120 * time.Millisecond, 5}, {69, 72, 140 * time.Millisecond, 3},
+		}
 		if !reflect.DeepEqual(x.target.batches, want) {
 			t.Errorf("got %v\nwant %v", x.target.batches, want)
 		}

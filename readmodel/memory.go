@@ -1,6 +1,7 @@
 package readmodel
 
 import (
+	"bytes"
 	"hash/maphash"
 	"sync/atomic"
 	"time"
@@ -66,7 +67,7 @@ func NewMemory(cfg MemoryConfig) *Memory {
 	m.cache = otter.Must(&otter.Options[memoryKey, *memoryRow]{
 		MaximumWeight: cfg.Bytes,
 		Weigher: func(k memoryKey, r *memoryRow) uint32 {
-			return uint32(320 + len(k.agent) + len(k.key) + len(r.entry.Value))
+			return uint32(360 + len(k.agent) + len(k.key) + len(r.entry.Value))
 		},
 		ExpiryCalculator: otter.ExpiryWriting[memoryKey, *memoryRow](cfg.TTL),
 		Clock:            cfg.Clock,
@@ -148,6 +149,7 @@ func (m *Memory) set(row *memoryRow, first bool) {
 			if found && old.entry.Revision >= row.entry.Revision || !found && !first {
 				return old, otter.CancelOp
 			}
+			row.entry.Value = bytes.Clone(row.entry.Value) // it is a part of an event or a message, which would stay with it
 			return row, otter.WriteOp
 		})
 }

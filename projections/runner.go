@@ -26,15 +26,6 @@ type Target interface {
 	Apply(ctx context.Context, partition int, from, to uint64, c Changes) error
 }
 
-// Batching says when a runner hands its events over.
-type Batching struct {
-	Threshold int           // as soon as so many events wait
-	Interval  time.Duration // or this long after the first; 0 = at once
-	Pace      time.Duration // or this long after the batch before; nobody waits for it after a pause
-	Busy      time.Duration // or, while many come, this long after the batch before, whatever the threshold: fewer, larger writes
-	Max       int           // never more at a time
-}
-
 // Runner keeps one view of one partition level with the journal.
 type Runner struct {
 	View      string
@@ -168,82 +159,6 @@ func (r *Runner) follow(ctx context.Context) error {
 		r.Progress.Set(r.Partition, to)
 		r.waiting(time.Time{})
 	}
-}
-
-// manyEvents in one batch tell that more come than are worth a write each. Fewer
-// would have a view wait that could go on: with 8, one that waits 2 ms for 4,000
-// events a second was always at it.
-const manyEvents = 32
-
-// stallCheck is how long a silent cursor is believed to be at the end.
-const stallCheck = 5 * time.Second
-
-// collect waits for a first event and takes what else is there, as Batching
-// says. A cursor that stays silent while the journal goes on is an error. It
-// comes back with nothing when changed is closed first.
-func (r *Runner) collect(ctx context.Context, cur Cursor, at uint64, changed <-chan struct{}) ([]Message, error) {
-	var batch []Message
-	behind := false
-	stall := time.NewTicker(stallCheck)
-	defer stall.Stop()
-	for len(batch) == 0 {
-		select {
-		case m, ok := <-cur.Messages():
-			if !ok {
-				return nil, fmt.Errorf("the journal's reader ended: %w", cur.Err())
-			}
-			batch = append(batch, m)
-			r.waiting(m.RecordedAt)
-		case <-stall.C:
-			if head, err := r.Source.Head(ctx, r.Partition); err != nil {
-				return nil, err
-			} else if head > at && !behind {
-				behind = true // it may have been appended this very moment
-			} else if head > at {
-				return nil, fmt.Errorf("the journal's reader is silent at %d while the journal is at %d (%v)", at, head, cur.Err())
-			}
-		case <-changed:
-			return nil, nil
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-	}
-	enough, wait := r.Batching.Threshold, max(r.Batching.Interval, time.Until(r.wrote.Add(r.Batching.Pace)))
-	if r.many && r.Batching.Busy > 0 {
-		enough, wait = r.Batching.Max, time.Until(r.wrote.Add(r.Batching.Busy))
-	}
-	due := time.NewTimer(wait)
-	defer due.Stop()
-	for len(batch) < enough && len(batch) < r.Batching.Max {
-		select {
-		case m, ok := <-cur.Messages():
-			if !ok {
-				return batch, nil // the next call says why
-			}
-			batch = append(batch, m)
-			continue
-		case <-due.C:
-		case <-ctx.Done(): // what is here is still flushed
-		}
-		break
-	}
-	return r.drain(cur, batch), nil
-}
-
-// drain takes what is there without waiting.
-func (r *Runner) drain(cur Cursor, batch []Message) []Message {
-	for len(batch) < r.Batching.Max {
-		select {
-		case m, ok := <-cur.Messages():
-			if !ok {
-				return batch
-			}
-			batch = append(batch, m)
-		default:
-			return batch
-		}
-	}
-	return batch
 }
 
 // foldOf is the target's own fold, or the one of all others.

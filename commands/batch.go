@@ -97,8 +97,9 @@ func (h *Handler) atomic(ctx context.Context, reqs []Request, done func([]Result
 	cmds := make([]Command, len(reqs))
 	var streams []events.Stream
 	seen := map[events.Stream]bool{}
-	ids := map[string]bool{}
+	ids, size := map[string]bool{}, 0
 	for i, req := range reqs {
+		size += len(req.Body)
 		cmd, err := read(req, now, h.cfg.Bounds)
 		if err == nil && cmd.decide == nil {
 			err = domain.Errorf(domain.Rejected, "batch.not_atomic", "%s %s is not decided by an aggregate and cannot be part of an atomic batch", req.Aggregate, req.Verb)
@@ -121,14 +122,12 @@ func (h *Handler) atomic(ctx context.Context, reqs []Request, done func([]Result
 			streams = append(streams, cmd.Stream)
 		}
 	}
-	if h.inFlight.Add(int64(len(cmds))) > int64(h.cfg.InFlight) {
-		h.inFlight.Add(-int64(len(cmds)))
-		done(nil, domain.Errorf(domain.Overloaded, "engine.overloaded",
-			"%d commands are in flight", h.cfg.InFlight).With("retry_after_ms", retryAfter))
+	if err := h.admitted.enter(len(cmds), size); err != nil {
+		done(nil, err)
 		return
 	}
 	finish := func(r []Result, err error) {
-		h.inFlight.Add(-int64(len(cmds)))
+		h.admitted.leave(len(cmds), size)
 		done(r, err)
 	}
 	deadline := time.Now().Add(h.cfg.Timeout)

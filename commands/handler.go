@@ -30,6 +30,7 @@ type Request struct {
 type Config struct {
 	Bounds    Bounds
 	InFlight  int           // commands taken at once; default 8192. Beyond: 429.
+	WaitBytes int           // of their bodies; default 256 MiB. Beyond: 429.
 	HeadBytes uint64        // memory for resident heads; default 256 MiB
 	Timeout   time.Duration // for one command, waiting included; default 10 s (the seed's)
 	Now       func() time.Time
@@ -49,7 +50,7 @@ type Handler struct {
 	cfg      Config
 	heads    *heads
 	boxes    *mailboxes
-	inFlight atomic.Int64
+	admitted admission
 	askAgain atomic.Int64 // Unix nanoseconds before which the archive is better not asked
 	stats    Stats
 	hot      hotCosts
@@ -65,6 +66,9 @@ func NewHandler(journal Journal, cfg Config) *Handler {
 	if cfg.InFlight == 0 {
 		cfg.InFlight = 8192
 	}
+	if cfg.WaitBytes == 0 {
+		cfg.WaitBytes = 256 << 20
+	}
 	if cfg.HeadBytes == 0 {
 		cfg.HeadBytes = 256 << 20
 	}
@@ -78,25 +82,22 @@ func NewHandler(journal Journal, cfg Config) *Handler {
 		cfg.Observe = func(events.Record) {}
 	}
 	h := &Handler{journal: journal, cfg: cfg, heads: newHeads(cfg.HeadBytes)}
+	h.admitted.maxCommands, h.admitted.maxBytes = int64(cfg.InFlight), int64(cfg.WaitBytes)
 	h.boxes = newMailboxes(h.run, h.runTogether)
 	return h
 }
-
-// retryAfter is what an overloaded engine tells its callers, in milliseconds.
-const retryAfter = 50
 
 // Handle carries req out and calls done exactly once, possibly before it
 // returns and usually from another goroutine. The error, if any, is a
 // *domain.Error. Handle itself never blocks on I/O.
 func (h *Handler) Handle(ctx context.Context, req Request, done func(Receipt, error)) {
-	if h.inFlight.Add(1) > int64(h.cfg.InFlight) {
-		h.inFlight.Add(-1)
-		done(Receipt{}, domain.Errorf(domain.Overloaded, "engine.overloaded",
-			"%d commands are in flight", h.cfg.InFlight).With("retry_after_ms", retryAfter))
+	size := len(req.Body)
+	if err := h.admitted.enter(1, size); err != nil {
+		done(Receipt{}, err)
 		return
 	}
 	finish := func(r Receipt, err error) {
-		h.inFlight.Add(-1)
+		h.admitted.leave(1, size)
 		done(r, err)
 	}
 	cmd, err := read(req, h.cfg.Now(), h.cfg.Bounds)
@@ -141,7 +142,7 @@ func (h *Handler) Send(ctx context.Context, req Request) (Receipt, error) {
 }
 
 // InFlight is the number of commands taken and not yet answered.
-func (h *Handler) InFlight() int64 { return h.inFlight.Load() }
+func (h *Handler) InFlight() int64 { return h.admitted.commands.Load() }
 
 // Close takes no more commands and returns when those taken are answered.
 func (h *Handler) Close() { h.boxes.close() }

@@ -52,7 +52,7 @@ func headOf(rec *events.Record, fold func(*events.Event) (any, error)) (*head, e
 		revision: rec.Revision, version: rec.Version, digest: rec.Digest,
 		recordedAt: rec.RecordedAt, commandID: rec.CommandID, state: state,
 	}
-	if _, light := state.(agent.Entry); !light {
+	if _, light := state.(agent.Entry); state != nil && !light {
 		h.bytes = len(rec.Data) + len(rec.State) // the state may share them
 	}
 	return h, nil

@@ -12,8 +12,26 @@ type Batching struct {
 	Interval  time.Duration // or this long after the first; 0 = at once
 	Pace      time.Duration // or this long after the batch before; nobody waits for it after a pause
 	Busy      time.Duration // or, while many come, this long after the batch before, whatever the threshold: fewer, larger writes
-	Max       int           // never more at a time
+	Max       int           // never more at a time; nor more than batchBytes, but for the last
 }
+
+// batchBytes bounds the bodies of a batch's events, so that a view that catches
+// up on large values does not fill the memory with them.
+const batchBytes = 32 << 20
+
+// gathered is a batch in the making.
+type gathered struct {
+	msgs  []Message
+	bytes int
+}
+
+func (g *gathered) add(m Message) {
+	g.msgs = append(g.msgs, m)
+	g.bytes += len(m.Body)
+}
+
+// upTo tells whether there is room for more in a batch of so many.
+func (g *gathered) upTo(n int) bool { return len(g.msgs) < n && g.bytes < batchBytes }
 
 // manyEvents in one batch tell that more come than are worth a write each. Fewer
 // would have a view wait that could go on: with 8, one that waits 2 ms for 4,000
@@ -27,17 +45,17 @@ const stallCheck = 5 * time.Second
 // says. A cursor that stays silent while the journal goes on is an error. It
 // comes back with nothing when changed is closed first.
 func (r *Runner) collect(ctx context.Context, cur Cursor, at uint64, changed <-chan struct{}) ([]Message, error) {
-	var batch []Message
+	var batch gathered
 	behind := false
 	stall := time.NewTicker(stallCheck)
 	defer stall.Stop()
-	for len(batch) == 0 {
+	for len(batch.msgs) == 0 {
 		select {
 		case m, ok := <-cur.Messages():
 			if !ok {
 				return nil, fmt.Errorf("the journal's reader ended: %w", cur.Err())
 			}
-			batch = append(batch, m)
+			batch.add(m)
 			r.waiting(m.RecordedAt)
 		case <-stall.C:
 			if head, err := r.Source.Head(ctx, r.Partition); err != nil {
@@ -59,34 +77,34 @@ func (r *Runner) collect(ctx context.Context, cur Cursor, at uint64, changed <-c
 	}
 	due := time.NewTimer(wait)
 	defer due.Stop()
-	for len(batch) < enough && len(batch) < r.Batching.Max {
+	for batch.upTo(min(enough, r.Batching.Max)) {
 		select {
 		case m, ok := <-cur.Messages():
 			if !ok {
-				return batch, nil // the next call says why
+				return batch.msgs, nil // the next call says why
 			}
-			batch = append(batch, m)
+			batch.add(m)
 			continue
 		case <-due.C:
 		case <-ctx.Done(): // what is here is still flushed
 		}
 		break
 	}
-	return r.drain(cur, batch), nil
+	r.drain(cur, &batch)
+	return batch.msgs, nil
 }
 
 // drain takes what is there without waiting.
-func (r *Runner) drain(cur Cursor, batch []Message) []Message {
-	for len(batch) < r.Batching.Max {
+func (r *Runner) drain(cur Cursor, batch *gathered) {
+	for batch.upTo(r.Batching.Max) {
 		select {
 		case m, ok := <-cur.Messages():
 			if !ok {
-				return batch
+				return
 			}
-			batch = append(batch, m)
+			batch.add(m)
 		default:
-			return batch
+			return
 		}
 	}
-	return batch
 }

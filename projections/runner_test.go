@@ -50,6 +50,26 @@ func TestWithoutAnIntervalABatchGoesAtOnce(t *testing.T) {
 	})
 }
 
+// Large events go in batches of few: no more are held than so many bytes.
+func TestABatchIsBoundedInBytes(t *testing.T) {
+	onBench(t, projections.Batching{Threshold: 100, Interval: 20 * time.Millisecond, Max: 100}, func(x *bench) {
+		x.settle()
+		for r := uint64(1); r <= 7; r++ {
+			m := event("k", r)
+			m.Body = make([]byte, 12<<20) // the third goes beyond 32 MiB
+			x.source.put(m)
+		}
+		x.pass(time.Second)
+		var took []uint64
+		for _, b := range x.target.batches {
+			took = append(took, b.to-b.from)
+		}
+		if !slices.Equal(took, []uint64{3, 3, 1}) {
+			t.Errorf("batches of %v", took)
+		}
+	})
+}
+
 // After a large batch what comes is gathered, whatever the threshold, and after a
 // small one it is not.
 func TestWhileManyComeTheyAreGathered(t *testing.T) {

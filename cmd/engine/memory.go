@@ -20,10 +20,11 @@ const (
 	quietBytes = 512 << 20 // allocated between two looks: less is quiet
 )
 
-// quietLooks are after how many quiet looks in a row memory is given back: at
-// once, when the server has let its write caches go, and when its duplicate
-// windows of two minutes have passed.
-var quietLooks = []int{1, 6, 30}
+// quietLooks are after how many quiet looks in a row memory is given back: soon,
+// but not between two beats of a load that comes and goes; when the server has
+// let its write caches go; and when its duplicate windows of two minutes have
+// passed.
+var quietLooks = []int{2, 6, 30}
 
 // giveBack returns memory to the system in the quiet moments after a burst. By
 // itself the collector keeps twice what was live at the burst's height until it

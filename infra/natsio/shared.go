@@ -132,12 +132,10 @@ func (c *sharedCursor) pass(msgs []projections.Message, last uint64) (uint64, er
 		if msgs[i].Revision <= last {
 			continue
 		}
-		select {
-		case c.out <- msgs[i]:
-			last = msgs[i].Revision
-		case <-c.ctx.Done():
+		if !hand(c.out, &msgs[i], c.ctx.Done()) {
 			return last, c.ctx.Err()
 		}
+		last = msgs[i].Revision
 	}
 	return last, nil
 }

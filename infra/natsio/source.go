@@ -67,23 +67,43 @@ func (j *Journal) FirstSince(ctx context.Context, partition int, from time.Time)
 	return ci.Delivered.Stream, nil
 }
 
-// cursorBuffer is how many messages wait between the reader and a view.
-const cursorBuffer = 1024
-
-// A reader asks for more when fewer than readMore of readAhead are to come. The
-// client library (1.55) does not ask when all of them arrive while it is still
-// noting its last request; it then waits for two heartbeats before it asks
-// again. So there are many to arrive, and heartbeats as often as it allows.
+// What waits between the reader and a view is bounded by number and, roughly,
+// by size.
 const (
-	readAhead = 2000
-	readMore  = 1500
+	cursorBuffer = 1024
+	cursorBytes  = 16 << 20
+)
+
+// hand gives a message to a view, unless stop comes first.
+func hand(out chan<- projections.Message, m *projections.Message, stop <-chan struct{}) bool {
+	for few := max(1, cursorBytes/max(1, len(m.Body))); few < cursorBuffer && len(out) >= few; {
+		select {
+		case <-time.After(time.Millisecond): // as many bytes take longer to write
+		case <-stop:
+			return false
+		}
+	}
+	select {
+	case out <- *m:
+		return true
+	case <-stop:
+		return false
+	}
+}
+
+// A reader asks for more when less than half of readAhead is to come, in bytes:
+// the client library (1.55) drops what lies beyond 64 MiB before a slow reader,
+// who would then ask for all of it again. Nor does it ask when all that is to
+// come arrives while it is still noting its last request; it then waits for two
+// heartbeats before it asks again. So there is much to arrive, and heartbeats
+// are as frequent as it allows.
+const (
+	readAhead = 16 << 20
 	readBeat  = 500 * time.Millisecond
 )
 
 // readQuickly is the same for iterators.
-var readQuickly = []jetstream.PullMessagesOpt{
-	jetstream.PullMaxMessages(readAhead), jetstream.PullThresholdMessages(readMore), jetstream.PullHeartbeat(readBeat),
-}
+var readQuickly = []jetstream.PullMessagesOpt{jetstream.PullMaxBytes(readAhead), jetstream.PullHeartbeat(readBeat)}
 
 // Read follows a partition, without what was trimmed from it: whoever needs the
 // whole past reads projections.Joined. It takes an ordered consumer and no filter, which is
@@ -110,11 +130,9 @@ func (j *Journal) Read(ctx context.Context, partition int, after uint64) (projec
 			}
 		}
 		last = meta.Sequence.Stream
-		select {
-		case c.out <- j.message(partition, msg.Subject(), last, meta.Timestamp, msg.Data()):
-		case <-c.stop:
-		}
-	}, jetstream.PullMaxMessages(readAhead), jetstream.PullThresholdMessages(readMore), jetstream.PullHeartbeat(readBeat),
+		m := j.message(partition, msg.Subject(), last, meta.Timestamp, msg.Data())
+		hand(c.out, &m, c.stop)
+	}, jetstream.PullMaxBytes(readAhead), jetstream.PullHeartbeat(readBeat),
 		jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) { c.note(err) }))
 	if err != nil {
 		return nil, fmt.Errorf("read partition %d after %d: %w", partition, after, err)

@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tidemark-engine/tidemark/events"
@@ -237,5 +239,49 @@ func TestRawRanges(t *testing.T) {
 	stop := errors.New("enough")
 	if err := j.Raw(t.Context(), 0, natsio.RawRange{}, func(jetstream.Msg, uint64) error { return stop }); !errors.Is(err, stop) {
 		t.Error(err)
+	}
+}
+
+// A view that stands still before large events holds few of them, and the
+// client library drops none: everything comes once, in order.
+func TestASlowReaderOfLargeEventsLosesNone(t *testing.T) {
+	nc := support.Engine(t, support.NATS(t))
+	var dropped atomic.Int64
+	nc.SetErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+		t.Log(err)
+		dropped.Add(1)
+	})
+	j, err := natsio.OpenJournal(t.Context(), nc, natsio.JournalConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const size, n = 250_000, 500 // twice what the client library keeps
+	value := []byte(`"` + strings.Repeat("x", size) + `"`)
+	for r := range n {
+		s := events.StateEntry("a", fmt.Sprint("k", r))
+		ev := events.Event{
+			Type: events.StateSet, Aggregate: "agent", ID: "a", Key: fmt.Sprint("k", r), Version: 1, Digest: "d", Schema: 1,
+			Data: (&events.StateWrite{Value: value}).Encode(),
+		}
+		if _, err := j.Append(t.Context(), s, 0, fmt.Sprint("r", r), []events.Event{ev}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const few = 16<<20/size + 1
+	c := read(t, j, 0)
+	support.Eventually(t, "the reader is held up", func() bool { return len(c.Messages()) >= few-1 })
+	if err := nc.Flush(); err != nil { // what has been sent so far has arrived
+		t.Fatal(err)
+	}
+	if held := len(c.Messages()); held > few {
+		t.Errorf("%d events of %d bytes wait for the view", held, size)
+	}
+	for r := uint64(1); r <= n; r++ {
+		if m := support.Receive(t, "an event", c.Messages()); m.Revision != r || m.Bad != nil {
+			t.Fatalf("instead of %d: %d, %v", r, m.Revision, m.Bad)
+		}
+	}
+	if dropped.Load() > 0 {
+		t.Errorf("the client library complains %d times", dropped.Load())
 	}
 }

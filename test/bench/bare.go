@@ -11,6 +11,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"syscall"
@@ -23,7 +25,8 @@ import (
 // bareCommand is how this program starts itself to be the bare servers.
 const bareCommand = "bare-servers"
 
-// bareServers serves a data directory until standard input ends.
+// bareServers serves a data directory until standard input ends. For each byte
+// there it gives memory back.
 func bareServers(args []string) int {
 	if len(args) != 1 {
 		return 2
@@ -44,7 +47,12 @@ func bareServers(args []string) int {
 		code = 1
 	} else {
 		fmt.Println(ns.URL())
-		_, _ = os.Stdin.Read(make([]byte, 1))
+		for word := make([]byte, 1); ; {
+			if n, _ := os.Stdin.Read(word); n == 0 {
+				break
+			}
+			giveBack()
+		}
 	}
 	if ns != nil {
 		ns.Stop()
@@ -101,6 +109,22 @@ func startBare(data string) (*bare, error) {
 	return b, nil
 }
 
+// giveBack frees what is not used as the engine does when it is quiet, or the
+// bare servers' garbage would be counted as what they need.
+func giveBack() {
+	for range 3 {
+		runtime.GC()
+		time.Sleep(100 * time.Millisecond)
+	}
+	debug.FreeOSMemory()
+}
+
+// giveBack has the bare servers give memory back.
+func (b *bare) giveBack() error {
+	_, err := b.in.Write([]byte{1})
+	return err
+}
+
 func (b *bare) stop() {
 	b.in.Close()
 	select {
@@ -111,8 +135,8 @@ func (b *bare) stop() {
 	}
 }
 
-// memory is a process's resident set in bytes after a rest, in which duplicate
-// windows pass and it gives back what it does not need: the least seen.
+// memory is the least of a process's resident set, in bytes, during a rest in
+// which it gives back what it does not need.
 func memory(pid int, rest time.Duration) (least float64, err error) {
 	for began := time.Now(); least == 0 || time.Since(began) < rest; {
 		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))

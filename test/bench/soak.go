@@ -50,17 +50,17 @@ func openSoak(ctx context.Context, b *bench) (player, error) {
 		if err = errors.Join(stop(), e.level(ctx)); err != nil {
 			return r, err
 		}
-		verified := "verify passes"
-		if err := b.runEngine(ctx, func(out *os.File) error { _, err := count(out); return err }, "verify", "--data", e.data); err != nil {
-			verified = "verify FAILS: " + err.Error()
+		err = b.runEngine(ctx, func(out *os.File) error { _, err := count(out); return err }, "verify", "--data", e.data)
+		if err = errors.Join(seen.judge(soakShare*peak.value), err); err != nil {
+			return r, fmt.Errorf("the soak failed: %w", err)
 		}
 		quarter := soakPieces / 4
 		r.yard.latency = slices.Concat(seen.latency[:quarter]...)
 		r.own.latency = slices.Concat(seen.latency[soakPieces-quarter:]...)
 		r.own.value, r.yard.value = p50(r.own), p50(r.yard)
-		r.note = fmt.Sprintf("%s at %s commands/s; p99 %.1f ms, then %.1f ms; memory %.0f MiB, then %.0f MiB; lag at most %s events; %s",
+		r.note = fmt.Sprintf("%s at %s commands/s; p99 %.1f ms, then %.1f ms; memory %.0f MiB, then %.0f MiB; lag at most %s events; verify passes",
 			b.soak, number(soakShare*peak.value), millis(percentile(r.yard.latency, 0.99)), millis(percentile(r.own.latency, 0.99)),
-			seen.mib[0], seen.mib[soakPieces-1], number(slices.Max(seen.lag)), verified)
+			seen.mib[0], seen.mib[soakPieces-1], number(slices.Max(seen.lag)))
 		b.curves = append(b.curves, seen.curve(b.soak))
 		return r, nil
 	}}, err
@@ -72,6 +72,26 @@ type soak struct {
 	p50, p99  []float64
 	mib, lag  []float64
 	pieceEnds []string
+}
+
+// A soak is steady if memory grows by no more than a quarter from its first
+// quarter to its last, and no view is ever further behind than what comes in
+// five seconds.
+const (
+	soakGrowth = 1.25
+	soakLag    = 5 * time.Second
+)
+
+func (s *soak) judge(rate float64) error {
+	quarter := len(s.mib) / 4
+	first, last := slices.Max(s.mib[:quarter]), slices.Max(s.mib[len(s.mib)-quarter:])
+	if last > soakGrowth*first {
+		return fmt.Errorf("memory grew from %.0f to %.0f MiB", first, last)
+	}
+	if lag := slices.Max(s.lag); lag > rate*soakLag.Seconds() {
+		return fmt.Errorf("a view was %s events behind", number(lag))
+	}
+	return nil
 }
 
 // piece sends commands one by one beside the load, and looks around at its end.

@@ -3,6 +3,7 @@ package readmodel
 import (
 	"bytes"
 	"hash/maphash"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -28,12 +29,18 @@ type Positions interface{ At(partition int) uint64 }
 
 type memoryKey struct{ agent, key string }
 
+// memoryRow is an entry, or that there is none: it was deleted at its revision
+// or, with revision 0, never written.
 type memoryRow struct {
 	entry   Entry
 	deleted bool
 }
 
 const stripes = 1 << 14
+
+// neverTTL is how long it is believed at most that an entry was never written:
+// nobody needs it for long, and a mistake in it would hide a whole entry.
+const neverTTL = 30 * time.Second
 
 // clockStep is how far the TTL's clock may be behind, of minutes that matter: to
 // ask the real one would take longer than the rest of a read.
@@ -69,8 +76,13 @@ func NewMemory(cfg MemoryConfig) *Memory {
 		Weigher: func(k memoryKey, r *memoryRow) uint32 {
 			return uint32(360 + len(k.agent) + len(k.key) + len(r.entry.Value))
 		},
-		ExpiryCalculator: otter.ExpiryWriting[memoryKey, *memoryRow](cfg.TTL),
-		Clock:            cfg.Clock,
+		ExpiryCalculator: otter.ExpiryWritingFunc(func(e otter.Entry[memoryKey, *memoryRow]) time.Duration {
+			if e.Value.entry.Revision == 0 {
+				return min(cfg.TTL, neverTTL)
+			}
+			return cfg.TTL
+		}),
+		Clock: cfg.Clock,
 	})
 	return m
 }
@@ -102,22 +114,31 @@ func (m *Memory) Pass(partition int, e Entry, deleted bool) {
 	if m.follows(partition, e.Revision) {
 		// What the tail has passed already may have been overtaken by an event
 		// whose row was evicted since.
-		m.set(&memoryRow{entry: e, deleted: deleted}, e.Revision > m.tail.At(partition))
+		m.set(&memoryRow{entry: e, deleted: deleted}, func(found bool) bool { return found || e.Revision > m.tail.At(partition) })
 	}
 }
 
 // fill takes a row that a lower tier, which had read the partition up to asOf,
 // answered with.
 func (m *Memory) fill(partition int, e Entry, asOf uint64) {
-	last := &m.last[partition][m.stripe(e.Agent, e.Key)]
-	if asOf < last.Load() || !m.follows(partition, asOf) {
-		return
-	}
-	m.set(&memoryRow{entry: e}, true)
-	if asOf < last.Load() {
-		// An event passed meanwhile and may have been evicted before this row
-		// was set: drop it, the next read fills anew.
-		m.cache.Invalidate(memoryKey{e.Agent, e.Key})
+	m.take(partition, &memoryRow{entry: e}, asOf)
+}
+
+// fillMissing takes that there was no entry when the partition had been read up
+// to asOf: it was deleted at revision, or never written where that is 0. Any
+// event that comes later takes the row's place.
+func (m *Memory) fillMissing(partition int, agent, key string, revision, asOf uint64) {
+	// The names are parts of a question, which would stay with them.
+	e := Entry{Agent: strings.Clone(agent), Key: strings.Clone(key), Revision: revision}
+	m.take(partition, &memoryRow{entry: e, deleted: true}, asOf)
+}
+
+func (m *Memory) take(partition int, row *memoryRow, asOf uint64) {
+	if m.follows(partition, asOf) {
+		last := &m.last[partition][m.stripe(row.entry.Agent, row.entry.Key)]
+		// An event that passes raises last before it sets its row: it is seen
+		// here, even if its row was evicted since, or its row comes after this one.
+		m.set(row, func(bool) bool { return asOf >= last.Load() })
 	}
 }
 
@@ -141,12 +162,12 @@ func (m *Memory) DropAgent(agent string) {
 	}
 }
 
-// set keeps the newer of two rows; where there is none, row only if it may be
-// the first.
-func (m *Memory) set(row *memoryRow, first bool) {
+// set keeps the newer of two rows, if may agrees, which is asked while nobody
+// else can set the key.
+func (m *Memory) set(row *memoryRow, may func(found bool) bool) {
 	m.cache.Compute(memoryKey{row.entry.Agent, row.entry.Key},
 		func(old *memoryRow, found bool) (*memoryRow, otter.ComputeOp) {
-			if found && old.entry.Revision >= row.entry.Revision || !found && !first {
+			if found && old.entry.Revision >= row.entry.Revision || !may(found) {
 				return old, otter.CancelOp
 			}
 			row.entry.Value = bytes.Clone(row.entry.Value) // it is a part of an event or a message, which would stay with it

@@ -155,13 +155,15 @@ func TestARowIsNotOlderThanThePositionItIsGivenWith(t *testing.T) {
 }
 
 // However events, late repetitions, evictions and fills meet, a read with a
-// token never answers with less than the token.
+// token never answers with less than the token. All the time keys come into
+// being that were asked for before.
 func TestMemoryUnderFire(t *testing.T) {
-	const keys, length = 5, 4000
+	const keys, length, generation = 5, 4000, 100
 	j := &truth{}
 	for i := range 20 {
 		j.append(fmt.Sprint("k", i%keys), i%7 == 0)
 	}
+	key := func(at uint64) string { return fmt.Sprint("k", at/generation*keys+rand.Uint64N(keys)) }
 	tail := &place{}
 	m := NewMemory(MemoryConfig{Partitions: 1, Tail: tail})
 	tiers := &Tiers{Memory: m, Hot: j, HotProgress: &j.hot, Past: j}
@@ -190,10 +192,11 @@ func TestMemoryUnderFire(t *testing.T) {
 		}
 	})
 	background(func() { c := j.at(random()); m.Pass(0, c.Entry, c.deleted) }) // told late, or again
-	background(func() { m.Drop("a", fmt.Sprint("k", rand.IntN(keys))) })      // evicted
+	background(func() { m.Drop("a", key(random()+generation)) })              // evicted
 	for range 3 {
 		background(func() {
-			key, after := fmt.Sprint("k", rand.IntN(keys)), random()
+			after := random()
+			key := key(after + rand.Uint64N(2*generation))
 			a, err := tiers.Get(ctx, "a", key, Cached, after)
 			least := j.asOf(key, after)
 			var known *domain.Error
@@ -211,7 +214,7 @@ func TestMemoryUnderFire(t *testing.T) {
 		})
 	}
 	for i := range length {
-		j.append(fmt.Sprint("k", rand.IntN(keys)), i%5 == 0)
+		j.append(key(j.head()), i%5 == 0)
 	}
 	(&j.hot).Wait(ctx, 0, j.head())
 	tail.Wait(ctx, 0, j.head())

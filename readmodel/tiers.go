@@ -228,6 +228,7 @@ func (t *Tiers) below(ctx context.Context, p int, agent, key string, after uint6
 		case err != nil:
 			return nil, unavailable("journal", err)
 		case !exists:
+			t.Memory.fillMissing(p, agent, key, revision, max(revision, tail))
 			return nil, notFound(agent, key)
 		case !found || row.Revision != revision:
 			row = Answer{Entry: last, Source: FromJournal, AsOf: revision}

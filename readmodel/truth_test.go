@@ -15,6 +15,7 @@ type truth struct {
 	mu     sync.Mutex
 	events []change // revision = index + 1
 	hot    place    // how far KV has read
+	asked  atomic.Int64
 }
 
 type change struct {
@@ -79,7 +80,12 @@ func (j *truth) asOf(key string, revision uint64) change {
 
 func (j *truth) Partition(string) int { return 0 }
 
+func (j *truth) Partitions() int { return 1 }
+
+func (j *truth) Incarnation() string { return "q8058336" }
+
 func (j *truth) Get(_ context.Context, _, key string) (Entry, bool, error) {
+	j.asked.Add(1)
 	c := j.asOf(key, j.hot.At(0))
 	return c.Entry, !c.deleted, nil
 }
@@ -89,6 +95,7 @@ func (j *truth) Fill(context.Context, *Entry) error { return nil }
 func (j *truth) Remove(context.Context, *Entry) error { return nil }
 
 func (j *truth) Last(_ context.Context, _, key string) (Entry, bool, uint64, error) {
+	j.asked.Add(1)
 	c := j.asOf(key, j.head())
 	return c.Entry, !c.deleted, c.Revision, nil
 }

@@ -161,7 +161,9 @@ func (e *engine) startViews(ctx context.Context, bounds commands.Bounds) error {
 	}
 	t := pg.NewDurable(e.db, "durable")
 	notifier := natsio.NewNotifier(e.streams, past)
-	notifier.Held = func(p int) []projections.Held { return e.holds.Known("durable", p) }
+	notifier.Held = func(ctx context.Context, p int) ([]projections.Held, error) {
+		return projections.LeftOut(ctx, e.holds, t, "durable", p, e.journal.ID())
+	}
 	t.Notify = notifier
 	crew.settle = t.Settle
 	if err := e.startArchive(); err != nil {

@@ -22,9 +22,10 @@ import (
 // the revision's, so that a repetition inside the duplicate window is dropped;
 // beyond it, who listens tells it by its revision.
 type Notifier struct {
-	// Held is what the view leaves out: what is told again, from the journal,
-	// leaves it out too; nil = nothing.
-	Held func(partition int) []projections.Held
+	// Held is what the view leaves out, as it is stored: what is told again, from
+	// the journal, leaves it out too, and without an answer nothing is told
+	// again; nil = nothing is left out.
+	Held func(ctx context.Context, partition int) ([]projections.Held, error)
 
 	streams *Streams
 	past    Past
@@ -105,24 +106,53 @@ func appendValue(b, value []byte) []byte {
 const (
 	againBatch = 1000
 	againBytes = 8 << 20
+	// heldTime bounds the asking for what is left out.
+	heldTime = time.Minute
 )
 
 // Again implements projections.Notifier: the journal knows what was there
 // before and after.
 func (n *Notifier) Again(ctx context.Context, partition int, from, to uint64) (uint64, error) {
-	told := from
-	cur, err := n.past.Read(ctx, partition, from)
-	if err == nil {
-		defer cur.Stop()
-		told, err = n.again(ctx, cur, partition, from, to)
-	}
+	told, err := n.tryAgain(ctx, partition, from, to)
 	if err != nil && (told == from || !errors.Is(err, context.DeadlineExceeded)) {
 		n.streams.log.Warn("changes in SQL could not be told again", "partition", partition, "after", told, "error", err)
 	}
 	return told, err
 }
 
-func (n *Notifier) again(ctx context.Context, cur projections.Cursor, partition int, from, to uint64) (told uint64, err error) {
+func (n *Notifier) tryAgain(ctx context.Context, partition int, from, to uint64) (told uint64, err error) {
+	held, err := n.held(ctx, partition) // whatever has been held up to to is among it
+	if err != nil {
+		return from, fmt.Errorf("read what the view leaves out: %w", err)
+	}
+	cur, err := n.past.Read(ctx, partition, from)
+	if err != nil {
+		return from, err
+	}
+	defer cur.Stop()
+	return n.again(ctx, cur, held, partition, from, to)
+}
+
+// held is what the view leaves out of this journal, by stream.
+func (n *Notifier) held(ctx context.Context, partition int) (map[events.Stream][]projections.Held, error) {
+	if n.Held == nil {
+		return nil, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, heldTime)
+	defer cancel()
+	all, err := n.Held(ctx, partition)
+	held := map[events.Stream][]projections.Held{}
+	for _, h := range all {
+		if h.Journal == n.past.ID() && h.Level == 0 {
+			held[h.Stream] = append(held[h.Stream], h)
+		}
+	}
+	return held, err
+}
+
+func (n *Notifier) again(
+	ctx context.Context, cur projections.Cursor, held map[events.Stream][]projections.Held, partition int, from, to uint64,
+) (told uint64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
 	var batch []projections.Message
@@ -144,7 +174,7 @@ func (n *Notifier) again(ctx context.Context, cur projections.Cursor, partition 
 		if at < to && len(batch) < againBatch && size < againBytes {
 			continue
 		}
-		if err := n.notify(ctx, partition, from, n.noticesOf(partition, batch)); err != nil {
+		if err := n.notify(ctx, partition, from, noticesOf(batch, held)); err != nil {
 			return from, err
 		}
 		from, batch, size = min(at, to), nil, 0
@@ -152,19 +182,12 @@ func (n *Notifier) again(ctx context.Context, cur projections.Cursor, partition 
 	return from, nil
 }
 
-// noticesOf are the notices of a piece of the journal. What was there before is
-// known of those that begin in it: nothing.
-func (n *Notifier) noticesOf(partition int, batch []projections.Message) []projections.Notice {
-	if n.Held != nil {
-		held := map[events.Stream]projections.Held{}
-		for _, h := range n.Held(partition) {
-			held[h.Stream] = h
-		}
-		batch = slices.DeleteFunc(batch, func(m projections.Message) bool {
-			h, ok := held[m.Stream]
-			return ok && h.Journal == n.past.ID() && h.Level == 0 && h.LeavesOut(m.Revision)
-		})
-	}
+// noticesOf are the notices of a piece of the journal, without what is held.
+// What was there before is known of those that begin in it: nothing.
+func noticesOf(batch []projections.Message, held map[events.Stream][]projections.Held) []projections.Notice {
+	batch = slices.DeleteFunc(batch, func(m projections.Message) bool {
+		return slices.ContainsFunc(held[m.Stream], func(h projections.Held) bool { return h.LeavesOut(m.Revision) })
+	})
 	c := projections.Fold(batch) // marks what cannot be folded
 	begun := map[events.Stream]bool{}
 	for i := range batch {

@@ -1,6 +1,7 @@
 package natsio
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"testing"
@@ -19,16 +20,22 @@ func TestToldAgainWithoutWhatIsHeld(t *testing.T) {
 			Version: version, Digest: "d", Data: []byte(`{"value":1}`)}
 		return projections.Message{Record: events.Record{Event: ev, Revision: revision, Stream: events.StateEntry("a", key)}}
 	}
-	held := []projections.Held{
-		{Journal: "j", Stream: events.StateEntry("a", "waits"), First: 3},
-		{Journal: "j", Stream: events.StateEntry("a", "dropped"), First: 5, Last: 6, Dropped: true},
-		{Journal: "other", Stream: events.StateEntry("a", "free"), First: 1},
+	n := &Notifier{past: Past{Journal: j}, Held: func(context.Context, int) ([]projections.Held, error) {
+		return []projections.Held{
+			{Journal: "j", Stream: events.StateEntry("a", "waits"), First: 3},
+			{Journal: "j", Stream: events.StateEntry("a", "dropped"), First: 5, Last: 6, Dropped: true},
+			{Journal: "j", Stream: events.StateEntry("a", "dropped"), First: 8, Last: 8, Dropped: true},
+			{Journal: "other", Stream: events.StateEntry("a", "free"), First: 1},
+		}, nil
+	}}
+	held, err := n.held(t.Context(), 0)
+	if err != nil {
+		t.Fatal(err)
 	}
-	n := &Notifier{past: Past{Journal: j}, Held: func(int) []projections.Held { return held }}
 	var got []string
-	for _, c := range n.noticesOf(0, []projections.Message{
-		event("waits", 1, 1), event("waits", 3, 2), event("free", 4, 1), event("dropped", 5, 1), event("dropped", 6, 2), event("dropped", 7, 3),
-	}) {
+	for _, c := range noticesOf([]projections.Message{
+		event("waits", 1, 1), event("waits", 3, 2), event("free", 4, 1), event("dropped", 5, 1), event("dropped", 6, 2), event("dropped", 7, 3), event("dropped", 8, 4),
+	}, held) {
 		got = append(got, fmt.Sprintf("%s@%d", c.Key, c.Revision))
 	}
 	slices.Sort(got)

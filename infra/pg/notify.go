@@ -2,7 +2,9 @@ package pg
 
 import (
 	"context"
+	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"time"
 
@@ -75,9 +77,9 @@ func (t *Durable) teller(partition int) *teller {
 	}
 	of := t.tellers[partition]
 	if of == nil {
-		of = &teller{notify: t.Notify, partition: partition, note: func(ctx context.Context, told uint64) {
+		of = newTeller(t.Notify, partition, func(ctx context.Context, told uint64) {
 			t.setTold(ctx, partition, told)
-		}}
+		})
 		t.tellers[partition] = of
 	}
 	return of
@@ -116,6 +118,20 @@ func (t *Durable) Settle() {
 		of.settle(time.Until(end))
 		of.stop()
 	}
+}
+
+// Told implements projections.Teller.
+func (t *Durable) Told(ctx context.Context, partition int) (told uint64, err error) {
+	if t.Notify == nil {
+		return math.MaxUint64, nil
+	}
+	err = t.db.pool.QueryRow(ctx, `
+		SELECT least(notified, position) FROM agents.checkpoints WHERE view = $1 AND partition = $2`,
+		t.view, partition).Scan(&told)
+	if err != nil {
+		return 0, fmt.Errorf("read up to where all has been told: %w", err)
+	}
+	return told, nil
 }
 
 // setTold notes up to where all has been told. Where SQL does not take it, it

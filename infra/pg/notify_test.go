@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -71,7 +72,7 @@ func TestABatchDoesNotWaitUntilItIsTold(t *testing.T) {
 	}
 }
 
-// Who listens slowly holds the view up by a moment a batch, no more, and hears
+// Who listens slowly holds the view up by a moment, no more, and hears
 // of everything in the end: what was too much to remember, in one piece.
 func TestNobodyWaitsForThoseWhoListenSlowly(t *testing.T) {
 	for _, size := range []int{1, 12 << 20} {
@@ -224,4 +225,35 @@ func closed() chan struct{} {
 	c := make(chan struct{})
 	close(c)
 	return c
+}
+
+// Up to where all has been told is asked of SQL, which is never ahead of what was.
+func TestUpToWhereAllHasBeenTold(t *testing.T) {
+	db := migrated(t)
+	v, l := pg.NewDurable(db, "durable"), &listener{let: make(chan struct{})}
+	told := func(want uint64) {
+		t.Helper()
+		if at, err := v.Told(t.Context(), 0); at != want || err != nil {
+			t.Errorf("told up to %d, %v; wanted %d", at, err, want)
+		}
+	}
+	told(math.MaxUint64) // nobody listens, so nothing is told late
+	v.Notify = l
+	if _, err := v.Load(t.Context(), 0, "j"); err != nil {
+		t.Fatal(err)
+	}
+	told(0)
+	if err := v.Apply(t.Context(), 0, 0, 3, projections.Changes{Entries: []projections.EntryChange{row("k", 3)}}); err != nil {
+		t.Fatal(err)
+	}
+	told(0)
+	l.let <- struct{}{}
+	v.Settle()
+	told(3)
+	for notified, want := range map[string]uint64{"NULL": 3, "7": 3, "2": 2} {
+		if _, err := db.Pool().Exec(t.Context(), `UPDATE agents.checkpoints SET notified = `+notified); err != nil {
+			t.Fatal(err)
+		}
+		told(want)
+	}
 }

@@ -27,7 +27,12 @@ type teller struct {
 	queue  []written     // what is to be told, in order; those with positions begin where told ends
 	bytes  int           // of the queue, roughly
 	done   chan struct{} // closed when nothing is told any more; nil = nothing is
+	eased  chan struct{} // has one when the queue became shorter
 	cancel context.CancelFunc
+}
+
+func newTeller(n projections.Notifier, partition int, note func(context.Context, uint64)) *teller {
+	return &teller{notify: n, partition: partition, note: note, eased: make(chan struct{}, 1)}
 }
 
 // written is what one transaction has changed: from a position to another or,
@@ -51,9 +56,9 @@ const (
 	tellTime = 5 * time.Second
 	// tellBytes bounds what is remembered of a partition to be told.
 	tellBytes = 32 << 20
-	// tellPatience is how long a batch that finds no room waits for those before
-	// it to be told. After that the rest is told from the journal, which holds
-	// nobody up, however far it is behind.
+	// tellPatience bounds how long a batch that finds no room waits for it. One
+	// that got none is told from the journal, and so are those after it until
+	// that is level: they wait for nothing, however far it is behind.
 	tellPatience = 200 * time.Millisecond
 )
 
@@ -75,21 +80,46 @@ func (t *teller) restart(told, want uint64) {
 func (t *teller) tell(w written) {
 	w.bytes = size(w.notices)
 	t.mu.Lock()
-	full := t.done != nil && t.bytes+w.bytes > tellBytes
-	t.mu.Unlock()
-	if full {
-		t.settle(tellPatience)
-	}
-	t.mu.Lock()
 	defer t.mu.Unlock()
-	room := len(t.queue) == 0 || t.bytes+w.bytes <= tellBytes
-	if w.from == w.to || t.want <= w.from && t.reach() >= w.from && room { // else it is told from the journal
+	t.awaitRoom(&w)
+	if w.from == w.to || t.follows(&w) && t.room(&w) { // else it is told from the journal
 		t.queue = append(t.queue, w)
 		t.bytes += w.bytes
 	}
 	t.want = max(t.want, w.to)
 	t.begin()
 }
+
+// awaitRoom waits until what was written has room in the queue, where room is
+// all it lacks; mu is held, but not while it waits. What was put right is queued
+// in any case: its waiting only keeps the queue from growing without bounds.
+func (t *teller) awaitRoom(w *written) {
+	var late *time.Timer
+	for t.done != nil && (w.from == w.to || t.follows(w)) && !t.room(w) {
+		if late == nil {
+			late = time.NewTimer(tellPatience)
+			defer late.Stop()
+		}
+		done, patient := t.done, true
+		t.mu.Unlock()
+		select {
+		case <-t.eased:
+		case <-done:
+		case <-late.C:
+			patient = false
+		}
+		t.mu.Lock()
+		if !patient {
+			return
+		}
+	}
+}
+
+// follows tells whether what was written begins where the queue ends: nothing
+// before it is left to the journal. mu is held.
+func (t *teller) follows(w *written) bool { return t.want <= w.from && t.reach() >= w.from }
+
+func (t *teller) room(w *written) bool { return len(t.queue) == 0 || t.bytes+w.bytes <= tellBytes }
 
 // reach is up to where all has been told once the queue has; mu is held.
 func (t *teller) reach() uint64 {
@@ -139,12 +169,13 @@ func (t *teller) run(ctx context.Context) {
 func (t *teller) once(ctx context.Context) bool {
 	t.mu.Lock()
 	told, want := t.told, t.want
-	var next *written
-	if len(t.queue) > 0 {
-		next = &t.queue[0]
+	queued := len(t.queue) > 0
+	var next written // a copy: the queue may move to another array meanwhile
+	if queued {
+		next = t.queue[0]
 	}
 	t.mu.Unlock()
-	if next == nil {
+	if !queued {
 		at, _ := t.notify.Again(ctx, t.partition, told, want)
 		if at <= told {
 			return false
@@ -156,13 +187,19 @@ func (t *teller) once(ctx context.Context) bool {
 		return false
 	}
 	t.mu.Lock()
-	from, to := next.from, next.to
 	t.bytes -= next.bytes
-	*next = written{} // the queue's array lives on
+	t.queue[0] = written{} // the queue's array lives on
 	t.queue = t.queue[1:]
+	if next.from < next.to { // with the queue as one: who follows it must find where it ended
+		t.told = max(t.told, next.to)
+	}
 	t.mu.Unlock()
-	if from < to {
-		t.noted(ctx, to)
+	select {
+	case t.eased <- struct{}{}:
+	default:
+	}
+	if next.from < next.to {
+		t.noted(ctx, next.to)
 	}
 	return true
 }

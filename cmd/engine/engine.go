@@ -180,8 +180,10 @@ func private(root natsio.Subjects) []string {
 	}
 }
 
-// connect opens one of the engine's connections: appends, views and requests
-// each have their own, so that none waits behind another's bytes.
+// connect opens one of the engine's connections: the journal, the views' writes
+// and requests each have their own, so that none waits behind another's bytes.
+// The journal's readers share that of its appends: on one of their own they were
+// no faster (ADR 10).
 func (e *engine) connect(name string) (*nats.Conn, error) {
 	var opts []nats.Option
 	url := e.natsURL

@@ -60,7 +60,7 @@ type size struct {
 }
 
 var (
-	fullSize  = size{5, 4 * time.Second, 400, 300_000, 1_000_000, 20 * time.Second, []int{1, 4, 16, 64, 256}}
+	fullSize  = size{5, 4 * time.Second, 400, 300_000, 1_000_000, time.Minute, []int{1, 4, 16, 64, 256}}
 	quickSize = size{3, time.Second, 80, 60_000, 50_000, 0, []int{1, 4, 16, 64, 256}}
 )
 

@@ -177,15 +177,21 @@ func TestALongRetryStopsAtTheNextDefect(t *testing.T) {
 	})
 }
 
+// giveUpBad holds the first two events of an aggregate and drops them; another
+// has the third.
+func (x *bench) giveUpBad() {
+	x.settle()
+	x.source.put(torn("bad", 1))
+	x.source.put(event("bad", 2))
+	x.source.put(event("good", 3))
+	x.pass(time.Second)
+	x.held.ask("bad", projections.AskDrop)
+	x.pass(time.Second)
+}
+
 func TestWhatIsDroppedStaysDroppedAndTheRestGoesOn(t *testing.T) {
 	onBench(t, batching, func(x *bench) {
-		x.settle()
-		x.source.put(torn("bad", 1))
-		x.source.put(event("bad", 2))
-		x.source.put(event("good", 3))
-		x.pass(time.Second)
-		x.held.ask("bad", projections.AskDrop)
-		x.pass(time.Second)
+		x.giveUpBad()
 		if s := x.Status(3, time.Now()); s.State != projections.Running || s.Quarantined != 0 || len(x.target.letters) != 0 || len(x.held.asked) != 0 {
 			t.Errorf("%+v, letters %v, asked %v", s, x.target.letters, x.held.asked)
 		}
@@ -285,13 +291,7 @@ func TestWhatWasGivenUpIsKeptUntilItCannotBeToldAgain(t *testing.T) {
 	onBench(t, batching, func(x *bench) {
 		v := &telling{target: x.target, told: 1}
 		x.Target = v
-		x.settle()
-		x.source.put(torn("bad", 1))
-		x.source.put(event("bad", 2))
-		x.source.put(event("good", 3))
-		x.pass(time.Second)
-		x.held.ask("bad", projections.AskDrop)
-		x.pass(time.Second)
+		x.giveUpBad()
 		for range 2 {
 			close(x.source.out)
 			x.pass(time.Minute)

@@ -16,6 +16,14 @@ type Notice struct {
 	Known bool
 }
 
+// SizeOf is what notices take, roughly, in bytes.
+func SizeOf(notices []Notice) (n int) {
+	for i := range notices {
+		n += 256 + len(notices[i].Value) + len(notices[i].Old)
+	}
+	return n
+}
+
 // Notifier tells the world what the durable view has committed.
 type Notifier interface {
 	// Notify publishes the notices of the batch that began after from. When it

@@ -182,8 +182,8 @@ func private(root natsio.Subjects) []string {
 
 // connect opens one of the engine's connections: the journal, the views' writes
 // and requests each have their own, so that none waits behind another's bytes.
-// The journal's readers share that of its appends: on one of their own they were
-// no faster (ADR 10).
+// The journal's readers share that of its appends: one of their own was no clear
+// gain (ADR 10).
 func (e *engine) connect(name string) (*nats.Conn, error) {
 	var opts []nats.Option
 	url := e.natsURL

@@ -3,9 +3,10 @@ package main
 import (
 	"context"
 	"runtime"
-	"runtime/debug"
 	"slices"
 	"time"
+
+	"github.com/tidemark-engine/tidemark/infra/natsio/embedded"
 )
 
 // heapFloor is what the collector takes for live from the start. An engine's
@@ -31,39 +32,37 @@ var quietLooks = []int{2, 6, 30}
 // runs next, which without work may be minutes away.
 func giveBack(ctx context.Context) {
 	var stats runtime.MemStats
+	var c calm
 	look := time.NewTicker(quietLook)
 	defer look.Stop()
-	for last, quiet := uint64(0), quietLooks[len(quietLooks)-1]; ; {
+	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-look.C:
 		}
-		runtime.ReadMemStats(&stats)
-		quiet++
-		if stats.TotalAlloc-last >= quietBytes {
-			quiet = 0
-		}
-		if last = stats.TotalAlloc; slices.Contains(quietLooks, quiet) {
-			collect(ctx)
-			runtime.ReadMemStats(&stats)
-			last = stats.TotalAlloc
+		if runtime.ReadMemStats(&stats); c.look(stats.TotalAlloc) {
+			embedded.GiveBack(ctx)
 		}
 	}
 }
 
-// collect frees what nobody uses, however deep. One collection is not enough:
-// the server (2.15) holds what it has read of its files weakly and puts the
-// buffers that a collection lets go into pools, and a pool is emptied by the
-// second collection after that.
-func collect(ctx context.Context) {
-	for range 3 {
-		runtime.GC()
-		select {
-		case <-time.After(100 * time.Millisecond): // the buffers are on their way to the pools
-		case <-ctx.Done():
-			return
-		}
+// calm counts quiet looks after a burst.
+type calm struct {
+	last  uint64 // allocated until the look before, in bytes
+	burst bool   // there has been one
+	quiet int    // looks since then
+}
+
+// look takes how much has been allocated in all, and tells whether to give
+// memory back.
+func (c *calm) look(allocated uint64) bool {
+	busy := allocated-c.last >= quietBytes
+	c.last = allocated
+	if busy {
+		c.burst, c.quiet = true, 0
+		return false
 	}
-	debug.FreeOSMemory()
+	c.quiet++
+	return c.burst && slices.Contains(quietLooks, c.quiet)
 }

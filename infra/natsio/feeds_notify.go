@@ -46,11 +46,7 @@ func (n *Notifier) Notify(ctx context.Context, partition int, from uint64, notic
 }
 
 func (n *Notifier) notify(ctx context.Context, partition int, from uint64, notices []projections.Notice) error {
-	size := 0
-	for i := range notices {
-		size += len(notices[i].Value) + len(notices[i].Old)
-	}
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second+time.Duration(size>>20)*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second+time.Duration(projections.SizeOf(notices)>>20)*time.Second)
 	defer cancel()
 	if err := n.past.before(ctx, from, notices); err != nil {
 		return err

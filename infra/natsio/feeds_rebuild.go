@@ -100,7 +100,7 @@ func (f *feed) present(ctx context.Context, last uint64) (map[journalPlace]bool,
 	if ci, err := c.Info(ctx); err != nil || ci.NumPending == 0 {
 		return there, err
 	}
-	it, err := c.Messages(readQuickly...)
+	it, err := c.Messages(readQuickly(f.journal.nc)...)
 	if err != nil {
 		return nil, fmt.Errorf("read the stream %s: %w", f.name, err)
 	}

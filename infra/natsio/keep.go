@@ -152,7 +152,7 @@ func (j *Journal) eachLast(ctx context.Context, p int, pattern events.Stream, yi
 	if err != nil || info.NumPending == 0 {
 		return err
 	}
-	it, err := c.Messages(readQuickly...)
+	it, err := c.Messages(readQuickly(j.nc)...)
 	if err != nil {
 		return fmt.Errorf("look through %s: %w", pattern, err)
 	}

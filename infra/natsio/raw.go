@@ -64,7 +64,7 @@ func (j *Journal) Raw(ctx context.Context, partition int, r RawRange, yield func
 	if info, err := c.Info(ctx); err != nil || info.NumPending == 0 {
 		return err
 	}
-	it, err := c.Messages(readQuickly...)
+	it, err := c.Messages(readQuickly(j.nc)...)
 	if err != nil {
 		return fmt.Errorf("read partition %d: %w", partition, err)
 	}

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tidemark-engine/tidemark/projections"
@@ -91,19 +92,27 @@ func hand(out chan<- projections.Message, m *projections.Message, stop <-chan st
 	}
 }
 
-// A reader asks for more when less than half of readAhead is to come, in bytes:
+// A reader asks for more when less than half of leastAhead is to come, in bytes:
 // the client library (1.55) drops what lies beyond 64 MiB before a slow reader,
 // who would then ask for all of it again. Nor does it ask when all that is to
 // come arrives while it is still noting its last request; it then waits for two
 // heartbeats before it asks again. So there is much to arrive, and heartbeats
 // are as frequent as it allows.
 const (
-	readAhead = 16 << 20
-	readBeat  = 500 * time.Millisecond
+	leastAhead = 16 << 20
+	readBeat   = 500 * time.Millisecond
 )
 
+// readAhead is leastAhead, or more where the server takes larger messages: one
+// that is larger than what is asked for never comes.
+func readAhead(nc *nats.Conn) jetstream.PullMaxBytes {
+	return jetstream.PullMaxBytes(max(leastAhead, 2*int(nc.MaxPayload())))
+}
+
 // readQuickly is the same for iterators.
-var readQuickly = []jetstream.PullMessagesOpt{jetstream.PullMaxBytes(readAhead), jetstream.PullHeartbeat(readBeat)}
+func readQuickly(nc *nats.Conn) []jetstream.PullMessagesOpt {
+	return []jetstream.PullMessagesOpt{readAhead(nc), jetstream.PullHeartbeat(readBeat)}
+}
 
 // Read follows a partition, without what was trimmed from it: whoever needs the
 // whole past reads projections.Joined. It takes an ordered consumer and no filter, which is
@@ -132,7 +141,7 @@ func (j *Journal) Read(ctx context.Context, partition int, after uint64) (projec
 		last = meta.Sequence.Stream
 		m := j.message(partition, msg.Subject(), last, meta.Timestamp, msg.Data())
 		hand(c.out, &m, c.stop)
-	}, jetstream.PullMaxBytes(readAhead), jetstream.PullHeartbeat(readBeat),
+	}, readAhead(j.nc), jetstream.PullHeartbeat(readBeat),
 		jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) { c.note(err) }))
 	if err != nil {
 		return nil, fmt.Errorf("read partition %d after %d: %w", partition, after, err)

@@ -209,11 +209,10 @@ func TestWhoHasLeftTellsNothing(t *testing.T) {
 		old.Leave(0)
 	}()
 	l.let <- struct{}{} // what it was telling when it left
-	<-left
+	<-left              // nothing is being told any more
 	if at := told(); at != 2 {
 		t.Errorf("all was told up to 2, now up to %d", at)
 	}
-	time.Sleep(50 * time.Millisecond)
 	if l.mu.Lock(); len(l.heard) != 1 {
 		t.Errorf("heard after it had left: %v", l.heard)
 	}

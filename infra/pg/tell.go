@@ -43,13 +43,6 @@ type written struct {
 	bytes    int // roughly, as it was queued: telling it may fill in old values
 }
 
-func size(notices []projections.Notice) (n int) {
-	for i := range notices {
-		n += 256 + len(notices[i].Value) + len(notices[i].Old)
-	}
-	return n
-}
-
 const (
 	// tellTime bounds what a stop waits for all partitions' telling, and the
 	// noting of how far it is. A telling has its notifier's bounds.
@@ -78,7 +71,7 @@ func (t *teller) restart(told, want uint64) {
 
 // tell takes what was committed. The view goes on meanwhile.
 func (t *teller) tell(w written) {
-	w.bytes = size(w.notices)
+	w.bytes = projections.SizeOf(w.notices)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.awaitRoom(&w)

@@ -11,8 +11,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
-	"runtime/debug"
 	"strings"
 	"sync"
 	"syscall"
@@ -51,7 +49,7 @@ func bareServers(args []string) int {
 			if n, _ := os.Stdin.Read(word); n == 0 {
 				break
 			}
-			giveBack()
+			embedded.GiveBack(context.Background()) // as an engine does, or its garbage would be counted as what it needs
 		}
 	}
 	if ns != nil {
@@ -107,16 +105,6 @@ func startBare(data string) (*bare, error) {
 		return nil, fmt.Errorf("the bare servers did not come up: %w", err)
 	}
 	return b, nil
-}
-
-// giveBack frees what is not used as the engine does when it is quiet, or the
-// bare servers' garbage would be counted as what they need.
-func giveBack() {
-	for range 3 {
-		runtime.GC()
-		time.Sleep(100 * time.Millisecond)
-	}
-	debug.FreeOSMemory()
 }
 
 // giveBack has the bare servers give memory back.

@@ -3,6 +3,8 @@ package topology
 import (
 	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -371,5 +373,28 @@ func TestPrefix(t *testing.T) {
 	must(t, err)
 	if got := c.CachedInfo().Config.FilterSubject; got != "acme.tasks.started.>" {
 		t.Errorf("task-processor takes %q", got)
+	}
+}
+
+// A server takes the directory of all streams away soon after the last one, and
+// may do so while the next is made: here a file is in the way, which the failed
+// try makes the server take away.
+func TestCreateCrossesRemoval(t *testing.T) {
+	for name, want := range map[string]topology.Topology{
+		"while asking": {Streams: []topology.Stream{{Name: "ONE", Subjects: []string{"one"}, MaxBytes: mib}}},
+		"while making": {Streams: []topology.Stream{{Name: "ONE", Subjects: []string{"one"}}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var dir string
+			nc := connect(t, start(t, func(o *server.Options) { dir = o.StoreDir }).ClientURL())
+			inTheWay := filepath.Join(dir, "jetstream", "$G", "streams")
+			must(t, os.MkdirAll(filepath.Dir(inTheWay), 0o700))
+			must(t, os.WriteFile(inTheWay, nil, 0o600))
+			plan, err := planner(t, nc, want, topology.Options{}).Apply(t.Context())
+			must(t, err)
+			if plan.Count(topology.Create) != 1 || plan.Refused() {
+				t.Errorf("applied:\n%s", plan.Text(false))
+			}
+		})
 	}
 }

@@ -131,6 +131,33 @@ func (a *asking) do(request func(context.Context) error) error {
 	}
 }
 
+// A server removes the directory of all streams soon after the last one, which a
+// probe may have been, and that may cross the making of the next. It calls that
+// an error of making a stream like many others (measured on 2.15), so all of
+// those are asked again a few times.
+const (
+	codeCreateFailed = 10049 // JSStreamCreateErrF
+	createTries      = 4
+	createPause      = 100 * time.Millisecond
+)
+
+func (a *asking) create(cfg jetstream.StreamConfig) error {
+	for try := 1; ; try++ {
+		err := a.do(func(ctx context.Context) error {
+			_, err := a.js.CreateStream(ctx, cfg)
+			return err
+		})
+		if try == createTries || !hasCode(err, codeCreateFailed) {
+			return err
+		}
+		select {
+		case <-a.ctx.Done():
+			return err
+		case <-time.After(createPause):
+		}
+	}
+}
+
 // busy tells silence, which may end, from an answer.
 func busy(err error) bool {
 	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) ||

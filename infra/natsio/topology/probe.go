@@ -35,12 +35,9 @@ func (a *asking) probe(storage jetstream.StorageType, maxBytes int64, replicas i
 		return nil, fmt.Errorf("ask what the server takes: %w", err)
 	}
 	id := ulid.Make().String()
-	err = a.do(func(ctx context.Context) error {
-		_, err := a.js.CreateStream(ctx, jetstream.StreamConfig{
-			Name: probeName + id, Description: "asks whether a topology fits; removed at once", Subjects: []string{probeSubject + id},
-			Storage: storage, MaxBytes: maxBytes, Replicas: replicas, Placement: place,
-		})
-		return err
+	err = a.create(jetstream.StreamConfig{
+		Name: probeName + id, Description: "asks whether a topology fits; removed at once", Subjects: []string{probeSubject + id},
+		Storage: storage, MaxBytes: maxBytes, Replicas: replicas, Placement: place,
 	})
 	if hasCode(err, codeNoPeers, codeNoResources, codeMemoryExceeded, codeStorageExceeded, codeReplicasOneAlone) {
 		errors.As(err, &no)

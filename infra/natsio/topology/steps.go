@@ -85,28 +85,9 @@ func (s *Step) make(a *asking, w *wanted, ask bool) error {
 		}
 	}
 	cfg := w.cfg
-	s.apply = func(a *asking) (err error) {
-		for range storeTries {
-			err = a.do(func(ctx context.Context) error {
-				_, err := a.js.CreateStream(ctx, cfg)
-				return err
-			})
-			if !hasCode(err, codeStoreFailed) {
-				break
-			}
-			time.Sleep(100 * time.Millisecond)
-		}
-		return err
-	}
+	s.apply = func(a *asking) error { return a.create(cfg) }
 	return nil
 }
-
-// The server removes the directory of all streams with the last one, which a
-// probe may have been, and that may cross the making of the next.
-const (
-	codeStoreFailed = 10077 // JSStreamStoreFailedF
-	storeTries      = 3
-)
 
 // change plans what a stream that is there lacks.
 func (s *Step) change(live *jetstream.StreamInfo, w *wanted) {

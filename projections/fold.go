@@ -21,8 +21,8 @@ type Changes struct {
 	Entries []EntryChange
 	Docs    []DocChange
 	Losses  []readmodel.Loss
-	Events  []events.Record // all that could be folded, in order, for views that need each
-	Poison  []Message       // what could not be folded, each with its reason in Bad
+	Events  []*events.Record // all that could be folded, in order, for views that need each: parts of the batch
+	Poison  []Message        // what could not be folded, each with its reason in Bad
 	// Held are the entries that the view leaves out, each with its reason in
 	// Bad: a target must not go on showing what was before them. Released is
 	// what it holds no longer.
@@ -35,7 +35,7 @@ type Changes struct {
 // Fold folds a batch of one partition. Any split of the same events into
 // batches ends in the same rows.
 func Fold(batch []Message) Changes {
-	c := Changes{Events: make([]events.Record, 0, len(batch))}
+	c := Changes{Events: make([]*events.Record, 0, len(batch))}
 	last := make(map[events.Stream]int, len(batch))
 	for i := range batch {
 		m := &batch[i]
@@ -46,7 +46,7 @@ func Fold(batch []Message) Changes {
 			c.Poison = append(c.Poison, *m)
 			continue
 		}
-		c.Events = append(c.Events, m.Record)
+		c.Events = append(c.Events, &m.Record)
 	}
 	sort.Slice(c.Entries, func(i, j int) bool {
 		a, b := &c.Entries[i], &c.Entries[j]

@@ -45,7 +45,7 @@ const stallCheck = 5 * time.Second
 // says. A cursor that stays silent while the journal goes on is an error. It
 // comes back with nothing when changed is closed first.
 func (r *Runner) collect(ctx context.Context, cur Cursor, at uint64, changed <-chan struct{}) ([]Message, error) {
-	var batch gathered
+	batch := gathered{msgs: make([]Message, 0, min(r.size+r.size/4, r.Batching.Max))}
 	behind := false
 	stall := time.NewTicker(stallCheck)
 	defer stall.Stop()
@@ -72,7 +72,7 @@ func (r *Runner) collect(ctx context.Context, cur Cursor, at uint64, changed <-c
 		}
 	}
 	enough, wait := r.Batching.Threshold, max(r.Batching.Interval, time.Until(r.wrote.Add(r.Batching.Pace)))
-	if r.many && r.Batching.Busy > 0 {
+	if r.size >= manyEvents && r.Batching.Busy > 0 {
 		enough, wait = r.Batching.Max, time.Until(r.wrote.Add(r.Batching.Busy))
 	}
 	due := time.NewTimer(wait)

@@ -49,7 +49,7 @@ type Runner struct {
 	Applied func(events int, took time.Duration)
 
 	wrote time.Time               // when the last batch had been written
-	many  bool                    // it was of manyEvents or more
+	size  int                     // of it
 	held  map[events.Stream]*Held // of Run alone
 
 	mu      sync.Mutex
@@ -154,7 +154,7 @@ func (r *Runner) follow(ctx context.Context) error {
 		if err := r.apply(ctx, from, to, batch); err != nil {
 			return err
 		}
-		r.wrote, r.many = time.Now(), len(batch) >= manyEvents
+		r.wrote, r.size = time.Now(), len(batch)
 		from = to
 		r.Progress.Set(r.Partition, to)
 		r.waiting(time.Time{})

@@ -88,8 +88,7 @@ func (t *Feeds) Load(ctx context.Context, partition int, _ string) (uint64, erro
 func (t *Feeds) Apply(ctx context.Context, partition int, from, to uint64, c projections.Changes) error {
 	byStream := map[string][]*nats.Msg{}
 	revisions := map[string][]uint64{}
-	for i := range c.Events {
-		rec := &c.Events[i]
+	for _, rec := range c.Events {
 		stream, subject, err := t.place(rec)
 		if err != nil {
 			return err

@@ -44,7 +44,7 @@ func happened(from uint64, evs ...events.Event) projections.Changes {
 		if ev.Aggregate == "agent" {
 			rec.Stream = events.StateEntry(ev.ID, ev.Key)
 		}
-		c.Events = append(c.Events, rec)
+		c.Events = append(c.Events, &rec)
 	}
 	return c
 }

@@ -97,14 +97,18 @@ func (t *Hot) Fill(ctx context.Context, e *readmodel.Entry) error {
 // A deletion leaves its marker even where there was nothing, for a fill may be
 // under way that must not bring back what is gone.
 func (t *Hot) Apply(ctx context.Context, partition int, from, _ uint64, c projections.Changes) error {
-	byBucket := map[*Bucket][]put{}
+	entries := make([]put, 0, len(c.Entries))
 	for i := range c.Entries {
 		e := &c.Entries[i]
 		p := put{key: e.Agent + "." + e.Key, revision: e.Revision, first: e.Version == 1}
 		if !e.Deleted {
 			p.value = e.EncodeKV()
 		}
-		byBucket[t.entries] = append(byBucket[t.entries], p)
+		entries = append(entries, p)
+	}
+	byBucket := map[*Bucket][]put{}
+	if len(entries) > 0 {
+		byBucket[t.entries] = entries
 	}
 	for i := range c.Docs {
 		d := &c.Docs[i]

@@ -144,16 +144,17 @@ func revisionOf(msg *jetstream.RawStreamMsg) uint64 {
 
 // send puts all at once and notes the answers.
 func (b *Bucket) send(ctx context.Context, puts []put, header nats.Header) {
-	msgs := make([]*nats.Msg, len(puts))
+	msgs, all, seqs := make([]*nats.Msg, len(puts)), make([]nats.Msg, len(puts)), make([]string, len(puts))
 	for i := range puts {
-		p := &puts[i]
-		msg := &nats.Msg{Subject: b.root + p.key, Data: p.value, Header: make(nats.Header, 4)}
+		p, msg := &puts[i], &all[i]
+		seqs[i] = strconv.FormatUint(p.seq, 10)
+		msg.Subject, msg.Data, msg.Header = b.root+p.key, p.value, make(nats.Header, 4)
 		msg.Header[positionHeader] = header[positionHeader]
 		if p.value == nil {
 			msg.Header[kvOperationHeader] = []string{"DEL"}
 			msg.Header[revisionHeader] = []string{strconv.FormatUint(p.revision, 10)}
 		}
-		msg.Header[jetstream.ExpectedLastSubjSeqHeader] = []string{strconv.FormatUint(p.seq, 10)}
+		msg.Header[jetstream.ExpectedLastSubjSeqHeader] = seqs[i : i+1 : i+1]
 		msgs[i] = msg
 	}
 	for i, ack := range b.pipeline.publish(ctx, msgs...) {

@@ -33,11 +33,12 @@ type rig struct {
 	journal *natsio.Journal
 	pg      *local.Server // nil = not asked for
 	log     *slog.Logger
-	bases   int // databases made
+	bases   int    // databases made
+	floor   []byte // of the heap, as the engine's process has one
 }
 
 func newRig(ctx context.Context, sql bool) (r *rig, err error) {
-	r = &rig{log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))}
+	r = &rig{floor: make([]byte, 0, 64<<20), log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))}
 	defer func() {
 		if err != nil {
 			r.close()

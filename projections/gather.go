@@ -23,9 +23,13 @@ const batchBytes = 32 << 20
 type gathered struct {
 	msgs  []Message
 	bytes int
+	room  int // for how many is made with the first
 }
 
 func (g *gathered) add(m Message) {
+	if g.msgs == nil {
+		g.msgs = make([]Message, 0, g.room)
+	}
 	g.msgs = append(g.msgs, m)
 	g.bytes += len(m.Body)
 }
@@ -45,7 +49,7 @@ const stallCheck = 5 * time.Second
 // says. A cursor that stays silent while the journal goes on is an error. It
 // comes back with nothing when changed is closed first.
 func (r *Runner) collect(ctx context.Context, cur Cursor, at uint64, changed <-chan struct{}) ([]Message, error) {
-	batch := gathered{msgs: make([]Message, 0, min(r.size+r.size/4, r.Batching.Max))}
+	batch := gathered{room: min(r.size+r.size/4, r.Batching.Max)} // about as many as last time
 	behind := false
 	stall := time.NewTicker(stallCheck)
 	defer stall.Stop()

@@ -109,7 +109,8 @@ func (t *Hot) position(ctx context.Context, b *Bucket, partition int, id string)
 }
 
 // markEvery is how many events may pass a bucket by before it is told the
-// position all the same; a restart folds at most so many again for nothing.
+// position all the same, after the batch that they end in; a restart folds at
+// most those again for nothing.
 const markEvery = 5000
 
 // positionKey is where an idle bucket's position goes: a marker without a

@@ -58,11 +58,15 @@ func (h *hub) fill(cur projections.Cursor) {
 	}
 }
 
+// hubTake is how many messages are added at a time: far fewer than the ring
+// holds, so that nobody who was level is left behind by one addition.
+const hubTake = hubRing / 4
+
 // add takes a message, and those that wait behind it.
 func (h *hub) add(m projections.Message, more <-chan projections.Message) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for ok := true; ok; {
+	for n, ok := 0, true; ok; n++ {
 		for h.next-h.first == hubRing || h.bytes > hubBytes && h.first < h.next {
 			h.drop()
 		}
@@ -70,6 +74,9 @@ func (h *hub) add(m projections.Message, more <-chan projections.Message) {
 		h.next++
 		h.bytes += weight(&m)
 		h.last = m.Revision
+		if n == hubTake-1 {
+			break
+		}
 		select {
 		case m, ok = <-more:
 		default:

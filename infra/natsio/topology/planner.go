@@ -134,7 +134,8 @@ func (a *asking) do(request func(context.Context) error) error {
 // A server removes the directory of all streams soon after the last one, which a
 // probe may have been, and that may cross the making of the next. It calls that
 // an error of making a stream like many others (measured on 2.15), so all of
-// those are asked again a few times.
+// those are asked again a few times. No more than that: at each failed store it
+// also takes off what the stream would have reserved, though it had not.
 const (
 	codeCreateFailed = 10049 // JSStreamCreateErrF
 	createTries      = 4

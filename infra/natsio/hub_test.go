@@ -1,0 +1,41 @@
+package natsio
+
+import (
+	"testing"
+
+	"github.com/tidemark-engine/tidemark/events"
+	"github.com/tidemark-engine/tidemark/projections"
+)
+
+// However much waits behind a message, whoever is level when it is added can
+// take all of it, in order.
+func TestHubAddsInPieces(t *testing.T) {
+	h := newHub(0)
+	message := func(revision int) projections.Message {
+		return projections.Message{Record: events.Record{Revision: uint64(revision)}}
+	}
+	more := make(chan projections.Message, cursorBuffer)
+	for i := range cursorBuffer {
+		more <- message(i + 2)
+	}
+	place, last := uint64(0), uint64(0)
+	buf := make([]projections.Message, hubRing)
+	for next := message(1); ; next = <-more {
+		h.add(next, more)
+		n, level, err := h.take(t.Context(), &place, buf)
+		if !level || err != nil {
+			t.Fatalf("left behind after revision %d: %v", last, err)
+		}
+		for _, m := range buf[:n] {
+			if last++; m.Revision != last {
+				t.Fatalf("took revision %d, not %d", m.Revision, last)
+			}
+		}
+		if len(more) == 0 {
+			break
+		}
+	}
+	if last != cursorBuffer+1 {
+		t.Errorf("took %d of %d", last, cursorBuffer+1)
+	}
+}

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -93,5 +95,33 @@ func TestSummaries(t *testing.T) {
 	}
 	if r.Ratio != 3 || r.RatioMin != 2 || r.RatioMax != 4 {
 		t.Errorf("the ratios are %g, %g to %g, want 3, 2 to 4", r.Ratio, r.RatioMin, r.RatioMax)
+	}
+}
+
+// A cell that fails is named in the error; the others' figures are not lost.
+func TestFailedCell(t *testing.T) {
+	doc := filepath.Join(t.TempDir(), "benchmarks.md")
+	whole := func(context.Context, *bench) (player, error) {
+		return plain{play: func(context.Context, int) (round, error) {
+			return round{own: side{value: 30}, yard: side{value: 10}}, nil
+		}}, nil
+	}
+	torn := func(context.Context, *bench) (player, error) {
+		return plain{play: func(context.Context, int) (round, error) { return round{}, errors.New("a wire is cut") }}, nil
+	}
+	err := measure(t.Context(), &options{doc: doc, size: size{rounds: 1}}, []cell{
+		{name: "first", unit: "/s", open: whole}, {name: "second", unit: "/s", open: torn}, {name: "third", unit: "/s", open: whole},
+	})
+	if err == nil || !strings.Contains(err.Error(), "second: round 0: a wire is cut") {
+		t.Errorf("the error is %v", err)
+	}
+	text, err := os.ReadFile(doc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"| first | /s | 30.0", "| third | /s | 30.0", "it failed: round 0: a wire is cut"} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("the document has no %q:\n%s", want, text)
+		}
 	}
 }

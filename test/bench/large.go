@@ -210,7 +210,7 @@ func fillBare(ctx context.Context, url string, n int) error {
 				return err
 			}
 		}
-		if _, err := js.PublishAsync("$KV.BENCH."+agent+"."+key, value(nil, i)); err != nil {
+		if _, err := js.PublishAsync("$KV.BENCH."+agent+"."+key, value(nil, i), patiently); err != nil {
 			return err
 		}
 	}

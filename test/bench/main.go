@@ -6,7 +6,7 @@ package main
 
 import (
 	"context"
-	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -125,12 +125,18 @@ func measure(ctx context.Context, o *options, cells []cell) error {
 	began := time.Now()
 	var results []result
 	var before []float64
+	var failed []error
 	for i := range cells {
 		before = append(before, busy(beforehand))
 		fmt.Fprintf(b.log, "%3d/%d %-22s ", i+1, len(cells), cells[i].name)
 		r, err := b.play(ctx, &cells[i])
-		if err != nil {
-			return fmt.Errorf("%s: %w", cells[i].name, err)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil { // the others still count
+			failed = append(failed, fmt.Errorf("%s: %w", cells[i].name, err))
+			r.Missing = "it failed: " + err.Error()
+			b.stop()
 		}
 		fmt.Fprintln(b.log, r.line())
 		results = append(results, r)
@@ -144,11 +150,6 @@ func measure(ctx context.Context, o *options, cells []cell) error {
 			return err
 		}
 	}
-	if o.json {
-		enc := json.NewEncoder(os.Stdout)
-		enc.SetIndent("", "  ")
-		return enc.Encode(rep)
-	}
-	_, err := fmt.Print(rep.text())
-	return err
+	failed = append(failed, rep.print(o.json))
+	return errors.Join(failed...)
 }

@@ -131,7 +131,7 @@ func rebuildKV(ctx context.Context, _ *large, js jetstream.JetStream, n int) (s 
 	began := time.Now()
 	for i := range n {
 		agent, key := distinct(i)
-		if _, err := js.PublishAsync("$KV.BENCH."+agent+"."+key, value(nil, i)); err != nil {
+		if _, err := js.PublishAsync("$KV.BENCH."+agent+"."+key, value(nil, i), patiently); err != nil {
 			return s, err
 		}
 	}

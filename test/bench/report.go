@@ -4,6 +4,7 @@ package main
 // plots.
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -64,6 +65,17 @@ func (r *report) text() string {
 		b.WriteByte('\n')
 	}
 	return b.String()
+}
+
+// print shows the results.
+func (r *report) print(asJSON bool) error {
+	if !asJSON {
+		_, err := fmt.Print(r.text())
+		return err
+	}
+	enc := json.NewEncoder(os.Stdout)
+	enc.SetIndent("", "  ")
+	return enc.Encode(r)
 }
 
 // write makes the document and its plots.

@@ -85,6 +85,10 @@ func (r *rig) close() {
 // place is the entry that the i-th event writes.
 type place func(i int) (agent, key string)
 
+// patiently has a publisher wait for its acks as long as a busy machine takes:
+// the client gives up after 200 ms by itself.
+var patiently = jetstream.WithStallWait(30 * time.Second)
+
 // distinct writes every entry once.
 func distinct(i int) (string, string) {
 	return "a" + strconv.Itoa(i%1000), "k" + strconv.Itoa(i/1000)
@@ -120,7 +124,7 @@ func (r *rig) fill(ctx context.Context, n int, where place) (uint64, error) {
 			return 0, err
 		}
 		ends[stream] = end{ev.Version, ev.Digest}
-		if _, err := r.js.PublishAsync(intake+string(stream), ev.Encode()); err != nil {
+		if _, err := r.js.PublishAsync(intake+string(stream), ev.Encode(), patiently); err != nil {
 			return 0, err
 		}
 	}
@@ -140,7 +144,7 @@ func fillRaw(ctx context.Context, js jetstream.JetStream, n int, where place) er
 	}
 	for i := range n {
 		agent, key := where(i)
-		if _, err := js.PublishAsync(rawSubject+agent+"."+key, value(nil, i)); err != nil {
+		if _, err := js.PublishAsync(rawSubject+agent+"."+key, value(nil, i), patiently); err != nil {
 			return err
 		}
 	}

@@ -192,7 +192,7 @@ func openKV(ctx context.Context, b *bench) (player, error) {
 				began := time.Now()
 				for i := range b.size.stored {
 					agent, key := distinct(i)
-					if _, err = r.js.PublishAsync("$KV."+name+"."+agent+"."+key, value(nil, i)); err != nil {
+					if _, err = r.js.PublishAsync("$KV."+name+"."+agent+"."+key, value(nil, i), patiently); err != nil {
 						return s, err
 					}
 				}

@@ -156,7 +156,7 @@ func (e *engine) startViews(ctx context.Context, bounds commands.Bounds) error {
 	if err := e.startFeeds(); err != nil {
 		return err
 	}
-	if err := e.run("hot", hotTarget, hot, projections.Batching{Busy: busyHot, Max: 4000}); err != nil || e.db == nil {
+	if err := e.run("hot", hotTarget, hot, projections.Batching{Busy: busyHot, Max: 2000}); err != nil || e.db == nil {
 		return err
 	}
 	t := pg.NewDurable(e.db, "durable")
@@ -171,7 +171,7 @@ func (e *engine) startViews(ctx context.Context, bounds commands.Bounds) error {
 	}
 	e.tiers.Durable, e.keeper.Durable = t, t
 	return e.run("durable", t, durable, projections.Batching{
-		Threshold: e.cfg.FlushThreshold, Interval: e.cfg.FlushInterval, Busy: min(e.cfg.FlushInterval, busyFlush), Max: 8000,
+		Threshold: e.cfg.FlushThreshold, Interval: e.cfg.FlushInterval, Busy: min(e.cfg.FlushInterval, busyFlush), Max: 4000,
 	})
 }
 

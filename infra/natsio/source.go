@@ -71,7 +71,7 @@ func (j *Journal) FirstSince(ctx context.Context, partition int, from time.Time)
 // What waits between the reader and a view is bounded by number and, roughly,
 // by size.
 const (
-	cursorBuffer = 4096
+	cursorBuffer = 1024
 	cursorBytes  = 16 << 20
 )
 

@@ -91,7 +91,7 @@ func (r *rig) foldSQL(ctx context.Context, head uint64) (s side, err error) {
 			t := pg.NewDurable(db, "durable")
 			t.Notify = natsio.NewNotifier(streams, natsio.Past{Journal: r.journal})
 			s, err = r.fold(ctx, t, projections.NewProgress(1), head,
-				projections.Batching{Threshold: 50, Interval: 20 * time.Millisecond, Busy: 20 * time.Millisecond, Max: 8000})
+				projections.Batching{Threshold: 50, Interval: 20 * time.Millisecond, Busy: 20 * time.Millisecond, Max: 4000})
 			t.Settle()
 		}
 	}
@@ -182,7 +182,7 @@ func openKV(ctx context.Context, b *bench) (player, error) {
 					return s, err
 				}
 				p := projections.NewProgress(1)
-				return r.fold(ctx, natsio.NewHot(bucket, r.journal, p), p, head, projections.Batching{Busy: 2 * time.Millisecond, Max: 4000})
+				return r.fold(ctx, natsio.NewHot(bucket, r.journal, p), p, head, projections.Batching{Busy: 2 * time.Millisecond, Max: 2000})
 			},
 			func() (s side, err error) {
 				const name = "BENCH"

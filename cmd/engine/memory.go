@@ -14,7 +14,7 @@ import (
 // tenth of its CPU time. The memory is reserved and never touched, so it costs
 // nothing itself; garbage may grow by as much before it is collected. GOGC and
 // GOMEMLIMIT work as ever.
-var heapFloor = make([]byte, 0, 64<<20)
+var heapFloor = make([]byte, 0, embedded.HeapFloor)
 
 const (
 	quietLook  = 5 * time.Second

@@ -14,8 +14,8 @@ func TestHubAddsInPieces(t *testing.T) {
 	message := func(revision int) projections.Message {
 		return projections.Message{Record: events.Record{Revision: uint64(revision)}}
 	}
-	more := make(chan projections.Message, cursorBuffer)
-	for i := range cursorBuffer {
+	more := make(chan projections.Message, hubRing)
+	for i := range hubRing {
 		more <- message(i + 2)
 	}
 	place, last := uint64(0), uint64(0)
@@ -35,7 +35,7 @@ func TestHubAddsInPieces(t *testing.T) {
 			break
 		}
 	}
-	if last != cursorBuffer+1 {
-		t.Errorf("took %d of %d", last, cursorBuffer+1)
+	if last != hubRing+1 {
+		t.Errorf("took %d of %d", last, hubRing+1)
 	}
 }

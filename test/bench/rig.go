@@ -38,7 +38,7 @@ type rig struct {
 }
 
 func newRig(ctx context.Context, sql bool) (r *rig, err error) {
-	r = &rig{floor: make([]byte, 0, 64<<20), log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))}
+	r = &rig{floor: make([]byte, 0, embedded.HeapFloor), log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))}
 	defer func() {
 		if err != nil {
 			r.close()

@@ -3,7 +3,7 @@ package commands_test
 import (
 	"testing"
 
-	"go.uber.org/goleak"
+	"github.com/tidemark-engine/tidemark/test/harness"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { harness.Main(m) }

@@ -64,3 +64,15 @@ func Partition(id string, n int) int {
 	h.Write([]byte(id))
 	return int(h.Sum32() % uint32(n))
 }
+
+// Valid reports whether s can be the name of an aggregate: tokens without
+// wildcards and white space, joined by single dots. A key that a stranger has
+// written into a bucket may be named otherwise and must not become a pattern.
+func (s Stream) Valid() bool {
+	for token := range strings.SplitSeq(string(s), ".") {
+		if token == "" || strings.ContainsAny(token, "*> \t\r\n") {
+			return false
+		}
+	}
+	return true
+}

@@ -166,7 +166,7 @@ func (v *target) keep(c *projections.Changes) {
 }
 
 // quarantine is one on paper, for a view of one partition.
-type quarantine struct {
+type paperQuarantine struct {
 	mu      sync.Mutex
 	held    map[events.Stream]projections.Held
 	asked   map[events.Stream]string
@@ -175,11 +175,11 @@ type quarantine struct {
 	err     error
 }
 
-func (q *quarantine) Held(context.Context, string, int) ([]projections.Held, error) {
+func (q *paperQuarantine) Held(context.Context, string, int) ([]projections.Held, error) {
 	return q.Known("", 0), q.err
 }
 
-func (q *quarantine) Known(string, int) (all []projections.Held) {
+func (q *paperQuarantine) Known(string, int) (all []projections.Held) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for s, h := range q.held {
@@ -189,23 +189,23 @@ func (q *quarantine) Known(string, int) (all []projections.Held) {
 	return all
 }
 
-func (q *quarantine) Put(_ context.Context, h projections.Held) error {
+func (q *paperQuarantine) Put(_ context.Context, h projections.Held) error {
 	return q.change(func() { q.puts++; q.held[h.Stream] = h })
 }
 
-func (q *quarantine) Remove(_ context.Context, h projections.Held) error {
+func (q *paperQuarantine) Remove(_ context.Context, h projections.Held) error {
 	return q.change(func() { delete(q.held, h.Stream) })
 }
 
-func (q *quarantine) Done(_ context.Context, h projections.Held) error {
+func (q *paperQuarantine) Done(_ context.Context, h projections.Held) error {
 	return q.change(func() { delete(q.asked, h.Stream) })
 }
 
-func (q *quarantine) ask(key, what string) {
+func (q *paperQuarantine) ask(key, what string) {
 	_ = q.change(func() { q.asked[events.StateEntry("a", key)] = what })
 }
 
-func (q *quarantine) change(f func()) error {
+func (q *paperQuarantine) change(f func()) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.err != nil {
@@ -217,7 +217,7 @@ func (q *quarantine) change(f func()) error {
 	return nil
 }
 
-func (q *quarantine) Changed() <-chan struct{} {
+func (q *paperQuarantine) Changed() <-chan struct{} {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.changed
@@ -231,7 +231,7 @@ type bench struct {
 	*projections.Runner
 	source *source
 	target *target
-	held   *quarantine
+	held   *paperQuarantine
 	start  func() // the runner, at the first settle or pass
 	stop   context.CancelFunc
 	ended  chan struct{}
@@ -242,7 +242,7 @@ func onBench(t *testing.T, b projections.Batching, test func(*bench)) {
 	synctest.Test(t, func(*testing.T) {
 		ctx, stop := context.WithCancel(context.Background())
 		x := &bench{source: &source{}, target: &target{}, stop: stop, ended: make(chan struct{})}
-		x.held = &quarantine{held: map[events.Stream]projections.Held{}, asked: map[events.Stream]string{}, changed: make(chan struct{})}
+		x.held = &paperQuarantine{held: map[events.Stream]projections.Held{}, asked: map[events.Stream]string{}, changed: make(chan struct{})}
 		x.Runner = &projections.Runner{
 			View: "view", Source: x.source, Target: x.target, Batching: b, Progress: projections.NewProgress(1), Log: slog.New(slog.DiscardHandler),
 			Quarantine: x.held, Past: x.source.Stream,

@@ -59,7 +59,7 @@ func (r *Runner) loadHeld(ctx context.Context, from uint64) error {
 				if err != nil {
 					return err
 				}
-				c := Changes{Released: []Released{{h.Stream, h.Last}}}
+				c := Changes{Released: []Released{{Stream: h.Stream, UpTo: h.Last}}}
 				if err := r.Target.Apply(ctx, r.Partition, from, from, c); err != nil {
 					return fmt.Errorf("forget what was given up: %w", err)
 				}

@@ -323,7 +323,7 @@ func (l lettered) Letters(context.Context, int) ([]projections.Held, error) { re
 // TestWhatOnlyTheTargetHoldsIsLeftOutToo: a runner adopts it after it has
 // loaded, and others ask before.
 func TestWhatOnlyTheTargetHoldsIsLeftOutToo(t *testing.T) {
-	q := &quarantine{held: map[events.Stream]projections.Held{}, changed: make(chan struct{})}
+	q := &paperQuarantine{held: map[events.Stream]projections.Held{}, changed: make(chan struct{})}
 	_ = q.Put(t.Context(), projections.Held{View: "v", Journal: "j", Stream: "one", First: 2})
 	all, err := projections.LeftOut(t.Context(), q, lettered{{Stream: "two", First: 3, Last: 4}}, "v", 0, "j")
 	if err != nil || len(all) != 2 || all[0].Stream != "one" || all[1].Stream != "two" || all[1].Journal != "j" {

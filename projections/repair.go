@@ -89,7 +89,7 @@ func (r *Runner) repair(ctx context.Context, h *Held, at uint64) error {
 		return r.Quarantine.Put(ctx, *h)
 	}
 	if err == nil {
-		err = r.Target.Apply(ctx, r.Partition, at, at, Changes{Released: []Released{{h.Stream, at}}})
+		err = r.Target.Apply(ctx, r.Partition, at, at, Changes{Released: []Released{{Stream: h.Stream, UpTo: at}}})
 	}
 	if err != nil {
 		return err
@@ -118,17 +118,17 @@ func (r *Runner) reapply(ctx context.Context, h *Held, at uint64, batch []Messag
 				if err := r.reapply(ctx, h, at, batch[:i]); err != nil {
 					return err
 				}
-				return h.still(&c.Poison[0])
+				return still(h, &c.Poison[0])
 			}
 		}
 	}
 	last := batch[len(batch)-1].Revision
-	c.Released = []Released{{h.Stream, last}}
+	c.Released = []Released{{Stream: h.Stream, UpTo: last}}
 	err := r.Target.Apply(ctx, r.Partition, at, at, c)
 	switch {
 	case errors.Is(err, ErrUnappliable) && len(batch) == 1:
 		batch[0].Bad = err
-		return h.still(&batch[0])
+		return still(h, &batch[0])
 	case errors.Is(err, ErrUnappliable):
 		half := len(batch) / 2
 		if err := r.reapply(ctx, h, at, batch[:half]); err != nil {
@@ -143,7 +143,7 @@ func (r *Runner) reapply(ctx context.Context, h *Held, at uint64, batch []Messag
 }
 
 // still holds the aggregate from another event on, or for another reason.
-func (h *Held) still(m *Message) error {
+func still(h *Held, m *Message) error {
 	h.First, h.Reason = m.Revision, m.Bad.Error()
 	return errStillHeld
 }
@@ -151,7 +151,7 @@ func (h *Held) still(m *Message) error {
 // drop gives up what waits. The next event of the aggregate goes on as if
 // those before it had been applied.
 func (r *Runner) drop(ctx context.Context, h *Held, at uint64) error {
-	err := r.Target.Apply(ctx, r.Partition, at, at, Changes{Released: []Released{{h.Stream, at}}})
+	err := r.Target.Apply(ctx, r.Partition, at, at, Changes{Released: []Released{{Stream: h.Stream, UpTo: at}}})
 	if err != nil {
 		return err
 	}

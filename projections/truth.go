@@ -41,9 +41,9 @@ type Said struct {
 	None []events.Stream
 }
 
-// Say asks the journal's leader. Who reads a guard of a row before, and writes
+// StateOf asks the journal's leader. Who reads a guard of a row before, and writes
 // the answer under it, never puts an older row over a newer one.
-func (t Truth) Say(ctx context.Context, streams []events.Stream) (Said, error) {
+func StateOf(ctx context.Context, t Truth, streams []events.Stream) (Said, error) {
 	ends, err := t.Journal.Ends(ctx, streams)
 	if err != nil {
 		return Said{}, err

@@ -37,29 +37,6 @@ func BenchmarkAnswer(b *testing.B) {
 	a := Answer{Entry: Entry{Agent: "a", Key: "k", Value: []byte(`"` + strings.Repeat("v", 254) + `"`), Version: 7, Revision: 9, Digest: strings.Repeat("ab", 32)}, Source: FromMemory}
 	b.ReportAllocs()
 	for b.Loop() {
-		a.encode("token")
-	}
-}
-
-// The whole question: its body is read, memory has the row, the reply is encoded.
-func BenchmarkAsk(b *testing.B) {
-	m, tail := following(1)
-	q := &Questions{Tiers: &Tiers{Memory: m, Past: &truth{}}}
-	bodies := make([][]byte, 1000)
-	for i := range bodies {
-		key := "k" + strconv.Itoa(i)
-		bodies[i] = []byte(`{"key":"` + key + `"}`)
-		m.Pass(0, Entry{
-			Agent: "agent-7", Key: key, Value: []byte(`"` + strings.Repeat("v", 254) + `"`), Timestamp: kept.Timestamp,
-			Version: 7, Revision: uint64(i + 1), Digest: strings.Repeat("ab", 32),
-		}, false)
-	}
-	tail.at.Store(123456)
-	tokens := []string{"agent", "agent-7", "get"}
-	b.ReportAllocs()
-	for i := 0; b.Loop(); i++ {
-		if _, err := q.Ask(b.Context(), tokens, bodies[i%len(bodies)]); err != nil {
-			b.Fatal(err)
-		}
+		encodeAnswer(&a, "token")
 	}
 }

@@ -87,7 +87,7 @@ func encodeDocs(name string, rows []Doc) []byte {
 }
 
 // encode is the document as a reply's body.
-func (d *Doc) encode(token string) []byte {
+func encodeDoc(d *Doc, token string) []byte {
 	b := d.append(append(make([]byte, 0, 288+len(d.State)), '{'))
 	return closeAnswer(b, FromJournal, token)
 }

@@ -67,7 +67,7 @@ func docGet(kind string) func(*Questions, context.Context, string, *question) ([
 		if err != nil {
 			return nil, err
 		}
-		return d.encode(tokenAt(q.Tiers.Past, q.Tiers.Past.Partition(id), d.Revision)), nil
+		return encodeDoc(&d, tokenAt(q.Tiers.Past, q.Tiers.Past.Partition(id), d.Revision)), nil
 	}
 }
 

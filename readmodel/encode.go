@@ -36,7 +36,7 @@ func (e *Entry) append(b []byte) []byte {
 }
 
 // encode is the answer as a reply's body.
-func (a *Answer) encode(token string) []byte {
+func encodeAnswer(a *Answer, token string) []byte {
 	b := append(make([]byte, 0, 288+len(a.Value)), '{')
 	b = a.Entry.append(b)
 	return closeAnswer(b, a.Source, token)

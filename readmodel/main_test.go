@@ -3,7 +3,7 @@ package readmodel
 import (
 	"testing"
 
-	"github.com/tidemark-engine/tidemark/test/support"
+	"github.com/tidemark-engine/tidemark/test/harness"
 )
 
-func TestMain(m *testing.M) { support.Main(m) }
+func TestMain(m *testing.M) { harness.Main(m) }

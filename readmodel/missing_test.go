@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/tidemark-engine/tidemark/domain"
-	"github.com/tidemark-engine/tidemark/test/support"
+	"github.com/tidemark-engine/tidemark/test/harness"
 )
 
 // world is a memory that follows a journal from its end, over a KV that is
@@ -101,7 +101,7 @@ func TestAMissingEntryIsOfMemoryAlone(t *testing.T) {
 		got <- err
 	}()
 	j.hot.at.Store(at)
-	if err := support.Receive(t, "an answer", got); err != nil {
+	if err := harness.Receive(t, "an answer", got); err != nil {
 		t.Error(err)
 	}
 	for _, c := range []Consistency{Hot, Durable, Strong} {
@@ -123,7 +123,7 @@ func TestAMissingEntryThatComesIntoBeing(t *testing.T) {
 			_, err := tiers.Get(t.Context(), "a", "k", Cached, 0)
 			first <- err
 		}()
-		support.Receive(t, "the reader", j.read)
+		harness.Receive(t, "the reader", j.read)
 		e := j.append("k", false)
 		tiers.Memory.Pass(0, e.Entry, false)
 		tail.at.Store(e.Revision)
@@ -131,7 +131,7 @@ func TestAMissingEntryThatComesIntoBeing(t *testing.T) {
 			tiers.Memory.Drop("a", "k")
 		}
 		close(j.open)
-		if err := support.Receive(t, "an answer", first); err == nil {
+		if err := harness.Receive(t, "an answer", first); err == nil {
 			t.Error("read before it was, and yet found")
 		}
 		wantAnswer(t, tiers, "k", Cached, 0, e.Revision)

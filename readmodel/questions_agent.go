@@ -104,7 +104,7 @@ func (q *Questions) agentGet(ctx context.Context, agent string, in *question) ([
 	if err != nil {
 		return nil, err
 	}
-	return a.encode(tokenAt(q.Tiers.Past, p, a.AsOf)), nil
+	return encodeAnswer(&a, tokenAt(q.Tiers.Past, p, a.AsOf)), nil
 }
 
 func (q *Questions) agentGetPast(ctx context.Context, agent, key string, b *bound) ([]byte, error) {
@@ -119,7 +119,7 @@ func (q *Questions) agentGetPast(ctx context.Context, agent, key string, b *boun
 		return nil, notFound(agent, key)
 	}
 	a := Answer{Entry: e, Source: FromJournal, AsOf: e.Revision}
-	return a.encode(tokenAt(q.Tiers.Past, q.Tiers.Past.Partition(agent), e.Revision)), nil
+	return encodeAnswer(&a, tokenAt(q.Tiers.Past, q.Tiers.Past.Partition(agent), e.Revision)), nil
 }
 
 func (q *Questions) agentHistory(ctx context.Context, agent string, in *question) ([]byte, error) {

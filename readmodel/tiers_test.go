@@ -4,7 +4,7 @@ import (
 	"context"
 	"testing"
 
-	"github.com/tidemark-engine/tidemark/test/support"
+	"github.com/tidemark-engine/tidemark/test/harness"
 )
 
 // slow is a journal whose readers hold their answer back for a while.
@@ -33,19 +33,19 @@ func TestASharedReadIsNotOlderThanTheToken(t *testing.T) {
 		_, err := tiers.Get(t.Context(), "a", "k", Hot, 0)
 		first <- err
 	}()
-	support.Receive(t, "the first reader", j.read)
+	harness.Receive(t, "the first reader", j.read)
 	j.append("k", true)
 	j.hot.at.Store(2)
 	go func() {
 		_, err := tiers.Get(t.Context(), "a", "k", Hot, 2)
 		second <- err
 	}()
-	support.Receive(t, "the second reader", j.read)
+	harness.Receive(t, "the second reader", j.read)
 	close(j.open)
-	if err := support.Receive(t, "an answer", first); err != nil {
+	if err := harness.Receive(t, "an answer", first); err != nil {
 		t.Errorf("before the deletion: %v", err)
 	}
-	if err := support.Receive(t, "an answer", second); err == nil {
+	if err := harness.Receive(t, "an answer", second); err == nil {
 		t.Error("after the deletion, with its token, the entry is still there")
 	}
 }

@@ -43,7 +43,7 @@ type reader struct {
 	journal *natsio.Journal
 	heads   []uint64 // where the journal ended before the demo wrote
 	places  []place
-	history history // what the replay saw
+	history entryHistory // what the replay saw
 }
 
 func newReader(ctx context.Context, l *links) (*reader, error) {

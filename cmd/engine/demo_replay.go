@@ -13,13 +13,13 @@ import (
 
 // history is every value that the journal holds of the demo's entries, oldest
 // first, by "<agent>.<key>".
-type history map[string][]projections.EntryChange
+type entryHistory map[string][]projections.EntryChange
 
 // fold is the demo's own: from nothing, from what the journal says alone.
 type fold struct {
 	mine    map[string]bool // agents
 	into    *reading
-	history history
+	history entryHistory
 	chain   map[string]string // the last digest by subject
 }
 
@@ -27,7 +27,7 @@ type fold struct {
 // recomputes each event's digest on the way.
 func (r *reader) replay(ctx context.Context, _ *progress) (reading, error) {
 	got := reading{Tier: "replay", rows: rows{}, Seen: map[string]int{}}
-	f := fold{mine: map[string]bool{}, into: &got, history: history{}, chain: map[string]string{}}
+	f := fold{mine: map[string]bool{}, into: &got, history: entryHistory{}, chain: map[string]string{}}
 	agents, _ := r.firsts()
 	for _, agent := range agents {
 		f.mine[agent] = true

@@ -199,7 +199,7 @@ func (p *player) last() rows {
 
 // compareVersions holds every version in the journal against what was sent, in
 // order.
-func (p *player) compareVersions(runs []*agentRun, h history) (all []difference) {
+func (p *player) compareVersions(runs []*agentRun, h entryHistory) (all []difference) {
 	for _, run := range runs {
 		next := map[string]int{}
 		for _, w := range p.writes[run.agent] {

@@ -28,7 +28,7 @@ func (e *engine) startFeeds() error {
 	if err != nil || e.db == nil {
 		return err
 	}
-	messages := natsio.NewMessages(e.streams, e.db)
+	messages := natsio.NewMessages(e.streams, pg.NewMessages(e.db))
 	e.extra = append(e.extra, messages.Status)
 	stop := inBackground(messages.Run)
 	e.onStop(func(ctx context.Context) {

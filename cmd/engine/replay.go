@@ -50,11 +50,11 @@ func (c *replayCmd) Run(ctx context.Context, out *output) error {
 		return err
 	}
 	defer done()
-	journal := source.Trimmable.(*natsio.Journal)
+	j := source.Trimmable.(*natsio.Journal)
 	w := bufio.NewWriterSize(out, 1<<16)
 	r := replay{cmd: c, w: w, from: from, to: to, root: natsio.NewSubjects(c.SubjectPrefix).Root("events.")}
-	for p := range journal.Partitions() {
-		if err := r.partition(ctx, source, journal, p); err != nil {
+	for p := range j.Partitions() {
+		if err := r.partition(ctx, source, j, p); err != nil {
 			return err
 		}
 	}
@@ -79,7 +79,7 @@ const clocks = time.Minute
 // partition prints a partition: what was trimmed from the archive, the rest
 // from the journal. A time means when an event was recorded, which is the same
 // in both, and on the engine that the journal was exported from.
-func (r *replay) partition(ctx context.Context, source projections.Joined, journal *natsio.Journal, p int) error {
+func (r *replay) partition(ctx context.Context, source projections.Joined, j *natsio.Journal, p int) error {
 	cut, err := source.Trimmed(ctx, p)
 	if err != nil {
 		return err
@@ -93,7 +93,7 @@ func (r *replay) partition(ctx context.Context, source projections.Joined, journ
 		})
 	}
 	if err == nil {
-		err = journal.Raw(ctx, p, natsio.RawRange{
+		err = j.Raw(ctx, p, natsio.RawRange{
 			FromRevision: r.from.revision, FromTime: r.from.at, ToRevision: r.to.revision, Subject: r.cmd.Subject,
 		}, func(msg jetstream.Msg, revision uint64) error {
 			if revision <= cut {

@@ -16,17 +16,18 @@ import (
 )
 
 // hotTier is the buckets, each with a TTL of its own.
-func hotTier(hot *natsio.Hot) projections.Tier {
+func hotTier(t *natsio.Hot) projections.Tier {
 	return projections.Tier{
-		Name: "kv", View: "hot", Keeps: hot.Keeps(), Evicts: true,
-		Each: hot.EachRow, Of: hot.RowOf, Restore: hot.Restore, Places: hot,
+		Name: "kv", View: "hot", Keeps: t.Keeps(), Evicts: true,
+		Each: t.EachRow, Of: t.RowOf, Restore: t.Restore, Places: t,
 	}
 }
 
 // durableTier is the tables; nothing in them expires.
 func durableTier(db *pg.DB, truth projections.Truth) projections.Tier {
+	rows := pg.NewRows(db)
 	return projections.Tier{
-		Name: "sql", View: "durable", Each: db.EachRow, Of: db.RowOf, Places: db,
+		Name: "sql", View: "durable", Each: rows.EachRow, Of: rows.RowOf, Places: rows,
 		Keeps: map[string]time.Duration{
 			projections.KindEntry: 0, readmodel.KindTask: 0, readmodel.KindSession: 0,
 			readmodel.KindConfig: 0, readmodel.KindLifecycle: 0, projections.KindConflict: 0,
@@ -44,31 +45,31 @@ func openHot(ctx context.Context, nc *nats.Conn, journal *natsio.Journal) (*nats
 		return nil, nil, err
 	}
 	progress := projections.NewProgress(journal.Partitions())
-	hot := natsio.NewHot(entries, journal, progress)
+	t := natsio.NewHot(entries, journal, progress)
 	for kind, cfg := range docBuckets {
 		b, err := natsio.ReadBucket(ctx, nc, cfg.Name)
 		if err != nil {
 			return nil, nil, err
 		}
-		hot.Keep(kind, b)
+		t.Keep(kind, b)
 	}
 	_, left, err := held(ctx, nc, "all")
 	if err != nil {
 		return nil, nil, err
 	}
-	hot.Leaves = func(p int, s events.Stream) bool {
+	t.Leaves = func(p int, s events.Stream) bool {
 		return slices.ContainsFunc(left, func(h projections.Held) bool {
 			return h.View == "hot" && h.Journal == journal.ID() && h.Partition == p && h.Stream == s
 		})
 	}
-	return hot, progress, nil
+	return t, progress, nil
 }
 
 // resume lets what is put into the buckets from outside say the position that
 // they had before, so that the view goes on from there.
-func resume(ctx context.Context, hot *natsio.Hot, journal *natsio.Journal, progress *projections.Progress) error {
+func resume(ctx context.Context, t *natsio.Hot, journal *natsio.Journal, progress *projections.Progress) error {
 	for p := range journal.Partitions() {
-		at, err := hot.Load(ctx, p, journal.ID())
+		at, err := t.Load(ctx, p, journal.ID())
 		if err != nil {
 			return fmt.Errorf("the hot view cannot be repaired: %w", err)
 		}

@@ -130,23 +130,23 @@ func (e *engine) startViews(ctx context.Context, bounds commands.Bounds) error {
 		}
 	})
 	n := e.journal.Partitions()
-	tail, hot, durable := projections.NewProgress(n), projections.NewProgress(n), projections.NewProgress(n)
+	tail, hotProgress, durableProgress := projections.NewProgress(n), projections.NewProgress(n), projections.NewProgress(n)
 	memory := readmodel.NewMemory(readmodel.MemoryConfig{Partitions: n, Tail: tail})
-	hotTarget := natsio.NewHot(e.bucket, e.journal, hot)
+	hotTarget := natsio.NewHot(e.bucket, e.journal, hotProgress)
 	for kind, b := range e.docs {
 		hotTarget.Keep(kind, b)
 	}
 	e.hot = hotTarget
 	hotTarget.Leaves = e.leaves("hot")
 	past := natsio.Past{Journal: e.journal, Archive: e.whole().Archive, Skew: bounds.ClockSkew}
-	e.keeper = &readmodel.Keeper{Past: past, Hot: hotTarget, DurableProgress: durable}
+	e.keeper = &readmodel.Keeper{Past: past, Hot: hotTarget, DurableProgress: durableProgress}
 	e.activity = e.newActivity()
 	e.handler = commands.NewHandler(e.writer(), commands.Config{
 		Bounds: bounds, InFlight: e.cfg.LimitsInFlight, Evictor: e.keeper, Messenger: natsio.NewMessenger(e.streams), Past: past,
 		Archive: e.archiveOfCommands(), Observe: func(rec events.Record) { passOn(memory, &rec) },
 	})
 	e.tiers = &readmodel.Tiers{
-		Memory: memory, Hot: hotTarget, HotProgress: hot, DurableProgress: durable,
+		Memory: memory, Hot: hotTarget, HotProgress: hotProgress, DurableProgress: durableProgress,
 		Past: past, Hit: e.metrics.hit, Missed: e.touched,
 	}
 	e.runHere("memory", &projections.Tail{
@@ -156,7 +156,7 @@ func (e *engine) startViews(ctx context.Context, bounds commands.Bounds) error {
 	if err := e.startFeeds(); err != nil {
 		return err
 	}
-	if err := e.run("hot", hotTarget, hot, projections.Batching{Busy: busyHot, Max: 2000}); err != nil || e.db == nil {
+	if err := e.run("hot", hotTarget, hotProgress, projections.Batching{Busy: busyHot, Max: 2000}); err != nil || e.db == nil {
 		return err
 	}
 	t := pg.NewDurable(e.db, "durable")
@@ -170,7 +170,7 @@ func (e *engine) startViews(ctx context.Context, bounds commands.Bounds) error {
 		return err
 	}
 	e.tiers.Durable, e.keeper.Durable = t, t
-	return e.run("durable", t, durable, projections.Batching{
+	return e.run("durable", t, durableProgress, projections.Batching{
 		Threshold: e.cfg.FlushThreshold, Interval: e.cfg.FlushInterval, Busy: min(e.cfg.FlushInterval, busyFlush), Max: 4000,
 	})
 }

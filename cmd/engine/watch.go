@@ -77,6 +77,11 @@ func (c *watchCmd) feed(ctx context.Context, js jetstream.JetStream, out *output
 	if err != nil {
 		return fmt.Errorf("watch the stream AGENT_STATE: %w", err)
 	}
+	defer func() { // else the server keeps it for minutes
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		_ = js.DeleteConsumer(ctx, "AGENT_STATE", consumer.CachedInfo().Name)
+	}()
 	it, err := consumer.Messages()
 	if err != nil {
 		return fmt.Errorf("watch the stream AGENT_STATE: %w", err)

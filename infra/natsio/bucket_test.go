@@ -7,6 +7,8 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/tidemark-engine/tidemark/infra/natsio/natsiotest"
+	"github.com/tidemark-engine/tidemark/test/harness"
 	"github.com/tidemark-engine/tidemark/test/support"
 )
 
@@ -17,7 +19,7 @@ func TestBucketsAreTheSeeds(t *testing.T) {
 	cfg := AgentStateBucket
 	cfg.Embedded = true
 	for range 2 { // made, and found again
-		if _, err := OpenBucket(t.Context(), nc, cfg, support.Log(t)); err != nil {
+		if _, err := OpenBucket(t.Context(), nc, cfg, harness.Log(t)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -41,8 +43,8 @@ func TestBucketsAreTheSeeds(t *testing.T) {
 
 // A server too small for the seed's reservation still gets the bucket.
 func TestABucketLargerThanTheServer(t *testing.T) {
-	js := limited(t, 4<<20, 4<<20)
-	b, err := OpenBucket(t.Context(), js.Conn(), AgentStateBucket, support.Log(t))
+	js := natsiotest.Limited(t, 4<<20, 4<<20)
+	b, err := OpenBucket(t.Context(), js.Conn(), AgentStateBucket, harness.Log(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,8 +54,8 @@ func TestABucketLargerThanTheServer(t *testing.T) {
 }
 
 func TestABucketLargerThanTheCluster(t *testing.T) {
-	js := clusterWith(t, 4<<20)
-	b, err := OpenBucket(t.Context(), js.Conn(), AgentStateBucket, support.Log(t))
+	js := natsiotest.ClusterWith(t, 4<<20)
+	b, err := OpenBucket(t.Context(), js.Conn(), AgentStateBucket, harness.Log(t))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,24 +3,21 @@ package natsio
 import (
 	"errors"
 	"fmt"
-	"net"
-	"strings"
 	"testing"
-	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/synadia-io/orbit.go/jetstreamext"
 
 	"github.com/tidemark-engine/tidemark/commands"
-	"github.com/tidemark-engine/tidemark/test/support"
+	"github.com/tidemark-engine/tidemark/infra/natsio/natsiotest"
+	"github.com/tidemark-engine/tidemark/test/harness"
 )
 
 // The server's codes are facts about a version: each one that this package acts
 // on is provoked here.
 func TestServerCodes(t *testing.T) {
-	js := limited(t, 4<<20, 4<<20)
+	js := natsiotest.Limited(t, 4<<20, 4<<20)
 	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{
 		Name: "S", Subjects: []string{"s.>"}, AllowAtomicPublish: true, MaxMsgSize: 1000, MaxBytes: 1 << 20, Discard: jetstream.DiscardNew,
 	}); err != nil {
@@ -63,7 +60,7 @@ func TestServerCodes(t *testing.T) {
 }
 
 func TestServerCodeOfAFullServer(t *testing.T) {
-	js := limited(t, 4<<20, 1<<20)
+	js := natsiotest.Limited(t, 4<<20, 1<<20)
 	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "S", Subjects: []string{"s"}}); err != nil {
 		t.Fatal(err)
 	}
@@ -80,13 +77,13 @@ func TestServerCodeOfAFullServer(t *testing.T) {
 }
 
 func TestServerCodeOfAReplicatedRace(t *testing.T) {
-	js := cluster(t)
+	js := natsiotest.Cluster(t)
 	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "S", Subjects: []string{"s"}, Replicas: 3}); err != nil {
 		t.Fatal(err)
 	}
 	seen := false
 	last := uint64(0)
-	support.Eventually(t, "a race inside the stream", func() bool {
+	harness.Eventually(t, "a race inside the stream", func() bool {
 		var futures []jetstream.PubAckFuture
 		for range 20 {
 			f, err := js.PublishMsgAsync(&nats.Msg{Subject: "s", Header: nats.Header{
@@ -126,78 +123,4 @@ func wantTranslated(t *testing.T, err, want error) {
 	if got := translate(err); !errors.Is(got, want) {
 		t.Errorf("%v is translated to %v, not to %v", err, got, want)
 	}
-}
-
-// limited is JetStream on a server with limits of its own.
-func limited(t *testing.T, memory, store int64) jetstream.JetStream {
-	t.Helper()
-	return connected(t, run(t, &server.Options{JetStreamMaxMemory: memory, JetStreamMaxStore: store}))
-}
-
-// cluster is JetStream on three servers.
-func cluster(t *testing.T) jetstream.JetStream { return clusterWith(t, 0) }
-
-func clusterWith(t *testing.T, store int64) jetstream.JetStream {
-	t.Helper()
-	ports := freePorts(t, 3)
-	var routes []string
-	for _, port := range ports {
-		routes = append(routes, fmt.Sprintf("nats://127.0.0.1:%d", port))
-	}
-	var servers []*server.Server
-	for i, port := range ports {
-		servers = append(servers, run(t, &server.Options{
-			ServerName: fmt.Sprintf("n%d", i), Routes: server.RoutesFromStr(strings.Join(routes, ",")),
-			Cluster: server.ClusterOpts{Name: "c", Host: "127.0.0.1", Port: port}, JetStreamMaxStore: store, JetStreamMaxMemory: store,
-		}))
-	}
-	support.Eventually(t, "a leader of the cluster with three peers", func() bool {
-		for _, s := range servers {
-			if s.JetStreamIsLeader() {
-				return len(s.JetStreamClusterPeers()) == 3
-			}
-		}
-		return false
-	})
-	return connected(t, servers[0])
-}
-
-// freePorts are ports that nobody listened on a moment ago.
-func freePorts(t *testing.T, n int) []int {
-	t.Helper()
-	ports := make([]int, n)
-	for i := range ports {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		ports[i] = l.Addr().(*net.TCPAddr).Port
-	}
-	return ports
-}
-
-func run(t *testing.T, opts *server.Options) *server.Server {
-	t.Helper()
-	opts.Host, opts.Port, opts.JetStream, opts.StoreDir, opts.NoSigs, opts.NoLog = "127.0.0.1", -1, true, t.TempDir(), true, true
-	s, err := server.NewServer(opts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Start()
-	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-	if !s.ReadyForConnections(20 * time.Second) {
-		t.Fatal("the server does not come up")
-	}
-	return s
-}
-
-func connected(t *testing.T, s *server.Server) jetstream.JetStream {
-	t.Helper()
-	nc, err := nats.Connect(s.ClientURL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(nc.Close)
-	return support.JetStream(t, nc)
 }

@@ -28,7 +28,7 @@ func (j *Journal) Ends(ctx context.Context, streams []events.Stream) ([]projecti
 	places, first := map[string]int{}, map[events.Stream]int{}
 	byPartition := make([][]string, len(j.streams))
 	for i, s := range streams {
-		if _, twice := first[s]; twice || !plain(s) {
+		if _, twice := first[s]; twice || !s.Valid() {
 			continue
 		}
 		p := j.Partition(s.ID())
@@ -109,15 +109,4 @@ func (j *Journal) message(p int, subject string, seq uint64, at time.Time, data 
 		m.Partition, m.Revision, m.RecordedAt = p, seq, at.UTC()
 	}
 	return m
-}
-
-// plain tells whether a name can be a stream's: what somebody else has put into
-// a bucket may be named otherwise, and must not become a pattern here.
-func plain(s events.Stream) bool {
-	for token := range strings.SplitSeq(string(s), ".") {
-		if token == "" || strings.ContainsAny(token, "*> \t\r\n") {
-			return false
-		}
-	}
-	return true
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/infra/natsio"
 	"github.com/tidemark-engine/tidemark/projections"
+	"github.com/tidemark-engine/tidemark/test/harness"
 	"github.com/tidemark-engine/tidemark/test/support"
 )
 
@@ -34,25 +35,25 @@ func TestNothingIsToldAgainBeforeTheHeldAreKnown(t *testing.T) {
 		}
 		revisions[agent] = at.Revision
 	}
-	quarantine := func() *natsio.Quarantine {
-		q, err := natsio.OpenQuarantine(t.Context(), nc, support.Log(t))
+	openQuarantine := func() *natsio.Quarantine {
+		q, err := natsio.OpenQuarantine(t.Context(), nc, harness.Log(t))
 		if err != nil {
 			t.Fatal(err)
 		}
 		return q
 	}
-	err := quarantine().Put(t.Context(), projections.Held{
+	err := openQuarantine().Put(t.Context(), projections.Held{
 		View: "durable", Stream: events.StateEntry("held", "k"), Journal: j.ID(), First: revisions["held"], Last: revisions["held"], Waiting: 1,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 
-	s, err := natsio.NewStreams(nc, natsio.NewSubjects(""), true, support.Log(t))
+	s, err := natsio.NewStreams(nc, natsio.NewSubjects(""), true, harness.Log(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	fresh, away := quarantine(), errors.New("away")
+	fresh, away := openQuarantine(), errors.New("away")
 	if known := fresh.Known("durable", 0); len(known) != 0 {
 		t.Fatalf("it is known before anybody has asked: %v", known)
 	}

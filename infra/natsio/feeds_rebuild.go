@@ -92,7 +92,7 @@ func (f *feed) present(ctx context.Context, last uint64) (map[journalPlace]bool,
 	if last == 0 {
 		return there, nil
 	}
-	c, end, err := passing(ctx, f.journal.js, f.name, jetstream.OrderedConsumerConfig{HeadersOnly: true})
+	c, end, err := passing(ctx, f.streams.js, f.name, jetstream.OrderedConsumerConfig{HeadersOnly: true})
 	if err != nil {
 		return nil, fmt.Errorf("read the stream %s: %w", f.name, err)
 	}
@@ -100,7 +100,7 @@ func (f *feed) present(ctx context.Context, last uint64) (map[journalPlace]bool,
 	if ci, err := c.Info(ctx); err != nil || ci.NumPending == 0 {
 		return there, err
 	}
-	it, err := c.Messages(readQuickly(f.journal.nc)...)
+	it, err := c.Messages(readQuickly(f.streams.js.Conn())...)
 	if err != nil {
 		return nil, fmt.Errorf("read the stream %s: %w", f.name, err)
 	}

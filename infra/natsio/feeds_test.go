@@ -12,13 +12,14 @@ import (
 	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/infra/natsio"
 	"github.com/tidemark-engine/tidemark/projections"
+	"github.com/tidemark-engine/tidemark/test/harness"
 	"github.com/tidemark-engine/tidemark/test/support"
 )
 
 // feedsOn is a view's target as one engine has it.
 func feedsOn(t *testing.T, nc *nats.Conn, j *natsio.Journal) *natsio.Feeds {
 	t.Helper()
-	s, err := natsio.NewStreams(nc, natsio.NewSubjects(""), true, support.Log(t))
+	s, err := natsio.NewStreams(nc, natsio.NewSubjects(""), true, harness.Log(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,7 +134,7 @@ func TestFeedsExpired(t *testing.T) {
 		t.Fatal(err)
 	}
 	apply(t, f, 0, 1, happened(0, ev))
-	support.Eventually(t, "all of it expires", func() bool {
+	harness.Eventually(t, "all of it expires", func() bool {
 		info, err := s.Info(t.Context())
 		return err == nil && info.State.Msgs == 0
 	})

@@ -9,6 +9,7 @@ import (
 	"github.com/tidemark-engine/tidemark/domain"
 	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/infra/natsio"
+	"github.com/tidemark-engine/tidemark/test/harness"
 	"github.com/tidemark-engine/tidemark/test/support"
 )
 
@@ -116,7 +117,7 @@ func TestTheSameCommandToTwoEngines(t *testing.T) {
 			first := 0
 			var receipt commands.Receipt
 			for _, w := range waiting {
-				got := support.Receive(t, "an answer", w)
+				got := harness.Receive(t, "an answer", w)
 				if got.err != nil {
 					t.Fatalf("%+v", got)
 				}

@@ -14,18 +14,19 @@ import (
 	"github.com/tidemark-engine/tidemark/domain/agent"
 	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/infra/natsio"
-	"github.com/tidemark-engine/tidemark/test/support"
+	"github.com/tidemark-engine/tidemark/infra/natsio/journaltest"
+	"github.com/tidemark-engine/tidemark/test/harness"
 )
 
 // forks is an engine that forks, and what its agents have.
 func forks(t *testing.T, partitions int) (*engine, natsio.Past) {
-	past := natsio.Past{Journal: newJournal(t, partitions)}
+	past := natsio.Past{Journal: journaltest.New(t, partitions)}
 	return newEngine(t, past.Journal, commands.Config{Past: past}), past
 }
 
 func (e *engine) to(agent, id, verb, body string) (commands.Receipt, error) {
 	e.t.Helper()
-	got := support.Receive(e.t, "an answer", e.send(id, agent, verb, body))
+	got := harness.Receive(e.t, "an answer", e.send(id, agent, verb, body))
 	return got.Receipt, got.err
 }
 
@@ -229,7 +230,7 @@ func TestOneForkWins(t *testing.T) {
 	won := ""
 	for from, sent := range answers {
 		for _, c := range sent {
-			got := support.Receive(t, "an answer", c)
+			got := harness.Receive(t, "an answer", c)
 			switch {
 			case got.err == nil && won == "":
 				won = from

@@ -11,13 +11,14 @@ import (
 	"github.com/tidemark-engine/tidemark/commands"
 	"github.com/tidemark-engine/tidemark/domain"
 	"github.com/tidemark-engine/tidemark/events"
-	"github.com/tidemark-engine/tidemark/test/support"
+	"github.com/tidemark-engine/tidemark/infra/natsio/journaltest"
+	"github.com/tidemark-engine/tidemark/test/harness"
 )
 
 // many appends at once, each to a stream of its own; every fifth is stale and
 // every seventh has been stored before.
 func TestACommitterCostsNeighboursNothing(t *testing.T) {
-	j := newJournal(t, 2)
+	j := journaltest.New(t, 2)
 	c := commands.NewCommitter(j, 2)
 	next := func(s events.Stream, key string) []events.Event {
 		return []events.Event{{
@@ -64,7 +65,7 @@ func TestACommitterCostsNeighboursNothing(t *testing.T) {
 }
 
 func TestEnginesThatCommitInGroups(t *testing.T) {
-	j := newJournal(t, 1)
+	j := journaltest.New(t, 1)
 	a := newEngine(t, commands.NewCommitter(j, 1), commands.Config{})
 	b := newEngine(t, commands.NewCommitter(j, 1), commands.Config{})
 	const keys, each = 12, 12
@@ -75,7 +76,7 @@ func TestEnginesThatCommitInGroups(t *testing.T) {
 		}
 	}
 	for _, w := range answers {
-		if got := support.Receive(t, "an answer", w); got.err != nil || got.Outcome != domain.Accepted {
+		if got := harness.Receive(t, "an answer", w); got.err != nil || got.Outcome != domain.Accepted {
 			t.Errorf("%+v", got)
 		}
 	}
@@ -98,7 +99,7 @@ func (e *engine) batch(body string) ([]commands.Result, error) {
 	}
 	replies := make(chan reply, 1)
 	e.HandleBatch(context.Background(), []byte(body), split, func(r []commands.Result, err error) { replies <- reply{r, err} })
-	got := support.Receive(e.t, "a batch's answer", replies)
+	got := harness.Receive(e.t, "a batch's answer", replies)
 	return got.results, got.err
 }
 
@@ -108,7 +109,7 @@ func item(agent, verb, id, body string) string {
 
 func TestABatchIsAnsweredOneByOne(t *testing.T) {
 	for _, partitions := range []int{1, 4} {
-		e := newEngine(t, newJournal(t, partitions), commands.Config{})
+		e := newEngine(t, journaltest.New(t, partitions), commands.Config{})
 		body := `{"commands":[` + item("a1", "set", "c1", `{"key":"k","value":1}`) + `,` + item("a1", "set", "", `{"key":"k","value":2,"expected_version":1}`) +
 			`,` + item("a2", "set", "c3", `{"key":"no key","value":1}`) + `,` + item("a3", "delete", "c4", `{"key":"k"}`) + `,` +
 			item("a1", "delete", "c5", `{"key":"k","strategy":"last_write_wins"}`) + `]}`
@@ -170,7 +171,7 @@ func TestAnAtomicBatchIsAllOrNothing(t *testing.T) {
 }
 
 func TestBatchesAreRead(t *testing.T) {
-	e := newEngine(t, newJournal(t, 4), commands.Config{})
+	e := newEngine(t, journaltest.New(t, 4), commands.Config{})
 	for body, code := range map[string]string{
 		`{}`: "batch.size", `{"commands":[]}`: "batch.size", `{"commands":{}}`: "body.invalid", `{"command":[]}`: "body.unknown_field", `[`: "json.invalid",
 		`{"atomic":true,"commands":[{"subject":"x"}]}`: "command.unknown", `{"commands":[{"subject":"agent a set","nope":1}]}`: "body.unknown_field",
@@ -202,7 +203,7 @@ func TestAtomicTransfersKeepTheSum(t *testing.T) {
 	all := engines(t, 2)
 	const accounts, start, transfers = 4, 100, 25
 	for i := range accounts {
-		support.Receive(t, "an answer", all[0].send("", fmt.Sprint("acc", i), "set", fmt.Sprintf(`{"key":"balance","value":%d}`, start)))
+		harness.Receive(t, "an answer", all[0].send("", fmt.Sprint("acc", i), "set", fmt.Sprintf(`{"key":"balance","value":%d}`, start)))
 	}
 	balance := func(e *engine, account int) (value int, version uint64) {
 		rec, _, err := e.journal.Last(t.Context(), events.StateEntry(fmt.Sprint("acc", account), "balance"), commands.Linearizable)

@@ -11,7 +11,8 @@ import (
 	"github.com/tidemark-engine/tidemark/domain"
 	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/infra/natsio"
-	"github.com/tidemark-engine/tidemark/test/support"
+	"github.com/tidemark-engine/tidemark/infra/natsio/journaltest"
+	"github.com/tidemark-engine/tidemark/test/harness"
 )
 
 // starter is a journal that holds the first single append back until all is ready,
@@ -46,7 +47,7 @@ func (g *starter) AppendAll(ctx context.Context, writes []commands.Write) (uint6
 }
 
 // hot sends commands of one entry at once and returns their answers in order.
-func hot(e *engine, g *starter, ids, bodies []string) []answer {
+func sendTogether(e *engine, g *starter, ids, bodies []string) []answer {
 	e.t.Helper()
 	waiting := make([]<-chan answer, len(bodies))
 	for i := range bodies {
@@ -55,7 +56,7 @@ func hot(e *engine, g *starter, ids, bodies []string) []answer {
 	close(g.ready)
 	answers := make([]answer, len(bodies))
 	for i := range waiting {
-		answers[i] = support.Receive(e.t, "an answer", waiting[i])
+		answers[i] = harness.Receive(e.t, "an answer", waiting[i])
 	}
 	return answers
 }
@@ -73,13 +74,13 @@ func rush(n int) (ids, bodies []string) {
 // each has its own answer; one that is refused, and one that repeats another,
 // cost the rest nothing.
 func TestWaitingCommandsOfOneAggregateGoTogether(t *testing.T) {
-	g := &starter{Journal: newJournal(t, 1), ready: make(chan struct{})}
+	g := &starter{Journal: journaltest.New(t, 1), ready: make(chan struct{})}
 	e := newEngine(t, g, commands.Config{})
 	ids, bodies := rush(60)
 	bodies[20] = `{"key":"k","value":20,"expected_version":7}`
 	ids[40], bodies[40] = ids[30], bodies[30]
 	version, last := uint64(0), uint64(0)
-	answers := hot(e, g, ids, bodies)
+	answers := sendTogether(e, g, ids, bodies)
 	for i, got := range answers {
 		switch i {
 		case 20:
@@ -124,12 +125,12 @@ func TestARowThatFailsIsTakenApart(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			g := &starter{Journal: newJournal(t, 1), ready: make(chan struct{})}
+			g := &starter{Journal: journaltest.New(t, 1), ready: make(chan struct{})}
 			e, other := newEngine(t, g, commands.Config{}), newEngine(t, g.Journal, commands.Config{})
 			prepare(g, other)
 			ids, bodies := rush(30)
 			last := uint64(0)
-			for i, got := range hot(e, g, ids, bodies) {
+			for i, got := range sendTogether(e, g, ids, bodies) {
 				if got.err != nil || got.Revision <= last {
 					t.Errorf("the %d.: %+v, %v", i, got.Receipt, got.err)
 				}

@@ -13,6 +13,7 @@ import (
 	"github.com/tidemark-engine/tidemark/commands"
 	"github.com/tidemark-engine/tidemark/domain"
 	"github.com/tidemark-engine/tidemark/events"
+	"github.com/tidemark-engine/tidemark/infra/natsio/journaltest"
 )
 
 // windowless is a journal whose duplicate window knows nothing: what is told
@@ -31,7 +32,7 @@ func (j *windowless) Append(ctx context.Context, s events.Stream, after uint64, 
 func repeats(t *testing.T, test func(t *testing.T, e *engine, id func() string)) {
 	t.Run("young ULID", func(t *testing.T) { test(t, one(t), youngID) })
 	t.Run("young ULID, four partitions", func(t *testing.T) {
-		test(t, newEngine(t, newJournal(t, 4), commands.Config{}), youngID)
+		test(t, newEngine(t, journaltest.New(t, 4), commands.Config{}), youngID)
 	})
 	t.Run("young UUIDv7", func(t *testing.T) {
 		test(t, one(t), func() string { return uuid.Must(uuid.NewV7()).String() })
@@ -41,10 +42,10 @@ func repeats(t *testing.T, test func(t *testing.T, e *engine, id func() string))
 		test(t, one(t), func() string { return fmt.Sprintf("command-%d", n.Add(1)) })
 	})
 	t.Run("old ULID, without the window", func(t *testing.T) {
-		test(t, newEngine(t, &windowless{Journal: newJournal(t, 1)}, commands.Config{}), oldID)
+		test(t, newEngine(t, &windowless{Journal: journaltest.New(t, 1)}, commands.Config{}), oldID)
 	})
 	t.Run("old UUIDv7, without the window", func(t *testing.T) {
-		test(t, newEngine(t, &windowless{Journal: newJournal(t, 4)}, commands.Config{}), func() string {
+		test(t, newEngine(t, &windowless{Journal: journaltest.New(t, 4)}, commands.Config{}), func() string {
 			id := uuid.Must(uuid.NewV7())
 			ms := time.Now().Add(-48 * time.Hour).UnixMilli()
 			for i := range 6 {
@@ -54,12 +55,12 @@ func repeats(t *testing.T, test func(t *testing.T, e *engine, id func() string))
 		})
 	})
 	t.Run("the oldest ULID, without the window", func(t *testing.T) {
-		test(t, newEngine(t, &windowless{Journal: newJournal(t, 1)}, commands.Config{}), func() string {
+		test(t, newEngine(t, &windowless{Journal: journaltest.New(t, 1)}, commands.Config{}), func() string {
 			return ulid.MustNew(0, ulid.DefaultEntropy()).String()
 		})
 	})
 	t.Run("a restarted engine", func(t *testing.T) {
-		journal := newJournal(t, 1)
+		journal := journaltest.New(t, 1)
 		e := newEngine(t, journal, commands.Config{})
 		test(t, e, func() string {
 			e.Close() // what it had in memory is gone

@@ -10,9 +10,11 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"github.com/tidemark-engine/tidemark/commands"
+	"github.com/tidemark-engine/tidemark/commands/commandstest"
 	"github.com/tidemark-engine/tidemark/domain"
 	"github.com/tidemark-engine/tidemark/events"
-	"github.com/tidemark-engine/tidemark/test/support"
+	"github.com/tidemark-engine/tidemark/infra/natsio/journaltest"
+	"github.com/tidemark-engine/tidemark/test/harness"
 )
 
 // engine is a handler on a real journal; several may share one.
@@ -29,7 +31,7 @@ func newEngine(t *testing.T, journal commands.Journal, cfg commands.Config) *eng
 }
 
 // one is an engine on a journal of its own.
-func one(t *testing.T) *engine { return newEngine(t, newJournal(t, 1), commands.Config{}) }
+func one(t *testing.T) *engine { return newEngine(t, journaltest.New(t, 1), commands.Config{}) }
 
 type answer struct {
 	commands.Receipt
@@ -47,7 +49,7 @@ func (e *engine) send(id, agent, verb, body string) <-chan answer {
 // do carries a command on agent a1 out.
 func (e *engine) do(id, verb, body string) (commands.Receipt, error) {
 	e.t.Helper()
-	got := support.Receive(e.t, "an answer", e.send(id, "a1", verb, body))
+	got := harness.Receive(e.t, "an answer", e.send(id, "a1", verb, body))
 	return got.Receipt, got.err
 }
 
@@ -87,32 +89,13 @@ type refusal struct{ *domain.Error }
 // stored are all events of a stream.
 func (e *engine) stored(s events.Stream) []events.Record {
 	e.t.Helper()
-	var got []events.Record
-	err := e.journal.Since(e.t.Context(), s, time.Unix(0, 0), func(r events.Record) bool { got = append(got, r); return true })
-	if err != nil {
-		e.t.Fatal(err)
-	}
-	return got
+	return commandstest.Stored(e.t, e.journal, s)
 }
 
-// count expects so many events and losses of an entry of a1, versions dense
-// and digests chained.
+// count expects so many events and losses of an entry of a1.
 func (e *engine) count(key string, wantEvents, wantLosses int) {
 	e.t.Helper()
-	for s, want := range map[events.Stream]int{events.StateEntry("a1", key): wantEvents, events.EntryConflicts("a1", key): wantLosses} {
-		got, digest := e.stored(s), ""
-		if len(got) != want {
-			e.t.Errorf("%s has %d events, want %d", s, len(got), want)
-		}
-		for i := range got {
-			ev := &got[i].Event
-			chained, err := events.Chain(digest, ev)
-			if err != nil || ev.Digest != chained || ev.Version != uint64(i+1) {
-				e.t.Errorf("%s: the %d. is %s; its digest is %s, %v", s, i+1, ev.Encode(), chained, err)
-			}
-			digest = ev.Digest
-		}
-	}
+	commandstest.Count(e.t, e.journal, key, wantEvents, wantLosses)
 }
 
 func youngID() string { return ulid.Make().String() }
@@ -124,7 +107,7 @@ func oldID() string {
 
 func TestReceiptsCountVersions(t *testing.T) {
 	for _, partitions := range []int{1, 4} {
-		e := newEngine(t, newJournal(t, partitions), commands.Config{})
+		e := newEngine(t, journaltest.New(t, partitions), commands.Config{})
 		last := uint64(0)
 		for v, c := range []struct{ verb, body string }{
 			{"set", `{"key":"k","value":1}`}, {"set", `{"key":"k","value":1}`}, {"delete", `{"key":"k"}`},
@@ -172,7 +155,7 @@ func TestRefusalsSayWhatTheyLostAgainst(t *testing.T) {
 
 func TestTimesOfEventsAreTheWallClocks(t *testing.T) {
 	var seen []events.Record
-	e := newEngine(t, newJournal(t, 1), commands.Config{Observe: func(r events.Record) { seen = append(seen, r) }})
+	e := newEngine(t, journaltest.New(t, 1), commands.Config{Observe: func(r events.Record) { seen = append(seen, r) }})
 	e.accepted("", "set", `{"key":"k","value":1}`)
 	e.Close()
 	// A reading of the monotonic clock would let the head in memory compare
@@ -184,7 +167,7 @@ func TestTimesOfEventsAreTheWallClocks(t *testing.T) {
 
 func TestObserveSeesEveryEventBeforeItsAnswer(t *testing.T) {
 	seen := make(chan events.Record, 100)
-	e := newEngine(t, newJournal(t, 4), commands.Config{Observe: func(r events.Record) { seen <- r }})
+	e := newEngine(t, journaltest.New(t, 4), commands.Config{Observe: func(r events.Record) { seen <- r }})
 	for i := range 20 {
 		r := e.accepted("", "set", fmt.Sprintf(`{"key":"k%d","value":%d}`, i, i))
 		rec := <-seen
@@ -202,7 +185,7 @@ func TestOneAggregatesCommandsKeepTheirOrder(t *testing.T) {
 		answers = append(answers, e.send("", "a1", "set", fmt.Sprintf(`{"key":"k","value":%d,"strategy":"last_write_wins"}`, i)))
 	}
 	for i, a := range answers {
-		if got := support.Receive(t, "an answer", a); got.err != nil || got.Version != uint64(i+1) {
+		if got := harness.Receive(t, "an answer", a); got.err != nil || got.Version != uint64(i+1) {
 			t.Fatalf("the %d. came to %+v", i+1, got)
 		}
 	}

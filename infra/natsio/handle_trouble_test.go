@@ -10,6 +10,8 @@ import (
 	"github.com/tidemark-engine/tidemark/commands"
 	"github.com/tidemark-engine/tidemark/domain"
 	"github.com/tidemark-engine/tidemark/events"
+	"github.com/tidemark-engine/tidemark/infra/natsio/journaltest"
+	"github.com/tidemark-engine/tidemark/test/harness"
 	"github.com/tidemark-engine/tidemark/test/support"
 )
 
@@ -71,7 +73,7 @@ func TestAnUnknownOutcomeIsResolved(t *testing.T) {
 }
 
 func TestAnUnknownOutcomeOfALossIsResolved(t *testing.T) {
-	journal := &troubled{Journal: newJournal(t, 1)}
+	journal := &troubled{Journal: journaltest.New(t, 1)}
 	e := newEngine(t, journal, commands.Config{})
 	e.accepted("", "set", `{"key":"k","value":1}`)
 	journal.next = append(journal.next, lostAck)
@@ -86,7 +88,7 @@ func TestAnUnknownOutcomeOfALossIsResolved(t *testing.T) {
 // An append that is still under way when the engine has looked for it and
 // tried again changes nothing any more.
 func TestALateAppendTakesEffectOnce(t *testing.T) {
-	journal := &troubled{Journal: newJournal(t, 1)}
+	journal := &troubled{Journal: journaltest.New(t, 1)}
 	e := newEngine(t, journal, commands.Config{})
 	var late func() (commands.Appended, error)
 	journal.next = append(journal.next, func(store func() (commands.Appended, error)) (commands.Appended, error) {
@@ -105,7 +107,7 @@ func TestALateAppendTakesEffectOnce(t *testing.T) {
 }
 
 func TestAJournalThatRefusesIsUnavailable(t *testing.T) {
-	journal := &troubled{Journal: newJournal(t, 1)}
+	journal := &troubled{Journal: journaltest.New(t, 1)}
 	e := newEngine(t, journal, commands.Config{})
 	journal.next = append(journal.next, refusedAppend)
 	id := youngID()
@@ -136,11 +138,11 @@ func (g *gate) Append(ctx context.Context, s events.Stream, after uint64, id str
 }
 
 func TestOverloadIsToldAtOnce(t *testing.T) {
-	g := newGate(newJournal(t, 1))
+	g := newGate(journaltest.New(t, 1))
 	e := newEngine(t, g, commands.Config{InFlight: 2})
 	first, second := e.send("", "a1", "set", `{"key":"k","value":1}`), e.send("", "a1", "set", `{"key":"l","value":1}`)
-	support.Receive(t, "an append", g.entered)
-	support.Receive(t, "an append", g.entered)
+	harness.Receive(t, "an append", g.entered)
+	harness.Receive(t, "an append", g.entered)
 	for range 3 {
 		err := e.refused("", "set", `{"key":"m","value":1}`, domain.Overloaded, "engine.overloaded")
 		if ms, ok := err.Details["retry_after_ms"].(int); !ok || ms < 1 {
@@ -152,7 +154,7 @@ func TestOverloadIsToldAtOnce(t *testing.T) {
 	}
 	close(g.open)
 	for _, a := range []<-chan answer{first, second} {
-		if got := support.Receive(t, "an answer", a); got.err != nil {
+		if got := harness.Receive(t, "an answer", a); got.err != nil {
 			t.Error(got.err)
 		}
 	}
@@ -161,17 +163,17 @@ func TestOverloadIsToldAtOnce(t *testing.T) {
 }
 
 func TestCloseDrains(t *testing.T) {
-	g := newGate(newJournal(t, 1))
+	g := newGate(journaltest.New(t, 1))
 	e := newEngine(t, g, commands.Config{})
 	var waiting []<-chan answer
 	for i := range 20 {
 		waiting = append(waiting, e.send("", "a1", "set", fmt.Sprintf(`{"key":"k%d","value":1}`, i%5)))
 	}
-	support.Receive(t, "an append", g.entered)
+	harness.Receive(t, "an append", g.entered)
 	closed := make(chan struct{})
 	go func() { e.Close(); close(closed) }()
-	support.Eventually(t, "closing", func() bool {
-		got := support.Receive(t, "an answer", e.send("", "a1", "delete", `{"key":"late"}`))
+	harness.Eventually(t, "closing", func() bool {
+		got := harness.Receive(t, "an answer", e.send("", "a1", "delete", `{"key":"late"}`))
 		var known *domain.Error
 		return errors.As(got.err, &known) && known.Kind == domain.Unavailable && known.Code == "engine.stopping"
 	})
@@ -182,34 +184,27 @@ func TestCloseDrains(t *testing.T) {
 	}
 	close(g.open)
 	for i, a := range waiting {
-		if got := support.Receive(t, "an answer", a); got.err != nil {
+		if got := harness.Receive(t, "an answer", a); got.err != nil {
 			t.Errorf("the %d.: %v", i, got.err)
 		}
 	}
-	support.Receive(t, "the end", done(closed))
+	harness.Receive(t, "the end", support.Closed(closed))
 	for i := range 5 {
 		e.count(fmt.Sprintf("k%d", i), 4, 0)
 	}
 }
 
-// done turns a channel that closes into one that says so.
-func done(closed <-chan struct{}) <-chan bool {
-	said := make(chan bool, 1)
-	go func() { <-closed; said <- true }()
-	return said
-}
-
 func TestACallersEndIsNoLie(t *testing.T) {
-	g := newGate(newJournal(t, 1))
+	g := newGate(journaltest.New(t, 1))
 	e := newEngine(t, g, commands.Config{})
 	ctx, cancel := context.WithCancel(t.Context())
 	answers := make(chan error, 1)
 	e.Handle(ctx, commands.Request{Aggregate: "agent", ID: "a1", Verb: "set", CommandID: youngID(), Body: []byte(`{"key":"k","value":1}`)},
 		func(_ commands.Receipt, err error) { answers <- err })
-	support.Receive(t, "an append", g.entered)
+	harness.Receive(t, "an append", g.entered)
 	cancel()
 	var known *domain.Error
-	if err := support.Receive(t, "an answer", answers); !errors.As(err, &known) || known.Kind != domain.Unavailable {
+	if err := harness.Receive(t, "an answer", answers); !errors.As(err, &known) || known.Kind != domain.Unavailable {
 		t.Errorf("answered with %v", err)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/tidemark-engine/tidemark/projections"
 	"github.com/tidemark-engine/tidemark/projections/projectionstest"
 	"github.com/tidemark-engine/tidemark/readmodel"
+	"github.com/tidemark-engine/tidemark/test/harness"
 	"github.com/tidemark-engine/tidemark/test/support"
 )
 
@@ -25,7 +26,7 @@ func small() natsio.BucketConfig {
 
 func openBucket(t testing.TB, nc *nats.Conn, cfg natsio.BucketConfig) *natsio.Bucket {
 	t.Helper()
-	b, err := natsio.OpenBucket(t.Context(), nc, cfg, support.Log(t))
+	b, err := natsio.OpenBucket(t.Context(), nc, cfg, harness.Log(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,7 +82,7 @@ func lengthen(t testing.TB, nc *nats.Conn, stream string, n int) {
 			t.Fatal(err)
 		}
 		if i%500 == 499 || i == n-1 {
-			support.Receive(t, "the journal's acks", done(js.PublishAsyncComplete()))
+			harness.Receive(t, "the journal's acks", support.Closed(js.PublishAsyncComplete()))
 		}
 	}
 }
@@ -316,7 +317,7 @@ func TestExpiredKeysAreWrittenAgain(t *testing.T) {
 	v := newHotView(t, cfg)
 	v.pass(hotEntry("k", 1), false)
 	v.pass(hotEntry("gone", 2), true)
-	support.Eventually(t, "the keys expire", func() bool {
+	harness.Eventually(t, "the keys expire", func() bool {
 		info, err := v.stream.Info(t.Context())
 		return err == nil && info.State.Msgs == 0
 	})
@@ -367,16 +368,16 @@ func TestTheBucketIsAnOrdinaryOne(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = w.Stop() }()
-	if first := support.Receive(t, "the end of what is there", w.Updates()); first != nil {
+	if first := harness.Receive(t, "the end of what is there", w.Updates()); first != nil {
 		t.Errorf("%s", first.Value())
 	}
 	e := hotEntry("k.l", 1)
 	v.pass(e, false)
-	if got := support.Receive(t, "a put", w.Updates()); got.Key() != "a1.k.l" || string(got.Value()) != string(e.EncodeKV()) || got.Operation() != jetstream.KeyValuePut {
+	if got := harness.Receive(t, "a put", w.Updates()); got.Key() != "a1.k.l" || string(got.Value()) != string(e.EncodeKV()) || got.Operation() != jetstream.KeyValuePut {
 		t.Errorf("%s %s %s", got.Operation(), got.Key(), got.Value())
 	}
 	v.pass(hotEntry("k.l", 2), true)
-	if got := support.Receive(t, "a deletion", w.Updates()); got.Key() != "a1.k.l" || got.Operation() != jetstream.KeyValueDelete {
+	if got := harness.Receive(t, "a deletion", w.Updates()); got.Key() != "a1.k.l" || got.Operation() != jetstream.KeyValueDelete {
 		t.Errorf("%s %s", got.Operation(), got.Key())
 	}
 }

@@ -100,7 +100,7 @@ func (j *Journal) Scan(ctx context.Context, s events.Stream, from uint64, yield 
 
 // EachOf implements projections.Streams.
 func (j *Journal) EachOf(ctx context.Context, s events.Stream, from uint64, yield func(projections.Message) error) error {
-	if !plain(s) {
+	if !s.Valid() {
 		return nil
 	}
 	return j.scan(ctx, s, yield, jetstreamext.GetBatchSeq(max(from, 1)))

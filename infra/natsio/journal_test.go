@@ -11,13 +11,14 @@ import (
 	"github.com/tidemark-engine/tidemark/commands/commandstest"
 	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/infra/natsio"
+	"github.com/tidemark-engine/tidemark/infra/natsio/journaltest"
 	"github.com/tidemark-engine/tidemark/test/support"
 )
 
 func TestJournal(t *testing.T) {
 	for name, partitions := range map[string]int{"one partition": 1, "four partitions": 4} {
 		t.Run(name, func(t *testing.T) {
-			commandstest.Journal(t, func(t *testing.T) commands.Journal { return newJournal(t, partitions) })
+			commandstest.Journal(t, func(t *testing.T) commands.Journal { return journaltest.New(t, partitions) })
 		})
 	}
 }
@@ -27,7 +28,7 @@ func TestCommitter(t *testing.T) {
 	for _, partitions := range []int{1, 4} {
 		t.Run(fmt.Sprint(partitions, " partitions"), func(t *testing.T) {
 			commandstest.Journal(t, func(t *testing.T) commands.Journal {
-				return commands.NewCommitter(newJournal(t, partitions), partitions)
+				return commands.NewCommitter(journaltest.New(t, partitions), partitions)
 			})
 		})
 	}
@@ -36,9 +37,9 @@ func TestCommitter(t *testing.T) {
 func TestBatcher(t *testing.T) {
 	for _, partitions := range []int{1, 4} {
 		t.Run(fmt.Sprint(partitions, " partitions"), func(t *testing.T) {
-			commandstest.Batcher(t, func(t *testing.T) commandstest.Batching { return newJournal(t, partitions) })
+			commandstest.Batcher(t, func(t *testing.T) commandstest.Batching { return journaltest.New(t, partitions) })
 			commandstest.Batcher(t, func(t *testing.T) commandstest.Batching {
-				return commands.NewCommitter(newJournal(t, partitions), partitions)
+				return commands.NewCommitter(journaltest.New(t, partitions), partitions)
 			})
 		})
 	}
@@ -151,7 +152,7 @@ func TestOpenExistingMakesNone(t *testing.T) {
 }
 
 func TestTwoJournalsAreToldApart(t *testing.T) {
-	a, b := newJournal(t, 1), newJournal(t, 1)
+	a, b := journaltest.New(t, 1), journaltest.New(t, 1)
 	if a.ID() == b.ID() || a.Incarnation() == b.Incarnation() {
 		t.Errorf("%s and %s", a.ID(), b.ID())
 	}

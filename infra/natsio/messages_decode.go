@@ -27,7 +27,7 @@ type wireMessage struct {
 // decodeMessage reads a stored message. Anyone may publish on messages.>, so
 // one that is not of our form, or that says another thing than its subject, is
 // an error.
-func (s *Streams) decodeMessage(msg jetstream.Msg) (m readmodel.Message, err error) {
+func decodeMessage(s *Streams, msg jetstream.Msg) (m readmodel.Message, err error) {
 	meta, err := msg.Metadata()
 	if err != nil {
 		return m, err

@@ -178,7 +178,7 @@ func (v *Messages) storeAll(ctx context.Context, rows []readmodel.Message) error
 func (v *Messages) decode(batch []jetstream.Msg) []readmodel.Message {
 	rows := make([]readmodel.Message, 0, len(batch))
 	for _, msg := range batch {
-		m, err := v.streams.decodeMessage(msg)
+		m, err := decodeMessage(v.streams, msg)
 		if err != nil {
 			v.streams.log.Warn("a message is not of the engine's form and is not stored", "subject", msg.Subject(), "error", err)
 			continue

@@ -11,19 +11,25 @@ import (
 // One that pauses for longer is made again where it was.
 const passingIdle = 30 * time.Second
 
-// passing makes an ordered consumer for one reading. The client library leaves
-// it on the server when the reading ends; end removes it, for the server bounds
-// how many a stream has.
+// passing creates an ordered consumer for one read; end deletes it.
 func passing(ctx context.Context, js jetstream.JetStream, stream string, cfg jetstream.OrderedConsumerConfig) (c jetstream.Consumer, end func(), err error) {
 	cfg.InactiveThreshold = passingIdle
 	if c, err = js.OrderedConsumer(ctx, stream, cfg); err != nil {
 		return nil, nil, err
 	}
-	return c, func() {
+	return c, deleteConsumer(ctx, js, stream, c), nil
+}
+
+// deleteConsumer returns a function that deletes an ordered consumer, also after
+// ctx has ended. The client library leaves the consumer on the server, which
+// bounds how many a stream has. A consumer that was reset has another name, so
+// the function asks for the present one.
+func deleteConsumer(ctx context.Context, js jetstream.JetStream, stream string, c jetstream.Consumer) func() {
+	return func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 		defer cancel()
 		if info := c.CachedInfo(); info != nil {
-			_ = js.DeleteConsumer(ctx, stream, info.Name) // else it goes by itself
+			_ = js.DeleteConsumer(ctx, stream, info.Name) // else the server deletes it when it was idle for long enough
 		}
-	}, nil
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/tidemark-engine/tidemark/commands"
 	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/infra/natsio"
+	"github.com/tidemark-engine/tidemark/infra/natsio/journaltest"
 	"github.com/tidemark-engine/tidemark/readmodel/readmodeltest"
 )
 
@@ -14,7 +15,7 @@ func TestPast(t *testing.T) {
 	for _, partitions := range []int{1, 4} {
 		t.Run(fmt.Sprint(partitions, " partitions"), func(t *testing.T) {
 			readmodeltest.Past(t, func(t *testing.T) readmodeltest.Journal {
-				j := newJournal(t, partitions)
+				j := journaltest.New(t, partitions)
 				return readmodeltest.Journal{Past: natsio.Past{Journal: j}, Append: func(t *testing.T, s events.Stream, ev events.Event) uint64 {
 					last, _, err := j.Last(t.Context(), s, commands.Linearizable)
 					if err != nil {

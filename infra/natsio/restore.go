@@ -78,7 +78,7 @@ func (t *Hot) restore(ctx context.Context, b *Bucket, streams []events.Stream) e
 		if err != nil {
 			return err
 		}
-		said, err := truth.Say(ctx, streams)
+		said, err := projections.StateOf(ctx, truth, streams)
 		if err != nil {
 			return err
 		}

@@ -47,7 +47,7 @@ func (t *Hot) EachRow(ctx context.Context, yield func(projections.Row)) error {
 // RowOf yields the row of one stream, if there is one.
 func (t *Hot) RowOf(ctx context.Context, s events.Stream, yield func(projections.Row)) error {
 	b, key := t.place(s)
-	if b == nil || !plain(events.Stream(key)) {
+	if b == nil || !events.Stream(key).Valid() {
 		return nil
 	}
 	msg, err := b.stream.GetLastMsgForSubject(ctx, b.root+key)

@@ -13,15 +13,18 @@ import (
 	"github.com/nats-io/nats.go/micro"
 
 	"github.com/tidemark-engine/tidemark/commands"
+	"github.com/tidemark-engine/tidemark/commands/commandstest"
 	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/infra/natsio"
 	"github.com/tidemark-engine/tidemark/infra/natsio/embedded"
+	"github.com/tidemark-engine/tidemark/test/harness"
 	"github.com/tidemark-engine/tidemark/test/support"
 )
 
 // served is an engine behind its service, and a client of it.
 type served struct {
-	*engine
+	*commands.Handler
+	t       *testing.T
 	server  *embedded.Server
 	service *natsio.Service
 	client  *nats.Conn
@@ -30,13 +33,14 @@ type served struct {
 
 func serve(t *testing.T, prefix string) *served {
 	t.Helper()
-	s := &served{server: support.NATS(t)}
+	s := &served{t: t, server: support.NATS(t)}
 	j, err := natsio.OpenJournal(t.Context(), support.Engine(t, s.server), natsio.JournalConfig{Subjects: natsio.NewSubjects(prefix)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.entries = j
-	s.engine = newEngine(t, j, commands.Config{})
+	s.Handler = commands.NewHandler(j, commands.Config{})
+	t.Cleanup(s.Close)
 	s.service, err = natsio.Serve(support.Engine(t, s.server), natsio.ServiceConfig{
 		Subjects: natsio.NewSubjects(prefix), Version: "1.2.3", Commands: s.Handle, Batch: s.HandleBatch,
 		Queries: func(_ context.Context, tokens []string, body []byte) ([]byte, error) {
@@ -45,7 +49,7 @@ func serve(t *testing.T, prefix string) *served {
 			}
 			return []byte(`"` + strings.Join(tokens, ".") + string(body) + `"`), nil
 		},
-		Observe: func(string, string, time.Duration) {}, Log: support.Log(t),
+		Observe: func(string, string, time.Duration) {}, Log: harness.Log(t),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -126,7 +130,7 @@ func TestServiceErrorsAreMicroErrors(t *testing.T) {
 			t.Errorf("no trace id: %s", reply.Data)
 		}
 	}
-	s.count("k", 0, 1)
+	commandstest.Count(s.t, s.entries, "k", 0, 1)
 }
 
 func TestServiceIsDiscoverable(t *testing.T) {
@@ -164,7 +168,7 @@ func TestClientHeadersDoNotReachTheJournal(t *testing.T) {
 		s.request("commands.agent.a1.set", `{"key":"k","value":2,"strategy":"last_write_wins"}`, headers[i], headers[i+1])
 	}
 	s.request("commands.agent.a1.set", `{"key":"k","value":3,"strategy":"last_write_wins"}`, headers...)
-	s.count("k", 2+len(headers)/2, 0)
+	commandstest.Count(s.t, s.entries, "k", 2+len(headers)/2, 0)
 	stream, err := support.JetStream(t, support.Engine(t, s.server)).Stream(t.Context(), "EVENTS")
 	if err != nil {
 		t.Fatal(err)
@@ -214,7 +218,7 @@ func TestACommandWithoutReplyIsCarriedOut(t *testing.T) {
 	if err := s.client.Publish("commands.agent.a1.set", []byte(`nonsense`)); err != nil {
 		t.Fatal(err)
 	}
-	support.Eventually(t, "the event", func() bool { return len(s.stored(events.StateEntry("a1", "k"))) == 1 })
+	harness.Eventually(t, "the event", func() bool { return len(commandstest.Stored(t, s.entries, events.StateEntry("a1", "k"))) == 1 })
 }
 
 func TestStopAnswersWhatItTook(t *testing.T) {
@@ -241,7 +245,7 @@ func TestStopAnswersWhatItTook(t *testing.T) {
 		})
 	}
 	for range 100 {
-		support.Receive(t, "an answer", started)
+		harness.Receive(t, "an answer", started)
 	}
 	if err := s.service.Stop(); err != nil {
 		t.Error(err)
@@ -258,7 +262,7 @@ func TestOverloadedQueriesAreTold(t *testing.T) {
 	server := support.NATS(t)
 	enough := make(chan struct{})
 	service, err := natsio.Serve(support.Engine(t, server), natsio.ServiceConfig{
-		Version: "1.0.0", Observe: func(string, string, time.Duration) {}, Log: support.Log(t),
+		Version: "1.0.0", Observe: func(string, string, time.Duration) {}, Log: harness.Log(t),
 		Queries: func(context.Context, []string, []byte) ([]byte, error) { <-enough; return []byte("1"), nil },
 	})
 	if err != nil {

@@ -53,14 +53,15 @@ func (j *Journal) trimmed(ctx context.Context, partition int) (cut uint64, at ti
 // FirstSince is the sequence just before the first event stored at or after
 // from, where a view that only keeps so long may begin.
 func (j *Journal) FirstSince(ctx context.Context, partition int, from time.Time) (uint64, error) {
-	// A direct get by time would need the leader; a consumer that is made and
-	// dropped once at start is cheap enough and exact.
-	c, err := j.js.OrderedConsumer(ctx, StreamName(partition, len(j.streams)), jetstream.OrderedConsumerConfig{
-		DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: &from, InactiveThreshold: 5 * time.Second,
+	// A direct get by time would need the leader; a consumer that is created and
+	// deleted once at start is cheap enough and exact.
+	c, end, err := passing(ctx, j.js, StreamName(partition, len(j.streams)), jetstream.OrderedConsumerConfig{
+		DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: &from,
 	})
 	if err != nil {
 		return 0, fmt.Errorf("find the first event since %s: %w", from, err)
 	}
+	defer end()
 	ci, err := c.Info(ctx)
 	if err != nil {
 		return 0, fmt.Errorf("find the first event since %s: %w", from, err)
@@ -146,7 +147,7 @@ func (j *Journal) Read(ctx context.Context, partition int, after uint64) (projec
 	if err != nil {
 		return nil, fmt.Errorf("read partition %d after %d: %w", partition, after, err)
 	}
-	c.consume = cc
+	c.consume, c.end = cc, deleteConsumer(ctx, j.js, StreamName(partition, len(j.streams)), oc)
 	return c, nil
 }
 
@@ -166,6 +167,7 @@ type cursor struct {
 	stop    chan struct{}
 	once    sync.Once
 	consume jetstream.ConsumeContext
+	end     func() // deletes the consumer
 	mu      sync.Mutex
 	err     error
 	failed  bool
@@ -203,5 +205,6 @@ func (c *cursor) Stop() {
 		close(c.stop)
 		c.consume.Stop()
 		<-c.consume.Closed()
+		c.end()
 	})
 }

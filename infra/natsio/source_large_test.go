@@ -8,13 +8,14 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/tidemark-engine/tidemark/events"
-	"github.com/tidemark-engine/tidemark/test/support"
+	"github.com/tidemark-engine/tidemark/infra/natsio/natsiotest"
+	"github.com/tidemark-engine/tidemark/test/harness"
 )
 
 // Where the server takes messages that are larger than what a reader asks for
 // elsewhere, they are read as well.
 func TestReadTakesWhatTheServerTakes(t *testing.T) {
-	s := run(t, &server.Options{MaxPayload: 24 << 20})
+	s := natsiotest.Run(t, &server.Options{MaxPayload: 24 << 20})
 	nc, err := nats.Connect(s.ClientURL())
 	if err != nil {
 		t.Fatal(err)
@@ -40,7 +41,7 @@ func TestReadTakesWhatTheServerTakes(t *testing.T) {
 	}
 	t.Cleanup(c.Stop)
 	for r := uint64(1); r <= 3; r++ {
-		if m := support.Receive(t, "an event", c.Messages()); m.Revision != r || m.Bad != nil {
+		if m := harness.Receive(t, "an event", c.Messages()); m.Revision != r || m.Bad != nil {
 			t.Fatalf("instead of %d: %d, %v", r, m.Revision, m.Bad)
 		}
 	}

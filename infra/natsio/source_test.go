@@ -14,6 +14,7 @@ import (
 	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/infra/natsio"
 	"github.com/tidemark-engine/tidemark/projections"
+	"github.com/tidemark-engine/tidemark/test/harness"
 	"github.com/tidemark-engine/tidemark/test/support"
 )
 
@@ -68,7 +69,7 @@ func readFollows(t *testing.T, j *natsio.Journal, s projections.Source, end uint
 	for _, after := range []uint64{0, 1, 1234, end - 1, end} {
 		c := read(t, s, after)
 		for r := after + 1; r <= end; r++ {
-			if m := support.Receive(t, "an event", c.Messages()); m.Revision != r || m.Bad != nil || !strings.Contains(string(m.Data), fmt.Sprintf(`"value":%d,`, r)) || string(m.Body) != string(m.Encode()) {
+			if m := harness.Receive(t, "an event", c.Messages()); m.Revision != r || m.Bad != nil || !strings.Contains(string(m.Data), fmt.Sprintf(`"value":%d,`, r)) || string(m.Body) != string(m.Encode()) {
 				t.Fatalf("after %d: the event at %d is %+v", after, r, m)
 			}
 		}
@@ -83,7 +84,7 @@ func readFollows(t *testing.T, j *natsio.Journal, s projections.Source, end uint
 	c := read(t, s, end)
 	for r := int(end) + 1; r < int(end)+20; r++ { // live
 		grow(t, j, r, r)
-		if m := support.Receive(t, "a live event", c.Messages()); m.Revision != uint64(r) {
+		if m := harness.Receive(t, "a live event", c.Messages()); m.Revision != uint64(r) {
 			t.Fatalf("%d is %+v", r, m)
 		}
 	}
@@ -92,11 +93,34 @@ func readFollows(t *testing.T, j *natsio.Journal, s projections.Source, end uint
 	}
 }
 
+// The server bounds the consumers of a stream, and the client library leaves an
+// ordered one behind for minutes.
+func TestReadersDeleteTheirConsumers(t *testing.T) {
+	j, js := grown(t, 10)
+	c := read(t, j, 0)
+	for range 10 {
+		harness.Receive(t, "an event", c.Messages())
+	}
+	s, err := js.Stream(t.Context(), "EVENTS")
+	harness.Must(t, err)
+	if n := s.CachedInfo().State.Consumers; n != 1 {
+		t.Errorf("%d consumers while reading", n)
+	}
+	c.Stop()
+	_, err = j.FirstSince(t.Context(), 0, time.Now().Add(-time.Hour))
+	harness.Must(t, err)
+	info, err := s.Info(t.Context())
+	harness.Must(t, err)
+	if n := info.State.Consumers; n != 0 {
+		t.Errorf("%d consumers are left", n)
+	}
+}
+
 func TestAReaderThatNobodyReadsStops(t *testing.T) {
 	j, _ := grown(t, 2500)
 	for _, s := range []projections.Source{j, natsio.NewShared(j)} {
 		c := read(t, s, 0)
-		support.Receive(t, "an event", c.Messages())
+		harness.Receive(t, "an event", c.Messages())
 		c.Stop() // while its buffer is full
 	}
 }
@@ -116,7 +140,7 @@ func TestReadTellsWhatIsNoEvent(t *testing.T) {
 	c := read(t, j, 0)
 	for r := uint64(1); r <= 4; r++ {
 		bad := r == 2 || r == 3
-		m := support.Receive(t, "an event", c.Messages())
+		m := harness.Receive(t, "an event", c.Messages())
 		if m.Revision != r || (m.Bad != nil) != bad {
 			t.Fatalf("%d is %+v", r, m)
 		}
@@ -143,7 +167,7 @@ func TestReadStopsAtAGap(t *testing.T) {
 func readStops(t *testing.T, j projections.Source) {
 	c := read(t, j, 5)
 	for r := uint64(6); r <= 10; r++ {
-		if m := support.Receive(t, "an event", c.Messages()); m.Revision != r {
+		if m := harness.Receive(t, "an event", c.Messages()); m.Revision != r {
 			t.Fatalf("%d is %+v", r, m)
 		}
 	}
@@ -157,7 +181,7 @@ func readStops(t *testing.T, j projections.Source) {
 			}
 			ended <- true
 		}()
-		support.Receive(t, "the reader's end", ended)
+		harness.Receive(t, "the reader's end", ended)
 		if err := c.Err(); !errors.Is(err, projections.ErrForeignJournal) || !strings.Contains(err.Error(), fmt.Sprintf("%d to 5", after+1)) {
 			t.Errorf("after %d: %v", after, err)
 		}
@@ -171,12 +195,12 @@ func TestAStandingReaderHoldsNobodyUp(t *testing.T) {
 	j, _ := grown(t, 10)
 	s := natsio.NewShared(j)
 	slow, quick := read(t, s, 0), read(t, s, 10)
-	support.Receive(t, "an event", slow.Messages())
+	harness.Receive(t, "an event", slow.Messages())
 	const end = 6000
 	grow(t, j, 11, end)
 	follow := func(c projections.Cursor, from uint64) {
 		for r := from; r <= end; r++ {
-			if m := support.Receive(t, "an event", c.Messages()); m.Revision != r {
+			if m := harness.Receive(t, "an event", c.Messages()); m.Revision != r {
 				t.Fatalf("%d is %+v", r, m)
 			}
 		}
@@ -185,7 +209,7 @@ func TestAStandingReaderHoldsNobodyUp(t *testing.T) {
 	follow(slow, 2)
 	grow(t, j, end+1, end+1)
 	for _, c := range []projections.Cursor{slow, quick} {
-		if m := support.Receive(t, "a live event", c.Messages()); m.Revision != end+1 {
+		if m := harness.Receive(t, "a live event", c.Messages()); m.Revision != end+1 {
 			t.Errorf("%d is %+v", end+1, m)
 		}
 	}
@@ -269,7 +293,7 @@ func TestASlowReaderOfLargeEventsLosesNone(t *testing.T) {
 	}
 	const few = 16<<20/size + 1
 	c := read(t, j, 0)
-	support.Eventually(t, "the reader is held up", func() bool { return len(c.Messages()) >= few-1 })
+	harness.Eventually(t, "the reader is held up", func() bool { return len(c.Messages()) >= few-1 })
 	if err := nc.Flush(); err != nil { // what has been sent so far has arrived
 		t.Fatal(err)
 	}
@@ -277,7 +301,7 @@ func TestASlowReaderOfLargeEventsLosesNone(t *testing.T) {
 		t.Errorf("%d events of %d bytes wait for the view", held, size)
 	}
 	for r := uint64(1); r <= n; r++ {
-		if m := support.Receive(t, "an event", c.Messages()); m.Revision != r || m.Bad != nil {
+		if m := harness.Receive(t, "an event", c.Messages()); m.Revision != r || m.Bad != nil {
 			t.Fatalf("instead of %d: %d, %v", r, m.Revision, m.Bad)
 		}
 	}

@@ -42,7 +42,7 @@ func (a *Archive) Fold(batch []projections.Message) projections.Changes {
 
 // Load implements projections.Target.
 func (a *Archive) Load(ctx context.Context, partition int, id string) (uint64, error) {
-	_, err := a.db.pool.Exec(ctx, `
+	_, err := a.db.Pool().Exec(ctx, `
 		INSERT INTO agents.checkpoints (view, partition, position, incarnation)
 		VALUES ($1, $2, 0, $3) ON CONFLICT DO NOTHING`, a.view, partition, id)
 	if err != nil {
@@ -53,7 +53,7 @@ func (a *Archive) Load(ctx context.Context, partition int, id string) (uint64, e
 		return 0, err
 	}
 	var last uint64
-	err = a.db.pool.QueryRow(ctx, `SELECT coalesce(max(revision), 0) FROM agents.events WHERE partition = $1`, partition).Scan(&last)
+	err = a.db.Pool().QueryRow(ctx, `SELECT coalesce(max(revision), 0) FROM agents.events WHERE partition = $1`, partition).Scan(&last)
 	if err != nil {
 		return 0, fmt.Errorf("look for the archive's end: %w", err)
 	}
@@ -72,7 +72,7 @@ func (a *Archive) Seal(ctx context.Context, partition int) (position uint64, dig
 // of it, see Settle.
 func (a *Archive) Reaches(ctx context.Context, partition int, id string) (position uint64, err error) {
 	var known string
-	err = a.db.pool.QueryRow(ctx, `SELECT position, incarnation FROM agents.checkpoints WHERE view = $1 AND partition = $2`,
+	err = a.db.Pool().QueryRow(ctx, `SELECT position, incarnation FROM agents.checkpoints WHERE view = $1 AND partition = $2`,
 		a.view, partition).Scan(&position, &known)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return 0, nil

@@ -36,7 +36,7 @@ func (a *Archive) AuditOf(ctx context.Context, partition int, s events.Stream, y
 
 func (a *Archive) audit(ctx context.Context, after place, where string, yield func(projections.Message) error, partition int, arg any) error {
 	for {
-		rows, err := a.db.pool.Query(ctx, `
+		rows, err := a.db.Pool().Query(ctx, `
 			SELECT revision, recorded_at, recorded_ns, version, timestamp, schema, stream, aggregate, id, key, type,
 				writer, command_id, digest, body, raw FROM agents.events
 			WHERE partition = $1 AND (revision, recorded_at) > ($2, $3)`+where+` ORDER BY revision, recorded_at LIMIT $4`,

@@ -33,7 +33,7 @@ const selectFirst = `
 // FirstOf implements commands.Archive.
 func (k known) FirstOf(ctx context.Context, partition int, commandID string, streams []events.Stream) (rec events.Record, ok bool, reaches uint64, err error) {
 	var r stored
-	err = k.db.pool.QueryRow(ctx, selectFirst, k.view, partition, k.journal, commandID, streams).Scan(
+	err = k.db.Pool().QueryRow(ctx, selectFirst, k.view, partition, k.journal, commandID, streams).Scan(
 		&reaches, &r.stream, &r.revision, &r.body, &r.raw)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):

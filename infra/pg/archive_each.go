@@ -83,7 +83,7 @@ func (a *Archive) fetch(ctx context.Context, partition int, after, upTo uint64, 
 // next is the revision before the first one after another; 0 = there is none.
 func (a *Archive) next(ctx context.Context, partition int, after uint64) (uint64, error) {
 	var first uint64
-	err := a.db.pool.QueryRow(ctx, `
+	err := a.db.Pool().QueryRow(ctx, `
 		SELECT coalesce(min(revision), 1) FROM agents.events WHERE partition = $1 AND revision > $2`,
 		partition, int64(after)).Scan(&first)
 	if err != nil {
@@ -96,7 +96,7 @@ func (a *Archive) next(ctx context.Context, partition int, after uint64) (uint64
 // It asks for a range of revisions, which any plan reads well, and not for a
 // number of rows in their order.
 func (a *Archive) page(ctx context.Context, partition int, after, upTo uint64) eachPage {
-	rows, err := a.db.pool.Query(ctx, `
+	rows, err := a.db.Pool().Query(ctx, `
 		SELECT revision, stream, body, raw, recorded_at, recorded_ns FROM agents.events
 		WHERE partition = $1 AND revision > $2 AND revision <= $3 ORDER BY revision`, partition, int64(after), int64(upTo))
 	if err != nil {

@@ -57,7 +57,7 @@ func (a *Archive) OfCommand(ctx context.Context, partition int, s events.Stream,
 
 func (a *Archive) one(ctx context.Context, partition int, query string, args ...any) (events.Record, bool, error) {
 	var r stored
-	err := a.db.pool.QueryRow(ctx, query, args...).Scan(&r.stream, &r.revision, &r.body, &r.raw)
+	err := a.db.Pool().QueryRow(ctx, query, args...).Scan(&r.stream, &r.revision, &r.body, &r.raw)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return events.Record{}, false, nil
 	}
@@ -143,7 +143,7 @@ func (a *Archive) many(ctx context.Context, partition int, query string, args ..
 }
 
 func (a *Archive) rows(ctx context.Context, query string, args ...any) ([]stored, error) {
-	got, err := a.db.pool.Query(ctx, query, args...)
+	got, err := a.db.Pool().Query(ctx, query, args...)
 	if err != nil {
 		return nil, fmt.Errorf("ask the archive: %w", err)
 	}

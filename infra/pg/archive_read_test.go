@@ -11,6 +11,7 @@ import (
 
 	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/infra/pg"
+	"github.com/tidemark-engine/tidemark/infra/pg/pgtest"
 	"github.com/tidemark-engine/tidemark/projections"
 )
 
@@ -37,7 +38,7 @@ func lastOf(all []projections.Message, s events.Stream, upTo uint64, at time.Tim
 // Any question is answered as the journal itself would be: checked with
 // revisions and times taken at random, and a nanosecond around each event's.
 func TestTheArchiveAnswersAsTheJournal(t *testing.T) {
-	db := migrated(t)
+	db := pgtest.Migrated(t)
 	a := pg.NewArchive(db, "archive")
 	parts := [][]projections.Message{readable(t, 0, 400), readable(t, 1, 200)}
 	var streams []events.Stream
@@ -112,12 +113,12 @@ func TestTheArchiveAnswersAsTheJournal(t *testing.T) {
 
 // More streams than one statement answers for.
 func TestTheArchiveListsManyStreams(t *testing.T) {
-	db := migrated(t)
+	db := pgtest.Migrated(t)
 	a := pg.NewArchive(db, "archive")
 	var all []projections.Message
 	var want []string
 	for i := range 2500 {
-		m := message(0, uint64(i+1), when, fmt.Sprintf("a%d", i%2), fmt.Sprintf("k%04d", i/2), 1, "c")
+		m := message(0, uint64(i+1), pgtest.When, fmt.Sprintf("a%d", i%2), fmt.Sprintf("k%04d", i/2), 1, "c")
 		all, want = append(all, m), append(want, string(m.Stream))
 	}
 	keep(t, a, all)
@@ -139,11 +140,11 @@ func TestTheArchiveListsManyStreams(t *testing.T) {
 
 // Pages end by size, and a gap is passed over: it is for the reader to judge.
 func TestTheArchiveReadsLargeEventsAndGaps(t *testing.T) {
-	db := migrated(t)
+	db := pgtest.Migrated(t)
 	a := pg.NewArchive(db, "archive")
 	all := make([]projections.Message, 120)
 	for i := range all {
-		all[i] = message(0, uint64(i+1), when, "a", "k", uint64(i+1), "c")
+		all[i] = message(0, uint64(i+1), pgtest.When, "a", "k", uint64(i+1), "c")
 		if i%2 == 0 {
 			all[i].Data = []byte(`{"value":"` + strings.Repeat("v", 400_000) + `"}`)
 			all[i].Body = all[i].Encode()

@@ -33,7 +33,7 @@ func (a *Archive) Differing(ctx context.Context, partition int, messages []proje
 			to = at
 		}
 	}
-	rows, err := a.db.pool.Query(ctx, `
+	rows, err := a.db.Pool().Query(ctx, `
 		SELECT x.revision FROM unnest($2::bigint[], $3::text[], $4::bytea[]) AS x (revision, stream, sum)
 		WHERE NOT EXISTS (
 			SELECT 1 FROM agents.events e

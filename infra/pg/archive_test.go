@@ -15,6 +15,7 @@ import (
 
 	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/infra/pg"
+	"github.com/tidemark-engine/tidemark/infra/pg/pgtest"
 	"github.com/tidemark-engine/tidemark/projections"
 )
 
@@ -97,7 +98,7 @@ func same(t *testing.T, a *pg.Archive, p int, after, upTo uint64, want []project
 }
 
 func TestTheArchiveKeepsEveryByte(t *testing.T) {
-	db := migrated(t)
+	db := pgtest.Migrated(t)
 	a := pg.NewArchive(db, "archive")
 	first, second := past(t, 0, 500), past(t, 3, 300)
 	keep(t, a, first)
@@ -106,7 +107,7 @@ func TestTheArchiveKeepsEveryByte(t *testing.T) {
 	same(t, pg.NewArchive(db, "archive"), 3, 0, 1<<63, second)
 	same(t, a, 0, 17, 99, first[17:99])
 	same(t, a, 1, 0, 500, nil)
-	if n := count(t, db, "SELECT count(*) FROM pg_inherits WHERE inhparent = 'agents.events'::regclass"); n < 5 {
+	if n := pgtest.Count(t, db, "SELECT pgtest.Count(*) FROM pg_inherits WHERE inhparent = 'agents.events'::regclass"); n < 5 {
 		t.Errorf("200 days are in %d tables", n)
 	}
 	for p, want := range map[int]uint64{0: 500, 3: 300, 1: 0} {
@@ -143,15 +144,15 @@ func TestTheArchiveKeepsEveryByte(t *testing.T) {
 
 // The columns are what SQL users see, also of an event from a newer build.
 func TestTheArchiveInSQL(t *testing.T) {
-	db := migrated(t)
+	db := pgtest.Migrated(t)
 	a := pg.NewArchive(db, "archive")
-	good := message(0, 1, when.Add(789), "a", "k.l", 7, "c")
+	good := message(0, 1, pgtest.When.Add(789), "a", "k.l", 7, "c")
 	good.Writer = "w\x00"
 	good.Body = good.Encode()
 	newer := spoilt(good, bytes.Replace(good.Body, []byte(`"schema":1`), []byte(`"schema":12`), 1))
-	newer.Stream, newer.Revision, newer.RecordedAt = good.Stream, 2, when.AddDate(0, 3, 0)
+	newer.Stream, newer.Revision, newer.RecordedAt = good.Stream, 2, pgtest.When.AddDate(0, 3, 0)
 	torn := spoilt(good, []byte{0xff})
-	torn.Stream, torn.Revision, torn.RecordedAt = "agent.a\xff", 3, when.AddDate(0, 3, 0)
+	torn.Stream, torn.Revision, torn.RecordedAt = "agent.a\xff", 3, pgtest.When.AddDate(0, 3, 0)
 	keep(t, a, []projections.Message{good, newer, torn})
 	var got []string
 	rows, err := db.Pool().Query(t.Context(), `SELECT concat_ws(' ', revision, stream, aggregate, id, key, type, version, timestamp, recorded_at,
@@ -177,7 +178,7 @@ func TestTheArchiveInSQL(t *testing.T) {
 }
 
 func TestTheArchiveTakesAnyYear(t *testing.T) {
-	db := migrated(t)
+	db := pgtest.Migrated(t)
 	a := pg.NewArchive(db, "archive")
 	var all []projections.Message
 	for _, at := range []time.Time{
@@ -192,7 +193,7 @@ func TestTheArchiveTakesAnyYear(t *testing.T) {
 }
 
 func TestAFencedArchiveWritesNothing(t *testing.T) {
-	db := migrated(t)
+	db := pgtest.Migrated(t)
 	a := pg.NewArchive(db, "archive")
 	all := past(t, 0, 40)
 	if _, err := a.Load(t.Context(), 0, "j"); err != nil {
@@ -201,7 +202,7 @@ func TestAFencedArchiveWritesNothing(t *testing.T) {
 	if err := a.Apply(t.Context(), 0, 3, 40, a.Fold(all[3:])); !errors.Is(err, projections.ErrFenced) {
 		t.Errorf("%v", err)
 	}
-	if n := count(t, db, "SELECT count(*) FROM agents.events"); n != 0 {
+	if n := pgtest.Count(t, db, "SELECT pgtest.Count(*) FROM agents.events"); n != 0 {
 		t.Errorf("%d rows", n)
 	}
 	keep(t, a, all)
@@ -214,7 +215,7 @@ func TestAFencedArchiveWritesNothing(t *testing.T) {
 // A checkpoint that was put back: the rows become what the journal says, also
 // where somebody has changed them, and what the journal no longer has stays.
 func TestTheArchiveFoldedAgain(t *testing.T) {
-	db := migrated(t)
+	db := pgtest.Migrated(t)
 	a := pg.NewArchive(db, "archive")
 	all := past(t, 0, 200)
 	keep(t, a, all)
@@ -245,7 +246,7 @@ func TestTheArchiveFoldedAgain(t *testing.T) {
 
 // An archive that cannot become whole says so, instead of being believed.
 func TestANewArchiveOfATrimmedJournalHalts(t *testing.T) {
-	db := migrated(t)
+	db := pgtest.Migrated(t)
 	a := pg.NewArchive(db, "archive")
 	all := past(t, 0, 40)
 	if _, err := a.Load(t.Context(), 0, "j"); err != nil {
@@ -255,14 +256,14 @@ func TestANewArchiveOfATrimmedJournalHalts(t *testing.T) {
 	if !errors.Is(err, projections.ErrForeignJournal) || !strings.Contains(err.Error(), "10 of its revisions 1 to 40") {
 		t.Errorf("%v", err)
 	}
-	if n := count(t, db, "SELECT count(*) FROM agents.events"); n != 0 {
+	if n := pgtest.Count(t, db, "SELECT pgtest.Count(*) FROM agents.events"); n != 0 {
 		t.Errorf("%d rows", n)
 	}
 }
 
 // Tables of months are made while other partitions write and make theirs.
 func TestMonthsAreMadeSideBySide(t *testing.T) {
-	db := migrated(t)
+	db := pgtest.Migrated(t)
 	var all [4][]projections.Message
 	var running sync.WaitGroup
 	for p := range all {
@@ -287,13 +288,13 @@ func TestMonthsAreMadeSideBySide(t *testing.T) {
 
 // A month that was taken away by hand is made again.
 func TestAMonthTakenAwayIsMadeAgain(t *testing.T) {
-	db := migrated(t)
+	db := pgtest.Migrated(t)
 	a := pg.NewArchive(db, "archive")
-	keep(t, a, []projections.Message{message(0, 1, when, "a", "k", 1, "c")})
+	keep(t, a, []projections.Message{message(0, 1, pgtest.When, "a", "k", 1, "c")})
 	if _, err := db.Pool().Exec(t.Context(), "DROP TABLE agents.events_2026_01"); err != nil {
 		t.Fatal(err)
 	}
-	next := a.Fold([]projections.Message{message(0, 2, when, "a", "k", 2, "c")})
+	next := a.Fold([]projections.Message{message(0, 2, pgtest.When, "a", "k", 2, "c")})
 	if err := a.Apply(t.Context(), 0, 1, 2, next); err == nil {
 		t.Fatal("an event without a table was taken")
 	}

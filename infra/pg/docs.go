@@ -144,7 +144,7 @@ func (t *Durable) Docs(ctx context.Context, q readmodel.DocList) ([]readmodel.Do
 		args = append(args, value)
 		where += fmt.Sprintf(" AND %s = $%d", pgx.Identifier{column}.Sanitize(), len(args))
 	}
-	rows, err := t.db.pool.Query(ctx, `SELECT `+tab.id+`, `+tab.key+`, state_text, version, revision, updated_at, digest FROM `+
+	rows, err := t.db.Pool().Query(ctx, `SELECT `+tab.id+`, `+tab.key+`, state_text, version, revision, updated_at, digest FROM `+
 		tab.table+` WHERE `+where+` ORDER BY `+order+` LIMIT $3`, args...)
 	if err != nil {
 		return nil, fmt.Errorf("list %s: %w", tab.table, err)

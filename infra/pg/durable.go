@@ -43,13 +43,13 @@ func (t *Durable) Load(ctx context.Context, partition int, id string) (uint64, e
 	var notified *uint64
 	var version int
 	t.Leave(partition)
-	_, err := t.db.pool.Exec(ctx, `
+	_, err := t.db.Pool().Exec(ctx, `
 		INSERT INTO agents.checkpoints (view, partition, position, incarnation, version)
 		VALUES ($1, $2, 0, $3, $4) ON CONFLICT DO NOTHING`, t.view, partition, id, projections.Version(t.view))
 	if err != nil {
 		return 0, fmt.Errorf("make the checkpoint: %w", err)
 	}
-	err = t.db.pool.QueryRow(ctx, `
+	err = t.db.Pool().QueryRow(ctx, `
 		SELECT position, incarnation, notified, version FROM agents.checkpoints WHERE view = $1 AND partition = $2`,
 		t.view, partition).Scan(&position, &known, &notified, &version)
 	if err != nil {
@@ -71,7 +71,7 @@ func (t *Durable) Seal(ctx context.Context, partition int) (position uint64, dig
 }
 
 func (d *DB) seal(ctx context.Context, view string, partition int) (position uint64, digest string, err error) {
-	err = d.pool.QueryRow(ctx, `SELECT position, coalesce(digest, '') FROM agents.checkpoints WHERE view = $1 AND partition = $2`,
+	err = d.Pool().QueryRow(ctx, `SELECT position, coalesce(digest, '') FROM agents.checkpoints WHERE view = $1 AND partition = $2`,
 		view, partition).Scan(&position, &digest)
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return 0, "", fmt.Errorf("read the checkpoint: %w", err)

@@ -6,16 +6,16 @@ import (
 	"reflect"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/tidemark-engine/tidemark/infra/pg"
+	"github.com/tidemark-engine/tidemark/infra/pg/pgtest"
 	"github.com/tidemark-engine/tidemark/projections"
 	"github.com/tidemark-engine/tidemark/projections/projectionstest"
 	"github.com/tidemark-engine/tidemark/readmodel"
 )
 
 func TestTarget(t *testing.T) {
-	db := migrated(t)
+	db := pgtest.Migrated(t)
 	projectionstest.Target(t, func(t *testing.T) projectionstest.Store {
 		if _, err := db.Pool().Exec(t.Context(), "TRUNCATE agents.state, agents.checkpoints"); err != nil {
 			t.Fatal(err)
@@ -36,17 +36,15 @@ func TestTarget(t *testing.T) {
 	})
 }
 
-var when = time.Date(2026, 1, 2, 3, 4, 5, 6000, time.UTC)
-
 func row(key string, revision uint64) projections.EntryChange {
 	return projections.EntryChange{Entry: readmodel.Entry{
-		Agent: "a", Key: key, Value: fmt.Append(nil, revision), Timestamp: when, Version: 1, Revision: revision, UpdatedAt: when, Digest: "d",
+		Agent: "a", Key: key, Value: fmt.Append(nil, revision), Timestamp: pgtest.When, Version: 1, Revision: revision, UpdatedAt: pgtest.When, Digest: "d",
 	}}
 }
 
 // Rows and checkpoint are one: whoever comes from another place writes nothing.
 func TestAFencedApplyWritesNothing(t *testing.T) {
-	db := migrated(t)
+	db := pgtest.Migrated(t)
 	v := pg.NewDurable(db, "durable")
 	if _, err := v.Load(t.Context(), 0, "j"); err != nil {
 		t.Fatal(err)
@@ -61,7 +59,7 @@ func TestAFencedApplyWritesNothing(t *testing.T) {
 		t.Errorf("a partition that was never loaded: %v", err)
 	}
 	for table, want := range map[string]int{"state": 0, "conflicts": 0} {
-		if n := count(t, db, "SELECT count(*) FROM agents."+table); n != want {
+		if n := pgtest.Count(t, db, "SELECT pgtest.Count(*) FROM agents."+table); n != want {
 			t.Errorf("%s has %d rows", table, n)
 		}
 	}
@@ -71,7 +69,7 @@ func TestAFencedApplyWritesNothing(t *testing.T) {
 }
 
 func TestAFailedApplyWritesNothing(t *testing.T) {
-	db := migrated(t)
+	db := pgtest.Migrated(t)
 	v := pg.NewDurable(db, "durable")
 	if _, err := v.Load(t.Context(), 0, "j"); err != nil {
 		t.Fatal(err)
@@ -82,7 +80,7 @@ func TestAFailedApplyWritesNothing(t *testing.T) {
 	if err == nil || errors.Is(err, projections.ErrFenced) {
 		t.Errorf("%v", err)
 	}
-	if n := count(t, db, "SELECT count(*) FROM agents.state"); n != 0 {
+	if n := pgtest.Count(t, db, "SELECT pgtest.Count(*) FROM agents.state"); n != 0 {
 		t.Errorf("%d rows", n)
 	}
 	if at, err := v.Load(t.Context(), 0, "j"); at != 0 || err != nil {
@@ -91,7 +89,7 @@ func TestAFailedApplyWritesNothing(t *testing.T) {
 }
 
 func TestTwoAppliesFromOnePlace(t *testing.T) {
-	db := migrated(t)
+	db := pgtest.Migrated(t)
 	for round := range uint64(10) {
 		var wg sync.WaitGroup
 		results := make(chan error, 4)
@@ -124,13 +122,13 @@ func TestTwoAppliesFromOnePlace(t *testing.T) {
 func loss(revision uint64) readmodel.Loss {
 	return readmodel.Loss{
 		Agent: "a", Key: "k", Version: revision, Revision: revision, Kind: "rejected", Verb: "set", Strategy: "reject",
-		Reason: "state.conflict", Value: []byte(`{ "n": 1.50 }`), Timestamp: when, RecordedAt: when, Writer: "w", CommandID: "c",
+		Reason: "state.conflict", Value: []byte(`{ "n": 1.50 }`), Timestamp: pgtest.When, RecordedAt: pgtest.When, Writer: "w", CommandID: "c",
 		CurrentVersion: 1, CurrentRevision: 2, Digest: "d",
 	}
 }
 
 func TestLossesAreKeptOnce(t *testing.T) {
-	db := migrated(t)
+	db := pgtest.Migrated(t)
 	v := pg.NewDurable(db, "durable")
 	if _, err := v.Load(t.Context(), 0, "j"); err != nil {
 		t.Fatal(err)
@@ -142,7 +140,7 @@ func TestLossesAreKeptOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if n := count(t, db, "SELECT count(*) FROM agents.conflicts"); n != 2 {
+	if n := pgtest.Count(t, db, "SELECT pgtest.Count(*) FROM agents.conflicts"); n != 2 {
 		t.Errorf("%d rows", n)
 	}
 	var text, reason *string
@@ -159,7 +157,7 @@ func TestLossesAreKeptOnce(t *testing.T) {
 
 // state_value is for SQL to look into; state_text is what was sent.
 func TestValuesAreKeptTwice(t *testing.T) {
-	db := migrated(t)
+	db := pgtest.Migrated(t)
 	v := pg.NewDurable(db, "durable")
 	if _, err := v.Load(t.Context(), 0, "j"); err != nil {
 		t.Fatal(err)
@@ -175,12 +173,4 @@ func TestValuesAreKeptTwice(t *testing.T) {
 	if got := []string{text, n, big, s}; err != nil || !reflect.DeepEqual(got, []string{string(c.Value), "1.50", "12345678901234567890", "A"}) {
 		t.Errorf("%q, %v", got, err)
 	}
-}
-
-func count(t *testing.T, db *pg.DB, sql string) (n int) {
-	t.Helper()
-	if err := db.Pool().QueryRow(t.Context(), sql).Scan(&n); err != nil {
-		t.Fatal(err)
-	}
-	return n
 }

@@ -33,7 +33,7 @@ func (t *Durable) Inbox(ctx context.Context, list readmodel.InboxList) ([]readmo
 	if before.IsZero() {
 		before = endOfTime
 	}
-	rows, err := t.db.pool.Query(ctx, selectInbox, list.Agent, list.Direct, list.Broadcasts, before, list.AfterID, list.Limit)
+	rows, err := t.db.Pool().Query(ctx, selectInbox, list.Agent, list.Direct, list.Broadcasts, before, list.AfterID, list.Limit)
 	if err != nil {
 		return nil, fmt.Errorf("read the inbox of %s: %w", list.Agent, err)
 	}

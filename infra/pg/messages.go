@@ -15,9 +15,15 @@ const insertMessages = `
 		AS x (m, k, f, t, y, b, s, at)
 	ON CONFLICT DO NOTHING`
 
+// Messages is the table of messages.
+type Messages struct{ db *DB }
+
+// NewMessages is the table in db.
+func NewMessages(db *DB) Messages { return Messages{db} }
+
 // StoreMessages keeps messages, all or none; one that is there already stays as
 // it is.
-func (d *DB) StoreMessages(ctx context.Context, batch []readmodel.Message) error {
+func (m Messages) StoreMessages(ctx context.Context, batch []readmodel.Message) error {
 	var ids, kinds, senders, recipients, types, bodies []string
 	var sequences []int64
 	var times []time.Time
@@ -28,7 +34,7 @@ func (d *DB) StoreMessages(ctx context.Context, batch []readmodel.Message) error
 		bodies, sequences = append(bodies, string(m.Body)), append(sequences, int64(m.Sequence))
 		times = append(times, m.SentAt)
 	}
-	if _, err := d.pool.Exec(ctx, insertMessages, ids, kinds, senders, recipients, types, bodies, sequences, times); err != nil {
+	if _, err := m.db.Pool().Exec(ctx, insertMessages, ids, kinds, senders, recipients, types, bodies, sequences, times); err != nil {
 		return fmt.Errorf("store %d messages: %w", len(batch), err)
 	}
 	return nil

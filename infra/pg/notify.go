@@ -125,7 +125,7 @@ func (t *Durable) Told(ctx context.Context, partition int) (told uint64, err err
 	if t.Notify == nil {
 		return math.MaxUint64, nil
 	}
-	err = t.db.pool.QueryRow(ctx, `
+	err = t.db.Pool().QueryRow(ctx, `
 		SELECT least(notified, position) FROM agents.checkpoints WHERE view = $1 AND partition = $2`,
 		t.view, partition).Scan(&told)
 	if err != nil {
@@ -138,7 +138,7 @@ func (t *Durable) Told(ctx context.Context, partition int) (told uint64, err err
 // is told again after a restart. Its loss would only do the same: it does not
 // wait for the disk.
 func (t *Durable) setTold(ctx context.Context, partition int, told uint64) {
-	_, _ = t.db.pool.Exec(ctx, `
+	_, _ = t.db.Pool().Exec(ctx, `
 		UPDATE agents.checkpoints SET notified = $3
 		FROM (SELECT set_config('synchronous_commit', 'off', true)) AS relaxed
 		WHERE view = $1 AND partition = $2 AND position >= $3

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/tidemark-engine/tidemark/infra/pg"
+	"github.com/tidemark-engine/tidemark/infra/pg/pgtest"
 	"github.com/tidemark-engine/tidemark/projections"
 )
 
@@ -37,7 +38,7 @@ func (l *listener) Again(ctx context.Context, partition int, from, to uint64) (u
 // While one batch is told the next can be folded; they are told in order, and
 // how far that has come is noted only afterwards.
 func TestABatchDoesNotWaitUntilItIsTold(t *testing.T) {
-	db := migrated(t)
+	db := pgtest.Migrated(t)
 	v, l := pg.NewDurable(db, "durable"), &listener{let: make(chan struct{})}
 	v.Notify = l
 	if _, err := v.Load(t.Context(), 0, "j"); err != nil {
@@ -51,7 +52,7 @@ func TestABatchDoesNotWaitUntilItIsTold(t *testing.T) {
 	}
 	apply(1) // would never come back if it waited
 	const notified = `SELECT coalesce(notified, 0) FROM agents.checkpoints`
-	if n := count(t, db, notified); n != 0 {
+	if n := pgtest.Count(t, db, notified); n != 0 {
 		t.Errorf("told up to %d while nobody has heard", n)
 	}
 	second := make(chan struct{})
@@ -62,12 +63,12 @@ func TestABatchDoesNotWaitUntilItIsTold(t *testing.T) {
 	l.let <- struct{}{}
 	<-second
 	l.let <- struct{}{}
-	waitFor(t, func() bool { return count(t, db, notified) == 2 })
+	waitFor(t, func() bool { return pgtest.Count(t, db, notified) == 2 })
 	v.Settle()
 	if len(l.heard) != 2 || l.heard[0] != 0 || l.heard[1] != 1 {
 		t.Errorf("heard of %v", l.heard)
 	}
-	if n := count(t, db, notified); n != 2 {
+	if n := pgtest.Count(t, db, notified); n != 2 {
 		t.Errorf("told up to %d", n)
 	}
 }
@@ -76,7 +77,7 @@ func TestABatchDoesNotWaitUntilItIsTold(t *testing.T) {
 // of everything in the end: what was too much to remember, in one piece.
 func TestNobodyWaitsForThoseWhoListenSlowly(t *testing.T) {
 	for _, size := range []int{1, 12 << 20} {
-		db := migrated(t)
+		db := pgtest.Migrated(t)
 		v, l := pg.NewDurable(db, "durable"), &listener{let: make(chan struct{})}
 		v.Notify = l
 		if _, err := v.Load(t.Context(), 0, "j"); err != nil {
@@ -96,7 +97,7 @@ func TestNobodyWaitsForThoseWhoListenSlowly(t *testing.T) {
 		for range want {
 			l.let <- struct{}{}
 		}
-		waitFor(t, func() bool { return count(t, db, `SELECT coalesce(notified, 0) FROM agents.checkpoints`) == 4 })
+		waitFor(t, func() bool { return pgtest.Count(t, db, `SELECT coalesce(notified, 0) FROM agents.checkpoints`) == 4 })
 		v.Settle()
 		if !slices.Equal(l.heard, want) {
 			t.Errorf("heard of %v", l.heard)
@@ -117,7 +118,7 @@ func waitFor(t *testing.T, there func() bool) {
 // put right at no new position is told all the same. After a restart it is told
 // from the journal, as far as each try gets.
 func TestWhatCouldNotBeToldIsToldAgain(t *testing.T) {
-	db := migrated(t)
+	db := pgtest.Migrated(t)
 	v, l := pg.NewDurable(db, "durable"), &moody{}
 	v.Notify = l
 	load := func() {
@@ -139,7 +140,7 @@ func TestWhatCouldNotBeToldIsToldAgain(t *testing.T) {
 			defer l.mu.Unlock()
 			return len(l.heard) > 0 && l.heard[len(l.heard)-1] == last
 		})
-		waitFor(t, func() bool { return count(t, db, `SELECT coalesce(notified, 0) FROM agents.checkpoints`) == 10 })
+		waitFor(t, func() bool { return pgtest.Count(t, db, `SELECT coalesce(notified, 0) FROM agents.checkpoints`) == 10 })
 	}
 	load()
 	apply(0, 10, 10)
@@ -188,7 +189,7 @@ func (m *moody) Again(_ context.Context, _ int, from, to uint64) (uint64, error)
 // Who has left a partition tells nothing more of it, and how far it has been
 // told never goes back: the next to hold it may have told more.
 func TestWhoHasLeftTellsNothing(t *testing.T) {
-	db := migrated(t)
+	db := pgtest.Migrated(t)
 	l := &listener{let: make(chan struct{})}
 	old, next := pg.NewDurable(db, "durable"), pg.NewDurable(db, "durable")
 	old.Notify, next.Notify = l, &listener{let: closed()}
@@ -201,7 +202,7 @@ func TestWhoHasLeftTellsNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	told := func() int { return count(t, db, `SELECT coalesce(notified, 0) FROM agents.checkpoints`) }
+	told := func() int { return pgtest.Count(t, db, `SELECT coalesce(notified, 0) FROM agents.checkpoints`) }
 	waitFor(t, func() bool { return told() == 2 })
 	left := make(chan struct{})
 	go func() {
@@ -228,7 +229,7 @@ func closed() chan struct{} {
 
 // Up to where all has been told is asked of SQL, which is never ahead of what was.
 func TestUpToWhereAllHasBeenTold(t *testing.T) {
-	db := migrated(t)
+	db := pgtest.Migrated(t)
 	v, l := pg.NewDurable(db, "durable"), &listener{let: make(chan struct{})}
 	told := func(want uint64) {
 		t.Helper()

@@ -66,7 +66,7 @@ func (o *Outbox) Run(ctx context.Context) {
 
 // lead relays for as long as this engine holds the lock.
 func (o *Outbox) lead(ctx context.Context, well func()) error {
-	conn, err := o.DB.pool.Acquire(ctx)
+	conn, err := o.DB.Pool().Acquire(ctx)
 	if err != nil {
 		return fmt.Errorf("connect: %w", err)
 	}

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/tidemark-engine/tidemark/infra/pg"
+	"github.com/tidemark-engine/tidemark/infra/pg/pgtest"
+	"github.com/tidemark-engine/tidemark/test/harness"
 	"github.com/tidemark-engine/tidemark/test/support"
 )
 
@@ -23,7 +25,7 @@ func TestMigrateIsDoneOnceByOne(t *testing.T) {
 				return
 			}
 			defer db.Close()
-			if err := db.Migrate(t.Context(), support.Log(t)); err != nil {
+			if err := db.Migrate(t.Context(), harness.Log(t)); err != nil {
 				t.Error(err)
 			}
 		})
@@ -34,17 +36,17 @@ func TestMigrateIsDoneOnceByOne(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	if err := db.Migrate(t.Context(), support.Log(t)); err != nil {
+	if err := db.Migrate(t.Context(), harness.Log(t)); err != nil {
 		t.Errorf("again: %v", err)
 	}
-	if n := count(t, db, "SELECT count(*) FROM agents.state"); n != 0 {
+	if n := pgtest.Count(t, db, "SELECT pgtest.Count(*) FROM agents.state"); n != 0 {
 		t.Errorf("%d rows", n)
 	}
 }
 
 // A stuck session ends by itself.
 func TestSessionsHaveTimeouts(t *testing.T) {
-	db := migrated(t)
+	db := pgtest.Migrated(t)
 	for name, want := range map[string]string{
 		"statement_timeout": "15s", "lock_timeout": "5s", "idle_in_transaction_session_timeout": "10s", "timezone": "UTC",
 		"application_name": "tidemark", "synchronous_commit": "on",
@@ -88,7 +90,7 @@ func TestErrorsKeepThePassword(t *testing.T) {
 }
 
 func TestPing(t *testing.T) {
-	if err := migrated(t).Ping(t.Context()); err != nil {
+	if err := pgtest.Migrated(t).Ping(t.Context()); err != nil {
 		t.Error(err)
 	}
 }

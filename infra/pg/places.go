@@ -11,7 +11,7 @@ import (
 	"github.com/tidemark-engine/tidemark/readmodel"
 )
 
-var _ projections.Places = (*DB)(nil)
+var _ projections.Places = Rows{}
 
 // keptKinds in a fixed order, for places.
 var keptKinds = [...]string{
@@ -20,15 +20,15 @@ var keptKinds = [...]string{
 }
 
 // Places implements projections.Places: the blocks of the tables.
-func (d *DB) Places(ctx context.Context) (int, error) {
+func (d Rows) Places(ctx context.Context) (int, error) {
 	_, _, n, err := d.block(ctx, -1)
 	return n, err
 }
 
-func (d *DB) block(ctx context.Context, place int) (kind string, block, all int, err error) {
+func (d Rows) block(ctx context.Context, place int) (kind string, block, all int, err error) {
 	for _, kind := range keptKinds {
 		var n int
-		err := d.pool.QueryRow(ctx, `SELECT pg_relation_size($1::regclass) / current_setting('block_size')::int`, tables[kind].name).Scan(&n)
+		err := d.db.Pool().QueryRow(ctx, `SELECT pg_relation_size($1::regclass) / current_setting('block_size')::int`, tables[kind].name).Scan(&n)
 		if err != nil {
 			return "", 0, 0, fmt.Errorf("measure %s: %w", tables[kind].name, err)
 		}
@@ -41,13 +41,13 @@ func (d *DB) block(ctx context.Context, place int) (kind string, block, all int,
 }
 
 // At implements projections.Places.
-func (d *DB) At(ctx context.Context, place int) ([]events.Stream, error) {
+func (d Rows) At(ctx context.Context, place int) ([]events.Stream, error) {
 	kind, block, _, err := d.block(ctx, place)
 	if err != nil || kind == "" {
 		return nil, err
 	}
 	t := tables[kind]
-	rows, err := d.pool.Query(ctx, `SELECT DISTINCT `+t.id+`, `+t.key+` FROM `+t.name+
+	rows, err := d.db.Pool().Query(ctx, `SELECT DISTINCT `+t.id+`, `+t.key+` FROM `+t.name+
 		fmt.Sprintf(` WHERE ctid >= '(%d,0)'::tid AND ctid < '(%d,0)'::tid`, block, block+1))
 	if err != nil {
 		return nil, fmt.Errorf("look into %s: %w", t.name, err)

@@ -58,7 +58,7 @@ func queueLetters(b *pgx.Batch, in schema, source string, partition int, held []
 
 // Letters implements projections.Letters.
 func (t *Durable) Letters(ctx context.Context, partition int) ([]projections.Held, error) {
-	rows, err := t.db.pool.Query(ctx, `
+	rows, err := t.db.Pool().Query(ctx, `
 		SELECT subject, min(revision), max(revision), count(*), min(created_at), (array_agg(reason ORDER BY revision))[1]
 		FROM agents.dead_letters WHERE source = $1 AND partition = $2 GROUP BY subject`, source(t.view), partition)
 	if err != nil {
@@ -121,7 +121,7 @@ const heldBack = `(SELECT min(d.revision) FROM agents.dead_letters d
 
 // Held implements readmodel.DurableTier.
 func (t *Durable) Held(ctx context.Context, prefix string, limit int) ([]string, error) {
-	rows, err := t.db.pool.Query(ctx, selectHeld, source(t.view), prefix, upper(prefix), limit)
+	rows, err := t.db.Pool().Query(ctx, selectHeld, source(t.view), prefix, upper(prefix), limit)
 	if err != nil {
 		return nil, fmt.Errorf("list what is quarantined: %w", err)
 	}

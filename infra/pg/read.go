@@ -31,7 +31,7 @@ func (t *Durable) Entry(ctx context.Context, partition int, agent, key string) (
 	var nanos int16
 	var held *uint64
 	stream := events.StateEntry(agent, key)
-	err = t.db.pool.QueryRow(ctx, selectEntry, t.view, partition, agent, key, string(stream)).Scan(
+	err = t.db.Pool().QueryRow(ctx, selectEntry, t.view, partition, agent, key, string(stream)).Scan(
 		&held, &position, &found, &text, &e.Version, &e.Revision, &e.Writer, &e.Timestamp, &nanos, &e.UpdatedAt, &e.Digest)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return e, false, 0, nil
@@ -52,7 +52,7 @@ func (t *Durable) Entry(ctx context.Context, partition int, agent, key string) (
 // by key, at most limit, with the position they were read at. Fails with
 // readmodel.HeldBack where the view leaves some of them out.
 func (t *Durable) Entries(ctx context.Context, partition int, agent, prefix, after string, limit int) (rows []readmodel.Entry, position uint64, err error) {
-	err = pgx.BeginTxFunc(ctx, t.db.pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+	err = pgx.BeginTxFunc(ctx, t.db.Pool(), pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
 		err := tx.QueryRow(ctx, `SELECT position FROM agents.checkpoints WHERE view = $1 AND partition = $2`,
 			t.view, partition).Scan(&position)
 		if errors.Is(err, pgx.ErrNoRows) {
@@ -132,7 +132,7 @@ func (t *Durable) Agents(ctx context.Context, list readmodel.AgentList) ([]readm
 	if list.Phase != "" && list.Phase != "cold" {
 		query = selectAgentsIn
 	}
-	rows, err := t.db.pool.Query(ctx, query, list.After, list.Prefix, list.Limit, list.Phase)
+	rows, err := t.db.Pool().Query(ctx, query, list.After, list.Prefix, list.Limit, list.Phase)
 	if err != nil {
 		return nil, fmt.Errorf("list agents: %w", err)
 	}

@@ -4,13 +4,14 @@ import (
 	"testing"
 
 	"github.com/tidemark-engine/tidemark/infra/pg"
+	"github.com/tidemark-engine/tidemark/infra/pg/pgtest"
 	"github.com/tidemark-engine/tidemark/projections"
 	"github.com/tidemark-engine/tidemark/readmodel"
 	"github.com/tidemark-engine/tidemark/readmodel/readmodeltest"
 )
 
 func TestEntries(t *testing.T) {
-	v := pg.NewDurable(migrated(t), "durable")
+	v := pg.NewDurable(pgtest.Migrated(t), "durable")
 	readmodeltest.Entries(t, v, func(t *testing.T, partition int, from, to uint64, rows ...readmodel.Entry) {
 		if _, err := v.Load(t.Context(), partition, "j"); err != nil {
 			t.Fatal(err)

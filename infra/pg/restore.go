@@ -47,7 +47,7 @@ func (t *Durable) restore(ctx context.Context, tx pgx.Tx, truth projections.Trut
 	if err != nil {
 		return err
 	}
-	said, err := truth.Say(ctx, streams)
+	said, err := projections.StateOf(ctx, truth, streams)
 	if err != nil {
 		return err
 	}

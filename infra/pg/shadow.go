@@ -172,7 +172,7 @@ var errReplaced = errors.New("another rebuild has begun and taken the shadow's p
 
 // Live implements projections.Shadow; nil = the view has no position yet.
 func (s *Shadow) Live(ctx context.Context) ([]uint64, error) {
-	at, _, err := s.positions(ctx, s.db.pool, "")
+	at, _, err := s.positions(ctx, s.db.Pool(), "")
 	return at, err
 }
 
@@ -208,7 +208,7 @@ func (s *Shadow) foreign(journal string) error {
 
 // Drop implements projections.Shadow.
 func (s *Shadow) Drop(ctx context.Context) error {
-	if _, err := s.db.pool.Exec(ctx, `DROP SCHEMA IF EXISTS agents_next CASCADE`); err != nil {
+	if _, err := s.db.Pool().Exec(ctx, `DROP SCHEMA IF EXISTS agents_next CASCADE`); err != nil {
 		return fmt.Errorf("drop the shadow generation: %w", err)
 	}
 	return nil

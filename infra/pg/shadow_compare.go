@@ -26,7 +26,7 @@ func (s *Shadow) Compare(ctx context.Context) (live []uint64, err error) {
 }
 
 func (s *Shadow) snapshot(ctx context.Context, f func(pgx.Tx) error) error {
-	return pgx.BeginTxFunc(ctx, s.db.pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead}, func(tx pgx.Tx) error {
+	return pgx.BeginTxFunc(ctx, s.db.Pool(), pgx.TxOptions{IsoLevel: pgx.RepeatableRead}, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, noTimeouts); err != nil {
 			return err
 		}

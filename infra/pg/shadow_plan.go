@@ -24,7 +24,7 @@ var errSampled = errors.New("sampled")
 // PlanShadow folds the journal's first events in a transaction that it rolls
 // back. It changes nothing.
 func PlanShadow(ctx context.Context, db *DB, src projections.Source) (p ShadowPlan, err error) {
-	err = db.pool.QueryRow(ctx, `SELECT coalesce(sum(pg_total_relation_size('agents.' || name)), 0)::bigint FROM unnest($1::text[]) AS name`,
+	err = db.Pool().QueryRow(ctx, `SELECT coalesce(sum(pg_total_relation_size('agents.' || name)), 0)::bigint FROM unnest($1::text[]) AS name`,
 		tableNames()).Scan(&p.Bytes)
 	if err != nil {
 		return p, fmt.Errorf("size of the tables: %w", err)

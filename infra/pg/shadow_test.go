@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/tidemark-engine/tidemark/projections"
+	"github.com/tidemark-engine/tidemark/test/harness"
 	"github.com/tidemark-engine/tidemark/test/support"
 )
 
@@ -17,7 +18,7 @@ func TestShadowReplaced(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(db.Close)
-	if err := db.Migrate(ctx, support.Log(t)); err != nil {
+	if err := db.Migrate(ctx, harness.Log(t)); err != nil {
 		t.Fatal(err)
 	}
 	first, err := NewShadow(ctx, db, "durable", "j", 1, false)

@@ -22,9 +22,16 @@ var errColumns = errors.New("the row's columns are not what its state_text says"
 // however large a table is.
 const verifyRows = 1000
 
+// Rows reads the tables of the durable view row by row, for verify, audit and
+// sampling.
+type Rows struct{ db *DB }
+
+// NewRows reads the rows in db.
+func NewRows(db *DB) Rows { return Rows{db} }
+
 // EachRow yields every row that the durable view keeps, page by page in the
 // order of their keys.
-func (d *DB) EachRow(ctx context.Context, yield func(projections.Row)) error {
+func (d Rows) EachRow(ctx context.Context, yield func(projections.Row)) error {
 	for i := range shadowTables {
 		t := &shadowTables[i]
 		list := "(" + strings.Join(t.keys, ", ") + ")"
@@ -53,9 +60,9 @@ func (d *DB) EachRow(ctx context.Context, yield func(projections.Row)) error {
 }
 
 // pageEnd is the key of a page's last row; nil where what is left is less.
-func (d *DB) pageEnd(ctx context.Context, t *shadowTable, where string, args []any) (end []any, err error) {
+func (d Rows) pageEnd(ctx context.Context, t *shadowTable, where string, args []any) (end []any, err error) {
 	list := strings.Join(t.keys, ", ")
-	rows, err := d.pool.Query(ctx, fmt.Sprintf(`SELECT %[1]s FROM agents.%[2]s%[3]s ORDER BY %[1]s OFFSET %[4]d LIMIT 1`,
+	rows, err := d.db.Pool().Query(ctx, fmt.Sprintf(`SELECT %[1]s FROM agents.%[2]s%[3]s ORDER BY %[1]s OFFSET %[4]d LIMIT 1`,
 		list, t.name, where, verifyRows-1), args...)
 	if err != nil {
 		return nil, err
@@ -79,7 +86,7 @@ func places(before int, key []any) string {
 }
 
 // RowOf yields the rows of one stream, in the same form.
-func (d *DB) RowOf(ctx context.Context, s events.Stream, yield func(projections.Row)) error {
+func (d Rows) RowOf(ctx context.Context, s events.Stream, yield func(projections.Row)) error {
 	kind, id, key := projections.RowOf(s)
 	if kind == "" {
 		return nil
@@ -90,7 +97,7 @@ func (d *DB) RowOf(ctx context.Context, s events.Stream, yield func(projections.
 
 // rows yields the rows of a kind that a condition, if any, names. Where a text
 // is no JSON any more, they are read again, each judged on its own.
-func (d *DB) rows(ctx context.Context, kind, where string, yield func(projections.Row), args ...any) error {
+func (d Rows) rows(ctx context.Context, kind, where string, yield func(projections.Row), args ...any) error {
 	if kind == projections.KindConflict {
 		return d.eachLoss(ctx, where, yield, args...)
 	}
@@ -100,11 +107,11 @@ func (d *DB) rows(ctx context.Context, kind, where string, yield func(projection
 	}
 	table := tables[kind].name
 	q := question{kind, same, "(SELECT *, state_text::jsonb AS s FROM " + table + ") AS t" + where, args}
-	err := each(ctx, d.pool, q, yield)
+	err := each(ctx, d.db.Pool(), q, yield)
 	if broken := new(pgconn.PgError); !errors.As(err, &broken) || !strings.HasPrefix(broken.Code, dataException) {
 		return err
 	}
-	return d.inTx(ctx, func(tx pgx.Tx) error {
+	return d.db.inTx(ctx, func(tx pgx.Tx) error {
 		_, err := tx.Exec(ctx, `
 			CREATE OR REPLACE FUNCTION pg_temp.tidemark_same(r `+table+`) RETURNS boolean LANGUAGE plpgsql AS $f$
 			BEGIN
@@ -130,7 +137,7 @@ type question struct {
 	args             []any
 }
 
-func (d *DB) eachEntry(ctx context.Context, db querier, q question, yield func(projections.Row)) error {
+func (d Rows) eachEntry(ctx context.Context, db querier, q question, yield func(projections.Row)) error {
 	rows, err := db.Query(ctx, `
 		SELECT agent_id, state_key, state_text, `+q.same+`, version, revision, timestamp, timestamp_ns, digest FROM `+q.from, q.args...)
 	if err != nil {
@@ -158,7 +165,7 @@ func (d *DB) eachEntry(ctx context.Context, db querier, q question, yield func(p
 	return nil
 }
 
-func (d *DB) eachDoc(ctx context.Context, db querier, q question, yield func(projections.Row)) error {
+func (d Rows) eachDoc(ctx context.Context, db querier, q question, yield func(projections.Row)) error {
 	t := docTables[q.kind]
 	rows, err := db.Query(ctx, `SELECT `+t.id+`, `+t.key+`, state_text, version, revision, updated_at, digest, `+q.same+` FROM `+q.from, q.args...)
 	if err != nil {
@@ -185,8 +192,8 @@ func (d *DB) eachDoc(ctx context.Context, db querier, q question, yield func(pro
 	return nil
 }
 
-func (d *DB) eachLoss(ctx context.Context, where string, yield func(projections.Row), args ...any) error {
-	rows, err := d.pool.Query(ctx, `
+func (d Rows) eachLoss(ctx context.Context, where string, yield func(projections.Row), args ...any) error {
+	rows, err := d.db.Pool().Query(ctx, `
 		SELECT agent_id, state_key, version, revision, kind, verb, strategy, coalesce(reason, ''), state_text,
 			timestamp, recorded_at, writer, command_id, current_version, current_revision, digest
 		FROM agents.conflicts`+where+` ORDER BY agent_id, state_key, version`, args...)

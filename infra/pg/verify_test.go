@@ -3,13 +3,15 @@ package pg_test
 import (
 	"testing"
 
+	"github.com/tidemark-engine/tidemark/infra/pg"
+	"github.com/tidemark-engine/tidemark/infra/pg/pgtest"
 	"github.com/tidemark-engine/tidemark/projections"
 )
 
 // TestEachRow reads tables of several pages, each row once, and judges a row
 // whose text is no JSON alone.
 func TestEachRow(t *testing.T) {
-	ctx, db := t.Context(), migrated(t)
+	ctx, db := t.Context(), pgtest.Migrated(t)
 	const n = 3000
 	_, err := db.Pool().Exec(ctx, `
 		WITH x AS (SELECT i, 'a' || i % 7 AS a, 'k' || i / 7 AS k FROM generate_series(1, $1::int) AS i),
@@ -22,7 +24,7 @@ func TestEachRow(t *testing.T) {
 		t.Fatal(err)
 	}
 	entries, bad, losses, read := map[string]bool{}, 0, uint64(0), 0
-	err = db.EachRow(ctx, func(r projections.Row) {
+	err = pg.NewRows(db).EachRow(ctx, func(r projections.Row) {
 		switch r.Kind {
 		case projections.KindEntry:
 			read++

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/tidemark-engine/tidemark/test/harness"
 	"github.com/tidemark-engine/tidemark/test/support"
 )
 
@@ -15,14 +16,14 @@ func TestALaterBuildsRows(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(db.Close)
-	if err := db.Migrate(ctx, support.Log(t)); err != nil {
+	if err := db.Migrate(ctx, harness.Log(t)); err != nil {
 		t.Fatal(err)
 	}
 	d := NewDurable(db, "durable")
 	if _, err := d.Load(ctx, 0, "j"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := db.pool.Exec(ctx, `UPDATE agents.checkpoints SET version = 99`); err != nil {
+	if _, err := db.Pool().Exec(ctx, `UPDATE agents.checkpoints SET version = 99`); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := d.Load(ctx, 0, "j"); err == nil || !strings.Contains(err.Error(), "older than its views") {

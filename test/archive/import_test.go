@@ -20,19 +20,19 @@ import (
 	"github.com/tidemark-engine/tidemark/test/support"
 )
 
-// Backup and restore: everything that was there is there again, byte for byte
-// and revision for revision, on another engine with other rights and tokens.
+// TestExportAndImport exports a journal and imports it into another engine.
+// Every event keeps its bytes and its revision; the rights and tokens are those
+// of the new engine.
 func TestExportAndImport(t *testing.T) {
+	t.Parallel()
 	quiet := []string{"--postgres", "off", "--lifecycle", "manual"}
 	old := harness.Start(t, harness.Config{Args: append([]string{"--partitions", "3"}, quiet...)})
 	c := old.Client(t)
 	live(t, c)
 	id := harness.NewID()
 	first, err := c.Command(t.Context(), "commands.agent.a9.set", id, M{"key": "k", "value": 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	command(t, c, "task.due.create", M{"kind": "work", "deadline": time.Now().Add(time.Hour)})
+	harness.Must(t, err)
+	c.MustDo(t, "task.due.create", M{"kind": "work", "deadline": time.Now().Add(time.Hour)})
 
 	zip := file(t, "journal.gz")
 	if said := do(t, "export", "--data", old.Data, zip, "--json"); !strings.Contains(said, `"partitions":3`) {
@@ -48,7 +48,7 @@ func TestExportAndImport(t *testing.T) {
 	old.Stop()
 	refused(t, "the journal is not empty", "import", "--data", old.Data, zip)
 
-	data := filepath.Join(harness.Room(t), "data")
+	data := filepath.Join(harness.TempDir(t), "data")
 	do(t, "import", "--data", data, zip)
 	refused(t, "the journal is not empty", "import", "--data", data, zip)
 	e := harness.Start(t, harness.Config{Data: data, Args: quiet})
@@ -60,7 +60,8 @@ func TestExportAndImport(t *testing.T) {
 		t.Errorf("replay prints\n%s\nand printed\n%s", now, replayed)
 	}
 	same(t, "imported", answers(t, c), before)
-	// A command of a moment ago, sent again, has taken effect; a new one goes on.
+	// A command that the exported journal contains is a duplicate; a new one is
+	// accepted.
 	again, err := c.Command(t.Context(), "commands.agent.a9.set", id, M{"key": "k", "value": 1})
 	if err != nil || !again.Replayed || again.Revision != first.Revision || again.Version != first.Version {
 		t.Errorf("sent again: %+v %v, was %+v", again, err, first)
@@ -69,17 +70,16 @@ func TestExportAndImport(t *testing.T) {
 		t.Errorf("after it: %+v", r)
 	}
 	s, err := c.JS.Stream(t.Context(), "TIMERS")
-	if err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, err)
 	if msg, err := s.GetLastMsgForSubject(t.Context(), "timers.at.deadline.due"); err != nil || msg.Header.Get("Nats-Schedule") == "" {
 		t.Errorf("the timer of a task: %v", err)
 	}
 }
 
-// An engine that serves an empty journal may be filled too; nobody writes in
-// between. Its views follow.
+// TestImportWhereAnEngineServes imports into a running engine whose journal is
+// empty and receives no writes. Its views follow.
 func TestImportWhereAnEngineServes(t *testing.T) {
+	t.Parallel()
 	quiet := []string{"--postgres", "off", "--lifecycle", "manual"}
 	old := harness.Start(t, harness.Config{Args: quiet})
 	c := old.Client(t)
@@ -93,7 +93,7 @@ func TestImportWhereAnEngineServes(t *testing.T) {
 	e := harness.Start(t, harness.Config{Args: quiet})
 	do(t, "import", "--data", e.Data, lines)
 	c = e.Client(t)
-	c.Level(t, 30*time.Second)
+	c.CaughtUp(t)
 	if d, n := verified(t, e); d != digest || n != count {
 		t.Errorf("digest %s of %d events, was %s of %d", d, n, digest, count)
 	}
@@ -104,16 +104,16 @@ func TestImportWhereAnEngineServes(t *testing.T) {
 	refused(t, "1 partitions, the journal here was made with 2", "import", "--data", other.Data, lines)
 }
 
-// A file with any mistake writes nothing, not even a journal.
+// TestImportRefusesDamage: a damaged file imports nothing and creates no
+// journal.
 func TestImportRefusesDamage(t *testing.T) {
+	t.Parallel()
 	old := harness.Start(t, harness.Config{Args: []string{"--postgres", "off", "--lifecycle", "manual"}})
 	live(t, old.Client(t))
 	whole := file(t, "journal.jsonl")
 	do(t, "export", "--data", old.Data, whole)
 	text, err := os.ReadFile(whole)
-	if err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, err)
 	lines := bytes.SplitAfter(text, []byte("\n"))
 	for name, bad := range map[string][]byte{
 		"cut":           text[:len(text)-len(lines[len(lines)-2])-10],
@@ -124,10 +124,8 @@ func TestImportRefusesDamage(t *testing.T) {
 		"empty":         nil,
 		"another file":  []byte("hello\n"),
 	} {
-		path, data := file(t, "bad.jsonl"), filepath.Join(harness.Room(t), "data")
-		if err := os.WriteFile(path, bad, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		path, data := file(t, "bad.jsonl"), filepath.Join(harness.TempDir(t), "data")
+		harness.Must(t, os.WriteFile(path, bad, 0o600))
 		r := harness.Run(t, "archive", "import", "--data", data, path)
 		if r.Code != 1 || !strings.Contains(r.Stderr, "bad.jsonl") {
 			t.Errorf("%s: exit code %d\n%s%s", name, r.Code, r.Stdout, r.Stderr)
@@ -138,9 +136,10 @@ func TestImportRefusesDamage(t *testing.T) {
 	}
 }
 
-// What an import was interrupted at stays closed, until the same file is
-// imported to its end.
+// TestImportIsContinued: a journal whose import was interrupted stays closed
+// until the same file is imported completely.
 func TestImportIsContinued(t *testing.T) {
+	t.Parallel()
 	old := harness.Start(t, harness.Config{Args: []string{"--postgres", "off", "--lifecycle", "manual"}})
 	live(t, old.Client(t))
 	path := file(t, "journal.jsonl")
@@ -148,17 +147,13 @@ func TestImportIsContinued(t *testing.T) {
 	digest, count := verified(t, old)
 	sum := trailer(t, path)
 
-	// An import that was killed after two events, on a server of its own.
+	// The state that an import leaves when it is killed after two events.
 	s := support.NATS(t)
 	nc := support.Engine(t, s)
 	r, err := natsio.OpenRefill(t.Context(), nc, natsio.JournalConfig{Partitions: 1}, sum)
-	if err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, err)
 	for rev, msg := range stored(t, old, 2) {
-		if err := r.Fill(t.Context(), 0, uint64(rev), []natsio.Stored{msg}); err != nil {
-			t.Fatal(err)
-		}
+		harness.Must(t, r.Fill(t.Context(), 0, uint64(rev), []natsio.Stored{msg}))
 	}
 	if _, err := natsio.OpenJournal(t.Context(), nc, natsio.JournalConfig{}); err == nil || !strings.Contains(err.Error(), "not finished") {
 		t.Errorf("a half imported journal is opened: %v", err)
@@ -176,27 +171,28 @@ func TestImportIsContinued(t *testing.T) {
 	e.Stop()
 }
 
-// An agent that was about to be hydrated when its journal was exported is
-// hydrated where it comes to.
+// TestImportTakesUpWhatWasBegun: an agent that was hydrating at the export is
+// hydrated by the engine that imports it.
 func TestImportTakesUpWhatWasBegun(t *testing.T) {
+	t.Parallel()
 	old := harness.Start(t, harness.Config{Args: []string{"--postgres", "off"}})
 	c := old.Client(t)
-	command(t, c, "agent.a1.set", M{"key": "k", "value": 1})
+	c.MustDo(t, "agent.a1.set", M{"key": "k", "value": 1})
 	phase(t, c, "a1", "active")
 	whole, begun := file(t, "whole.gz"), file(t, "begun.jsonl")
 	do(t, "export", "--data", old.Data, whole)
 	cut(t, whole, begun, "agent.hydration_started")
 
-	data := filepath.Join(harness.Room(t), "data")
+	data := filepath.Join(harness.TempDir(t), "data")
 	do(t, "import", "--data", data, begun)
 	e := harness.Start(t, harness.Config{Data: data, Args: []string{"--postgres", "off"}})
 	phase(t, e.Client(t), "a1", "active")
 }
 
-// phase returns when an agent is in it.
+// phase waits until an agent is in a phase.
 func phase(t *testing.T, c *harness.Client, agent, want string) {
 	t.Helper()
-	harness.Within(t, 20*time.Second, "the phase", func() error {
+	harness.Eventually(t, "the phase", func() error {
 		body, err := c.Query(t.Context(), "queries.agent."+agent+".lifecycle", nil)
 		if err == nil && !strings.Contains(string(body), `"phase":"`+want+`"`) {
 			err = fmt.Errorf("%s", body)
@@ -205,19 +201,15 @@ func phase(t *testing.T, c *harness.Client, agent, want string) {
 	})
 }
 
-// cut writes a file that ends with the first event of a type.
+// cut copies a file up to and with the first event of a type.
 func cut(t *testing.T, from, to, typ string) {
 	t.Helper()
 	var all []projections.Message
 	f, err := os.Open(from)
-	if err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, err)
 	defer f.Close()
 	u, err := dump.Unpack(f)
-	if err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, err)
 	defer u.Close()
 	r, err := dump.NewReader(u)
 	for err == nil && (len(all) == 0 || !bytes.Contains(all[len(all)-1].Body, []byte(typ))) {
@@ -226,9 +218,7 @@ func cut(t *testing.T, from, to, typ string) {
 			all = append(all, projections.Message{Body: bytes.Clone(ev.Body), Record: events.Record{Stream: ev.Stream, Revision: ev.Revision}})
 		}
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, err)
 	var text bytes.Buffer
 	w, err := dump.NewWriter(&text, dump.Header{Journal: "cut", Partitions: 1, Heads: []uint64{uint64(len(all))}})
 	for i := 0; err == nil && i < len(all); i++ {
@@ -240,36 +230,28 @@ func cut(t *testing.T, from, to, typ string) {
 	if err == nil {
 		err = os.WriteFile(to, text.Bytes(), 0o600)
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, err)
 }
 
 func credentials(user, password string) string { return user + ":" + password }
 
-// trailer is the digest that a file ends with.
+// trailer returns the digest on the last line of a file.
 func trailer(t *testing.T, path string) string {
 	t.Helper()
 	text, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, err)
 	_, sum, _ := strings.Cut(string(text), `"sha256":"`)
 	return sum[:64]
 }
 
-// stored are the first n events of an engine's journal.
+// stored returns the first n events of an engine's journal.
 func stored(t *testing.T, e *harness.Engine, n int) (all []natsio.Stored) {
 	t.Helper()
 	nc, err := nats.Connect(e.NATSURL)
-	if err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, err)
 	defer nc.Close()
 	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, err)
 	j, err := js.Stream(t.Context(), "EVENTS")
 	for seq := uint64(1); err == nil && seq <= uint64(n); seq++ {
 		var msg *jetstream.RawStreamMsg
@@ -277,8 +259,6 @@ func stored(t *testing.T, e *harness.Engine, n int) (all []natsio.Stored) {
 			all = append(all, natsio.Stored{Stream: events.Stream(strings.TrimPrefix(msg.Subject, "events.")), Body: msg.Data})
 		}
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, err)
 	return all
 }

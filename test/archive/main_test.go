@@ -1,29 +1,21 @@
-// Package archive takes journals out of an engine and puts them into another,
-// and trims what is archived: with the real program, as its operator would.
+// Package archive tests export, import and trim through the command line, as an
+// operator uses them.
 package archive
 
 import (
 	"encoding/json"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	"go.uber.org/goleak"
-
 	"github.com/tidemark-engine/tidemark/test/harness"
 )
 
-func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
-		harness.Clean()
-		os.Exit(code)
-	}))
-}
+func TestMain(m *testing.M) { harness.Main(m) }
 
 type M = harness.M
 
-// do runs engine archive, which must succeed, and returns what it printed.
+// do runs engine archive, which must succeed, and returns its output.
 func do(t *testing.T, args ...string) string {
 	t.Helper()
 	r := harness.Run(t, append([]string{"archive"}, args...)...)
@@ -33,7 +25,7 @@ func do(t *testing.T, args ...string) string {
 	return r.Stdout
 }
 
-// refused runs engine archive, which must fail and say why.
+// refused runs engine archive, which must fail with this reason.
 func refused(t *testing.T, why string, args ...string) {
 	t.Helper()
 	r := harness.Run(t, append([]string{"archive"}, args...)...)
@@ -42,7 +34,8 @@ func refused(t *testing.T, why string, args ...string) {
 	}
 }
 
-// verified is what engine verify --json says of an engine, which must be well.
+// verified runs engine verify, which must find no difference, and returns the
+// digest and the number of events.
 func verified(t *testing.T, e *harness.Engine) (digest string, events int) {
 	t.Helper()
 	r := e.Run("verify", "--json")
@@ -56,41 +49,31 @@ func verified(t *testing.T, e *harness.Engine) (digest string, events int) {
 	return report.Digest, report.Events
 }
 
-// command must be accepted.
-func command(t *testing.T, c *harness.Client, subject string, body any) harness.Receipt {
-	t.Helper()
-	r, err := c.Command(t.Context(), "commands."+subject, harness.NewID(), body)
-	if err != nil || r.Outcome != "accepted" {
-		t.Fatalf("%s %v: %+v %v", subject, body, r, err)
-	}
-	return r
-}
-
-// live is a life of every kind of aggregate, with values that a careless copy
-// would change.
+// live sends commands to every kind of aggregate, with values that an inexact
+// copy would change.
 func live(t *testing.T, c *harness.Client) {
 	t.Helper()
 	for i, value := range []string{`1.0`, "{\"b\" :\n\t[1,  2],\r\n\"a\":1e2}", `"\u00e9é\/"`, `{}`, `12345678901234567890.5`} {
 		for _, agent := range []string{"a1", "a2", "a3"} {
-			command(t, c, "agent."+agent+".set", []byte(`{"key":"mood","strategy":"last_write_wins","value":`+value+`}`))
+			c.MustDo(t, "agent."+agent+".set", []byte(`{"key":"mood","strategy":"last_write_wins","value":`+value+`}`))
 		}
-		command(t, c, "config.a1.set", []byte(`{"key":"limits.max","value":`+value+`}`))
+		c.MustDo(t, "config.a1.set", []byte(`{"key":"limits.max","value":`+value+`}`))
 		if i == 2 {
-			command(t, c, "agent.a2.delete", M{"key": "mood"})
+			c.MustDo(t, "agent.a2.delete", M{"key": "mood"})
 		}
 	}
 	c.MustSet(t, "a1", "plan", 1, M{"timestamp": "2026-01-02T00:00:00Z"})
 	if r, err := c.Set(t.Context(), "a1", "plan", 2, M{"timestamp": "2026-01-01T00:00:00Z"}); err != nil || r.Outcome != "superseded" {
 		t.Fatalf("%+v %v", r, err)
 	}
-	command(t, c, "task.t1.create", M{"kind": "work", "payload": M{"n": 1}})
-	command(t, c, "task.t1.start", M{"agent_id": "a1"})
-	command(t, c, "task.t1.complete", M{"result": "done"})
-	command(t, c, "session.s1.open", M{"owner": "a1", "ttl": 3600})
-	command(t, c, "session.s1.put", M{"key": "k", "value": 1})
+	c.MustDo(t, "task.t1.create", M{"kind": "work", "payload": M{"n": 1}})
+	c.MustDo(t, "task.t1.start", M{"agent_id": "a1"})
+	c.MustDo(t, "task.t1.complete", M{"result": "done"})
+	c.MustDo(t, "session.s1.open", M{"owner": "a1", "ttl": 3600})
+	c.MustDo(t, "session.s1.put", M{"key": "k", "value": 1})
 }
 
-// answers are what the engine says of that life's past.
+// answers queries the history that live made.
 func answers(t *testing.T, c *harness.Client) map[string]string {
 	t.Helper()
 	all := map[string]string{}
@@ -115,7 +98,7 @@ func answers(t *testing.T, c *harness.Client) map[string]string {
 	return all
 }
 
-// withoutPlace drops what belongs to an engine and not to its journal.
+// withoutPlace removes the members of an answer that differ between engines.
 func withoutPlace(t *testing.T, body []byte) string {
 	t.Helper()
 	var got map[string]any
@@ -126,9 +109,7 @@ func withoutPlace(t *testing.T, body []byte) string {
 		delete(got, name)
 	}
 	text, err := json.Marshal(got)
-	if err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, err)
 	return string(text)
 }
 
@@ -141,4 +122,4 @@ func same(t *testing.T, what string, got, want map[string]string) {
 	}
 }
 
-func file(t *testing.T, name string) string { return filepath.Join(harness.Room(t), name) }
+func file(t *testing.T, name string) string { return filepath.Join(harness.TempDir(t), name) }

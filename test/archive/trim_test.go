@@ -16,7 +16,8 @@ import (
 	"github.com/tidemark-engine/tidemark/test/harness"
 )
 
-// grow writes rounds of a value under so many keys, with one batch a round.
+// grow writes a value under each of so many keys, round after round, one batch
+// a round.
 func grow(t *testing.T, c *harness.Client, agent string, keys, rounds int) {
 	t.Helper()
 	for round := range rounds {
@@ -32,17 +33,14 @@ func grow(t *testing.T, c *harness.Client, agent string, keys, rounds int) {
 	}
 }
 
-// kept is how many events the journal holds, and of how many streams.
+// kept returns how many events and subjects the journal holds, and the mark of
+// the last trim.
 func kept(t *testing.T, c *harness.Client) (events, streams uint64, mark string) {
 	t.Helper()
 	s, err := c.JS.Stream(t.Context(), "EVENTS")
-	if err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, err)
 	info, err := s.Info(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, err)
 	return info.State.Msgs, info.State.NumSubjects, info.Config.Metadata["tidemark.trimmed"]
 }
 
@@ -61,9 +59,10 @@ func trim(t *testing.T, e *harness.Engine, more ...string) (said trimSaid) {
 	return said
 }
 
-// What was trimmed is still history: every answer is as before, and commands
-// find what they have done.
+// TestTrim: trimmed events stay part of the history. Every query answers as
+// before, and a repeated command is recognised as a duplicate.
 func TestTrim(t *testing.T) {
+	t.Parallel()
 	e := harness.Start(t, harness.Config{Args: []string{"--lifecycle", "manual"}})
 	c := e.Client(t)
 	live(t, c)
@@ -73,13 +72,11 @@ func TestTrim(t *testing.T) {
 	first := map[string]harness.Receipt{}
 	for _, id := range []string{old, fresh} {
 		r, err := c.Command(t.Context(), "commands.agent.a9.set", id, M{"key": "k", "value": 1, "strategy": "last_write_wins"})
-		if err != nil {
-			t.Fatal(err)
-		}
+		harness.Must(t, err)
 		first[id] = r
 	}
 	c.MustSet(t, "a9", "k", 2, M{"strategy": "last_write_wins"})
-	c.Level(t, 30*time.Second)
+	c.CaughtUp(t)
 	before, _ := verified(t, e)
 	said, replayed := answers(t, c), e.Run("replay", "--positions").Stdout
 	some := e.Run("replay", "--from", "7", "--to", "60", "--subject", "events.agent.*.state.>").Stdout
@@ -105,7 +102,7 @@ func TestTrim(t *testing.T) {
 	stop()
 	check := func(when string) {
 		t.Helper()
-		c.Level(t, 30*time.Second)
+		c.CaughtUp(t)
 		same(t, when, answers(t, c), said)
 		if now := e.Run("replay", "--positions"); !strings.HasPrefix(now.Stdout, replayed) || now.Code != 0 {
 			t.Errorf("%s: replay ends with %d and does not begin as before; it printed\n%.2000s%s", when, now.Code, now.Stdout, now.Stderr)
@@ -135,8 +132,8 @@ func TestTrim(t *testing.T) {
 		t.Error("the writer has written nothing")
 	}
 
-	// A file of it has all again.
-	path, data := file(t, "journal.gz"), harness.Room(t)
+	// An export contains the trimmed events too.
+	path, data := file(t, "journal.gz"), harness.TempDir(t)
 	digest, count := verified(t, e)
 	do(t, "export", "--data", e.Data, path)
 	do(t, "import", "--data", data, path)
@@ -146,7 +143,7 @@ func TestTrim(t *testing.T) {
 	}
 }
 
-// writes begins to write and returns how to end it.
+// writes starts a writer and returns the function that stops it.
 func writes(t *testing.T, c *harness.Client) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -165,20 +162,20 @@ func writes(t *testing.T, c *harness.Client) (stop func()) {
 	}
 }
 
-// A trim that was killed is gone on with; each stream keeps its last event.
+// TestTrimIsContinued: the next run continues a trim that was killed. Each
+// aggregate keeps its last event.
 func TestTrimIsContinued(t *testing.T) {
+	t.Parallel()
 	e := harness.Start(t, harness.Config{Args: []string{"--lifecycle", "manual"}})
 	c := e.Client(t)
 	grow(t, c, "b", 250, 3)
-	c.Level(t, 30*time.Second)
+	c.CaughtUp(t)
 	lasts := ends(t, c)
 	digest, _ := verified(t, e)
 
 	cmd := exec.Command(harness.Binary(t), "archive", "trim", "--data", e.Data, "--before", "0s", "--yes")
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	harness.Within(t, 20*time.Second, "the mark", func() error {
+	harness.Must(t, cmd.Start())
+	harness.Eventually(t, "the mark", func() error {
 		if _, _, mark := kept(t, c); mark == "" {
 			return fmt.Errorf("there is none")
 		}
@@ -206,29 +203,23 @@ func TestTrimIsContinued(t *testing.T) {
 	refusedOff(t)
 }
 
-// ends are the revisions of all streams' last events.
+// ends returns the revision of the last event of every subject.
 func ends(t *testing.T, c *harness.Client) map[string]uint64 {
 	t.Helper()
 	s, err := c.JS.Stream(t.Context(), "EVENTS")
-	if err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, err)
 	info, err := s.Info(t.Context(), jetstream.WithSubjectFilter("events.>"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, err)
 	all := map[string]uint64{}
 	for subject := range info.State.Subjects {
 		msg, err := s.GetLastMsgForSubject(t.Context(), subject)
-		if err != nil {
-			t.Fatal(err)
-		}
+		harness.Must(t, err)
 		all[subject] = msg.Sequence
 	}
 	return all
 }
 
-// refusedOff: without SQL there is no archive, and nothing to trim into.
+// refusedOff: without SQL there is no archive, so trim refuses.
 func refusedOff(t *testing.T) {
 	t.Helper()
 	e := harness.Start(t, harness.Config{Args: []string{"--postgres", "off"}})

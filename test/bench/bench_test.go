@@ -11,10 +11,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tidemark-engine/tidemark/test/support"
+	"github.com/tidemark-engine/tidemark/test/harness"
 )
 
-func TestMain(m *testing.M) { support.Main(m) }
+func TestMain(m *testing.M) { harness.Main(m) }
 
 // Two tiny cells on the real engine: what they say is worth nothing, but every
 // column has a figure, and the report and its plots are written.

@@ -42,7 +42,7 @@ var allCells = []cell{
 	{name: "journal-sql", what: "journal to SQL, distinct keys, the view alone with its notices",
 		yardstick: "ordered replay + one unnest upsert per 500", unit: "/s", target: 0.8, open: openSQL(distinct)},
 	{name: "journal-sql-hot", what: "journal to SQL, 100 writes a key",
-		yardstick: "ordered replay + one unnest upsert per 500", unit: "/s", target: 2, open: openSQL(hot)},
+		yardstick: "ordered replay + one unnest upsert per 500", unit: "/s", target: 2, open: openSQL(hotKey)},
 	{name: "journal-kv", what: "journal to KV, distinct keys, the view alone",
 		yardstick: "async publish to such a bucket's subjects", unit: "/s", target: 0.6, open: openKV},
 

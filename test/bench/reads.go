@@ -171,13 +171,13 @@ func openTiered(ctx context.Context, b *bench) (player, error) {
 		cache.Set(entry{"a", keys[i]}, value(nil, i))
 	}
 	p.Set(0, readKeys)
-	tiers := &readmodel.Tiers{Memory: memory, HotProgress: p, Past: natsio.Past{Journal: r.journal}}
+	read := &readmodel.Tiers{Memory: memory, HotProgress: p, Past: natsio.Past{Journal: r.journal}}
 	return plain{undo: r.close, play: func(ctx context.Context, n int) (round, error) {
 		var allocs float64
 		got, err := turns(n,
 			func() (s side, err error) {
 				s.value, allocs, err = each(func(i int) error {
-					a, err := tiers.Get(ctx, "a", keys[i%readKeys], readmodel.Cached, 0)
+					a, err := read.Get(ctx, "a", keys[i%readKeys], readmodel.Cached, 0)
 					if err == nil && a.Source != readmodel.FromMemory {
 						err = fmt.Errorf("%s answers", a.Source)
 					}
@@ -218,7 +218,7 @@ func each(call func(i int) error) (nanos, allocs float64, err error) {
 
 // openLoad is the load of an aggregate with so many events that is not in
 // memory, as the command path does it: the journal's read and the decoding.
-func openLoad(history int) func(ctx context.Context, b *bench) (player, error) {
+func openLoad(past int) func(ctx context.Context, b *bench) (player, error) {
 	return func(ctx context.Context, b *bench) (player, error) {
 		b.stop()
 		r, err := newRig(ctx, false)
@@ -226,7 +226,7 @@ func openLoad(history int) func(ctx context.Context, b *bench) (player, error) {
 			return nil, err
 		}
 		// Others lie around it, as in life.
-		if _, err = r.fill(ctx, history, func(int) (string, string) { return "old", "entry" }); err == nil {
+		if _, err = r.fill(ctx, past, func(int) (string, string) { return "old", "entry" }); err == nil {
 			_, err = r.fill(ctx, 10_000, distinct)
 		}
 		if err != nil {
@@ -240,8 +240,8 @@ func openLoad(history int) func(ctx context.Context, b *bench) (player, error) {
 				func() (side, error) {
 					return timed(10*b.size.probes, func() error {
 						rec, ok, err := r.journal.Last(ctx, stream, commands.Fast)
-						if err == nil && (!ok || rec.Version != uint64(history)) {
-							err = fmt.Errorf("the last event is %d of %d", rec.Version, history)
+						if err == nil && (!ok || rec.Version != uint64(past)) {
+							err = fmt.Errorf("the last event is %d of %d", rec.Version, past)
 						}
 						return err
 					})

@@ -95,7 +95,7 @@ func distinct(i int) (string, string) {
 }
 
 // hot writes a thousand entries a hundred times in turn, then the next thousand.
-func hot(i int) (string, string) {
+func hotKey(i int) (string, string) {
 	return "a" + strconv.Itoa(i%1000), "k" + strconv.Itoa(i/100_000)
 }
 

@@ -7,12 +7,12 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/tidemark-engine/tidemark/test/harness"
 )
 
-// byteForByte: a value is kept as it was sent, in every place.
+// byteForByte: every tier and every output returns a value exactly as it was
+// sent.
 func byteForByte(t *testing.T, e *harness.Engine) {
 	c := e.Client(t)
 	long := strings.Repeat(`x😀\u00e9\n`, 200<<10/len(`x😀\u00e9\n`))
@@ -34,10 +34,10 @@ func byteForByte(t *testing.T, e *harness.Engine) {
 		}
 		newest = r
 	}
-	c.Level(t, 15*time.Second)
+	c.CaughtUp(t)
 	bucket, rows := c.KV(t), c.Rows(t)
 	kv, err := c.JS.KeyValue(t.Context(), "AGENT_STATE")
-	must(t, err)
+	harness.Must(t, err)
 	printed := replayed(t, e, "events.agent.bytes.state.>")
 	for i, v := range values {
 		key := fmt.Sprintf("k%d", i)
@@ -52,35 +52,36 @@ func byteForByte(t *testing.T, e *harness.Engine) {
 			check("get "+consistency, got.Value)
 		}
 		raw, err := kv.Get(t.Context(), "bytes."+key)
-		must(t, err)
+		harness.Must(t, err)
 		if !bytes.Contains(raw.Value(), []byte(`"value":`+v+`,`)) {
 			t.Errorf("the bucket holds %.80q as %.120q", v, raw.Value())
 		}
 		check("the bucket", bucket["bytes."+key].Value)
 		check("state_text", rows["bytes."+key].Value)
 		check("get at a revision", c.MustGet(t, "bytes", key, harness.M{"at_revision": newest.Revision}).Value)
-		// One event is one line, so a raw line break between tokens is a space.
+		// One event is one line, so a raw line break between tokens becomes a
+		// space.
 		v = strings.NewReplacer("\r", " ", "\n", " ").Replace(v)
 		check("replay", printed[key])
 	}
 	answer, err := c.Query(t.Context(), "queries.agent.bytes.entries", harness.M{"token": newest.Token})
-	must(t, err)
+	harness.Must(t, err)
 	var list struct{ Entries []harness.Entry }
-	must(t, json.Unmarshal(answer, &list))
+	harness.Must(t, json.Unmarshal(answer, &list))
 	if len(list.Entries) != len(values) {
 		t.Errorf("entries lists %d of %d", len(list.Entries), len(values))
 	}
 	for _, got := range list.Entries {
 		var i int
 		_, err := fmt.Sscanf(got.Key, "k%d", &i)
-		must(t, err)
+		harness.Must(t, err)
 		if string(got.Value) != values[i] {
 			t.Errorf("entries shows %.80q as %.80q", values[i], got.Value)
 		}
 	}
 }
 
-// replayed is the value of each key as `engine replay` prints it.
+// replayed returns the value of each key as `engine replay` prints it.
 func replayed(t *testing.T, e *harness.Engine, subject string) map[string][]byte {
 	t.Helper()
 	r := e.Run("replay", "--subject", subject)
@@ -97,6 +98,6 @@ func replayed(t *testing.T, e *harness.Engine, subject string) map[string][]byte
 		}
 		values[ev.Key] = ev.Data.Value
 	}
-	must(t, lines.Err())
+	harness.Must(t, lines.Err())
 	return values
 }

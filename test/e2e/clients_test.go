@@ -18,9 +18,10 @@ import (
 	"github.com/tidemark-engine/tidemark/test/harness"
 )
 
-// TestPlainClients: whoever connects to the embedded server may make streams
-// and consumers of his own, and may neither write nor manage the journal.
+// TestPlainClients: a client of the embedded server may create its own streams
+// and consumers. It may not write to the journal and may not manage it.
 func TestPlainClients(t *testing.T) {
+	t.Parallel()
 	e := harness.Start(t, harness.Config{})
 	for _, part := range []struct {
 		name string
@@ -43,47 +44,48 @@ func TestPlainClients(t *testing.T) {
 func ownStreams(t *testing.T, e *harness.Engine) {
 	c := e.Client(t)
 	s, err := c.JS.CreateStream(t.Context(), jetstream.StreamConfig{Name: "NOTES", Subjects: []string{"notes.>"}})
-	must(t, err)
+	harness.Must(t, err)
 	_, err = c.JS.Publish(t.Context(), "notes.a", []byte("mine"))
-	must(t, err)
+	harness.Must(t, err)
 	fetch := func(from jetstream.Consumer) string {
 		t.Helper()
 		msg, err := from.Next(jetstream.FetchMaxWait(5 * time.Second))
-		must(t, err)
+		harness.Must(t, err)
 		return string(msg.Data())
 	}
 	own, err := s.CreateConsumer(t.Context(), jetstream.ConsumerConfig{Durable: "reader"})
-	must(t, err)
+	harness.Must(t, err)
 	if got := fetch(own); got != "mine" {
 		t.Errorf("the own stream holds %q", got)
 	}
-	// The journal may be followed.
+	// A client may read the journal.
 	r := c.MustSet(t, "followed", "k", 1, nil)
 	events, err := c.JS.CreateConsumer(t.Context(), "EVENTS", jetstream.ConsumerConfig{FilterSubject: "events.agent.followed.state.>"})
-	must(t, err)
+	harness.Must(t, err)
 	if got := fetch(events); !strings.Contains(got, r.CommandID) {
 		t.Errorf("a consumer on the journal shows %s", got)
 	}
-	must(t, c.JS.DeleteStream(t.Context(), "NOTES"))
+	harness.Must(t, c.JS.DeleteConsumer(t.Context(), "EVENTS", events.CachedInfo().Name))
+	harness.Must(t, c.JS.DeleteStream(t.Context(), "NOTES"))
 }
 
-// journalEnd is the journal's last revision.
+// journalEnd returns the last revision of the journal.
 func journalEnd(t *testing.T, c *harness.Client) uint64 {
 	t.Helper()
 	s, err := c.JS.Stream(t.Context(), "EVENTS")
-	must(t, err)
+	harness.Must(t, err)
 	return s.CachedInfo().State.LastSeq
 }
 
-// foreign is what the journal holds after a revision that nobody can have
-// asked for: agents x and forged never get a command.
+// foreign returns the events after a revision that no command of a test
+// explains: the agents x and forged receive no command.
 func foreign(t *testing.T, c *harness.Client, after uint64) (found []string) {
 	t.Helper()
 	s, err := c.JS.Stream(t.Context(), "EVENTS")
-	must(t, err)
+	harness.Must(t, err)
 	for at := after + 1; at <= s.CachedInfo().State.LastSeq; at++ {
 		msg, err := s.GetMsg(t.Context(), at)
-		must(t, err)
+		harness.Must(t, err)
 		parts := strings.Split(msg.Subject, ".")
 		var ev struct{ Type, Digest string }
 		if err := json.Unmarshal(msg.Data, &ev); err != nil || ev.Type == "" || ev.Digest == "" || len(parts) < 3 ||
@@ -99,15 +101,15 @@ func noPublish(t *testing.T, e *harness.Engine) {
 	c := e.Client(t, nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { broken <- err }))
 	before := journalEnd(t, c)
 	j, err := c.JS.Stream(t.Context(), "EVENTS")
-	must(t, err)
+	harness.Must(t, err)
 	intake := strings.TrimSuffix(j.CachedInfo().Config.Subjects[0], ">")
 	for _, subject := range []string{"events.agent.x.state.y", "events.x", "events.agent.x.conflict.y", intake + "agent.x.state.y"} {
-		must(t, c.Publish(subject, []byte(`{}`)))
+		harness.Must(t, c.Publish(subject, []byte(`{}`)))
 		refusedPublish(t, broken, subject)
 	}
 	batch := nats.NewMsg("events.agent.x.state.y")
 	batch.Header = nats.Header{"Nats-Batch-Id": {"b"}, "Nats-Batch-Sequence": {"1"}, "Nats-Batch-Commit": {"1"}}
-	must(t, c.PublishMsg(batch))
+	harness.Must(t, c.PublishMsg(batch))
 	refusedPublish(t, broken, batch.Subject)
 	for _, what := range foreign(t, c, before) {
 		t.Error(what)
@@ -119,12 +121,12 @@ func noManagement(t *testing.T, e *harness.Engine) {
 	c := e.Client(t, nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { broken <- err }))
 	r := c.MustSet(t, "managed", "k", 1, nil)
 	s, err := c.JS.Stream(t.Context(), "EVENTS")
-	must(t, err)
+	harness.Must(t, err)
 	was := s.CachedInfo()
 	subjects := was.Config.Subjects
 	was.Config.MaxMsgs, was.Config.Subjects = 1, []string{"elsewhere.>"}
 	changed, err := json.Marshal(was.Config)
-	must(t, err)
+	harness.Must(t, err)
 	for _, request := range []struct{ api, body string }{
 		{"STREAM.DELETE.EVENTS", ""},
 		{"STREAM.PURGE.EVENTS", ""},
@@ -135,38 +137,38 @@ func noManagement(t *testing.T, e *harness.Engine) {
 		{"STREAM.LEADER.STEPDOWN.EVENTS", ""},
 	} {
 		subject := "$JS.API." + request.api
-		must(t, c.PublishRequest(subject, c.NewInbox(), []byte(request.body)))
+		harness.Must(t, c.PublishRequest(subject, c.NewInbox(), []byte(request.body)))
 		refusedPublish(t, broken, subject)
 	}
-	// By the client's own functions, as a person would.
+	// The same through the functions of the client library.
 	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 	defer cancel()
 	if err := s.Purge(ctx); err == nil {
 		t.Error("the journal could be purged")
 	}
 	s, err = c.JS.Stream(t.Context(), "EVENTS")
-	must(t, err)
+	harness.Must(t, err)
 	now := s.CachedInfo()
 	if now.Created != was.Created || now.State.Msgs < was.State.Msgs || now.State.NumDeleted > 0 || !slices.Equal(now.Config.Subjects, subjects) {
 		t.Errorf("the journal is another one: %+v", now)
 	}
 }
 
-// replySubjects: the engine's answer is not a way into the journal. The first
-// answer after the others shows that they have been dealt with.
+// replySubjects: a reply of the engine cannot write to the journal. The reply
+// to the last request shows that the engine has processed the earlier ones.
 func replySubjects(t *testing.T, e *harness.Engine) {
 	c := e.Client(t)
 	before := journalEnd(t, c)
 	for _, reply := range []string{"events.agent.x.state.y", "$JS.API.STREAM.PURGE.EVENTS", "$KV.AGENT_STATE.x.y"} {
-		must(t, c.PublishRequest("commands.agent.replies.set", reply, []byte(`{"key":"k","value":1}`)))
-		must(t, c.PublishRequest("commands.agent.replies.set", reply, []byte(`{"nonsense":1}`)))
-		must(t, c.PublishRequest("queries.engine.status", reply, nil))
+		harness.Must(t, c.PublishRequest("commands.agent.replies.set", reply, []byte(`{"key":"k","value":1}`)))
+		harness.Must(t, c.PublishRequest("commands.agent.replies.set", reply, []byte(`{"nonsense":1}`)))
+		harness.Must(t, c.PublishRequest("queries.engine.status", reply, nil))
 	}
 	r := c.MustSet(t, "replies", "k", "after", nil)
 	for _, what := range foreign(t, c, before) {
 		t.Error(what)
 	}
-	c.Level(t, 10*time.Second)
+	c.CaughtUp(t)
 	if row, ok := c.KV(t)["x.y"]; ok {
 		t.Errorf("the bucket holds a forged row %s", row)
 	}
@@ -175,8 +177,8 @@ func replySubjects(t *testing.T, e *harness.Engine) {
 	}
 }
 
-// clientHeaders: what a client puts into a command's headers never reaches the
-// journal's own.
+// clientHeaders: headers of a command message never become headers of a journal
+// message.
 func clientHeaders(t *testing.T, e *harness.Engine) {
 	c := e.Client(t)
 	version := uint64(0)
@@ -210,12 +212,12 @@ func clientHeaders(t *testing.T, e *harness.Engine) {
 		}
 		version = r.Version
 		s, err := c.JS.Stream(t.Context(), "EVENTS")
-		must(t, err)
+		harness.Must(t, err)
 		stored, err := s.GetMsg(t.Context(), r.Revision)
-		must(t, err)
+		harness.Must(t, err)
 		for name := range stored.Header {
 			switch name {
-			case "Nats-Msg-Id", "Nats-Expected-Last-Subject-Sequence": // the engine's
+			case "Nats-Msg-Id", "Nats-Expected-Last-Subject-Sequence": // set by the engine
 			case "Nats-Stream", "Nats-Subject", "Nats-Sequence", "Nats-Time-Stamp": // of the direct get (ADR-31)
 			default:
 				t.Errorf("with %v the event is stored with %s: %v", h, name, stored.Header[name])
@@ -225,7 +227,7 @@ func clientHeaders(t *testing.T, e *harness.Engine) {
 			t.Errorf("the client chose the journal's message id: %v", stored.Header)
 		}
 	}
-	// A line break in an id is no way to a second header.
+	// A line break in an id cannot add a second header.
 	for _, id := range []string{"a\r\nNats-Rollup: all", "a\nb", "a\rb", "\r\n\r\n{}", strings.Repeat("x", 10_000)} {
 		_, err := c.Command(t.Context(), "commands.agent.headers.set", id, `{"key":"k","value":2}`)
 		if no := harness.Refused(err); no == nil || no.Status != 400 || no.Code != "id.invalid" {
@@ -237,8 +239,8 @@ func clientHeaders(t *testing.T, e *harness.Engine) {
 	}
 }
 
-// rawHeaders sends header blocks that no client library would, and asks that
-// the engine lives on.
+// rawHeaders sends header blocks that no client library would send; the engine
+// must survive them.
 func rawHeaders(t *testing.T, e *harness.Engine) {
 	c := e.Client(t)
 	before := c.MustSet(t, "raw", "k", 0, nil)
@@ -262,41 +264,41 @@ func rawHeaders(t *testing.T, e *harness.Engine) {
 	}
 }
 
-// publishRaw speaks the protocol by hand and returns when the server has taken
-// the message.
+// publishRaw speaks the NATS protocol over a socket and returns when the server
+// has processed the message.
 func publishRaw(t *testing.T, e *harness.Engine, header, subject, body string) {
 	t.Helper()
 	conn, err := net.Dial("tcp", strings.TrimPrefix(e.NATSURL, "nats://"))
-	must(t, err)
+	harness.Must(t, err)
 	defer conn.Close()
-	must(t, conn.SetDeadline(time.Now().Add(10*time.Second)))
+	harness.Must(t, conn.SetDeadline(time.Now().Add(10*time.Second)))
 	_, err = fmt.Fprintf(conn, "CONNECT {\"verbose\":false,\"headers\":true,\"no_responders\":true}\r\nSUB _INBOX.raw 1\r\nHPUB %s _INBOX.raw %d %d\r\n%s%s\r\nPING\r\n",
 		subject, len(header), len(header)+len(body), header, body)
-	must(t, err)
+	harness.Must(t, err)
 	in := bufio.NewReader(conn)
 	for {
 		line, err := in.ReadString('\n')
 		if err != nil || strings.HasPrefix(line, "PONG") || strings.HasPrefix(line, "-ERR") {
-			return // taken, or refused and disconnected: both will do
+			return // accepted, or refused and disconnected: both are right
 		}
 	}
 }
 
-// consumersDeleted: a client can delete consumers, those that the engine reads
-// its journal with among them; the views go on.
+// consumersDeleted: a client can delete consumers, also those that the engine
+// reads its journal with. The views continue.
 func consumersDeleted(t *testing.T, e *harness.Engine) {
 	c := e.Client(t)
 	s, err := c.JS.Stream(t.Context(), "EVENTS")
-	must(t, err)
+	harness.Must(t, err)
 	var names []string
 	list := s.ConsumerNames(t.Context())
 	for name := range list.Name() {
 		names = append(names, name)
 	}
-	must(t, list.Err())
+	harness.Must(t, list.Err())
 	for _, name := range names {
 		if err := s.DeleteConsumer(t.Context(), name); err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) &&
-			!errors.Is(err, context.DeadlineExceeded) { // not allowed: even better
+			!errors.Is(err, context.DeadlineExceeded) { // a refusal is right too
 			t.Errorf("delete %s: %v", name, err)
 		}
 	}
@@ -306,5 +308,5 @@ func consumersDeleted(t *testing.T, e *harness.Engine) {
 			t.Errorf("get %s: %+v %v", consistency, got, err)
 		}
 	}
-	c.Level(t, 30*time.Second)
+	c.CaughtUp(t)
 }

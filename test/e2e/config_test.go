@@ -17,13 +17,14 @@ import (
 func file(t *testing.T, text string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "tidemark.yaml")
-	must(t, os.WriteFile(path, []byte(text), 0o600))
+	harness.Must(t, os.WriteFile(path, []byte(text), 0o600))
 	return path
 }
 
-// TestPrecedence: a flag goes before the environment, that before the file,
-// that before the default.
+// TestPrecedence: a flag overrides the environment, which overrides the file,
+// which overrides the default.
 func TestPrecedence(t *testing.T) {
+	t.Parallel()
 	relaxed := file(t, "durability: relaxed\npostgres: off\nlimits:\n  value: 100\n")
 	for _, c := range []struct {
 		name string
@@ -41,7 +42,7 @@ func TestPrecedence(t *testing.T) {
 			e := harness.Start(t, harness.Config{Args: c.args, Env: c.env})
 			client := e.Client(t)
 			s, err := client.Status(t.Context())
-			must(t, err)
+			harness.Must(t, err)
 			if s.Durability != c.want || s.Postgres.State != "off" {
 				t.Errorf("durability is %q, want %q; postgres is %s", s.Durability, c.want, s.Postgres.State)
 			}
@@ -53,9 +54,11 @@ func TestPrecedence(t *testing.T) {
 	}
 }
 
-// TestConfigurationRefused: what is not understood is refused, by name.
+// TestConfigurationRefused: the engine refuses a setting that it does not know,
+// and names it.
 func TestConfigurationRefused(t *testing.T) {
-	dir := harness.Room(t) + "/data"
+	t.Parallel()
+	dir := harness.TempDir(t) + "/data"
 	for _, c := range []struct {
 		text string
 		says string
@@ -75,9 +78,10 @@ func TestConfigurationRefused(t *testing.T) {
 	}
 }
 
-// TestPrefix: subject_prefix goes before every root, and nothing is served
-// without it.
+// TestPrefix: subject_prefix stands before every subject, and the engine
+// answers on no other.
 func TestPrefix(t *testing.T) {
+	t.Parallel()
 	e := harness.Start(t, harness.Config{Args: []string{"--config", file(t, `
 subject_prefix: acme
 limits:
@@ -97,14 +101,14 @@ strategies:
 	later, earlier := now.Format(time.RFC3339Nano), now.Add(-time.Hour).Format(time.RFC3339Nano)
 	for _, s := range []struct{ agent, key, second string }{
 		{"a1", "free", "accepted"},
-		{"a10", "free", "accepted"}, // a prefix is a prefix of letters
+		{"a10", "free", "accepted"}, // a pattern matches a prefix of the text
 		{"a1", "locked", "409"},
 		{"a1", "locked.too", "409"},
 		{"a1", "locked.not.this", "superseded"},
 		{"b1", "locked", "superseded"}, // the default
 	} {
 		r, err := set(s.agent, s.key, later)
-		must(t, err)
+		harness.Must(t, err)
 		if r.Outcome != "accepted" {
 			t.Errorf("first set of %s.%s: %+v", s.agent, s.key, r)
 		}
@@ -119,7 +123,7 @@ strategies:
 		}
 	}
 	newest, err := set("a1", "listed", later)
-	must(t, err)
+	harness.Must(t, err)
 	if _, err := set("b1", "skew", now.Add(8*time.Second).Format(time.RFC3339)); err != nil {
 		t.Errorf("8 s ahead with a clock_skew of 10 s: %v", err)
 	}
@@ -133,11 +137,11 @@ strategies:
 		}
 	}
 	s, err := c.JS.Stream(t.Context(), "EVENTS")
-	must(t, err)
+	harness.Must(t, err)
 	if got := s.CachedInfo().Config.SubjectTransform; got == nil || got.Destination != "acme.events.>" {
 		t.Errorf("the journal keeps its events under %+v", got)
 	}
-	must(t, c.Publish("acme.events.agent.x.state.y", []byte("{}")))
+	harness.Must(t, c.Publish("acme.events.agent.x.state.y", []byte("{}")))
 	refusedPublish(t, broken, "acme.events.agent.x.state.y")
 	got := e.Run("query", "acme.queries.agent.a1.entries", `{"token":"`+newest.Token+`"}`)
 	if got.Code != 0 || !strings.Contains(got.Stdout, `"locked.too"`) {
@@ -155,8 +159,10 @@ strategies:
 	e.Verify()
 }
 
-// TestOverload: beyond limits.in_flight a command is told to wait, and how long.
+// TestOverload: beyond limits.in_flight a command is refused with the time to
+// wait before a retry.
 func TestOverload(t *testing.T) {
+	t.Parallel()
 	e := harness.Start(t, harness.Config{Args: []string{"--postgres", "off", "--limits-in-flight", "2"}})
 	c := e.Client(t)
 	const sent = 200
@@ -180,14 +186,14 @@ func TestOverload(t *testing.T) {
 		}
 	}
 	if accepted == 0 || refused == 0 {
-		t.Errorf("%d accepted, %d told to wait", accepted, refused)
+		t.Errorf("%d accepted, %d refused with a time to wait", accepted, refused)
 	}
 	if got := c.MustGet(t, "busy", "k", harness.M{"consistency": "strong"}); got.Version != uint64(accepted) {
 		t.Errorf("%d accepted, version %d", accepted, got.Version)
 	}
 }
 
-// refusedPublish waits for the server's word that a publish was not allowed.
+// refusedPublish waits until the server reports that a publish was not allowed.
 func refusedPublish(t *testing.T, broken <-chan error, subject string) {
 	t.Helper()
 	limit := time.NewTimer(10 * time.Second)

@@ -15,23 +15,23 @@ import (
 	"github.com/tidemark-engine/tidemark/test/harness"
 )
 
-// ulidAt is a command id that says it was made at a time.
+// ulidAt returns a command id that carries this time.
 func ulidAt(at time.Time) string {
 	return ulid.MustNew(ulid.Timestamp(at), ulid.DefaultEntropy()).String()
 }
 
-// everywhere tells what each place shows of an entry, which has to be the same
-// value and version; a nil value is an entry that does not exist.
+// everywhere checks that every tier shows the same value and version of an
+// entry. A nil value means that the entry does not exist.
 func everywhere(t *testing.T, c *harness.Client, agent, key string, want []byte, version uint64) {
 	t.Helper()
-	c.Level(t, 15*time.Second)
+	c.CaughtUp(t)
 	shown := map[string]harness.Row{}
 	for _, consistency := range []string{"cached", "hot", "durable", "strong"} {
 		got, err := c.Get(t.Context(), agent, key, harness.M{"consistency": consistency})
 		if no := harness.Refused(err); no != nil && no.Status == 404 {
 			continue
 		}
-		must(t, err)
+		harness.Must(t, err)
 		shown[consistency] = harness.Row{Value: got.Value, Version: got.Version}
 	}
 	if row, ok := c.KV(t)[agent+"."+key]; ok {
@@ -50,7 +50,8 @@ func everywhere(t *testing.T, c *harness.Client, agent, key string, want []byte,
 	}
 }
 
-// lastWriteWins: 32 writers on one key lose nothing; journal order decides.
+// lastWriteWins: 32 writers set one key. No write is lost; the order of the
+// journal decides.
 func lastWriteWins(t *testing.T, e *harness.Engine) {
 	const writers, each = 32, 20
 	var all sync.WaitGroup
@@ -79,15 +80,15 @@ func lastWriteWins(t *testing.T, e *harness.Engine) {
 	all.Wait()
 	for v := uint64(1); v <= writers*each; v++ {
 		if versions[v] == "" {
-			t.Errorf("nobody was given version %d", v)
+			t.Errorf("no receipt has version %d", v)
 		}
 	}
 	everywhere(t, e.Client(t), "crowd", "one", []byte(versions[writers*each]), writers*each)
 }
 
-// timestampsConverge: the same writes end the same in whatever order they
-// arrive. Deletes and equal timestamps are among them; where the time is equal
-// the writer decides, and where that is equal too the command id.
+// timestampsConverge: the same writes give the same state in any order of
+// arrival, deletions and equal timestamps among them. The writer decides
+// between equal timestamps, then the command id.
 func timestampsConverge(t *testing.T, e *harness.Engine) {
 	type write struct {
 		at     time.Time
@@ -104,7 +105,7 @@ func timestampsConverge(t *testing.T, e *harness.Engine) {
 		var writes []write
 		for i := range 60 {
 			w := write{
-				at:     base.Add(time.Duration(rand.IntN(12)) * time.Nanosecond), // about five share each
+				at:     base.Add(time.Duration(rand.IntN(12)) * time.Nanosecond), // about five writes have the same
 				writer: fmt.Sprintf("w%d", rand.IntN(4)), id: harness.NewID(), verb: "set",
 			}
 			if i%4 == 3 {
@@ -122,7 +123,7 @@ func timestampsConverge(t *testing.T, e *harness.Engine) {
 		if round.last {
 			final.verb, final.value = "delete", nil
 		}
-		writes[0] = final // with the time and the writer of the greatest: the id decides
+		writes[0] = final // equal time and writer: the command id decides
 		winner := slices.MaxFunc(writes, order)
 
 		c := e.Client(t)
@@ -153,13 +154,14 @@ func timestampsConverge(t *testing.T, e *harness.Engine) {
 	}
 }
 
-// readYourWrites: with the receipt's token no tier answers with less.
+// readYourWrites: a read with the token of a receipt sees at least that write,
+// from every tier.
 func readYourWrites(t *testing.T, e *harness.Engine) {
 	const readers, each = 4, 50
 	var all sync.WaitGroup
 	for w := range readers {
 		c := e.Client(t)
-		other := e.Client(t) // reads need not come over the connection that wrote
+		other := e.Client(t) // reads may use another connection
 		all.Go(func() {
 			for n := range each {
 				key := fmt.Sprintf("k%d", n%7)

@@ -1,27 +1,19 @@
-// Package e2e uses the whole engine from outside, as people and programs do:
-// the real binary in a process of its own, plain nats.go, SQL, HTTP, the
-// command line, and Node.
+// Package e2e tests the whole engine from outside: the binary as a child
+// process, NATS, SQL, HTTP, the command line, and a client in Node.
 package e2e
 
 import (
-	"os"
 	"testing"
-
-	"go.uber.org/goleak"
 
 	"github.com/tidemark-engine/tidemark/test/harness"
 )
 
-func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
-		harness.Clean()
-		os.Exit(code)
-	}))
-}
+func TestMain(m *testing.M) { harness.Main(m) }
 
-// TestServing asks one engine everything that one engine can be asked side by
-// side; each part uses agents of its own.
+// TestServing runs many tests against one engine. Each part uses its own
+// agents.
 func TestServing(t *testing.T) {
+	t.Parallel()
 	e := harness.Start(t, harness.Config{})
 	for _, part := range []struct {
 		name string
@@ -42,11 +34,4 @@ func TestServing(t *testing.T) {
 	}
 	e.Client(t).CheckAll(t)
 	e.Verify()
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
 }

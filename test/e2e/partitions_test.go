@@ -9,9 +9,10 @@ import (
 	"github.com/tidemark-engine/tidemark/test/harness"
 )
 
-// TestPartitions: a journal of four parts is one journal to its users, and its
-// number is fixed when it is made.
+// TestPartitions: a journal with four partitions answers like one with a single
+// partition, and their number is fixed when the journal is created.
 func TestPartitions(t *testing.T) {
+	t.Parallel()
 	e := harness.Start(t, harness.Config{Args: []string{"--partitions", "4"}})
 	c := e.Client(t)
 	var all sync.WaitGroup
@@ -54,7 +55,7 @@ func TestPartitions(t *testing.T) {
 		}
 		e.Gone()
 	}
-	e.Restart() // with the 4 it was made with
+	e.Restart() // with the 4 partitions that it was created with
 	c.CheckAll(t)
 	if got := c.MustGet(t, "agent7", "k0", nil); string(got.Value) != "9" || got.Version != 4 {
 		t.Errorf("after the restart: %+v", got)

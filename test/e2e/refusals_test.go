@@ -9,19 +9,19 @@ import (
 	"github.com/tidemark-engine/tidemark/test/harness"
 )
 
-// refusals: what is malformed is told so, with the place, and leaves nothing
-// in the journal (wire contract, sections 1 and 2).
+// refusals: a malformed command or query is refused with the place of the
+// error, and leaves no event (wire contract, sections 1 and 2).
 func refusals(t *testing.T, e *harness.Engine) {
 	c := e.Client(t)
 	c.MustSet(t, "ref", "there", 1, nil)
 	used := harness.NewID()
 	_, err := c.Command(t.Context(), "commands.agent.ref.set", used, `{"key":"used","value":1}`)
-	must(t, err)
+	harness.Must(t, err)
 	_, err = c.Command(t.Context(), "commands.task.ref.create", "", `{"kind":"test"}`)
-	must(t, err)
+	harness.Must(t, err)
 	mine := func() (n int) {
 		for _, ev := range c.Journal(t) {
-			if !strings.HasSuffix(ev.Subject, ".lifecycle") { // the engine's own doing
+			if !strings.HasSuffix(ev.Subject, ".lifecycle") { // the engine writes these by itself
 				n++
 			}
 		}
@@ -92,21 +92,21 @@ func refusals(t *testing.T, e *harness.Engine) {
 		{set, "", value(`NaN`), 400, "json.invalid", ""},
 		{set, "", value(`01`), 400, "json.invalid", ""},
 		{set, "", value(`'a'`), 400, "json.invalid", ""},
-		// Ids of commands.
+		// Command ids.
 		{set, ulidAt(future), value("1"), 400, "command.id_future", ""},
 		{set, used, `{"key":"used","value":2}`, 409, "command.id_reused", used},
 		{"commands.agent.ref.delete", used, `{"key":"used"}`, 409, "command.id_reused", used},
-		// What does not exist.
+		// Missing things.
 		{"commands.agent.ref.delete", "", `{"key":"absent"}`, 404, "state.not_found", "absent"},
 		{"commands.agent.ref.fly", "", `{}`, 404, "command.unknown", "fly"},
 		{"commands.ghost.ref.set", "", `{}`, 404, "command.unknown", "ghost"},
 		{"commands.agent.ref", "", `{}`, 404, "command.unknown", ""},
 		{"commands.agent.a.b.set", "", value("1"), 404, "command.unknown", ""},
 		{"queries.agent.ref.get", "", `{"key":"absent"}`, 404, "state.not_found", "absent"},
-		{"queries.agent.nobody.get", "", `{"key":"there"}`, 404, "state.not_found", "nobody"},
+		{"queries.agent.absent.get", "", `{"key":"there"}`, 404, "state.not_found", "absent"},
 		{"queries.agent.ref.weight", "", `{}`, 404, "query.unknown", "weight"},
 		{"queries.ghosts", "", `{}`, 404, "query.unknown", "ghosts"},
-		// What a rule forbids.
+		// Domain rules.
 		{"commands.task.ref.create", "", `{"kind":"test"}`, 422, "task.exists", "ref"},
 		{"commands.task.ref.complete", "", `{}`, 422, "task.not_started", "created"},
 		{"commands.task.ref.fail", "", `{"reason":"no way"}`, 400, "reason.invalid", ""},
@@ -119,7 +119,7 @@ func refusals(t *testing.T, e *harness.Engine) {
 		{"commands.session.a$b.open", "", `{"owner":"ref"}`, 400, "id.invalid", ""},
 		{"commands.config.ref.set", "", `{"key":"a..b","value":1}`, 400, "key.invalid", ""},
 		{"commands.config.ref.unset", "", `{"key":"absent"}`, 404, "", "absent"},
-		{"commands.agent.ref.hydrated", "", `{}`, 404, "command.unknown", "hydrated"}, // the engine's own
+		{"commands.agent.ref.hydrated", "", `{}`, 404, "command.unknown", "hydrated"}, // only the engine may
 		// Too large.
 		{set, "", value(`"` + strings.Repeat("x", 256<<10-1) + `"`), 413, "value.too_large", "262144"},
 		{set, "", value("1" + strings.Repeat(" ", 512<<10)), 413, "body.too_large", "524288"},

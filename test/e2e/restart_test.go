@@ -15,9 +15,10 @@ import (
 	"github.com/tidemark-engine/tidemark/test/harness"
 )
 
-// TestRestartKeepsEverything: what was there before a clean stop is there
-// after it, in every place, and versions and tokens go on.
+// TestRestartKeepsEverything: a clean stop and a restart change nothing in any
+// tier. Versions and tokens continue.
 func TestRestartKeepsEverything(t *testing.T) {
+	t.Parallel()
 	e := harness.Start(t, harness.Config{})
 	c := e.Client(t)
 	tokens := map[string]string{}
@@ -26,18 +27,18 @@ func TestRestartKeepsEverything(t *testing.T) {
 		tokens[key] = c.MustSet(t, "kept", key, i, harness.M{"strategy": "last_write_wins"}).Token
 	}
 	_, err := c.Command(t.Context(), "commands.agent.kept.delete", "", harness.M{"key": "k0"})
-	must(t, err)
+	harness.Must(t, err)
 	journal := harness.States(c.CheckAll(t))
 	bucket, rows := c.KV(t), c.Rows(t)
 	before, err := c.Status(t.Context())
-	must(t, err)
+	harness.Must(t, err)
 
 	e.Stop()
 	e.Gone()
 	e.Restart()
-	c.Level(t, 15*time.Second)
+	c.CaughtUp(t)
 	after, err := c.Status(t.Context())
-	must(t, err)
+	harness.Must(t, err)
 	if after.NATS.URL != before.NATS.URL || after.Postgres.URL != before.Postgres.URL {
 		t.Errorf("clients must look elsewhere: %+v, before %+v", after, before)
 	}
@@ -66,9 +67,10 @@ func TestRestartKeepsEverything(t *testing.T) {
 	e.Verify()
 }
 
-// TestStopUnderLoad: a clean stop answers what it took. Whatever was
-// acknowledged is kept, and what was refused left nothing.
+// TestStopUnderLoad: a clean stop answers every command that the engine
+// accepted. Acknowledged commands are kept; refused commands leave no event.
 func TestStopUnderLoad(t *testing.T) {
+	t.Parallel()
 	e := harness.Start(t, harness.Config{})
 	var all sync.WaitGroup
 	var mu sync.Mutex
@@ -124,14 +126,15 @@ func TestStopUnderLoad(t *testing.T) {
 	e.Verify()
 }
 
-// TestStopWhileStarting: an engine that is told to end before it is ready ends,
-// leaves nothing running, and leaves data that the next one starts on.
+// TestStopWhileStarting: an engine that receives SIGTERM during its start ends,
+// leaves no process, and leaves data that the next start can use.
 func TestStopWhileStarting(t *testing.T) {
+	t.Parallel()
 	e := harness.New(t, harness.Config{})
 	for n := range 8 {
 		e.Launch()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(n)*150*time.Millisecond)
-		<-ctx.Done() // anywhere in a start; which start matters to nobody
+		<-ctx.Done() // at any moment of the start
 		cancel()
 		e.Interrupt()
 		e.Gone()
@@ -142,9 +145,10 @@ func TestStopWhileStarting(t *testing.T) {
 	c.CheckAll(t)
 }
 
-// TestKillLeavesNoPostgres: a killed engine's Postgres sees for itself that it
-// has to go.
+// TestKillLeavesNoPostgres: Postgres ends by itself after its engine was
+// killed.
 func TestKillLeavesNoPostgres(t *testing.T) {
+	t.Parallel()
 	e := harness.Start(t, harness.Config{})
 	if n := len(harness.Processes(e.Data)); n < 3 {
 		t.Fatalf("only %d processes are seen: a look that sees nothing proves nothing", n)
@@ -153,14 +157,15 @@ func TestKillLeavesNoPostgres(t *testing.T) {
 	e.Gone()
 }
 
-// TestRefusedStarts: each says what is wrong, ends with its code and leaves
-// the engine that serves alone.
+// TestRefusedStarts: a start that fails gives the reason and its exit code, and
+// does not disturb the engine that runs.
 func TestRefusedStarts(t *testing.T) {
+	t.Parallel()
 	e := harness.Start(t, harness.Config{})
 	taken, err := net.Listen("tcp4", "127.0.0.1:0")
-	must(t, err)
+	harness.Must(t, err)
 	defer taken.Close()
-	dir := harness.Room(t) + "/data"
+	dir := harness.TempDir(t) + "/data"
 	quiet := []string{"serve", "--data", dir, "--postgres", "off", "--nats-listen", "127.0.0.1:0", "--http", "127.0.0.1:0"}
 	with := func(more ...string) []string { return append(append([]string(nil), quiet...), more...) }
 	for _, no := range []struct {
@@ -201,13 +206,15 @@ func TestRefusedStarts(t *testing.T) {
 	}
 }
 
-// TestChosenPorts: port 0 is allowed everywhere and the chosen one is reported.
+// TestChosenPorts: every listener accepts port 0, and the engine reports the
+// chosen port.
 func TestChosenPorts(t *testing.T) {
+	t.Parallel()
 	e := harness.New(t, harness.Config{Args: []string{"--postgres", "off", "--nats-listen", "127.0.0.1:0", "--http", "127.0.0.1:0"}})
 	e.Restart()
 	c := e.Client(t)
 	s, err := c.Status(t.Context())
-	must(t, err)
+	harness.Must(t, err)
 	if s.NATS.URL != e.NATSURL || strings.HasSuffix(s.NATS.URL, ":0") || s.Postgres.State != "off" {
 		t.Errorf("status says %+v, the note says %s", s, e.NATSURL)
 	}

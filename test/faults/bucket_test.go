@@ -5,16 +5,16 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/tidemark-engine/tidemark/test/harness"
 )
 
-// TestBucketLost takes the hot bucket away. It is a fold of the journal: the
-// next start brings it back, the same to the byte.
+// TestBucketLost deletes the hot bucket. The bucket is a fold of the journal,
+// so the next start restores it byte for byte.
 func TestBucketLost(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name string
 		lose func(t *testing.T, e *harness.Engine, c *harness.Client) // ends with the engine stopped
@@ -25,14 +25,14 @@ func TestBucketLost(t *testing.T) {
 			if err != nil || len(at) != 1 {
 				t.Fatalf("the bucket's files: %v %v", at, err)
 			}
-			must(t, os.RemoveAll(at[0]))
+			harness.Must(t, os.RemoveAll(at[0]))
 		}},
 		{"its stream, by a client, then a clean stop", func(t *testing.T, e *harness.Engine, c *harness.Client) {
-			must(t, c.JS.DeleteStream(t.Context(), "KV_AGENT_STATE"))
+			harness.Must(t, c.JS.DeleteStream(t.Context(), "KV_AGENT_STATE"))
 			e.Stop()
 		}},
 		{"its stream, by a client, then more writes and a kill", func(t *testing.T, e *harness.Engine, c *harness.Client) {
-			must(t, c.JS.DeleteStream(t.Context(), "KV_AGENT_STATE"))
+			harness.Must(t, c.JS.DeleteStream(t.Context(), "KV_AGENT_STATE"))
 			for n := range 20 { // commands need no bucket
 				c.MustSet(t, "agent1", fmt.Sprintf("k%d", n), "meanwhile", nil)
 				if got := c.MustGet(t, "agent1", fmt.Sprintf("k%d", n), harness.M{"consistency": "strong"}); string(got.Value) != `"meanwhile"` {
@@ -49,14 +49,14 @@ func TestBucketLost(t *testing.T) {
 				client.MustSet(t, fmt.Sprintf("agent%d", n%5), fmt.Sprintf("k%d", n/5), map[string]any{"n": n, "s": " <é> "}, nil)
 			}
 			_, err := client.Command(t.Context(), "commands.agent.agent0.delete", "", harness.M{"key": "k0"})
-			must(t, err)
+			harness.Must(t, err)
 			client.CheckAll(t)
 			before := client.KV(t)
 			c.lose(t, e, client)
 			e.Restart()
-			client.Level(t, 20*time.Second)
+			client.CaughtUp(t)
 			after := client.KV(t)
-			for name := range before { // what was written meanwhile is CheckAll's to compare
+			for name := range before { // CheckAll compares the later writes
 				if string(after[name].Value) == `"meanwhile"` {
 					before[name] = after[name]
 				}
@@ -67,7 +67,7 @@ func TestBucketLost(t *testing.T) {
 			for name, row := range after {
 				var n, k int
 				_, err := fmt.Sscanf(name, "agent%d.k%d", &n, &k)
-				must(t, err)
+				harness.Must(t, err)
 				got := client.MustGet(t, fmt.Sprintf("agent%d", n), fmt.Sprintf("k%d", k), harness.M{"consistency": "hot"})
 				if got.Source != "kv" || got.Revision != row.Revision || string(got.Value) != string(row.Value) {
 					t.Errorf("hot read of %s: %+v, the bucket has %s", name, got, row)

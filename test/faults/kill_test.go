@@ -8,17 +8,18 @@ import (
 	"github.com/tidemark-engine/tidemark/test/harness"
 )
 
-// TestKillNine kills the engine under load, again and again, and starts it at
-// once on the same data and the same ports. Clients reconnect and send again
-// what they do not know the outcome of.
+// TestKillNine kills the engine under load several times and restarts it on the
+// same data and ports. Clients reconnect and repeat the commands whose outcome
+// they do not know.
 func TestKillNine(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name  string
 		kills int
 		args  []string
 	}{
 		{"synced", 20, nil},
-		// A killed process takes nothing with it that the system already has.
+		// The operating system keeps what a killed process has written.
 		{"relaxed, in three partitions", 5, []string{"--durability", "relaxed", "--partitions", "3"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -1,9 +1,5 @@
 package faults
 
-// This file is the load: writers that send a command again, under the same id,
-// until they know what became of it, as the contract tells them to; and that
-// sometimes give up.
-
 import (
 	"context"
 	"encoding/json"
@@ -19,7 +15,9 @@ import (
 	"github.com/tidemark-engine/tidemark/test/harness"
 )
 
-// load is a number of writers on a few shared entries.
+// load runs writers on a few shared entries. As the wire contract asks, a
+// writer repeats a command under the same id until it knows the outcome;
+// sometimes it gives up.
 type load struct {
 	*harness.History
 	t       *testing.T
@@ -27,7 +25,7 @@ type load struct {
 	cancel  context.CancelFunc
 	running sync.WaitGroup
 	pace    time.Duration // between two commands of one writer; 0 = none
-	patient bool          // nobody gives up
+	patient bool          // no writer gives up
 }
 
 func newLoad(t *testing.T, pace time.Duration, patient bool) *load {
@@ -37,15 +35,15 @@ func newLoad(t *testing.T, pace time.Duration, patient bool) *load {
 	return l
 }
 
-// stop lets every writer learn what became of its last command.
+// stop waits until every writer knows the outcome of its last command.
 func (l *load) stop() {
 	l.cancel()
 	l.running.Wait()
 }
 
-// start adds writers, each with a connection of its own. Every second one is
-// hasty; the others wait, and what they send while they are disconnected is
-// kept and sent late, as nats.go does unless told otherwise.
+// start adds writers, each with its own connection. Every second writer is
+// hasty. The others wait, and nats.go sends what they published while
+// disconnected after the reconnect.
 func (l *load) start(e *harness.Engine, writers int) {
 	for w := range writers {
 		c := &writer{load: l, n: w, link: newLink()}
@@ -58,7 +56,7 @@ func (l *load) start(e *harness.Engine, writers int) {
 	}
 }
 
-// writer is one of them.
+// writer is one client of a load.
 type writer struct {
 	*load
 	*harness.Client
@@ -67,8 +65,7 @@ type writer struct {
 	hasty bool // sends again as soon as the connection is lost, instead of waiting for an answer
 }
 
-// link ends what waits for an answer when the connection that it would come by
-// is lost.
+// link cancels requests when the connection that they wait on is lost.
 type link struct {
 	mu   sync.Mutex
 	lost chan struct{}
@@ -83,7 +80,7 @@ func (k *link) cut() {
 	k.lost = make(chan struct{})
 }
 
-// during is a context that ends after d, and when the connection is lost.
+// during returns a context that ends after d, and when the connection is lost.
 func (k *link) during(d time.Duration) (context.Context, context.CancelFunc) {
 	k.mu.Lock()
 	lost := k.lost
@@ -131,15 +128,15 @@ func (l *writer) write() {
 	}
 }
 
-// Bounds of one command's life.
+// Bounds for one command.
 const (
 	answerTime = 700 * time.Millisecond // of one sending: much longer than an engine takes, about as long as one is away
 	readTime   = 4 * time.Second
 	lifeTime   = 90 * time.Second
 )
 
-// carry sends the command until its outcome is known; one in six gives up when
-// it is not known at once.
+// carry sends a command until its outcome is known. One in six is abandoned
+// when the outcome is not known at once.
 func (l *writer) carry(op *harness.Op, subject, body string) {
 	givesUp := !l.patient && rand.IntN(6) == 0
 	op.Invoked = time.Now()
@@ -178,16 +175,16 @@ func (l *writer) carry(op *harness.Op, subject, body string) {
 	}
 }
 
-// pause is between two tries; nobody rests on it.
+// pause waits between two attempts of a command.
 func pause(ctx context.Context, d time.Duration) {
 	ctx, cancel := context.WithTimeout(ctx, d)
 	defer cancel()
 	<-ctx.Done()
 }
 
-// read gets an entry and records the answer, if there is one: with a receipt
-// at any consistency by its token, else as strongly as can be. It returns the
-// version, 0 where there is no value or no answer.
+// read queries an entry and records the answer: with a receipt at any
+// consistency by its token, otherwise with strong consistency. It returns the
+// version, 0 without a value or an answer.
 func (l *writer) read(agent, key string, receipt *harness.Receipt) uint64 {
 	r := harness.Read{Agent: agent, Key: key, Strong: receipt == nil}
 	ask := harness.M{"consistency": "strong"}
@@ -203,7 +200,7 @@ func (l *writer) read(agent, key string, receipt *harness.Receipt) uint64 {
 	switch no := harness.Refused(err); {
 	case err == nil:
 		r.Found, r.Version, r.Value = true, got.Version, string(got.Value)
-	case no == nil || no.Status == 503: // nobody there, or not in time
+	case no == nil || no.Status == 503: // no responder, or a timeout
 		return 0
 	case no.Status != 404:
 		l.t.Errorf("read %s.%s %v: %v", agent, key, ask, err)
@@ -213,7 +210,7 @@ func (l *writer) read(agent, key string, receipt *harness.Receipt) uint64 {
 	return r.Version
 }
 
-// wait returns when so many more commands have been accepted.
+// wait returns when this many more commands were accepted.
 func (l *load) wait(more int) {
 	l.t.Helper()
 	start, moved := l.Acked()
@@ -233,12 +230,12 @@ func (l *load) wait(more int) {
 	}
 }
 
-// judge ends the load and holds what was seen against the journal, and the
-// journal against every view. The engine is stopped and started once more, so
-// that no command sent late is still on its way.
+// judge stops the load and compares what the clients saw with the journal, and
+// the journal with every view. It restarts the engine first, so that no late
+// command is still under way.
 func (l *load) judge(e *harness.Engine) { l.judgeOthers(e, "") }
 
-// judgeOthers is judge where an agent was written by somebody else.
+// judgeOthers is judge for agents that other clients wrote to as well.
 func (l *load) judgeOthers(e *harness.Engine, agent string) {
 	l.t.Helper()
 	l.stop()

@@ -1,27 +1,12 @@
-// Package faults breaks what the engine stands on, under load, and asks that
-// every promise still holds: what was acknowledged is there once, what was
-// refused is not there, and every view becomes the journal's fold again.
+// Package faults breaks what the engine depends on, under load, and checks the
+// promises: an acknowledged command has one event, a refused one has none, and
+// every view becomes the fold of the journal again.
 package faults
 
 import (
-	"os"
 	"testing"
-
-	"go.uber.org/goleak"
 
 	"github.com/tidemark-engine/tidemark/test/harness"
 )
 
-func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
-		harness.Clean()
-		os.Exit(code)
-	}))
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
+func TestMain(m *testing.M) { harness.Main(m) }

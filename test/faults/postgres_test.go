@@ -19,12 +19,12 @@ import (
 	"github.com/tidemark-engine/tidemark/test/harness"
 )
 
-// outage is how long Postgres is away: a minute, unless somebody at work on
-// this test says otherwise.
+// outage returns how long Postgres is stopped: a minute, unless the environment
+// says otherwise.
 func outage(t *testing.T) time.Duration {
 	if text := os.Getenv("TIDEMARK_TEST_OUTAGE"); text != "" {
 		d, err := time.ParseDuration(text)
-		must(t, err)
+		harness.Must(t, err)
 		return d
 	}
 	if testing.Short() {
@@ -33,7 +33,7 @@ func outage(t *testing.T) time.Duration {
 	return time.Minute
 }
 
-// external is a Postgres that is not the engine's.
+// external is a Postgres that the engine does not manage.
 type external struct {
 	t    *testing.T
 	dir  string
@@ -43,10 +43,10 @@ type external struct {
 
 func startExternal(t *testing.T) *external {
 	_, text, err := net.SplitHostPort(harness.FreeAddress(t))
-	must(t, err)
+	harness.Must(t, err)
 	port, err := strconv.Atoi(text)
-	must(t, err)
-	x := &external{t: t, dir: filepath.Join(harness.Room(t), "postgres"), port: port}
+	harness.Must(t, err)
+	x := &external{t: t, dir: filepath.Join(harness.TempDir(t), "postgres"), port: port}
 	x.start()
 	t.Cleanup(x.stop)
 	return x
@@ -55,7 +55,7 @@ func startExternal(t *testing.T) *external {
 func (x *external) start() {
 	x.t.Helper()
 	s, err := local.Start(x.t.Context(), local.Config{Dir: x.dir, Port: x.port, Log: slog.New(slog.NewTextHandler(x.t.Output(), nil))})
-	must(x.t, err)
+	harness.Must(x.t, err)
 	x.Server = s
 }
 
@@ -67,14 +67,16 @@ func (x *external) stop() {
 	}
 }
 
-// TestPostgresAway stops Postgres for a minute under load. Commands and hot
-// reads go on as if nothing were; SQL lags, says so, and catches up by itself.
-func TestPostgresAway(t *testing.T) {
+// TestPostgresUnavailable stops Postgres for a minute under load. Commands and
+// hot reads continue; the durable view lags, reports it, and catches up by
+// itself.
+func TestPostgresUnavailable(t *testing.T) {
+	t.Parallel()
 	x := startExternal(t)
 	e := harness.Start(t, harness.Config{SQL: x.URL(),
 		Args: []string{"--limits-value", "4194304", "--limits-body", "5242880"}})
 	c := e.Client(t)
-	// Larger than the bucket takes: each read of it is a miss.
+	// Too large for the bucket: each read of it is a miss.
 	big := strings.Repeat("big ", 3<<18)
 	missed := c.MustSet(t, "away", "big", big, nil)
 	if got := c.MustGet(t, "away", "big", harness.M{"consistency": "hot", "token": missed.Token}); got.Source == "kv" {
@@ -83,7 +85,7 @@ func TestPostgresAway(t *testing.T) {
 	l := newLoad(t, 10*time.Millisecond, true)
 	l.start(e, 6)
 	l.wait(100)
-	c.Level(t, 10*time.Second)
+	c.CaughtUp(t)
 
 	x.stop()
 	began, length := time.Now(), outage(t)
@@ -106,9 +108,9 @@ func TestPostgresAway(t *testing.T) {
 				t.Errorf("during the outage, %v: answered after %s", ask, took)
 			}
 		}
-		// The first request may still find a connection that looks alive.
+		// The first request may still use a connection that looks open.
 		s, err := c.Status(t.Context())
-		must(t, err)
+		harness.Must(t, err)
 		if code, body := e.Ready(); code != 200 {
 			t.Errorf("during the outage /readyz says %d %s", code, body)
 		}
@@ -164,7 +166,7 @@ func TestPostgresAway(t *testing.T) {
 	x.start()
 	back := time.Now()
 	// Under the same load.
-	harness.Within(t, 30*time.Second, "SQL catches up", func() error {
+	harness.Eventually(t, "SQL catches up", func() error {
 		s, err := c.Status(t.Context())
 		if v := s.View("durable"); err != nil || s.Postgres.State != "up" || v.State != "running" || v.LagSeconds > 1 {
 			return fmt.Errorf("%+v %v", v, err)
@@ -175,15 +177,16 @@ func TestPostgresAway(t *testing.T) {
 	r := c.MustSet(t, "away", "after", 1, nil)
 	c.MustGet(t, "away", "after", harness.M{"consistency": "durable", "token": r.Token})
 	_, err := c.Command(t.Context(), "commands.agent.away.delete", "", harness.M{"key": "big"}) // the bucket lacks it, and may
-	must(t, err)
+	harness.Must(t, err)
 	l.stop()
-	c.Level(t, 20*time.Second)
+	c.CaughtUp(t)
 	l.judgeOthers(e, "away")
 }
 
-// TestPostgresAwayAtStart: an engine that finds no database serves all the
-// same, and makes its schema when there is one.
-func TestPostgresAwayAtStart(t *testing.T) {
+// TestPostgresUnavailableAtStart: an engine without its database serves, and
+// creates the schema when the database answers.
+func TestPostgresUnavailableAtStart(t *testing.T) {
+	t.Parallel()
 	x := startExternal(t)
 	url := x.URL()
 	x.stop()
@@ -194,7 +197,7 @@ func TestPostgresAwayAtStart(t *testing.T) {
 		c.MustGet(t, "early", "k", harness.M{"consistency": consistency, "token": r.Token})
 	}
 	x.start()
-	harness.Within(t, 30*time.Second, "the durable view runs", func() error {
+	harness.Eventually(t, "the durable view runs", func() error {
 		s, err := c.Status(t.Context())
 		if v := s.View("durable"); err != nil || v.State != "running" || v.LagEvents > 0 {
 			return errors.Join(err, fmt.Errorf("%+v", v))
@@ -205,20 +208,21 @@ func TestPostgresAwayAtStart(t *testing.T) {
 	e.Verify()
 }
 
-// TestPostmasterKilled kills the managed Postgres under load: it comes back by
-// itself, and nobody who sends commands notices.
+// TestPostmasterKilled kills the managed Postgres under load. The engine
+// restarts it, and no command fails.
 func TestPostmasterKilled(t *testing.T) {
+	t.Parallel()
 	e := harness.Start(t, harness.Config{})
 	c := e.Client(t)
 	l := newLoad(t, 2*time.Millisecond, true)
 	l.start(e, 6)
 	for range 3 {
 		l.wait(100)
-		c.Level(t, 20*time.Second)
+		c.CaughtUp(t)
 		was := postmaster(t, e)
-		must(t, syscall.Kill(was, syscall.SIGKILL))
+		harness.Must(t, syscall.Kill(was, syscall.SIGKILL))
 		l.wait(100) // writes go on meanwhile
-		harness.Within(t, 30*time.Second, "Postgres is back", func() error {
+		harness.Eventually(t, "Postgres is back", func() error {
 			s, err := c.Status(t.Context())
 			if v := s.View("durable"); err != nil || s.Postgres.State != "up" || v.State != "running" || v.LagSeconds > 1 {
 				return fmt.Errorf("%s %+v %v", s.Postgres.State, v, err)
@@ -237,7 +241,7 @@ func TestPostmasterKilled(t *testing.T) {
 	l.judge(e)
 }
 
-// postmaster is the process id of the engine's Postgres; 0 = there is none.
+// postmaster returns the process id of the engine's Postgres, 0 without one.
 func postmaster(t *testing.T, e *harness.Engine) int {
 	t.Helper()
 	pid := 0

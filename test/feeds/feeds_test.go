@@ -14,38 +14,34 @@ import (
 	"github.com/tidemark-engine/tidemark/test/harness"
 )
 
-// TestSubjects: every event of the seed's kinds is told once, whole, under the
-// seed's subject, and nothing else is.
+// TestSubjects: the feeds publish each event of their kinds once, byte for
+// byte, on its subject, and nothing else.
 func TestSubjects(t *testing.T) {
+	t.Parallel()
 	e := harness.Start(t, harness.Config{Args: []string{"--lifecycle", "manual"}})
 	c := e.Client(t)
 	s, err := c.JS.Stream(t.Context(), "TASK_EXECUTION")
-	must(t, err)
+	harness.Must(t, err)
 	_, err = s.CreateConsumer(t.Context(), jetstream.ConsumerConfig{Durable: "all", AckPolicy: jetstream.AckExplicitPolicy})
-	must(t, err) // interest, without which the stream keeps nothing
+	harness.Must(t, err) // the stream keeps only messages that a consumer wants
 
 	c.MustSet(t, "a1", "mood.now", "good", nil)
 	c.MustSet(t, "a1", "mood.now", "better", nil)
-	command(t, c, "commands.agent.a1.delete", harness.M{"key": "mood.now"})
-	command(t, c, "commands.agent.a1.hydrate", nil)
-	harness.Within(t, 10*time.Second, "a1 is hydrated", func() error {
-		if all := c.Journal(t); all[len(all)-1].Type != "agent.hydrated" {
-			return fmt.Errorf("the last event is %s", all[len(all)-1].Type)
-		}
-		return nil
-	})
-	command(t, c, "commands.config.a1.set", harness.M{"key": "k", "value": 1})
-	command(t, c, "commands.session.s1.open", harness.M{"owner": "a1"})
+	c.MustDo(t, "agent.a1.delete", harness.M{"key": "mood.now"})
+	c.MustDo(t, "agent.a1.hydrate", nil)
+	c.AwaitEvent(t, "a1 is hydrated", harness.Patience, func(ev harness.Event) bool { return ev.Type == "agent.hydrated" })
+	c.MustDo(t, "config.a1.set", harness.M{"key": "k", "value": 1})
+	c.MustDo(t, "session.s1.open", harness.M{"owner": "a1"})
 	for _, id := range []string{"t1", "t2", "kv"} {
-		command(t, c, "commands.task."+id+".create", harness.M{"kind": "k"})
+		c.MustDo(t, "task."+id+".create", harness.M{"kind": "k"})
 	}
-	command(t, c, "commands.task.t1.start", harness.M{"agent_id": "a1"})
-	command(t, c, "commands.task.t1.progress", harness.M{"percent": 50})
-	command(t, c, "commands.task.t1.fail", harness.M{"reason": "too-hot", "detail": "any text. at all"})
-	command(t, c, "commands.task.t1.start", harness.M{"agent_id": "a2"})
-	command(t, c, "commands.task.t1.complete", nil)
-	command(t, c, "commands.task.t2.cancel", nil)
-	c.Level(t, 20*time.Second)
+	c.MustDo(t, "task.t1.start", harness.M{"agent_id": "a1"})
+	c.MustDo(t, "task.t1.progress", harness.M{"percent": 50})
+	c.MustDo(t, "task.t1.fail", harness.M{"reason": "too-hot", "detail": "any text. at all"})
+	c.MustDo(t, "task.t1.start", harness.M{"agent_id": "a2"})
+	c.MustDo(t, "task.t1.complete", nil)
+	c.MustDo(t, "task.t2.cancel", nil)
+	c.CaughtUp(t)
 
 	bodies := map[string][]byte{}
 	for _, ev := range c.Journal(t) {
@@ -69,13 +65,14 @@ func TestSubjects(t *testing.T) {
 		}
 	}
 	if fmt.Sprint(got) != fmt.Sprint(want) {
-		t.Errorf("told\n%s\nwanted\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+		t.Errorf("published\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 }
 
-// TestFeedsKilled: an engine killed while it writes tells every event all the
-// same, each once, for the restart is inside the duplicate window.
+// TestFeedsKilled: an engine that is killed while it writes publishes every
+// event once, because it restarts within the duplicate window.
 func TestFeedsKilled(t *testing.T) {
+	t.Parallel()
 	e := harness.Start(t, harness.Config{Args: []string{"--lifecycle", "manual", "--postgres", "off"}})
 	c := e.Client(t)
 	for round := range 3 {
@@ -96,59 +93,60 @@ func TestFeedsKilled(t *testing.T) {
 		}
 		<-enough
 		e.Kill()
-		c.Close() // ends the requests under way
+		c.Close() // ends open requests
 		writers.Wait()
 		e.Restart()
 		c = e.Client(t)
 	}
-	c.Level(t, 20*time.Second)
-	told := map[string]int{}
+	c.CaughtUp(t)
+	published := map[string]int{}
 	for _, h := range stream(t, c, "AGENT_STATE", "agents.state.*.k") {
-		told[h.Header["Tidemark-Revision"][0]]++
+		published[h.Header["Tidemark-Revision"][0]]++
 	}
 	all := c.Journal(t)
 	for _, ev := range all {
-		if n := told[strconv.FormatUint(ev.Revision, 10)]; n != 1 {
-			t.Errorf("revision %d was told %d times", ev.Revision, n)
+		if n := published[strconv.FormatUint(ev.Revision, 10)]; n != 1 {
+			t.Errorf("revision %d was published %d times", ev.Revision, n)
 		}
 	}
-	if len(told) != len(all) || len(all) == 0 {
-		t.Errorf("%d of %d events told", len(told), len(all))
+	if len(published) != len(all) || len(all) == 0 {
+		t.Errorf("%d of %d events published", len(published), len(all))
 	}
 }
 
-// TestRepublish: the seed's republish puts bucket changes into the feed's own
-// stream. That loops nowhere, hides no position, and a purged key takes nothing
-// else with it. Who listens on the subject hears every change; the stream keeps
-// the first of each key alone, for the republished message carries the guard of
-// the put, which is a sequence of the bucket's.
+// TestRepublish: the republish of the bucket goes into the stream of the feed.
+// It causes no loop, hides no position, and a purged key removes no other
+// message. A subscriber receives every change. The stream keeps only the first
+// of each key, because the republished message carries the expected sequence of
+// the put, which is a sequence of the bucket.
 func TestRepublish(t *testing.T) {
+	t.Parallel()
 	e := harness.Start(t, harness.Config{Args: []string{"--lifecycle", "manual", "--postgres", "off"}})
 	c := e.Client(t)
 	kv, err := c.JS.Stream(t.Context(), "KV_AGENT_STATE")
-	must(t, err)
+	harness.Must(t, err)
 	if r := kv.CachedInfo().Config.RePublish; r == nil || r.Destination != "agents.state.kv.>" {
 		t.Fatalf("the bucket republishes %+v", r)
 	}
 	live, err := c.SubscribeSync("agents.state.kv.>")
-	must(t, err)
+	harness.Must(t, err)
 	for i := range 300 {
 		c.MustSet(t, "a"+strconv.Itoa(i), "k", i, nil)
 	}
-	c.Level(t, 20*time.Second)
+	c.CaughtUp(t)
 	c.MustSet(t, "a0", "k", "again", nil)
-	c.Level(t, 20*time.Second)
+	c.CaughtUp(t)
 	for range 301 {
 		if _, err := live.NextMsg(10 * time.Second); err != nil {
 			t.Fatal(err)
 		}
 	}
 	bucket, err := c.JS.KeyValue(t.Context(), "AGENT_STATE")
-	must(t, err)
-	must(t, bucket.Purge(t.Context(), "a1.k"))
-	must(t, bucket.Purge(t.Context(), "a2.k"))
+	harness.Must(t, err)
+	harness.Must(t, bucket.Purge(t.Context(), "a1.k"))
+	harness.Must(t, bucket.Purge(t.Context(), "a2.k"))
 	last := "agents.state.kv.$KV.AGENT_STATE.a2.k"
-	harness.Within(t, 10*time.Second, "the purge is republished", func() error {
+	harness.Eventually(t, "the purge is republished", func() error {
 		if n := len(stream(t, c, "AGENT_STATE", last)); n != 1 {
 			return fmt.Errorf("%d messages on %s", n, last)
 		}
@@ -165,9 +163,9 @@ func TestRepublish(t *testing.T) {
 			count["event"]++
 		}
 	}
-	// Two purges replaced what was republished of their own keys. The stream
-	// takes the second change of a0.k only where its own sequence of that subject
-	// happens to be the bucket's.
+	// Two purges replaced the republished messages of their keys. The stream
+	// accepts the second change of a0.k only if its own sequence of that
+	// subject equals that of the bucket.
 	if count["event"] != 301 || count["kv"] < 300 || count["kv"] > 301 || count["marker"] < 1 || count["marker"] > 2 {
 		t.Errorf("the stream holds %v", count)
 	}
@@ -178,16 +176,16 @@ func TestRepublish(t *testing.T) {
 	e.Stop()
 	e.Restart()
 	c = e.Client(t)
-	c.Level(t, 20*time.Second)
+	c.CaughtUp(t)
 	if after := end(t, c); after != before {
 		t.Errorf("a restart took the stream from %d to %d: the position was not found", before, after)
 	}
 }
 
-// end is the last sequence of AGENT_STATE.
+// end returns the last sequence of AGENT_STATE.
 func end(t *testing.T, c *harness.Client) uint64 {
 	t.Helper()
 	s, err := c.JS.Stream(t.Context(), "AGENT_STATE")
-	must(t, err)
+	harness.Must(t, err)
 	return s.CachedInfo().State.LastSeq
 }

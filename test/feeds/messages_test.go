@@ -14,12 +14,12 @@ import (
 
 	"github.com/tidemark-engine/tidemark/infra/pg/local"
 	"github.com/tidemark-engine/tidemark/test/harness"
-	"github.com/tidemark-engine/tidemark/test/support"
 )
 
-// TestMessages: messages go out as they came, are answered, told once, refused
-// where they are no messages, and end up in SQL.
+// TestMessages: a message is published once, unchanged, acknowledged, and
+// stored in SQL; a malformed one is refused.
 func TestMessages(t *testing.T) {
+	t.Parallel()
 	e := harness.Start(t, harness.Config{})
 	c := e.Client(t)
 	id := harness.NewID()
@@ -33,14 +33,14 @@ func TestMessages(t *testing.T) {
 		t.Errorf("again: %+v %v", again, err)
 	}
 	_, err = c.Command(t.Context(), "commands.message.ann.direct", id, `{"to":"bob","body":2}`)
-	refusedAs(t, err, 409, "command.id_reused")
-	// One sender's id is nothing to another.
+	harness.WantRefusal(t, "a command", err, 409, "command.id_reused")
+	// A message id belongs to one sender.
 	if r, err := c.Command(t.Context(), "commands.message.bob.direct", id, direct); err != nil || r.Replayed || r.Revision != 2 {
 		t.Errorf("bob's: %+v %v", r, err)
 	}
-	command(t, c, "commands.message.ann.broadcast", harness.M{"body": "all"})
-	command(t, c, "commands.message.ann.notify", harness.M{"type": "alarm", "body": nil})
-	command(t, c, "commands.agent.ann.heartbeat", harness.M{"status": "busy"})
+	c.MustDo(t, "message.ann.broadcast", harness.M{"body": "all"})
+	c.MustDo(t, "message.ann.notify", harness.M{"type": "alarm", "body": nil})
+	c.MustDo(t, "agent.ann.heartbeat", harness.M{"status": "busy"})
 	refusals(t, c)
 
 	all := stream(t, c, "AGENT_MESSAGES", ">")
@@ -49,7 +49,7 @@ func TestMessages(t *testing.T) {
 		subjects = append(subjects, h.Subject)
 	}
 	if got := strings.Join(subjects, " "); got != "messages.direct.ann.bob messages.direct.bob.bob messages.broadcast.ann messages.notification.alarm" {
-		t.Errorf("told: %s", got)
+		t.Errorf("published: %s", got)
 	}
 	if prefix := `{"message_id":"` + id + `","kind":"direct","from":"ann","to":"bob","body":{"b": 1, "a": 1.50},"sent_at":"`; !strings.HasPrefix(string(all[0].Raw), prefix) {
 		t.Errorf("on the wire: %s", all[0].Raw)
@@ -61,12 +61,12 @@ func TestMessages(t *testing.T) {
 	if len(c.Journal(t)) > 2 { // a heartbeat may hydrate its agent
 		t.Error("messages are in the journal")
 	}
-	c.Level(t, 20*time.Second)
+	c.CaughtUp(t)
 	var got string
-	must(t, c.SQL(t).QueryRow(t.Context(), `SELECT string_agg(concat_ws(' ', kind, sender, recipient, type, body_text, sequence), '; ' ORDER BY sequence)
+	harness.Must(t, c.SQL(t).QueryRow(t.Context(), `SELECT string_agg(concat_ws(' ', kind, sender, recipient, type, body_text, sequence), '; ' ORDER BY sequence)
 		FROM agents.messages`).Scan(&got))
 	if want := `direct ann bob {"b": 1, "a": 1.50} 1; direct bob bob {"b": 1, "a": 1.50} 2; broadcast ann "all" 3; notification ann alarm null 4`; got != want {
-		t.Errorf("SQL has %s\nwanted  %s", got, want)
+		t.Errorf("SQL has %s\nwant    %s", got, want)
 	}
 }
 
@@ -93,39 +93,33 @@ func refusals(t *testing.T, c *harness.Client) {
 		{"agent.ann.heartbeat", `{"mood":1}`, 400, "body.unknown_field"},
 	} {
 		_, err := c.Command(t.Context(), "commands."+r.subject, "", r.body)
-		refusedAs(t, err, r.status, r.code)
+		harness.WantRefusal(t, "a command", err, r.status, r.code)
 	}
 	_, err := c.Query(t.Context(), "commands.batch", harness.M{"atomic": true, "commands": []harness.M{
 		{"subject": "commands.message.ann.broadcast", "body": harness.M{"body": 1}},
 	}})
-	refusedAs(t, err, 422, "batch.not_atomic")
+	harness.WantRefusal(t, "a command", err, 422, "batch.not_atomic")
 }
 
-func refusedAs(t *testing.T, err error, status int, code string) {
-	t.Helper()
-	if r := harness.Refused(err); r == nil || r.Status != status || r.Code != code {
-		t.Errorf("%v, wanted %d %s", err, status, code)
-	}
-}
-
-// TestMessageOrder: what one sender sends arrives in the order it was sent, and
-// batches of a hundred take all of it into SQL, also what is still under way
-// when the engine stops.
+// TestMessageOrder: messages of one sender are published in the order of
+// sending. The view stores all of them in batches of a hundred, also those
+// under way when the engine stops.
 func TestMessageOrder(t *testing.T) {
+	t.Parallel()
 	e := harness.Start(t, harness.Config{})
 	c := e.Client(t)
 	inbox := c.NewInbox()
 	replies, err := c.SubscribeSync(inbox)
-	must(t, err)
+	harness.Must(t, err)
 	for i := range 150 { // without waiting for an answer
 		for s := range 10 {
 			msg := fmt.Appendf(nil, `{"to":"r","body":%d}`, i)
-			must(t, c.PublishRequest(fmt.Sprintf("commands.message.s%d.direct", s), inbox, msg))
+			harness.Must(t, c.PublishRequest(fmt.Sprintf("commands.message.s%d.direct", s), inbox, msg))
 		}
 	}
 	for range 1500 {
 		reply, err := replies.NextMsg(20 * time.Second)
-		must(t, err)
+		harness.Must(t, err)
 		if reply.Header.Get("Nats-Service-Error-Code") != "" {
 			t.Errorf("%s", reply.Data)
 		}
@@ -134,7 +128,7 @@ func TestMessageOrder(t *testing.T) {
 	e.Restart()
 	c = e.Client(t)
 	rows, err := c.SQL(t).Query(t.Context(), `SELECT sender, array_agg(body::int ORDER BY sequence) FROM agents.messages GROUP BY sender`)
-	must(t, err)
+	harness.Must(t, err)
 	n := 0
 	var sender string
 	var bodies []int
@@ -147,14 +141,15 @@ func TestMessageOrder(t *testing.T) {
 		}
 		return nil
 	})
-	if must(t, err); n != 10 {
+	if harness.Must(t, err); n != 10 {
 		t.Errorf("%d senders", n)
 	}
 }
 
-// TestForeignMessages: the view stores what is of its form alone, and whatever
-// else is on the stream does not stop it.
+// TestForeignMessages: the view stores only messages of its own form; other
+// messages on the stream do not stop it.
 func TestForeignMessages(t *testing.T) {
+	t.Parallel()
 	e := harness.Start(t, harness.Config{})
 	c := e.Client(t)
 	good := `{"message_id":"m1","kind":"broadcast","from":"a","body":1,"sent_at":"2026-01-02T03:04:05Z"}`
@@ -165,41 +160,43 @@ func TestForeignMessages(t *testing.T) {
 	} {
 		for _, body := range bodies {
 			_, err := c.JS.Publish(t.Context(), subject, []byte(body))
-			must(t, err)
+			harness.Must(t, err)
 		}
 	}
-	c.Level(t, 20*time.Second)
+	c.CaughtUp(t)
 	var n int
-	must(t, c.SQL(t).QueryRow(t.Context(), `SELECT count(*) FROM agents.messages WHERE sender = 'a' AND message_id = 'm1'`).Scan(&n))
+	harness.Must(t, c.SQL(t).QueryRow(t.Context(), `SELECT count(*) FROM agents.messages WHERE sender = 'a' AND message_id = 'm1'`).Scan(&n))
 	if n != 1 {
 		t.Errorf("%d rows of the good one", n)
 	}
-	must(t, c.SQL(t).QueryRow(t.Context(), `SELECT count(*) FROM agents.messages`).Scan(&n))
+	harness.Must(t, c.SQL(t).QueryRow(t.Context(), `SELECT count(*) FROM agents.messages`).Scan(&n))
 	if n != 1 {
 		t.Errorf("%d rows in all", n)
 	}
 }
 
-// TestSQLAway: while Postgres is away messages wait in their stream, status
-// says so, and they are stored when it is back. Two engines share the work.
-func TestSQLAway(t *testing.T) {
-	dir := filepath.Join(harness.Room(t), "postgres")
+// TestMessagesWithoutSQL: while Postgres is unavailable messages stay in their
+// stream and status reports them; later they are stored. Two engines share the
+// work.
+func TestMessagesWithoutSQL(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(harness.TempDir(t), "postgres")
 	start := func() *local.Server {
-		s, err := local.Start(context.Background(), local.Config{Dir: dir, Log: support.Log(t)})
-		must(t, err)
+		s, err := local.Start(context.Background(), local.Config{Dir: dir, Log: harness.Log(t)})
+		harness.Must(t, err)
 		return s
 	}
 	server := start()
-	stop := func() { must(t, server.Stop(context.Background())) }
+	stop := func() { harness.Must(t, server.Stop(context.Background())) }
 	first := harness.Start(t, harness.Config{Args: []string{"--postgres", server.SocketURL()}})
 	c := first.Client(t)
 	second := harness.Start(t, harness.Config{Args: []string{"--postgres", server.SocketURL(), "--nats", first.NATSURL}})
-	c.Level(t, 20*time.Second)
+	c.CaughtUp(t)
 	stop()
 	for i := range 250 {
-		command(t, c, "commands.message.s.direct", harness.M{"to": "r", "body": i})
+		c.MustDo(t, "message.s.direct", harness.M{"to": "r", "body": i})
 	}
-	harness.Within(t, 20*time.Second, "status says that messages wait", func() error {
+	harness.Eventually(t, "status says that messages wait", func() error {
 		s, err := c.Status(t.Context())
 		if v := s.View("messages"); err != nil || v.LagEvents == 0 {
 			return fmt.Errorf("%+v %v", v, err)
@@ -208,7 +205,7 @@ func TestSQLAway(t *testing.T) {
 	})
 	server = start()
 	defer stop()
-	harness.Within(t, 60*time.Second, "all are stored", func() error {
+	harness.Eventually(t, "all are stored", func() error {
 		conn, err := pgx.Connect(t.Context(), server.SocketURL())
 		if err != nil {
 			return err
@@ -220,9 +217,9 @@ func TestSQLAway(t *testing.T) {
 		}
 		return nil
 	})
-	c.Level(t, 20*time.Second)
+	c.CaughtUp(t)
 	consumer, err := c.JS.Consumer(t.Context(), "AGENT_MESSAGES", "message-batch-processor")
-	must(t, err)
+	harness.Must(t, err)
 	cfg := consumer.CachedInfo().Config
 	if cfg.AckPolicy != jetstream.AckExplicitPolicy || cfg.AckWait != time.Minute || cfg.MaxDeliver != 5 ||
 		cfg.MaxRequestBatch != 100 || cfg.MaxRequestExpires != 30*time.Second || cfg.MaxRequestMaxBytes != 1<<20 {

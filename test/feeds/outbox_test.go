@@ -5,17 +5,17 @@ import (
 	"encoding/json"
 	"fmt"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/tidemark-engine/tidemark/test/harness"
 )
 
-// TestOutbox: commands written in transactions take effect once, in the order
-// of their aggregate, only when the transaction has committed, and what came of
-// each is noted.
+// TestOutbox: commands that were written in SQL transactions take effect once,
+// in the order of their aggregate, only after the commit, and the outbox stores
+// each outcome.
 func TestOutbox(t *testing.T) {
+	t.Parallel()
 	e := harness.Start(t, harness.Config{Args: []string{"--lifecycle", "manual"}})
 	c := e.Client(t)
 	sql := c.SQL(t)
@@ -47,7 +47,7 @@ func TestOutbox(t *testing.T) {
 		}
 		var at, i int
 		_, err := fmt.Sscanf(ev.ID+" "+ev.CommandID, "a%d app-%d", &at, &i)
-		must(t, err)
+		harness.Must(t, err)
 		if want := next[ev.ID]*10 + at; i != want {
 			t.Errorf("%s: app-%d where app-%d follows", ev.ID, i, want)
 		}
@@ -60,52 +60,48 @@ func TestOutbox(t *testing.T) {
 				Code   string `json:"code"`
 			} `json:"error"`
 		}
-		must(t, json.Unmarshal(outcomeOf(t, sql, id), &outcome))
+		harness.Must(t, json.Unmarshal(outcomeOf(t, sql, id), &outcome))
 		if outcome.Error.Status < 400 || outcome.Error.Code == "" {
 			t.Errorf("%s: %+v", id, outcome)
 		}
 	}
 	var receipt harness.Receipt
-	must(t, json.Unmarshal(outcomeOf(t, sql, "app-299"), &receipt))
+	harness.Must(t, json.Unmarshal(outcomeOf(t, sql, "app-299"), &receipt))
 	if receipt.Outcome != "accepted" || receipt.Version != 30 || receipt.CommandID != "app-299" {
 		t.Errorf("%+v", receipt)
 	}
 }
 
-// TestOutboxKilled: an engine killed between a command's effect and its mark
-// relays it again, and it takes effect once, although its id carries no time
-// and the row is older than any duplicate window.
+// TestOutboxKilled: an engine that is killed after the effect of a command and
+// before its mark relays the command again. It takes effect once, although its
+// id carries no time and the row is older than any duplicate window.
 func TestOutboxKilled(t *testing.T) {
+	t.Parallel()
 	e := harness.Start(t, harness.Config{Args: []string{"--lifecycle", "manual"}})
 	c := e.Client(t)
 	sql := c.SQL(t)
 	_, err := sql.Exec(t.Context(), `
 		CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not now'; END $$;
 		CREATE TRIGGER no BEFORE UPDATE ON agents.outbox EXECUTE FUNCTION no()`)
-	must(t, err)
+	harness.Must(t, err)
 	for i := range 50 {
 		_, err := sql.Exec(t.Context(), `INSERT INTO agents.outbox (command_id, subject, body, created_at) VALUES ($1, $2, $3, now() - interval '1 day')`,
 			fmt.Sprintf("app-%d", i), fmt.Sprintf("commands.agent.a%d.set", i%5), harness.M{"key": "k", "value": i, "strategy": "last_write_wins"})
-		must(t, err)
+		harness.Must(t, err)
 	}
-	harness.Within(t, 20*time.Second, "all have taken effect", func() error {
-		if n := len(c.Journal(t)); n < 50 {
-			return fmt.Errorf("%d of 50", n)
-		}
-		return nil
-	})
+	c.AwaitEvent(t, "all have taken effect", harness.Patience, func(ev harness.Event) bool { return ev.Revision == 50 })
 	e.Kill()
 	e.Restart()
 	c = e.Client(t)
 	sql = c.SQL(t)
 	_, err = sql.Exec(t.Context(), `DROP TRIGGER no ON agents.outbox`)
-	must(t, err)
+	harness.Must(t, err)
 	relayed(t, sql)
 	if n := len(c.Journal(t)); n != 50 {
 		t.Errorf("the journal has %d events of 50 commands", n)
 	}
 	var replayed int
-	must(t, sql.QueryRow(t.Context(), `SELECT count(*) FROM agents.outbox WHERE (outcome->>'replayed')::boolean`).Scan(&replayed))
+	harness.Must(t, sql.QueryRow(t.Context(), `SELECT count(*) FROM agents.outbox WHERE (outcome->>'replayed')::boolean`).Scan(&replayed))
 	if replayed != 50 {
 		t.Errorf("%d of 50 outcomes say that they are repetitions", replayed)
 	}
@@ -114,26 +110,26 @@ func TestOutboxKilled(t *testing.T) {
 func insert(t *testing.T, sql *pgx.Conn, id, subject string, body any, commit bool) {
 	t.Helper()
 	tx, err := sql.Begin(t.Context())
-	must(t, err)
+	harness.Must(t, err)
 	_, err = tx.Exec(t.Context(), `INSERT INTO agents.outbox (command_id, subject, body) VALUES ($1, $2, $3)`, id, subject, body)
-	must(t, err)
+	harness.Must(t, err)
 	if commit {
-		must(t, tx.Commit(t.Context()))
+		harness.Must(t, tx.Commit(t.Context()))
 	} else {
-		must(t, tx.Rollback(context.Background()))
+		harness.Must(t, tx.Rollback(context.Background()))
 	}
 }
 
 func outcomeOf(t *testing.T, sql *pgx.Conn, id string) (outcome []byte) {
 	t.Helper()
-	must(t, sql.QueryRow(t.Context(), `SELECT outcome FROM agents.outbox WHERE command_id = $1`, id).Scan(&outcome))
+	harness.Must(t, sql.QueryRow(t.Context(), `SELECT outcome FROM agents.outbox WHERE command_id = $1`, id).Scan(&outcome))
 	return outcome
 }
 
-// relayed returns when nothing waits in the outbox.
+// relayed waits until the outbox is empty.
 func relayed(t *testing.T, sql *pgx.Conn) {
 	t.Helper()
-	harness.Within(t, 30*time.Second, "the outbox is relayed", func() error {
+	harness.Eventually(t, "the outbox is relayed", func() error {
 		var n int
 		if err := sql.QueryRow(t.Context(), `SELECT count(*) FROM agents.outbox WHERE done_at IS NULL`).Scan(&n); err != nil || n > 0 {
 			return fmt.Errorf("%d wait %v", n, err)

@@ -2,12 +2,8 @@ package feeds
 
 import (
 	"bytes"
-	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -21,18 +17,18 @@ import (
 	"github.com/tidemark-engine/tidemark/test/harness"
 )
 
-// tasks is how many the workers are given.
+// tasks is the number of tasks in a test.
 const tasks = 1000
 
 // TestNodeWorker: the worker and the engine are killed while a thousand tasks
-// are under way; each ends exactly once, as it should.
+// are under way. Each task ends exactly once, with the right result.
 func TestNodeWorker(t *testing.T) {
-	t.Parallel() // an ack_wait of 30 s is most of it
-	dir := nodeModules(t, "../../examples/worker/node", "worker.mjs")
+	t.Parallel() // most of the time is the ack_wait of 30 s
+	dir := harness.NodeModules(t, "../../examples/worker/node", "worker.mjs")
 	killed(t, func(url string) *exec.Cmd { return exec.Command("node", filepath.Join(dir, "worker.mjs"), url) })
 }
 
-// TestGoWorker: the same of the worker in Go.
+// TestGoWorker is TestNodeWorker for the worker in Go.
 func TestGoWorker(t *testing.T) {
 	t.Parallel()
 	bin := filepath.Join(t.TempDir(), "worker")
@@ -46,13 +42,13 @@ func killed(t *testing.T, command func(url string) *exec.Cmd) {
 	e := harness.Start(t, harness.Config{Args: []string{"--postgres", "off"}})
 	c := e.Client(t)
 	consumer, err := c.JS.Consumer(t.Context(), "TASK_EXECUTION", "task-processor")
-	must(t, err)
+	harness.Must(t, err)
 	cfg := consumer.CachedInfo().Config
 	if cfg.AckWait != 30*time.Second || cfg.MaxDeliver != 3 || cfg.MaxAckPending != 100 ||
 		cfg.FilterSubject != "tasks.started.>" || cfg.AckPolicy != jetstream.AckExplicitPolicy {
 		t.Errorf("task-processor is %+v", cfg)
 	}
-	for half := range 2 { // the first is there before any worker
+	for half := range 2 { // the first half exists before any worker
 		create(t, c, half*tasks/2, (half+1)*tasks/2)
 		if half == 1 {
 			break
@@ -66,23 +62,18 @@ func killed(t *testing.T, command func(url string) *exec.Cmd) {
 	e.Kill()
 	e.Restart()
 	c = e.Client(t)
-	harness.Within(t, 120*time.Second, "every task has ended", func() error {
-		n := 0
-		for _, ev := range c.Journal(t) {
-			if ev.Type == "task.completed" || ev.Type == "task.failed" {
-				n++
-			}
+	done := 0
+	c.AwaitEvent(t, "every task has ended", 2*time.Minute, func(ev harness.Event) bool {
+		if ev.Type == "task.completed" || ev.Type == "task.failed" {
+			done++
 		}
-		if n < tasks {
-			return fmt.Errorf("%d of %d", n, tasks)
-		}
-		return nil
+		return done == tasks
 	})
 	w.stop(t)
 	ended(t, c)
 }
 
-// create makes tasks and starts them; every tenth has nothing to add.
+// create creates and starts tasks; every tenth has no numbers to add.
 func create(t *testing.T, c *harness.Client, from, to int) {
 	var all sync.WaitGroup
 	for i := from; i < to; i++ {
@@ -104,7 +95,7 @@ func create(t *testing.T, c *harness.Client, from, to int) {
 	all.Wait()
 }
 
-// ended asks that every task was ended once and rightly.
+// ended checks that every task ended once with the right result.
 func ended(t *testing.T, c *harness.Client) {
 	ends := map[string]string{}
 	for _, ev := range c.Journal(t) {
@@ -122,7 +113,7 @@ func ended(t *testing.T, c *harness.Client) {
 				} `json:"result"`
 			} `json:"data"`
 		}
-		must(t, json.Unmarshal(ev.Raw, &body))
+		harness.Must(t, json.Unmarshal(ev.Raw, &body))
 		ends[ev.ID] = fmt.Sprintf("%s %d%s", ev.Type, body.Data.Result.Sum, body.Data.Reason)
 	}
 	for i := range tasks {
@@ -136,7 +127,7 @@ func ended(t *testing.T, c *harness.Client) {
 	}
 }
 
-// worker is a running worker and what it has printed.
+// worker is a worker process and its output.
 type worker struct {
 	cmd  *exec.Cmd
 	done chan struct{}
@@ -160,19 +151,19 @@ func work(t *testing.T, cmd *exec.Cmd) *worker {
 	t.Helper()
 	w := &worker{cmd: cmd, done: make(chan struct{})}
 	cmd.Stdout, cmd.Stderr = w, w
-	must(t, cmd.Start())
+	harness.Must(t, cmd.Start())
 	go func() {
-		_ = cmd.Wait() // how it ended is asked by stop
+		_ = cmd.Wait() // stop checks the exit code
 		close(w.done)
 	}()
 	t.Cleanup(w.kill)
 	return w
 }
 
-// did returns when the worker has reported n tasks.
+// did waits until the worker has reported n tasks.
 func (w *worker) did(t *testing.T, n int) {
 	t.Helper()
-	harness.Within(t, 30*time.Second, "the worker works", func() error {
+	harness.Eventually(t, "the worker works", func() error {
 		if got := strings.Count(w.text(), "\n"); got < n {
 			return fmt.Errorf("%d lines: %.500s", got, w.text())
 		}
@@ -181,13 +172,13 @@ func (w *worker) did(t *testing.T, n int) {
 }
 
 func (w *worker) kill() {
-	_ = w.cmd.Process.Kill() // gone already, at worst
+	_ = w.cmd.Process.Kill() // fails only if the process has ended
 	<-w.done
 }
 
 func (w *worker) stop(t *testing.T) {
 	t.Helper()
-	must(t, w.cmd.Process.Signal(syscall.SIGTERM))
+	harness.Must(t, w.cmd.Process.Signal(syscall.SIGTERM))
 	limit := time.NewTimer(20 * time.Second)
 	defer limit.Stop()
 	select {
@@ -197,49 +188,5 @@ func (w *worker) stop(t *testing.T) {
 		}
 	case <-limit.C:
 		t.Error("the worker does not stop")
-	}
-}
-
-// nodeModules is a directory with an example's script and what it imports. What
-// was installed is kept from one test run to the next, in the user's cache,
-// under the digest of package.json.
-func nodeModules(t *testing.T, example, script string) string {
-	t.Helper()
-	wanted, err := os.ReadFile(filepath.Join(example, "package.json"))
-	must(t, err)
-	text, err := os.ReadFile(filepath.Join(example, script))
-	must(t, err)
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		cache = os.TempDir()
-	}
-	sum := sha256.Sum256(wanted)
-	kept := filepath.Join(cache, "tidemark-test", "node-"+hex.EncodeToString(sum[:6]))
-	if _, err := os.Stat(filepath.Join(kept, "node_modules")); err != nil {
-		install(t, kept, wanted)
-	}
-	dir := t.TempDir()
-	must(t, os.WriteFile(filepath.Join(dir, script), text, 0o644))
-	must(t, os.Symlink(filepath.Join(kept, "node_modules"), filepath.Join(dir, "node_modules")))
-	return dir
-}
-
-func install(t *testing.T, kept string, wanted []byte) {
-	t.Helper()
-	must(t, os.MkdirAll(filepath.Dir(kept), 0o755))
-	fresh, err := os.MkdirTemp(filepath.Dir(kept), "install-")
-	must(t, err)
-	defer os.RemoveAll(fresh)
-	must(t, os.WriteFile(filepath.Join(fresh, "package.json"), wanted, 0o644))
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
-	defer cancel()
-	npm := exec.CommandContext(ctx, "npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts", "--prefer-offline")
-	npm.Dir = fresh
-	if out, err := npm.CombinedOutput(); err != nil {
-		t.Fatalf("npm install: %v\n%s", err, out)
-	}
-	if err := os.Rename(fresh, kept); err != nil { // another test run may have been first
-		_, err = os.Stat(filepath.Join(kept, "node_modules"))
-		must(t, err)
 	}
 }

@@ -2,5 +2,5 @@ package harness
 
 import "syscall"
 
-// tied ends the child when the test process ends without having done so.
+// tied ends the child when the test process has ended.
 func tied() *syscall.SysProcAttr { return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} }

@@ -1,14 +1,11 @@
 package harness
 
-// This file hides where the engine's binary comes from.
-
 import (
 	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -31,22 +28,18 @@ func Binary(t testing.TB) string {
 	return filepath.Join(built.dir, "engine")
 }
 
-// Clean removes the binary. For TestMain.
-func Clean() {
-	if built.dir != "" {
-		_ = os.RemoveAll(built.dir)
-	}
-}
-
 func build() (err error) {
-	_, here, _, _ := runtime.Caller(0)
-	root := filepath.Join(filepath.Dir(here), "..", "..")
+	root, err := moduleRoot()
+	if err != nil {
+		return err
+	}
 	if err := watch(root); err != nil {
 		return err
 	}
 	if built.dir, err = os.MkdirTemp("", "tidemark-bin-"); err != nil {
 		return err
 	}
+	AtExit(func() error { return os.RemoveAll(built.dir) })
 	args := []string{"build", "-buildvcs=false", "-o", filepath.Join(built.dir, "engine")}
 	if raceOn {
 		args = append(args, "-race")
@@ -59,9 +52,24 @@ func build() (err error) {
 	return nil
 }
 
-// watch looks at every source file. go build does so too, but in a process of
-// its own, which the cache of test results does not see: without this, results
-// of an older engine would be shown for a newer one.
+// moduleRoot is the directory of go.mod, at or above the package under test. A
+// path that the compiler noted would be none in a build with -trimpath.
+func moduleRoot() (string, error) {
+	start, err := os.Getwd()
+	for dir := start; err == nil; dir = filepath.Dir(dir) {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir, nil
+		}
+		if dir == filepath.Dir(dir) {
+			err = fmt.Errorf("no go.mod at or above %s", start)
+		}
+	}
+	return "", err
+}
+
+// watch stats every source file, so that the cache of test results knows them:
+// go build reads them in another process, and results of an older engine would
+// count for a newer one.
 func watch(root string) error {
 	return filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		switch {

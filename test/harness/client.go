@@ -1,7 +1,5 @@
 package harness
 
-// This file is a client as anyone could write it: plain nats.go and JSON.
-
 import (
 	"context"
 	"encoding/json"
@@ -16,12 +14,12 @@ import (
 	"github.com/oklog/ulid/v2"
 )
 
-// Client speaks to an engine over a connection of its own, which comes back
-// by itself as long as the test runs.
+// Client is a client of an engine as anyone could write it: plain nats.go and
+// JSON, on its own connection, which reconnects as long as the test runs.
 type Client struct {
 	*nats.Conn
 	JS  jetstream.JetStream
-	sql string // "" = as status says
+	sql string // URL of the database; "" = from status
 	t   testing.TB
 }
 
@@ -31,13 +29,13 @@ func (e *Engine) Client(t testing.TB, opts ...nats.Option) *Client {
 	opts = append([]nats.Option{
 		nats.Name(t.Name()), nats.MaxReconnects(-1), nats.ReconnectWait(20 * time.Millisecond),
 		nats.ReconnectJitter(10*time.Millisecond, 10*time.Millisecond),
-		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}), // else they are printed
+		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}), // else nats.go prints them
 	}, opts...)
 	nc, err := nats.Connect(e.NATSURL, opts...)
-	must(t, err, "connect to %s", e.NATSURL)
+	Mustf(t, err, "connect to %s", e.NATSURL)
 	t.Cleanup(nc.Close)
 	js, err := jetstream.New(nc)
-	must(t, err, "JetStream")
+	Mustf(t, err, "JetStream")
 	return &Client{Conn: nc, JS: js, sql: e.cfg.SQL, t: t}
 }
 
@@ -67,7 +65,6 @@ type Entry struct {
 	Token     string          `json:"token"`
 }
 
-// String shows an entry in a test's complaint.
 func (e Entry) String() string {
 	return fmt.Sprintf("%s.%s version %d revision %d from %s: %.80s", e.Agent, e.Key, e.Version, e.Revision, e.Source, e.Value)
 }
@@ -89,7 +86,7 @@ type Refusal struct {
 
 func (r *Refusal) Error() string { return fmt.Sprintf("%d %s: %s", r.Status, r.Code, r.Message) }
 
-// Refused is the refusal in err, nil when it is none.
+// Refused returns the refusal in err, nil without one.
 func Refused(err error) *Refusal {
 	var r *Refusal
 	if errors.As(err, &r) {
@@ -98,15 +95,24 @@ func Refused(err error) *Refusal {
 	return nil
 }
 
-// NewID makes a command id.
+// WantRefusal reports an error of the test unless err is a refusal with this
+// status and code.
+func WantRefusal(t testing.TB, what string, err error, status int, code string) {
+	t.Helper()
+	if r := Refused(err); r == nil || r.Status != status || r.Code != code {
+		t.Errorf("%s: %v, want %d %s", what, err, status, code)
+	}
+}
+
+// NewID returns a new command id.
 func NewID() string { return ulid.Make().String() }
 
 // answerWithin bounds a request whose context has no deadline; the engine
 // gives a command ten seconds.
 const answerWithin = 20 * time.Second
 
-// Ask sends a request: []byte and string bodies as they are, others as JSON.
-// The answer's body, or a *Refusal, or what nats.go says.
+// Ask sends a request: []byte and string bodies unchanged, others as JSON. It
+// returns the body of the reply, or a *Refusal, or the error of nats.go.
 func (c *Client) Ask(ctx context.Context, msg *nats.Msg) ([]byte, error) {
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
@@ -135,7 +141,7 @@ func (c *Client) Ask(ctx context.Context, msg *nats.Msg) ([]byte, error) {
 	return nil, r
 }
 
-// Command sends a command under an id; "" leaves it to the engine.
+// Command sends a command under an id; with "" the engine chooses one.
 func (c *Client) Command(ctx context.Context, subject, id string, body any) (Receipt, error) {
 	msg := &nats.Msg{Subject: subject, Data: encode(body), Header: nats.Header{}}
 	if id != "" {
@@ -149,12 +155,12 @@ func (c *Client) Command(ctx context.Context, subject, id string, body any) (Rec
 	return r, err
 }
 
-// Query asks and returns the answer's body.
+// Query sends a query and returns the body of the reply.
 func (c *Client) Query(ctx context.Context, subject string, body any) (json.RawMessage, error) {
 	return c.Ask(ctx, &nats.Msg{Subject: subject, Data: encode(body)})
 }
 
-// M is a body.
+// M is the body of a request.
 type M map[string]any
 
 // Set writes an entry with a fresh command id; more holds further fields.
@@ -166,7 +172,18 @@ func (c *Client) Set(ctx context.Context, agent, key string, value any, more M) 
 	return c.Command(ctx, "commands.agent."+agent+".set", NewID(), body)
 }
 
-// MustSet is Set that has to be accepted.
+// MustDo sends a command with a fresh id on commands.<subject>; it must be
+// accepted.
+func (c *Client) MustDo(t testing.TB, subject string, body any) Receipt {
+	t.Helper()
+	r, err := c.Command(t.Context(), "commands."+subject, NewID(), body)
+	if err != nil || r.Outcome != "accepted" {
+		t.Fatalf("%s %v: %+v %v", subject, body, r, err)
+	}
+	return r
+}
+
+// MustSet is Set that must be accepted.
 func (c *Client) MustSet(t testing.TB, agent, key string, value any, more M) Receipt {
 	t.Helper()
 	r, err := c.Set(t.Context(), agent, key, value, more)
@@ -190,11 +207,11 @@ func (c *Client) Get(ctx context.Context, agent, key string, more M) (Entry, err
 	return e, err
 }
 
-// MustGet is Get that has to find the entry.
+// MustGet is Get that must find the entry.
 func (c *Client) MustGet(t testing.TB, agent, key string, more M) Entry {
 	t.Helper()
 	e, err := c.Get(t.Context(), agent, key, more)
-	must(t, err, "get %s.%s %v", agent, key, more)
+	Mustf(t, err, "get %s.%s %v", agent, key, more)
 	return e
 }
 
@@ -209,7 +226,7 @@ func encode(body any) []byte {
 	}
 	b, err := json.Marshal(body)
 	if err != nil {
-		panic(err) // a body that a test wrote
+		panic(err) // a mistake in the test
 	}
 	return b
 }

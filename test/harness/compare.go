@@ -1,7 +1,5 @@
 package harness
 
-// This file compares the views with the journal, without the engine's help.
-
 import (
 	"bytes"
 	"context"
@@ -23,15 +21,15 @@ type Row struct {
 	Digest    string
 }
 
-// CheckAll waits until the views are level and then asks that the journal is
+// CheckAll waits until the views have caught up, and checks that the journal is
 // sound and that KV and SQL show exactly its fold. It returns the journal.
 func (c *Client) CheckAll(t testing.TB) []Event {
 	t.Helper()
-	c.Level(t, 30*time.Second)
+	c.CaughtUp(t)
 	all := c.Journal(t)
 	wrong := CheckJournal(all)
-	wrong = append(wrong, Differ("KV", all, c.KV(t))...)
-	wrong = append(wrong, Differ("SQL", all, c.Rows(t))...)
+	wrong = append(wrong, Differences("KV", all, c.KV(t))...)
+	wrong = append(wrong, Differences("SQL", all, c.Rows(t))...)
 	for i, w := range wrong {
 		if i == 20 {
 			t.Errorf("… and %d more", len(wrong)-i)
@@ -42,9 +40,9 @@ func (c *Client) CheckAll(t testing.TB) []Event {
 	return all
 }
 
-// Differ names every difference between a view's rows, by "<agent>.<key>", and
-// the fold of the journal.
-func Differ(view string, all []Event, rows map[string]Row) (wrong []string) {
+// Differences compares the rows of a view, by "<agent>.<key>", with the fold of
+// the journal.
+func Differences(view string, all []Event, rows map[string]Row) (wrong []string) {
 	last := Last(all)
 	for name, e := range last {
 		r, there := rows[name]
@@ -79,15 +77,15 @@ func (r Row) String() string {
 	return fmt.Sprintf("version %d revision %d digest %s value %.80s", r.Version, r.Revision, r.Digest, r.Value)
 }
 
-// KV is all of the bucket AGENT_STATE, read as any NATS client reads a bucket.
+// KV reads the bucket AGENT_STATE as any NATS client does.
 func (c *Client) KV(t testing.TB) map[string]Row {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	kv, err := c.JS.KeyValue(ctx, "AGENT_STATE")
-	must(t, err, "open the bucket")
+	Mustf(t, err, "open the bucket")
 	w, err := kv.WatchAll(ctx, jetstream.IgnoreDeletes())
-	must(t, err, "read the bucket")
+	Mustf(t, err, "read the bucket")
 	defer func() { _ = w.Stop() }()
 	rows := map[string]Row{}
 	for v := range w.Updates() {
@@ -100,8 +98,8 @@ func (c *Client) KV(t testing.TB) map[string]Row {
 	return nil
 }
 
-// ReadKV reads a bucket's value in the contract's form; other members than
-// those are an error.
+// ReadKV decodes a value of the bucket; a member that the wire contract does
+// not have is an error.
 func ReadKV(t testing.TB, body []byte) Row {
 	t.Helper()
 	var v struct {
@@ -120,7 +118,7 @@ func ReadKV(t testing.TB, body []byte) Row {
 	return Row{Value: v.Value, Timestamp: v.Timestamp, Version: v.Version, Revision: v.Revision, Digest: v.Digest}
 }
 
-// Rows is all of agents.state.
+// Rows reads agents.state.
 func (c *Client) Rows(t testing.TB) map[string]Row {
 	t.Helper()
 	conn := c.SQL(t)
@@ -129,7 +127,7 @@ func (c *Client) Rows(t testing.TB) map[string]Row {
 		SELECT agent_id, state_key, state_text, timestamp, version, revision, digest,
 			state_value IS NOT DISTINCT FROM state_text::jsonb
 		FROM agents.state`)
-	must(t, err, "read agents.state")
+	Mustf(t, err, "read agents.state")
 	rows := map[string]Row{}
 	var agent, key string
 	var same bool
@@ -142,6 +140,6 @@ func (c *Client) Rows(t testing.TB) map[string]Row {
 		}
 		return nil
 	})
-	must(t, err, "read agents.state")
+	Mustf(t, err, "read agents.state")
 	return rows
 }

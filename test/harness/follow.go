@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// Running is a run of the program whose output is read as it is printed.
+// Running is a child process whose output the test reads as it is printed.
 type Running struct {
 	lines *bufio.Scanner
 	out   *io.PipeReader
@@ -19,8 +19,8 @@ type Running struct {
 	t     testing.TB
 }
 
-// Follow runs a client subcommand against this engine without waiting for its
-// end. It is killed with the test.
+// Follow starts a client subcommand against this engine. It is killed at the
+// end of the test.
 func (e *Engine) Follow(name string, args ...string) *Running {
 	e.t.Helper()
 	r := &Running{t: e.t}
@@ -30,7 +30,7 @@ func (e *Engine) Follow(name string, args ...string) *Running {
 	r.out, r.lines = out, bufio.NewScanner(out)
 	var err error
 	r.proc, err = launch(cmd)
-	must(e.t, err, "run engine %s %v", name, args)
+	Mustf(e.t, err, "run engine %s %v", name, args)
 	go func() {
 		<-r.proc.done
 		in.Close()
@@ -39,7 +39,7 @@ func (e *Engine) Follow(name string, args ...string) *Running {
 	return r
 }
 
-// Line is the next line it prints; ok is false when it has ended.
+// Line returns the next line of output; ok is false at its end.
 func (r *Running) Line() (line string, ok bool) {
 	if r.lines.Scan() {
 		return r.lines.Text(), true
@@ -47,7 +47,7 @@ func (r *Running) Line() (line string, ok bool) {
 	return "", false
 }
 
-// Until reads JSON lines until one says so, which must come.
+// Until reads JSON lines until one has this member, which must come.
 func (r *Running) Until(name, value string) {
 	r.t.Helper()
 	for line, ok := r.Line(); ok; line, ok = r.Line() {
@@ -71,7 +71,7 @@ func (r *Running) Kill() {
 	<-r.proc.done
 }
 
-// Wait reads the rest and returns its exit code and what it printed last.
+// Wait reads the rest, and returns the exit code and the last line.
 func (r *Running) Wait() (code int, last string) {
 	r.t.Helper()
 	for line, ok := r.Line(); ok; line, ok = r.Line() {

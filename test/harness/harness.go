@@ -1,12 +1,16 @@
-// Package harness runs the engine's real binary as a child process, the way a
-// user does, and looks at it from outside alone: over NATS, SQL, HTTP, its
-// command line and the process table. Tests of the whole program share it.
+// Package harness holds what tests share. It imports no package of the engine,
+// so that tests inside any package can use it.
+//
+// Main, Must, Eventually, Receive and Exec are the helpers of all tests. Engine
+// runs the engine's binary as a child process, and Client uses it from outside:
+// over NATS, SQL, HTTP and the command line. History, CheckJournal and
+// Differences judge what clients saw, the journal, and the views, from the wire
+// contract alone.
 package harness
 
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -21,14 +25,14 @@ import (
 
 // Config of an engine under test.
 type Config struct {
-	Args []string // more flags of serve
-	Env  []string // more environment; the test's own TIDEMARK_, NATS_ and PG variables never reach the engine
+	Args []string // further flags of serve
+	Env  []string // further environment; the test's own TIDEMARK_, NATS_ and PG variables never reach the engine
 	Data string   // data directory; default: a new one
 	SQL  string   // URL of an external database; status shows it without its password
 }
 
-// Engine is an engine in a process of its own. It keeps its data directory and
-// its ports over every Kill, Stop and Restart, so that clients reconnect.
+// Engine is an engine in a child process. It keeps its data directory and its
+// ports over every Kill, Stop and Restart, so that clients reconnect.
 type Engine struct {
 	Data    string // its data directory
 	NATSURL string // where it listens; the same for life
@@ -40,8 +44,8 @@ type Engine struct {
 	proc *process
 }
 
-// Start runs an engine and returns when it is ready. At the test's end it is
-// stopped, which must be clean, and nothing of it may be left running.
+// Start runs an engine and returns when it is ready. At the end of the test it
+// is stopped, which must succeed, and may leave no process.
 func Start(t testing.TB, cfg Config) *Engine {
 	t.Helper()
 	e := New(t, cfg)
@@ -56,18 +60,18 @@ func New(t testing.TB, cfg Config) *Engine {
 	e := &Engine{t: t, cfg: cfg, Data: cfg.Data,
 		NATSURL: "nats://" + FreeAddress(t), HTTPURL: "http://" + FreeAddress(t)}
 	if e.Data == "" {
-		e.Data = filepath.Join(Room(t), "data")
+		e.Data = filepath.Join(TempDir(t), "data")
 	}
 	var err error
-	if e.log, err = os.Create(filepath.Join(Room(t), "engine.log")); err != nil {
+	if e.log, err = os.Create(filepath.Join(TempDir(t), "engine.log")); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(e.finish)
 	return e
 }
 
-// finish stops what runs, asks that nothing is left, and shows the log of a
-// test that failed.
+// finish stops the engine, checks that no process is left, and shows the log of
+// a failed test.
 func (e *Engine) finish() {
 	if e.proc != nil {
 		e.Stop()
@@ -85,7 +89,7 @@ func (e *Engine) finish() {
 	e.log.Close()
 }
 
-// Log is all that the engine has printed so far.
+// Log returns the output of the engine so far.
 func (e *Engine) Log() string {
 	text, err := os.ReadFile(e.log.Name())
 	if err != nil {
@@ -99,7 +103,7 @@ func tail(text string, lines int) string {
 	return strings.Join(all[max(0, len(all)-lines):], "")
 }
 
-// Ready is what /readyz answers: its code, and the body.
+// Ready returns the status and body of /readyz.
 func (e *Engine) Ready() (int, string) {
 	return e.get("/readyz")
 }
@@ -124,11 +128,11 @@ func (e *Engine) get(path string) (int, string) {
 	return resp.StatusCode, string(body)
 }
 
-// Room is a new directory that other users may pass through: run by root,
-// postgres is somebody else.
-func Room(t testing.TB) string {
+// TempDir is a new directory that other users may enter: when root runs the
+// tests, postgres runs as another user.
+func TempDir(t testing.TB) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "tm-") // short: a socket's path is short
+	dir, err := os.MkdirTemp("", "tm-") // short, for the path of a socket is bounded
 	if err == nil {
 		err = os.Chmod(dir, 0o711)
 	}
@@ -143,50 +147,34 @@ func Room(t testing.TB) string {
 	return dir
 }
 
-// FreeAddress is a loopback address nobody listens on. Its port lies below
-// those that outgoing connections take, or a client that tries to reconnect
-// could be given the very port that a stopped engine will want again.
+// FreeAddress is a free loopback address.
 func FreeAddress(t testing.TB) string {
 	t.Helper()
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(FreePorts(t, 1)[0]))
+}
+
+// FreePorts returns n ports that are free on the loopback address. They lie
+// below those of outgoing connections: a client that reconnects must not get the
+// port that a stopped server will use again.
+func FreePorts(t testing.TB, n int) (ports []int) {
+	t.Helper()
 	for range 100 {
-		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(10_000+rand.IntN(20_000)))
-		if l, err := net.Listen("tcp4", addr); err == nil {
-			l.Close()
-			return addr
+		port := 10_000 + rand.IntN(20_000)
+		l, err := net.Listen("tcp4", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		if err != nil {
+			continue
+		}
+		defer l.Close() // after the others are chosen, so that they differ
+		if ports = append(ports, port); len(ports) == n {
+			return ports
 		}
 	}
 	t.Fatal("no free port on 127.0.0.1")
-	return ""
+	return nil
 }
 
-// Within asks again and again until f is content; after d the test ends with
-// its last complaint.
-func Within(t testing.TB, d time.Duration, what string, f func() error) {
-	t.Helper()
-	if err := within(d, f); err != nil {
-		t.Fatalf("not within %s: %s: %v", d, what, err)
-	}
-}
-
-func within(d time.Duration, f func() error) error {
-	limit := time.NewTimer(d)
-	defer limit.Stop()
-	again := time.NewTicker(10 * time.Millisecond)
-	defer again.Stop()
-	for {
-		err := f()
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-limit.C:
-			return err
-		case <-again.C:
-		}
-	}
-}
-
-// note is what a serving engine leaves in its data directory.
+// note is the file engine.json, which a running engine writes into its data
+// directory.
 type note struct {
 	PID  int    `json:"pid"`
 	NATS string `json:"nats"`
@@ -201,23 +189,16 @@ func readNote(data string) (n note, err error) {
 	return n, err
 }
 
-func must(t testing.TB, err error, doing string, args ...any) {
-	t.Helper()
-	if err != nil {
-		t.Fatalf("%s: %v", fmt.Sprintf(doing, args...), err)
-	}
-}
-
-// Metrics is the page /metrics.
+// Metrics returns the page /metrics.
 func (e *Engine) Metrics(ctx context.Context) string {
 	e.t.Helper()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, e.HTTPURL+"/metrics", nil)
-	must(e.t, err, "ask for the metrics")
+	Mustf(e.t, err, "ask for the metrics")
 	req.Close = true
 	resp, err := http.DefaultClient.Do(req)
-	must(e.t, err, "ask for the metrics")
+	Mustf(e.t, err, "ask for the metrics")
 	defer resp.Body.Close()
 	text, err := io.ReadAll(resp.Body)
-	must(e.t, err, "read the metrics")
+	Mustf(e.t, err, "read the metrics")
 	return string(text)
 }

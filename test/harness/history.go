@@ -1,9 +1,5 @@
 package harness
 
-// This file judges what clients saw against what the journal holds. Nothing
-// here knows how the engine works: a history is right if the contract allows
-// it, whatever was killed meanwhile.
-
 import (
 	"fmt"
 	"slices"
@@ -11,13 +7,13 @@ import (
 	"time"
 )
 
-// Outcomes of an Op beside those of receipts.
+// Outcomes of an Op besides those of receipts.
 const (
 	Refusing = "refused"
-	Unknown  = "unknown" // no answer, or none that says: it may have taken effect, or may yet
+	Unknown  = "unknown" // no answer that decides: it may have taken effect, or may yet
 )
 
-// Op is one command as its sender saw it, however often it was sent.
+// Op is one command as its sender saw it, with all repetitions.
 type Op struct {
 	ID, Agent, Key    string
 	Value             string    // JSON; "" = a delete
@@ -39,7 +35,8 @@ type Read struct {
 	Value             string
 }
 
-// History is what the clients of one test saw.
+// History is what the clients of one test saw. It knows nothing of the engine:
+// a history is right if the wire contract allows it.
 type History struct {
 	mu    sync.Mutex
 	ops   []Op
@@ -48,7 +45,6 @@ type History struct {
 	moved chan struct{} // closed at the next ack
 }
 
-// NewHistory is empty.
 func NewHistory() *History { return &History{moved: make(chan struct{})} }
 
 // Add records a command.
@@ -70,16 +66,16 @@ func (h *History) AddRead(r Read) {
 	h.reads = append(h.reads, r)
 }
 
-// Acked is how many commands have been accepted so far, and a channel that is
-// closed when another one is.
+// Acked returns how many commands were accepted so far, and a channel that is
+// closed at the next.
 func (h *History) Acked() (int, <-chan struct{}) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.acked, h.moved
 }
 
-// Count tells how many commands came to each outcome, refusals by status, and
-// how many were sent more than once.
+// Count returns how many commands had each outcome, refusals by status, and how
+// many were sent more than once.
 func (h *History) Count() map[string]int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -101,11 +97,10 @@ func (h *History) Count() map[string]int {
 	return n
 }
 
-// Check names everything in the history that the journal of state entries
-// contradicts:
-// acknowledged and not there exactly as acknowledged, refused and there,
-// there and never asked for, there more than once, taken in an order that
-// nobody could have seen, or read as it was not.
+// Check returns everything in which the journal of state entries contradicts
+// the history: an acknowledged command without its exact event, a refused one
+// with an event, an event without a command, a second effect, an order that no
+// client could have seen, or a read of another value.
 func (h *History) Check(all []Event) (wrong []string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -130,7 +125,7 @@ func (h *History) Check(all []Event) (wrong []string) {
 	}
 	for id, evs := range byCommand {
 		if ops[id] == nil {
-			complain("nobody sent command %s of %s revision %d", id, evs[0].Subject, evs[0].Revision)
+			complain("no client sent command %s of %s revision %d", id, evs[0].Subject, evs[0].Revision)
 		}
 	}
 	for name, evs := range byEntry {
@@ -180,7 +175,7 @@ func (op *Op) check(evs, entry []*Event) string {
 	case op.Outcome == "superseded":
 		v := op.Receipt.Version
 		if v == 0 || v > uint64(len(entry)) || entry[v-1].Revision != op.Receipt.Revision {
-			return fmt.Sprintf("it lost against version %d revision %d, which there is not", v, op.Receipt.Revision)
+			return fmt.Sprintf("it lost against version %d revision %d, which does not exist", v, op.Receipt.Revision)
 		}
 	case op.Outcome == Refusing && op.Status != 409 && len(evs) > 0:
 		return fmt.Sprintf("refused with %d, and taken at revision %d", op.Status, evs[0].Revision)
@@ -188,14 +183,14 @@ func (op *Op) check(evs, entry []*Event) string {
 	return ""
 }
 
-// order asks that the journal's order could have been: what was answered
-// before another was sent stands before it.
+// order checks the order of the journal: a command that was answered before
+// another was sent stands before it.
 func order(evs []*Event, ops map[string]*Op) (wrong []string) {
 	var first *Op // of those behind, the one answered first
 	for _, e := range slices.Backward(evs) {
 		op := ops[e.CommandID]
 		if op == nil {
-			continue // said already
+			continue // reported above
 		}
 		if first != nil && op.Invoked.After(first.Returned) {
 			wrong = append(wrong, fmt.Sprintf("%s was sent %s after %s had been answered, and stands before it",
@@ -208,9 +203,9 @@ func order(evs []*Event, ops map[string]*Op) (wrong []string) {
 	return wrong
 }
 
-// check compares one read with the versions that it may have seen: not older
-// than its token, nor, being strong, than what had been answered before it
-// began, and not from its future.
+// check compares one read with the versions that it may return: not older than
+// its token, not from its future, and, for a strong read, not older than what
+// had been answered before it began.
 func (r *Read) check(evs []*Event, ops map[string]*Op, before []*Read) string {
 	low, high := r.AtLeast, uint64(0)
 	for _, e := range evs {

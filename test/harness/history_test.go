@@ -7,18 +7,16 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { Main(m) }
 
 var begin = time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC)
 
 func at(seconds int) time.Time { return begin.Add(time.Duration(seconds) * time.Second) }
 
-// journal makes events of "<kind> <command> <value>" lines on one entry, with
-// digests that are right.
+// journal returns events from lines "<kind> <command> <value>" on one entry,
+// with correct digests.
 func journal(lines ...string) []Event {
 	var all []Event
 	versions, digests := map[string]uint64{}, map[string]string{}
@@ -49,8 +47,8 @@ func journal(lines ...string) []Event {
 	return all
 }
 
-// op is a command that was accepted as version and revision, sent and answered
-// at these seconds.
+// op is a command that was accepted with this version and revision, sent and
+// answered at these seconds.
 func op(id, value string, version, revision uint64, sent, answered int) Op {
 	return Op{ID: id, Agent: "a", Key: "k", Value: value, Invoked: at(sent), Returned: at(answered), Outcome: "accepted", Sent: 1,
 		Receipt: Receipt{Version: version, Revision: revision}}
@@ -65,12 +63,12 @@ func read(version uint64, value string, sent, answered int) Read {
 	return Read{Agent: "a", Key: "k", Strong: true, Found: version > 0, Version: version, Value: value, Invoked: at(sent), Returned: at(answered)}
 }
 
-// A checker that catches nothing proves nothing: each kind of lie is told here
-// once, beside the truth that looks most like it.
+// TestHistoryCatches: each violation appears once, beside a history that is
+// similar and right.
 func TestHistoryCatches(t *testing.T) {
 	three := journal("set c1 1", "deleted c2", "set c3 3")
-	told := []Op{op("c1", "1", 1, 1, 0, 1), op("c2", "", 2, 2, 1, 2), op("c3", "3", 3, 3, 2, 3)}
-	with := func(more ...Op) []Op { return append(slices.Clone(told), more...) }
+	right := []Op{op("c1", "1", 1, 1, 0, 1), op("c2", "", 2, 2, 1, 2), op("c3", "3", 3, 3, 2, 3)}
+	with := func(more ...Op) []Op { return append(slices.Clone(right), more...) }
 	for _, c := range []struct {
 		name  string
 		all   []Event
@@ -78,30 +76,30 @@ func TestHistoryCatches(t *testing.T) {
 		reads []Read
 		want  string // part of the only complaint; "" = none
 	}{
-		{"the truth", three, told, []Read{read(1, "1", 1, 2), read(0, "", 2, 3), read(3, "3", 4, 5)}, ""},
-		{"unknown and there", three, []Op{told[0], other(told[1], Unknown, 0), told[2]}, nil, ""},
+		{"right", three, right, []Read{read(1, "1", 1, 2), read(0, "", 2, 3), read(3, "3", 4, 5)}, ""},
+		{"unknown and there", three, []Op{right[0], other(right[1], Unknown, 0), right[2]}, nil, ""},
 		{"unknown and not there", three, with(other(op("c4", "4", 0, 0, 4, 5), Unknown, 0)), nil, ""},
 		{"refused and not there", three, with(other(op("c4", "4", 0, 0, 4, 5), Refusing, 404)), nil, ""},
 		{"side by side, either way round", three, []Op{op("c1", "1", 1, 1, 0, 9), op("c2", "", 2, 2, 0, 9), op("c3", "3", 3, 3, 0, 1)}, nil, ""},
-		{"a loser", journal("set c1 1", "superseded c2 2"), []Op{told[0], other(op("c2", "2", 1, 1, 2, 3), "superseded", 0)}, nil, ""},
+		{"a loser", journal("set c1 1", "superseded c2 2"), []Op{right[0], other(op("c2", "2", 1, 1, 2, 3), "superseded", 0)}, nil, ""},
 
 		{"lost", three, with(op("c4", "4", 4, 4, 4, 5)), nil, "and lost"},
-		{"elsewhere", three, []Op{told[0], told[1], op("c3", "3", 4, 4, 2, 3)}, nil, "it is at 3"},
-		{"another value", three, []Op{told[0], told[1], op("c3", "33", 3, 3, 2, 3)}, nil, "it wrote"},
-		{"twice", journal("set c1 1", "set c1 1"), told[:1], nil, "2 times"},
-		{"refused and there", three, []Op{told[0], told[1], other(told[2], Refusing, 404)}, nil, "and taken"},
-		{"a conflict that won", three, []Op{told[0], told[1], other(told[2], Refusing, 409)}, nil, "not kept as one"},
+		{"elsewhere", three, []Op{right[0], right[1], op("c3", "3", 4, 4, 2, 3)}, nil, "it is at 3"},
+		{"another value", three, []Op{right[0], right[1], op("c3", "33", 3, 3, 2, 3)}, nil, "it wrote"},
+		{"twice", journal("set c1 1", "set c1 1"), right[:1], nil, "2 times"},
+		{"refused and there", three, []Op{right[0], right[1], other(right[2], Refusing, 404)}, nil, "and taken"},
+		{"a conflict that won", three, []Op{right[0], right[1], other(right[2], Refusing, 409)}, nil, "not kept as one"},
 		{"a loser forgotten", three, with(other(op("c4", "4", 0, 0, 4, 5), Refusing, 409)), nil, "not kept as one"},
-		{"lost against nothing", journal("set c1 1", "superseded c2 2"), []Op{told[0], other(op("c2", "2", 7, 7, 2, 3), "superseded", 0)}, nil, "which there is not"},
-		{"a ghost", three, told[:2], nil, "nobody sent"},
-		{"against time", three, []Op{op("c1", "1", 1, 1, 5, 6), told[1], told[2]}, nil, "stands before it"},
-		{"stale", three, told, []Read{read(1, "1", 4, 5)}, "could have seen 3 to 3"},
-		{"from the future", three, []Op{told[0], told[1], op("c3", "3", 3, 3, 8, 9)}, []Read{read(3, "3", 3, 4)}, "could have seen 2 to 2"},
-		{"never so", three, told, []Read{read(3, "4", 4, 5)}, `as "4"`},
-		{"deleted and seen", three, told, []Read{read(2, "1", 2, 2)}, `version 2 as "1"`},
-		{"there and not seen", three, told, []Read{read(0, "", 4, 5)}, "all of which have a value"},
-		{"back in time", three, []Op{told[0], told[1], other(told[2], Unknown, 0)}, []Read{read(3, "3", 4, 5), read(0, "", 6, 7)}, "all of which have a value"},
-		{"less than the token", three, []Op{told[0], told[1], op("c3", "3", 3, 3, 2, 9)},
+		{"lost against nothing", journal("set c1 1", "superseded c2 2"), []Op{right[0], other(op("c2", "2", 7, 7, 2, 3), "superseded", 0)}, nil, "which does not exist"},
+		{"a ghost", three, right[:2], nil, "no client sent"},
+		{"against time", three, []Op{op("c1", "1", 1, 1, 5, 6), right[1], right[2]}, nil, "stands before it"},
+		{"stale", three, right, []Read{read(1, "1", 4, 5)}, "could have seen 3 to 3"},
+		{"from the future", three, []Op{right[0], right[1], op("c3", "3", 3, 3, 8, 9)}, []Read{read(3, "3", 3, 4)}, "could have seen 2 to 2"},
+		{"never so", three, right, []Read{read(3, "4", 4, 5)}, `as "4"`},
+		{"deleted and seen", three, right, []Read{read(2, "1", 2, 2)}, `version 2 as "1"`},
+		{"there and not seen", three, right, []Read{read(0, "", 4, 5)}, "all of which have a value"},
+		{"back in time", three, []Op{right[0], right[1], other(right[2], Unknown, 0)}, []Read{read(3, "3", 4, 5), read(0, "", 6, 7)}, "all of which have a value"},
+		{"less than the token", three, []Op{right[0], right[1], op("c3", "3", 3, 3, 2, 9)},
 			[]Read{{Agent: "a", Key: "k", AtLeast: 3, Found: true, Version: 1, Value: "1", Invoked: at(4), Returned: at(5)}}, "could have seen 3 to 3"},
 	} {
 		h := NewHistory()
@@ -144,7 +142,7 @@ func TestCheckJournalCatches(t *testing.T) {
 	}
 }
 
-func TestDifferCatches(t *testing.T) {
+func TestDifferencesCatches(t *testing.T) {
 	all := journal("set c1 1", "set c2 1.50")
 	row := Row{Value: []byte("1.50"), Timestamp: begin, Version: 2, Revision: 2, Digest: all[1].Digest}
 	change := func(f func(*Row)) map[string]Row {
@@ -158,7 +156,7 @@ func TestDifferCatches(t *testing.T) {
 		rows map[string]Row
 		want string
 	}{
-		{"the truth", all, change(func(*Row) {}), ""},
+		{"right", all, change(func(*Row) {}), ""},
 		{"the truth, deleted", journal("set c1 1", "deleted c2"), nil, ""},
 		{"lacking", all, nil, "lacks a.k"},
 		{"left over", journal("set c1 1", "deleted c2"), change(func(*Row) {}), "was deleted"},
@@ -169,7 +167,7 @@ func TestDifferCatches(t *testing.T) {
 		{"another digest", all, change(func(r *Row) { r.Digest = "" }), "has a.k as"},
 		{"another time", all, change(func(r *Row) { r.Timestamp = at(1) }), "has a.k as"},
 	} {
-		got := Differ("KV", c.all, c.rows)
+		got := Differences("KV", c.all, c.rows)
 		if c.want == "" && len(got) > 0 || c.want != "" && (len(got) != 1 || !strings.Contains(got[0], c.want)) {
 			t.Errorf("%s: %q, want %q", c.name, got, c.want)
 		}

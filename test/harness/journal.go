@@ -1,8 +1,5 @@
 package harness
 
-// This file reads the journal as any client may, and holds what must be true
-// of it whatever happened.
-
 import (
 	"bytes"
 	"context"
@@ -18,6 +15,7 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -41,8 +39,8 @@ type Event struct {
 	} `json:"data"`
 }
 
-// Entry tells the state entry that an event is about, and whether it changed
-// it or tells of a write that lost.
+// Entry returns the state entry of an event, and whether the event is a
+// conflict, a write that lost.
 func (e *Event) Entry() (agent, key string, loser bool) {
 	parts := strings.SplitN(e.Subject, ".", 5)
 	if len(parts) != 5 || parts[0] != "events" || parts[1] != "agent" || parts[3] != "state" && parts[3] != "conflict" {
@@ -51,8 +49,8 @@ func (e *Event) Entry() (agent, key string, loser bool) {
 	return parts[2], parts[4], parts[3] == "conflict"
 }
 
-// States are the events of state entries among all, losers included: what
-// commands of a test caused, and not the engine by itself, as with lifecycles.
+// States returns the events of state entries, conflicts included: the effects
+// of a test's commands, without the events that the engine writes by itself.
 func States(all []Event) []Event {
 	return slices.DeleteFunc(slices.Clone(all), func(e Event) bool {
 		agent, _, _ := e.Entry()
@@ -60,10 +58,10 @@ func States(all []Event) []Event {
 	})
 }
 
-// Deleted tells a deletion.
+// Deleted reports whether the event deletes its entry.
 func (e *Event) Deleted() bool { return strings.HasSuffix(e.Type, "_deleted") }
 
-// Journal is the whole journal, partition by partition, in its order.
+// Journal reads the whole journal, partition by partition, in order.
 func (c *Client) Journal(t testing.TB) []Event {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -81,56 +79,128 @@ func (c *Client) Journal(t testing.TB) []Event {
 		if errors.Is(err, jetstream.ErrStreamNotFound) && p > 0 {
 			break
 		}
-		must(t, err, "open partition %d", p)
+		Mustf(t, err, "open partition %d", p)
 		streams = append(streams, part)
 	}
 	var all []Event
 	for p, s := range streams {
 		part, err := readStream(ctx, s, p)
-		must(t, err, "read partition %d", p)
+		Mustf(t, err, "read partition %d", p)
 		all = append(all, part...)
 	}
 	return all
 }
 
 func readStream(ctx context.Context, s jetstream.Stream, partition int) (all []Event, err error) {
-	last := s.CachedInfo().State.LastSeq
-	if last == 0 {
-		return nil, nil
+	err = eachMessage(ctx, s, "", false, func(msg jetstream.Msg, meta *jetstream.MsgMetadata) error {
+		ev, err := event(msg, meta, partition)
+		all = append(all, ev)
+		return err
+	})
+	return all, err
+}
+
+func event(msg jetstream.Msg, meta *jetstream.MsgMetadata, partition int) (Event, error) {
+	ev := Event{Partition: partition, Revision: meta.Sequence.Stream, Raw: msg.Data(),
+		Subject: msg.Subject()[max(0, strings.Index(msg.Subject(), "events.")):]}
+	if err := json.Unmarshal(ev.Raw, &ev); err != nil {
+		return ev, fmt.Errorf("revision %d on %s is no event: %w", ev.Revision, ev.Subject, err)
 	}
-	c, err := s.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{})
+	return ev, nil
+}
+
+// AwaitEvent reads the events of a journal with one partition, those to come
+// too, until done returns true.
+func (c *Client) AwaitEvent(t testing.TB, what string, d time.Duration, done func(Event) bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	defer cancel()
+	s, err := c.JS.Stream(ctx, "EVENTS")
+	Mustf(t, err, "open the journal")
+	err = eachMessage(ctx, s, "", true, func(msg jetstream.Msg, meta *jetstream.MsgMetadata) error {
+		ev, err := event(msg, meta, 0)
+		if err == nil && done(ev) {
+			return errDone
+		}
+		return err
+	})
+	if !errors.Is(err, errDone) {
+		t.Fatalf("not within %s: %s: %v", d, what, err)
+	}
+}
+
+var errDone = errors.New("done")
+
+// Messages reads what a stream holds under a subject, in its order.
+func (c *Client) Messages(t testing.TB, stream, subject string) (all []Message) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), Patience)
+	defer cancel()
+	s, err := c.JS.Stream(ctx, stream)
+	Mustf(t, err, "open stream %s", stream)
+	Mustf(t, eachMessage(ctx, s, subject, false, func(msg jetstream.Msg, meta *jetstream.MsgMetadata) error {
+		m := Message{Subject: msg.Subject(), Raw: msg.Data(), Header: msg.Headers(), Sequence: meta.Sequence.Stream}
+		all = append(all, m)
+		return nil
+	}), "read stream %s", stream)
+	return all
+}
+
+// Message is one message of a stream.
+type Message struct {
+	Subject  string
+	Raw      []byte
+	Header   nats.Header
+	Sequence uint64
+}
+
+// eachMessage reads a stream under a subject, "" for all, through one ordered
+// consumer; follow reads on after the last message. It deletes the consumer,
+// which the client library does not: a server allows a stream 1,000.
+func eachMessage(ctx context.Context, s jetstream.Stream, subject string, follow bool, f func(jetstream.Msg, *jetstream.MsgMetadata) error) error {
+	var cfg jetstream.OrderedConsumerConfig
+	if subject != "" {
+		cfg.FilterSubjects = []string{subject}
+	}
+	c, err := s.OrderedConsumer(ctx, cfg)
 	if err != nil {
-		return nil, err
+		return err
+	}
+	defer func() { // by its last name: it has another after a reset
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer cancel()
+		_ = s.DeleteConsumer(ctx, c.CachedInfo().Name) // a server that restarted has forgotten it
+	}()
+	info, err := c.Info(ctx)
+	if err != nil || info.NumPending == 0 && !follow {
+		return err
 	}
 	it, err := c.Messages()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer it.Stop()
 	for {
 		msg, err := it.Next(jetstream.NextContext(ctx))
 		if err != nil {
-			return nil, err
+			return err
 		}
 		meta, err := msg.Metadata()
 		if err != nil {
-			return nil, err
+			return err
 		}
-		ev := Event{Partition: partition, Revision: meta.Sequence.Stream, Raw: msg.Data(),
-			Subject: msg.Subject()[max(0, strings.Index(msg.Subject(), "events.")):]}
-		if err := json.Unmarshal(ev.Raw, &ev); err != nil {
-			return nil, fmt.Errorf("revision %d on %s is no event: %w", ev.Revision, ev.Subject, err)
+		if err := f(msg, meta); err != nil {
+			return err
 		}
-		all = append(all, ev)
-		if ev.Revision == last {
-			return all, nil
+		if meta.NumPending == 0 && !follow {
+			return nil
 		}
 	}
 }
 
-// CheckJournal names what is wrong with a journal: a gap in revisions or
-// versions, an event on a foreign subject, a command that took effect twice on
-// one state entry, a digest that does not follow from the one before.
+// CheckJournal returns the violations in a journal: a gap in revisions or
+// versions, an event on the subject of another aggregate, a command that took
+// effect twice on one entry, a digest that does not follow from the one before.
 func CheckJournal(all []Event) (wrong []string) {
 	complain := func(e *Event, format string, args ...any) {
 		wrong = append(wrong, fmt.Sprintf("%s revision %d: ", e.Subject, e.Revision)+fmt.Sprintf(format, args...))
@@ -171,8 +241,9 @@ func CheckJournal(all []Event) (wrong []string) {
 	return wrong
 }
 
-// chain is the digest as the contract defines it: SHA-256 over the previous
-// digest and the canonical form (RFC 8785) of the event without its digest.
+// chain computes a digest as the wire contract defines it: SHA-256 over the
+// previous digest and the canonical form (RFC 8785) of the event without its
+// digest.
 func chain(previous string, raw []byte) (string, error) {
 	at := bytes.LastIndex(raw, []byte(`,"digest":"`))
 	if at < 0 {
@@ -186,8 +257,7 @@ func chain(previous string, raw []byte) (string, error) {
 	return hex.EncodeToString(sum[:]), nil
 }
 
-// Last is the last event of every entry that was changed: what every view
-// must show.
+// Last returns the last change of every entry, which every view must show.
 func Last(all []Event) map[string]*Event {
 	last := map[string]*Event{}
 	for i := range all {

@@ -1,7 +1,5 @@
 package harness
 
-// This file hides how the engine's process is started and ended.
-
 import (
 	"bytes"
 	"context"
@@ -31,8 +29,8 @@ type process struct {
 	err   error
 }
 
-// launch starts cmd. Linux ends a tied child with the thread that forked it,
-// so a goroutine keeps that thread for as long as the child lives.
+// launch starts cmd. Linux ends the child with the thread that forked it, so a
+// goroutine keeps that thread as long as the child lives.
 func launch(cmd *exec.Cmd) (*process, error) {
 	cmd.SysProcAttr = tied()
 	p := &process{cmd: cmd, began: time.Now(), done: make(chan struct{})}
@@ -50,22 +48,22 @@ func launch(cmd *exec.Cmd) (*process, error) {
 	return p, <-started
 }
 
-// Bounds of what an engine may take its time for, on a busy machine.
+// Bounds for an engine on a busy machine.
 const (
 	readyWithin = 60 * time.Second
 	stopWithin  = 35 * time.Second // the engine gives itself 25
 	goneWithin  = 20 * time.Second
 )
 
-// Restart starts the engine that does not run, on its data directory and its
-// ports, and returns when it is ready.
+// Restart starts the stopped engine on its data directory and ports, and
+// returns when it is ready.
 func (e *Engine) Restart() {
 	e.t.Helper()
 	e.Launch()
 	e.Await()
 }
 
-// Launch is Restart that does not wait.
+// Launch is Restart without the wait.
 func (e *Engine) Launch() {
 	e.t.Helper()
 	if e.proc != nil {
@@ -86,11 +84,11 @@ func (e *Engine) Launch() {
 	}
 }
 
-// Await returns when the engine that was launched is ready.
+// Await waits until a launched engine is ready.
 func (e *Engine) Await() {
 	e.t.Helper()
 	p := e.proc
-	must(e.t, within(readyWithin, func() error {
+	Mustf(e.t, within(readyWithin, func() error {
 		select {
 		case <-p.done:
 			e.proc = nil
@@ -113,7 +111,7 @@ func (e *Engine) Await() {
 	e.t.Logf("the engine was ready after %s (process %d)", time.Since(p.began).Round(time.Millisecond), p.cmd.Process.Pid)
 }
 
-// PID is the process id of the running engine, 0 when it does not run.
+// PID returns the process id of the engine, 0 when it does not run.
 func (e *Engine) PID() int {
 	if e.proc == nil {
 		return 0
@@ -121,20 +119,20 @@ func (e *Engine) PID() int {
 	return e.proc.cmd.Process.Pid
 }
 
-// Kill is kill -9 of the engine alone; its postgres has to see for itself.
+// Kill sends SIGKILL to the engine alone; its postgres must end by itself.
 func (e *Engine) Kill() {
 	e.t.Helper()
-	must(e.t, e.proc.cmd.Process.Kill(), "kill the engine")
+	Mustf(e.t, e.proc.cmd.Process.Kill(), "kill the engine")
 	<-e.proc.done
 	e.proc = nil
 }
 
-// Stop ends the engine by SIGTERM, which must be clean: exit code 0 in time.
+// Stop sends SIGTERM; the engine must end with code 0 in time.
 func (e *Engine) Stop() {
 	e.t.Helper()
 	p := e.proc
 	e.proc = nil
-	must(e.t, p.cmd.Process.Signal(syscall.SIGTERM), "stop the engine")
+	Mustf(e.t, p.cmd.Process.Signal(syscall.SIGTERM), "stop the engine")
 	limit := time.NewTimer(stopWithin)
 	defer limit.Stop()
 	select {
@@ -152,13 +150,13 @@ func (e *Engine) Stop() {
 	}
 }
 
-// Interrupt ends an engine that may not be ready yet by SIGTERM; whether it
-// calls that a failure is its business.
+// Interrupt sends SIGTERM to an engine that may not be ready yet; any exit code
+// is right.
 func (e *Engine) Interrupt() {
 	e.t.Helper()
 	p := e.proc
 	e.proc = nil
-	must(e.t, p.cmd.Process.Signal(syscall.SIGTERM), "interrupt the engine")
+	Mustf(e.t, p.cmd.Process.Signal(syscall.SIGTERM), "interrupt the engine")
 	if !endsWithin(p, stopWithin) {
 		e.t.Errorf("the engine did not stop within %s of its start", stopWithin)
 		_ = p.cmd.Process.Kill()
@@ -177,8 +175,8 @@ func endsWithin(p *process, d time.Duration) bool {
 	}
 }
 
-// Gone returns when no process works in the data directory any more, which
-// after an end of the engine must come about by itself.
+// Gone waits until no process works in the data directory, which must happen
+// without help after the end of the engine.
 func (e *Engine) Gone() {
 	e.t.Helper()
 	if err := within(goneWithin, func() error {
@@ -191,7 +189,7 @@ func (e *Engine) Gone() {
 	}
 }
 
-// Result is what a run of the program came to.
+// Result is the exit code and the output of the program.
 type Result struct {
 	Code   int
 	Stdout string
@@ -201,13 +199,13 @@ type Result struct {
 // Run runs the program to its end.
 func Run(t testing.TB, args ...string) Result { return RunWith(t, nil, args...) }
 
-// RunWith is Run with more environment.
+// RunWith is Run with further environment.
 func RunWith(t testing.TB, env []string, args ...string) Result {
 	t.Helper()
 	return RunWithin(t, readyWithin, env, args...)
 }
 
-// RunWithin is RunWith for what may take longer.
+// RunWithin is RunWith with another bound.
 func RunWithin(t testing.TB, d time.Duration, env []string, args ...string) Result {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), d)
@@ -217,7 +215,7 @@ func RunWithin(t testing.TB, d time.Duration, env []string, args ...string) Resu
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	cmd.WaitDelay = time.Second
 	p, err := launch(cmd)
-	must(t, err, "run engine %v", args)
+	Mustf(t, err, "run engine %v", args)
 	select {
 	case <-p.done:
 	case <-ctx.Done():
@@ -238,8 +236,8 @@ func (e *Engine) Run(name string, args ...string) Result {
 	return Run(e.t, append([]string{name, "--data", e.Data}, args...)...)
 }
 
-// command is the program without what the test's own environment says about
-// engines, servers and databases.
+// command runs the program without the variables of the test's own environment
+// about engines, servers and databases.
 func command(program string, env []string, args ...string) *exec.Cmd {
 	cmd := exec.Command(program, args...)
 	cmd.Env = append(slices.DeleteFunc(os.Environ(), func(kv string) bool {

@@ -7,8 +7,9 @@ import (
 	"strings"
 )
 
-// Processes are all living processes that work in dir: by their command line,
-// or by their working directory, which for postgres is its data directory.
+// Processes returns the living processes that work in dir: by their command
+// line, or by their working directory, which for postgres is its data
+// directory.
 func Processes(dir string) []Process {
 	if real, err := filepath.EvalSymlinks(dir); err == nil {
 		dir = real

@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// Processes are all living processes whose command line names dir; without
-// /proc the children of postgres are not seen.
+// Processes returns the living processes whose command line names dir. Without
+// /proc it does not see the children of postgres.
 func Processes(dir string) []Process {
 	out, _ := exec.Command("ps", "-axww", "-o", "pid=,command=").Output()
 	var found []Process

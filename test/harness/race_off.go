@@ -2,5 +2,5 @@
 
 package harness
 
-// raceOn tells whether the tests run with -race; the engine is then built so.
+// raceOn reports whether the tests run with -race; the engine is then built so.
 const raceOn = false

@@ -10,7 +10,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Status is what the contract (section 7) promises of queries.engine.status.
+// Status is the part of queries.engine.status that the wire contract (section
+// 7) promises.
 type Status struct {
 	NATS struct {
 		URL string `json:"url"`
@@ -23,7 +24,7 @@ type Status struct {
 	Views      []View `json:"views"`
 }
 
-// View is how far one view of one partition is.
+// View is the progress of one view on one partition.
 type View struct {
 	Name       string  `json:"name"`
 	Partition  int     `json:"partition"`
@@ -38,7 +39,7 @@ type View struct {
 	Held        []string `json:"held"`
 }
 
-// View finds the view of partition 0.
+// View returns the view of partition 0.
 func (s Status) View(name string) (v View) {
 	for _, v := range s.Views {
 		if v.Name == name && v.Partition == 0 {
@@ -48,7 +49,7 @@ func (s Status) View(name string) (v View) {
 	return v
 }
 
-// Status asks for the status.
+// Status queries the status.
 func (c *Client) Status(ctx context.Context) (s Status, err error) {
 	answer, err := c.Query(ctx, "queries.engine.status", nil)
 	if err == nil {
@@ -57,8 +58,14 @@ func (c *Client) Status(ctx context.Context) (s Status, err error) {
 	return s, err
 }
 
-// Level returns when every view has reached the journal's head of now.
-func (c *Client) Level(t testing.TB, d time.Duration) Status {
+// CaughtUp waits until every view has reached the head that the journal has now.
+func (c *Client) CaughtUp(t testing.TB) Status {
+	t.Helper()
+	return c.CaughtUpWithin(t, Patience)
+}
+
+// CaughtUpWithin is CaughtUp with another bound.
+func (c *Client) CaughtUpWithin(t testing.TB, d time.Duration) Status {
 	t.Helper()
 	type place struct {
 		view      string
@@ -66,7 +73,7 @@ func (c *Client) Level(t testing.TB, d time.Duration) Status {
 	}
 	var s Status
 	var heads map[place]uint64 // as the first answer had them: writers may go on
-	Within(t, d, "every view is level", func() (err error) {
+	Within(t, d, "every view has caught up", func() (err error) {
 		if s, err = c.Status(t.Context()); err != nil {
 			return err
 		}
@@ -91,22 +98,22 @@ func (c *Client) Level(t testing.TB, d time.Duration) Status {
 	return s
 }
 
-// SQL connects to the database that status names, as any SQL user could.
+// SQL connects to the database that status names, as any SQL user can.
 func (c *Client) SQL(t testing.TB) *pgx.Conn {
 	t.Helper()
 	url := c.sql
 	if url == "" {
 		s, err := c.Status(t.Context())
-		must(t, err, "status")
+		Mustf(t, err, "status")
 		url = s.Postgres.URL
 	}
 	conn, err := pgx.Connect(t.Context(), url)
-	must(t, err, "connect to the database")
+	Mustf(t, err, "connect to the database")
 	t.Cleanup(func() { _ = conn.Close(context.Background()) })
 	return conn
 }
 
-// Verify runs `engine verify`, which must find everything equal.
+// Verify runs `engine verify`, which must find no difference.
 func (e *Engine) Verify() {
 	e.t.Helper()
 	args := []string{}

@@ -16,12 +16,12 @@ import (
 	"github.com/tidemark-engine/tidemark/domain"
 	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/infra/natsio/intake"
-	"github.com/tidemark-engine/tidemark/test/support"
+	"github.com/tidemark-engine/tidemark/test/harness"
 )
 
-// TestCarriedOutAfterStart: what is enqueued while no engine runs is carried
-// out once when one starts, in order per aggregate, and has an outcome.
-func TestCarriedOutAfterStart(t *testing.T) {
+// TestExecutedAfterStart: commands that were enqueued while no engine ran are
+// executed once after a start, in order per aggregate, and each has an outcome.
+func TestExecutedAfterStart(t *testing.T) {
 	for _, partitions := range []int{1, 3} {
 		t.Run(fmt.Sprint(partitions, " partitions"), func(t *testing.T) {
 			r := newRig(t, partitions)
@@ -56,21 +56,21 @@ func TestCarriedOutAfterStart(t *testing.T) {
 	}
 }
 
-// TestOutcomeIsTold: the outcome is published as well as kept, in the form of
-// the answer to a request; refusals are outcomes and no dead letters.
-func TestOutcomeIsTold(t *testing.T) {
+// TestOutcomeIsPublished: the outcome is published and stored, in the form of a
+// reply. A refusal is an outcome, not a dead letter.
+func TestOutcomeIsPublished(t *testing.T) {
 	r := newRig(t, 1)
 	e := r.start(nil)
 	defer e.close()
 	sub, err := r.client.SubscribeSync("outcomes.*")
-	must(t, err)
+	harness.Must(t, err)
 	const parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 	msg := &nats.Msg{Subject: "enqueue.task.t1.start", Data: []byte(`{"agent_id":"a1"}`),
 		Header: nats.Header{"traceparent": {parent}, "tracestate": {"k=v"}}}
 	ack, err := r.js.PublishMsg(t.Context(), msg)
-	must(t, err)
+	harness.Must(t, err)
 	got, err := sub.NextMsgWithContext(t.Context())
-	must(t, err)
+	harness.Must(t, err)
 	id := strings.TrimPrefix(got.Subject, "outcomes.")
 	if _, err := ulid.ParseStrict(id); err != nil || ack.Sequence != 1 {
 		t.Errorf("a command without an id got %q (%v)", id, err)
@@ -97,9 +97,9 @@ func TestOutcomeIsTold(t *testing.T) {
 	}
 }
 
-// TestSameIDAgain: the same id, past the stream's own duplicate window too,
-// takes effect once and answers the first receipt.
-func TestSameIDAgain(t *testing.T) {
+// TestDuplicateID: a command id takes effect once and returns the first
+// receipt, also after the duplicate window of the stream.
+func TestDuplicateID(t *testing.T) {
 	r := newRig(t, 1)
 	e := r.start(nil)
 	defer e.close()
@@ -107,13 +107,13 @@ func TestSameIDAgain(t *testing.T) {
 	id := r.enqueue("enqueue.agent.a1.set", "", body)
 	before := r.outcome(e, id)
 	ack, err := r.js.Publish(t.Context(), "enqueue.agent.a1.set", []byte(body), jetstream.WithMsgID(id))
-	must(t, err)
+	harness.Must(t, err)
 	if !ack.Duplicate {
 		t.Error("the stream did not know the id")
 	}
-	// What the window would let through: the same command in another message.
-	must(t, r.again("enqueue.agent.a1.set", id, body))
-	support.Eventually(t, "the replayed receipt", func() bool { return r.outcome(e, id).Replayed })
+	// The same command in another message, as after the duplicate window.
+	harness.Must(t, r.again("enqueue.agent.a1.set", id, body))
+	harness.Eventually(t, "the replayed receipt", func() bool { return r.outcome(e, id).Replayed })
 	if after := r.outcome(e, id); after.Version != before.Version || after.Revision != before.Revision {
 		t.Errorf("%+v, first %+v", after, before)
 	}
@@ -122,15 +122,15 @@ func TestSameIDAgain(t *testing.T) {
 	}
 }
 
-// again enqueues under a command id that the duplicate window does not see.
+// again enqueues a command id outside the duplicate window.
 func (r *rig) again(subject, id, body string) error {
 	_, err := r.js.PublishMsg(r.t.Context(), &nats.Msg{Subject: subject, Data: []byte(body),
 		Header: nats.Header{"Tidemark-Command-Id": {id}}})
 	return err
 }
 
-// TestEngineEndsBeforeOutcome: an engine that ends between the event and the
-// outcome leaves the command to the next one, which finds it done.
+// TestEngineEndsBeforeOutcome: when an engine ends after the event and before
+// the outcome, the next engine finds the command executed.
 func TestEngineEndsBeforeOutcome(t *testing.T) {
 	r := newRig(t, 1)
 	executed := make(chan struct{}, 10)
@@ -144,7 +144,7 @@ func TestEngineEndsBeforeOutcome(t *testing.T) {
 	})
 	id := r.enqueue("enqueue.agent.a1.set", "", `{"key":"k","value":1}`)
 	behind := r.enqueue("enqueue.agent.a1.set", "", `{"key":"k","value":2,"strategy":"last_write_wins"}`)
-	support.Receive(t, "an execution", executed)
+	harness.Receive(t, "an execution", executed)
 	first.close()
 	second := r.start(nil)
 	defer second.close()
@@ -159,9 +159,9 @@ func TestEngineEndsBeforeOutcome(t *testing.T) {
 	}
 }
 
-// TestHeldBackInOrder: while one command cannot be carried out, those behind it
-// wait, and then all follow in their order.
-func TestHeldBackInOrder(t *testing.T) {
+// TestBlockedCommandKeepsOrder: while a command cannot be executed, the later
+// ones of its aggregate wait, and then follow in order.
+func TestBlockedCommandKeepsOrder(t *testing.T) {
 	r := newRig(t, 1)
 	var refused atomic.Int64
 	e := r.start(func(h handle) handle {
@@ -191,7 +191,7 @@ func TestHeldBackInOrder(t *testing.T) {
 }
 
 // TestCloseWithBacklog: Watermill's subscriber may panic when it is closed
-// while deliveries are under way, which would end the process.
+// during a delivery, which would end the process.
 func TestCloseWithBacklog(t *testing.T) {
 	r := newRig(t, 1)
 	r.prepare()
@@ -203,7 +203,7 @@ func TestCloseWithBacklog(t *testing.T) {
 		}
 		total += commandsEach
 		e := r.start(nil)
-		support.Eventually(t, "it has begun", func() bool { return e.handler.Stats().Appends.Load() > 0 })
+		harness.Eventually(t, "it has begun", func() bool { return e.handler.Stats().Appends.Load() > 0 })
 		e.close()
 	}
 	e := r.start(nil)
@@ -220,19 +220,19 @@ func TestCloseWithBacklog(t *testing.T) {
 	}
 }
 
-// TestConsumersAreMadeAnew: consumers that are deleted from outside come back,
-// and nothing is carried out twice.
-func TestConsumersAreMadeAnew(t *testing.T) {
+// TestDeletedConsumersAreRecreated: consumers that a client deletes are created
+// again, and no command is executed twice.
+func TestDeletedConsumersAreRecreated(t *testing.T) {
 	r := newRig(t, 1)
 	e := r.start(nil)
 	defer e.close()
 	stream, err := r.js.Stream(t.Context(), intake.CommandsStream)
-	must(t, err)
+	harness.Must(t, err)
 	names := stream.ConsumerNames(t.Context())
 	for name := range names.Name() {
-		must(t, stream.DeleteConsumer(t.Context(), name))
+		harness.Must(t, stream.DeleteConsumer(t.Context(), name))
 	}
-	must(t, names.Err())
+	harness.Must(t, names.Err())
 	ids := map[string]int{}
 	for a := range 50 {
 		ids[r.enqueue(fmt.Sprintf("enqueue.agent.a%d.set", a), "", `{"key":"k","value":1}`)] = a

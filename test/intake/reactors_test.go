@@ -10,11 +10,11 @@ import (
 	"github.com/tidemark-engine/tidemark/commands"
 	"github.com/tidemark-engine/tidemark/commands/reactors"
 	"github.com/tidemark-engine/tidemark/events"
-	"github.com/tidemark-engine/tidemark/test/support"
+	"github.com/tidemark-engine/tidemark/test/harness"
 )
 
-// echo answers every write to key "in" by one to key "out", with the same
-// value's place as its number.
+// echo reacts to each write of key "in" with a write of key "out", whose value
+// is the version of the first.
 func echo(seen *calls, fail func(n int) error) reactors.Reactor {
 	const name = "echo"
 	return reactors.Reactor{
@@ -36,7 +36,7 @@ func echo(seen *calls, fail func(n int) error) reactors.Reactor {
 
 func (r *rig) echoed(agents, each int) {
 	r.t.Helper()
-	support.Eventually(r.t, "all echoes", func() bool {
+	harness.Eventually(r.t, "all echoes", func() bool {
 		n := 0
 		for a := range agents {
 			n += len(r.history(events.StateEntry(fmt.Sprint("a", a), "out")))
@@ -48,9 +48,9 @@ func (r *rig) echoed(agents, each int) {
 	})
 }
 
-// TestReactorsRunOnceAndSurvive: two engines share a reactor; what happens
-// while neither runs is taken up by the next; and history from before its
-// installation is left alone.
+// TestReactorsRunOnceAndSurvive: two engines share a reactor. The next engine
+// processes events that were written while none ran; events from before the
+// installation of the reactor are ignored.
 func TestReactorsRunOnceAndSurvive(t *testing.T) {
 	for _, partitions := range []int{1, 2} {
 		t.Run(fmt.Sprint(partitions, " partitions"), func(t *testing.T) {
@@ -70,7 +70,7 @@ func TestReactorsRunOnceAndSurvive(t *testing.T) {
 			r.echoed(5, 20)
 			first.close()
 			second.close()
-			write(50) // plain carries them out, nobody reacts
+			write(50) // plain executes them, and no reactor runs
 			third := r.start(nil, echo(&seen, nil))
 			r.echoed(5, 30)
 			third.close()
@@ -84,8 +84,8 @@ func TestReactorsRunOnceAndSurvive(t *testing.T) {
 	}
 }
 
-// TestReactorFails: an event is given to a failing reactor again; after ten
-// times it is a dead letter, which a retry brings back to the reactor.
+// TestReactorFails: a failing reactor receives an event ten times; then the
+// event is a dead letter, which a retry gives to the reactor again.
 func TestReactorFails(t *testing.T) {
 	r := newRig(t, 1)
 	var seen calls
@@ -102,16 +102,16 @@ func TestReactorFails(t *testing.T) {
 	e := r.start(nil, list)
 	defer e.close()
 	id := r.enqueue("enqueue.agent.a0.set", "", `{"key":"in","value":1}`)
-	letter := r.lettersAre(1)[0]
+	letter := r.awaitDeadLetters(1)[0]
 	if letter.Source != "reactor.echo" || letter.Subject != "events.agent.a0.state.in" || letter.Reason == "" || letter.Stream != "EVENTS" {
-		t.Errorf("letter %+v", letter)
+		t.Errorf("dead letter %+v", letter)
 	}
 	if n := seen.add(id) - 1; n != 10 {
 		t.Errorf("seen %d times, want 10", n)
 	}
 	mended.Store(true)
-	must(t, r.letters().Retry(t.Context(), &letter))
+	harness.Must(t, r.deadLetters().Retry(t.Context(), &letter))
 	r.echoed(1, 1)
 	r.drained()
-	r.lettersAre(0)
+	r.awaitDeadLetters(0)
 }

@@ -1,4 +1,4 @@
-// Package intake_test runs the durable intake and the reactors against a real
+// Package intake_test runs the durable intake and the reactors on a NATS
 // server.
 package intake_test
 
@@ -21,12 +21,13 @@ import (
 	"github.com/tidemark-engine/tidemark/infra/natsio"
 	"github.com/tidemark-engine/tidemark/infra/natsio/embedded"
 	"github.com/tidemark-engine/tidemark/infra/natsio/intake"
+	"github.com/tidemark-engine/tidemark/test/harness"
 	"github.com/tidemark-engine/tidemark/test/support"
 )
 
-func TestMain(m *testing.M) { support.Main(m) }
+func TestMain(m *testing.M) { harness.Main(m) }
 
-// rig is a server with a journal, and a client's connection to it.
+// rig is a server with a journal, and a client connection.
 type rig struct {
 	t       *testing.T
 	server  *embedded.Server
@@ -42,26 +43,19 @@ func newRig(t *testing.T, partitions int) *rig {
 	r.js = support.JetStream(t, r.client)
 	var err error
 	r.journal, err = natsio.OpenJournal(t.Context(), support.Engine(t, r.server), natsio.JournalConfig{Partitions: partitions})
-	must(t, err)
+	harness.Must(t, err)
 	return r
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
 }
 
 type handle func(ctx context.Context, req commands.Request, done func(commands.Receipt, error))
 
-// engine is one engine's command side: what an engine process has of it.
+// engine is the command side of one engine.
 type engine struct {
 	*intake.Intake
 	handler *commands.Handler
 }
 
-// start runs an engine's command side; wrap, if any, comes between.
+// start runs the command side of an engine; wrap, if any, wraps its handler.
 func (r *rig) start(wrap func(handle) handle, list ...reactors.Reactor) *engine {
 	r.t.Helper()
 	e := &engine{handler: commands.NewHandler(r.journal, commands.Config{})}
@@ -72,11 +66,11 @@ func (r *rig) start(wrap func(handle) handle, list ...reactors.Reactor) *engine 
 	var err error
 	e.Intake, err = intake.Start(r.t.Context(), intake.Config{
 		Connect: func(name string) (*nats.Conn, error) {
-			return natsio.Connect(r.server.URL(), name, support.Log(r.t), r.server.Options()...)
+			return natsio.Connect(r.server.URL(), name, harness.Log(r.t), r.server.Options()...)
 		},
-		Handle: h, Reactors: list, Journal: r.journal, Backoff: time.Millisecond, Log: support.Log(r.t),
+		Handle: h, Reactors: list, Journal: r.journal, Backoff: time.Millisecond, Log: harness.Log(r.t),
 	})
-	must(r.t, err)
+	harness.Must(r.t, err)
 	return e
 }
 
@@ -85,7 +79,7 @@ func (e *engine) close() {
 	e.handler.Close()
 }
 
-// prepare makes the streams, as an earlier engine has.
+// prepare creates the streams, as an earlier engine does.
 func (r *rig) prepare() { r.start(nil).close() }
 
 // enqueue stores a command and returns its id.
@@ -95,7 +89,7 @@ func (r *rig) enqueue(subject, id, body string) string {
 		id = ulid.Make().String()
 	}
 	_, err := r.js.Publish(r.t.Context(), subject, []byte(body), jetstream.WithMsgID(id))
-	must(r.t, err)
+	harness.Must(r.t, err)
 	return id
 }
 
@@ -112,38 +106,38 @@ type answer struct {
 	}
 }
 
-// outcome waits for what came of a command.
+// outcome waits for the outcome of a command.
 func (r *rig) outcome(e *engine, id string) (a answer) {
 	r.t.Helper()
-	support.Eventually(r.t, "the outcome of "+id, func() bool {
+	harness.Eventually(r.t, "the outcome of "+id, func() bool {
 		body, err := e.Outcome(r.t.Context(), id)
 		if err != nil {
 			return false
 		}
-		must(r.t, json.Unmarshal(body, &a))
+		harness.Must(r.t, json.Unmarshal(body, &a))
 		return true
 	})
 	return a
 }
 
-// history is the stream of an entry, oldest first.
+// history returns the events of an entry, oldest first.
 func (r *rig) history(s events.Stream) (all []events.Record) {
 	r.t.Helper()
-	must(r.t, r.journal.Scan(r.t.Context(), s, 1, func(rec events.Record) bool {
+	harness.Must(r.t, r.journal.Scan(r.t.Context(), s, 1, func(rec events.Record) bool {
 		all = append(all, rec)
 		return true
 	}))
 	return all
 }
 
-// drained waits until nothing waits in COMMANDS.
+// drained waits until COMMANDS is empty.
 func (r *rig) drained() {
 	r.t.Helper()
 	defer r.explain()
-	support.Eventually(r.t, "COMMANDS is empty", func() bool { return r.count(intake.CommandsStream) == 0 })
+	harness.Eventually(r.t, "COMMANDS is empty", func() bool { return r.count(intake.CommandsStream) == 0 })
 }
 
-// explain shows, where a test has failed, what waits and with whom.
+// explain logs, for a failed test, the messages and consumers of COMMANDS.
 func (r *rig) explain() {
 	if !r.t.Failed() {
 		return
@@ -167,31 +161,31 @@ func (r *rig) explain() {
 func (r *rig) count(stream string) uint64 {
 	r.t.Helper()
 	s, err := r.js.Stream(r.t.Context(), stream)
-	must(r.t, err)
+	harness.Must(r.t, err)
 	return s.CachedInfo().State.Msgs
 }
 
-func (r *rig) letters() *intake.Letters {
+func (r *rig) deadLetters() *intake.Letters {
 	r.t.Helper()
 	l, err := intake.OpenLetters(r.t.Context(), r.client, natsio.NewSubjects(""))
-	must(r.t, err)
+	harness.Must(r.t, err)
 	return l
 }
 
-// lettersAre waits for n dead letters.
-func (r *rig) lettersAre(n int) (all []intake.Letter) {
+// awaitDeadLetters waits for n dead letters.
+func (r *rig) awaitDeadLetters(n int) (all []intake.Letter) {
 	r.t.Helper()
-	l := r.letters()
-	support.Eventually(r.t, fmt.Sprintf("%d dead letters", n), func() bool {
+	l := r.deadLetters()
+	harness.Eventually(r.t, fmt.Sprintf("%d dead letters", n), func() bool {
 		var err error
 		all, err = l.All(r.t.Context())
-		must(r.t, err)
+		harness.Must(r.t, err)
 		return len(all) == n
 	})
 	return all
 }
 
-// calls counts what a handler was asked, by command id.
+// calls counts how often a handler received each command id.
 type calls struct {
 	mu sync.Mutex
 	n  map[string]int
@@ -207,4 +201,4 @@ func (c *calls) add(id string) int {
 	return c.n[id]
 }
 
-var errUnavailable = domain.Errorf(domain.Unavailable, "test.away", "away")
+var errUnavailable = domain.Errorf(domain.Unavailable, "test.unavailable", "unavailable")

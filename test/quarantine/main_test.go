@@ -1,5 +1,5 @@
-// Package quarantine gives a running engine events that its views cannot apply,
-// kills it in between, and looks at what an operator sees and does.
+// Package quarantine writes events that the views of a running engine cannot
+// apply, kills the engine in between, and tests the operator's commands.
 package quarantine
 
 import (
@@ -11,52 +11,39 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats.go"
-	"go.uber.org/goleak"
 
 	"github.com/tidemark-engine/tidemark/test/harness"
 	"github.com/tidemark-engine/tidemark/test/support"
 )
 
-func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
-		harness.Clean()
-		os.Exit(code)
-	}))
-}
+func TestMain(m *testing.M) { harness.Main(m) }
 
-// manual keeps lifecycles out of the way.
+// manual switches lifecycles off.
 var manual = harness.Config{Env: []string{"TIDEMARK_LIFECYCLE=manual"}}
 
-// append stores a body on a stream with the engine's own rights, as no engine
-// of this build would.
+// appendRaw stores an event with the engine's own rights, which no engine of
+// this version would write.
 func appendRaw(t *testing.T, e *harness.Engine, stream, body string) {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(e.Data, "operator.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, err)
 	var o struct{ User, Password string }
-	if err := json.Unmarshal(text, &o); err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, json.Unmarshal(text, &o))
 	nc, err := nats.Connect(e.NATSURL, nats.UserInfo(o.User, o.Password))
-	if err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, err)
 	defer nc.Close()
 	if _, err := support.JetStream(t, nc).Publish(t.Context(), support.Intake(t, nc, "EVENTS")+stream, []byte(body)); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// states waits until every view of the journal is at its head, and compares how
-// many aggregates each leaves out.
+// states waits until every view has caught up, and compares how many aggregates
+// each has quarantined.
 func states(t *testing.T, c *harness.Client, want map[string]int) {
 	t.Helper()
-	harness.Within(t, 30*time.Second, "the views are level but for what is quarantined", func() error {
+	harness.Eventually(t, "the views have caught up, and quarantined so many aggregates", func() error {
 		s, err := c.Status(t.Context())
 		if err != nil {
 			return err
@@ -82,25 +69,23 @@ func rebuild(t *testing.T, e *harness.Engine, view string, args ...string) {
 	}
 }
 
-// letter is a line of `engine dlq list --json`.
-type letter struct {
+// deadLetter is a line of `engine dlq list --json`.
+type deadLetter struct {
 	ID, Source, Subject, Reason string
 	Revision, Last              uint64
 	Waiting, Attempts           int
 }
 
-func letters(t *testing.T, e *harness.Engine) map[string]letter {
+func deadLetters(t *testing.T, e *harness.Engine) map[string]deadLetter {
 	t.Helper()
 	r := harness.Run(t, "dlq", "list", "--json", "--data", e.Data)
 	if r.Code != 0 {
 		t.Fatalf("dlq list ended with %d: %s", r.Code, r.Stderr)
 	}
-	all := map[string]letter{}
+	all := map[string]deadLetter{}
 	for lines := bufio.NewScanner(strings.NewReader(r.Stdout)); lines.Scan(); {
-		var l letter
-		if err := json.Unmarshal(lines.Bytes(), &l); err != nil {
-			t.Fatal(err)
-		}
+		var l deadLetter
+		harness.Must(t, json.Unmarshal(lines.Bytes(), &l))
 		all[l.ID] = l
 	}
 	return all
@@ -115,8 +100,8 @@ func dlq(t *testing.T, e *harness.Engine, what, which string, code int, says str
 	}
 }
 
-// reads asks for an entry and compares its value and source, or the refusal's
-// code.
+// reads queries an entry and compares its value and source, or the code of the
+// refusal.
 func reads(t *testing.T, c *harness.Client, agent, key, consistency, want string) {
 	t.Helper()
 	e, err := c.Get(t.Context(), agent, key, harness.M{"consistency": consistency})
@@ -133,15 +118,6 @@ func reads(t *testing.T, c *harness.Client, agent, key, consistency, want string
 
 func count(t *testing.T, c *harness.Client, sql string) (n int) {
 	t.Helper()
-	if err := c.SQL(t).QueryRow(context.Background(), sql).Scan(&n); err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, c.SQL(t).QueryRow(context.Background(), sql).Scan(&n))
 	return n
-}
-
-func exec(t *testing.T, c *harness.Client, sql string) {
-	t.Helper()
-	if _, err := c.SQL(t).Exec(t.Context(), sql); err != nil {
-		t.Fatalf("%s: %v", sql, err)
-	}
 }

@@ -11,15 +11,17 @@ import (
 	"github.com/tidemark-engine/tidemark/test/harness"
 )
 
-// newer is an event as a later build writes it.
+// newer returns an event as a later version writes it.
 func newer(key string, version int) string {
 	return fmt.Sprintf(`{"type":"agent.state_set","aggregate":"agent","id":"a","key":%q,"version":%d,"timestamp":"2026-01-02T03:04:05Z",`+
 		`"recorded_at":"2026-01-02T03:04:05Z","writer":"","command_id":"c","data":{"worth":2},"digest":"d","schema":99}`, key, version)
 }
 
-// What no view can read takes its own aggregate out of each, and nothing else:
-// over a kill, a retry in vain, and until it is given up.
+// TestAnEventOfALaterBuild: an event that no view can decode quarantines its
+// aggregate in each view, and no other, over a kill and a failed retry, until
+// it is dropped.
 func TestAnEventOfALaterBuild(t *testing.T) {
+	t.Parallel()
 	e := harness.Start(t, manual)
 	c := e.Client(t)
 	c.MustSet(t, "a", "bad", 1, nil)
@@ -27,12 +29,12 @@ func TestAnEventOfALaterBuild(t *testing.T) {
 	reads(t, c, "a", "bad", "cached", "1 from memory")
 	appendRaw(t, e, "agent.a.state.bad", newer("bad", 2))
 	c.MustSet(t, "a", "good", 2, nil)
-	held := map[string]int{"hot": 1, "durable": 1, "feeds": 1}
-	states(t, c, held)
+	quarantined := map[string]int{"hot": 1, "durable": 1, "feeds": 1}
+	states(t, c, quarantined)
 	e.Kill()
 	e.Restart()
 	c.MustSet(t, "a", "good", 3, nil)
-	states(t, c, held)
+	states(t, c, quarantined)
 
 	for _, consistency := range []string{"cached", "hot", "strong"} {
 		reads(t, c, "a", "bad", consistency, "engine.older")
@@ -48,7 +50,7 @@ func TestAnEventOfALaterBuild(t *testing.T) {
 		t.Errorf("set: %v", err)
 	}
 
-	all := letters(t, e)
+	all := deadLetters(t, e)
 	if got := slices.Sorted(maps.Keys(all)); !slices.Equal(got, []string{"durable:agent.a.state.bad", "feeds:agent.a.state.bad", "hot:agent.a.state.bad"}) {
 		t.Errorf("dlq list: %v", got)
 	}
@@ -66,24 +68,25 @@ func TestAnEventOfALaterBuild(t *testing.T) {
 	}
 
 	dlq(t, e, "retry", "hot:agent.a.state.bad", 1, "still quarantined since revision 3")
-	if l := letters(t, e)["hot:agent.a.state.bad"]; l.Attempts != 1 {
+	if l := deadLetters(t, e)["hot:agent.a.state.bad"]; l.Attempts != 1 {
 		t.Errorf("%+v", l)
 	}
 	dlq(t, e, "retry", "hot:agent.a.state.none", 1, "no view holds")
 	dlq(t, e, "drop", "all", 0, "feeds:agent.a.state.bad dropped: 1 events given up")
 	states(t, c, nil)
-	if n := count(t, c, `SELECT count(*) FROM agents.dead_letters`); n != 0 || len(letters(t, e)) != 0 {
-		t.Errorf("%d dead letters in SQL, listed %v", n, letters(t, e))
+	if n := count(t, c, `SELECT count(*) FROM agents.dead_letters`); n != 0 || len(deadLetters(t, e)) != 0 {
+		t.Errorf("%d dead letters in SQL, listed %v", n, deadLetters(t, e))
 	}
-	reads(t, c, "a", "bad", "cached", "engine.older") // what the journal says is not known by giving it up
+	reads(t, c, "a", "bad", "cached", "engine.older") // dropping it does not make the event readable
 	e.Kill()
 	e.Restart()
-	states(t, c, nil) // for good
+	states(t, c, nil) // and it stays so
 }
 
-// A defect of SQL's own: one view lacks the aggregates, the others have them;
-// mended, a retry brings them level.
+// TestARowThatSQLRefuses: a constraint in SQL quarantines aggregates in the
+// durable view alone. After it is removed, a retry applies the events.
 func TestARowThatSQLRefuses(t *testing.T) {
+	t.Parallel()
 	e := harness.Start(t, manual)
 	c := e.Client(t)
 	for i := range 20 {
@@ -91,8 +94,8 @@ func TestARowThatSQLRefuses(t *testing.T) {
 	}
 	c.MustSet(t, "a", "bad", 0, nil)
 	states(t, c, nil)
-	exec(t, c, `ALTER TABLE agents.state ADD CONSTRAINT defect CHECK (state_key <> 'bad') NOT VALID`)
-	exec(t, c, `ALTER TABLE agents.tasks ADD CONSTRAINT defect CHECK (kind <> 'bad') NOT VALID`)
+	harness.Exec(t, c.SQL(t), `ALTER TABLE agents.state ADD CONSTRAINT defect CHECK (state_key <> 'bad') NOT VALID`)
+	harness.Exec(t, c.SQL(t), `ALTER TABLE agents.tasks ADD CONSTRAINT defect CHECK (kind <> 'bad') NOT VALID`)
 	write := func(from int) {
 		for i := from; i < from+20; i++ {
 			c.MustSet(t, "a", fmt.Sprint("k", i%7), i, nil)
@@ -133,17 +136,17 @@ func TestARowThatSQLRefuses(t *testing.T) {
 	if err != nil || json.Unmarshal(body, &page) != nil || len(page.Tasks) != 39 || !slices.Equal(page.Quarantined, []string{"task.t5"}) {
 		t.Errorf("tasks: %s %v", body, err)
 	}
-	if l := letters(t, e)["durable:agent.a.state.bad"]; l.Waiting != 40 || !strings.Contains(l.Reason, "defect") {
+	if l := deadLetters(t, e)["durable:agent.a.state.bad"]; l.Waiting != 40 || !strings.Contains(l.Reason, "defect") {
 		t.Errorf("%+v", l)
 	}
 
 	dlq(t, e, "retry", "all", 1, "durable:agent.a.state.bad still quarantined")
-	exec(t, c, `ALTER TABLE agents.tasks DROP CONSTRAINT defect`)
+	harness.Exec(t, c.SQL(t), `ALTER TABLE agents.tasks DROP CONSTRAINT defect`)
 	dlq(t, e, "retry", "durable:task.t5", 0, "level again")
 	states(t, c, map[string]int{"durable": 1})
-	exec(t, c, `ALTER TABLE agents.state DROP CONSTRAINT defect`)
+	harness.Exec(t, c.SQL(t), `ALTER TABLE agents.state DROP CONSTRAINT defect`)
 	dlq(t, e, "retry", "all", 0, "level again")
-	e.Kill() // takes SQL with it, and what that had not written yet
+	e.Kill() // Postgres ends too and loses what it has not written yet
 	e.Restart()
 	states(t, c, nil)
 	reads(t, c, "a", "bad", "durable", "39 from sql")
@@ -156,8 +159,8 @@ func TestARowThatSQLRefuses(t *testing.T) {
 	}
 }
 
-// jsonb looks at JSON that the codec takes and jsonb does not: hot has it, SQL
-// cannot.
+// jsonb: JSON that the codec accepts and jsonb refuses is in the hot view and
+// quarantined in SQL.
 func jsonb(t *testing.T, e *harness.Engine, c *harness.Client) {
 	c.MustSet(t, "b", "k", 1, nil)
 	all := c.Journal(t)
@@ -167,16 +170,16 @@ func jsonb(t *testing.T, e *harness.Engine, c *harness.Client) {
 	states(t, c, map[string]int{"durable": 1})
 	reads(t, c, "b", "k", "hot", `"\u0000" from kv`)
 	reads(t, c, "b", "k", "durable", "read.behind")
-	c.MustSet(t, "b", "k", 3, nil) // waits behind it
+	c.MustSet(t, "b", "k", 3, nil) // quarantined behind it
 	states(t, c, map[string]int{"durable": 1})
 	rebuild(t, e, "durable")
 	states(t, c, map[string]int{"durable": 1})
 	reads(t, c, "b", "k", "durable", "read.behind")
 	dlq(t, e, "drop", "durable:agent.b.state.k", 0, "dropped: 2 events given up")
-	c.MustSet(t, "b", "k", 4, nil) // and sets the row right
+	c.MustSet(t, "b", "k", 4, nil) // a readable event that replaces the row
 	states(t, c, nil)
 	reads(t, c, "b", "k", "durable", "4 from sql")
-	rebuild(t, e, "durable") // knows no better than what was given up
+	rebuild(t, e, "durable") // the rebuild still cannot apply the dropped event
 	states(t, c, nil)
 	reads(t, c, "b", "k", "durable", "4 from sql")
 }

@@ -12,11 +12,11 @@ func askTask(t *testing.T, c *harness.Client) {
 	refused(t, c, "task.t1.get", nil, 404, "task.not_found")
 	refused(t, c, "task.t1.history", nil, 404, "task.not_found")
 	before := time.Now().UTC()
-	created := do(t, c, "task.t1.create", M{"kind": "k", "payload": M{"n": 1.50}, "agent_id": "worker"})
-	do(t, c, "task.t1.start", M{"agent_id": "w1"})
-	do(t, c, "task.t1.fail", M{"reason": "flaky", "detail": "the net"})
-	do(t, c, "task.t1.start", M{"agent_id": "w2"})
-	last := do(t, c, "task.t1.complete", M{"result": M{"ok": true}})
+	created := c.MustDo(t, "task.t1.create", M{"kind": "k", "payload": M{"n": 1.50}, "agent_id": "worker"})
+	c.MustDo(t, "task.t1.start", M{"agent_id": "w1"})
+	c.MustDo(t, "task.t1.fail", M{"reason": "flaky", "detail": "the net"})
+	c.MustDo(t, "task.t1.start", M{"agent_id": "w2"})
+	last := c.MustDo(t, "task.t1.complete", M{"result": M{"ok": true}})
 
 	got := ask(t, c, "task.t1.get", M{"token": last.Token, "wait_ms": 10})
 	has(t, got, M{
@@ -60,8 +60,8 @@ func askTask(t *testing.T, c *harness.Client) {
 
 func askSession(t *testing.T, c *harness.Client) {
 	refused(t, c, "session.s1.get", nil, 404, "session.not_found")
-	opened := do(t, c, "session.s1.open", M{"owner": "ann", "ttl": 600})
-	last := do(t, c, "session.s1.put", M{"key": "cart", "value": []int{1, 2}})
+	opened := c.MustDo(t, "session.s1.open", M{"owner": "ann", "ttl": 600})
+	last := c.MustDo(t, "session.s1.put", M{"key": "cart", "value": []int{1, 2}})
 	got := ask(t, c, "session.s1.get", nil)
 	has(t, got, M{
 		"session_id": "s1", "status": "open", "owner": "ann", "ttl_seconds": 600, "data": M{"cart": []int{1, 2}},
@@ -69,7 +69,7 @@ func askSession(t *testing.T, c *harness.Client) {
 	})
 	past := ask(t, c, "session.s1.get", M{"at_revision": opened.Revision})
 	equal(t, "data then", past["data"], nil)
-	do(t, c, "session.s1.close", nil)
+	c.MustDo(t, "session.s1.close", nil)
 	equal(t, "status", ask(t, c, "session.s1.get", nil)["status"], "closed")
 	states, _ := pages(t, c, "session.s1.history", "versions", "type", M{"limit": 2})
 	equal(t, "history", states, []string{"session.closed", "session.put", "session.opened"})
@@ -79,12 +79,12 @@ func askConfig(t *testing.T, c *harness.Client) {
 	refused(t, c, "config.c1.get", M{"key": "mode"}, 404, "config.not_found")
 	refused(t, c, "config.c1.history", M{"key": "mode"}, 404, "config.not_found")
 	equal(t, "no entries", ask(t, c, "config.c1.entries", nil)["entries"], []any{})
-	first := do(t, c, "config.c1.set", M{"key": "mode", "value": "fast"})
-	do(t, c, "config.c1.set", M{"key": "mode", "value": M{"b": 1, "a": []any{nil}}})
+	first := c.MustDo(t, "config.c1.set", M{"key": "mode", "value": "fast"})
+	c.MustDo(t, "config.c1.set", M{"key": "mode", "value": M{"b": 1, "a": []any{nil}}})
 	got := ask(t, c, "config.c1.get", M{"key": "mode"})
 	has(t, got, M{"agent_id": "c1", "key": "mode", "value": M{"b": 1, "a": []any{nil}}, "version": 2, "source": "journal"})
 	equal(t, "then", ask(t, c, "config.c1.get", M{"key": "mode", "at_revision": first.Revision})["value"], "fast")
-	unset := do(t, c, "config.c1.unset", M{"key": "mode"})
+	unset := c.MustDo(t, "config.c1.unset", M{"key": "mode"})
 	refused(t, c, "config.c1.get", M{"key": "mode"}, 404, "config.not_found")
 	refused(t, c, "config.c1.get", M{"key": "mode", "at_revision": unset.Revision}, 404, "config.not_found")
 
@@ -105,9 +105,9 @@ func askConfig(t *testing.T, c *harness.Client) {
 	for i := range 23 {
 		key := "a." + strconv.Itoa(100+i)
 		want = append(want, key)
-		do(t, c, "config.c2.set", M{"key": key, "value": i})
+		c.MustDo(t, "config.c2.set", M{"key": key, "value": i})
 	}
-	token := do(t, c, "config.c2.set", M{"key": "b", "value": 0}).Token
+	token := c.MustDo(t, "config.c2.set", M{"key": "b", "value": 0}).Token
 	rows, n := pages(t, c, "config.c2.entries", "entries", "key", M{"prefix": "a.", "limit": 5, "token": token})
 	equal(t, "entries", rows, want)
 	equal(t, "requests", n, 5)
@@ -115,7 +115,7 @@ func askConfig(t *testing.T, c *harness.Client) {
 }
 
 func refuse(t *testing.T, c *harness.Client) {
-	do(t, c, "task.r.create", M{"kind": "k"})
+	c.MustDo(t, "task.r.create", M{"kind": "k"})
 	for _, q := range []struct {
 		subject string
 		body    any

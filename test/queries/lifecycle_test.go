@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"testing"
-	"time"
 
 	"github.com/tidemark-engine/tidemark/test/harness"
 )
@@ -19,8 +18,8 @@ func askLifecycle(t *testing.T, c *harness.Client) {
 	if _, err := c.Command(t.Context(), "commands.agent.lively.hydrate", "", nil); err != nil {
 		t.Fatal(err)
 	}
-	harness.Within(t, 10*time.Second, "dirty keys end", func() error {
-		c.Level(t, 10*time.Second)
+	harness.Eventually(t, "dirty keys end", func() error {
+		c.CaughtUp(t)
 		if got = ask(t, c, "agent.lively.lifecycle", nil); got["dirty_keys"] != float64(0) {
 			return fmt.Errorf("%v", got)
 		}
@@ -48,7 +47,7 @@ func askLifecycle(t *testing.T, c *harness.Client) {
 	}
 	free()
 	equal(t, "after it", len(ask(t, c, "agent.lively.entries", M{"token": token, "wait_ms": 20000})["entries"].([]any)) >= 2, true)
-	harness.Within(t, 20*time.Second, "dirty keys end", func() error {
+	harness.Eventually(t, "dirty keys end", func() error {
 		if n := ask(t, c, "agent.lively.lifecycle", nil)["dirty_keys"]; n != float64(0) {
 			return fmt.Errorf("%v", n)
 		}
@@ -56,11 +55,11 @@ func askLifecycle(t *testing.T, c *harness.Client) {
 	})
 }
 
-// holdSQL keeps the durable view from moving on until the returned function is
-// called; reads go on.
+// holdSQL blocks the durable view until the returned function is called; reads
+// continue.
 func holdSQL(t *testing.T, c *harness.Client) (free func()) {
 	t.Helper()
-	c.Level(t, 20*time.Second)
+	c.CaughtUp(t)
 	sql := c.SQL(t)
 	if _, err := sql.Exec(t.Context(), `BEGIN; LOCK TABLE agents.checkpoints IN SHARE MODE`); err != nil {
 		t.Fatal(err)

@@ -20,9 +20,9 @@ func listTasks(t *testing.T, c *harness.Client) {
 	for i := range 30 {
 		id := fmt.Sprintf("l-%02d", i)
 		kind := []string{"load", "dump", "scan"}[i%3]
-		r := do(t, c, "task."+id+".create", M{"kind": "list-" + kind, "agent_id": "lister"})
+		r := c.MustDo(t, "task."+id+".create", M{"kind": "list-" + kind, "agent_id": "lister"})
 		if i%2 == 0 {
-			r = do(t, c, "task."+id+".start", M{"agent_id": "lister"})
+			r = c.MustDo(t, "task."+id+".start", M{"agent_id": "lister"})
 			want["started"] = append(want["started"], id)
 		} else {
 			want["created"] = append(want["created"], id)
@@ -72,7 +72,7 @@ func listEntries(t *testing.T, c *harness.Client) {
 	equal(t, "prefix", rows, want[10:20])
 }
 
-// phases are the contract's.
+// phases are those of the wire contract.
 var phases = []string{"cold", "hydrating", "active", "flushing", "expired"}
 
 func listAgents(t *testing.T, c *harness.Client) {
@@ -90,9 +90,9 @@ func listAgents(t *testing.T, c *harness.Client) {
 			}
 		}
 	}
-	// What follows a command by itself ends after a while, and the phases rest.
-	harness.Within(t, 20*time.Second, "the lists agree", func() error {
-		c.Level(t, 20*time.Second)
+	// Reactions to the commands end, and then the phases do not change.
+	harness.Eventually(t, "the lists agree", func() error {
+		c.CaughtUp(t)
 		for _, limit := range []int{1, 5, 12, 100} {
 			rows, _ := pages(t, c, "agents.list", "agents", "agent_id", M{"prefix": "many-", "limit": limit})
 			if !slices.Equal(rows, want) {
@@ -116,9 +116,7 @@ func listAgents(t *testing.T, c *harness.Client) {
 		a := r.(map[string]any)
 		id := a["agent_id"].(string)
 		n, err := strconv.Atoi(id[len("many-"):])
-		if err != nil {
-			t.Fatal(err)
-		}
+		harness.Must(t, err)
 		entries := 2
 		if n%3 == 0 {
 			entries = 0
@@ -130,7 +128,8 @@ func listAgents(t *testing.T, c *harness.Client) {
 	}
 }
 
-// A page ends where a message would become larger than servers take.
+// pageBySize: a page ends before its message becomes larger than servers
+// accept.
 func pageBySize(t *testing.T, c *harness.Client) {
 	big := strings.Repeat("x", 200<<10)
 	var want []string
@@ -147,7 +146,7 @@ func pageBySize(t *testing.T, c *harness.Client) {
 	}
 }
 
-// message is a row of agents.messages.
+// message inserts a row into agents.messages.
 func message(t *testing.T, sql *pgx.Conn, id, kind, from, to string, at time.Time, body string) {
 	t.Helper()
 	var recipient *string
@@ -157,20 +156,18 @@ func message(t *testing.T, sql *pgx.Conn, id, kind, from, to string, at time.Tim
 	_, err := sql.Exec(t.Context(), `
 		INSERT INTO agents.messages (message_id, kind, sender, recipient, body, body_text, sequence, sent_at)
 		VALUES ($1, $2, $3, $4, $5::text::jsonb, $5::text, 1, $6)`, id, kind, from, recipient, body, at)
-	if err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, err)
 }
 
 func askInbox(t *testing.T, c *harness.Client) {
 	sql := c.SQL(t)
 	defer sql.Close(context.Background())
-	equal(t, "empty", ask(t, c, "message.nobody.inbox", nil)["messages"], []any{})
+	equal(t, "empty", ask(t, c, "message.absent.inbox", nil)["messages"], []any{})
 	start := time.Date(2020, 1, 1, 0, 0, 0, 123456000, time.UTC)
 	var direct, both []string
 	for i := range 24 {
 		id := fmt.Sprintf("m-%02d", i)
-		at := start.Add(time.Duration(i/4) * time.Second) // four share a time
+		at := start.Add(time.Duration(i/4) * time.Second) // four have the same time
 		switch {
 		case i%4 == 3:
 			message(t, sql, id, "direct", "other", "third", at, `1`)

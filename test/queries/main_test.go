@@ -1,38 +1,23 @@
-// Package queries asks the engine everything that may be asked (wire contract,
-// section 5), and lets verify find what was changed behind its back.
+// Package queries tests every query of the wire contract (section 5), and that
+// verify finds changed rows.
 package queries
 
 import (
 	"encoding/json"
 	"errors"
-	"os"
-	"runtime"
 	"testing"
-
-	"go.uber.org/goleak"
 
 	"github.com/tidemark-engine/tidemark/test/harness"
 )
 
-func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(process{m}, goleak.Cleanup(func(code int) {
-		harness.Clean()
-		os.Exit(code)
-	}))
-}
-
-type process struct{ m *testing.M }
-
-func (p process) Run() int {
-	code := p.m.Run()
-	runtime.GC() // a cache that expires ends its goroutine when it is collected
-	return code
-}
+func TestMain(m *testing.M) { harness.Main(m) }
 
 type M = harness.M
 
-// TestQueries asks one engine; each part uses names of its own.
+// TestQueries runs all queries against one engine. Each part uses its own
+// names.
 func TestQueries(t *testing.T) {
+	t.Parallel()
 	e := harness.Start(t, harness.Config{})
 	c := e.Client(t)
 	for _, part := range []struct {
@@ -58,7 +43,7 @@ func TestQueries(t *testing.T) {
 	e.Verify()
 }
 
-// ask is a query that must be answered.
+// ask sends a query that must be answered.
 func ask(t *testing.T, c *harness.Client, subject string, body any) map[string]any {
 	t.Helper()
 	answer, err := c.Query(t.Context(), "queries."+subject, body)
@@ -72,7 +57,7 @@ func ask(t *testing.T, c *harness.Client, subject string, body any) map[string]a
 	return got
 }
 
-// refused is a query that must be refused.
+// refused sends a query that must be refused.
 func refused(t *testing.T, c *harness.Client, subject string, body any, status int, code string) {
 	t.Helper()
 	answer, err := c.Query(t.Context(), "queries."+subject, body)
@@ -80,16 +65,6 @@ func refused(t *testing.T, c *harness.Client, subject string, body any, status i
 	if !errors.As(err, &r) || r.Status != status || r.Code != code {
 		t.Errorf("%s %.200v: %.300s %v, want %d %s", subject, body, answer, err, status, code)
 	}
-}
-
-// do is a command that must be accepted.
-func do(t *testing.T, c *harness.Client, subject string, body any) harness.Receipt {
-	t.Helper()
-	r, err := c.Command(t.Context(), "commands."+subject, harness.NewID(), body)
-	if err != nil || r.Outcome != "accepted" {
-		t.Fatalf("%s %v: %+v %v", subject, body, r, err)
-	}
-	return r
 }
 
 // pages reads a list to its end and returns the member name of every row.
@@ -133,7 +108,7 @@ func equal(t *testing.T, what string, got, want any) {
 	}
 }
 
-// has compares some of an answer's members; nil is one that is null.
+// has compares some members of an answer; nil stands for null.
 func has(t *testing.T, got map[string]any, want M) {
 	t.Helper()
 	for name, w := range want {

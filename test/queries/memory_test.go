@@ -10,53 +10,45 @@ import (
 	"github.com/tidemark-engine/tidemark/infra/natsio"
 	"github.com/tidemark-engine/tidemark/projections"
 	"github.com/tidemark-engine/tidemark/readmodel"
+	"github.com/tidemark-engine/tidemark/test/harness"
 	"github.com/tidemark-engine/tidemark/test/support"
 )
 
-// clock is the memory tier's, moved by hand; it never ticks.
+// clock is the clock of the memory tier; the test moves it.
 type clock struct{ nanos atomic.Int64 }
 
 func (c *clock) NowNano() int64                      { return c.nanos.Load() }
 func (c *clock) Tick(time.Duration) <-chan time.Time { return nil }
 func (c *clock) pass(d time.Duration)                { c.nanos.Add(int64(d)) }
 
-// The seed's evictExpired: what memory has held for its TTL it no longer
-// answers with; KV does, and memory has it again.
+// TestMemoryExpires: memory does not answer with an entry that is older than
+// its TTL; KV answers, and memory caches the entry again.
 func TestMemoryExpires(t *testing.T) {
+	t.Parallel()
 	nc := support.Engine(t, support.NATS(t))
 	j, err := natsio.OpenJournal(t.Context(), nc, natsio.JournalConfig{Subjects: natsio.NewSubjects("")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	bucket, err := natsio.OpenBucket(t.Context(), nc, natsio.AgentStateBucket, support.Log(t))
-	if err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, err)
+	bucket, err := natsio.OpenBucket(t.Context(), nc, natsio.AgentStateBucket, harness.Log(t))
+	harness.Must(t, err)
 	h := commands.NewHandler(j, commands.Config{InFlight: 10, Observe: func(events.Record) {}})
 	defer h.Close()
 	r, err := h.Send(t.Context(), commands.Request{Aggregate: "agent", ID: "a", Verb: "set", Body: []byte(`{"key":"k","value":1}`)})
-	if err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, err)
 	past := natsio.Past{Journal: j}
 	e, _, _, err := past.Last(t.Context(), "a", "k")
-	if err != nil {
-		t.Fatal(err)
-	}
-	hot, tail := projections.NewProgress(1), projections.NewProgress(1)
-	target := natsio.NewHot(bucket, j, hot)
-	if err := target.Fill(t.Context(), &e); err != nil {
-		t.Fatal(err)
-	}
-	hot.Set(0, r.Revision)
+	harness.Must(t, err)
+	hotProgress, tail := projections.NewProgress(1), projections.NewProgress(1)
+	target := natsio.NewHot(bucket, j, hotProgress)
+	harness.Must(t, target.Fill(t.Context(), &e))
+	hotProgress.Set(0, r.Revision)
 	tail.Set(0, r.Revision)
 
 	now := &clock{}
 	now.pass(time.Duration(time.Now().UnixNano()))
 	memory := readmodel.NewMemory(readmodel.MemoryConfig{Partitions: 1, Tail: tail, TTL: time.Minute, Clock: now})
 	memory.Start(0, 0)
-	tiers := &readmodel.Tiers{
-		Memory: memory, Hot: target, HotProgress: hot, DurableProgress: projections.NewProgress(1), Past: past,
+	read := &readmodel.Tiers{
+		Memory: memory, Hot: target, HotProgress: hotProgress, DurableProgress: projections.NewProgress(1), Past: past,
 	}
 	for i, step := range []struct {
 		passes time.Duration
@@ -71,7 +63,7 @@ func TestMemoryExpires(t *testing.T) {
 		{0, readmodel.FromMemory},
 	} {
 		now.pass(step.passes)
-		a, err := tiers.Get(t.Context(), "a", "k", readmodel.Cached, 0)
+		a, err := read.Get(t.Context(), "a", "k", readmodel.Cached, 0)
 		if err != nil || a.Source != step.source || string(a.Value) != "1" {
 			t.Errorf("step %d: %s %s %v, want %s", i, a.Source, a.Value, err, step.source)
 		}

@@ -7,25 +7,26 @@ import (
 	"github.com/tidemark-engine/tidemark/test/harness"
 )
 
-// Without SQL documents and what one agent has are answered from the journal;
-// lists over everything say what they miss. Several partitions, to see that
-// none is forgotten.
+// TestWithoutSQL: without SQL the journal answers queries for documents and for
+// one agent; lists over all agents say what they lack. The engine has several
+// partitions, and the answers include each.
 func TestWithoutSQL(t *testing.T) {
+	t.Parallel()
 	e := harness.Start(t, harness.Config{Args: []string{"--postgres", "off", "--partitions", "3"}})
 	c := e.Client(t)
 	var want []string
 	for i := range 12 {
 		id := "n" + strconv.Itoa(i)
-		do(t, c, "task."+id+".create", M{"kind": "k"})
-		r := do(t, c, "task."+id+".start", M{"agent_id": "w"})
+		c.MustDo(t, "task."+id+".create", M{"kind": "k"})
+		r := c.MustDo(t, "task."+id+".start", M{"agent_id": "w"})
 		has(t, ask(t, c, "task."+id+".get", M{"token": r.Token}), M{"status": "started", "version": 2, "token": r.Token})
 		equal(t, "history", len(ask(t, c, "task."+id+".history", nil)["versions"].([]any)), 2)
 		key := "k." + strconv.Itoa(10+i)
-		do(t, c, "config.n.set", M{"key": key, "value": i})
+		c.MustDo(t, "config.n.set", M{"key": key, "value": i})
 		c.MustSet(t, "n", key, i, nil)
 		if want = append(want, key); i%2 == 0 {
-			do(t, c, "config.n.set", M{"key": "gone." + key, "value": i})
-			do(t, c, "config.n.unset", M{"key": "gone." + key})
+			c.MustDo(t, "config.n.set", M{"key": "gone." + key, "value": i})
+			c.MustDo(t, "config.n.unset", M{"key": "gone." + key})
 		}
 	}
 	for _, limit := range []int{1, 5, 12, 100} {

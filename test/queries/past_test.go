@@ -6,12 +6,11 @@ import (
 	"maps"
 	"slices"
 	"testing"
-	"time"
 
 	"github.com/tidemark-engine/tidemark/test/harness"
 )
 
-// askPast asks for every noun as of each moment that it had.
+// askPast queries every noun as of each of its moments.
 func askPast(t *testing.T, c *harness.Client) {
 	for _, list := range []struct{ noun, set, unset string }{{"agent", "set", "delete"}, {"config", "set", "unset"}} {
 		pastEntries(t, c, list.noun, list.set, list.unset)
@@ -44,7 +43,7 @@ func pastEntries(t *testing.T, c *harness.Client, noun, set, unset string) {
 		} else {
 			state[key] = fmt.Sprint(i)
 		}
-		r := do(t, c, noun+"."+id+"."+verb, body)
+		r := c.MustDo(t, noun+"."+id+"."+verb, body)
 		revisions, states = append(revisions, r.Revision), append(states, maps.Clone(state))
 	}
 	at := map[uint64]string{} // when each was recorded, by revision
@@ -77,13 +76,13 @@ func pastEntries(t *testing.T, c *harness.Client, noun, set, unset string) {
 
 func pastLifecycle(t *testing.T, c *harness.Client) {
 	first := c.MustSet(t, "past-life", "k", 1, nil)
-	harness.Within(t, 20*time.Second, "the write hydrates its agent", func() error {
+	harness.Eventually(t, "the write hydrates its agent", func() error {
 		if got := ask(t, c, "agent.past-life.lifecycle", M{}); got["phase"] != "active" {
 			return fmt.Errorf("%v", got)
 		}
 		return nil
 	})
-	r := do(t, c, "agent.past-life.retire", nil)
+	r := c.MustDo(t, "agent.past-life.retire", nil)
 	has(t, ask(t, c, "agent.past-life.lifecycle", M{"at_revision": r.Revision}), M{"phase": "cold", "revision": r.Revision, "source": "journal"})
 	has(t, ask(t, c, "agent.past-life.lifecycle", M{"at_revision": first.Revision}), M{"phase": "cold", "version": 0, "since": nil})
 	has(t, ask(t, c, "agent.past-life.lifecycle", M{"at_time": "1900-01-01T00:00:00Z"}), M{"phase": "cold", "version": 0})

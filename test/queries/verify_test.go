@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/nats-io/nats.go/jetstream"
@@ -20,7 +19,7 @@ import (
 )
 
 // verify runs `engine verify --json`.
-func verify(t *testing.T, e *harness.Engine) projections.Report {
+func runVerify(t *testing.T, e *harness.Engine) projections.Report {
 	t.Helper()
 	got := e.Run("verify", "--json")
 	var r projections.Report
@@ -28,7 +27,7 @@ func verify(t *testing.T, e *harness.Engine) projections.Report {
 		t.Fatalf("verify printed %s%s: %v", got.Stdout, got.Stderr, err)
 	}
 	if (got.Code == 0) != r.OK() || got.Code > 1 {
-		t.Errorf("verify ended with %d and tells of %d differences", got.Code, len(r.Differences))
+		t.Errorf("verify ended with %d and reports %d differences", got.Code, len(r.Differences))
 	}
 	return r
 }
@@ -36,34 +35,36 @@ func verify(t *testing.T, e *harness.Engine) projections.Report {
 func fill(t *testing.T, c *harness.Client) {
 	t.Helper()
 	for _, id := range []string{"v1", "v2", "v3"} {
-		do(t, c, "task."+id+".create", M{"kind": "k", "payload": M{"n": 1e3}})
-		do(t, c, "session."+id+".open", M{"owner": "ann"})
-		do(t, c, "session."+id+".put", M{"key": "a", "value": "é "})
-		do(t, c, "config."+id+".set", M{"key": "a.b", "value": []any{1, nil}})
-		do(t, c, "config."+id+".set", M{"key": "gone", "value": 1})
-		do(t, c, "config."+id+".unset", M{"key": "gone"})
+		c.MustDo(t, "task."+id+".create", M{"kind": "k", "payload": M{"n": 1e3}})
+		c.MustDo(t, "session."+id+".open", M{"owner": "ann"})
+		c.MustDo(t, "session."+id+".put", M{"key": "a", "value": "é "})
+		c.MustDo(t, "config."+id+".set", M{"key": "a.b", "value": []any{1, nil}})
+		c.MustDo(t, "config."+id+".set", M{"key": "gone", "value": 1})
+		c.MustDo(t, "config."+id+".unset", M{"key": "gone"})
 		c.MustSet(t, id, "k", 1, M{"strategy": "reject"})
 		for range 3 {
 			if _, err := c.Set(t.Context(), id, "k", 2, M{"strategy": "reject"}); harness.Refused(err) == nil {
 				t.Fatalf("a second reject write: %v", err)
 			}
 		}
-		// Agents of their own: entries of one that is not active may be absent in KV.
-		do(t, c, "agent.l"+id+".hydrate", nil)
-		do(t, c, "agent.l"+id+".retire", nil)
+		// Each row has its own agent: entries of an inactive agent may be
+		// absent in KV.
+		c.MustDo(t, "agent.l"+id+".hydrate", nil)
+		c.MustDo(t, "agent.l"+id+".retire", nil)
 	}
-	do(t, c, "task.v1.start", M{"agent_id": "w"})
-	do(t, c, "task.v1.progress", M{"percent": 12.5, "note": "on"})
+	c.MustDo(t, "task.v1.start", M{"agent_id": "w"})
+	c.MustDo(t, "task.v1.progress", M{"percent": 12.5, "note": "on"})
 }
 
-// Verify holds all kinds of rows against the journal, and names each row that
-// somebody changed, and it alone.
+// TestVerify: verify compares rows of every kind with the journal and names
+// exactly the changed ones.
 func TestVerify(t *testing.T) {
+	t.Parallel()
 	e := harness.Start(t, harness.Config{Env: []string{"TIDEMARK_LIFECYCLE=manual"}})
 	c := e.Client(t)
 	fill(t, c)
-	c.Level(t, 20*time.Second)
-	clean := verify(t, e)
+	c.CaughtUp(t)
+	clean := runVerify(t, e)
 	if !clean.OK() {
 		t.Fatalf("before anything was changed: %+v", clean.Differences)
 	}
@@ -81,10 +82,11 @@ func TestVerify(t *testing.T) {
 	damaged(t, e, c)
 }
 
-// damage is a change behind the engine's back; an empty change is a deletion.
+// damage is a change of SQL rows outside the engine; an empty change is a
+// deletion.
 type damage struct{ table, where, change, name string }
 
-// rounds of damages, each to rows of its own.
+// rounds of damages, each to other rows.
 var rounds = [][]damage{{
 	{"tasks", "task_id = 'v1'", "state_text = replace(state_text, 'started', 'created'), status = 'created'", "task v1"},
 	{"tasks", "task_id = 'v2'", "payload = '{}'", "task v2"}, // a column alone
@@ -122,15 +124,15 @@ func damaged(t *testing.T, e *harness.Engine, c *harness.Client) {
 		}
 	}
 	damagedKV(t, e, c)
-	if r := verify(t, e); !r.OK() {
+	if r := runVerify(t, e); !r.OK() {
 		t.Errorf("after all was put back: %+v", r.Differences)
 	}
 }
 
-// found asks that verify names these differences and no other.
+// found checks that verify names exactly these differences.
 func found(t *testing.T, e *harness.Engine, tier string, names []string) {
 	t.Helper()
-	r := verify(t, e)
+	r := runVerify(t, e)
 	var got []string
 	for _, d := range r.Differences {
 		if got = append(got, d.Key); d.Tier != tier {
@@ -149,15 +151,10 @@ func found(t *testing.T, e *harness.Engine, tier string, names []string) {
 	}
 }
 
-// do does the damage and returns what puts the rows back as they were.
+// do damages the rows and returns a function that restores them.
 func (d damage) do(t *testing.T, sql *pgx.Conn) (undo func()) {
 	t.Helper()
-	exec := func(q string) {
-		t.Helper()
-		if _, err := sql.Exec(t.Context(), q); err != nil {
-			t.Fatalf("%s: %v", q, err)
-		}
-	}
+	exec := func(q string) { harness.Exec(t, sql, q) }
 	table := "agents." + d.table
 	kept := fmt.Sprintf("kept_%x", crc32.ChecksumIEEE([]byte(d.table+d.where)))
 	exec("CREATE TEMP TABLE " + kept + " AS SELECT * FROM " + table + " WHERE " + d.where)
@@ -165,8 +162,8 @@ func (d damage) do(t *testing.T, sql *pgx.Conn) (undo func()) {
 	if d.change != "" {
 		change = "UPDATE " + table + " SET " + d.change + " WHERE " + d.where
 	}
-	if tag, err := sql.Exec(t.Context(), change); err != nil || tag.RowsAffected() == 0 {
-		t.Fatalf("%s: %v %v", change, tag, err)
+	if harness.Exec(t, sql, change) == 0 {
+		t.Fatalf("%s: no row changed", change)
 	}
 	return func() {
 		exec("DELETE FROM " + table + " WHERE " + d.where)
@@ -175,7 +172,7 @@ func (d damage) do(t *testing.T, sql *pgx.Conn) (undo func()) {
 	}
 }
 
-// damagedKV changes a value in every bucket, breaks it, deletes it, and adds one.
+// damagedKV changes, breaks, deletes and adds a value in every bucket.
 func damagedKV(t *testing.T, e *harness.Engine, c *harness.Client) {
 	names := map[string]string{"TASK_STATE v1": "task v1", "SESSION_DATA v2": "session v2", "AGENT_CONFIG v1.a.b": "config v1.a.b", "AGENT_STATE v1.k": "v1.k"}
 	each := func(do func(kv jetstream.KeyValue, key string, was []byte) error) {
@@ -183,12 +180,8 @@ func damagedKV(t *testing.T, e *harness.Engine, c *harness.Client) {
 		for place := range names {
 			bucket, key, _ := strings.Cut(place, " ")
 			kv, err := c.JS.KeyValue(t.Context(), bucket)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := do(kv, key, valueOf(t, kv, key)); err != nil {
-				t.Fatal(err)
-			}
+			harness.Must(t, err)
+			harness.Must(t, do(kv, key, valueOf(t, kv, key)))
 		}
 	}
 	kept := map[string][]byte{}
@@ -223,15 +216,13 @@ func damagedKV(t *testing.T, e *harness.Engine, c *harness.Client) {
 	each(func(kv jetstream.KeyValue, key string, _ []byte) error { return kv.Purge(t.Context(), key+"x") })
 }
 
-// valueOf is the value under a key, nil where there is none.
+// valueOf returns the value under a key, nil without one.
 func valueOf(t *testing.T, kv jetstream.KeyValue, key string) []byte {
 	t.Helper()
 	v, err := kv.Get(t.Context(), key)
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
 		return nil
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, err)
 	return v.Value()
 }

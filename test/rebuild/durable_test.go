@@ -9,21 +9,21 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/tidemark-engine/tidemark/test/harness"
 )
 
-// Rebuilds under a writer and token readers at each consistency: no read fails,
-// none is older than one before it.
+// TestUnderLoad rebuilds views while one client writes and others read with
+// tokens at each consistency: no read fails, and none is older than one before
+// it.
 func TestUnderLoad(t *testing.T) {
 	t.Parallel()
 	e := harness.Start(t, harness.Config{Args: []string{"--partitions", "2"}, Env: manual.Env})
 	c := e.Client(t)
 	fill(t, c, 20)
-	c.Level(t, 20*time.Second) // a read without a token may be older than what was written
+	c.CaughtUp(t) // a read without a token may be older than the last write
 	ctx, stop := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	var token atomic.Pointer[string]
@@ -91,14 +91,14 @@ func TestUnderLoad(t *testing.T) {
 	e.Verify()
 }
 
-// TestDurable rebuilds the durable view of one engine; nothing is written
-// meanwhile but what the parts write.
+// TestDurable rebuilds the durable view of one engine; only the parts of the
+// test write.
 func TestDurable(t *testing.T) {
 	t.Parallel()
 	e := harness.Start(t, manual)
 	c := e.Client(t)
 	fill(t, c, 10)
-	c.Level(t, 20*time.Second)
+	c.CaughtUp(t)
 	for _, part := range []struct {
 		name string
 		test func(*testing.T, *harness.Engine, *harness.Client)
@@ -112,7 +112,8 @@ func TestDurable(t *testing.T) {
 	e.Verify()
 }
 
-// What somebody has changed in SQL is healed, counted and named.
+// healSQL: the rebuild corrects, counts and names rows that were changed in
+// SQL.
 func healSQL(t *testing.T, e *harness.Engine, c *harness.Client) {
 	sql := c.SQL(t)
 	for _, statement := range []string{
@@ -122,14 +123,14 @@ func healSQL(t *testing.T, e *harness.Engine, c *harness.Client) {
 		`DELETE FROM agents.state WHERE agent_id = 'b' AND state_key = 'k3'`,
 		`DELETE FROM agents.tasks WHERE task_id = 'x1'`,
 		`UPDATE agents.sessions SET owner = 'bob' WHERE session_id = 'x1'`,
-		`INSERT INTO agents.config SELECT 'nobody', config_key, config_value, state_text, version, revision, updated_at, digest
+		`INSERT INTO agents.config SELECT 'absent', config_key, config_value, state_text, version, revision, updated_at, digest
 			FROM agents.config WHERE agent_id = 'x1'`,
 	} {
-		exec(t, sql, statement)
+		harness.Exec(t, sql, statement)
 	}
 	r := rebuild(t, e, "durable")
 	named := fmt.Sprint(r.Keys)
-	for _, key := range []string{"{a.k1}", "{b.k1}", "{a.k2}", "{a.k3}", "{b.k3}", "{task x1}", "{session x1}", "{config nobody.a.b}"} {
+	for _, key := range []string{"{a.k1}", "{b.k1}", "{a.k2}", "{a.k3}", "{b.k3}", "{task x1}", "{session x1}", "{config absent.a.b}"} {
 		if !strings.Contains(named, key) {
 			t.Errorf("%s is not named in %s", key, named)
 		}
@@ -140,23 +141,16 @@ func healSQL(t *testing.T, e *harness.Engine, c *harness.Client) {
 	c.CheckAll(t)
 }
 
-func exec(t *testing.T, sql *pgx.Conn, statement string) {
-	t.Helper()
-	if _, err := sql.Exec(t.Context(), statement); err != nil {
-		t.Fatalf("%s: %v", statement, err)
-	}
-}
-
-// A rebuild that is killed at any step has left the live rows as they were, or
-// right, and the next one passes.
+// killAtEachStep: a rebuild that is killed at any step leaves the live rows as
+// they were, or right, and the next one passes.
 func killAtEachStep(t *testing.T, e *harness.Engine, c *harness.Client) {
 	sql, holder := c.SQL(t), c.SQL(t)
 	for _, step := range []string{"fold", "swap", "drop"} {
-		exec(t, sql, `UPDATE agents.state SET state_text = '7', state_value = '7' WHERE state_key = 'k1'`)
+		harness.Exec(t, sql, `UPDATE agents.state SET state_text = '7', state_value = '7' WHERE state_key = 'k1'`)
 		if step == "swap" { // it has corrected entries when it comes to this row, and waits
-			exec(t, sql, `UPDATE agents.tasks SET kind = 'other' WHERE task_id = 'x2'`)
-			exec(t, holder, `BEGIN`)
-			exec(t, holder, `SELECT FROM agents.tasks WHERE task_id = 'x2' FOR UPDATE`)
+			harness.Exec(t, sql, `UPDATE agents.tasks SET kind = 'other' WHERE task_id = 'x2'`)
+			harness.Exec(t, holder, `BEGIN`)
+			harness.Exec(t, holder, `SELECT FROM agents.tasks WHERE task_id = 'x2' FOR UPDATE`)
 		}
 		run := e.Follow("rebuild", "durable", "--json")
 		run.Until("step", step)
@@ -169,7 +163,7 @@ func killAtEachStep(t *testing.T, e *harness.Engine, c *harness.Client) {
 			if err := sql.QueryRow(t.Context(), `SELECT count(*) FROM agents.state WHERE state_text = '7'`).Scan(&wrong); err != nil || wrong != 2 {
 				t.Errorf("killed in the middle of the swap it has left %d of 2 rows as they were (%v)", wrong, err)
 			}
-			exec(t, holder, `ROLLBACK`)
+			harness.Exec(t, holder, `ROLLBACK`)
 		}
 		if r := rebuild(t, e, "durable"); r.Rows > 3 {
 			t.Errorf("after %s %d rows differed: %v", step, r.Rows, r.Keys)
@@ -178,31 +172,31 @@ func killAtEachStep(t *testing.T, e *harness.Engine, c *harness.Client) {
 	}
 }
 
-// awaitLock returns when a session waits for a row's or transaction's lock.
+// awaitLock waits until a session waits for the lock of a row or a transaction.
 func awaitLock(t *testing.T, sql *pgx.Conn) {
 	t.Helper()
-	harness.Within(t, 20*time.Second, "the rebuild waits for a lock", func() error {
+	harness.Eventually(t, "the rebuild waits for a lock", func() error {
 		var n int
 		err := sql.QueryRow(t.Context(), `SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'`).Scan(&n)
 		if err == nil && n == 0 {
-			return errors.New("nobody waits")
+			return errors.New("no session waits")
 		}
 		return err
 	})
 }
 
-// While one rebuild of a view is under way a second one is refused.
+// refuseSecond: a second rebuild of a view is refused while one runs.
 func refuseSecond(t *testing.T, e *harness.Engine, c *harness.Client) {
 	sql, holder := c.SQL(t), c.SQL(t)
-	exec(t, holder, `BEGIN`)
-	exec(t, holder, `SELECT FROM agents.checkpoints WHERE view = 'durable' FOR UPDATE`)
+	harness.Exec(t, holder, `BEGIN`)
+	harness.Exec(t, holder, `SELECT FROM agents.checkpoints WHERE view = 'durable' FOR UPDATE`)
 	first := e.Follow("rebuild", "durable", "--json")
 	awaitLock(t, sql)
 	second := e.Run("rebuild", "durable")
 	if second.Code != 1 || !strings.Contains(second.Stderr, "is being rebuilt already") {
 		t.Errorf("the second rebuild ended with %d: %s", second.Code, second.Stderr)
 	}
-	exec(t, holder, `ROLLBACK`)
+	harness.Exec(t, holder, `ROLLBACK`)
 	if code, last := first.Wait(); code != 0 {
 		t.Errorf("the first rebuild ended with %d: %s", code, last)
 	}

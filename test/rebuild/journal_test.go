@@ -7,27 +7,26 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/tidemark-engine/tidemark/test/harness"
 )
 
-// TestJournalChanged changes the journal under the views: they halt and say
-// what to do; it is done beside the engine, which then goes on.
+// TestJournalChanged changes the journal under the views: they halt and name
+// the remedy; after it the engine continues.
 func TestJournalChanged(t *testing.T) {
 	t.Parallel()
 	e := harness.Start(t, manual)
 	c := e.Client(t)
 	fill(t, c, 5)
-	c.Level(t, 20*time.Second)
+	c.CaughtUp(t)
 	e.Stop()
-	streams, backup := filepath.Join(e.Data, "nats"), filepath.Join(harness.Room(t), "backup")
+	streams, backup := filepath.Join(e.Data, "nats"), filepath.Join(harness.TempDir(t), "backup")
 	copyTree(t, streams, backup)
 	e.Restart()
 	for i := range 6 {
 		c.MustSet(t, "a", fmt.Sprint("later", i), i, nil)
 	}
-	c.Level(t, 20*time.Second)
+	c.CaughtUp(t)
 	e.Stop()
 
 	remove(t, streams)
@@ -40,7 +39,7 @@ func TestJournalChanged(t *testing.T) {
 	halted(t, c, "durable", "was the journal restored from a backup?")
 	halted(t, c, "archive", "was the journal restored from a backup?")
 	if r := e.Run("rebuild", "durable"); r.Code != 1 {
-		t.Errorf("a rebuild that nobody allowed ended with %d: %s%s", r.Code, r.Stdout, r.Stderr)
+		t.Errorf("a rebuild without permission ended with %d: %s%s", r.Code, r.Stdout, r.Stderr)
 	}
 	accept(t, e, c)
 
@@ -54,10 +53,10 @@ func TestJournalChanged(t *testing.T) {
 	accept(t, e, c)
 }
 
-// halted waits until a view is halted for a reason, and says what to do.
+// halted waits until a view has halted for a reason and names the remedy.
 func halted(t *testing.T, c *harness.Client, view, why string) {
 	t.Helper()
-	harness.Within(t, 60*time.Second, view+" is halted", func() error {
+	harness.Eventually(t, view+" is halted", func() error {
 		s, err := c.Status(t.Context())
 		if err != nil {
 			return err
@@ -86,19 +85,15 @@ func accept(t *testing.T, e *harness.Engine, c *harness.Client) {
 
 func copyTree(t *testing.T, from, to string) {
 	t.Helper()
-	if err := os.CopyFS(to, os.DirFS(from)); err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, os.CopyFS(to, os.DirFS(from)))
 }
 
 func remove(t *testing.T, path string) {
 	t.Helper()
-	if err := os.RemoveAll(path); err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, os.RemoveAll(path))
 }
 
-// eventsOf is the directory of the stream EVENTS.
+// eventsOf returns the directory of the stream EVENTS.
 func eventsOf(t *testing.T, root string) (found string) {
 	t.Helper()
 	err := filepath.WalkDir(root, func(path string, d os.DirEntry, err error) error {
@@ -111,8 +106,6 @@ func eventsOf(t *testing.T, root string) (found string) {
 	if err == nil && found == "" {
 		err = errors.New("there is no stream EVENTS")
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, err)
 	return found
 }

@@ -1,28 +1,21 @@
-// Package rebuild rebuilds views beside a running engine and under load, ends
-// rebuilds at every step, and changes the journal under the views.
+// Package rebuild tests rebuilds of views beside a running engine and under
+// load, rebuilds that are killed at each step, and a journal that changes under
+// the views.
 package rebuild
 
 import (
 	"encoding/json"
 	"fmt"
-	"os"
 	"strings"
 	"testing"
-
-	"go.uber.org/goleak"
 
 	"github.com/tidemark-engine/tidemark/test/harness"
 )
 
-func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
-		harness.Clean()
-		os.Exit(code)
-	}))
-}
+func TestMain(m *testing.M) { harness.Main(m) }
 
-// manual keeps lifecycles out of the way: entries of an agent that is not
-// active may be absent in KV.
+// manual switches lifecycles off: entries of an inactive agent may be absent in
+// KV.
 var manual = harness.Config{Env: []string{"TIDEMARK_LIFECYCLE=manual"}}
 
 // report is the last line of `engine rebuild --json`.
@@ -39,7 +32,7 @@ type report struct {
 	} `json:"digests"`
 }
 
-// rebuild rebuilds one view, which must pass.
+// rebuild rebuilds one view, which must succeed.
 func rebuild(t *testing.T, e *harness.Engine, view string, args ...string) report {
 	t.Helper()
 	r, ok := rebuildAll(t, e, view, args...)[view]
@@ -72,7 +65,8 @@ func rebuildAll(t *testing.T, e *harness.Engine, view string, args ...string) ma
 	return reports
 }
 
-// fill writes n entries of each of two agents, twice, and some other rows.
+// fill writes n entries of each of two agents, twice, and some rows of other
+// kinds.
 func fill(t *testing.T, c *harness.Client, n int) {
 	t.Helper()
 	for i := range 2 * n {

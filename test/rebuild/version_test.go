@@ -3,20 +3,20 @@ package rebuild
 import (
 	"errors"
 	"testing"
-	"time"
 
 	"github.com/tidemark-engine/tidemark/test/harness"
 )
 
-// A view whose rows an older fold has made is rebuilt by itself at the start.
+// upgradeDurable: a start rebuilds a view whose rows an older version of the
+// fold made.
 func upgradeDurable(t *testing.T, e *harness.Engine, c *harness.Client) {
 	sql := c.SQL(t)
-	exec(t, sql, `UPDATE agents.checkpoints SET version = 0 WHERE view = 'durable'`)
-	exec(t, sql, `UPDATE agents.state SET state_text = '"old"', state_value = '"old"'`) // as the old fold made them
+	harness.Exec(t, sql, `UPDATE agents.checkpoints SET version = 0 WHERE view = 'durable'`)
+	harness.Exec(t, sql, `UPDATE agents.state SET state_text = '"old"', state_value = '"old"'`) // as the old fold made them
 	e.Stop()
 	e.Restart()
 	sql = c.SQL(t)
-	harness.Within(t, 30*time.Second, "the view is of the present version", func() error {
+	harness.Eventually(t, "the view is of the present version", func() error {
 		var version int
 		err := sql.QueryRow(t.Context(), `SELECT version FROM agents.checkpoints WHERE view = 'durable'`).Scan(&version)
 		if err == nil && version == 0 {

@@ -20,18 +20,18 @@ import (
 // entriesAnAgent is how many entries each agent of the model has.
 const entriesAnAgent = 10
 
-// model is a set of aggregates: state entries, ten an agent.
+// model is a set of aggregates: state entries, ten for each agent.
 type model struct{ entries int }
 
 func (m model) name(i int) (agent, key string) {
 	return "s" + strconv.Itoa(i/entriesAnAgent), "k" + strconv.Itoa(i%entriesAnAgent)
 }
 
-// pad makes values of about the 256 bytes that benchmarks use.
+// pad fills values to about the 256 bytes that the benchmarks use.
 var pad = strings.Repeat("x", 220)
 
-// fill writes events over the model's entries round by round, in batches by
-// several clients; each client has its own share of the entries.
+// fill writes events over the entries of the model, round by round, in batches
+// of several clients. Each client has its own entries.
 func (m model) fill(t *testing.T, e *harness.Engine, events int) {
 	const clients, batch = 8, 250
 	began := time.Now()
@@ -50,7 +50,8 @@ func (m model) fill(t *testing.T, e *harness.Engine, events int) {
 				}
 			}
 			for i := c; i < events && failed.Load() == nil; i += clients {
-				// An entry stays with one client, or batches would wait for each other.
+				// An entry belongs to one client, else batches wait for each
+				// other.
 				agent, key := m.name((i/clients*clients + c) % (m.entries / clients * clients))
 				cmds = append(cmds, harness.M{"subject": "agent." + agent + ".set", "id": harness.NewID(), "body": harness.M{
 					"key": key, "strategy": "last_write_wins", "value": harness.M{"n": i, "pad": pad},
@@ -70,9 +71,8 @@ func (m model) fill(t *testing.T, e *harness.Engine, events int) {
 	t.Logf("%d commands in batches of %d by %d clients: %.1f s, %.0f/s", events, batch, clients, took.Seconds(), float64(events)/took.Seconds())
 }
 
-// send carries a batch out and returns those that are to be sent again, under
-// the same ids: on a machine that is busy enough some come too late. Every other
-// one has to be accepted.
+// send executes a batch and returns the commands to repeat under the same ids:
+// on a busy machine some time out. All others must be accepted.
 func send(ctx context.Context, nc *harness.Client, cmds []harness.M) (again []harness.M, err error) {
 	body, err := json.Marshal(harness.M{"atomic": false, "commands": cmds})
 	if err != nil {
@@ -105,7 +105,7 @@ func send(ctx context.Context, nc *harness.Client, cmds []harness.M) (again []ha
 	return again, nil
 }
 
-// traffic is one writer and some readers at work until stop.
+// traffic is one writer and some readers that run until stop.
 type traffic struct {
 	writes, reads atomic.Int64
 	wrong         sync.Map // what went wrong, once each
@@ -117,10 +117,10 @@ func (tr *traffic) complain(format string, args ...any) {
 	tr.wrong.Store(fmt.Sprintf(format, args...), true)
 }
 
-// start lets a writer write, a pause apart, and readers read at every
-// consistency. A reader remembers the version of each entry it saw, by
-// consistency: none may fail or go back. Every eighth read carries the token
-// of the writer's last write.
+// start runs a writer, which pauses between writes, and readers at every
+// consistency. A reader remembers the version of each entry, by consistency: no
+// read may fail or be older. Every eighth read carries the token of the last
+// write.
 func start(t *testing.T, e *harness.Engine, m model, readers int, pause time.Duration) *traffic {
 	tr := &traffic{}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -177,7 +177,7 @@ func (tr *traffic) read(ctx context.Context, nc *harness.Client, m model, consis
 	}
 }
 
-// stop ends the traffic and fails the test for what went wrong.
+// stop ends the traffic and fails the test for each error.
 func (tr *traffic) stop(t *testing.T) {
 	t.Helper()
 	tr.cancel()

@@ -1,6 +1,5 @@
-// Package scale does at size what other tests do small: it rebuilds a whole
-// model under load. By default the sizes are small enough for every run; make
-// scale sets them.
+// Package scale rebuilds a whole model under load at a size that `make scale`
+// sets. The default is small enough for every test run.
 package scale
 
 import (
@@ -8,19 +7,12 @@ import (
 	"strconv"
 	"testing"
 
-	"go.uber.org/goleak"
-
 	"github.com/tidemark-engine/tidemark/test/harness"
 )
 
-func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
-		harness.Clean()
-		os.Exit(code)
-	}))
-}
+func TestMain(m *testing.M) { harness.Main(m) }
 
-// size is a number from the environment, or the small one.
+// size returns a number from the environment, or the default.
 func size(t *testing.T, name string, small int) int {
 	text := os.Getenv("SCALE_" + name)
 	if text == "" {

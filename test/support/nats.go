@@ -8,21 +8,20 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tidemark-engine/tidemark/infra/natsio/embedded"
+	"github.com/tidemark-engine/tidemark/test/harness"
 )
 
-// NATS is a server of the test's own, with JetStream in a temporary directory.
+// NATS starts a server for the test, with JetStream in a temporary directory.
 func NATS(t testing.TB) *embedded.Server { return NATSIn(t, t.TempDir()) }
 
-// NATSIn is the same over a directory that may hold what an earlier one left.
+// NATSIn is NATS on a directory that an earlier server may have used.
 func NATSIn(t testing.TB, dir string) *embedded.Server {
 	t.Helper()
 	s, err := embedded.Start(embedded.Config{
 		Dir: dir, Listen: "127.0.0.1:0", Private: []string{"events.", "$TIDEMARK."},
-		Streams: []string{"EVENTS", "EVENTS_0", "EVENTS_1", "EVENTS_2", "EVENTS_3"}, Log: Log(t),
+		Streams: []string{"EVENTS", "EVENTS_0", "EVENTS_1", "EVENTS_2", "EVENTS_3"}, Log: harness.Log(t),
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, err)
 	t.Cleanup(s.Stop)
 	return s
 }
@@ -33,7 +32,7 @@ func Engine(t testing.TB, s *embedded.Server) *nats.Conn {
 	return connect(t, s.URL(), s.Options()...)
 }
 
-// Client is a connection as any other client has it.
+// Client is a connection with the rights of a client.
 func Client(t testing.TB, s *embedded.Server) *nats.Conn {
 	t.Helper()
 	return connect(t, s.URL(), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
@@ -42,9 +41,7 @@ func Client(t testing.TB, s *embedded.Server) *nats.Conn {
 func connect(t testing.TB, url string, opts ...nats.Option) *nats.Conn {
 	t.Helper()
 	nc, err := nats.Connect(url, opts...)
-	if err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, err)
 	t.Cleanup(nc.Close)
 	return nc
 }
@@ -53,19 +50,15 @@ func connect(t testing.TB, url string, opts ...nats.Option) *nats.Conn {
 func JetStream(t testing.TB, nc *nats.Conn) jetstream.JetStream {
 	t.Helper()
 	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, err)
 	return js
 }
 
-// Intake is the subject root on which a journal's stream takes its events, for
-// tests that put there what no engine would.
+// Intake is the subject root on which the stream of a journal stores events,
+// for tests that write what no engine would.
 func Intake(t testing.TB, nc *nats.Conn, stream string) string {
 	t.Helper()
 	s, err := JetStream(t, nc).Stream(t.Context(), stream)
-	if err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, err)
 	return strings.TrimSuffix(s.CachedInfo().Config.Subjects[0], ">")
 }

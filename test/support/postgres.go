@@ -2,7 +2,6 @@ package support
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"net/url"
 	"os"
@@ -16,32 +15,28 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/tidemark-engine/tidemark/infra/pg/local"
+	"github.com/tidemark-engine/tidemark/test/harness"
 )
 
 // One cluster serves all tests of a process; each gets a database of its own.
 var (
 	cluster struct {
 		sync.Mutex
-		dir    string
 		server *local.Server
 	}
 	databases atomic.Int64
 )
 
-// Postgres is the URL of a fresh, empty database. It goes with the cluster:
-// dropping one takes a checkpoint.
+// Postgres is the URL of a fresh, empty database. It is removed with the
+// cluster, for DROP DATABASE takes a checkpoint.
 func Postgres(t testing.TB) string {
 	t.Helper()
 	base, err := sharedURL()
-	if err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, err)
 	name := "t" + strconv.FormatInt(databases.Add(1), 10)
 	admin(t, base, "CREATE DATABASE "+name)
 	u, err := url.Parse(base)
-	if err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, err)
 	u.Path = "/" + name
 	return u.String()
 }
@@ -56,50 +51,52 @@ func sharedURL() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	// When root runs the tests postgres is somebody else, who must get in.
+	harness.AtExit(func() error { return os.RemoveAll(dir) })
+	// When root runs the tests, another user runs postgres and must get in.
 	if err := os.Chmod(dir, 0o711); err != nil {
 		return "", err
 	}
-	cluster.dir = dir
-	cluster.server, err = local.Start(context.Background(), local.Config{
+	server, err := local.Start(context.Background(), local.Config{
 		Dir: filepath.Join(dir, "postgres"), Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return "", err
 	}
-	return cluster.server.SocketURL(), nil
+	cluster.server = server
+	harness.AtExit(func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		defer cancel()
+		return server.Stop(ctx)
+	})
+	return server.SocketURL(), withoutSync(server.SocketURL())
+}
+
+// withoutSync lets the cluster forget its last transactions in a power failure,
+// which no test of it needs to survive: most of a migration is waiting for the
+// disk.
+func withoutSync(base string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), harness.Patience)
+	defer cancel()
+	conn, err := pgx.Connect(ctx, base)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(ctx)
+	for _, sql := range []string{"ALTER SYSTEM SET fsync = off", "ALTER SYSTEM SET full_page_writes = off", "SELECT pg_reload_conf()"} {
+		if _, err := conn.Exec(ctx, sql); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func admin(t testing.TB, base, sql string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), harness.Patience)
 	defer cancel()
 	conn, err := pgx.Connect(ctx, base)
-	if err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, err)
 	defer conn.Close(ctx)
 	if _, err := conn.Exec(ctx, sql); err != nil {
 		t.Fatalf("%s: %v", sql, err)
 	}
-}
-
-var stopErr error
-
-func stopPostgres() {
-	cluster.Lock()
-	defer cluster.Unlock()
-	if cluster.server == nil {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-	defer cancel()
-	stopErr = cluster.server.Stop(ctx)
-}
-
-// sweep removes what the process shared, after its tests.
-func sweep() error {
-	if cluster.dir == "" {
-		return nil
-	}
-	return errors.Join(stopErr, os.RemoveAll(cluster.dir))
 }

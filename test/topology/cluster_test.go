@@ -14,17 +14,18 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tidemark-engine/tidemark/infra/natsio/topology"
+	"github.com/tidemark-engine/tidemark/test/harness"
 )
 
 const home = "ms-framework-cluster"
 
-// On three servers with the cluster's name and the tags all of section 6 is
-// created exactly as it is written there.
+// TestClusterAsWritten: three servers with the name and tags of the cluster
+// create the whole topology exactly as the document says.
 func TestClusterAsWritten(t *testing.T) {
 	nc := cluster(t, 3, home, tags)
-	p := planner(t, nc, seed(t), topology.Options{})
+	p := planner(t, nc, document(t), topology.Options{})
 	plan, err := p.Plan(t.Context())
-	must(t, err)
+	harness.Must(t, err)
 	if plan.Count(topology.Create) != 10 || plan.Refused() {
 		t.Fatalf("the plan:\n%s", plan.Text(false))
 	}
@@ -39,28 +40,28 @@ func TestClusterAsWritten(t *testing.T) {
 		}
 	}
 	plan, err = p.Apply(t.Context())
-	must(t, err)
+	harness.Must(t, err)
 	if plan.Count(topology.Create) != 10 || plan.Refused() {
 		t.Fatalf("applied:\n%s", plan.Text(false))
 	}
 	asWritten(t, nc)
-	plan, err = planner(t, nc, seed(t), topology.Options{}).Apply(t.Context())
-	must(t, err)
+	plan, err = planner(t, nc, document(t), topology.Options{}).Apply(t.Context())
+	harness.Must(t, err)
 	if plan.Count(topology.Unchanged) != 11 {
 		t.Errorf("applied again:\n%s", plan.Text(false))
 	}
 }
 
-// asWritten holds section 6, by hand, against what the servers say.
+// asWritten compares a copy of the document, written by hand, with the servers.
 func asWritten(t *testing.T, nc *nats.Conn) {
 	t.Helper()
 	js, err := jetstream.New(nc)
-	must(t, err)
-	for _, want := range append(slices.Clone(seedStreams), seedBuckets()...) {
+	harness.Must(t, err)
+	for _, want := range append(slices.Clone(seedStreams), wantBuckets()...) {
 		s, err := js.Stream(t.Context(), want.Name)
-		must(t, err)
+		harness.Must(t, err)
 		got := s.CachedInfo().Config
-		got.Metadata = nil // the server's own notes
+		got.Metadata = nil // added by the server
 		if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
 			t.Errorf("%s (- written, + in force):\n%s", want.Name, diff)
 		}
@@ -74,7 +75,7 @@ func asWritten(t *testing.T, nc *nats.Conn) {
 			stream = "AGENT_MESSAGES"
 		}
 		c, err := js.Consumer(t.Context(), stream, want.Name)
-		must(t, err)
+		harness.Must(t, err)
 		got := c.CachedInfo().Config
 		if want.MaxAckPending == 0 {
 			want.MaxAckPending = 1000 // the server's default
@@ -110,8 +111,9 @@ var seedStreams = []jetstream.StreamConfig{
 	},
 }
 
-// seedBuckets are the five buckets with what every KV client sets (ADR-8).
-func seedBuckets() []jetstream.StreamConfig {
+// wantBuckets are the five buckets with the settings that every KV client adds
+// (ADR-8).
+func wantBuckets() []jetstream.StreamConfig {
 	all := []jetstream.StreamConfig{
 		{
 			Name: "SESSION_DATA", Description: "Temporary user and agent session storage", MaxAge: time.Hour, Replicas: 3,
@@ -158,8 +160,9 @@ var seedConsumers = []jetstream.ConsumerConfig{
 	},
 }
 
-// A cluster of another name, or without the tags, is said before anything is
-// created; a topology that nobody wrote for it goes without its placement.
+// TestClusterElsewhere: a plan for a cluster of another name, or without the
+// tags, says so before it creates anything. The default topology drops its
+// placement.
 func TestClusterElsewhere(t *testing.T) {
 	for _, c := range []struct {
 		name, cluster string
@@ -172,7 +175,7 @@ func TestClusterElsewhere(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			nc := cluster(t, 3, c.cluster, c.tags)
-			plan, err := planner(t, nc, seed(t), topology.Options{}).Apply(t.Context())
+			plan, err := planner(t, nc, document(t), topology.Options{}).Apply(t.Context())
 			if !errors.Is(err, topology.ErrStopped) || plan.Stopped() == nil {
 				t.Fatalf("applied, %v:\n%s", err, plan.Text(false))
 			}
@@ -183,11 +186,11 @@ func TestClusterElsewhere(t *testing.T) {
 				t.Errorf("created all the same: %q", got)
 			}
 			if c.name == "no tags" {
-				return // as with another name
+				return // as for another name
 			}
-			lenient := planner(t, nc, seed(t), topology.Options{Lenient: true})
+			lenient := planner(t, nc, document(t), topology.Options{Lenient: true})
 			plan, err = lenient.Apply(t.Context())
-			must(t, err)
+			harness.Must(t, err)
 			if plan.Count(topology.Create) != 10 || plan.Refused() {
 				t.Fatalf("without placement:\n%s", plan.Text(false))
 			}
@@ -198,10 +201,11 @@ func TestClusterElsewhere(t *testing.T) {
 	}
 }
 
-// Servers that are too small for a single stream are said beforehand, too.
+// TestClusterTooSmall: so does a plan for servers that are too small for one
+// stream.
 func TestClusterTooSmall(t *testing.T) {
 	nc := cluster(t, 3, home, tags, func(o *server.Options) { o.JetStreamMaxStore = 1 << 30 })
-	plan, err := planner(t, nc, seed(t), topology.Options{}).Apply(t.Context())
+	plan, err := planner(t, nc, document(t), topology.Options{}).Apply(t.Context())
 	if !errors.Is(err, topology.ErrStopped) || !strings.Contains(plan.Stopped().Text, "insufficient storage") {
 		t.Fatalf("applied, %v:\n%s", err, plan.Text(false))
 	}
@@ -210,12 +214,13 @@ func TestClusterTooSmall(t *testing.T) {
 	}
 }
 
-// Two servers hold two replicas of three, and the plan says so.
+// TestClusterOfTwo: two servers hold two replicas of three, and the plan says
+// so.
 func TestClusterOfTwo(t *testing.T) {
 	nc := cluster(t, 2, home, tags)
-	p := planner(t, nc, seed(t), topology.Options{})
+	p := planner(t, nc, document(t), topology.Options{})
 	plan, err := p.Apply(t.Context())
-	must(t, err)
+	harness.Must(t, err)
 	s := step(t, plan, topology.KindStream, "TASK_EXECUTION")
 	if plan.Refused() || !slices.ContainsFunc(s.Mappings, func(m topology.Mapping) bool { return m.Field == "replicas" && m.InForce == "2" }) {
 		t.Fatalf("applied:\n%s", plan.Text(false))

@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -15,10 +14,10 @@ import (
 	"github.com/tidemark-engine/tidemark/test/harness"
 )
 
-// drifted asks status until it shows what is wanted.
+// drifted waits until status shows this drift.
 func drifted(t *testing.T, e *harness.Engine, want ...string) {
 	t.Helper()
-	harness.Within(t, 20*time.Second, "status shows the drift", func() error {
+	harness.Eventually(t, "status shows the drift", func() error {
 		var s struct {
 			Topology struct {
 				File    string
@@ -44,8 +43,8 @@ func run(t *testing.T, e *harness.Engine, args ...string) harness.Result {
 	return harness.Run(t, append([]string{"topology", args[0], "--data", e.Data}, args[1:]...)...)
 }
 
-// The engine starts on its topology, tells what somebody edits, and the command
-// line puts it right.
+// TestEngine: the engine applies its topology at the start, reports later
+// changes of the server as drift, and the command line corrects them.
 func TestEngine(t *testing.T) {
 	e := harness.Start(t, harness.Config{Args: []string{"--postgres", "off"}})
 	drifted(t, e)
@@ -55,19 +54,19 @@ func TestEngine(t *testing.T) {
 
 	js := e.Client(t).JS
 	s, err := js.Stream(t.Context(), "KV_TASK_STATE")
-	must(t, err)
+	harness.Must(t, err)
 	cfg := s.CachedInfo().Config
 	cfg.MaxBytes = 99 * mib
 	_, err = js.UpdateStream(t.Context(), cfg)
-	must(t, err)
-	must(t, js.DeleteConsumer(t.Context(), "TASK_EXECUTION", "task-processor"))
+	harness.Must(t, err)
+	harness.Must(t, js.DeleteConsumer(t.Context(), "TASK_EXECUTION", "task-processor"))
 	drifted(t, e, "consumer task-processor: missing", "bucket TASK_STATE: max_bytes is 99 MiB, not 2 GiB")
 	if r := e.Run("status"); !strings.Contains(r.Stdout, "topology    default, 2 of 11 DRIFTED") {
 		t.Errorf("status: %s", r.Stdout)
 	}
 	var plan topology.Plan
-	r := run(t, e, "plan", "--json", "-f", seedFile)
-	must(t, json.Unmarshal([]byte(r.Stdout), &plan))
+	r := run(t, e, "plan", "--json", "-f", documentFile)
+	harness.Must(t, json.Unmarshal([]byte(r.Stdout), &plan))
 	if r.Code != 0 || plan.Count(topology.Create) != 1 || plan.Count(topology.Update) != 1 {
 		t.Errorf("plan: %d\n%s", r.Code, r.Stdout)
 	}
@@ -77,10 +76,11 @@ func TestEngine(t *testing.T) {
 	drifted(t, e)
 }
 
-// A file that cannot be read as a topology ends with its place.
+// TestEngineBadFile: a malformed topology file ends the start with the place of
+// the error.
 func TestEngineBadFile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "bad.yaml")
-	must(t, os.WriteFile(file, []byte("a:\n  bucket: B\n  tll: 5\n"), 0o600))
+	harness.Must(t, os.WriteFile(file, []byte("a:\n  bucket: B\n  tll: 5\n"), 0o600))
 	for _, args := range [][]string{
 		{"serve", "--data", t.TempDir(), "--nats-listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--postgres", "off", "--topology", file},
 		{"topology", "plan", "--server", "nats://127.0.0.1:1", "-f", file},
@@ -91,36 +91,37 @@ func TestEngineBadFile(t *testing.T) {
 	}
 }
 
-// Served on the seed's cluster, the engine has everything exactly as written.
+// TestEngineOnCluster: on its cluster the engine creates everything exactly as
+// written.
 func TestEngineOnCluster(t *testing.T) {
 	nc := cluster(t, 3, home, tags)
-	harness.Start(t, harness.Config{Args: []string{"--postgres", "off", "--nats", nc.ConnectedUrl(), "--topology", seedFile}})
+	harness.Start(t, harness.Config{Args: []string{"--postgres", "off", "--nats", nc.ConnectedUrl(), "--topology", documentFile}})
 	asWritten(t, nc)
 }
 
-// On another cluster a file that somebody wrote ends the start and the plan;
-// without one the engine serves, without the placement.
+// TestEngineElsewhere: on another cluster a topology file with a placement ends
+// the start and the plan; without a file the engine serves without placement.
 func TestEngineElsewhere(t *testing.T) {
 	nc := cluster(t, 3, "elsewhere", nil)
 	server := nc.ConnectedUrl()
-	r := harness.Run(t, "topology", "plan", "--server", server, "-f", seedFile)
+	r := harness.Run(t, "topology", "plan", "--server", server, "-f", documentFile)
 	if r.Code != 1 || !strings.Contains(r.Stdout, "Nothing can be applied: peers and tags: placement ms-framework-cluster") {
 		t.Errorf("plan: %d\n%s%s", r.Code, r.Stdout, r.Stderr)
 	}
-	r = harness.Run(t, "topology", "apply", "--server", server, "-f", seedFile)
+	r = harness.Run(t, "topology", "apply", "--server", server, "-f", documentFile)
 	if got := streams(t, nc); r.Code != 1 || len(got) > 0 {
 		t.Errorf("apply: %d, %q", r.Code, got)
 	}
-	r = harness.Run(t, "serve", "--data", t.TempDir(), "--http", "127.0.0.1:0", "--postgres", "off", "--nats", server, "--topology", seedFile)
+	r = harness.Run(t, "serve", "--data", t.TempDir(), "--http", "127.0.0.1:0", "--postgres", "off", "--nats", server, "--topology", documentFile)
 	if r.Code != 1 || !strings.Contains(r.Stderr, "does not fit the server: peers and tags") {
 		t.Errorf("serve: %d\n%s", r.Code, r.Stderr)
 	}
 	e := harness.Start(t, harness.Config{Args: []string{"--postgres", "off", "--nats", server}})
 	drifted(t, e)
 	js, err := jetstream.New(nc)
-	must(t, err)
+	harness.Must(t, err)
 	s, err := js.Stream(t.Context(), "TASK_EXECUTION")
-	must(t, err)
+	harness.Must(t, err)
 	if cfg := s.CachedInfo().Config; cfg.Placement != nil || cfg.Replicas != 3 {
 		t.Errorf("TASK_EXECUTION: %d replicas, placement %+v", cfg.Replicas, cfg.Placement)
 	}

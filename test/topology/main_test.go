@@ -1,65 +1,52 @@
-// Package topology plans and applies the seed's section 6 on real servers: the
-// engine's own, small ones, and a cluster of three.
+// Package topology tests plan and apply of the topology document on NATS
+// servers: the embedded one, small ones, and a cluster of three.
 package topology
 
 import (
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"go.uber.org/goleak"
 
 	"github.com/tidemark-engine/tidemark/infra/natsio/embedded"
 	"github.com/tidemark-engine/tidemark/infra/natsio/topology"
 	"github.com/tidemark-engine/tidemark/test/harness"
 )
 
-func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
-		harness.Clean()
-		os.Exit(code)
-	}))
-}
+func TestMain(m *testing.M) { harness.Main(m) }
 
-// seedFile holds the section's three YAML blocks as they stand.
-var seedFile = filepath.Join("..", "..", "infra", "natsio", "topology", "testdata", "seed-6.yaml")
+// documentFile holds the three YAML blocks of the document, unchanged.
+var documentFile = filepath.Join("..", "..", "infra", "natsio", "topology", "testdata", "seed-6.yaml")
 
 const mib = 1 << 20
 
-// tags are all that the seed's placements ask for.
+// tags are all tags in the placements of the document.
 var tags = []string{
 	"agent-state", "critical", "task-execution", "audit", "messaging", "ephemeral", "session-data", "user-state",
 	"configuration", "persistent", "cache", "task-state", "execution",
 }
 
-func seed(t *testing.T) topology.Topology {
+func document(t *testing.T) topology.Topology {
 	t.Helper()
-	text, err := os.ReadFile(seedFile)
-	must(t, err)
+	text, err := os.ReadFile(documentFile)
+	harness.Must(t, err)
 	want, err := topology.Parse(text)
-	must(t, err)
+	harness.Must(t, err)
 	return want
 }
 
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-// own starts the engine's own server and connects as the engine does.
+// own starts the embedded server and connects with the engine's rights.
 func own(t *testing.T) *nats.Conn {
 	t.Helper()
 	s, err := embedded.Start(embedded.Config{Dir: t.TempDir(), Listen: "127.0.0.1:0", Synced: true, Log: slog.New(slog.DiscardHandler)})
-	must(t, err)
+	harness.Must(t, err)
 	t.Cleanup(s.Stop)
 	return connect(t, s.URL(), s.Options()...)
 }
@@ -67,12 +54,12 @@ func own(t *testing.T) *nats.Conn {
 func connect(t *testing.T, url string, opts ...nats.Option) *nats.Conn {
 	t.Helper()
 	nc, err := nats.Connect(url, opts...)
-	must(t, err)
+	harness.Must(t, err)
 	t.Cleanup(nc.Close)
 	return nc
 }
 
-// start runs one server with JetStream and what opts change.
+// start runs one server with JetStream and the options that change sets.
 func start(t *testing.T, change func(*server.Options)) *server.Server {
 	t.Helper()
 	opts := &server.Options{
@@ -81,7 +68,7 @@ func start(t *testing.T, change func(*server.Options)) *server.Server {
 	}
 	change(opts)
 	s, err := server.NewServer(opts)
-	must(t, err)
+	harness.Must(t, err)
 	s.Start()
 	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
 	if !s.ReadyForConnections(20 * time.Second) {
@@ -90,10 +77,10 @@ func start(t *testing.T, change func(*server.Options)) *server.Server {
 	return s
 }
 
-// cluster starts n servers of one cluster and returns when JetStream answers.
+// cluster starts n servers of one cluster and waits until JetStream answers.
 func cluster(t *testing.T, n int, name string, tags []string, more ...func(*server.Options)) *nats.Conn {
 	t.Helper()
-	ports := free(t, n)
+	ports := harness.FreePorts(t, n)
 	var routes string
 	for _, p := range ports {
 		routes += fmt.Sprintf("nats://127.0.0.1:%d,", p)
@@ -115,54 +102,35 @@ func cluster(t *testing.T, n int, name string, tags []string, more ...func(*serv
 	return nc
 }
 
-// free finds ports that nobody listens on.
-func free(t *testing.T, n int) []int {
-	t.Helper()
-	var ports []int
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		must(t, err)
-		defer l.Close()
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
-	}
-	return ports
-}
-
-// await waits for a leader that knows all servers: before, it finds too few
+// await waits for a leader that knows all servers: before that it finds too few
 // peers for a replicated stream.
 func await(t *testing.T, servers []*server.Server) {
 	t.Helper()
-	for tick := time.NewTicker(20 * time.Millisecond); ; <-tick.C {
-		for _, s := range servers {
-			if s.JetStreamIsLeader() && len(s.JetStreamClusterPeers()) == len(servers) {
-				tick.Stop()
-				return
-			}
-		}
-		if t.Context().Err() != nil {
-			t.Fatal("the cluster finds no leader")
-		}
-	}
+	harness.Eventually(t, "the cluster has a leader", func() bool {
+		return slices.ContainsFunc(servers, func(s *server.Server) bool {
+			return s.JetStreamIsLeader() && len(s.JetStreamClusterPeers()) == len(servers)
+		})
+	})
 }
 
 func planner(t *testing.T, nc *nats.Conn, want topology.Topology, opts topology.Options) *topology.Planner {
 	t.Helper()
 	p, err := topology.NewPlanner(nc, want, opts)
-	must(t, err)
+	harness.Must(t, err)
 	return p
 }
 
-// streams are the names of all streams on the server.
+// streams returns the names of all streams.
 func streams(t *testing.T, nc *nats.Conn) []string {
 	t.Helper()
 	js, err := jetstream.New(nc)
-	must(t, err)
+	harness.Must(t, err)
 	names := js.StreamNames(t.Context())
 	var all []string
 	for name := range names.Name() {
 		all = append(all, name)
 	}
-	must(t, names.Err())
+	harness.Must(t, names.Err())
 	return all
 }
 

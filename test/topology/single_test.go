@@ -15,15 +15,16 @@ import (
 
 	"github.com/tidemark-engine/tidemark/infra/natsio"
 	"github.com/tidemark-engine/tidemark/infra/natsio/topology"
+	"github.com/tidemark-engine/tidemark/test/harness"
 )
 
-// The engine's own server gets all of it, each difference explained; applied
-// again, or planned by anybody, nothing is left to do.
+// TestOwnServer: the embedded server takes the whole topology, and the plan
+// explains each difference. A second plan, by any client, has no step.
 func TestOwnServer(t *testing.T) {
 	nc := own(t)
-	p := planner(t, nc, seed(t), topology.Options{Async: true})
+	p := planner(t, nc, document(t), topology.Options{Async: true})
 	plan, err := p.Plan(t.Context())
-	must(t, err)
+	harness.Must(t, err)
 	if plan.Count(topology.Create) != 10 || plan.Count(topology.Unchanged) != 1 || plan.Refused() {
 		t.Fatalf("the first plan:\n%s", plan.Text(false))
 	}
@@ -58,13 +59,13 @@ func TestOwnServer(t *testing.T) {
 	}
 
 	plan, err = p.Apply(t.Context())
-	must(t, err)
+	harness.Must(t, err)
 	if plan.Count(topology.Create) != 10 || plan.Refused() {
 		t.Fatalf("applied:\n%s", plan.Text(false))
 	}
-	for _, again := range []*topology.Planner{p, planner(t, nc, seed(t), topology.Options{})} {
+	for _, again := range []*topology.Planner{p, planner(t, nc, document(t), topology.Options{})} {
 		plan, err := again.Apply(t.Context())
-		must(t, err)
+		harness.Must(t, err)
 		if plan.Count(topology.Unchanged) != 11 {
 			t.Fatalf("applied again:\n%s", plan.Text(false))
 		}
@@ -74,28 +75,29 @@ func TestOwnServer(t *testing.T) {
 	}
 }
 
-// What somebody edits is shown, and put right; what the server cannot change,
-// or only by losing messages, is refused and left alone.
+// TestDrift: the plan shows and corrects changes that were made on the server.
+// A step that the server refuses, or that would lose messages, is refused and
+// changes nothing.
 func TestDrift(t *testing.T) {
 	nc := own(t)
-	p := planner(t, nc, seed(t), topology.Options{Async: true})
+	p := planner(t, nc, document(t), topology.Options{Async: true})
 	_, err := p.Apply(t.Context())
-	must(t, err)
+	harness.Must(t, err)
 	js, err := jetstream.New(nc)
-	must(t, err)
+	harness.Must(t, err)
 	edit := func(stream string, change func(*jetstream.StreamConfig)) {
 		t.Helper()
 		s, err := js.Stream(t.Context(), stream)
-		must(t, err)
+		harness.Must(t, err)
 		cfg := s.CachedInfo().Config
 		change(&cfg)
 		_, err = js.UpdateStream(t.Context(), cfg)
-		must(t, err)
+		harness.Must(t, err)
 	}
 	drift := func(want ...string) {
 		t.Helper()
 		plan, err := p.Look(t.Context())
-		must(t, err)
+		harness.Must(t, err)
 		if got := plan.Drift(); !slices.Equal(got, want) {
 			t.Fatalf("drifted:\n%s\nnot\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 		}
@@ -104,23 +106,23 @@ func TestDrift(t *testing.T) {
 
 	edit("KV_SESSION_DATA", func(c *jetstream.StreamConfig) { c.MaxAge, c.Duplicates = time.Minute, time.Minute })
 	edit("TASK_EXECUTION", func(c *jetstream.StreamConfig) { c.Retention = jetstream.LimitsPolicy })
-	must(t, js.DeleteStream(t.Context(), "AGENT_MESSAGES"))
+	harness.Must(t, js.DeleteStream(t.Context(), "AGENT_MESSAGES"))
 	drift("stream TASK_EXECUTION: retention is limits, not interest", "stream AGENT_MESSAGES: missing",
 		"consumer message-batch-processor: missing", "bucket SESSION_DATA: ttl is 1m0s, not 1h0m0s, duplicate_window is 1m0s, not 2m0s")
 	_, err = p.Apply(t.Context())
-	must(t, err)
+	harness.Must(t, err)
 	drift()
 
 	kv, err := js.KeyValue(t.Context(), "TASK_STATE")
-	must(t, err)
+	harness.Must(t, err)
 	edit("KV_TASK_STATE", func(c *jetstream.StreamConfig) { c.MaxMsgsPerSubject = 9 })
 	edit("KV_SESSION_DATA", func(c *jetstream.StreamConfig) { c.AllowRollup, c.DenyPurge = false, true })
 	for i := range 8 {
 		_, err := kv.Put(t.Context(), "t1", []byte(fmt.Sprint(i)))
-		must(t, err)
+		harness.Must(t, err)
 	}
 	plan, err := p.Apply(t.Context())
-	must(t, err)
+	harness.Must(t, err)
 	if s := step(t, plan, topology.KindBucket, "TASK_STATE"); s.Action != topology.Refuse || !strings.Contains(s.Reason, "history: messages that the stream holds would be lost") {
 		t.Errorf("TASK_STATE: %+v", s)
 	}
@@ -133,22 +135,22 @@ func TestDrift(t *testing.T) {
 	drift("bucket SESSION_DATA: allow_rollup_hdrs is false, not true, deny_purge is true, not false", "bucket TASK_STATE: history is 9, not 5")
 }
 
-// A bucket from before there was a topology gets what it lacks, and keeps what
-// it holds.
+// TestOlderBucket: a bucket that an earlier version created gets its missing
+// settings and keeps its values.
 func TestOlderBucket(t *testing.T) {
 	nc := own(t)
 	cfg := natsio.AgentStateBucket
 	cfg.Embedded = true
 	_, err := natsio.OpenBucket(t.Context(), nc, cfg, slog.New(slog.DiscardHandler))
-	must(t, err)
+	harness.Must(t, err)
 	js, err := jetstream.New(nc)
-	must(t, err)
+	harness.Must(t, err)
 	kv, err := js.KeyValue(t.Context(), "AGENT_STATE")
-	must(t, err)
+	harness.Must(t, err)
 	_, err = kv.Put(t.Context(), "a1.mood", []byte("1"))
-	must(t, err)
-	plan, err := planner(t, nc, seed(t), topology.Options{Async: true}).Apply(t.Context())
-	must(t, err)
+	harness.Must(t, err)
+	plan, err := planner(t, nc, document(t), topology.Options{Async: true}).Apply(t.Context())
+	harness.Must(t, err)
 	s := step(t, plan, topology.KindBucket, "AGENT_STATE")
 	if s.Action != topology.Update || len(s.Diff) != 1 || s.Diff[0].Field != "republish" {
 		t.Errorf("%+v", s)
@@ -158,26 +160,26 @@ func TestOlderBucket(t *testing.T) {
 	}
 }
 
-// A consumer is put right as far as the server lets it.
+// TestConsumerDrift: a consumer is corrected as far as the server allows.
 func TestConsumerDrift(t *testing.T) {
 	nc := own(t)
-	p := planner(t, nc, seed(t), topology.Options{})
+	p := planner(t, nc, document(t), topology.Options{})
 	_, err := p.Apply(t.Context())
-	must(t, err)
+	harness.Must(t, err)
 	js, err := jetstream.New(nc)
-	must(t, err)
+	harness.Must(t, err)
 	c, err := js.Consumer(t.Context(), "TASK_EXECUTION", "task-processor")
-	must(t, err)
+	harness.Must(t, err)
 	cfg := c.CachedInfo().Config
 	cfg.MaxAckPending, cfg.Metadata = 7, map[string]string{"mine": "kept"}
 	_, err = js.UpdateConsumer(t.Context(), "TASK_EXECUTION", cfg)
-	must(t, err)
-	must(t, js.DeleteConsumer(t.Context(), "AGENT_MESSAGES", "message-batch-processor"))
+	harness.Must(t, err)
+	harness.Must(t, js.DeleteConsumer(t.Context(), "AGENT_MESSAGES", "message-batch-processor"))
 	_, err = js.CreateConsumer(t.Context(), "AGENT_MESSAGES", jetstream.ConsumerConfig{Durable: "message-batch-processor", DeliverPolicy: jetstream.DeliverNewPolicy})
-	must(t, err)
+	harness.Must(t, err)
 
 	plan, err := p.Apply(t.Context())
-	must(t, err)
+	harness.Must(t, err)
 	s := step(t, plan, topology.KindConsumer, "task-processor")
 	if s.Action != topology.Update || len(s.Diff) != 2 {
 		t.Errorf("task-processor: %+v", s)
@@ -186,83 +188,84 @@ func TestConsumerDrift(t *testing.T) {
 		t.Errorf("message-batch-processor: %+v", s)
 	}
 	c, err = js.Consumer(t.Context(), "TASK_EXECUTION", "task-processor")
-	must(t, err)
+	harness.Must(t, err)
 	got := c.CachedInfo().Config
 	if got.MaxAckPending != 100 || got.Metadata["mine"] != "kept" || got.Metadata[topology.RateKey] != "1000" {
 		t.Errorf("task-processor is %+v", got)
 	}
 }
 
-// Interest retention as the plan explains it: task-processor's own subjects are
-// stored until they are acked, others are not.
+// TestInterest: with interest retention the stream stores the subjects of
+// task-processor until they are acknowledged, and no others, as the plan
+// explains.
 func TestInterest(t *testing.T) {
 	nc := own(t)
-	_, err := planner(t, nc, seed(t), topology.Options{Async: true}).Apply(t.Context())
-	must(t, err)
+	_, err := planner(t, nc, document(t), topology.Options{Async: true}).Apply(t.Context())
+	harness.Must(t, err)
 	js, err := jetstream.New(nc)
-	must(t, err)
+	harness.Must(t, err)
 	for _, subject := range []string{"tasks.created.t1", "tasks.started.t1.a1", "tasks.completed.t1"} {
 		_, err := js.Publish(t.Context(), subject, nil)
-		must(t, err)
+		harness.Must(t, err)
 	}
 	s, err := js.Stream(t.Context(), "TASK_EXECUTION")
-	must(t, err)
+	harness.Must(t, err)
 	if got := s.CachedInfo().State; got.Msgs != 1 || got.LastSeq != 3 {
 		t.Errorf("the stream holds %d of 3 messages, last %d", got.Msgs, got.LastSeq)
 	}
 	c, err := js.Consumer(t.Context(), "TASK_EXECUTION", "task-processor")
-	must(t, err)
+	harness.Must(t, err)
 	msg, err := c.Next()
-	must(t, err)
-	must(t, msg.DoubleAck(t.Context()))
+	harness.Must(t, err)
+	harness.Must(t, msg.DoubleAck(t.Context()))
 	info, err := s.Info(t.Context())
-	must(t, err)
+	harness.Must(t, err)
 	if info.State.Msgs != 0 {
 		t.Errorf("an acked message is kept")
 	}
 }
 
-// Republish as the plan explains it: everybody who listens gets each change, but
-// a stream that captures it takes over the writer's expected sequence, and so
-// refuses nearly every guarded write.
+// TestRepublish: subscribers receive each republished change, as the plan
+// explains. A stream that captures the change also takes the expected sequence
+// of the writer, and so refuses nearly every guarded write.
 func TestRepublish(t *testing.T) {
 	nc := own(t)
-	_, err := planner(t, nc, seed(t), topology.Options{Async: true}).Apply(t.Context())
-	must(t, err)
+	_, err := planner(t, nc, document(t), topology.Options{Async: true}).Apply(t.Context())
+	harness.Must(t, err)
 	js, err := jetstream.New(nc)
-	must(t, err)
+	harness.Must(t, err)
 	live, err := nc.SubscribeSync("agents.state.kv.>")
-	must(t, err)
-	must(t, nc.Flush())
+	harness.Must(t, err)
+	harness.Must(t, nc.Flush())
 	kv, err := js.KeyValue(t.Context(), "AGENT_STATE")
-	must(t, err)
-	_, err = js.Publish(t.Context(), "agents.heartbeat.a1", nil) // the two sequences part
-	must(t, err)
+	harness.Must(t, err)
+	_, err = js.Publish(t.Context(), "agents.heartbeat.a1", nil) // from here the two sequences differ
+	harness.Must(t, err)
 	rev, err := kv.Put(t.Context(), "a1.plain", []byte("1"))
-	must(t, err)
+	harness.Must(t, err)
 	_, err = kv.Update(t.Context(), "a1.plain", []byte("2"), rev)
-	must(t, err)
+	harness.Must(t, err)
 	_, err = kv.Put(t.Context(), "a1.plain", []byte("3"))
-	must(t, err)
+	harness.Must(t, err)
 	for range 3 {
 		_, err := live.NextMsg(5 * time.Second)
-		must(t, err)
+		harness.Must(t, err)
 	}
 	s, err := js.Stream(t.Context(), "AGENT_STATE")
-	must(t, err)
-	for s.CachedInfo().State.Msgs < 3 { // the last is stored a moment after it is sent
+	harness.Must(t, err)
+	for s.CachedInfo().State.Msgs < 3 { // the server stores the last a moment after the publish
 		_, err := s.Info(t.Context())
-		must(t, err)
+		harness.Must(t, err)
 	}
 	msg, err := s.GetMsg(t.Context(), s.CachedInfo().State.LastSeq)
-	must(t, err)
+	harness.Must(t, err)
 	if string(msg.Data) != "3" || s.CachedInfo().State.Msgs != 3 {
 		t.Errorf("the stream holds %d messages, last %q: the guarded one was to be refused", s.CachedInfo().State.Msgs, msg.Data)
 	}
 }
 
-// A small disk gets smaller limits, says so, and leaves the journal its half;
-// more disk later is used.
+// TestSmallDisk: on a small disk the limits are smaller, the plan says so, and
+// half stays for the journal. A larger disk is used later.
 func TestSmallDisk(t *testing.T) {
 	dir := t.TempDir()
 	small := func(store int64) func(*server.Options) {
@@ -270,9 +273,9 @@ func TestSmallDisk(t *testing.T) {
 	}
 	srv := start(t, small(4<<30))
 	nc := connect(t, srv.ClientURL())
-	p := planner(t, nc, seed(t), topology.Options{})
+	p := planner(t, nc, document(t), topology.Options{})
 	plan, err := p.Apply(t.Context())
-	must(t, err)
+	harness.Must(t, err)
 	if plan.Count(topology.Create) != 10 || plan.Refused() {
 		t.Fatalf("applied:\n%s", plan.Text(false))
 	}
@@ -283,11 +286,11 @@ func TestSmallDisk(t *testing.T) {
 		}
 	}
 	js, err := jetstream.New(nc)
-	must(t, err)
+	harness.Must(t, err)
 	sum := int64(0)
 	for _, name := range streams(t, nc) {
 		s, err := js.Stream(t.Context(), name)
-		must(t, err)
+		harness.Must(t, err)
 		if cfg := s.CachedInfo().Config; cfg.Storage == jetstream.FileStorage {
 			sum += cfg.MaxBytes
 		}
@@ -296,7 +299,7 @@ func TestSmallDisk(t *testing.T) {
 		t.Errorf("%d MiB are reserved, half of 4 GiB were to be shared out", sum/mib)
 	}
 	plan, err = p.Apply(t.Context())
-	must(t, err)
+	harness.Must(t, err)
 	if plan.Count(topology.Unchanged) != 11 {
 		t.Errorf("applied again:\n%s", plan.Text(false))
 	}
@@ -308,34 +311,36 @@ func TestSmallDisk(t *testing.T) {
 	srv.WaitForShutdown()
 
 	nc = connect(t, start(t, small(64<<30)).ClientURL())
-	plan, err = planner(t, nc, seed(t), topology.Options{}).Apply(t.Context())
-	must(t, err)
+	plan, err = planner(t, nc, document(t), topology.Options{}).Apply(t.Context())
+	harness.Must(t, err)
 	if plan.Count(topology.Update) != 6 || plan.Refused() {
 		t.Errorf("with more disk:\n%s", plan.Text(false))
 	}
 }
 
-// A server with next to nothing still takes it all, without limits of its own.
+// TestTinyDisk: a server with very little space takes the topology without
+// limits.
 func TestTinyDisk(t *testing.T) {
 	nc := connect(t, start(t, func(o *server.Options) { o.JetStreamMaxStore, o.JetStreamMaxMemory = 24*mib, 24*mib }).ClientURL())
-	plan, err := planner(t, nc, seed(t), topology.Options{}).Apply(t.Context())
-	must(t, err)
+	plan, err := planner(t, nc, document(t), topology.Options{}).Apply(t.Context())
+	harness.Must(t, err)
 	if plan.Count(topology.Create) != 10 || plan.Refused() {
 		t.Fatalf("applied:\n%s", plan.Text(false))
 	}
 }
 
-// Another stream's subjects, and the journal's name, are refused with a reason.
+// TestTaken: subjects of another stream, and the name of the journal, are
+// refused with a reason.
 func TestTaken(t *testing.T) {
 	nc := own(t)
 	js, err := jetstream.New(nc)
-	must(t, err)
+	harness.Must(t, err)
 	_, err = js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "MINE", Subjects: []string{"tasks.>"}})
-	must(t, err)
-	want := seed(t)
+	harness.Must(t, err)
+	want := document(t)
 	want.Streams = append(want.Streams, topology.Stream{Name: "EVENTS", Subjects: []string{"x"}})
 	plan, err := planner(t, nc, want, topology.Options{}).Apply(t.Context())
-	must(t, err)
+	harness.Must(t, err)
 	for kind, names := range map[topology.Kind]map[string]string{
 		topology.KindStream: {
 			"TASK_EXECUTION": "subject tasks.created.> is taken by stream MINE",
@@ -354,31 +359,33 @@ func TestTaken(t *testing.T) {
 	}
 }
 
-// A subject prefix goes before what clients and feeds see, not before KV's own.
+// TestPrefix: a subject prefix stands before the subjects of clients and feeds,
+// not before those of KV.
 func TestPrefix(t *testing.T) {
 	nc := own(t)
-	plan, err := planner(t, nc, seed(t), topology.Options{Prefix: "acme"}).Apply(t.Context())
-	must(t, err)
+	plan, err := planner(t, nc, document(t), topology.Options{Prefix: "acme"}).Apply(t.Context())
+	harness.Must(t, err)
 	if plan.Refused() {
 		t.Fatal(plan.Text(false))
 	}
 	js, err := jetstream.New(nc)
-	must(t, err)
+	harness.Must(t, err)
 	s, err := js.Stream(t.Context(), "KV_AGENT_STATE")
-	must(t, err)
+	harness.Must(t, err)
 	if cfg := s.CachedInfo().Config; cfg.Subjects[0] != "$KV.AGENT_STATE.>" || cfg.RePublish.Destination != "acme.agents.state.kv.>" {
 		t.Errorf("bucket AGENT_STATE: %q, %q", cfg.Subjects, cfg.RePublish.Destination)
 	}
 	c, err := js.Consumer(t.Context(), "TASK_EXECUTION", "task-processor")
-	must(t, err)
+	harness.Must(t, err)
 	if got := c.CachedInfo().Config.FilterSubject; got != "acme.tasks.started.>" {
 		t.Errorf("task-processor takes %q", got)
 	}
 }
 
-// A server takes the directory of all streams away soon after the last one, and
-// may do so while the next is made: here a file is in the way, which the failed
-// try makes the server take away.
+// TestCreateCrossesRemoval: a server removes the directory of all streams soon
+// after the last stream, and may do so while the next one is created. Here a
+// file in the way makes the first attempt fail, and makes the server remove the
+// directory.
 func TestCreateCrossesRemoval(t *testing.T) {
 	for name, want := range map[string]topology.Topology{
 		"while asking": {Streams: []topology.Stream{{Name: "ONE", Subjects: []string{"one"}, MaxBytes: mib}}},
@@ -388,10 +395,10 @@ func TestCreateCrossesRemoval(t *testing.T) {
 			var dir string
 			nc := connect(t, start(t, func(o *server.Options) { dir = o.StoreDir }).ClientURL())
 			inTheWay := filepath.Join(dir, "jetstream", "$G", "streams")
-			must(t, os.MkdirAll(filepath.Dir(inTheWay), 0o700))
-			must(t, os.WriteFile(inTheWay, nil, 0o600))
+			harness.Must(t, os.MkdirAll(filepath.Dir(inTheWay), 0o700))
+			harness.Must(t, os.WriteFile(inTheWay, nil, 0o600))
 			plan, err := planner(t, nc, want, topology.Options{}).Apply(t.Context())
-			must(t, err)
+			harness.Must(t, err)
 			if plan.Count(topology.Create) != 1 || plan.Refused() {
 				t.Errorf("applied:\n%s", plan.Text(false))
 			}

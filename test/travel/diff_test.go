@@ -15,7 +15,7 @@ import (
 	"github.com/tidemark-engine/tidemark/test/harness"
 )
 
-// pair is what a diff is asked for.
+// pair is the two instants of a diff.
 type pair struct {
 	name     string
 	from, to instant
@@ -37,8 +37,8 @@ func pickPairs(random *rand.Rand, all reference, n int) (pairs []pair) {
 	return pairs
 }
 
-// checkDiffs: the patch turns the state at from into that at to, and the
-// events are those between.
+// checkDiffs: the patch turns the state at the first instant into that at the
+// second, and the events are those between them.
 func checkDiffs(t *testing.T, e *harness.Engine, all reference, pairs []pair) {
 	t.Helper()
 	for _, p := range pairs {
@@ -85,7 +85,7 @@ func numbers(t *testing.T, b []byte) (v any) {
 	return v
 }
 
-// document is an aggregate's state as one object.
+// document returns the state of an aggregate as one object.
 func (r reference) document(t *testing.T, name string, i instant) json.RawMessage {
 	noun, id, _ := strings.Cut(name, ".")
 	state := map[string]json.RawMessage{}
@@ -99,14 +99,12 @@ func (r reference) document(t *testing.T, name string, i instant) json.RawMessag
 		}
 	}
 	b, err := json.Marshal(state)
-	if err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, err)
 	return b
 }
 
-// between are the revisions of the events that a pair's difference is of: those
-// of entries that came and went between are of none.
+// between returns the revisions of the events that explain a diff: those of
+// entries that appeared and disappeared in between explain none.
 func (r reference) between(p pair) (revisions []uint64) {
 	noun, id, _ := strings.Cut(p.name, ".")
 	before, after := r.lasts(p.from), r.lasts(p.to)

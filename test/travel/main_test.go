@@ -1,19 +1,11 @@
-// Package travel holds that the past is answered the same for ever: by a whole
-// journal, and by one that was trimmed, together with its archive.
+// Package travel tests queries of past states: a complete journal, and a
+// trimmed one with its archive, give the same answers.
 package travel
 
 import (
-	"os"
 	"testing"
-
-	"go.uber.org/goleak"
 
 	"github.com/tidemark-engine/tidemark/test/harness"
 )
 
-func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
-		harness.Clean()
-		os.Exit(code)
-	}))
-}
+func TestMain(m *testing.M) { harness.Main(m) }

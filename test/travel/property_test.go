@@ -10,22 +10,22 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/tidemark-engine/tidemark/test/harness"
 )
 
-// TestStateAtAnyRevisionIsTheFoldOfThePrefix: for every aggregate, at every
-// revision and every time at which something was recorded; and the same once
-// the journal has been trimmed.
+// TestStateAtAnyRevisionIsTheFoldOfThePrefix compares every aggregate at every
+// revision and every recorded time with the fold of the events before it,
+// before and after a trim.
 func TestStateAtAnyRevisionIsTheFoldOfThePrefix(t *testing.T) {
+	t.Parallel()
 	e := harness.Start(t, harness.Config{})
 	c := e.Client(t)
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, seed))
 	write(t, c, random)
-	c.Level(t, 30*time.Second)
+	c.CaughtUp(t)
 	all := readAll(t, c)
 	head := all[len(all)-1].Revision
 	if head != uint64(len(all)) {
@@ -37,7 +37,7 @@ func TestStateAtAnyRevisionIsTheFoldOfThePrefix(t *testing.T) {
 	checkDiffs(t, e, all, diffs)
 	forks, forked := forkSome(t, e, c, random, all)
 
-	c.Level(t, 30*time.Second)
+	c.CaughtUp(t)
 	if feed, err := c.JS.Stream(t.Context(), "AGENT_STATE"); err != nil {
 		t.Fatal(err)
 	} else if _, err := feed.GetLastMsgForSubject(t.Context(), "agents.lifecycle."+forked+".forked"); err != nil {
@@ -78,7 +78,7 @@ func checkEvery(t *testing.T, c *harness.Client, all reference) {
 	checking.Wait()
 }
 
-// write sends commands of every kind, some of which lose or are refused.
+// write sends commands of every kind; some lose or are refused.
 func write(t *testing.T, c *harness.Client, random *rand.Rand) {
 	t.Helper()
 	pick := func(of ...string) string { return of[random.IntN(len(of))] }
@@ -143,7 +143,7 @@ func pickInstants(random *rand.Rand, all reference, n int) (some []instant) {
 	return some
 }
 
-// checkStates holds `replay --state` against the fold, row by row.
+// checkStates compares `replay --state` with the fold, row by row.
 func checkStates(t *testing.T, e *harness.Engine, all reference, instants []instant) {
 	t.Helper()
 	for _, i := range instants {
@@ -175,8 +175,8 @@ func checkStates(t *testing.T, e *harness.Engine, all reference, instants []inst
 	}
 }
 
-// forkSome forks agents at random instants and tells how many events that made,
-// and the last new agent.
+// forkSome forks agents at random instants and returns how many events that
+// made, and the last new agent.
 func forkSome(t *testing.T, e *harness.Engine, c *harness.Client, random *rand.Rand, all reference) (made int, id string) {
 	t.Helper()
 	for _, i := range append(pickInstants(random, all, 1), instant{revision: all[len(all)-1].Revision}) {
@@ -188,9 +188,7 @@ func forkSome(t *testing.T, e *harness.Engine, c *harness.Client, random *rand.R
 		}
 		r := e.Run("fork", "agent."+from, "--as", id, flag, i.String())
 		want := map[string]json.RawMessage{}
-		if err := json.Unmarshal(all.document(t, "agent."+from, i), &want); err != nil {
-			t.Fatal(err)
-		}
+		harness.Must(t, json.Unmarshal(all.document(t, "agent."+from, i), &want))
 		if len(want) == 0 {
 			if r.Code != 1 || !strings.Contains(r.Stdout, "agent.not_found") {
 				t.Errorf("fork of %s as of %s: %+v", from, i, r)

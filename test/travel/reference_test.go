@@ -15,16 +15,14 @@ import (
 	"github.com/tidemark-engine/tidemark/test/harness"
 )
 
-// reference is the raw journal, and the slow and plain way to fold it.
+// reference is the raw journal, folded in the slow and simple way.
 type reference []events.Record
 
 func readAll(t *testing.T, c *harness.Client) (all reference) {
 	t.Helper()
 	for _, ev := range c.Journal(t) {
 		rec, err := events.Decode(ev.Raw)
-		if err != nil {
-			t.Fatal(err)
-		}
+		harness.Must(t, err)
 		all = append(all, events.Record{Event: rec, Stream: rec.Home(), Revision: ev.Revision})
 	}
 	return all
@@ -63,7 +61,7 @@ func (i instant) body(more harness.M) harness.M {
 	return body
 }
 
-// lasts is the last event of every stream as of an instant.
+// lasts returns the last event of every aggregate as of an instant.
 func (r reference) lasts(i instant) map[events.Stream]*events.Record {
 	last := map[events.Stream]*events.Record{}
 	for n := range r {
@@ -78,20 +76,18 @@ func dead(rec *events.Record) bool {
 	return rec == nil || rec.Type == events.StateDeleted || rec.Type == events.ConfigUnset
 }
 
-// value is what an event made of its aggregate.
+// value returns the value that an event gave its aggregate.
 func value(t *testing.T, rec *events.Record) json.RawMessage {
 	t.Helper()
 	if len(rec.State) > 0 {
 		return json.RawMessage(rec.State)
 	}
 	d, err := events.DecodeStateWrite(rec.Data)
-	if err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, err)
 	return json.RawMessage(d.Value)
 }
 
-// names are the aggregates that the journal is of: "agent.a1", "task.t1".
+// names returns the aggregates in the journal: "agent.a1", "task.t1".
 func (r reference) names() []string {
 	names := map[string]bool{}
 	for i := range r {
@@ -100,7 +96,7 @@ func (r reference) names() []string {
 	return slices.Sorted(maps.Keys(names))
 }
 
-// check asks the engine for everything as of an instant.
+// check queries everything as of an instant.
 func (r reference) check(t *testing.T, c *harness.Client, i instant) {
 	lasts := r.lasts(i)
 	for _, name := range r.names() {
@@ -168,8 +164,8 @@ func checkEntries(t *testing.T, c *harness.Client, name string, i instant, want 
 	}
 }
 
-// checkDocument holds an answer's digest, which is the event's and its past's,
-// against the event that must be the last.
+// checkDocument compares the digest of an answer, which covers the event and
+// all before it, with that of the last event.
 func checkDocument(t *testing.T, c *harness.Client, query string, i instant, want *events.Record) {
 	answer, err := c.Query(context.Background(), "queries."+query, i.body(nil))
 	var got row

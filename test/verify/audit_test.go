@@ -13,7 +13,7 @@ import (
 	"github.com/tidemark-engine/tidemark/test/harness"
 )
 
-// audit is the status section of the background audit.
+// audit is the section of status about the background audit.
 type audit struct {
 	State       string    `json:"state"`
 	Checked     int       `json:"checked"`
@@ -36,10 +36,10 @@ func (w *world) audit() (a audit, err error) {
 	return *s.Audit, nil
 }
 
-// differ waits until the audit tells of so many differences, and its metric too.
+// differ waits until the audit and its metric report so many differences.
 func (w *world) differ(want int, last string) {
 	w.t.Helper()
-	harness.Within(w.t, 20*time.Second, fmt.Sprint(want, " differences"), func() error {
+	harness.Eventually(w.t, fmt.Sprint(want, " differences"), func() error {
 		a, err := w.audit()
 		if metric := w.metric(w.t.Context(), "tidemark_audit_differences"); err != nil || a.Differences != want || metric != fmt.Sprint(want) {
 			return fmt.Errorf("%+v, metric %s, %w", a, metric, err)
@@ -51,12 +51,13 @@ func (w *world) differ(want int, last string) {
 	})
 }
 
-// The audit finds what is spoilt, a row that the journal does not know among
-// it, and lets go of what was repaired.
+// TestAudit: the audit finds changed rows, and one without events, and drops
+// them from its report after their repair.
 func TestAudit(t *testing.T) {
+	t.Parallel()
 	w := start(t, "TIDEMARK_AUDIT_RATE=2000")
 	w.fill()
-	w.c.Level(t, level)
+	w.c.CaughtUp(t)
 	w.differ(0, "")
 	w.exec("UPDATE agents.state SET digest = 'x' WHERE agent_id = 'm0' AND state_key = 'k.1'")
 	w.differ(1, "sql m0.k.1")
@@ -78,9 +79,10 @@ func TestAudit(t *testing.T) {
 	}
 }
 
-// While writers go on, neither verify, nor a sample, nor the audit takes what is
-// under way for a difference.
+// TestLiveWritersAreNoDifference: neither verify, nor a sample, nor the audit
+// reports writes under way as differences.
 func TestLiveWritersAreNoDifference(t *testing.T) {
+	t.Parallel()
 	w := start(t, "TIDEMARK_AUDIT_RATE=500")
 	stop := make(chan struct{})
 	var writers sync.WaitGroup
@@ -106,7 +108,7 @@ func TestLiveWritersAreNoDifference(t *testing.T) {
 	}
 	close(stop)
 	writers.Wait()
-	w.c.Level(t, level)
+	w.c.CaughtUp(t)
 	w.differ(0, "")
 	if log := w.Log(); strings.Contains(log, "the audit found a difference") {
 		t.Error("the audit took something for a difference")
@@ -114,8 +116,8 @@ func TestLiveWritersAreNoDifference(t *testing.T) {
 	w.expect("in the end", w.verify().Differences)
 }
 
-// write is one of a mixture of commands, on few names; many lose, which is as
-// it should be.
+// write sends one of a mixture of commands on few names; many lose, as
+// intended.
 func write(c *harness.Client, n, i int) {
 	ctx, agent, key := context.Background(), fmt.Sprint("a", n%2), fmt.Sprint("k", i%5)
 	task := fmt.Sprint("t", n, "-", i/4)
@@ -134,5 +136,5 @@ func write(c *harness.Client, n, i int) {
 	case 6:
 		subject, body = "session.s"+fmt.Sprint(n, i)+".open", M{"owner": "ann"}
 	}
-	_, _ = c.Command(ctx, "commands."+subject, harness.NewID(), body) // a loser is no failure
+	_, _ = c.Command(ctx, "commands."+subject, harness.NewID(), body) // a write that loses is no failure
 }

@@ -1,37 +1,27 @@
-// Package verify_test spoils rows, keys, archived events and the journal itself
-// behind a running engine's back, and lets `engine verify` and the auditor name
-// and repair them.
+// Package verify_test changes rows, keys, archived events and journal messages
+// outside the engine, and tests that `engine verify` and the audit name and
+// repair them.
 package verify_test
 
 import (
 	"context"
 	"encoding/json"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"go.uber.org/goleak"
 
 	"github.com/tidemark-engine/tidemark/projections"
 	"github.com/tidemark-engine/tidemark/test/harness"
 )
 
-func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
-		harness.Clean()
-		os.Exit(code)
-	}))
-}
+func TestMain(m *testing.M) { harness.Main(m) }
 
 type M = harness.M
 
-// world is an engine, and what looks at it and spoils it.
+// world is an engine, a client, and an SQL connection.
 type world struct {
 	*harness.Engine
 	t   *testing.T
@@ -67,12 +57,12 @@ func (w *world) verify(args ...string) report {
 		w.t.Fatalf("verify %v printed %s%s: %v", args, got.Stdout, got.Stderr, err)
 	}
 	if (r.Code == 0) != (len(r.Differences) == 0) || r.Code > 1 {
-		w.t.Errorf("verify %v ended with %d and tells of %d differences", args, r.Code, len(r.Differences))
+		w.t.Errorf("verify %v ended with %d and reports %d differences", args, r.Code, len(r.Differences))
 	}
 	return r
 }
 
-// names are the places of differences, each once.
+// names returns the places of differences, each once.
 func names(all []projections.Difference) []string {
 	var got []string
 	for _, d := range all {
@@ -82,7 +72,7 @@ func names(all []projections.Difference) []string {
 	return slices.Compact(got)
 }
 
-// expect asks for exactly these places.
+// expect checks that the differences have exactly these places.
 func (w *world) expect(what string, got []projections.Difference, want ...string) {
 	w.t.Helper()
 	slices.Sort(want)
@@ -91,62 +81,26 @@ func (w *world) expect(what string, got []projections.Difference, want ...string
 	}
 }
 
-// do is a command that must be accepted.
-func (w *world) do(subject string, body any) harness.Receipt {
-	w.t.Helper()
-	r, err := w.c.Command(w.t.Context(), "commands."+subject, harness.NewID(), body)
-	if err != nil || r.Outcome != "accepted" {
-		w.t.Fatalf("%s %v: %+v %v", subject, body, r, err)
-	}
-	return r
-}
-
+// exec runs an SQL statement that must change rows.
 func (w *world) exec(q string) {
 	w.t.Helper()
-	if tag, err := w.sql.Exec(w.t.Context(), q); err != nil || tag.RowsAffected() == 0 {
-		w.t.Fatalf("%s: %s %v", q, tag, err)
+	if harness.Exec(w.t, w.sql, q) == 0 {
+		w.t.Fatalf("%s: no row changed", q)
 	}
 }
 
 func (w *world) kv(bucket string) jetstream.KeyValue {
 	w.t.Helper()
 	kv, err := w.c.JS.KeyValue(w.t.Context(), bucket)
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	harness.Must(w.t, err)
 	return kv
-}
-
-// operator is JetStream with the engine's own rights.
-func (w *world) operator() jetstream.JetStream {
-	w.t.Helper()
-	text, err := os.ReadFile(filepath.Join(w.Data, "operator.json"))
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	var o struct{ User, Password string }
-	if err := json.Unmarshal(text, &o); err != nil {
-		w.t.Fatal(err)
-	}
-	nc, err := nats.Connect(w.NATSURL, nats.UserInfo(o.User, o.Password))
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	w.t.Cleanup(nc.Close)
-	js, err := jetstream.New(nc)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	return js
 }
 
 // journal is the journal's stream with the engine's own rights.
 func (w *world) journal() jetstream.Stream {
 	w.t.Helper()
-	s, err := w.operator().Stream(w.t.Context(), "EVENTS")
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	s, err := w.OperatorJetStream(w.t).Stream(w.t.Context(), "EVENTS")
+	harness.Must(w.t, err)
 	return s
 }
 
@@ -155,13 +109,11 @@ func (w *world) takeOut(stream string) (revision uint64) {
 	w.t.Helper()
 	revision = w.revision(stream, 1)
 	err := w.journal().Purge(w.t.Context(), jetstream.WithPurgeSubject("events."+stream), jetstream.WithPurgeSequence(revision+1))
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	harness.Must(w.t, err)
 	return revision
 }
 
-// metric is one of /metrics.
+// metric returns one value of /metrics.
 func (w *world) metric(ctx context.Context, name string) string {
 	w.t.Helper()
 	for line := range strings.SplitSeq(w.Metrics(ctx), "\n") {
@@ -171,5 +123,3 @@ func (w *world) metric(ctx context.Context, name string) string {
 	}
 	return ""
 }
-
-const level = 20 * time.Second

@@ -8,15 +8,16 @@ import (
 	"github.com/tidemark-engine/tidemark/test/harness"
 )
 
-// fill writes three of everything; agent m1's entry k.0 has a long history.
+// fill writes three aggregates of each kind; the entry k.0 of agent m1 has a
+// long history.
 func (w *world) fill() {
 	w.t.Helper()
 	for i := range 3 {
 		id := fmt.Sprint("m", i)
-		w.do("task."+id+".create", M{"kind": "k", "payload": M{"n": 1e3}, "priority": 3})
-		w.do("task."+id+".start", M{"agent_id": "w"})
-		w.do("session."+id+".open", M{"owner": "ann"})
-		w.do("config."+id+".set", M{"key": "a.b", "value": []any{1, nil}})
+		w.c.MustDo(w.t, "task."+id+".create", M{"kind": "k", "payload": M{"n": 1e3}, "priority": 3})
+		w.c.MustDo(w.t, "task."+id+".start", M{"agent_id": "w"})
+		w.c.MustDo(w.t, "session."+id+".open", M{"owner": "ann"})
+		w.c.MustDo(w.t, "config."+id+".set", M{"key": "a.b", "value": []any{1, nil}})
 		for k := range 4 {
 			key := fmt.Sprint("k.", k)
 			w.c.MustSet(w.t, id, key, M{"n": k}, nil)
@@ -27,46 +28,48 @@ func (w *world) fill() {
 				}
 			}
 		}
-		w.do("agent."+id+".delete", M{"key": "k.3"})
-		w.do("agent.l"+id+".hydrate", nil)
+		w.c.MustDo(w.t, "agent."+id+".delete", M{"key": "k.3"})
+		w.c.MustDo(w.t, "agent.l"+id+".hydrate", nil)
 	}
 }
 
-// TestRepair: whatever is spoilt is named with exit code 1, repaired from the
-// journal, and a verification afterwards passes; what cannot be is named again.
+// TestRepair: verify names each changed row with exit code 1 and repairs it
+// from the journal, and the next run passes. Differences that cannot be
+// repaired are named again.
 func TestRepair(t *testing.T) {
+	t.Parallel()
 	w := start(t)
 	w.fill()
-	w.c.Level(t, level)
+	w.c.CaughtUp(t)
 	if r := w.verify(); r.Code != 0 || r.Archive == nil || r.Archive.Rows != r.Archive.Equal || r.Archive.Rows < 60 {
-		t.Fatalf("before anything was spoilt: %+v %+v", r.Differences, r.Archive)
+		t.Fatalf("before any change: %+v %+v", r.Differences, r.Archive)
 	}
-	spoilt := append(w.spoilSQL(), w.spoilKV()...)
-	spoilt = append(spoilt, w.spoilArchive()...)
-	w.expect("verify", w.verify().Differences, spoilt...)
+	changed := append(w.changeSQL(), w.changeKV()...)
+	changed = append(changed, w.changeArchive()...)
+	w.expect("verify", w.verify().Differences, changed...)
 	sample := w.verify("--sample", "1000")
-	w.expect("a sample of all", sample.Differences, spoilt...)
+	w.expect("a sample of all", sample.Differences, changed...)
 	if sample.Sample == nil || sample.Sample.Checked < 30 || len(sample.Sample.Unsettled) > 0 {
 		t.Errorf("%+v", sample.Sample)
 	}
 	r := w.verify("--repair")
 	w.expect("not repaired", r.Differences)
-	w.expect("repaired", r.Repaired, spoilt...)
+	w.expect("repaired", r.Repaired, changed...)
 	for _, args := range [][]string{{"--repair"}, {"--repair", "--sample", "1000"}} {
 		if r := w.verify(args...); len(r.Differences) > 0 || len(r.Repaired) > 0 {
 			t.Errorf("verify %v after the repair: %+v %+v", args, r.Differences, r.Repaired)
 		}
 	}
-	w.c.MustSet(t, "m0", "k.0", 9, nil) // the views go on over repaired rows
-	w.do("task.m0.complete", nil)
-	w.c.Level(t, level)
+	w.c.MustSet(t, "m0", "k.0", 9, nil) // the views apply later events to repaired rows
+	w.c.MustDo(w.t, "task.m0.complete", nil)
+	w.c.CaughtUp(t)
 	w.expect("verify after more", w.verify().Differences)
 	w.trimmed()
 	w.missing()
 	w.forged()
 }
 
-func (w *world) spoilSQL() []string {
+func (w *world) changeSQL() []string {
 	for _, q := range []string{
 		"UPDATE agents.state SET state_text = '9', state_value = '9' WHERE agent_id = 'm0' AND state_key = 'k.0'",
 		"UPDATE agents.state SET digest = 'x' WHERE agent_id = 'm0' AND state_key = 'k.1'",
@@ -91,13 +94,11 @@ func (w *world) spoilSQL() []string {
 	}
 }
 
-func (w *world) spoilKV() []string {
+func (w *world) changeKV() []string {
 	t := w.t
 	entries, ctx := w.kv("AGENT_STATE"), t.Context()
 	good, err := entries.Get(ctx, "m0.k.0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, err)
 	for key, value := range map[string]string{
 		"m0.k.1": `{"value":9,"timestamp":"2026-01-02T03:04:05Z","agent_id":"m0","version":9,"revision":99999,"digest":"x"}`,
 		"m0.k.2": "no JSON", "m2.k.3": string(good.Value()), "ghost.k": string(good.Value()),
@@ -106,22 +107,18 @@ func (w *world) spoilKV() []string {
 			t.Fatal(err)
 		}
 	}
-	if err := entries.Delete(ctx, "m1.k.1"); err != nil {
-		t.Fatal(err)
-	}
-	if err := w.kv("TASK_STATE").Purge(ctx, "m0"); err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, entries.Delete(ctx, "m1.k.1"))
+	harness.Must(t, w.kv("TASK_STATE").Purge(ctx, "m0"))
 	if _, err := w.kv("AGENT_CONFIG").PutString(ctx, "m0.a.b", "{}"); err != nil {
 		t.Fatal(err)
 	}
 	return []string{"kv m0.k.1", "kv m0.k.2", "kv m2.k.3", "kv ghost.k", "kv m1.k.1", "kv task m0", "kv config m0.a.b"}
 }
 
-func (w *world) spoilArchive() []string {
+func (w *world) changeArchive() []string {
 	for _, q := range []string{
 		"UPDATE agents.events SET body = replace(body, '\"n\":1', '\"n\":8') WHERE stream = 'agent.m0.state.k.1' AND version = 1",
-		"UPDATE agents.events SET command_id = 'other' WHERE stream = 'task.m0' AND version = 1", // a column alone
+		"UPDATE agents.events SET command_id = 'other' WHERE stream = 'task.m0' AND version = 1", // one column
 		"DELETE FROM agents.events WHERE stream = 'session.m0'",
 		"UPDATE agents.events SET body = 'torn' WHERE stream = 'config.m0.a.b'",
 		`INSERT INTO agents.events SELECT revision, version, timestamp, recorded_at + interval '1 s', partition, schema, recorded_ns,
@@ -134,11 +131,11 @@ func (w *world) spoilArchive() []string {
 	}
 }
 
-// trimmed: what the journal does not have any more is read from the archive,
-// which then is the only copy.
+// trimmed: trimmed events are compared through the archive, which is their only
+// copy.
 func (w *world) trimmed() {
 	t := w.t
-	js := w.operator()
+	js := w.OperatorJetStream(w.t)
 	cfg := w.journal().CachedInfo().Config
 	cfg.Metadata["tidemark.trimmed"] = strconv.FormatUint(w.revision("agent.m1.state.k.0", 1), 10)
 	if _, err := js.UpdateStream(t.Context(), cfg); err != nil {
@@ -154,7 +151,7 @@ func (w *world) trimmed() {
 	w.expect("it was put back", w.verify().Differences)
 }
 
-// missing: an event that is in the journal no more, although nobody trimmed it.
+// missing: an event that was removed from the journal without a trim.
 func (w *world) missing() {
 	t := w.t
 	first := w.takeOut("agent.m2.state.k.0")
@@ -169,20 +166,18 @@ func (w *world) missing() {
 	w.expect("and from the archive", w.verify().Differences, "journal partition 0", "journal agent.m2.state.k.0")
 }
 
-// forged: an event that does not follow from the one before it.
+// forged: an event whose digest does not follow from the one before.
 func (w *world) forged() {
 	t := w.t
 	s := w.journal()
 	last, err := s.GetLastMsgForSubject(t.Context(), "events.agent.m1.state.k.2")
-	if err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, err)
 	intake := s.CachedInfo().Config.Subjects[0]
-	js := w.operator()
+	js := w.OperatorJetStream(w.t)
 	if _, err := js.Publish(t.Context(), intake[:len(intake)-1]+"agent.m1.state.k.2", last.Data); err != nil {
 		t.Fatal(err)
 	}
-	w.c.Level(t, level)
+	w.c.CaughtUp(t)
 	var found bool
 	for _, name := range names(w.verify().Differences) {
 		found = found || name == "journal agent.m1.state.k.2"
@@ -192,12 +187,10 @@ func (w *world) forged() {
 	}
 }
 
-// revision of a stream's event with a version.
+// revision returns the revision of an event by aggregate and version.
 func (w *world) revision(stream string, version int) (r uint64) {
 	w.t.Helper()
 	err := w.sql.QueryRow(w.t.Context(), "SELECT revision FROM agents.events WHERE stream = $1 AND version = $2", stream, version).Scan(&r)
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	harness.Must(w.t, err)
 	return r
 }

@@ -18,10 +18,11 @@ import (
 	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/infra/pg"
 	"github.com/tidemark-engine/tidemark/projections"
+	"github.com/tidemark-engine/tidemark/test/harness"
 	"github.com/tidemark-engine/tidemark/test/support"
 )
 
-// do carries a command of any aggregate out, and takes a refusal for an answer.
+// do executes a command of any aggregate; a refusal is an answer too.
 func do(t *testing.T, h *commands.Handler, id, aggregate, of, verb, body string) (commands.Receipt, error) {
 	t.Helper()
 	r, err := h.Send(t.Context(), commands.Request{Aggregate: aggregate, ID: of, Verb: verb, CommandID: id, Body: []byte(body)})
@@ -32,7 +33,7 @@ func do(t *testing.T, h *commands.Handler, id, aggregate, of, verb, body string)
 	return r, err
 }
 
-// mixed is a life of every aggregate there is, losers included.
+// mixed writes to every kind of aggregate, writes that lose included.
 func (w *world) mixed(round int) {
 	w.t.Helper()
 	for i, c := range [][3]string{
@@ -46,22 +47,20 @@ func (w *world) mixed(round int) {
 		{"session", "open", `{"owner":"o"}`}, {"session", "put", `{"key":"k","value":1.0}`}, {"session", "close", `{}`},
 		{"config", "set", `{"key":"c","value":[ ]}`}, {"config", "unset", `{"key":"c"}`},
 	} {
-		// Some are refused: that is part of a life.
+		// Some are refused, as intended.
 		_, _ = do(w.t, w.Handler, "", c[0], fmt.Sprintf("x%d-%d", i%3, round%7), c[1], c[2])
 	}
 }
 
-// messages are all there is in a partition of a source, up to its head.
+// messages reads a partition of a source up to its head.
 func (w *world) messages(src projections.Source, partition int, head uint64) []projections.Message {
 	w.t.Helper()
 	cur, err := src.Read(w.t.Context(), partition, 0)
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	harness.Must(w.t, err)
 	defer cur.Stop()
 	var all []projections.Message
 	for len(all) == 0 && head > 0 || len(all) > 0 && all[len(all)-1].Revision < head {
-		all = append(all, support.Receive(w.t, "an event", cur.Messages()))
+		all = append(all, harness.Receive(w.t, "an event", cur.Messages()))
 	}
 	return all
 }
@@ -71,9 +70,7 @@ func (w *world) archived() {
 	w.t.Helper()
 	for p := range w.journal.Partitions() {
 		head, err := w.journal.Head(w.t.Context(), p)
-		if err != nil {
-			w.t.Fatal(err)
-		}
+		harness.Must(w.t, err)
 		want, i := w.messages(w.journal, p, head), 0
 		err = pg.NewArchive(w.db, "archive").Each(w.t.Context(), p, 0, head, func(m projections.Message) error {
 			if i >= len(want) || m.Revision != want[i].Revision || m.Stream != want[i].Stream || !bytes.Equal(m.Body, want[i].Body) ||
@@ -111,11 +108,11 @@ func TestTheArchiveIsTheJournal(t *testing.T) {
 			}
 		}
 		w.mixed(9)
-		w.level("archive")
+		w.caughtUp("archive")
 		w.archived()
 		w.exec("UPDATE agents.checkpoints SET position = position / 2, digest = NULL")
 		w.mixed(10)
-		w.level("archive")
+		w.caughtUp("archive")
 		w.archived()
 	}
 }
@@ -130,7 +127,7 @@ func (j *forgetful) Append(ctx context.Context, s events.Stream, after uint64, i
 	return j.Journal.Append(ctx, s, after, fmt.Sprintf("%s-%d", id, j.n.Add(1)), evs)
 }
 
-// later is an engine that starts when the duplicate window has passed.
+// later returns an engine that starts after the duplicate window.
 func (w *world) later(after time.Duration) *commands.Handler {
 	h := commands.NewHandler(&forgetful{Journal: w.journal}, commands.Config{
 		Archive: pg.NewArchive(w.db, "archive").Of(w.journal.ID()),
@@ -140,15 +137,16 @@ func (w *world) later(after time.Duration) *commands.Handler {
 	return h
 }
 
-// sent is a command with the answer that it got the first time.
+// sent is a command with its first answer.
 type sent struct {
 	id, aggregate, of, verb, body string
 	receipt                       commands.Receipt
 	refused                       string // message of the refusal
 }
 
-// lives are commands of every kind that leave an event, with ids of a kind,
-// of aggregates whose ids begin so; none is its aggregate's last in the end.
+// lives returns commands of every kind that write an event, with ids of one
+// kind, for aggregates whose ids have a prefix. None of them is the last of its
+// aggregate.
 func (w *world) lives(life string, id func() string) (all []*sent) {
 	w.t.Helper()
 	for _, c := range [][4]string{
@@ -184,7 +182,7 @@ func (w *world) lives(life string, id func() string) (all []*sent) {
 	return all
 }
 
-// again expects each command's first answer.
+// again repeats each command and expects its first answer.
 func (w *world) again(h *commands.Handler, all []*sent) {
 	w.t.Helper()
 	for _, s := range all {
@@ -206,9 +204,7 @@ func (w *world) heads() (heads []uint64) {
 	w.t.Helper()
 	for p := range w.journal.Partitions() {
 		head, err := w.journal.Head(w.t.Context(), p)
-		if err != nil {
-			w.t.Fatal(err)
-		}
+		harness.Must(w.t, err)
 		heads = append(heads, head)
 	}
 	return heads
@@ -219,8 +215,8 @@ func untimed() func() string {
 	return func() string { n++; return fmt.Sprint("command-", n) }
 }
 
-// An id that does not carry its time is known as far back as the archive
-// reaches, and where that is not far enough the journal goes on.
+// TestAnIDWithoutATimeIsKnownForEver: an id that carries no time is found as
+// far back as the archive reaches, and in the journal after that.
 func TestAnIDWithoutATimeIsKnownForEver(t *testing.T) {
 	for _, partitions := range []int{1, 3} {
 		w := newWorld(t, partitions)
@@ -229,7 +225,7 @@ func TestAnIDWithoutATimeIsKnownForEver(t *testing.T) {
 			runners = append(runners, w.run("archive", p, nil))
 		}
 		all := w.lives("a", untimed())
-		w.level("archive")
+		w.caughtUp("archive")
 		before := w.heads()
 		w.again(w.later(time.Hour), all)
 		w.again(w.later(0), all) // the archive knows it at once
@@ -248,7 +244,8 @@ func TestAnIDWithoutATimeIsKnownForEver(t *testing.T) {
 	}
 }
 
-// A batch is known by the same means.
+// TestABatchOfIDsWithoutATimeIsKnownForEver: the same for the commands of a
+// batch.
 func TestABatchOfIDsWithoutATimeIsKnownForEver(t *testing.T) {
 	w := newWorld(t, 1)
 	w.start("archive")
@@ -267,14 +264,14 @@ func TestABatchOfIDsWithoutATimeIsKnownForEver(t *testing.T) {
 			}
 			answers <- got
 		})
-		return support.Receive(t, "an answer", answers)
+		return harness.Receive(t, "an answer", answers)
 	}
 	first := send(w.Handler)
 	w.set("b1", "k", "2")
 	if _, err := do(t, w.Handler, "", "task", "b2", "start", `{"agent_id":"a"}`); err != nil {
 		t.Fatal(err)
 	}
-	w.level("archive")
+	w.caughtUp("archive")
 	before := w.heads()
 	for i, again := range send(w.later(time.Hour)) {
 		if first[i].Receipt.Replayed = true; again != first[i] {
@@ -286,17 +283,16 @@ func TestABatchOfIDsWithoutATimeIsKnownForEver(t *testing.T) {
 	}
 }
 
-// Commands go on without SQL; then the duplicate window is all there is.
+// TestWithoutTheArchiveAnIDWithoutATimeGoesOn: without SQL commands proceed,
+// and only the duplicate window recognises such an id.
 func TestWithoutTheArchiveAnIDWithoutATimeGoesOn(t *testing.T) {
 	w := newWorld(t, 1)
 	w.start("archive")
 	id, body := "an-id", `{"key":"k","value":1,"strategy":"last_write_wins"}`
 	first, err := do(t, w.Handler, id, "agent", "a1", "set", body)
-	if err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, err)
 	w.set("a1", "k", "2")
-	w.level("archive")
+	w.caughtUp("archive")
 	w.sql(false)
 	h := w.later(time.Hour)
 	for n := range 3 {
@@ -308,40 +304,35 @@ func TestWithoutTheArchiveAnIDWithoutATimeGoesOn(t *testing.T) {
 		t.Errorf("%d commands were decided without the archive", n)
 	}
 	w.sql(true)
-	support.Eventually(t, "the archive answers", func() bool { return w.db.Ping(t.Context()) == nil })
-	w.level("archive")
+	harness.Eventually(t, "the archive answers", func() bool { return w.db.Ping(t.Context()) == nil })
+	w.caughtUp("archive")
 	first.Replayed = true
 	if r, err := do(t, w.later(time.Hour), id, "agent", "a1", "set", body); err != nil || r != first {
 		t.Errorf("again: %+v, %v; want %+v", r, err, first)
 	}
 }
 
-// trim takes all but each stream's last event from the journal, as a trim does:
-// the mark first.
+// trim removes all but the last event of each subject from the journal as
+// `archive trim` does: it writes the mark first.
 func (w *world) trim(upTo uint64) {
 	w.t.Helper()
 	s, err := support.JetStream(w.t, w.nc).Stream(w.t.Context(), "EVENTS")
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	harness.Must(w.t, err)
 	cfg := s.CachedInfo().Config
 	cfg.Metadata["tidemark.trimmed"] = fmt.Sprint(upTo)
 	if _, err := support.JetStream(w.t, w.nc).UpdateStream(w.t.Context(), cfg); err != nil {
 		w.t.Fatal(err)
 	}
 	info, err := s.Info(w.t.Context(), jetstream.WithSubjectFilter(">"))
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	harness.Must(w.t, err)
 	for subject := range info.State.Subjects {
-		if err := s.Purge(w.t.Context(), jetstream.WithPurgeSubject(subject), jetstream.WithPurgeKeep(1)); err != nil {
-			w.t.Fatal(err)
-		}
+		harness.Must(w.t, s.Purge(w.t.Context(), jetstream.WithPurgeSubject(subject), jetstream.WithPurgeKeep(1)))
 	}
 }
 
-// An id that carries its time takes effect at most once for ever, also when its
-// event was trimmed; without the archive nobody can tell, and nothing is done.
+// TestATrimmedCommandIsStillKnown: an id that carries its time takes effect at
+// most once, also after a trim. Without the archive the engine cannot decide,
+// and refuses the command.
 func TestATrimmedCommandIsStillKnown(t *testing.T) {
 	w := newWorld(t, 1)
 	w.start("archive")
@@ -349,7 +340,7 @@ func TestATrimmedCommandIsStillKnown(t *testing.T) {
 		return ulid.MustNew(ulid.Timestamp(time.Now().Add(-time.Hour)), ulid.DefaultEntropy()).String()
 	}
 	all := w.lives("", old)
-	w.level("archive")
+	w.caughtUp("archive")
 	w.trim(w.heads()[0])
 	before := w.heads()[0]
 	w.again(w.later(time.Hour), all)

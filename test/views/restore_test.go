@@ -13,10 +13,11 @@ import (
 	"github.com/tidemark-engine/tidemark/infra/natsio"
 	"github.com/tidemark-engine/tidemark/infra/pg"
 	"github.com/tidemark-engine/tidemark/projections"
+	"github.com/tidemark-engine/tidemark/test/harness"
 	"github.com/tidemark-engine/tidemark/test/support"
 )
 
-// restore makes the rows of streams in both tiers what the journal says.
+// restore rewrites the rows of aggregates in both tiers from the journal.
 func (w *world) restore(streams ...events.Stream) {
 	w.t.Helper()
 	if err := natsio.NewHot(w.bucket, w.journal, w.progress["hot"]).Restore(w.t.Context(), streams); err != nil {
@@ -28,28 +29,22 @@ func (w *world) restore(streams ...events.Stream) {
 	}
 }
 
-// content is all that both tiers hold.
+// content returns all rows of both tiers.
 func (w *world) content() map[string]string {
 	w.t.Helper()
 	all := map[string]string{}
 	kv := w.kv()
 	keys, err := kv.ListKeys(w.t.Context())
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	harness.Must(w.t, err)
 	for key := range keys.Keys() {
 		v, err := kv.Get(w.t.Context(), key)
-		if err != nil {
-			w.t.Fatal(err)
-		}
+		harness.Must(w.t, err)
 		all["kv "+key] = string(v.Value())
 	}
 	for _, table := range []string{"state", "conflicts"} {
 		var text string
 		q := "SELECT coalesce(string_agg(t::text, E'\\n' ORDER BY t::text), '') FROM agents." + table + " t"
-		if err := w.db.Pool().QueryRow(w.t.Context(), q).Scan(&text); err != nil {
-			w.t.Fatal(err)
-		}
+		harness.Must(w.t, w.db.Pool().QueryRow(w.t.Context(), q).Scan(&text))
 		all[table] = text
 	}
 	return all
@@ -58,13 +53,12 @@ func (w *world) content() map[string]string {
 func (w *world) kv() jetstream.KeyValue {
 	w.t.Helper()
 	kv, err := support.JetStream(w.t, w.nc).KeyValue(w.t.Context(), "AGENT_STATE")
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	harness.Must(w.t, err)
 	return kv
 }
 
-// Whatever somebody has made of a row, Restore makes it what the journal says.
+// TestRestore: Restore gives each row the state that the journal says, however
+// it was changed.
 func TestRestore(t *testing.T) {
 	w := newWorld(t, 2)
 	w.start("hot", "durable")
@@ -83,13 +77,11 @@ func TestRestore(t *testing.T) {
 		}
 		w.del(fmt.Sprint("a", agent), "k.7")
 	}
-	w.level("hot", "durable")
+	w.caughtUp("hot", "durable")
 	want := w.content()
 	kv := w.kv()
 	good, err := kv.Get(t.Context(), "a0.k.0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, err)
 	for key, value := range map[string]string{
 		"a0.k.1": `{"value":9,"timestamp":"2026-01-02T03:04:05Z","agent_id":"a0","version":9,"revision":99999,"digest":"x"}`,
 		"a0.k.2": "not JSON", "a0.k.3": "{}", "a1.k.7": string(good.Value()), "x.y": string(good.Value()), "lone": "1",
@@ -98,12 +90,8 @@ func TestRestore(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := kv.Delete(t.Context(), "a0.k.4"); err != nil {
-		t.Fatal(err)
-	}
-	if err := kv.Purge(t.Context(), "a0.k.5"); err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, kv.Delete(t.Context(), "a0.k.4"))
+	harness.Must(t, kv.Purge(t.Context(), "a0.k.5"))
 	for _, q := range []string{
 		"UPDATE agents.state SET revision = 99999 WHERE agent_id = 'a0' AND state_key = 'k.1'",
 		"UPDATE agents.state SET state_text = '9' WHERE agent_id = 'a0' AND state_key = 'k.2'",
@@ -133,25 +121,23 @@ func TestRestore(t *testing.T) {
 	if after := w.sequence(); after != before {
 		t.Errorf("restoring what is right wrote %d messages", after-before)
 	}
-	w.set("a0", "k.1", "5") // the views still take what is newer
+	w.set("a0", "k.1", "5") // the views still apply newer events
 	w.set("a1", "k.7", "5")
-	w.level("hot", "durable")
+	w.caughtUp("hot", "durable")
 	w.rows("hot")
 	w.rows("durable")
 }
 
-// sequence is the bucket's last.
+// sequence returns the last sequence of the bucket.
 func (w *world) sequence() uint64 {
 	w.t.Helper()
 	s, err := support.JetStream(w.t, w.nc).Stream(w.t.Context(), "KV_AGENT_STATE")
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	harness.Must(w.t, err)
 	return s.CachedInfo().State.LastSeq
 }
 
-// Restore races the views, writers and somebody who spoils rows; in the end the
-// rows are right, whoever came last.
+// TestRestoreRacesTheViews: Restore runs beside the views, writers, and a
+// client that changes rows. In the end all rows are right.
 func TestRestoreRacesTheViews(t *testing.T) {
 	w := newWorld(t, 1)
 	w.start("hot", "durable")
@@ -160,7 +146,7 @@ func TestRestoreRacesTheViews(t *testing.T) {
 		w.set("a", fmt.Sprint("k", key), "0")
 		streams = append(streams, events.StateEntry("a", fmt.Sprint("k", key)))
 	}
-	w.level("hot", "durable")
+	w.caughtUp("hot", "durable")
 	kv := w.kv()
 	stop := make(chan struct{})
 	var writers sync.WaitGroup
@@ -184,7 +170,7 @@ func TestRestoreRacesTheViews(t *testing.T) {
 		}
 	})
 	loop(func(i int) {
-		if _, err := kv.PutString(t.Context(), fmt.Sprint("a.k", i%3), "spoilt"); err != nil {
+		if _, err := kv.PutString(t.Context(), fmt.Sprint("a.k", i%3), "changed"); err != nil {
 			t.Error(err)
 		}
 		wait(t.Context(), time.Millisecond)
@@ -194,8 +180,8 @@ func TestRestoreRacesTheViews(t *testing.T) {
 	}
 	close(stop)
 	writers.Wait()
-	w.restore(streams...) // what was spoilt last
-	w.level("hot", "durable")
+	w.restore(streams...) // the rows that were changed last
+	w.caughtUp("hot", "durable")
 	w.rows("hot")
 	w.rows("durable")
 }

@@ -13,10 +13,11 @@ import (
 	"github.com/tidemark-engine/tidemark/infra/pg"
 	"github.com/tidemark-engine/tidemark/projections"
 	"github.com/tidemark-engine/tidemark/readmodel"
+	"github.com/tidemark-engine/tidemark/test/harness"
 	"github.com/tidemark-engine/tidemark/test/support"
 )
 
-// busy writes a mix of sets, deletions and losing writes on a few agents.
+// busy writes sets, deletions and losing writes on a few agents.
 func (w *world) busy(n int) {
 	w.t.Helper()
 	for i := range n {
@@ -46,7 +47,7 @@ func TestViewsGoOnWhereTheyStopped(t *testing.T) {
 				}
 			}
 			w.busy(60)
-			w.level("hot", "durable")
+			w.caughtUp("hot", "durable")
 			w.rows("hot")
 			w.rows("durable")
 			for _, r := range runners {
@@ -57,7 +58,7 @@ func TestViewsGoOnWhereTheyStopped(t *testing.T) {
 			w.open(0) // another process
 		}
 		w.start("hot", "durable")
-		w.level("hot", "durable")
+		w.caughtUp("hot", "durable")
 		w.rows("hot")
 		w.rows("durable")
 		if n := w.count("SELECT count(*) FROM agents.conflicts"); n == 0 || n != w.count("SELECT count(DISTINCT (agent_id, state_key, revision)) FROM agents.conflicts") {
@@ -66,12 +67,13 @@ func TestViewsGoOnWhereTheyStopped(t *testing.T) {
 	}
 }
 
-// A restart applies only what came since.
+// TestARestartDoesNotFoldEverythingAgain: a restart applies only the events
+// since its checkpoint.
 func TestARestartDoesNotFoldEverythingAgain(t *testing.T) {
 	w := newWorld(t, 1)
 	r := w.run("durable", 0, nil)
 	w.busy(40)
-	w.level("durable")
+	w.caughtUp("durable")
 	r.stop()
 	before := w.progress["durable"].At(0)
 	w.open(0)
@@ -80,7 +82,7 @@ func TestARestartDoesNotFoldEverythingAgain(t *testing.T) {
 	w.applied = func(events int, _ time.Duration) { mu.Lock(); applied += events; mu.Unlock() }
 	r = w.run("durable", 0, nil)
 	w.busy(12)
-	w.level("durable")
+	w.caughtUp("durable")
 	r.stop()
 	if since := w.progress["durable"].At(0) - before; applied != int(since) {
 		t.Errorf("%d events applied, %d came since", applied, since)
@@ -91,11 +93,11 @@ func TestACheckpointMovedBackByHandIsNoticed(t *testing.T) {
 	w := newWorld(t, 1)
 	w.run("durable", 0, nil)
 	w.busy(20)
-	w.level("durable")
+	w.caughtUp("durable")
 	w.exec("DELETE FROM agents.state")
 	w.exec("UPDATE agents.checkpoints SET position = 0")
 	w.busy(3)
-	support.Eventually(t, "the view is folded again", func() bool {
+	harness.Eventually(t, "the view is folded again", func() bool {
 		head, err := w.journal.Head(t.Context(), 0)
 		return err == nil && w.count("SELECT position FROM agents.checkpoints") == int(head)
 	})
@@ -106,7 +108,7 @@ func TestACheckpointMovedForwardByHandHalts(t *testing.T) {
 	w := newWorld(t, 1)
 	r := w.run("durable", 0, nil)
 	w.busy(20)
-	w.level("durable")
+	w.caughtUp("durable")
 	w.exec("UPDATE agents.checkpoints SET position = position + 1000")
 	w.set("a0", "k0", "1")
 	if reason := w.state(r, projections.Halted); !strings.Contains(reason, "the journal ends at") {
@@ -118,14 +120,12 @@ func TestAViewOfAnotherJournalHalts(t *testing.T) {
 	w := newWorld(t, 1)
 	hot, durable := w.run("hot", 0, nil), w.run("durable", 0, nil)
 	w.busy(20)
-	w.level("hot", "durable")
+	w.caughtUp("hot", "durable")
 	hot.stop()
 	durable.stop()
 	js := support.JetStream(t, w.nc)
-	if err := js.DeleteStream(t.Context(), "EVENTS"); err != nil {
-		t.Fatal(err)
-	}
-	w.open(1) // makes a new journal
+	harness.Must(t, js.DeleteStream(t.Context(), "EVENTS"))
+	w.open(1) // creates a new journal
 	w.busy(40)
 	rows := w.count("SELECT count(*) FROM agents.state")
 	for _, view := range []string{"hot", "durable"} {
@@ -142,12 +142,8 @@ func TestAJournalWithoutItsBeginningHalts(t *testing.T) {
 	w := newWorld(t, 1)
 	w.busy(20)
 	stream, err := support.JetStream(t, w.nc).Stream(t.Context(), "EVENTS")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := stream.Purge(t.Context(), jetstream.WithPurgeSequence(10)); err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, err)
+	harness.Must(t, stream.Purge(t.Context(), jetstream.WithPurgeSequence(10)))
 	if reason := w.state(w.run("durable", 0, nil), projections.Halted); !strings.Contains(reason, "1 to 9") {
 		t.Error(reason)
 	}
@@ -156,7 +152,7 @@ func TestAJournalWithoutItsBeginningHalts(t *testing.T) {
 	}
 }
 
-// Two engines run the same view: one of them is enough, both are no harm.
+// TestTwoRunnersOfOneView: two engines that run the same view do no harm.
 func TestTwoRunnersOfOneView(t *testing.T) {
 	for _, view := range []string{"durable", "hot"} {
 		w := newWorld(t, 1)
@@ -166,11 +162,9 @@ func TestTwoRunnersOfOneView(t *testing.T) {
 		for range 6 {
 			w.busy(30)
 		}
-		w.level(view)
+		w.caughtUp(view)
 		head, err := w.journal.Head(t.Context(), 0)
-		if err != nil {
-			t.Fatal(err)
-		}
+		harness.Must(t, err)
 		if !second.Wait(t.Context(), 0, head) {
 			t.Errorf("the second runner of %s is at %d of %d", view, second.At(0), head)
 		}
@@ -189,22 +183,22 @@ func TestWithoutSQLTheRestGoesOn(t *testing.T) {
 	durable := w.run("durable", 0, nil)
 	w.run("hot", 0, nil)
 	w.busy(10)
-	w.level("hot", "durable")
+	w.caughtUp("hot", "durable")
 	w.sql(false)
 	w.busy(20)
-	w.level("hot")
+	w.caughtUp("hot")
 	w.state(durable, projections.Waiting)
 	if s := durable.Status(w.progress["hot"].At(0), time.Now()); s.LagEvents == 0 {
 		t.Errorf("%+v", s)
 	}
 	w.rows("hot")
 	w.sql(true)
-	w.level("durable")
+	w.caughtUp("durable")
 	w.rows("durable")
 	w.state(durable, projections.Running)
 }
 
-func TestAPoisonEventHoldsItsAggregate(t *testing.T) {
+func TestAPoisonEventQuarantinesItsAggregate(t *testing.T) {
 	w := newWorld(t, 1)
 	w.busy(5)
 	w.set("a9", "poison", "1")
@@ -215,30 +209,29 @@ func TestAPoisonEventHoldsItsAggregate(t *testing.T) {
 	w.busy(5)
 	for _, view := range []string{"hot", "durable"} {
 		r := w.run(view, 0, nil)
-		w.level(view)
+		w.caughtUp(view)
 		if reason := w.state(r, projections.Degraded); !strings.Contains(reason, "agent.a9.state.poison") || !strings.Contains(reason, "decode event") {
 			t.Errorf("%s: %s", view, reason)
 		}
 		r.stop()
-		w.run(view, 0, nil) // goes on holding it
+		w.run(view, 0, nil) // it stays quarantined
 	}
 	if _, found := w.row("hot", "a9", "poison"); found {
 		t.Error("the bucket shows what was before")
 	}
 	_, err := w.get("a9", "poison", readmodel.Durable, 0, time.Second)
 	w.fails("read.behind", err)
-	// A miss is answered from below, and must not be left where nothing keeps it level.
-	if err := natsio.NewHot(w.bucket, w.journal, w.progress["hot"]).Fill(t.Context(), &readmodel.Entry{Agent: "a9", Key: "poison", Value: []byte("1"), Revision: 99}); err != nil {
-		t.Fatal(err)
-	}
+	// A miss is answered from the next tier, and must not be cached where no
+	// view updates it.
+	harness.Must(t, natsio.NewHot(w.bucket, w.journal, w.progress["hot"]).Fill(t.Context(), &readmodel.Entry{Agent: "a9", Key: "poison", Value: []byte("1"), Revision: 99}))
 	if _, found := w.row("hot", "a9", "poison"); found {
 		t.Error("the bucket was filled")
 	}
 }
 
-// Two engines: the one that does not run the view hears of what it holds, and
-// what it is asked to do is done by the other.
-func TestWhatIsHeldIsKnownEverywhere(t *testing.T) {
+// TestQuarantineIsSharedBetweenEngines: the engine that does not run the view
+// knows its quarantine, and the other engine executes its requests.
+func TestQuarantineIsSharedBetweenEngines(t *testing.T) {
 	w := newWorld(t, 2)
 	w.exec("ALTER TABLE agents.state ADD CONSTRAINT defect CHECK (state_key <> 'bad') NOT VALID")
 	w.start("durable")
@@ -246,11 +239,9 @@ func TestWhatIsHeldIsKnownEverywhere(t *testing.T) {
 		w.set(fmt.Sprint("a", i), "bad", "1")
 		w.set(fmt.Sprint("a", i), "good", "1")
 	}
-	w.level("durable")
-	other, err := natsio.OpenQuarantine(t.Context(), support.Engine(t, w.server), support.Log(t))
-	if err != nil {
-		t.Fatal(err)
-	}
+	w.caughtUp("durable")
+	other, err := natsio.OpenQuarantine(t.Context(), support.Engine(t, w.server), harness.Log(t))
+	harness.Must(t, err)
 	all, err := other.All(t.Context())
 	if err != nil || len(all) != 8 {
 		t.Fatalf("%v, %v", all, err)
@@ -260,9 +251,7 @@ func TestWhatIsHeldIsKnownEverywhere(t *testing.T) {
 		if h.Waiting != 1 || h.Partition != w.journal.Partition(h.Stream.ID()) || !strings.Contains(h.Reason, "defect") {
 			t.Errorf("%+v", h)
 		}
-		if err := other.Ask(t.Context(), h, projections.AskRetry); err != nil {
-			t.Fatal(err)
-		}
+		harness.Must(t, other.Ask(t.Context(), h, projections.AskRetry))
 	}
 	for _, h := range all {
 		if now, there, err := other.Await(t.Context(), h); there || err != nil {
@@ -272,14 +261,14 @@ func TestWhatIsHeldIsKnownEverywhere(t *testing.T) {
 	w.rows("durable")
 }
 
-// A rebuild takes a view that is behind past an event that nobody can fold: it
-// is held from then on as if the view had come to it itself, also where the
-// quarantine has forgotten.
-func TestARebuildPassesNoPoisonBySilently(t *testing.T) {
+// TestARebuildQuarantinesAPoisonEvent: a rebuild takes a view past an event
+// that it cannot apply, and quarantines its aggregate as the view does, also
+// when the quarantine was lost.
+func TestARebuildQuarantinesAPoisonEvent(t *testing.T) {
 	w := newWorld(t, 1)
 	first := w.run("durable", 0, nil)
 	w.set("a9", "poison", "1")
-	w.level("durable")
+	w.caughtUp("durable")
 	first.stop()
 	js := support.JetStream(t, w.nc)
 	if _, err := js.Publish(t.Context(), support.Intake(t, w.nc, "EVENTS")+"agent.a9.state.poison", []byte("torn")); err != nil {
@@ -287,9 +276,7 @@ func TestARebuildPassesNoPoisonBySilently(t *testing.T) {
 	}
 	w.set("a1", "k", "1")
 	shadow, err := pg.NewShadow(t.Context(), w.db, "durable", w.journal.ID(), 1, false)
-	if err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, err)
 	r := projections.Rebuild{View: "durable", Source: w.journal, Shadow: shadow, Step: func(projections.Step) {}}
 	if _, err := r.Run(t.Context()); err != nil {
 		t.Fatal(err)
@@ -298,14 +285,12 @@ func TestARebuildPassesNoPoisonBySilently(t *testing.T) {
 		_, err = w.get("a9", "poison", readmodel.Durable, 0, time.Second)
 		w.fails("read.behind", err)
 		second := w.run("durable", 0, nil)
-		w.level("durable")
+		w.caughtUp("durable")
 		if reason := w.state(second, projections.Degraded); !strings.Contains(reason, "agent.a9.state.poison since revision 2") {
 			t.Error(reason)
 		}
 		second.stop()
-		if err := js.DeleteKeyValue(t.Context(), natsio.QuarantineBucket); err != nil {
-			t.Fatal(err)
-		}
+		harness.Must(t, js.DeleteKeyValue(t.Context(), natsio.QuarantineBucket))
 		w.open(0) // another process
 	}
 }

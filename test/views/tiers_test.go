@@ -11,6 +11,7 @@ import (
 
 	"github.com/tidemark-engine/tidemark/infra/natsio"
 	"github.com/tidemark-engine/tidemark/readmodel"
+	"github.com/tidemark-engine/tidemark/test/harness"
 	"github.com/tidemark-engine/tidemark/test/support"
 )
 
@@ -19,11 +20,11 @@ const soon = 20 * time.Millisecond
 func TestEachConsistencyIsAnsweredByItsTier(t *testing.T) {
 	for _, partitions := range []int{1, 3} {
 		w := newWorld(t, partitions)
-		for i := range 3 * partitions { // an empty journal is level before its tail has begun
+		for i := range 3 * partitions { // a view of an empty journal has caught up before it follows the journal
 			w.set(fmt.Sprint("a", i), "first", "1")
 		}
 		w.start("memory", "hot", "durable")
-		w.level("memory", "hot", "durable")
+		w.caughtUp("memory", "hot", "durable")
 		for i := range 3 {
 			agent, value := fmt.Sprint("a", i), fmt.Sprintf(`{ "n":%d.50 }`, i)
 			r := w.set(agent, "k.l", value)
@@ -61,10 +62,10 @@ func TestATokenWaitsForTheTierThatAnswers(t *testing.T) {
 			got <- err
 		}()
 		w.start(view)
-		if err := support.Receive(t, "an answer", got); err != nil {
+		if err := harness.Receive(t, "an answer", got); err != nil {
 			t.Errorf("%s: %v", view, err)
 		}
-		_, err = w.get("a", "k", c, r.Revision+1000, soon) // what will not come
+		_, err = w.get("a", "k", c, r.Revision+1000, soon) // beyond the head
 		w.fails("read.behind", err)
 	}
 }
@@ -75,31 +76,30 @@ func TestAMissIsAnsweredFromSQLAndFilledUpward(t *testing.T) {
 	w.set("a", "k", `{ "n":1.50 }`)
 	w.set("a", "gone", `1`)
 	w.del("a", "gone")
-	w.level("hot", "durable")
+	w.caughtUp("hot", "durable")
 	stream, err := support.JetStream(t, w.nc).Stream(t.Context(), "KV_AGENT_STATE")
-	if err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, err)
 	if err := stream.Purge(t.Context()); err != nil { // as if all had expired
 		t.Fatal(err)
 	}
 	w.start("memory")
-	w.level("memory")
+	w.caughtUp("memory")
 	w.from(readmodel.FromSQL, "a", "k", readmodel.Cached, 0, `{ "n":1.50 }`)
 	w.from(readmodel.FromMemory, "a", "k", readmodel.Cached, 0, `{ "n":1.50 }`)
 	w.from(readmodel.FromKV, "a", "k", readmodel.Hot, 0, `{ "n":1.50 }`)
 	_, err = w.get("a", "gone", readmodel.Cached, 0, time.Second)
 	w.fails("state.not_found", err)
-	w.rows("hot") // the deleted one was not filled
+	w.rows("hot") // the deleted entry was not filled
 }
 
-// A hydrated value is never older than what SQL has not folded yet.
+// TestAMissIsNotAnsweredFromAnOlderRow: a value that is hydrated from SQL is
+// never older than an event that SQL has not applied yet.
 func TestAMissIsNotAnsweredFromAnOlderRow(t *testing.T) {
 	w := newWorld(t, 1)
 	durable := w.run("durable", 0, nil)
 	w.set("a", "k", "1")
 	w.set("a", "gone", "1")
-	w.level("durable")
+	w.caughtUp("durable")
 	durable.stop()
 	w.set("a", "k", "2")
 	w.del("a", "gone")
@@ -125,29 +125,30 @@ func TestWithoutSQLTheJournalAnswers(t *testing.T) {
 	w.fails("sql.off", err)
 }
 
-// After a restart KV may be behind where this process begins to follow the
-// journal: what it answers meanwhile must not stay in memory.
+// TestMemoryKeepsNothingThatWasBehindItsStart: after a restart KV may lag
+// behind the revision at which memory begins to follow the journal; memory must
+// not cache such an answer.
 func TestMemoryKeepsNothingThatWasBehindItsStart(t *testing.T) {
 	w := newWorld(t, 1)
 	hot := w.run("hot", 0, nil)
 	w.set("a", "k", "1")
-	w.level("hot")
+	w.caughtUp("hot")
 	hot.stop()
 	r := w.set("a", "k", "2")
 	w.Close()
-	w.open(0) // another process; its KV is still at the first
+	w.open(0) // another process, whose KV has only the first
 	w.start("memory")
-	w.level("memory")
+	w.caughtUp("memory")
 	if a, err := w.get("a", "k", readmodel.Cached, 0, time.Second); err != nil {
 		t.Errorf("%+v, %v", a, err)
 	}
 	w.start("hot")
-	w.level("hot")
+	w.caughtUp("hot")
 	w.from(readmodel.FromKV, "a", "k", readmodel.Cached, r.Revision, "2")
 	w.from(readmodel.FromMemory, "a", "k", readmodel.Cached, r.Revision, "2")
 }
 
-// halting is a journal whose next reader is held up after it has read.
+// halting is a journal that blocks its next reader after the read.
 type halting struct {
 	readmodel.Past
 	read, goOn chan struct{}
@@ -158,13 +159,13 @@ func (p *halting) Last(ctx context.Context, agent, key string) (readmodel.Entry,
 	select {
 	case p.read <- struct{}{}:
 		<-p.goOn
-	default: // others pass
+	default: // other readers pass
 	}
 	return e, found, revision, err
 }
 
-// A reader that is about to fill KV may be overtaken by a write and by the
-// eviction of what was written.
+// TestAFillUnderWayDoesNotOutliveAnEviction: a write and its eviction may
+// overtake a reader that is about to fill KV.
 func TestAFillUnderWayDoesNotOutliveAnEviction(t *testing.T) {
 	w := newWorld(t, 1)
 	w.set("a", "k", "1")
@@ -175,15 +176,13 @@ func TestAFillUnderWayDoesNotOutliveAnEviction(t *testing.T) {
 		_, err := w.get("a", "k", readmodel.Hot, 0, 20*time.Second)
 		filled <- err
 	}()
-	support.Receive(t, "the reader", past.read)
+	harness.Receive(t, "the reader", past.read)
 	r := w.set("a", "k", "2")
 	w.start("hot")
-	w.level("hot")
-	if err := natsio.NewHot(w.bucket, w.journal, w.progress["hot"]).Evict(t.Context(), "a"); err != nil {
-		t.Fatal(err)
-	}
+	w.caughtUp("hot")
+	harness.Must(t, natsio.NewHot(w.bucket, w.journal, w.progress["hot"]).Evict(t.Context(), "a"))
 	close(past.goOn)
-	if err := support.Receive(t, "the reader's answer", filled); err != nil {
+	if err := harness.Receive(t, "the reader's answer", filled); err != nil {
 		t.Error(err)
 	}
 	if a, err := w.get("a", "k", readmodel.Hot, r.Revision, 5*time.Second); err != nil || string(a.Value) != "2" {
@@ -191,8 +190,8 @@ func TestAFillUnderWayDoesNotOutliveAnEviction(t *testing.T) {
 	}
 }
 
-// However writes, reads, restarts of views and evictions meet, a read with a
-// token sees at least that token, whichever tier answers.
+// TestReadsWithATokenUnderFire: under writes, reads, restarts of views and
+// evictions a read with a token sees at least that revision, from every tier.
 func TestReadsWithATokenUnderFire(t *testing.T) {
 	const keys, writers, span = 4, 3, 3 * time.Second
 	w := newWorld(t, 2)
@@ -208,9 +207,7 @@ func TestReadsWithATokenUnderFire(t *testing.T) {
 		})
 	}
 	stream, err := support.JetStream(t, w.nc).Stream(ctx, "KV_AGENT_STATE")
-	if err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, err)
 	wg.Go(func() { // the hot view, restarted again and again, and in the end running
 		for ctx.Err() == nil {
 			var all []*runner
@@ -230,7 +227,7 @@ func TestReadsWithATokenUnderFire(t *testing.T) {
 	})
 	sources := map[string]int{}
 	var mu sync.Mutex
-	for i := range writers { // each on an agent of its own, so that it knows what it must see
+	for i := range writers { // each writes its own agent, so it knows what it must see
 		agent, n := fmt.Sprint("a", i), 0
 		background(func() {
 			key, value := fmt.Sprint("k", rand.IntN(keys)), fmt.Sprint(n)

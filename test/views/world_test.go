@@ -1,5 +1,5 @@
-// Package views_test holds the read side together on real servers: runners
-// that keep KV and SQL level with a journal, and the tiered read over them.
+// Package views_test tests the read side on NATS and PostgreSQL: runners that
+// apply the journal to KV and SQL, and the tiered reads over them.
 package views_test
 
 import (
@@ -24,27 +24,28 @@ import (
 	"github.com/tidemark-engine/tidemark/infra/pg"
 	"github.com/tidemark-engine/tidemark/projections"
 	"github.com/tidemark-engine/tidemark/readmodel"
+	"github.com/tidemark-engine/tidemark/test/harness"
 	"github.com/tidemark-engine/tidemark/test/support"
 )
 
-func TestMain(m *testing.M) { support.Main(m) }
+func TestMain(m *testing.M) { harness.Main(m) }
 
-// world is an engine's stores, without its views running.
+// world is the stores of an engine; a test starts the views.
 type world struct {
 	*commands.Handler
-	t        *testing.T
-	server   *embedded.Server
-	nc       *nats.Conn
-	journal  *natsio.Journal
-	bucket   *natsio.Bucket
-	url      string // of the database
-	db       *pg.DB
-	progress map[string]*projections.Progress // by view: memory, hot, durable
-	memory   *readmodel.Memory
-	tiers    *readmodel.Tiers
-	held     *natsio.Quarantine
-	hits     sync.Map                             // answers by tier
-	applied  func(events int, took time.Duration) // told by runners that start from now on
+	t          *testing.T
+	server     *embedded.Server
+	nc         *nats.Conn
+	journal    *natsio.Journal
+	bucket     *natsio.Bucket
+	url        string // of the database
+	db         *pg.DB
+	progress   map[string]*projections.Progress // by view: memory, hot, durable
+	memory     *readmodel.Memory
+	tiers      *readmodel.Tiers
+	quarantine *natsio.Quarantine
+	hits       sync.Map                             // answers by tier
+	applied    func(events int, took time.Duration) // called by runners that start from now on
 }
 
 func newWorld(t *testing.T, partitions int) *world {
@@ -56,14 +57,12 @@ func newWorld(t *testing.T, partitions int) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(w.db.Close)
-	if err := w.db.Migrate(t.Context(), support.Log(t)); err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, w.db.Migrate(t.Context(), harness.Log(t)))
 	w.open(partitions)
 	return w
 }
 
-// open makes what lives in a process, on the stores as they are.
+// open creates the parts of an engine process over the existing stores.
 func (w *world) open(partitions int) {
 	w.t.Helper()
 	var err error
@@ -72,15 +71,15 @@ func (w *world) open(partitions int) {
 	}
 	cfg := natsio.AgentStateBucket
 	cfg.MaxBytes = 64 << 20
-	if w.bucket, err = natsio.OpenBucket(w.t.Context(), w.nc, cfg, support.Log(w.t)); err != nil {
+	if w.bucket, err = natsio.OpenBucket(w.t.Context(), w.nc, cfg, harness.Log(w.t)); err != nil {
 		w.t.Fatal(err)
 	}
-	if w.held, err = natsio.OpenQuarantine(w.t.Context(), w.nc, support.Log(w.t)); err != nil {
+	if w.quarantine, err = natsio.OpenQuarantine(w.t.Context(), w.nc, harness.Log(w.t)); err != nil {
 		w.t.Fatal(err)
 	}
 	following, stop := context.WithCancel(context.Background())
 	var follow sync.WaitGroup
-	follow.Go(func() { w.held.Follow(following) })
+	follow.Go(func() { w.quarantine.Follow(following) })
 	w.t.Cleanup(func() { stop(); follow.Wait() })
 	n := w.journal.Partitions()
 	w.progress = map[string]*projections.Progress{}
@@ -102,7 +101,7 @@ func (w *world) open(partitions int) {
 	}
 }
 
-// target is a view's.
+// target returns the target of a view.
 func (w *world) target(view string) projections.Target {
 	switch view {
 	case "hot":
@@ -118,7 +117,8 @@ func (w *world) target(view string) projections.Target {
 	}
 }
 
-// runner is one that runs until stopped, on a progress of its own if asked.
+// runner is a projections.Runner that runs until it is stopped, on its own
+// progress if asked.
 type runner struct {
 	*projections.Runner
 	stop func()
@@ -133,11 +133,11 @@ func (w *world) run(view string, partition int, progress *projections.Progress) 
 		target = natsio.NewHot(w.bucket, w.journal, progress)
 	}
 	r := &projections.Runner{
-		View: view, Partition: partition, Source: w.journal, Target: target, Progress: progress, Log: support.Log(w.t),
+		View: view, Partition: partition, Source: w.journal, Target: target, Progress: progress, Log: harness.Log(w.t),
 		Batching: projections.Batching{Threshold: 50, Interval: 5 * time.Millisecond, Max: 2000}, Applied: w.applied,
 	}
 	if view != "memory" {
-		r.Quarantine, r.Past = w.held, projections.Truth{Journal: w.journal}.Stream
+		r.Quarantine, r.Past = w.quarantine, projections.Truth{Journal: w.journal}.Stream
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
@@ -157,17 +157,15 @@ func (w *world) start(views ...string) {
 	}
 }
 
-// level waits until a view has reached the journal's head everywhere.
-func (w *world) level(views ...string) {
+// caughtUp waits until a view has reached the head of every partition.
+func (w *world) caughtUp(views ...string) {
 	w.t.Helper()
 	ctx, cancel := context.WithTimeout(w.t.Context(), 20*time.Second)
 	defer cancel()
 	for _, view := range views {
 		for p := range w.journal.Partitions() {
 			head, err := w.journal.Head(ctx, p)
-			if err != nil {
-				w.t.Fatal(err)
-			}
+			harness.Must(w.t, err)
 			if !w.progress[view].Wait(ctx, p, head) {
 				w.t.Fatalf("%s is at %d in partition %d, the journal at %d", view, w.progress[view].At(p), p, head)
 			}
@@ -175,14 +173,14 @@ func (w *world) level(views ...string) {
 	}
 }
 
-// state waits until a runner says so, and returns its reason.
+// state waits until a runner is in a state, and returns the reason.
 func (w *world) state(r *runner, state string) string {
 	w.t.Helper()
-	support.Eventually(w.t, r.View+" "+state, func() bool { return r.Status(0, time.Now()).State == state })
+	harness.Eventually(w.t, r.View+" "+state, func() bool { return r.Status(0, time.Now()).State == state })
 	return r.Status(0, time.Now()).Reason
 }
 
-// send carries a command out; set and del are the two there are.
+// send executes a command; set and del use it.
 func (w *world) send(agent, verb, body string) (commands.Receipt, error) {
 	type answer struct {
 		r   commands.Receipt
@@ -198,40 +196,32 @@ func (w *world) send(agent, verb, body string) (commands.Receipt, error) {
 func (w *world) set(agent, key, value string) commands.Receipt {
 	w.t.Helper()
 	r, err := w.send(agent, "set", fmt.Sprintf(`{"key":%q,"value":%s,"strategy":"last_write_wins"}`, key, value))
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	harness.Must(w.t, err)
 	return r
 }
 
 func (w *world) del(agent, key string) commands.Receipt {
 	w.t.Helper()
 	r, err := w.send(agent, "delete", fmt.Sprintf(`{"key":%q,"strategy":"last_write_wins"}`, key))
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	harness.Must(w.t, err)
 	return r
 }
 
-// rows compares what a tier has with the fold of the journal: each living entry
-// as the journal says it, and nothing else.
+// rows compares a tier with the fold of the journal: each living entry, and no
+// other.
 func (w *world) rows(view string) {
 	w.t.Helper()
 	want := map[string]readmodel.Entry{}
 	for p := range w.journal.Partitions() {
 		head, err := w.journal.Head(w.t.Context(), p)
-		if err != nil {
-			w.t.Fatal(err)
-		}
+		harness.Must(w.t, err)
 		for r := uint64(1); r <= head; r++ {
 			rec, err := w.journal.At(w.t.Context(), p, r)
 			if err != nil || rec.Type != events.StateSet && rec.Type != events.StateDeleted {
 				continue
 			}
 			change, err := projections.EntryOf(&rec)
-			if err != nil {
-				w.t.Fatal(err)
-			}
+			harness.Must(w.t, err)
 			if want[change.Agent+" "+change.Key] = change.Entry; change.Deleted {
 				want[change.Agent+" "+change.Key] = readmodel.Entry{}
 			}
@@ -265,52 +255,40 @@ func (w *world) row(view, agent, key string) (readmodel.Entry, bool) {
 	} else {
 		e, found, _, err = pg.NewDurable(w.db, "durable").Entry(w.t.Context(), w.journal.Partition(agent), agent, key)
 	}
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	harness.Must(w.t, err)
 	return e, found
 }
 
 func (w *world) count(sql string) (n int) {
 	w.t.Helper()
-	if err := w.db.Pool().QueryRow(w.t.Context(), sql).Scan(&n); err != nil {
-		w.t.Fatal(err)
-	}
+	harness.Must(w.t, w.db.Pool().QueryRow(w.t.Context(), sql).Scan(&n))
 	return n
 }
 
 func (w *world) exec(sql string) {
 	w.t.Helper()
-	if _, err := w.db.Pool().Exec(w.t.Context(), sql); err != nil {
-		w.t.Fatalf("%s: %v", sql, err)
-	}
+	harness.Exec(w.t, w.db.Pool(), sql)
 }
 
-// sql lets the database be reached, or not.
+// sql allows or forbids connections to the database.
 func (w *world) sql(up bool) {
 	w.t.Helper()
 	u, err := url.Parse(w.url)
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	harness.Must(w.t, err)
 	name := strings.TrimPrefix(u.Path, "/")
 	u.Path = "/postgres"
 	conn, err := pgx.Connect(w.t.Context(), u.String())
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	harness.Must(w.t, err)
 	defer conn.Close(w.t.Context())
 	for _, q := range []string{
 		fmt.Sprintf("ALTER DATABASE %s ALLOW_CONNECTIONS %t", name, up),
 		fmt.Sprintf("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '%s' AND NOT %t", name, up),
 	} {
-		if _, err := conn.Exec(w.t.Context(), q); err != nil {
-			w.t.Fatalf("%s: %v", q, err)
-		}
+		harness.Exec(w.t, conn, q)
 	}
 }
 
-// get reads with a deadline of its own.
+// get reads with its own deadline.
 func (w *world) get(agent, key string, c readmodel.Consistency, after uint64, wait time.Duration) (readmodel.Answer, error) {
 	ctx, cancel := context.WithTimeout(w.t.Context(), wait)
 	defer cancel()
@@ -324,8 +302,8 @@ func (w *world) from(tier, agent, key string, c readmodel.Consistency, after uin
 	if err != nil || a.Source != tier || string(a.Value) != value || a.AsOf < after {
 		w.t.Errorf("%s after %d: %s from %q as of %d, %v; want %s from %q", c, after, a.Value, a.Source, a.AsOf, err, value, tier)
 	}
-	if _, told := w.hits.Load(tier); err == nil && !told {
-		w.t.Errorf("nobody was told of an answer from %s", tier)
+	if _, counted := w.hits.Load(tier); err == nil && !counted {
+		w.t.Errorf("no answer from %s was counted", tier)
 	}
 }
 
@@ -338,7 +316,7 @@ func (w *world) fails(code string, err error) {
 	}
 }
 
-// wait lets time pass until ctx ends.
+// wait returns after d, or when ctx ends.
 func wait(ctx context.Context, d time.Duration) {
 	t := time.NewTimer(d)
 	defer t.Stop()

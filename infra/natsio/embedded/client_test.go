@@ -10,21 +10,22 @@ import (
 
 	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/infra/natsio"
+	"github.com/tidemark-engine/tidemark/test/harness"
 	"github.com/tidemark-engine/tidemark/test/support"
 )
 
 const patience = 10 * time.Second
 
 // journalled is a server with a journal, seen by the engine.
-func journalled(t *testing.T) (client *nats.Conn, journal *natsio.Journal, stream jetstream.Stream) {
+func journalled(t *testing.T) (client *nats.Conn, j *natsio.Journal, stream jetstream.Stream) {
 	t.Helper()
 	s := support.NATS(t)
 	engine := support.Engine(t, s)
-	journal, err := natsio.OpenJournal(t.Context(), engine, natsio.JournalConfig{})
-	must(t, err)
+	j, err := natsio.OpenJournal(t.Context(), engine, natsio.JournalConfig{})
+	harness.Must(t, err)
 	stream, err = support.JetStream(t, engine).Stream(t.Context(), "EVENTS")
-	must(t, err)
-	return support.Client(t, s), journal, stream
+	harness.Must(t, err)
+	return support.Client(t, s), j, stream
 }
 
 // own is a stream that a client may make (contract, section 7).
@@ -45,16 +46,12 @@ func TestClientsWorkWithStreamsOfTheirOwn(t *testing.T) {
 		t.Error(err)
 	}
 	c, err := js.CreateConsumer(t.Context(), "OWN", jetstream.ConsumerConfig{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, err)
 	if msg, err := c.Next(); err != nil || string(msg.Data()) != "x" {
 		t.Errorf("%v, %v", msg, err)
 	}
 	kv, err := js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: "MINE"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, err)
 	if _, err := kv.PutString(t.Context(), "k", "v"); err != nil {
 		t.Error(err)
 	}
@@ -69,23 +66,23 @@ func TestClientsCannotForgeEvents(t *testing.T) {
 	const root = "events."
 	body := []byte(`{"forged":true}`)
 	for way, try := range map[string]func(*testing.T, *nats.Conn){
-		"by publishing": func(t *testing.T, nc *nats.Conn) { must(t, nc.Publish(root+"agent.a1.state.k", body)) },
+		"by publishing": func(t *testing.T, nc *nats.Conn) { harness.Must(t, nc.Publish(root+"agent.a1.state.k", body)) },
 		"by publishing at the intake": func(t *testing.T, nc *nats.Conn) {
-			must(t, nc.Publish(support.Intake(t, nc, "EVENTS")+"agent.a1.state.k", body))
+			harness.Must(t, nc.Publish(support.Intake(t, nc, "EVENTS")+"agent.a1.state.k", body))
 		},
 		"as the reply of the JetStream API": func(t *testing.T, nc *nats.Conn) {
-			must(t, nc.PublishRequest("$JS.API.INFO", root+"agent.a1.state.k", nil))
+			harness.Must(t, nc.PublishRequest("$JS.API.INFO", root+"agent.a1.state.k", nil))
 		},
 		"as the reply of a direct get": func(t *testing.T, nc *nats.Conn) {
 			js := own(t, nc, jetstream.StreamConfig{})
 			if _, err := js.Publish(t.Context(), "own.a", body); err != nil {
 				t.Fatal(err)
 			}
-			must(t, nc.PublishRequest("$JS.API.DIRECT.GET.OWN", root+"agent.a1.state.k", []byte(`{"seq":1}`)))
+			harness.Must(t, nc.PublishRequest("$JS.API.DIRECT.GET.OWN", root+"agent.a1.state.k", []byte(`{"seq":1}`)))
 		},
 		"as the ack of a publish": func(t *testing.T, nc *nats.Conn) {
 			own(t, nc, jetstream.StreamConfig{})
-			must(t, nc.PublishRequest("own.a", root+"agent.a1.state.k", body))
+			harness.Must(t, nc.PublishRequest("own.a", root+"agent.a1.state.k", body))
 		},
 		"by a stream that republishes": func(t *testing.T, nc *nats.Conn) {
 			js := support.JetStream(t, nc)
@@ -93,7 +90,7 @@ func TestClientsCannotForgeEvents(t *testing.T) {
 				Name: "OWN", Subjects: []string{"own.>"}, RePublish: &jetstream.RePublish{Source: "own.>", Destination: root + ">"}})
 			if err == nil {
 				_, err = js.Publish(t.Context(), "own.agent.a1.state.k", body)
-				must(t, err)
+				harness.Must(t, err)
 			}
 		},
 		"by a consumer that delivers": func(t *testing.T, nc *nats.Conn) {
@@ -110,7 +107,7 @@ func TestClientsCannotForgeEvents(t *testing.T) {
 		t.Run(way, func(t *testing.T) {
 			client, _, stream := journalled(t)
 			try(t, client)
-			must(t, client.Flush())
+			harness.Must(t, client.Flush())
 			// What the server does on the client's behalf comes before this, which
 			// takes the same way.
 			for range 20 {
@@ -119,10 +116,10 @@ func TestClientsCannotForgeEvents(t *testing.T) {
 				}
 			}
 			info, err := stream.Info(t.Context())
-			must(t, err)
+			harness.Must(t, err)
 			if n := info.State.Msgs; n > 0 {
 				msg, err := stream.GetMsg(t.Context(), 1)
-				must(t, err)
+				harness.Must(t, err)
 				t.Errorf("the journal holds %d messages that no engine appended: %.200s", n, msg.Data)
 			}
 		})
@@ -130,10 +127,10 @@ func TestClientsCannotForgeEvents(t *testing.T) {
 }
 
 func TestClientsCannotManageTheJournal(t *testing.T) {
-	client, journal, stream := journalled(t)
+	client, j, stream := journalled(t)
 	for v := range uint64(3) {
 		ev := events.Event{Type: events.StateSet, Aggregate: "agent", ID: "a1", Key: "k", Version: v + 1, Digest: "d", Schema: 1, Data: []byte(`{"value":1}`)}
-		if _, err := journal.Append(t.Context(), "agent.a1.state.k", v, fmt.Sprint(v), []events.Event{ev}); err != nil {
+		if _, err := j.Append(t.Context(), "agent.a1.state.k", v, fmt.Sprint(v), []events.Event{ev}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -141,10 +138,10 @@ func TestClientsCannotManageTheJournal(t *testing.T) {
 		"STREAM.DELETE.EVENTS", "STREAM.PURGE.EVENTS", "STREAM.UPDATE.EVENTS", "STREAM.CREATE.EVENTS", "STREAM.MSG.DELETE.EVENTS",
 		"STREAM.RESTORE.EVENTS", "STREAM.LEADER.STEPDOWN.EVENTS", "STREAM.PEER.REMOVE.EVENTS", "STREAM.PURGE.EVENTS_0",
 	} {
-		must(t, client.Publish("$JS.API."+api, []byte(`{"name":"EVENTS","subjects":["events.>"],"max_msgs":1,"seq":1}`)))
+		harness.Must(t, client.Publish("$JS.API."+api, []byte(`{"name":"EVENTS","subjects":["events.>"],"max_msgs":1,"seq":1}`)))
 	}
 	for _, direct := range []string{"$KV.X.k", "$JS.API.STREAM.NAMES"} { // others are allowed
-		must(t, client.Publish(direct, nil))
+		harness.Must(t, client.Publish(direct, nil))
 	}
 	if _, err := client.Request("$JS.API.INFO", nil, patience); err != nil {
 		t.Fatal(err)
@@ -152,12 +149,5 @@ func TestClientsCannotManageTheJournal(t *testing.T) {
 	info, err := stream.Info(t.Context())
 	if err != nil || info.State.Msgs != 3 || info.Config.MaxMsgs > 0 {
 		t.Errorf("%+v, %v", info, err)
-	}
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
 	}
 }

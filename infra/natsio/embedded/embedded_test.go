@@ -11,10 +11,11 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tidemark-engine/tidemark/infra/natsio/embedded"
+	"github.com/tidemark-engine/tidemark/test/harness"
 	"github.com/tidemark-engine/tidemark/test/support"
 )
 
-func TestMain(m *testing.M) { support.Main(m) }
+func TestMain(m *testing.M) { harness.Main(m) }
 
 func TestListensOnLoopbackOnly(t *testing.T) {
 	for listen, why := range map[string]string{
@@ -22,7 +23,7 @@ func TestListensOnLoopbackOnly(t *testing.T) {
 		":0": "loopback only", "127.0.0.1": "missing port", "127.0.0.1:x": "not a number", "127.0.0.1:-1": "not a number",
 		"127.0.0.1:65536": "not a number", "": "missing port",
 	} {
-		s, err := embedded.Start(embedded.Config{Dir: t.TempDir(), Listen: listen, Log: support.Log(t)})
+		s, err := embedded.Start(embedded.Config{Dir: t.TempDir(), Listen: listen, Log: harness.Log(t)})
 		if err == nil {
 			s.Stop()
 		}
@@ -34,11 +35,9 @@ func TestListensOnLoopbackOnly(t *testing.T) {
 
 func TestATakenPortIsAClearError(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, err)
 	defer l.Close()
-	_, err = embedded.Start(embedded.Config{Dir: t.TempDir(), Listen: l.Addr().String(), Log: support.Log(t)})
+	_, err = embedded.Start(embedded.Config{Dir: t.TempDir(), Listen: l.Addr().String(), Log: harness.Log(t)})
 	if err == nil || !strings.Contains(err.Error(), "in use") {
 		t.Error(err)
 	}
@@ -47,14 +46,10 @@ func TestATakenPortIsAClearError(t *testing.T) {
 func TestServes(t *testing.T) {
 	dir := t.TempDir()
 	for _, synced := range []bool{true, false} {
-		s, err := embedded.Start(embedded.Config{Dir: dir, Listen: "localhost:0", Synced: synced, Log: support.Log(t)})
-		if err != nil {
-			t.Fatal(err)
-		}
+		s, err := embedded.Start(embedded.Config{Dir: dir, Listen: "localhost:0", Synced: synced, Log: harness.Log(t)})
+		harness.Must(t, err)
 		nc, err := nats.Connect("nats://nowhere.invalid:1", s.Options()...) // in process, whatever the URL
-		if err != nil {
-			t.Fatal(err)
-		}
+		harness.Must(t, err)
 		js := support.JetStream(t, nc)
 		if _, err := js.CreateOrUpdateStream(t.Context(), jetstream.StreamConfig{Name: "KEPT", Subjects: []string{"kept.>"}}); err != nil {
 			t.Fatal(err)

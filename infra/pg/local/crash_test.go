@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/tidemark-engine/tidemark/test/harness"
 )
 
 func TestKilledOwnerLeavesNothingRunning(t *testing.T) {
@@ -35,20 +37,20 @@ func TestKilledOwnerLeavesNothingRunning(t *testing.T) {
 	o = newOwner(t, dir)
 	o.url(t)
 	o.kill()
-	until(t, "postgres has followed its owner", func() bool { return len(serving(s.data())) == 0 })
+	harness.Eventually(t, "postgres has followed its owner", func() bool { return len(serving(s.data())) == 0 })
 }
 
 func TestKilledPostmasterComesBack(t *testing.T) {
 	s := start(t, Config{Dir: standing(t)})
 	pool, err := pgxpool.New(t.Context(), s.URL())
-	must(t, err)
+	harness.Must(t, err)
 	defer pool.Close()
 	_, err = pool.Exec(t.Context(), "CREATE TABLE IF NOT EXISTS kept AS SELECT 42 AS answer")
-	must(t, err)
+	harness.Must(t, err)
 	for range 2 {
 		pid := s.Pid()
-		must(t, syscall.Kill(pid, syscall.SIGKILL))
-		until(t, "the pool works again", func() bool {
+		harness.Must(t, syscall.Kill(pid, syscall.SIGKILL))
+		harness.Eventually(t, "the pool works again", func() bool {
 			var answer int
 			err := pool.QueryRow(t.Context(), "SELECT answer FROM kept").Scan(&answer)
 			return err == nil && answer == 42 && s.Pid() != pid && s.Pid() != 0
@@ -72,12 +74,12 @@ func TestKilledPostmasterWithBusyBackend(t *testing.T) {
 		cancel()
 		<-done
 	}()
-	until(t, "a backend is busy", func() bool {
+	harness.Eventually(t, "a backend is busy", func() bool {
 		n, err := ask(t.Context(), s.SocketURL(), "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'DO%' AND state = 'active'")
 		return err == nil && n == "1"
 	})
-	must(t, syscall.Kill(pid, syscall.SIGKILL))
-	until(t, "postgres is back", func() bool {
+	harness.Must(t, syscall.Kill(pid, syscall.SIGKILL))
+	harness.Eventually(t, "postgres is back", func() bool {
 		n, err := ask(t.Context(), s.URL(), "SELECT 1")
 		return err == nil && n == "1" && s.Pid() != pid
 	})
@@ -86,7 +88,7 @@ func TestKilledPostmasterWithBusyBackend(t *testing.T) {
 func TestStopOfAHangingPostgres(t *testing.T) {
 	s := start(t, Config{Dir: standing(t)})
 	s.grace = 500 * time.Millisecond
-	must(t, syscall.Kill(s.Pid(), syscall.SIGSTOP))
+	harness.Must(t, syscall.Kill(s.Pid(), syscall.SIGSTOP))
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	err := s.Stop(ctx)
@@ -107,7 +109,7 @@ func TestInterruptedInitdb(t *testing.T) {
 	dir := room(t)
 	o := newOwner(t, dir)
 	var left []string
-	until(t, "initdb is at work", func() bool {
+	harness.Eventually(t, "initdb is at work", func() bool {
 		left, _ = filepath.Glob(filepath.Join(dir, unfinished+"*", "PG_VERSION"))
 		return len(left) > 0
 	})
@@ -131,7 +133,7 @@ func TestCancelledStartLeavesNothing(t *testing.T) {
 		failed <- err
 	}()
 	pattern := filepath.Join(dir, unfinished+"*")
-	until(t, "initdb is at work", func() bool {
+	harness.Eventually(t, "initdb is at work", func() bool {
 		at, _ := filepath.Glob(filepath.Join(pattern, "PG_VERSION"))
 		return len(at) > 0
 	})
@@ -152,12 +154,12 @@ func byHand(t *testing.T, s *Server, args ...string) *process {
 	args = append([]string{"-D", s.data(), "-c", "listen_addresses=127.0.0.1", "-c", "port=" + strconv.Itoa(s.port),
 		"-c", "unix_socket_directories=" + s.sockets}, args...)
 	p, err := launch(s.as.command(s.home, filepath.Join(s.bins.dir, "postgres"), args...), syscall.SIGQUIT)
-	must(t, err)
+	harness.Must(t, err)
 	t.Cleanup(func() {
 		_ = p.cmd.Process.Signal(syscall.SIGQUIT)
 		<-p.done
 	})
-	until(t, "postgres is ready", func() bool {
+	harness.Eventually(t, "postgres is ready", func() bool {
 		f, err := readPidFile(s.data())
 		return p.ended() || err == nil && f.pid == p.cmd.Process.Pid && f.status == "ready"
 	})
@@ -197,17 +199,17 @@ func TestStalePidFile(t *testing.T) {
 	s := start(t, Config{Dir: dir})
 	stop(t, s)
 	cat, err := exec.LookPath("cat")
-	must(t, err)
+	harness.Must(t, err)
 	cmd := s.as.command("/", cat)
 	stdin, err := cmd.StdinPipe()
-	must(t, err)
-	must(t, cmd.Start())
+	harness.Must(t, err)
+	harness.Must(t, cmd.Start())
 	defer func() {
 		_ = stdin.Close()
 		_ = cmd.Wait()
 	}()
 	lines := []string{strconv.Itoa(cmd.Process.Pid), s.data(), "1700000000", "5432", "", "127.0.0.1", "", "ready"}
-	must(t, writeWhole(pidFilePath(s.data()), strings.Join(lines, "\n")+"\n", 0o600, s.as))
+	harness.Must(t, writeWhole(pidFilePath(s.data()), strings.Join(lines, "\n")+"\n", 0o600, s.as))
 	again := start(t, Config{Dir: dir})
 	expect(t, again.URL(), "SELECT 1", "1")
 }

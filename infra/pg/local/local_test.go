@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/tidemark-engine/tidemark/test/harness"
 )
 
 func TestColdAndWarmStart(t *testing.T) {
@@ -31,7 +33,7 @@ func TestColdAndWarmStart(t *testing.T) {
 		expect(t, s.URL(), sql, want)
 	}
 	version, err := ask(t.Context(), s.SocketURL(), "SHOW server_version")
-	must(t, err)
+	harness.Must(t, err)
 	if got, _, _ := strings.Cut(version, " "); got != s.Version() {
 		t.Errorf("Version is %q, the server says %q", s.Version(), version)
 	}
@@ -40,7 +42,7 @@ func TestColdAndWarmStart(t *testing.T) {
 	}
 	for name, mode := range map[string]os.FileMode{passwordName: 0o600, dataName: 0o700, runName: 0o700} {
 		info, err := os.Stat(filepath.Join(dir, name))
-		must(t, err)
+		harness.Must(t, err)
 		if info.Mode().Perm() != mode {
 			t.Errorf("%s has mode %v", name, info.Mode())
 		}
@@ -66,7 +68,7 @@ func TestPortTaken(t *testing.T) {
 	port := s.port
 	stop(t, s)
 	taken, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port})
-	must(t, err)
+	harness.Must(t, err)
 	defer taken.Close()
 
 	_, err = tryStart(t, Config{Dir: dir, Port: port})
@@ -87,7 +89,7 @@ func TestDeepDirectory(t *testing.T) {
 		t.Errorf("socket in %s", s.sockets)
 	}
 	info, err := os.Stat(s.sockets)
-	must(t, err)
+	harness.Must(t, err)
 	if info.Mode().Perm() != 0o700 {
 		t.Errorf("socket directory has mode %v", info.Mode())
 	}
@@ -113,20 +115,20 @@ func TestSecondLauncherRefused(t *testing.T) {
 func TestLogbookIsBounded(t *testing.T) {
 	dir := t.TempDir()
 	l, err := openLogbook(filepath.Join(dir, logName))
-	must(t, err)
+	harness.Must(t, err)
 	line := []byte(strings.Repeat("x", 1023) + "\n")
 	for range 3 * logBytes / len(line) {
 		_, err := l.Write(line)
-		must(t, err)
+		harness.Must(t, err)
 	}
 	_, _ = l.Write([]byte("FATAL: the end\n"))
 	l.close()
 	var total int64
 	files, err := os.ReadDir(dir)
-	must(t, err)
+	harness.Must(t, err)
 	for _, f := range files {
 		info, err := f.Info()
-		must(t, err)
+		harness.Must(t, err)
 		total += info.Size()
 	}
 	if total > 2*logBytes || len(files) != 2 {

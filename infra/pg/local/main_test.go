@@ -14,7 +14,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"go.uber.org/goleak"
+
+	"github.com/tidemark-engine/tidemark/test/harness"
 )
 
 // ownDir makes this test binary an engine that owns the cluster in the named
@@ -33,10 +34,8 @@ func TestMain(m *testing.M) {
 		panic(err)
 	}
 	clusters = base
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
-		_ = os.RemoveAll(base)
-		os.Exit(code)
-	}))
+	harness.AtExit(func() error { return os.RemoveAll(base) })
+	harness.Main(m)
 }
 
 func own(dir string) {
@@ -58,12 +57,12 @@ type owner struct {
 func newOwner(t *testing.T, dir string) *owner {
 	t.Helper()
 	exe, err := os.Executable()
-	must(t, err)
+	harness.Must(t, err)
 	o := &owner{cmd: exec.Command(exe)}
 	o.cmd.Env = append(os.Environ(), ownDir+"="+dir)
 	o.out, err = o.cmd.StdoutPipe()
-	must(t, err)
-	must(t, o.cmd.Start())
+	harness.Must(t, err)
+	harness.Must(t, o.cmd.Start())
 	t.Cleanup(o.kill)
 	return o
 }
@@ -91,8 +90,8 @@ func (o *owner) kill() {
 func room(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
-	must(t, os.Chmod(filepath.Dir(dir), 0o711))
-	must(t, os.Chmod(dir, 0o711))
+	harness.Must(t, os.Chmod(filepath.Dir(dir), 0o711))
+	harness.Must(t, os.Chmod(dir, 0o711))
 	return filepath.Join(dir, "postgres")
 }
 
@@ -101,14 +100,14 @@ func room(t *testing.T) string {
 func standing(t *testing.T) string {
 	t.Helper()
 	parent := filepath.Join(clusters, "standing")
-	must(t, os.MkdirAll(parent, 0o711))
+	harness.Must(t, os.MkdirAll(parent, 0o711))
 	return filepath.Join(parent, "postgres")
 }
 
 func start(t *testing.T, cfg Config) *Server {
 	t.Helper()
 	s, err := tryStart(t, cfg)
-	must(t, err)
+	harness.Must(t, err)
 	return s
 }
 
@@ -157,22 +156,6 @@ func expect(t *testing.T, url, sql, want string) {
 	t.Helper()
 	if got, err := ask(t.Context(), url, sql); err != nil || got != want {
 		t.Errorf("%s: got %q, %v; want %q", sql, got, err, want)
-	}
-}
-
-func until(t *testing.T, what string, yes func() bool) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	if err := poll(ctx, 5*time.Millisecond, yes); err != nil {
-		t.Fatalf("waiting until %s: %v", what, err)
-	}
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
 	}
 }
 

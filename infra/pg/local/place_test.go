@@ -8,16 +8,18 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/tidemark-engine/tidemark/test/harness"
 )
 
 // fake makes a directory whose postgres claims to be of a version.
 func fake(t *testing.T, base, version string) string {
 	t.Helper()
 	dir := filepath.Join(base, version)
-	must(t, os.MkdirAll(dir, 0o755))
+	harness.Must(t, os.MkdirAll(dir, 0o755))
 	script := "#!/bin/sh\necho 'postgres (PostgreSQL) " + version + " (made up)'\n"
 	for _, name := range []string{"postgres", "initdb"} {
-		must(t, os.WriteFile(filepath.Join(dir, name), []byte(script), 0o755))
+		harness.Must(t, os.WriteFile(filepath.Join(dir, name), []byte(script), 0o755))
 	}
 	return dir
 }
@@ -34,7 +36,7 @@ func TestFindBinaries(t *testing.T) {
 	}
 	s := &Server{home: base}
 	s.as, err = unprivileged()
-	must(t, err)
+	harness.Must(t, err)
 	if b, err := s.choose(15); err != nil || b.dir != v15 || b.version != "15.3" {
 		t.Errorf("for a cluster of 15: %v %v", b, err)
 	}
@@ -50,7 +52,7 @@ func TestFindBinaries(t *testing.T) {
 	_, _, err = FindBinaries(v19)
 	wantError(t, err, "is version 19.0", "15 to 18", "make postgres")
 	if os.Geteuid() == 0 {
-		must(t, os.Chmod(v15, 0o700))
+		harness.Must(t, os.Chmod(v15, 0o700))
 		_, _, err = FindBinaries(v15)
 		wantError(t, err, "user "+s.as.name+" may not execute "+v15)
 	}
@@ -62,7 +64,7 @@ func TestUnpackedPackageIsFound(t *testing.T) {
 	root := filepath.Dir(room(t))
 	for _, place := range unpacked(root) {
 		if strings.Contains(place, "@embedded-postgres") {
-			must(t, os.MkdirAll(filepath.Join(root, "18.1.0", strings.TrimPrefix(place, root)), 0o755))
+			harness.Must(t, os.MkdirAll(filepath.Join(root, "18.1.0", strings.TrimPrefix(place, root)), 0o755))
 		}
 	}
 	for _, place := range unpacked(root) {
@@ -77,7 +79,7 @@ func TestUnpackedPackageIsFound(t *testing.T) {
 func fingerprint(t *testing.T, dir string) [32]byte {
 	t.Helper()
 	h := sha256.New()
-	must(t, filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+	harness.Must(t, filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
@@ -106,9 +108,9 @@ func TestOtherMajorIsRefusedAndUntouched(t *testing.T) {
 	if s.bins.major == other {
 		other = newest
 	}
-	must(t, os.WriteFile(filepath.Join(s.data(), "PG_VERSION"), fmt.Appendln(nil, other), 0o600))
+	harness.Must(t, os.WriteFile(filepath.Join(s.data(), "PG_VERSION"), fmt.Appendln(nil, other), 0o600))
 	t.Cleanup(func() {
-		must(t, os.WriteFile(filepath.Join(s.data(), "PG_VERSION"), fmt.Appendln(nil, s.bins.major), 0o600))
+		harness.Must(t, os.WriteFile(filepath.Join(s.data(), "PG_VERSION"), fmt.Appendln(nil, s.bins.major), 0o600))
 	})
 	before := fingerprint(t, s.data())
 	_, err := tryStart(t, Config{Dir: dir, BinDir: s.bins.dir})
@@ -120,8 +122,8 @@ func TestOtherMajorIsRefusedAndUntouched(t *testing.T) {
 
 func TestForeignContentIsRefusedAndUntouched(t *testing.T) {
 	dir := room(t)
-	must(t, os.MkdirAll(filepath.Join(dir, dataName), 0o755))
-	must(t, os.WriteFile(filepath.Join(dir, dataName, "thesis.tex"), []byte("years of work"), 0o600))
+	harness.Must(t, os.MkdirAll(filepath.Join(dir, dataName), 0o755))
+	harness.Must(t, os.WriteFile(filepath.Join(dir, dataName, "thesis.tex"), []byte("years of work"), 0o600))
 	before := fingerprint(t, filepath.Join(dir, dataName))
 	_, err := tryStart(t, Config{Dir: dir})
 	wantError(t, err, "not a PostgreSQL cluster")
@@ -134,7 +136,7 @@ func TestForeignContentIsRefusedAndUntouched(t *testing.T) {
 // /root. For everybody else no directory of their own is closed.
 func TestClosedDirectory(t *testing.T) {
 	closed := filepath.Join(filepath.Dir(room(t)), "closed")
-	must(t, os.Mkdir(closed, 0o700))
+	harness.Must(t, os.Mkdir(closed, 0o700))
 	dir := filepath.Join(closed, "data", "postgres")
 	s := start(t, Config{Dir: dir})
 	expect(t, s.URL(), "CREATE TABLE kept AS SELECT 42 AS answer", "")
@@ -150,11 +152,11 @@ func TestClosedDirectory(t *testing.T) {
 	}
 
 	// The link's target is gone: not silently begun anew.
-	must(t, os.Rename(s.home, s.home+".away"))
+	harness.Must(t, os.Rename(s.home, s.home+".away"))
 	_, err := tryStart(t, Config{Dir: dir})
 	wantError(t, err, "which is gone", s.home)
 	// The data directory is removed: a new cluster.
-	must(t, os.RemoveAll(filepath.Dir(dir)))
+	harness.Must(t, os.RemoveAll(filepath.Dir(dir)))
 	fresh := start(t, Config{Dir: dir})
 	if _, err := ask(t.Context(), fresh.URL(), "SELECT answer FROM kept"); err == nil {
 		t.Error("the new cluster has the old one's table")
@@ -168,13 +170,13 @@ func TestDirectoryClosedLater(t *testing.T) {
 	s := start(t, Config{Dir: dir})
 	stop(t, s)
 	parent := filepath.Dir(dir)
-	must(t, os.Chmod(parent, 0o700))
-	t.Cleanup(func() { must(t, os.Chmod(parent, 0o711)) })
+	harness.Must(t, os.Chmod(parent, 0o700))
+	t.Cleanup(func() { harness.Must(t, os.Chmod(parent, 0o711)) })
 	if os.Geteuid() != 0 {
 		return
 	}
 	_, err := tryStart(t, Config{Dir: dir})
 	wantError(t, err, "cannot get into "+parent, "chmod o+x")
-	must(t, os.Chmod(parent, 0o711))
+	harness.Must(t, os.Chmod(parent, 0o711))
 	expect(t, start(t, Config{Dir: dir}).URL(), "SELECT 1", "1")
 }

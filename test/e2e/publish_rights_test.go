@@ -19,19 +19,20 @@ import (
 // Each way is gone twice, first towards the journal, then towards a stream of
 // the client's own, which shows when it has been gone to its end.
 func TestNoDetourIntoTheJournal(t *testing.T) {
+	t.Parallel()
 	e := harness.Start(t, harness.Config{})
 	c := e.Client(t)
 	c.MustSet(t, "honest", "k", 1, nil)
 	for _, name := range []string{"DETOUR", "MINE"} {
 		_, err := c.JS.CreateStream(t.Context(), jetstream.StreamConfig{
 			Name: name, Subjects: []string{strings.ToLower(name) + ".>"}, AllowDirect: true})
-		must(t, err)
+		harness.Must(t, err)
 	}
 	_, err := c.JS.Publish(t.Context(), "mine.a", []byte(forged))
-	must(t, err)
+	harness.Must(t, err)
 
 	request := func(subject, body string) func(*testing.T, string) {
-		return func(t *testing.T, to string) { must(t, c.PublishRequest(subject, to, []byte(body))) }
+		return func(t *testing.T, to string) { harness.Must(t, c.PublishRequest(subject, to, []byte(body))) }
 	}
 	for _, way := range []struct {
 		name string
@@ -46,17 +47,17 @@ func TestNoDetourIntoTheJournal(t *testing.T) {
 		{"acknowledgement of a bucket", request("$KV.AGENT_STATE.detour.k", "x")},
 		{"pull from a consumer", func(t *testing.T, to string) {
 			_, err := c.JS.CreateOrUpdateConsumer(t.Context(), "MINE", jetstream.ConsumerConfig{Durable: "pull", AckPolicy: jetstream.AckNonePolicy})
-			must(t, err)
-			must(t, c.PublishRequest("$JS.API.CONSUMER.MSG.NEXT.MINE.pull", to, nil))
+			harness.Must(t, err)
+			harness.Must(t, c.PublishRequest("$JS.API.CONSUMER.MSG.NEXT.MINE.pull", to, nil))
 		}},
 		{"delivery of a push consumer", func(t *testing.T, to string) {
 			interest, err := c.SubscribeSync(to)
-			must(t, err)
+			harness.Must(t, err)
 			defer func() { _ = interest.Unsubscribe() }()
 			name := "push" + strings.ReplaceAll(to, ".", "-")
 			body := fmt.Sprintf(`{"stream_name":"MINE","config":{"name":%q,"deliver_subject":%q,"ack_policy":"none","deliver_policy":"all"}}`, name, to)
 			_, err = c.RequestWithContext(bounded(t), "$JS.API.CONSUMER.CREATE.MINE."+name, []byte(body))
-			must(t, err)
+			harness.Must(t, err)
 			_, _ = interest.NextMsg(2 * time.Second) // it is refused where all is well
 		}},
 		{"republished by a stream", func(t *testing.T, to string) {
@@ -68,7 +69,7 @@ func TestNoDetourIntoTheJournal(t *testing.T) {
 				return // refused
 			}
 			_, err = c.JS.Publish(t.Context(), name+strings.TrimPrefix(to, root), []byte(forged))
-			must(t, err)
+			harness.Must(t, err)
 		}},
 	} {
 		t.Run(way.name, func(t *testing.T) {
@@ -89,15 +90,16 @@ func TestNoDetourIntoTheJournal(t *testing.T) {
 // TestHotViewCannotBeForged: clients may get and watch the buckets (wire
 // contract, section 4). What one of them writes there is no state.
 func TestHotViewCannotBeForged(t *testing.T) {
+	t.Parallel()
 	e := harness.Start(t, harness.Config{})
 	c := e.Client(t)
 	c.MustSet(t, "victim", "k", "true", nil)
-	c.Level(t, 10*time.Second)
+	c.CaughtUp(t)
 	row := `{"value":"forged","timestamp":"2025-01-01T00:00:00Z","agent_id":"victim","version":1000,"revision":1000000,"digest":"00"}`
 	for _, key := range []string{"victim.k", "victim.new"} {
-		must(t, c.Publish("$KV.AGENT_STATE."+key, []byte(row))) // answered by nobody where it is refused
+		harness.Must(t, c.Publish("$KV.AGENT_STATE."+key, []byte(row))) // no reply when it is refused
 	}
-	must(t, c.FlushTimeout(5*time.Second))
+	harness.Must(t, c.FlushTimeout(5*time.Second))
 	r := c.MustSet(t, "victim", "k", "newer", nil)
 	for _, consistency := range []string{"hot", "cached"} {
 		if got := c.MustGet(t, "victim", "k", harness.M{"token": r.Token, "consistency": consistency}); string(got.Value) != `"newer"` {
@@ -110,23 +112,24 @@ func TestHotViewCannotBeForged(t *testing.T) {
 	c.CheckAll(t)
 }
 
-// arrives returns when something has come to DETOUR, and empties it; a way on
-// which nothing comes within a moment is closed.
+// arrives returns when a message has come to DETOUR, and empties it. A route on
+// which none comes within a second is closed.
 func arrives(t *testing.T, c *harness.Client) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	s, err := c.JS.Stream(t.Context(), "DETOUR")
-	must(t, err)
-	consumer, err := s.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{})
-	must(t, err)
+	harness.Must(t, err)
+	consumer, err := s.CreateConsumer(t.Context(), jetstream.ConsumerConfig{AckPolicy: jetstream.AckNonePolicy})
+	harness.Must(t, err)
+	defer func() { harness.Must(t, s.DeleteConsumer(t.Context(), consumer.CachedInfo().Name)) }()
 	it, err := consumer.Messages()
-	must(t, err)
+	harness.Must(t, err)
 	defer it.Stop()
 	if _, err := it.Next(jetstream.NextContext(ctx)); err == nil {
-		must(t, s.Purge(t.Context()))
+		harness.Must(t, s.Purge(t.Context()))
 	}
-	must(t, c.FlushTimeout(5*time.Second))
+	harness.Must(t, c.FlushTimeout(5*time.Second))
 }
 
 // forged is a well-formed event.

@@ -1,27 +1,28 @@
-package seed
+package scenarios
 
 import (
-	"context"
 	"encoding/json"
+	"fmt"
 	"testing"
 	"time"
 
 	"github.com/tidemark-engine/tidemark/test/harness"
 )
 
-// TestDeadlines: a task that is worked on fails at its deadline with the reason
-// deadline, one that nobody has started is cancelled, one that has ended stays;
-// over a restart of the engine.
+// TestDeadlines: at its deadline a started task fails with the reason deadline
+// and a task that was not started is cancelled; an ended one does not change.
+// This holds over a restart.
 func TestDeadlines(t *testing.T) {
+	t.Parallel()
 	e := harness.Start(t, harness.Config{})
 	c := e.Client(t)
 	deadline := time.Now().Add(6 * time.Second).UTC().Format(time.RFC3339)
 	for _, id := range []string{"working", "waiting", "done"} {
-		must(t, c, "commands.task."+id+".create", M{"kind": "k", "deadline": deadline})
+		c.MustDo(t, "task."+id+".create", M{"kind": "k", "deadline": deadline})
 	}
-	must(t, c, "commands.task.working.start", M{"agent_id": "a"})
-	must(t, c, "commands.task.done.start", M{"agent_id": "a"})
-	must(t, c, "commands.task.done.complete", M{"result": 1})
+	c.MustDo(t, "task.working.start", M{"agent_id": "a"})
+	c.MustDo(t, "task.done.start", M{"agent_id": "a"})
+	c.MustDo(t, "task.done.complete", M{"result": 1})
 	e.Kill()
 	e.Restart()
 	c = e.Client(t)
@@ -33,14 +34,15 @@ func TestDeadlines(t *testing.T) {
 	e.Verify()
 }
 
-// TestSessionsExpire: an untouched session ends by itself, a touched one does
-// not, over a restart of the engine.
+// TestSessionsExpire: a session without activity expires, over a restart of the
+// engine too.
 func TestSessionsExpire(t *testing.T) {
+	t.Parallel()
 	e := harness.Start(t, harness.Config{})
 	c := e.Client(t)
-	must(t, c, "commands.session.short.open", M{"owner": "o", "ttl": 3})
-	must(t, c, "commands.session.long.open", M{"owner": "o", "ttl": 600})
-	must(t, c, "commands.session.short.put", M{"key": "k", "value": 1})
+	c.MustDo(t, "session.short.open", M{"owner": "o", "ttl": 3})
+	c.MustDo(t, "session.long.open", M{"owner": "o", "ttl": 600})
+	c.MustDo(t, "session.short.put", M{"key": "k", "value": 1})
 	e.Kill()
 	e.Restart()
 	c = e.Client(t)
@@ -48,30 +50,27 @@ func TestSessionsExpire(t *testing.T) {
 	ends(t, c, "queries.session.long.get", [2]string{"open", ""})
 	refused(t, c, "commands.session.short.put", M{"key": "k", "value": 2}, 422, "session.expired")
 	refused(t, c, "commands.session.short.touch", M{}, 422, "session.expired")
-	refused(t, c, "commands.session.short.expire", M{}, 404, "command.unknown") // the engine's own verb
+	refused(t, c, "commands.session.short.expire", M{}, 404, "command.unknown") // only the engine may
 }
 
 // ends waits until a document has a status and reason.
 func ends(t *testing.T, c *harness.Client, query string, want [2]string) {
 	t.Helper()
-	deadline, cancel := context.WithTimeout(t.Context(), 60*time.Second)
-	defer cancel()
-	for {
+	harness.Eventually(t, query, func() error {
 		var got struct {
 			Status string `json:"status"`
 			Reason string `json:"reason"`
 		}
 		answer, err := c.Query(t.Context(), query, nil)
-		if err == nil {
-			err = json.Unmarshal(answer, &got)
+		if err != nil {
+			return err
 		}
-		if err == nil && [2]string{got.Status, got.Reason} == want {
-			return
+		if err := json.Unmarshal(answer, &got); err != nil {
+			return err
 		}
-		select {
-		case <-time.After(50 * time.Millisecond):
-		case <-deadline.Done():
-			t.Fatalf("%s is %+v (%v), want %v", query, got, err, want)
+		if [2]string{got.Status, got.Reason} != want {
+			return fmt.Errorf("%+v, want %v", got, want)
 		}
-	}
+		return nil
+	})
 }

@@ -1,10 +1,7 @@
 package faults
 
 import (
-	"encoding/json"
 	"fmt"
-	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -14,34 +11,20 @@ import (
 	"github.com/tidemark-engine/tidemark/test/harness"
 )
 
-// operator is a JetStream with the engine's own rights.
-func operator(t *testing.T, e *harness.Engine) jetstream.JetStream {
-	t.Helper()
-	var o struct{ User, Password string }
-	body, err := os.ReadFile(filepath.Join(e.Data, "operator.json"))
-	must(t, err)
-	must(t, json.Unmarshal(body, &o))
-	nc, err := nats.Connect(e.NATSURL, nats.UserInfo(o.User, o.Password))
-	must(t, err)
-	t.Cleanup(nc.Close)
-	js, err := jetstream.New(nc)
-	must(t, err)
-	return js
-}
-
-// TestAnIDWithoutATimeBeyondTheWindow sends ids that do not carry their time
-// again, when the journal's duplicate window, made short for this test, has
-// forgotten them: what remains is the archive, also after a restart.
-func TestAnIDWithoutATimeBeyondTheWindow(t *testing.T) {
+// TestUntimedIDBeyondTheDuplicateWindow repeats commands whose ids carry no
+// time after the journal's duplicate window, shortened for this test, has
+// passed. The engine must find them in the archive, also after a restart.
+func TestUntimedIDBeyondTheDuplicateWindow(t *testing.T) {
+	t.Parallel()
 	e := harness.Start(t, harness.Config{})
 	c := e.Client(t)
-	js := operator(t, e)
+	js := e.OperatorJetStream(t)
 	stream, err := js.Stream(t.Context(), "EVENTS")
-	must(t, err)
+	harness.Must(t, err)
 	cfg := stream.CachedInfo().Config
 	cfg.Duplicates = 100 * time.Millisecond
 	_, err = js.UpdateStream(t.Context(), cfg)
-	must(t, err)
+	harness.Must(t, err)
 
 	first := map[string]harness.Receipt{}
 	send := func(n int) (harness.Receipt, error) {
@@ -50,21 +33,22 @@ func TestAnIDWithoutATimeBeyondTheWindow(t *testing.T) {
 	}
 	for n := range 12 {
 		r, err := send(n)
-		must(t, err)
+		harness.Must(t, err)
 		if r.Outcome != "accepted" || r.Replayed {
 			t.Fatalf("%+v", r)
 		}
 		first[r.CommandID] = r
 	}
-	c.Level(t, 20*time.Second)
+	c.CaughtUp(t)
 
-	// The window has passed when the journal takes a message id anew.
+	// The window has passed when the journal accepts a message id a second
+	// time.
 	probe := &nats.Msg{Subject: "forget.me", Header: nats.Header{nats.MsgIdHdr: {"probe"}}}
 	_, err = js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "FORGET", Subjects: []string{probe.Subject}, Duplicates: cfg.Duplicates})
-	must(t, err)
+	harness.Must(t, err)
 	_, err = js.PublishMsg(t.Context(), probe)
-	must(t, err)
-	harness.Within(t, 20*time.Second, "the window passes", func() error {
+	harness.Must(t, err)
+	harness.Eventually(t, "the window passes", func() error {
 		if ack, err := js.PublishMsg(t.Context(), probe); err != nil || ack.Duplicate {
 			return fmt.Errorf("%+v %w", ack, err)
 		}
@@ -88,7 +72,7 @@ func TestAnIDWithoutATimeBeyondTheWindow(t *testing.T) {
 	again("beyond the window")
 	e.Kill()
 	e.Restart()
-	c.Level(t, 20*time.Second) // what the archive lost is well within the real window, not within this one
+	c.CaughtUp(t) // a kill loses what the archive has not written yet, which the real window covers
 	again("after a kill")
 	e.Verify()
 }

@@ -18,10 +18,12 @@ import (
 	"github.com/tidemark-engine/tidemark/projections"
 	"github.com/tidemark-engine/tidemark/readmodel"
 	"github.com/tidemark-engine/tidemark/readmodel/readmodeltest"
+	"github.com/tidemark-engine/tidemark/test/harness"
 	"github.com/tidemark-engine/tidemark/test/support"
 )
 
-// seam is a journal that is trimmed anew before many a question, up to anywhere.
+// seam is a journal that is trimmed before many questions, up to a random
+// revision.
 type seam struct {
 	natsio.Past
 	t       *testing.T
@@ -35,17 +37,11 @@ type seam struct {
 func newSeam(t *testing.T, partitions int) *seam {
 	nc := support.Engine(t, support.NATS(t))
 	j, err := natsio.OpenJournal(t.Context(), nc, natsio.JournalConfig{Partitions: partitions})
-	if err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, err)
 	db, err := pg.Open(support.Postgres(t))
-	if err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, err)
 	t.Cleanup(db.Close)
-	if err := db.Migrate(t.Context(), support.Log(t)); err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, db.Migrate(t.Context(), harness.Log(t)))
 	s := &seam{t: t, js: support.JetStream(t, nc), archive: pg.NewArchive(db, "archive"), random: random(t)}
 	s.Past = natsio.Past{Journal: j, Archive: s.archive}
 	s.at, s.cut = make([]uint64, partitions), make([]uint64, partitions)
@@ -59,29 +55,21 @@ func newSeam(t *testing.T, partitions int) *seam {
 
 func (s *seam) append(t *testing.T, st events.Stream, ev events.Event) uint64 {
 	last, _, err := s.Journal.Last(t.Context(), st, commands.Linearizable)
-	if err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, err)
 	at, err := s.Append(t.Context(), st, last.Revision, fmt.Sprint(st, ev.Version), []events.Event{ev})
-	if err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, err)
 	return at.Revision
 }
 
 // keep archives a partition up to its head.
 func (s *seam) keep(p int) {
 	head, err := s.Head(s.t.Context(), p)
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	harness.Must(s.t, err)
 	if head == s.at[p] {
 		return
 	}
 	cur, err := s.Read(s.t.Context(), p, s.at[p])
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	harness.Must(s.t, err)
 	defer cur.Stop()
 	var batch []projections.Message
 	for m := range cur.Messages() {
@@ -89,13 +77,11 @@ func (s *seam) keep(p int) {
 			break
 		}
 	}
-	if err := s.archive.Apply(s.t.Context(), p, s.at[p], head, s.archive.Fold(batch)); err != nil {
-		s.t.Fatal(err)
-	}
+	harness.Must(s.t, s.archive.Apply(s.t.Context(), p, s.at[p], head, s.archive.Fold(batch)))
 	s.at[p] = head
 }
 
-// move archives all there is and trims up to anywhere.
+// move archives everything and trims up to a random revision.
 func (s *seam) move() {
 	if s.random.IntN(6) > 0 {
 		return
@@ -124,7 +110,8 @@ func (s *seam) History(ctx context.Context, agent, key string, below uint64, lim
 	return s.Past.History(ctx, agent, key, below, limit, losers)
 }
 
-// A journal that is trimmed all the time owes what a whole one does.
+// TestTheSeamDoesNotShow: a journal that is trimmed all the time answers like a
+// complete one.
 func TestTheSeamDoesNotShow(t *testing.T) {
 	readmodeltest.Past(t, func(t *testing.T) readmodeltest.Journal {
 		s := newSeam(t, 2)
@@ -132,7 +119,8 @@ func TestTheSeamDoesNotShow(t *testing.T) {
 	})
 }
 
-// Many keys at once, of which most must be looked up in the archive.
+// TestManyKeysAcrossTheSeam: a question for many keys, most of which are only
+// in the archive.
 func TestManyKeysAcrossTheSeam(t *testing.T) {
 	s := newSeam(t, 1)
 	var keys []string
@@ -173,7 +161,8 @@ func TestManyKeysAcrossTheSeam(t *testing.T) {
 	}
 }
 
-// Without the archive, or with one that has not all, nobody is told anything.
+// TestWithoutTheArchiveNothingIsMadeUp: without the archive, or with an
+// incomplete one, a question fails.
 func TestWithoutTheArchiveNothingIsMadeUp(t *testing.T) {
 	s := newSeam(t, 1)
 	for i := range 6 {

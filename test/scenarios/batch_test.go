@@ -1,4 +1,4 @@
-package seed
+package scenarios
 
 import (
 	"encoding/json"
@@ -27,9 +27,7 @@ func item(id, subject string, body any) M { return M{"id": id, "subject": subjec
 func send(t *testing.T, c *harness.Client, atomic bool, items ...M) (results, error) {
 	t.Helper()
 	body, err := json.Marshal(M{"atomic": atomic, "commands": items})
-	if err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, err)
 	answer, err := c.Ask(t.Context(), &nats.Msg{Subject: "commands.batch", Data: body, Header: nats.Header{}})
 	var got results
 	if err == nil {
@@ -38,8 +36,9 @@ func send(t *testing.T, c *harness.Client, atomic bool, items ...M) (results, er
 	return got, err
 }
 
-// TestBatches: the seed's cache_multiple_agents and more.
+// TestBatches: batches of single commands, and atomic ones.
 func TestBatches(t *testing.T) {
+	t.Parallel()
 	e := harness.Start(t, harness.Config{Args: []string{"--lifecycle", "manual"}})
 	c := e.Client(t)
 	t.Run("alone", func(t *testing.T) { aloneInBatch(t, c) })
@@ -53,13 +52,13 @@ func TestBatches(t *testing.T) {
 func aloneInBatch(t *testing.T, c *harness.Client) {
 	var items []M
 	for i := range 200 {
-		subject := fmt.Sprintf("agent.many%d.set", i%20) // as the contract writes it
+		subject := fmt.Sprintf("agent.many%d.set", i%20) // as in the wire contract
 		if i%2 == 1 {
 			subject = "commands." + subject
 		}
 		items = append(items, item("", subject, M{"key": "n", "value": i, "strategy": "last_write_wins"}))
 	}
-	items = append(items, item("", "task.nobody.complete", M{}), item("", "nothing", M{}))
+	items = append(items, item("", "task.absent.complete", M{}), item("", "nothing", M{}))
 	got, err := send(t, c, false, items...)
 	if err != nil || len(got.Results) != len(items) {
 		t.Fatalf("%d results, %v", len(got.Results), err)
@@ -112,11 +111,11 @@ func atomicBatch(t *testing.T, c *harness.Client) {
 	}
 }
 
-// transfers move between two accounts from many sides at once; nothing is made
-// or lost.
+// transfers moves amounts between two accounts from many clients at once; the
+// sum stays the same.
 func transfers(t *testing.T, c *harness.Client) {
-	must(t, c, "commands.agent.bank.set", M{"key": "a", "value": 1000})
-	must(t, c, "commands.agent.bank.set", M{"key": "b", "value": 0})
+	c.MustDo(t, "agent.bank.set", M{"key": "a", "value": 1000})
+	c.MustDo(t, "agent.bank.set", M{"key": "b", "value": 0})
 	var all sync.WaitGroup
 	for range 8 {
 		all.Go(func() {

@@ -16,7 +16,7 @@ import (
 	"github.com/tidemark-engine/tidemark/test/harness"
 )
 
-// uuid7 is a command id of the other kind that carries its time.
+// uuid7 returns a command id of the other kind that carries its time.
 func uuid7(at time.Time) string {
 	u := uuid.New()
 	binary.BigEndian.PutUint64(u[:8], uint64(at.UnixMilli())<<16|uint64(binary.BigEndian.Uint16(u[6:8])&0x0fff)|0x7000)
@@ -27,10 +27,11 @@ func ulidAt(at time.Time) string {
 	return ulid.MustNew(ulid.Timestamp(at), ulid.DefaultEntropy()).String()
 }
 
-// TestRepeatedAcrossRestarts sends the same commands again after clean stops
-// and kills. Most of their ids say that they are an hour old, so that no
-// duplicate window knows them: the journal itself has to.
-func TestRepeatedAcrossRestarts(t *testing.T) {
+// TestDedupAcrossRestarts repeats commands after clean stops and kills. Most of
+// their ids carry a time an hour ago, which no duplicate window covers: the
+// engine must find them in the journal.
+func TestDedupAcrossRestarts(t *testing.T) {
+	t.Parallel()
 	e := harness.Start(t, harness.Config{})
 	c := e.Client(t)
 	type sent struct {
@@ -80,7 +81,7 @@ func TestRepeatedAcrossRestarts(t *testing.T) {
 			}
 			all = append(all, s)
 		}
-		for range 20 { // none of them is the entry's last any more
+		for range 20 { // so none of them is the last event of its entry
 			c.MustSet(t, agent, "k", "later", harness.M{"strategy": "last_write_wins"})
 		}
 	}
@@ -102,7 +103,7 @@ func TestRepeatedAcrossRestarts(t *testing.T) {
 		}
 		running.Wait()
 		for _, s := range all {
-			other := strings.Replace(s.body, `"key":"k"`, `"key":"k","writer":"somebody else"`, 1)
+			other := strings.Replace(s.body, `"key":"k"`, `"key":"k","writer":"another"`, 1)
 			_, err := c.Command(t.Context(), s.subject, s.id, other)
 			if no := harness.Refused(err); no == nil || no.Status != 409 || no.Code != "command.id_reused" {
 				t.Errorf("%s, %s with another body: %v", when, s.name, err)
@@ -120,7 +121,7 @@ func TestRepeatedAcrossRestarts(t *testing.T) {
 	e.Restart()
 	again("after a kill")
 
-	// The same old id from many sides at the same time, on an entry that no
+	// Many clients send the same old id at the same time, for an entry that no
 	// engine has in memory.
 	for n, id := range []string{ulidAt(hour), uuid7(hour), harness.NewID()} {
 		if n%2 == 0 {

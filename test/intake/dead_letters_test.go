@@ -13,12 +13,12 @@ import (
 	"github.com/tidemark-engine/tidemark/commands"
 	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/infra/natsio/intake"
-	"github.com/tidemark-engine/tidemark/test/support"
+	"github.com/tidemark-engine/tidemark/test/harness"
 )
 
-// TestPoison: what cannot be read, panics, or meets a defect again and again is
-// set aside with its reason, and those behind it go on.
-func TestPoison(t *testing.T) {
+// TestDeadLetters: a message that cannot be decoded, panics, or fails again and
+// again becomes a dead letter with its reason, and later messages proceed.
+func TestDeadLetters(t *testing.T) {
 	r := newRig(t, 1)
 	var mended atomic.Bool
 	var seen calls
@@ -43,15 +43,15 @@ func TestPoison(t *testing.T) {
 	}
 	r.enqueue("enqueue.agent.a1.set", "no.id", body)
 	behind := r.enqueue("enqueue.agent.panics.set", "", body)
-	all := r.lettersAre(6)
+	all := r.awaitDeadLetters(6)
 	reasons := map[string]string{}
 	for _, l := range all {
 		reasons[l.CommandID] = l.Reason
 		if l.Source != "commands" || l.Stream != intake.CommandsStream || l.Sequence == 0 || l.Stored == "" || string(l.Body) != body {
-			t.Errorf("letter %+v", l)
+			t.Errorf("dead letter %+v", l)
 		}
 		if id, ok := ids[l.Subject]; ok && l.CommandID != id && l.CommandID != behind {
-			t.Errorf("letter of %s is of %s, want %s", l.Subject, l.CommandID, id)
+			t.Errorf("the dead letter of %s has command %s, want %s", l.Subject, l.CommandID, id)
 		}
 	}
 	for id, want := range map[string]string{
@@ -72,19 +72,19 @@ func TestPoison(t *testing.T) {
 	}
 
 	mended.Store(true)
-	box := r.letters()
+	box := r.deadLetters()
 	for i := range all {
-		must(t, box.Retry(t.Context(), &all[i]))
+		harness.Must(t, box.Retry(t.Context(), &all[i]))
 	}
-	left := r.lettersAre(3) // what will never be readable comes back
+	left := r.awaitDeadLetters(3) // a message that cannot be decoded fails again
 	for _, name := range []string{"panics", "defect"} {
-		support.Eventually(t, name+" is carried out by its retry", func() bool {
+		harness.Eventually(t, name+" is carried out by its retry", func() bool {
 			got := r.history(events.StateEntry(name, "k"))
 			return len(got) > 0 && got[0].CommandID == ids["enqueue.agent."+name+".set"]
 		})
 	}
 	for _, l := range left {
-		must(t, box.Drop(t.Context(), l.Seq))
+		harness.Must(t, box.Drop(t.Context(), l.Seq))
 	}
 	if err := box.Drop(t.Context(), left[0].Seq); !errors.Is(err, intake.ErrNoLetter) {
 		t.Errorf("dropped twice: %v", err)
@@ -92,20 +92,20 @@ func TestPoison(t *testing.T) {
 	if _, err := box.Get(t.Context(), left[0].Seq); !errors.Is(err, intake.ErrNoLetter) {
 		t.Errorf("got after drop: %v", err)
 	}
-	r.lettersAre(0)
+	r.awaitDeadLetters(0)
 }
 
-// TestRetryTwice: a retry that was interrupted before the letter was removed
-// enqueues nothing the second time.
+// TestRetryTwice: a second retry, after one that was interrupted before it
+// removed the dead letter, enqueues nothing.
 func TestRetryTwice(t *testing.T) {
 	r := newRig(t, 1)
 	e := r.start(nil)
 	r.enqueue("enqueue.nonsense", "", "")
-	letter := r.lettersAre(1)[0]
+	letter := r.awaitDeadLetters(1)[0]
 	r.drained()
 	e.close()
-	box := r.letters()
-	must(t, box.Retry(t.Context(), &letter))
+	box := r.deadLetters()
+	harness.Must(t, box.Retry(t.Context(), &letter))
 	if err := box.Retry(t.Context(), &letter); !errors.Is(err, intake.ErrNoLetter) {
 		t.Errorf("the second retry: %v", err)
 	}
@@ -114,8 +114,8 @@ func TestRetryTwice(t *testing.T) {
 	}
 }
 
-// TestBadMessages: no message, however strange, ends the process; whatever is a
-// command beside them is carried out.
+// TestBadMessages: no malformed message ends the process; valid commands beside
+// them are executed.
 func TestBadMessages(t *testing.T) {
 	r := newRig(t, 1)
 	e := r.start(nil)
@@ -128,7 +128,7 @@ func TestBadMessages(t *testing.T) {
 	} {
 		msg := &nats.Msg{Subject: fmt.Sprintf("enqueue.agent.a%d.set", i), Header: header, Data: []byte(`{"key":"k","value":1}`)}
 		_, err := r.js.PublishMsg(t.Context(), msg)
-		must(t, err)
+		harness.Must(t, err)
 	}
 	for _, body := range []string{"", "null", "[]", "{", "\xff\x00", strings.Repeat("[", 100_000), strings.Repeat("x", 600_000)} {
 		ids = append(ids, r.enqueue("enqueue.agent.b.set", "", body))

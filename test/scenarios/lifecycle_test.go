@@ -1,4 +1,4 @@
-package seed
+package scenarios
 
 import (
 	"encoding/json"
@@ -10,10 +10,10 @@ import (
 	"github.com/tidemark-engine/tidemark/test/harness"
 )
 
-// TestIdleAgentExpires: the seed's StateLifecycleManager by itself. A write
-// hydrates an agent, silence expires it, and the next read is answered from
-// SQL, then from KV.
+// TestIdleAgentExpires: a write hydrates an agent, silence expires it, and the
+// next read is answered from SQL, the one after it from KV.
 func TestIdleAgentExpires(t *testing.T) {
+	t.Parallel()
 	e := harness.Start(t, harness.Config{Args: []string{"--idle-ttl", "2s"}})
 	c := e.Client(t)
 	c.MustSet(t, "idler", "a", 1, nil)
@@ -29,7 +29,7 @@ func TestIdleAgentExpires(t *testing.T) {
 	if got := c.MustGet(t, "idler", "a", M{"consistency": "hot"}); got.Source != "kv" || string(got.Value) != "1" {
 		t.Errorf("the second: %+v", got)
 	}
-	becomes(t, c, "idler", "active") // the read hydrated it, b too
+	becomes(t, c, "idler", "active") // the read hydrated the agent, with b
 	if got := c.MustGet(t, "idler", "b", M{"consistency": "hot"}); got.Source != "kv" || string(got.Value) != "2" {
 		t.Errorf("the other key: %+v", got)
 	}
@@ -40,8 +40,9 @@ func TestIdleAgentExpires(t *testing.T) {
 	e.Verify()
 }
 
-// TestHeartbeatKeepsActive: an agent that only says that it lives stays.
+// TestHeartbeatKeepsActive: heartbeats keep an agent active.
 func TestHeartbeatKeepsActive(t *testing.T) {
+	t.Parallel()
 	e := harness.Start(t, harness.Config{Args: []string{"--idle-ttl", "3s"}})
 	c := e.Client(t)
 	c.MustSet(t, "beating", "a", 1, nil)
@@ -50,7 +51,7 @@ func TestHeartbeatKeepsActive(t *testing.T) {
 	beat := time.NewTicker(400 * time.Millisecond)
 	defer beat.Stop()
 	for phase(t, c, "silent") != "expired" {
-		must(t, c, "commands.agent.beating.heartbeat", M{"status": "alive"})
+		c.MustDo(t, "agent.beating.heartbeat", M{"status": "alive"})
 		<-beat.C
 	}
 	if got := phase(t, c, "beating"); got != "active" {
@@ -59,11 +60,17 @@ func TestHeartbeatKeepsActive(t *testing.T) {
 	becomes(t, c, "beating", "expired")
 }
 
-// TestLifecycleByCommand takes the contract's table, transition by transition.
+// TestLifecycleByCommand checks each transition of the wire contract's table.
 func TestLifecycleByCommand(t *testing.T) {
+	t.Parallel()
 	e := harness.Start(t, harness.Config{Args: []string{"--lifecycle", "manual"}})
 	c := e.Client(t)
-	do := func(verb string) harness.Receipt { return must(t, c, "commands.agent.l1."+verb, M{}) }
+	do := func(verb string) harness.Receipt {
+		t.Helper()
+		r, err := c.Command(t.Context(), "commands.agent.l1."+verb, harness.NewID(), M{})
+		harness.Mustf(t, err, "%s", verb)
+		return r
+	}
 	c.MustSet(t, "l1", "k", "v", nil)
 	if got := phase(t, c, "l1"); got != "cold" {
 		t.Fatalf("before anything: %s", got)
@@ -97,7 +104,7 @@ func TestLifecycleByCommand(t *testing.T) {
 	if got := phase(t, c, "l1"); got != "cold" {
 		t.Errorf("after retire: %s", got)
 	}
-	refused(t, c, "commands.agent.l1.hydrated", M{}, 404, "command.unknown") // the engine's own verb
+	refused(t, c, "commands.agent.l1.hydrated", M{}, 404, "command.unknown") // only the engine may
 	want := []string{"hydration_started", "hydrated", "flush_started", "flushed", "expired", "hydration_started", "hydrated", "retired"}
 	if got := lifecycle(t, c, "l1"); !slices.Equal(got, want) {
 		t.Errorf("lifecycle %v, want %v", got, want)
@@ -105,16 +112,17 @@ func TestLifecycleByCommand(t *testing.T) {
 	e.Verify()
 }
 
-// TestFlushNamesKeys: what a flush says is what it wrote.
+// TestFlushNamesKeys: the event of a flush names the keys that it wrote.
 func TestFlushNamesKeys(t *testing.T) {
+	t.Parallel()
 	e := harness.Start(t, harness.Config{Args: []string{"--flush-interval", "1m", "--flush-threshold", "100000", "--lifecycle", "manual"}})
 	c := e.Client(t)
-	must(t, c, "commands.agent.f1.hydrate", M{})
+	c.MustDo(t, "agent.f1.hydrate", M{})
 	becomes(t, c, "f1", "active")
 	for i := range 3 {
 		c.MustSet(t, "f1", fmt.Sprintf("k%d", i), i, nil)
 	}
-	must(t, c, "commands.agent.f1.flush", M{})
+	c.MustDo(t, "agent.f1.flush", M{})
 	becomes(t, c, "f1", "active")
 	var said struct {
 		Keys     []string `json:"keys"`

@@ -1,4 +1,4 @@
-package seed
+package scenarios
 
 import (
 	"bufio"
@@ -10,8 +10,9 @@ import (
 	"github.com/tidemark-engine/tidemark/test/harness"
 )
 
-// TestMonitoring: engine watch --feed is the seed's monitoring consumer.
+// TestMonitoring: engine watch --feed follows the stream AGENT_STATE.
 func TestMonitoring(t *testing.T) {
+	t.Parallel()
 	e := harness.Start(t, harness.Config{Args: []string{"--lifecycle", "manual"}})
 	c := e.Client(t)
 	c.MustSet(t, "seen", "before", 1, nil)
@@ -20,9 +21,7 @@ func TestMonitoring(t *testing.T) {
 	if err == nil {
 		err = watch.Start()
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, err)
 	limit := time.AfterFunc(30*time.Second, func() { _ = watch.Process.Kill() })
 	defer limit.Stop()
 	lines := bufio.NewScanner(out)

@@ -5,24 +5,25 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/tidemark-engine/tidemark/test/harness"
 )
 
-// A journal that was recreated is accepted: nothing of the one before is held,
-// and what cannot be read in this one is held and never passed by.
+// TestAnotherJournalIsAccepted: after a new journal is accepted, nothing of the
+// old one stays quarantined, and an unreadable event of the new one is
+// quarantined.
 func TestAnotherJournalIsAccepted(t *testing.T) {
+	t.Parallel()
 	e := harness.Start(t, manual)
 	c := e.Client(t)
 	c.MustSet(t, "a", "old", 1, nil)
 	appendRaw(t, e, "agent.a.state.old", newer("old", 2))
-	held := map[string]int{"hot": 1, "durable": 1, "feeds": 1}
-	states(t, c, held)
+	quarantined := map[string]int{"hot": 1, "durable": 1, "feeds": 1}
+	states(t, c, quarantined)
 	e.Stop()
 	loseEvents(t, e)
 	e.Launch()
-	harness.Within(t, 30*time.Second, "the views halt", func() error {
+	harness.Eventually(t, "the views halt", func() error {
 		s, err := c.Status(t.Context())
 		if err == nil && (s.View("durable").State != "halted" || s.View("hot").State != "halted") {
 			err = fs.ErrExist
@@ -34,20 +35,20 @@ func TestAnotherJournalIsAccepted(t *testing.T) {
 	appendRaw(t, e, "agent.a.state.bad", newer("bad", 2))
 	rebuild(t, e, "all", "--accept-journal")
 	e.Await()
-	states(t, c, held)
+	states(t, c, quarantined)
 	for _, consistency := range []string{"hot", "durable"} {
 		reads(t, c, "a", "old", consistency, map[string]string{"hot": "5 from kv", "durable": "5 from sql"}[consistency])
 	}
 	reads(t, c, "a", "bad", "hot", "engine.older")
 	reads(t, c, "a", "bad", "durable", "read.behind")
-	if _, old := letters(t, e)["durable:agent.a.state.old"]; old {
-		t.Error("what was held of the journal before is still held")
+	if _, old := deadLetters(t, e)["durable:agent.a.state.old"]; old {
+		t.Error("an aggregate of the old journal is still quarantined")
 	}
 	rebuild(t, e, "all")
-	states(t, c, held)
+	states(t, c, quarantined)
 }
 
-// loseEvents removes the journal of a stopped engine.
+// loseEvents deletes the journal of a stopped engine.
 func loseEvents(t *testing.T, e *harness.Engine) {
 	t.Helper()
 	err := filepath.WalkDir(filepath.Join(e.Data, "nats"), func(path string, d fs.DirEntry, err error) error {
@@ -59,7 +60,5 @@ func loseEvents(t *testing.T, e *harness.Engine) {
 		}
 		return err
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, err)
 }

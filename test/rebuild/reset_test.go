@@ -4,23 +4,24 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tidemark-engine/tidemark/test/harness"
 )
 
-// TestInPlace breaks keys of buckets, messages of a feed and archived events,
-// and rebuilds the views they are of.
-func TestInPlace(t *testing.T) {
+// TestReset damages keys of buckets, messages of a feed and archived events,
+// and rebuilds their views.
+func TestReset(t *testing.T) {
 	t.Parallel()
 	e := harness.Start(t, manual)
 	c := e.Client(t)
 	fill(t, c, 10)
-	c.Level(t, 20*time.Second)
+	c.CaughtUp(t)
 	for _, part := range []struct {
 		name string
 		test func(*testing.T, *harness.Engine, *harness.Client)
@@ -33,47 +34,28 @@ func TestInPlace(t *testing.T) {
 	e.Verify()
 }
 
-// operator is a connection with the engine's own rights.
-func operator(t *testing.T, e *harness.Engine) jetstream.JetStream {
-	t.Helper()
-	js, err := jetstream.New(e.Operator(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return js
-}
-
 func healKV(t *testing.T, e *harness.Engine, c *harness.Client) {
 	ctx := t.Context()
-	kv, err := operator(t, e).KeyValue(ctx, "AGENT_STATE")
-	if err != nil {
-		t.Fatal(err)
-	}
+	kv, err := e.OperatorJetStream(t).KeyValue(ctx, "AGENT_STATE")
+	harness.Must(t, err)
 	watch, err := c.JS.KeyValue(ctx, "AGENT_STATE")
-	if err != nil {
-		t.Fatal(err)
-	}
-	// One changed with its revision as it was, one removed, one of nobody, one that claims the future.
+	harness.Must(t, err)
+	// One is changed at its old revision, one removed, one has no aggregate,
+	// one has a revision beyond the head.
 	k1, err := kv.Get(ctx, "a.k1")
-	if err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, err)
 	for key, value := range map[string]string{
-		"a.k1": strings.Replace(string(k1.Value()), `"value":`, `"value":9`, 1), "nobody.k": string(k1.Value()),
+		"a.k1": strings.Replace(string(k1.Value()), `"value":`, `"value":9`, 1), "absent.k": string(k1.Value()),
 		"a.k3": strings.Replace(string(k1.Value()), `"revision":`, `"revision":9`, 1),
 	} {
 		if _, err := kv.Put(ctx, key, []byte(value)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := kv.Purge(ctx, "a.k2"); err != nil {
-		t.Fatal(err)
-	}
-	// Who watches sees what was right again and again, never that it is gone.
+	harness.Must(t, kv.Purge(ctx, "a.k2"))
+	// A watch sees each right value again, and never a deletion of one.
 	w, err := watch.Watch(ctx, "b.*", jetstream.UpdatesOnly())
-	if err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, err)
 	r := rebuild(t, e, "hot")
 	if r.Rows != 4 || len(r.Keys) != 4 {
 		t.Errorf("%d rows differed: %v", r.Rows, r.Keys)
@@ -91,9 +73,7 @@ func healKV(t *testing.T, e *harness.Engine, c *harness.Client) {
 }
 
 func refillBucket(t *testing.T, e *harness.Engine, c *harness.Client) {
-	if err := operator(t, e).DeleteKeyValue(t.Context(), "AGENT_STATE"); err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, e.OperatorJetStream(t).DeleteKeyValue(t.Context(), "AGENT_STATE"))
 	if r := rebuild(t, e, "hot"); r.Rows != 20 {
 		t.Errorf("%d rows differed", r.Rows)
 	}
@@ -103,28 +83,26 @@ func refillBucket(t *testing.T, e *harness.Engine, c *harness.Client) {
 
 func healArchive(t *testing.T, e *harness.Engine, c *harness.Client) {
 	sql := c.SQL(t)
-	exec(t, sql, `DELETE FROM agents.events WHERE revision IN (3, 5)`)
-	exec(t, sql, `UPDATE agents.events SET body = replace(body, '"value":', '"value":7') WHERE revision = 7`)
+	harness.Exec(t, sql, `DELETE FROM agents.events WHERE revision IN (3, 5)`)
+	harness.Exec(t, sql, `UPDATE agents.events SET body = replace(body, '"value":', '"value":7') WHERE revision = 7`)
 	if r := rebuild(t, e, "archive"); r.Rows != 3 {
 		t.Errorf("%d rows differed: %v", r.Rows, r.Keys)
 	}
 	e.Verify()
 }
 
-// TestArchiveLost rebuilds the archive from nothing, and leaves no consumers
-// on the journal: the server bounds them.
+// TestArchiveLost rebuilds an empty archive, and checks that no consumer stays
+// on the journal: the server bounds their number.
 func TestArchiveLost(t *testing.T) {
 	t.Parallel()
 	e := harness.Start(t, harness.Config{Env: append(manual.Env, "TIDEMARK_AUDIT_RATE=0")})
 	c := e.Client(t)
 	fill(t, c, 760)
-	c.Level(t, 30*time.Second)
-	s, err := operator(t, e).Stream(t.Context(), "EVENTS")
-	if err != nil {
-		t.Fatal(err)
-	}
+	c.CaughtUp(t)
+	s, err := e.OperatorJetStream(t).Stream(t.Context(), "EVENTS")
+	harness.Must(t, err)
 	before := s.CachedInfo().State
-	exec(t, c.SQL(t), `TRUNCATE agents.events`)
+	harness.Exec(t, c.SQL(t), `TRUNCATE agents.events`)
 	if r := rebuild(t, e, "archive"); uint64(r.Rows) != before.Msgs || before.Msgs < 3000 {
 		t.Errorf("%d of %d events differed", r.Rows, before.Msgs)
 	}
@@ -133,9 +111,7 @@ func TestArchiveLost(t *testing.T) {
 	}
 	e.Verify()
 	after, err := s.Info(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, err)
 	if after.State.Consumers > before.Consumers {
 		t.Errorf("the journal has %d consumers, it had %d", after.State.Consumers, before.Consumers)
 	}
@@ -143,14 +119,10 @@ func TestArchiveLost(t *testing.T) {
 
 func healFeed(t *testing.T, e *harness.Engine, c *harness.Client) {
 	ctx := t.Context()
-	s, err := operator(t, e).Stream(ctx, "AGENT_STATE")
-	if err != nil {
-		t.Fatal(err)
-	}
+	s, err := e.OperatorJetStream(t).Stream(ctx, "AGENT_STATE")
+	harness.Must(t, err)
 	for _, key := range []string{"a.k1", "b.k2"} {
-		if err := s.Purge(ctx, jetstream.WithPurgeSubject("agents.state."+key)); err != nil {
-			t.Fatal(err)
-		}
+		harness.Must(t, s.Purge(ctx, jetstream.WithPurgeSubject("agents.state."+key)))
 	}
 	if r := rebuild(t, e, "feeds"); r.Rows != 4 {
 		t.Errorf("%d messages were missing: %v", r.Rows, r.Keys)
@@ -172,11 +144,12 @@ func healFeed(t *testing.T, e *harness.Engine, c *harness.Client) {
 	}
 }
 
-// A bucket's last message says that its rows were made by an older fold.
+// upgradeHot: the last message of the bucket says that an older version of the
+// fold made its rows; the start rebuilds them.
 func upgradeHot(t *testing.T, e *harness.Engine, c *harness.Client) {
 	ctx := t.Context()
-	js := operator(t, e)
-	s := c.Level(t, 20*time.Second)
+	js := e.OperatorJetStream(t)
+	s := c.CaughtUp(t)
 	var status struct {
 		Journal struct{ Incarnation string }
 	}
@@ -184,35 +157,45 @@ func upgradeHot(t *testing.T, e *harness.Engine, c *harness.Client) {
 	if err == nil {
 		err = json.Unmarshal(answer, &status)
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, err)
 	kv, err := js.KeyValue(ctx, "AGENT_STATE")
-	if err != nil {
+	harness.Must(t, err)
+	if _, err := kv.Put(ctx, "absent.old", []byte(`{}`)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := kv.Put(ctx, "nobody.old", []byte(`{}`)); err != nil {
-		t.Fatal(err)
-	}
-	harness.Note(t, js, "$KV.AGENT_STATE.kv.position", map[string]string{"KV-Operation": "DEL",
-		"Tidemark-Position": fmt.Sprintf("%s v=0 0=%d", status.Journal.Incarnation, s.View("hot").Position)})
-	// The server acknowledges what such a bucket takes some milliseconds before
-	// it writes it to the file.
-	time.Sleep(250 * time.Millisecond)
+	position := fmt.Sprintf("%s v=0 0=%d", status.Journal.Incarnation, s.View("hot").Position)
+	harness.PublishEmpty(t, js, "$KV.AGENT_STATE.kv.position", map[string]string{"KV-Operation": "DEL", "Tidemark-Position": position})
+	// The server acknowledges a message of such a bucket before it writes it.
+	harness.Eventually(t, "the position is in the bucket's file", func() bool { return stored(t, e, "KV_AGENT_STATE", position) })
 	e.Kill()
 	e.Restart()
-	harness.Within(t, 30*time.Second, "the old fold's row is gone", func() error {
+	harness.Eventually(t, "the old fold's row is gone", func() error {
 		kv, err := c.JS.KeyValue(context.WithoutCancel(ctx), "AGENT_STATE")
 		if err != nil {
 			return err
 		}
-		if _, err := kv.Get(ctx, "nobody.old"); err == nil {
+		if _, err := kv.Get(ctx, "absent.old"); err == nil {
 			return fmt.Errorf("it is there")
 		}
 		if log := e.Log(); !strings.Contains(log, "the view is rebuilt; its old rows are served meanwhile") {
-			return fmt.Errorf("no rebuild was told of")
+			return fmt.Errorf("the log reports no rebuild")
 		}
 		return nil
 	})
-	c.Level(t, 30*time.Second)
+	c.CaughtUp(t)
+}
+
+// stored reports whether a file of a stream contains a text.
+func stored(t *testing.T, e *harness.Engine, stream, text string) bool {
+	t.Helper()
+	blocks, err := filepath.Glob(filepath.Join(e.Data, "nats", "jetstream", "*", "streams", stream, "msgs", "*.blk"))
+	harness.Must(t, err)
+	for _, block := range blocks {
+		body, err := os.ReadFile(block)
+		harness.Must(t, err)
+		if strings.Contains(string(body), text) {
+			return true
+		}
+	}
+	return false
 }

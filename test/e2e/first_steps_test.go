@@ -44,7 +44,7 @@ func firstSteps(t *testing.T, e *harness.Engine) {
 	var version, revision uint64
 	var timestamp, updated time.Time
 	var expires *time.Time
-	must(t, c.SQL(t).QueryRow(t.Context(), `
+	harness.Must(t, c.SQL(t).QueryRow(t.Context(), `
 		SELECT state_value #>> '{}', state_text, version, revision, writer, timestamp, updated_at, expires_at, digest
 		FROM agents.state WHERE agent_id = 'first' AND state_key = 'mood'`).
 		Scan(&value, &text, &version, &revision, &writer, &timestamp, &updated, &expires, &digest))
@@ -75,15 +75,15 @@ func firstSteps(t *testing.T, e *harness.Engine) {
 	}
 }
 
-// watchBucket: any NATS client may watch AGENT_STATE, and sees the seed's
-// StateEntry plus two.
+// watchBucket: any NATS client may watch AGENT_STATE. A value has the members
+// of the wire contract and no other.
 func watchBucket(t *testing.T, e *harness.Engine) {
 	c := e.Client(t)
 	kv, err := c.JS.KeyValue(t.Context(), "AGENT_STATE")
-	must(t, err)
+	harness.Must(t, err)
 	w, err := kv.Watch(t.Context(), "watched.>")
-	must(t, err)
-	defer func() { must(t, w.Stop()) }()
+	harness.Must(t, err)
+	defer func() { harness.Must(t, w.Stop()) }()
 	next := func() jetstream.KeyValueEntry {
 		t.Helper()
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
@@ -103,7 +103,7 @@ func watchBucket(t *testing.T, e *harness.Engine) {
 	r := c.MustSet(t, "watched", "plan.a/b=c", []int{1, 2}, harness.M{"timestamp": at.Format(time.RFC3339Nano)})
 	v := next()
 	var members map[string]any
-	must(t, json.Unmarshal(v.Value(), &members))
+	harness.Must(t, json.Unmarshal(v.Value(), &members))
 	if got := slices.Sorted(maps.Keys(members)); !slices.Equal(got, []string{"agent_id", "digest", "revision", "timestamp", "value", "version"}) {
 		t.Errorf("the bucket's value has %v", got)
 	}
@@ -113,7 +113,7 @@ func watchBucket(t *testing.T, e *harness.Engine) {
 		t.Errorf("the watch shows %s = %s", v.Key(), v.Value())
 	}
 	_, err = c.Command(t.Context(), "commands.agent.watched.delete", "", harness.M{"key": "plan.a/b=c"})
-	must(t, err)
+	harness.Must(t, err)
 	if v := next(); v.Operation() == jetstream.KeyValuePut || v.Key() != "watched.plan.a/b=c" {
 		t.Errorf("after the delete the watch shows %s %s", v.Operation(), v.Key())
 	}
@@ -125,7 +125,7 @@ func conflicts(t *testing.T, e *harness.Engine) {
 	id := harness.NewID()
 	reply, err := c.RequestMsgWithContext(bounded(t), &nats.Msg{Subject: "commands.agent.rivals.set",
 		Header: nats.Header{"Nats-Msg-Id": {id}}, Data: []byte(`{"key":"seat","value":"second","strategy":"reject","writer":"w2"}`)})
-	must(t, err)
+	harness.Must(t, err)
 	if code := reply.Header.Get("Nats-Service-Error-Code"); code != "409" {
 		t.Errorf("the header Nats-Service-Error-Code is %q", code)
 	}
@@ -138,7 +138,7 @@ func conflicts(t *testing.T, e *harness.Engine) {
 			Details             map[string]any
 		}
 	}
-	must(t, json.Unmarshal(reply.Data, &body))
+	harness.Must(t, json.Unmarshal(reply.Data, &body))
 	if no := body.Error; no.Kind != "conflict" || no.Code != "state.conflict" || !strings.Contains(no.Message, "seat") ||
 		no.Details["version"] != 1.0 || no.Details["revision"] != float64(r.Revision) {
 		t.Errorf("the body is %s", reply.Data)
@@ -163,30 +163,30 @@ func conflicts(t *testing.T, e *harness.Engine) {
 		t.Errorf("the seat is %s", got.Value)
 	}
 
-	// The losers are facts too, in SQL and in history.
-	c.Level(t, 10*time.Second)
+	// SQL and the history contain the conflicts too.
+	c.CaughtUp(t)
 	rows, err := c.SQL(t).Query(t.Context(), `
 		SELECT kind, command_id, coalesce(state_text, ''), writer, current_version
 		FROM agents.conflicts WHERE agent_id = 'rivals' AND state_key = 'seat' ORDER BY version`)
-	must(t, err)
+	harness.Must(t, err)
 	defer rows.Close()
 	var kinds []string
 	for rows.Next() {
 		var kind, command, text, writer string
 		var current uint64
-		must(t, rows.Scan(&kind, &command, &text, &writer, &current))
+		harness.Must(t, rows.Scan(&kind, &command, &text, &writer, &current))
 		if kinds = append(kinds, kind); len(kinds) == 1 && (command != id || text != `"second"` || writer != "w2" || current != 1) {
 			t.Errorf("the first loser is %s %s %s, against version %d", command, text, writer, current)
 		}
 	}
-	must(t, rows.Err())
+	harness.Must(t, rows.Err())
 	if want := []string{"rejected", "rejected", "rejected", "rejected", "superseded"}; !slices.Equal(kinds, want) {
 		t.Errorf("agents.conflicts holds %v, want %v", kinds, want)
 	}
 	answer, err := c.Query(t.Context(), "queries.agent.rivals.history", harness.M{"key": "seat", "losers": true})
-	must(t, err)
+	harness.Must(t, err)
 	var history struct{ Versions []struct{ Kind string } }
-	must(t, json.Unmarshal(answer, &history))
+	harness.Must(t, json.Unmarshal(answer, &history))
 	if len(history.Versions) != 7 || history.Versions[0].Kind != "superseded" || history.Versions[6].Kind != "set" {
 		t.Errorf("the history is %s", answer)
 	}
@@ -199,7 +199,7 @@ func discovery(t *testing.T, e *harness.Engine) {
 	for _, verb := range []string{"PING", "INFO", "STATS"} {
 		for _, subject := range []string{"$SRV." + verb, "$SRV." + verb + ".tidemark"} {
 			reply, err := c.RequestWithContext(bounded(t), subject, nil)
-			must(t, err)
+			harness.Must(t, err)
 			var got struct {
 				Type, Name, ID, Version string
 				Endpoints               []struct {
@@ -207,7 +207,7 @@ func discovery(t *testing.T, e *harness.Engine) {
 					Requests      int `json:"num_requests"`
 				}
 			}
-			must(t, json.Unmarshal(reply.Data, &got))
+			harness.Must(t, json.Unmarshal(reply.Data, &got))
 			if got.Type != "io.nats.micro.v1."+strings.ToLower(verb)+"_response" || got.Name != "tidemark" || got.ID == "" || got.Version == "" {
 				t.Errorf("%s: %s", subject, reply.Data)
 			}
@@ -256,7 +256,7 @@ func commandLine(t *testing.T, e *harness.Engine) {
 	}
 }
 
-// bounded is a context for one answer.
+// bounded returns a context for one request.
 func bounded(t *testing.T) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
 	t.Cleanup(cancel)

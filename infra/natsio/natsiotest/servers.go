@@ -1,0 +1,95 @@
+// Package natsiotest starts NATS servers with options of their own, for the tests
+// of the adapters.
+package natsiotest
+
+import (
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tidemark-engine/tidemark/test/harness"
+	"github.com/tidemark-engine/tidemark/test/support"
+)
+
+// Limited is JetStream on a server with limits of its own.
+func Limited(t testing.TB, memory, store int64) jetstream.JetStream {
+	t.Helper()
+	return Connect(t, Run(t, &server.Options{JetStreamMaxMemory: memory, JetStreamMaxStore: store}))
+}
+
+// Cluster is JetStream on three servers.
+func Cluster(t testing.TB) jetstream.JetStream { return ClusterWith(t, 0) }
+
+// ClusterWith is JetStream on three servers, each limited to store bytes.
+func ClusterWith(t testing.TB, store int64) jetstream.JetStream {
+	t.Helper()
+	ports := FreePorts(t, 3)
+	var routes []string
+	for _, port := range ports {
+		routes = append(routes, fmt.Sprintf("nats://127.0.0.1:%d", port))
+	}
+	var servers []*server.Server
+	for i, port := range ports {
+		servers = append(servers, Run(t, &server.Options{
+			ServerName: fmt.Sprintf("n%d", i), Routes: server.RoutesFromStr(strings.Join(routes, ",")),
+			Cluster: server.ClusterOpts{Name: "c", Host: "127.0.0.1", Port: port}, JetStreamMaxStore: store, JetStreamMaxMemory: store,
+		}))
+	}
+	harness.Eventually(t, "a leader of the cluster with three peers", func() bool {
+		for _, s := range servers {
+			if s.JetStreamIsLeader() {
+				return len(s.JetStreamClusterPeers()) == 3
+			}
+		}
+		return false
+	})
+	return Connect(t, servers[0])
+}
+
+// FreePorts returns n ports that were free a moment ago.
+func FreePorts(t testing.TB, n int) []int {
+	t.Helper()
+	ports := make([]int, n)
+	for i := range ports {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		ports[i] = l.Addr().(*net.TCPAddr).Port
+	}
+	return ports
+}
+
+// Run starts a server with opts, on a port and a store directory of its own.
+func Run(t testing.TB, opts *server.Options) *server.Server {
+	t.Helper()
+	opts.Host, opts.Port, opts.JetStream, opts.StoreDir, opts.NoSigs, opts.NoLog = "127.0.0.1", -1, true, t.TempDir(), true, true
+	s, err := server.NewServer(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+	if !s.ReadyForConnections(20 * time.Second) {
+		t.Fatal("the server does not come up")
+	}
+	return s
+}
+
+// Connect connects to s and returns its JetStream.
+func Connect(t testing.TB, s *server.Server) jetstream.JetStream {
+	t.Helper()
+	nc, err := nats.Connect(s.ClientURL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	return support.JetStream(t, nc)
+}

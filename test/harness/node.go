@@ -1,0 +1,56 @@
+package harness
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// NodeModules returns a directory with the script from dir and the dependencies
+// that the package.json beside it names. The installed dependencies stay in the
+// user's cache between test runs, under the digest of package.json.
+func NodeModules(t testing.TB, dir, script string) string {
+	t.Helper()
+	manifest, err := os.ReadFile(filepath.Join(dir, "package.json"))
+	Must(t, err)
+	text, err := os.ReadFile(filepath.Join(dir, script))
+	Must(t, err)
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		cache = os.TempDir()
+	}
+	sum := sha256.Sum256(manifest)
+	kept := filepath.Join(cache, "tidemark-test", "node-"+hex.EncodeToString(sum[:6]))
+	if _, err := os.Stat(filepath.Join(kept, "node_modules")); err != nil {
+		npmInstall(t, kept, manifest)
+	}
+	run := t.TempDir()
+	Must(t, os.WriteFile(filepath.Join(run, script), text, 0o644))
+	Must(t, os.Symlink(filepath.Join(kept, "node_modules"), filepath.Join(run, "node_modules")))
+	return run
+}
+
+func npmInstall(t testing.TB, to string, manifest []byte) {
+	t.Helper()
+	Must(t, os.MkdirAll(filepath.Dir(to), 0o755))
+	fresh, err := os.MkdirTemp(filepath.Dir(to), "install-")
+	Must(t, err)
+	defer os.RemoveAll(fresh)
+	Must(t, os.WriteFile(filepath.Join(fresh, "package.json"), manifest, 0o644))
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	npm := exec.CommandContext(ctx, "npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts", "--prefer-offline")
+	npm.Dir = fresh
+	if out, err := npm.CombinedOutput(); err != nil {
+		t.Fatalf("npm install: %v\n%s", err, out)
+	}
+	if err := os.Rename(fresh, to); err != nil { // another test run may have been first
+		_, err = os.Stat(filepath.Join(to, "node_modules"))
+		Must(t, err)
+	}
+}

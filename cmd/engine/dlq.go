@@ -28,7 +28,7 @@ type dlqListCmd struct {
 }
 
 func (c *dlqListCmd) Run(ctx context.Context, out *output) error {
-	return c.letters(ctx, func(ctx context.Context, box *intake.Letters) error {
+	return c.letters(ctx, func(ctx context.Context, box *intake.DeadLetters) error {
 		all, err := box.All(ctx)
 		if err != nil {
 			return err
@@ -61,12 +61,12 @@ func (c *dlqListCmd) Run(ctx context.Context, out *output) error {
 
 // printLetters prints each as JSON, its body as text or, where it is JSON, as
 // that.
-func printLetters(out *output, all []intake.Letter, views []projections.Held) error {
+func printLetters(out *output, all []intake.DeadLetter, views []projections.Held) error {
 	lines := json.NewEncoder(out)
 	lines.SetEscapeHTML(false)
 	for i := range all {
 		line := struct {
-			*intake.Letter
+			*intake.DeadLetter
 			Body any `json:"body"`
 		}{&all[i], string(all[i].Body)}
 		if json.Valid(all[i].Body) {
@@ -90,7 +90,7 @@ type dlqRetryCmd struct {
 }
 
 func (c *dlqRetryCmd) Run(ctx context.Context, out *output) error {
-	return c.each(ctx, c.Which, out, projections.AskRetry, "enqueued again", func(ctx context.Context, box *intake.Letters, l *intake.Letter) error {
+	return c.each(ctx, c.Which, out, projections.AskRetry, "enqueued again", func(ctx context.Context, box *intake.DeadLetters, l *intake.DeadLetter) error {
 		return box.Retry(ctx, l)
 	})
 }
@@ -101,19 +101,19 @@ type dlqDropCmd struct {
 }
 
 func (c *dlqDropCmd) Run(ctx context.Context, out *output) error {
-	return c.each(ctx, c.Which, out, projections.AskDrop, "dropped", func(ctx context.Context, box *intake.Letters, l *intake.Letter) error {
+	return c.each(ctx, c.Which, out, projections.AskDrop, "dropped", func(ctx context.Context, box *intake.DeadLetters, l *intake.DeadLetter) error {
 		return box.Drop(ctx, l.Seq)
 	})
 }
 
 // letters opens the dead letters.
-func (t *target) letters(ctx context.Context, use func(context.Context, *intake.Letters) error) error {
+func (t *target) letters(ctx context.Context, use func(context.Context, *intake.DeadLetters) error) error {
 	nc, err := t.connect()
 	if err != nil {
 		return err
 	}
 	defer nc.Close()
-	box, err := intake.OpenLetters(ctx, nc, natsio.NewSubjects(t.SubjectPrefix))
+	box, err := intake.OpenDeadLetters(ctx, nc, natsio.NewSubjects(t.SubjectPrefix))
 	if err != nil {
 		return err
 	}
@@ -123,13 +123,13 @@ func (t *target) letters(ctx context.Context, use func(context.Context, *intake.
 // each does the same with the letter of an id or with all that are there now,
 // and prints each that is done.
 func (t *target) each(ctx context.Context, which string, out *output, what, done string,
-	do func(context.Context, *intake.Letters, *intake.Letter) error) error {
+	do func(context.Context, *intake.DeadLetters, *intake.DeadLetter) error) error {
 	if ofView(which) {
 		_, err := t.askViews(ctx, out, which, what)
 		return err
 	}
 	letters := 0
-	err := t.letters(ctx, func(ctx context.Context, box *intake.Letters) error {
+	err := t.letters(ctx, func(ctx context.Context, box *intake.DeadLetters) error {
 		some, err := chosen(ctx, box, which)
 		if err != nil {
 			return err
@@ -139,7 +139,7 @@ func (t *target) each(ctx context.Context, which string, out *output, what, done
 			one, cancel := context.WithTimeout(ctx, t.Timeout)
 			err := do(one, box, &some[i])
 			cancel()
-			if errors.Is(err, intake.ErrNoLetter) && which == "all" {
+			if errors.Is(err, intake.ErrNoDeadLetter) && which == "all" {
 				continue // somebody else was first
 			}
 			if err != nil {
@@ -159,7 +159,7 @@ func (t *target) each(ctx context.Context, which string, out *output, what, done
 	return err
 }
 
-func chosen(ctx context.Context, box *intake.Letters, which string) ([]intake.Letter, error) {
+func chosen(ctx context.Context, box *intake.DeadLetters, which string) ([]intake.DeadLetter, error) {
 	if which == "all" {
 		return box.All(ctx)
 	}
@@ -168,5 +168,5 @@ func chosen(ctx context.Context, box *intake.Letters, which string) ([]intake.Le
 		return nil, fmt.Errorf("%q is neither an id of a dead letter nor all", which)
 	}
 	l, err := box.Get(ctx, seq)
-	return []intake.Letter{l}, err
+	return []intake.DeadLetter{l}, err
 }

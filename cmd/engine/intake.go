@@ -17,7 +17,7 @@ func startIntake(e *engine) error {
 	defer cancel()
 	in, err := intake.Start(ctx, intake.Config{
 		Subjects: natsio.NewSubjects(e.cfg.SubjectPrefix), Connect: e.lend,
-		Handle: e.handler.Handle, Observe: e.metrics.answered,
+		Send: e.handler.Send, Observe: e.metrics.answered,
 		Reactors: e.reactors(), Journal: e.history(), Log: e.log,
 	})
 	if err != nil {

@@ -42,7 +42,7 @@ func giveBack(ctx context.Context) {
 		case <-look.C:
 		}
 		if runtime.ReadMemStats(&stats); c.look(stats.TotalAlloc) {
-			embedded.GiveBack(ctx)
+			embedded.FreeMemory(ctx)
 		}
 	}
 }

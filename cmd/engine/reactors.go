@@ -60,7 +60,7 @@ func (e *engine) startTime() error {
 	}
 	e.onStop(func(context.Context) { e.timers.Stop() })
 	root := subjects.Root("agents.heartbeat.")
-	if _, err := nc.Subscribe(root+"*", func(m *nats.Msg) { e.activity.Heard(m.Subject[len(root):]) }); err != nil {
+	if _, err := nc.Subscribe(root+"*", func(m *nats.Msg) { e.activity.Heartbeat(m.Subject[len(root):]) }); err != nil {
 		return err
 	}
 	e.runActivity()

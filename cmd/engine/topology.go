@@ -220,7 +220,7 @@ func (w *topologyWatch) status(ctx context.Context) *topologyStatus {
 	if now := time.Now(); now.After(w.due) {
 		ctx, cancel := context.WithTimeout(ctx, lookTime/2)
 		defer cancel()
-		if plan, err := w.planner.Look(ctx); err != nil {
+		if plan, err := w.planner.Inspect(ctx); err != nil {
 			w.last.File, w.last.Reason = w.file, err.Error()
 		} else {
 			drifted := plan.Drift()

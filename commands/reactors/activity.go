@@ -1,245 +1,127 @@
 package reactors
 
 import (
-	"context"
 	"log/slog"
 	"sync"
 	"time"
 
 	"github.com/go-json-experiment/json"
 
-	"github.com/tidemark-engine/tidemark/commands"
-	"github.com/tidemark-engine/tidemark/domain"
 	"github.com/tidemark-engine/tidemark/domain/agent"
 	"github.com/tidemark-engine/tidemark/domain/session"
 	"github.com/tidemark-engine/tidemark/events"
 )
 
-// Activity is the process manager of time: it knows when each agent was last
-// heard of and when each open session ends, asks to hydrate an agent that is
-// touched while cold or expired, and to expire what has gone silent. It lives
-// on what every engine sees pass in the journal, and is found again after a
-// start from the last event of each lifecycle and session. Several engines may
-// ask for the same: an agent or session expires once.
+// Activity is the process manager of idle agents and open sessions. It
+// hydrates a cold or expired agent that is touched, expires an agent that is
+// idle for the TTL, and expires a session at its end. Its state is in memory:
+// it follows the journal and starts from the last event of each lifecycle and
+// session. Several engines may send the same command: it takes effect once.
 type Activity struct {
-	TTL  time.Duration // silence after which an active agent expires; 0 = never
-	Send Send
-	Now  func() time.Time
-	Log  *slog.Logger
+	ttl  time.Duration // idle time after which an active agent expires; 0 = never
+	send Send
+	now  func() time.Time
+	log  *slog.Logger
 
 	mu       sync.Mutex
-	agents   map[string]seen
-	sessions map[string]time.Time // open ones: when they end
-	asks     chan ask
+	agents   map[string]agentActivity
+	sessions map[string]time.Time // end of each open session
+	requests chan request
 }
 
-type seen struct {
-	phase   agent.Phase
-	at      time.Time
-	pending bool // an ask is under way
+type agentActivity struct {
+	phase    agent.Phase
+	lastSeen time.Time
+	pending  bool // a request is queued or running
 }
 
-type ask struct{ aggregate, id, verb string }
+// needsHydration reports whether a touch starts a hydration.
+func (a *agentActivity) needsHydration() bool {
+	return a.phase == "" || a.phase == agent.Cold || a.phase == agent.Expired
+}
 
-// askQueue bounds the asks that wait; beyond it the next touch or sweep asks
-// again.
-const askQueue = 4096
-
-// askers is how many asks are carried at once, so that one which waits for a
-// slow store does not hold the others; askAgain is the rest after a failure.
-const (
-	askers   = 4
-	askAgain = 10 * time.Second
-)
-
-// NewActivity makes an empty one; Run it.
+// NewActivity returns an Activity that knows no agents; call Run.
 func NewActivity(ttl time.Duration, send Send, now func() time.Time, log *slog.Logger) *Activity {
 	return &Activity{
-		TTL: ttl, Send: send, Now: now, Log: log,
-		agents: map[string]seen{}, sessions: map[string]time.Time{}, asks: make(chan ask, askQueue),
+		ttl: ttl, send: send, now: now, log: log,
+		agents: map[string]agentActivity{}, sessions: map[string]time.Time{}, requests: make(chan request, maxQueued),
 	}
 }
 
-// Touch notes a write, a read that had to go below KV, or a heartbeat.
+// Touch records a write, or a read that KV could not answer.
 func (a *Activity) Touch(id string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	s := a.agents[id]
-	s.at = a.Now()
-	if !s.pending && (s.phase == "" || s.phase == agent.Cold || s.phase == agent.Expired) {
-		s.pending = a.enqueue(ask{"agent", id, "hydrate"})
+	s.lastSeen = a.now()
+	if !s.pending && s.needsHydration() {
+		s.pending = a.enqueue(request{"agent", id, "hydrate"})
 	}
 	a.agents[id] = s
 }
 
-// Heard notes a heartbeat: it keeps an active agent from expiring and hydrates
-// nothing.
-func (a *Activity) Heard(id string) {
+// Heartbeat records that an agent is alive. It delays the expiry of a known
+// agent and never starts a hydration.
+func (a *Activity) Heartbeat(id string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if s, ok := a.agents[id]; ok {
-		s.at = a.Now()
+		s.lastSeen = a.now()
 		a.agents[id] = s
 	}
 }
 
-// LastSeen is when an agent was last heard of; zero = not since the start.
+// LastSeen is the time of an agent's last touch or heartbeat; zero = none since
+// the engine started.
 func (a *Activity) LastSeen(id string) time.Time {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.agents[id].at
+	return a.agents[id].lastSeen
 }
 
-// Changed notes an agent's phase or a session's end, from an event's state.
+// Changed takes an agent's phase or a session's end from an event's state. typ
+// is "lifecycle" or "session".
 func (a *Activity) Changed(typ, id string, state []byte) {
 	switch typ {
 	case "session":
 		var s session.Session
-		if json.Unmarshal(state, &s) != nil {
-			return
-		}
-		a.mu.Lock()
-		defer a.mu.Unlock()
-		if s.Status == session.Open {
-			a.sessions[id] = s.ExpiresAt
-		} else {
-			delete(a.sessions, id)
+		if json.Unmarshal(state, &s) == nil {
+			a.sessionChanged(id, &s)
 		}
 	case "lifecycle":
 		var l agent.Lifecycle
-		if json.Unmarshal(state, &l) != nil {
-			return
-		}
-		a.mu.Lock()
-		defer a.mu.Unlock()
-		s, known := a.agents[id]
-		if s.phase = l.Now(); s.phase == agent.Cold || s.phase == agent.Expired {
-			delete(a.agents, id) // heard of again when touched
-			return
-		}
-		if !known {
-			s.at = a.Now()
-		}
-		s.pending = false
-		a.agents[id] = s
-	}
-}
-
-func (a *Activity) enqueue(q ask) bool {
-	select {
-	case a.asks <- q:
-		return true
-	default:
-		return false
-	}
-}
-
-// Run asks and sweeps until ctx ends.
-func (a *Activity) Run(ctx context.Context) {
-	sessions, agents := time.NewTicker(time.Second), time.NewTicker(sweepEvery(a.TTL))
-	defer sessions.Stop()
-	defer agents.Stop()
-	var asking sync.WaitGroup
-	defer asking.Wait()
-	for range askers {
-		asking.Go(func() {
-			for {
-				select {
-				case <-ctx.Done():
-					return
-				case q := <-a.asks:
-					a.carry(ctx, q)
-				}
-			}
-		})
-	}
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-sessions.C:
-			a.sweepSessions()
-		case <-agents.C:
-			a.sweepAgents()
+		if json.Unmarshal(state, &l) == nil {
+			a.phaseChanged(id, l.Now())
 		}
 	}
 }
 
-// sweepEvery is how late an expiry may be noticed: an eighth of the TTL, within
-// bounds.
-func sweepEvery(ttl time.Duration) time.Duration {
-	if ttl <= 0 {
-		return time.Hour
-	}
-	return min(max(ttl/8, 200*time.Millisecond), 15*time.Second)
-}
-
-// sweepSessions asks for the expiry of sessions past their end.
-func (a *Activity) sweepSessions() {
-	now := a.Now()
+func (a *Activity) sessionChanged(id string, s *session.Session) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for id, ends := range a.sessions {
-		if !now.Before(ends) && a.enqueue(ask{"session", id, "expire"}) {
-			delete(a.sessions, id)
-		}
+	if s.Status == session.Open {
+		a.sessions[id] = s.ExpiresAt
+	} else {
+		delete(a.sessions, id)
 	}
 }
 
-// sweepAgents asks for the expiry of agents that have gone silent.
-func (a *Activity) sweepAgents() {
-	now := a.Now()
+func (a *Activity) phaseChanged(id string, phase agent.Phase) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for id, s := range a.agents {
-		if a.TTL > 0 && s.phase == agent.Active && !s.pending && now.Sub(s.at) >= a.TTL {
-			s.pending = a.enqueue(ask{"agent", id, "expire"})
-			a.agents[id] = s
-		}
-	}
-}
-
-// bodies say why the engine asks.
-var bodies = map[string]string{"hydrate": `{"reason":"touched"}`, "expire": `{"reason":"idle"}`}
-
-func (a *Activity) carry(ctx context.Context, q ask) {
-	body := "{}"
-	if q.aggregate == "agent" {
-		body = bodies[q.verb]
-	}
-	receipt, err := a.Send(ctx, commands.Request{Aggregate: q.aggregate, ID: q.id, Verb: q.verb, Internal: true, Body: []byte(body)})
-	if q.aggregate != "agent" {
-		if err = settled(err); err != nil {
-			a.Log.Warn("a session could not be expired; it is tried again", "session", q.id, "error", err)
-			a.mu.Lock()
-			a.sessions[q.id] = a.Now().Add(5 * time.Second)
-			a.mu.Unlock()
-		}
+	if phase == agent.Cold || phase == agent.Expired {
+		delete(a.agents, id) // the next touch adds it
 		return
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	s, ok := a.agents[q.id]
-	if !ok {
-		return
+	s, known := a.agents[id]
+	if !known {
+		s.lastSeen = a.now()
 	}
-	s.pending = false
-	switch {
-	case err != nil && settled(err) != nil:
-		a.Log.Warn("an agent could not be moved; it is tried again", "agent", q.id, "verb", q.verb, "error", err)
-		if q.verb == "expire" {
-			s.at = a.Now().Add(askAgain - a.TTL)
-		}
-	case s.phase != "" && s.phase != agent.Cold && s.phase != agent.Expired: // the journal was quicker
-	case q.verb == "hydrate" && err == nil && receipt.Outcome == domain.Unchanged:
-		s.phase = agent.Active // or on its way there
-	case q.verb == "hydrate" && err == nil:
-		s.phase = agent.Hydrating
-	}
-	a.agents[q.id] = s
+	s.phase, s.pending = phase, false
+	a.agents[id] = s
 }
 
-// Recover takes in the last event of a lifecycle or session, after a start.
+// Recover takes the last event of a lifecycle or session at the start.
 func (a *Activity) Recover(rec *events.Record) {
 	switch rec.Aggregate {
 	case "session":

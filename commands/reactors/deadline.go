@@ -14,12 +14,12 @@ import (
 	"github.com/tidemark-engine/tidemark/events"
 )
 
-// Timers are durable: what is set is due once, after any number of restarts.
+// Timers are durable: a timer fires once, also after restarts.
 type Timers interface {
 	Set(ctx context.Context, name string, at time.Time, body []byte) error
 }
 
-// deadlineTimer begins the name of a task's timer.
+// deadlineTimer is the prefix of the names of task deadline timers.
 const deadlineTimer = "deadline."
 
 // Deadline sets a timer for every task that is created with a deadline.
@@ -31,14 +31,18 @@ func Deadline(timers Timers) Reactor {
 			if err := json.Unmarshal(rec.Data, &d); err != nil || d.Deadline.IsZero() {
 				return err
 			}
-			return timers.Set(ctx, deadlineTimer+rec.ID, d.Deadline, []byte(CommandID("deadline", &rec)))
+			return setDeadline(ctx, timers, &rec, d.Deadline)
 		},
 	}
 }
 
-// Due carries out what a timer was set for: a task that is being worked on
-// fails with the reason deadline, one that nobody has started is cancelled with
-// it, one that has ended stays. id is the command id that was set with it.
+func setDeadline(ctx context.Context, timers Timers, rec *events.Record, at time.Time) error {
+	return timers.Set(ctx, deadlineTimer+rec.ID, at, []byte(CommandID("deadline", rec)))
+}
+
+// Due handles a timer that fired: it fails a started task with the reason
+// "deadline", cancels one that was never started, and leaves a finished one
+// alone. id is the command id stored with the timer.
 func Due(ctx context.Context, send Send, name, id string) error {
 	task, ok := strings.CutPrefix(name, deadlineTimer)
 	if !ok {
@@ -53,15 +57,15 @@ func Due(ctx context.Context, send Send, name, id string) error {
 			Aggregate: "task", ID: task, Verb: "cancel", CommandID: id + "-c", Body: []byte(`{"reason":"deadline"}`),
 		})
 	}
-	return settled(err)
+	return ignoreRefusal(err)
 }
 
-// Rearm sets the timer of a task from its last event, where it has a deadline
-// and may still miss it: after an import timers must be set anew.
+// Rearm sets the timer of an unfinished task again, from the state in its last
+// event. An import restores events but no timers.
 func Rearm(ctx context.Context, timers Timers, rec *events.Record) error {
 	var t task.Task
 	if err := json.Unmarshal(rec.State, &t); err != nil || t.Deadline.IsZero() || t.Status == task.Completed || t.Status == task.Cancelled {
-		return nil // a state that cannot be read has no deadline that could be kept
+		return nil // an unreadable state has no deadline
 	}
-	return timers.Set(ctx, deadlineTimer+rec.ID, t.Deadline, []byte(CommandID("deadline", rec)))
+	return setDeadline(ctx, timers, rec, t.Deadline)
 }

@@ -49,7 +49,7 @@ func bareServers(args []string) int {
 			if n, _ := os.Stdin.Read(word); n == 0 {
 				break
 			}
-			embedded.GiveBack(context.Background()) // as an engine does, or its garbage would be counted as what it needs
+			embedded.FreeMemory(context.Background()) // as an engine does, or its garbage would be counted as what it needs
 		}
 	}
 	if ns != nil {

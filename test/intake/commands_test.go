@@ -13,6 +13,7 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"github.com/tidemark-engine/tidemark/commands"
+	"github.com/tidemark-engine/tidemark/commands/reactors"
 	"github.com/tidemark-engine/tidemark/domain"
 	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/infra/natsio/intake"
@@ -134,12 +135,11 @@ func (r *rig) again(subject, id, body string) error {
 func TestEngineEndsBeforeOutcome(t *testing.T) {
 	r := newRig(t, 1)
 	executed := make(chan struct{}, 10)
-	first := r.start(func(h handle) handle {
-		return func(ctx context.Context, req commands.Request, done func(commands.Receipt, error)) {
-			h(ctx, req, func(commands.Receipt, error) {
-				executed <- struct{}{}
-				done(commands.Receipt{}, errUnavailable) // the answer is lost
-			})
+	first := r.start(func(send reactors.Send) reactors.Send {
+		return func(ctx context.Context, req commands.Request) (commands.Receipt, error) {
+			_, _ = send(ctx, req)
+			executed <- struct{}{}
+			return commands.Receipt{}, errUnavailable // the answer is lost
 		}
 	})
 	id := r.enqueue("enqueue.agent.a1.set", "", `{"key":"k","value":1}`)
@@ -164,14 +164,13 @@ func TestEngineEndsBeforeOutcome(t *testing.T) {
 func TestBlockedCommandKeepsOrder(t *testing.T) {
 	r := newRig(t, 1)
 	var refused atomic.Int64
-	e := r.start(func(h handle) handle {
-		return func(ctx context.Context, req commands.Request, done func(commands.Receipt, error)) {
+	e := r.start(func(send reactors.Send) reactors.Send {
+		return func(ctx context.Context, req commands.Request) (commands.Receipt, error) {
 			if n := refused.Add(1); n <= 5 {
 				kind := []domain.Kind{domain.Overloaded, domain.Unavailable}[n%2]
-				done(commands.Receipt{}, domain.Errorf(kind, "test.away", "attempt %d", n))
-				return
+				return commands.Receipt{}, domain.Errorf(kind, "test.away", "attempt %d", n)
 			}
-			h(ctx, req, done)
+			return send(ctx, req)
 		}
 	})
 	defer e.close()

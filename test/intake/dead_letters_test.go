@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/tidemark-engine/tidemark/commands"
+	"github.com/tidemark-engine/tidemark/commands/reactors"
 	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/infra/natsio/intake"
 	"github.com/tidemark-engine/tidemark/test/harness"
@@ -22,17 +23,16 @@ func TestDeadLetters(t *testing.T) {
 	r := newRig(t, 1)
 	var mended atomic.Bool
 	var seen calls
-	e := r.start(func(h handle) handle {
-		return func(ctx context.Context, req commands.Request, done func(commands.Receipt, error)) {
+	e := r.start(func(send reactors.Send) reactors.Send {
+		return func(ctx context.Context, req commands.Request) (commands.Receipt, error) {
 			switch seen.add(req.CommandID); {
 			case mended.Load():
 			case req.ID == "panics":
 				panic("no good\nat all")
 			case req.ID == "defect":
-				done(commands.Receipt{}, errors.New("a defect"))
-				return
+				return commands.Receipt{}, errors.New("a defect")
 			}
-			h(ctx, req, done)
+			return send(ctx, req)
 		}
 	})
 	defer e.close()
@@ -86,10 +86,10 @@ func TestDeadLetters(t *testing.T) {
 	for _, l := range left {
 		harness.Must(t, box.Drop(t.Context(), l.Seq))
 	}
-	if err := box.Drop(t.Context(), left[0].Seq); !errors.Is(err, intake.ErrNoLetter) {
+	if err := box.Drop(t.Context(), left[0].Seq); !errors.Is(err, intake.ErrNoDeadLetter) {
 		t.Errorf("dropped twice: %v", err)
 	}
-	if _, err := box.Get(t.Context(), left[0].Seq); !errors.Is(err, intake.ErrNoLetter) {
+	if _, err := box.Get(t.Context(), left[0].Seq); !errors.Is(err, intake.ErrNoDeadLetter) {
 		t.Errorf("got after drop: %v", err)
 	}
 	r.awaitDeadLetters(0)
@@ -106,7 +106,7 @@ func TestRetryTwice(t *testing.T) {
 	e.close()
 	box := r.deadLetters()
 	harness.Must(t, box.Retry(t.Context(), &letter))
-	if err := box.Retry(t.Context(), &letter); !errors.Is(err, intake.ErrNoLetter) {
+	if err := box.Retry(t.Context(), &letter); !errors.Is(err, intake.ErrNoDeadLetter) {
 		t.Errorf("the second retry: %v", err)
 	}
 	if n := r.count(intake.CommandsStream); n != 1 {

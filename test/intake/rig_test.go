@@ -47,8 +47,6 @@ func newRig(t *testing.T, partitions int) *rig {
 	return r
 }
 
-type handle func(ctx context.Context, req commands.Request, done func(commands.Receipt, error))
-
 // engine is the command side of one engine.
 type engine struct {
 	*intake.Intake
@@ -56,19 +54,19 @@ type engine struct {
 }
 
 // start runs the command side of an engine; wrap, if any, wraps its handler.
-func (r *rig) start(wrap func(handle) handle, list ...reactors.Reactor) *engine {
+func (r *rig) start(wrap func(reactors.Send) reactors.Send, list ...reactors.Reactor) *engine {
 	r.t.Helper()
 	e := &engine{handler: commands.NewHandler(r.journal, commands.Config{})}
-	h := handle(e.handler.Handle)
+	send := reactors.Send(e.handler.Send)
 	if wrap != nil {
-		h = wrap(h)
+		send = wrap(send)
 	}
 	var err error
 	e.Intake, err = intake.Start(r.t.Context(), intake.Config{
 		Connect: func(name string) (*nats.Conn, error) {
 			return natsio.Connect(r.server.URL(), name, harness.Log(r.t), r.server.Options()...)
 		},
-		Handle: h, Reactors: list, Journal: r.journal, Backoff: time.Millisecond, Log: harness.Log(r.t),
+		Send: send, Reactors: list, Journal: r.journal, Backoff: time.Millisecond, Log: harness.Log(r.t),
 	})
 	harness.Must(r.t, err)
 	return e
@@ -165,15 +163,15 @@ func (r *rig) count(stream string) uint64 {
 	return s.CachedInfo().State.Msgs
 }
 
-func (r *rig) deadLetters() *intake.Letters {
+func (r *rig) deadLetters() *intake.DeadLetters {
 	r.t.Helper()
-	l, err := intake.OpenLetters(r.t.Context(), r.client, natsio.NewSubjects(""))
+	l, err := intake.OpenDeadLetters(r.t.Context(), r.client, natsio.NewSubjects(""))
 	harness.Must(r.t, err)
 	return l
 }
 
 // awaitDeadLetters waits for n dead letters.
-func (r *rig) awaitDeadLetters(n int) (all []intake.Letter) {
+func (r *rig) awaitDeadLetters(n int) (all []intake.DeadLetter) {
 	r.t.Helper()
 	l := r.deadLetters()
 	harness.Eventually(r.t, fmt.Sprintf("%d dead letters", n), func() bool {

@@ -194,7 +194,7 @@ func TestClusterElsewhere(t *testing.T) {
 			if plan.Count(topology.Create) != 10 || plan.Refused() {
 				t.Fatalf("without placement:\n%s", plan.Text(false))
 			}
-			if plan, err = lenient.Look(t.Context()); err != nil || len(plan.Drift()) > 0 {
+			if plan, err = lenient.Inspect(t.Context()); err != nil || len(plan.Drift()) > 0 {
 				t.Errorf("drift %q, %v", plan.Drift(), err)
 			}
 		})

@@ -23,7 +23,7 @@ import (
 func TestMain(m *testing.M) { harness.Main(m) }
 
 // documentFile holds the three YAML blocks of the document, unchanged.
-var documentFile = filepath.Join("..", "..", "infra", "natsio", "topology", "testdata", "seed-6.yaml")
+var documentFile = filepath.Join("..", "..", "infra", "natsio", "topology", "testdata", "document.yaml")
 
 const mib = 1 << 20
 

@@ -96,7 +96,7 @@ func TestDrift(t *testing.T) {
 	}
 	drift := func(want ...string) {
 		t.Helper()
-		plan, err := p.Look(t.Context())
+		plan, err := p.Inspect(t.Context())
 		harness.Must(t, err)
 		if got := plan.Drift(); !slices.Equal(got, want) {
 			t.Fatalf("drifted:\n%s\nnot\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
@@ -303,7 +303,7 @@ func TestSmallDisk(t *testing.T) {
 	if plan.Count(topology.Unchanged) != 11 {
 		t.Errorf("applied again:\n%s", plan.Text(false))
 	}
-	if plan, err = p.Look(t.Context()); err != nil || len(plan.Drift()) > 0 {
+	if plan, err = p.Inspect(t.Context()); err != nil || len(plan.Drift()) > 0 {
 		t.Errorf("drift %q, %v", plan.Drift(), err)
 	}
 	nc.Close()
@@ -343,10 +343,10 @@ func TestTaken(t *testing.T) {
 	harness.Must(t, err)
 	for kind, names := range map[topology.Kind]map[string]string{
 		topology.KindStream: {
-			"TASK_EXECUTION": "subject tasks.created.> is taken by stream MINE",
-			"EVENTS":         "this is the engine's journal, which no topology describes",
+			"TASK_EXECUTION": "subject tasks.created.> belongs to stream MINE",
+			"EVENTS":         "this is the engine's journal, which no topology may describe",
 		},
-		topology.KindConsumer: {"task-processor": "its stream TASK_EXECUTION does not exist and is not made"},
+		topology.KindConsumer: {"task-processor": "its stream TASK_EXECUTION does not exist and is not created"},
 	} {
 		for name, reason := range names {
 			if s := step(t, plan, kind, name); s.Action != topology.Refuse || s.Reason != reason {

@@ -6,13 +6,13 @@ import (
 	"strings"
 )
 
-// logger passes the server's own log on; its notices are details here.
+// logger sends the server's log to slog. Notices become debug messages.
 type logger struct{ log *slog.Logger }
 
 func (l *logger) Noticef(f string, a ...any) { l.log.Debug("nats-server: " + fmt.Sprintf(f, a...)) }
 func (l *logger) Warnf(f string, a ...any) {
 	if strings.HasPrefix(f, "Plaintext passwords") {
-		return // made at this start, known to this process alone
+		return // the passwords are random and never leave this process
 	}
 	l.log.Warn("nats-server: " + fmt.Sprintf(f, a...))
 }

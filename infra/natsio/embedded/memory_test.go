@@ -9,14 +9,14 @@ import (
 	"github.com/tidemark-engine/tidemark/infra/natsio/embedded"
 )
 
-// What a pool holds that was filled only by a collection is free as well.
-func TestGiveBackEmptiesThePoolsThatCollectionsFill(t *testing.T) {
+// Buffers that a finalizer puts into a pool are freed too.
+func TestFreeMemoryEmptiesPools(t *testing.T) {
 	type cache struct{ buffer *[1 << 20]byte }
 	var pool sync.Pool
 	held := &cache{new([1 << 20]byte)}
 	buffer := weak.Make(held.buffer)
 	runtime.SetFinalizer(held, func(c *cache) { pool.Put(c.buffer) })
-	embedded.GiveBack(t.Context())
+	embedded.FreeMemory(t.Context())
 	if buffer.Value() != nil {
 		t.Error("the buffer is still there")
 	}

@@ -1,8 +1,8 @@
-// Package intake carries out what must not get lost on the way: commands that
-// were stored before they were answered (enqueue.>, stream COMMANDS), and what
-// reactors ask for because of an event. Watermill runs both and appears nowhere
-// else: its router with recoverer, retry and poison queue, its CQRS command
-// processor for commands and its event group processor for reactors.
+// Package intake processes stored messages: commands from the stream COMMANDS
+// (enqueue.>) and the journal's events for reactors. Each message ends as an
+// outcome or as a dead letter. Watermill's router, command processor and event
+// group processor run it; no other package uses Watermill. What a command or
+// reactor does is decided elsewhere.
 package intake
 
 import (
@@ -15,39 +15,39 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/tidemark-engine/tidemark/commands"
 	"github.com/tidemark-engine/tidemark/commands/reactors"
 	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/infra/natsio"
 )
 
-// Config of an intake.
+// Config configures an intake.
 type Config struct {
 	Subjects natsio.Subjects
-	// Connect opens a connection with the engine's rights. The intake closes it.
+	// Connect opens a connection with the engine's permissions. The intake
+	// closes it.
 	Connect func(name string) (*nats.Conn, error)
-	// Handle carries a command out, as commands.Handler does.
-	Handle func(ctx context.Context, req commands.Request, done func(commands.Receipt, error))
-	// Observe is told of every stored command that was settled: what it was
-	// ("enqueue.agent.set"), what came of it and how long it took from its
-	// delivery.
-	Observe  func(kind, outcome string, took time.Duration)
+	// Send executes a command, as commands.Handler.Send does.
+	Send reactors.Send
+	// Observe is called for every stored command that has an outcome. kind is
+	// the metrics label ("enqueue.agent.set"), result the receipt's outcome or
+	// the error's status, and took the time since delivery.
+	Observe  func(kind, result string, took time.Duration)
 	Reactors []reactors.Reactor
 	Journal  Journal
-	// Backoff is the first pause before something is tried again; it doubles up
-	// to 300 times that. Default 100 ms.
+	// Backoff is the first pause before a retry. It doubles up to 300 times
+	// this value. Default 100 ms.
 	Backoff time.Duration
 	Log     *slog.Logger
 }
 
-// Journal is what reactors need of it.
+// Journal reads the events that reactors retry.
 type Journal interface {
 	Partitions() int
 	At(ctx context.Context, partition int, revision uint64) (events.Record, error)
 }
 
-// Intake is running. Any number of engines may run one on the same servers:
-// they share the consumers, so that each message is carried out by one of them.
+// Intake is a running intake. Engines on the same servers share its consumers:
+// each message goes to one of them.
 type Intake struct {
 	cfg      Config
 	conn     *nats.Conn // for everything but deliveries
@@ -55,11 +55,11 @@ type Intake struct {
 	streams  streams
 	stopping context.Context
 	stop     context.CancelFunc
-	flows    []*keeper
+	routers  []<-chan struct{} // closed when a router has stopped for good
 }
 
-// Start makes the streams and consumers where there are none, and begins.
-// Close it before the handler is closed.
+// Start creates missing streams and consumers and starts to process messages.
+// Close the intake before the command handler.
 func Start(ctx context.Context, cfg Config) (_ *Intake, err error) {
 	if cfg.Backoff == 0 {
 		cfg.Backoff = 100 * time.Millisecond
@@ -83,42 +83,42 @@ func Start(ctx context.Context, cfg Config) (_ *Intake, err error) {
 	if in.streams, err = openStreams(ctx, in.conn, in.js, cfg.Subjects); err != nil {
 		return nil, err
 	}
-	builds := []func(context.Context) (*flow, error){in.commandFlow}
+	opens := []openFunc{in.openCommandRouter}
 	if len(cfg.Reactors) > 0 {
-		builds = append(builds, in.reactorFlow)
+		opens = append(opens, in.openReactorRouter)
 	}
-	for _, build := range builds {
-		k, err := keep(ctx, in.stopping, build, cfg.Log)
+	for _, open := range opens {
+		stopped, err := supervise(ctx, in.stopping, open, cfg.Log)
 		if err != nil {
 			return nil, err
 		}
-		in.flows = append(in.flows, k)
+		in.routers = append(in.routers, stopped)
 	}
 	return in, nil
 }
 
-// Close takes no more messages and returns when those under way are settled or
-// given back to the stream. What it gives back is delivered again, to another
-// engine or to the next start.
+// Close takes no more messages and returns when each message in progress is
+// settled or returned to its stream, which delivers it again later.
 func (in *Intake) Close() {
 	in.stop()
-	for _, k := range in.flows {
-		<-k.done
+	for _, stopped := range in.routers {
+		<-stopped
 	}
 	if in.conn != nil {
 		in.conn.Close()
 	}
 }
 
-// errStopping is why a message is given back to its stream.
+// errStopping is the cancellation cause of messages that go back to their
+// stream.
 var errStopping = fmt.Errorf("the engine is stopping: %w", context.Canceled)
 
-// poison is the error of a message that no repetition can help.
-type poison struct{ reason string }
+// poisonError marks a message that no retry can process.
+type poisonError struct{ reason string }
 
-func (p *poison) Error() string { return p.reason }
+func (p *poisonError) Error() string { return p.reason }
 
 func isPoison(err error) bool {
-	var p *poison
+	var p *poisonError
 	return errors.As(err, &p)
 }

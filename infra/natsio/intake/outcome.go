@@ -15,103 +15,100 @@ import (
 	"github.com/tidemark-engine/tidemark/infra/natsio"
 )
 
-// headerSequence of an outcome is the place in COMMANDS of what it answers.
+// headerSequence of an outcome is the command's sequence in COMMANDS.
 const headerSequence = "Tidemark-Sequence"
 
-// publishTime bounds one attempt to store an outcome or a dead letter.
-const publishTime = 5 * time.Second
+const (
+	publishTime = 5 * time.Second // one attempt to store an outcome or a dead letter
+	maxBackoff  = 300             // times Config.Backoff
+)
 
-// publishOutcome stores and tells what came of a command, in the form that a
-// request would have been answered in. It tries until the flow stops.
-func (in *Intake) publishOutcome(ctx context.Context, cmd *enqueued, body []byte, what string, refusal error) error {
+// publishOutcome stores and publishes a command's receipt or error, encoded
+// like the reply to a request. It retries until the router stops.
+func (in *Intake) publishOutcome(ctx context.Context, cmd *storedCommand, body []byte, result string, refusal error) error {
 	msg := &nats.Msg{Subject: in.streams.outcomeRoot + cmd.CommandID, Data: body, Header: nats.Header{}}
 	if refusal != nil {
 		r := natsio.EncodeError(refusal, in.cfg.Log)
-		msg.Data, msg.Header, what = r.Body, r.Header, strconv.Itoa(r.Error.Kind.Status())
+		msg.Data, msg.Header, result = r.Body, r.Header, strconv.Itoa(r.Error.Kind.Status())
 	}
 	msg.Header.Set(headerSequence, strconv.FormatUint(cmd.seq, 10))
-	if cmd.trace[0] != "" {
-		msg.Header[metaTrace] = []string{cmd.trace[0]}
-		msg.Header[metaTraceMore] = []string{cmd.trace[1]}
+	if cmd.trace.parent != "" {
+		msg.Header[metaTraceParent] = []string{cmd.trace.parent}
+		msg.Header[metaTraceState] = []string{cmd.trace.state}
 	}
 	if err := in.publish(ctx, msg, OutcomesStream); err != nil {
 		return err
 	}
-	in.cfg.Observe(cmd.kind, what, time.Since(cmd.began))
+	in.cfg.Observe(cmd.kind, result, time.Since(cmd.began))
 	return nil
 }
 
-// publish stores a message of our own, again and again until it is stored or
-// ctx ends.
-func (in *Intake) publish(ctx context.Context, msg *nats.Msg, stream string, opts ...jetstream.PublishOpt) error {
-	pause := backoff.NewExponentialBackOff()
-	pause.InitialInterval, pause.MaxInterval = in.cfg.Backoff, 300*in.cfg.Backoff
-	opts = append(opts, jetstream.WithExpectStream(stream))
-	_, err := backoff.Retry(ctx, func() (struct{}, error) {
-		// A stop ends the attempts, but none half way.
-		attempt, cancel := context.WithTimeout(context.WithoutCancel(ctx), publishTime)
-		defer cancel()
-		_, err := in.js.PublishMsg(attempt, msg, opts...)
-		return struct{}{}, err
-	}, backoff.WithBackOff(pause), backoff.WithMaxElapsedTime(0), backoff.WithNotify(func(err error, next time.Duration) {
-		in.cfg.Log.Warn("a message cannot be stored yet", "subject", msg.Subject, "stream", stream, "error", err, "again_in", next)
-	}))
-	return err
-}
-
-// tellSetAside publishes what is to be known of a command that was set aside,
-// where it has an id to be asked by.
-func (in *Intake) tellSetAside(m *message.Message, reason string) error {
-	id := in.streams.commandID(m.Metadata)
+// publishSetAside publishes the outcome of a command that became a dead letter,
+// if it has a valid id.
+func (in *Intake) publishSetAside(m *message.Message, reason string) error {
+	id := commandID(m.Metadata)
 	if domain.CheckID("command id", id) != nil {
 		return nil
 	}
-	cmd := &enqueued{kind: "enqueue.set_aside", seq: number(m.Metadata, metaSequence), began: time.Now(),
-		trace: [2]string{m.Metadata.Get(metaTrace), m.Metadata.Get(metaTraceMore)}}
+	cmd := &storedCommand{kind: "enqueue.set_aside", seq: metaNumber(m.Metadata, metaSequence), began: time.Now(), trace: traceOf(m.Metadata)}
 	cmd.CommandID = id
 	return in.publishOutcome(m.Context(), cmd, nil, "", domain.Errorf(domain.Internal, "command.set_aside",
 		"the command was set aside as a dead letter: %s", reason))
 }
 
-// settled tells whether this very message has been answered before: by an
-// engine that died, or lost its connection, before it could acknowledge. A
-// refusal leaves no event, so executing again could come to something else,
-// after commands behind it have been carried out.
-func (in *Intake) settled(ctx context.Context, cmd *enqueued) (bool, error) {
-	msg, err := in.streams.outcomes.GetLastMsgForSubject(ctx, in.streams.outcomeRoot+cmd.CommandID)
-	switch {
-	case errors.Is(err, jetstream.ErrMsgNotFound):
-		return false, nil
-	case err != nil:
-		return false, domain.Errorf(domain.Unavailable, "outcomes.unavailable", "look for an earlier outcome: %v", err)
+// publish stores a message in a stream and retries until ctx ends.
+func (in *Intake) publish(ctx context.Context, msg *nats.Msg, stream string, opts ...jetstream.PublishOpt) error {
+	pause := backoff.NewExponentialBackOff()
+	pause.InitialInterval, pause.MaxInterval = in.cfg.Backoff, maxBackoff*in.cfg.Backoff
+	opts = append(opts, jetstream.WithExpectStream(stream))
+	_, err := backoff.Retry(ctx, func() (*jetstream.PubAck, error) {
+		// A stop ends the retries and interrupts no attempt.
+		attempt, cancel := context.WithTimeout(context.WithoutCancel(ctx), publishTime)
+		defer cancel()
+		return in.js.PublishMsg(attempt, msg, opts...)
+	}, backoff.WithBackOff(pause), backoff.WithMaxElapsedTime(0), backoff.WithNotify(func(err error, next time.Duration) {
+		in.cfg.Log.Warn("storing a message failed, retrying", "subject", msg.Subject, "stream", stream, "error", err, "retry_in", next)
+	}))
+	return err
+}
+
+// hasOutcome reports whether this message has an outcome already, from an
+// engine that died or lost its connection before the ack. A refusal leaves no
+// event: executed again, it might be accepted, after later commands.
+func (in *Intake) hasOutcome(ctx context.Context, cmd *storedCommand) (bool, error) {
+	msg, err := in.lastOutcome(ctx, cmd.CommandID)
+	if err != nil || msg == nil {
+		return false, err
 	}
 	return msg.Header.Get(headerSequence) == strconv.FormatUint(cmd.seq, 10), nil
 }
 
 // Outcome answers queries.command.<id>.get: the receipt or error of a stored
-// command, for 24 hours. 404 command.not_found before it is settled and after.
+// command. It returns command.not_found before the command has an outcome, and
+// 24 hours after.
 func (in *Intake) Outcome(ctx context.Context, id string) ([]byte, error) {
 	if err := domain.CheckID("command id", id); err != nil {
 		return nil, err
 	}
-	msg, err := in.streams.outcomes.GetLastMsgForSubject(ctx, in.streams.outcomeRoot+id)
-	switch {
-	case errors.Is(err, jetstream.ErrMsgNotFound):
+	msg, err := in.lastOutcome(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if msg == nil {
 		return nil, domain.Errorf(domain.NotFound, "command.not_found",
-			"no outcome of command %s is known: it was never enqueued, still waits, or was settled more than %s ago", id, outcomeAge)
-	case err != nil:
-		return nil, domain.Errorf(domain.Unavailable, "outcomes.unavailable", "the outcomes cannot be read: %v", err)
+			"command %s has no outcome: it was never enqueued, still waits, or its outcome is older than %s", id, outcomeAge)
 	}
 	return msg.Data, nil
 }
 
-// brief is a text as one short line, for headers and answers; the log has the
-// whole.
-func brief(text string) string {
-	for i, r := range text {
-		if r < ' ' || i >= 500 {
-			return text[:i]
-		}
+// lastOutcome returns nil if there is none.
+func (in *Intake) lastOutcome(ctx context.Context, id string) (*jetstream.RawStreamMsg, error) {
+	msg, err := in.streams.outcomes.GetLastMsgForSubject(ctx, in.streams.outcomeRoot+id)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil, nil
 	}
-	return text
+	if err != nil {
+		return nil, domain.Errorf(domain.Unavailable, "outcomes.unavailable", "read the outcome of command %s: %v", id, err)
+	}
+	return msg, nil
 }

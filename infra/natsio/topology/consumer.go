@@ -5,31 +5,30 @@ import (
 	"fmt"
 	"maps"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// RateKey is the metadata of a consumer that tells its pullers how many
-// messages a second they may take (the seed's rate_limit).
+// RateKey is the metadata key of a consumer's rate_limit: the number of messages
+// per second that its clients may pull.
 const RateKey = "tidemark.rate_limit"
 
-func (p *Planner) consumerSteps(f *facts, plan *Plan) {
-	for i := range p.want.Consumers {
-		c := &p.want.Consumers[i]
+func (p *Planner) consumerSteps(server *serverState, plan *Plan) {
+	for i := range p.topology.Consumers {
+		c := &p.topology.Consumers[i]
 		s := Step{Kind: KindConsumer, Name: c.Name, Mappings: p.consumerMappings(c)}
-		live := f.consumers[c.Stream+" "+c.Name]
+		live := server.consumers[c.Stream+" "+c.Name]
 		cfg := p.consumer(c)
 		switch {
 		case c.Name == "":
 			s.Name, s.Action = c.Key, Unchanged
 		case live != nil:
-			s.changeConsumer(live, c.Stream, &cfg)
-		case !plan.has(c.Stream) && f.streams[c.Stream] == nil:
-			s.Action, s.Reason = Refuse, fmt.Sprintf("its stream %s does not exist and is not made", c.Stream)
+			s.updateConsumer(live, c.Stream, &cfg)
+		case !plan.has(c.Stream) && server.streams[c.Stream] == nil:
+			s.Action, s.Reason = Refuse, fmt.Sprintf("its stream %s does not exist and is not created", c.Stream)
 		default:
-			s.Action, s.apply = Create, func(a *asking) error {
+			s.Action, s.apply = Create, func(a *api) error {
 				return a.do(func(ctx context.Context) error {
 					_, err := a.js.CreateConsumer(ctx, c.Stream, cfg)
 					return err
@@ -40,7 +39,7 @@ func (p *Planner) consumerSteps(f *facts, plan *Plan) {
 	}
 }
 
-// has tells whether the plan makes a stream, or finds it.
+// has reports whether a stream exists after the plan.
 func (p *Plan) has(stream string) bool {
 	for i := range p.Steps {
 		if s := &p.Steps[i]; s.Kind == KindStream && s.Name == stream {
@@ -50,13 +49,13 @@ func (p *Plan) has(stream string) bool {
 	return false
 }
 
-// consumer is the server's form of the seed's: a durable pull consumer. What is
-// not written is what the server would fill in.
+// consumer converts a consumer of the document to a durable pull consumer.
+// Missing fields get the server's defaults.
 func (p *Planner) consumer(c *Consumer) jetstream.ConsumerConfig {
 	cfg := jetstream.ConsumerConfig{
 		Name: c.Name, Durable: c.Name, Description: c.Description,
-		DeliverPolicy: delivers[c.DeliverPolicy], AckPolicy: acks[c.AckPolicy], ReplayPolicy: replays[c.ReplayPolicy],
-		AckWait: time.Duration(c.AckWait), MaxDeliver: int(limit(int64(c.MaxDeliver))), MaxAckPending: c.MaxAckPending,
+		DeliverPolicy: deliverPolicies[c.DeliverPolicy], AckPolicy: ackPolicies[c.AckPolicy], ReplayPolicy: replayPolicies[c.ReplayPolicy],
+		AckWait: time.Duration(c.AckWait), MaxDeliver: limit(c.MaxDeliver), MaxAckPending: c.MaxAckPending,
 		OptStartTime: c.StartTime, MaxRequestBatch: c.MaxBatch, MaxRequestExpires: time.Duration(c.MaxExpires), MaxRequestMaxBytes: c.MaxBytes,
 	}
 	if c.StartSequence != nil {
@@ -80,38 +79,28 @@ func (p *Planner) consumer(c *Consumer) jetstream.ConsumerConfig {
 	return cfg
 }
 
-// An absent word is its default.
-var (
-	delivers = map[string]jetstream.DeliverPolicy{
-		"last": jetstream.DeliverLastPolicy, "new": jetstream.DeliverNewPolicy, "last_per_subject": jetstream.DeliverLastPerSubjectPolicy,
-		"by_start_sequence": jetstream.DeliverByStartSequencePolicy, "by_start_time": jetstream.DeliverByStartTimePolicy,
-	}
-	acks    = map[string]jetstream.AckPolicy{"all": jetstream.AckAllPolicy, "none": jetstream.AckNonePolicy}
-	replays = map[string]jetstream.ReplayPolicy{"original": jetstream.ReplayOriginalPolicy}
-)
-
 func (p *Planner) consumerMappings(c *Consumer) (all []Mapping) {
 	mapped := func(field, written, inForce, reason string) {
 		all = append(all, Mapping{field, written, inForce, reason})
 	}
 	if c.Name == "" {
-		mapped("name", "null", "made on demand", "ephemeral: whoever watches makes an ordered consumer on "+c.Stream+
-			" and the server removes it afterwards; there is nothing to create")
+		mapped("name", "null", "created on demand", "ephemeral: each client creates an ordered consumer on "+c.Stream+
+			" and the server deletes it afterwards; apply creates nothing")
 		return all
 	}
 	if c.RateLimit > 0 {
-		mapped("rate_limit", strconv.Itoa(c.RateLimit), "kept by who pulls", "the server has no limit in messages a second "+
-			"(rate_limit_bps counts bits, of push consumers); it is in the consumer's metadata as "+RateKey)
+		mapped("rate_limit", strconv.Itoa(c.RateLimit), "left to the client", "the server has no limit in messages per second "+
+			"(rate_limit_bps is in bits, for push consumers); clients find it in the consumer's metadata as "+RateKey)
 	}
 	if c.StartSequence != nil && *c.StartSequence == 0 {
-		mapped("start_sequence", "0", "left out", "deliver_policy "+c.DeliverPolicy+" starts there by itself; the server refuses a sequence beside it")
+		mapped("start_sequence", "0", "ignored", "deliver_policy "+c.DeliverPolicy+" has its own start; the server refuses an additional sequence")
 	}
 	if c.nullTime {
-		mapped("start_time", "null", "left out", "nothing is written")
+		mapped("start_time", "null", "ignored", "it has no value")
 	}
 	if names, values := c.pullLimits(); len(names) > 0 {
-		text := strings.Join(values, ", ")
-		mapped(strings.Join(names, ", "), text, text, "limits of each pull: the server refuses larger pulls, the default ones of client libraries too: ask within them")
+		text := list(values)
+		mapped(list(names), text, text, "limits of each pull request: the server refuses larger ones, also the defaults of client libraries")
 	}
 	if c.FilterSubject != "" && p.opts.Prefix != "" {
 		mapped("filter_subject", c.FilterSubject, p.prefixed(c.FilterSubject), "subject_prefix goes before every subject")
@@ -119,7 +108,7 @@ func (p *Planner) consumerMappings(c *Consumer) (all []Mapping) {
 	return all
 }
 
-// pullLimits are the names and values of what bounds a pull.
+// pullLimits are the names and values of the limits of a pull request.
 func (c *Consumer) pullLimits() (names, values []string) {
 	for _, l := range []struct {
 		name  string
@@ -136,48 +125,39 @@ func (c *Consumer) pullLimits() (names, values []string) {
 	return names, values
 }
 
-type consumerConfig = jetstream.ConsumerConfig
-
-// consumerFields are the settings a topology writes; fixed ones the server
-// never changes (checkNewConsumerConfig in its source).
-var consumerFields = []struct {
-	name  string
-	text  func(*consumerConfig) string
-	take  func(to, from *consumerConfig)
-	fixed bool
-}{
-	{"description", func(c *consumerConfig) string { return strconv.Quote(c.Description) },
-		func(to, from *consumerConfig) { to.Description = from.Description }, false},
-	{"deliver_policy", func(c *consumerConfig) string { return c.DeliverPolicy.String() }, nil, true},
-	{"start_sequence", func(c *consumerConfig) string { return fmt.Sprint(c.OptStartSeq) }, nil, true},
-	{"start_time", startText, nil, true},
-	{"ack_policy", func(c *consumerConfig) string { return strings.ToLower(c.AckPolicy.String()) }, nil, true},
-	{"replay_policy", func(c *consumerConfig) string { return c.ReplayPolicy.String() }, nil, true},
-	{"ack_wait", func(c *consumerConfig) string { return c.AckWait.String() },
-		func(to, from *consumerConfig) { to.AckWait = from.AckWait }, false},
-	{"max_deliver", func(c *consumerConfig) string { return count(int64(c.MaxDeliver)) },
-		func(to, from *consumerConfig) { to.MaxDeliver = from.MaxDeliver }, false},
-	{"max_ack_pending", func(c *consumerConfig) string { return count(int64(c.MaxAckPending)) },
-		func(to, from *consumerConfig) { to.MaxAckPending = from.MaxAckPending }, false},
-	{"filter_subject", func(c *consumerConfig) string { return c.FilterSubject + strings.Join(c.FilterSubjects, ", ") },
-		func(to, from *consumerConfig) { to.FilterSubject, to.FilterSubjects = from.FilterSubject, nil }, false},
-	{"max_batch", func(c *consumerConfig) string { return count(int64(c.MaxRequestBatch)) },
-		func(to, from *consumerConfig) { to.MaxRequestBatch = from.MaxRequestBatch }, false},
-	{"max_expires", func(c *consumerConfig) string { return c.MaxRequestExpires.String() },
-		func(to, from *consumerConfig) { to.MaxRequestExpires = from.MaxRequestExpires }, false},
-	{"max_bytes", func(c *consumerConfig) string { return size(limit(int64(c.MaxRequestMaxBytes))) },
-		func(to, from *consumerConfig) { to.MaxRequestMaxBytes = from.MaxRequestMaxBytes }, false},
-	{"rate_limit", func(c *consumerConfig) string { return c.Metadata[RateKey] }, takeRate, false},
+func consumerField[V any](name string, at func(*consumerConfig) *V, text func(V) string) field[jetstream.ConsumerInfo, consumerConfig] {
+	return setting[jetstream.ConsumerInfo](name, at, text, nil)
 }
 
-func startText(c *consumerConfig) string {
-	if c.OptStartTime == nil {
-		return "none"
-	}
-	return c.OptStartTime.UTC().Format(time.RFC3339Nano)
+// fixedField is a field that the server never changes (checkNewConsumerConfig
+// in its source).
+func fixedField(name string, text func(*consumerConfig) string) field[jetstream.ConsumerInfo, consumerConfig] {
+	return field[jetstream.ConsumerInfo, consumerConfig]{name: name, text: text,
+		refuse: func(*jetstream.ConsumerInfo, *consumerConfig) string {
+			return "the server fixes it when a consumer is created"
+		}}
 }
 
-func takeRate(to, from *consumerConfig) {
+var consumerFields = []field[jetstream.ConsumerInfo, consumerConfig]{
+	consumerField("description", func(c *consumerConfig) *string { return &c.Description }, strconv.Quote),
+	fixedField("deliver_policy", func(c *consumerConfig) string { return c.DeliverPolicy.String() }),
+	fixedField("start_sequence", func(c *consumerConfig) string { return fmt.Sprint(c.OptStartSeq) }),
+	fixedField("start_time", startTimeText),
+	fixedField("ack_policy", func(c *consumerConfig) string { return lower(c.AckPolicy) }),
+	fixedField("replay_policy", func(c *consumerConfig) string { return c.ReplayPolicy.String() }),
+	consumerField("ack_wait", func(c *consumerConfig) *time.Duration { return &c.AckWait }, time.Duration.String),
+	consumerField("max_deliver", func(c *consumerConfig) *int { return &c.MaxDeliver }, count),
+	consumerField("max_ack_pending", func(c *consumerConfig) *int { return &c.MaxAckPending }, count),
+	{"filter_subject", "", func(c *consumerConfig) string { return c.FilterSubject + list(c.FilterSubjects) },
+		func(to, from *consumerConfig) { to.FilterSubject, to.FilterSubjects = from.FilterSubject, nil }, nil},
+	consumerField("max_batch", func(c *consumerConfig) *int { return &c.MaxRequestBatch }, count),
+	consumerField("max_expires", func(c *consumerConfig) *time.Duration { return &c.MaxRequestExpires }, time.Duration.String),
+	consumerField("max_bytes", func(c *consumerConfig) *int { return &c.MaxRequestMaxBytes }, sizeLimit),
+	{"rate_limit", "", func(c *consumerConfig) string { return c.Metadata[RateKey] }, copyRate, nil},
+}
+
+// copyRate leaves other metadata as it is.
+func copyRate(to, from *consumerConfig) {
 	to.Metadata = maps.Clone(to.Metadata)
 	delete(to.Metadata, RateKey)
 	if rate, ok := from.Metadata[RateKey]; ok {
@@ -188,24 +168,10 @@ func takeRate(to, from *consumerConfig) {
 	}
 }
 
-func (s *Step) changeConsumer(live *jetstream.ConsumerInfo, stream string, want *consumerConfig) {
-	next := live.Config
-	var diff []Change
-	for _, f := range consumerFields {
-		from, to := f.text(&live.Config), f.text(want)
-		if from == to {
-			continue
-		}
-		c := Change{Field: f.name, From: from, To: to}
-		if f.fixed {
-			c.Refused = "the server fixes it when a consumer is made"
-		} else {
-			f.take(&next, want)
-		}
-		diff = append(diff, c)
-	}
-	s.settle(diff)
-	s.apply = func(a *asking) error {
+func (s *Step) updateConsumer(live *jetstream.ConsumerInfo, stream string, want *consumerConfig) {
+	changes, next := diff(consumerFields, live, &live.Config, want, KindConsumer)
+	s.decide(changes)
+	s.apply = func(a *api) error {
 		return a.do(func(ctx context.Context) error {
 			_, err := a.js.UpdateConsumer(ctx, stream, next)
 			return err

@@ -15,19 +15,19 @@ import (
 
 func TestMain(m *testing.M) { harness.Main(m) }
 
-func seed(t *testing.T) []byte {
+func document(t *testing.T) []byte {
 	t.Helper()
-	text, err := os.ReadFile("testdata/seed-6.yaml")
+	text, err := os.ReadFile("testdata/document.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
 	return text
 }
 
-// The seed's blocks are one topology, as one document or as several, and the
-// default topology is the same.
-func TestParseSeed(t *testing.T) {
-	text := string(seed(t))
+// The blocks of the document parse alike as one YAML document or as several,
+// and the default topology is equal to them.
+func TestParseDocument(t *testing.T) {
+	text := string(document(t))
 	one, err := Parse([]byte(text))
 	if err != nil {
 		t.Fatal(err)
@@ -92,17 +92,17 @@ d: {stream: A, name: d, deliver_policy: by_start_sequence, start_sequence: 9, ac
 	}
 }
 
-// What is not understood is refused, with its place.
+// Errors name the place of what Parse does not understand.
 func TestParseRefuses(t *testing.T) {
 	for _, c := range []struct{ name, yaml, say string }{
 		{"empty", "", "names no stream"},
 		{"only a comment", "# nothing\n", "names no stream"},
 		{"no YAML", "a: [", "line 1"},
-		{"no map", "- a\n", "line 1: a map of names"},
-		{"no fields", "a: 3\n", "line 1, a: the fields"},
-		{"null", "a:\n", "line 1, a: the fields"},
-		{"no kind", "a: {name: A}\n", "exactly one of subjects"},
-		{"two kinds", "a: {bucket: B, stream: A}\n", "exactly one of subjects"},
+		{"no map", "- a\n", "line 1: expected a map of names"},
+		{"no fields", "a: 3\n", "line 1, a: expected the fields"},
+		{"null", "a:\n", "line 1, a: expected the fields"},
+		{"no kind", "a: {name: A}\n", "exactly one of the fields subjects"},
+		{"two kinds", "a: {bucket: B, stream: A}\n", "exactly one of the fields subjects"},
 		{"unknown field", "a:\n  name: A\n  subjects: [a]\n  max_agee: 1\n", `line 4: unknown field "max_agee"`},
 		{"unknown field below", "a:\n  bucket: B\n  placement:\n    zone: z\n", `line 4: unknown field "zone"`},
 		{"another kind's field", "a: {bucket: B, max_age: 1}\n", `unknown field "max_age"`},
@@ -113,10 +113,10 @@ func TestParseRefuses(t *testing.T) {
 		{"negative duration", "a: {name: A, subjects: [a], max_age: -5s}\n", "cannot be negative"},
 		{"negative seconds", "a: {name: A, subjects: [a], max_age: -5}\n", "is no duration"},
 		{"endless", "a: {name: A, subjects: [a], max_age: 99999999999999999}\n", "too long"},
-		{"bad word", "a: {name: A, subjects: [a], storage: tape}\n", `storage: "tape" is none of file, memory`},
+		{"bad word", "a: {name: A, subjects: [a], storage: tape}\n", `storage: "tape" is not one of file, memory`},
 		{"negative limit", "a: {name: A, subjects: [a], max_bytes: -7}\n", "max_bytes: -7 is negative"},
-		{"replicas", "a: {name: A, subjects: [a], replicas: 6}\n", "replicas: 1 to 5"},
-		{"history", "a: {bucket: B, history: 65}\n", "history: 1 to 64"},
+		{"replicas", "a: {name: A, subjects: [a], replicas: 6}\n", "replicas: 6 is not between 1 and 5"},
+		{"history", "a: {bucket: B, history: 65}\n", "history: 65 is not between 1 and 64"},
 		{"no name", "a: {subjects: [a]}\n", `name ""`},
 		{"no subjects", "a: {name: A, subjects: []}\n", "at least one"},
 		{"bucket name", "a: {bucket: a.b}\n", `bucket "a.b"`},
@@ -125,8 +125,8 @@ func TestParseRefuses(t *testing.T) {
 		{"no sequence", "a: {stream: A, name: a, deliver_policy: by_start_sequence, start_sequence: 0}\n", "start_sequence"},
 		{"no sequence at all", "a: {stream: A, name: a, deliver_policy: by_start_sequence}\n", "start_sequence"},
 		{"no time", "a: {stream: A, name: a, deliver_policy: by_start_time}\n", "start_time"},
-		{"twice", "a: {bucket: B}\nb: {bucket: B}\n", "line 2, b: bucket B is already written in line 1"},
-		{"twice, in two documents", "a: {bucket: B}\n---\na: {bucket: B}\n", "line 3, a: bucket B is already written in line 1"},
+		{"twice", "a: {bucket: B}\nb: {bucket: B}\n", "line 2, b: bucket B is already defined in line 1"},
+		{"twice, in two documents", "a: {bucket: B}\n---\na: {bucket: B}\n", "line 3, a: bucket B is already defined in line 1"},
 		{"a key twice", "a: {bucket: B}\na: {bucket: C}\n", "line 2"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

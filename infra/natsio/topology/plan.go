@@ -2,10 +2,10 @@ package topology
 
 import "fmt"
 
-// Kind is what a step is about.
+// Kind is the kind of a step's object.
 type Kind string
 
-// The kinds of things in a topology.
+// The kinds of objects in a topology.
 const (
 	KindStream   Kind = "stream"
 	KindBucket   Kind = "bucket"
@@ -23,21 +23,21 @@ const (
 	Refuse    Action = "refuse"
 )
 
-// Plan is what would make a server be as a topology says, in the order in which
-// it is done: streams, consumers, buckets.
+// Plan is what Apply does to a server, in this order: streams, consumers,
+// buckets.
 type Plan struct {
 	Checks []Check `json:"checks"`
 	Steps  []Step  `json:"steps"`
 }
 
-// Check is a look at the server before anything is done.
+// Check is the result of one test of the server before anything is applied.
 type Check struct {
 	Name  string `json:"name"`
 	Level Level  `json:"level"`
 	Text  string `json:"text"`
 }
 
-// Level is how much a check stands in the way: a refused one stops the whole plan.
+// Level is the severity of a check; Refused stops the whole plan.
 type Level string
 
 // The levels of a check.
@@ -47,7 +47,7 @@ const (
 	Refused Level = "refuse"
 )
 
-// Step is one stream, bucket or consumer.
+// Step is the action for one stream, bucket or consumer.
 type Step struct {
 	Kind     Kind      `json:"kind"`
 	Name     string    `json:"name"`
@@ -56,10 +56,10 @@ type Step struct {
 	Diff     []Change  `json:"diff,omitempty"`
 	Mappings []Mapping `json:"mappings,omitempty"`
 
-	apply func(*asking) error
+	apply func(*api) error
 }
 
-// Change is one field that is not as it should be.
+// Change is one field that differs from the topology.
 type Change struct {
 	Field   string `json:"field"`
 	From    string `json:"from"`
@@ -67,8 +67,8 @@ type Change struct {
 	Refused string `json:"refused,omitempty"` // why it cannot be changed
 }
 
-// Mapping is one field that is in force in another way than the file writes
-// it, or has a consequence that the file does not show.
+// Mapping is one field whose value in force differs from the document, or whose
+// effect the document does not show.
 type Mapping struct {
 	Field   string `json:"field"`
 	Written string `json:"written"`
@@ -76,7 +76,7 @@ type Mapping struct {
 	Reason  string `json:"reason"`
 }
 
-// Count is how many steps have an action.
+// Count is the number of steps with an action.
 func (p *Plan) Count(a Action) int {
 	n := 0
 	for i := range p.Steps {
@@ -87,7 +87,7 @@ func (p *Plan) Count(a Action) int {
 	return n
 }
 
-// Stopped is the first refused check; nil when the plan may be carried out.
+// Stopped is the first refused check; nil if the plan can be applied.
 func (p *Plan) Stopped() *Check {
 	for i := range p.Checks {
 		if p.Checks[i].Level == Refused {
@@ -97,10 +97,10 @@ func (p *Plan) Stopped() *Check {
 	return nil
 }
 
-// Refused tells whether anything of the plan cannot be done.
+// Refused reports whether a check or a step is refused.
 func (p *Plan) Refused() bool { return p.Stopped() != nil || p.Count(Refuse) > 0 }
 
-// Drift is one line for each step that has something to do.
+// Drift has one line for each step that would change or refuse something.
 func (p *Plan) Drift() []string {
 	var all []string
 	for i := range p.Steps {

@@ -9,57 +9,57 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// planTime bounds a plan, or carrying one out, where the caller sets no end:
-// silence is asked again until then.
+// planTime bounds a plan, so that unanswered requests do not retry forever.
 const planTime = 30 * time.Second
 
-// plan compares; ask allows probes.
-func (p *Planner) plan(ctx context.Context, ask bool) (plan Plan, err error) {
+// plan compares the topology with the server; probe permits probes.
+func (p *Planner) plan(ctx context.Context, probe bool) (plan Plan, err error) {
 	ctx, cancel := context.WithTimeout(ctx, planTime)
 	defer cancel()
-	a := &asking{ctx: ctx, js: p.js}
-	f, err := p.survey(a)
+	a := &api{ctx: ctx, js: p.js}
+	server, err := p.readServer(a)
 	if err != nil {
 		return plan, err
 	}
-	var streams, buckets []*wanted
-	for i := range p.want.Streams {
-		streams = append(streams, p.stream(&p.want.Streams[i]))
+	var streams, buckets []*desired
+	for i := range p.topology.Streams {
+		streams = append(streams, p.stream(&p.topology.Streams[i]))
 	}
-	for i := range p.want.Buckets {
-		buckets = append(buckets, p.bucket(&p.want.Buckets[i]))
+	for i := range p.topology.Buckets {
+		buckets = append(buckets, p.bucket(&p.topology.Buckets[i]))
 	}
 	all := append(streams[:len(streams):len(streams)], buckets...)
-	for _, look := range []func(*asking, *facts, []*wanted, bool) ([]Check, error){p.placed, p.reserved, payload} {
-		checks, err := look(a, &f, all, ask)
+	for _, check := range []func(*api, *serverState, []*desired, bool) ([]Check, error){p.checkPlacement, p.checkReservations} {
+		checks, err := check(a, &server, all, probe)
 		if err != nil {
 			return plan, err
 		}
 		plan.Checks = append(plan.Checks, checks...)
 	}
-	if err := p.streamSteps(a, &f, streams, ask, &plan); err != nil {
+	plan.Checks = append(plan.Checks, server.checkPayload(all))
+	if err := p.streamSteps(a, &server, streams, probe, &plan); err != nil {
 		return plan, err
 	}
-	p.consumerSteps(&f, &plan)
-	return plan, p.streamSteps(a, &f, buckets, ask, &plan)
+	p.consumerSteps(&server, &plan)
+	return plan, p.streamSteps(a, &server, buckets, probe, &plan)
 }
 
-// journal are the names of the engine's own streams (contract, section 3).
-var journal = regexp.MustCompile(`^EVENTS(_\d+)?$`)
+// journalStream matches the names of the journal's streams (contract, section 3).
+var journalStream = regexp.MustCompile(`^EVENTS(_\d+)?$`)
 
-func (p *Planner) streamSteps(a *asking, f *facts, all []*wanted, ask bool, plan *Plan) error {
-	for _, w := range all {
-		s := Step{Kind: w.kind, Name: w.name, Mappings: w.mappings}
-		live := f.streams[w.cfg.Name]
+func (p *Planner) streamSteps(a *api, server *serverState, all []*desired, probe bool, plan *Plan) error {
+	for _, d := range all {
+		s := Step{Kind: d.kind, Name: d.name, Mappings: d.mappings}
+		live := server.streams[d.cfg.Name]
 		switch {
-		case journal.MatchString(w.cfg.Name):
-			s.Action, s.Reason = Refuse, "this is the engine's journal, which no topology describes"
-		case w.refused != "":
-			s.Action, s.Reason = Refuse, w.refused
+		case journalStream.MatchString(d.cfg.Name):
+			s.Action, s.Reason = Refuse, "this is the engine's journal, which no topology may describe"
+		case d.refused != "":
+			s.Action, s.Reason = Refuse, d.refused
 		case live != nil:
-			s.change(live, w)
+			s.update(live, d)
 		default:
-			if err := s.make(a, w, ask); err != nil {
+			if err := s.create(a, d, probe); err != nil {
 				return err
 			}
 		}
@@ -68,32 +68,32 @@ func (p *Planner) streamSteps(a *asking, f *facts, all []*wanted, ask bool, plan
 	return nil
 }
 
-// make plans a stream that is missing, unless another one has its subjects.
-func (s *Step) make(a *asking, w *wanted, ask bool) error {
+// create plans a missing stream, unless another stream has one of its subjects.
+func (s *Step) create(a *api, d *desired, probe bool) error {
 	s.Action = Create
-	for _, subject := range w.cfg.Subjects {
-		if !ask {
-			break
-		}
+	cfg := d.cfg
+	s.apply = func(a *api) error { return a.create(cfg) }
+	if !probe {
+		return nil
+	}
+	for _, subject := range cfg.Subjects {
 		owner, err := a.owner(subject)
 		if err != nil {
-			return fmt.Errorf("ask who takes %s: %w", subject, err)
+			return fmt.Errorf("find the stream of subject %s: %w", subject, err)
 		}
 		if owner != "" {
-			s.Action, s.Reason = Refuse, fmt.Sprintf("subject %s is taken by stream %s", subject, owner)
+			s.Action, s.Reason = Refuse, fmt.Sprintf("subject %s belongs to stream %s", subject, owner)
 			return nil
 		}
 	}
-	cfg := w.cfg
-	s.apply = func(a *asking) error { return a.create(cfg) }
 	return nil
 }
 
-// change plans what a stream that is there lacks.
-func (s *Step) change(live *jetstream.StreamInfo, w *wanted) {
-	diff, next := compare(live, w)
-	s.settle(diff)
-	s.apply = func(a *asking) error {
+// update plans the changes of an existing stream.
+func (s *Step) update(live *jetstream.StreamInfo, d *desired) {
+	changes, next := diff(streamFields, live, &live.Config, &d.cfg, d.kind)
+	s.decide(changes)
+	s.apply = func(a *api) error {
 		return a.do(func(ctx context.Context) error {
 			_, err := a.js.UpdateStream(ctx, next)
 			return err
@@ -101,11 +101,10 @@ func (s *Step) change(live *jetstream.StreamInfo, w *wanted) {
 	}
 }
 
-// settle decides from the differences: one that may not be changed refuses the
-// step as a whole.
-func (s *Step) settle(diff []Change) {
-	s.Action, s.Diff = Unchanged, diff
-	for _, c := range diff {
+// decide sets the action: one refused change refuses the whole step.
+func (s *Step) decide(changes []Change) {
+	s.Action, s.Diff = Unchanged, changes
+	for _, c := range changes {
 		if c.Refused != "" {
 			s.Action, s.Reason = Refuse, c.Field+": "+c.Refused
 			return

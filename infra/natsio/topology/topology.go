@@ -1,19 +1,23 @@
-// Package topology keeps the seed's streams, buckets and consumers (seed 6.1 to
-// 6.3) as its own YAML writes them: it reads that YAML, says what a live server
-// would have to create or change and why anything is in force differently, does
-// it, and shows what has drifted since.
+// Package topology creates and updates the JetStream streams, buckets and
+// consumers that a topology document describes. It parses the YAML, compares it
+// with a live server, plans and applies the difference, and reports drift. The
+// journal and the intake's streams are not part of a topology.
 package topology
 
-import "time"
+import (
+	"fmt"
+	"math"
+	"time"
+)
 
-// Topology is what a file writes, in its order.
+// Topology is a topology document, in its order.
 type Topology struct {
 	Streams   []Stream
 	Buckets   []Bucket
 	Consumers []Consumer
 }
 
-// Stream is a stream as the seed's 6.1 writes it. A limit of 0 is none.
+// Stream is a stream as the document describes it. A limit of 0 is no limit.
 type Stream struct {
 	Name            string     `yaml:"name"`
 	Description     string     `yaml:"description"`
@@ -35,11 +39,11 @@ type Stream struct {
 	Republish       *Republish `yaml:"republish"`
 }
 
-// Bucket is a KV bucket as the seed's 6.2 writes it.
+// Bucket is a KV bucket as the document describes it. A limit of 0 is no limit.
 type Bucket struct {
 	Bucket       string     `yaml:"bucket"`
 	Description  string     `yaml:"description"`
-	TTL          Duration   `yaml:"ttl"` // 0 = never
+	TTL          Duration   `yaml:"ttl"`
 	Storage      string     `yaml:"storage"`
 	Replicas     int        `yaml:"replicas"`
 	History      int64      `yaml:"history"`
@@ -50,9 +54,9 @@ type Bucket struct {
 	Republish    *Republish `yaml:"republish"`
 }
 
-// Consumer is a consumer as the seed's 6.3 writes it.
+// Consumer is a consumer as the document describes it.
 type Consumer struct {
-	Key           string     `yaml:"-"` // the name it has in the file
+	Key           string     `yaml:"-"` // its key in the document
 	Stream        string     `yaml:"stream"`
 	Name          string     `yaml:"name"` // "" = ephemeral
 	Description   string     `yaml:"description"`
@@ -60,7 +64,7 @@ type Consumer struct {
 	AckPolicy     string     `yaml:"ack_policy"`
 	AckWait       Duration   `yaml:"ack_wait"`
 	MaxDeliver    int        `yaml:"max_deliver"`
-	RateLimit     int        `yaml:"rate_limit"` // messages a second
+	RateLimit     int        `yaml:"rate_limit"` // messages per second
 	MaxAckPending int        `yaml:"max_ack_pending"`
 	FilterSubject string     `yaml:"filter_subject"`
 	ReplayPolicy  string     `yaml:"replay_policy"`
@@ -70,25 +74,24 @@ type Consumer struct {
 	MaxExpires    Duration   `yaml:"max_expires"`
 	MaxBytes      int        `yaml:"max_bytes"`
 
-	nullTime bool // start_time is written, as null
+	nullTime bool // start_time is present and null
 }
 
-// Placement is where a stream's replicas may live: servers of that cluster that
-// have every one of the tags.
+// Placement restricts replicas to servers of a cluster that have all tags.
 type Placement struct {
 	Cluster string   `yaml:"cluster"`
 	Tags    []string `yaml:"tags"`
 }
 
-// Republish sends each stored message out again. The seed's unquoted
-// `src: >` is YAML's folded text and reads as "", which the server takes for
-// ">", every subject, too.
+// Republish publishes each stored message again. An unquoted `src: >` is an
+// empty folded text in YAML; the server treats "" as ">", every subject.
 type Republish struct {
 	Src  string `yaml:"src"`
 	Dest string `yaml:"dest"`
 }
 
-// Duration is written as a number of seconds or as Go's "30s".
+// Duration is a number of seconds or a Go duration ("30s") in YAML. It is never
+// negative.
 type Duration time.Duration
 
 // UnmarshalYAML implements the YAML decoder's interface.
@@ -97,7 +100,25 @@ func (d *Duration) UnmarshalYAML(decode func(any) error) error {
 	if err := decode(&v); err != nil {
 		return err
 	}
-	got, err := duration(v)
+	var got time.Duration
+	switch v := v.(type) {
+	case nil:
+	case uint64:
+		if v > math.MaxInt64/uint64(time.Second) {
+			return fmt.Errorf("%d seconds are too long", v)
+		}
+		got = time.Duration(v) * time.Second
+	case string:
+		var err error
+		if got, err = time.ParseDuration(v); err != nil {
+			return fmt.Errorf("%q is no duration: write seconds as a number, or 30s, 5m, 1h", v)
+		}
+	default:
+		return fmt.Errorf("%v is no duration: write whole seconds, or 30s, 5m, 1h", v)
+	}
+	if got < 0 {
+		return fmt.Errorf("a duration cannot be negative: %s", got)
+	}
 	*d = Duration(got)
-	return err
+	return nil
 }

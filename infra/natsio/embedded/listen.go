@@ -1,0 +1,34 @@
+package embedded
+
+import (
+	"fmt"
+	"net"
+	"strconv"
+
+	"github.com/nats-io/nats-server/v2/server"
+)
+
+// parseListen splits host:port and checks that the port is free. It accepts
+// loopback addresses only, because clients of this listener need no password.
+func parseListen(listen string) (host string, port int, err error) {
+	host, portText, err := net.SplitHostPort(listen)
+	if err != nil {
+		return "", 0, fmt.Errorf("--nats-listen %q: %w", listen, err)
+	}
+	ip := net.ParseIP(host)
+	if host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return "", 0, fmt.Errorf("--nats-listen %q: the embedded server listens on loopback only; run your own NATS server and use --nats to listen elsewhere", listen)
+	}
+	number, err := strconv.ParseUint(portText, 10, 16)
+	if err != nil {
+		return "", 0, fmt.Errorf("--nats-listen %q: the port is not a number up to 65535", listen)
+	}
+	if number == 0 {
+		return host, server.RANDOM_PORT, nil
+	}
+	l, err := net.Listen("tcp", listen) // the server would only log that the port is taken
+	if err != nil {
+		return "", 0, fmt.Errorf("--nats-listen: %w (is another engine or NATS server running? 127.0.0.1:0 selects a free port)", err)
+	}
+	return host, int(number), l.Close()
+}

@@ -1,0 +1,81 @@
+package intake
+
+import (
+	"strconv"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/ThreeDotsLabs/watermill/message/router/middleware"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Headers of a dead letter. Its body is the message's. A retry sends
+// headerCommandID and headerTime with the command.
+const (
+	headerReason    = "Tidemark-Reason"
+	headerSource    = "Tidemark-Source"  // "commands", or "reactor.<name>"
+	headerSubject   = "Tidemark-Subject" // where the message was sent
+	headerStream    = "Tidemark-Stream"  // where it was stored, at headerSequence
+	headerTime      = "Tidemark-Time"    // when it was stored
+	headerCommandID = "Tidemark-Command-Id"
+)
+
+// deadLetterPublisher is the publisher of Watermill's poison queue. It stores
+// one dead letter per message, however often the message is delivered.
+type deadLetterPublisher struct {
+	in     *Intake
+	source string
+	answer func(m *message.Message, reason string) error // publishes an outcome; nil = none
+}
+
+// Publish implements message.Publisher.
+func (p *deadLetterPublisher) Publish(subject string, msgs ...*message.Message) error {
+	for _, m := range msgs {
+		if err := p.publish(subject, m); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Close implements message.Publisher; the intake owns the connection.
+func (p *deadLetterPublisher) Close() error { return nil }
+
+func (p *deadLetterPublisher) publish(subject string, m *message.Message) error {
+	fullReason := m.Metadata.Get(middleware.ReasonForPoisonedKey)
+	reason := firstLine(fullReason)
+	msg := &nats.Msg{Subject: subject, Data: m.Payload, Header: nats.Header{}}
+	for name, value := range map[string]string{
+		headerReason: reason, headerSource: p.source,
+		headerSubject: p.in.streams.clientSubject(m.Metadata), headerStream: m.Metadata.Get(metaStream),
+		headerSequence: m.Metadata.Get(metaSequence), headerTime: m.Metadata.Get(metaTime),
+		metaTraceParent: m.Metadata.Get(metaTraceParent), metaTraceState: m.Metadata.Get(metaTraceState),
+	} {
+		if value != "" {
+			msg.Header[name] = []string{value}
+		}
+	}
+	if p.answer != nil {
+		msg.Header[headerCommandID] = []string{firstLine(commandID(m.Metadata))}
+	}
+	msgID := p.source + "-" + m.UUID + "-" + strconv.FormatUint(metaNumber(m.Metadata, metaSequence), 10) + "-" + m.Metadata.Get(metaTime)
+	p.in.cfg.Log.Error("storing a message as a dead letter", "source", p.source, "message", m.UUID,
+		"subject", msg.Header.Get(headerSubject), "trace_id", traceID(m.Metadata.Get(metaTraceParent)), "reason", fullReason)
+	if err := p.in.publish(m.Context(), msg, DeadLettersStream, jetstream.WithMsgID(msgID)); err != nil {
+		return err
+	}
+	if p.answer == nil {
+		return nil
+	}
+	return p.answer(m, reason)
+}
+
+// firstLine cuts a text for a header: to one line of at most 500 bytes.
+func firstLine(text string) string {
+	for i, r := range text {
+		if r < ' ' || i >= 500 {
+			return text[:i]
+		}
+	}
+	return text
+}

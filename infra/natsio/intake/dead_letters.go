@@ -1,0 +1,154 @@
+package intake
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/synadia-io/orbit.go/jetstreamext"
+
+	"github.com/tidemark-engine/tidemark/infra/natsio"
+)
+
+// DeadLetter is a message that could not be processed.
+type DeadLetter struct {
+	Seq       uint64    `json:"seq"`    // in DEAD_LETTERS
+	Time      time.Time `json:"time"`   // when it became a dead letter
+	Source    string    `json:"source"` // "commands", or "reactor.<name>"
+	Subject   string    `json:"subject"`
+	Reason    string    `json:"reason"`
+	CommandID string    `json:"command_id,omitempty"`
+	Stream    string    `json:"stream"` // where the message was stored, at Sequence
+	Sequence  uint64    `json:"sequence"`
+	Stored    string    `json:"stored"` // when it was stored there
+	Body      []byte    `json:"-"`
+
+	trace trace
+}
+
+// DeadLetters reads, retries and drops the dead letters of a server. It needs
+// no running engine.
+type DeadLetters struct {
+	js          jetstream.JetStream
+	stream      jetstream.Stream
+	root        string
+	enqueueRoot string
+}
+
+// ErrNoDeadLetter is returned for a sequence that has no dead letter.
+var ErrNoDeadLetter = errors.New("there is no such dead letter")
+
+// OpenDeadLetters fails if no engine has created the stream yet.
+func OpenDeadLetters(ctx context.Context, nc *nats.Conn, subjects natsio.Subjects) (*DeadLetters, error) {
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return nil, err
+	}
+	s, err := js.Stream(ctx, DeadLettersStream)
+	if err != nil {
+		return nil, fmt.Errorf("open stream %s: %w", DeadLettersStream, err)
+	}
+	return &DeadLetters{js: js, stream: s, root: subjects.Root("deadletters."), enqueueRoot: subjects.Root("enqueue.")}, nil
+}
+
+// Conn is the connection that reads them.
+func (d *DeadLetters) Conn() *nats.Conn { return d.js.Conn() }
+
+// All returns the dead letters, oldest first.
+func (d *DeadLetters) All(ctx context.Context) ([]DeadLetter, error) {
+	var all []DeadLetter
+	for from := uint64(1); ; {
+		batch, err := jetstreamext.GetBatch(ctx, d.js, DeadLettersStream, 500,
+			jetstreamext.GetBatchSubject(d.root+">"), jetstreamext.GetBatchSeq(from))
+		if err != nil {
+			return nil, fmt.Errorf("read the dead letters: %w", err)
+		}
+		n := 0
+		for msg, err := range batch {
+			if errors.Is(err, jetstreamext.ErrNoMessages) {
+				return all, nil
+			}
+			if err != nil {
+				return nil, fmt.Errorf("read the dead letters: %w", err)
+			}
+			all = append(all, decodeDeadLetter(msg))
+			from = msg.Sequence + 1
+			n++
+		}
+		if n == 0 {
+			return all, nil
+		}
+	}
+}
+
+// Get returns one dead letter, or ErrNoDeadLetter.
+func (d *DeadLetters) Get(ctx context.Context, seq uint64) (DeadLetter, error) {
+	msg, err := d.stream.GetMsg(ctx, seq)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return DeadLetter{}, fmt.Errorf("%w: %d", ErrNoDeadLetter, seq)
+	}
+	if err != nil {
+		return DeadLetter{}, fmt.Errorf("read dead letter %d: %w", seq, err)
+	}
+	return decodeDeadLetter(msg), nil
+}
+
+func decodeDeadLetter(msg *jetstream.RawStreamMsg) DeadLetter {
+	h := msg.Header
+	seq, _ := strconv.ParseUint(h.Get(headerSequence), 10, 64) // 0 if the message had none
+	return DeadLetter{
+		Seq: msg.Sequence, Time: msg.Time.UTC(), Source: h.Get(headerSource), Subject: h.Get(headerSubject),
+		Reason: h.Get(headerReason), CommandID: h.Get(headerCommandID), Stream: h.Get(headerStream),
+		Sequence: seq, Stored: h.Get(headerTime), Body: msg.Data,
+		trace: trace{headerValue(h, metaTraceParent), headerValue(h, metaTraceState)},
+	}
+}
+
+// Retry enqueues the command again with the same command id and removes the
+// dead letter. For an event it enqueues a command that runs the reactor again.
+// After a failure Retry may be repeated: the command is enqueued once.
+func (d *DeadLetters) Retry(ctx context.Context, letter *DeadLetter) error {
+	msg := &nats.Msg{Subject: letter.Subject, Data: letter.Body, Header: nats.Header{}}
+	if name, ok := strings.CutPrefix(letter.Source, sourceReactors); ok {
+		// The journal accepts no event twice.
+		msg.Subject = d.enqueueRoot + reactorAggregate + "." + name + "." + reactVerb
+		body, err := json.Marshal(reactBody{Stream: letter.Stream, Revision: letter.Sequence})
+		if err != nil {
+			return err
+		}
+		msg.Data = body
+	}
+	if letter.CommandID != "" {
+		msg.Header[headerCommandID] = []string{letter.CommandID}
+	}
+	if letter.Stored != "" {
+		msg.Header[headerTime] = []string{letter.Stored}
+	}
+	if letter.trace.parent != "" {
+		msg.Header[metaTraceParent], msg.Header[metaTraceState] = []string{letter.trace.parent}, []string{letter.trace.state}
+	}
+	// Not the command id: it may still be in the stream's duplicate window.
+	id := fmt.Sprintf("retry-%d-%d", letter.Seq, letter.Time.UnixNano())
+	if _, err := d.js.PublishMsg(ctx, msg, jetstream.WithMsgID(id), jetstream.WithExpectStream(CommandsStream)); err != nil {
+		return fmt.Errorf("enqueue dead letter %d again: %w", letter.Seq, err)
+	}
+	return d.Drop(ctx, letter.Seq)
+}
+
+// Drop deletes a dead letter.
+func (d *DeadLetters) Drop(ctx context.Context, seq uint64) error {
+	err := d.stream.DeleteMsg(ctx, seq)
+	if errors.Is(err, jetstream.ErrMsgNotFound) || errors.Is(err, jetstream.ErrMsgDeleteUnsuccessful) {
+		return fmt.Errorf("%w: %d", ErrNoDeadLetter, seq)
+	}
+	if err != nil {
+		return fmt.Errorf("drop dead letter %d: %w", seq, err)
+	}
+	return nil
+}

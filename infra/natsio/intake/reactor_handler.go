@@ -1,0 +1,78 @@
+package intake
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/tidemark-engine/tidemark/commands"
+	"github.com/tidemark-engine/tidemark/commands/reactors"
+	"github.com/tidemark-engine/tidemark/domain"
+	"github.com/tidemark-engine/tidemark/events"
+)
+
+// enqueue.reactor.<name>.react runs a reactor again on one event.
+const (
+	reactorAggregate = "reactor"
+	reactVerb        = "react"
+)
+
+const reactTime = 15 * time.Second // one call of a reactor
+
+// eventHandler handles one event type for a reactor; it implements
+// cqrs.GroupEventHandler.
+type eventHandler struct {
+	in      *Intake
+	reactor *reactors.Reactor
+	typ     string
+}
+
+func (h *eventHandler) HandlerName() string { return h.reactor.Name + "/" + h.typ }
+func (h *eventHandler) NewEvent() any       { return &journalEvent{typ: h.typ} }
+func (h *eventHandler) Handle(ctx context.Context, event any) error {
+	return h.in.react(ctx, h.reactor, event.(*journalEvent).rec)
+}
+
+func (in *Intake) react(ctx context.Context, r *reactors.Reactor, rec events.Record) error {
+	ctx, cancel := context.WithTimeout(ctx, reactTime)
+	defer cancel()
+	return r.React(ctx, rec, func(ctx context.Context, req commands.Request) (commands.Receipt, error) {
+		if err := ctx.Err(); err != nil {
+			return commands.Receipt{}, domain.Errorf(domain.Unavailable, "engine.stopping", "not sent: %v", err)
+		}
+		return in.cfg.Send(context.WithoutCancel(ctx), req)
+	})
+}
+
+// reactBody is the body of enqueue.reactor.<name>.react, the retry of a
+// reactor's dead letter.
+type reactBody struct {
+	Stream   string `json:"stream"`
+	Revision uint64 `json:"revision"`
+}
+
+// retryReaction reads one event from the journal and runs a reactor on it.
+func (in *Intake) retryReaction(ctx context.Context, cmd *storedCommand) (body []byte, result string, err error) {
+	r := in.reactor(cmd.ID)
+	if r == nil || cmd.Verb != reactVerb {
+		return nil, "", &poisonError{fmt.Sprintf("%.256q: this engine has no such reactor", cmd.subject)}
+	}
+	var req reactBody
+	if err := domain.DecodeBody(cmd.Body, &req); err != nil {
+		return nil, "", err
+	}
+	partition, ok := in.eventMarshaler().partitions[req.Stream]
+	if !ok {
+		return nil, "", &poisonError{fmt.Sprintf("there is no journal stream %.64q", req.Stream)}
+	}
+	rec, err := in.cfg.Journal.At(ctx, partition, req.Revision)
+	if err == nil {
+		err = in.react(ctx, r, rec)
+	}
+	if err != nil {
+		return nil, "", fmt.Errorf("%w: reactor %s on revision %d of %s", err, r.Name, req.Revision, req.Stream)
+	}
+	body, err = json.Marshal(map[string]any{"command_id": cmd.CommandID, "outcome": "accepted", "aggregate": reactorAggregate, "id": r.Name})
+	return body, "accepted", err
+}

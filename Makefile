@@ -9,8 +9,8 @@ PKGS      ?= ./...
 TESTFLAGS ?=
 TIMEOUT   ?= 15m
 
-# A whole run of the benchmarks renews its report; a part of it only prints.
-BENCHDOC = $(or $(DOC),$(if $(CELLS)$(filter 1,$(QUICK)),,docs/benchmarks.md))
+# A complete run of the benchmarks rewrites the report; a partial run only prints.
+BENCHDOC = $(or $(DOC),$(if $(CELLS)$(filter 1,$(QUICK)),,docs/explanation/benchmarks.md))
 
 GOLANGCI_VERSION := v2.15.0
 GOLANGCI         := .tools/bin/golangci-lint-$(GOLANGCI_VERSION)

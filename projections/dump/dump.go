@@ -1,7 +1,7 @@
 // Package dump is a journal as a file: JSON lines, a header first, then every
 // event as it is stored, partition by partition and in order, and at last a
 // trailer with a digest over all lines, so that a file which is torn or was
-// changed is never taken for a journal. docs/backup.md describes it for users.
+// changed is never taken for a journal. docs/howto/back-up.md describes it for users.
 package dump
 
 import (

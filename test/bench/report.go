@@ -1,7 +1,7 @@
 package main
 
-// This file is what a run leaves: the table, and docs/benchmarks.md with its
-// plots.
+// The report of a run: the table for a terminal, and the document
+// docs/explanation/benchmarks.md with its plots.
 
 import (
 	"encoding/json"
@@ -100,28 +100,33 @@ func (r *report) write(file string) error {
 	return os.WriteFile(file, []byte(text), 0o644)
 }
 
-// byHand begins the part of the document that no run overwrites.
-const byHand = "\n## Where the time goes\n"
+// byHand starts the part of the document that a run keeps.
+const byHand = "\n## Notes\n"
 
 func (r *report) markdown() string {
 	var b strings.Builder
 	b.WriteString(`# Benchmarks
 
-Made by ` + "`" + r.Command + "`" + ` on ` + r.Date + ` in ` + r.Took + ` on ` + r.Machine + `.
-Just before each cell, with nothing measured, the machine was ` + strconv.Itoa(int(r.Busy*100+0.5)) + ` % busy (mean).
-
-Each cell is played in turns with its yardstick, in the same run, on the same servers, with the same 256-byte value and
-the same durability. The yardsticks are raw clients (nats.go, pgx) that do the least that could serve. Load and
-engine share the machine, as do load and yardstick. The first round warms up and does not count. **Only the ratio says something beyond
-this machine**: it is the median of the rounds' own ratios, with the least and the greatest beside it. p50 and p99 are of
-single operations, in microseconds.
+Measured by ` + "`" + r.Command + "`" + ` on ` + r.Date + ` in ` + r.Took + ` on ` + r.Machine + `.
+Just before each cell the machine was ` + strconv.Itoa(int(r.Busy*100+0.5)) + ` % busy (mean).
+**Only the ratio to the yardstick is meaningful on other machines.**
 
 `)
 	b.WriteString("| " + strings.Join(columns, " | ") + " |\n|---|---|" + strings.Repeat("---:|", len(columns)-2) + "\n")
 	for i := range r.Cells {
 		b.WriteString("| " + strings.Join(r.Cells[i].row(), " | ") + " |\n")
 	}
-	b.WriteString("\n## What the cells are\n\n| cell | what is measured | beside | seen |\n|---|---|---|---|\n")
+	b.WriteString(`
+The run alternates each cell with its yardstick on the same servers, with the same 256-byte value and the same
+durability. A yardstick is a raw client (nats.go, pgx) that does the least work that could serve. Load, yardstick and
+engine share the machine. The first round warms up and does not count. The ratio is the median of the rounds' own
+ratios, followed by the minimum and the maximum. p50 and p99 are of single operations.
+
+## Cells
+
+| cell | measures | yardstick | observed |
+|---|---|---|---|
+`)
 	for _, c := range r.Cells {
 		seen := c.Note
 		if c.Missing != "" {

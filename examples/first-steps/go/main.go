@@ -1,5 +1,5 @@
-// Command go is the first steps with a plain NATS client: no SDK, five
-// exchanges with a running engine.
+// Command go shows the first steps with a plain NATS client, without an SDK:
+// four requests to a running engine and a watch of the hot bucket.
 package main
 
 import (
@@ -24,7 +24,7 @@ func main() {
 	}
 	defer nc.Close()
 
-	// Anyone may watch the hot bucket.
+	// Every client may watch the hot bucket.
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	js, err := jetstream.New(nc)
@@ -49,7 +49,7 @@ func main() {
 	fmt.Printf("watch  %s = %s\n", update.Key(), update.Value())
 }
 
-// ask sends one request and prints the exchange.
+// ask sends one request and prints the request and the answer.
 func ask(nc *nats.Conn, subject, body string) {
 	fmt.Printf(">      %s %s\n", subject, body)
 	reply, err := nc.Request(subject, []byte(body), 5*time.Second)

@@ -1,5 +1,5 @@
-// The first steps with a plain NATS client: no SDK, five exchanges with a
-// running engine.
+// The first steps with a plain NATS client, without an SDK: four requests to a
+// running engine and a watch of the hot bucket.
 import { connect } from "@nats-io/transport-node";
 import { Kvm } from "@nats-io/kv";
 
@@ -12,7 +12,7 @@ async function ask(subject, body) {
   console.log(`< ${code ? code + " " : "    "} ${reply.string()}`);
 }
 
-// Anyone may watch the hot bucket.
+// Every client may watch the hot bucket.
 const kv = await new Kvm(nc).open("AGENT_STATE");
 const watch = await kv.watch({ key: "node-agent.>", include: "updates" });
 

@@ -1,6 +1,6 @@
-// Command go is a task worker with a plain NATS client: it takes what
-// TASK_EXECUTION says has been started, does the job and reports back. A job
-// may be done twice, when its message comes again; its report counts once.
+// Command go is a task worker with a plain NATS client. It pulls started tasks
+// from the stream TASK_EXECUTION, does the job of each and reports the result. A
+// redelivered message repeats the job; its report takes effect once.
 package main
 
 import (
@@ -23,8 +23,8 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// limit is task-processor's rate_limit, messages a second. The server has no
-// such field: whoever pulls keeps to it.
+// limit is the rate_limit of task-processor, in messages per second. The server
+// has no such field, so each client that pulls applies it.
 const limit = 1000
 
 func main() {
@@ -72,14 +72,14 @@ func work(ctx context.Context, url string) error {
 		case errors.Is(err, jetstream.ErrMsgIteratorClosed):
 			return err
 		case err != nil:
-			log.Print(err) // the reader goes on by itself
+			log.Print(err) // the iterator recovers by itself
 			continue
 		}
 		jobs.Go(func() { handle(ctx, nc, msg) })
 	}
 }
 
-// event is what a message on tasks.started.<task>.<agent> holds.
+// event is the body of a message on tasks.started.<task>.<agent>.
 type event struct {
 	ID         string    `json:"id"`
 	Digest     string    `json:"digest"`
@@ -92,13 +92,13 @@ type event struct {
 	} `json:"state"`
 }
 
-// handle does the job of one message and acknowledges it once the engine has
-// taken the report.
+// handle does the job of one message and acknowledges it after the engine has
+// accepted the report.
 func handle(ctx context.Context, nc *nats.Conn, msg jetstream.Msg) {
 	var ev event
 	if err := json.Unmarshal(msg.Data(), &ev); err != nil {
-		log.Printf("%s is no event: %v", msg.Subject(), err)
-		_ = msg.Term() // unacknowledged, it comes again
+		log.Printf("%s: the message is not an event: %v", msg.Subject(), err)
+		_ = msg.Term() // without it the server redelivers the message
 		return
 	}
 	verb, body := job(&ev)
@@ -107,7 +107,7 @@ func handle(ctx context.Context, nc *nats.Conn, msg jetstream.Msg) {
 			_ = msg.Ack()
 			return
 		}
-		_ = msg.InProgress() // waiting is not failing: keep the message
+		_ = msg.InProgress() // extends ack_wait while the engine does not answer
 		select {
 		case <-time.After(250 * time.Millisecond):
 		case <-ctx.Done():
@@ -115,7 +115,7 @@ func handle(ctx context.Context, nc *nats.Conn, msg jetstream.Msg) {
 	}
 }
 
-// job adds numbers. A task without any fails.
+// job adds the numbers of the payload. A task without numbers fails.
 func job(ev *event) (verb, body string) {
 	if len(ev.State.Payload.Numbers) == 0 {
 		return "fail", `{"reason":"no-numbers","detail":"the payload has nothing to add"}`
@@ -127,8 +127,8 @@ func job(ev *event) (verb, body string) {
 	return "complete", `{"result":{"sum":` + strconv.FormatFloat(sum, 'g', -1, 64) + `}}`
 }
 
-// report tells the engine what came of a task; done means that there is nothing
-// left to tell.
+// report sends the result of a task to the engine; done means that no retry is
+// needed.
 func report(ctx context.Context, nc *nats.Conn, ev *event, verb, body string) (done bool) {
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
@@ -145,14 +145,15 @@ func report(ctx context.Context, nc *nats.Conn, ev *event, verb, body string) (d
 		return true
 	case "429", "503":
 		return false
-	default: // the task is no longer ours: cancelled, or reported by another
+	default: // the task is cancelled, or another worker reported it
 		log.Printf("%s %s: %s %s", ev.ID, verb, code, reply.Data)
 		return true
 	}
 }
 
-// commandID is derived from the event, so that a job done twice is one effect,
-// and a UUIDv7 of the event's time, so that this holds for ever.
+// commandID is derived from the event, so that a repeated job takes effect once.
+// It is a UUIDv7 of the event's time, so that the engine recognises it without a
+// time limit.
 func commandID(ev *event) string {
 	sum := sha256.Sum256([]byte(ev.Digest))
 	id := uuid.UUID(sum[:16])

@@ -1,13 +1,13 @@
-// A task worker with a plain NATS client: it takes what TASK_EXECUTION says has
-// been started, does the job and reports back. A job may be done twice, when its
-// message comes again; its report counts once.
+// A task worker with a plain NATS client. It pulls started tasks from the stream
+// TASK_EXECUTION, does the job of each and reports the result. A redelivered
+// message repeats the job; its report takes effect once.
 import { createHash } from "node:crypto";
 import { setTimeout as wait } from "node:timers/promises";
 import { jetstream } from "@nats-io/jetstream";
 import { connect, headers } from "@nats-io/transport-node";
 
-// task-processor's rate_limit, messages a second. The server has no such field:
-// whoever pulls keeps to it.
+// The rate_limit of task-processor, in messages per second. The server has no such
+// field, so each client that pulls applies it.
 const LIMIT = 1000;
 
 const nc = await connect({
@@ -17,8 +17,8 @@ const nc = await connect({
 const consumer = await jetstream(nc).consumers.get("TASK_EXECUTION", "task-processor");
 const messages = await consumer.consume({ max_messages: 100, expires: 30_000 });
 
-// Derived from the event, so that a job done twice is one effect, and a UUIDv7
-// of the event's time, so that this holds for ever.
+// Derived from the event, so that a repeated job takes effect once. It is a UUIDv7
+// of the event's time, so that the engine recognises it without a time limit.
 function commandID(event) {
   const id = createHash("sha256").update(event.digest).digest().subarray(0, 16);
   id.writeUIntBE(Date.parse(event.recorded_at), 0, 6);
@@ -27,7 +27,7 @@ function commandID(event) {
   return id.toString("hex").replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
 }
 
-// The job: add numbers. A task without any fails.
+// The job adds the numbers of the payload. A task without numbers fails.
 function job(event) {
   const numbers = event.state.payload?.numbers ?? [];
   if (numbers.length === 0) {
@@ -36,8 +36,7 @@ function job(event) {
   return ["complete", { result: { sum: numbers.reduce((a, b) => a + b, 0) } }];
 }
 
-// Tells the engine what came of a task; true means that there is nothing left
-// to tell.
+// Sends the result of a task to the engine; true means that no retry is needed.
 async function report(event, verb, body) {
   const h = headers();
   h.set("Nats-Msg-Id", commandID(event));
@@ -45,32 +44,32 @@ async function report(event, verb, body) {
   try {
     reply = await nc.request(`commands.task.${event.id}.${verb}`, JSON.stringify(body), { timeout: 15_000, headers: h });
   } catch {
-    return false; // the engine is away, or slow
+    return false; // the engine is unavailable or slow
   }
   const code = reply.headers?.get("Nats-Service-Error-Code");
   if (code === "429" || code === "503") return false;
-  if (code) console.error(`${event.id} ${verb}: ${code} ${reply.string()}`); // cancelled, or reported by another
+  if (code) console.error(`${event.id} ${verb}: ${code} ${reply.string()}`); // cancelled, or another worker reported it
   else console.log(`${event.id} ${verb} ${JSON.stringify(body)}`);
   return true;
 }
 
 let stopping = false;
 
-// Does the job of one message and acknowledges it once the engine has taken the
-// report.
+// Does the job of one message and acknowledges it after the engine has accepted
+// the report.
 async function handle(m) {
   let event;
   try {
     event = m.json();
   } catch (err) {
-    console.error(`${m.subject} is no event: ${err}`);
-    m.term(); // unacknowledged, it comes again
+    console.error(`${m.subject}: the message is not an event: ${err}`);
+    m.term(); // without it the server redelivers the message
     return;
   }
   const [verb, body] = job(event);
   while (!(await report(event, verb, body))) {
     if (stopping) return;
-    m.working(); // waiting is not failing: keep the message
+    m.working(); // extends ack_wait while the engine does not answer
     await wait(250);
   }
   m.ack();

@@ -1,6 +1,7 @@
 package topology
 
 import (
+	"bytes"
 	"fmt"
 	"log/slog"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tidemark-engine/tidemark/infra/natsio"
@@ -382,10 +384,10 @@ func TestPrefix(t *testing.T) {
 	}
 }
 
-// TestCreateCrossesRemoval: a server removes the directory of all streams soon
-// after the last stream, and may do so while the next one is created. Here a
-// file in the way makes the first attempt fail, and makes the server remove the
-// directory.
+// A server up to 2.15.2 removes the directory of all streams soon after the last
+// stream, and may do so while it creates the next one, which then fails once.
+// Here a file in the place of the directory makes the first try fail; the server
+// reports the error on its advisory subject, and the test removes the file.
 func TestCreateCrossesRemoval(t *testing.T) {
 	for name, want := range map[string]topology.Topology{
 		"while asking": {Streams: []topology.Stream{{Name: "ONE", Subjects: []string{"one"}, MaxBytes: mib}}},
@@ -395,12 +397,30 @@ func TestCreateCrossesRemoval(t *testing.T) {
 			var dir string
 			nc := connect(t, start(t, func(o *server.Options) { dir = o.StoreDir }).ClientURL())
 			inTheWay := filepath.Join(dir, "jetstream", "$G", "streams")
+			harness.Must(t, os.RemoveAll(inTheWay))
 			harness.Must(t, os.MkdirAll(filepath.Dir(inTheWay), 0o700))
 			harness.Must(t, os.WriteFile(inTheWay, nil, 0o600))
+			failed := make(chan error, 1)
+			_, err := nc.Subscribe(server.JSAuditAdvisory, func(m *nats.Msg) {
+				if bytes.Contains(m.Data, []byte("10049")) { // JSStreamCreateErrF
+					select {
+					case failed <- os.Remove(inTheWay):
+					default:
+					}
+				}
+			})
+			harness.Must(t, err)
+			harness.Must(t, nc.Flush())
 			plan, err := planner(t, nc, want, topology.Options{}).Apply(t.Context())
 			harness.Must(t, err)
 			if plan.Count(topology.Create) != 1 || plan.Refused() {
 				t.Errorf("applied:\n%s", plan.Text(false))
+			}
+			select {
+			case err := <-failed:
+				harness.Must(t, err)
+			default:
+				t.Error("the first try did not fail")
 			}
 		})
 	}

@@ -11,22 +11,24 @@ import (
 
 	"github.com/oklog/ulid/v2"
 
+	"github.com/tidemark-engine/tidemark/commands/groupcommit"
 	"github.com/tidemark-engine/tidemark/events"
+	"github.com/tidemark-engine/tidemark/history"
 )
 
 // void is a journal that takes everything at once and keeps nothing: what is
 // left is this package's own cost.
 type void struct{ revision atomic.Uint64 }
 
-func (v *void) Append(_ context.Context, _ events.Stream, _ uint64, _ string, evs []events.Event) (Appended, error) {
-	return Appended{Revision: v.revision.Add(uint64(len(evs)))}, nil
+func (v *void) Append(_ context.Context, _ events.Stream, _ uint64, _ string, evs []events.Event) (history.Appended, error) {
+	return history.Appended{Revision: v.revision.Add(uint64(len(evs)))}, nil
 }
 
-func (v *void) AppendAll(_ context.Context, writes []Write) (uint64, error) {
+func (v *void) AppendAll(_ context.Context, writes []history.Write) (uint64, error) {
 	return v.revision.Add(uint64(len(writes))), nil
 }
 
-func (v *void) Last(context.Context, events.Stream, Freshness) (events.Record, bool, error) {
+func (v *void) Last(context.Context, events.Stream, history.Freshness) (events.Record, bool, error) {
 	return events.Record{}, false, nil
 }
 
@@ -77,7 +79,7 @@ func BenchmarkMailbox(b *testing.B) {
 func BenchmarkCommitter(b *testing.B) {
 	for _, writers := range []int{1, 64, 256} {
 		b.Run(strconv.Itoa(writers), func(b *testing.B) {
-			c := NewCommitter(&void{}, 1)
+			c := groupcommit.NewCommitter(&void{}, 1)
 			var next atomic.Int64
 			b.ReportAllocs()
 			b.SetParallelism(writers)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/tidemark-engine/tidemark/commands"
 	"github.com/tidemark-engine/tidemark/events"
+	"github.com/tidemark-engine/tidemark/history"
 )
 
 // paper is a journal on paper: it is always empty and remembers what was
@@ -19,14 +20,14 @@ type paper struct {
 	appended []events.Event
 }
 
-func (p *paper) Append(_ context.Context, _ events.Stream, _ uint64, _ string, evs []events.Event) (commands.Appended, error) {
+func (p *paper) Append(_ context.Context, _ events.Stream, _ uint64, _ string, evs []events.Event) (history.Appended, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.appended = append(p.appended, evs...)
-	return commands.Appended{Revision: uint64(len(p.appended))}, nil
+	return history.Appended{Revision: uint64(len(p.appended))}, nil
 }
 
-func (p *paper) Last(context.Context, events.Stream, commands.Freshness) (events.Record, bool, error) {
+func (p *paper) Last(context.Context, events.Stream, history.Freshness) (events.Record, bool, error) {
 	return events.Record{}, false, nil
 }
 

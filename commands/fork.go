@@ -9,6 +9,7 @@ import (
 	"github.com/tidemark-engine/tidemark/domain"
 	"github.com/tidemark-engine/tidemark/domain/agent"
 	"github.com/tidemark-engine/tidemark/events"
+	"github.com/tidemark-engine/tidemark/history"
 )
 
 // Past is what agents had, whether or not the journal still has it.
@@ -79,7 +80,7 @@ const (
 // says the command and the place it is of: sent again, the command goes on
 // where it stopped, from the same place in the past.
 func (f forking) carry(ctx context.Context, h *Handler, cmd *Command) (Receipt, error) {
-	batcher, ok := h.journal.(Batcher)
+	batcher, ok := h.journal.(history.Batcher)
 	if h.cfg.Past == nil || !ok {
 		return Receipt{}, domain.Errorf(domain.Unavailable, "journal.unavailable", "this engine does not read the journal's past")
 	}
@@ -111,9 +112,9 @@ func (f forking) carry(ctx context.Context, h *Handler, cmd *Command) (Receipt, 
 			r, err = f.append(ctx, h, batcher, cmd, last, copies, d.Events, now)
 		}
 		switch {
-		case errors.Is(err, ErrConflict):
+		case errors.Is(err, history.ErrConflict):
 			h.stats.Conflicts.Add(1)
-		case errors.Is(err, ErrOutcomeUnknown):
+		case errors.Is(err, history.ErrOutcomeUnknown):
 			unsure = true
 		case err != nil:
 			return Receipt{}, unavailable(err, unsure)
@@ -191,20 +192,20 @@ func (h *Handler) entriesAt(ctx context.Context, id string, place *uint64) ([]ev
 }
 
 // append stores the copies, and with the last of them the lifecycle event.
-func (f forking) append(ctx context.Context, h *Handler, journal Batcher, cmd *Command, last *head,
+func (f forking) append(ctx context.Context, h *Handler, journal history.Batcher, cmd *Command, last *head,
 	copies, lifecycle []events.Event, now time.Time) (r Receipt, err error) {
 	if err := complete(lifecycle, last, cmd.CommandID, now); err != nil {
 		return r, err
 	}
-	writes := make([]Write, 0, len(copies)+1)
+	writes := make([]history.Write, 0, len(copies)+1)
 	for i := range copies {
 		if err := complete(copies[i:i+1], &head{}, cmd.CommandID, now); err != nil {
 			return r, err
 		}
 		s := events.StateEntry(cmd.ID, copies[i].Key)
-		writes = append(writes, Write{Stream: s, First: true, ID: MessageID(s, cmd.CommandID), Event: &copies[i]})
+		writes = append(writes, history.Write{Stream: s, First: true, ID: MessageID(s, cmd.CommandID), Event: &copies[i]})
 	}
-	writes = append(writes, Write{
+	writes = append(writes, history.Write{
 		Stream: cmd.Stream, First: true, After: last.revision, ID: MessageID(cmd.Stream, cmd.CommandID), Event: &lifecycle[0],
 	})
 	for len(writes) > 0 {

@@ -10,8 +10,10 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/tidemark-engine/tidemark/commands/groupcommit"
 	"github.com/tidemark-engine/tidemark/domain"
 	"github.com/tidemark-engine/tidemark/events"
+	"github.com/tidemark-engine/tidemark/history"
 )
 
 // Request is one command as it came in.
@@ -46,18 +48,18 @@ type Config struct {
 // Handler carries commands out. Several may work on one journal, in one or in
 // many processes: compare-and-set keeps them apart.
 type Handler struct {
-	journal  Journal
+	journal  history.Journal
 	cfg      Config
 	heads    *heads
 	boxes    *mailboxes
 	admitted admission
 	askAgain atomic.Int64 // Unix nanoseconds before which the archive is better not asked
 	stats    Stats
-	hot      hotCosts
+	hot      groupcommit.HotCosts
 }
 
 // NewHandler serves commands on a journal. Close it to drain.
-func NewHandler(journal Journal, cfg Config) *Handler {
+func NewHandler(journal history.Journal, cfg Config) *Handler {
 	if cfg.Bounds.BodyBytes == 0 {
 		strategies := cfg.Bounds.Strategies
 		cfg.Bounds = DefaultBounds()

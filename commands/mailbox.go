@@ -3,6 +3,7 @@ package commands
 import (
 	"sync"
 
+	"github.com/tidemark-engine/tidemark/commands/groupcommit"
 	"github.com/tidemark-engine/tidemark/events"
 )
 
@@ -122,7 +123,7 @@ func (m *mailboxes) carry(jobs []job) {
 // rowOf are the first jobs as far as they are commands that may go together.
 func rowOf(jobs []job) []*waiter {
 	var row []*waiter
-	for _, j := range jobs[:min(len(jobs), groupMost)] {
+	for _, j := range jobs[:min(len(jobs), groupcommit.GroupMost)] {
 		if j.command == nil || j.command.alone {
 			break
 		}

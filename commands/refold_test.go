@@ -10,16 +10,17 @@ import (
 	"github.com/tidemark-engine/tidemark/domain"
 	"github.com/tidemark-engine/tidemark/domain/task"
 	"github.com/tidemark-engine/tidemark/events"
+	"github.com/tidemark-engine/tidemark/history"
 )
 
 // onePast is one stream of a journal, from an event on.
 type onePast struct {
-	Journal
+	history.Journal
 	events []events.Record
 	err    error
 }
 
-func (p *onePast) Last(context.Context, events.Stream, Freshness) (events.Record, bool, error) {
+func (p *onePast) Last(context.Context, events.Stream, history.Freshness) (events.Record, bool, error) {
 	return p.events[len(p.events)-1], true, nil
 }
 

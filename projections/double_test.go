@@ -11,7 +11,10 @@ import (
 	"time"
 
 	"github.com/tidemark-engine/tidemark/events"
+	"github.com/tidemark-engine/tidemark/history"
 	"github.com/tidemark-engine/tidemark/projections"
+	"github.com/tidemark-engine/tidemark/projections/quarantine"
+	"github.com/tidemark-engine/tidemark/readmodel"
 )
 
 // source is a journal on paper, for tests of the runner's own logic; real ones
@@ -19,11 +22,11 @@ import (
 type source struct {
 	mu      sync.Mutex
 	head    uint64
-	reads   []uint64                 // the position each reader began at
-	out     chan projections.Message // of the last reader
+	reads   []uint64             // the position each reader began at
+	out     chan history.Message // of the last reader
 	stopped int
 	headErr error
-	log     []projections.Message // all that was sent
+	log     []history.Message // all that was sent
 }
 
 func (s *source) Partitions() int { return 1 }
@@ -35,21 +38,21 @@ func (s *source) Head(context.Context, int) (uint64, error) {
 	return s.head, s.headErr
 }
 
-func (s *source) Read(_ context.Context, _ int, after uint64) (projections.Cursor, error) {
+func (s *source) Read(_ context.Context, _ int, after uint64) (history.Cursor, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.reads = append(s.reads, after)
-	s.out = make(chan projections.Message, 1000)
+	s.out = make(chan history.Message, 1000)
 	return &reader{s, s.out}, nil
 }
 
 type reader struct {
 	s   *source
-	out chan projections.Message
+	out chan history.Message
 }
 
-func (r *reader) Messages() <-chan projections.Message { return r.out }
-func (r *reader) Err() error                           { return fmt.Errorf("the reader's trouble") }
+func (r *reader) Messages() <-chan history.Message { return r.out }
+func (r *reader) Err() error                       { return fmt.Errorf("the reader's trouble") }
 
 func (r *reader) Stop() {
 	r.s.mu.Lock()
@@ -65,8 +68,8 @@ func (s *source) send(from, to uint64) {
 }
 
 // event is one of an entry.
-func event(key string, revision uint64) projections.Message {
-	return projections.Message{Record: events.Record{
+func event(key string, revision uint64) history.Message {
+	return history.Message{Record: events.Record{
 		Stream: events.StateEntry("a", key), Revision: revision,
 		Event: events.Event{
 			Type: events.StateSet, ID: "a", Key: key, Version: 1, RecordedAt: time.Now(),
@@ -75,7 +78,7 @@ func event(key string, revision uint64) projections.Message {
 	}}
 }
 
-func (s *source) put(m projections.Message) {
+func (s *source) put(m history.Message) {
 	s.out <- m
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -83,7 +86,7 @@ func (s *source) put(m projections.Message) {
 	s.head = max(s.head, m.Revision)
 }
 
-func (s *source) Stream(_ context.Context, of events.Stream, after, upTo uint64, yield func(projections.Message) error) error {
+func (s *source) Stream(_ context.Context, of events.Stream, after, upTo uint64, yield func(history.Message) error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, m := range s.log {
@@ -104,7 +107,7 @@ type target struct {
 	loadErr  error
 	wrong    []func(store func() error) error // what happens to the next applies
 	alive    bool                             // the last apply's context was
-	refuses  func(e *projections.EntryChange) bool
+	refuses  func(e *readmodel.EntryChange) bool
 	rows     map[string]uint64 // revision by key
 	letters  map[uint64]string // reason by revision of what is held
 }
@@ -168,18 +171,18 @@ func (v *target) keep(c *projections.Changes) {
 // quarantine is one on paper, for a view of one partition.
 type paperQuarantine struct {
 	mu      sync.Mutex
-	held    map[events.Stream]projections.Held
+	held    map[events.Stream]quarantine.Held
 	asked   map[events.Stream]string
 	changed chan struct{}
 	puts    int
 	err     error
 }
 
-func (q *paperQuarantine) Held(context.Context, string, int) ([]projections.Held, error) {
+func (q *paperQuarantine) Held(context.Context, string, int) ([]quarantine.Held, error) {
 	return q.Known("", 0), q.err
 }
 
-func (q *paperQuarantine) Known(string, int) (all []projections.Held) {
+func (q *paperQuarantine) Known(string, int) (all []quarantine.Held) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for s, h := range q.held {
@@ -189,15 +192,15 @@ func (q *paperQuarantine) Known(string, int) (all []projections.Held) {
 	return all
 }
 
-func (q *paperQuarantine) Put(_ context.Context, h projections.Held) error {
+func (q *paperQuarantine) Put(_ context.Context, h quarantine.Held) error {
 	return q.change(func() { q.puts++; q.held[h.Stream] = h })
 }
 
-func (q *paperQuarantine) Remove(_ context.Context, h projections.Held) error {
+func (q *paperQuarantine) Remove(_ context.Context, h quarantine.Held) error {
 	return q.change(func() { delete(q.held, h.Stream) })
 }
 
-func (q *paperQuarantine) Done(_ context.Context, h projections.Held) error {
+func (q *paperQuarantine) Done(_ context.Context, h quarantine.Held) error {
 	return q.change(func() { delete(q.asked, h.Stream) })
 }
 
@@ -242,7 +245,7 @@ func onBench(t *testing.T, b projections.Batching, test func(*bench)) {
 	synctest.Test(t, func(*testing.T) {
 		ctx, stop := context.WithCancel(context.Background())
 		x := &bench{source: &source{}, target: &target{}, stop: stop, ended: make(chan struct{})}
-		x.held = &paperQuarantine{held: map[events.Stream]projections.Held{}, asked: map[events.Stream]string{}, changed: make(chan struct{})}
+		x.held = &paperQuarantine{held: map[events.Stream]quarantine.Held{}, asked: map[events.Stream]string{}, changed: make(chan struct{})}
 		x.Runner = &projections.Runner{
 			View: "view", Source: x.source, Target: x.target, Batching: b, Progress: projections.NewProgress(1), Log: slog.New(slog.DiscardHandler),
 			Quarantine: x.held, Past: x.source.Stream,

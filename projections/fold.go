@@ -1,40 +1,34 @@
 package projections
 
 import (
-	"fmt"
 	"sort"
 
 	"github.com/tidemark-engine/tidemark/events"
+	"github.com/tidemark-engine/tidemark/history"
+	"github.com/tidemark-engine/tidemark/projections/quarantine"
 	"github.com/tidemark-engine/tidemark/readmodel"
 )
-
-// EntryChange is what a batch makes of one state entry: its last row, or its
-// end.
-type EntryChange struct {
-	readmodel.Entry
-	Deleted bool
-}
 
 // Changes is the fold of a batch: each entry once, as it is after the batch,
 // in the order of its key, so that two batches never lock rows crosswise.
 type Changes struct {
-	Entries []EntryChange
-	Docs    []DocChange
+	Entries []readmodel.EntryChange
+	Docs    []readmodel.DocChange
 	Losses  []readmodel.Loss
-	Events  []*events.Record // all that could be folded, in order, for views that need each: parts of the batch
-	Poison  []Message        // what could not be folded, each with its reason in Bad
+	Events  []*events.Record  // all that could be folded, in order, for views that need each: parts of the batch
+	Poison  []history.Message // what could not be folded, each with its reason in Bad
 	// Held are the entries that the view leaves out, each with its reason in
 	// Bad: a target must not go on showing what was before them. Released is
 	// what it holds no longer.
-	Held     []Message
-	Released []Released
+	Held     []history.Message
+	Released []quarantine.Released
 
-	Messages []Message // of Whole alone: all of them, in order
+	Messages []history.Message // of Whole alone: all of them, in order
 }
 
 // Fold folds a batch of one partition. Any split of the same events into
 // batches ends in the same rows.
-func Fold(batch []Message) Changes {
+func Fold(batch []history.Message) Changes {
 	c := Changes{Events: make([]*events.Record, 0, len(batch))}
 	last := make(map[events.Stream]int, len(batch))
 	for i := range batch {
@@ -68,10 +62,10 @@ func Fold(batch []Message) Changes {
 	return c
 }
 
-func (c *Changes) add(m *Message, last map[events.Stream]int) error {
+func (c *Changes) add(m *history.Message, last map[events.Stream]int) error {
 	switch m.Type {
 	case events.StateSet, events.StateDeleted:
-		change, err := EntryOf(&m.Record)
+		change, err := readmodel.EntryOf(&m.Record)
 		if err != nil {
 			return err
 		}
@@ -82,13 +76,13 @@ func (c *Changes) add(m *Message, last map[events.Stream]int) error {
 		last[m.Stream] = len(c.Entries)
 		c.Entries = append(c.Entries, change)
 	case events.StateSuperseded, events.StateRejected:
-		loss, err := LossOf(&m.Record)
+		loss, err := readmodel.LossOf(&m.Record)
 		if err != nil {
 			return err
 		}
 		c.Losses = append(c.Losses, loss)
 	default:
-		change, ok, err := DocOf(&m.Record)
+		change, ok, err := readmodel.DocOf(&m.Record)
 		if !ok || err != nil {
 			return err
 		}
@@ -112,38 +106,4 @@ func (c *Changes) DigestAt(revision uint64) string {
 		return c.Messages[n-1].Digest
 	}
 	return ""
-}
-
-// EntryOf is the row that an event of a state entry results in.
-func EntryOf(rec *events.Record) (EntryChange, error) {
-	d, err := events.DecodeStateWrite(rec.Data)
-	if err != nil {
-		return EntryChange{}, err
-	}
-	deleted := rec.Type == events.StateDeleted
-	if !deleted && len(d.Value) == 0 {
-		return EntryChange{}, fmt.Errorf("%s without a value", rec.Type)
-	}
-	return EntryChange{Deleted: deleted, Entry: readmodel.Entry{
-		Agent: rec.ID, Key: rec.Key, Value: d.Value, Timestamp: rec.Timestamp, Writer: rec.Writer,
-		Version: rec.Version, Revision: rec.Revision, UpdatedAt: rec.RecordedAt, Digest: rec.Digest,
-	}}, nil
-}
-
-// LossOf is the row of a losing write.
-func LossOf(rec *events.Record) (readmodel.Loss, error) {
-	d, err := events.DecodeStateLoss(rec.Data)
-	if err != nil {
-		return readmodel.Loss{}, err
-	}
-	kind := "superseded"
-	if rec.Type == events.StateRejected {
-		kind = "rejected"
-	}
-	return readmodel.Loss{
-		Agent: rec.ID, Key: rec.Key, Version: rec.Version, Revision: rec.Revision,
-		Kind: kind, Verb: d.Verb, Strategy: d.Strategy, Reason: d.Reason, Value: d.Value,
-		Timestamp: rec.Timestamp, RecordedAt: rec.RecordedAt, Writer: rec.Writer, CommandID: rec.CommandID,
-		CurrentVersion: d.CurrentVersion, CurrentRevision: d.CurrentRevision, Digest: rec.Digest,
-	}, nil
 }

@@ -11,13 +11,15 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/tidemark-engine/tidemark/events"
+	"github.com/tidemark-engine/tidemark/history"
 	"github.com/tidemark-engine/tidemark/projections"
+	"github.com/tidemark-engine/tidemark/readmodel"
 )
 
 // rows are what changes leave behind.
 type rows struct {
-	entries map[string]projections.EntryChange
-	docs    map[string]projections.DocChange
+	entries map[string]readmodel.EntryChange
+	docs    map[string]readmodel.DocChange
 	losses  []any
 	poison  []uint64
 }
@@ -53,13 +55,13 @@ func (r *rows) apply(t *rapid.T, c projections.Changes) {
 }
 
 func newRows() *rows {
-	return &rows{entries: map[string]projections.EntryChange{}, docs: map[string]projections.DocChange{}}
+	return &rows{entries: map[string]readmodel.EntryChange{}, docs: map[string]readmodel.DocChange{}}
 }
 
 func TestAnySplitOfTheSameEventsEndsTheSame(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		n := rapid.IntRange(0, 30).Draw(t, "events")
-		messages := make([]projections.Message, n)
+		messages := make([]history.Message, n)
 		for i := range messages {
 			messages[i] = drawMessage(t, uint64(i+1))
 		}
@@ -78,10 +80,10 @@ func TestAnySplitOfTheSameEventsEndsTheSame(t *testing.T) {
 
 var when = time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC)
 
-func drawMessage(t *rapid.T, revision uint64) projections.Message {
+func drawMessage(t *rapid.T, revision uint64) history.Message {
 	agent := rapid.SampledFrom([]string{"a", "ab", "b"}).Draw(t, "agent")
 	key := rapid.SampledFrom([]string{"k", "k.k", "l"}).Draw(t, "key")
-	m := projections.Message{Record: events.Record{Stream: events.StateEntry(agent, key), Revision: revision}}
+	m := history.Message{Record: events.Record{Stream: events.StateEntry(agent, key), Revision: revision}}
 	m.Event = events.Event{
 		Type: rapid.SampledFrom([]string{
 			events.StateSet, events.StateSet, events.StateDeleted, events.StateSuperseded, events.StateRejected,
@@ -121,7 +123,7 @@ func drawMessage(t *rapid.T, revision uint64) projections.Message {
 func TestFoldNamesWhatItCannotFold(t *testing.T) {
 	set := events.Event{Type: events.StateSet, Aggregate: "agent", ID: "a", Key: "k", Version: 1}
 	good := (&events.StateWrite{Value: []byte(`1`)}).Encode()
-	batch := []projections.Message{
+	batch := []history.Message{
 		{Record: events.Record{Event: set, Revision: 1, Stream: "agent.a.state.k"}, Bad: errors.New("torn")},
 		{Record: events.Record{Event: set, Revision: 2, Stream: "agent.a.state.k"}},
 		{Record: events.Record{Event: set, Revision: 3, Stream: "agent.a.state.k"}},

@@ -11,18 +11,21 @@ import (
 	"time"
 
 	"github.com/tidemark-engine/tidemark/events"
+	"github.com/tidemark-engine/tidemark/history"
 	"github.com/tidemark-engine/tidemark/projections"
+	"github.com/tidemark-engine/tidemark/projections/quarantine"
+	"github.com/tidemark-engine/tidemark/readmodel"
 )
 
 // torn is an entry of the journal that nobody can read.
-func torn(key string, revision uint64) projections.Message {
-	m := projections.Message{Bad: errors.New("torn"), Body: []byte("torn")}
+func torn(key string, revision uint64) history.Message {
+	m := history.Message{Bad: errors.New("torn"), Body: []byte("torn")}
 	m.Revision, m.Stream = revision, events.StateEntry("a", key)
 	return m
 }
 
 // one is what is held of a key.
-func (x *bench) one(key string) projections.Held {
+func (x *bench) one(key string) quarantine.Held {
 	x.held.mu.Lock()
 	defer x.held.mu.Unlock()
 	return x.held.held[events.StateEntry("a", key)]
@@ -60,7 +63,7 @@ func TestPoisonHoldsItsOwnAggregateAlone(t *testing.T) {
 func TestARefusedEventIsFoundInItsBatch(t *testing.T) {
 	for culprit := uint64(1); culprit <= 9; culprit++ {
 		onBench(t, projections.Batching{Threshold: 9, Interval: time.Second, Max: 9}, func(x *bench) {
-			x.target.refuses = func(e *projections.EntryChange) bool { return e.Revision == culprit }
+			x.target.refuses = func(e *readmodel.EntryChange) bool { return e.Revision == culprit }
 			x.settle()
 			x.source.send(1, 9)
 			x.pass(time.Second)
@@ -102,7 +105,7 @@ func TestWithoutAQuarantineThePoisonIsNotPassed(t *testing.T) {
 func TestARestartGoesOnHolding(t *testing.T) {
 	onBench(t, batching, func(x *bench) {
 		s := events.StateEntry("a", "bad")
-		x.held.held[s] = projections.Held{View: "view", Journal: "journal", Stream: s, First: 2, Last: 3, Waiting: 2, Reason: "torn"}
+		x.held.held[s] = quarantine.Held{View: "view", Journal: "journal", Stream: s, First: 2, Last: 3, Waiting: 2, Reason: "torn"}
 		x.settle()
 		x.source.put(event("bad", 1))
 		x.source.put(event("bad", 2)) // readable meanwhile, and still held
@@ -117,7 +120,7 @@ func TestARestartGoesOnHolding(t *testing.T) {
 
 func TestARetryBringsWhatWaitsLevelOrSaysWhyNot(t *testing.T) {
 	onBench(t, batching, func(x *bench) {
-		x.target.refuses = func(e *projections.EntryChange) bool { return e.Key == "bad" }
+		x.target.refuses = func(e *readmodel.EntryChange) bool { return e.Key == "bad" }
 		x.settle()
 		x.source.put(event("bad", 1))
 		x.source.send(2, 4)
@@ -125,15 +128,15 @@ func TestARetryBringsWhatWaitsLevelOrSaysWhyNot(t *testing.T) {
 		x.source.send(6, 7)
 		x.source.put(event("bad", 8))
 		x.pass(time.Second)
-		x.held.ask("bad", projections.AskRetry)
+		x.held.ask("bad", quarantine.AskRetry)
 		x.pass(time.Second)
 		if h := x.one("bad"); h.Attempts != 1 || h.First != 1 || h.Waiting != 3 || len(x.held.asked) != 0 {
 			t.Errorf("%+v, asked %v", h, x.held.asked)
 		}
 		x.target.mu.Lock()
-		x.target.refuses = func(e *projections.EntryChange) bool { return e.Key == "bad" && e.Revision > 5 }
+		x.target.refuses = func(e *readmodel.EntryChange) bool { return e.Key == "bad" && e.Revision > 5 }
 		x.target.mu.Unlock()
-		x.held.ask("bad", projections.AskRetry)
+		x.held.ask("bad", quarantine.AskRetry)
 		x.pass(time.Second)
 		if h := x.one("bad"); h.Attempts != 2 || h.First != 8 || h.Waiting != 1 || x.target.rows["bad"] != 5 || len(x.target.letters) != 1 {
 			t.Errorf("%+v, rows %v, letters %v", h, x.target.rows, x.target.letters)
@@ -141,7 +144,7 @@ func TestARetryBringsWhatWaitsLevelOrSaysWhyNot(t *testing.T) {
 		x.target.mu.Lock()
 		x.target.refuses = nil
 		x.target.mu.Unlock()
-		x.held.ask("bad", projections.AskRetry)
+		x.held.ask("bad", quarantine.AskRetry)
 		x.pass(time.Second)
 		if s := x.Status(8, time.Now()); len(x.held.held) != 0 || x.target.rows["bad"] != 8 || s.State != projections.Running || len(x.target.letters) != 0 {
 			t.Errorf("%+v, %v, rows %v, letters %v", s, x.held.held, x.target.rows, x.target.letters)
@@ -169,7 +172,7 @@ func TestALongRetryStopsAtTheNextDefect(t *testing.T) {
 		x.source.mu.Lock()
 		x.source.log[0] = event("bad", 1) // mended
 		x.source.mu.Unlock()
-		x.held.ask("bad", projections.AskRetry)
+		x.held.ask("bad", quarantine.AskRetry)
 		x.pass(time.Second)
 		if h := x.one("bad"); h.First != 700 || h.Waiting != 201 || h.Last != 900 || x.target.rows["bad"] != 699 || len(x.target.letters) != 201 {
 			t.Errorf("%+v, rows %v, %d letters", h, x.target.rows, len(x.target.letters))
@@ -185,7 +188,7 @@ func (x *bench) giveUpBad() {
 	x.source.put(event("bad", 2))
 	x.source.put(event("good", 3))
 	x.pass(time.Second)
-	x.held.ask("bad", projections.AskDrop)
+	x.held.ask("bad", quarantine.AskDrop)
 	x.pass(time.Second)
 }
 
@@ -227,7 +230,7 @@ func TestWhatAnotherRunnerNotedIsTriedAgain(t *testing.T) {
 		x.source.send(2, 3)
 		x.pass(time.Second)
 		s := events.StateEntry("a", "bad")
-		_ = x.held.Put(t.Context(), projections.Held{View: "view", Journal: "journal", Stream: s, First: 1, Last: 1, Waiting: 1, Reason: "torn"})
+		_ = x.held.Put(t.Context(), quarantine.Held{View: "view", Journal: "journal", Stream: s, First: 1, Last: 1, Waiting: 1, Reason: "torn"})
 		x.pass(time.Second)
 		if len(x.held.held) != 0 || x.Status(3, time.Now()).State != projections.Running {
 			t.Errorf("%+v", x.held.held)
@@ -248,7 +251,7 @@ func TestARepairIsNotLostWithTheTargetsTail(t *testing.T) {
 		x.source.mu.Lock()
 		x.source.log[1] = event("bad", 2) // mended
 		x.source.mu.Unlock()
-		x.held.ask("bad", projections.AskRetry)
+		x.held.ask("bad", quarantine.AskRetry)
 		x.pass(time.Second)
 		if s := x.Status(3, time.Now()); x.target.rows["bad"] != 2 || s.State != projections.Running {
 			t.Fatalf("%+v, rows %v", s, x.target.rows)
@@ -316,15 +319,15 @@ func TestWhatWasGivenUpIsKeptUntilItCannotBeToldAgain(t *testing.T) {
 }
 
 // lettered keeps events of held aggregates beside its rows.
-type lettered []projections.Held
+type lettered []quarantine.Held
 
-func (l lettered) Letters(context.Context, int) ([]projections.Held, error) { return l, nil }
+func (l lettered) Letters(context.Context, int) ([]quarantine.Held, error) { return l, nil }
 
 // TestWhatOnlyTheTargetHoldsIsLeftOutToo: a runner adopts it after it has
 // loaded, and others ask before.
 func TestWhatOnlyTheTargetHoldsIsLeftOutToo(t *testing.T) {
-	q := &paperQuarantine{held: map[events.Stream]projections.Held{}, changed: make(chan struct{})}
-	_ = q.Put(t.Context(), projections.Held{View: "v", Journal: "j", Stream: "one", First: 2})
+	q := &paperQuarantine{held: map[events.Stream]quarantine.Held{}, changed: make(chan struct{})}
+	_ = q.Put(t.Context(), quarantine.Held{View: "v", Journal: "j", Stream: "one", First: 2})
 	all, err := projections.LeftOut(t.Context(), q, lettered{{Stream: "two", First: 3, Last: 4}}, "v", 0, "j")
 	if err != nil || len(all) != 2 || all[0].Stream != "one" || all[1].Stream != "two" || all[1].Journal != "j" {
 		t.Fatalf("%+v, %v", all, err)

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/tidemark-engine/tidemark/projections"
+	"github.com/tidemark-engine/tidemark/history"
 )
 
 // trimmable is the journal on paper with a trim mark.
@@ -19,18 +19,18 @@ func (s *trimmable) Trimmed(context.Context, int) (uint64, error) { return s.cut
 
 // paper is an archive of revisions; the rest of it is not asked.
 type paper struct {
-	projections.Archive
+	history.Archive
 	has []uint64
 }
 
 func (a paper) Reaches(context.Context, int, string) (uint64, error) { return slices.Max(a.has), nil }
 
-func (a paper) Each(_ context.Context, _ int, after, upTo uint64, yield func(projections.Message) error) error {
+func (a paper) Each(_ context.Context, _ int, after, upTo uint64, yield func(history.Message) error) error {
 	for _, r := range a.has {
 		if r <= after || r > upTo {
 			continue
 		}
-		m := projections.Message{}
+		m := history.Message{}
 		m.Revision = r
 		if err := yield(m); err != nil {
 			return err
@@ -62,18 +62,18 @@ func TestJoined(t *testing.T) {
 		"from behind":         {3, 3, []uint64{4, 5}, nil, []uint64{4, 5}, nil},
 		"trimmed meanwhile":   {0, 0, []uint64{1, 4, 6}, upTo(5), upTo(6), nil},
 		"again":               {0, 2, []uint64{5, 6}, upTo(5), upTo(6), nil},
-		"gap in the archive":  {0, 4, []uint64{5}, []uint64{1, 2, 4}, []uint64{1, 2}, projections.ErrNotArchived},
-		"meanwhile, and lost": {0, 0, []uint64{1, 4}, []uint64{3}, []uint64{1}, projections.ErrNotArchived},
+		"gap in the archive":  {0, 4, []uint64{5}, []uint64{1, 2, 4}, []uint64{1, 2}, history.ErrNotArchived},
+		"meanwhile, and lost": {0, 0, []uint64{1, 4}, []uint64{3}, []uint64{1}, history.ErrNotArchived},
 	} {
 		t.Run(name, func(t *testing.T) {
-			j := projections.Joined{Trimmable: &trimmable{&source{}, c.cut}}
+			j := history.Joined{Trimmable: &trimmable{&source{}, c.cut}}
 			if c.archive != nil {
 				j.Archive = paper{has: c.archive}
 			}
-			out := make(chan projections.Message, 10)
+			out := make(chan history.Message, 10)
 			j.Trimmable = &readied{j.Trimmable.(*trimmable), out}
 			for _, r := range c.sent {
-				m := projections.Message{}
+				m := history.Message{}
 				m.Revision = r
 				out <- m
 			}
@@ -106,9 +106,9 @@ func TestJoined(t *testing.T) {
 // readied is a journal whose readers deliver what is in out.
 type readied struct {
 	*trimmable
-	out chan projections.Message
+	out chan history.Message
 }
 
-func (s *readied) Read(context.Context, int, uint64) (projections.Cursor, error) {
+func (s *readied) Read(context.Context, int, uint64) (history.Cursor, error) {
 	return &reader{s.source, s.out}, nil
 }

@@ -4,12 +4,14 @@ import (
 	"context"
 
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/tidemark-engine/tidemark/readmodel"
 )
 
 // Notice is what a committed batch made of one entry, for those who listen to
 // the durable view (contract, section 6).
 type Notice struct {
-	EntryChange
+	readmodel.EntryChange
 	Old jsontext.Value // the value before the batch; nil = there was none
 	// Known is false where the view could not tell the value before: the row
 	// had been written ahead of it.

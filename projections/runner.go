@@ -11,6 +11,8 @@ import (
 	"github.com/cenkalti/backoff/v5"
 
 	"github.com/tidemark-engine/tidemark/events"
+	"github.com/tidemark-engine/tidemark/history"
+	"github.com/tidemark-engine/tidemark/projections/quarantine"
 )
 
 // Target keeps a view's rows together with its position, so that both are lost
@@ -30,7 +32,7 @@ type Target interface {
 type Runner struct {
 	View      string
 	Partition int
-	Source    Source
+	Source    history.Source
 	Target    Target
 	Batching  Batching
 	Progress  *Progress
@@ -38,8 +40,8 @@ type Runner struct {
 	// Quarantine keeps what the view cannot apply; nil = it is passed over, for
 	// targets that see to it themselves. Past is how it is read again, see
 	// Truth.
-	Quarantine Quarantine
-	Past       func(ctx context.Context, s events.Stream, after, upTo uint64, yield func(Message) error) error
+	Quarantine quarantine.Store
+	Past       func(ctx context.Context, s events.Stream, after, upTo uint64, yield func(history.Message) error) error
 	// Lossy: a crash may take the newest of what the target has acknowledged,
 	// as it may of a bucket that does not wait for the disk. A repair is then
 	// done again after a restart that could have lost it.
@@ -48,9 +50,9 @@ type Runner struct {
 	// writing took. It must not block.
 	Applied func(events int, took time.Duration)
 
-	wrote time.Time               // when the last batch had been written
-	size  int                     // of it
-	held  map[events.Stream]*Held // of Run alone
+	wrote time.Time                          // when the last batch had been written
+	size  int                                // of it
+	held  map[events.Stream]*quarantine.Held // of Run alone
 
 	mu      sync.Mutex
 	state   string // one of the states below
@@ -82,7 +84,7 @@ func (r *Runner) Run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		if errors.Is(err, ErrForeignJournal) {
+		if errors.Is(err, history.ErrForeignJournal) {
 			r.halt(ctx, err)
 			continue
 		}
@@ -123,9 +125,9 @@ func (r *Runner) follow(ctx context.Context) error {
 	}
 	if from > head {
 		return fmt.Errorf("%w: it is at %d, the journal ends at %d: was the journal shortened or restored from a backup?",
-			ErrForeignJournal, from, head)
+			history.ErrForeignJournal, from, head)
 	}
-	if err := CheckSeal(ctx, r.Source, r.Target, r.Partition); err != nil {
+	if err := CheckDigest(ctx, r.Source, r.Target, r.Partition); err != nil {
 		return err
 	}
 	r.Progress.Reset(r.Partition, from)
@@ -162,7 +164,7 @@ func (r *Runner) follow(ctx context.Context) error {
 }
 
 // foldOf is the target's own fold, or the one of all others.
-func (r *Runner) foldOf(batch []Message) Changes {
+func (r *Runner) foldOf(batch []history.Message) Changes {
 	if own, ok := r.Target.(Folder); ok {
 		return own.Fold(batch)
 	}
@@ -171,7 +173,7 @@ func (r *Runner) foldOf(batch []Message) Changes {
 
 // apply writes a batch until it is in the target, whatever it takes short of
 // being fenced or stopped. While the target is away the view only lags.
-func (r *Runner) apply(ctx context.Context, from, to uint64, batch []Message) error {
+func (r *Runner) apply(ctx context.Context, from, to uint64, batch []history.Message) error {
 	pause := backoff.NewExponentialBackOff()
 	pause.InitialInterval, pause.MaxInterval = 50*time.Millisecond, 2*time.Second
 	for {
@@ -184,7 +186,7 @@ func (r *Runner) apply(ctx context.Context, from, to uint64, batch []Message) er
 			}
 			r.set(Running, "")
 			return nil
-		case errors.Is(err, ErrFenced), errors.Is(err, ErrForeignJournal):
+		case errors.Is(err, ErrFenced), errors.Is(err, history.ErrForeignJournal):
 			return err
 		case errors.Is(err, ErrUnappliable) && r.Quarantine != nil && len(batch) > 1:
 			return r.halve(ctx, from, to, batch)
@@ -198,7 +200,7 @@ func (r *Runner) apply(ctx context.Context, from, to uint64, batch []Message) er
 		}
 		at, err := r.Target.Load(ctx, r.Partition, r.Source.ID())
 		switch {
-		case errors.Is(err, ErrForeignJournal):
+		case errors.Is(err, history.ErrForeignJournal):
 			return err
 		case err == nil && at == to:
 			r.set(Running, "")
@@ -213,7 +215,7 @@ func (r *Runner) apply(ctx context.Context, from, to uint64, batch []Message) er
 
 // write folds a batch, without what the view leaves out, into the target. A
 // stop must not cut it in two: it gets a time of its own.
-func (r *Runner) write(ctx context.Context, from, to uint64, batch []Message) error {
+func (r *Runner) write(ctx context.Context, from, to uint64, batch []history.Message) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 	defer cancel()
 	changes, err := r.fold(ctx, batch)
@@ -224,7 +226,7 @@ func (r *Runner) write(ctx context.Context, from, to uint64, batch []Message) er
 }
 
 // halve writes a batch of which something is refused as two, to find out what.
-func (r *Runner) halve(ctx context.Context, from, to uint64, batch []Message) error {
+func (r *Runner) halve(ctx context.Context, from, to uint64, batch []history.Message) error {
 	half := len(batch) / 2
 	mid := batch[half-1].Revision
 	if err := r.apply(ctx, from, mid, batch[:half]); err != nil {
@@ -244,4 +246,19 @@ func (r *Runner) wait(ctx context.Context, d time.Duration, err error) {
 	case <-t.C:
 	case <-ctx.Done():
 	}
+}
+
+// An event that a view cannot apply takes only its own aggregate out of that
+// view: it and all later events of the aggregate are held back, in the journal
+// where they are, until somebody asks for another try or gives them up. What is
+// held is known before the view's position passes the event, so a crash never
+// skips one silently.
+
+// ErrUnappliable means that a target refuses events for what they are, not
+// because it is away: trying again changes nothing, leaving them out does.
+var ErrUnappliable = errors.New("projections: an event that the view cannot apply")
+
+// Folder is a target with a fold of its own, instead of Fold.
+type Folder interface {
+	Fold(batch []history.Message) Changes
 }

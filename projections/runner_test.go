@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tidemark-engine/tidemark/history"
 	"github.com/tidemark-engine/tidemark/projections"
 )
 
@@ -208,7 +209,7 @@ func TestAMovedCheckpointIsReadAgain(t *testing.T) {
 
 func TestAForeignJournalHalts(t *testing.T) {
 	onBench(t, batching, func(x *bench) {
-		x.target.loadErr = projections.ErrForeignJournal
+		x.target.loadErr = history.ErrForeignJournal
 		x.pass(time.Hour)
 		if s := x.Status(0, time.Now()); s.State != projections.Halted || !strings.Contains(s.Reason, "another journal") || len(x.source.reads) > 0 {
 			t.Errorf("%+v, read after %v", s, x.source.reads)
@@ -230,7 +231,7 @@ func TestAForeignJournalHalts(t *testing.T) {
 		}
 	})
 	onBench(t, batching, func(x *bench) {
-		x.target.wrong = []func(func() error) error{func(func() error) error { return projections.ErrForeignJournal }}
+		x.target.wrong = []func(func() error) error{func(func() error) error { return history.ErrForeignJournal }}
 		x.settle()
 		x.source.send(1, 3)
 		x.pass(time.Second)

@@ -4,7 +4,9 @@ import (
 	"context"
 
 	"github.com/tidemark-engine/tidemark/events"
+	"github.com/tidemark-engine/tidemark/history"
 	"github.com/tidemark-engine/tidemark/readmodel"
+	"github.com/tidemark-engine/tidemark/readmodel/tiers"
 )
 
 // Tail is the target that keeps this process level with the journal: the
@@ -12,9 +14,9 @@ import (
 // journal's head and keeps its position in memory, for that is where its rows
 // are.
 type Tail struct {
-	Memory   *readmodel.Memory
+	Memory   *tiers.Memory
 	Refresh  func(s events.Stream, revision uint64)
-	Source   Source
+	Source   history.Source
 	Progress *Progress
 	// Touched is told of every agent whose entries changed, Changed of every
 	// document: its kind, id and state.
@@ -57,7 +59,7 @@ func (t *Tail) Apply(_ context.Context, partition int, _, _ uint64, c Changes) e
 	}
 	for i := range c.Poison { // what was before it must not be answered as if it were level
 		m := &c.Poison[i]
-		if kind, id, key := RowOf(m.Stream); kind == KindEntry {
+		if kind, id, key := readmodel.RowOf(m.Stream); kind == readmodel.KindEntry {
 			t.Memory.Lose(partition, id, key, m.Revision)
 		}
 		t.Refresh(m.Stream, m.Revision)

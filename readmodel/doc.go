@@ -30,7 +30,7 @@ type Doc struct {
 }
 
 // idName is what the id is called in JSON.
-func (d *Doc) idName() string {
+func (d *Doc) IdName() string {
 	switch d.Kind {
 	case KindTask:
 		return "task_id"
@@ -49,13 +49,13 @@ func (d *Doc) EncodeKV() []byte {
 		return e.EncodeKV()
 	}
 	b := append(make([]byte, 0, 192+len(d.State)), '{')
-	b = d.append(b)
+	b = d.Append(b)
 	return append(b, '}')
 }
 
 // append appends the members of a document, without braces.
-func (d *Doc) append(b []byte) []byte {
-	b = events.AppendString(b, d.idName(), d.ID)
+func (d *Doc) Append(b []byte) []byte {
+	b = events.AppendString(b, d.IdName(), d.ID)
 	if d.Key != "" {
 		b = append(b, ',')
 		b = events.AppendString(b, "key", d.Key)
@@ -76,14 +76,4 @@ func (d *Doc) append(b []byte) []byte {
 	b = strconv.AppendUint(b, d.Revision, 10)
 	b = append(b, ',')
 	return events.AppendString(b, "digest", d.Digest)
-}
-
-// DocList asks for a page of documents of one kind.
-type DocList struct {
-	Kind   string
-	ID     string            // of configuration: the agent
-	Prefix string            // of the id, or of a configuration's key
-	After  string            // the last one seen
-	Where  map[string]string // columns that must equal
-	Limit  int
 }

@@ -9,10 +9,11 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/tidemark-engine/tidemark/history"
 	"github.com/tidemark-engine/tidemark/infra/natsio"
+	"github.com/tidemark-engine/tidemark/infra/natsio/journal"
 	"github.com/tidemark-engine/tidemark/infra/pg"
-	"github.com/tidemark-engine/tidemark/projections"
-	"github.com/tidemark-engine/tidemark/projections/dump"
+	"github.com/tidemark-engine/tidemark/projections/retention/export"
 )
 
 // archiveCmd is what is done with the journal as a whole: backup, restore and
@@ -26,8 +27,8 @@ type archiveCmd struct {
 // whole opens the journal with what was trimmed from it, for reading; done ends
 // that. Only a journal that was trimmed needs an engine that says where its SQL
 // is, and postgres overrules it.
-func (t *target) whole(ctx context.Context, nc *nats.Conn, postgres string) (j projections.Joined, done func(), err error) {
-	journal, err := natsio.OpenExisting(ctx, nc, natsio.NewSubjects(t.SubjectPrefix))
+func (t *target) whole(ctx context.Context, nc *nats.Conn, postgres string) (j history.Joined, done func(), err error) {
+	journal, err := journal.OpenExisting(ctx, nc, natsio.NewSubjects(t.SubjectPrefix))
 	if err != nil {
 		return j, nil, err
 	}
@@ -74,17 +75,17 @@ type unpacked struct {
 func (u *unpacked) Close() error { return errors.Join(u.ReadCloser.Close(), u.file.Close()) }
 
 // openDump opens a file for reading.
-func openDump(path string) (*dump.Reader, io.Closer, error) {
+func openDump(path string) (*export.Reader, io.Closer, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, nil, err
 	}
-	u, err := dump.Unpack(f)
+	u, err := export.Unpack(f)
 	if err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("%s: %w", path, err), f.Close())
 	}
 	both := &unpacked{u, f}
-	r, err := dump.NewReader(u)
+	r, err := export.NewReader(u)
 	if err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("%s: %w", path, err), both.Close())
 	}

@@ -8,13 +8,13 @@ import (
 
 	"github.com/tidemark-engine/tidemark/commands"
 	"github.com/tidemark-engine/tidemark/events"
-	"github.com/tidemark-engine/tidemark/projections"
-	"github.com/tidemark-engine/tidemark/projections/dump"
+	"github.com/tidemark-engine/tidemark/history"
+	"github.com/tidemark-engine/tidemark/projections/retention/export"
 )
 
 // checkedDump is a file that was read once and found good.
 type checkedDump struct {
-	header     dump.Header
+	header     export.Header
 	sum        string
 	unreadable int // events that this build cannot read; they stay as they are
 	recent     map[spot]string
@@ -37,7 +37,7 @@ func checkDump(path string) (*checkedDump, error) {
 	c := &checkedDump{header: r.Header, recent: map[spot]string{}}
 	bar := startProgress(int(r.Header.Events()), "events checked")
 	defer bar.end()
-	chains := projections.NewChains()
+	chains := history.NewChains()
 	since := time.Now().Add(-2 * commands.DuplicateWindow)
 	known := map[string]bool{}
 	for {
@@ -50,14 +50,14 @@ func checkDump(path string) (*checkedDump, error) {
 			return nil, fmt.Errorf("%s: %w", path, err)
 		}
 		if home := events.Partition(ev.Stream.ID(), r.Header.Partitions); home != ev.Partition {
-			return nil, fmt.Errorf("%s: %w: %s is in partition %d and belongs into %d", path, dump.ErrDamaged, ev.Stream, ev.Partition, home)
+			return nil, fmt.Errorf("%s: %w: %s is in partition %d and belongs into %d", path, export.ErrDamaged, ev.Stream, ev.Partition, home)
 		}
-		m := projections.Message{Record: events.Record{Stream: ev.Stream, Partition: ev.Partition, Revision: ev.Revision}}
+		m := history.Message{Record: events.Record{Stream: ev.Stream, Partition: ev.Partition, Revision: ev.Revision}}
 		if m.Event, m.Bad = events.Decode(ev.Body); m.Bad != nil {
 			c.unreadable++
 		}
 		if err := chains.Follow(&m); err != nil {
-			return nil, fmt.Errorf("%s: %w: %w", path, dump.ErrDamaged, err)
+			return nil, fmt.Errorf("%s: %w: %w", path, export.ErrDamaged, err)
 		}
 		if m.Bad == nil && m.RecordedAt.After(since) {
 			if id := messageID(&m.Record); !known[id] {

@@ -10,8 +10,8 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/tidemark-engine/tidemark/projections"
-	"github.com/tidemark-engine/tidemark/projections/dump"
+	"github.com/tidemark-engine/tidemark/history"
+	"github.com/tidemark-engine/tidemark/projections/retention/export"
 )
 
 // archiveExportCmd writes the journal up to the heads it has when it starts.
@@ -57,7 +57,7 @@ func (c *archiveExportCmd) Run(ctx context.Context, out *output) error {
 
 // exportFile writes a file under another name and gives it its own when it is
 // whole and on the disk, so that a torn one is never mistaken for a backup.
-func exportFile(ctx context.Context, source projections.Source, path string) (_ exported, damage, err error) {
+func exportFile(ctx context.Context, source history.Source, path string) (_ exported, damage, err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*.partial")
 	if err != nil {
 		return exported{}, nil, err
@@ -96,8 +96,8 @@ func syncDir(path string) error {
 
 // exportTo writes the journal. damage says what is wrong with the journal
 // itself: it is written as it is, but an import will refuse it.
-func exportTo(ctx context.Context, source projections.Source, w io.Writer, name string) (said exported, damage, err error) {
-	h := dump.Header{Journal: source.ID(), Partitions: source.Partitions(), MadeAt: time.Now().UTC()}
+func exportTo(ctx context.Context, source history.Source, w io.Writer, name string) (said exported, damage, err error) {
+	h := export.Header{Journal: source.ID(), Partitions: source.Partitions(), MadeAt: time.Now().UTC()}
 	for p := range h.Partitions {
 		head, err := source.Head(ctx, p)
 		if err != nil {
@@ -105,11 +105,11 @@ func exportTo(ctx context.Context, source projections.Source, w io.Writer, name 
 		}
 		h.Heads = append(h.Heads, head)
 	}
-	packed, err := dump.Pack(w, name)
+	packed, err := export.Pack(w, name)
 	if err != nil {
 		return said, nil, err
 	}
-	file, err := dump.NewWriter(packed, h)
+	file, err := export.NewWriter(packed, h)
 	if err != nil {
 		return said, nil, err
 	}
@@ -133,7 +133,7 @@ func exportTo(ctx context.Context, source projections.Source, w io.Writer, name 
 	return exported{Journal: h.Journal, Partitions: h.Partitions, Heads: h.Heads, Events: file.Events()}, damage, nil
 }
 
-func exportPartition(ctx context.Context, source projections.Source, p int, head uint64, file *dump.Writer, bar *progress) (damage, err error) {
+func exportPartition(ctx context.Context, source history.Source, p int, head uint64, file *export.Writer, bar *progress) (damage, err error) {
 	if head == 0 {
 		return nil, nil
 	}
@@ -142,7 +142,7 @@ func exportPartition(ctx context.Context, source projections.Source, p int, head
 		return nil, err
 	}
 	defer cur.Stop()
-	chains := projections.NewChains()
+	chains := history.NewChains()
 	for at := uint64(0); at < head; {
 		select {
 		case m, ok := <-cur.Messages():

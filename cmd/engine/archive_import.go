@@ -16,6 +16,8 @@ import (
 	"github.com/tidemark-engine/tidemark/commands/reactors"
 	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/infra/natsio"
+	"github.com/tidemark-engine/tidemark/infra/natsio/coordination"
+	"github.com/tidemark-engine/tidemark/infra/natsio/journal"
 )
 
 // archiveImportCmd fills an empty journal. A data directory that nobody serves
@@ -123,7 +125,7 @@ const (
 // same import has stopped.
 func (c *archiveImportCmd) fill(ctx context.Context, nc *nats.Conn, checked *checkedDump) error {
 	subjects := natsio.NewSubjects(c.SubjectPrefix)
-	refill, err := natsio.OpenRefill(ctx, nc, natsio.JournalConfig{Subjects: subjects, Partitions: checked.header.Partitions}, checked.sum)
+	refill, err := journal.OpenImporter(ctx, nc, journal.Config{Subjects: subjects, Partitions: checked.header.Partitions}, checked.sum)
 	if err != nil {
 		return err
 	}
@@ -170,12 +172,12 @@ func (c *archiveImportCmd) fill(ctx context.Context, nc *nats.Conn, checked *che
 // filler gathers events into batches.
 type filler struct {
 	ctx    context.Context
-	refill *natsio.Refill
+	refill *journal.Importer
 	recent map[spot]string
 	bar    *progress
 	heads  []uint64 // what the journal has
 	part   int
-	batch  []natsio.Stored
+	batch  []journal.Stored
 	bytes  int
 }
 
@@ -190,7 +192,7 @@ func (f *filler) take(p int, revision uint64, s events.Stream, body []byte) erro
 		}
 	}
 	f.part, f.bytes = p, f.bytes+len(body)
-	f.batch = append(f.batch, natsio.Stored{Stream: s, Body: body, ID: f.recent[spot{p, revision}]})
+	f.batch = append(f.batch, journal.Stored{Stream: s, Body: body, ID: f.recent[spot{p, revision}]})
 	return nil
 }
 
@@ -208,8 +210,8 @@ func (f *filler) flush() error {
 
 // rearm sets the timers of tasks that have not ended, which are not in the
 // journal and were left where it came from.
-func rearm(ctx context.Context, nc *nats.Conn, s natsio.Subjects, j *natsio.Journal) error {
-	timers, err := natsio.OpenTimers(ctx, nc, s, slog.New(slog.DiscardHandler))
+func rearm(ctx context.Context, nc *nats.Conn, s natsio.Subjects, j *journal.Journal) error {
+	timers, err := coordination.OpenTimers(ctx, nc, s, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
 	}

@@ -14,8 +14,10 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/tidemark-engine/tidemark/infra/natsio"
-	"github.com/tidemark-engine/tidemark/infra/pg"
-	"github.com/tidemark-engine/tidemark/projections"
+	"github.com/tidemark-engine/tidemark/infra/natsio/coordination"
+	"github.com/tidemark-engine/tidemark/infra/natsio/journal"
+	"github.com/tidemark-engine/tidemark/infra/pg/archive"
+	"github.com/tidemark-engine/tidemark/projections/retention"
 )
 
 // archiveTrimCmd removes from the journal what is in the archive.
@@ -30,13 +32,13 @@ type archiveTrimCmd struct {
 
 // trimReport is what trim says.
 type trimReport struct {
-	Done       bool                   `json:"done"`
-	Events     int                    `json:"events"`
-	Bytes      int64                  `json:"bytes"`
-	Streams    int                    `json:"streams"`
-	Kept       int                    `json:"kept"`
-	Seconds    float64                `json:"seconds"` // of the removal; in a plan, what it is expected to take
-	Partitions []projections.TrimPlan `json:"partitions"`
+	Done       bool                 `json:"done"`
+	Events     int                  `json:"events"`
+	Bytes      int64                `json:"bytes"`
+	Streams    int                  `json:"streams"`
+	Kept       int                  `json:"kept"`
+	Seconds    float64              `json:"seconds"` // of the removal; in a plan, what it is expected to take
+	Partitions []retention.TrimPlan `json:"partitions"`
 }
 
 func (c *archiveTrimCmd) Run(ctx context.Context, out *output) error {
@@ -53,7 +55,7 @@ func (c *archiveTrimCmd) Run(ctx context.Context, out *output) error {
 	if err != nil {
 		return fmt.Errorf("trim asks the engine how far its views are: %w", err)
 	}
-	journal, err := natsio.OpenExisting(ctx, nc, natsio.NewSubjects(c.SubjectPrefix))
+	journal, err := journal.OpenExisting(ctx, nc, natsio.NewSubjects(c.SubjectPrefix))
 	if err != nil {
 		return err
 	}
@@ -65,21 +67,21 @@ func (c *archiveTrimCmd) Run(ctx context.Context, out *output) error {
 		return errors.New("the engine is without SQL, so nothing is archived: what trim took away would be gone; it is refused")
 	}
 	defer db.Close()
-	trim.Journal, trim.Archive = journal, pg.NewArchive(db, archiveView)
+	trim.Journal, trim.Archive = journal, archive.New(db, archiveView)
 	trim.Folded = func(ctx context.Context, p int) (uint64, string, error) { return c.folded(ctx, nc, journal, p) }
 	work := func(ctx context.Context) error { return c.trim(ctx, out, trim, journal.Partitions()) }
 	if c.Plan {
 		return work(ctx)
 	}
-	err = natsio.Alone(ctx, nc, "archive-trim", work)
-	if errors.Is(err, natsio.ErrTaken) {
+	err = coordination.WithLock(ctx, nc, "archive-trim", work)
+	if errors.Is(err, coordination.ErrLocked) {
 		return fmt.Errorf("another trim is under way: %w", err)
 	}
 	return err
 }
 
 // folded is up to where every view and every consumer of a partition has read.
-func (c *archiveTrimCmd) folded(ctx context.Context, nc *nats.Conn, journal *natsio.Journal, p int) (uint64, string, error) {
+func (c *archiveTrimCmd) folded(ctx context.Context, nc *nats.Conn, journal *journal.Journal, p int) (uint64, string, error) {
 	least, last, err := journal.Acknowledged(ctx, p)
 	if err != nil {
 		return 0, "", err
@@ -96,7 +98,7 @@ func (c *archiveTrimCmd) folded(ctx context.Context, nc *nats.Conn, journal *nat
 	return least, last, nil
 }
 
-func (c *archiveTrimCmd) trim(ctx context.Context, out *output, trim *projections.Trim, partitions int) error {
+func (c *archiveTrimCmd) trim(ctx context.Context, out *output, trim *retention.Trim, partitions int) error {
 	r := trimReport{}
 	bar := startProgress(0, "events compared")
 	for p := range partitions {
@@ -139,7 +141,7 @@ func (c *archiveTrimCmd) trim(ctx context.Context, out *output, trim *projection
 // synced; it grows with how far a stream's events lie apart.
 const purgeCost = 1500 * time.Microsecond
 
-func (r *trimReport) add(p projections.TrimPlan) {
+func (r *trimReport) add(p retention.TrimPlan) {
 	r.Partitions = append(r.Partitions, p)
 	r.Events, r.Bytes, r.Streams, r.Kept = r.Events+p.Events, r.Bytes+p.Bytes, r.Streams+p.Streams, r.Kept+p.Kept
 	r.Seconds += (time.Duration(p.Purges) * purgeCost).Seconds()
@@ -190,20 +192,20 @@ func (c *archiveTrimCmd) agreed() error {
 }
 
 // parseBefore reads a bound: events before it go.
-func parseBefore(text string, now time.Time) (*projections.Trim, error) {
+func parseBefore(text string, now time.Time) (*retention.Trim, error) {
 	if rev, err := strconv.ParseUint(text, 10, 64); err == nil {
-		return &projections.Trim{Revision: max(rev, 1)}, nil
+		return &retention.Trim{Revision: max(rev, 1)}, nil
 	}
 	if at, err := time.Parse(time.RFC3339Nano, text); err == nil {
-		return &projections.Trim{Time: at}, nil
+		return &retention.Trim{Time: at}, nil
 	}
 	if days, ok := strings.CutSuffix(text, "d"); ok {
 		if n, err := strconv.ParseFloat(days, 64); err == nil && n >= 0 {
-			return &projections.Trim{Time: now.Add(-time.Duration(n * 24 * float64(time.Hour)))}, nil
+			return &retention.Trim{Time: now.Add(-time.Duration(n * 24 * float64(time.Hour)))}, nil
 		}
 	}
 	if age, err := time.ParseDuration(text); err == nil && age >= 0 {
-		return &projections.Trim{Time: now.Add(-age)}, nil
+		return &retention.Trim{Time: now.Add(-age)}, nil
 	}
 	return nil, fmt.Errorf("--before: %q is neither an RFC 3339 time, nor an age such as 30d or 12h, nor a revision", text)
 }

@@ -4,8 +4,9 @@ import (
 	"context"
 	"time"
 
-	"github.com/tidemark-engine/tidemark/infra/pg"
-	"github.com/tidemark-engine/tidemark/projections"
+	"github.com/tidemark-engine/tidemark/history"
+	"github.com/tidemark-engine/tidemark/infra/pg/archive"
+	"github.com/tidemark-engine/tidemark/projections/verify"
 )
 
 // reachTime is how long the audit waits for a view; one that lags makes it
@@ -18,13 +19,13 @@ func (e *engine) startAudit() {
 	if e.cfg.AuditRate <= 0 {
 		return
 	}
-	spot := projections.Spot{Journal: e.journal, Reached: e.reached, Leaves: e.holds.Holds, Tiers: []projections.Tier{hotTier(e.hot)}}
+	spot := verify.Sampler{Journal: e.journal, Reached: e.reached, Leaves: e.holds.Holds, Tiers: []verify.Tier{hotTier(e.hot)}}
 	if e.db != nil {
-		archive := pg.NewArchive(e.db, archiveView)
+		archive := archive.New(e.db, archiveView)
 		spot.Archive = archive
-		spot.Tiers = append(spot.Tiers, durableTier(e.db, projections.Truth{Journal: e.journal, Archive: archive}))
+		spot.Tiers = append(spot.Tiers, durableTier(e.db, history.Truth{Journal: e.journal, Archive: archive}))
 	}
-	a := &projections.Auditor{
+	a := &verify.Auditor{
 		Spot: spot, Rate: e.cfg.AuditRate, Log: e.log,
 		Busy: func() bool { return e.handler.InFlight() > int64(e.cfg.LimitsInFlight)/4 },
 	}
@@ -53,7 +54,7 @@ func (e *engine) reached(ctx context.Context, view string, partition int, revisi
 }
 
 // auditStatus is nil where there is no audit.
-func (e *engine) auditStatus() *projections.AuditStatus {
+func (e *engine) auditStatus() *verify.AuditStatus {
 	a := e.audit.Load()
 	if a == nil {
 		return nil

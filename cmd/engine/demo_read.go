@@ -12,6 +12,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tidemark-engine/tidemark/infra/natsio"
+	"github.com/tidemark-engine/tidemark/infra/natsio/hot"
+	"github.com/tidemark-engine/tidemark/infra/natsio/journal"
 	"github.com/tidemark-engine/tidemark/readmodel"
 )
 
@@ -40,7 +42,7 @@ type reading struct {
 type reader struct {
 	links   *links
 	status  status
-	journal *natsio.Journal
+	journal *journal.Journal
 	heads   []uint64 // where the journal ended before the demo wrote
 	places  []place
 	history entryHistory // what the replay saw
@@ -52,7 +54,7 @@ func newReader(ctx context.Context, l *links) (*reader, error) {
 	if r.status, _, err = askStatus(ctx, l.conns[0], l.target); err != nil {
 		return nil, err
 	}
-	if r.journal, err = natsio.OpenExisting(ctx, l.conns[0], natsio.NewSubjects(l.target.SubjectPrefix)); err != nil {
+	if r.journal, err = journal.OpenExisting(ctx, l.conns[0], natsio.NewSubjects(l.target.SubjectPrefix)); err != nil {
 		return nil, err
 	}
 	for p := range r.journal.Partitions() {
@@ -139,7 +141,7 @@ func (r *reader) await(ctx context.Context, consistency string) error {
 
 // kv reads the hot bucket as any NATS client can.
 func (r *reader) kv(ctx context.Context, _ *progress) (reading, error) {
-	bucket := natsio.AgentStateBucket.Name
+	bucket := hot.AgentStateBucket.Name
 	got := reading{Tier: "kv", Via: "a watch of bucket " + bucket, rows: rows{}, Seen: map[string]int{"deleted": 0}}
 	if err := r.await(ctx, "hot"); err != nil {
 		return got, err

@@ -7,13 +7,13 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tidemark-engine/tidemark/events"
-	"github.com/tidemark-engine/tidemark/infra/natsio"
-	"github.com/tidemark-engine/tidemark/projections"
+	"github.com/tidemark-engine/tidemark/infra/natsio/journal"
+	"github.com/tidemark-engine/tidemark/readmodel"
 )
 
 // history is every value that the journal holds of the demo's entries, oldest
 // first, by "<agent>.<key>".
-type entryHistory map[string][]projections.EntryChange
+type entryHistory map[string][]readmodel.EntryChange
 
 // fold is the demo's own: from nothing, from what the journal says alone.
 type fold struct {
@@ -33,7 +33,7 @@ func (r *reader) replay(ctx context.Context, _ *progress) (reading, error) {
 		f.mine[agent] = true
 	}
 	for p := range r.journal.Partitions() {
-		err := r.journal.Raw(ctx, p, natsio.RawRange{FromRevision: r.heads[p] + 1}, func(msg jetstream.Msg, revision uint64) error {
+		err := r.journal.Raw(ctx, p, journal.RawRange{FromRevision: r.heads[p] + 1}, func(msg jetstream.Msg, revision uint64) error {
 			return f.add(msg, p, revision)
 		})
 		if err != nil {
@@ -70,7 +70,7 @@ func (f *fold) add(msg jetstream.Msg, partition int, revision uint64) error {
 }
 
 func (f *fold) entry(rec *events.Record) error {
-	change, err := projections.EntryOf(rec)
+	change, err := readmodel.EntryOf(rec)
 	if err != nil {
 		return err
 	}

@@ -13,7 +13,6 @@ import (
 
 	"github.com/oklog/ulid/v2"
 
-	"github.com/tidemark-engine/tidemark/projections"
 	"github.com/tidemark-engine/tidemark/readmodel"
 )
 
@@ -223,7 +222,7 @@ func (p *player) compareVersions(runs []*agentRun, h entryHistory) (all []differ
 	return all
 }
 
-func unlikeWritten(w *written, got *projections.EntryChange) string {
+func unlikeWritten(w *written, got *readmodel.EntryChange) string {
 	switch {
 	case got.Deleted || got.Version != w.version || got.Revision != w.revision:
 		return fmt.Sprintf("the journal has version %d at revision %d instead", got.Version, got.Revision)

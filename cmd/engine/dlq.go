@@ -11,7 +11,7 @@ import (
 
 	"github.com/tidemark-engine/tidemark/infra/natsio"
 	"github.com/tidemark-engine/tidemark/infra/natsio/intake"
-	"github.com/tidemark-engine/tidemark/projections"
+	"github.com/tidemark-engine/tidemark/projections/quarantine"
 )
 
 // dlqCmd looks after the dead letters: enqueued commands and reactors' events
@@ -61,7 +61,7 @@ func (c *dlqListCmd) Run(ctx context.Context, out *output) error {
 
 // printLetters prints each as JSON, its body as text or, where it is JSON, as
 // that.
-func printLetters(out *output, all []intake.DeadLetter, views []projections.Held) error {
+func printLetters(out *output, all []intake.DeadLetter, views []quarantine.Held) error {
 	lines := json.NewEncoder(out)
 	lines.SetEscapeHTML(false)
 	for i := range all {
@@ -90,7 +90,7 @@ type dlqRetryCmd struct {
 }
 
 func (c *dlqRetryCmd) Run(ctx context.Context, out *output) error {
-	return c.each(ctx, c.Which, out, projections.AskRetry, "enqueued again", func(ctx context.Context, box *intake.DeadLetters, l *intake.DeadLetter) error {
+	return c.each(ctx, c.Which, out, quarantine.AskRetry, "enqueued again", func(ctx context.Context, box *intake.DeadLetters, l *intake.DeadLetter) error {
 		return box.Retry(ctx, l)
 	})
 }
@@ -101,7 +101,7 @@ type dlqDropCmd struct {
 }
 
 func (c *dlqDropCmd) Run(ctx context.Context, out *output) error {
-	return c.each(ctx, c.Which, out, projections.AskDrop, "dropped", func(ctx context.Context, box *intake.DeadLetters, l *intake.DeadLetter) error {
+	return c.each(ctx, c.Which, out, quarantine.AskDrop, "dropped", func(ctx context.Context, box *intake.DeadLetters, l *intake.DeadLetter) error {
 		return box.Drop(ctx, l.Seq)
 	})
 }

@@ -10,8 +10,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"github.com/tidemark-engine/tidemark/infra/natsio"
-	"github.com/tidemark-engine/tidemark/projections"
+	natsquarantine "github.com/tidemark-engine/tidemark/infra/natsio/quarantine"
+	"github.com/tidemark-engine/tidemark/projections/quarantine"
 )
 
 // This file is the part of dlq that looks after what views hold: the engine
@@ -32,19 +32,19 @@ type heldLetter struct {
 	Attempts  int       `json:"attempts"`
 }
 
-func letterOf(h *projections.Held) heldLetter {
+func letterOf(h *quarantine.Held) heldLetter {
 	return heldLetter{
 		ID: heldID(h), Time: h.Since, Source: "view " + h.View, Subject: string(h.Stream), Reason: h.Reason,
 		Partition: h.Partition, Revision: h.First, Last: h.Last, Waiting: h.Waiting, Attempts: h.Attempts,
 	}
 }
 
-func heldID(h *projections.Held) string { return h.View + ":" + string(h.Stream) }
+func heldID(h *quarantine.Held) string { return h.View + ":" + string(h.Stream) }
 
 // held are the aggregates that views leave out, oldest first; which is an id,
 // or all.
-func held(ctx context.Context, nc *nats.Conn, which string) (*natsio.Quarantine, []projections.Held, error) {
-	q, err := natsio.ReadQuarantine(ctx, nc)
+func held(ctx context.Context, nc *nats.Conn, which string) (*natsquarantine.Store, []quarantine.Held, error) {
+	q, err := natsquarantine.OpenReadOnly(ctx, nc)
 	if err != nil || q == nil {
 		return nil, nil, err
 	}
@@ -52,7 +52,7 @@ func held(ctx context.Context, nc *nats.Conn, which string) (*natsio.Quarantine,
 	if err != nil {
 		return nil, nil, err
 	}
-	var some []projections.Held
+	var some []quarantine.Held
 	for _, h := range all {
 		if h.Waits() && (which == "all" || which == heldID(&h)) {
 			some = append(some, h)
@@ -84,7 +84,7 @@ func (t *target) askViews(ctx context.Context, out *output, which, what string) 
 		return 0, err
 	}
 	defer own.Close()
-	q, err := natsio.OpenQuarantine(ctx, own, slog.New(slog.DiscardHandler))
+	q, err := natsquarantine.Open(ctx, own, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return 0, err
 	}
@@ -106,7 +106,7 @@ func (t *target) askViews(ctx context.Context, out *output, which, what string) 
 		case there && now.Waits():
 			failed++
 			fmt.Fprintf(out, "%s still quarantined since revision %d: %s\n", heldID(&some[i]), now.First, now.Reason)
-		case what == projections.AskDrop:
+		case what == quarantine.AskDrop:
 			fmt.Fprintf(out, "%s dropped: %d events given up\n", heldID(&some[i]), some[i].Waiting)
 		default:
 			fmt.Fprintf(out, "%s level again\n", heldID(&some[i]))

@@ -17,12 +17,20 @@ import (
 	"github.com/tidemark-engine/tidemark/commands"
 	"github.com/tidemark-engine/tidemark/commands/reactors"
 	"github.com/tidemark-engine/tidemark/infra/natsio"
+	"github.com/tidemark-engine/tidemark/infra/natsio/coordination"
 	"github.com/tidemark-engine/tidemark/infra/natsio/embedded"
+	"github.com/tidemark-engine/tidemark/infra/natsio/feeds"
+	"github.com/tidemark-engine/tidemark/infra/natsio/hot"
 	"github.com/tidemark-engine/tidemark/infra/natsio/intake"
+	"github.com/tidemark-engine/tidemark/infra/natsio/journal"
+	natsquarantine "github.com/tidemark-engine/tidemark/infra/natsio/quarantine"
+	"github.com/tidemark-engine/tidemark/infra/natsio/service"
 	"github.com/tidemark-engine/tidemark/infra/pg"
 	"github.com/tidemark-engine/tidemark/infra/pg/local"
 	"github.com/tidemark-engine/tidemark/projections"
-	"github.com/tidemark-engine/tidemark/readmodel"
+	"github.com/tidemark-engine/tidemark/projections/verify"
+	"github.com/tidemark-engine/tidemark/readmodel/query"
+	"github.com/tidemark-engine/tidemark/readmodel/tiers"
 )
 
 // engine is one running process: servers, connections, the command side, the
@@ -38,30 +46,30 @@ type engine struct {
 	pgURL    string        // what status tells; "" = off
 	db       *pg.DB        // nil = off
 	conns    []*nats.Conn
-	journal  *natsio.Journal
-	shared   *natsio.Shared            // the journal as the views read it
-	bucket   *natsio.Bucket            // of state entries
-	docs     map[string]*natsio.Bucket // by kind of document
-	cache    *natsio.QueryCache
+	journal  *journal.Journal
+	shared   *journal.Shared        // the journal as the views read it
+	bucket   *hot.Bucket            // of state entries
+	docs     map[string]*hot.Bucket // by kind of document
+	cache    *hot.QueryCache
 	handler  *commands.Handler
-	tiers    *readmodel.Tiers
-	keeper   *readmodel.Keeper
+	tiers    *tiers.Tiers
+	keeper   *tiers.Hydrator
 	activity *reactors.Activity
-	timers   *natsio.Timers
-	service  *natsio.Service
+	timers   *coordination.Timers
+	service  *service.Service
 	intake   atomic.Pointer[intake.Intake]
 	serving  atomic.Bool              // the service is offered
 	known    atomic.Pointer[[]uint64] // the journal's heads when they were last read
 	http     *httpServer
 	metrics  *metrics
-	hot      *natsio.Hot
-	audit    atomic.Pointer[projections.Auditor]
+	hot      *hot.Hot
+	audit    atomic.Pointer[verify.Auditor]
 	crew     *crew
-	holds    *natsio.Quarantine // what the views leave out
+	holds    *natsquarantine.Store // what the views leave out
 	topology *topologyWatch
 	views    []*projections.Runner                // those that status shows
 	extra    []func(look bool) projections.Status // views that are no fold of the journal
-	streams  *natsio.Streams
+	streams  *feeds.Streams
 	progress map[string]*projections.Progress
 	stops    []func(context.Context)
 }
@@ -164,7 +172,7 @@ func (e *engine) startNATS() error {
 
 // startEmbedded runs the embedded server on a data directory.
 func startEmbedded(data, listen, prefix string, synced bool, log *slog.Logger) (*embedded.Server, error) {
-	streams := []string{"EVENTS", "KV_" + natsio.QuarantineBucket}
+	streams := []string{"EVENTS", "KV_" + natsquarantine.QuarantineBucket}
 	for p := range 64 {
 		streams = append(streams, natsio.StreamName(p, 64))
 	}
@@ -176,7 +184,7 @@ func startEmbedded(data, listen, prefix string, synced bool, log *slog.Logger) (
 // private are the roots that only the engine publishes on.
 func private(root natsio.Subjects) []string {
 	return []string{
-		root.Root("events."), natsio.QuarantineRoot, natsio.IntakeRoot, root.Root("outcomes."), root.Root("timers."), root.Root("engines."),
+		root.Root("events."), natsquarantine.QuarantineRoot, natsio.IntakeRoot, root.Root("outcomes."), root.Root("timers."), root.Root("engines."),
 	}
 }
 
@@ -217,8 +225,8 @@ func (e *engine) serve() error {
 		return err
 	}
 	e.onStop(e.http.stop)
-	questions := &readmodel.Questions{Tiers: e.tiers, Cache: e.cache, Status: e.statusJSON, LastSeen: e.lastSeen, Command: e.outcome}
-	e.service, err = natsio.Serve(requests, natsio.ServiceConfig{
+	questions := &query.Query{Tiers: e.tiers, Cache: e.cache, Status: e.statusJSON, LastSeen: e.lastSeen, Command: e.outcome}
+	e.service, err = service.Serve(requests, service.Config{
 		Subjects: natsio.NewSubjects(e.cfg.SubjectPrefix), Version: semver(version),
 		Commands: e.handler.Handle, Batch: e.handler.HandleBatch, Queries: questions.Ask,
 		Observe: e.metrics.answered, Replies: e.cfg.ReplyPrefixes, Log: e.log,

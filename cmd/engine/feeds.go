@@ -6,7 +6,10 @@ import (
 	"time"
 
 	"github.com/tidemark-engine/tidemark/infra/natsio"
-	"github.com/tidemark-engine/tidemark/infra/pg"
+	"github.com/tidemark-engine/tidemark/infra/natsio/feeds"
+	"github.com/tidemark-engine/tidemark/infra/natsio/messages"
+	"github.com/tidemark-engine/tidemark/infra/pg/durable"
+	"github.com/tidemark-engine/tidemark/infra/pg/outbox"
 	"github.com/tidemark-engine/tidemark/projections"
 )
 
@@ -17,18 +20,18 @@ func (e *engine) openFeeds() error {
 	if err != nil {
 		return err
 	}
-	e.streams, err = natsio.NewStreams(nc, natsio.NewSubjects(e.cfg.SubjectPrefix), e.nats != nil, e.log)
+	e.streams, err = feeds.NewStreams(nc, natsio.NewSubjects(e.cfg.SubjectPrefix), e.nats != nil, e.log)
 	return err
 }
 
 // startFeeds runs the views feeds and messages.
 func (e *engine) startFeeds() error {
-	err := e.run("feeds", natsio.NewFeeds(e.streams, e.journal), projections.NewProgress(e.journal.Partitions()),
+	err := e.run("feeds", feeds.New(e.streams, e.journal), projections.NewProgress(e.journal.Partitions()),
 		projections.Batching{Threshold: 1000, Pace: 25 * time.Millisecond, Max: 2000})
 	if err != nil || e.db == nil {
 		return err
 	}
-	messages := natsio.NewMessages(e.streams, pg.NewMessages(e.db))
+	messages := messages.NewView(e.streams, durable.NewMessages(e.db))
 	e.extra = append(e.extra, messages.Status)
 	stop := inBackground(messages.Run)
 	e.onStop(func(ctx context.Context) {
@@ -40,7 +43,7 @@ func (e *engine) startFeeds() error {
 
 // drain stores what is still on AGENT_MESSAGES before a clean stop: the
 // embedded server keeps it in memory alone.
-func (e *engine) drain(ctx context.Context, messages *natsio.Messages) {
+func (e *engine) drain(ctx context.Context, messages *messages.View) {
 	ctx, cancel := context.WithTimeout(ctx, flushTime)
 	defer cancel()
 	look := time.NewTicker(10 * time.Millisecond)
@@ -62,7 +65,7 @@ func (e *engine) startRelay() {
 	if e.db == nil {
 		return
 	}
-	relay := &pg.Outbox{DB: e.db, Prefix: natsio.NewSubjects(e.cfg.SubjectPrefix).Root(""), Handle: e.handler.Handle, Log: e.log}
+	relay := &outbox.Outbox{DB: e.db, Prefix: natsio.NewSubjects(e.cfg.SubjectPrefix).Root(""), Handle: e.handler.Handle, Log: e.log}
 	stop := inBackground(relay.Run)
 	e.onStop(func(context.Context) { stop() })
 }

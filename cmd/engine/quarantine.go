@@ -4,7 +4,7 @@ import (
 	"context"
 
 	"github.com/tidemark-engine/tidemark/events"
-	"github.com/tidemark-engine/tidemark/infra/natsio"
+	natsquarantine "github.com/tidemark-engine/tidemark/infra/natsio/quarantine"
 )
 
 // openQuarantine opens what the views leave out, and follows it.
@@ -13,7 +13,7 @@ func (e *engine) openQuarantine(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if e.holds, err = natsio.OpenQuarantine(ctx, nc, e.log); err != nil {
+	if e.holds, err = natsquarantine.Open(ctx, nc, e.log); err != nil {
 		return err
 	}
 	stop := inBackground(e.holds.Follow)

@@ -11,6 +11,7 @@ import (
 	"github.com/tidemark-engine/tidemark/commands/reactors"
 	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/infra/natsio"
+	"github.com/tidemark-engine/tidemark/infra/natsio/coordination"
 )
 
 // reactors are the process managers that run on the journal's events.
@@ -50,7 +51,7 @@ func (e *engine) startTime() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
 	defer cancel()
 	subjects := natsio.NewSubjects(e.cfg.SubjectPrefix)
-	if e.timers, err = natsio.OpenTimers(ctx, nc, subjects, e.log); err != nil {
+	if e.timers, err = coordination.OpenTimers(ctx, nc, subjects, e.log); err != nil {
 		return err
 	}
 	if err := e.timers.Watch(func(ctx context.Context, name string, body []byte) error {

@@ -10,9 +10,13 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"github.com/tidemark-engine/tidemark/infra/natsio"
+	"github.com/tidemark-engine/tidemark/history"
+	"github.com/tidemark-engine/tidemark/infra/natsio/coordination"
+	"github.com/tidemark-engine/tidemark/infra/natsio/journal"
 	"github.com/tidemark-engine/tidemark/infra/pg"
+	"github.com/tidemark-engine/tidemark/infra/pg/durable"
 	"github.com/tidemark-engine/tidemark/projections"
+	"github.com/tidemark-engine/tidemark/projections/rebuild"
 )
 
 // rebuildCmd folds views anew beside the running engine.
@@ -42,8 +46,8 @@ type rebuildEnv struct {
 	target   *target
 	embedded bool
 	prefix   string
-	journal  *natsio.Journal
-	whole    projections.Joined
+	journal  *journal.Journal
+	whole    history.Joined
 	db       *pg.DB // nil = without SQL
 	log      *slog.Logger
 }
@@ -79,7 +83,7 @@ func (c *rebuildCmd) Run(ctx context.Context, out *output) error {
 	if env.whole, env.db, err = openWhole(ctx, nc, &s, c.Postgres); err != nil {
 		return err
 	}
-	env.journal = env.whole.Trimmable.(*natsio.Journal) // as openWhole opens it
+	env.journal = env.whole.Trimmable.(*journal.Journal) // as openWhole opens it
 	if env.db != nil {
 		defer env.db.Close()
 	}
@@ -90,10 +94,10 @@ func (c *rebuildCmd) Run(ctx context.Context, out *output) error {
 		run := func(ctx context.Context) error { return r.run(c, ctx, env, out) }
 		if c.Plan {
 			err = run(ctx)
-		} else if err = natsio.Alone(ctx, nc, r.view, run); errors.Is(err, natsio.ErrTaken) {
+		} else if err = coordination.WithLock(ctx, nc, r.view, run); errors.Is(err, coordination.ErrLocked) {
 			err = fmt.Errorf("view %s is being rebuilt already: %w", r.view, err)
 		}
-		if errors.Is(err, projections.ErrForeignJournal) {
+		if errors.Is(err, history.ErrForeignJournal) {
 			err = fmt.Errorf("%w; --accept-journal goes on with the journal as it is", err)
 		}
 		if err != nil {
@@ -130,29 +134,29 @@ func (c *rebuildCmd) durable(ctx context.Context, env *rebuildEnv, out *output) 
 	return printRebuilt(out, done)
 }
 
-func rebuildDurable(ctx context.Context, src projections.Source, db *pg.DB, accept bool, step func(projections.Step)) (*projections.Rebuilt, error) {
+func rebuildDurable(ctx context.Context, src history.Source, db *pg.DB, accept bool, step func(rebuild.Step)) (*rebuild.Rebuilt, error) {
 	if !accept {
-		if err := projections.CheckJournal(ctx, src, pg.NewDurable(db, "durable")); err != nil {
+		if err := projections.CheckJournal(ctx, src, durable.New(db, "durable")); err != nil {
 			return nil, err
 		}
 	}
-	shadow, err := pg.NewShadow(ctx, db, "durable", src.ID(), src.Partitions(), accept)
+	shadow, err := durable.NewShadow(ctx, db, "durable", src.ID(), src.Partitions(), accept)
 	if err != nil {
 		return nil, err
 	}
-	r := projections.Rebuild{View: "durable", Source: src, Shadow: shadow, Accept: accept, Step: step}
+	r := rebuild.Rebuild{View: "durable", Source: src, Shadow: shadow, Accept: accept, Step: step}
 	return r.Run(ctx)
 }
 
 func (c *rebuildCmd) planDurable(ctx context.Context, env *rebuildEnv, out *output) error {
-	p, err := pg.PlanShadow(ctx, env.db, env.whole)
+	p, err := durable.PlanShadow(ctx, env.db, env.whole)
 	if err != nil {
 		return err
 	}
 	if c.JSON {
 		return writeJSON(out, struct {
 			View string `json:"view"`
-			pg.ShadowPlan
+			durable.ShadowPlan
 		}{"durable", p})
 	}
 	_, err = fmt.Fprintf(out, `durable     %s events to fold, about %s (this machine folds %s/s)
@@ -162,7 +166,7 @@ func (c *rebuildCmd) planDurable(ctx context.Context, env *rebuildEnv, out *outp
 	return err
 }
 
-func printRebuilt(out *output, r *projections.Rebuilt) error {
+func printRebuilt(out *output, r *rebuild.Rebuilt) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%-11s rebuilt from %s events in %s (folded %s/s); %d rows differed", r.View, grouped(int(r.Events)),
 		seconds(r.Seconds), grouped(int(r.Rate)), r.Rows)

@@ -9,8 +9,9 @@ import (
 	"github.com/cenkalti/backoff/v5"
 	"github.com/nats-io/nats.go"
 
-	"github.com/tidemark-engine/tidemark/infra/natsio"
+	"github.com/tidemark-engine/tidemark/infra/natsio/coordination"
 	"github.com/tidemark-engine/tidemark/projections"
+	"github.com/tidemark-engine/tidemark/projections/rebuild"
 )
 
 // outdated is a view whose rows may have been made by an older fold.
@@ -32,7 +33,7 @@ const upgradePause = 5 * time.Minute
 // an older fold than this build's; until then their old rows are served.
 func (e *engine) startUpgrades() error {
 	views := []outdated{{"hot", func(context.Context) (int, bool) { return e.hot.ViewVersion() }, func(ctx context.Context) error {
-		done, err := rebuildHot(ctx, e.journal, e.db, e.hot, e.hotLevel, func(projections.Step) {})
+		done, err := rebuildHot(ctx, e.journal, e.db, e.hot, e.hotLevel, func(rebuild.Step) {})
 		if err == nil && len(done.Left) > 0 {
 			err = fmt.Errorf("%d rows still differ", len(done.Left))
 		}
@@ -46,7 +47,7 @@ func (e *engine) startUpgrades() error {
 			v, err := e.db.ViewVersion(ctx, "durable")
 			return v, err == nil
 		}, func(ctx context.Context) error {
-			_, err := rebuildDurable(ctx, e.whole(), e.db, false, func(projections.Step) {})
+			_, err := rebuildDurable(ctx, e.whole(), e.db, false, func(rebuild.Step) {})
 			return err
 		}})
 	}
@@ -82,11 +83,11 @@ func (e *engine) upgrade(ctx context.Context, nc *nats.Conn, v outdated) {
 			}
 			told = true
 			e.rebuilding(v.view, true)
-			err := natsio.Alone(ctx, nc, v.view, v.rebuild)
+			err := coordination.WithLock(ctx, nc, v.view, v.rebuild)
 			if err == nil {
 				continue
 			}
-			if ctx.Err() == nil && !errors.Is(err, natsio.ErrTaken) {
+			if ctx.Err() == nil && !errors.Is(err, coordination.ErrLocked) {
 				next = pause.NextBackOff()
 				e.log.Warn("the view could not be rebuilt; it is tried again", "view", v.view, "in", next.Round(time.Second), "error", err)
 			}

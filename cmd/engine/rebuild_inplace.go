@@ -8,9 +8,16 @@ import (
 	"time"
 
 	"github.com/tidemark-engine/tidemark/events"
+	"github.com/tidemark-engine/tidemark/history"
 	"github.com/tidemark-engine/tidemark/infra/natsio"
+	"github.com/tidemark-engine/tidemark/infra/natsio/feeds"
+	"github.com/tidemark-engine/tidemark/infra/natsio/hot"
+	"github.com/tidemark-engine/tidemark/infra/natsio/journal"
 	"github.com/tidemark-engine/tidemark/infra/pg"
+	"github.com/tidemark-engine/tidemark/infra/pg/archive"
 	"github.com/tidemark-engine/tidemark/projections"
+	"github.com/tidemark-engine/tidemark/projections/rebuild"
+	"github.com/tidemark-engine/tidemark/projections/verify"
 )
 
 // levelWait bounds the wait for a running view before its rows are compared:
@@ -83,16 +90,16 @@ func (c *rebuildCmd) hot(ctx context.Context, env *rebuildEnv, out *output) erro
 
 // openBuckets makes the buckets that are gone.
 func (e *rebuildEnv) openBuckets(ctx context.Context) error {
-	for _, cfg := range append(bucketsOfDocs(), natsio.AgentStateBucket) {
+	for _, cfg := range append(bucketsOfDocs(), hot.AgentStateBucket) {
 		cfg.Embedded = e.embedded
-		if _, err := natsio.OpenBucket(ctx, e.nc, cfg, e.log); err != nil {
+		if _, err := hot.OpenBucket(ctx, e.nc, cfg, e.log); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func bucketsOfDocs() (all []natsio.BucketConfig) {
+func bucketsOfDocs() (all []hot.BucketConfig) {
 	for _, cfg := range docBuckets {
 		all = append(all, cfg)
 	}
@@ -100,15 +107,15 @@ func bucketsOfDocs() (all []natsio.BucketConfig) {
 }
 
 // rebuildHot puts right what the hot view's buckets have wrong.
-func rebuildHot(ctx context.Context, journal *natsio.Journal, db *pg.DB, hot *natsio.Hot,
-	level func(context.Context, []uint64), step func(projections.Step)) (*projections.Restored, error) {
-	r := projections.InPlace{View: "hot", Journal: journal, Tiers: []projections.Tier{hotTier(hot)}, Of: "kv", Level: level, Step: step,
+func rebuildHot(ctx context.Context, journal *journal.Journal, db *pg.DB, hot *hot.Hot,
+	level func(context.Context, []uint64), step func(rebuild.Step)) (*rebuild.Restored, error) {
+	r := rebuild.Reset{View: "hot", Journal: journal, Tiers: []verify.Tier{hotTier(hot)}, Of: "kv", Level: level, Step: step,
 		Leaves: func(_ int, s events.Stream) bool { return hot.Leaves(journal.Partition(s.ID()), s) }}
 	for p := range journal.Partitions() { // the archive is read only where it is needed
 		if cut, err := journal.Trimmed(ctx, p); err != nil {
 			return nil, err
 		} else if cut > 0 && db != nil {
-			r.Archive = pg.NewArchive(db, archiveView)
+			r.Archive = archive.New(db, archiveView)
 		}
 	}
 	return r.Run(ctx)
@@ -121,7 +128,7 @@ func (c *rebuildCmd) archive(ctx context.Context, env *rebuildEnv, out *output) 
 	if c.Plan {
 		return c.planInPlace(ctx, out, env, archiveView, "archived events that are missing or differ are written anew from the journal")
 	}
-	archive := pg.NewArchive(env.db, archiveView)
+	archive := archive.New(env.db, archiveView)
 	if c.Accept {
 		if err := c.acceptArchive(ctx, env, archive, out); err != nil {
 			return err
@@ -131,7 +138,7 @@ func (c *rebuildCmd) archive(ctx context.Context, env *rebuildEnv, out *output) 
 		return err
 	}
 	show := newSteps(out, c.JSON)
-	r := projections.InPlace{View: archiveView, Journal: env.journal, Archive: archive, Of: projections.InArchive, Step: show.step, Level: env.level(archiveView)}
+	r := rebuild.Reset{View: archiveView, Journal: env.journal, Archive: archive, Of: verify.InArchive, Step: show.step, Level: env.level(archiveView)}
 	done, err := r.Run(ctx)
 	show.end()
 	if err != nil {
@@ -148,7 +155,7 @@ func (c *rebuildCmd) archive(ctx context.Context, env *rebuildEnv, out *output) 
 
 // acceptArchive keeps another journal's archive aside, and waits until the view
 // has begun the present one's.
-func (c *rebuildCmd) acceptArchive(ctx context.Context, env *rebuildEnv, archive *pg.Archive, out *output) error {
+func (c *rebuildCmd) acceptArchive(ctx context.Context, env *rebuildEnv, archive *archive.Archive, out *output) error {
 	own, err := env.own(ctx, archive)
 	if err != nil || own {
 		return err
@@ -176,14 +183,14 @@ func (c *rebuildCmd) acceptArchive(ctx context.Context, env *rebuildEnv, archive
 }
 
 // own tells whether the archive is this journal's.
-func (e *rebuildEnv) own(ctx context.Context, archive *pg.Archive) (bool, error) {
+func (e *rebuildEnv) own(ctx context.Context, archive *archive.Archive) (bool, error) {
 	err := projections.CheckJournal(ctx, e.journal, archive)
 	for p := range e.journal.Partitions() {
 		if err == nil {
 			_, err = archive.Reaches(ctx, p, e.journal.ID())
 		}
 	}
-	if errors.Is(err, projections.ErrForeignJournal) {
+	if errors.Is(err, history.ErrForeignJournal) {
 		return false, nil
 	}
 	return err == nil, err
@@ -193,7 +200,7 @@ func (e *rebuildEnv) own(ctx context.Context, archive *pg.Archive) (bool, error)
 const fillWait = 15 * time.Second
 
 // filled waits until the running view has archived everything anew.
-func (e *rebuildEnv) filled(ctx context.Context, archive *pg.Archive) error {
+func (e *rebuildEnv) filled(ctx context.Context, archive *archive.Archive) error {
 	var last uint64
 	for moved := time.Now(); ; {
 		var reached, heads uint64
@@ -229,11 +236,11 @@ func (c *rebuildCmd) feeds(ctx context.Context, env *rebuildEnv, out *output) er
 	if c.Plan {
 		return c.planInPlace(ctx, out, env, "feeds", "what AGENT_STATE should still hold and does not is published at its end; nothing is removed")
 	}
-	streams, err := natsio.NewStreams(env.nc, natsio.NewSubjects(env.prefix), env.embedded, env.log)
+	streams, err := feeds.NewStreams(env.nc, natsio.NewSubjects(env.prefix), env.embedded, env.log)
 	if err != nil {
 		return err
 	}
-	feeds := natsio.NewFeeds(streams, env.journal)
+	feeds := feeds.New(streams, env.journal)
 	if c.Accept {
 		if err := feeds.Accept(ctx); err != nil {
 			return err
@@ -248,7 +255,7 @@ func (c *rebuildCmd) feeds(ctx context.Context, env *rebuildEnv, out *output) er
 	return c.restored(out, done)
 }
 
-func (c *rebuildCmd) restored(out *output, r *projections.Restored) error {
+func (c *rebuildCmd) restored(out *output, r *rebuild.Restored) error {
 	if c.JSON {
 		return writeJSON(out, r)
 	}
@@ -270,14 +277,14 @@ func (c *rebuildCmd) restored(out *output, r *projections.Restored) error {
 
 // planInPlace tells of a rebuild that needs no room.
 func (c *rebuildCmd) planInPlace(ctx context.Context, out *output, env *rebuildEnv, view, what string) error {
-	p, err := projections.PlanFold(ctx, env.whole)
+	p, err := rebuild.PlanFold(ctx, env.whole)
 	if err != nil {
 		return err
 	}
 	if c.JSON {
 		return writeJSON(out, struct {
 			View string `json:"view"`
-			projections.FoldPlan
+			rebuild.FoldPlan
 		}{view, p})
 	}
 	_, err = fmt.Fprintf(out, "%-11s %s events to fold, about %s (this machine folds %s/s), no disk\n            then %s\n",

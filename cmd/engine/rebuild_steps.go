@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/tidemark-engine/tidemark/projections"
+	"github.com/tidemark-engine/tidemark/projections/rebuild"
 )
 
 // steps shows how far a rebuild is: JSON lines for machines, a line that is
@@ -34,7 +34,7 @@ func newSteps(out io.Writer, asJSON bool) *steps {
 // stepEvery bounds how often progress inside a step is shown.
 const stepEvery = 200 * time.Millisecond
 
-func (s *steps) step(p projections.Step) {
+func (s *steps) step(p rebuild.Step) {
 	now := time.Now()
 	if s.json == nil && s.terminal == nil || p.Name == s.name && now.Sub(s.last) < stepEvery && p.Events < p.Of {
 		return
@@ -50,7 +50,7 @@ func (s *steps) step(p projections.Step) {
 // barWidth is how many characters a full bar has.
 const barWidth = 24
 
-func stepLine(p projections.Step) string {
+func stepLine(p rebuild.Step) string {
 	if p.Of == 0 || p.Events == 0 {
 		return p.Name + " …"
 	}

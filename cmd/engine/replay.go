@@ -12,8 +12,9 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tidemark-engine/tidemark/events"
+	"github.com/tidemark-engine/tidemark/history"
 	"github.com/tidemark-engine/tidemark/infra/natsio"
-	"github.com/tidemark-engine/tidemark/projections"
+	"github.com/tidemark-engine/tidemark/infra/natsio/journal"
 )
 
 // replayCmd prints events as they are stored, one a line, partition by
@@ -50,7 +51,7 @@ func (c *replayCmd) Run(ctx context.Context, out *output) error {
 		return err
 	}
 	defer done()
-	j := source.Trimmable.(*natsio.Journal)
+	j := source.Trimmable.(*journal.Journal)
 	w := bufio.NewWriterSize(out, 1<<16)
 	r := replay{cmd: c, w: w, from: from, to: to, root: natsio.NewSubjects(c.SubjectPrefix).Root("events.")}
 	for p := range j.Partitions() {
@@ -79,7 +80,7 @@ const clocks = time.Minute
 // partition prints a partition: what was trimmed from the archive, the rest
 // from the journal. A time means when an event was recorded, which is the same
 // in both, and on the engine that the journal was exported from.
-func (r *replay) partition(ctx context.Context, source projections.Joined, j *natsio.Journal, p int) error {
+func (r *replay) partition(ctx context.Context, source history.Joined, j *journal.Journal, p int) error {
 	cut, err := source.Trimmed(ctx, p)
 	if err != nil {
 		return err
@@ -88,12 +89,12 @@ func (r *replay) partition(ctx context.Context, source projections.Joined, j *na
 		cut = min(cut, r.to.revision)
 	}
 	if after := max(r.from.revision, 1) - 1; after < cut {
-		err = source.Past(ctx, p, after, cut, func(m projections.Message) error {
+		err = source.Past(ctx, p, after, cut, func(m history.Message) error {
 			return r.event(r.root+string(m.Stream), p, m.Revision, m.RecordedAt, m.Body, true)
 		})
 	}
 	if err == nil {
-		err = j.Raw(ctx, p, natsio.RawRange{
+		err = j.Raw(ctx, p, journal.RawRange{
 			FromRevision: r.from.revision, FromTime: r.from.at, ToRevision: r.to.revision, Subject: r.cmd.Subject,
 		}, func(msg jetstream.Msg, revision uint64) error {
 			if revision <= cut {

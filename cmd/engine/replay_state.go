@@ -15,8 +15,10 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/tidemark-engine/tidemark/events"
+	"github.com/tidemark-engine/tidemark/history"
 	"github.com/tidemark-engine/tidemark/infra/natsio"
 	"github.com/tidemark-engine/tidemark/projections"
+	"github.com/tidemark-engine/tidemark/readmodel"
 )
 
 // state prints every row that was living at a place, as a JSON line each,
@@ -53,7 +55,7 @@ type stateFold struct {
 	step          func(partition int, at, head uint64)
 }
 
-func (f *stateFold) partition(ctx context.Context, source projections.Joined, p int) error {
+func (f *stateFold) partition(ctx context.Context, source history.Joined, p int) error {
 	head, err := source.Head(ctx, p)
 	if f.to.revision > 0 {
 		head = min(head, f.to.revision)
@@ -88,7 +90,7 @@ func (f *stateFold) partition(ctx context.Context, source projections.Joined, p 
 	}
 }
 
-func (f *stateFold) add(m *projections.Message) {
+func (f *stateFold) add(m *history.Message) {
 	switch {
 	case f.pattern != "" && !fits(f.pattern, f.root+string(m.Stream)):
 		return
@@ -98,12 +100,12 @@ func (f *stateFold) add(m *projections.Message) {
 	case !f.to.at.IsZero() && m.RecordedAt.After(f.to.at):
 		return
 	}
-	changes := projections.Fold([]projections.Message{*m})
+	changes := projections.Fold([]history.Message{*m})
 	for _, poison := range changes.Poison {
 		f.bad = append(f.bad, fmt.Sprintf("revision %d of partition %d (%s) cannot be folded: %v", m.Revision, m.Partition, m.Stream, poison.Bad))
 	}
 	for _, e := range changes.Entries {
-		f.keep(m, projections.KindEntry, e.Key, e.Deleted, e.EncodeKV)
+		f.keep(m, readmodel.KindEntry, e.Key, e.Deleted, e.EncodeKV)
 	}
 	for _, d := range changes.Docs {
 		f.keep(m, d.Kind, d.Key, d.Deleted, d.EncodeKV)
@@ -111,7 +113,7 @@ func (f *stateFold) add(m *projections.Message) {
 }
 
 // keep notes a row, in the form of its bucket, or its end.
-func (f *stateFold) keep(m *projections.Message, kind, key string, deleted bool, encode func() []byte) {
+func (f *stateFold) keep(m *history.Message, kind, key string, deleted bool, encode func() []byte) {
 	if deleted {
 		delete(f.rows, m.Stream)
 		return

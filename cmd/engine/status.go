@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tidemark-engine/tidemark/projections"
+	"github.com/tidemark-engine/tidemark/projections/verify"
 )
 
 // status is queries.engine.status and engine status --json (contract, section
@@ -30,7 +31,7 @@ type status struct {
 	Prefix     string               `json:"subject_prefix,omitempty"`
 	Topology   *topologyStatus      `json:"topology,omitempty"`
 
-	Audit *projections.AuditStatus `json:"audit,omitempty"` // nil = without one
+	Audit *verify.AuditStatus `json:"audit,omitempty"` // nil = without one
 }
 
 type natsStatus struct {

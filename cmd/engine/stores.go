@@ -7,6 +7,8 @@ import (
 	"github.com/cenkalti/backoff/v5"
 
 	"github.com/tidemark-engine/tidemark/infra/natsio"
+	"github.com/tidemark-engine/tidemark/infra/natsio/hot"
+	"github.com/tidemark-engine/tidemark/infra/natsio/journal"
 	"github.com/tidemark-engine/tidemark/infra/pg"
 	"github.com/tidemark-engine/tidemark/readmodel"
 )
@@ -19,13 +21,13 @@ func (e *engine) openStores(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	e.journal, err = natsio.OpenJournal(ctx, appends, natsio.JournalConfig{
+	e.journal, err = journal.Open(ctx, appends, journal.Config{
 		Subjects: natsio.NewSubjects(e.cfg.SubjectPrefix), Partitions: e.cfg.Partitions,
 	})
 	if err != nil {
 		return err
 	}
-	e.shared = natsio.NewShared(e.journal)
+	e.shared = journal.NewShared(e.journal)
 	views, err := e.connect("views")
 	if err != nil {
 		return err
@@ -33,30 +35,30 @@ func (e *engine) openStores(ctx context.Context) error {
 	if err = e.applyTopology(ctx, views); err != nil {
 		return err
 	}
-	open := func(cfg natsio.BucketConfig) (*natsio.Bucket, error) {
+	open := func(cfg hot.BucketConfig) (*hot.Bucket, error) {
 		cfg.Embedded = e.nats != nil
-		return natsio.OpenBucket(ctx, views, cfg, e.log)
+		return hot.OpenBucket(ctx, views, cfg, e.log)
 	}
-	if e.bucket, err = open(natsio.AgentStateBucket); err != nil {
+	if e.bucket, err = open(hot.AgentStateBucket); err != nil {
 		return err
 	}
-	e.docs = map[string]*natsio.Bucket{}
+	e.docs = map[string]*hot.Bucket{}
 	for kind, cfg := range docBuckets {
 		if e.docs[kind], err = open(cfg); err != nil {
 			return err
 		}
 	}
-	if e.cache, err = natsio.OpenQueryCache(ctx, views, e.log); err != nil {
+	if e.cache, err = hot.OpenQueryCache(ctx, views, e.log); err != nil {
 		return err
 	}
 	return e.openSQL()
 }
 
 // docBuckets are where documents are hot. A lifecycle has no bucket in the seed.
-var docBuckets = map[string]natsio.BucketConfig{
-	readmodel.KindTask:    natsio.TaskStateBucket,
-	readmodel.KindSession: natsio.SessionDataBucket,
-	readmodel.KindConfig:  natsio.AgentConfigBucket,
+var docBuckets = map[string]hot.BucketConfig{
+	readmodel.KindTask:    hot.TaskStateBucket,
+	readmodel.KindSession: hot.SessionDataBucket,
+	readmodel.KindConfig:  hot.AgentConfigBucket,
 }
 
 // openSQL opens the pool and migrates; where Postgres is away that goes on in

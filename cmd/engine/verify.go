@@ -8,9 +8,13 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/tidemark-engine/tidemark/history"
 	"github.com/tidemark-engine/tidemark/infra/natsio"
-	"github.com/tidemark-engine/tidemark/infra/pg"
+	"github.com/tidemark-engine/tidemark/infra/natsio/hot"
+	"github.com/tidemark-engine/tidemark/infra/natsio/journal"
+	"github.com/tidemark-engine/tidemark/infra/pg/archive"
 	"github.com/tidemark-engine/tidemark/projections"
+	"github.com/tidemark-engine/tidemark/projections/verify"
 )
 
 // verifyCmd folds the journal from the outside, as any client could, and holds
@@ -37,11 +41,11 @@ func (c *verifyCmd) Validate() error {
 type verification struct {
 	*verifyCmd
 	nc       *nats.Conn
-	journal  *natsio.Journal
-	archive  projections.Copy // nil = without SQL
-	hot      *natsio.Hot
+	journal  *journal.Journal
+	archive  verify.Copy // nil = without SQL
+	hot      *hot.Hot
 	progress *projections.Progress
-	tiers    []projections.Tier
+	tiers    []verify.Tier
 	known    []projections.Status // the views when they were last asked
 }
 
@@ -60,7 +64,7 @@ func (c *verifyCmd) Run(ctx context.Context, out *output) error {
 		return err
 	}
 	v := &verification{verifyCmd: c, nc: nc}
-	if v.journal, err = natsio.OpenExisting(ctx, nc, natsio.NewSubjects(c.SubjectPrefix)); err != nil {
+	if v.journal, err = journal.OpenExisting(ctx, nc, natsio.NewSubjects(c.SubjectPrefix)); err != nil {
 		return err
 	}
 	if v.hot, v.progress, err = openHot(ctx, nc, v.journal); err != nil {
@@ -73,9 +77,9 @@ func (c *verifyCmd) Run(ctx context.Context, out *output) error {
 	}
 	if db != nil {
 		defer db.Close()
-		archive := pg.NewArchive(db, archiveView)
+		archive := archive.New(db, archiveView)
 		v.archive = archive
-		v.tiers = append(v.tiers, durableTier(db, projections.Truth{Journal: v.journal, Archive: archive}))
+		v.tiers = append(v.tiers, durableTier(db, history.Truth{Journal: v.journal, Archive: archive}))
 	}
 	look := v.whole
 	if c.Sample > 0 {
@@ -103,15 +107,15 @@ func (v *verification) run(ctx context.Context, out *output, look func(context.C
 	return v.print(out, found)
 }
 
-func (v *verification) repair(ctx context.Context, differences []projections.Difference) error {
+func (v *verification) repair(ctx context.Context, differences []verify.Difference) error {
 	if err := resume(ctx, v.hot, v.journal, v.progress); err != nil {
 		return err
 	}
-	return projections.Mend(ctx, v.journal, v.archive, v.tiers, mendable(differences))
+	return verify.Repair(ctx, v.journal, v.archive, v.tiers, mendable(differences))
 }
 
 // without are the differences that are no more.
-func without(before, after []projections.Difference) []projections.Difference {
+func without(before, after []verify.Difference) []verify.Difference {
 	type place struct {
 		tier, key string
 		revision  uint64
@@ -120,7 +124,7 @@ func without(before, after []projections.Difference) []projections.Difference {
 	for _, d := range after {
 		left[place{d.Tier, d.Key, d.Revision}] = true
 	}
-	gone := []projections.Difference{}
+	gone := []verify.Difference{}
 	for _, d := range before {
 		if !left[place{d.Tier, d.Key, d.Revision}] {
 			gone = append(gone, d)
@@ -131,7 +135,7 @@ func without(before, after []projections.Difference) []projections.Difference {
 
 // whole verifies everything.
 func (v *verification) whole(ctx context.Context) (*verified, error) {
-	w := projections.Verifier{Journal: v.journal, Archive: v.archive, Tiers: v.tiers, Reached: v.reached}
+	w := verify.Verifier{Journal: v.journal, Archive: v.archive, Tiers: v.tiers, Reached: v.reached}
 	if isTerminal(os.Stderr) && !v.JSON {
 		w.Step = func(n int) { fmt.Fprintf(os.Stderr, "\r%d events", n) }
 		defer fmt.Fprint(os.Stderr, "\r\033[K")
@@ -144,19 +148,19 @@ func (v *verification) whole(ctx context.Context) (*verified, error) {
 }
 
 // reached waits for the views; one that does not come is a difference itself.
-func (v *verification) reached(ctx context.Context, heads []uint64) []projections.Difference {
+func (v *verification) reached(ctx context.Context, heads []uint64) []verify.Difference {
 	ctx, cancel := context.WithTimeout(ctx, v.Wait)
 	defer cancel()
-	var late []projections.Difference
+	var late []verify.Difference
 	for {
 		s, _, err := askStatus(ctx, v.nc, &v.target)
 		if err != nil {
-			return append(late, projections.Difference{Tier: "engine", What: "status: " + err.Error()})
+			return append(late, verify.Difference{Tier: "engine", What: "status: " + err.Error()})
 		}
 		v.known, late = s.Views, nil
 		for _, w := range s.Views {
 			if w.Name != "messages" && w.Position < heads[w.Partition] { // messages are not in the journal
-				late = append(late, projections.Difference{Tier: w.Name, Key: fmt.Sprintf("partition %d", w.Partition), Partition: w.Partition,
+				late = append(late, verify.Difference{Tier: w.Name, Key: fmt.Sprintf("partition %d", w.Partition), Partition: w.Partition,
 					What: fmt.Sprintf("the view is at %d (%s %s), the journal at %d", w.Position, w.State, w.Reason, heads[w.Partition])})
 			}
 		}

@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/tidemark-engine/tidemark/projections"
+	"github.com/tidemark-engine/tidemark/projections/verify"
 )
 
 // labelled looks, and tells the differences of aggregates that a view leaves out
@@ -26,7 +26,7 @@ func (v *verification) labelled(look func(context.Context) (*verified, error)) f
 		for i := range found.Differences {
 			d := &found.Differences[i]
 			for _, h := range left {
-				if h.Stream == d.Stream && (h.View == views[d.Tier] || d.Tier == projections.InJournal) {
+				if h.Stream == d.Stream && (h.View == views[d.Tier] || d.Tier == verify.InJournal) {
 					d.Quarantined = fmt.Sprintf("by view %s since revision %d: %s", h.View, h.First, h.Reason)
 					break
 				}
@@ -38,7 +38,7 @@ func (v *verification) labelled(look func(context.Context) (*verified, error)) f
 
 // mendable are the differences that a repair may set right. What a view leaves
 // out stays as it is: the view would not keep the row level afterwards.
-func mendable(all []projections.Difference) (some []projections.Difference) {
+func mendable(all []verify.Difference) (some []verify.Difference) {
 	for _, d := range all {
 		if d.Quarantined == "" {
 			some = append(some, d)
@@ -48,7 +48,7 @@ func mendable(all []projections.Difference) (some []projections.Difference) {
 }
 
 // quarantinedOf counts what is known among differences.
-func quarantinedOf(all []projections.Difference) string {
+func quarantinedOf(all []verify.Difference) string {
 	if n := len(all) - len(mendable(all)); n > 0 {
 		return fmt.Sprintf(", %d of them quarantined (engine dlq list)", n)
 	}

@@ -4,17 +4,17 @@ import (
 	"encoding/json"
 	"fmt"
 
-	"github.com/tidemark-engine/tidemark/projections"
+	"github.com/tidemark-engine/tidemark/projections/verify"
 )
 
 // verified is what verify has found, and repaired.
 type verified struct {
-	projections.Report
-	Repaired []projections.Difference `json:"repaired,omitempty"`
-	Sample   *sampled                 `json:"sample,omitempty"` // nil = everything was verified
+	verify.Report
+	Repaired []verify.Difference `json:"repaired,omitempty"`
+	Sample   *sampled            `json:"sample,omitempty"` // nil = everything was verified
 }
 
-func printCounts(out *output, name string, c *projections.Counts, more string) {
+func printCounts(out *output, name string, c *verify.Counts, more string) {
 	fmt.Fprintf(out, "%-11s %d rows: %d equal, %d newer, %d expired, %d different%s\n",
 		name, c.Rows, c.Equal, c.Newer, c.Expired, c.Differences, more)
 }
@@ -59,7 +59,7 @@ func (r *verified) text(out *output, show int) {
 			}
 		}
 	}
-	one := func(d projections.Difference) string {
+	one := func(d verify.Difference) string {
 		if d.Quarantined != "" {
 			d.What += " (quarantined " + d.Quarantined + ")"
 		}

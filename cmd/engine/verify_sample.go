@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tidemark-engine/tidemark/events"
-	"github.com/tidemark-engine/tidemark/projections"
+	"github.com/tidemark-engine/tidemark/projections/verify"
 )
 
 // sampled is what a sample was.
@@ -30,13 +30,13 @@ const samplesAtOnce = 8
 
 // sample checks aggregates picked at random.
 func (v *verification) sample(ctx context.Context) (*verified, error) {
-	picked, err := projections.Pick(ctx, v.journal, v.tiers, v.Sample)
+	picked, err := verify.Pick(ctx, v.journal, v.tiers, v.Sample)
 	if err != nil {
 		return nil, err
 	}
-	spot := projections.Spot{Journal: v.journal, Archive: v.archive, Tiers: v.tiers, Reached: v.waits()}
+	spot := verify.Sampler{Journal: v.journal, Archive: v.archive, Tiers: v.tiers, Reached: v.waits()}
 	found := &verified{Sample: &sampled{Checked: len(picked), Unsettled: []unsettled{}}}
-	found.Differences = []projections.Difference{}
+	found.Differences = []verify.Difference{}
 	var mu sync.Mutex
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(samplesAtOnce)
@@ -50,11 +50,11 @@ func (v *verification) sample(ctx context.Context) (*verified, error) {
 		})
 	}
 	err = g.Wait()
-	slices.SortFunc(found.Differences, projections.Difference.Compare)
+	slices.SortFunc(found.Differences, verify.Difference.Compare)
 	return found, err
 }
 
-func (r *verified) add(s events.Stream, f *projections.Finding) {
+func (r *verified) add(s events.Stream, f *verify.Finding) {
 	r.Sample.Events += f.Events
 	r.Differences = append(r.Differences, f.Differences...)
 	if f.Unsettled != "" {

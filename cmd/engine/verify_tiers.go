@@ -9,45 +9,50 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/tidemark-engine/tidemark/events"
-	"github.com/tidemark-engine/tidemark/infra/natsio"
+	"github.com/tidemark-engine/tidemark/history"
+	"github.com/tidemark-engine/tidemark/infra/natsio/hot"
+	"github.com/tidemark-engine/tidemark/infra/natsio/journal"
 	"github.com/tidemark-engine/tidemark/infra/pg"
+	"github.com/tidemark-engine/tidemark/infra/pg/durable"
 	"github.com/tidemark-engine/tidemark/projections"
+	"github.com/tidemark-engine/tidemark/projections/quarantine"
+	"github.com/tidemark-engine/tidemark/projections/verify"
 	"github.com/tidemark-engine/tidemark/readmodel"
 )
 
 // hotTier is the buckets, each with a TTL of its own.
-func hotTier(t *natsio.Hot) projections.Tier {
-	return projections.Tier{
+func hotTier(t *hot.Hot) verify.Tier {
+	return verify.Tier{
 		Name: "kv", View: "hot", Keeps: t.Keeps(), Evicts: true,
 		Each: t.EachRow, Of: t.RowOf, Restore: t.Restore, Places: t,
 	}
 }
 
 // durableTier is the tables; nothing in them expires.
-func durableTier(db *pg.DB, truth projections.Truth) projections.Tier {
-	rows := pg.NewRows(db)
-	return projections.Tier{
+func durableTier(db *pg.DB, truth history.Truth) verify.Tier {
+	rows := durable.NewRows(db)
+	return verify.Tier{
 		Name: "sql", View: "durable", Each: rows.EachRow, Of: rows.RowOf, Places: rows,
 		Keeps: map[string]time.Duration{
-			projections.KindEntry: 0, readmodel.KindTask: 0, readmodel.KindSession: 0,
-			readmodel.KindConfig: 0, readmodel.KindLifecycle: 0, projections.KindConflict: 0,
+			readmodel.KindEntry: 0, readmodel.KindTask: 0, readmodel.KindSession: 0,
+			readmodel.KindConfig: 0, readmodel.KindLifecycle: 0, readmodel.KindConflict: 0,
 		},
 		Restore: func(ctx context.Context, streams []events.Stream) error {
-			return pg.NewDurable(db, "durable").Restore(ctx, truth, streams)
+			return durable.New(db, "durable").Restore(ctx, truth, streams)
 		},
 	}
 }
 
 // openHot opens the hot view's buckets from outside, where they are.
-func openHot(ctx context.Context, nc *nats.Conn, journal *natsio.Journal) (*natsio.Hot, *projections.Progress, error) {
-	entries, err := natsio.ReadBucket(ctx, nc, natsio.AgentStateBucket.Name)
+func openHot(ctx context.Context, nc *nats.Conn, journal *journal.Journal) (*hot.Hot, *projections.Progress, error) {
+	entries, err := hot.ReadBucket(ctx, nc, hot.AgentStateBucket.Name)
 	if err != nil {
 		return nil, nil, err
 	}
 	progress := projections.NewProgress(journal.Partitions())
-	t := natsio.NewHot(entries, journal, progress)
+	t := hot.NewHot(entries, journal, progress)
 	for kind, cfg := range docBuckets {
-		b, err := natsio.ReadBucket(ctx, nc, cfg.Name)
+		b, err := hot.ReadBucket(ctx, nc, cfg.Name)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -58,7 +63,7 @@ func openHot(ctx context.Context, nc *nats.Conn, journal *natsio.Journal) (*nats
 		return nil, nil, err
 	}
 	t.Leaves = func(p int, s events.Stream) bool {
-		return slices.ContainsFunc(left, func(h projections.Held) bool {
+		return slices.ContainsFunc(left, func(h quarantine.Held) bool {
 			return h.View == "hot" && h.Journal == journal.ID() && h.Partition == p && h.Stream == s
 		})
 	}
@@ -67,7 +72,7 @@ func openHot(ctx context.Context, nc *nats.Conn, journal *natsio.Journal) (*nats
 
 // resume lets what is put into the buckets from outside say the position that
 // they had before, so that the view goes on from there.
-func resume(ctx context.Context, t *natsio.Hot, journal *natsio.Journal, progress *projections.Progress) error {
+func resume(ctx context.Context, t *hot.Hot, journal *journal.Journal, progress *projections.Progress) error {
 	for p := range journal.Partitions() {
 		at, err := t.Load(ctx, p, journal.ID())
 		if err != nil {

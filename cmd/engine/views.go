@@ -7,11 +7,20 @@ import (
 	"time"
 
 	"github.com/tidemark-engine/tidemark/commands"
+	"github.com/tidemark-engine/tidemark/commands/groupcommit"
 	"github.com/tidemark-engine/tidemark/events"
+	"github.com/tidemark-engine/tidemark/history"
 	"github.com/tidemark-engine/tidemark/infra/natsio"
-	"github.com/tidemark-engine/tidemark/infra/pg"
+	"github.com/tidemark-engine/tidemark/infra/natsio/coordination"
+	"github.com/tidemark-engine/tidemark/infra/natsio/feeds"
+	"github.com/tidemark-engine/tidemark/infra/natsio/hot"
+	"github.com/tidemark-engine/tidemark/infra/natsio/journal"
+	"github.com/tidemark-engine/tidemark/infra/natsio/messages"
+	"github.com/tidemark-engine/tidemark/infra/pg/durable"
 	"github.com/tidemark-engine/tidemark/projections"
+	"github.com/tidemark-engine/tidemark/projections/quarantine"
 	"github.com/tidemark-engine/tidemark/readmodel"
+	"github.com/tidemark-engine/tidemark/readmodel/tiers"
 )
 
 // crew runs the views' runners. With the embedded server this engine is alone
@@ -20,8 +29,8 @@ import (
 type crew struct {
 	ctx     context.Context
 	running sync.WaitGroup
-	leases  *natsio.Leases // nil = alone
-	beacon  *natsio.Beacon
+	leases  *coordination.Leases // nil = alone
+	beacon  *coordination.ProgressBroadcast
 	settle  func() // waits for what the runners have left under way; nil = nothing
 }
 
@@ -34,8 +43,8 @@ func (e *engine) newCrew(ctx context.Context) (*crew, context.CancelFunc, error)
 	}
 	nc, err := e.connect("leases")
 	if err == nil {
-		c.leases, err = natsio.OpenLeases(ctx, nc, e.log)
-		c.beacon = natsio.NewBeacon(nc, natsio.NewSubjects(e.cfg.SubjectPrefix))
+		c.leases, err = coordination.OpenLeases(ctx, nc, e.log)
+		c.beacon = coordination.NewProgressBroadcast(nc, natsio.NewSubjects(e.cfg.SubjectPrefix))
 	}
 	return c, cancel, err
 }
@@ -55,7 +64,7 @@ func (e *engine) run(view string, target projections.Target, progress *projectio
 	for p := range e.journal.Partitions() {
 		r := e.runner(view, p, target, progress, b)
 		r.Lossy = view == "hot"
-		r.Quarantine, r.Past = e.holds, projections.Truth{Journal: e.journal, Archive: e.whole().Archive}.Stream
+		r.Quarantine, r.Past = e.holds, history.Truth{Journal: e.journal, Archive: e.whole().Archive}.Stream
 		e.views = append(e.views, r)
 		e.crew.running.Add(1)
 		go func() {
@@ -131,21 +140,21 @@ func (e *engine) startViews(ctx context.Context, bounds commands.Bounds) error {
 	})
 	n := e.journal.Partitions()
 	tail, hotProgress, durableProgress := projections.NewProgress(n), projections.NewProgress(n), projections.NewProgress(n)
-	memory := readmodel.NewMemory(readmodel.MemoryConfig{Partitions: n, Tail: tail})
-	hotTarget := natsio.NewHot(e.bucket, e.journal, hotProgress)
+	memory := tiers.NewMemory(tiers.MemoryConfig{Partitions: n, Tail: tail})
+	hotTarget := hot.NewHot(e.bucket, e.journal, hotProgress)
 	for kind, b := range e.docs {
 		hotTarget.Keep(kind, b)
 	}
 	e.hot = hotTarget
 	hotTarget.Leaves = e.leaves("hot")
-	past := natsio.Past{Journal: e.journal, Archive: e.whole().Archive, Skew: bounds.ClockSkew}
-	e.keeper = &readmodel.Keeper{Past: past, Hot: hotTarget, DurableProgress: durableProgress}
+	past := journal.Past{Journal: e.journal, Archive: e.whole().Archive, Skew: bounds.ClockSkew}
+	e.keeper = &tiers.Hydrator{Past: past, Hot: hotTarget, DurableProgress: durableProgress}
 	e.activity = e.newActivity()
 	e.handler = commands.NewHandler(e.writer(), commands.Config{
-		Bounds: bounds, InFlight: e.cfg.LimitsInFlight, Evictor: e.keeper, Messenger: natsio.NewMessenger(e.streams), Past: past,
+		Bounds: bounds, InFlight: e.cfg.LimitsInFlight, Evictor: e.keeper, Messenger: messages.NewMessenger(e.streams), Past: past,
 		Archive: e.archiveOfCommands(), Observe: func(rec events.Record) { passOn(memory, &rec) },
 	})
-	e.tiers = &readmodel.Tiers{
+	e.tiers = &tiers.Tiers{
 		Memory: memory, Hot: hotTarget, HotProgress: hotProgress, DurableProgress: durableProgress,
 		Past: past, Hit: e.metrics.hit, Missed: e.touched,
 	}
@@ -159,9 +168,9 @@ func (e *engine) startViews(ctx context.Context, bounds commands.Bounds) error {
 	if err := e.run("hot", hotTarget, hotProgress, projections.Batching{Busy: busyHot, Max: 2000}); err != nil || e.db == nil {
 		return err
 	}
-	t := pg.NewDurable(e.db, "durable")
-	notifier := natsio.NewNotifier(e.streams, past)
-	notifier.Held = func(ctx context.Context, p int) ([]projections.Held, error) {
+	t := durable.New(e.db, "durable")
+	notifier := feeds.NewNotifier(e.streams, past)
+	notifier.Held = func(ctx context.Context, p int) ([]quarantine.Held, error) {
 		return projections.LeftOut(ctx, e.holds, t, "durable", p, e.journal.ID())
 	}
 	t.Notify = notifier
@@ -177,20 +186,20 @@ func (e *engine) startViews(ctx context.Context, bounds commands.Bounds) error {
 
 // writer is the journal as commands append to it: in groups where each append
 // waits for this machine's disk.
-func (e *engine) writer() commands.Journal {
+func (e *engine) writer() history.Journal {
 	if e.nats != nil && e.cfg.Durability == "synced" {
-		return commands.NewCommitter(e.history(), e.journal.Partitions())
+		return groupcommit.NewCommitter(e.history(), e.journal.Partitions())
 	}
 	return e.history()
 }
 
 // passOn writes an own event through to memory before its command is answered,
 // so that the writer's next read here sees it.
-func passOn(memory *readmodel.Memory, rec *events.Record) {
+func passOn(memory *tiers.Memory, rec *events.Record) {
 	if rec.Type != events.StateSet && rec.Type != events.StateDeleted {
 		return
 	}
-	if change, err := projections.EntryOf(rec); err == nil {
+	if change, err := readmodel.EntryOf(rec); err == nil {
 		memory.Pass(rec.Partition, change.Entry, change.Deleted)
 	}
 }

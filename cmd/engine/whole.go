@@ -9,8 +9,11 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/tidemark-engine/tidemark/commands"
+	"github.com/tidemark-engine/tidemark/history"
 	"github.com/tidemark-engine/tidemark/infra/natsio"
+	"github.com/tidemark-engine/tidemark/infra/natsio/journal"
 	"github.com/tidemark-engine/tidemark/infra/pg"
+	"github.com/tidemark-engine/tidemark/infra/pg/archive"
 	"github.com/tidemark-engine/tidemark/projections"
 )
 
@@ -23,7 +26,7 @@ var archiveBatching = projections.Batching{Threshold: 1000, Interval: 250 * time
 
 // startArchive starts the view that keeps every event in SQL for good.
 func (e *engine) startArchive() error {
-	return e.run(archiveView, pg.NewArchive(e.db, archiveView), projections.NewProgress(e.journal.Partitions()), archiveBatching)
+	return e.run(archiveView, archive.New(e.db, archiveView), projections.NewProgress(e.journal.Partitions()), archiveBatching)
 }
 
 // archiveOfCommands is where command ids are known beyond the duplicate window;
@@ -32,32 +35,32 @@ func (e *engine) archiveOfCommands() commands.Archive {
 	if e.db == nil {
 		return nil
 	}
-	return pg.NewArchive(e.db, archiveView).Of(e.journal.ID())
+	return archive.New(e.db, archiveView).Of(e.journal.ID())
 }
 
 // whole is the journal with all its past, trimmed or not.
-func (e *engine) whole() projections.Joined { return joined(e.journal, e.db) }
+func (e *engine) whole() history.Joined { return joined(e.journal, e.db) }
 
 // source is the journal as a view reads it. SQL's tables need every event, also
 // those that were trimmed when a power cut has taken the end of them; what is in
 // KV and the feeds is in what a trim leaves.
-func (e *engine) source(view string) projections.Source {
+func (e *engine) source(view string) history.Source {
 	if view == "durable" {
-		return projections.Joined{Trimmable: e.shared, Archive: e.whole().Archive}
+		return history.Joined{Trimmable: e.shared, Archive: e.whole().Archive}
 	}
 	return e.shared
 }
 
 // history is the journal as commands and reactors read it.
-func (e *engine) history() natsio.Whole {
-	return natsio.NewWhole(e.journal, e.whole().Archive)
+func (e *engine) history() journal.Whole {
+	return journal.NewWhole(e.journal, e.whole().Archive)
 }
 
 // joined reads SQL's archive, if there is SQL, where the journal is trimmed.
-func joined(journal *natsio.Journal, db *pg.DB) projections.Joined {
-	j := projections.Joined{Trimmable: journal}
+func joined(journal *journal.Journal, db *pg.DB) history.Joined {
+	j := history.Joined{Trimmable: journal}
 	if db != nil {
-		j.Archive = pg.NewArchive(db, archiveView)
+		j.Archive = archive.New(db, archiveView)
 	}
 	return j
 }
@@ -65,14 +68,14 @@ func joined(journal *natsio.Journal, db *pg.DB) projections.Joined {
 // openWhole opens the journal with all its past from outside, and the database
 // that it uses: nil without SQL, else to be closed. postgres overrules what
 // status says.
-func openWhole(ctx context.Context, nc *nats.Conn, s *status, postgres string) (projections.Joined, *pg.DB, error) {
-	journal, err := natsio.OpenExisting(ctx, nc, natsio.NewSubjects(s.Prefix))
+func openWhole(ctx context.Context, nc *nats.Conn, s *status, postgres string) (history.Joined, *pg.DB, error) {
+	journal, err := journal.OpenExisting(ctx, nc, natsio.NewSubjects(s.Prefix))
 	if err != nil {
-		return projections.Joined{}, nil, err
+		return history.Joined{}, nil, err
 	}
 	db, err := openSQL(s, postgres)
 	if err != nil {
-		return projections.Joined{}, nil, err
+		return history.Joined{}, nil, err
 	}
 	return joined(journal, db), db, nil
 }

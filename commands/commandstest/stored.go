@@ -5,12 +5,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tidemark-engine/tidemark/commands"
 	"github.com/tidemark-engine/tidemark/events"
+	"github.com/tidemark-engine/tidemark/history"
 )
 
 // Stored returns all events of an aggregate.
-func Stored(t testing.TB, journal commands.Journal, s events.Stream) []events.Record {
+func Stored(t testing.TB, journal history.Journal, s events.Stream) []events.Record {
 	t.Helper()
 	var got []events.Record
 	err := journal.Since(t.Context(), s, time.Unix(0, 0), func(r events.Record) bool { got = append(got, r); return true })
@@ -22,7 +22,7 @@ func Stored(t testing.TB, journal commands.Journal, s events.Stream) []events.Re
 
 // Count expects that many events and losing writes of an entry of agent a1, with
 // dense versions and chained digests.
-func Count(t testing.TB, journal commands.Journal, key string, wantEvents, wantLosses int) {
+func Count(t testing.TB, journal history.Journal, key string, wantEvents, wantLosses int) {
 	t.Helper()
 	for s, want := range map[events.Stream]int{events.StateEntry("a1", key): wantEvents, events.EntryConflicts("a1", key): wantLosses} {
 		got, digest := Stored(t, journal, s), ""

@@ -96,6 +96,10 @@ func (d *DB) Migrate(ctx context.Context, log *slog.Logger) error {
 }
 
 // inTx runs f in a transaction; any error rolls it back.
-func (d *DB) inTx(ctx context.Context, f func(pgx.Tx) error) error {
+func (d *DB) InTx(ctx context.Context, f func(pgx.Tx) error) error {
 	return pgx.BeginFunc(ctx, d.pool, f)
+}
+
+type Querier interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
 }

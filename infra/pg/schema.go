@@ -4,14 +4,14 @@ import "strings"
 
 // schema is where a durable view's tables are: the live ones in agents, those
 // of a rebuild beside it. Statements are written for agents.
-type schema string
+type Schema string
 
-const live schema = "agents"
+const Live Schema = "agents"
 
 // in is a statement for this schema.
-func (s schema) in(statement string) string {
-	if s == live {
+func (s Schema) In(statement string) string {
+	if s == Live {
 		return statement
 	}
-	return strings.ReplaceAll(statement, string(live)+".", string(s)+".")
+	return strings.ReplaceAll(statement, string(Live)+".", string(s)+".")
 }

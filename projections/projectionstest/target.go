@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tidemark-engine/tidemark/history"
 	"github.com/tidemark-engine/tidemark/projections"
 	"github.com/tidemark-engine/tidemark/readmodel"
 )
@@ -50,7 +51,7 @@ func Target(t *testing.T, open func(t *testing.T) Store) {
 		{"partitions move on their own", (*view).partitions},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			v := &view{Store: open(t), rows: map[string]projections.EntryChange{}}
+			v := &view{Store: open(t), rows: map[string]readmodel.EntryChange{}}
 			v.start(t)
 			c.test(v, t)
 		})
@@ -62,7 +63,7 @@ type view struct {
 	Store
 	target   projections.Target
 	progress *projections.Progress
-	rows     map[string]projections.EntryChange // by "<agent> <key>"
+	rows     map[string]readmodel.EntryChange // by "<agent> <key>"
 }
 
 // start opens the target anew, as after a restart.
@@ -83,7 +84,7 @@ func (v *view) load(t *testing.T, partition int) uint64 {
 }
 
 // apply writes a batch, as a runner does, and remembers the rows.
-func (v *view) apply(t *testing.T, from, to uint64, changes ...projections.EntryChange) {
+func (v *view) apply(t *testing.T, from, to uint64, changes ...readmodel.EntryChange) {
 	t.Helper()
 	if err := v.target.Apply(t.Context(), 0, from, to, projections.Changes{Entries: changes}); err != nil {
 		t.Fatalf("apply %d to %d: %v", from, to, err)
@@ -95,7 +96,7 @@ func (v *view) apply(t *testing.T, from, to uint64, changes ...projections.Entry
 }
 
 // repeat writes a batch that is not due.
-func (v *view) repeat(t *testing.T, from, to uint64, changes ...projections.EntryChange) {
+func (v *view) repeat(t *testing.T, from, to uint64, changes ...readmodel.EntryChange) {
 	t.Helper()
 	err := v.target.Apply(t.Context(), 0, from, to, projections.Changes{Entries: changes})
 	if v.Fenced && !errors.Is(err, projections.ErrFenced) || !v.Fenced && err != nil {
@@ -119,14 +120,14 @@ func (v *view) check(t *testing.T) {
 
 var when = time.Date(2026, 1, 2, 3, 4, 5, 123456789, time.UTC)
 
-func set(key string, revision uint64) projections.EntryChange {
-	return projections.EntryChange{Entry: readmodel.Entry{
+func set(key string, revision uint64) readmodel.EntryChange {
+	return readmodel.EntryChange{Entry: readmodel.Entry{
 		Agent: "a1", Key: key, Value: fmt.Appendf(nil, `{ "at": %d }`, revision), Timestamp: when.Add(time.Duration(revision)),
 		Writer: "w", Version: revision, Revision: revision, UpdatedAt: when.Truncate(time.Microsecond), Digest: fmt.Sprint("d", revision),
 	}}
 }
 
-func del(key string, revision uint64) projections.EntryChange {
+func del(key string, revision uint64) readmodel.EntryChange {
 	c := set(key, revision)
 	c.Value, c.Deleted = nil, true
 	return c
@@ -209,7 +210,7 @@ func (v *view) deleted(t *testing.T) {
 func (v *view) large(t *testing.T) {
 	v.load(t, 0)
 	const n = 2300 // more than any request of an adapter takes
-	var first, second []projections.EntryChange
+	var first, second []readmodel.EntryChange
 	for i := range uint64(n) {
 		first = append(first, set(fmt.Sprintf("k%04d", i), i+1))
 		if i%3 == 0 {
@@ -234,7 +235,7 @@ func (v *view) exact(t *testing.T) {
 		strings.Repeat("[", 64) + strings.Repeat("]", 64), strings.Repeat(`{"a":`, 64) + "1" + strings.Repeat("}", 64),
 		`"` + strings.Repeat("v", 256<<10-2) + `"`, "[" + strings.Repeat("1e308,", 30_000) + "0]",
 	}
-	var batch []projections.EntryChange
+	var batch []readmodel.EntryChange
 	for i, value := range values {
 		c := set(fmt.Sprintf("v%02d", i), uint64(i+1))
 		c.Value = []byte(value)
@@ -261,7 +262,7 @@ func (v *view) restart(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, seed))
-	var history []projections.EntryChange
+	var history []readmodel.EntryChange
 	for r := uint64(1); r <= 300; r++ {
 		key := fmt.Sprint("k", random.IntN(20))
 		if random.IntN(4) == 0 {
@@ -273,15 +274,15 @@ func (v *view) restart(t *testing.T) {
 	at, furthest := v.load(t, 0), uint64(0)
 	for at < uint64(len(history)) {
 		to := min(at+1+random.Uint64N(12), uint64(len(history)))
-		last := map[string]projections.EntryChange{}
+		last := map[string]readmodel.EntryChange{}
 		for _, c := range history[at:to] {
 			last[c.Key] = c
 		}
-		var batch []projections.EntryChange
+		var batch []readmodel.EntryChange
 		for _, c := range last {
 			batch = append(batch, c)
 		}
-		slices.SortFunc(batch, func(a, b projections.EntryChange) int { return strings.Compare(a.Key, b.Key) })
+		slices.SortFunc(batch, func(a, b readmodel.EntryChange) int { return strings.Compare(a.Key, b.Key) })
 		v.apply(t, at, to, batch...)
 		at, furthest = to, max(furthest, to)
 		if random.IntN(4) == 0 {
@@ -306,7 +307,7 @@ func (v *view) foreign(t *testing.T) {
 	v.load(t, 0)
 	v.apply(t, 0, 1, set("k", 1))
 	v.start(t)
-	if at, err := v.target.Load(t.Context(), 0, "another"+v.ID); !errors.Is(err, projections.ErrForeignJournal) {
+	if at, err := v.target.Load(t.Context(), 0, "another"+v.ID); !errors.Is(err, history.ErrForeignJournal) {
 		t.Errorf("at %d, %v", at, err)
 	}
 	v.load(t, 0)
@@ -319,7 +320,7 @@ func (v *view) partitions(t *testing.T) {
 	}
 	for p := range v.Partitions {
 		c := set(fmt.Sprint("p", p), 100)
-		if err := v.target.Apply(t.Context(), p, 0, uint64(10*(p+1)), projections.Changes{Entries: []projections.EntryChange{c}}); err != nil {
+		if err := v.target.Apply(t.Context(), p, 0, uint64(10*(p+1)), projections.Changes{Entries: []readmodel.EntryChange{c}}); err != nil {
 			t.Fatal(err)
 		}
 		v.progress.Set(p, uint64(10*(p+1)))

@@ -13,11 +13,12 @@ import (
 
 	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/readmodel"
+	"github.com/tidemark-engine/tidemark/readmodel/tiers"
 )
 
 // Journal is a journal as a tier, and how to write to it.
 type Journal struct {
-	readmodel.Past
+	tiers.Past
 	// Append adds an event at the end of its stream and returns its revision.
 	Append func(t *testing.T, s events.Stream, ev events.Event) uint64
 }

@@ -13,9 +13,9 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tidemark-engine/tidemark/events"
-	"github.com/tidemark-engine/tidemark/infra/natsio"
-	"github.com/tidemark-engine/tidemark/projections"
-	"github.com/tidemark-engine/tidemark/projections/dump"
+	"github.com/tidemark-engine/tidemark/history"
+	"github.com/tidemark-engine/tidemark/infra/natsio/journal"
+	"github.com/tidemark-engine/tidemark/projections/retention/export"
 	"github.com/tidemark-engine/tidemark/test/harness"
 	"github.com/tidemark-engine/tidemark/test/support"
 )
@@ -150,15 +150,15 @@ func TestImportIsContinued(t *testing.T) {
 	// The state that an import leaves when it is killed after two events.
 	s := support.NATS(t)
 	nc := support.Engine(t, s)
-	r, err := natsio.OpenRefill(t.Context(), nc, natsio.JournalConfig{Partitions: 1}, sum)
+	r, err := journal.OpenImporter(t.Context(), nc, journal.Config{Partitions: 1}, sum)
 	harness.Must(t, err)
 	for rev, msg := range stored(t, old, 2) {
-		harness.Must(t, r.Fill(t.Context(), 0, uint64(rev), []natsio.Stored{msg}))
+		harness.Must(t, r.Fill(t.Context(), 0, uint64(rev), []journal.Stored{msg}))
 	}
-	if _, err := natsio.OpenJournal(t.Context(), nc, natsio.JournalConfig{}); err == nil || !strings.Contains(err.Error(), "not finished") {
+	if _, err := journal.Open(t.Context(), nc, journal.Config{}); err == nil || !strings.Contains(err.Error(), "not finished") {
 		t.Errorf("a half imported journal is opened: %v", err)
 	}
-	if _, err := natsio.OpenRefill(t.Context(), nc, natsio.JournalConfig{Partitions: 1}, "another"); err == nil || !strings.Contains(err.Error(), "another file") {
+	if _, err := journal.OpenImporter(t.Context(), nc, journal.Config{Partitions: 1}, "another"); err == nil || !strings.Contains(err.Error(), "another file") {
 		t.Errorf("another file is imported into it: %v", err)
 	}
 	url := strings.Replace(s.URL(), "nats://", "nats://"+credentials(s.Credentials())+"@", 1)
@@ -204,23 +204,23 @@ func phase(t *testing.T, c *harness.Client, agent, want string) {
 // cut copies a file up to and with the first event of a type.
 func cut(t *testing.T, from, to, typ string) {
 	t.Helper()
-	var all []projections.Message
+	var all []history.Message
 	f, err := os.Open(from)
 	harness.Must(t, err)
 	defer f.Close()
-	u, err := dump.Unpack(f)
+	u, err := export.Unpack(f)
 	harness.Must(t, err)
 	defer u.Close()
-	r, err := dump.NewReader(u)
+	r, err := export.NewReader(u)
 	for err == nil && (len(all) == 0 || !bytes.Contains(all[len(all)-1].Body, []byte(typ))) {
-		var ev dump.Event
+		var ev export.Event
 		if ev, err = r.Next(); err == nil {
-			all = append(all, projections.Message{Body: bytes.Clone(ev.Body), Record: events.Record{Stream: ev.Stream, Revision: ev.Revision}})
+			all = append(all, history.Message{Body: bytes.Clone(ev.Body), Record: events.Record{Stream: ev.Stream, Revision: ev.Revision}})
 		}
 	}
 	harness.Must(t, err)
 	var text bytes.Buffer
-	w, err := dump.NewWriter(&text, dump.Header{Journal: "cut", Partitions: 1, Heads: []uint64{uint64(len(all))}})
+	w, err := export.NewWriter(&text, export.Header{Journal: "cut", Partitions: 1, Heads: []uint64{uint64(len(all))}})
 	for i := 0; err == nil && i < len(all); i++ {
 		err = w.Event(&all[i])
 	}
@@ -245,7 +245,7 @@ func trailer(t *testing.T, path string) string {
 }
 
 // stored returns the first n events of an engine's journal.
-func stored(t *testing.T, e *harness.Engine, n int) (all []natsio.Stored) {
+func stored(t *testing.T, e *harness.Engine, n int) (all []journal.Stored) {
 	t.Helper()
 	nc, err := nats.Connect(e.NATSURL)
 	harness.Must(t, err)
@@ -256,7 +256,7 @@ func stored(t *testing.T, e *harness.Engine, n int) (all []natsio.Stored) {
 	for seq := uint64(1); err == nil && seq <= uint64(n); seq++ {
 		var msg *jetstream.RawStreamMsg
 		if msg, err = j.GetMsg(t.Context(), seq); err == nil {
-			all = append(all, natsio.Stored{Stream: events.Stream(strings.TrimPrefix(msg.Subject, "events.")), Body: msg.Data})
+			all = append(all, journal.Stored{Stream: events.Stream(strings.TrimPrefix(msg.Subject, "events.")), Body: msg.Data})
 		}
 	}
 	harness.Must(t, err)

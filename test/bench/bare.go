@@ -1,8 +1,5 @@
 package main
 
-// This file runs the servers without the engine, in a process of their own as
-// the engine runs them: what they need by themselves is not the engine's.
-
 import (
 	"context"
 	"errors"

@@ -1,8 +1,5 @@
 package main
 
-// This file hides how a cell and its yardstick take turns and what is made of
-// their figures.
-
 import (
 	"context"
 	"errors"

@@ -1,8 +1,5 @@
 package main
 
-// This file holds the cells of the command path: from the request of a client
-// to its receipt.
-
 import (
 	"bytes"
 	"context"

@@ -1,8 +1,5 @@
 package main
 
-// This file hides how the engine's real binary is built, started and asked how
-// far it is.
-
 import (
 	"context"
 	"encoding/json"

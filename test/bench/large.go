@@ -1,9 +1,5 @@
 package main
 
-// This file holds the cells of size: a journal and read models of a million
-// entries, written by real commands, and what becomes of speed, memory and
-// start-up then.
-
 import (
 	"context"
 	"fmt"

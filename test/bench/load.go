@@ -1,8 +1,5 @@
 package main
 
-// This file is the load: clients that each send a request and wait for its
-// answer, over a few connections, the same for a cell and its yardstick.
-
 import (
 	"context"
 	"errors"

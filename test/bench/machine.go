@@ -1,8 +1,5 @@
 package main
 
-// This file looks at the machine: what it is, how busy it is, and what a
-// process has taken of it.
-
 import (
 	"fmt"
 	"os"

@@ -1,8 +1,5 @@
 package main
 
-// This file holds the cells of reading: over NATS, in process, and the load of
-// an aggregate that is not in memory.
-
 import (
 	"context"
 	"errors"
@@ -15,11 +12,14 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/tidemark-engine/tidemark/commands"
 	"github.com/tidemark-engine/tidemark/events"
+	"github.com/tidemark-engine/tidemark/history"
 	"github.com/tidemark-engine/tidemark/infra/natsio"
+	"github.com/tidemark-engine/tidemark/infra/natsio/hot"
+	"github.com/tidemark-engine/tidemark/infra/natsio/journal"
 	"github.com/tidemark-engine/tidemark/projections"
 	"github.com/tidemark-engine/tidemark/readmodel"
+	"github.com/tidemark-engine/tidemark/readmodel/tiers"
 )
 
 func missing(err error) bool {
@@ -101,7 +101,7 @@ func openQueryKV(ctx context.Context, b *bench) (player, error) {
 		if err != nil {
 			return 0, err
 		}
-		kv, err := js.KeyValue(ctx, natsio.AgentStateBucket.Name)
+		kv, err := js.KeyValue(ctx, hot.AgentStateBucket.Name)
 		if err != nil {
 			return 0, err
 		}
@@ -160,7 +160,7 @@ func openTiered(ctx context.Context, b *bench) (player, error) {
 		return nil, err
 	}
 	p := projections.NewProgress(1)
-	memory := readmodel.NewMemory(readmodel.MemoryConfig{Partitions: 1, Tail: p})
+	memory := tiers.NewMemory(tiers.MemoryConfig{Partitions: 1, Tail: p})
 	memory.Start(0, 0)
 	type entry struct{ agent, key string }
 	cache := otter.Must(&otter.Options[entry, []byte]{MaximumSize: 10 * readKeys})
@@ -171,14 +171,14 @@ func openTiered(ctx context.Context, b *bench) (player, error) {
 		cache.Set(entry{"a", keys[i]}, value(nil, i))
 	}
 	p.Set(0, readKeys)
-	read := &readmodel.Tiers{Memory: memory, HotProgress: p, Past: natsio.Past{Journal: r.journal}}
+	read := &tiers.Tiers{Memory: memory, HotProgress: p, Past: journal.Past{Journal: r.journal}}
 	return plain{undo: r.close, play: func(ctx context.Context, n int) (round, error) {
 		var allocs float64
 		got, err := turns(n,
 			func() (s side, err error) {
 				s.value, allocs, err = each(func(i int) error {
-					a, err := read.Get(ctx, "a", keys[i%readKeys], readmodel.Cached, 0)
-					if err == nil && a.Source != readmodel.FromMemory {
+					a, err := read.Get(ctx, "a", keys[i%readKeys], tiers.Cached, 0)
+					if err == nil && a.Source != tiers.FromMemory {
 						err = fmt.Errorf("%s answers", a.Source)
 					}
 					return err
@@ -239,7 +239,7 @@ func openLoad(past int) func(ctx context.Context, b *bench) (player, error) {
 			return turns(n,
 				func() (side, error) {
 					return timed(10*b.size.probes, func() error {
-						rec, ok, err := r.journal.Last(ctx, stream, commands.Fast)
+						rec, ok, err := r.journal.Last(ctx, stream, history.Fast)
 						if err == nil && (!ok || rec.Version != uint64(past)) {
 							err = fmt.Errorf("the last event is %d of %d", rec.Version, past)
 						}

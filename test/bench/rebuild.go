@@ -1,7 +1,5 @@
 package main
 
-// This file holds the cells that read the large journal again: replay and rebuild.
-
 import (
 	"bytes"
 	"context"

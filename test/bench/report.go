@@ -1,8 +1,5 @@
 package main
 
-// The report of a run: the table for a terminal, and the document
-// docs/explanation/benchmarks.md with its plots.
-
 import (
 	"encoding/json"
 	"errors"

@@ -1,9 +1,5 @@
 package main
 
-// This file is a journal in this process: an embedded server as the engine
-// starts it, filled with real events faster than commands would. Cells of one
-// part alone, a view or a load, are measured on it.
-
 import (
 	"context"
 	"fmt"
@@ -21,6 +17,7 @@ import (
 	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/infra/natsio"
 	"github.com/tidemark-engine/tidemark/infra/natsio/embedded"
+	"github.com/tidemark-engine/tidemark/infra/natsio/journal"
 	"github.com/tidemark-engine/tidemark/infra/pg/local"
 )
 
@@ -30,7 +27,7 @@ type rig struct {
 	server  *embedded.Server
 	nc      *nats.Conn // the engine's own rights, in process
 	js      jetstream.JetStream
-	journal *natsio.Journal
+	journal *journal.Journal
 	pg      *local.Server // nil = not asked for
 	log     *slog.Logger
 	bases   int    // databases made
@@ -58,7 +55,7 @@ func newRig(ctx context.Context, sql bool) (r *rig, err error) {
 	if r.js, err = jetstream.New(r.nc, jetstream.WithPublishAsyncMaxPending(4096)); err != nil {
 		return r, err
 	}
-	if r.journal, err = natsio.OpenJournal(ctx, r.nc, natsio.JournalConfig{}); err != nil {
+	if r.journal, err = journal.Open(ctx, r.nc, journal.Config{}); err != nil {
 		return r, err
 	}
 	if sql {

@@ -1,9 +1,5 @@
 package main
 
-// This file holds the soak: minutes at most of the peak, in which latency,
-// memory and the views' lag must stay what they were, and a verification after
-// it.
-
 import (
 	"context"
 	"errors"

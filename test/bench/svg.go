@@ -1,8 +1,5 @@
 package main
 
-// This file draws a curve: a logarithmic y axis, evenly spread ticks on x, a
-// line for each series with its name at its end.
-
 import (
 	"fmt"
 	"html"

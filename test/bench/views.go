@@ -1,8 +1,5 @@
 package main
 
-// This file holds the cells of single views: how fast they fold a journal that
-// is there already, beside a raw client that does the same to the same store.
-
 import (
 	"context"
 	"fmt"
@@ -14,7 +11,11 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tidemark-engine/tidemark/infra/natsio"
+	"github.com/tidemark-engine/tidemark/infra/natsio/feeds"
+	"github.com/tidemark-engine/tidemark/infra/natsio/hot"
+	"github.com/tidemark-engine/tidemark/infra/natsio/journal"
 	"github.com/tidemark-engine/tidemark/infra/pg"
+	"github.com/tidemark-engine/tidemark/infra/pg/durable"
 	"github.com/tidemark-engine/tidemark/projections"
 )
 
@@ -86,10 +87,10 @@ func (r *rig) foldSQL(ctx context.Context, head uint64) (s side, err error) {
 		return s, err
 	}
 	if err = db.Migrate(ctx, r.log); err == nil {
-		var streams *natsio.Streams
-		if streams, err = natsio.NewStreams(r.nc, natsio.NewSubjects(""), true, r.log); err == nil {
-			t := pg.NewDurable(db, "durable")
-			t.Notify = natsio.NewNotifier(streams, natsio.Past{Journal: r.journal})
+		var streams *feeds.Streams
+		if streams, err = feeds.NewStreams(r.nc, natsio.NewSubjects(""), true, r.log); err == nil {
+			t := durable.New(db, "durable")
+			t.Notify = feeds.NewNotifier(streams, journal.Past{Journal: r.journal})
 			s, err = r.fold(ctx, t, projections.NewProgress(1), head,
 				projections.Batching{Threshold: 50, Interval: 20 * time.Millisecond, Busy: 20 * time.Millisecond, Max: 4000})
 			t.Settle()
@@ -177,12 +178,12 @@ func openKV(ctx context.Context, b *bench) (player, error) {
 	return plain{undo: r.close, play: func(ctx context.Context, n int) (round, error) {
 		return turns(n,
 			func() (s side, err error) {
-				bucket, err := r.bucket(ctx, natsio.AgentStateBucket.Name)
+				bucket, err := r.bucket(ctx, hot.AgentStateBucket.Name)
 				if err != nil {
 					return s, err
 				}
 				p := projections.NewProgress(1)
-				return r.fold(ctx, natsio.NewHot(bucket, r.journal, p), p, head, projections.Batching{Busy: 2 * time.Millisecond, Max: 2000})
+				return r.fold(ctx, hot.NewHot(bucket, r.journal, p), p, head, projections.Batching{Busy: 2 * time.Millisecond, Max: 2000})
 			},
 			func() (s side, err error) {
 				const name = "BENCH"
@@ -204,11 +205,11 @@ func openKV(ctx context.Context, b *bench) (player, error) {
 }
 
 // bucket is an empty one, made as the engine makes AGENT_STATE.
-func (r *rig) bucket(ctx context.Context, name string) (*natsio.Bucket, error) {
+func (r *rig) bucket(ctx context.Context, name string) (*hot.Bucket, error) {
 	if err := r.js.DeleteKeyValue(ctx, name); err != nil && !missing(err) {
 		return nil, err
 	}
-	cfg := natsio.AgentStateBucket
+	cfg := hot.AgentStateBucket
 	cfg.Name, cfg.Embedded = name, true
-	return natsio.OpenBucket(ctx, r.nc, cfg, r.log)
+	return hot.OpenBucket(ctx, r.nc, cfg, r.log)
 }

@@ -1,8 +1,5 @@
 package main
 
-// This file holds the cells of freshness: how long after a command is sent its
-// effect can be seen in a read model, while the engine works at half its load.
-
 import (
 	"context"
 	"errors"
@@ -13,7 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/tidemark-engine/tidemark/infra/natsio"
+	"github.com/tidemark-engine/tidemark/infra/natsio/hot"
 )
 
 // prober shows how long one write takes to be seen, by each of two ways.
@@ -86,7 +83,7 @@ func probeKV(ctx context.Context, e *engine) (p prober, err error) {
 	if err != nil {
 		return p, err
 	}
-	state, err := js.KeyValue(ctx, natsio.AgentStateBucket.Name)
+	state, err := js.KeyValue(ctx, hot.AgentStateBucket.Name)
 	if err != nil {
 		return p, err
 	}

@@ -1,8 +1,5 @@
 package main
 
-// This file is the loop one would write by hand on Watermill: a command bus, a
-// handler that publishes an event, and one event handler for each read model.
-
 import (
 	"context"
 	"errors"

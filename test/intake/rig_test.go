@@ -21,6 +21,7 @@ import (
 	"github.com/tidemark-engine/tidemark/infra/natsio"
 	"github.com/tidemark-engine/tidemark/infra/natsio/embedded"
 	"github.com/tidemark-engine/tidemark/infra/natsio/intake"
+	"github.com/tidemark-engine/tidemark/infra/natsio/journal"
 	"github.com/tidemark-engine/tidemark/test/harness"
 	"github.com/tidemark-engine/tidemark/test/support"
 )
@@ -33,7 +34,7 @@ type rig struct {
 	server  *embedded.Server
 	client  *nats.Conn
 	js      jetstream.JetStream
-	journal *natsio.Journal
+	journal *journal.Journal
 }
 
 func newRig(t *testing.T, partitions int) *rig {
@@ -42,7 +43,7 @@ func newRig(t *testing.T, partitions int) *rig {
 	r.client = support.Client(t, r.server)
 	r.js = support.JetStream(t, r.client)
 	var err error
-	r.journal, err = natsio.OpenJournal(t.Context(), support.Engine(t, r.server), natsio.JournalConfig{Partitions: partitions})
+	r.journal, err = journal.Open(t.Context(), support.Engine(t, r.server), journal.Config{Partitions: partitions})
 	harness.Must(t, err)
 	return r
 }

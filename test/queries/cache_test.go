@@ -7,7 +7,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/tidemark-engine/tidemark/infra/natsio"
+	"github.com/tidemark-engine/tidemark/infra/natsio/hot"
 	"github.com/tidemark-engine/tidemark/test/harness"
 	"github.com/tidemark-engine/tidemark/test/support"
 )
@@ -77,7 +77,7 @@ func checkBucket(t *testing.T, js jetstream.JetStream) {
 func TestCacheKeepsWhatFits(t *testing.T) {
 	t.Parallel()
 	nc := support.Engine(t, support.NATS(t))
-	cache, err := natsio.OpenQueryCache(t.Context(), nc, harness.Log(t))
+	cache, err := hot.OpenQueryCache(t.Context(), nc, harness.Log(t))
 	harness.Must(t, err)
 	if _, _, found := cache.Get(t.Context(), "k"); found {
 		t.Error("an empty cache has an answer")
@@ -94,7 +94,7 @@ func TestCacheKeepsWhatFits(t *testing.T) {
 		}
 	}
 	// Opening an existing bucket does not change it.
-	if _, err := natsio.OpenQueryCache(t.Context(), nc, harness.Log(t)); err != nil {
+	if _, err := hot.OpenQueryCache(t.Context(), nc, harness.Log(t)); err != nil {
 		t.Error(err)
 	}
 	checkBucket(t, support.JetStream(t, nc))

@@ -8,8 +8,10 @@ import (
 	"github.com/tidemark-engine/tidemark/commands"
 	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/infra/natsio"
+	"github.com/tidemark-engine/tidemark/infra/natsio/hot"
+	"github.com/tidemark-engine/tidemark/infra/natsio/journal"
 	"github.com/tidemark-engine/tidemark/projections"
-	"github.com/tidemark-engine/tidemark/readmodel"
+	"github.com/tidemark-engine/tidemark/readmodel/tiers"
 	"github.com/tidemark-engine/tidemark/test/harness"
 	"github.com/tidemark-engine/tidemark/test/support"
 )
@@ -26,44 +28,44 @@ func (c *clock) pass(d time.Duration)                { c.nanos.Add(int64(d)) }
 func TestMemoryExpires(t *testing.T) {
 	t.Parallel()
 	nc := support.Engine(t, support.NATS(t))
-	j, err := natsio.OpenJournal(t.Context(), nc, natsio.JournalConfig{Subjects: natsio.NewSubjects("")})
+	j, err := journal.Open(t.Context(), nc, journal.Config{Subjects: natsio.NewSubjects("")})
 	harness.Must(t, err)
-	bucket, err := natsio.OpenBucket(t.Context(), nc, natsio.AgentStateBucket, harness.Log(t))
+	bucket, err := hot.OpenBucket(t.Context(), nc, hot.AgentStateBucket, harness.Log(t))
 	harness.Must(t, err)
 	h := commands.NewHandler(j, commands.Config{InFlight: 10, Observe: func(events.Record) {}})
 	defer h.Close()
 	r, err := h.Send(t.Context(), commands.Request{Aggregate: "agent", ID: "a", Verb: "set", Body: []byte(`{"key":"k","value":1}`)})
 	harness.Must(t, err)
-	past := natsio.Past{Journal: j}
+	past := journal.Past{Journal: j}
 	e, _, _, err := past.Last(t.Context(), "a", "k")
 	harness.Must(t, err)
 	hotProgress, tail := projections.NewProgress(1), projections.NewProgress(1)
-	target := natsio.NewHot(bucket, j, hotProgress)
+	target := hot.NewHot(bucket, j, hotProgress)
 	harness.Must(t, target.Fill(t.Context(), &e))
 	hotProgress.Set(0, r.Revision)
 	tail.Set(0, r.Revision)
 
 	now := &clock{}
 	now.pass(time.Duration(time.Now().UnixNano()))
-	memory := readmodel.NewMemory(readmodel.MemoryConfig{Partitions: 1, Tail: tail, TTL: time.Minute, Clock: now})
+	memory := tiers.NewMemory(tiers.MemoryConfig{Partitions: 1, Tail: tail, TTL: time.Minute, Clock: now})
 	memory.Start(0, 0)
-	read := &readmodel.Tiers{
+	read := &tiers.Tiers{
 		Memory: memory, Hot: target, HotProgress: hotProgress, DurableProgress: projections.NewProgress(1), Past: past,
 	}
 	for i, step := range []struct {
 		passes time.Duration
 		source string
 	}{
-		{0, readmodel.FromKV},
-		{0, readmodel.FromMemory},
-		{59 * time.Second, readmodel.FromMemory},
-		{2 * time.Second, readmodel.FromKV}, // reads do not prolong
-		{0, readmodel.FromMemory},
-		{time.Hour, readmodel.FromKV},
-		{0, readmodel.FromMemory},
+		{0, tiers.FromKV},
+		{0, tiers.FromMemory},
+		{59 * time.Second, tiers.FromMemory},
+		{2 * time.Second, tiers.FromKV}, // reads do not prolong
+		{0, tiers.FromMemory},
+		{time.Hour, tiers.FromKV},
+		{0, tiers.FromMemory},
 	} {
 		now.pass(step.passes)
-		a, err := read.Get(t.Context(), "a", "k", readmodel.Cached, 0)
+		a, err := read.Get(t.Context(), "a", "k", tiers.Cached, 0)
 		if err != nil || a.Source != step.source || string(a.Value) != "1" {
 			t.Errorf("step %d: %s %s %v, want %s", i, a.Source, a.Value, err, step.source)
 		}

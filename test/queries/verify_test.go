@@ -14,15 +14,15 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/tidemark-engine/tidemark/projections"
+	"github.com/tidemark-engine/tidemark/projections/verify"
 	"github.com/tidemark-engine/tidemark/test/harness"
 )
 
 // verify runs `engine verify --json`.
-func runVerify(t *testing.T, e *harness.Engine) projections.Report {
+func runVerify(t *testing.T, e *harness.Engine) verify.Report {
 	t.Helper()
 	got := e.Run("verify", "--json")
-	var r projections.Report
+	var r verify.Report
 	if err := json.NewDecoder(strings.NewReader(got.Stdout)).Decode(&r); err != nil {
 		t.Fatalf("verify printed %s%s: %v", got.Stdout, got.Stderr, err)
 	}

@@ -15,7 +15,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/tidemark-engine/tidemark/infra/natsio"
+	"github.com/tidemark-engine/tidemark/infra/natsio/hot"
 	"github.com/tidemark-engine/tidemark/infra/natsio/topology"
 	"github.com/tidemark-engine/tidemark/test/harness"
 )
@@ -141,9 +141,9 @@ func TestDrift(t *testing.T) {
 // settings and keeps its values.
 func TestOlderBucket(t *testing.T) {
 	nc := own(t)
-	cfg := natsio.AgentStateBucket
+	cfg := hot.AgentStateBucket
 	cfg.Embedded = true
-	_, err := natsio.OpenBucket(t.Context(), nc, cfg, slog.New(slog.DiscardHandler))
+	_, err := hot.OpenBucket(t.Context(), nc, cfg, slog.New(slog.DiscardHandler))
 	harness.Must(t, err)
 	js, err := jetstream.New(nc)
 	harness.Must(t, err)

@@ -13,7 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/tidemark-engine/tidemark/projections"
+	"github.com/tidemark-engine/tidemark/projections/verify"
 	"github.com/tidemark-engine/tidemark/test/harness"
 )
 
@@ -40,13 +40,13 @@ func start(t *testing.T, env ...string) *world {
 // report is what verify prints as JSON.
 type report struct {
 	Code        int
-	Differences []projections.Difference `json:"differences"`
-	Repaired    []projections.Difference `json:"repaired"`
+	Differences []verify.Difference `json:"differences"`
+	Repaired    []verify.Difference `json:"repaired"`
 	Sample      *struct {
 		Checked   int   `json:"checked"`
 		Unsettled []any `json:"unsettled"`
 	} `json:"sample"`
-	Archive *projections.Counts `json:"archive"`
+	Archive *verify.Counts `json:"archive"`
 }
 
 func (w *world) verify(args ...string) report {
@@ -63,7 +63,7 @@ func (w *world) verify(args ...string) report {
 }
 
 // names returns the places of differences, each once.
-func names(all []projections.Difference) []string {
+func names(all []verify.Difference) []string {
 	var got []string
 	for _, d := range all {
 		got = append(got, d.Tier+" "+d.Key)
@@ -73,7 +73,7 @@ func names(all []projections.Difference) []string {
 }
 
 // expect checks that the differences have exactly these places.
-func (w *world) expect(what string, got []projections.Difference, want ...string) {
+func (w *world) expect(what string, got []verify.Difference, want ...string) {
 	w.t.Helper()
 	slices.Sort(want)
 	if g := names(got); !slices.Equal(g, want) {

@@ -16,7 +16,8 @@ import (
 	"github.com/tidemark-engine/tidemark/commands"
 	"github.com/tidemark-engine/tidemark/domain"
 	"github.com/tidemark-engine/tidemark/events"
-	"github.com/tidemark-engine/tidemark/infra/pg"
+	"github.com/tidemark-engine/tidemark/history"
+	"github.com/tidemark-engine/tidemark/infra/pg/archive"
 	"github.com/tidemark-engine/tidemark/projections"
 	"github.com/tidemark-engine/tidemark/test/harness"
 	"github.com/tidemark-engine/tidemark/test/support"
@@ -53,12 +54,12 @@ func (w *world) mixed(round int) {
 }
 
 // messages reads a partition of a source up to its head.
-func (w *world) messages(src projections.Source, partition int, head uint64) []projections.Message {
+func (w *world) messages(src history.Source, partition int, head uint64) []history.Message {
 	w.t.Helper()
 	cur, err := src.Read(w.t.Context(), partition, 0)
 	harness.Must(w.t, err)
 	defer cur.Stop()
-	var all []projections.Message
+	var all []history.Message
 	for len(all) == 0 && head > 0 || len(all) > 0 && all[len(all)-1].Revision < head {
 		all = append(all, harness.Receive(w.t, "an event", cur.Messages()))
 	}
@@ -72,7 +73,7 @@ func (w *world) archived() {
 		head, err := w.journal.Head(w.t.Context(), p)
 		harness.Must(w.t, err)
 		want, i := w.messages(w.journal, p, head), 0
-		err = pg.NewArchive(w.db, "archive").Each(w.t.Context(), p, 0, head, func(m projections.Message) error {
+		err = archive.New(w.db, "archive").Each(w.t.Context(), p, 0, head, func(m history.Message) error {
 			if i >= len(want) || m.Revision != want[i].Revision || m.Stream != want[i].Stream || !bytes.Equal(m.Body, want[i].Body) ||
 				(m.Bad == nil) != (want[i].Bad == nil) || !m.RecordedAt.Equal(want[i].RecordedAt) {
 				w.t.Fatalf("archived as %d. is %+v", i, m)
@@ -119,18 +120,18 @@ func TestTheArchiveIsTheJournal(t *testing.T) {
 
 // forgetful is a journal whose duplicate window has passed.
 type forgetful struct {
-	commands.Journal
+	history.Journal
 	n atomic.Int64
 }
 
-func (j *forgetful) Append(ctx context.Context, s events.Stream, after uint64, id string, evs []events.Event) (commands.Appended, error) {
+func (j *forgetful) Append(ctx context.Context, s events.Stream, after uint64, id string, evs []events.Event) (history.Appended, error) {
 	return j.Journal.Append(ctx, s, after, fmt.Sprintf("%s-%d", id, j.n.Add(1)), evs)
 }
 
 // later returns an engine that starts after the duplicate window.
 func (w *world) later(after time.Duration) *commands.Handler {
 	h := commands.NewHandler(&forgetful{Journal: w.journal}, commands.Config{
-		Archive: pg.NewArchive(w.db, "archive").Of(w.journal.ID()),
+		Archive: archive.New(w.db, "archive").Of(w.journal.ID()),
 		Now:     func() time.Time { return time.Now().UTC().Add(after) },
 	})
 	w.t.Cleanup(h.Close)
@@ -347,7 +348,7 @@ func TestATrimmedCommandIsStillKnown(t *testing.T) {
 	if now := w.heads()[0]; now != before {
 		t.Errorf("the journal went from %d to %d", before, now)
 	}
-	joined := projections.Joined{Trimmable: w.journal, Archive: pg.NewArchive(w.db, "archive")}
+	joined := history.Joined{Trimmable: w.journal, Archive: archive.New(w.db, "archive")}
 	if n := len(w.messages(joined, 0, before)); n != int(before) {
 		t.Errorf("%d of %d events are in the journal and its archive together", n, before)
 	}

@@ -10,9 +10,9 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tidemark-engine/tidemark/events"
-	"github.com/tidemark-engine/tidemark/infra/natsio"
-	"github.com/tidemark-engine/tidemark/infra/pg"
-	"github.com/tidemark-engine/tidemark/projections"
+	"github.com/tidemark-engine/tidemark/history"
+	"github.com/tidemark-engine/tidemark/infra/natsio/hot"
+	"github.com/tidemark-engine/tidemark/infra/pg/durable"
 	"github.com/tidemark-engine/tidemark/test/harness"
 	"github.com/tidemark-engine/tidemark/test/support"
 )
@@ -20,11 +20,11 @@ import (
 // restore rewrites the rows of aggregates in both tiers from the journal.
 func (w *world) restore(streams ...events.Stream) {
 	w.t.Helper()
-	if err := natsio.NewHot(w.bucket, w.journal, w.progress["hot"]).Restore(w.t.Context(), streams); err != nil {
+	if err := hot.NewHot(w.bucket, w.journal, w.progress["hot"]).Restore(w.t.Context(), streams); err != nil {
 		w.t.Error(err)
 	}
-	truth := projections.Truth{Journal: w.journal}
-	if err := pg.NewDurable(w.db, "durable").Restore(w.t.Context(), truth, streams); err != nil {
+	truth := history.Truth{Journal: w.journal}
+	if err := durable.New(w.db, "durable").Restore(w.t.Context(), truth, streams); err != nil {
 		w.t.Error(err)
 	}
 }

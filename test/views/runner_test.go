@@ -9,10 +9,14 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/tidemark-engine/tidemark/infra/natsio"
-	"github.com/tidemark-engine/tidemark/infra/pg"
+	"github.com/tidemark-engine/tidemark/infra/natsio/hot"
+	natsquarantine "github.com/tidemark-engine/tidemark/infra/natsio/quarantine"
+	"github.com/tidemark-engine/tidemark/infra/pg/durable"
 	"github.com/tidemark-engine/tidemark/projections"
+	"github.com/tidemark-engine/tidemark/projections/quarantine"
+	"github.com/tidemark-engine/tidemark/projections/rebuild"
 	"github.com/tidemark-engine/tidemark/readmodel"
+	"github.com/tidemark-engine/tidemark/readmodel/tiers"
 	"github.com/tidemark-engine/tidemark/test/harness"
 	"github.com/tidemark-engine/tidemark/test/support"
 )
@@ -219,11 +223,11 @@ func TestAPoisonEventQuarantinesItsAggregate(t *testing.T) {
 	if _, found := w.row("hot", "a9", "poison"); found {
 		t.Error("the bucket shows what was before")
 	}
-	_, err := w.get("a9", "poison", readmodel.Durable, 0, time.Second)
+	_, err := w.get("a9", "poison", tiers.Durable, 0, time.Second)
 	w.fails("read.behind", err)
 	// A miss is answered from the next tier, and must not be cached where no
 	// view updates it.
-	harness.Must(t, natsio.NewHot(w.bucket, w.journal, w.progress["hot"]).Fill(t.Context(), &readmodel.Entry{Agent: "a9", Key: "poison", Value: []byte("1"), Revision: 99}))
+	harness.Must(t, hot.NewHot(w.bucket, w.journal, w.progress["hot"]).Fill(t.Context(), &readmodel.Entry{Agent: "a9", Key: "poison", Value: []byte("1"), Revision: 99}))
 	if _, found := w.row("hot", "a9", "poison"); found {
 		t.Error("the bucket was filled")
 	}
@@ -240,7 +244,7 @@ func TestQuarantineIsSharedBetweenEngines(t *testing.T) {
 		w.set(fmt.Sprint("a", i), "good", "1")
 	}
 	w.caughtUp("durable")
-	other, err := natsio.OpenQuarantine(t.Context(), support.Engine(t, w.server), harness.Log(t))
+	other, err := natsquarantine.Open(t.Context(), support.Engine(t, w.server), harness.Log(t))
 	harness.Must(t, err)
 	all, err := other.All(t.Context())
 	if err != nil || len(all) != 8 {
@@ -251,7 +255,7 @@ func TestQuarantineIsSharedBetweenEngines(t *testing.T) {
 		if h.Waiting != 1 || h.Partition != w.journal.Partition(h.Stream.ID()) || !strings.Contains(h.Reason, "defect") {
 			t.Errorf("%+v", h)
 		}
-		harness.Must(t, other.Ask(t.Context(), h, projections.AskRetry))
+		harness.Must(t, other.Ask(t.Context(), h, quarantine.AskRetry))
 	}
 	for _, h := range all {
 		if now, there, err := other.Await(t.Context(), h); there || err != nil {
@@ -275,14 +279,14 @@ func TestARebuildQuarantinesAPoisonEvent(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.set("a1", "k", "1")
-	shadow, err := pg.NewShadow(t.Context(), w.db, "durable", w.journal.ID(), 1, false)
+	shadow, err := durable.NewShadow(t.Context(), w.db, "durable", w.journal.ID(), 1, false)
 	harness.Must(t, err)
-	r := projections.Rebuild{View: "durable", Source: w.journal, Shadow: shadow, Step: func(projections.Step) {}}
+	r := rebuild.Rebuild{View: "durable", Source: w.journal, Shadow: shadow, Step: func(rebuild.Step) {}}
 	if _, err := r.Run(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {
-		_, err = w.get("a9", "poison", readmodel.Durable, 0, time.Second)
+		_, err = w.get("a9", "poison", tiers.Durable, 0, time.Second)
 		w.fails("read.behind", err)
 		second := w.run("durable", 0, nil)
 		w.caughtUp("durable")
@@ -290,7 +294,7 @@ func TestARebuildQuarantinesAPoisonEvent(t *testing.T) {
 			t.Error(reason)
 		}
 		second.stop()
-		harness.Must(t, js.DeleteKeyValue(t.Context(), natsio.QuarantineBucket))
+		harness.Must(t, js.DeleteKeyValue(t.Context(), natsquarantine.QuarantineBucket))
 		w.open(0) // another process
 	}
 }

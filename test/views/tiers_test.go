@@ -9,8 +9,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tidemark-engine/tidemark/infra/natsio"
+	"github.com/tidemark-engine/tidemark/infra/natsio/hot"
 	"github.com/tidemark-engine/tidemark/readmodel"
+	"github.com/tidemark-engine/tidemark/readmodel/tiers"
 	"github.com/tidemark-engine/tidemark/test/harness"
 	"github.com/tidemark-engine/tidemark/test/support"
 )
@@ -28,12 +29,12 @@ func TestEachConsistencyIsAnsweredByItsTier(t *testing.T) {
 		for i := range 3 {
 			agent, value := fmt.Sprint("a", i), fmt.Sprintf(`{ "n":%d.50 }`, i)
 			r := w.set(agent, "k.l", value)
-			w.from(readmodel.FromMemory, agent, "k.l", readmodel.Cached, r.Revision, value)
-			w.from(readmodel.FromKV, agent, "k.l", readmodel.Hot, r.Revision, value)
-			w.from(readmodel.FromSQL, agent, "k.l", readmodel.Durable, r.Revision, value)
-			w.from(readmodel.FromJournal, agent, "k.l", readmodel.Strong, 0, value)
+			w.from(tiers.FromMemory, agent, "k.l", tiers.Cached, r.Revision, value)
+			w.from(tiers.FromKV, agent, "k.l", tiers.Hot, r.Revision, value)
+			w.from(tiers.FromSQL, agent, "k.l", tiers.Durable, r.Revision, value)
+			w.from(tiers.FromJournal, agent, "k.l", tiers.Strong, 0, value)
 			d := w.del(agent, "k.l")
-			for _, c := range []readmodel.Consistency{readmodel.Cached, readmodel.Hot, readmodel.Durable, readmodel.Strong} {
+			for _, c := range []tiers.Consistency{tiers.Cached, tiers.Hot, tiers.Durable, tiers.Strong} {
 				_, err := w.get(agent, "k.l", c, d.Revision, 20*time.Second)
 				w.fails("state.not_found", err)
 				_, err = w.get(agent, "none", c, 0, 20*time.Second)
@@ -44,7 +45,7 @@ func TestEachConsistencyIsAnsweredByItsTier(t *testing.T) {
 }
 
 func TestATokenWaitsForTheTierThatAnswers(t *testing.T) {
-	for view, c := range map[string]readmodel.Consistency{"hot": readmodel.Hot, "durable": readmodel.Durable} {
+	for view, c := range map[string]tiers.Consistency{"hot": tiers.Hot, "durable": tiers.Durable} {
 		w := newWorld(t, 1)
 		w.set("a", "k", "1")
 		r := w.set("a", "k", "2")
@@ -84,10 +85,10 @@ func TestAMissIsAnsweredFromSQLAndFilledUpward(t *testing.T) {
 	}
 	w.start("memory")
 	w.caughtUp("memory")
-	w.from(readmodel.FromSQL, "a", "k", readmodel.Cached, 0, `{ "n":1.50 }`)
-	w.from(readmodel.FromMemory, "a", "k", readmodel.Cached, 0, `{ "n":1.50 }`)
-	w.from(readmodel.FromKV, "a", "k", readmodel.Hot, 0, `{ "n":1.50 }`)
-	_, err = w.get("a", "gone", readmodel.Cached, 0, time.Second)
+	w.from(tiers.FromSQL, "a", "k", tiers.Cached, 0, `{ "n":1.50 }`)
+	w.from(tiers.FromMemory, "a", "k", tiers.Cached, 0, `{ "n":1.50 }`)
+	w.from(tiers.FromKV, "a", "k", tiers.Hot, 0, `{ "n":1.50 }`)
+	_, err = w.get("a", "gone", tiers.Cached, 0, time.Second)
 	w.fails("state.not_found", err)
 	w.rows("hot") // the deleted entry was not filled
 }
@@ -103,11 +104,11 @@ func TestAMissIsNotAnsweredFromAnOlderRow(t *testing.T) {
 	durable.stop()
 	w.set("a", "k", "2")
 	w.del("a", "gone")
-	w.from(readmodel.FromJournal, "a", "k", readmodel.Hot, 0, "2")
-	w.from(readmodel.FromKV, "a", "k", readmodel.Hot, 0, "2")
-	_, err := w.get("a", "gone", readmodel.Hot, 0, time.Second)
+	w.from(tiers.FromJournal, "a", "k", tiers.Hot, 0, "2")
+	w.from(tiers.FromKV, "a", "k", tiers.Hot, 0, "2")
+	_, err := w.get("a", "gone", tiers.Hot, 0, time.Second)
 	w.fails("state.not_found", err)
-	w.from(readmodel.FromSQL, "a", "k", readmodel.Durable, 0, "1") // as it is
+	w.from(tiers.FromSQL, "a", "k", tiers.Durable, 0, "1") // as it is
 }
 
 func TestWithoutSQLTheJournalAnswers(t *testing.T) {
@@ -115,13 +116,13 @@ func TestWithoutSQLTheJournalAnswers(t *testing.T) {
 	w.set("a", "k", "1")
 	w.set("a", "l", "1")
 	w.sql(false)
-	w.from(readmodel.FromJournal, "a", "k", readmodel.Cached, 0, "1")
-	_, err := w.get("a", "k", readmodel.Durable, 0, 5*time.Second)
+	w.from(tiers.FromJournal, "a", "k", tiers.Cached, 0, "1")
+	_, err := w.get("a", "k", tiers.Durable, 0, 5*time.Second)
 	w.fails("sql.unavailable", err)
 	w.sql(true)
 	w.tiers.Durable = nil
-	w.from(readmodel.FromJournal, "a", "l", readmodel.Cached, 0, "1")
-	_, err = w.get("a", "k", readmodel.Durable, 0, time.Second)
+	w.from(tiers.FromJournal, "a", "l", tiers.Cached, 0, "1")
+	_, err = w.get("a", "k", tiers.Durable, 0, time.Second)
 	w.fails("sql.off", err)
 }
 
@@ -139,18 +140,18 @@ func TestMemoryKeepsNothingThatWasBehindItsStart(t *testing.T) {
 	w.open(0) // another process, whose KV has only the first
 	w.start("memory")
 	w.caughtUp("memory")
-	if a, err := w.get("a", "k", readmodel.Cached, 0, time.Second); err != nil {
+	if a, err := w.get("a", "k", tiers.Cached, 0, time.Second); err != nil {
 		t.Errorf("%+v, %v", a, err)
 	}
 	w.start("hot")
 	w.caughtUp("hot")
-	w.from(readmodel.FromKV, "a", "k", readmodel.Cached, r.Revision, "2")
-	w.from(readmodel.FromMemory, "a", "k", readmodel.Cached, r.Revision, "2")
+	w.from(tiers.FromKV, "a", "k", tiers.Cached, r.Revision, "2")
+	w.from(tiers.FromMemory, "a", "k", tiers.Cached, r.Revision, "2")
 }
 
 // halting is a journal that blocks its next reader after the read.
 type halting struct {
-	readmodel.Past
+	tiers.Past
 	read, goOn chan struct{}
 }
 
@@ -173,19 +174,19 @@ func TestAFillUnderWayDoesNotOutliveAnEviction(t *testing.T) {
 	w.tiers.Past = past
 	filled := make(chan error, 1)
 	go func() {
-		_, err := w.get("a", "k", readmodel.Hot, 0, 20*time.Second)
+		_, err := w.get("a", "k", tiers.Hot, 0, 20*time.Second)
 		filled <- err
 	}()
 	harness.Receive(t, "the reader", past.read)
 	r := w.set("a", "k", "2")
 	w.start("hot")
 	w.caughtUp("hot")
-	harness.Must(t, natsio.NewHot(w.bucket, w.journal, w.progress["hot"]).Evict(t.Context(), "a"))
+	harness.Must(t, hot.NewHot(w.bucket, w.journal, w.progress["hot"]).Evict(t.Context(), "a"))
 	close(past.goOn)
 	if err := harness.Receive(t, "the reader's answer", filled); err != nil {
 		t.Error(err)
 	}
-	if a, err := w.get("a", "k", readmodel.Hot, r.Revision, 5*time.Second); err != nil || string(a.Value) != "2" {
+	if a, err := w.get("a", "k", tiers.Hot, r.Revision, 5*time.Second); err != nil || string(a.Value) != "2" {
 		t.Errorf("with a token at %d: %s at %d from %s, %v", r.Revision, a.Value, a.Revision, a.Source, err)
 	}
 }
@@ -237,7 +238,7 @@ func TestReadsWithATokenUnderFire(t *testing.T) {
 			if deleted {
 				r = w.del(agent, key)
 			}
-			for _, c := range []readmodel.Consistency{readmodel.Cached, readmodel.Hot, readmodel.Durable, readmodel.Strong} {
+			for _, c := range []tiers.Consistency{tiers.Cached, tiers.Hot, tiers.Durable, tiers.Strong} {
 				a, err := w.get(agent, key, c, r.Revision, 10*time.Second)
 				switch {
 				case deleted && err == nil:
@@ -254,7 +255,7 @@ func TestReadsWithATokenUnderFire(t *testing.T) {
 	}
 	wg.Wait()
 	t.Logf("answers by tier: %v", sources)
-	for _, tier := range []string{readmodel.FromMemory, readmodel.FromKV, readmodel.FromSQL, readmodel.FromJournal} {
+	for _, tier := range []string{tiers.FromMemory, tiers.FromKV, tiers.FromSQL, tiers.FromJournal} {
 		if sources[tier] == 0 {
 			t.Errorf("%s never answered", tier)
 		}

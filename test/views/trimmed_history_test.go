@@ -10,12 +10,13 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/tidemark-engine/tidemark/commands"
 	"github.com/tidemark-engine/tidemark/domain"
 	"github.com/tidemark-engine/tidemark/events"
+	"github.com/tidemark-engine/tidemark/history"
 	"github.com/tidemark-engine/tidemark/infra/natsio"
+	"github.com/tidemark-engine/tidemark/infra/natsio/journal"
 	"github.com/tidemark-engine/tidemark/infra/pg"
-	"github.com/tidemark-engine/tidemark/projections"
+	"github.com/tidemark-engine/tidemark/infra/pg/archive"
 	"github.com/tidemark-engine/tidemark/readmodel"
 	"github.com/tidemark-engine/tidemark/readmodel/readmodeltest"
 	"github.com/tidemark-engine/tidemark/test/harness"
@@ -25,10 +26,10 @@ import (
 // seam is a journal that is trimmed before many questions, up to a random
 // revision.
 type seam struct {
-	natsio.Past
+	journal.Past
 	t       *testing.T
 	js      jetstream.JetStream
-	archive *pg.Archive
+	archive *archive.Archive
 	random  *rand.Rand
 	at      []uint64 // by partition: how far the archive is
 	cut     []uint64
@@ -36,14 +37,14 @@ type seam struct {
 
 func newSeam(t *testing.T, partitions int) *seam {
 	nc := support.Engine(t, support.NATS(t))
-	j, err := natsio.OpenJournal(t.Context(), nc, natsio.JournalConfig{Partitions: partitions})
+	j, err := journal.Open(t.Context(), nc, journal.Config{Partitions: partitions})
 	harness.Must(t, err)
 	db, err := pg.Open(support.Postgres(t))
 	harness.Must(t, err)
 	t.Cleanup(db.Close)
 	harness.Must(t, db.Migrate(t.Context(), harness.Log(t)))
-	s := &seam{t: t, js: support.JetStream(t, nc), archive: pg.NewArchive(db, "archive"), random: random(t)}
-	s.Past = natsio.Past{Journal: j, Archive: s.archive}
+	s := &seam{t: t, js: support.JetStream(t, nc), archive: archive.New(db, "archive"), random: random(t)}
+	s.Past = journal.Past{Journal: j, Archive: s.archive}
 	s.at, s.cut = make([]uint64, partitions), make([]uint64, partitions)
 	for p := range partitions {
 		if _, err := s.archive.Load(t.Context(), p, j.ID()); err != nil {
@@ -54,7 +55,7 @@ func newSeam(t *testing.T, partitions int) *seam {
 }
 
 func (s *seam) append(t *testing.T, st events.Stream, ev events.Event) uint64 {
-	last, _, err := s.Journal.Last(t.Context(), st, commands.Linearizable)
+	last, _, err := s.Journal.Last(t.Context(), st, history.Linearizable)
 	harness.Must(t, err)
 	at, err := s.Append(t.Context(), st, last.Revision, fmt.Sprint(st, ev.Version), []events.Event{ev})
 	harness.Must(t, err)
@@ -71,7 +72,7 @@ func (s *seam) keep(p int) {
 	cur, err := s.Read(s.t.Context(), p, s.at[p])
 	harness.Must(s.t, err)
 	defer cur.Stop()
-	var batch []projections.Message
+	var batch []history.Message
 	for m := range cur.Messages() {
 		if batch = append(batch, m); m.Revision == head {
 			break
@@ -176,7 +177,7 @@ func TestWithoutTheArchiveNothingIsMadeUp(t *testing.T) {
 		}
 	}
 	support.Trim(t, s.js, "EVENTS", 4)
-	for code, past := range map[string]natsio.Past{
+	for code, past := range map[string]journal.Past{
 		"archive.unavailable": {Journal: s.Journal}, "archive.incomplete": s.Past,
 	} {
 		for revision := uint64(1); revision <= 6; revision++ {

@@ -19,11 +19,17 @@ import (
 	"github.com/tidemark-engine/tidemark/commands"
 	"github.com/tidemark-engine/tidemark/domain"
 	"github.com/tidemark-engine/tidemark/events"
-	"github.com/tidemark-engine/tidemark/infra/natsio"
+	"github.com/tidemark-engine/tidemark/history"
 	"github.com/tidemark-engine/tidemark/infra/natsio/embedded"
+	"github.com/tidemark-engine/tidemark/infra/natsio/hot"
+	"github.com/tidemark-engine/tidemark/infra/natsio/journal"
+	natsquarantine "github.com/tidemark-engine/tidemark/infra/natsio/quarantine"
 	"github.com/tidemark-engine/tidemark/infra/pg"
+	"github.com/tidemark-engine/tidemark/infra/pg/archive"
+	"github.com/tidemark-engine/tidemark/infra/pg/durable"
 	"github.com/tidemark-engine/tidemark/projections"
 	"github.com/tidemark-engine/tidemark/readmodel"
+	"github.com/tidemark-engine/tidemark/readmodel/tiers"
 	"github.com/tidemark-engine/tidemark/test/harness"
 	"github.com/tidemark-engine/tidemark/test/support"
 )
@@ -36,14 +42,14 @@ type world struct {
 	t          *testing.T
 	server     *embedded.Server
 	nc         *nats.Conn
-	journal    *natsio.Journal
-	bucket     *natsio.Bucket
+	journal    *journal.Journal
+	bucket     *hot.Bucket
 	url        string // of the database
 	db         *pg.DB
 	progress   map[string]*projections.Progress // by view: memory, hot, durable
-	memory     *readmodel.Memory
-	tiers      *readmodel.Tiers
-	quarantine *natsio.Quarantine
+	memory     *tiers.Memory
+	tiers      *tiers.Tiers
+	quarantine *natsquarantine.Store
 	hits       sync.Map                             // answers by tier
 	applied    func(events int, took time.Duration) // called by runners that start from now on
 }
@@ -66,15 +72,15 @@ func newWorld(t *testing.T, partitions int) *world {
 func (w *world) open(partitions int) {
 	w.t.Helper()
 	var err error
-	if w.journal, err = natsio.OpenJournal(w.t.Context(), w.nc, natsio.JournalConfig{Partitions: partitions}); err != nil {
+	if w.journal, err = journal.Open(w.t.Context(), w.nc, journal.Config{Partitions: partitions}); err != nil {
 		w.t.Fatal(err)
 	}
-	cfg := natsio.AgentStateBucket
+	cfg := hot.AgentStateBucket
 	cfg.MaxBytes = 64 << 20
-	if w.bucket, err = natsio.OpenBucket(w.t.Context(), w.nc, cfg, harness.Log(w.t)); err != nil {
+	if w.bucket, err = hot.OpenBucket(w.t.Context(), w.nc, cfg, harness.Log(w.t)); err != nil {
 		w.t.Fatal(err)
 	}
-	if w.quarantine, err = natsio.OpenQuarantine(w.t.Context(), w.nc, harness.Log(w.t)); err != nil {
+	if w.quarantine, err = natsquarantine.Open(w.t.Context(), w.nc, harness.Log(w.t)); err != nil {
 		w.t.Fatal(err)
 	}
 	following, stop := context.WithCancel(context.Background())
@@ -86,17 +92,17 @@ func (w *world) open(partitions int) {
 	for _, view := range []string{"memory", "hot", "durable", "archive"} {
 		w.progress[view] = projections.NewProgress(n)
 	}
-	w.memory = readmodel.NewMemory(readmodel.MemoryConfig{Partitions: n, Tail: w.progress["memory"]})
+	w.memory = tiers.NewMemory(tiers.MemoryConfig{Partitions: n, Tail: w.progress["memory"]})
 	memory := w.memory
 	w.Handler = commands.NewHandler(w.journal, commands.Config{Observe: func(rec events.Record) {
-		if change, err := projections.EntryOf(&rec); err == nil && (rec.Type == events.StateSet || rec.Type == events.StateDeleted) {
+		if change, err := readmodel.EntryOf(&rec); err == nil && (rec.Type == events.StateSet || rec.Type == events.StateDeleted) {
 			memory.Pass(rec.Partition, change.Entry, change.Deleted)
 		}
 	}})
 	w.t.Cleanup(w.Handler.Close)
-	w.tiers = &readmodel.Tiers{
-		Memory: w.memory, Hot: natsio.NewHot(w.bucket, w.journal, w.progress["hot"]), HotProgress: w.progress["hot"],
-		Durable: pg.NewDurable(w.db, "durable"), DurableProgress: w.progress["durable"], Past: natsio.Past{Journal: w.journal},
+	w.tiers = &tiers.Tiers{
+		Memory: w.memory, Hot: hot.NewHot(w.bucket, w.journal, w.progress["hot"]), HotProgress: w.progress["hot"],
+		Durable: durable.New(w.db, "durable"), DurableProgress: w.progress["durable"], Past: journal.Past{Journal: w.journal},
 		Hit: func(tier string) { w.hits.Store(tier, true) },
 	}
 }
@@ -105,11 +111,11 @@ func (w *world) open(partitions int) {
 func (w *world) target(view string) projections.Target {
 	switch view {
 	case "hot":
-		return natsio.NewHot(w.bucket, w.journal, w.progress["hot"])
+		return hot.NewHot(w.bucket, w.journal, w.progress["hot"])
 	case "durable":
-		return pg.NewDurable(w.db, "durable")
+		return durable.New(w.db, "durable")
 	case "archive":
-		return pg.NewArchive(w.db, "archive")
+		return archive.New(w.db, "archive")
 	}
 	return &projections.Tail{
 		Memory: w.memory, Refresh: w.Refresh, Source: w.journal, Progress: w.progress["memory"],
@@ -130,14 +136,14 @@ func (w *world) run(view string, partition int, progress *projections.Progress) 
 	if progress == nil {
 		progress = w.progress[view]
 	} else if view == "hot" {
-		target = natsio.NewHot(w.bucket, w.journal, progress)
+		target = hot.NewHot(w.bucket, w.journal, progress)
 	}
 	r := &projections.Runner{
 		View: view, Partition: partition, Source: w.journal, Target: target, Progress: progress, Log: harness.Log(w.t),
 		Batching: projections.Batching{Threshold: 50, Interval: 5 * time.Millisecond, Max: 2000}, Applied: w.applied,
 	}
 	if view != "memory" {
-		r.Quarantine, r.Past = w.quarantine, projections.Truth{Journal: w.journal}.Stream
+		r.Quarantine, r.Past = w.quarantine, history.Truth{Journal: w.journal}.Stream
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
@@ -220,7 +226,7 @@ func (w *world) rows(view string) {
 			if err != nil || rec.Type != events.StateSet && rec.Type != events.StateDeleted {
 				continue
 			}
-			change, err := projections.EntryOf(&rec)
+			change, err := readmodel.EntryOf(&rec)
 			harness.Must(w.t, err)
 			if want[change.Agent+" "+change.Key] = change.Entry; change.Deleted {
 				want[change.Agent+" "+change.Key] = readmodel.Entry{}
@@ -253,7 +259,7 @@ func (w *world) row(view, agent, key string) (readmodel.Entry, bool) {
 	if view == "hot" {
 		e, found, err = w.bucket.Get(w.t.Context(), agent, key)
 	} else {
-		e, found, _, err = pg.NewDurable(w.db, "durable").Entry(w.t.Context(), w.journal.Partition(agent), agent, key)
+		e, found, _, err = durable.New(w.db, "durable").Entry(w.t.Context(), w.journal.Partition(agent), agent, key)
 	}
 	harness.Must(w.t, err)
 	return e, found
@@ -289,14 +295,14 @@ func (w *world) sql(up bool) {
 }
 
 // get reads with its own deadline.
-func (w *world) get(agent, key string, c readmodel.Consistency, after uint64, wait time.Duration) (readmodel.Answer, error) {
+func (w *world) get(agent, key string, c tiers.Consistency, after uint64, wait time.Duration) (tiers.Answer, error) {
 	ctx, cancel := context.WithTimeout(w.t.Context(), wait)
 	defer cancel()
 	return w.tiers.Get(ctx, agent, key, c, after)
 }
 
 // from reads and expects a tier and a value.
-func (w *world) from(tier, agent, key string, c readmodel.Consistency, after uint64, value string) {
+func (w *world) from(tier, agent, key string, c tiers.Consistency, after uint64, value string) {
 	w.t.Helper()
 	a, err := w.get(agent, key, c, after, 20*time.Second)
 	if err != nil || a.Source != tier || string(a.Value) != value || a.AsOf < after {

@@ -9,7 +9,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tidemark-engine/tidemark/events"
-	"github.com/tidemark-engine/tidemark/infra/natsio"
+	"github.com/tidemark-engine/tidemark/infra/natsio/journal"
 	"github.com/tidemark-engine/tidemark/test/harness"
 	"github.com/tidemark-engine/tidemark/test/support"
 )
@@ -17,11 +17,11 @@ import (
 const patience = 10 * time.Second
 
 // journalled is a server with a journal, seen by the engine.
-func journalled(t *testing.T) (client *nats.Conn, j *natsio.Journal, stream jetstream.Stream) {
+func journalled(t *testing.T) (client *nats.Conn, j *journal.Journal, stream jetstream.Stream) {
 	t.Helper()
 	s := support.NATS(t)
 	engine := support.Engine(t, s)
-	j, err := natsio.OpenJournal(t.Context(), engine, natsio.JournalConfig{})
+	j, err := journal.Open(t.Context(), engine, journal.Config{})
 	harness.Must(t, err)
 	stream, err = support.JetStream(t, engine).Stream(t.Context(), "EVENTS")
 	harness.Must(t, err)

@@ -1,7 +1,5 @@
 package local
 
-// This file hides which port and which socket directory clients meet at.
-
 import (
 	"errors"
 	"fmt"

@@ -1,7 +1,5 @@
 package local
 
-// This file hides where PostgreSQL's programs are and which of them to trust.
-
 import (
 	"cmp"
 	"context"

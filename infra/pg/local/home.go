@@ -1,8 +1,5 @@
 package local
 
-// This file hides where the cluster really lives: in Config.Dir, or behind a
-// link from there when the user that postgres runs as cannot get to it.
-
 import (
 	"crypto/rand"
 	"errors"

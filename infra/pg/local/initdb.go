@@ -1,8 +1,5 @@
 package local
 
-// This file hides how a cluster comes to be: all of it or nothing, and never
-// over an existing one.
-
 import (
 	"context"
 	"crypto/rand"

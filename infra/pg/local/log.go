@@ -1,8 +1,5 @@
 package local
 
-// This file hides where postgres' own messages go: into a file of bounded size,
-// and the last of them into our errors.
-
 import (
 	"os"
 	"strings"

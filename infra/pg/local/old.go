@@ -1,8 +1,5 @@
 package local
 
-// This file hides what an earlier engine left behind: a postgres that is still
-// shutting down, or was never told to, and its files.
-
 import (
 	"bytes"
 	"context"

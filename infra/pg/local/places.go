@@ -1,7 +1,5 @@
 package local
 
-// This file hides the directories in which PostgreSQL is usually installed.
-
 import (
 	"fmt"
 	"os"

@@ -1,7 +1,5 @@
 package local
 
-// This file hides how a child process is tied to this one.
-
 import (
 	"bytes"
 	"context"

@@ -1,7 +1,5 @@
 package local
 
-// This file hides how a process is recognised as serving a cluster.
-
 import (
 	"bytes"
 	"errors"

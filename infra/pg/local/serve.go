@@ -1,7 +1,5 @@
 package local
 
-// This file hides how a cluster is brought to answer.
-
 import (
 	"context"
 	"errors"

@@ -1,7 +1,5 @@
 package local
 
-// This file hides that postgres may die, and how it is made to.
-
 import (
 	"context"
 	"errors"

@@ -1,8 +1,5 @@
 package local
 
-// This file hides as whom postgres runs: it refuses root, so root lends it an
-// unprivileged user.
-
 import (
 	"context"
 	"errors"

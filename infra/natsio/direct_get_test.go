@@ -1,0 +1,85 @@
+package natsio
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"testing"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tidemark-engine/tidemark/test/support"
+)
+
+// More subjects than one request takes, some of which are not there: each last
+// message comes once, of all or of those up to a sequence.
+func TestLastsOfMany(t *testing.T) {
+	const there, absent = 2*multiLastMost + 100, 50
+	nc := support.Engine(t, support.NATS(t))
+	js := support.JetStream(t, nc)
+	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{
+		Name: "MANY", Subjects: []string{"many.>"}, Storage: jetstream.MemoryStorage, AllowDirect: true,
+	}); err != nil {
+		t.Fatal(err)
+	}
+	out, err := NewPublisher(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var msgs []*nats.Msg
+	for i := range 2 * there { // each subject twice
+		msgs = append(msgs, &nats.Msg{Subject: "many." + strconv.Itoa(i%there), Data: []byte(strconv.Itoa(i))})
+	}
+	for _, ack := range out.Publish(t.Context(), msgs...) {
+		if ack.Err != nil {
+			t.Fatal(ack.Err)
+		}
+	}
+	subjects := make([]string, there+absent)
+	for i := range subjects {
+		subjects[i] = "many." + strconv.Itoa(i)
+	}
+	for _, upTo := range []uint64{0, there + 7} {
+		got := map[string]uint64{}
+		err := LastMessages(t.Context(), nc, "MANY", LastQuery{Subjects: subjects, UpToSeq: upTo}, func(m *jetstream.RawStreamMsg) {
+			if got[m.Subject] != 0 || string(m.Data) != strconv.FormatUint(m.Sequence-1, 10) {
+				t.Errorf("%s at %d holds %q, before it %d", m.Subject, m.Sequence, m.Data, got[m.Subject])
+			}
+			got[m.Subject] = m.Sequence
+		})
+		if err != nil || len(got) != there {
+			t.Fatalf("up to %d: %d subjects, %v", upTo, len(got), err)
+		}
+		for i := range there {
+			want := uint64(there + i + 1)
+			if upTo > 0 && want > upTo {
+				want = uint64(i + 1)
+			}
+			if at := got["many."+strconv.Itoa(i)]; at != want {
+				t.Fatalf("up to %d: subject %d is at %d, not %d", upTo, i, at, want)
+			}
+		}
+	}
+}
+
+// An answer that does not come whole is an error, not an absence.
+func TestLastsSayWhatFails(t *testing.T) {
+	nc := support.Engine(t, support.NATS(t))
+	q := LastQuery{Subjects: []string{"many.1"}}
+	if _, err := q.Ask(t.Context(), nc, "MANY"); !errors.Is(err, nats.ErrNoResponders) {
+		t.Errorf("without the stream: %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	silent, err := nc.SubscribeSync("$JS.API.DIRECT.GET.SILENT")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := q.Ask(ctx, nc, "SILENT"); !errors.Is(err, context.Canceled) {
+		t.Errorf("without an answer: %v", err)
+	}
+	if err := silent.Unsubscribe(); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,160 @@
+package feeds
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tidemark-engine/tidemark/infra/natsio"
+)
+
+// Names of the seed's streams (6.1) and durable consumers (6.3).
+const (
+	AgentState    = "AGENT_STATE"
+	taskExecution = "TASK_EXECUTION"
+	AgentMessages = "AGENT_MESSAGES"
+
+	taskProcessor    = "task-processor"
+	MessageProcessor = "message-batch-processor"
+)
+
+// Streams opens the seed's streams and makes those that are missing, with the
+// seed's limits. Those that exist stay as they are.
+type Streams struct {
+	nc       *nats.Conn
+	JS       jetstream.JetStream
+	pipeline *natsio.Publisher
+	Subjects natsio.Subjects
+	embedded bool
+	Log      *slog.Logger
+}
+
+// NewStreams works on a connection; embedded tells that the server is the
+// engine's own.
+func NewStreams(nc *nats.Conn, s natsio.Subjects, embedded bool, log *slog.Logger) (*Streams, error) {
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return nil, err
+	}
+	out, err := natsio.NewPublisher(nc)
+	if err != nil {
+		return nil, err
+	}
+	return &Streams{nc: nc, JS: js, pipeline: out, Subjects: s, embedded: embedded, Log: log}, nil
+}
+
+// config is a stream as the seed writes it, but for replicas and placement,
+// which depend on the servers there are.
+func (s *Streams) config(name string) jetstream.StreamConfig {
+	root := s.Subjects.Root
+	switch name {
+	case AgentState:
+		return jetstream.StreamConfig{
+			Name: AgentState, Description: "Agent state changes and lifecycle events",
+			Subjects: []string{root("agents.state.") + ">", root("agents.lifecycle.") + ">", root("agents.heartbeat.") + ">"},
+			Storage:  jetstream.FileStorage, Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardOld,
+			MaxAge: time.Hour, MaxMsgs: 1_000_000, MaxBytes: 2 << 30, MaxMsgSize: 1 << 20,
+			Duplicates: 2 * time.Minute, AllowRollup: true, Replicas: natsio.Replicas(s.nc, 0),
+		}
+	case taskExecution:
+		return jetstream.StreamConfig{
+			Name: taskExecution, Description: "Task lifecycle events and execution tracking",
+			Subjects: []string{root("tasks.created.") + ">", root("tasks.started.") + ">", root("tasks.completed.") + ">",
+				root("tasks.failed.") + ">", root("tasks.cancelled.") + ">"},
+			Storage: jetstream.FileStorage, Retention: jetstream.InterestPolicy, Discard: jetstream.DiscardOld,
+			MaxAge: 24 * time.Hour, MaxMsgs: 10_000_000, MaxBytes: 5 << 30, MaxMsgSize: 5 << 20,
+			Duplicates: 5 * time.Minute, Replicas: natsio.Replicas(s.nc, 0),
+		}
+	}
+	return jetstream.StreamConfig{
+		Name: AgentMessages, Description: "Inter-agent communication and messaging",
+		Subjects: []string{root("messages.direct.") + ">", root("messages.broadcast.") + ">", root("messages.notification.") + ">"},
+		Storage:  jetstream.MemoryStorage, Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardOld,
+		MaxAge: 5 * time.Minute, MaxMsgs: 100_000, MaxBytes: 100 << 20, MaxMsgSize: 256 << 10,
+		Duplicates: 2 * time.Minute, Replicas: 1,
+	}
+}
+
+// open opens a stream, making it where there is none.
+func (s *Streams) Open(ctx context.Context, name string) (jetstream.Stream, error) {
+	st, err := s.JS.Stream(ctx, name)
+	if !errors.Is(err, jetstream.ErrStreamNotFound) {
+		return st, err
+	}
+	sc := s.config(name)
+	if name == AgentState && sc.Replicas == 1 && s.embedded {
+		// A tail that a crash takes is published again. Not so for tasks: a
+		// worker's ack must not be of a message that comes again under its number.
+		sc.PersistMode = jetstream.AsyncPersistMode
+	}
+	st, err = s.JS.CreateStream(ctx, sc)
+	if natsio.HasCode(err, natsio.CodeNoResources, natsio.CodeStorageExceeded, natsio.CodeMemoryExceeded) {
+		s.Log.Warn("the server cannot reserve what the stream may grow to; it is made without a limit of its own",
+			"stream", name, "max_bytes", sc.MaxBytes)
+		sc.MaxBytes = -1
+		st, err = s.JS.CreateStream(ctx, sc)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("make the stream %s: %w", name, err)
+	}
+	return st, nil
+}
+
+// consumer opens a durable consumer, making it where there is none.
+func (s *Streams) Consumer(ctx context.Context, st jetstream.Stream, cfg jetstream.ConsumerConfig) (jetstream.Consumer, error) {
+	c, err := st.Consumer(ctx, cfg.Durable)
+	if !errors.Is(err, jetstream.ErrConsumerNotFound) {
+		return c, err
+	}
+	if c, err = st.CreateConsumer(ctx, cfg); err != nil {
+		return nil, fmt.Errorf("make the consumer %s: %w", cfg.Durable, err)
+	}
+	return c, nil
+}
+
+// taskConsumer is the seed's task-processor. Its rate_limit has no field on the
+// server: whoever pulls keeps to it.
+func (s *Streams) taskConsumer() jetstream.ConsumerConfig {
+	return jetstream.ConsumerConfig{
+		Durable: taskProcessor, Description: "Processes task execution events",
+		FilterSubject: s.Subjects.Root("tasks.started.") + ">", DeliverPolicy: jetstream.DeliverAllPolicy,
+		AckPolicy: jetstream.AckExplicitPolicy, AckWait: 30 * time.Second, MaxDeliver: 3, MaxAckPending: 100,
+		ReplayPolicy: jetstream.ReplayInstantPolicy,
+	}
+}
+
+// messageConsumer is the seed's message-batch-processor.
+func (s *Streams) MessageConsumer() jetstream.ConsumerConfig {
+	return jetstream.ConsumerConfig{
+		Durable: MessageProcessor, Description: "Batch processing of agent messages",
+		DeliverPolicy: jetstream.DeliverAllPolicy, AckPolicy: jetstream.AckExplicitPolicy,
+		AckWait: 60 * time.Second, MaxDeliver: 5,
+		MaxRequestBatch: 100, MaxRequestExpires: 30 * time.Second, MaxRequestMaxBytes: 1 << 20,
+	}
+}
+
+// send publishes messages in order, all in flight at once. Those that a stream
+// refuses for what they are, are logged and left out; any other failure fails
+// the whole, which may then be sent again.
+func (s *Streams) send(ctx context.Context, msgs []*nats.Msg) error {
+	for i, ack := range s.pipeline.Publish(ctx, msgs...) {
+		switch {
+		case ack.Err == nil:
+		case natsio.HasCode(ack.Err, natsio.CodeMessageTooLarge, natsio.CodeStreamFull), errors.Is(ack.Err, nats.ErrMaxPayload):
+			s.refused(msgs[i], ack.Err)
+		default:
+			return fmt.Errorf("publish on %s: %w", msgs[i].Subject, ack.Err)
+		}
+	}
+	return nil
+}
+
+func (s *Streams) refused(m *nats.Msg, err error) {
+	s.Log.Warn("a feed's stream refuses a message; the feed goes on without it",
+		"subject", m.Subject, "bytes", len(m.Data), "error", err)
+}

@@ -1,0 +1,69 @@
+package messages
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tidemark-engine/tidemark/commands"
+	"github.com/tidemark-engine/tidemark/infra/natsio"
+	"github.com/tidemark-engine/tidemark/infra/natsio/feeds"
+)
+
+// Messenger publishes messages between agents on AGENT_MESSAGES and heartbeats
+// on AGENT_STATE.
+type Messenger struct{ streams *feeds.Streams }
+
+var _ commands.Messenger = Messenger{}
+
+// NewMessenger publishes into the seed's streams.
+func NewMessenger(s *feeds.Streams) Messenger { return Messenger{s} }
+
+// requestHeader carries the fingerprint of what was asked, so that a message id
+// used for something else is noticed while the stream has the message.
+const requestHeader = "Tidemark-Request"
+
+// Publish implements commands.Messenger.
+func (m Messenger) Publish(ctx context.Context, p commands.Publication) (uint64, bool, error) {
+	msg := &nats.Msg{Subject: m.streams.Subjects.Root(p.Subject), Data: p.Body, Header: nats.Header{
+		nats.MsgIdHdr: []string{p.ID}, requestHeader: []string{p.Request},
+	}}
+	ack, err := m.streams.JS.PublishMsg(ctx, msg)
+	if natsio.Missing(err) { // and so nothing was stored
+		for _, name := range []string{feeds.AgentState, feeds.AgentMessages} {
+			if _, oerr := m.streams.Open(ctx, name); oerr != nil {
+				return 0, false, oerr
+			}
+		}
+		ack, err = m.streams.JS.PublishMsg(ctx, msg)
+	}
+	switch {
+	case natsio.HasCode(err, natsio.CodeMessageTooLarge), errors.Is(err, nats.ErrMaxPayload):
+		return 0, false, fmt.Errorf("%w (%v)", commands.ErrTooLarge, err)
+	case err != nil:
+		return 0, false, err
+	case ack.Duplicate:
+		return ack.Sequence, true, m.same(ctx, ack, p.Request)
+	}
+	return ack.Sequence, false, nil
+}
+
+// same looks whether a known message id was used to ask the same. A message
+// that is gone cannot be compared any more.
+func (m Messenger) same(ctx context.Context, ack *jetstream.PubAck, request string) error {
+	s, err := m.streams.JS.Stream(ctx, ack.Stream)
+	if err != nil {
+		return err
+	}
+	first, err := s.GetMsg(ctx, ack.Sequence)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil
+	}
+	if err == nil && first.Header.Get(requestHeader) != request {
+		return commands.ErrIDReused
+	}
+	return err
+}

@@ -1,0 +1,47 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestPatience(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		parent, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		for _, waits := range []bool{false, true} {
+			p := newDeadlineContext(parent, time.Now().Add(time.Minute))
+			child, free := context.WithCancel(context.Background())
+			if waits {
+				child, free = context.WithTimeout(p, time.Hour)
+			}
+			if err := p.Err(); err != nil {
+				t.Errorf("at once: %v", err)
+			}
+			time.Sleep(time.Minute + time.Nanosecond)
+			if err := p.Err(); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("after its time: %v", err)
+			}
+			if <-p.Done(); waits && !errors.Is(child.Err(), context.DeadlineExceeded) {
+				t.Errorf("whoever waited for it: %v", child.Err())
+			}
+			free()
+			p.end()
+		}
+		ended := newDeadlineContext(parent, time.Now().Add(time.Minute))
+		ended.end()
+		if err := ended.Err(); !errors.Is(err, context.Canceled) {
+			t.Errorf("ended: %v", err)
+		}
+		<-ended.Done()
+		late := newDeadlineContext(parent, time.Now().Add(time.Minute))
+		cancel()
+		if err := late.Err(); !errors.Is(err, context.Canceled) {
+			t.Errorf("with its parent ended: %v", err)
+		}
+		<-late.Done()
+	})
+}

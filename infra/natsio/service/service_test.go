@@ -1,0 +1,298 @@
+package service_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/micro"
+
+	"github.com/tidemark-engine/tidemark/commands"
+	"github.com/tidemark-engine/tidemark/commands/commandstest"
+	"github.com/tidemark-engine/tidemark/events"
+	"github.com/tidemark-engine/tidemark/infra/natsio"
+	"github.com/tidemark-engine/tidemark/infra/natsio/embedded"
+	"github.com/tidemark-engine/tidemark/infra/natsio/journal"
+	"github.com/tidemark-engine/tidemark/infra/natsio/service"
+	"github.com/tidemark-engine/tidemark/test/harness"
+	"github.com/tidemark-engine/tidemark/test/support"
+)
+
+// served is an engine behind its service, and a client of it.
+type served struct {
+	*commands.Handler
+	t       *testing.T
+	server  *embedded.Server
+	service *service.Service
+	client  *nats.Conn
+	entries *journal.Journal
+}
+
+func serve(t *testing.T, prefix string) *served {
+	t.Helper()
+	s := &served{t: t, server: support.NATS(t)}
+	j, err := journal.Open(t.Context(), support.Engine(t, s.server), journal.Config{Subjects: natsio.NewSubjects(prefix)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.entries = j
+	s.Handler = commands.NewHandler(j, commands.Config{})
+	t.Cleanup(s.Close)
+	s.service, err = service.Serve(support.Engine(t, s.server), service.Config{
+		Subjects: natsio.NewSubjects(prefix), Version: "1.2.3", Commands: s.Handle, Batch: s.HandleBatch,
+		Queries: func(_ context.Context, tokens []string, body []byte) ([]byte, error) {
+			if tokens[0] == "broken" {
+				return nil, errors.New("a secret of ours")
+			}
+			return []byte(`"` + strings.Join(tokens, ".") + string(body) + `"`), nil
+		},
+		Observe: func(string, string, time.Duration) {}, Log: harness.Log(t),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.service.Stop() }) // a second time is harmless
+	s.client = support.Client(t, s.server)
+	return s
+}
+
+const deadlineContext = 10 * time.Second
+
+func (s *served) request(subject, body string, headers ...string) *nats.Msg {
+	s.t.Helper()
+	msg := nats.NewMsg(subject)
+	msg.Data = []byte(body)
+	for i := 0; i < len(headers); i += 2 {
+		msg.Header.Set(headers[i], headers[i+1])
+	}
+	reply, err := s.client.RequestMsg(msg, deadlineContext)
+	if err != nil {
+		s.t.Fatalf("%s: %v", subject, err)
+	}
+	return reply
+}
+
+func TestServiceAnswersWithReceipts(t *testing.T) {
+	for _, prefix := range []string{"", "acme"} {
+		s := serve(t, prefix)
+		root := natsio.NewSubjects(prefix).Root("commands.")
+		reply := s.request(root+"agent.a1.set", `{"key":"k","value":1}`, nats.MsgIdHdr, "c1")
+		var r struct {
+			CommandID string `json:"command_id"`
+			Outcome   string
+			Version   uint64
+		}
+		if err := json.Unmarshal(reply.Data, &r); err != nil || r.CommandID != "c1" || r.Outcome != "accepted" || r.Version != 1 || len(reply.Header) > 0 {
+			t.Errorf("%s, %v", reply.Data, err)
+		}
+		if got := s.request(natsio.NewSubjects(prefix).Root("queries.")+"agent.a1.get", ""); string(got.Data) != `"agent.a1.get"` {
+			t.Errorf("%s", got.Data)
+		}
+	}
+}
+
+func TestServiceErrorsAreMicroErrors(t *testing.T) {
+	s := serve(t, "")
+	for _, c := range []struct{ subject, body, status, code, place string }{
+		{"commands.agent.a1.set", `{"key":"k\r\nNats-Rollup: all","value":1}`, "400", "key.invalid", `'\r'`},
+		{"commands.agent.*.set", `{"key":"k","value":1}`, "400", "id.invalid", "'*'"},
+		{"commands.agent.kv.set", `{"key":"k","value":1}`, "400", "id.invalid", "reserved"},
+		{"commands.agent.$JS.set", `{"key":"k","value":1}`, "400", "id.invalid", "'$'"},
+		{"commands.agent.a1.nope", ``, "404", "command.unknown", "nope"},
+		{"commands.agent.a.b.set", ``, "404", "command.unknown", "agent.a.b.set"},
+		{"commands.agent", ``, "404", "command.unknown", "commands.agent"},
+		{"commands.agent.a1.delete", `{"key":"k"}`, "404", "state.not_found", "k"},
+		{"commands.agent.a1.set", `{"key":"k","value":1,"expected_version":5}`, "409", "state.conflict", "5"},
+		{"commands.agent.a1.set", `{"key":"k","value":"` + strings.Repeat("v", 300<<10) + `"}`, "413", "value.too_large", "262144"},
+		{"commands.agent.a1.set", strings.Repeat("x", 2<<20), "413", "body.too_large", "524288"},
+		{"queries.broken.x.y", ``, "500", "internal", "trace id"},
+	} {
+		reply := s.request(c.subject, c.body)
+		var got struct {
+			Error struct {
+				Kind, Code, Message string
+				Details             map[string]any
+			}
+		}
+		err := json.Unmarshal(reply.Data, &got)
+		text := reply.Header.Get(micro.ErrorHeader)
+		if err != nil || reply.Header.Get(micro.ErrorCodeHeader) != c.status || got.Error.Code != c.code || got.Error.Kind == "" ||
+			!strings.Contains(got.Error.Message, c.place) || !strings.HasPrefix(text, c.code) || strings.ContainsAny(text, "\r\n") || len(reply.Header) != 2 {
+			t.Errorf("%s: %v %s, %v", c.subject, reply.Header, reply.Data, err)
+		}
+		if strings.Contains(string(reply.Data), "secret") {
+			t.Errorf("an internal error tells: %s", reply.Data)
+		}
+		if c.code == "internal" && got.Error.Details["trace_id"] == "" {
+			t.Errorf("no trace id: %s", reply.Data)
+		}
+	}
+	commandstest.Count(s.t, s.entries, "k", 0, 1)
+}
+
+func TestServiceIsDiscoverable(t *testing.T) {
+	s := serve(t, "")
+	s.request("commands.agent.a1.set", `{"key":"k","value":1}`)
+	var ping micro.Ping
+	if err := json.Unmarshal(s.request("$SRV.PING.tidemark", "").Data, &ping); err != nil || ping.Name != "tidemark" || ping.Version != "1.2.3" {
+		t.Errorf("%+v, %v", ping, err)
+	}
+	var info micro.Info
+	if err := json.Unmarshal(s.request("$SRV.INFO.tidemark", "").Data, &info); err != nil || len(info.Endpoints) < 2 {
+		t.Errorf("%+v, %v", info, err)
+	}
+	var stats micro.Stats
+	if err := json.Unmarshal(s.request("$SRV.STATS.tidemark", "").Data, &stats); err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range stats.Endpoints {
+		if e.Name == "commands" && e.NumRequests != 1 {
+			t.Errorf("%+v", e)
+		}
+	}
+}
+
+// Headers that mean something to a stream stop at the engine.
+func TestClientHeadersDoNotReachTheJournal(t *testing.T) {
+	s := serve(t, "")
+	s.request("commands.agent.a1.set", `{"key":"k","value":1}`)
+	headers := []string{
+		"Nats-Rollup", "all", "Nats-Expected-Stream", "NOT_THIS", "Nats-Expected-Last-Sequence", "99", "Nats-Expected-Last-Msg-Id", "x",
+		"Nats-Expected-Last-Subject-Sequence", "99", "Nats-TTL", "1s", "Nats-Batch-Id", "b", "Nats-Batch-Sequence", "1", "Nats-Batch-Commit", "1",
+		"Nats-Schedule", "@at 2030-01-01T00:00:00Z", "KV-Operation", "PURGE", "Nats-Incr", "1", "Tidemark-Position", "x",
+	}
+	for i := 0; i < len(headers); i += 2 {
+		s.request("commands.agent.a1.set", `{"key":"k","value":2,"strategy":"last_write_wins"}`, headers[i], headers[i+1])
+	}
+	s.request("commands.agent.a1.set", `{"key":"k","value":3,"strategy":"last_write_wins"}`, headers...)
+	commandstest.Count(s.t, s.entries, "k", 2+len(headers)/2, 0)
+	stream, err := support.JetStream(t, support.Engine(t, s.server)).Stream(t.Context(), "EVENTS")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for seq := range stream.CachedInfo().State.LastSeq {
+		msg, err := stream.GetMsg(t.Context(), seq+1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name := range msg.Header {
+			if name != "Nats-Expected-Last-Subject-Sequence" && name != nats.MsgIdHdr && !strings.HasPrefix(name, "Nats-Sequence") &&
+				name != "Nats-Stream" && name != "Nats-Subject" && name != "Nats-Time-Stamp" {
+				t.Errorf("event %d has the header %s: %s", seq+1, name, msg.Header.Get(name))
+			}
+		}
+	}
+}
+
+// The engine's answer goes to inboxes alone: a client must not have it
+// published where the client itself may not.
+func TestAnswersGoToInboxesOnly(t *testing.T) {
+	s := serve(t, "")
+	for _, reply := range []string{
+		"events.agent.a1.state.k", "journal.0.agent.a1.state.k", "$JS.API.STREAM.PURGE.EVENTS", "$KV.AGENT_STATE.a1.k", "agents.state.a1", "_INBOXx",
+		"commands.agent.a1.set",
+	} {
+		for _, subject := range []string{"commands.agent.a1.set", "commands.batch", "queries.agent.a1.get", "commands.x"} {
+			if err := s.client.PublishRequest(subject, reply, []byte(`{"key":"k","value":1}`)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	// Requests of one client are answered in the order they came.
+	if r := s.request("commands.agent.a2.set", `{"key":"k","value":1}`); len(r.Header) > 0 {
+		t.Errorf("%s", r.Data)
+	}
+	if head, err := s.entries.Head(t.Context(), 0); err != nil || head != 1 {
+		t.Errorf("the journal is at %d, %v", head, err)
+	}
+}
+
+func TestACommandWithoutReplyIsCarriedOut(t *testing.T) {
+	s := serve(t, "")
+	if err := s.client.Publish("commands.agent.a1.set", []byte(`{"key":"k","value":1}`)); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.client.Publish("commands.agent.a1.set", []byte(`nonsense`)); err != nil {
+		t.Fatal(err)
+	}
+	harness.Eventually(t, "the event", func() bool { return len(commandstest.Stored(t, s.entries, events.StateEntry("a1", "k"))) == 1 })
+}
+
+func TestStopAnswersWhatItTook(t *testing.T) {
+	s := serve(t, "")
+	var wg sync.WaitGroup
+	started := make(chan struct{}, 1000)
+	lost := make(chan error, 1000)
+	for range 40 {
+		wg.Go(func() {
+			for {
+				_, err := s.client.Request("commands.agent.a1.set", []byte(`{"key":"k","value":1,"strategy":"last_write_wins"}`), deadlineContext)
+				if errors.Is(err, nats.ErrNoResponders) {
+					return
+				}
+				if err != nil {
+					lost <- err
+					return
+				}
+				select {
+				case started <- struct{}{}:
+				default:
+				}
+			}
+		})
+	}
+	for range 100 {
+		harness.Receive(t, "an answer", started)
+	}
+	if err := s.service.Stop(); err != nil {
+		t.Error(err)
+	}
+	s.Close()
+	wg.Wait()
+	close(lost)
+	for err := range lost {
+		t.Errorf("a request was lost: %v", err)
+	}
+}
+
+func TestOverloadedQueriesAreTold(t *testing.T) {
+	server := support.NATS(t)
+	enough := make(chan struct{})
+	service, err := service.Serve(support.Engine(t, server), service.Config{
+		Version: "1.0.0", Observe: func(string, string, time.Duration) {}, Log: harness.Log(t),
+		Queries: func(context.Context, []string, []byte) ([]byte, error) { <-enough; return []byte("1"), nil },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := support.Client(t, server)
+	replies, err := client.SubscribeSync("_INBOX.all")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 1100 {
+		if err := client.PublishRequest("queries.a.b.c", "_INBOX.all", nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range 1100 - 1024 {
+		msg, err := replies.NextMsg(deadlineContext)
+		if err != nil || msg.Header.Get(micro.ErrorCodeHeader) != "429" || !strings.Contains(string(msg.Data), "retry_after_ms") {
+			t.Fatalf("the %d.: %+v, %v", i, msg, err)
+		}
+	}
+	close(enough)
+	for i := range 1024 {
+		if msg, err := replies.NextMsg(deadlineContext); err != nil || string(msg.Data) != "1" {
+			t.Fatalf("the %d.: %+v, %v", i, msg, err)
+		}
+	}
+	if err := service.Stop(); err != nil {
+		t.Error(err)
+	}
+}

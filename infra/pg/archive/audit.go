@@ -1,0 +1,141 @@
+package archive
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/tidemark-engine/tidemark/events"
+	"github.com/tidemark-engine/tidemark/history"
+	"github.com/tidemark-engine/tidemark/projections/verify"
+)
+
+var _ verify.Copy = (*Archive)(nil)
+
+// auditRows is how many rows one statement of an audit reads.
+const auditRows = 2000
+
+// place is a row's in the order of an audit.
+type place struct {
+	revision   int64
+	recordedAt time.Time
+}
+
+// Audit implements projections.Copy.
+func (a *Archive) Audit(ctx context.Context, partition int, after, upTo uint64, yield func(history.Message) error) error {
+	return a.audit(ctx, place{int64(after), endless}, ` AND revision <= $5`, yield, partition, int64(min(upTo, math.MaxInt64)))
+}
+
+// AuditOf implements projections.Copy.
+func (a *Archive) AuditOf(ctx context.Context, partition int, s events.Stream, yield func(history.Message) error) error {
+	return a.audit(ctx, place{0, endless}, ` AND stream = $5`, yield, partition, text(string(s)))
+}
+
+func (a *Archive) audit(ctx context.Context, after place, where string, yield func(history.Message) error, partition int, arg any) error {
+	for {
+		rows, err := a.db.Pool().Query(ctx, `
+			SELECT revision, recorded_at, recorded_ns, version, timestamp, schema, stream, aggregate, id, key, type,
+				writer, command_id, digest, body, raw FROM agents.events
+			WHERE partition = $1 AND (revision, recorded_at) > ($2, $3)`+where+` ORDER BY revision, recorded_at LIMIT $4`,
+			partition, after.revision, after.recordedAt, auditRows, arg)
+		if err != nil {
+			return fmt.Errorf("audit the archive: %w", err)
+		}
+		page, err := pgx.CollectRows(rows, func(r pgx.CollectableRow) (history.Message, error) {
+			return audited(r, partition, &after)
+		})
+		if err != nil {
+			return fmt.Errorf("audit the archive: %w", err)
+		}
+		for i := range page {
+			if err := yield(page[i]); err != nil {
+				return err
+			}
+		}
+		if len(page) < auditRows {
+			return nil
+		}
+	}
+}
+
+// errArchived: a row's columns, by which it is found, differ from its body.
+var errArchived = errors.New("in the archive: the row's columns are not what its body says")
+
+// audited is a row with its columns checked; at takes its place.
+func audited(r pgx.CollectableRow, partition int, at *place) (history.Message, error) {
+	var c struct {
+		nanos           int16
+		version, schema int64
+		timestamp       time.Time
+		stored
+		aggregate, id, key, typ, writer, command, digest string
+	}
+	err := r.Scan(&at.revision, &at.recordedAt, &c.nanos, &c.version, &c.timestamp, &c.schema, &c.stream, &c.aggregate,
+		&c.id, &c.key, &c.typ, &c.writer, &c.command, &c.digest, &c.body, &c.raw)
+	if err != nil {
+		return history.Message{}, err
+	}
+	c.revision = uint64(at.revision)
+	m := history.Message{Body: c.bytes()}
+	if m.Record, m.Bad = c.record(partition); m.Bad != nil {
+		m.Stream, m.Partition, m.Revision = events.Stream(c.stream), partition, c.revision
+		m.RecordedAt = at.recordedAt.Add(time.Duration(c.nanos)).UTC()
+		return m, nil
+	}
+	want := archive(&m)
+	e := want.ev
+	got := [...]any{at.recordedAt.UnixMicro(), c.nanos, c.version, c.timestamp.UnixMicro(), c.schema, c.stream, c.aggregate,
+		c.id, c.key, c.typ, c.writer, c.command, c.digest}
+	if got != [...]any{want.recordedAt.UnixMicro(), want.nanos, int64(e.Version), e.Timestamp.UnixMicro(), int64(e.Schema), want.stream, text(e.Aggregate),
+		text(e.ID), text(e.Key), text(e.Type), text(e.Writer), text(e.CommandID), text(e.Digest)} {
+		m.Bad = errArchived
+	}
+	return m, nil
+}
+
+// restoreEvents is how many archived events one transaction restores.
+const restoreEvents = 500
+
+// Restore implements projections.Copy.
+func (a *Archive) Restore(ctx context.Context, messages []history.Message) error {
+	for len(messages) > 0 {
+		n := min(len(messages), restoreEvents)
+		if err := a.restore(ctx, messages[:n]); err != nil {
+			return fmt.Errorf("restore %d archived events: %w", n, err)
+		}
+		messages = messages[n:]
+	}
+	return nil
+}
+
+// restore holds the view's checkpoints, so that it does not archive the same
+// events meanwhile; afterwards it is past them.
+func (a *Archive) restore(ctx context.Context, messages []history.Message) error {
+	months := map[string]month{}
+	err := a.db.InTx(ctx, func(tx pgx.Tx) error {
+		b := &pgx.Batch{}
+		b.Queue(`SELECT 1 FROM agents.checkpoints WHERE view = $1 ORDER BY partition FOR UPDATE`, a.view)
+		rows := make([]archived, len(messages))
+		for i := range messages {
+			rows[i] = archive(&messages[i])
+			m := monthOf(rows[i].recordedAt)
+			months[m.table] = m
+			b.Queue(`DELETE FROM agents.events WHERE partition = $1 AND revision = $2`, rows[i].partition, rows[i].revision)
+		}
+		if err := tx.SendBatch(ctx, b).Close(); err != nil {
+			return err
+		}
+		if err := a.open(ctx, tx, months); err != nil {
+			return err
+		}
+		_, err := tx.CopyFrom(ctx, pgx.Identifier{"agents", "events"}, archivedColumns,
+			pgx.CopyFromSlice(len(rows), func(i int) ([]any, error) { return rows[i].values(), nil }))
+		return err
+	})
+	a.settled(months, err)
+	return err
+}

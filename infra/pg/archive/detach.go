@@ -1,0 +1,54 @@
+package archive
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/tidemark-engine/tidemark/infra/pg/durable"
+)
+
+// Aside keeps the archive of another journal in a schema of its own, named for
+// that journal and the time, and leaves an empty archive in its place, which
+// the view then fills from its beginning. It returns the schema's name.
+func (a *Archive) Aside(ctx context.Context) (name string, err error) {
+	err = a.db.InTx(ctx, func(tx pgx.Tx) error {
+		var journal string
+		err := tx.QueryRow(ctx, `SELECT coalesce(min(incarnation), 'none') FROM agents.checkpoints WHERE view = $1`, a.view).Scan(&journal)
+		if err != nil {
+			return err
+		}
+		name = "agents_of_" + strings.ToLower(journal) + time.Now().UTC().Format("_20060102_150405")
+		schema := pgx.Identifier{name}.Sanitize()
+		if _, err := tx.Exec(ctx, durable.NoTimeouts); err != nil {
+			return err
+		}
+		rows, err := tx.Query(ctx, `SELECT c.relname::text FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+			WHERE i.inhparent = 'agents.events'::regclass`)
+		if err != nil {
+			return err
+		}
+		tables, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		if err != nil {
+			return err
+		}
+		var b strings.Builder
+		fmt.Fprintf(&b, "CREATE SCHEMA %s;\n", schema)
+		for _, t := range append(tables, "events") {
+			fmt.Fprintf(&b, "ALTER TABLE agents.%s SET SCHEMA %s;\n", pgx.Identifier{t}.Sanitize(), schema)
+		}
+		fmt.Fprintf(&b, `
+			CREATE TABLE agents.events (LIKE %s.events INCLUDING ALL) PARTITION BY RANGE (recorded_at);
+			CREATE TABLE agents.events_before_1970 PARTITION OF agents.events FOR VALUES FROM (MINVALUE) TO ('1970-01-01 00:00:00+00');
+			DELETE FROM agents.checkpoints WHERE view = '%s'`, schema, a.view)
+		_, err = tx.Exec(ctx, b.String(), pgx.QueryExecModeSimpleProtocol)
+		return err
+	})
+	if err != nil {
+		return "", fmt.Errorf("keep the archive of the other journal aside: %w", err)
+	}
+	return name, nil
+}

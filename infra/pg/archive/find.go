@@ -1,0 +1,48 @@
+package archive
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/tidemark-engine/tidemark/commands"
+	"github.com/tidemark-engine/tidemark/events"
+	"github.com/tidemark-engine/tidemark/history"
+)
+
+// Of is the archive as the write side asks it, of one journal.
+func (a *Archive) Of(journal string) commands.Archive { return known{a, journal} }
+
+type known struct {
+	*Archive
+	journal string
+}
+
+// selectFirst takes the row and how far the archive reaches from one snapshot.
+const selectFirst = `
+	SELECT c.position, coalesce(e.stream, ''), coalesce(e.revision, 0), e.body, e.raw
+	FROM agents.checkpoints c LEFT JOIN LATERAL (
+		SELECT stream, revision, body, raw FROM agents.events
+		WHERE partition + 0 = $2 AND command_id = $4 AND stream = ANY($5)
+		ORDER BY revision LIMIT 1
+	) e ON true
+	WHERE c.view = $1 AND c.partition = $2 AND c.incarnation = $3`
+
+// FirstOf implements commands.Archive.
+func (k known) FirstOf(ctx context.Context, partition int, commandID string, streams []events.Stream) (rec events.Record, ok bool, reaches uint64, err error) {
+	var r stored
+	err = k.db.Pool().QueryRow(ctx, selectFirst, k.view, partition, k.journal, commandID, streams).Scan(
+		&reaches, &r.stream, &r.revision, &r.body, &r.raw)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return rec, false, 0, fmt.Errorf("%w: the archive is not of journal %s", history.ErrForeignJournal, k.journal)
+	case err != nil:
+		return rec, false, 0, fmt.Errorf("ask the archive: %w", err)
+	case r.revision == 0:
+		return rec, false, reaches, nil
+	}
+	rec, err = r.record(partition)
+	return rec, true, reaches, err
+}

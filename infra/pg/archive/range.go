@@ -1,0 +1,129 @@
+package archive
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/tidemark-engine/tidemark/events"
+	"github.com/tidemark-engine/tidemark/history"
+)
+
+// A page of Each ends at the first of these, so that neither a statement takes
+// long nor a page much memory.
+const (
+	eachRows  = 2000
+	eachBytes = 8 << 20
+)
+
+// Each implements projections.Archive. The next page is on its way while one is
+// yielded; no connection is held meanwhile.
+func (a *Archive) Each(ctx context.Context, partition int, after, upTo uint64, yield func(history.Message) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	pages := make(chan eachPage, 1)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		a.fetch(ctx, partition, after, min(upTo, math.MaxInt64), pages)
+	}()
+	defer func() {
+		cancel()
+		<-ended
+	}()
+	for page := range pages {
+		if page.err != nil {
+			return page.err
+		}
+		for i := range page.messages {
+			if err := yield(page.messages[i]); err != nil {
+				return err
+			}
+		}
+	}
+	return ctx.Err()
+}
+
+type eachPage struct {
+	messages []history.Message
+	reached  uint64 // up to here all is in it
+	err      error
+}
+
+// fetch sends pages until all is read, and closes.
+func (a *Archive) fetch(ctx context.Context, partition int, after, upTo uint64, pages chan<- eachPage) {
+	defer close(pages)
+	for span := uint64(eachRows); after < upTo; {
+		end := min(after+span, upTo)
+		p := a.page(ctx, partition, after, end)
+		if len(p.messages) == 0 && p.err == nil {
+			if after, p.err = a.next(ctx, partition, end); p.err == nil && after > 0 {
+				continue
+			}
+			if p.err == nil {
+				return
+			}
+		}
+		select {
+		case pages <- p:
+		case <-ctx.Done():
+			return
+		}
+		if p.err != nil {
+			return
+		}
+		if after = p.reached; after < end {
+			span = max(uint64(len(p.messages)), 16) // what was beyond has been sent in vain
+		} else {
+			span = min(2*span, eachRows)
+		}
+	}
+}
+
+// next is the revision before the first one after another; 0 = there is none.
+func (a *Archive) next(ctx context.Context, partition int, after uint64) (uint64, error) {
+	var first uint64
+	err := a.db.Pool().QueryRow(ctx, `
+		SELECT coalesce(min(revision), 1) FROM agents.events WHERE partition = $1 AND revision > $2`,
+		partition, int64(after)).Scan(&first)
+	if err != nil {
+		return 0, fmt.Errorf("read the archive: %w", err)
+	}
+	return first - 1, nil
+}
+
+// page reads what is after one revision up to another, or, at eachBytes, less.
+// It asks for a range of revisions, which any plan reads well, and not for a
+// number of rows in their order.
+func (a *Archive) page(ctx context.Context, partition int, after, upTo uint64) eachPage {
+	rows, err := a.db.Pool().Query(ctx, `
+		SELECT revision, stream, body, raw, recorded_at, recorded_ns FROM agents.events
+		WHERE partition = $1 AND revision > $2 AND revision <= $3 ORDER BY revision`, partition, int64(after), int64(upTo))
+	if err != nil {
+		return eachPage{err: fmt.Errorf("read the archive: %w", err)}
+	}
+	defer rows.Close()
+	p := eachPage{messages: make([]history.Message, 0, upTo-after), reached: upTo}
+	for size := 0; rows.Next(); {
+		var r stored
+		var at time.Time
+		var nanos int16
+		if err := rows.Scan(&r.revision, &r.stream, &r.body, &r.raw, &at, &nanos); err != nil {
+			return eachPage{err: fmt.Errorf("read the archive: %w", err)}
+		}
+		m := history.Message{Body: r.bytes()}
+		if m.Record, m.Bad = r.record(partition); m.Bad != nil {
+			m.Stream, m.Partition, m.Revision = events.Stream(r.stream), partition, r.revision
+			m.RecordedAt = at.Add(time.Duration(nanos)).UTC()
+		}
+		p.messages = append(p.messages, m)
+		if size += len(m.Body); size >= eachBytes {
+			p.reached = r.revision
+			rows.Close()
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return eachPage{err: fmt.Errorf("read the archive: %w", err)}
+	}
+	return p
+}

@@ -1,0 +1,180 @@
+package archive
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/tidemark-engine/tidemark/events"
+	"github.com/tidemark-engine/tidemark/infra/pg"
+)
+
+// What is read of the archive is decoded from body, as the journal's bytes are.
+//
+// A month's table has no statistics until autovacuum has seen it. So that the
+// plan is right all the same, a stream is asked for as a range of its index,
+// in that index's order, and the partition, which the stream implies, by an
+// expression that no index has.
+
+// within bounds a question: $3 is the highest revision, $4 and $5 the latest
+// recorded time and its nanoseconds.
+const within = ` recorded_at <= $4 AND (recorded_at < $4 OR recorded_ns <= $5)`
+
+// endless is a time that bounds nothing.
+var endless = time.Date(294000, 1, 1, 0, 0, 0, 0, time.UTC)
+
+func bounds(upTo uint64, at time.Time) (revision int64, whole time.Time, nanos int16) {
+	revision = math.MaxInt64
+	if upTo > 0 && upTo < math.MaxInt64 {
+		revision = int64(upTo)
+	}
+	if at.IsZero() {
+		return revision, endless, 0
+	}
+	whole, nanos = pg.SplitNanos(at.UTC())
+	return revision, whole, nanos
+}
+
+// LastOf implements projections.Archive.
+func (a *Archive) LastOf(ctx context.Context, partition int, s events.Stream, upTo uint64, at time.Time) (events.Record, bool, error) {
+	revision, whole, nanos := bounds(upTo, at)
+	return a.one(ctx, partition, `
+		SELECT stream, revision, body, raw FROM agents.events
+		WHERE partition + 0 = $1 AND stream >= $2 AND (stream, revision) <= ($2, $3) AND`+within+`
+		ORDER BY stream DESC, revision DESC LIMIT 1`, partition, string(s), revision, whole, nanos)
+}
+
+// OfCommand implements projections.Archive.
+func (a *Archive) OfCommand(ctx context.Context, partition int, s events.Stream, commandID string) (events.Record, bool, error) {
+	return a.one(ctx, partition, `
+		SELECT stream, revision, body, raw FROM agents.events
+		WHERE partition + 0 = $1 AND stream = $2 AND command_id = $3
+		ORDER BY revision LIMIT 1`, partition, string(s), commandID)
+}
+
+func (a *Archive) one(ctx context.Context, partition int, query string, args ...any) (events.Record, bool, error) {
+	var r stored
+	err := a.db.Pool().QueryRow(ctx, query, args...).Scan(&r.stream, &r.revision, &r.body, &r.raw)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return events.Record{}, false, nil
+	}
+	if err != nil {
+		return events.Record{}, false, fmt.Errorf("ask the archive: %w", err)
+	}
+	rec, err := r.record(partition)
+	return rec, err == nil, err
+}
+
+// Back implements projections.Archive; below 0 is from the end.
+func (a *Archive) Back(ctx context.Context, partition int, s events.Stream, below uint64, limit int) ([]events.Record, error) {
+	if below == 0 || below > math.MaxInt64 {
+		below = math.MaxInt64
+	}
+	return a.many(ctx, partition, `
+		SELECT stream, revision, body, raw FROM agents.events
+		WHERE partition + 0 = $1 AND stream >= $2 AND (stream, revision) < ($2, $3)
+		ORDER BY stream DESC, revision DESC LIMIT $4`, partition, string(s), int64(below), limit)
+}
+
+// lastsPage is how many streams one statement of LastsOf answers for.
+const lastsPage = 1000
+
+// selectLasts hops from stream to stream instead of reading every version:
+// $2 is the prefix, $6 the stream to begin after, $7 the number of streams. A
+// stream is in one partition for life, so its first row says in which.
+const selectLasts = `
+	WITH RECURSIVE hop AS (
+		(SELECT stream, partition FROM agents.events WHERE stream > $6 AND stream >= $2 ORDER BY stream LIMIT 1)
+		UNION ALL
+		SELECT next.stream, next.partition FROM hop CROSS JOIN LATERAL (
+			SELECT e.stream, e.partition FROM agents.events e WHERE e.stream > hop.stream ORDER BY e.stream LIMIT 1
+		) next WHERE starts_with(hop.stream, $2)
+	), page AS (
+		SELECT stream, partition FROM hop WHERE starts_with(stream, $2) LIMIT $7
+	)
+	SELECT page.stream, coalesce(e.revision, 0), e.body, e.raw FROM page LEFT JOIN LATERAL (
+		SELECT revision, body, raw FROM agents.events
+		WHERE page.partition = $1 AND stream >= page.stream AND (stream, revision) <= (page.stream, $3) AND` + within + `
+		ORDER BY stream DESC, revision DESC LIMIT 1
+	) e ON true
+	ORDER BY page.stream`
+
+// LastsOf implements projections.Archive.
+func (a *Archive) LastsOf(ctx context.Context, partition int, prefix string, upTo uint64, at time.Time) ([]events.Record, error) {
+	revision, whole, nanos := bounds(upTo, at)
+	var all []events.Record
+	for after := ""; ; {
+		page, err := a.rows(ctx, selectLasts, partition, prefix, revision, whole, nanos, after, lastsPage)
+		if err != nil {
+			return nil, err
+		}
+		for i := range page {
+			if page[i].revision == 0 {
+				continue // of another partition, or younger than asked for
+			}
+			rec, err := page[i].record(partition)
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, rec)
+		}
+		if len(page) < lastsPage {
+			return all, nil
+		}
+		after = page[len(page)-1].stream
+	}
+}
+
+func (a *Archive) many(ctx context.Context, partition int, query string, args ...any) ([]events.Record, error) {
+	rows, err := a.rows(ctx, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	recs := make([]events.Record, len(rows))
+	for i := range rows {
+		if recs[i], err = rows[i].record(partition); err != nil {
+			return nil, err
+		}
+	}
+	return recs, nil
+}
+
+func (a *Archive) rows(ctx context.Context, query string, args ...any) ([]stored, error) {
+	got, err := a.db.Pool().Query(ctx, query, args...)
+	if err != nil {
+		return nil, fmt.Errorf("ask the archive: %w", err)
+	}
+	rows, err := pgx.CollectRows(got, func(row pgx.CollectableRow) (r stored, err error) {
+		return r, row.Scan(&r.stream, &r.revision, &r.body, &r.raw)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("ask the archive: %w", err)
+	}
+	return rows, nil
+}
+
+// stored is what is read back of a row.
+type stored struct {
+	stream    string
+	revision  uint64
+	body, raw []byte
+}
+
+func (r *stored) bytes() []byte {
+	if r.raw != nil {
+		return r.raw
+	}
+	return r.body
+}
+
+func (r *stored) record(partition int) (events.Record, error) {
+	rec, err := events.DecodeAt(r.bytes(), events.Stream(r.stream), partition, r.revision)
+	if err != nil {
+		return rec, fmt.Errorf("in the archive: %w", err)
+	}
+	return rec, nil
+}

@@ -1,0 +1,157 @@
+package durable
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/tidemark-engine/tidemark/infra/pg"
+	"github.com/tidemark-engine/tidemark/readmodel"
+)
+
+// docColumns are documents turned into the arrays that unnest takes: $1 ids,
+// $2 keys, $3 states, $4 versions, $5 revisions, $6 updated, $7 digests.
+type docColumns struct {
+	ids, keys, states, digests []string
+	versions, revisions        []int64
+	updated                    []time.Time
+}
+
+func (c *docColumns) add(d *readmodel.Doc) {
+	c.ids, c.keys = append(c.ids, d.ID), append(c.keys, d.Key)
+	c.states, c.digests = append(c.states, string(d.State)), append(c.digests, d.Digest)
+	c.versions, c.revisions = append(c.versions, int64(d.Version)), append(c.revisions, int64(d.Revision))
+	c.updated = append(c.updated, d.UpdatedAt)
+}
+
+// docRows is how every statement below begins to read.
+const docRows = `
+	FROM (SELECT id, key, st, st::jsonb AS s, v, r, u, d
+		FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::timestamptz[], $7::text[])
+			AS x (id, key, st, v, r, u, d)) AS b`
+
+// docUpserts write each kind's rows, never over a newer one.
+var docUpserts = map[string]string{
+	readmodel.KindTask: `
+	INSERT INTO agents.tasks AS t (task_id, status, kind, agent_id, priority, deadline, attempts, percent, payload, result,
+		reason, detail, created_at, started_at, finished_at, state_text, version, revision, updated_at, digest)
+	SELECT id, s->>'status', s->>'kind', s->>'agent_id', (s->>'priority')::int, (s->>'deadline')::timestamptz,
+		coalesce((s->>'attempts')::int, 0), (s->>'percent')::float8, s->'payload', s->'result', s->>'reason', s->>'detail',
+		(s->>'created_at')::timestamptz, (s->>'started_at')::timestamptz, (s->>'finished_at')::timestamptz, st, v, r, u, d` + docRows + `
+	ON CONFLICT (task_id) DO UPDATE SET status = excluded.status, kind = excluded.kind, agent_id = excluded.agent_id,
+		priority = excluded.priority, deadline = excluded.deadline, attempts = excluded.attempts, percent = excluded.percent,
+		payload = excluded.payload, result = excluded.result, reason = excluded.reason, detail = excluded.detail,
+		created_at = excluded.created_at, started_at = excluded.started_at, finished_at = excluded.finished_at,
+		state_text = excluded.state_text, version = excluded.version, revision = excluded.revision,
+		updated_at = excluded.updated_at, digest = excluded.digest
+	WHERE t.revision < excluded.revision`,
+	readmodel.KindSession: `
+	INSERT INTO agents.sessions AS t (session_id, status, owner, data, ttl_seconds, opened_at, expires_at, ended_at,
+		state_text, version, revision, updated_at, digest)
+	SELECT id, s->>'status', s->>'owner', s->'data', (s->>'ttl_seconds')::bigint, (s->>'opened_at')::timestamptz,
+		(s->>'expires_at')::timestamptz, (s->>'ended_at')::timestamptz, st, v, r, u, d` + docRows + `
+	ON CONFLICT (session_id) DO UPDATE SET status = excluded.status, owner = excluded.owner, data = excluded.data,
+		ttl_seconds = excluded.ttl_seconds, opened_at = excluded.opened_at, expires_at = excluded.expires_at,
+		ended_at = excluded.ended_at, state_text = excluded.state_text, version = excluded.version,
+		revision = excluded.revision, updated_at = excluded.updated_at, digest = excluded.digest
+	WHERE t.revision < excluded.revision`,
+	readmodel.KindLifecycle: `
+	INSERT INTO agents.lifecycle AS t (agent_id, phase, since, state_text, version, revision, updated_at, digest)
+	SELECT id, s->>'phase', coalesce((s->>'since')::timestamptz, u), st, v, r, u, d` + docRows + `
+	ON CONFLICT (agent_id) DO UPDATE SET phase = excluded.phase, since = excluded.since, state_text = excluded.state_text,
+		version = excluded.version, revision = excluded.revision, updated_at = excluded.updated_at, digest = excluded.digest
+	WHERE t.revision < excluded.revision`,
+	readmodel.KindConfig: `
+	INSERT INTO agents.config AS t (agent_id, config_key, config_value, state_text, version, revision, updated_at, digest)
+	SELECT id, key, s, st, v, r, u, d` + docRows + `
+	ON CONFLICT (agent_id, config_key) DO UPDATE SET config_value = excluded.config_value, state_text = excluded.state_text,
+		version = excluded.version, revision = excluded.revision, updated_at = excluded.updated_at, digest = excluded.digest
+	WHERE t.revision < excluded.revision`,
+}
+
+const deleteConfig = `
+	DELETE FROM agents.config t USING unnest($1::text[], $2::text[], $3::bigint[]) AS b (id, key, r)
+	WHERE t.agent_id = b.id AND t.config_key = b.key AND t.revision < b.r`
+
+func queueDocs(b *pgx.Batch, s pg.Schema, changes []readmodel.DocChange) {
+	kinds := map[string]*docColumns{}
+	var ids, keys []string
+	var revisions []int64
+	for i := range changes {
+		c := &changes[i]
+		if c.Deleted {
+			ids, keys, revisions = append(ids, c.ID), append(keys, c.Key), append(revisions, int64(c.Revision))
+			continue
+		}
+		if kinds[c.Kind] == nil {
+			kinds[c.Kind] = &docColumns{}
+		}
+		kinds[c.Kind].add(&c.Doc)
+	}
+	for _, kind := range [...]string{readmodel.KindConfig, readmodel.KindLifecycle, readmodel.KindSession, readmodel.KindTask} {
+		if c := kinds[kind]; c != nil {
+			b.Queue(s.In(docUpserts[kind]), c.ids, c.keys, c.states, c.versions, c.revisions, c.updated, c.digests)
+		}
+	}
+	if len(ids) > 0 {
+		b.Queue(s.In(deleteConfig), ids, keys, revisions)
+	}
+}
+
+// docTables names each kind's table and key columns, and what says that the
+// other columns, which lists are answered by, are what state_text says.
+var docTables = map[string]struct{ table, id, key, same string }{
+	readmodel.KindTask: {"agents.tasks", "task_id", "''", `(status, kind, agent_id, priority, deadline, attempts, percent,
+		payload, result, reason, detail, created_at, started_at, finished_at) IS NOT DISTINCT FROM
+		(s->>'status', s->>'kind', s->>'agent_id', (s->>'priority')::int, (s->>'deadline')::timestamptz,
+		coalesce((s->>'attempts')::int, 0), (s->>'percent')::float8, s->'payload', s->'result', s->>'reason', s->>'detail',
+		(s->>'created_at')::timestamptz, (s->>'started_at')::timestamptz, (s->>'finished_at')::timestamptz)`},
+	readmodel.KindSession: {"agents.sessions", "session_id", "''", `(status, owner, data, ttl_seconds, opened_at, expires_at,
+		ended_at) IS NOT DISTINCT FROM
+		(s->>'status', s->>'owner', s->'data', (s->>'ttl_seconds')::bigint, (s->>'opened_at')::timestamptz,
+		(s->>'expires_at')::timestamptz, (s->>'ended_at')::timestamptz)`},
+	readmodel.KindLifecycle: {"agents.lifecycle", "agent_id", "''",
+		`phase = s->>'phase' AND since = coalesce((s->>'since')::timestamptz, updated_at)`},
+	readmodel.KindConfig: {"agents.config", "agent_id", "config_key", `config_value = s`},
+}
+
+func scanDoc(kind string) pgx.RowToFunc[readmodel.Doc] {
+	return func(r pgx.CollectableRow) (readmodel.Doc, error) {
+		d := readmodel.Doc{Kind: kind}
+		var text string
+		err := r.Scan(&d.ID, &d.Key, &text, &d.Version, &d.Revision, &d.UpdatedAt, &d.Digest)
+		d.State, d.UpdatedAt = []byte(text), d.UpdatedAt.UTC()
+		return d, err
+	}
+}
+
+// Docs lists documents of a kind by id (and key), after a place and with equal
+// filters on columns, at most limit.
+func (t *View) Docs(ctx context.Context, q readmodel.DocList) ([]readmodel.Doc, error) {
+	tab := docTables[q.Kind]
+	args := []any{q.After, q.Prefix, q.Limit}
+	where := tab.id + ` > $1 AND starts_with(` + tab.id + `, $2)`
+	order := tab.id
+	if q.Kind == readmodel.KindConfig {
+		args = append(args, q.ID)
+		where = tab.id + ` = $4 AND config_key > $1 AND starts_with(config_key, $2)`
+		order = "config_key"
+	}
+	for column, value := range q.Where { // columns are the caller's constants
+		args = append(args, value)
+		where += fmt.Sprintf(" AND %s = $%d", pgx.Identifier{column}.Sanitize(), len(args))
+	}
+	rows, err := t.db.Pool().Query(ctx, `SELECT `+tab.id+`, `+tab.key+`, state_text, version, revision, updated_at, digest FROM `+
+		tab.table+` WHERE `+where+` ORDER BY `+order+` LIMIT $3`, args...)
+	if err != nil {
+		return nil, fmt.Errorf("list %s: %w", tab.table, err)
+	}
+	docs, err := pgx.CollectRows(rows, scanDoc(q.Kind))
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return nil, fmt.Errorf("list %s: %w", tab.table, err)
+	}
+	return docs, nil
+}

@@ -1,0 +1,42 @@
+package durable
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/tidemark-engine/tidemark/infra/pg"
+	"github.com/tidemark-engine/tidemark/readmodel"
+)
+
+const insertMessages = `
+	INSERT INTO agents.messages (message_id, kind, sender, recipient, type, body, body_text, sequence, sent_at)
+	SELECT m, k, f, nullif(t, ''), nullif(y, ''), b::jsonb, b, s, at
+	FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[], $8::timestamptz[])
+		AS x (m, k, f, t, y, b, s, at)
+	ON CONFLICT DO NOTHING`
+
+// Messages is the table of messages.
+type Messages struct{ db *pg.DB }
+
+// NewMessages is the table in db.
+func NewMessages(db *pg.DB) Messages { return Messages{db} }
+
+// StoreMessages keeps messages, all or none; one that is there already stays as
+// it is.
+func (m Messages) StoreMessages(ctx context.Context, batch []readmodel.Message) error {
+	var ids, kinds, senders, recipients, types, bodies []string
+	var sequences []int64
+	var times []time.Time
+	for i := range batch {
+		m := &batch[i]
+		ids, kinds, senders = append(ids, m.ID), append(kinds, m.Kind), append(senders, m.From)
+		recipients, types = append(recipients, m.To), append(types, m.Type)
+		bodies, sequences = append(bodies, string(m.Body)), append(sequences, int64(m.Sequence))
+		times = append(times, m.SentAt)
+	}
+	if _, err := m.db.Pool().Exec(ctx, insertMessages, ids, kinds, senders, recipients, types, bodies, sequences, times); err != nil {
+		return fmt.Errorf("store %d messages: %w", len(batch), err)
+	}
+	return nil
+}

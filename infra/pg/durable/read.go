@@ -1,0 +1,154 @@
+package durable
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/tidemark-engine/tidemark/events"
+	"github.com/tidemark-engine/tidemark/readmodel"
+	"github.com/tidemark-engine/tidemark/readmodel/tiers"
+)
+
+// selectEntry takes the row and the view's position from one snapshot, so that
+// the answer cannot be older than the position it is given with.
+var selectEntry = `
+	SELECT ` + fmt.Sprintf(heldBack, "$5") + `, c.position, s.state_key IS NOT NULL, coalesce(s.state_text, ''), coalesce(s.version, 0), coalesce(s.revision, 0),
+		coalesce(s.writer, ''), coalesce(s.timestamp, now()), coalesce(s.timestamp_ns, 0),
+		coalesce(s.updated_at, now()), coalesce(s.digest, '')
+	FROM agents.checkpoints c
+	LEFT JOIN agents.state s ON s.agent_id = $3 AND s.state_key = $4
+	WHERE c.view = $1 AND c.partition = $2`
+
+// Entry is one state entry with the position that SQL had reached when it was
+// read; found is false when there is none. Fails with readmodel.HeldBack where
+// the view leaves the entry out.
+func (t *View) Entry(ctx context.Context, partition int, agent, key string) (e readmodel.Entry, found bool, position uint64, err error) {
+	e = readmodel.Entry{Agent: agent, Key: key}
+	var text string
+	var nanos int16
+	var held *uint64
+	stream := events.StateEntry(agent, key)
+	err = t.db.Pool().QueryRow(ctx, selectEntry, t.view, partition, agent, key, string(stream)).Scan(
+		&held, &position, &found, &text, &e.Version, &e.Revision, &e.Writer, &e.Timestamp, &nanos, &e.UpdatedAt, &e.Digest)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return e, false, 0, nil
+	}
+	if err != nil {
+		return e, false, 0, fmt.Errorf("read %s.%s: %w", agent, key, err)
+	}
+	if held != nil {
+		return e, false, 0, tiers.HeldBack("sql", stream, *held)
+	}
+	e.Value = []byte(text)
+	e.Timestamp = e.Timestamp.Add(time.Duration(nanos)).UTC()
+	e.UpdatedAt = e.UpdatedAt.UTC()
+	return e, found, position, nil
+}
+
+// Entries are the entries of an agent with keys after a key and with a prefix,
+// by key, at most limit, with the position they were read at. Fails with
+// readmodel.HeldBack where the view leaves some of them out.
+func (t *View) Entries(ctx context.Context, partition int, agent, prefix, after string, limit int) (rows []readmodel.Entry, position uint64, err error) {
+	err = pgx.BeginTxFunc(ctx, t.db.Pool(), pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+		err := tx.QueryRow(ctx, `SELECT position FROM agents.checkpoints WHERE view = $1 AND partition = $2`,
+			t.view, partition).Scan(&position)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return nil
+		}
+		if err == nil {
+			err = t.heldUnder(ctx, tx, events.StateEntry(agent, ""))
+		}
+		if err != nil {
+			return err
+		}
+		got, err := tx.Query(ctx, `
+			SELECT state_key, state_text, version, revision, writer, timestamp, timestamp_ns, updated_at, digest
+			FROM agents.state WHERE agent_id = $1 AND state_key > $2 AND starts_with(state_key, $3)
+				AND state_key >= $3
+			ORDER BY state_key LIMIT $4`, agent, after, prefix, limit)
+		if err != nil {
+			return err
+		}
+		rows, err = pgx.CollectRows(got, func(r pgx.CollectableRow) (readmodel.Entry, error) {
+			e := readmodel.Entry{Agent: agent}
+			var text string
+			var nanos int16
+			err := r.Scan(&e.Key, &text, &e.Version, &e.Revision, &e.Writer, &e.Timestamp, &nanos, &e.UpdatedAt, &e.Digest)
+			e.Value = []byte(text)
+			e.Timestamp, e.UpdatedAt = e.Timestamp.Add(time.Duration(nanos)).UTC(), e.UpdatedAt.UTC()
+			return e, err
+		})
+		return err
+	})
+	if err != nil {
+		return nil, 0, fmt.Errorf("read the entries of %s: %w", agent, err)
+	}
+	return rows, position, nil
+}
+
+// selectAgents lists agents by id: $1 after, $2 prefix, $3 limit, $4 phase or
+// empty. The recursion hops from agent to agent by the primary keys of both
+// tables instead of reading every entry; it goes no further than the page needs.
+const selectAgents = `
+	WITH RECURSIVE hop AS (
+		SELECT least(
+			(SELECT agent_id FROM agents.state WHERE agent_id > $1 AND agent_id >= $2 ORDER BY agent_id LIMIT 1),
+			(SELECT agent_id FROM agents.lifecycle WHERE agent_id > $1 AND agent_id >= $2 ORDER BY agent_id LIMIT 1)) AS agent_id
+		UNION ALL
+		SELECT least(
+			(SELECT s.agent_id FROM agents.state s WHERE s.agent_id > hop.agent_id ORDER BY s.agent_id LIMIT 1),
+			(SELECT l.agent_id FROM agents.lifecycle l WHERE l.agent_id > hop.agent_id ORDER BY l.agent_id LIMIT 1))
+		FROM hop WHERE starts_with(hop.agent_id, $2)
+	), page AS (
+		SELECT agent_id FROM hop WHERE starts_with(agent_id, $2) AND ($4 = '' OR
+			coalesce((SELECT l.phase FROM agents.lifecycle l WHERE l.agent_id = hop.agent_id), 'cold') = $4)
+		LIMIT $3
+	)` + describeAgents
+
+// selectAgentsIn is the same for a phase that only a recorded lifecycle has.
+const selectAgentsIn = `
+	WITH page AS (
+		SELECT agent_id FROM agents.lifecycle
+		WHERE phase = $4 AND agent_id > $1 AND agent_id >= $2 AND starts_with(agent_id, $2)
+		ORDER BY agent_id LIMIT $3
+	)` + describeAgents
+
+const describeAgents = `
+	SELECT page.agent_id, coalesce(l.phase, 'cold'), l.since, coalesce(s.entries, 0),
+		greatest(s.revision, l.revision), greatest(s.updated_at, l.updated_at)
+	FROM page LEFT JOIN agents.lifecycle l USING (agent_id)
+	LEFT JOIN LATERAL (
+		SELECT count(*) AS entries, max(revision) AS revision, max(updated_at) AS updated_at
+		FROM agents.state WHERE agent_id = page.agent_id
+	) s ON true
+	ORDER BY page.agent_id`
+
+// Agents are a page of the agents that have entries, a lifecycle, or both.
+func (t *View) Agents(ctx context.Context, list readmodel.AgentList) ([]readmodel.Agent, error) {
+	query := selectAgents
+	if list.Phase != "" && list.Phase != "cold" {
+		query = selectAgentsIn
+	}
+	rows, err := t.db.Pool().Query(ctx, query, list.After, list.Prefix, list.Limit, list.Phase)
+	if err != nil {
+		return nil, fmt.Errorf("list agents: %w", err)
+	}
+	got, err := pgx.CollectRows(rows, func(r pgx.CollectableRow) (readmodel.Agent, error) {
+		var a readmodel.Agent
+		var since *time.Time
+		err := r.Scan(&a.ID, &a.Phase, &since, &a.Entries, &a.Revision, &a.UpdatedAt)
+		if since != nil {
+			a.Since = since.UTC()
+		}
+		a.UpdatedAt = a.UpdatedAt.UTC()
+		return a, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list agents: %w", err)
+	}
+	return got, nil
+}

@@ -1,0 +1,220 @@
+package durable
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/tidemark-engine/tidemark/events"
+	"github.com/tidemark-engine/tidemark/infra/pg"
+	"github.com/tidemark-engine/tidemark/projections/verify"
+	"github.com/tidemark-engine/tidemark/readmodel"
+)
+
+// errColumns: a row's columns differ from its text.
+var errColumns = errors.New("the row's columns are not what its state_text says")
+
+// verifyRows is how many rows one statement reads, so that none takes long
+// however large a table is.
+const verifyRows = 1000
+
+// Rows reads the tables of the durable view row by row, for verify, audit and
+// sampling.
+type Rows struct{ db *pg.DB }
+
+// NewRows reads the rows in db.
+func NewRows(db *pg.DB) Rows { return Rows{db} }
+
+// EachRow yields every row that the durable view keeps, page by page in the
+// order of their keys.
+func (d Rows) EachRow(ctx context.Context, yield func(verify.Row)) error {
+	for i := range shadowTables {
+		t := &shadowTables[i]
+		list := "(" + strings.Join(t.keys, ", ") + ")"
+		for where, args := "", []any(nil); ; {
+			end, err := d.pageEnd(ctx, t, where, args)
+			if err != nil {
+				return fmt.Errorf("read agents.%s: %w", t.name, err)
+			}
+			if end == nil {
+				if err := d.rows(ctx, t.kind, where, yield, args...); err != nil {
+					return err
+				}
+				break
+			}
+			upTo, and := list+" <= "+places(len(args), end), " WHERE "
+			if where != "" {
+				and = where + " AND "
+			}
+			if err := d.rows(ctx, t.kind, and+upTo, yield, append(args, end...)...); err != nil {
+				return err
+			}
+			where, args = " WHERE "+list+" > "+places(0, end), end
+		}
+	}
+	return nil
+}
+
+// pageEnd is the key of a page's last row; nil where what is left is less.
+func (d Rows) pageEnd(ctx context.Context, t *shadowTable, where string, args []any) (end []any, err error) {
+	list := strings.Join(t.keys, ", ")
+	rows, err := d.db.Pool().Query(ctx, fmt.Sprintf(`SELECT %[1]s FROM agents.%[2]s%[3]s ORDER BY %[1]s OFFSET %[4]d LIMIT 1`,
+		list, t.name, where, verifyRows-1), args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	if rows.Next() {
+		if end, err = rows.Values(); err != nil {
+			return nil, err
+		}
+	}
+	return end, rows.Err()
+}
+
+// places are the places of a key's columns among a statement's arguments.
+func places(before int, key []any) string {
+	of := make([]string, len(key))
+	for i := range key {
+		of[i] = fmt.Sprintf("$%d", before+i+1)
+	}
+	return "(" + strings.Join(of, ", ") + ")"
+}
+
+// RowOf yields the rows of one stream, in the same form.
+func (d Rows) RowOf(ctx context.Context, s events.Stream, yield func(verify.Row)) error {
+	kind, id, key := readmodel.RowOf(s)
+	if kind == "" {
+		return nil
+	}
+	t := tables[kind]
+	return d.rows(ctx, kind, ` WHERE `+t.id+` = $1 AND `+t.key+` = $2`, yield, id, key)
+}
+
+// rows yields the rows of a kind that a condition, if any, names. Where a text
+// is no JSON any more, they are read again, each judged on its own.
+func (d Rows) rows(ctx context.Context, kind, where string, yield func(verify.Row), args ...any) error {
+	if kind == readmodel.KindConflict {
+		return d.eachLoss(ctx, where, yield, args...)
+	}
+	each, same := d.eachDoc, docTables[kind].same
+	if kind == readmodel.KindEntry {
+		each, same = d.eachEntry, "state_value = s"
+	}
+	table := tables[kind].name
+	q := question{kind, same, "(SELECT *, state_text::jsonb AS s FROM " + table + ") AS t" + where, args}
+	err := each(ctx, d.db.Pool(), q, yield)
+	if broken := new(pgconn.PgError); !errors.As(err, &broken) || !strings.HasPrefix(broken.Code, pg.DataException) {
+		return err
+	}
+	return d.db.InTx(ctx, func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, `
+			CREATE OR REPLACE FUNCTION pg_temp.tidemark_same(r `+table+`) RETURNS boolean LANGUAGE plpgsql AS $f$
+			BEGIN
+				RETURN (SELECT `+same+` FROM (SELECT r.*, r.state_text::jsonb AS s) AS t);
+			EXCEPTION WHEN data_exception THEN
+				RETURN false;
+			END $f$`)
+		if err != nil {
+			return fmt.Errorf("prepare to read %s: %w", table, err)
+		}
+		q.same, q.from = "pg_temp.tidemark_same(t)", table+" AS t"+where
+		return each(ctx, tx, q, yield)
+	})
+}
+
+// question is what is asked of a table: whether the other columns are what
+// state_text says, from where, and with which arguments.
+type question struct {
+	kind, same, from string
+	args             []any
+}
+
+func (d Rows) eachEntry(ctx context.Context, db pg.Querier, q question, yield func(verify.Row)) error {
+	rows, err := db.Query(ctx, `
+		SELECT agent_id, state_key, state_text, `+q.same+`, version, revision, timestamp, timestamp_ns, digest FROM `+q.from, q.args...)
+	if err != nil {
+		return fmt.Errorf("read agents.state: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var e readmodel.Entry
+		var text string
+		var same *bool
+		var nanos int16
+		if err := rows.Scan(&e.Agent, &e.Key, &text, &same, &e.Version, &e.Revision, &e.Timestamp, &nanos, &e.Digest); err != nil {
+			return fmt.Errorf("read agents.state: %w", err)
+		}
+		e.Value, e.Timestamp = []byte(text), e.Timestamp.Add(time.Duration(nanos)).UTC()
+		r := verify.EntryRow(&e)
+		if same == nil || !*same {
+			r.Bad = errColumns
+		}
+		yield(r)
+	}
+	if err := rows.Err(); err != nil {
+		return fmt.Errorf("read agents.state: %w", err)
+	}
+	return nil
+}
+
+func (d Rows) eachDoc(ctx context.Context, db pg.Querier, q question, yield func(verify.Row)) error {
+	t := docTables[q.kind]
+	rows, err := db.Query(ctx, `SELECT `+t.id+`, `+t.key+`, state_text, version, revision, updated_at, digest, `+q.same+` FROM `+q.from, q.args...)
+	if err != nil {
+		return fmt.Errorf("read %s: %w", t.table, err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		doc := readmodel.Doc{Kind: q.kind}
+		var text string
+		var same *bool
+		if err := rows.Scan(&doc.ID, &doc.Key, &text, &doc.Version, &doc.Revision, &doc.UpdatedAt, &doc.Digest, &same); err != nil {
+			return fmt.Errorf("read %s: %w", t.table, err)
+		}
+		doc.State = []byte(text)
+		r := verify.DocRow(&doc)
+		if same == nil || !*same {
+			r.Bad = errColumns
+		}
+		yield(r)
+	}
+	if err := rows.Err(); err != nil {
+		return fmt.Errorf("read %s: %w", t.table, err)
+	}
+	return nil
+}
+
+func (d Rows) eachLoss(ctx context.Context, where string, yield func(verify.Row), args ...any) error {
+	rows, err := d.db.Pool().Query(ctx, `
+		SELECT agent_id, state_key, version, revision, kind, verb, strategy, coalesce(reason, ''), state_text,
+			timestamp, recorded_at, writer, command_id, current_version, current_revision, digest
+		FROM agents.conflicts`+where+` ORDER BY agent_id, state_key, version`, args...)
+	if err != nil {
+		return fmt.Errorf("read agents.conflicts: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var l readmodel.Loss
+		var text *string
+		var at, recorded time.Time
+		if err := rows.Scan(&l.Agent, &l.Key, &l.Version, &l.Revision, &l.Kind, &l.Verb, &l.Strategy, &l.Reason, &text,
+			&at, &recorded, &l.Writer, &l.CommandID, &l.CurrentVersion, &l.CurrentRevision, &l.Digest); err != nil {
+			return fmt.Errorf("read agents.conflicts: %w", err)
+		}
+		l.Timestamp, l.RecordedAt = at.UTC(), recorded.UTC()
+		if text != nil {
+			l.Value = []byte(*text)
+		}
+		yield(verify.LossRow(&l))
+	}
+	if err := rows.Err(); err != nil {
+		return fmt.Errorf("read agents.conflicts: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,63 @@
+package durable
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/tidemark-engine/tidemark/events"
+	"github.com/tidemark-engine/tidemark/projections/verify"
+	"github.com/tidemark-engine/tidemark/readmodel"
+)
+
+var _ verify.Places = Rows{}
+
+// keptKinds in a fixed order, for places.
+var keptKinds = [...]string{
+	readmodel.KindEntry, readmodel.KindConflict, readmodel.KindTask,
+	readmodel.KindSession, readmodel.KindConfig, readmodel.KindLifecycle,
+}
+
+// Places implements projections.Places: the blocks of the tables.
+func (d Rows) Places(ctx context.Context) (int, error) {
+	_, _, n, err := d.block(ctx, -1)
+	return n, err
+}
+
+func (d Rows) block(ctx context.Context, place int) (kind string, block, all int, err error) {
+	for _, kind := range keptKinds {
+		var n int
+		err := d.db.Pool().QueryRow(ctx, `SELECT pg_relation_size($1::regclass) / current_setting('block_size')::int`, tables[kind].name).Scan(&n)
+		if err != nil {
+			return "", 0, 0, fmt.Errorf("measure %s: %w", tables[kind].name, err)
+		}
+		if place >= all && place < all+n {
+			return kind, place - all, all, nil
+		}
+		all += n
+	}
+	return "", 0, all, nil
+}
+
+// At implements projections.Places.
+func (d Rows) At(ctx context.Context, place int) ([]events.Stream, error) {
+	kind, block, _, err := d.block(ctx, place)
+	if err != nil || kind == "" {
+		return nil, err
+	}
+	t := tables[kind]
+	rows, err := d.db.Pool().Query(ctx, `SELECT DISTINCT `+t.id+`, `+t.key+` FROM `+t.name+
+		fmt.Sprintf(` WHERE ctid >= '(%d,0)'::tid AND ctid < '(%d,0)'::tid`, block, block+1))
+	if err != nil {
+		return nil, fmt.Errorf("look into %s: %w", t.name, err)
+	}
+	return pgx.CollectRows(rows, func(r pgx.CollectableRow) (events.Stream, error) {
+		var id, key string
+		err := r.Scan(&id, &key)
+		if key != "" {
+			id += "." + key
+		}
+		return readmodel.StreamOf(kind, id), err
+	})
+}

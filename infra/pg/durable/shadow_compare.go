@@ -1,0 +1,125 @@
+package durable
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/tidemark-engine/tidemark/infra/pg"
+	"github.com/tidemark-engine/tidemark/projections/rebuild"
+	"github.com/tidemark-engine/tidemark/readmodel"
+)
+
+// Compare implements projections.Shadow, in one snapshot, without a lock.
+func (s *Shadow) Compare(ctx context.Context) (live []uint64, err error) {
+	err = s.snapshot(ctx, func(tx pgx.Tx) error {
+		if live, _, err = s.positions(ctx, tx, ""); err != nil {
+			return err
+		}
+		return s.candidates(ctx, tx)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("compare: %w", err)
+	}
+	return live, nil
+}
+
+func (s *Shadow) snapshot(ctx context.Context, f func(pgx.Tx) error) error {
+	return pgx.BeginTxFunc(ctx, s.db.Pool(), pgx.TxOptions{IsoLevel: pgx.RepeatableRead}, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, NoTimeouts); err != nil {
+			return err
+		}
+		return f(tx)
+	})
+}
+
+// candidates notes the keys of all rows that differ, or are only on one side.
+func (s *Shadow) candidates(ctx context.Context, tx pgx.Tx) error {
+	for i := range shadowTables {
+		t := &shadowTables[i]
+		on := ""
+		for i, k := range t.keys {
+			if i > 0 {
+				on += " AND "
+			}
+			on += "l." + k + " = n." + k
+		}
+		_, err := tx.Exec(ctx, fmt.Sprintf(`
+			INSERT INTO agents_next.candidates SELECT $1, %s
+			FROM agents.%[3]s l FULL JOIN agents_next.%[3]s n ON %[2]s
+			WHERE ROW(l.*) IS DISTINCT FROM ROW(n.*) ON CONFLICT DO NOTHING`, t.key("l", "n"), on, t.name), t.kind)
+		if err != nil {
+			return fmt.Errorf("agents.%s: %w", t.name, err)
+		}
+	}
+	return nil
+}
+
+// note adds places to a table of keys.
+func note(ctx context.Context, tx pgx.Tx, table string, places []rebuild.Place) error {
+	kinds, ids, keys := make([]string, len(places)), make([]string, len(places)), make([]string, len(places))
+	for i, p := range places {
+		kinds[i], ids[i], keys[i] = p.Kind, readable(p.ID), readable(p.Key)
+	}
+	b := &pgx.Batch{}
+	b.Queue(`INSERT INTO agents_next.`+table+` SELECT kind, id, key, 0
+		FROM unnest($1::text[], $2::text[], $3::text[]) AS p (kind, id, key) WHERE kind <> $4 ON CONFLICT DO NOTHING`,
+		kinds, ids, keys, readmodel.KindConflict)
+	// A stream of losing writes has a row for each.
+	for _, from := range []pg.Schema{pg.Live, next} {
+		b.Queue(`INSERT INTO agents_next.`+table+` SELECT $4, c.agent_id, c.state_key, c.version
+			FROM unnest($1::text[], $2::text[], $3::text[]) AS p (kind, id, key)
+			JOIN `+string(from)+`.conflicts c ON c.agent_id = p.id AND c.state_key = p.key
+			WHERE p.kind = $4 ON CONFLICT DO NOTHING`, kinds, ids, keys, readmodel.KindConflict)
+	}
+	b.Queue(`ANALYZE agents_next.` + table)
+	if err := tx.SendBatch(ctx, b).Close(); err != nil {
+		return fmt.Errorf("note %d places: %w", len(places), err)
+	}
+	return nil
+}
+
+// Check implements projections.Shadow.
+func (s *Shadow) Check(ctx context.Context, since func(context.Context) ([]rebuild.Place, error)) (d rebuild.Digests, err error) {
+	err = s.snapshot(ctx, func(tx pgx.Tx) error {
+		// The first statement takes the snapshot; what it sees is in the journal by now.
+		if _, _, err := s.positions(ctx, tx, ""); err != nil {
+			return err
+		}
+		places, err := since(ctx)
+		if err != nil {
+			return err
+		}
+		if err := note(ctx, tx, "since", append(places, s.spared()...)); err != nil {
+			return err
+		}
+		if d.Live, d.Rows, err = digest(ctx, tx, pg.Live); err == nil {
+			d.Shadow, _, err = digest(ctx, tx, next)
+		}
+		return err
+	})
+	return d, err
+}
+
+// digest is one digest of all rows but those in since, in whatever order they
+// are read: for each table the sum of its rows' hashes.
+func digest(ctx context.Context, tx pgx.Tx, of pg.Schema) (string, int, error) {
+	h, total := sha256.New(), 0
+	for i := range shadowTables {
+		t := &shadowTables[i]
+		var sum string
+		var n int
+		err := tx.QueryRow(ctx, fmt.Sprintf(`
+			SELECT count(*), coalesce(sum(hash_record_extended(ROW(t.*), 0)::numeric), 0)::text FROM %s.%s t
+			WHERE NOT EXISTS (SELECT FROM agents_next.since c WHERE c.kind = $1 AND %s)`, of, t.name, t.match("t", "c")), t.kind).Scan(&n, &sum)
+		if err != nil {
+			return "", 0, fmt.Errorf("digest of %s.%s: %w", of, t.name, err)
+		}
+		fmt.Fprintf(h, "%s %d %s\n", t.kind, n, sum)
+		total += n
+	}
+	return hex.EncodeToString(h.Sum(nil)), total, nil
+}

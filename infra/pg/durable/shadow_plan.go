@@ -1,0 +1,64 @@
+package durable
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/tidemark-engine/tidemark/history"
+	"github.com/tidemark-engine/tidemark/infra/pg"
+	"github.com/tidemark-engine/tidemark/projections"
+	"github.com/tidemark-engine/tidemark/projections/rebuild"
+)
+
+// ShadowPlan is what a rebuild of the durable view would take.
+type ShadowPlan struct {
+	rebuild.FoldPlan
+	Bytes int64 `json:"bytes"` // disk beside the live tables, about
+}
+
+// planned is the schema in which a sample is folded, and rolled back.
+const planned pg.Schema = "agents_plan"
+
+var errSampled = errors.New("sampled")
+
+// PlanShadow folds the journal's first events in a transaction that it rolls
+// back. It changes nothing.
+func PlanShadow(ctx context.Context, db *pg.DB, src history.Source) (p ShadowPlan, err error) {
+	err = db.Pool().QueryRow(ctx, `SELECT coalesce(sum(pg_total_relation_size('agents.' || name)), 0)::bigint FROM unnest($1::text[]) AS name`,
+		tableNames()).Scan(&p.Bytes)
+	if err != nil {
+		return p, fmt.Errorf("size of the tables: %w", err)
+	}
+	s := &Shadow{db: db, partitions: src.Partitions(), journal: src.ID(), fold: &View{db: db, view: "plan", schema: planned}}
+	err = db.InTx(ctx, func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, NoTimeouts)
+		if err == nil {
+			err = s.create(ctx, tx, planned)
+		}
+		if err != nil {
+			return err
+		}
+		p.FoldPlan, err = rebuild.PlanWith(ctx, src, func(ctx context.Context, p int, from, to uint64, c projections.Changes) error {
+			return s.apply(ctx, tx, p, from, to, c)
+		})
+		if err != nil {
+			return err
+		}
+		return errSampled
+	})
+	if errors.Is(err, errSampled) {
+		err = nil
+	}
+	return p, err
+}
+
+func tableNames() []string {
+	names := make([]string, len(shadowTables))
+	for i := range shadowTables {
+		names[i] = shadowTables[i].name
+	}
+	return names
+}

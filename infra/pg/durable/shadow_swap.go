@@ -1,0 +1,253 @@
+package durable
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/tidemark-engine/tidemark/events"
+	"github.com/tidemark-engine/tidemark/infra/pg"
+	"github.com/tidemark-engine/tidemark/projections"
+	"github.com/tidemark-engine/tidemark/projections/rebuild"
+	"github.com/tidemark-engine/tidemark/readmodel"
+)
+
+// Swap implements projections.Shadow, in one transaction. Who reads sees all
+// rows and positions as they were, or all as they are to be; the live view
+// waits at its checkpoint.
+func (s *Shadow) Swap(ctx context.Context, w rebuild.Swap) (done rebuild.Swapped, err error) {
+	done.Keys = []rebuild.RowChange{}
+	var held time.Time
+	err = s.db.InTx(ctx, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, NoTimeouts); err != nil {
+			return err
+		}
+		at, err := s.lock(ctx, tx, w)
+		if err != nil {
+			return err
+		}
+		held = time.Now()
+		touched, err := w.Bring(ctx, at, func(ctx context.Context, p int, from, to uint64, c projections.Changes) error {
+			return pgx.BeginFunc(ctx, tx, func(step pgx.Tx) error { // what is refused is tried in parts
+				return s.apply(ctx, step, p, from, to, c)
+			})
+		})
+		if err != nil {
+			return err
+		}
+		if w.Whole {
+			err = s.candidates(ctx, tx)
+		} else {
+			err = note(ctx, tx, "candidates", touched)
+		}
+		if err != nil {
+			return err
+		}
+		if err := s.spare(ctx, tx); err != nil {
+			return err
+		}
+		if err := s.differs(ctx, tx, w, at, &done); err != nil {
+			return err
+		}
+		if err := s.report(ctx, tx, &done); err != nil {
+			return err
+		}
+		for i := range shadowTables {
+			change, err := s.merge(ctx, tx, &shadowTables[i])
+			if err != nil {
+				return err
+			}
+			done.Rows += change.Updated + change.Inserted + change.Deleted
+			done.Tables = append(done.Tables, change)
+		}
+		done.Position = at
+		return s.move(ctx, tx, w)
+	})
+	done.Held = time.Since(held).Seconds()
+	return done, err
+}
+
+// lock keeps the live view where it is and makes sure of the shadow; it returns
+// where both will be.
+func (s *Shadow) lock(ctx context.Context, tx pgx.Tx, w rebuild.Swap) ([]uint64, error) {
+	_, err := tx.Exec(ctx, `
+		INSERT INTO agents.checkpoints (view, partition, position, incarnation, version)
+		SELECT $1, p, 0, $2, $4 FROM generate_series(0, $3::int - 1) AS p ON CONFLICT DO NOTHING`,
+		s.view, w.Journal, s.partitions, w.Version)
+	if err != nil {
+		return nil, fmt.Errorf("make the checkpoints: %w", err)
+	}
+	at, journal, err := s.positions(ctx, tx, "FOR UPDATE")
+	if err != nil {
+		return nil, err
+	}
+	rows, err := tx.Query(ctx, `SELECT position FROM agents_next.checkpoints WHERE view = $1 ORDER BY partition FOR UPDATE`, s.fold.view)
+	if err != nil {
+		return nil, err
+	}
+	own, err := pgx.CollectRows(rows, pgx.RowTo[uint64])
+	if pg.HasSQLState(err, "42P01") || err == nil && !slices.Equal(own, w.At) {
+		return nil, errReplaced
+	}
+	if err != nil {
+		return nil, err
+	}
+	if s.live = nil; journal == w.Journal && !s.accept {
+		s.live = slices.Clone(at)
+	}
+	for p := range at {
+		if journal != w.Journal || s.accept || at[p] < w.At[p] {
+			at[p] = w.At[p]
+		}
+	}
+	return at, nil
+}
+
+// differs takes from the candidates those that differ now, each with the
+// revision that is to be replaced. A row that is newer than the view and no
+// newer than the journal was written ahead of the view, by a flush on command:
+// the view comes to it by itself.
+func (s *Shadow) differs(ctx context.Context, tx pgx.Tx, w rebuild.Swap, at []uint64, done *rebuild.Swapped) error {
+	for i := range shadowTables {
+		t := &shadowTables[i]
+		_, err := tx.Exec(ctx, fmt.Sprintf(`
+			INSERT INTO agents_next.differs SELECT c.kind, c.k1, c.k2, c.k3, l.revision, n.revision
+			FROM agents_next.candidates c LEFT JOIN agents.%[1]s l ON %[2]s LEFT JOIN agents_next.%[1]s n ON %[3]s
+			WHERE c.kind = $1 AND ROW(l.*) IS DISTINCT FROM ROW(n.*)`, t.name, t.match("l", "c"), t.match("n", "c")), t.kind)
+		if err != nil {
+			return fmt.Errorf("compare agents.%s: %w", t.name, err)
+		}
+	}
+	if _, err := tx.Exec(ctx, `ANALYZE agents_next.differs`); err != nil || s.accept {
+		return err
+	}
+	rows, err := tx.Query(ctx, `SELECT k1, k2, seen FROM agents_next.differs WHERE kind = $1 AND seen > $2`,
+		readmodel.KindEntry, slices.Min(at))
+	if err != nil {
+		return err
+	}
+	type row struct {
+		Agent, Key string
+		Revision   uint64
+	}
+	newer, err := pgx.CollectRows(rows, pgx.RowToStructByPos[row])
+	if err != nil {
+		return err
+	}
+	heads := map[int]uint64{} // each is asked once, with the rows already read
+	var agents, keys []string
+	for _, r := range newer {
+		p := events.Partition(r.Agent, s.partitions)
+		if r.Revision <= at[p] {
+			continue
+		}
+		if _, asked := heads[p]; !asked {
+			if heads[p], err = w.Head(ctx, p); err != nil {
+				return err
+			}
+		}
+		if r.Revision <= heads[p] {
+			agents, keys = append(agents, r.Agent), append(keys, r.Key)
+		}
+	}
+	done.Ahead += len(agents)
+	_, err = tx.Exec(ctx, `DELETE FROM agents_next.differs d USING unnest($2::text[], $3::text[]) AS b (id, key)
+		WHERE d.kind = $1 AND d.k1 = b.id AND d.k2 = b.key`, readmodel.KindEntry, agents, keys)
+	return err
+}
+
+// shown bounds the rows that a report names.
+const shown = 20
+
+func (s *Shadow) report(ctx context.Context, tx pgx.Tx, done *rebuild.Swapped) error {
+	rows, err := tx.Query(ctx, `SELECT kind, k1, k2, seen, wanted FROM agents_next.differs ORDER BY kind, k1, k2, k3 LIMIT $1`, shown)
+	if err != nil {
+		return err
+	}
+	var kind, id, key string
+	var seen, wanted *uint64
+	_, err = pgx.ForEachRow(rows, []any{&kind, &id, &key, &seen, &wanted}, func() error {
+		name := id
+		if key != "" {
+			name += "." + key
+		}
+		if kind != readmodel.KindEntry {
+			name = kind + " " + name
+		}
+		c := rebuild.RowChange{Key: name}
+		switch {
+		case seen == nil:
+			c.What = fmt.Sprintf("was missing; the journal says revision %d", *wanted)
+		case wanted == nil:
+			c.What = fmt.Sprintf("was there at revision %d; the journal has it not", *seen)
+		default:
+			c.What = fmt.Sprintf("was at revision %d with other content than the journal says at revision %d", *seen, *wanted)
+		}
+		done.Keys = append(done.Keys, c)
+		return nil
+	})
+	return err
+}
+
+// merge makes a table's rows equal where they differ. A row that somebody has
+// written since it was compared keeps what it says now.
+func (s *Shadow) merge(ctx context.Context, tx pgx.Tx, t *shadowTable) (rebuild.TableChange, error) {
+	change := rebuild.TableChange{Kind: t.kind}
+	var any bool
+	if err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM agents_next.differs WHERE kind = $1)`, t.kind).Scan(&any); err != nil || !any {
+		return change, err
+	}
+	var columns []string
+	err := tx.QueryRow(ctx, `SELECT array_agg(quote_ident(attname) ORDER BY attnum) FROM pg_attribute
+		WHERE attrelid = $1::regclass AND attnum > 0 AND NOT attisdropped AND attgenerated = ''`, "agents."+t.name).Scan(&columns)
+	if err != nil {
+		return change, fmt.Errorf("the columns of agents.%s: %w", t.name, err)
+	}
+	list, of := strings.Join(columns, ", "), "n."+strings.Join(columns, ", n.")
+	for _, step := range []struct {
+		count *int
+		sql   string
+	}{
+		{nil, `SELECT FROM agents.%[1]s l JOIN agents_next.differs d ON %[2]s WHERE d.kind = $1 ORDER BY d.k1, d.k2, d.k3 FOR UPDATE OF l`},
+		{&change.Deleted, `DELETE FROM agents.%[1]s l USING agents_next.differs d
+			WHERE d.kind = $1 AND %[2]s AND l.revision = d.seen AND d.wanted IS NULL`},
+		{&change.Updated, `UPDATE agents.%[1]s l SET (%[4]s) = ROW(%[5]s)
+			FROM agents_next.differs d JOIN agents_next.%[1]s n ON %[3]s
+			WHERE d.kind = $1 AND %[2]s AND l.revision = d.seen`},
+		{&change.Inserted, `INSERT INTO agents.%[1]s (%[4]s) SELECT %[5]s
+			FROM agents_next.differs d JOIN agents_next.%[1]s n ON %[3]s
+			WHERE d.kind = $1 AND d.seen IS NULL ORDER BY d.k1, d.k2, d.k3 ON CONFLICT DO NOTHING`},
+	} {
+		tag, err := tx.Exec(ctx, fmt.Sprintf(step.sql, t.name, t.match("l", "d"), t.match("n", "d"), list, of), t.kind)
+		if err != nil {
+			return change, fmt.Errorf("make agents.%s equal: %w", t.name, err)
+		}
+		if step.count != nil {
+			*step.count = int(tag.RowsAffected())
+		}
+	}
+	return change, nil
+}
+
+// move puts the live view where the shadow is.
+func (s *Shadow) move(ctx context.Context, tx pgx.Tx, w rebuild.Swap) error {
+	if err := s.swapLetters(ctx, tx); err != nil {
+		return err
+	}
+	_, err := tx.Exec(ctx, `
+		UPDATE agents.checkpoints l SET position = n.position, digest = n.digest, incarnation = $3, version = $4, updated_at = now(),
+			notified = CASE WHEN $5 THEN n.position ELSE l.notified END
+		FROM agents_next.checkpoints n
+		WHERE l.view = $1 AND n.view = $2 AND l.partition = n.partition`, s.view, s.fold.view, w.Journal, w.Version, s.accept)
+	if err == nil && s.accept { // another journal may have had more partitions
+		_, err = tx.Exec(ctx, `DELETE FROM agents.checkpoints WHERE view = $1 AND partition >= $2`, s.view, s.partitions)
+	}
+	if err != nil {
+		return fmt.Errorf("move the checkpoints: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,79 @@
+package retention
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/tidemark-engine/tidemark/events"
+	"github.com/tidemark-engine/tidemark/history"
+)
+
+// trimLook is a reading of the journal before it is trimmed.
+type trimLook struct {
+	t       *Trim
+	mark    uint64
+	chains  *history.Chains
+	streams map[events.Stream]*trimmed
+	batch   []history.Message
+	seen    int
+}
+
+func (l *trimLook) take(ctx context.Context, m history.Message) error {
+	if err := l.follow(ctx, &m); err != nil {
+		return err
+	}
+	s := l.streams[m.Stream]
+	if s == nil {
+		s = &trimmed{first: m.Revision}
+		l.streams[m.Stream] = s
+	}
+	s.n, s.last, s.bytes = s.n+1, m.Revision, s.bytes+s.lastBytes
+	s.lastBytes = int64(len(m.Body) + len(m.Stream))
+	l.batch = append(l.batch, m)
+	if len(l.batch) < compareEvery {
+		return nil
+	}
+	l.seen += len(l.batch)
+	l.t.Step(l.seen)
+	return l.compare(ctx)
+}
+
+// follow checks the event's place in its chain. The one before it may have been
+// trimmed: then the archive knows it.
+func (l *trimLook) follow(ctx context.Context, m *history.Message) error {
+	if m.Revision <= l.mark && m.Bad == nil {
+		l.chains.Begin(&m.Record)
+		return nil
+	}
+	if l.mark > 0 && m.Bad == nil && m.Version > 1 && !l.chains.Knows(m.Stream) {
+		before, ok, err := l.t.Archive.LastOf(ctx, m.Partition, m.Stream, m.Revision-1, time.Time{})
+		if err != nil {
+			return err
+		}
+		if ok {
+			l.chains.Begin(&before)
+		}
+	}
+	if err := l.chains.Follow(m); err != nil {
+		return fmt.Errorf("nothing is trimmed: %w: see 'engine verify'", err)
+	}
+	return nil
+}
+
+// compare holds what was read against the archive.
+func (l *trimLook) compare(ctx context.Context) error {
+	if len(l.batch) == 0 {
+		return nil
+	}
+	wrong, err := l.t.Archive.Differing(ctx, l.batch[0].Partition, l.batch)
+	if err != nil {
+		return err
+	}
+	if len(wrong) > 0 {
+		return fmt.Errorf("nothing is trimmed: revision %d of partition %d (and %d others near it) is not in the archive as the journal has it: "+
+			"see 'engine verify', which can repair the archive", wrong[0], l.batch[0].Partition, len(wrong)-1)
+	}
+	l.batch = l.batch[:0]
+	return nil
+}

@@ -1,0 +1,200 @@
+package verify
+
+import (
+	"context"
+	"errors"
+	"math"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/tidemark-engine/tidemark/events"
+	"github.com/tidemark-engine/tidemark/history"
+	"github.com/tidemark-engine/tidemark/readmodel"
+)
+
+// paper is a journal of one partition on paper.
+type paper struct {
+	messages []history.Message
+	chains   map[events.Stream]link
+	head     uint64 // what Head says first; afterwards it is the end
+	cut      uint64
+}
+
+func (p *paper) Partitions() int { return 1 }
+func (p *paper) ID() string      { return "paper" }
+
+func (p *paper) Head(context.Context, int) (uint64, error) {
+	head := p.head
+	p.head = uint64(len(p.messages))
+	return head, nil
+}
+
+func (p *paper) Read(context.Context, int, uint64) (history.Cursor, error) {
+	panic("it is read by Each")
+}
+
+func (p *paper) Trimmed(context.Context, int) (uint64, error) { return p.cut, nil }
+func (p *paper) Partition(string) int                         { return 0 }
+
+func (p *paper) Each(_ context.Context, _ int, after, upTo uint64, yield func(history.Message) error) error {
+	for _, m := range p.messages {
+		if m.Revision > after && m.Revision <= upTo {
+			if err := yield(m); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (p *paper) EachOf(ctx context.Context, s events.Stream, from uint64, yield func(history.Message) error) error {
+	return p.Each(ctx, 0, from-1, math.MaxUint64, func(m history.Message) error {
+		if m.Stream != s {
+			return nil
+		}
+		return yield(m)
+	})
+}
+
+func (p *paper) Ends(_ context.Context, streams []events.Stream) ([]history.Message, error) {
+	ends := make([]history.Message, len(streams))
+	for _, m := range p.messages {
+		for i, s := range streams {
+			if m.Stream == s {
+				ends[i] = m
+			}
+		}
+	}
+	return ends, nil
+}
+
+// write appends an event with a right digest.
+func (p *paper) write(t *testing.T, s events.Stream, typ, key, data, state string) *history.Message {
+	t.Helper()
+	last := p.chains[s]
+	ev := events.Event{
+		Type: typ, Aggregate: "x", ID: s.ID(), Key: key, Version: last.version + 1,
+		Timestamp: time.Unix(1, 5).UTC(), RecordedAt: time.Now().UTC(), Data: jsontext.Value(data), State: jsontext.Value(state), Schema: 1,
+	}
+	var err error
+	if ev.Digest, err = events.Chain(last.digest, &ev); err != nil {
+		t.Fatal(err)
+	}
+	p.chains[s] = link{version: ev.Version, digest: ev.Digest}
+	p.messages = append(p.messages, history.Message{Record: events.Record{Event: ev, Stream: s, Revision: uint64(len(p.messages) + 1)}})
+	return &p.messages[len(p.messages)-1]
+}
+
+func (p *paper) set(t *testing.T, agent, key, value string) Row {
+	t.Helper()
+	m := p.write(t, events.StateEntry(agent, key), events.StateSet, key, `{"value":`+value+`}`, "")
+	c, err := readmodel.EntryOf(&m.Record)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return EntryRow(&c.Entry)
+}
+
+func (p *paper) phase(t *testing.T, agent, typ, phase string) {
+	t.Helper()
+	p.write(t, events.Lifecycle(agent), typ, "", "{}", `{"phase":"`+phase+`"}`)
+}
+
+// verify compares rows with the journal, of which head events were there when
+// it began, and tells what it differs in.
+func (p *paper) verify(t *testing.T, head int, rows ...Row) (*Report, []string) {
+	t.Helper()
+	p.head = uint64(head)
+	v := Verifier{Journal: p, Tiers: []Tier{{
+		Name: "kv", Evicts: true, Keeps: map[string]time.Duration{readmodel.KindEntry: 30 * time.Minute, readmodel.KindTask: time.Hour},
+		Each: func(_ context.Context, yield func(Row)) error {
+			for _, r := range rows {
+				yield(r)
+			}
+			return nil
+		},
+	}}}
+	r, err := v.Run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var keys []string
+	for _, d := range r.Differences {
+		keys = append(keys, d.Tier+" "+d.Key)
+	}
+	return r, keys
+}
+
+func TestVerifyPassesOverWhatItDoesNotKnow(t *testing.T) {
+	p := &paper{chains: map[events.Stream]link{}}
+	p.write(t, "weather.berlin", "weather.measured", "", `{"c":21}`, "")
+	a := p.set(t, "a", "k", "1")
+	if _, got := p.verify(t, 2, a); got != nil {
+		t.Errorf("an unknown type is no difference, got %v", got)
+	}
+	p.write(t, "weather.berlin", "weather.measured", "", `{"c":22}`, "").Digest = "changed"
+	p.write(t, events.Task("t"), events.TaskCreated, "", `{}`, "") // carries no state
+	p.messages = append(p.messages, history.Message{Bad: errors.New("torn"), Record: events.Record{Stream: "agent.b.state.k", Revision: 5}})
+	want := []string{"journal weather.berlin", "journal task.t", "journal agent.b.state.k"}
+	if _, got := p.verify(t, 5, a); !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+func TestVerifyExcusesAbsences(t *testing.T) {
+	p := &paper{chains: map[events.Stream]link{}}
+	p.set(t, "silent", "k", "1")
+	p.phase(t, "silent", events.Expired, "expired")
+	back := p.set(t, "back", "k", "1")
+	p.phase(t, "back", events.Expired, "expired")
+	p.phase(t, "back", events.Hydrated, "active")
+	p.set(t, "old", "k", "1")
+	p.messages[len(p.messages)-1].RecordedAt = time.Now().Add(-time.Hour)
+	p.chains = map[events.Stream]link{} // its digest is of another time: not of interest here
+	head := len(p.messages)
+	later := p.set(t, "new", "k", "1")
+
+	r, got := p.verify(t, head, back, later)
+	want := []string{"journal agent.old.state.k"}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	if c := r.Tiers[0].Counts; c.Expired != 2 || c.Equal != 1 || c.Newer != 1 {
+		t.Errorf("%+v", c)
+	}
+	if _, got := p.verify(t, head, later); !slices.Contains(got, "kv back.k") {
+		t.Errorf("an entry of an active agent is missing: %v", got)
+	}
+	p.phase(t, "back", events.Expired, "expired") // while verify runs
+	p.messages[len(p.messages)-1].Version = 3
+	if _, got := p.verify(t, head, later); slices.Contains(got, "kv back.k") {
+		t.Errorf("an agent that expired meanwhile misses nothing: %v", got)
+	}
+}
+
+// However a batch is cut, the same losing writes make the same row; any other
+// order, number or content makes another.
+func TestLossesRoll(t *testing.T) {
+	loss := func(version uint64, reason string) Row {
+		return LossRow(&readmodel.Loss{Agent: "a", Key: "k", Version: version, Revision: version, Reason: reason, Digest: "d"})
+	}
+	roll := func(rows ...Row) (m mark) {
+		for i := range rows {
+			m = m.after(&rows[i])
+		}
+		return m
+	}
+	one, two, other := loss(1, "x"), loss(2, "x"), loss(1, "y")
+	same := roll(one, two)
+	if !same.equal(roll(one, two)) {
+		t.Error("the same losses differ")
+	}
+	for i, m := range []mark{roll(two, one), roll(one), roll(two), roll(other, two), roll(one, one, two)} {
+		if same.equal(m) {
+			t.Errorf("case %d is equal", i)
+		}
+	}
+}

@@ -1,0 +1,48 @@
+package readmodel
+
+import (
+	"fmt"
+
+	"github.com/tidemark-engine/tidemark/events"
+)
+
+// EntryChange is what a batch makes of one state entry: its last row, or its
+// end.
+type EntryChange struct {
+	Entry
+	Deleted bool
+}
+
+// EntryOf is the row that an event of a state entry results in.
+func EntryOf(rec *events.Record) (EntryChange, error) {
+	d, err := events.DecodeStateWrite(rec.Data)
+	if err != nil {
+		return EntryChange{}, err
+	}
+	deleted := rec.Type == events.StateDeleted
+	if !deleted && len(d.Value) == 0 {
+		return EntryChange{}, fmt.Errorf("%s without a value", rec.Type)
+	}
+	return EntryChange{Deleted: deleted, Entry: Entry{
+		Agent: rec.ID, Key: rec.Key, Value: d.Value, Timestamp: rec.Timestamp, Writer: rec.Writer,
+		Version: rec.Version, Revision: rec.Revision, UpdatedAt: rec.RecordedAt, Digest: rec.Digest,
+	}}, nil
+}
+
+// LossOf is the row of a losing write.
+func LossOf(rec *events.Record) (Loss, error) {
+	d, err := events.DecodeStateLoss(rec.Data)
+	if err != nil {
+		return Loss{}, err
+	}
+	kind := "superseded"
+	if rec.Type == events.StateRejected {
+		kind = "rejected"
+	}
+	return Loss{
+		Agent: rec.ID, Key: rec.Key, Version: rec.Version, Revision: rec.Revision,
+		Kind: kind, Verb: d.Verb, Strategy: d.Strategy, Reason: d.Reason, Value: d.Value,
+		Timestamp: rec.Timestamp, RecordedAt: rec.RecordedAt, Writer: rec.Writer, CommandID: rec.CommandID,
+		CurrentVersion: d.CurrentVersion, CurrentRevision: d.CurrentRevision, Digest: rec.Digest,
+	}, nil
+}

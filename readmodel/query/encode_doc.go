@@ -1,0 +1,109 @@
+package query
+
+import (
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/tidemark-engine/tidemark/events"
+	"github.com/tidemark-engine/tidemark/readmodel"
+	"github.com/tidemark-engine/tidemark/readmodel/tiers"
+)
+
+// page is one page of a list.
+type page struct {
+	rows   []byte // encoded and open: `{"tasks":[{…},{…}`
+	source string
+	cursor string // of the next page; empty = this is the last
+	token  string
+	held   []string // streams that could be of these rows and that SQL leaves out
+}
+
+// encode closes the page into a reply's body.
+func (p *page) encode() []byte {
+	b := append(p.rows, ']')
+	if p.cursor != "" {
+		b = append(b, ',')
+		b = events.AppendString(b, "cursor", p.cursor)
+	}
+	for i, s := range p.held {
+		if i == 0 {
+			b = append(b, `,"quarantined":[`...)
+		} else {
+			b = append(b, ',')
+		}
+		b, _ = jsontext.AppendQuote(b, s) // the error only reports replaced bytes
+	}
+	if len(p.held) > 0 {
+		b = append(b, ']')
+	}
+	return closeAnswer(b, p.source, p.token)
+}
+
+// closeAnswer ends every answer: where it came from, and how far that had read.
+func closeAnswer(b []byte, source, token string) []byte {
+	b = append(b, ',')
+	b = events.AppendString(b, "source", source)
+	if token != "" {
+		b = append(b, ',')
+		b = events.AppendString(b, "token", token)
+	}
+	return append(b, '}')
+}
+
+// Room for a page: the default NATS server takes messages of 1 MiB, so a page
+// also ends where its values fill it. Each row's names and numbers take less
+// than rowRoom.
+const (
+	pageBytes = 768 << 10
+	rowRoom   = 768
+)
+
+// cut is a page of rows that were asked for with one more than its limit, and
+// the cursor of the next page, empty where there is none. row tells a row's
+// cursor, and what its values weigh.
+func cut[R any](rows []R, limit int, row func(*R) (cursor string, bytes int)) ([]R, string) {
+	size := 0
+	for i := range rows {
+		_, bytes := row(&rows[i])
+		if size += bytes + rowRoom; i > 0 && (i == limit || size > pageBytes) {
+			cursor, _ := row(&rows[i-1])
+			return rows[:i], cursor
+		}
+	}
+	return rows, ""
+}
+
+// encodeRows opens a page of rows, each as its members say.
+func encodeRows[R any](name string, size int, rows []R, members func([]byte, *R) []byte) []byte {
+	b := append(make([]byte, 0, 256+size*len(rows)), `{"`+name+`":[`...)
+	for i := range rows {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(members(append(b, '{'), &rows[i]), '}')
+	}
+	return b
+}
+
+func encodeDocs(name string, rows []readmodel.Doc) []byte {
+	return encodeRows(name, 384, rows, func(b []byte, d *readmodel.Doc) []byte { return d.Append(b) })
+}
+
+// encode is the document as a reply's body.
+func encodeDoc(d *readmodel.Doc, token string) []byte {
+	b := d.Append(append(make([]byte, 0, 288+len(d.State)), '{'))
+	return closeAnswer(b, tiers.FromJournal, token)
+}
+
+// encodeDocHistory is a page of a document's history; d names the document.
+func encodeDocHistory(d *readmodel.Doc, rows []readmodel.DocVersion, cursor, token string) []byte {
+	p := page{source: tiers.FromJournal, cursor: cursor, token: token}
+	p.rows = encodeRows("versions", 512, rows, func(b []byte, v *readmodel.DocVersion) []byte { return v.Append(b) })
+	b := append(make([]byte, 0, 256+len(p.rows)), '{')
+	b = events.AppendString(b, d.IdName(), d.ID)
+	if d.Key != "" {
+		b = append(b, ',')
+		b = events.AppendString(b, "key", d.Key)
+	}
+	p.rows = append(append(b, ','), p.rows[1:]...)
+	return p.encode()
+}

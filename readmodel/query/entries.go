@@ -1,0 +1,168 @@
+package query
+
+import (
+	"context"
+
+	"github.com/tidemark-engine/tidemark/domain"
+	"github.com/tidemark-engine/tidemark/events"
+	"github.com/tidemark-engine/tidemark/readmodel"
+	"github.com/tidemark-engine/tidemark/readmodel/tiers"
+)
+
+// This file lists what one agent has: from SQL, or from the journal where SQL
+// does not answer.
+
+func (q *Query) agentEntries(ctx context.Context, agent string, in *question) (*page, error) {
+	if err := in.cursorAfter(domain.CheckKey); err != nil {
+		return nil, err
+	}
+	p := q.Tiers.Past.Partition(agent)
+	b, err := in.bound()
+	if err != nil {
+		return nil, err
+	}
+	waiting, cancel, after, err := q.after(ctx, in, p)
+	defer cancel()
+	if err != nil {
+		return nil, err
+	}
+	if b != nil {
+		return q.agentEntriesPast(ctx, agent, in, b)
+	}
+	if q.Tiers.Durable != nil {
+		rows, position, err := q.Tiers.Durable.Entries(waiting, p, agent, in.Prefix, in.Cursor, in.limit+1)
+		if err == nil && position < after {
+			if !q.Tiers.DurableProgress.Wait(waiting, p, after) {
+				return nil, tiers.Behind("sql", after, position)
+			}
+			rows, position, err = q.Tiers.Durable.Entries(waiting, p, agent, in.Prefix, in.Cursor, in.limit+1)
+		}
+		if err == nil {
+			rows, cursor := cut(rows, in.limit, entryName)
+			return &page{rows: encodeEntries(rows), source: tiers.FromSQL, cursor: cursor, token: tokenAt(q.Tiers.Past, p, position)}, nil
+		}
+	}
+	past := q.Tiers.Past
+	rows, newest, err := fromJournal(in, func(after string, limit int) ([]string, error) {
+		return past.Keys(ctx, agent, in.Prefix, after, limit)
+	}, each(func(key string) (readmodel.Entry, bool, uint64, error) { return past.Last(ctx, agent, key) }))
+	if err != nil {
+		return nil, tiers.Unavailable("journal", err)
+	}
+	rows, cursor := cut(rows, in.limit, entryName)
+	return &page{rows: encodeEntries(rows), source: tiers.FromJournal, cursor: cursor, token: tokenAt(past, p, newest)}, nil
+}
+
+// agentEntriesPast lists what an agent had: keys that are gone since included,
+// later ones not.
+func (q *Query) agentEntriesPast(ctx context.Context, agent string, in *question, b *bound) (*page, error) {
+	past := q.Tiers.Past
+	rows, newest, err := fromJournal(in, b.keys(func(after string, limit int) ([]string, error) {
+		return past.Keys(ctx, agent, in.Prefix, after, limit)
+	}), func(keys []string) (rows []readmodel.Entry, newest uint64, err error) {
+		rows, err = past.EntriesAsOf(ctx, agent, keys, b.revision, b.at)
+		for i := range rows {
+			newest = max(newest, rows[i].Revision)
+		}
+		return rows, newest, err
+	})
+	if err != nil {
+		return nil, tiers.Unavailable("journal", err)
+	}
+	rows, cursor := cut(rows, in.limit, entryName)
+	return &page{rows: encodeEntries(rows), source: tiers.FromJournal, cursor: cursor, token: tokenAt(past, past.Partition(agent), newest)}, nil
+}
+
+func entryName(e *readmodel.Entry) (string, int) { return e.Key, len(e.Value) }
+
+func (q *Query) configEntries(ctx context.Context, agent string, in *question) (*page, error) {
+	if err := in.cursorAfter(domain.CheckKey); err != nil {
+		return nil, err
+	}
+	b, err := in.bound()
+	if err != nil {
+		return nil, err
+	}
+	name := func(d *readmodel.Doc) (string, int) { return d.Key, len(d.State) }
+	if b == nil && q.Tiers.Durable != nil {
+		token, err := q.sql(ctx, in)
+		if err != nil {
+			return nil, err
+		}
+		var rows []readmodel.Doc
+		held, err := q.Tiers.Durable.Held(ctx, string(events.Config(agent, "")), 1) // before the rows
+		if err == nil && len(held) == 0 {
+			rows, err = q.Tiers.Durable.Docs(ctx, readmodel.DocList{
+				Kind: readmodel.KindConfig, ID: agent, Prefix: in.Prefix, After: in.Cursor, Limit: in.limit + 1,
+			})
+		}
+		if err == nil && len(held) == 0 {
+			rows, cursor := cut(rows, in.limit, name)
+			return &page{rows: encodeDocs("entries", rows), source: tiers.FromSQL, cursor: cursor, token: token}, nil
+		}
+	}
+	if _, err := q.token(in); err != nil {
+		return nil, err
+	}
+	past := q.Tiers.Past
+	living := each(func(key string) (readmodel.Doc, bool, uint64, error) {
+		return past.LastDoc(ctx, readmodel.KindConfig, agent, key)
+	})
+	if b != nil {
+		living = func(keys []string) (rows []readmodel.Doc, newest uint64, err error) {
+			rows, err = past.ConfigAsOf(ctx, agent, keys, b.revision, b.at)
+			for i := range rows {
+				newest = max(newest, rows[i].Revision)
+			}
+			return rows, newest, err
+		}
+	}
+	rows, newest, err := fromJournal(in, b.keys(func(after string, limit int) ([]string, error) {
+		return past.ConfigKeys(ctx, agent, in.Prefix, after, limit)
+	}), living)
+	if err != nil {
+		return nil, tiers.Unavailable("journal", err)
+	}
+	rows, cursor := cut(rows, in.limit, name)
+	token := tokenAt(past, past.Partition(agent), newest)
+	return &page{rows: encodeDocs("entries", rows), source: tiers.FromJournal, cursor: cursor, token: token}, nil
+}
+
+// fromJournal collects a page, and one row more where there is one, of what
+// lives under some keys, with the newest revision that was read. keys are the
+// names after one, a few at a time; living are the rows of those that live.
+func fromJournal[R any](in *question, keys func(after string, limit int) ([]string, error),
+	living func(keys []string) ([]R, uint64, error)) (rows []R, newest uint64, err error) {
+	after := in.Cursor
+	for {
+		names, err := keys(after, in.limit+1)
+		if err != nil || len(names) == 0 {
+			return rows, newest, err
+		}
+		more, revision, err := living(names)
+		if err != nil {
+			return nil, 0, err
+		}
+		rows, newest = append(rows, more...), max(newest, revision)
+		if len(rows) > in.limit || len(names) <= in.limit {
+			return rows[:min(len(rows), in.limit+1)], newest, nil
+		}
+		after = names[len(names)-1]
+	}
+}
+
+// each asks for the rows one by one.
+func each[R any](last func(key string) (R, bool, uint64, error)) func([]string) ([]R, uint64, error) {
+	return func(keys []string) (rows []R, newest uint64, err error) {
+		for _, key := range keys {
+			row, found, revision, err := last(key)
+			if err != nil {
+				return nil, 0, err
+			}
+			if newest = max(newest, revision); found {
+				rows = append(rows, row)
+			}
+		}
+		return rows, newest, nil
+	}
+}

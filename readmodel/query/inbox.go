@@ -1,0 +1,64 @@
+package query
+
+import (
+	"context"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/tidemark-engine/tidemark/domain"
+	"github.com/tidemark-engine/tidemark/events"
+	"github.com/tidemark-engine/tidemark/readmodel"
+	"github.com/tidemark-engine/tidemark/readmodel/tiers"
+)
+
+// inbox lists direct messages, and broadcasts where they are asked for: by
+// "broadcasts", or by "kind", which leaves the others out.
+func (q *Query) inbox(ctx context.Context, agent string, in *question) (*page, error) {
+	if err := oneOf("kind", in.Kind, readmodel.MessageDirect, readmodel.MessageBroadcast); err != nil {
+		return nil, err
+	}
+	list := readmodel.InboxList{
+		Agent: agent, Direct: in.Kind != readmodel.MessageBroadcast,
+		Broadcasts: in.Kind == readmodel.MessageBroadcast || in.Broadcasts && in.Kind == "", Limit: in.limit + 1,
+	}
+	if in.Cursor != "" {
+		at, id, _ := strings.Cut(in.Cursor, "-")
+		micros, err := strconv.ParseInt(at, 10, 64)
+		if err != nil || domain.CheckID("message id", id) != nil {
+			return nil, badCursor(in.Cursor)
+		}
+		list.Before, list.AfterID = time.UnixMicro(micros).UTC(), id
+	}
+	if q.Tiers.Durable == nil {
+		return nil, sqlOff()
+	}
+	rows, err := q.Tiers.Durable.Inbox(ctx, list)
+	if err != nil {
+		return nil, tiers.Unavailable("sql", err)
+	}
+	rows, cursor := cut(rows, in.limit, func(m *readmodel.Message) (string, int) {
+		return strconv.FormatInt(m.SentAt.UnixMicro(), 10) + "-" + m.ID, len(m.Body)
+	})
+	return &page{rows: encodeMessages(rows), source: tiers.FromSQL, cursor: cursor}, nil
+}
+
+func encodeMessages(rows []readmodel.Message) []byte {
+	return encodeRows("messages", 256, rows, func(b []byte, m *readmodel.Message) []byte {
+		b = events.AppendString(b, "message_id", m.ID)
+		b = append(b, ',')
+		b = events.AppendString(b, "kind", m.Kind)
+		b = append(b, ',')
+		b = events.AppendString(b, "from", m.From)
+		if m.To != "" {
+			b = append(b, ',')
+			b = events.AppendString(b, "to", m.To)
+		}
+		b = append(b, `,"body":`...)
+		b = append(b, m.Body...)
+		b = append(b, ',')
+		b = events.AppendTime(b, "sent_at", m.SentAt)
+		b = append(b, `,"sequence":`...)
+		return strconv.AppendUint(b, m.Sequence, 10)
+	})
+}

@@ -1,0 +1,126 @@
+package query
+
+import (
+	"context"
+	"strings"
+
+	"github.com/tidemark-engine/tidemark/domain"
+	"github.com/tidemark-engine/tidemark/readmodel"
+	"github.com/tidemark-engine/tidemark/readmodel/tiers"
+)
+
+// sql waits until SQL has reached the token, in every partition that it names,
+// and tells how far SQL is: 503 sql.off, read.behind.
+func (q *Query) sql(ctx context.Context, in *question) (token string, err error) {
+	t, err := q.token(in)
+	if err != nil {
+		return "", err
+	}
+	if q.Tiers.Durable == nil {
+		return "", sqlOff()
+	}
+	waiting, cancel := context.WithTimeout(ctx, in.wait())
+	defer cancel()
+	at := domain.Token{Journal: q.Tiers.Past.Incarnation(), Positions: map[int]uint64{}}
+	progress := q.Tiers.DurableProgress
+	for p := range q.Tiers.Past.Partitions() {
+		if after := t.Positions[p]; after > 0 && !progress.Wait(waiting, p, after) {
+			return "", tiers.Behind("sql", after, progress.At(p))
+		}
+		at.Positions[p] = progress.At(p)
+	}
+	return at.String(), nil
+}
+
+// heldShown is how many streams a list names that it cannot tell the truth of.
+const heldShown = 100
+
+// held names the streams under a prefix that SQL leaves out: rows of theirs
+// would be old ones. Asked before the rows are, it names too many, never too few.
+func (q *Query) held(ctx context.Context, prefix string) ([]string, error) {
+	names, err := q.Tiers.Durable.Held(ctx, prefix, heldShown)
+	if err != nil {
+		return nil, tiers.Unavailable("sql", err)
+	}
+	return names, nil
+}
+
+func sqlOff() error {
+	return domain.Errorf(domain.Unavailable, "sql.off", "this engine runs without SQL, which lists are answered from")
+}
+
+// oneOf refuses a filter that names nothing there is.
+func oneOf(field, value string, known ...string) error {
+	if value == "" {
+		return nil
+	}
+	for _, k := range known {
+		if value == k {
+			return nil
+		}
+	}
+	return domain.Errorf(domain.Invalid, field+".unknown", "%s %.32q is not one of %s", field, value, strings.Join(known, ", "))
+}
+
+func (q *Query) agentsList(ctx context.Context, _ string, in *question) (*page, error) {
+	if err := oneOf("phase", in.Phase, phaseCold, "hydrating", "active", "flushing", "expired"); err != nil {
+		return nil, err
+	}
+	if err := in.cursorAfter(domain.CheckAgentID); err != nil {
+		return nil, err
+	}
+	token, err := q.sql(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	held, err := q.held(ctx, "agent.")
+	if err != nil {
+		return nil, err
+	}
+	rows, err := q.Tiers.Durable.Agents(ctx, readmodel.AgentList{Phase: in.Phase, Prefix: in.Prefix, After: in.Cursor, Limit: in.limit + 1})
+	if err != nil {
+		return nil, tiers.Unavailable("sql", err)
+	}
+	rows, cursor := cut(rows, in.limit, func(a *readmodel.Agent) (string, int) { return a.ID, 0 })
+	return &page{rows: encodeAgents(rows), source: tiers.FromSQL, cursor: cursor, token: token, held: held}, nil
+}
+
+func (q *Query) tasksList(ctx context.Context, _ string, in *question) (*page, error) {
+	if err := oneOf("status", in.Status, "created", "started", "completed", "failed", "cancelled"); err != nil {
+		return nil, err
+	}
+	where := map[string]string{}
+	for _, f := range [...]struct {
+		column, value string
+		check         func(string) error
+	}{
+		{"status", in.Status, func(string) error { return nil }},
+		{"agent_id", in.AgentID, domain.CheckAgentID},
+		{"kind", in.Kind, func(kind string) error { return domain.CheckID("kind", kind) }},
+	} {
+		if f.value == "" {
+			continue
+		}
+		if err := f.check(f.value); err != nil {
+			return nil, err
+		}
+		where[f.column] = f.value
+	}
+	if err := in.cursorAfter(checkTask); err != nil {
+		return nil, err
+	}
+	token, err := q.sql(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	held, err := q.held(ctx, "task.")
+	if err != nil {
+		return nil, err
+	}
+	rows, err := q.Tiers.Durable.Docs(ctx, readmodel.DocList{Kind: readmodel.KindTask, After: in.Cursor, Where: where, Limit: in.limit + 1})
+	if err != nil {
+		return nil, tiers.Unavailable("sql", err)
+	}
+	rows, cursor := cut(rows, in.limit, func(d *readmodel.Doc) (string, int) { return d.ID, len(d.State) })
+	return &page{rows: encodeDocs("tasks", rows), source: tiers.FromSQL, cursor: cursor, token: token, held: held}, nil
+}

@@ -1,0 +1,188 @@
+package query
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/tidemark-engine/tidemark/domain"
+	"github.com/tidemark-engine/tidemark/readmodel"
+	"github.com/tidemark-engine/tidemark/readmodel/tiers"
+)
+
+// Questions answers what arrives on queries.>: it reads the question, asks the
+// tiers and encodes the answer.
+type Query struct {
+	Tiers  *tiers.Tiers
+	Status func(ctx context.Context) ([]byte, error) // queries.engine.status
+	Cache  QueryCache                                // nil = lists are always computed
+	// LastSeen is when an agent was last heard of; nil = nobody listens.
+	LastSeen func(ctx context.Context, agent string) (time.Time, bool)
+	// Command is the receipt or error of a durable command; nil = none are kept.
+	Command func(ctx context.Context, id string) ([]byte, error)
+}
+
+// Limits of a page, and of waiting for a token.
+const (
+	defaultLimit = 100
+	maxLimit     = 1000
+	defaultWait  = 2 * time.Second
+	maxWait      = 60 * time.Second
+)
+
+// question holds what any question may take; its zero value asks for nothing
+// in particular.
+type question struct {
+	Key         string  `json:"key,omitzero"`
+	Prefix      string  `json:"prefix,omitzero"`
+	Limit       *int    `json:"limit,omitzero"`
+	Cursor      string  `json:"cursor,omitzero"`
+	Token       string  `json:"token,omitzero"`
+	WaitMS      *int    `json:"wait_ms,omitzero"`
+	Consistency string  `json:"consistency,omitzero"`
+	AtRevision  *uint64 `json:"at_revision,omitzero"`
+	AtTime      string  `json:"at_time,omitzero"`
+	Losers      bool    `json:"losers,omitzero"`
+	Phase       string  `json:"phase,omitzero"`
+	Status      string  `json:"status,omitzero"`
+	AgentID     string  `json:"agent_id,omitzero"`
+	Kind        string  `json:"kind,omitzero"`
+	Broadcasts  bool    `json:"broadcasts,omitzero"`
+	MaxAgeMS    *int64  `json:"max_age_ms,omitzero"`
+
+	limit int // what Limit asks for
+}
+
+// handler answers one question; lists may be answered from the cache.
+type handler struct {
+	fields string // that it takes; everything else in a body is refused
+	check  func(id string) error
+	answer func(*Query, context.Context, string, *question) ([]byte, error)
+	list   func(*Query, context.Context, string, *question) (*page, error)
+}
+
+// handlers is the table of questions: "<noun>.<question>".
+var handlers = map[string]handler{
+	"agent.get":       {fields: "key token wait_ms consistency at_revision at_time", check: domain.CheckAgentID, answer: (*Query).agentGet},
+	"agent.history":   {fields: "key limit cursor losers", check: domain.CheckAgentID, answer: (*Query).agentHistory},
+	"agent.lifecycle": {fields: "token wait_ms at_revision at_time", check: domain.CheckAgentID, answer: (*Query).lifecycle},
+	"agent.entries":   {fields: "prefix limit cursor token wait_ms max_age_ms at_revision at_time", check: domain.CheckAgentID, list: (*Query).agentEntries},
+	"agents.list":     {fields: "phase prefix limit cursor token wait_ms max_age_ms", list: (*Query).agentsList},
+	"task.get":        {fields: "token wait_ms at_revision at_time", check: checkTask, answer: docGet(readmodel.KindTask)},
+	"task.history":    {fields: "limit cursor", check: checkTask, answer: docHistory(readmodel.KindTask)},
+	"tasks.list":      {fields: "status agent_id kind limit cursor token wait_ms max_age_ms", list: (*Query).tasksList},
+	"session.get":     {fields: "token wait_ms at_revision at_time", check: checkSession, answer: docGet(readmodel.KindSession)},
+	"session.history": {fields: "limit cursor", check: checkSession, answer: docHistory(readmodel.KindSession)},
+	"config.get":      {fields: "key token wait_ms at_revision at_time", check: domain.CheckAgentID, answer: docGet(readmodel.KindConfig)},
+	"config.history":  {fields: "key limit cursor", check: domain.CheckAgentID, answer: docHistory(readmodel.KindConfig)},
+	"config.entries":  {fields: "prefix limit cursor token wait_ms max_age_ms at_revision at_time", check: domain.CheckAgentID, list: (*Query).configEntries},
+	"message.inbox":   {fields: "kind broadcasts limit cursor max_age_ms", check: domain.CheckAgentID, list: (*Query).inbox},
+}
+
+func checkTask(id string) error    { return domain.CheckID("task id", id) }
+func checkSession(id string) error { return domain.CheckID("session id", id) }
+
+// Ask answers queries.<tokens>. Errors are *domain.Error.
+func (q *Query) Ask(ctx context.Context, tokens []string, body []byte) ([]byte, error) {
+	name, id := strings.Join(tokens, "."), ""
+	if name == "engine.status" {
+		if err := domain.DecodeBody(body, &struct{}{}); err != nil {
+			return nil, err
+		}
+		return q.Status(ctx)
+	}
+	if len(tokens) == 3 {
+		name, id = tokens[0]+"."+tokens[2], tokens[1]
+	}
+	if name == "command.get" && id != "" && q.Command != nil {
+		if err := domain.DecodeBody(body, &struct{}{}); err != nil {
+			return nil, err
+		}
+		return q.Command(ctx, id)
+	}
+	h, ok := handlers[name]
+	if !ok || (h.check != nil) != (len(tokens) == 3) {
+		return nil, unknownQuery(tokens)
+	}
+	if h.check != nil {
+		if err := h.check(id); err != nil {
+			return nil, err
+		}
+	}
+	in, err := readQuestion(body, h.fields)
+	if err != nil {
+		return nil, err
+	}
+	if h.list != nil {
+		return q.cached(ctx, name+" "+id, in, func() (*page, error) { return h.list(q, ctx, id, in) })
+	}
+	return h.answer(q, ctx, id, in)
+}
+
+func unknownQuery(tokens []string) error {
+	return domain.Errorf(domain.NotFound, "query.unknown", "there is no query %.128q", strings.Join(tokens, "."))
+}
+
+func readQuestion(body []byte, fields string) (*question, error) {
+	in := question{limit: defaultLimit}
+	if in.plain(body, fields) {
+		return &in, nil
+	}
+	in = question{limit: defaultLimit}
+	if err := domain.DecodeBody(body, &in); err != nil {
+		return nil, err
+	}
+	if err := onlyFields(body, fields); err != nil {
+		return nil, err
+	}
+	if in.Limit != nil {
+		if in.limit = *in.Limit; in.limit < 1 || in.limit > maxLimit {
+			return nil, domain.Errorf(domain.Invalid, "limit.invalid", "limit must be 1 to %d", maxLimit)
+		}
+	}
+	if in.WaitMS != nil && (*in.WaitMS < 0 || int64(*in.WaitMS) > maxWait.Milliseconds()) {
+		return nil, domain.Errorf(domain.Invalid, "wait_ms.invalid", "wait_ms must be 0 to %d", maxWait.Milliseconds())
+	}
+	if in.MaxAgeMS != nil && *in.MaxAgeMS < 0 {
+		return nil, domain.Errorf(domain.Invalid, "max_age_ms.invalid", "max_age_ms must be 0 (never from the cache) or more")
+	}
+	if len(in.Prefix) > domain.MaxKey {
+		return nil, domain.Errorf(domain.Invalid, "prefix.invalid", "prefix must have at most %d bytes", domain.MaxKey)
+	}
+	return &in, nil
+}
+
+// plain reads what most questions are, names without anything to weigh, and
+// tells false where there is more to it.
+func (in *question) plain(body []byte, fields string) bool {
+	return domain.PlainObject(body, func(name, value []byte) bool {
+		var into *string
+		switch string(name) {
+		case "key":
+			into = &in.Key
+		case "token":
+			into = &in.Token
+		case "consistency":
+			into = &in.Consistency
+		default:
+			return false
+		}
+		if *into != "" || len(value) == 0 || !has(fields, string(name)) {
+			return false
+		}
+		*into = string(value)
+		return true
+	})
+}
+
+// cursorAfter checks the cursor of a list by name: the last name seen.
+func (in *question) cursorAfter(check func(string) error) error {
+	if in.Cursor == "" || check(in.Cursor) == nil {
+		return nil
+	}
+	return badCursor(in.Cursor)
+}
+
+func badCursor(cursor string) error {
+	return domain.Errorf(domain.Invalid, "cursor.invalid", "%.64q is not a cursor of this query", cursor)
+}

@@ -1,0 +1,57 @@
+package readmodel
+
+import (
+	"strings"
+
+	"github.com/tidemark-engine/tidemark/events"
+)
+
+// RowOf is the row that a stream is folded into; without a kind into none.
+func RowOf(s events.Stream) (kind, id, key string) {
+	aggregate, rest, named := strings.Cut(string(s), ".")
+	id, rest, _ = strings.Cut(rest, ".")
+	part, key, _ := strings.Cut(rest, ".")
+	switch {
+	case !named:
+		return "", "", ""
+	case aggregate == "agent" && part == "state":
+		return KindEntry, id, key
+	case aggregate == "agent" && part == "conflict":
+		return KindConflict, id, key
+	case aggregate == "agent" && rest == "lifecycle":
+		return KindLifecycle, id, ""
+	case aggregate == "config":
+		return KindConfig, id, rest
+	case aggregate == "task", aggregate == "session":
+		return aggregate, string(s)[len(aggregate)+1:], "" // as readmodel's kinds
+	}
+	return "", "", ""
+}
+
+// StreamOf is the stream that a row is folded from, by its kind and name.
+func StreamOf(kind, name string) events.Stream {
+	id, key, _ := strings.Cut(name, ".")
+	switch kind {
+	case KindEntry:
+		return events.StateEntry(id, key)
+	case KindConflict:
+		return events.EntryConflicts(id, key)
+	case KindConfig:
+		return events.Config(id, key)
+	case KindTask:
+		return events.Task(name)
+	case KindSession:
+		return events.Session(name)
+	}
+	return events.Lifecycle(name)
+}
+
+// Verify folds the journal anew and holds the tiers against it. It reads only,
+// and works under live writers: rows newer than where the fold began are held
+// against what the journal has said meanwhile.
+
+// Kinds of rows beside those of documents.
+const (
+	KindEntry    = "entry"    // a state entry
+	KindConflict = "conflict" // all losing writes of one state entry, as one row
+)

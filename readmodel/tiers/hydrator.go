@@ -1,0 +1,196 @@
+package tiers
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+
+	"github.com/tidemark-engine/tidemark/readmodel"
+)
+
+// Keeper moves a whole agent between the tiers, as the seed's
+// StateLifecycleManager does, without its losses: nothing older ever overwrites
+// anything newer, and a flush is one transaction.
+type Hydrator struct {
+	Past            KeeperPast
+	Hot             KeeperHot
+	Durable         KeeperDurable // nil = without SQL; the journal then is what lasts
+	DurableProgress Positions
+
+	flights singleflight.Group
+}
+
+// DirtyEntry is an entry that SQL may not have yet.
+type DirtyEntry struct {
+	readmodel.Entry
+	Deleted bool
+}
+
+// KeeperPast is the journal as the keeper asks it.
+type KeeperPast interface {
+	Partition(agent string) int
+	// Last is the entry as the journal's leader has it; see Past.
+	Last(ctx context.Context, agent, key string) (e readmodel.Entry, found bool, revision uint64, err error)
+	// Ends are the last states of all of an agent's entries whose revision is
+	// beyond after, deleted ones included.
+	Ends(ctx context.Context, agent string, after uint64) ([]DirtyEntry, error)
+}
+
+// KeeperHot is the bucket of state entries as the keeper uses it.
+type KeeperHot interface {
+	Fill(ctx context.Context, e *readmodel.Entry) error
+	// Has are those of an agent's keys under which there is a value.
+	Has(ctx context.Context, agent string, keys []string) (map[string]bool, error)
+	// Evict removes all of an agent's keys.
+	Evict(ctx context.Context, agent string) error
+}
+
+// KeeperDurable is SQL as the keeper uses it.
+type KeeperDurable interface {
+	Entries(ctx context.Context, partition int, agent, prefix, after string, limit int) ([]readmodel.Entry, uint64, error)
+	// Flush writes entries in one transaction, none over a newer row.
+	Flush(ctx context.Context, entries []DirtyEntry) error
+}
+
+// keeperPage is how many rows a hydration takes at a time.
+const keeperPage = 500
+
+// Hydrate loads an agent's rows from SQL into KV where KV has nothing, each
+// checked against the journal's end, and returns the keys it looked at. Several
+// callers at once share one hydration.
+func (k *Hydrator) Hydrate(ctx context.Context, agent string) ([]string, error) {
+	keys, err, _ := k.flights.Do(agent, func() (any, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+		defer cancel()
+		return k.hydrate(ctx, agent)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return keys.([]string), nil
+}
+
+func (k *Hydrator) hydrate(ctx context.Context, agent string) ([]string, error) {
+	if k.Durable == nil {
+		return k.hydrateFromJournal(ctx, agent)
+	}
+	keys := []string{}
+	for after := ""; ; {
+		rows, _, err := k.Durable.Entries(ctx, k.Past.Partition(agent), agent, "", after, keeperPage)
+		if isHeldBack(err) {
+			return k.hydrateFromJournal(ctx, agent)
+		}
+		if err != nil {
+			return nil, err
+		}
+		page := make([]string, len(rows))
+		for i := range rows {
+			page[i], after = rows[i].Key, rows[i].Key
+		}
+		if err := k.fillPage(ctx, agent, page, rows); err != nil {
+			return nil, err
+		}
+		keys = append(keys, page...)
+		if len(rows) < keeperPage {
+			return keys, nil
+		}
+	}
+}
+
+// fillPage puts rows of SQL where KV has nothing. Mostly the view has put them
+// all, and one question tells.
+func (k *Hydrator) fillPage(ctx context.Context, agent string, keys []string, rows []readmodel.Entry) error {
+	there, err := k.Hot.Has(ctx, agent, keys)
+	if err != nil {
+		return err
+	}
+	for i := range rows {
+		row := &rows[i]
+		if there[row.Key] {
+			continue
+		}
+		last, found, revision, err := k.Past.Last(ctx, agent, row.Key)
+		switch {
+		case err != nil:
+			return err
+		case !found:
+			continue // deleted meanwhile
+		case revision != row.Revision:
+			row = &last
+		}
+		if err := k.Hot.Fill(ctx, row); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (k *Hydrator) hydrateFromJournal(ctx context.Context, agent string) ([]string, error) {
+	ends, err := k.Past.Ends(ctx, agent, 0)
+	if err != nil {
+		return nil, err
+	}
+	keys := []string{}
+	for i := range ends {
+		if !ends[i].Deleted {
+			keys = append(keys, ends[i].Key)
+		}
+	}
+	there, err := k.Hot.Has(ctx, agent, keys)
+	if err != nil {
+		return nil, err
+	}
+	for i := range ends {
+		if ends[i].Deleted || there[ends[i].Key] {
+			continue
+		}
+		if err := k.Hot.Fill(ctx, &ends[i].Entry); err != nil {
+			return nil, err
+		}
+	}
+	return keys, nil
+}
+
+// Flush brings all of an agent's entries that the durable view has not come to
+// into SQL, in one transaction, and returns their keys and the revision up to
+// which SQL then has the agent.
+func (k *Hydrator) Flush(ctx context.Context, agent string) (keys []string, revision uint64, err error) {
+	if k.Durable == nil {
+		return []string{}, 0, fmt.Errorf("this engine runs without SQL")
+	}
+	level := k.DurableProgress.At(k.Past.Partition(agent))
+	dirty, err := k.Past.Ends(ctx, agent, level)
+	if err != nil {
+		return nil, 0, err
+	}
+	keys, revision = make([]string, 0, len(dirty)), level
+	for i := range dirty {
+		keys = append(keys, dirty[i].Key)
+		revision = max(revision, dirty[i].Revision)
+	}
+	if len(dirty) == 0 {
+		return keys, revision, nil
+	}
+	return keys, revision, k.Durable.Flush(ctx, dirty)
+}
+
+// Evict flushes an agent and removes its keys from KV. What is not in SQL is
+// never removed; without SQL the journal has it.
+func (k *Hydrator) Evict(ctx context.Context, agent string) ([]string, error) {
+	if k.Durable != nil {
+		if _, _, err := k.Flush(ctx, agent); err != nil {
+			return nil, fmt.Errorf("flush before eviction: %w", err)
+		}
+	}
+	ends, err := k.Past.Ends(ctx, agent, 0)
+	if err != nil {
+		return nil, err
+	}
+	keys := make([]string, 0, len(ends))
+	for i := range ends {
+		keys = append(keys, ends[i].Key)
+	}
+	return keys, k.Hot.Evict(ctx, agent)
+}

@@ -6,18 +6,18 @@ import (
 	"github.com/tidemark-engine/tidemark/domain"
 )
 
-// retryAfter is what an overloaded engine tells its callers, in milliseconds.
+// retryAfter is how long clients of an overloaded engine should wait, in
+// milliseconds.
 const retryAfter = 50
 
-// admission bounds what is taken and not yet answered, by number and by size:
-// beyond, callers are told to wait instead of memory being used up.
+// admission bounds the commands in flight, by number and by bytes.
 type admission struct {
 	maxCommands, maxBytes int64
 	commands, bytes       atomic.Int64
 }
 
-// enter takes so many commands with so many bytes of bodies, or refuses with
-// 429 engine.overloaded. What was taken must leave.
+// enter admits commands with the given bytes of bodies, or refuses with 429
+// engine.overloaded. Each admission must be followed by leave.
 func (a *admission) enter(commands, bytes int) error {
 	n, size := a.commands.Add(int64(commands)), a.bytes.Add(int64(bytes))
 	if n <= a.maxCommands && size <= a.maxBytes {

@@ -7,7 +7,7 @@ import (
 	"github.com/tidemark-engine/tidemark/domain"
 )
 
-// What is refused takes no room, whichever bound it met.
+// A refused command does not count, whichever limit it met.
 func TestAdmissionIsBoundedByNumberAndBySize(t *testing.T) {
 	a := admission{maxCommands: 3, maxBytes: 100}
 	for i, step := range []struct {

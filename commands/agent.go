@@ -29,11 +29,10 @@ func readAgentSet(id string, body []byte, now time.Time, b Bounds) (Command, err
 	if len(in.Value) == 0 {
 		return Command{}, domain.Errorf(domain.Invalid, "body.missing_field", `"value" is missing`)
 	}
-	if len(in.Value) > b.ValueBytes {
-		return Command{}, domain.Errorf(domain.TooLarge, "value.too_large",
-			"the value has %d bytes, at most %d are taken", len(in.Value), b.ValueBytes)
+	if err := b.checkSize("the value", in.Value); err != nil {
+		return Command{}, err
 	}
-	return agentWrite("set", id, in, now, b)
+	return entryWrite("set", id, in, now, b)
 }
 
 func readAgentDelete(id string, body []byte, now time.Time, b Bounds) (Command, error) {
@@ -44,10 +43,10 @@ func readAgentDelete(id string, body []byte, now time.Time, b Bounds) (Command, 
 	if in.Value != nil {
 		return Command{}, domain.Errorf(domain.Invalid, "body.unknown_field", `unknown field at "/value": delete takes no value`)
 	}
-	return agentWrite("delete", id, in, now, b)
+	return entryWrite("delete", id, in, now, b)
 }
 
-func agentWrite(verb, id string, in writeBody, now time.Time, b Bounds) (Command, error) {
+func entryWrite(verb, id string, in writeBody, now time.Time, b Bounds) (Command, error) {
 	if err := domain.CheckAgentID(id); err != nil {
 		return Command{}, err
 	}
@@ -58,7 +57,7 @@ func agentWrite(verb, id string, in writeBody, now time.Time, b Bounds) (Command
 		return Command{}, err
 	}
 	if len(in.Writer) > domain.MaxID {
-		return Command{}, domain.Errorf(domain.Invalid, "writer.invalid", "writer has %d bytes, at most %d are taken", len(in.Writer), domain.MaxID)
+		return Command{}, domain.Errorf(domain.Invalid, "writer.invalid", "writer has %d bytes, at most %d are accepted", len(in.Writer), domain.MaxID)
 	}
 	w := agent.Write{
 		Agent: id, Key: in.Key, Delete: verb == "delete", Value: in.Value,
@@ -81,7 +80,7 @@ func agentWrite(verb, id string, in writeBody, now time.Time, b Bounds) (Command
 	return bindEntry(w), nil
 }
 
-// bindEntry ties a write to the aggregate that decides it.
+// bindEntry binds a write to the entry that decides it.
 func bindEntry(w agent.Write) Command {
 	return Command{
 		Aggregate: "agent", ID: w.Agent, Key: w.Key,
@@ -90,37 +89,38 @@ func bindEntry(w agent.Write) Command {
 		Request: w.Request,
 		fold: func(ev *events.Event) (any, error) {
 			e, err := agent.EvolveEntry(agent.Entry{}, ev)
-			e.Value = nil // no decision asks for it, and it would hold the event's bytes for as long as the head stays
+			e.Value = nil // no decision needs it, and it would keep the event's bytes in memory
 			return e, err
 		},
-		decide: func(state any, ask domain.Ask) domain.Decision {
+		decide: func(state any, meta domain.Metadata) domain.Decision {
 			entry, _ := state.(agent.Entry) // nil before the first event: the zero entry
-			return agent.DecideEntry(entry, w, ask)
+			return agent.DecideEntry(entry, w, meta)
 		},
-		replay: replayEntry,
+		effect: entryEffect,
 	}
 }
 
-// replayEntry is the answer that a write got when its event was made.
-func replayEntry(rec *events.Record) (past, error) {
+// entryEffect is the effect of a write, by the event or losing write it left.
+func entryEffect(rec *events.Record) (effect, error) {
 	switch rec.Type {
 	case events.StateSet, events.StateDeleted:
 		d, err := events.DecodeStateWrite(rec.Data)
-		return past{request: d.Request, outcome: domain.Accepted, version: rec.Version, revision: rec.Revision}, err
+		return effect{request: d.Request, outcome: domain.Accepted, version: rec.Version, revision: rec.Revision}, err
 	case events.StateSuperseded, events.StateRejected:
 		d, err := events.DecodeStateLoss(rec.Data)
-		p := past{request: d.Request, outcome: domain.Superseded, version: d.CurrentVersion, revision: d.CurrentRevision}
+		e := effect{request: d.Request, outcome: domain.Superseded, version: d.CurrentVersion, revision: d.CurrentRevision}
 		if rec.Type == events.StateRejected {
-			p.refusal = agent.CurrentDetails(
+			e.refusal = agent.CurrentDetails(
 				domain.Errorf(domain.Conflict, d.Reason, "%s", d.Message), d.CurrentVersion, d.CurrentRevision)
 		}
-		return p, err
+		return e, err
 	}
-	return past{}, domain.Errorf(domain.Internal, "event.unexpected", "%s on the stream %s", rec.Type, rec.Stream)
+	return effect{}, domain.Errorf(domain.Internal, "event.unexpected", "%s on %s", rec.Type, rec.Stream)
 }
 
-// clientTime reads a client's timestamp: empty is the zero time, malformed is
-// 400 timestamp.invalid, further ahead than skew is 400 timestamp.future.
+// clientTime reads a client's timestamp; empty is the zero time. 400
+// timestamp.invalid if it is malformed, timestamp.future if it is more than skew
+// ahead of now.
 func clientTime(text string, now time.Time, skew time.Duration) (time.Time, error) {
 	if text == "" {
 		return time.Time{}, nil

@@ -13,8 +13,8 @@ import (
 	"github.com/tidemark-engine/tidemark/domain"
 )
 
-// bad is a request that must be refused: with a status and a code, with the
-// place in its message, and with nothing appended.
+// bad is a request that must be refused with a status and a code, with the place
+// in the message, and without an event.
 type bad struct {
 	commands.Request
 	status int
@@ -123,7 +123,7 @@ func uuid7At(t time.Time) string {
 	return ms[:8] + "-" + ms[8:] + "-7123-8123-0123456789ab"
 }
 
-// badBodies are no JSON, or not one object.
+// badBodies are not JSON, or not one object.
 func badBodies() (all []bad) {
 	for body, place := range map[string]string{
 		" ": "not JSON", "\n": "not JSON", "{": "byte 1", "}": "byte 0", `{"key"`: "byte", `{"key":`: "byte", `{"key":"k"`: "byte",
@@ -152,7 +152,7 @@ func badBodies() (all []bad) {
 	)
 }
 
-// badValues are values that no store could keep unchanged.
+// badValues are values that KV and SQL cannot store unchanged.
 func badValues() (all []bad) {
 	for value, place := range map[string]string{
 		`"\u0000"`: `at "/value"`, `"a\u0000b"`: `at "/value"`, `{"a":["\u0000"]}`: `at "/value/a/0"`, `{"\u0000":1}`: "cannot be stored",
@@ -269,7 +269,7 @@ func badSubjects() (all []bad) {
 	return all
 }
 
-// badOthers are what other aggregates refuse of their own.
+// badOthers are bad requests to other aggregates.
 func badOthers() []bad {
 	task := func(id, verb, body string) commands.Request {
 		return commands.Request{Aggregate: "task", ID: id, Verb: verb, Body: []byte(body)}

@@ -15,7 +15,7 @@ import (
 // MaxBatch is how many commands one batch may hold (contract, section 2).
 const MaxBatch = 500
 
-// Result is what came of one command of a batch.
+// Result is the answer to one command.
 type Result struct {
 	Receipt Receipt
 	Err     error // a *domain.Error; the receipt is then empty
@@ -31,10 +31,10 @@ type batchBody struct {
 	} `json:"commands"`
 }
 
-// HandleBatch carries a batch out and calls done once: with a result for each
-// command in order, or, where the batch cannot be read or an atomic one is
-// refused, with an error whose details.index names the first culprit. split
-// takes a command's subject apart; ok is false when it is none.
+// HandleBatch executes a batch and calls done once: with a result for each
+// command in order, or, if the batch cannot be read or an atomic one is refused,
+// with an error whose details.index is the first command at fault. split splits
+// a command's subject; ok is false when it is not one.
 func (h *Handler) HandleBatch(ctx context.Context, body []byte, split func(subject string) (aggregate, id, verb string, ok bool),
 	done func([]Result, error)) {
 	var in batchBody
@@ -60,7 +60,7 @@ func (h *Handler) HandleBatch(ctx context.Context, body []byte, split func(subje
 		reqs[i] = Request{Aggregate: aggregate, ID: id, Verb: verb, CommandID: c.ID, Body: c.Body}
 	}
 	if in.Atomic {
-		h.atomic(ctx, reqs, done)
+		h.handleAtomic(ctx, reqs, done)
 		return
 	}
 	var open sync.WaitGroup
@@ -81,7 +81,7 @@ func (h *Handler) HandleBatch(ctx context.Context, body []byte, split func(subje
 	}()
 }
 
-// indexed adds to an error which command of the batch it is about.
+// indexed adds the index of the command in its batch to an error.
 func indexed(err error, i int) error {
 	var known *domain.Error
 	if errors.As(err, &known) {
@@ -90,12 +90,12 @@ func indexed(err error, i int) error {
 	return err
 }
 
-// atomic reads all commands, takes the mailboxes of all their aggregates, and
-// carries them out as one.
-func (h *Handler) atomic(ctx context.Context, reqs []Request, done func([]Result, error)) {
+// handleAtomic reads all commands, holds the mailboxes of all their aggregates,
+// and executes the commands with one append.
+func (h *Handler) handleAtomic(ctx context.Context, reqs []Request, done func([]Result, error)) {
 	now := h.cfg.Now()
 	cmds := make([]Command, len(reqs))
-	var streams []events.Stream
+	var names []events.Stream
 	seen := map[events.Stream]bool{}
 	ids, size := map[string]bool{}, 0
 	for i, req := range reqs {
@@ -109,7 +109,7 @@ func (h *Handler) atomic(ctx context.Context, reqs []Request, done func([]Result
 				"%s %s is in another journal partition than the first command; an atomic batch stays in one", cmd.Aggregate, cmd.ID)
 		}
 		if message := MessageID(cmd.Stream, cmd.CommandID); err == nil && ids[message] {
-			err = domain.Errorf(domain.Invalid, "batch.repeated_id", "command id %s stands twice for one aggregate", cmd.CommandID)
+			err = domain.Errorf(domain.Invalid, "batch.repeated_id", "command id %s is used twice for one aggregate", cmd.CommandID)
 		} else {
 			ids[message] = true
 		}
@@ -119,22 +119,22 @@ func (h *Handler) atomic(ctx context.Context, reqs []Request, done func([]Result
 		}
 		if cmds[i] = cmd; !seen[cmd.Stream] {
 			seen[cmd.Stream] = true
-			streams = append(streams, cmd.Stream)
+			names = append(names, cmd.Stream)
 		}
 	}
-	if err := h.admitted.enter(len(cmds), size); err != nil {
+	if err := h.admission.enter(len(cmds), size); err != nil {
 		done(nil, err)
 		return
 	}
 	finish := func(r []Result, err error) {
-		h.admitted.leave(len(cmds), size)
+		h.admission.leave(len(cmds), size)
 		done(r, err)
 	}
 	deadline := time.Now().Add(h.cfg.Timeout)
-	posted := h.boxes.postAll(streams, func() {
+	posted := h.mailboxes.postAll(names, func() {
 		ctx, cancel := context.WithDeadline(ctx, deadline)
 		defer cancel()
-		finish(h.guardAll(ctx, cmds))
+		finish(h.executeBatch(ctx, cmds))
 	})
 	if !posted {
 		finish(nil, domain.Errorf(domain.Unavailable, "engine.stopping", "the engine is stopping; send the same command ids again"))

@@ -16,16 +16,12 @@ import (
 	"github.com/tidemark-engine/tidemark/history"
 )
 
-// void is a journal that takes everything at once and keeps nothing: what is
-// left is this package's own cost.
+// void is a journal that accepts everything at once and stores nothing: what
+// remains is the cost of this package.
 type void struct{ revision atomic.Uint64 }
 
-func (v *void) Append(_ context.Context, _ events.Stream, _ uint64, _ string, evs []events.Event) (history.Appended, error) {
-	return history.Appended{Revision: v.revision.Add(uint64(len(evs)))}, nil
-}
-
-func (v *void) AppendAll(_ context.Context, writes []history.Write) (uint64, error) {
-	return v.revision.Add(uint64(len(writes))), nil
+func (v *void) Append(_ context.Context, writes []history.Write) (history.Appended, error) {
+	return history.Appended{Revision: v.revision.Add(uint64(len(writes)))}, nil
 }
 
 func (v *void) Last(context.Context, events.Stream, history.Freshness) (events.Record, bool, error) {
@@ -37,13 +33,13 @@ func (v *void) Since(context.Context, events.Stream, time.Time, func(events.Reco
 }
 
 func (v *void) At(context.Context, int, uint64) (events.Record, error) { return events.Record{}, nil }
-func (*void) Trimmed(context.Context, int) (uint64, error)             { return 0, nil }
+func (*void) Trimmed(context.Context, int) (uint64, time.Time, error)  { return 0, time.Time{}, nil }
 func (v *void) Partition(string) int                                   { return 0 }
 func (v *void) Incarnation() string                                    { return "void0000" }
 
 var benchBody = []byte(`{"key":"mood.today","value":"` + strings.Repeat("v", 254) + `"}`)
 
-// From the subject's names and the body to a command bound to its aggregate.
+// Reading a request: from names and body to a command bound to its aggregate.
 func BenchmarkRead(b *testing.B) {
 	now := time.Now()
 	req := Request{Aggregate: "agent", ID: "agent-17", Verb: "set", CommandID: ulid.Make().String(), Body: benchBody}
@@ -62,12 +58,12 @@ func BenchmarkMailbox(b *testing.B) {
 			for i := range names {
 				names[i] = events.StateEntry("a"+strconv.Itoa(i), "k")
 			}
-			m := newMailboxes(nil, nil)
-			b.ReportAllocs()
 			var open sync.WaitGroup
+			m := newMailboxes(func([]*job) int { open.Done(); return 1 })
+			b.ReportAllocs()
 			for i := 0; b.Loop(); i++ {
 				open.Add(1)
-				m.post(names[i%streams], open.Done)
+				m.post(&job{cmd: Command{Stream: names[i%streams]}})
 			}
 			open.Wait()
 			m.close()
@@ -75,18 +71,18 @@ func BenchmarkMailbox(b *testing.B) {
 	}
 }
 
-// What the group committer adds to a journal that costs nothing.
+// The cost of group commit over a journal that costs nothing.
 func BenchmarkCommitter(b *testing.B) {
 	for _, writers := range []int{1, 64, 256} {
 		b.Run(strconv.Itoa(writers), func(b *testing.B) {
-			c := groupcommit.NewCommitter(&void{}, 1)
+			c := groupcommit.New(&void{}, 1)
 			var next atomic.Int64
 			b.ReportAllocs()
 			b.SetParallelism(writers)
 			b.RunParallel(func(pb *testing.PB) {
 				s := events.StateEntry("a"+strconv.FormatInt(next.Add(1), 10), "k")
 				for pb.Next() {
-					if _, err := c.Append(context.Background(), s, 0, "id", make([]events.Event, 1)); err != nil {
+					if _, err := c.Append(context.Background(), history.Writes(s, 0, "id", make([]events.Event, 1))); err != nil {
 						b.Error(err)
 						return
 					}
@@ -96,7 +92,7 @@ func BenchmarkCommitter(b *testing.B) {
 	}
 }
 
-// A whole command but for the wire and the journal.
+// A whole command, without the wire and the journal.
 func BenchmarkHandle(b *testing.B) {
 	for _, senders := range []int{1, 64} {
 		b.Run(strconv.Itoa(senders), func(b *testing.B) {

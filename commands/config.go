@@ -35,7 +35,7 @@ func readConfig(name string) verb {
 		case !unset && len(in.Value) == 0:
 			return Command{}, domain.Errorf(domain.Invalid, "body.missing_field", `"value" is missing`)
 		}
-		if err := checkSize("value", in.Value, b); err != nil {
+		if err := b.checkSize("value", in.Value); err != nil {
 			return Command{}, err
 		}
 		expected := ""
@@ -49,11 +49,11 @@ func readConfig(name string) verb {
 		return Command{
 			Aggregate: "config", ID: id, Key: in.Key, Stream: events.Config(id, in.Key), Request: w.Request,
 			fold: func(ev *events.Event) (any, error) { return config.Evolve(config.Entry{}, ev) },
-			decide: func(state any, ask domain.Ask) domain.Decision {
+			decide: func(state any, meta domain.Metadata) domain.Decision {
 				entry, _ := state.(config.Entry) // nil before the first event: the zero entry
-				return config.Decide(entry, w, ask)
+				return config.Decide(entry, w, meta)
 			},
-			replay: replayPlain,
+			effect: acceptedEffect,
 		}, nil
 	}
 }

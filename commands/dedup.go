@@ -9,81 +9,128 @@ import (
 	"github.com/tidemark-engine/tidemark/history"
 )
 
-// A command that was carried out before is found in one of four ways: its id
-// is still in the journal's duplicate window; its event is the aggregate's
-// last; a search of the aggregate's own streams finds it, from the time that
-// the id says it was made, less the clock skew it was accepted under; or the
-// archive does, where the id says no time or the journal was trimmed.
+// A command id takes effect at most once on an aggregate. A repeated command is
+// answered with its first receipt. It is recognised in four ways:
+//
+//  1. Duplicate window: the journal does not store a message id again that it
+//     stored within history.DuplicateWindow. This needs no read and covers every
+//     command that is younger than windowAge.
+//  2. Head: the aggregate's last event has this command id.
+//  3. History (dedupHistory): a search of the aggregate's events and losing
+//     writes from the time on at which the command was made, less the accepted
+//     clock skew. It covers commands older than the window, appends with an
+//     unknown outcome, and answers that leave no event.
+//  4. Archive (dedupArchive): the index of command ids in SQL. It covers ids that
+//     carry no time, ids older than the events left in the journal after a trim,
+//     and, for a while after a trim, all ids that are not younger: a server that
+//     restarts rebuilds its duplicate window from the messages that it still
+//     stores, so it no longer knows those that were trimmed.
+//
+// Without SQL the first three remain, so an id that carries no time is
+// recognised for the duplicate window only.
 
-// made is when the command was made, by its id or by what its sender knows.
-func (c *Command) made() (time.Time, bool) {
+// madeAt is when the command was made, by its id or as its sender knows.
+func (c *Command) madeAt() (time.Time, bool) {
 	if t, timed := MadeAt(c.CommandID); timed {
 		return t, true
 	}
 	return c.since, !c.since.IsZero()
 }
 
-// beyondWindow tells whether a command is too old for the duplicate window to
-// settle it. Without a time it never is; the window is then all there is.
-func beyondWindow(cmd *Command, now time.Time) bool {
-	made, timed := cmd.made()
-	return timed && now.Sub(made) > young
+// outsideWindow reports whether a command is too old for the duplicate window.
+// A command of unknown age never is.
+func outsideWindow(cmd *Command, now time.Time) bool {
+	made, timed := cmd.madeAt()
+	return timed && now.Sub(made) > windowAge
 }
 
-// earlier looks for the command before it is decided; unsure says that an
-// append of it may just have been stored.
-func (h *Handler) earlier(ctx context.Context, cmd *Command, last *head, now time.Time, unsure bool) (Receipt, bool, error) {
-	if last.commandID == cmd.CommandID || unsure || beyondWindow(cmd, now) {
-		if r, found, err := h.search(ctx, cmd, last, now); found || err != nil {
+// windowSuffices reports whether the duplicate window alone recognises a
+// repeated command, so that nothing need be searched before the append.
+func (h *Handler) windowSuffices(ctx context.Context, cmd *Command, now time.Time) bool {
+	_, timed := MadeAt(cmd.CommandID)
+	if outsideWindow(cmd, now) || !timed && h.cfg.Archive != nil {
+		return false
+	}
+	lost, err := h.windowLost(ctx, cmd, now)
+	return err == nil && !lost
+}
+
+// dedup searches for an earlier delivery of the command before it is decided;
+// found = r is its first receipt. unsure: an append of it may have been stored.
+func (h *Handler) dedup(ctx context.Context, cmd *Command, last *head, now time.Time, unsure bool) (r Receipt, found bool, err error) {
+	if last.commandID == cmd.CommandID || unsure || outsideWindow(cmd, now) {
+		if r, found, err := h.dedupHistory(ctx, cmd, last, now); found || err != nil {
 			return r, found, err
 		}
 	}
-	return h.recall(ctx, cmd, last, now)
+	return h.dedupArchive(ctx, cmd, last, now)
 }
 
-// search looks for the command in its aggregate's streams.
-func (h *Handler) search(ctx context.Context, cmd *Command, last *head, now time.Time) (Receipt, bool, error) {
-	from, timed := cmd.made()
+// dedupHistory searches the aggregate's last event, its events and its losing
+// writes.
+func (h *Handler) dedupHistory(ctx context.Context, cmd *Command, last *head, now time.Time) (r Receipt, found bool, err error) {
+	from, timed := cmd.madeAt()
 	if !timed {
-		from = now.Add(-DuplicateWindow)
+		from = now.Add(-history.DuplicateWindow)
 	}
-	from = from.Add(-h.cfg.Bounds.ClockSkew - clockRoom)
+	from = from.Add(-h.cfg.Bounds.ClockSkew - clockTolerance)
 	if last.revision > 0 && last.commandID == cmd.CommandID {
 		rec, _, err := h.journal.Last(ctx, cmd.Stream, history.Linearizable)
 		if err != nil {
 			return Receipt{}, false, unavailable(err, false)
 		}
 		if rec.CommandID == cmd.CommandID {
-			r, err := h.first(cmd, &rec)
+			r, err := h.replay(cmd, &rec)
 			return r, true, err
 		}
 	}
-	var streams []events.Stream
+	var names []events.Stream
 	if last.revision > 0 && !last.recordedAt.Before(from) {
-		streams = append(streams, cmd.Stream)
+		names = append(names, cmd.Stream)
 	}
 	if cmd.Losers != "" {
-		streams = append(streams, cmd.Losers)
+		names = append(names, cmd.Losers)
 	}
-	return h.scan(ctx, cmd, streams, from)
+	return h.scan(ctx, cmd, names, from)
 }
 
-// first is the answer that the command got the first time. 409
-// command.id_reused when the same id then asked something else.
-func (h *Handler) first(cmd *Command, rec *events.Record) (Receipt, error) {
-	p, err := cmd.replay(rec)
+// scan searches the events of aggregates from a time on.
+func (h *Handler) scan(ctx context.Context, cmd *Command, names []events.Stream, from time.Time) (r Receipt, found bool, err error) {
+	for _, name := range names {
+		var first *events.Record
+		err := h.journal.Since(ctx, name, from, func(rec events.Record) bool {
+			if rec.CommandID == cmd.CommandID {
+				first = &rec
+			}
+			return first == nil
+		})
+		if err != nil {
+			return Receipt{}, false, unavailable(err, false)
+		}
+		if first != nil {
+			r, err := h.replay(cmd, first)
+			return r, true, err
+		}
+	}
+	return Receipt{}, false, nil
+}
+
+// replay is the command's first answer, by the event that it caused. 409
+// command.id_reused if the id was used for another request.
+func (h *Handler) replay(cmd *Command, rec *events.Record) (Receipt, error) {
+	e, err := cmd.effect(rec)
 	if err != nil {
 		return Receipt{}, err
 	}
-	if rec.CommandID != cmd.CommandID || p.request != cmd.Request {
+	if rec.CommandID != cmd.CommandID || e.request != cmd.Request {
 		return Receipt{}, domain.Errorf(domain.Conflict, "command.id_reused",
 			"command id %s has been used on %s with another verb or body", cmd.CommandID, cmd.Stream)
 	}
-	if p.refusal != nil {
-		return Receipt{}, p.refusal
+	if e.refusal != nil {
+		return Receipt{}, e.refusal
 	}
 	h.stats.Replays.Add(1)
-	r := h.receipt(cmd, p.outcome, p.version, p.revision)
+	r := h.receipt(cmd, e.outcome, e.version, e.revision)
 	r.Replayed = true
 	return r, nil
 }

@@ -12,18 +12,19 @@ import (
 	"github.com/tidemark-engine/tidemark/history"
 )
 
-// paper is a journal on paper: it is always empty and remembers what was
-// appended. It serves tests of reading alone; carrying out is tested on real
-// servers.
+// paper is a journal that always reads as empty and records what was appended.
+// It serves tests of reading requests only; execution is tested on real servers.
 type paper struct {
 	mu       sync.Mutex
 	appended []events.Event
 }
 
-func (p *paper) Append(_ context.Context, _ events.Stream, _ uint64, _ string, evs []events.Event) (history.Appended, error) {
+func (p *paper) Append(_ context.Context, writes []history.Write) (history.Appended, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.appended = append(p.appended, evs...)
+	for _, w := range writes {
+		p.appended = append(p.appended, *w.Event)
+	}
 	return history.Appended{Revision: uint64(len(p.appended))}, nil
 }
 
@@ -36,19 +37,19 @@ func (p *paper) Since(context.Context, events.Stream, time.Time, func(events.Rec
 }
 
 func (p *paper) At(context.Context, int, uint64) (events.Record, error) {
-	return events.Record{}, errors.New("nothing is stored on paper")
+	return events.Record{}, errors.New("this journal is never read")
 }
 
-func (p *paper) Trimmed(context.Context, int) (uint64, error) { return 0, nil }
+func (p *paper) Trimmed(context.Context, int) (uint64, time.Time, error) { return 0, time.Time{}, nil }
 
 func (p *paper) Partition(string) int { return 0 }
 func (p *paper) Incarnation() string  { return "paper000" }
 
-// noon is when all of these tests happen.
+// noon is the time of all these tests.
 var noon = time.Date(2026, 6, 7, 12, 0, 0, 0, time.UTC)
 
-// handle carries one request out on an empty journal and returns what came of
-// it and what was appended.
+// handle executes one request on an empty journal and returns the answer and the
+// appended events.
 func handle(t *testing.T, req commands.Request) (commands.Receipt, []events.Event, error) {
 	t.Helper()
 	journal := &paper{}

@@ -12,107 +12,96 @@ import (
 	"github.com/tidemark-engine/tidemark/history"
 )
 
-// carryAll is carry for several commands at once. The mailboxes of all their
-// aggregates are held.
-func (h *Handler) carryAll(ctx context.Context, cmds []Command) ([]Result, error) {
-	unsure := false
-	for attempt := range attempts {
-		if attempt > 0 && pause(ctx, attempt) != nil {
-			break
-		}
-		b := bundle{h: h, heads: map[events.Stream]*head{}, first: map[events.Stream]*head{}, now: h.cfg.Now()}
-		results, err := b.repeated(ctx, cmds, unsure)
-		if results != nil || err != nil {
-			return results, err
-		}
-		for i := range cmds {
-			if err := b.decide(ctx, &cmds[i]); err != nil {
-				if errors.Is(err, history.ErrConflict) {
-					b.err = err
-					break
-				}
-				// A repeated batch may be refused for what its first time did.
-				if results, serr := b.repeated(ctx, cmds, true); results != nil && serr == nil {
-					return results, nil
-				}
-				return nil, indexed(err, i)
-			}
-		}
-		if b.err == nil {
-			b.err = b.commit(ctx)
-		}
-		switch {
-		case b.err == nil:
-			return b.results(cmds), nil
-		case errors.Is(b.err, history.ErrConflict):
-			h.stats.Conflicts.Add(1)
-		case errors.Is(b.err, history.ErrOutcomeUnknown):
-			unsure = true
-		default:
-			return nil, unavailable(b.err, false)
-		}
-		for s := range b.first {
-			h.heads.drop(s)
-		}
-	}
-	if unsure || ctx.Err() != nil {
-		return nil, unavailable(context.Cause(ctx), true)
-	}
-	return nil, domain.Errorf(domain.Conflict, "state.contended", "other writers won %d times in a row", attempts)
-}
-
-// guardAll is guard for several commands.
-func (h *Handler) guardAll(ctx context.Context, cmds []Command) (results []Result, err error) {
+// executeBatch executes the commands of an atomic batch with one append. The
+// mailboxes of all their aggregates are held. A panic fails this batch only.
+func (h *Handler) executeBatch(ctx context.Context, cmds []Command) (results []Result, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			for i := range cmds {
 				h.heads.drop(cmds[i].Stream)
 				h.heads.drop(cmds[i].Losers)
 			}
-			results, err = nil, fmt.Errorf("panic while carrying out a batch: %v\n%s", p, debug.Stack())
+			results, err = nil, fmt.Errorf("panic while executing a batch: %v\n%s", p, debug.Stack())
 		}
 	}()
-	return h.carryAll(ctx, cmds)
+	err = h.retry(ctx, false, func(unsure bool) (err error) {
+		b := batchAttempt{h: h, heads: map[events.Stream]*head{}, loaded: map[events.Stream]*head{}, now: h.cfg.Now()}
+		results, err = b.execute(ctx, cmds, unsure)
+		if errors.Is(err, history.ErrConflict) || errors.Is(err, history.ErrOutcomeUnknown) {
+			for name := range b.loaded {
+				h.heads.drop(name)
+			}
+		}
+		return err
+	})
+	return results, err
 }
 
-// bundle is one attempt at an atomic batch: the heads as they would be after
-// each command, and the events so far.
-type bundle struct {
+// batchAttempt is one attempt at an atomic batch.
+type batchAttempt struct {
 	h       *Handler
 	now     time.Time
-	first   map[events.Stream]*head // as loaded
-	heads   map[events.Stream]*head // as decided so far
+	loaded  map[events.Stream]*head // as the journal has them
+	heads   map[events.Stream]*head // after the commands decided so far
 	writes  []history.Write
-	answers []answer
-	last    uint64 // revision of the last write, once committed
-	err     error
+	answers []batchAnswer
+	last    uint64 // revision of the last write, once stored
 }
 
-// answer is what a command came to; event is the index of the write its
-// aggregate then stands at, -1 = one from before the batch.
-type answer struct {
+// batchAnswer is the result of one command: its aggregate's version and
+// revision. write is the number of the write, from 1, that set them; 0 = they
+// are from before the batch.
+type batchAnswer struct {
 	outcome  domain.Outcome
 	version  uint64
 	revision uint64
-	event    int
+	write    int
 }
 
-func (b *bundle) load(ctx context.Context, s events.Stream, fold func(*events.Event) (any, error)) (*head, error) {
-	if known, ok := b.heads[s]; ok {
+func (b *batchAttempt) execute(ctx context.Context, cmds []Command, unsure bool) ([]Result, error) {
+	if results, err := b.dedup(ctx, cmds, unsure); results != nil || err != nil {
+		return results, err
+	}
+	for i := range cmds {
+		err := b.decide(ctx, &cmds[i])
+		if errors.Is(err, history.ErrConflict) {
+			return nil, err
+		}
+		if err != nil {
+			// A repeated batch may be refused because its first delivery took effect.
+			if results, found := b.dedup(ctx, cmds, true); results != nil && found == nil {
+				return results, nil
+			}
+			return nil, indexed(err, i)
+		}
+	}
+	err := b.append(ctx)
+	switch {
+	case errors.Is(err, history.ErrConflict), errors.Is(err, history.ErrOutcomeUnknown):
+		return nil, err
+	case err != nil:
+		return nil, unavailable(err, false)
+	}
+	return b.results(cmds), nil
+}
+
+func (b *batchAttempt) load(ctx context.Context, name events.Stream, fold func(*events.Event) (any, error)) (*head, error) {
+	if known, ok := b.heads[name]; ok {
 		return known, nil
 	}
-	loaded, err := b.h.load(ctx, s, fold)
+	loaded, err := b.h.load(ctx, name, fold)
 	if err != nil {
 		return nil, unavailable(err, false)
 	}
-	b.first[s], b.heads[s] = loaded, loaded
+	b.loaded[name], b.heads[name] = loaded, loaded
 	return loaded, nil
 }
 
-// repeated answers a batch whose commands have taken effect before; those that
-// came to nothing then and now are unchanged. 409 when one would take effect
-// only now: then it is not the same batch.
-func (b *bundle) repeated(ctx context.Context, cmds []Command, unsure bool) ([]Result, error) {
+// dedup answers a batch whose commands took effect before; nil = none did.
+// Commands that were unchanged the first time must be so again. If a command
+// would take effect only now, this is not the same batch: 409
+// command.id_reused.
+func (b *batchAttempt) dedup(ctx context.Context, cmds []Command, unsure bool) ([]Result, error) {
 	results, found := make([]Result, len(cmds)), 0
 	var missing []int
 	for i := range cmds {
@@ -122,7 +111,7 @@ func (b *bundle) repeated(ctx context.Context, cmds []Command, unsure bool) ([]R
 			return nil, indexed(err, i)
 		}
 		var ok bool
-		if results[i].Receipt, ok, err = b.h.earlier(ctx, cmd, last, b.now, unsure); err != nil {
+		if results[i].Receipt, ok, err = b.h.dedup(ctx, cmd, last, b.now, unsure); err != nil {
 			return nil, indexed(err, i)
 		}
 		if ok {
@@ -135,34 +124,35 @@ func (b *bundle) repeated(ctx context.Context, cmds []Command, unsure bool) ([]R
 	case found == 0:
 		return nil, nil
 	case len(missing) > 0 && !unsure:
-		return b.repeated(ctx, cmds, true) // those not looked for yet
+		return b.dedup(ctx, cmds, true) // search for those that the window covers, too
 	}
 	for _, i := range missing {
 		cmd, last := &cmds[i], b.heads[cmds[i].Stream]
-		d := cmd.decide(last.state, domain.Ask{Now: b.now, CommandID: cmd.CommandID, Revision: last.revision})
+		d := cmd.decide(last.state, domain.Metadata{Now: b.now, CommandID: cmd.CommandID, Revision: last.revision})
 		if d.Outcome != domain.Unchanged {
 			return nil, domain.Errorf(domain.Conflict, "command.id_reused",
-				"%d of the batch's %d command ids have taken effect before, outside of this batch", found, len(cmds)).With("index", i)
+				"%d of the batch's %d command ids took effect before, outside of this batch", found, len(cmds)).With("index", i)
 		}
 		results[i].Receipt = b.h.receipt(cmd, d.Outcome, last.version, last.revision)
 	}
 	return results, nil
 }
 
-// decide lets one command be decided on top of those before it.
-func (b *bundle) decide(ctx context.Context, cmd *Command) error {
+// decide decides one command on the state after those before it.
+func (b *batchAttempt) decide(ctx context.Context, cmd *Command) error {
 	last, err := b.load(ctx, cmd.Stream, cmd.fold)
 	if err != nil {
 		return err
 	}
-	d := cmd.decide(last.state, domain.Ask{Now: b.now, CommandID: cmd.CommandID, Revision: last.revision})
+	meta := domain.Metadata{Now: b.now, CommandID: cmd.CommandID, Revision: last.revision}
+	d := cmd.decide(last.state, meta)
 	if len(d.Events) > 0 && cmd.prepare != nil {
 		if err := cmd.prepare(ctx, b.h); err != nil {
 			return err
 		}
-		d = cmd.decide(last.state, domain.Ask{Now: b.now, CommandID: cmd.CommandID, Revision: last.revision})
+		d = cmd.decide(last.state, meta)
 	}
-	if len(d.Events) == 0 && last == b.first[cmd.Stream] {
+	if len(d.Events) == 0 && last == b.loaded[cmd.Stream] {
 		if err := b.h.confirm(ctx, cmd.Stream, last); err != nil {
 			return err
 		}
@@ -170,14 +160,14 @@ func (b *bundle) decide(ctx context.Context, cmd *Command) error {
 	if d.Refusal != nil {
 		return d.Refusal
 	}
-	a := answer{outcome: d.Outcome, version: last.version, revision: last.revision, event: last.written}
+	a := batchAnswer{outcome: d.Outcome, version: last.version, revision: last.revision, write: last.written}
 	switch {
 	case len(d.Events) > 0:
 		next, err := b.write(cmd, cmd.Stream, last, d.Events, cmd.fold)
 		if err != nil {
 			return err
 		}
-		a.version, a.event = next.version, next.written
+		a.version, a.write = next.version, next.written
 	case d.Loss != nil:
 		losers, err := b.load(ctx, cmd.Losers, stateless)
 		if err != nil {
@@ -191,65 +181,56 @@ func (b *bundle) decide(ctx context.Context, cmd *Command) error {
 	return nil
 }
 
-// write adds a command's events after last and returns the head they lead to.
-func (b *bundle) write(cmd *Command, s events.Stream, last *head, evs []events.Event, fold func(*events.Event) (any, error)) (*head, error) {
+// write adds a command's events after last and returns the head after them.
+func (b *batchAttempt) write(cmd *Command, name events.Stream, last *head, evs []events.Event, fold func(*events.Event) (any, error)) (*head, error) {
 	if err := complete(evs, last, cmd.CommandID, b.now); err != nil {
 		return nil, err
 	}
-	for i := range evs {
-		w := history.Write{Stream: s, Event: &evs[i], First: i == 0 && last == b.first[s], After: last.revision}
-		if i == 0 {
-			w.ID = MessageID(cmd.Stream, cmd.CommandID)
-		}
-		b.writes = append(b.writes, w)
-	}
+	writes := history.Writes(name, last.revision, MessageID(cmd.Stream, cmd.CommandID), evs)
+	writes[0].First = last == b.loaded[name]
+	b.writes = append(b.writes, writes...)
 	next, err := headOf(&events.Record{Event: evs[len(evs)-1]}, fold)
 	if err != nil {
 		return nil, domain.Errorf(domain.Internal, "event.fold", "%v", err)
 	}
 	next.written = len(b.writes)
-	b.heads[s] = next
+	b.heads[name] = next
 	return next, nil
 }
 
-// commit appends what was decided; without events there is nothing to do.
-func (b *bundle) commit(ctx context.Context) error {
+// append stores the events of all commands, if there are any.
+func (b *batchAttempt) append(ctx context.Context) error {
 	if len(b.writes) == 0 {
 		return nil
 	}
-	batcher, ok := b.h.journal.(history.Batcher)
-	if !ok {
-		return domain.Errorf(domain.Rejected, "batch.not_atomic", "this journal takes no atomic batches")
-	}
-	last, err := batcher.AppendAll(ctx, b.writes)
+	done, err := b.h.journal.Append(ctx, b.writes)
 	if err != nil {
 		return err
 	}
-	b.last = last
-	b.h.stats.Appends.Add(int64(len(b.writes)))
-	for i := range b.writes {
-		w := &b.writes[i]
-		b.h.cfg.Observe(events.Record{
-			Event: *w.Event, Stream: w.Stream, Partition: b.h.journal.Partition(w.Stream.ID()), Revision: b.revision(i + 1),
-		})
+	if done.Duplicate { // a batch of one event, stored since dedup
+		return history.ErrOutcomeUnknown
 	}
-	for s, next := range b.heads {
+	b.last = done.Revision
+	b.h.stats.Appends.Add(int64(len(b.writes)))
+	b.h.observe(b.writes, b.last)
+	for name, next := range b.heads {
 		if next.written > 0 {
 			next.revision, next.written = b.revision(next.written), 0
-			b.h.heads.put(s, next)
+			b.h.heads.put(name, next)
 		}
 	}
 	return nil
 }
 
-// revision is that of the n-th write, from 1: a batch is stored in one piece.
-func (b *bundle) revision(n int) uint64 { return b.last - uint64(len(b.writes)-n) }
+// revision is that of a write by its number, from 1: revisions of a batch are
+// consecutive.
+func (b *batchAttempt) revision(write int) uint64 { return b.last - uint64(len(b.writes)-write) }
 
-func (b *bundle) results(cmds []Command) []Result {
+func (b *batchAttempt) results(cmds []Command) []Result {
 	results := make([]Result, len(cmds))
 	for i, a := range b.answers {
-		if a.event > 0 {
-			a.revision = b.revision(a.event)
+		if a.write > 0 {
+			a.revision = b.revision(a.write)
 		}
 		results[i] = Result{Receipt: b.h.receipt(&cmds[i], a.outcome, a.version, a.revision)}
 	}

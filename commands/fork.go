@@ -12,17 +12,17 @@ import (
 	"github.com/tidemark-engine/tidemark/history"
 )
 
-// Past is what agents had, whether or not the journal still has it.
+// Past reads the entries that agents had, trimmed or not.
 type Past interface {
 	// Head is the revision of a partition's last event; 0 = it is empty.
 	Head(ctx context.Context, partition int) (uint64, error)
-	// EntriesOf are the last events of an agent's entries, deletions included,
-	// by key, as of a revision or, with revision 0, of a time.
+	// EntriesOf are the last events of an agent's entries, deletions included, by
+	// key, as of a revision or, if revision is 0, of a time.
 	EntriesOf(ctx context.Context, agent string, revision uint64, at time.Time) ([]events.Record, error)
 }
 
-// forking is what a fork asks for.
-type forking struct {
+// fork is the request to start an agent from the entries of another.
+type fork struct {
 	from    string
 	past    *uint64   // revision; nil = as of at, or now
 	at      time.Time // zero = as of past, or now
@@ -60,129 +60,121 @@ func readFork(id string, body []byte, now time.Time, b Bounds) (Command, error) 
 	if in.AtRevision != nil {
 		asked = strconv.FormatUint(*in.AtRevision, 10)
 	}
-	f := forking{from: in.From, past: in.AtRevision, at: at, reason: in.Reason}
+	f := fork{from: in.From, past: in.AtRevision, at: at, reason: in.Reason}
 	f.request = fingerprint("fork", in.From, asked, in.AtTime, in.Reason)
 	return Command{
-		Aggregate: "agent", ID: id, Stream: events.Lifecycle(id), Request: f.request, replay: replayPlain,
+		Aggregate: "agent", ID: id, Stream: events.Lifecycle(id), Request: f.request, effect: acceptedEffect,
 		fold: lifecycleFold.carried,
-		run:  f.carry,
+		run:  f.execute,
 	}, nil
 }
 
-// Bounds of one atomic batch of a fork; the server takes 1000 messages.
+// Bounds of one atomic batch of a fork; the server accepts 1,000 messages.
 const (
 	forkEvents = 900
 	forkBytes  = 8 << 20
 )
 
-// carry copies the origin's entries and ends with the agent's first lifecycle
-// event, all in one atomic batch or, of a large agent, in several. Each copy
-// says the command and the place it is of: sent again, the command goes on
-// where it stopped, from the same place in the past.
-func (f forking) carry(ctx context.Context, h *Handler, cmd *Command) (Receipt, error) {
-	batcher, ok := h.journal.(history.Batcher)
-	if h.cfg.Past == nil || !ok {
-		return Receipt{}, domain.Errorf(domain.Unavailable, "journal.unavailable", "this engine does not read the journal's past")
+// execute copies the origin's entries and then appends the agent's first
+// lifecycle event: in one atomic batch, or in several for a large agent. Each
+// copy names the command and the revision it was taken from, so a repeated
+// command continues where an interrupted one stopped, from the same revision.
+func (f fork) execute(h *Handler, ctx context.Context, cmd *Command, _ bool) (r Receipt, err error) {
+	if h.cfg.Past == nil {
+		return Receipt{}, domain.Errorf(domain.Unavailable, "journal.unavailable", "this engine cannot read the state of agents in the past")
 	}
-	unsure := false
-	for attempt := range attempts {
-		if attempt > 0 && pause(ctx, attempt) != nil {
-			break
+	err = h.retry(ctx, false, func(unsure bool) (err error) {
+		r, err = f.attempt(ctx, h, cmd, unsure)
+		if errors.Is(err, history.ErrConflict) || errors.Is(err, history.ErrOutcomeUnknown) {
+			h.heads.drop(cmd.Stream)
 		}
-		last, err := h.load(ctx, cmd.Stream, cmd.fold)
-		if err != nil {
-			return Receipt{}, unavailable(err, unsure)
-		}
-		now := h.cfg.Now()
-		if r, found, err := h.search(ctx, cmd, last, now); found || err != nil {
-			return r, err
-		}
-		fork, err := f.read(ctx, h, cmd)
-		if err != nil {
-			return Receipt{}, unavailable(err, unsure)
-		}
-		lifecycle, _ := last.state.(agent.Lifecycle) // nil before the first event
-		copies, d := agent.DecideFork(lifecycle, fork, domain.Ask{Now: now, CommandID: cmd.CommandID, Revision: last.revision})
-		var r Receipt
-		if d.Refusal != nil {
-			if err = h.confirm(ctx, cmd.Stream, last); err == nil {
-				return Receipt{}, d.Refusal
-			}
-		} else {
-			r, err = f.append(ctx, h, batcher, cmd, last, copies, d.Events, now)
-		}
-		switch {
-		case errors.Is(err, history.ErrConflict):
-			h.stats.Conflicts.Add(1)
-		case errors.Is(err, history.ErrOutcomeUnknown):
-			unsure = true
-		case err != nil:
-			return Receipt{}, unavailable(err, unsure)
-		default:
-			return r, nil
-		}
-		h.heads.drop(cmd.Stream)
-	}
-	if unsure || ctx.Err() != nil {
-		return Receipt{}, unavailable(context.Cause(ctx), true)
-	}
-	return Receipt{}, domain.Errorf(domain.Conflict, "state.contended", "other writers won %d times in a row", attempts)
+		return err
+	})
+	return r, err
 }
 
-// read is what the agent has by now, and what the origin had.
-func (f forking) read(ctx context.Context, h *Handler, cmd *Command) (agent.Fork, error) {
-	fork := agent.Fork{Agent: cmd.ID, Copied: map[string]bool{}, Reason: f.reason, Request: f.request}
-	there, _, err := h.entriesAt(ctx, cmd.ID, nil)
+func (f fork) attempt(ctx context.Context, h *Handler, cmd *Command, unsure bool) (Receipt, error) {
+	last, err := h.load(ctx, cmd.Stream, cmd.fold)
 	if err != nil {
-		return fork, err
+		return Receipt{}, unavailable(err, unsure)
 	}
-	place := f.past
-	for i := range there {
-		d, err := events.DecodeStateWrite(there[i].Data)
-		if err != nil {
-			return fork, err
+	now := h.cfg.Now()
+	if r, found, err := h.dedupHistory(ctx, cmd, last, now); found || err != nil {
+		return r, err
+	}
+	request, err := f.read(ctx, h, cmd)
+	if err != nil {
+		return Receipt{}, unavailable(err, unsure)
+	}
+	lifecycle, _ := last.state.(agent.Lifecycle) // nil before the first event
+	copies, d := agent.DecideFork(lifecycle, request, domain.Metadata{Now: now, CommandID: cmd.CommandID, Revision: last.revision})
+	if d.Refusal != nil {
+		if err := h.confirm(ctx, cmd.Stream, last); err != nil {
+			return Receipt{}, err
 		}
-		if there[i].CommandID != cmd.CommandID || d.Origin == nil {
-			fork.Foreign = there[i].Key
-			return fork, nil
+		return Receipt{}, d.Refusal
+	}
+	r, err := f.append(ctx, h, cmd, last, copies, d.Events, now)
+	if err != nil && !errors.Is(err, history.ErrConflict) && !errors.Is(err, history.ErrOutcomeUnknown) {
+		return Receipt{}, unavailable(err, unsure)
+	}
+	return r, err
+}
+
+// read reads the entries that the agent has now and those that the origin had.
+func (f fork) read(ctx context.Context, h *Handler, cmd *Command) (agent.Fork, error) {
+	request := agent.Fork{Agent: cmd.ID, Copied: map[string]bool{}, Reason: f.reason, Request: f.request}
+	present, _, err := h.entriesAt(ctx, cmd.ID, nil)
+	if err != nil {
+		return request, err
+	}
+	past := f.past
+	for i := range present {
+		d, err := events.DecodeStateWrite(present[i].Data)
+		if err != nil {
+			return request, err
+		}
+		if present[i].CommandID != cmd.CommandID || d.Origin == nil {
+			request.Foreign = present[i].Key
+			return request, nil
 		}
 		origin, err := events.DecodeOrigin(d.Origin)
 		if err != nil {
-			return fork, err
+			return request, err
 		}
-		fork.Copied[there[i].Key], place = true, &origin.Revision
+		request.Copied[present[i].Key], past = true, &origin.Revision
 	}
-	fork.Origin = events.Origin{Agent: f.from, Partition: h.journal.Partition(f.from), AtTime: f.at}
+	request.Origin = events.Origin{Agent: f.from, Partition: h.journal.Partition(f.from), AtTime: f.at}
 	var had []events.Record
 	if f.at.IsZero() {
-		had, fork.Origin.Revision, err = h.entriesAt(ctx, f.from, place)
+		had, request.Origin.Revision, err = h.entriesAt(ctx, f.from, past)
 	} else {
 		had, err = h.cfg.Past.EntriesOf(ctx, f.from, 0, f.at)
 	}
 	for i := range had {
 		if !f.at.IsZero() {
-			fork.Origin.Revision = max(fork.Origin.Revision, had[i].Revision)
+			request.Origin.Revision = max(request.Origin.Revision, had[i].Revision)
 		}
 		if had[i].Type != events.StateSet {
 			continue
 		}
 		d, err := events.DecodeStateWrite(had[i].Data)
 		if err != nil {
-			return fork, err
+			return request, err
 		}
-		fork.Entries = append(fork.Entries, agent.Copy{
+		request.Entries = append(request.Entries, agent.Copy{
 			Key: had[i].Key, Value: d.Value, Strategy: d.Strategy, Timestamp: had[i].Timestamp, Writer: had[i].Writer,
 		})
 	}
-	return fork, err
+	return request, err
 }
 
-// entriesAt are an agent's entries as of a revision, at most the head, or now,
-// and that revision.
-func (h *Handler) entriesAt(ctx context.Context, id string, place *uint64) ([]events.Record, uint64, error) {
+// entriesAt are an agent's entries as of a revision, at most the head; nil = as
+// of the head. It returns that revision too.
+func (h *Handler) entriesAt(ctx context.Context, id string, past *uint64) ([]events.Record, uint64, error) {
 	at, err := h.cfg.Past.Head(ctx, h.journal.Partition(id))
-	if place != nil {
-		at = min(at, *place)
+	if past != nil {
+		at = min(at, *past)
 	}
 	if err != nil || at == 0 {
 		return nil, 0, err
@@ -191,8 +183,8 @@ func (h *Handler) entriesAt(ctx context.Context, id string, place *uint64) ([]ev
 	return recs, at, err
 }
 
-// append stores the copies, and with the last of them the lifecycle event.
-func (f forking) append(ctx context.Context, h *Handler, journal history.Batcher, cmd *Command, last *head,
+// append stores the copies, and the lifecycle event with the last of them.
+func (f fork) append(ctx context.Context, h *Handler, cmd *Command, last *head,
 	copies, lifecycle []events.Event, now time.Time) (r Receipt, err error) {
 	if err := complete(lifecycle, last, cmd.CommandID, now); err != nil {
 		return r, err
@@ -202,31 +194,30 @@ func (f forking) append(ctx context.Context, h *Handler, journal history.Batcher
 		if err := complete(copies[i:i+1], &head{}, cmd.CommandID, now); err != nil {
 			return r, err
 		}
-		s := events.StateEntry(cmd.ID, copies[i].Key)
-		writes = append(writes, history.Write{Stream: s, First: true, ID: MessageID(s, cmd.CommandID), Event: &copies[i]})
+		name := events.StateEntry(cmd.ID, copies[i].Key)
+		writes = append(writes, history.Write{Stream: name, First: true, ID: MessageID(name, cmd.CommandID), Event: &copies[i]})
 	}
-	writes = append(writes, history.Write{
-		Stream: cmd.Stream, First: true, After: last.revision, ID: MessageID(cmd.Stream, cmd.CommandID), Event: &lifecycle[0],
-	})
+	writes = append(writes, history.Writes(cmd.Stream, last.revision, MessageID(cmd.Stream, cmd.CommandID), lifecycle)...)
 	for len(writes) > 0 {
 		n, bytes := 0, 0
 		for n < min(len(writes), forkEvents) && (n == 0 || bytes < forkBytes) {
 			bytes += len(writes[n].Event.Data)
 			n++
 		}
-		end, err := journal.AppendAll(ctx, writes[:n])
+		done, err := h.journal.Append(ctx, writes[:n])
 		if err != nil {
 			return r, err
 		}
-		h.stats.Appends.Add(int64(n))
-		for i, w := range writes[:n] {
-			h.heads.drop(w.Stream)
-			h.cfg.Observe(events.Record{
-				Event: *w.Event, Stream: w.Stream, Partition: h.journal.Partition(cmd.ID), Revision: end - uint64(n-1-i),
-			})
+		if done.Duplicate { // a batch of one event, stored by an earlier attempt
+			return r, history.ErrOutcomeUnknown
 		}
+		h.stats.Appends.Add(int64(n))
+		for _, w := range writes[:n] {
+			h.heads.drop(w.Stream)
+		}
+		h.observe(writes[:n], done.Revision)
 		writes = writes[n:]
-		r = h.receipt(cmd, domain.Accepted, lifecycle[0].Version, end)
+		r = h.receipt(cmd, domain.Accepted, lifecycle[0].Version, done.Revision)
 	}
 	return r, nil
 }

@@ -8,12 +8,13 @@ import (
 	"github.com/tidemark-engine/tidemark/commands"
 	"github.com/tidemark-engine/tidemark/domain"
 	"github.com/tidemark-engine/tidemark/events"
+	"github.com/tidemark-engine/tidemark/history"
 	"github.com/tidemark-engine/tidemark/infra/natsio/journal"
 	"github.com/tidemark-engine/tidemark/test/harness"
 	"github.com/tidemark-engine/tidemark/test/support"
 )
 
-// engines share one journal over connections of their own.
+// engines share one journal; each has its own connection.
 func engines(t *testing.T, n int) []*engine {
 	t.Helper()
 	s := support.NATS(t)
@@ -23,7 +24,7 @@ func engines(t *testing.T, n int) []*engine {
 		if err != nil {
 			t.Fatal(err)
 		}
-		all[i] = newEngine(t, j, commands.Config{})
+		all[i] = newEngine(t, history.New(j, nil, 0), commands.Config{})
 	}
 	return all
 }
@@ -54,11 +55,11 @@ func TestTwoEnginesOneKeyLastWriteWins(t *testing.T) {
 	}
 	all[0].count("k", len(all)*writers*each, 0)
 	conflicts := all[0].Stats().Conflicts.Load() + all[1].Stats().Conflicts.Load()
-	t.Logf("%d conflicts were decided anew", conflicts)
+	t.Logf("%d conflicts were retried", conflicts)
 }
 
-// An engine whose head of the aggregate is stale neither refuses what holds nor
-// takes what does not.
+// An engine with a stale head neither refuses a valid command nor accepts an
+// invalid one.
 func TestAStaleHeadNeverAnswersFalsely(t *testing.T) {
 	all := engines(t, 2)
 	a, b := all[0], all[1]
@@ -85,8 +86,8 @@ func TestAStaleHeadNeverAnswersFalsely(t *testing.T) {
 	a.accepted("", "delete", `{"key":"none"}`)
 }
 
-// Refresh only spares a conflict.
-func TestRefreshSparesAConflict(t *testing.T) {
+// Refresh only avoids a conflict.
+func TestRefreshAvoidsAConflict(t *testing.T) {
 	all := engines(t, 2)
 	a, b := all[0], all[1]
 	a.accepted("", "set", `{"key":"k","value":1,"strategy":"last_write_wins"}`)

@@ -14,15 +14,14 @@ import (
 	"github.com/tidemark-engine/tidemark/domain/agent"
 	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/history"
-	"github.com/tidemark-engine/tidemark/infra/natsio/journal"
-	"github.com/tidemark-engine/tidemark/infra/natsio/journal/journaltest"
 	"github.com/tidemark-engine/tidemark/test/harness"
+	"github.com/tidemark-engine/tidemark/test/journaltest"
 )
 
-// forks is an engine that forks, and what its agents have.
-func forks(t *testing.T, partitions int) (*engine, journal.Past) {
-	past := journal.Past{Journal: journaltest.New(t, partitions)}
-	return newEngine(t, past.Journal, commands.Config{Past: past}), past
+// forks is an engine that can fork, and the reader of its agents' entries.
+func forks(t *testing.T, partitions int) (*engine, *history.History) {
+	past := journaltest.History(t, partitions)
+	return newEngine(t, past, commands.Config{Past: past}), past
 }
 
 func (e *engine) to(agent, id, verb, body string) (commands.Receipt, error) {
@@ -41,8 +40,8 @@ func (e *engine) write(agent string, i, keys int) {
 	}
 }
 
-// has is an agent's entries as of now, without their places.
-func has(t *testing.T, p journal.Past, agent string) map[string]string {
+// has is an agent's entries as of now, without their revisions.
+func has(t *testing.T, p *history.History, agent string) map[string]string {
 	t.Helper()
 	recs, err := p.EntriesOf(t.Context(), agent, 0, time.Now().Add(time.Hour))
 	if err != nil {
@@ -91,7 +90,7 @@ func TestForkIsThePastOfAnother(t *testing.T) {
 				t.Errorf("%s: %v\nwant %v", name, copied, want)
 			}
 			forked := e.stored(events.Lifecycle(name))
-			l, err := domain.Carried[agent.Lifecycle](&forked[0].Event)
+			l, err := domain.CarriedState[agent.Lifecycle](&forked[0].Event)
 			if err != nil || len(forked) != 1 || forked[0].Revision != got.Revision || l.Phase != agent.Active {
 				t.Errorf("%s: %+v, %v", name, forked, err)
 			}
@@ -124,7 +123,7 @@ func TestForkIsRefusedWhereAnAgentIs(t *testing.T) {
 		{"lifecycle", `{"from":"origin"}`, "agent.exists"},
 		{"gone", `{"from":"origin"}`, "agent.exists"},
 		{"origin", `{"from":"origin"}`, "agent.exists"},
-		{"new", `{"from":"nobody"}`, "agent.not_found"},
+		{"new", `{"from":"unknown"}`, "agent.not_found"},
 		{"new", `{"from":"gone"}`, "agent.not_found"},
 		{"new", `{"from":"origin","at_revision":0}`, "agent.not_found"},
 		{"new", `{"from":"origin","at_time":"2001-01-01T00:00:00Z"}`, "agent.not_found"},
@@ -143,28 +142,28 @@ func TestForkIsRefusedWhereAnAgentIs(t *testing.T) {
 	}
 }
 
-// cutOff is a journal that breaks down after so many batches.
+// cutOff is a journal that fails from a batch on.
 type cutOff struct {
-	*journal.Journal
+	history.Journal
 	left int
-	lost bool // the last one's answer alone is lost
+	lost bool // that batch is stored and only its answer is lost
 }
 
-func (j *cutOff) AppendAll(ctx context.Context, writes []history.Write) (uint64, error) {
+func (j *cutOff) Append(ctx context.Context, writes []history.Write) (history.Appended, error) {
 	if j.left--; j.left > 0 {
-		return j.Journal.AppendAll(ctx, writes)
+		return j.Journal.Append(ctx, writes)
 	}
 	if j.lost {
-		if _, err := j.Journal.AppendAll(ctx, writes); err != nil {
-			return 0, err
+		if _, err := j.Journal.Append(ctx, writes); err != nil {
+			return history.Appended{}, err
 		}
 	}
-	return 0, fmt.Errorf("the line is dead")
+	return history.Appended{}, errors.New("the connection is lost")
 }
 
-// A large fork takes several batches. Broken off and sent again, it goes on
-// where it stopped: from the past it began with, whatever the origin has become.
-func TestABrokenForkGoesOn(t *testing.T) {
+// A large fork takes several batches. Repeated after an interruption, it continues
+// where it stopped, as of the revision it started from, though the origin changed.
+func TestAnInterruptedForkContinues(t *testing.T) {
 	const keys = 2000
 	for name, journal := range map[string]cutOff{"before the first": {left: 1}, "between": {left: 2}, "before the last": {left: 3}, "in the answer": {left: 3, lost: true}} {
 		t.Run(name, func(t *testing.T) {
@@ -179,22 +178,22 @@ func TestABrokenForkGoesOn(t *testing.T) {
 				writes = append(writes, history.Write{Stream: events.StateEntry("origin", ev.Key), First: true, Event: &ev})
 			}
 			for i := 0; i < keys; i += 1000 {
-				if _, err := past.AppendAll(t.Context(), writes[i:i+1000]); err != nil {
+				if _, err := past.Append(t.Context(), writes[i:i+1000]); err != nil {
 					t.Fatal(err)
 				}
 			}
 			want := has(t, past, "origin")
-			journal.Journal = past.Journal
+			journal.Journal = past
 			broken := newEngine(t, &journal, commands.Config{Past: past})
 			id := ulid.Make().String()
 			if r, err := broken.to("new", id, "fork", `{"from":"origin"}`); err == nil {
 				t.Fatalf("%+v", r)
 			}
 			if journal.left < 0 {
-				t.Fatal("it went on")
+				t.Fatal("it continued after the failure")
 			}
 			e.write("origin", -1, 1)
-			if name == "before the first" { // nothing says yet where it began
+			if name == "before the first" { // no copy names the revision yet
 				want = has(t, past, "origin")
 			}
 			r, err := e.to("new", id, "fork", `{"from":"origin"}`)
@@ -214,10 +213,10 @@ func TestABrokenForkGoesOn(t *testing.T) {
 	}
 }
 
-// Of several forks into one agent one wins, whole.
+// Of several forks into one agent one wins, with all entries.
 func TestOneForkWins(t *testing.T) {
 	e, past := forks(t, 1)
-	other := newEngine(t, past.Journal, commands.Config{Past: past})
+	other := newEngine(t, past, commands.Config{Past: past})
 	e.write("a", 1, 20)
 	e.write("b", 2, 20)
 	answers := map[string][]<-chan answer{}

@@ -13,15 +13,15 @@ import (
 	"github.com/tidemark-engine/tidemark/domain"
 	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/history"
-	"github.com/tidemark-engine/tidemark/infra/natsio/journal/journaltest"
 	"github.com/tidemark-engine/tidemark/test/harness"
+	"github.com/tidemark-engine/tidemark/test/journaltest"
 )
 
-// many appends at once, each to a stream of its own; every fifth is stale and
-// every seventh has been stored before.
-func TestACommitterCostsNeighboursNothing(t *testing.T) {
-	j := journaltest.New(t, 2)
-	c := groupcommit.NewCommitter(j, 2)
+// Many concurrent appends, each to its own aggregate: every fifth is stale and
+// every seventh was stored before. The others are not affected.
+func TestAConflictInAGroupFailsNoOtherAppend(t *testing.T) {
+	j := journaltest.History(t, 2)
+	c := groupcommit.New(j, 2)
 	next := func(s events.Stream, key string) []events.Event {
 		return []events.Event{{
 			Type: events.StateSet, Aggregate: "agent", ID: s.ID(), Key: key, Version: 1, Digest: "d", Schema: 1, Data: []byte(`{"value":1}`)}}
@@ -35,7 +35,7 @@ func TestACommitterCostsNeighboursNothing(t *testing.T) {
 			first := history.Appended{}
 			if i%7 == 0 || i%5 == 0 {
 				var err error
-				if first, err = j.Append(t.Context(), s, 0, key, next(s, key)); err != nil {
+				if first, err = j.Append(t.Context(), history.Writes(s, 0, key, next(s, key))); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -44,7 +44,7 @@ func TestACommitterCostsNeighboursNothing(t *testing.T) {
 				if i%5 == 0 {
 					id, after = key+"-stale", 0
 				}
-				got, err := c.Append(t.Context(), s, after, id, next(s, key))
+				got, err := c.Append(t.Context(), history.Writes(s, after, id, next(s, key)))
 				switch {
 				case i%5 == 0:
 					if !errors.Is(err, history.ErrConflict) {
@@ -67,9 +67,9 @@ func TestACommitterCostsNeighboursNothing(t *testing.T) {
 }
 
 func TestEnginesThatCommitInGroups(t *testing.T) {
-	j := journaltest.New(t, 1)
-	a := newEngine(t, groupcommit.NewCommitter(j, 1), commands.Config{})
-	b := newEngine(t, groupcommit.NewCommitter(j, 1), commands.Config{})
+	j := journaltest.History(t, 1)
+	a := newEngine(t, groupcommit.New(j, 1), commands.Config{})
+	b := newEngine(t, groupcommit.New(j, 1), commands.Config{})
 	const keys, each = 12, 12
 	var answers []<-chan answer
 	for i := range keys * each {
@@ -87,7 +87,7 @@ func TestEnginesThatCommitInGroups(t *testing.T) {
 	}
 }
 
-// split takes a command's subject apart, as the service does.
+// split splits a command's subject, as the service does.
 func split(subject string) (aggregate, id, verb string, ok bool) {
 	n, err := fmt.Sscanf(subject, "%s %s %s", &aggregate, &id, &verb)
 	return aggregate, id, verb, n == 3 && err == nil
@@ -111,7 +111,7 @@ func item(agent, verb, id, body string) string {
 
 func TestABatchIsAnsweredOneByOne(t *testing.T) {
 	for _, partitions := range []int{1, 4} {
-		e := newEngine(t, journaltest.New(t, partitions), commands.Config{})
+		e := newEngine(t, journaltest.History(t, partitions), commands.Config{})
 		body := `{"commands":[` + item("a1", "set", "c1", `{"key":"k","value":1}`) + `,` + item("a1", "set", "", `{"key":"k","value":2,"expected_version":1}`) +
 			`,` + item("a2", "set", "c3", `{"key":"no key","value":1}`) + `,` + item("a3", "delete", "c4", `{"key":"k"}`) + `,` +
 			item("a1", "delete", "c5", `{"key":"k","strategy":"last_write_wins"}`) + `]}`
@@ -172,8 +172,25 @@ func TestAnAtomicBatchIsAllOrNothing(t *testing.T) {
 	e.count("k", 3, 0)
 }
 
+// A batch of one command is one plain append, which the journal answers with the
+// duplicate's revision instead of an error.
+func TestARepeatedBatchOfOneCommandIsReplayed(t *testing.T) {
+	e := one(t)
+	body := `{"atomic":true,"commands":[` + item("a1", "set", youngID(), `{"key":"k","value":1,"strategy":"last_write_wins"}`) + `]}`
+	first, err := e.batch(body)
+	if err != nil || len(first) != 1 || first[0].Err != nil {
+		t.Fatalf("%+v, %v", first, err)
+	}
+	e.accepted("", "set", `{"key":"k","value":2,"strategy":"last_write_wins"}`)
+	again, err := e.batch(body)
+	if first[0].Receipt.Replayed = true; err != nil || len(again) != 1 || again[0] != first[0] {
+		t.Errorf("again: %+v, %v\nfirst %+v", again, err, first)
+	}
+	e.count("k", 2, 0)
+}
+
 func TestBatchesAreRead(t *testing.T) {
-	e := newEngine(t, journaltest.New(t, 4), commands.Config{})
+	e := newEngine(t, journaltest.History(t, 4), commands.Config{})
 	for body, code := range map[string]string{
 		`{}`: "batch.size", `{"commands":[]}`: "batch.size", `{"commands":{}}`: "body.invalid", `{"command":[]}`: "body.unknown_field", `[`: "json.invalid",
 		`{"atomic":true,"commands":[{"subject":"x"}]}`: "command.unknown", `{"commands":[{"subject":"agent a set","nope":1}]}`: "body.unknown_field",

@@ -9,17 +9,15 @@ import (
 
 	"github.com/tidemark-engine/tidemark/commands"
 	"github.com/tidemark-engine/tidemark/domain"
-	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/history"
-	"github.com/tidemark-engine/tidemark/infra/natsio/journal"
-	"github.com/tidemark-engine/tidemark/infra/natsio/journal/journaltest"
 	"github.com/tidemark-engine/tidemark/test/harness"
+	"github.com/tidemark-engine/tidemark/test/journaltest"
 )
 
-// starter is a journal that holds the first single append back until all is ready,
-// and counts batches. Their answers may be lost.
+// starter is a journal that delays single appends until ready is closed, and
+// counts batches.
 type starter struct {
-	*journal.Journal
+	history.Journal
 	ready   chan struct{}
 	mu      sync.Mutex
 	batches []int
@@ -27,12 +25,11 @@ type starter struct {
 	before  func(n int)
 }
 
-func (g *starter) Append(ctx context.Context, s events.Stream, after uint64, id string, evs []events.Event) (history.Appended, error) {
-	<-g.ready
-	return g.Journal.Append(ctx, s, after, id, evs)
-}
-
-func (g *starter) AppendAll(ctx context.Context, writes []history.Write) (uint64, error) {
+func (g *starter) Append(ctx context.Context, writes []history.Write) (history.Appended, error) {
+	if len(writes) == 1 {
+		<-g.ready
+		return g.Journal.Append(ctx, writes)
+	}
 	g.mu.Lock()
 	g.batches = append(g.batches, len(writes))
 	n := len(g.batches)
@@ -40,14 +37,15 @@ func (g *starter) AppendAll(ctx context.Context, writes []history.Write) (uint64
 	if g.before != nil {
 		g.before(n)
 	}
-	last, err := g.Journal.AppendAll(ctx, writes)
+	done, err := g.Journal.Append(ctx, writes)
 	if n == 1 && g.lose && err == nil {
-		return 0, history.ErrOutcomeUnknown
+		return history.Appended{}, history.ErrOutcomeUnknown
 	}
-	return last, err
+	return done, err
 }
 
-// hot sends commands of one entry at once and returns their answers in order.
+// sendTogether sends commands of one entry at once and returns their answers in
+// order.
 func sendTogether(e *engine, g *starter, ids, bodies []string) []answer {
 	e.t.Helper()
 	waiting := make([]<-chan answer, len(bodies))
@@ -71,11 +69,10 @@ func rush(n int) (ids, bodies []string) {
 	return ids, bodies
 }
 
-// Commands of one aggregate that wait together take effect in their order and
-// each has its own answer; one that is refused, and one that repeats another,
-// cost the rest nothing.
-func TestWaitingCommandsOfOneAggregateGoTogether(t *testing.T) {
-	g := &starter{Journal: journaltest.New(t, 1), ready: make(chan struct{})}
+// Waiting commands of one aggregate take effect in order and each has its own
+// answer. A refused one and a repeated one do not affect the others.
+func TestWaitingCommandsOfOneAggregateShareAnAppend(t *testing.T) {
+	g := &starter{Journal: journaltest.History(t, 1), ready: make(chan struct{})}
 	e := newEngine(t, g, commands.Config{})
 	ids, bodies := rush(60)
 	bodies[20] = `{"key":"k","value":20,"expected_version":7}`
@@ -108,13 +105,13 @@ func TestWaitingCommandsOfOneAggregateGoTogether(t *testing.T) {
 		together += n
 	}
 	if len(g.batches) == 0 || len(g.batches) > 6 || together < 15 {
-		t.Errorf("they went in batches of %v", g.batches)
+		t.Errorf("the batches were %v", g.batches)
 	}
 }
 
-// A batch whose answer is lost, and one that another engine was before: nothing
-// is done twice, nothing is lost, the order stays.
-func TestARowThatFailsIsTakenApart(t *testing.T) {
+// If the answer to a group's append is lost, or another engine was first, each
+// command still takes effect once and in order.
+func TestAFailedGroupIsExecutedOneByOne(t *testing.T) {
 	for name, prepare := range map[string]func(g *starter, other *engine){
 		"the answer is lost": func(g *starter, _ *engine) { g.lose = true },
 		"another engine was first": func(g *starter, other *engine) {
@@ -126,7 +123,7 @@ func TestARowThatFailsIsTakenApart(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			g := &starter{Journal: journaltest.New(t, 1), ready: make(chan struct{})}
+			g := &starter{Journal: journaltest.History(t, 1), ready: make(chan struct{})}
 			e, other := newEngine(t, g, commands.Config{}), newEngine(t, g.Journal, commands.Config{})
 			prepare(g, other)
 			ids, bodies := rush(30)

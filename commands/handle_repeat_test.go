@@ -1,7 +1,6 @@
 package commands_test
 
 import (
-	"context"
 	"fmt"
 	"sync/atomic"
 	"testing"
@@ -11,29 +10,17 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"github.com/tidemark-engine/tidemark/commands"
+	"github.com/tidemark-engine/tidemark/commands/commandstest"
 	"github.com/tidemark-engine/tidemark/domain"
-	"github.com/tidemark-engine/tidemark/events"
-	"github.com/tidemark-engine/tidemark/history"
-	"github.com/tidemark-engine/tidemark/infra/natsio/journal/journaltest"
+	"github.com/tidemark-engine/tidemark/test/journaltest"
 )
 
-// windowless is a journal whose duplicate window knows nothing: what is told
-// again must be found by search.
-type windowless struct {
-	history.Journal
-	n atomic.Int64
-}
-
-func (j *windowless) Append(ctx context.Context, s events.Stream, after uint64, id string, evs []events.Event) (history.Appended, error) {
-	return j.Journal.Append(ctx, s, after, fmt.Sprintf("%s-%d", id, j.n.Add(1)), evs)
-}
-
-// repeats runs a test with each kind of id that must be told again: settled by
-// the window, and found by search.
+// repeats runs a test with each kind of command id whose repetition must be
+// recognised: by the duplicate window, and by a search.
 func repeats(t *testing.T, test func(t *testing.T, e *engine, id func() string)) {
 	t.Run("young ULID", func(t *testing.T) { test(t, one(t), youngID) })
 	t.Run("young ULID, four partitions", func(t *testing.T) {
-		test(t, newEngine(t, journaltest.New(t, 4), commands.Config{}), youngID)
+		test(t, newEngine(t, journaltest.History(t, 4), commands.Config{}), youngID)
 	})
 	t.Run("young UUIDv7", func(t *testing.T) {
 		test(t, one(t), func() string { return uuid.Must(uuid.NewV7()).String() })
@@ -43,10 +30,10 @@ func repeats(t *testing.T, test func(t *testing.T, e *engine, id func() string))
 		test(t, one(t), func() string { return fmt.Sprintf("command-%d", n.Add(1)) })
 	})
 	t.Run("old ULID, without the window", func(t *testing.T) {
-		test(t, newEngine(t, &windowless{Journal: journaltest.New(t, 1)}, commands.Config{}), oldID)
+		test(t, newEngine(t, &commandstest.Windowless{Journal: journaltest.History(t, 1)}, commands.Config{}), oldID)
 	})
 	t.Run("old UUIDv7, without the window", func(t *testing.T) {
-		test(t, newEngine(t, &windowless{Journal: journaltest.New(t, 4)}, commands.Config{}), func() string {
+		test(t, newEngine(t, &commandstest.Windowless{Journal: journaltest.History(t, 4)}, commands.Config{}), func() string {
 			id := uuid.Must(uuid.NewV7())
 			ms := time.Now().Add(-48 * time.Hour).UnixMilli()
 			for i := range 6 {
@@ -56,15 +43,15 @@ func repeats(t *testing.T, test func(t *testing.T, e *engine, id func() string))
 		})
 	})
 	t.Run("the oldest ULID, without the window", func(t *testing.T) {
-		test(t, newEngine(t, &windowless{Journal: journaltest.New(t, 1)}, commands.Config{}), func() string {
+		test(t, newEngine(t, &commandstest.Windowless{Journal: journaltest.History(t, 1)}, commands.Config{}), func() string {
 			return ulid.MustNew(0, ulid.DefaultEntropy()).String()
 		})
 	})
 	t.Run("a restarted engine", func(t *testing.T) {
-		journal := journaltest.New(t, 1)
+		journal := journaltest.History(t, 1)
 		e := newEngine(t, journal, commands.Config{})
 		test(t, e, func() string {
-			e.Close() // what it had in memory is gone
+			e.Close() // its cached heads are gone
 			e.Handler = commands.NewHandler(journal, commands.Config{})
 			t.Cleanup(e.Handler.Close)
 			return youngID()
@@ -152,8 +139,8 @@ func TestACommandIDFromTheFuture(t *testing.T) {
 	e.count("k", 0, 0)
 }
 
-// A deletion that found nothing leaves no trace, so the same id may ask again.
-func TestARefusalWithoutATraceIsDecidedAnew(t *testing.T) {
+// A refused deletion leaves no event, so the same id may be used again.
+func TestARefusalWithoutAnEventIsDecidedAgain(t *testing.T) {
 	e := one(t)
 	id := youngID()
 	e.refused(id, "delete", `{"key":"k"}`, domain.NotFound, "state.not_found")

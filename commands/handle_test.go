@@ -14,8 +14,8 @@ import (
 	"github.com/tidemark-engine/tidemark/domain"
 	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/history"
-	"github.com/tidemark-engine/tidemark/infra/natsio/journal/journaltest"
 	"github.com/tidemark-engine/tidemark/test/harness"
+	"github.com/tidemark-engine/tidemark/test/journaltest"
 )
 
 // engine is a handler on a real journal; several may share one.
@@ -32,14 +32,14 @@ func newEngine(t *testing.T, journal history.Journal, cfg commands.Config) *engi
 }
 
 // one is an engine on a journal of its own.
-func one(t *testing.T) *engine { return newEngine(t, journaltest.New(t, 1), commands.Config{}) }
+func one(t *testing.T) *engine { return newEngine(t, journaltest.History(t, 1), commands.Config{}) }
 
 type answer struct {
 	commands.Receipt
 	err error
 }
 
-// send hands a command over and returns where its answer will come.
+// send sends a command and returns the channel of its answer.
 func (e *engine) send(id, agent, verb, body string) <-chan answer {
 	answers := make(chan answer, 2)
 	e.Handle(e.t.Context(), commands.Request{Aggregate: "agent", ID: agent, Verb: verb, CommandID: id, Body: []byte(body)},
@@ -47,7 +47,7 @@ func (e *engine) send(id, agent, verb, body string) <-chan answer {
 	return answers
 }
 
-// do carries a command on agent a1 out.
+// do executes a command on agent a1.
 func (e *engine) do(id, verb, body string) (commands.Receipt, error) {
 	e.t.Helper()
 	got := harness.Receive(e.t, "an answer", e.send(id, "a1", verb, body))
@@ -87,7 +87,7 @@ func (e *engine) refused(id, verb, body string, kind domain.Kind, code string) r
 // refusal is an error that was expected.
 type refusal struct{ *domain.Error }
 
-// stored are all events of a stream.
+// stored are all events of an aggregate.
 func (e *engine) stored(s events.Stream) []events.Record {
 	e.t.Helper()
 	return commandstest.Stored(e.t, e.journal, s)
@@ -101,14 +101,14 @@ func (e *engine) count(key string, wantEvents, wantLosses int) {
 
 func youngID() string { return ulid.Make().String() }
 
-// oldID is of a command made hours ago, which no duplicate window knows.
+// oldID is of a command made hours ago, outside the duplicate window.
 func oldID() string {
 	return ulid.MustNew(ulid.Timestamp(time.Now().Add(-3*time.Hour)), ulid.DefaultEntropy()).String()
 }
 
 func TestReceiptsCountVersions(t *testing.T) {
 	for _, partitions := range []int{1, 4} {
-		e := newEngine(t, journaltest.New(t, partitions), commands.Config{})
+		e := newEngine(t, journaltest.History(t, partitions), commands.Config{})
 		last := uint64(0)
 		for v, c := range []struct{ verb, body string }{
 			{"set", `{"key":"k","value":1}`}, {"set", `{"key":"k","value":1}`}, {"delete", `{"key":"k"}`},
@@ -156,11 +156,11 @@ func TestRefusalsSayWhatTheyLostAgainst(t *testing.T) {
 
 func TestTimesOfEventsAreTheWallClocks(t *testing.T) {
 	var seen []events.Record
-	e := newEngine(t, journaltest.New(t, 1), commands.Config{Observe: func(r events.Record) { seen = append(seen, r) }})
+	e := newEngine(t, journaltest.History(t, 1), commands.Config{Observe: func(r events.Record) { seen = append(seen, r) }})
 	e.accepted("", "set", `{"key":"k","value":1}`)
 	e.Close()
-	// A reading of the monotonic clock would let the head in memory compare
-	// otherwise than the event in the journal.
+	// With a monotonic clock reading, the cached head would compare differently
+	// from the event in the journal.
 	if r := seen[0]; r.Timestamp != r.Timestamp.Round(0) || r.RecordedAt != r.RecordedAt.Round(0) {
 		t.Errorf("timestamp %s, recorded at %s", r.Timestamp, r.RecordedAt)
 	}
@@ -168,7 +168,7 @@ func TestTimesOfEventsAreTheWallClocks(t *testing.T) {
 
 func TestObserveSeesEveryEventBeforeItsAnswer(t *testing.T) {
 	seen := make(chan events.Record, 100)
-	e := newEngine(t, journaltest.New(t, 4), commands.Config{Observe: func(r events.Record) { seen <- r }})
+	e := newEngine(t, journaltest.History(t, 4), commands.Config{Observe: func(r events.Record) { seen <- r }})
 	for i := range 20 {
 		r := e.accepted("", "set", fmt.Sprintf(`{"key":"k%d","value":%d}`, i, i))
 		rec := <-seen
@@ -187,7 +187,7 @@ func TestOneAggregatesCommandsKeepTheirOrder(t *testing.T) {
 	}
 	for i, a := range answers {
 		if got := harness.Receive(t, "an answer", a); got.err != nil || got.Version != uint64(i+1) {
-			t.Fatalf("the %d. came to %+v", i+1, got)
+			t.Fatalf("command %d was answered with %+v", i+1, got)
 		}
 	}
 	for i, rec := range e.stored(events.StateEntry("a1", "k")) {

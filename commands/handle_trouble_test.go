@@ -9,22 +9,20 @@ import (
 
 	"github.com/tidemark-engine/tidemark/commands"
 	"github.com/tidemark-engine/tidemark/domain"
-	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/history"
-	"github.com/tidemark-engine/tidemark/infra/natsio/journal/journaltest"
 	"github.com/tidemark-engine/tidemark/test/harness"
-	"github.com/tidemark-engine/tidemark/test/support"
+	"github.com/tidemark-engine/tidemark/test/journaltest"
 )
 
-// troubled is a journal whose appends go wrong as told, one after the other.
+// troubled is a journal whose next appends fail as next says, in order.
 type troubled struct {
 	history.Journal
 	mu   sync.Mutex
 	next []func(store func() (history.Appended, error)) (history.Appended, error)
 }
 
-func (j *troubled) Append(ctx context.Context, s events.Stream, after uint64, id string, evs []events.Event) (history.Appended, error) {
-	store := func() (history.Appended, error) { return j.Journal.Append(ctx, s, after, id, evs) }
+func (j *troubled) Append(ctx context.Context, writes []history.Write) (history.Appended, error) {
+	store := func() (history.Appended, error) { return j.Journal.Append(ctx, writes) }
 	j.mu.Lock()
 	if len(j.next) == 0 {
 		j.mu.Unlock()
@@ -42,7 +40,7 @@ func lostAck(store func() (history.Appended, error)) (history.Appended, error) {
 	return history.Appended{}, errors.Join(history.ErrOutcomeUnknown, err)
 }
 
-// lostAppend does not store, and nobody knows.
+// lostAppend does not store, and its outcome is unknown.
 func lostAppend(func() (history.Appended, error)) (history.Appended, error) {
 	return history.Appended{}, history.ErrOutcomeUnknown
 }
@@ -74,7 +72,7 @@ func TestAnUnknownOutcomeIsResolved(t *testing.T) {
 }
 
 func TestAnUnknownOutcomeOfALossIsResolved(t *testing.T) {
-	journal := &troubled{Journal: journaltest.New(t, 1)}
+	journal := &troubled{Journal: journaltest.History(t, 1)}
 	e := newEngine(t, journal, commands.Config{})
 	e.accepted("", "set", `{"key":"k","value":1}`)
 	journal.next = append(journal.next, lostAck)
@@ -86,10 +84,10 @@ func TestAnUnknownOutcomeOfALossIsResolved(t *testing.T) {
 	e.count("k", 1, 2)
 }
 
-// An append that is still under way when the engine has looked for it and
-// tried again changes nothing any more.
+// An append that is stored only after the engine searched for it and tried again
+// has no effect.
 func TestALateAppendTakesEffectOnce(t *testing.T) {
-	journal := &troubled{Journal: journaltest.New(t, 1)}
+	journal := &troubled{Journal: journaltest.History(t, 1)}
 	e := newEngine(t, journal, commands.Config{})
 	var late func() (history.Appended, error)
 	journal.next = append(journal.next, func(store func() (history.Appended, error)) (history.Appended, error) {
@@ -108,7 +106,7 @@ func TestALateAppendTakesEffectOnce(t *testing.T) {
 }
 
 func TestAJournalThatRefusesIsUnavailable(t *testing.T) {
-	journal := &troubled{Journal: journaltest.New(t, 1)}
+	journal := &troubled{Journal: journaltest.History(t, 1)}
 	e := newEngine(t, journal, commands.Config{})
 	journal.next = append(journal.next, refusedAppend)
 	id := youngID()
@@ -128,18 +126,18 @@ func newGate(j history.Journal) *gate {
 	return &gate{Journal: j, entered: make(chan struct{}, 100), open: make(chan struct{})}
 }
 
-func (g *gate) Append(ctx context.Context, s events.Stream, after uint64, id string, evs []events.Event) (history.Appended, error) {
+func (g *gate) Append(ctx context.Context, writes []history.Write) (history.Appended, error) {
 	g.entered <- struct{}{}
 	select {
 	case <-g.open:
-		return g.Journal.Append(ctx, s, after, id, evs)
+		return g.Journal.Append(ctx, writes)
 	case <-ctx.Done():
 		return history.Appended{}, ctx.Err()
 	}
 }
 
-func TestOverloadIsToldAtOnce(t *testing.T) {
-	g := newGate(journaltest.New(t, 1))
+func TestOverloadIsRefusedAtOnce(t *testing.T) {
+	g := newGate(journaltest.History(t, 1))
 	e := newEngine(t, g, commands.Config{InFlight: 2})
 	first, second := e.send("", "a1", "set", `{"key":"k","value":1}`), e.send("", "a1", "set", `{"key":"l","value":1}`)
 	harness.Receive(t, "an append", g.entered)
@@ -164,7 +162,7 @@ func TestOverloadIsToldAtOnce(t *testing.T) {
 }
 
 func TestCloseDrains(t *testing.T) {
-	g := newGate(journaltest.New(t, 1))
+	g := newGate(journaltest.History(t, 1))
 	e := newEngine(t, g, commands.Config{})
 	var waiting []<-chan answer
 	for i := range 20 {
@@ -189,14 +187,14 @@ func TestCloseDrains(t *testing.T) {
 			t.Errorf("the %d.: %v", i, got.err)
 		}
 	}
-	harness.Receive(t, "the end", support.Closed(closed))
+	harness.Receive(t, "the end", harness.Closed(closed))
 	for i := range 5 {
 		e.count(fmt.Sprintf("k%d", i), 4, 0)
 	}
 }
 
-func TestACallersEndIsNoLie(t *testing.T) {
-	g := newGate(journaltest.New(t, 1))
+func TestACancelledCallerGetsUnavailable(t *testing.T) {
+	g := newGate(journaltest.History(t, 1))
 	e := newEngine(t, g, commands.Config{})
 	ctx, cancel := context.WithCancel(t.Context())
 	answers := make(chan error, 1)

@@ -11,21 +11,19 @@ import (
 
 	"github.com/tidemark-engine/tidemark/domain"
 	"github.com/tidemark-engine/tidemark/events"
+	"github.com/tidemark-engine/tidemark/history"
 )
 
-// Times that exactly-once rests on.
 const (
-	// DuplicateWindow is how long the journal knows a message id.
-	DuplicateWindow = 2 * time.Minute
-	// young is the age up to which a command id is settled by the duplicate
-	// window alone; the rest of the window is room for clocks that differ.
-	young = DuplicateWindow - clockRoom
-	// clockRoom is how far the clocks of engines and servers may differ.
-	clockRoom = 30 * time.Second
+	// windowAge is the age up to which the duplicate window alone recognises a
+	// repeated command.
+	windowAge = history.DuplicateWindow - clockTolerance
+	// clockTolerance is how far the clocks of engines and servers may differ.
+	clockTolerance = 30 * time.Second
 )
 
-// MadeAt is when a command id says it was made: ULID and UUIDv7 carry their
-// time, other ids do not.
+// MadeAt is the time that a command id carries: ULID and UUIDv7 do, other ids
+// do not.
 func MadeAt(id string) (time.Time, bool) {
 	switch len(id) {
 	case ulid.EncodedSize:
@@ -41,9 +39,9 @@ func MadeAt(id string) (time.Time, bool) {
 	return time.Time{}, false
 }
 
-// checkCommandID makes an id where there is none, and refuses a malformed one
-// (400 id.invalid) and one from the future (400 command.id_future), for such
-// an id could not be searched for later.
+// checkCommandID makes an id if there is none. It refuses a malformed id (400
+// id.invalid) and one from the future (400 command.id_future), for which a later
+// search would begin too late.
 func checkCommandID(id string, now time.Time, skew time.Duration) (string, error) {
 	if id == "" {
 		return ulid.Make().String(), nil
@@ -56,14 +54,14 @@ func checkCommandID(id string, now time.Time, skew time.Duration) (string, error
 			"the command id says %s, more than %s ahead of %s",
 			t.Format(time.RFC3339Nano), skew, now.Format(time.RFC3339Nano))
 	}
-	return strings.Clone(id), nil // heads keep it, and it may be a part of all the headers that a client sent
+	return strings.Clone(id), nil // heads keep it, and it may share memory with all headers of the request
 }
 
-// MessageID is the JetStream message id of a command on one aggregate: s is the
-// stream it decides on, whichever its event goes to. It is
-// derived, because a window shared by a whole stream would let one client's
-// id suppress another's event.
-func MessageID(s events.Stream, commandID string) string {
-	sum := sha256.Sum256([]byte(string(s) + "\x00" + commandID))
+// MessageID is the JetStream message id of a command on an aggregate, the one
+// that decides it, also where the event is a losing write. It includes the
+// aggregate because the duplicate window spans the whole journal: one client's
+// id must not suppress another's event.
+func MessageID(aggregate events.Stream, commandID string) string {
+	sum := sha256.Sum256([]byte(string(aggregate) + "\x00" + commandID))
 	return base64.RawURLEncoding.EncodeToString(sum[:18])
 }

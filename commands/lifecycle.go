@@ -11,9 +11,10 @@ import (
 	"github.com/tidemark-engine/tidemark/events"
 )
 
-// Evictor flushes an agent and takes it out of the hot tier, before its expiry
-// becomes an event. It returns the keys that were there.
+// Evictor removes an agent from the hot tier.
 type Evictor interface {
+	// Evict flushes the agent's dirty keys, removes all its keys from the hot tier
+	// and returns them.
 	Evict(ctx context.Context, agent string) ([]string, error)
 }
 
@@ -33,13 +34,12 @@ func readLifecycle(name, typ string) verb {
 	}
 }
 
-// bindLifecycle ties a change to the agent's lifecycle. An expiry is prepared:
-// the agent is flushed and evicted once it is clear that it may expire, and the
-// event names the keys.
+// bindLifecycle binds a change to the agent's lifecycle. When an expiry is
+// allowed, the agent is first flushed and evicted, and the event names the keys.
 func bindLifecycle(id, typ string, data events.LifecycleChange) Command {
 	c := &agent.Change{Agent: id, Type: typ, Data: data}
 	cmd := bind("agent", id, "", events.Lifecycle(id), data.Request, lifecycleFold, c,
-		func(l agent.Lifecycle, c *agent.Change, ask domain.Ask) domain.Decision {
+		func(l agent.Lifecycle, c *agent.Change, ask domain.Metadata) domain.Decision {
 			return agent.DecideLifecycle(l, *c, ask)
 		})
 	if typ == events.Expired {
@@ -49,23 +49,13 @@ func bindLifecycle(id, typ string, data events.LifecycleChange) Command {
 			}
 			keys, err := h.cfg.Evictor.Evict(ctx, id)
 			if err != nil {
-				return domain.Errorf(domain.Unavailable, "agent.not_flushed", "agent %s stays as it is: %v", id, err)
+				return domain.Errorf(domain.Unavailable, "agent.not_flushed", "agent %s cannot be flushed and does not expire: %v", id, err)
 			}
 			c.Data.Keys, c.Data.More = bounded(keys)
 			return nil
 		}
 	}
 	return cmd
-}
-
-// internal are the verbs that only the engine itself may send: what came of a
-// hydration or a flush, and the expiry of a session.
-var internal = map[string]map[string]verb{
-	"agent": {
-		"hydrated": readOutcome(events.Hydrated), "hydration_failed": readOutcome(events.HydrationFailed),
-		"flushed": readOutcome(events.Flushed), "flush_failed": readOutcome(events.FlushFailed),
-	},
-	"session": {"expire": readSessionPlain("expire", events.SessionExpired)},
 }
 
 // Outcome is the body of the internal lifecycle verbs.
@@ -88,10 +78,10 @@ func readOutcome(typ string) verb {
 	}
 }
 
-// maxKeyBytes bounds the keys that one lifecycle event names.
+// maxKeyBytes bounds the names of the keys in one lifecycle event.
 const maxKeyBytes = 128 << 10
 
-// bounded are the keys that fit into an event, and how many do not.
+// bounded are the keys that fit into an event, and the number of the others.
 func bounded(keys []string) ([]string, int) {
 	n := 0
 	for i, key := range keys {

@@ -1,138 +1,120 @@
 package commands
 
 import (
+	"context"
 	"sync"
+	"time"
 
 	"github.com/tidemark-engine/tidemark/commands/groupcommit"
 	"github.com/tidemark-engine/tidemark/events"
 )
 
-// mailboxes give every stream one worker at a time, so that commands on one
-// aggregate run in the order they came and those on different aggregates side
-// by side. A mailbox exists only while it has work.
+// job is a command in the mailbox of its aggregate.
+type job struct {
+	ctx      context.Context
+	deadline time.Time
+	cmd      Command
+	finish   func(Receipt, error)
+	unsure   bool   // an append of it may have been stored
+	single   bool   // must not share an append with the next commands
+	hold     func() // set instead of all above: keeps the aggregate's worker busy
+}
+
+// mailboxes give every aggregate one worker at a time: commands of one
+// aggregate run in the order they came, those of different aggregates in
+// parallel. A mailbox exists only while it has work.
 type mailboxes struct {
 	mu      sync.Mutex
-	queues  map[events.Stream][]job
+	queues  map[events.Stream][]*job
 	running sync.WaitGroup
 	closed  bool
 
-	run      func(*waiter)       // carries out one command
-	together func([]*waiter) int // carries out the first ones as one, and tells how many
+	execute func([]*job) int // executes the first commands of a queue and returns how many
 }
 
-// job is a command, or anything else that must have the stream for itself.
-type job struct {
-	command *waiter
-	other   func()
+func newMailboxes(execute func([]*job) int) *mailboxes {
+	return &mailboxes{queues: make(map[events.Stream][]*job), execute: execute}
 }
 
-func newMailboxes(run func(*waiter), together func([]*waiter) int) *mailboxes {
-	return &mailboxes{queues: make(map[events.Stream][]job), run: run, together: together}
-}
-
-// postCommand queues a command behind its stream's others. It tells false when
-// the mailboxes are closed; the command is then never carried out.
-func (m *mailboxes) postCommand(w *waiter) bool { return m.put(w.cmd.Stream, job{command: w}) }
-
-// post queues job behind the stream's others. It tells false when the
-// mailboxes are closed; the job then never runs.
-func (m *mailboxes) post(s events.Stream, other func()) bool { return m.put(s, job{other: other}) }
-
-func (m *mailboxes) put(s events.Stream, j job) bool {
+// post queues a command. It reports false when the mailboxes are closed; the
+// command is then never executed.
+func (m *mailboxes) post(j *job) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.closed {
 		return false
 	}
-	queue, busy := m.queues[s]
-	m.queues[s] = append(queue, j)
-	if !busy {
-		m.running.Add(1)
-		go m.work(s)
-	}
+	m.put(j.cmd.Stream, j)
 	return true
 }
 
-// postAll runs job once when all the streams' workers have come to it, and
-// holds them until it is done. All places in line are taken at once, so two
-// such jobs never wait for each other.
-func (m *mailboxes) postAll(streams []events.Stream, other func()) bool {
+// postAll runs f once when the workers of all aggregates have reached it, and
+// holds them until it returns. It takes all places in the queues at once, so
+// two such functions never wait for each other. It reports false when the
+// mailboxes are closed.
+func (m *mailboxes) postAll(names []events.Stream, f func()) bool {
 	var arrived sync.WaitGroup
-	arrived.Add(len(streams))
+	arrived.Add(len(names))
 	done := make(chan struct{})
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.closed {
 		return false
 	}
-	for i, s := range streams {
-		hold := func() {
+	for i, name := range names {
+		m.put(name, &job{hold: func() {
 			arrived.Done()
 			if i > 0 {
 				<-done
 				return
 			}
 			arrived.Wait()
-			other()
+			f()
 			close(done)
-		}
-		queue, busy := m.queues[s]
-		m.queues[s] = append(queue, job{other: hold})
-		if !busy {
-			m.running.Add(1)
-			go m.work(s)
-		}
+		}})
 	}
 	return true
 }
 
-func (m *mailboxes) work(s events.Stream) {
+// put appends a job to a queue; the caller holds the lock.
+func (m *mailboxes) put(name events.Stream, j *job) {
+	queue, busy := m.queues[name]
+	m.queues[name] = append(queue, j)
+	if !busy {
+		m.running.Add(1)
+		go m.work(name)
+	}
+}
+
+// work empties one mailbox.
+func (m *mailboxes) work(name events.Stream) {
 	defer m.running.Done()
 	for {
 		m.mu.Lock()
-		jobs := m.queues[s]
-		if len(jobs) == 0 {
-			delete(m.queues, s)
+		queue := m.queues[name]
+		if len(queue) == 0 {
+			delete(m.queues, name)
 			m.mu.Unlock()
 			return
 		}
-		m.queues[s] = nil
+		m.queues[name] = nil
 		m.mu.Unlock()
-		m.carry(jobs)
+		for len(queue) > 0 {
+			n := 0
+			for n < min(len(queue), groupcommit.MaxBatch) && queue[n].hold == nil {
+				n++
+			}
+			if n > 0 {
+				queue = queue[m.execute(queue[:n]):]
+				continue
+			}
+			queue[0].hold()
+			queue = queue[1:]
+		}
 	}
 }
 
-// carry does what waited, in order.
-func (m *mailboxes) carry(jobs []job) {
-	for len(jobs) > 0 {
-		n := 0
-		if row := rowOf(jobs); len(row) > 1 {
-			n = m.together(row)
-		}
-		switch {
-		case n > 0:
-		case jobs[0].command != nil:
-			m.run(jobs[0].command)
-		default:
-			jobs[0].other()
-		}
-		jobs = jobs[max(n, 1):]
-	}
-}
-
-// rowOf are the first jobs as far as they are commands that may go together.
-func rowOf(jobs []job) []*waiter {
-	var row []*waiter
-	for _, j := range jobs[:min(len(jobs), groupcommit.GroupMost)] {
-		if j.command == nil || j.command.alone {
-			break
-		}
-		row = append(row, j.command)
-	}
-	return row
-}
-
-// close takes no more work and waits for what was queued.
+// close accepts no more work and waits for what is queued.
 func (m *mailboxes) close() {
 	m.mu.Lock()
 	m.closed = true

@@ -11,35 +11,35 @@ import (
 	"github.com/tidemark-engine/tidemark/events"
 )
 
-// Messages between agents and heartbeats are not state: their commands leave
-// no event, they are published and answered with where that ended.
+// Messages between agents and heartbeats are not state: their commands leave no
+// event. They are published, and the receipt has the sequence of the message.
 
-// Messenger publishes what is no event.
+// Messenger publishes messages and heartbeats.
 type Messenger interface {
 	// Publish stores a publication under its message id. duplicate is set when
-	// the id is in the stream's duplicate window already; sequence is then that
-	// of the first time. Fails with ErrIDReused when the first time asked
-	// something else, with ErrTooLarge when the stream refuses the size; after
-	// any other error it may or may not be stored.
+	// the id is in the stream's duplicate window; sequence is then that of the
+	// message stored before. It fails with ErrIDReused when that message was of
+	// another request and with ErrTooLarge when the stream refuses the size;
+	// after any other error the message may or may not be stored.
 	Publish(ctx context.Context, p Publication) (sequence uint64, duplicate bool, err error)
 }
 
-// Publication is one message on its way out.
+// Publication is one message to publish.
 type Publication struct {
 	Subject string // without the configured prefix
 	ID      string // message id, derived from sender and command id
-	Request string // fingerprint of what was asked
+	Request string // fingerprint of the request
 	Body    []byte
 }
 
 var (
-	// ErrIDReused: the message id was used before, for something else.
+	// ErrIDReused: the message id was used before, for another request.
 	ErrIDReused = errors.New("messenger: the message id was used for another message")
-	// ErrTooLarge: the stream takes no message of this size.
+	// ErrTooLarge: the stream accepts no message of this size.
 	ErrTooLarge = errors.New("messenger: the message is too large for its stream")
 )
 
-// readMessage reads one of the verbs of a message; the id is the sender's.
+// readMessage reads a verb of a message; the id is the sender's.
 func readMessage(name string) verb {
 	return func(id string, body []byte, _ time.Time, b Bounds) (Command, error) {
 		var in struct {
@@ -52,13 +52,13 @@ func readMessage(name string) verb {
 			err = domain.CheckAgentID(id)
 		}
 		if err == nil {
-			err = onlyOf(name, in.To, in.Type)
+			err = checkMembers(name, in.To, in.Type)
 		}
 		if err == nil && len(in.Body) == 0 {
 			err = domain.Errorf(domain.Invalid, "body.missing_field", `"body" is missing`)
 		}
 		if err == nil {
-			err = checkSize("body", in.Body, b)
+			err = b.checkSize("body", in.Body)
 		}
 		if err != nil {
 			return Command{}, err
@@ -73,26 +73,26 @@ func readMessage(name string) verb {
 		}
 		return Command{
 			Aggregate: "message", ID: id, Stream: events.Stream("message." + id),
-			Request: fingerprint(name, in.To, in.Type, string(in.Body)), subject: subject,
-			encode: func(commandID string, now time.Time) []byte {
-				return encodeMessage(commandID, kind, id, in.To, in.Type, in.Body, now)
+			Request: fingerprint(name, in.To, in.Type, string(in.Body)),
+			run: func(h *Handler, ctx context.Context, cmd *Command, _ bool) (Receipt, error) {
+				return h.publish(ctx, cmd, subject, encodeMessage(cmd.CommandID, kind, id, in.To, in.Type, in.Body, h.cfg.Now()))
 			},
 		}, err
 	}
 }
 
-// onlyOf refuses the members that another verb takes.
-func onlyOf(verb, to, typ string) error {
+// checkMembers refuses members that belong to another verb.
+func checkMembers(verb, to, typ string) error {
 	if to != "" && verb != "direct" {
-		return domain.Errorf(domain.Invalid, "body.unknown_field", `unknown field at "/to": %s takes none`, verb)
+		return domain.Errorf(domain.Invalid, "body.unknown_field", `unknown field at "/to": %s has none`, verb)
 	}
 	if typ != "" && verb != "notify" {
-		return domain.Errorf(domain.Invalid, "body.unknown_field", `unknown field at "/type": %s takes none`, verb)
+		return domain.Errorf(domain.Invalid, "body.unknown_field", `unknown field at "/type": %s has none`, verb)
 	}
 	return nil
 }
 
-// encodeMessage is a message on the wire; its body stays byte for byte.
+// encodeMessage is a message on the wire; its body stays byte for byte as sent.
 func encodeMessage(id, kind, from, to, typ string, body []byte, sentAt time.Time) []byte {
 	b := append(make([]byte, 0, 192+len(body)), '{')
 	for _, m := range [...]struct{ name, value string }{
@@ -107,8 +107,7 @@ func encodeMessage(id, kind, from, to, typ string, body []byte, sentAt time.Time
 	return append(events.AppendTime(b, "sent_at", sentAt), '}')
 }
 
-// readHeartbeat reads an agent's sign of life. An agent that has nothing to say
-// sends no body.
+// readHeartbeat reads an agent's heartbeat; the body may be empty.
 func readHeartbeat(id string, body []byte, _ time.Time, b Bounds) (Command, error) {
 	var in struct {
 		Status jsontext.Value `json:"status"`
@@ -118,41 +117,45 @@ func readHeartbeat(id string, body []byte, _ time.Time, b Bounds) (Command, erro
 		err = domain.CheckAgentID(id)
 	}
 	if err == nil {
-		err = checkSize("status", in.Status, b)
+		err = b.checkSize("status", in.Status)
 	}
 	return Command{
 		Aggregate: "agent", ID: id, Stream: events.Stream("agent." + id + ".heartbeat"),
-		Request: fingerprint("heartbeat", string(in.Status)), subject: "agents.heartbeat." + id,
-		encode: func(commandID string, now time.Time) []byte {
-			b := append(make([]byte, 0, 128+len(in.Status)), '{')
-			b = append(events.AppendString(b, "agent_id", id), ',')
-			b = append(events.AppendString(b, "command_id", commandID), ',')
-			if len(in.Status) > 0 {
-				b = append(append(append(b, `"status":`...), in.Status...), ',')
-			}
-			return append(events.AppendTime(b, "sent_at", now), '}')
+		Request: fingerprint("heartbeat", string(in.Status)),
+		run: func(h *Handler, ctx context.Context, cmd *Command, _ bool) (Receipt, error) {
+			return h.publish(ctx, cmd, "agents.heartbeat."+id, encodeHeartbeat(cmd.CommandID, id, in.Status, h.cfg.Now()))
 		},
 	}, err
 }
 
-// publish carries out a command that leaves no event.
-func (h *Handler) publish(ctx context.Context, cmd *Command) (Receipt, error) {
+// encodeHeartbeat is a heartbeat on the wire.
+func encodeHeartbeat(commandID, agent string, status []byte, sentAt time.Time) []byte {
+	b := append(make([]byte, 0, 128+len(status)), '{')
+	b = append(events.AppendString(b, "agent_id", agent), ',')
+	b = append(events.AppendString(b, "command_id", commandID), ',')
+	if len(status) > 0 {
+		b = append(append(append(b, `"status":`...), status...), ',')
+	}
+	return append(events.AppendTime(b, "sent_at", sentAt), '}')
+}
+
+// publish executes a command that leaves a message instead of an event.
+func (h *Handler) publish(ctx context.Context, cmd *Command, subject string, body []byte) (Receipt, error) {
 	if h.cfg.Messenger == nil {
 		return Receipt{}, domain.Errorf(domain.Unavailable, "messages.off", "this engine publishes no messages")
 	}
 	sequence, duplicate, err := h.cfg.Messenger.Publish(ctx, Publication{
-		Subject: cmd.subject, ID: MessageID(cmd.Stream, cmd.CommandID), Request: cmd.Request,
-		Body: cmd.encode(cmd.CommandID, h.cfg.Now()),
+		Subject: subject, ID: MessageID(cmd.Stream, cmd.CommandID), Request: cmd.Request, Body: body,
 	})
 	switch {
 	case errors.Is(err, ErrIDReused):
 		return Receipt{}, domain.Errorf(domain.Conflict, "command.id_reused",
 			"command id %s has been used by %s with another verb or body", cmd.CommandID, cmd.ID)
 	case errors.Is(err, ErrTooLarge):
-		return Receipt{}, domain.Errorf(domain.TooLarge, "message.too_large", "%s is too large for its stream: %v", cmd.subject, err)
+		return Receipt{}, domain.Errorf(domain.TooLarge, "message.too_large", "%s is too large for its stream: %v", subject, err)
 	case err != nil:
 		return Receipt{}, domain.Errorf(domain.Unavailable, "messages.unavailable",
-			"the stream of messages did not answer; send the same command id again (%v)", err)
+			"the stream for %s did not answer; send the same command id again (%v)", subject, err)
 	}
 	if duplicate {
 		h.stats.Replays.Add(1)

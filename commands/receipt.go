@@ -7,7 +7,7 @@ import (
 	"github.com/tidemark-engine/tidemark/events"
 )
 
-// Receipt says what a command came to (contract, section 2).
+// Receipt is the result of a command that was not refused (contract, section 2).
 type Receipt struct {
 	CommandID string
 	Outcome   domain.Outcome
@@ -17,7 +17,17 @@ type Receipt struct {
 	Version   uint64 // of the aggregate after the command
 	Revision  uint64 // of the event in its journal
 	Token     string
-	Replayed  bool // this command id had taken effect before; this is the first receipt
+	Replayed  bool // the command id took effect before; the rest is its first receipt
+}
+
+// receipt is that of a command which left its aggregate at a version and
+// revision.
+func (h *Handler) receipt(cmd *Command, o domain.Outcome, version, revision uint64) Receipt {
+	return Receipt{
+		CommandID: cmd.CommandID, Outcome: o, Aggregate: cmd.Aggregate, ID: cmd.ID, Key: cmd.Key,
+		Version: version, Revision: revision,
+		Token: domain.TokenAt(h.journal.Incarnation(), h.journal.Partition(cmd.ID), revision).String(),
+	}
 }
 
 // Encode is the receipt as the reply's body.

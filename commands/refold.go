@@ -13,16 +13,15 @@ import (
 	"github.com/tidemark-engine/tidemark/events"
 )
 
-// The state that an event carries is what the build that wrote it made of the
-// aggregate's past. Where this build's fold makes something else of the same
-// events, that state is not trusted: the aggregate is folded anew, once, and its
-// next event carries the new state.
+// An event carries the state that the build which wrote it computed. If this
+// build's fold computes another state from the same events, the carried state is
+// not used: the aggregate is folded from its first event, and its next event
+// carries the new state (docs/adr/0009).
 
-// fold is how an aggregate's state comes of its events.
+// fold is how an aggregate's state is computed from its events.
 type fold[S any] struct {
 	evolve func(S, *events.Event) (S, error)
-	// since is the schema since which evolve makes the same state of the same
-	// events, see docs/adr/0009.
+	// since is the schema from which evolve has computed the same states as today.
 	since int
 }
 
@@ -32,11 +31,11 @@ var (
 	lifecycleFold = fold[agent.Lifecycle]{agent.EvolveLifecycle, 1}
 )
 
-// carried is the state from the last event alone; errRefold where it must come
-// of all of them.
+// carried is the state that the last event carries; errRefold if an older fold
+// computed it.
 func (f fold[S]) carried(ev *events.Event) (any, error) {
 	if ev.Stored().Schema >= f.since {
-		return domain.Carried[S](ev)
+		return domain.CarriedState[S](ev)
 	}
 	return nil, &refold{func(state any, ev *events.Event) (any, error) {
 		known, _ := state.(S) // nil before the first event: the zero state
@@ -44,39 +43,40 @@ func (f fold[S]) carried(ev *events.Event) (any, error) {
 	}}
 }
 
-// refold is the error of a carried state that is not trusted, with the fold to
-// be used instead.
+// refold is the error of a carried state that an older fold computed, with the
+// fold to use instead.
 type refold struct {
 	evolve func(state any, ev *events.Event) (any, error)
 }
 
-var errRefold = errors.New("the carried state is of an older fold")
+var errRefold = errors.New("an older fold computed the carried state")
 
 func (*refold) Error() string   { return errRefold.Error() }
 func (*refold) Is(t error) bool { return t == errRefold }
 
-// refold is the head of a stream that ends with rec, from all of its events.
-func (h *Handler) refold(ctx context.Context, rec *events.Record, why error) (*head, error) {
-	var old *refold
-	if !errors.As(why, &old) {
-		return nil, why
+// refold computes the head of the aggregate that ends with rec from all of its
+// events.
+func (h *Handler) refold(ctx context.Context, rec *events.Record, reason error) (*head, error) {
+	var older *refold
+	if !errors.As(reason, &older) {
+		return nil, reason
 	}
 	var state any
 	var folded uint64
-	var bad error
+	var failed error
 	err := h.journal.Since(ctx, rec.Stream, time.Unix(0, 0), func(r events.Record) bool {
-		if bad == nil && r.Version == folded+1 && folded < rec.Version {
-			state, bad = old.evolve(state, &r.Event)
+		if failed == nil && r.Version == folded+1 && folded < rec.Version {
+			state, failed = older.evolve(state, &r.Event)
 			folded = r.Version
 		}
-		return bad == nil && folded < rec.Version
+		return failed == nil && folded < rec.Version
 	})
-	if err = errors.Join(err, bad); err != nil {
-		return nil, fmt.Errorf("fold %s anew: %w", rec.Stream, err)
+	if err = errors.Join(err, failed); err != nil {
+		return nil, fmt.Errorf("fold %s from its first event: %w", rec.Stream, err)
 	}
 	if folded != rec.Version {
 		return nil, domain.Errorf(domain.Unavailable, "journal.trimmed",
-			"%s carries a state of an older build, and its events after version %d are not in the journal to fold it anew: "+
+			"%s carries a state of an older build and must be folded from its first event, but its events after version %d are not in the journal: "+
 				"import its archive into a new engine", rec.Stream, folded)
 	}
 	return headOf(rec, func(*events.Event) (any, error) { return state, nil })

@@ -13,7 +13,7 @@ import (
 	"github.com/tidemark-engine/tidemark/history"
 )
 
-// onePast is one stream of a journal, from an event on.
+// onePast is a journal of one aggregate, from an event on.
 type onePast struct {
 	history.Journal
 	events []events.Record
@@ -33,8 +33,8 @@ func (p *onePast) Since(_ context.Context, _ events.Stream, _ time.Time, yield f
 	return p.err
 }
 
-// aPast is that of a task which was started twice. What its events carry says
-// otherwise, as an older build's fold might have it.
+// aPast has the events of a task that was started twice. The states they carry
+// differ, as an older build's fold could have computed them.
 func aPast() *onePast {
 	p := &onePast{}
 	for i, e := range []struct{ typ, data string }{

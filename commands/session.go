@@ -15,7 +15,7 @@ func sessionCommand(c session.Command, request string) (Command, error) {
 	return bind("session", c.ID, "", events.Session(c.ID), request, sessionFold, c, session.Decide), domain.CheckID("session id", c.ID)
 }
 
-// Bounds of a session's TTL, in seconds.
+// maxSessionTTL is the longest TTL of a session, in seconds.
 const maxSessionTTL = 30 * 24 * 3600
 
 func readSessionOpen(id string, body []byte, _ time.Time, _ Bounds) (Command, error) {
@@ -55,7 +55,7 @@ func readSessionPut(id string, body []byte, _ time.Time, b Bounds) (Command, err
 	if len(in.Value) == 0 {
 		return Command{}, domain.Errorf(domain.Invalid, "body.missing_field", `"value" is missing`)
 	}
-	if err := checkSize("value", in.Value, b); err != nil {
+	if err := b.checkSize("value", in.Value); err != nil {
 		return Command{}, err
 	}
 	data := events.SessionWrite{Key: in.Key, Value: in.Value, Request: fingerprint("put", in.Key, string(in.Value))}
@@ -64,8 +64,8 @@ func readSessionPut(id string, body []byte, _ time.Time, b Bounds) (Command, err
 	}, data.Request)
 }
 
-// readSessionPlain reads the verbs that say all by their name.
-func readSessionPlain(verb, typ string) verb {
+// readSessionChange reads a verb whose body is empty.
+func readSessionChange(verb, typ string) verb {
 	return func(id string, body []byte, _ time.Time, _ Bounds) (Command, error) {
 		if err := domain.DecodeBody(body, &struct{}{}); err != nil {
 			return Command{}, err

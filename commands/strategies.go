@@ -6,8 +6,8 @@ import (
 	"github.com/tidemark-engine/tidemark/domain/agent"
 )
 
-// Strategies says which conflict strategy an entry has where the command says
-// none: by prefix of "<agent>.<key>", the longest winning, else timestamp.
+// Strategies are the conflict strategies of writes that name none: by prefix of
+// "<agent>.<key>", the longest one first; else timestamp.
 type Strategies map[string]agent.Strategy
 
 // For is the strategy of one entry.

@@ -11,8 +11,8 @@ import (
 	"github.com/tidemark-engine/tidemark/events"
 )
 
-// taskCommand ends every reader of a task verb.
-func taskCommand(verb, id, typ, who string, data any, request string) (Command, error) {
+// taskCommand binds a verb to its task.
+func taskCommand(id, typ, who string, data any, request string) (Command, error) {
 	return bind("task", id, "", events.Task(id), request, taskFold,
 		task.Command{ID: id, Type: typ, Data: data, Who: who}, task.Decide), domain.CheckID("task id", id)
 }
@@ -36,7 +36,7 @@ func readTaskCreate(id string, body []byte, now time.Time, b Bounds) (Command, e
 			return Command{}, err
 		}
 	}
-	if err := checkSize("payload", in.Payload, b); err != nil {
+	if err := b.checkSize("payload", in.Payload); err != nil {
 		return Command{}, err
 	}
 	data := events.TaskCreate{Kind: in.Kind, Payload: in.Payload, AgentID: in.AgentID}
@@ -57,7 +57,7 @@ func readTaskCreate(id string, body []byte, now time.Time, b Bounds) (Command, e
 		}
 	}
 	data.Request = fingerprint("create", in.Kind, string(in.Payload), in.AgentID, priority, in.Deadline)
-	return taskCommand("create", id, events.TaskCreated, "", data, data.Request)
+	return taskCommand(id, events.TaskCreated, "", data, data.Request)
 }
 
 func readTaskStart(id string, body []byte, _ time.Time, _ Bounds) (Command, error) {
@@ -71,7 +71,7 @@ func readTaskStart(id string, body []byte, _ time.Time, _ Bounds) (Command, erro
 		return Command{}, err
 	}
 	data := events.TaskStart{AgentID: in.AgentID, Request: fingerprint("start", in.AgentID)}
-	return taskCommand("start", id, events.TaskStarted, in.AgentID, data, data.Request)
+	return taskCommand(id, events.TaskStarted, in.AgentID, data, data.Request)
 }
 
 func readTaskProgress(id string, body []byte, _ time.Time, _ Bounds) (Command, error) {
@@ -90,7 +90,7 @@ func readTaskProgress(id string, body []byte, _ time.Time, _ Bounds) (Command, e
 		percent = strconv.FormatFloat(*in.Percent, 'g', -1, 64)
 	}
 	data := events.TaskProgress{Percent: in.Percent, Note: in.Note, Request: fingerprint("progress", percent, in.Note)}
-	return taskCommand("progress", id, events.TaskProgressed, "", data, data.Request)
+	return taskCommand(id, events.TaskProgressed, "", data, data.Request)
 }
 
 func readTaskComplete(id string, body []byte, _ time.Time, b Bounds) (Command, error) {
@@ -100,11 +100,11 @@ func readTaskComplete(id string, body []byte, _ time.Time, b Bounds) (Command, e
 	if err := domain.DecodeBody(body, &in); err != nil {
 		return Command{}, err
 	}
-	if err := checkSize("result", in.Result, b); err != nil {
+	if err := b.checkSize("result", in.Result); err != nil {
 		return Command{}, err
 	}
 	data := events.TaskComplete{Result: in.Result, Request: fingerprint("complete", string(in.Result))}
-	return taskCommand("complete", id, events.TaskCompleted, "", data, data.Request)
+	return taskCommand(id, events.TaskCompleted, "", data, data.Request)
 }
 
 func readTaskFail(id string, body []byte, _ time.Time, _ Bounds) (Command, error) {
@@ -120,7 +120,7 @@ func readTaskFail(id string, body []byte, _ time.Time, _ Bounds) (Command, error
 			"reason must be 1 to %d of [A-Za-z0-9_-], it names a subject; free text goes into detail", domain.MaxID)
 	}
 	data := events.TaskEnd{Reason: in.Reason, Detail: in.Detail, Request: fingerprint("fail", in.Reason, in.Detail)}
-	return taskCommand("fail", id, events.TaskFailed, "", data, data.Request)
+	return taskCommand(id, events.TaskFailed, "", data, data.Request)
 }
 
 func readTaskCancel(id string, body []byte, _ time.Time, _ Bounds) (Command, error) {
@@ -131,14 +131,5 @@ func readTaskCancel(id string, body []byte, _ time.Time, _ Bounds) (Command, err
 		return Command{}, err
 	}
 	data := events.TaskEnd{Reason: in.Reason, Request: fingerprint("cancel", in.Reason)}
-	return taskCommand("cancel", id, events.TaskCancelled, "", data, data.Request)
-}
-
-// checkSize refuses a value over the limit: 413 value.too_large.
-func checkSize(name string, v []byte, b Bounds) error {
-	if len(v) > b.ValueBytes {
-		return domain.Errorf(domain.TooLarge, "value.too_large",
-			"%s has %d bytes, at most %d are taken", name, len(v), b.ValueBytes)
-	}
-	return nil
+	return taskCommand(id, events.TaskCancelled, "", data, data.Request)
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/go-json-experiment/json"
 )
 
-// DecodeBody reads a request's JSON body into its form; an empty body is {}.
+// DecodeBody decodes a request's JSON body; an empty body is {}. It fails with
 // 400 json.invalid, body.unknown_field or body.invalid, naming the place.
 func DecodeBody(body []byte, into any) error {
 	if len(body) == 0 {
@@ -19,7 +19,7 @@ func DecodeBody(body []byte, into any) error {
 	return bodyError(json.Unmarshal(body, into, json.RejectUnknownMembers(true)))
 }
 
-// bodyError says in the contract's words what a decoder found wrong.
+// bodyError maps a decoder's error to the contract's codes.
 func bodyError(err error) error {
 	if err == nil {
 		return nil

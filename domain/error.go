@@ -12,10 +12,10 @@ const (
 	NotFound    Kind = "not_found"   // no such aggregate, key or query
 	Conflict    Kind = "conflict"    // expected_version or the reject strategy lost: reread
 	TooLarge    Kind = "too_large"   // over a limit: shrink it
-	Rejected    Kind = "rejected"    // a rule says no in this state
+	Rejected    Kind = "rejected"    // a rule forbids it in this state
 	Overloaded  Kind = "overloaded"  // wait details.retry_after_ms
 	Unavailable Kind = "unavailable" // outcome unknown: send the same command id again
-	Internal    Kind = "internal"    // our defect: report details.trace_id
+	Internal    Kind = "internal"    // a defect of the engine: report details.trace_id
 )
 
 // Status is the numeric code that travels with the kind.
@@ -45,7 +45,7 @@ func (k Kind) Status() int {
 type Error struct {
 	Kind    Kind           // what the caller can do
 	Code    string         // stable, dotted, for programs: "key.invalid"
-	Message string         // for people; names the place
+	Message string         // for people; names the cause and the place
 	Details map[string]any // optional facts, such as the current version
 }
 

@@ -9,19 +9,19 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// Bounds on JSON that both read models can hold unchanged (contract, section
-// 2; jsonb refuses \u0000 and expands exponents into digits).
+// Bounds on JSON that KV and SQL store unchanged (contract, section 2;
+// PostgreSQL's jsonb refuses \u0000 and expands exponents into digits).
 const (
 	MaxDepth    = 64
 	MaxExponent = 308
 	MaxDigits   = 40
 )
 
-// CheckJSON accepts exactly one JSON value that the engine can keep: valid
+// CheckJSON accepts exactly one JSON value that the engine can store: valid
 // UTF-8, no \u0000, no lone surrogate, no duplicate member name, at most
 // MaxDepth nested arrays and objects below the first level, numbers of at most
-// MaxDigits digits and an exponent within ±MaxExponent. Else 400 json.invalid,
-// its message naming the place as a JSON pointer and a byte offset.
+// MaxDigits digits and an exponent within ±MaxExponent. Else it fails with 400
+// json.invalid; the message has the JSON pointer and the byte offset.
 func CheckJSON(body []byte) error {
 	d := jsontext.NewDecoder(bytes.NewReader(body))
 	for first := true; ; first = false {
@@ -29,7 +29,7 @@ func CheckJSON(body []byte) error {
 		if errors.Is(err, io.EOF) && !first {
 			return nil
 		}
-		if err == nil && !first && beginsTop(tok.Kind(), d.StackDepth()) {
+		if err == nil && !first && startsTopLevel(tok.Kind(), d.StackDepth()) {
 			return at(d, "there is more than one JSON value")
 		}
 		if err != nil {
@@ -52,9 +52,9 @@ func CheckJSON(body []byte) error {
 	}
 }
 
-// beginsTop tells whether the token just read, which left the decoder at depth,
-// began a value of the top level.
-func beginsTop(k jsontext.Kind, depth int) bool {
+// startsTopLevel reports whether the token just read, after which the decoder is
+// at depth, started a top-level value.
+func startsTopLevel(k jsontext.Kind, depth int) bool {
 	switch k {
 	case '{', '[':
 		return depth == 1

@@ -6,8 +6,8 @@ const (
 	MaxKey = 255
 )
 
-// ReservedAgent is the agent id that the seed's bucket republish
-// (agents.state.kv.>) would collide with.
+// ReservedAgent is the agent id whose subjects would collide with those on which
+// the hot bucket is republished (agents.state.kv.>).
 const ReservedAgent = "kv"
 
 func idByte(c byte) bool {

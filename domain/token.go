@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// Token names a place in the journal that a read must have reached: a revision
-// for some partitions of one journal. Clients treat its text as opaque.
+// Token is a read position: the revisions of some partitions of one journal that
+// a read must have reached. Its text is opaque to clients.
 type Token struct {
 	Journal   string // short form of the journal's incarnation
 	Positions map[int]uint64
@@ -34,9 +34,9 @@ func (t Token) String() string {
 	return string(b)
 }
 
-// ParseToken reads a token's text. 400 token.invalid where it is not one, 400
-// token.foreign where it was made by another journal, so that nobody waits for
-// a place that will not come.
+// ParseToken parses the text of a token. It fails with 400 token.invalid if it is
+// not one and with 400 token.foreign if it is of another journal, whose position
+// this journal never reaches.
 func ParseToken(text, journal string, partitions int) (Token, error) {
 	parts := strings.Split(text, ".")
 	t := Token{Journal: parts[0], Positions: make(map[int]uint64, len(parts)-1)}

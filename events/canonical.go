@@ -7,13 +7,12 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// The canonical form (RFC 8785) has its members in the order of their names and
-// each value in one spelling. The library finds both by parsing; here the
-// envelope, whose members are known, is written in that order at once, and the
-// library is left with what writers sent.
+// The canonical form (RFC 8785) has its members ordered by name and one spelling
+// of each value. The members of the envelope are known, so it is written in that
+// order directly; the library canonicalises only the values that writers sent.
 
-// appendCanonical appends the canonical form of e without its digest. Fails
-// where Data or State is no JSON.
+// appendCanonical appends the canonical form of e without its digest. It fails if
+// Data or State is not JSON.
 func (e *Event) appendCanonical(b []byte) ([]byte, error) {
 	var err error
 	b = append(b, '{')
@@ -33,7 +32,7 @@ func (e *Event) appendCanonical(b []byte) ([]byte, error) {
 	b = append(b, ',')
 	b = AppendTime(b, "recorded_at", e.RecordedAt)
 	b = append(b, `,"schema":`...)
-	b = strconv.AppendInt(b, int64(e.Schema), 10) // small, so as it is
+	b = strconv.AppendInt(b, int64(e.Schema), 10) // small enough to be exact
 	if len(e.State) > 0 {
 		b = append(b, `,"state":`...)
 		if b, err = appendCanonicalValue(b, e.State); err != nil {
@@ -68,9 +67,9 @@ func appendData(b []byte, data jsontext.Value) ([]byte, error) {
 // stateWriteParts are the data of a StateSet as it is stored.
 type stateWriteParts struct{ value, strategy, request []byte }
 
-// cutStateWrite takes the data of a StateSet apart as Encode writes it: ok is
-// false for anything else. It looks from both ends: what it takes for the value
-// is one only if it is JSON, which the caller finds out.
+// cutStateWrite splits the data of a StateSet as Encode writes it; ok is false for
+// any other form. It searches from both ends and does not parse the value: the
+// caller must check that it is JSON.
 func cutStateWrite(data jsontext.Value) (w stateWriteParts, ok bool) {
 	const head, strategy, request = `{"value":`, `,"strategy":"`, `","request":"`
 	if !bytes.HasPrefix(data, []byte(head)) || !bytes.HasSuffix(data, []byte(`"}`)) {
@@ -103,8 +102,7 @@ func appendCanonicalValue(b []byte, value jsontext.Value) ([]byte, error) {
 	return append(b[:at], form...), nil
 }
 
-// appendCanonicalNumber appends a number, which the canonical form takes for a
-// double.
+// appendCanonicalNumber appends a number as the canonical form of a double.
 func appendCanonicalNumber(b []byte, n uint64) []byte {
 	const exact = 1 << 53 // up to here a double is the integer itself
 	if n <= exact {
@@ -114,7 +112,7 @@ func appendCanonicalNumber(b []byte, n uint64) []byte {
 	return b
 }
 
-// plain tells whether the inside of a JSON string has only one spelling.
+// plain reports whether the inside of a JSON string has only one spelling.
 func plain(s []byte) bool {
 	for _, c := range s {
 		if c < ' ' || c == '"' || c == '\\' || c >= 0x7f {

@@ -9,11 +9,11 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// The encoders append by hand because a value must stay byte for byte what the
-// writer sent, white space included, which a re-formatting encoder does not
-// promise. Decoding takes the library.
+// The encoders append by hand: a value must stay byte for byte as the writer sent
+// it, white space included, which the library's encoder does not promise. Decoding
+// uses the library.
 
-// Encode is the event as it is stored.
+// Encode is the stored form of the event.
 func (e *Event) Encode() []byte {
 	e = e.Stored()
 	b := e.appendFields(make([]byte, 0, 384+len(e.Data)+len(e.State)))
@@ -92,9 +92,9 @@ type wireEvent struct {
 	Schema     int            `json:"schema"`
 }
 
-// Decode reads a stored event of any schema so far as one of this build's. An
-// error means that the bytes are not an event this build can read: torn,
-// foreign, or, ErrNewer, of a newer schema.
+// Decode decodes a stored event of any schema and upcasts it to this build's. An
+// error means that this build cannot read the bytes: they are damaged, not an
+// event, or of a newer schema (ErrNewer).
 func Decode(body []byte) (Event, error) { return shipped.decode(body) }
 
 func (u *upcaster) decode(body []byte) (Event, error) {
@@ -116,7 +116,8 @@ func (u *upcaster) decode(body []byte) (Event, error) {
 	return ev, nil
 }
 
-// DecodeAt reads an event stored at a place, on whose stream it must belong.
+// DecodeAt decodes an event by its position in the journal. It fails if the event
+// is not one of the aggregate s.
 func DecodeAt(body []byte, s Stream, partition int, revision uint64) (Record, error) {
 	ev, err := Decode(body)
 	if err != nil {
@@ -171,8 +172,8 @@ func (d *StateLoss) Encode() jsontext.Value {
 	return append(b, '}')
 }
 
-// DecodeStateWrite reads the data of StateSet or StateDeleted. The value may
-// share its bytes.
+// DecodeStateWrite decodes the data of StateSet or StateDeleted. The value may
+// share the memory of data.
 func DecodeStateWrite(data jsontext.Value) (StateWrite, error) {
 	if w, ok := cutStateWrite(data); ok && jsontext.Value(w.value).IsValid() {
 		return StateWrite{Value: w.value, Strategy: string(w.strategy), Request: string(w.request)}, nil
@@ -189,7 +190,7 @@ func DecodeStateWrite(data jsontext.Value) (StateWrite, error) {
 	return StateWrite(w), nil
 }
 
-// DecodeStateLoss reads the data of StateSuperseded or StateRejected.
+// DecodeStateLoss decodes the data of StateSuperseded or StateRejected.
 func DecodeStateLoss(data jsontext.Value) (StateLoss, error) {
 	var w struct {
 		Verb            string         `json:"verb"`

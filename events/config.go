@@ -8,5 +8,5 @@ const (
 	ConfigUnset = "config.unset"
 )
 
-// Config is the stream of one configuration entry of an agent.
+// Config is the name of one configuration entry of an agent.
 func Config(agent, key string) Stream { return Stream("config." + agent + "." + key) }

@@ -11,7 +11,7 @@ import (
 // hex text, followed by the RFC 8785 canonical form of e without its digest.
 // Numbers enter the canonical form as IEEE 754 doubles, as the RFC says.
 func Chain(previous string, e *Event) (string, error) {
-	e = e.Stored() // an event that was read through an upcast keeps its digest
+	e = e.Stored() // the digest is of the stored form
 	b, err := e.appendCanonical(append(make([]byte, 0, 512+len(e.Data)+len(e.State)), previous...))
 	if err != nil {
 		return "", fmt.Errorf("canonical form of %s %s: %w", e.Type, e.ID, err)

@@ -1,6 +1,6 @@
-// Package events holds the published facts: the envelope every event travels
-// in, the data of each event type, the names of streams and subjects, the
-// codec and the digest chain. It is pure and imports nothing of ours.
+// Package events has the published facts: the envelope of all events, the data of
+// each event type, the names of aggregates, the codec and the digest chain. It is
+// pure and imports no other package of the module.
 package events
 
 import (
@@ -9,31 +9,31 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// Schema is the version of the event form that this build writes.
+// Schema is the version of the event format that this build writes.
 const Schema = 1
 
-// Event is one fact in the journal (wire contract, section 3). Its sequence in
-// the journal, the revision, is known only once it is appended and therefore
-// lives beside it, in Record.
+// Event is one fact in the journal (wire contract, section 3). Its sequence in the
+// journal, the revision, is known only after the append and is therefore in
+// Record.
 type Event struct {
 	Type       string         // "agent.state_set"; past tense
 	Aggregate  string         // "agent", "task", …
 	ID         string         // the aggregate's id
 	Key        string         // state or config key; empty where there is none
-	Version    uint64         // place in the aggregate, from 1, dense
+	Version    uint64         // position in the aggregate, from 1, without gaps
 	Timestamp  time.Time      // the writer's logical time, UTC
-	RecordedAt time.Time      // the engine's clock when it decided, UTC
-	Writer     string         // who wrote, as the command said; may be empty
+	RecordedAt time.Time      // the engine's clock at the decision, UTC
+	Writer     string         // as the command named it; may be empty
 	CommandID  string         // the command that caused it
-	Data       jsontext.Value // what the type says; byte for byte as encoded
-	State      jsontext.Value // the state it results in, where Data alone does not say it
+	Data       jsontext.Value // by type; byte for byte as encoded
+	State      jsontext.Value // the state after the event, if Data alone does not determine it
 	Digest     string         // lower-case hex SHA-256, see Chain
-	Schema     int            // version of the form; see Schema
+	Schema     int            // version of the format; see Schema
 
-	stored *Event // as the journal has it, where that is of an older schema
+	stored *Event // the stored event, if it is of an older schema
 }
 
-// Record is an event with its place.
+// Record is an event with its position in the journal.
 type Record struct {
 	Event
 	Stream    Stream

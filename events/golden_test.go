@@ -11,7 +11,7 @@ import (
 	"github.com/tidemark-engine/tidemark/events"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
+var update = flag.Bool("update", false, "write the golden files")
 
 // golden is one event of each type and schema. A file is never changed: what is
 // stored must stay readable, and its digest the same.

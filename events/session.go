@@ -11,7 +11,7 @@ const (
 	SessionExpired = "session.expired"
 )
 
-// Session is the stream of one session.
+// Session is the name of a session.
 func Session(id string) Stream { return Stream("session." + id) }
 
 // SessionOpen is the data of SessionOpened.
@@ -28,7 +28,7 @@ type SessionWrite struct {
 	Request string         `json:"request"`
 }
 
-// Plain is the data of events that say all by their type.
+// Plain is the data of events that need none.
 type Plain struct {
 	Request string `json:"request"`
 }

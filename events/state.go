@@ -2,8 +2,8 @@ package events
 
 import "github.com/go-json-experiment/json/jsontext"
 
-// Types of the events of a state entry. The two losers live on the entry's
-// conflict stream and change nothing.
+// Types of the events of a state entry. The two kinds of losing writes are stored
+// under EntryConflicts and change nothing.
 const (
 	StateSet        = "agent.state_set"
 	StateDeleted    = "agent.state_deleted"
@@ -13,10 +13,10 @@ const (
 
 // StateWrite is the data of StateSet and StateDeleted. A deletion has no value.
 type StateWrite struct {
-	Value    jsontext.Value // as it was sent, byte for byte
+	Value    jsontext.Value // as sent, byte for byte
 	Strategy string         // the conflict strategy in force
 	Request  string         // fingerprint of the command's verb and body
-	Origin   jsontext.Value // of an entry that a fork copied: an Origin
+	Origin   jsontext.Value // an Origin, if a fork copied the entry
 }
 
 // StateLoss is the data of StateSuperseded and StateRejected: the write that
@@ -28,6 +28,6 @@ type StateLoss struct {
 	Request         string
 	Reason          string // error code of a rejection
 	Message         string // error message of a rejection
-	CurrentVersion  uint64 // of the entry when the write lost; 0 = there was none
+	CurrentVersion  uint64 // of the entry when the write lost; 0 = it did not exist
 	CurrentRevision uint64
 }

@@ -5,28 +5,29 @@ import (
 	"strings"
 )
 
-// Stream names one aggregate's stream of events: its subject without the root
-// "events.". One function below builds each kind, and nothing else does:
-// compare-and-set holds only while all writers check exactly the same subject.
+// Stream is the name of an aggregate: the subject of its events below "events.".
+// Each kind is built by one function and nowhere else, because compare-and-set
+// holds only if all writers check exactly the same subject.
 type Stream string
 
-// StateEntry is the stream of one state entry; every key of an agent is an
+// StateEntry is the name of one state entry; every key of an agent is an
 // aggregate of its own, so keys never contend.
 func StateEntry(agent, key string) Stream {
 	return Stream("agent." + agent + ".state." + key)
 }
 
-// EntryConflicts is the stream of the losing writes of one state entry.
+// EntryConflicts is the name under which the losing writes of one state entry are
+// stored.
 func EntryConflicts(agent, key string) Stream {
 	return Stream("agent." + agent + ".conflict." + key)
 }
 
-// AgentStates is the pattern of all state entries of an agent. For listing
-// only: nothing is ever decided from a wildcard.
+// AgentStates is the pattern of all state entries of an agent, for listing only:
+// no decision uses a wildcard.
 func AgentStates(agent string) Stream { return Stream("agent." + agent + ".state.>") }
 
-// Home is the stream that an event belongs on, by what it says of itself; empty
-// for a type this build does not know.
+// Home is the name under which an event must be stored, by its type and ids; empty
+// for a type that this build does not know.
 func (e *Event) Home() Stream {
 	switch e.Type {
 	case StateSet, StateDeleted:
@@ -55,7 +56,7 @@ func (s Stream) ID() string {
 }
 
 // Partition is the journal partition of an aggregate id among n: FNV-1a, so
-// that all streams of one agent share a partition.
+// that all aggregates of one agent share a partition.
 func Partition(id string, n int) int {
 	if n <= 1 {
 		return 0
@@ -66,8 +67,8 @@ func Partition(id string, n int) int {
 }
 
 // Valid reports whether s can be the name of an aggregate: tokens without
-// wildcards and white space, joined by single dots. A key that a stranger has
-// written into a bucket may be named otherwise and must not become a pattern.
+// wildcards and white space, joined by single dots. A bucket may hold keys that
+// another client wrote and that are not valid; they must not be used as a pattern.
 func (s Stream) Valid() bool {
 	for token := range strings.SplitSeq(string(s), ".") {
 		if token == "" || strings.ContainsAny(token, "*> \t\r\n") {

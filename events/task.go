@@ -16,14 +16,14 @@ const (
 	TaskCancelled  = "task.cancelled"
 )
 
-// Task is the stream of one task.
+// Task is the name of a task.
 func Task(id string) Stream { return Stream("task." + id) }
 
 // TaskCreate is the data of TaskCreated.
 type TaskCreate struct {
 	Kind     string         `json:"kind"`
 	Payload  jsontext.Value `json:"payload,omitempty"`
-	AgentID  string         `json:"agent_id,omitempty"` // for whom it is meant
+	AgentID  string         `json:"agent_id,omitempty"` // the agent it is for
 	Priority int            `json:"priority,omitzero"`  // 1 to 10, 10 first
 	Deadline time.Time      `json:"deadline,omitzero"`
 	Request  string         `json:"request"`
@@ -31,7 +31,7 @@ type TaskCreate struct {
 
 // TaskStart is the data of TaskStarted.
 type TaskStart struct {
-	AgentID string `json:"agent_id"` // who works on it
+	AgentID string `json:"agent_id"` // the agent that works on it
 	Request string `json:"request"`
 }
 
@@ -50,7 +50,7 @@ type TaskComplete struct {
 
 // TaskEnd is the data of TaskFailed and TaskCancelled.
 type TaskEnd struct {
-	Reason  string `json:"reason,omitempty"` // a slug; always there on a failure
+	Reason  string `json:"reason,omitempty"` // a slug; required for a failure
 	Detail  string `json:"detail,omitempty"`
 	Request string `json:"request"`
 }

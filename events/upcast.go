@@ -5,29 +5,28 @@ import (
 	"fmt"
 )
 
-// An event is stored once and never rewritten. What an older build has written
-// is read as this build would have: step by step, from each schema to the next.
-// The steps are kept for ever (docs/adr/0009).
+// An event is stored once and never rewritten. An event of an older schema is
+// upcast when it is read, step by step from each schema to the next. The steps are
+// kept for ever (docs/adr/0009).
 
-// ErrNewer means that a later build has written the event.
+// ErrNewer: a later build wrote the event.
 var ErrNewer = errors.New("this engine is older than the journal")
 
-// upcaster reads events of any schema there was as the newest.
+// upcaster turns events of any schema into events of the newest.
 type upcaster struct {
 	first int // the oldest schema
-	// steps are from each schema to the next. A step changes members of the
-	// event, and makes new bytes where it changes Data or State: those it is
-	// given are the stored ones. Event types that a schema left as they were
-	// pass unchanged.
+	// steps lead from each schema to the next. A step changes members of the
+	// event. It replaces Data and State and never changes their bytes, which are
+	// the stored ones. It leaves event types that the schema did not change.
 	steps []func(*Event) error
 }
 
-// shipped is what every build so far has written.
+// shipped are the schemas that builds have written so far.
 var shipped = upcaster{first: 1}
 
 func (u *upcaster) newest() int { return u.first + len(u.steps) }
 
-// read makes an event, as it is stored, one of the newest schema.
+// read upcasts a stored event to the newest schema.
 func (u *upcaster) read(ev *Event) error {
 	switch {
 	case ev.Schema > u.newest():
@@ -48,8 +47,8 @@ func (u *upcaster) read(ev *Event) error {
 	return nil
 }
 
-// Stored is the event as the journal has it: what its digest is of, and what is
-// handed on byte for byte. For an event of this build's schema that is itself.
+// Stored is the event as the journal has it: the digest is computed from it, and
+// it is copied byte for byte. For an event of this build's schema it is e.
 func (e *Event) Stored() *Event {
 	if e.stored != nil {
 		return e.stored

@@ -2,12 +2,29 @@ package history
 
 import "github.com/tidemark-engine/tidemark/events"
 
-// Message is one journal entry. Bad is set when it cannot be read as an event
-// of ours; Revision and Stream are right even then, and RecordedAt is when the
-// journal took it. Body is what is stored, byte for byte, and not to be
-// changed: an export and a comparison with the archive rest on it.
+// Message is one entry of the journal.
+//
+// Bad is set when the entry cannot be read as an event; Stream, Partition and
+// Revision are right even then, and RecordedAt is when the journal stored it.
+// Body holds the stored bytes and must not be changed: exports and comparisons
+// with the archive compare it. Prior is the revision of the aggregate's event
+// before this one; 0 = not known, or none.
 type Message struct {
 	events.Record
 	Bad  error
 	Body []byte
+
+	Prior uint64
+}
+
+// Exists reports whether m is an entry at all: answers about several aggregates
+// hold an empty Message for each that has none.
+func (m *Message) Exists() bool { return m.Type != "" || m.Bad != nil }
+
+// event returns the record of m, or why it is none.
+func (m *Message) event() (events.Record, bool, error) {
+	if !m.Exists() {
+		return events.Record{}, false, nil
+	}
+	return m.Record, m.Bad == nil, m.Bad
 }

@@ -5,92 +5,177 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/tidemark-engine/tidemark/events"
 )
 
-// errPast ends a reading.
-var errPast = errors.New("enough")
+// errStop ends a reading early.
+var errStop = errors.New("stop")
 
-// Stream yields the entries of one aggregate after a revision, up to another,
-// in order, until yield fails.
-func (t Truth) Stream(ctx context.Context, s events.Stream, after, upTo uint64, yield func(Message) error) error {
-	p := t.Journal.Partition(s.ID())
-	cut, err := t.Journal.Trimmed(ctx, p)
+// Between yields the entries of a partition after one revision, up to another,
+// in order, until yield fails. What was trimmed must be in the archive, without
+// gaps.
+func (h *History) Between(ctx context.Context, partition int, after, upTo uint64, yield func(Message) error) error {
+	if upTo <= after {
+		return nil
+	}
+	if upTo == after+1 { // one entry, which is mostly in the journal: look there first
+		found := false
+		err := h.Range(ctx, Range{Partition: partition, After: after, UpTo: upTo}, func(m Message) error {
+			found = true
+			return yield(m)
+		})
+		if found || err != nil {
+			return err
+		}
+		cut, _, err := h.Trimmed(ctx, partition)
+		if err != nil || upTo > cut || h.archive == nil {
+			return err
+		}
+	}
+	archived, err := h.trimmed(ctx, partition, after, upTo)
 	if err != nil {
 		return err
 	}
-	if after < cut {
-		old, err := t.archived(ctx, p, s, min(cut, upTo))
+	if archived > 0 {
+		if err := h.fromArchive(ctx, partition, after, archived, yield); err != nil {
+			return err
+		}
+		after = archived
+	}
+	if upTo <= after {
+		return nil
+	}
+	return h.Range(ctx, Range{Partition: partition, After: after, UpTo: upTo}, yield)
+}
+
+// fromArchive yields a partition's events from the archive, which must have every
+// one of them.
+func (h *History) fromArchive(ctx context.Context, partition int, after, upTo uint64, yield func(Message) error) error {
+	next := after + 1
+	missing := func(below uint64) error {
+		return unreadable("archive.incomplete", partition, upTo, fmt.Errorf("revisions %d to %d are missing there", next, below-1))
+	}
+	err := h.archive.Each(ctx, partition, after, upTo, func(m Message) error {
+		if m.Revision != next {
+			return missing(m.Revision)
+		}
+		next++
+		return yield(m)
+	})
+	if err == nil && next != upTo+1 {
+		err = missing(upTo + 1)
+	}
+	return err
+}
+
+// Of yields the entries of one aggregate after a revision, up to another (0 = the
+// end), oldest first, until yield fails.
+func (h *History) Of(ctx context.Context, name events.Stream, after, upTo uint64, yield func(Message) error) error {
+	archived, err := h.trimmed(ctx, h.Partition(name.ID()), after, upTo)
+	if err != nil {
+		return err
+	}
+	if archived > 0 {
+		old, err := h.archivedOf(ctx, name, archived, func(rec *events.Record) bool { return rec.Revision > after })
 		if err != nil {
 			return err
 		}
 		for i := range old {
-			if old[i].Revision > after {
-				if err := yield(old[i]); err != nil {
-					return err
-				}
+			if err := yield(Message{Record: old[i]}); err != nil {
+				return err
+			}
+		}
+		after = archived
+	}
+	if upTo > 0 && upTo <= after {
+		return nil
+	}
+	return h.Range(ctx, Range{Partition: h.Partition(name.ID()), Aggregate: name, After: after, UpTo: upTo}, yield)
+}
+
+// Since yields the events of an aggregate that were stored at or after from,
+// oldest first, until yield returns false. In the archive an event's time is when
+// it was recorded, which is not after it was stored. It fails at an entry that is
+// no event.
+func (h *History) Since(ctx context.Context, name events.Stream, from time.Time, yield func(events.Record) bool) error {
+	partition := h.Partition(name.ID())
+	cut, at, err := h.Trimmed(ctx, partition)
+	if err != nil {
+		return err
+	}
+	if cut == 0 || at.Before(from) {
+		cut = 0 // all that was trimmed was stored before from
+	} else {
+		old, err := h.archivedOf(ctx, name, cut, func(rec *events.Record) bool { return !rec.RecordedAt.Before(from) })
+		if err != nil {
+			return err
+		}
+		for i := range old {
+			if !yield(old[i]) {
+				return nil
 			}
 		}
 	}
-	err = t.Journal.EachOf(ctx, s, max(after, cut)+1, func(m Message) error {
-		if m.Revision > upTo {
-			return errPast
+	err = h.Range(ctx, Range{Partition: partition, Aggregate: name, Since: from}, func(m Message) error {
+		switch {
+		case m.Bad != nil:
+			return m.Bad
+		case m.Revision > cut && !yield(m.Record): // up to cut the archive has yielded
+			return errStop
 		}
-		return yield(m)
+		return nil
 	})
-	if errors.Is(err, errPast) {
+	if errors.Is(err, errStop) {
 		return nil
 	}
 	return err
 }
 
-// Truth is what the whole journal says of single streams.
-type Truth struct {
-	Journal Streams
-	Archive Archive // nil = without SQL: only an untrimmed journal is whole
-}
+// archivePage is how many events of an aggregate one request to the archive
+// brings.
+const archivePage = 500
 
-// All are all events of a stream, oldest first, with those that were trimmed.
-func (t Truth) All(ctx context.Context, s events.Stream) ([]Message, error) {
-	p := t.Journal.Partition(s.ID())
-	cut, err := t.Journal.Trimmed(ctx, p)
-	if err != nil {
-		return nil, err
+// archivedOf returns an aggregate's events up to a revision from the archive,
+// oldest first, back to the first one that wanted refuses.
+func (h *History) archivedOf(ctx context.Context, name events.Stream, upTo uint64, wanted func(*events.Record) bool) (old []events.Record, err error) {
+	partition := h.Partition(name.ID())
+	if h.archive == nil {
+		return nil, NotArchived(partition, upTo)
 	}
-	var all []Message
-	if cut > 0 {
-		if all, err = t.archived(ctx, p, s, cut); err != nil {
-			return nil, err
-		}
-	}
-	err = t.Journal.EachOf(ctx, s, cut+1, func(m Message) error {
-		all = append(all, m)
-		return nil
-	})
-	return all, err
-}
-
-// archivedPage is how many archived events one request brings.
-const archivedPage = 500
-
-// archived are the events of a stream up to a revision, from the archive.
-func (t Truth) archived(ctx context.Context, partition int, s events.Stream, upTo uint64) ([]Message, error) {
-	if t.Archive == nil {
-		return nil, fmt.Errorf("%w: partition %d is trimmed up to %d and there is no SQL", ErrNotArchived, partition, upTo)
-	}
-	var all []Message
 	for below := upTo + 1; ; {
-		page, err := t.Archive.Back(ctx, partition, s, below, archivedPage)
+		page, err := h.archive.Back(ctx, partition, name, below, archivePage)
 		if err != nil {
-			return nil, err
+			return nil, unreadable("archive.unavailable", partition, upTo, err)
 		}
 		for i := range page {
-			all, below = append(all, Message{Record: page[i]}), page[i].Revision
+			if !wanted(&page[i]) {
+				slices.Reverse(old)
+				return old, nil
+			}
+			old, below = append(old, page[i]), page[i].Revision
 		}
-		if len(page) < archivedPage {
-			slices.Reverse(all)
-			return all, nil
+		if len(page) < archivePage {
+			slices.Reverse(old)
+			return old, nil
 		}
 	}
+}
+
+// EachLast yields the last event of every aggregate that a pattern matches, over
+// all partitions, in no order. Entries that are no events are left out.
+func (h *History) EachLast(ctx context.Context, pattern events.Stream, yield func(events.Record)) error {
+	for p := range h.Partitions() {
+		err := h.Range(ctx, Range{Partition: p, Aggregate: pattern, LastOnly: true}, func(m Message) error {
+			if m.Bad == nil {
+				yield(m.Record)
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -20,16 +20,15 @@ type Digested interface {
 // the last event they were folded from can tell. Fails with ErrForeignJournal
 // where they are not.
 func CheckDigest(ctx context.Context, src history.Source, target Target, partition int) error {
-	t, sealed := target.(Digested)
-	w, can := src.(history.DigestReader)
-	if !sealed || !can {
+	t, ok := target.(Digested)
+	if !ok {
 		return nil
 	}
 	at, want, err := t.Seal(ctx, partition)
 	if err != nil || at == 0 || want == "" {
 		return err
 	}
-	digest, found, err := w.DigestAt(ctx, partition, at)
+	digest, found, err := src.DigestAt(ctx, partition, at)
 	switch {
 	case err != nil:
 		return fmt.Errorf("look for the event at revision %d: %w", at, err)
@@ -72,10 +71,8 @@ func CheckJournal(ctx context.Context, src history.Source, target Target) error 
 // lacking judges a revision that is nowhere to be found: a trim may have taken
 // it where there is no archive to be asked.
 func lacking(ctx context.Context, src history.Source, partition int, at uint64) error {
-	if t, ok := src.(history.Trimmable); ok {
-		if cut, err := t.Trimmed(ctx, partition); err != nil || at <= cut {
-			return err
-		}
+	if cut, _, err := src.Trimmed(ctx, partition); err != nil || at <= cut {
+		return err
 	}
 	return fmt.Errorf("%w: it has folded revision %d of partition %d, which the journal has not: was the journal shortened?",
 		history.ErrForeignJournal, at, partition)

@@ -32,6 +32,12 @@ type source struct {
 func (s *source) Partitions() int { return 1 }
 func (s *source) ID() string      { return "journal" }
 
+func (s *source) DigestAt(context.Context, int, uint64) (string, bool, error) { return "", false, nil }
+
+func (s *source) Trimmed(context.Context, int) (uint64, time.Time, error) {
+	return 0, time.Time{}, nil
+}
+
 func (s *source) Head(context.Context, int) (uint64, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -178,6 +184,10 @@ type paperQuarantine struct {
 	err     error
 }
 
+func newPaperQuarantine() *paperQuarantine {
+	return &paperQuarantine{held: map[events.Stream]quarantine.Held{}, asked: map[events.Stream]string{}, changed: make(chan struct{})}
+}
+
 func (q *paperQuarantine) Held(context.Context, string, int) ([]quarantine.Held, error) {
 	return q.Known("", 0), q.err
 }
@@ -245,7 +255,7 @@ func onBench(t *testing.T, b projections.Batching, test func(*bench)) {
 	synctest.Test(t, func(*testing.T) {
 		ctx, stop := context.WithCancel(context.Background())
 		x := &bench{source: &source{}, target: &target{}, stop: stop, ended: make(chan struct{})}
-		x.held = &paperQuarantine{held: map[events.Stream]quarantine.Held{}, asked: map[events.Stream]string{}, changed: make(chan struct{})}
+		x.held = newPaperQuarantine()
 		x.Runner = &projections.Runner{
 			View: "view", Source: x.source, Target: x.target, Batching: b, Progress: projections.NewProgress(1), Log: slog.New(slog.DiscardHandler),
 			Quarantine: x.held, Past: x.source.Stream,

@@ -1,7 +1,6 @@
 package projections_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -274,71 +273,4 @@ func TestARepairIsNotLostWithTheTargetsTail(t *testing.T) {
 			t.Errorf("%+v", x.held.held)
 		}
 	})
-}
-
-// telling is a target that has told so far.
-type telling struct {
-	*target
-	told uint64
-}
-
-func (v *telling) Told(context.Context, int) (uint64, error) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	return v.told, nil
-}
-
-// TestWhatWasGivenUpIsKeptUntilItCannotBeToldAgain: what is told from the
-// journal leaves out what was given up, so that is not forgotten before.
-func TestWhatWasGivenUpIsKeptUntilItCannotBeToldAgain(t *testing.T) {
-	onBench(t, batching, func(x *bench) {
-		v := &telling{target: x.target, told: 1}
-		x.Target = v
-		x.giveUpBad()
-		for range 2 {
-			close(x.source.out)
-			x.pass(time.Minute)
-			if h := x.one("bad"); !h.Dropped || h.First != 1 || h.Last != 3 {
-				t.Errorf("%+v", x.held.held)
-			}
-		}
-		x.source.put(event("bad", 4)) // goes on meanwhile
-		x.pass(time.Second)
-		if s := x.Status(4, time.Now()); s.State != projections.Running || x.target.rows["bad"] != 4 || len(x.target.letters) != 0 {
-			t.Errorf("%+v, rows %v, letters %v", s, x.target.rows, x.target.letters)
-		}
-		v.mu.Lock()
-		v.told = 3
-		v.mu.Unlock()
-		close(x.source.out)
-		x.pass(time.Minute)
-		if len(x.held.held) != 0 {
-			t.Errorf("%+v", x.held.held)
-		}
-	})
-}
-
-// lettered keeps events of held aggregates beside its rows.
-type lettered []quarantine.Held
-
-func (l lettered) Letters(context.Context, int) ([]quarantine.Held, error) { return l, nil }
-
-// TestWhatOnlyTheTargetHoldsIsLeftOutToo: a runner adopts it after it has
-// loaded, and others ask before.
-func TestWhatOnlyTheTargetHoldsIsLeftOutToo(t *testing.T) {
-	q := &paperQuarantine{held: map[events.Stream]quarantine.Held{}, changed: make(chan struct{})}
-	_ = q.Put(t.Context(), quarantine.Held{View: "v", Journal: "j", Stream: "one", First: 2})
-	all, err := projections.LeftOut(t.Context(), q, lettered{{Stream: "two", First: 3, Last: 4}}, "v", 0, "j")
-	if err != nil || len(all) != 2 || all[0].Stream != "one" || all[1].Stream != "two" || all[1].Journal != "j" {
-		t.Fatalf("%+v, %v", all, err)
-	}
-	for revision, want := range map[uint64]bool{2: false, 3: true, 4: true, 5: false} {
-		if got := all[1].LeavesOut(revision); got != want {
-			t.Errorf("revision %d is left out: %t", revision, got)
-		}
-	}
-	q.err = errors.New("away")
-	if _, err := projections.LeftOut(t.Context(), q, lettered{}, "v", 0, "j"); err == nil {
-		t.Error("nothing is left out of what is not known")
-	}
 }

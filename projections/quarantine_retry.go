@@ -40,7 +40,7 @@ func (r *Runner) asked(ctx context.Context, at uint64) error {
 		var err error
 		switch {
 		case h == nil:
-		case !h.Dropped && (adopted || known.Asked == quarantine.AskRetry):
+		case !h.Dropped && (adopted || known.Asked == quarantine.AskRetry || known.Asked == "" && r.released(h)):
 			err = r.repair(ctx, h, at)
 		case !h.Dropped && known.Asked == quarantine.AskDrop:
 			err = r.drop(ctx, h, at)

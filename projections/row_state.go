@@ -19,8 +19,8 @@ type Said struct {
 
 // StateOf asks the journal's leader. Who reads a guard of a row before, and writes
 // the answer under it, never puts an older row over a newer one.
-func StateOf(ctx context.Context, t history.Truth, streams []events.Stream) (Said, error) {
-	ends, err := t.Journal.Ends(ctx, streams)
+func StateOf(ctx context.Context, h *history.History, streams []events.Stream) (Said, error) {
+	ends, err := h.Ends(ctx, streams, history.Bound{}, history.Linearizable)
 	if err != nil {
 		return Said{}, err
 	}
@@ -34,11 +34,13 @@ func StateOf(ctx context.Context, t history.Truth, streams []events.Stream) (Sai
 		case kind != readmodel.KindConflict:
 			found = append(found, ends[i])
 		default:
-			all, err := t.All(ctx, streams[i])
+			err := h.Of(ctx, streams[i], 0, 0, func(m history.Message) error {
+				found = append(found, m)
+				return nil
+			})
 			if err != nil {
 				return Said{}, err
 			}
-			found = append(found, all...)
 		}
 	}
 	said.Changes = Fold(found)

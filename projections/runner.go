@@ -42,6 +42,9 @@ type Runner struct {
 	// Truth.
 	Quarantine quarantine.Store
 	Past       func(ctx context.Context, s events.Stream, after, upTo uint64, yield func(history.Message) error) error
+	// Follows keeps the view behind another one, Leads another one behind this;
+	// nil = neither. A view that follows needs a Quarantine.
+	Follows, Leads *Gate
 	// Lossy: a crash may take the newest of what the target has acknowledged,
 	// as it may of a bucket that does not wait for the disk. A repair is then
 	// done again after a restart that could have lost it.
@@ -53,6 +56,8 @@ type Runner struct {
 	wrote time.Time                          // when the last batch had been written
 	size  int                                // of it
 	held  map[events.Stream]*quarantine.Held // of Run alone
+
+	retried map[events.Stream]uint64 // the revision that was retried when the view in front released it; of Run alone
 
 	mu      sync.Mutex
 	state   string // one of the states below
@@ -134,7 +139,10 @@ func (r *Runner) follow(ctx context.Context) error {
 	if err := r.loadHeld(ctx, from); err != nil {
 		return err
 	}
-	cur, err := r.Source.Read(ctx, r.Partition, from)
+	if r.Leads != nil {
+		r.Leads.at.Reset(r.Partition, from)
+	}
+	cur, err := r.read(ctx, from)
 	if err != nil {
 		return err
 	}
@@ -159,12 +167,16 @@ func (r *Runner) follow(ctx context.Context) error {
 		r.wrote, r.size = time.Now(), len(batch)
 		from = to
 		r.Progress.Set(r.Partition, to)
+		if r.Leads != nil {
+			r.Leads.at.Set(r.Partition, to)
+		}
 		r.waiting(time.Time{})
 	}
 }
 
 // foldOf is the target's own fold, or the one of all others.
 func (r *Runner) foldOf(batch []history.Message) Changes {
+	batch = r.mark(batch)
 	if own, ok := r.Target.(Folder); ok {
 		return own.Fold(batch)
 	}

@@ -64,7 +64,7 @@ func (r *Runner) collect(ctx context.Context, cur history.Cursor, at uint64, cha
 			batch.add(m)
 			r.waiting(m.RecordedAt)
 		case <-stall.C:
-			if head, err := r.Source.Head(ctx, r.Partition); err != nil {
+			if head, err := r.head(ctx); err != nil {
 				return nil, err
 			} else if head > at && !behind {
 				behind = true // it may have been appended this very moment

@@ -13,42 +13,19 @@ import (
 
 // This file keeps a runner's quarantine in step with what it folds.
 
-// Teller is a target that tells others what has become of its rows, and may be
-// behind with that.
-type Teller interface {
-	// Told is up to where all has been told, as it is stored: what lies behind
-	// is never told again from the journal.
-	Told(ctx context.Context, partition int) (uint64, error)
-}
-
-// LeftOut is what a view has left out of a journal's partition, as it is stored
-// now: what is quarantined, and what its target keeps beside its rows, which a
-// runner that has just begun may not have adopted yet.
-func LeftOut(ctx context.Context, q quarantine.Store, t quarantine.Letters, view string, partition int, journal string) ([]quarantine.Held, error) {
-	all, err := q.Held(ctx, view, partition)
-	if err != nil {
-		return nil, err
-	}
-	letters, err := t.Letters(ctx, partition)
-	if err != nil {
-		return nil, err
-	}
-	for _, h := range letters {
-		h.View, h.Partition, h.Journal = view, partition, journal
-		h.Dropped = true // from First to Last, and no further: of what comes later the quarantine knows
-		all = append(all, h)
-	}
-	return all, nil
-}
-
 // loadHeld takes over what the view holds. What was given up and lies behind
-// the position from which the view goes on is forgotten, though not before all
-// up to there has been told, what was applied and cannot have been lost since,
+// the position from which the view goes on is forgotten, though not before the
+// view behind has passed it, what was applied and cannot have been lost since,
 // and what was held of another journal.
 func (r *Runner) loadHeld(ctx context.Context, from uint64) error {
-	r.held = map[events.Stream]*quarantine.Held{}
+	r.held, r.retried = map[events.Stream]*quarantine.Held{}, map[events.Stream]uint64{}
 	if r.Quarantine == nil {
 		return nil
+	}
+	if r.Follows != nil { // Known is to have it from now on
+		if _, err := r.Quarantine.Held(ctx, r.Follows.view, r.Partition); err != nil {
+			return fmt.Errorf("read what view %s has quarantined: %w", r.Follows.view, err)
+		}
 	}
 	all, err := r.Quarantine.Held(ctx, r.View, r.Partition)
 	if err != nil {
@@ -57,16 +34,16 @@ func (r *Runner) loadHeld(ctx context.Context, from uint64) error {
 	for _, h := range all {
 		if h.Dropped && h.Last <= from || h.Level > 0 && h.Level < from || h.Journal != r.Source.ID() {
 			if h.Dropped && h.Journal == r.Source.ID() { // a crash may have brought it back
-				untold, err := r.untold(ctx, h.Last) // before the writing below, which brings that to the disk
+				unfollowed, err := r.unfollowed(ctx, h.Last) // first: the write below waits until that position is on disk, too
 				if err != nil {
-					return err
+					return fmt.Errorf("load the checkpoint of the view behind: %w", err)
 				}
 				c := Changes{Released: []quarantine.Released{{Stream: h.Stream, UpTo: h.Last}}}
 				if err := r.Target.Apply(ctx, r.Partition, from, from, c); err != nil {
 					return fmt.Errorf("forget what was given up: %w", err)
 				}
-				if untold {
-					continue // what is told from the journal leaves it out by this
+				if unfollowed {
+					continue // the view behind leaves out the same events
 				}
 			}
 			if err := r.Quarantine.Remove(ctx, h); err != nil {
@@ -83,17 +60,10 @@ func (r *Runner) loadHeld(ctx context.Context, from uint64) error {
 		}
 		r.held[h.Stream] = &h
 	}
-	return r.adoptLetters(ctx)
-}
-
-// untold tells whether the target has yet to tell of something up to a revision.
-func (r *Runner) untold(ctx context.Context, upTo uint64) (bool, error) {
-	t, ok := r.Target.(Teller)
-	if !ok {
-		return false, nil
+	if err := r.holdInFront(ctx, from); err != nil {
+		return err
 	}
-	told, err := t.Told(ctx, r.Partition)
-	return told < upTo, err
+	return r.adoptLetters(ctx)
 }
 
 // adoptLetters takes over what only the target knows to be held: a rebuild has

@@ -48,7 +48,7 @@ func (t *Tail) Apply(_ context.Context, partition int, _, _ uint64, c Changes) e
 	}
 	for i := range c.Docs {
 		d := &c.Docs[i]
-		t.Refresh(streamOf(&d.Doc), d.Revision)
+		t.Refresh(readmodel.NameOf(d.Doc.Kind, d.Doc.ID, d.Doc.Key), d.Revision)
 		t.Changed(d.Kind, d.ID, d.State)
 		if d.All {
 			t.Memory.DropAgent(d.ID)
@@ -69,17 +69,4 @@ func (t *Tail) Apply(_ context.Context, partition int, _, _ uint64, c Changes) e
 		t.Refresh(events.EntryConflicts(l.Agent, l.Key), l.Revision)
 	}
 	return nil
-}
-
-// streamOf is the stream that a document is folded from.
-func streamOf(d *readmodel.Doc) events.Stream {
-	switch d.Kind {
-	case readmodel.KindTask:
-		return events.Task(d.ID)
-	case readmodel.KindSession:
-		return events.Session(d.ID)
-	case readmodel.KindConfig:
-		return events.Config(d.ID, d.Key)
-	}
-	return events.Lifecycle(d.ID)
 }

@@ -28,9 +28,9 @@ func RowOf(s events.Stream) (kind, id, key string) {
 	return "", "", ""
 }
 
-// StreamOf is the stream that a row is folded from, by its kind and name.
-func StreamOf(kind, name string) events.Stream {
-	id, key, _ := strings.Cut(name, ".")
+// NameOf returns the name of the aggregate that a row is folded from; it is the
+// inverse of RowOf.
+func NameOf(kind, id, key string) events.Stream {
 	switch kind {
 	case KindEntry:
 		return events.StateEntry(id, key)
@@ -39,16 +39,18 @@ func StreamOf(kind, name string) events.Stream {
 	case KindConfig:
 		return events.Config(id, key)
 	case KindTask:
-		return events.Task(name)
+		return events.Task(id)
 	case KindSession:
-		return events.Session(name)
+		return events.Session(id)
 	}
-	return events.Lifecycle(name)
+	return events.Lifecycle(id)
 }
 
-// Verify folds the journal anew and holds the tiers against it. It reads only,
-// and works under live writers: rows newer than where the fold began are held
-// against what the journal has said meanwhile.
+// NameOfRow is NameOf for a row whose name is "<id>" or "<id>.<key>".
+func NameOfRow(kind, name string) events.Stream {
+	id, key, _ := strings.Cut(name, ".")
+	return NameOf(kind, id, key)
+}
 
 // Kinds of rows beside those of documents.
 const (

@@ -1,5 +1,7 @@
 package readmodel
 
+import "github.com/tidemark-engine/tidemark/events"
+
 // DocVersion is one line of a document's history.
 type DocVersion struct {
 	Doc
@@ -15,4 +17,29 @@ type Version struct {
 	CommandID string
 	Kind      string // "set", "deleted", "superseded", "rejected"
 	Reason    string // error code of a rejection
+}
+
+// VersionOf folds an event of an entry, or of its losing writes, into a line of
+// its history.
+func VersionOf(rec *events.Record) (Version, error) {
+	v := Version{CommandID: rec.CommandID, Entry: Entry{
+		Agent: rec.ID, Key: rec.Key, Timestamp: rec.Timestamp, Writer: rec.Writer,
+		Version: rec.Version, Revision: rec.Revision, UpdatedAt: rec.RecordedAt, Digest: rec.Digest,
+	}}
+	switch rec.Type {
+	case events.StateSet, events.StateDeleted:
+		d, err := events.DecodeStateWrite(rec.Data)
+		v.Value, v.Kind = d.Value, "set"
+		if rec.Type == events.StateDeleted {
+			v.Kind = "deleted"
+		}
+		return v, err
+	}
+	l, err := events.DecodeStateLoss(rec.Data)
+	v.Value, v.Kind, v.Reason = l.Value, "superseded", l.Reason
+	v.Version = l.CurrentVersion // the version it lost against
+	if rec.Type == events.StateRejected {
+		v.Kind = "rejected"
+	}
+	return v, err
 }

@@ -63,7 +63,7 @@ usable() {
 	[ -n "$major" ] && supported "$major"
 }
 
-# Looks where the engine's launcher looks (infra/pg/local/places.go).
+# Looks where the engine's launcher looks (infra/pg/local/paths.go).
 installed() {
 	found=$(command -v postgres || true)
 	if [ -n "$found" ] && usable "$(dirname "$found")"; then return 0; fi

@@ -1,5 +1,5 @@
-// Command engine is Tidemark: it serves commands and queries, and holds the
-// tools to talk to a running engine.
+// Command engine is Tidemark: it serves commands and queries, and has the
+// subcommands to work with a running engine.
 package main
 
 import (
@@ -12,6 +12,9 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/tidemark-engine/tidemark/cmd/engine/internal/cli"
+	"github.com/tidemark-engine/tidemark/cmd/engine/internal/demo"
 )
 
 // version is set by the build.
@@ -24,36 +27,24 @@ const (
 	exitUsage  = 2
 )
 
-type cli struct {
-	Serve    serveCmd    `cmd:"" help:"Serve commands and queries."`
-	Send     sendCmd     `cmd:"" help:"Send a command and print its receipt."`
-	Query    queryCmd    `cmd:"" help:"Ask a query and print its answer."`
-	Watch    watchCmd    `cmd:"" help:"Watch hot state, or events, as they change."`
-	Replay   replayCmd   `cmd:"" help:"Print the journal's events as JSON lines."`
-	Diff     diffCmd     `cmd:"" help:"Tell what changed between two instants, and what caused it."`
-	Fork     forkCmd     `cmd:"" help:"Start a new agent from another one's past."`
-	Verify   verifyCmd   `cmd:"" help:"Fold the journal and compare it with KV and SQL."`
-	Rebuild  rebuildCmd  `cmd:"" help:"Fold a view anew from the journal, beside the running engine."`
-	Status   statusCmd   `cmd:"" help:"Show what runs where and how far the views are."`
-	Archive  archiveCmd  `cmd:"" help:"Export and import the journal, and trim what is archived."`
-	DLQ      dlqCmd      `cmd:"" name:"dlq" help:"List, retry or drop what could not be carried out."`
-	Topology topologyCmd `cmd:"" help:"Compare the streams, buckets and consumers with their YAML, and make them so."`
-	Demo     demoCmd     `cmd:"" help:"Take the tour, or play recorded agent runs."`
-	Version  versionCmd  `cmd:"" help:"Print the version."`
+// table is the program's subcommands.
+type table struct {
+	Serve    cli.Serve       `cmd:"" help:"Serve commands and queries."`
+	Send     cli.Send        `cmd:"" help:"Send a command and print its receipt."`
+	Query    cli.Query       `cmd:"" help:"Ask a query and print its answer."`
+	Watch    cli.Watch       `cmd:"" help:"Watch hot state, or events, as they change."`
+	Replay   cli.Replay      `cmd:"" help:"Print the events of the journal as JSON lines."`
+	Diff     cli.Diff        `cmd:"" help:"Show what changed between two instants, and which events caused it."`
+	Fork     cli.Fork        `cmd:"" help:"Start a new agent from an earlier state of another one."`
+	Verify   cli.Verify      `cmd:"" help:"Fold the journal and compare it with KV and SQL."`
+	Rebuild  cli.Rebuild     `cmd:"" help:"Fold a view again from the journal, beside the running engine."`
+	Status   cli.Status      `cmd:"" help:"Show the servers and the progress of the views."`
+	Archive  cli.Archive     `cmd:"" help:"Export and import the journal, and trim archived events."`
+	DLQ      cli.DLQ         `cmd:"" name:"dlq" help:"List, retry or drop dead letters and quarantined aggregates."`
+	Topology cli.Topology    `cmd:"" help:"Compare the streams, buckets and consumers with their YAML document, and apply it."`
+	Demo     demo.Demo       `cmd:"" help:"Take the tour, or play recorded agent runs."`
+	Version  cli.ShowVersion `cmd:"" help:"Print the version."`
 }
-
-type versionCmd struct{}
-
-func (versionCmd) Run(out *output) error {
-	_, err := fmt.Fprintln(out, version)
-	return err
-}
-
-// output is where a command prints what it was asked for.
-type output struct{ io.Writer }
-
-// errFailed ends the program with exit code 1 when everything has been said.
-var errFailed = errors.New("failed")
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -64,15 +55,14 @@ func main() {
 	os.Exit(code)
 }
 
-// run is main without the process: arguments in, exit code out.
+// run runs one subcommand and returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	var c cli
+	var t table
 	exited := -1
-	k, err := kong.New(&c, kong.Name("engine"), kong.UsageOnError(),
+	k, err := kong.New(&t, kong.Name("engine"), kong.UsageOnError(),
 		kong.Description("Tidemark: an event-sourced state engine for multi-agent systems."),
 		kong.Writers(stdout, stderr), kong.Exit(func(code int) { exited = code }),
-		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(&output{stdout}),
-		kong.Configuration(loadYAML, configFile(args)...))
+		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(&cli.Output{Writer: stdout}, cli.Version(version)), cli.ConfigFile(args))
 	if err != nil {
 		fmt.Fprintln(stderr, "engine:", err)
 		return exitUsage
@@ -89,7 +79,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return exitUsage
 	}
 	if err := parsed.Run(); err != nil {
-		if !errors.Is(err, errFailed) {
+		if !errors.Is(err, cli.ErrFailed) {
 			fmt.Fprintln(stderr, "engine:", err)
 		}
 		return exitFailed

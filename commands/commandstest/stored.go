@@ -1,4 +1,5 @@
-// Package commandstest checks what commands have left in a journal.
+// Package commandstest has a journal double and checks of a journal that
+// commands wrote.
 package commandstest
 
 import (
@@ -21,7 +22,7 @@ func Stored(t testing.TB, journal history.Journal, s events.Stream) []events.Rec
 }
 
 // Count expects that many events and losing writes of an entry of agent a1, with
-// dense versions and chained digests.
+// consecutive versions and chained digests.
 func Count(t testing.TB, journal history.Journal, key string, wantEvents, wantLosses int) {
 	t.Helper()
 	for s, want := range map[events.Stream]int{events.StateEntry("a1", key): wantEvents, events.EntryConflicts("a1", key): wantLosses} {

@@ -5,61 +5,66 @@ import (
 	"time"
 )
 
-// costs learns what commits cost on this disk, for that decides from how many
-// members on a batch pays: a batch is staged in files of its own first, which
-// takes a few milliseconds whatever its size, and a disk may sync in 50 µs or
-// in 5 ms.
-type costs struct {
-	single time.Duration // of one append among others side by side; 0 = not known
-	batch  time.Duration // of a batch beyond its members; 0 = not known
-	rounds int
+// MaxBatch is the largest batch. Larger ones bring no gain (measured on two
+// cores); the server accepts 1,000.
+const MaxBatch = 512
+
+// policy decides from how many appends on one atomic batch is faster than
+// parallel appends. The server stages a batch in separate files first, which
+// takes a few milliseconds whatever its size; a disk may sync in 50 µs or in
+// 5 ms. The policy measures both.
+type policy struct {
+	single  time.Duration // cost of one of several parallel appends; 0 = not measured
+	batch   time.Duration // fixed cost of a batch; 0 = not measured
+	decided int
 }
 
 const (
-	// groupLeast is from where on a batch pays while the costs are not known.
-	groupLeast = 6
-	// memberCost is what one more member costs a batch.
+	// defaultMinimum is the smallest batch while the costs are not measured.
+	defaultMinimum = 6
+	// memberCost is what one more append adds to the cost of a batch.
 	memberCost = 25 * time.Microsecond
-	// lookEvery is after how many rounds the other way is tried, to learn.
-	lookEvery = 64
+	// exploreEvery is the number of decisions after which the slower way is
+	// measured once.
+	exploreEvery = 64
 )
 
-// least is the number of members from which on a batch pays.
-func (c *costs) least() int {
-	if c.single == 0 || c.batch == 0 {
-		return groupLeast
+// minimum is the smallest number of appends for which a batch is faster.
+func (p *policy) minimum() int {
+	if p.single == 0 || p.batch == 0 {
+		return defaultMinimum
 	}
-	if c.single <= memberCost {
-		return GroupMost + 1
+	if p.single <= memberCost {
+		return MaxBatch + 1
 	}
-	return min(max(2, int(c.batch/(c.single-memberCost))), GroupMost+1)
+	return min(max(2, int(p.batch/(p.single-memberCost))), MaxBatch+1)
 }
 
-// worth tells whether n go better as a batch.
-func (c *costs) worth(n int) bool { return n > 1 && n >= c.least() }
+// batchIsFaster reports whether n appends are faster as a batch.
+func (p *policy) batchIsFaster(n int) bool { return n > 1 && n >= p.minimum() }
 
-// together decides how a round of n goes. Now and then it goes the other way,
-// where that cannot cost much.
-func (c *costs) together(n int) bool {
-	c.rounds++
-	least := c.least()
-	if c.rounds%lookEvery == 0 && n > least/4 && n < 4*least && n >= groupLeast/2 {
-		return n < least
+// useBatch decides how to send n appends. Every exploreEvery decisions it takes
+// the slower way, where n is close enough to the minimum to cost little.
+func (p *policy) useBatch(n int) bool {
+	p.decided++
+	minimum := p.minimum()
+	if p.decided%exploreEvery == 0 && n > minimum/4 && n < 4*minimum && n >= defaultMinimum/2 {
+		return n < minimum
 	}
-	return c.worth(n)
+	return p.batchIsFaster(n)
 }
 
-// learn takes what a round of n took.
-func (c *costs) learn(batch bool, n int, took time.Duration) {
+// measured records how long n appends took.
+func (p *policy) measured(batch bool, n int, took time.Duration) {
 	switch {
 	case batch:
-		average(&c.batch, max(took-time.Duration(n)*memberCost, memberCost))
+		average(&p.batch, max(took-time.Duration(n)*memberCost, memberCost))
 	case n > 1:
-		average(&c.single, took/time.Duration(n))
+		average(&p.single, took/time.Duration(n))
 	}
 }
 
-// average moves a running average an eighth of the way.
+// average updates an exponential moving average with weight 1/8.
 func average(a *time.Duration, next time.Duration) {
 	if *a == 0 {
 		*a = next
@@ -67,25 +72,27 @@ func average(a *time.Duration, next time.Duration) {
 	*a += (next - *a) / 8
 }
 
-// hotCosts are those of a handler: what an append costs an aggregate whose
-// commands wait for each other.
-type HotCosts struct {
+// Policy decides whether the commands that wait for one aggregate go into one
+// batch or one after the other. It is safe for concurrent use.
+type Policy struct {
 	mu sync.Mutex
-	costs
+	policy
 }
 
-func (h *HotCosts) Together(n int) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.costs.together(n)
+// UseBatch decides how to append for n commands.
+func (p *Policy) UseBatch(n int) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.useBatch(n)
 }
 
-func (h *HotCosts) Learn(batch bool, n int, took time.Duration) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
+// Measured records how long the append for n commands took.
+func (p *Policy) Measured(batch bool, n int, took time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if batch {
-		h.costs.learn(true, n, took)
+		p.measured(true, n, took)
 	} else {
-		average(&h.single, took)
+		average(&p.single, took)
 	}
 }

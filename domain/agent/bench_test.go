@@ -12,10 +12,10 @@ import (
 func BenchmarkDecideEntry(b *testing.B) {
 	w := set(stamp)
 	w.Value = []byte(`"` + strings.Repeat("v", 254) + `"`)
-	ask := domain.Ask{Now: now, CommandID: "C9", Revision: revision}
+	meta := domain.Metadata{Now: now, CommandID: "C9", Revision: revision}
 	b.ReportAllocs()
 	for b.Loop() {
-		if d := agent.DecideEntry(living, w, ask); len(d.Events) != 1 {
+		if d := agent.DecideEntry(living, w, meta); len(d.Events) != 1 {
 			b.Fatal(d.Refusal)
 		}
 	}

@@ -66,7 +66,7 @@ func play(t *rapid.T, writes []sent) agent.Entry {
 	var e agent.Entry
 	for i, w := range writes {
 		now := base.Add(time.Duration(i%3) * time.Hour)
-		d := agent.DecideEntry(e, w.Write, domain.Ask{Now: now, CommandID: w.id})
+		d := agent.DecideEntry(e, w.Write, domain.Metadata{Now: now, CommandID: w.id})
 		if d.Refusal != nil {
 			t.Fatalf("%+v on %+v is refused: %v", w, e, d.Refusal)
 		}

@@ -1,5 +1,5 @@
-// Package agent decides what may happen to an agent: here its state entries,
-// each an aggregate of its own.
+// Package agent decides commands on agents: state entries, each an aggregate of
+// its own, the lifecycle, and forks.
 package agent
 
 import (
@@ -10,8 +10,7 @@ import (
 	"github.com/tidemark-engine/tidemark/events"
 )
 
-// Strategy says which of two writes to one entry wins (the seed's
-// ConflictStrategy; contract, section 2).
+// Strategy decides which of two writes to one entry wins (contract, section 2).
 type Strategy string
 
 const (
@@ -20,7 +19,7 @@ const (
 	Reject        Strategy = "reject"          // only a new entry, or an expected version that holds
 )
 
-// ParseStrategy knows the three names; else 400 strategy.unknown.
+// ParseStrategy parses a name; it fails with 400 strategy.unknown.
 func ParseStrategy(s string) (Strategy, error) {
 	switch v := Strategy(s); v {
 	case LastWriteWins, Timestamp, Reject:
@@ -30,9 +29,9 @@ func ParseStrategy(s string) (Strategy, error) {
 		"strategy %q is not one of last_write_wins, timestamp, reject", s)
 }
 
-// Entry is one state entry: the fold of its stream. The zero Entry has never
-// been written. A deleted entry keeps its version and its place in time, so
-// that versions never restart and a late, older write still loses.
+// Entry is the state of one state entry. The zero Entry has never been written. A
+// deleted entry keeps its version and its timestamp, so that versions never
+// restart and an older write that arrives later still loses.
 type Entry struct {
 	Version   uint64
 	Exists    bool
@@ -42,7 +41,7 @@ type Entry struct {
 	CommandID string
 }
 
-// EvolveEntry is the entry after one more event. The event alone says the
+// EvolveEntry is the entry after one more event. The event alone determines the
 // state, so the last one loads the aggregate. Unknown types change nothing.
 func EvolveEntry(e Entry, ev *events.Event) (Entry, error) {
 	if ev.Type != events.StateSet && ev.Type != events.StateDeleted {
@@ -62,7 +61,7 @@ func EvolveEntry(e Entry, ev *events.Event) (Entry, error) {
 	return next, nil
 }
 
-// Write asks for one entry to be set or deleted.
+// Write is the command to set or delete one entry.
 type Write struct {
 	Agent, Key      string
 	Delete          bool
@@ -71,27 +70,27 @@ type Write struct {
 	Timestamp       time.Time // zero = the engine's clock
 	ExpectedVersion *uint64   // nil = no expectation; 0 = must not exist
 	Writer          string
-	Request         string // fingerprint of what was asked, to tell a reused command id
+	Request         string // fingerprint of the request, to detect a reused command id
 }
 
-// DecideEntry answers a write. Expectation first, then existence, then the
-// strategy; each refusal of a conflict is kept as a loss.
-func DecideEntry(e Entry, w Write, ask domain.Ask) domain.Decision {
+// DecideEntry decides a write: expected version first, then existence, then the
+// strategy. A refused conflict is kept as a losing write.
+func DecideEntry(e Entry, w Write, meta domain.Metadata) domain.Decision {
 	ts := w.Timestamp
 	if ts.IsZero() {
-		ts = ask.Now
+		ts = meta.Now
 	}
 	switch {
-	case w.ExpectedVersion != nil && !e.meets(*w.ExpectedVersion):
-		return reject(e, w, ask, ts, domain.Errorf(domain.Conflict, "state.conflict",
+	case w.ExpectedVersion != nil && !e.meetsExpectation(*w.ExpectedVersion):
+		return reject(e, w, meta, ts, domain.Errorf(domain.Conflict, "state.conflict",
 			"expected version %d of %s.%s, it is %d", *w.ExpectedVersion, w.Agent, w.Key, e.Version))
-	case w.Delete && !e.Exists && !w.buries():
+	case w.Delete && !e.Exists && !w.keepsDeletion():
 		return domain.Refuse(domain.Errorf(domain.NotFound, "state.not_found",
 			"agent %s has no entry %s to delete", w.Agent, w.Key))
-	case w.Strategy == Timestamp && e.Version > 0 && !e.before(ts, w.Writer, ask.CommandID):
-		return supersede(e, w, ask, ts)
+	case w.Strategy == Timestamp && e.Version > 0 && !e.before(ts, w.Writer, meta.CommandID):
+		return supersede(e, w, meta, ts)
 	case w.Strategy == Reject && e.Exists && w.ExpectedVersion == nil:
-		return reject(e, w, ask, ts, domain.Errorf(domain.Conflict, "state.conflict",
+		return reject(e, w, meta, ts, domain.Errorf(domain.Conflict, "state.conflict",
 			"%s.%s exists at version %d and the strategy is reject", w.Agent, w.Key, e.Version))
 	}
 	typ := events.StateSet
@@ -105,16 +104,16 @@ func DecideEntry(e Entry, w Write, ask domain.Ask) domain.Decision {
 	}
 }
 
-// meets tells whether the entry is as a writer expected it. A deleted entry
-// both does not exist and still has its version.
-func (e Entry) meets(expected uint64) bool {
+// meetsExpectation reports whether the entry has the version that a writer
+// expected. A deleted entry meets both 0, as it does not exist, and its version.
+func (e Entry) meetsExpectation(expected uint64) bool {
 	return expected == e.Version || expected == 0 && !e.Exists
 }
 
-// buries tells whether deleting what is not there must be kept: under the
-// timestamp strategy with the writer's own time, for only a kept deletion lets
-// every order of the same writes end the same.
-func (w Write) buries() bool { return w.Strategy == Timestamp && !w.Timestamp.IsZero() }
+// keepsDeletion reports whether the deletion of a missing entry leaves an event:
+// under the timestamp strategy with a timestamp of the writer, as only then the
+// same writes in any order lead to the same state.
+func (w Write) keepsDeletion() bool { return w.Strategy == Timestamp && !w.Timestamp.IsZero() }
 
 // before orders writes for the timestamp strategy.
 func (e Entry) before(ts time.Time, writer, commandID string) bool {
@@ -127,33 +126,33 @@ func (e Entry) before(ts time.Time, writer, commandID string) bool {
 	return e.CommandID < commandID
 }
 
-func supersede(e Entry, w Write, ask domain.Ask, ts time.Time) domain.Decision {
-	loss := w.loss(e, ask)
+func supersede(e Entry, w Write, meta domain.Metadata, ts time.Time) domain.Decision {
+	loss := w.loss(e, meta)
 	ev := w.event(events.StateSuperseded, ts, loss.Encode())
 	return domain.Decision{Outcome: domain.Superseded, Loss: &ev}
 }
 
-func reject(e Entry, w Write, ask domain.Ask, ts time.Time, why *domain.Error) domain.Decision {
-	loss := w.loss(e, ask)
+func reject(e Entry, w Write, meta domain.Metadata, ts time.Time, why *domain.Error) domain.Decision {
+	loss := w.loss(e, meta)
 	loss.Reason, loss.Message = why.Code, why.Message
 	ev := w.event(events.StateRejected, ts, loss.Encode())
-	return domain.Decision{Loss: &ev, Refusal: CurrentDetails(why, e.Version, ask.Revision)}
+	return domain.Decision{Loss: &ev, Refusal: CurrentDetails(why, e.Version, meta.Revision)}
 }
 
-// CurrentDetails adds what a loser needs to try again: the version and
-// revision that it lost against.
+// CurrentDetails adds the version and revision that a write lost against, which
+// the writer needs to retry.
 func CurrentDetails(err *domain.Error, version, revision uint64) *domain.Error {
 	return err.With("version", version).With("revision", revision)
 }
 
-func (w Write) loss(e Entry, ask domain.Ask) events.StateLoss {
+func (w Write) loss(e Entry, meta domain.Metadata) events.StateLoss {
 	verb := "set"
 	if w.Delete {
 		verb = "delete"
 	}
 	return events.StateLoss{
 		Verb: verb, Value: w.Value, Strategy: string(w.Strategy), Request: w.Request,
-		CurrentVersion: e.Version, CurrentRevision: ask.Revision,
+		CurrentVersion: e.Version, CurrentRevision: meta.Revision,
 	}
 }
 

@@ -116,7 +116,7 @@ func TestGivenEntryWhenWriteThen(t *testing.T) {
 		{"expected other: reject", living, expecting(set(reject), 2), conflict},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			d := agent.DecideEntry(c.given, c.when, domain.Ask{Now: now, CommandID: "C1", Revision: revision})
+			d := agent.DecideEntry(c.given, c.when, domain.Metadata{Now: now, CommandID: "C1", Revision: revision})
 			switch c.then {
 			case accepted:
 				wantWrite(t, d, c.when)

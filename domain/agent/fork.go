@@ -7,18 +7,18 @@ import (
 	"github.com/tidemark-engine/tidemark/events"
 )
 
-// Fork asks to start an agent from what another one had.
+// Fork is the command to start an agent from the entries of another one.
 type Fork struct {
 	Agent   string
 	Origin  events.Origin   // without the number of keys
-	Entries []Copy          // that the origin had then, by key
-	Copied  map[string]bool // keys that this very command has copied before
-	Foreign string          // a key of the agent that something else wrote; empty = none
+	Entries []Copy          // of the origin as of then, by key
+	Copied  map[string]bool // keys that this command copied before
+	Foreign string          // a key of the agent that another command wrote; empty = none
 	Reason  string
 	Request string
 }
 
-// Copy is one entry of the origin as it was then.
+// Copy is one entry of the origin as of then.
 type Copy struct {
 	Key       string
 	Value     []byte
@@ -27,13 +27,12 @@ type Copy struct {
 	Writer    string
 }
 
-// DecideFork answers a fork with the events of the entries that are still to
-// be copied, each the first of its own stream, and what becomes of the agent's
-// lifecycle once they are. A copied entry keeps value, timestamp and writer,
-// so that a later write meets it as it would have met the origin's. 404
-// agent.not_found where the origin had nothing, 422 agent.exists where the
-// agent is somebody else's.
-func DecideFork(l Lifecycle, f Fork, ask domain.Ask) (copies []events.Event, d domain.Decision) {
+// DecideFork decides a fork: copies are the events of the entries still to copy,
+// each the first of its aggregate; d is the agent's lifecycle event after them. A
+// copied entry keeps value, timestamp and writer, so that a later write conflicts
+// with it as it would have with the origin's. 404 agent.not_found if the origin
+// had no entries, 422 agent.exists if the agent already exists.
+func DecideFork(l Lifecycle, f Fork, meta domain.Metadata) (copies []events.Event, d domain.Decision) {
 	switch {
 	case f.Foreign != "":
 		return nil, domain.Refuse(exists(f.Agent, "it has the key "+f.Foreign))
@@ -45,7 +44,7 @@ func DecideFork(l Lifecycle, f Fork, ask domain.Ask) (copies []events.Event, d d
 	d = DecideLifecycle(l, Change{
 		Agent: f.Agent, Type: events.Forked, Begun: len(f.Copied) > 0,
 		Data: events.LifecycleChange{Reason: f.Reason, Origin: &origin, Request: f.Request},
-	}, ask)
+	}, meta)
 	if d.Refusal != nil {
 		return nil, d
 	}

@@ -39,7 +39,7 @@ func TestForkIsRefused(t *testing.T) {
 		"a retired one":         {agent.Lifecycle{Phase: agent.Cold, Since: now}, fork("k"), domain.Rejected, "agent.exists"},
 		"a lifecycle of itself": {agent.Lifecycle{Phase: agent.Hydrating}, begun, "", ""},
 	} {
-		copies, d := agent.DecideFork(c.l, c.f, domain.Ask{Now: now})
+		copies, d := agent.DecideFork(c.l, c.f, domain.Metadata{Now: now})
 		if c.code == "" {
 			if d.Refusal != nil || len(copies) != 0 || len(d.Events) != 1 {
 				t.Errorf("%s: %+v", name, d)
@@ -62,7 +62,7 @@ func TestForkCopies(t *testing.T) {
 				f.Copied[c.Key] = true
 			}
 		}
-		copies, d := agent.DecideFork(agent.Lifecycle{}, f, domaintest.Ask(t))
+		copies, d := agent.DecideFork(agent.Lifecycle{}, f, domaintest.Metadata(t))
 		if d.Refusal != nil || len(copies) != len(f.Entries)-len(f.Copied) || len(d.Events) != 1 {
 			t.Fatalf("%d copies, %+v", len(copies), d)
 		}
@@ -76,7 +76,7 @@ func TestForkCopies(t *testing.T) {
 				t.Fatalf("%s, %v", ev.Encode(), err)
 			}
 		}
-		l, err := domain.Carried[agent.Lifecycle](&d.Events[0])
+		l, err := domain.CarriedState[agent.Lifecycle](&d.Events[0])
 		if err != nil || l.Phase != agent.Active || d.Events[0].Home() != events.Lifecycle("b") {
 			t.Fatalf("%s, %v", d.Events[0].Encode(), err)
 		}

@@ -35,7 +35,7 @@ func TestLifecycleLaws(t *testing.T) {
 				Keys: rapid.SliceOfN(rapid.SampledFrom([]string{"k", "k.l"}), 0, 3).Draw(t, "keys"),
 			}}
 		},
-		Load:  domain.Carried[agent.Lifecycle],
+		Load:  domain.CarriedState[agent.Lifecycle],
 		Types: types,
 	}.Laws(t)
 }

@@ -7,22 +7,22 @@ import (
 	"github.com/tidemark-engine/tidemark/events"
 )
 
-// Phase of an agent (the seed's LifecycleState).
+// Phase of an agent (contract, section 2).
 type Phase string
 
 const (
-	Cold      Phase = "cold"      // nothing loaded; where every agent begins
-	Hydrating Phase = "hydrating" // SQL rows are on their way into KV
+	Cold      Phase = "cold"      // nothing is loaded; the initial phase
+	Hydrating Phase = "hydrating" // SQL rows are being loaded into KV
 	Active    Phase = "active"    // in KV
-	Flushing  Phase = "flushing"  // dirty keys are on their way into SQL
+	Flushing  Phase = "flushing"  // dirty keys are being written to SQL
 	Expired   Phase = "expired"   // idle for the bucket's TTL; KV is empty
 )
 
-// Lifecycle is the fold of an agent's lifecycle events.
+// Lifecycle is the state of an agent's lifecycle.
 type Lifecycle struct {
 	Phase Phase     `json:"phase"`
 	Since time.Time `json:"since,omitzero"`
-	// From is where a hydration began, for a failed one returns there.
+	// From is the phase before a hydration, to which a failed one returns.
 	From Phase `json:"from,omitempty"`
 }
 
@@ -34,8 +34,8 @@ func (l Lifecycle) Now() Phase {
 	return l.Phase
 }
 
-// transitions is the contract's table: the phase each event leads to, and those
-// it may follow.
+// transitions is the contract's table: the phases that each event may follow, and
+// the phase it leads to.
 var transitions = map[string]struct {
 	from []Phase
 	to   Phase
@@ -51,8 +51,8 @@ var transitions = map[string]struct {
 	events.Forked:           {[]Phase{Cold, Hydrating, Active, Flushing, Expired}, Active},
 }
 
-// already maps an event to the phases in which asking for it changes nothing.
-var already = map[string][]Phase{
+// unchangedIn are the phases in which a command for an event changes nothing.
+var unchangedIn = map[string][]Phase{
 	events.HydrationStarted: {Hydrating, Active, Flushing},
 	events.FlushStarted:     {Flushing},
 	events.Expired:          {Expired},
@@ -78,20 +78,20 @@ func EvolveLifecycle(l Lifecycle, ev *events.Event) (Lifecycle, error) {
 	return next, nil
 }
 
-// Change asks for a lifecycle event.
+// Change is the command for a lifecycle event.
 type Change struct {
 	Agent string
 	Type  string
 	Data  events.LifecycleChange
-	// Begun, of a fork: entries that it copied are there, so the agent is its own.
+	// Begun: this fork has copied entries before, so the agent is its own.
 	Begun bool
 }
 
-// DecideLifecycle answers a change: unchanged where it is so already, 422
-// agent.<phase> where the table says no.
-func DecideLifecycle(l Lifecycle, c Change, ask domain.Ask) domain.Decision {
+// DecideLifecycle decides a change: unchanged if the agent is in that phase
+// already, 422 agent.<phase> if the table has no such transition.
+func DecideLifecycle(l Lifecycle, c Change, meta domain.Metadata) domain.Decision {
 	phase := l.Now()
-	for _, p := range already[c.Type] {
+	for _, p := range unchangedIn[c.Type] {
 		if p == phase {
 			return domain.Decision{Outcome: domain.Unchanged}
 		}
@@ -111,8 +111,8 @@ func DecideLifecycle(l Lifecycle, c Change, ask domain.Ask) domain.Decision {
 	if err != nil {
 		return domain.Refuse(domain.Errorf(domain.Internal, "event.encode", "%v", err))
 	}
-	evs := []events.Event{{Type: c.Type, Aggregate: "agent", ID: c.Agent, Timestamp: ask.Now, Data: data}}
-	if err := domain.Carry(l, evs, EvolveLifecycle); err != nil {
+	evs := []events.Event{{Type: c.Type, Aggregate: "agent", ID: c.Agent, Timestamp: meta.Now, Data: data}}
+	if err := domain.CarryState(l, evs, EvolveLifecycle); err != nil {
 		return domain.Refuse(domain.Errorf(domain.Internal, "event.fold", "%v", err))
 	}
 	return domain.Decision{Outcome: domain.Accepted, Events: evs}

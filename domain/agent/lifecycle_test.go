@@ -43,9 +43,9 @@ func TestAFailedHydrationGoesBack(t *testing.T) {
 	for _, from := range []agent.Phase{"", agent.Cold, agent.Expired} {
 		l := agent.Lifecycle{Phase: from}
 		for _, typ := range []string{events.HydrationStarted, events.HydrationFailed} {
-			d := agent.DecideLifecycle(l, agent.Change{Agent: "a1", Type: typ}, domain.Ask{Now: now})
+			d := agent.DecideLifecycle(l, agent.Change{Agent: "a1", Type: typ}, domain.Metadata{Now: now})
 			var err error
-			if l, err = domain.Carried[agent.Lifecycle](&d.Events[0]); err != nil {
+			if l, err = domain.CarriedState[agent.Lifecycle](&d.Events[0]); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -58,7 +58,7 @@ func TestAFailedHydrationGoesBack(t *testing.T) {
 // change is the phase after an event, or what came of the command instead.
 func change(t *testing.T, l agent.Lifecycle, typ string) agent.Phase {
 	t.Helper()
-	d := agent.DecideLifecycle(l, agent.Change{Agent: "a1", Type: typ}, domain.Ask{Now: now})
+	d := agent.DecideLifecycle(l, agent.Change{Agent: "a1", Type: typ}, domain.Metadata{Now: now})
 	switch {
 	case d.Refusal != nil:
 		if d.Refusal.Kind != domain.Rejected || d.Refusal.Details["phase"] != string(l.Now()) {
@@ -68,7 +68,7 @@ func change(t *testing.T, l agent.Lifecycle, typ string) agent.Phase {
 	case d.Outcome == domain.Unchanged && len(d.Events) == 0:
 		return "unchanged"
 	}
-	next, err := domain.Carried[agent.Lifecycle](&d.Events[0])
+	next, err := domain.CarriedState[agent.Lifecycle](&d.Events[0])
 	if err != nil || d.Outcome != domain.Accepted || d.Events[0].Type != typ || next.Since != now {
 		t.Errorf("%+v, %v", d, err)
 	}

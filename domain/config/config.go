@@ -1,5 +1,5 @@
-// Package config decides what may happen to an agent's configuration entries:
-// set and unset, by journal order or by an expected version.
+// Package config decides writes to an agent's configuration entries: set and
+// unset, in journal order or with an expected version.
 package config
 
 import (
@@ -7,15 +7,15 @@ import (
 	"github.com/tidemark-engine/tidemark/events"
 )
 
-// Entry is one configuration entry: the fold of its stream. The zero Entry has
-// never been set; an unset one keeps its version.
+// Entry is the state of one configuration entry. The zero Entry has never been
+// set; an unset one keeps its version.
 type Entry struct {
 	Version uint64
 	Exists  bool
 	Value   []byte // JSON, byte for byte
 }
 
-// Evolve is the entry after one more event; the event alone says the state.
+// Evolve is the entry after one more event, which alone determines the state.
 func Evolve(e Entry, ev *events.Event) (Entry, error) {
 	switch ev.Type {
 	case events.ConfigSet:
@@ -27,7 +27,7 @@ func Evolve(e Entry, ev *events.Event) (Entry, error) {
 	return e, nil
 }
 
-// Write asks for an entry to be set or unset.
+// Write is the command to set or unset an entry.
 type Write struct {
 	Agent, Key      string
 	Unset           bool
@@ -36,13 +36,13 @@ type Write struct {
 	Request         string
 }
 
-// Decide answers a write: 409 state.conflict where the expectation fails, 404
-// config.not_found where there is nothing to unset.
-func Decide(e Entry, w Write, ask domain.Ask) domain.Decision {
+// Decide decides a write: 409 state.conflict if the expected version differs, 404
+// config.not_found if there is no entry to unset.
+func Decide(e Entry, w Write, meta domain.Metadata) domain.Decision {
 	if want := w.ExpectedVersion; want != nil && *want != e.Version && (*want != 0 || e.Exists) {
 		return domain.Refuse(domain.Errorf(domain.Conflict, "state.conflict",
 			"expected version %d of %s.%s, it is %d", *want, w.Agent, w.Key, e.Version).
-			With("version", e.Version).With("revision", ask.Revision))
+			With("version", e.Version).With("revision", meta.Revision))
 	}
 	typ := events.ConfigSet
 	if w.Unset {
@@ -53,6 +53,6 @@ func Decide(e Entry, w Write, ask domain.Ask) domain.Decision {
 	}
 	data := events.StateWrite{Value: w.Value, Request: w.Request}
 	return domain.Decision{Outcome: domain.Accepted, Events: []events.Event{{
-		Type: typ, Aggregate: "config", ID: w.Agent, Key: w.Key, Timestamp: ask.Now, Data: data.Encode(),
+		Type: typ, Aggregate: "config", ID: w.Agent, Key: w.Key, Timestamp: meta.Now, Data: data.Encode(),
 	}}}
 }

@@ -1,5 +1,5 @@
-// Package domaintest holds the laws that every aggregate obeys, checked by
-// property. An aggregate's tests describe it once and call Laws.
+// Package domaintest has the laws that every decider obeys, as property tests. An
+// aggregate's tests describe it once and call Laws.
 package domaintest
 
 import (
@@ -15,11 +15,11 @@ import (
 	"github.com/tidemark-engine/tidemark/events"
 )
 
-// Aggregate describes a decider: S is its state, whose zero value is before
+// Aggregate describes a decider: S is its state, whose zero value is that before
 // the first event, and C its command.
 type Aggregate[S, C any] struct {
 	Evolve  func(S, *events.Event) (S, error)
-	Decide  func(S, C, domain.Ask) domain.Decision
+	Decide  func(S, C, domain.Metadata) domain.Decision
 	Command func(*rapid.T) C // draws a command on the one aggregate tested
 	Types   []string         // of the aggregate's events
 
@@ -42,9 +42,9 @@ func (a Aggregate[S, C]) Laws(t *testing.T) {
 	}
 }
 
-// Ask draws what a decision may know, at a time around the drawn ones.
-func Ask(t *rapid.T) domain.Ask {
-	return domain.Ask{
+// Metadata draws the metadata of a decision, at a time near the drawn ones.
+func Metadata(t *rapid.T) domain.Metadata {
+	return domain.Metadata{
 		Now:       Time(t, "now"),
 		CommandID: rapid.StringMatching(`[A-Z0-9]{1,4}`).Draw(t, "command id"),
 		Revision:  rapid.Uint64Range(0, 1000).Draw(t, "revision"),
@@ -53,24 +53,24 @@ func Ask(t *rapid.T) domain.Ask {
 
 var epoch = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 
-// Time draws from few times, some apart by one nanosecond, so that they meet.
+// Time draws from few times, some one nanosecond apart, so that equal ones occur.
 func Time(t *rapid.T, label string) time.Time {
 	return epoch.Add(rapid.SampledFrom([]time.Duration{
 		0, 1, 2, 999, time.Microsecond, time.Second, -time.Second, time.Hour, 24 * time.Hour,
 	}).Draw(t, label))
 }
 
-// history draws commands, carries them out and returns all events in order and
-// the states after each, the zero state first.
+// history draws and executes commands. It returns all events in order, and the
+// states before the first and after each.
 func (a Aggregate[S, C]) history(t *rapid.T) ([]events.Event, []S) {
 	var state S
 	var evs []events.Event
 	states := []S{state}
 	for range rapid.IntRange(0, 20).Draw(t, "commands") {
-		ask := Ask(t)
-		for _, ev := range a.Decide(state, a.Command(t), ask).Events {
-			ev.Version, ev.RecordedAt = uint64(len(evs))+1, ask.Now
-			ev.CommandID, ev.Schema, ev.Digest = ask.CommandID, events.Schema, "d"
+		meta := Metadata(t)
+		for _, ev := range a.Decide(state, a.Command(t), meta).Events {
+			ev.Version, ev.RecordedAt = uint64(len(evs))+1, meta.Now
+			ev.CommandID, ev.Schema, ev.Digest = meta.CommandID, events.Schema, "d"
 			ev = throughJSON(t, ev)
 			state = a.evolve(t, state, &ev)
 			evs, states = append(evs, ev), append(states, state)
@@ -97,17 +97,17 @@ func (a Aggregate[S, C]) evolve(t *rapid.T, s S, ev *events.Event) S {
 
 func (a Aggregate[S, C]) deterministic(t *rapid.T) {
 	_, states := a.history(t)
-	state, cmd, ask := states[len(states)-1], a.Command(t), Ask(t)
-	same(t, "the second decision", a.Decide(state, cmd, ask), a.Decide(state, cmd, ask))
+	state, cmd, meta := states[len(states)-1], a.Command(t), Metadata(t)
+	same(t, "the second decision", a.Decide(state, cmd, meta), a.Decide(state, cmd, meta))
 }
 
 func (a Aggregate[S, C]) leavesInputAlone(t *rapid.T) {
 	evs, states := a.history(t)
-	state, cmd, ask := states[len(states)-1], a.Command(t), Ask(t)
+	state, cmd, meta := states[len(states)-1], a.Command(t), Metadata(t)
 	wantState, wantCmd := deepCopy(state), deepCopy(cmd)
-	d := a.Decide(state, cmd, ask)
+	d := a.Decide(state, cmd, meta)
 	for _, ev := range append(d.Events, losses(d)...) {
-		clear(ev.Data) // what becomes of the decision is not the input's affair either
+		clear(ev.Data) // changing the decision must not change the input either
 	}
 	same(t, "the state", state, wantState)
 	same(t, "the command", cmd, wantCmd)
@@ -128,7 +128,7 @@ func losses(d domain.Decision) []events.Event {
 
 func (a Aggregate[S, C]) wellFormed(t *rapid.T) {
 	_, states := a.history(t)
-	d := a.Decide(states[len(states)-1], a.Command(t), Ask(t))
+	d := a.Decide(states[len(states)-1], a.Command(t), Metadata(t))
 	switch {
 	case d.Refusal != nil && (len(d.Events) > 0 || d.Outcome != ""):
 		t.Fatalf("refused, with %d events and outcome %q", len(d.Events), d.Outcome)
@@ -141,7 +141,7 @@ func (a Aggregate[S, C]) wellFormed(t *rapid.T) {
 	}
 	for _, ev := range d.Events {
 		if ev.Type == "" || ev.Aggregate == "" || ev.ID == "" || !jsontext.Value(ev.Data).IsValid() {
-			t.Fatalf("%s is no whole event", ev.Encode())
+			t.Fatalf("%s is not a complete event", ev.Encode())
 		}
 	}
 }

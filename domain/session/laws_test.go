@@ -16,7 +16,7 @@ func TestLaws(t *testing.T) {
 		Evolve:  session.Evolve,
 		Decide:  session.Decide,
 		Command: draw,
-		Load:    domain.Carried[session.Session],
+		Load:    domain.CarriedState[session.Session],
 		Types: []string{
 			events.SessionOpened, events.SessionPut, events.SessionTouched, events.SessionClosed, events.SessionExpired,
 		},

@@ -1,6 +1,5 @@
-// Package session decides what may happen to a session: it is opened by its
-// owner, holds values, and ends by being closed or by going untouched for its
-// TTL.
+// Package session decides commands on sessions: a session is opened by its owner,
+// holds values, and ends when it is closed or not touched for its TTL.
 package session
 
 import (
@@ -13,7 +12,7 @@ import (
 	"github.com/tidemark-engine/tidemark/events"
 )
 
-// Status of a session; the empty one has never been opened.
+// Status of a session; empty = not opened.
 type Status string
 
 const (
@@ -22,10 +21,10 @@ const (
 	Expired Status = "expired"
 )
 
-// DefaultTTL is the seed's: SESSION_DATA keeps an hour.
+// DefaultTTL is that of the bucket SESSION_DATA in the topology document.
 const DefaultTTL = time.Hour
 
-// Session is the fold of its events, and what the read models keep.
+// Session is the state of a session, which views store as it is.
 type Session struct {
 	Status    Status                    `json:"status"`
 	Owner     string                    `json:"owner"`
@@ -72,7 +71,7 @@ func (s Session) touched(at time.Time) Session {
 	return s
 }
 
-// sizeWithout is what a session's values weigh but for one key, in bytes.
+// sizeWithout is the size of all keys and values but one, in bytes.
 func (s Session) sizeWithout(key string) int {
 	n := 0
 	for k, v := range s.Data {
@@ -83,22 +82,22 @@ func (s Session) sizeWithout(key string) int {
 	return n
 }
 
-// Command is one thing asked of a session.
+// Command is a command on a session.
 type Command struct {
 	ID    string
-	Type  string // the event it makes
+	Type  string // of the event it leads to
 	Data  any    // one of the data structs in events
-	Owner string // of an opening
+	Owner string // of an open
 	Key   string // of a put
-	Bytes int    // what its key and value weigh
+	Bytes int    // size of its key and value
 	Limit int    // largest sum of keys and values; 0 = none
 }
 
-// Decide answers a command: 404 session.not_found before it is opened, 422
-// after it has ended. A session past its TTL has ended, whether or not that is
-// on record yet; only its expiry may follow, and not before.
-func Decide(s Session, c Command, ask domain.Ask) domain.Decision {
-	over := s.Status == Open && !ask.Now.Before(s.ExpiresAt)
+// Decide decides a command: 404 session.not_found before the session is opened,
+// 422 after it has ended. A session past its TTL has ended, even if it has no
+// expiry event yet; an expiry is allowed only then.
+func Decide(s Session, c Command, meta domain.Metadata) domain.Decision {
+	over := s.Status == Open && !meta.Now.Before(s.ExpiresAt)
 	switch {
 	case c.Type == events.SessionOpened && s.Status == "":
 	case s.Status == "":
@@ -123,8 +122,8 @@ func Decide(s Session, c Command, ask domain.Ask) domain.Decision {
 	if err != nil {
 		return domain.Refuse(domain.Errorf(domain.Internal, "event.encode", "%v", err))
 	}
-	evs := []events.Event{{Type: c.Type, Aggregate: "session", ID: c.ID, Timestamp: ask.Now, Data: data}}
-	if err := domain.Carry(s, evs, Evolve); err != nil {
+	evs := []events.Event{{Type: c.Type, Aggregate: "session", ID: c.ID, Timestamp: meta.Now, Data: data}}
+	if err := domain.CarryState(s, evs, Evolve); err != nil {
 		return domain.Refuse(domain.Errorf(domain.Internal, "event.fold", "%v", err))
 	}
 	return domain.Decision{Outcome: domain.Accepted, Events: evs}

@@ -35,7 +35,7 @@ func TestEveryTransition(t *testing.T) {
 		"expired":      {session.Session{Status: session.Expired, Owner: "o", TTL: 60}, [6]string{"session.exists", "session.exists", "session.expired", "session.expired", "session.expired", is}},
 	} {
 		for i, c := range commands {
-			d := session.Decide(row.state, c, domain.Ask{Now: now, CommandID: "c"})
+			d := session.Decide(row.state, c, domain.Metadata{Now: now, CommandID: "c"})
 			got := string(d.Outcome)
 			switch {
 			case d.Refusal != nil:
@@ -44,7 +44,7 @@ func TestEveryTransition(t *testing.T) {
 					t.Errorf("%s and %s: refused as %s", name, c.Type, d.Refusal.Kind)
 				}
 			case len(d.Events) == 1:
-				after, err := domain.Carried[session.Session](&d.Events[0])
+				after, err := domain.CarriedState[session.Session](&d.Events[0])
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -62,10 +62,10 @@ func TestSizeCountsAKeyOnce(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	s := session.Session{Status: session.Open, TTL: 60, ExpiresAt: now.Add(time.Hour), Data: map[string]jsontext.Value{"k": jsontext.Value("12345678")}}
 	c := session.Command{ID: "s", Type: events.SessionPut, Data: events.SessionWrite{Key: "k", Value: jsontext.Value("87654321")}, Key: "k", Bytes: 9, Limit: 10}
-	if d := session.Decide(s, c, domain.Ask{Now: now}); d.Refusal != nil {
+	if d := session.Decide(s, c, domain.Metadata{Now: now}); d.Refusal != nil {
 		t.Errorf("the same key again: %v", d.Refusal)
 	}
-	if c.Key = "l"; session.Decide(s, c, domain.Ask{Now: now}).Refusal == nil {
+	if c.Key = "l"; session.Decide(s, c, domain.Metadata{Now: now}).Refusal == nil {
 		t.Error("another key over the limit was taken")
 	}
 }

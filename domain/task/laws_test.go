@@ -16,7 +16,7 @@ func TestLaws(t *testing.T) {
 		Evolve:  task.Evolve,
 		Decide:  task.Decide,
 		Command: draw,
-		Load:    domain.Carried[task.Task],
+		Load:    domain.CarriedState[task.Task],
 		Types: []string{
 			events.TaskCreated, events.TaskStarted, events.TaskProgressed, events.TaskCompleted, events.TaskFailed, events.TaskCancelled,
 		},

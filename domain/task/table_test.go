@@ -34,7 +34,7 @@ func TestEveryTransition(t *testing.T) {
 			state.Kind, state.AgentID = "k", "a"
 		}
 		for i, c := range commands {
-			d := task.Decide(state, c, domain.Ask{Now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), CommandID: "c"})
+			d := task.Decide(state, c, domain.Metadata{Now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), CommandID: "c"})
 			got := string(d.Outcome)
 			switch {
 			case d.Refusal != nil:
@@ -43,7 +43,7 @@ func TestEveryTransition(t *testing.T) {
 					t.Errorf("%q and %s: refused as %s", from, c.Type, d.Refusal.Kind)
 				}
 			case len(d.Events) == 1:
-				after, err := domain.Carried[task.Task](&d.Events[0])
+				after, err := domain.CarriedState[task.Task](&d.Events[0])
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -1,5 +1,6 @@
-// Package task decides what may happen to a task: created, started, in
-// progress, completed, failed or cancelled; a failed one may be started again.
+// Package task decides commands on tasks: they are created, started, make
+// progress, and are completed, failed or cancelled; a failed one may be started
+// again.
 package task
 
 import (
@@ -11,7 +12,7 @@ import (
 	"github.com/tidemark-engine/tidemark/events"
 )
 
-// Status of a task; the empty one has never been created.
+// Status of a task; empty = not created.
 type Status string
 
 const (
@@ -22,15 +23,15 @@ const (
 	Cancelled Status = "cancelled"
 )
 
-// Task is the fold of its events, and what the read models keep.
+// Task is the state of a task, which views store as it is.
 type Task struct {
 	Status     Status         `json:"status"`
 	Kind       string         `json:"kind"`
 	Payload    jsontext.Value `json:"payload,omitempty"`
-	AgentID    string         `json:"agent_id,omitempty"` // meant for, and once started, worked on by
+	AgentID    string         `json:"agent_id,omitempty"` // the agent it is for; once started, the one that works on it
 	Priority   int            `json:"priority,omitzero"`
 	Deadline   time.Time      `json:"deadline,omitzero"`
-	Attempts   int            `json:"attempts"` // how often it was started
+	Attempts   int            `json:"attempts"` // number of starts
 	Percent    *float64       `json:"percent,omitempty"`
 	Note       string         `json:"note,omitempty"`
 	Result     jsontext.Value `json:"result,omitempty"`

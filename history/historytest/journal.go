@@ -1,5 +1,5 @@
-// Package historytest holds what every implementation of the journal port
-// owes, as one suite that its adapters run.
+// Package historytest is the test suite that every implementation of the
+// history ports must pass; each adapter runs it on a real server.
 package historytest
 
 import (
@@ -21,20 +21,22 @@ func Journal(t *testing.T, open func(t *testing.T) history.Journal) {
 		name string
 		test func(suite, *testing.T)
 	}{
-		{"an empty stream has no end", suite.emptyHasNoEnd},
-		{"what was appended is the end", suite.appendedIsTheEnd},
-		{"an append from a stale end conflicts", suite.staleConflicts},
-		{"streams are compared each alone", suite.streamsAlone},
+		{"an aggregate without events has no last event", suite.emptyHasNoLast},
+		{"an appended event is the last one", suite.appendedIsLast},
+		{"an append after a stale revision conflicts", suite.staleConflicts},
+		{"each aggregate is compared by itself", suite.separateAggregates},
 		{"a message id is stored once", suite.idOnce},
-		{"a batch is all or nothing", suite.batch},
-		{"a batch that is sent again is not stored again", suite.batchAgain},
-		{"since begins at a time", suite.sinceTime},
-		{"since ends when told", suite.sinceStops},
-		{"since reads any length", suite.sinceLong},
-		{"since reads any size", suite.sinceLarge},
-		{"at reads one place", suite.at},
-		{"writers of one stream take turns", suite.race},
-		{"a cancelled append is honest", suite.cancelled},
+		{"a batch is stored in order", suite.batch},
+		{"a batch across aggregates is all or nothing", suite.batchAcross},
+		{"a repeated batch is not stored again", suite.batchAgain},
+		{"a known message id refuses a whole batch", suite.batchKnownID},
+		{"since starts at a time", suite.sinceTime},
+		{"since stops when asked", suite.sinceStops},
+		{"since reads many events", suite.sinceLong},
+		{"since reads large events", suite.sinceLarge},
+		{"at reads one revision", suite.at},
+		{"concurrent writers never overwrite each other", suite.race},
+		{"a cancelled append reports its outcome truthfully", suite.cancelled},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(suite{open(t)}, t) })
 	}
@@ -44,7 +46,7 @@ type suite struct{ history.Journal }
 
 var when = time.Date(2026, 2, 3, 4, 5, 6, 7, time.UTC)
 
-// event is one that belongs on the stream of an agent's entry or of its losers.
+// event is one of an agent's entry or of its losing writes.
 func event(s events.Stream, version int, value string) events.Event {
 	parts := strings.SplitN(string(s), ".", 4) // agent.<id>.state.<key>
 	ev := events.Event{
@@ -67,30 +69,30 @@ func several(s events.Stream, from, n int) []events.Event {
 	return evs
 }
 
-// mustAppend appends under an id that nothing else uses.
+// mustAppend appends under a unique message id.
 func (j suite) mustAppend(t *testing.T, s events.Stream, after uint64, evs ...events.Event) uint64 {
 	t.Helper()
 	id := fmt.Sprintf("%s-%d-%d", s, after, evs[0].Version)
-	got, err := j.Append(t.Context(), s, after, id, evs)
+	got, err := j.Append(t.Context(), history.Writes(s, after, id, evs))
 	if err != nil || got.Duplicate || got.Revision == 0 {
 		t.Fatalf("append to %s after %d: %+v, %v", s, after, got, err)
 	}
 	return got.Revision
 }
 
-// wantEnd compares the end of a stream, however fresh it is asked for.
-func (j suite) wantEnd(t *testing.T, s events.Stream, revision uint64, want events.Event) {
+// wantLast compares the last event of an aggregate, read with every freshness.
+func (j suite) wantLast(t *testing.T, s events.Stream, revision uint64, want events.Event) {
 	t.Helper()
 	for _, f := range []history.Freshness{history.Fast, history.Linearizable} {
 		rec, ok, err := j.Last(t.Context(), s, f)
 		wanted := events.Record{Event: want, Stream: s, Partition: j.Partition(s.ID()), Revision: revision}
 		if err != nil || !ok || !reflect.DeepEqual(rec, wanted) {
-			t.Errorf("the end of %s is %+v, %t, %v\nwant %+v", s, rec, ok, err, wanted)
+			t.Errorf("the last event of %s is %+v, %t, %v\nwant %+v", s, rec, ok, err, wanted)
 		}
 	}
 }
 
-// all are the events of a stream since a time.
+// all are the events of an aggregate since a time.
 func (j suite) all(t *testing.T, s events.Stream, from time.Time) []events.Record {
 	t.Helper()
 	var got []events.Record
@@ -100,7 +102,7 @@ func (j suite) all(t *testing.T, s events.Stream, from time.Time) []events.Recor
 	return got
 }
 
-// ids of agents that live apart where there are several partitions.
+// ids are agent ids, one in each partition.
 func ids(j history.Journal) []string {
 	seen := map[int]bool{}
 	var found []string
@@ -114,7 +116,7 @@ func ids(j history.Journal) []string {
 	return found
 }
 
-func (j suite) emptyHasNoEnd(t *testing.T) {
+func (j suite) emptyHasNoLast(t *testing.T) {
 	for _, f := range []history.Freshness{history.Fast, history.Linearizable} {
 		if rec, ok, err := j.Last(t.Context(), events.StateEntry("a", "k"), f); ok || err != nil {
 			t.Errorf("%+v, %t, %v", rec, ok, err)
@@ -128,7 +130,7 @@ func (j suite) emptyHasNoEnd(t *testing.T) {
 	}
 }
 
-func (j suite) appendedIsTheEnd(t *testing.T) {
+func (j suite) appendedIsLast(t *testing.T) {
 	for _, id := range ids(j) {
 		for _, s := range []events.Stream{events.StateEntry(id, "k"), events.StateEntry(id, "a.b=/c"), events.EntryConflicts(id, "k")} {
 			var revision uint64
@@ -139,7 +141,7 @@ func (j suite) appendedIsTheEnd(t *testing.T) {
 					t.Fatalf("%s: revision %d after %d", s, next, revision)
 				}
 				revision = next
-				j.wantEnd(t, s, revision, ev)
+				j.wantLast(t, s, revision, ev)
 			}
 		}
 	}
@@ -152,29 +154,29 @@ func (j suite) staleConflicts(t *testing.T) {
 		j.mustAppend(t, events.StateEntry(id, "other"), 0, event(s, 1, "1"))
 		second := j.mustAppend(t, s, first, event(s, 2, "2"))
 		for _, after := range []uint64{0, first, second - 1, second + 1, 1 << 40} {
-			got, err := j.Append(t.Context(), s, after, fmt.Sprintf("late-%s-%d", id, after), several(s, 3, 1))
+			got, err := j.Append(t.Context(), history.Writes(s, after, fmt.Sprintf("late-%s-%d", id, after), several(s, 3, 1)))
 			if !errors.Is(err, history.ErrConflict) {
 				t.Errorf("after %d of %d: %+v, %v", after, second, got, err)
 			}
-			got, err = j.Append(t.Context(), s, after, fmt.Sprintf("late-batch-%s-%d", id, after), several(s, 3, 3))
+			got, err = j.Append(t.Context(), history.Writes(s, after, fmt.Sprintf("late-batch-%s-%d", id, after), several(s, 3, 3)))
 			if !errors.Is(err, history.ErrConflict) {
 				t.Errorf("three after %d of %d: %+v, %v", after, second, got, err)
 			}
 		}
-		j.wantEnd(t, s, second, event(s, 2, "2"))
+		j.wantLast(t, s, second, event(s, 2, "2"))
 	}
 }
 
-func (j suite) streamsAlone(t *testing.T) {
+func (j suite) separateAggregates(t *testing.T) {
 	a, b, c := events.StateEntry("a", "k"), events.StateEntry("a", "k.k"), events.EntryConflicts("a", "k")
 	ra := j.mustAppend(t, a, 0, event(a, 1, "1"))
 	rb := j.mustAppend(t, b, 0, event(b, 1, "2"))
 	rc := j.mustAppend(t, c, 0, event(c, 1, "3"))
-	j.wantEnd(t, a, ra, event(a, 1, "1"))
-	j.wantEnd(t, b, rb, event(b, 1, "2"))
-	j.wantEnd(t, c, rc, event(c, 1, "3"))
+	j.wantLast(t, a, ra, event(a, 1, "1"))
+	j.wantLast(t, b, rb, event(b, 1, "2"))
+	j.wantLast(t, c, rc, event(c, 1, "3"))
 	ra = j.mustAppend(t, a, ra, event(a, 2, "4"))
-	j.wantEnd(t, a, ra, event(a, 2, "4"))
+	j.wantLast(t, a, ra, event(a, 2, "4"))
 	if got := j.all(t, b, time.Unix(0, 0)); len(got) != 1 {
 		t.Errorf("%s has %d events", b, len(got))
 	}
@@ -183,24 +185,24 @@ func (j suite) streamsAlone(t *testing.T) {
 func (j suite) idOnce(t *testing.T) {
 	for _, id := range ids(j) {
 		s, other := events.StateEntry(id, "k"), events.EntryConflicts(id, "k")
-		first, err := j.Append(t.Context(), s, 0, "same-"+id, several(s, 1, 1))
+		first, err := j.Append(t.Context(), history.Writes(s, 0, "same-"+id, several(s, 1, 1)))
 		if err != nil || first.Duplicate {
 			t.Fatalf("%+v, %v", first, err)
 		}
 		want := history.Appended{Revision: first.Revision, Duplicate: true}
-		if got, err := j.Append(t.Context(), s, first.Revision, "same-"+id, several(s, 2, 1)); err != nil || got != want {
+		if got, err := j.Append(t.Context(), history.Writes(s, first.Revision, "same-"+id, several(s, 2, 1))); err != nil || got != want {
 			t.Errorf("again, in order: %+v, %v", got, err)
 		}
-		if got, err := j.Append(t.Context(), other, 0, "same-"+id, several(other, 1, 1)); err != nil || got != want {
-			t.Errorf("again, on another stream of the aggregate: %+v, %v", got, err)
+		if got, err := j.Append(t.Context(), history.Writes(other, 0, "same-"+id, several(other, 1, 1))); err != nil || got != want {
+			t.Errorf("again, as a losing write of the same entry: %+v, %v", got, err)
 		}
-		got, err := j.Append(t.Context(), s, 0, "same-"+id, several(s, 1, 1))
+		got, err := j.Append(t.Context(), history.Writes(s, 0, "same-"+id, several(s, 1, 1)))
 		if !errors.Is(err, history.ErrConflict) && (err != nil || got != want) {
 			t.Errorf("again, stale: %+v, %v", got, err)
 		}
-		j.wantEnd(t, s, first.Revision, several(s, 1, 1)[0])
+		j.wantLast(t, s, first.Revision, several(s, 1, 1)[0])
 		if _, ok, err := j.Last(t.Context(), other, history.Linearizable); ok || err != nil {
-			t.Errorf("the other stream: %t, %v", ok, err)
+			t.Errorf("the losing write was stored: %t, %v", ok, err)
 		}
 	}
 }
@@ -209,17 +211,17 @@ func (j suite) cancelled(t *testing.T) {
 	s := events.StateEntry("a", "k")
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err := j.Append(ctx, s, 0, "cancelled", several(s, 1, 1))
+	_, err := j.Append(ctx, history.Writes(s, 0, "cancelled", several(s, 1, 1)))
 	if errors.Is(err, history.ErrConflict) {
 		t.Fatalf("a conflict on an empty stream: %v", err)
 	}
-	// Whatever was said, the same again ends in one event.
-	got, again := j.Append(t.Context(), s, 0, "cancelled", several(s, 1, 1))
+	// The same append again leaves one event, whatever the first returned.
+	got, again := j.Append(t.Context(), history.Writes(s, 0, "cancelled", several(s, 1, 1)))
 	switch {
 	case again == nil && got.Duplicate && err != nil && !errors.Is(err, history.ErrOutcomeUnknown):
-		t.Errorf("surely not stored (%v), but it was", err)
+		t.Errorf("reported as not stored (%v), but it was", err)
 	case again == nil && !got.Duplicate && err == nil:
-		t.Error("stored, but it was not")
+		t.Error("reported as stored, but it was not")
 	case again != nil && !errors.Is(again, history.ErrConflict):
 		t.Errorf("again: %v", again)
 	}

@@ -25,8 +25,8 @@ func (j suite) batch(t *testing.T) {
 				t.Fatalf("%d events after %d end at %d", n, end, next)
 			}
 			end, version = next, version+n
-			j.wantEnd(t, s, end, evs[n-1])
-			for i := range evs { // stored side by side
+			j.wantLast(t, s, end, evs[n-1])
+			for i := range evs { // their revisions are consecutive
 				at := end - uint64(n-1-i)
 				if rec, err := j.At(t.Context(), j.Partition(id), at); err != nil || !reflect.DeepEqual(rec.Event, evs[i]) || rec.Revision != at {
 					t.Fatalf("event %d of %d at %d is %+v, %v", i, n, at, rec, err)
@@ -41,21 +41,21 @@ func (j suite) batch(t *testing.T) {
 
 func (j suite) batchAgain(t *testing.T) {
 	s := events.StateEntry("a", "k")
-	first, err := j.Append(t.Context(), s, 0, "batch", several(s, 1, 3))
+	first, err := j.Append(t.Context(), history.Writes(s, 0, "batch", several(s, 1, 3)))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, after := range []uint64{first.Revision, 0} {
-		got, err := j.Append(t.Context(), s, after, "batch", several(s, 4, 3))
+		got, err := j.Append(t.Context(), history.Writes(s, after, "batch", several(s, 4, 3)))
 		switch {
 		case err == nil && got.Duplicate && got.Revision == first.Revision-2:
-		case errors.Is(err, history.ErrOutcomeUnknown): // a journal that cannot say which it was
+		case errors.Is(err, history.ErrOutcomeUnknown): // a journal need not say which event it knows
 		case after == 0 && errors.Is(err, history.ErrConflict):
 		default:
 			t.Errorf("again after %d: %+v, %v", after, got, err)
 		}
 	}
-	j.wantEnd(t, s, first.Revision, several(s, 3, 1)[0])
+	j.wantLast(t, s, first.Revision, several(s, 3, 1)[0])
 }
 
 func (j suite) sinceTime(t *testing.T) {
@@ -81,10 +81,10 @@ func (j suite) sinceTime(t *testing.T) {
 			}
 		}
 		if got := j.all(t, s, time.Unix(0, 0)); len(got) != 4 {
-			t.Errorf("since ever there are %d", len(got))
+			t.Errorf("since the epoch there are %d", len(got))
 		}
 		if got := j.all(t, s, time.Now().Add(time.Hour)); len(got) > 0 {
-			t.Errorf("from the future: %d", len(got))
+			t.Errorf("since a future time: %d", len(got))
 		}
 		for _, from := range []time.Time{time.Unix(0, 0), time.Unix(0, 0).Add(-5 * time.Second), between[0].Add(-24 * time.Hour)} {
 			if got := j.all(t, s, from); len(got) != 4 {
@@ -116,7 +116,7 @@ func (j suite) sinceStops(t *testing.T) {
 
 func (j suite) sinceLong(t *testing.T) {
 	s, other := events.StateEntry("a", "k"), events.StateEntry("a", "other")
-	const n = 1203 // more than any page
+	const n = 1203 // more than one page
 	var end, side uint64
 	for v := 1; v <= n; v += 401 {
 		end = j.mustAppend(t, s, end, several(s, v, 401)...)
@@ -135,7 +135,7 @@ func (j suite) sinceLong(t *testing.T) {
 
 func (j suite) sinceLarge(t *testing.T) {
 	s := events.StateEntry("a", "k")
-	const n = 48 // of a quarter of a MiB: more than one answer may weigh
+	const n = 48 // of 256 KiB each: more than one response may hold
 	var end uint64
 	for v := 1; v <= n; v++ {
 		end = j.mustAppend(t, s, end, event(s, v, `"`+strings.Repeat("v", 256<<10-2)+`"`))
@@ -154,7 +154,7 @@ func (j suite) at(t *testing.T) {
 			t.Errorf("%+v, %v\nwant %+v", rec, err, want)
 		}
 		if rec, err := j.At(t.Context(), p, revision+1); err == nil {
-			t.Errorf("beyond the end: %+v", rec)
+			t.Errorf("past the last revision: %+v", rec)
 		}
 	}
 }
@@ -172,7 +172,7 @@ func (j suite) race(t *testing.T) {
 					return
 				}
 				ev := event(s, int(last.Version)+1, fmt.Sprintf(`"%d-%d"`, w, n))
-				_, err = j.Append(t.Context(), s, last.Revision, fmt.Sprintf("%d-%d-%d", w, n, last.Version), []events.Event{ev})
+				_, err = j.Append(t.Context(), history.Writes(s, last.Revision, fmt.Sprintf("%d-%d-%d", w, n, last.Version), []events.Event{ev}))
 				switch {
 				case err == nil:
 					n++

@@ -100,16 +100,40 @@ func (q *LastQuery) Ask(ctx context.Context, nc *nats.Conn, stream string) ([]*j
 // eachLast yields the last message of each subject that has one, by a request
 // for each.
 func eachLast(ctx context.Context, nc *nats.Conn, stream string, subjects []string, yield func(*jetstream.RawStreamMsg)) error {
-	if len(subjects) == 0 {
+	err := each(ctx, nc, len(subjects), func(i int, inbox string) error {
+		return nc.PublishRequest("$JS.API.DIRECT.GET."+stream+"."+subjects[i], inbox, nil)
+	}, yield)
+	if err != nil {
+		return fmt.Errorf("read %d subjects of stream %s: %w", len(subjects), stream, err)
+	}
+	return nil
+}
+
+// MessagesAt yields the messages that a stream has at some sequences, by a
+// request for each; a replica that lags may lack some.
+func MessagesAt(ctx context.Context, nc *nats.Conn, stream string, sequences []uint64, yield func(*jetstream.RawStreamMsg)) error {
+	err := each(ctx, nc, len(sequences), func(i int, inbox string) error {
+		return nc.PublishRequest("$JS.API.DIRECT.GET."+stream, inbox, fmt.Appendf(nil, `{"seq":%d}`, sequences[i]))
+	}, yield)
+	if err != nil {
+		return fmt.Errorf("read %d messages of stream %s: %w", len(sequences), stream, err)
+	}
+	return nil
+}
+
+// each sends n requests, eachAtOnce at a time, and yields the messages that
+// they are answered with.
+func each(ctx context.Context, nc *nats.Conn, n int, request func(i int, inbox string) error, yield func(*jetstream.RawStreamMsg)) error {
+	if n == 0 {
 		return nil
 	}
 	var msgs []*jetstream.RawStreamMsg
 	inbox, answered := nc.NewInbox(), 0
 	send := func(i int) error {
-		if i >= len(subjects) {
+		if i >= n {
 			return nil
 		}
-		return nc.PublishRequest("$JS.API.DIRECT.GET."+stream+"."+subjects[i], inbox, nil)
+		return request(i, inbox)
 	}
 	err := collect(ctx, nc, inbox, func() (err error) {
 		for i := 0; err == nil && i < eachAtOnce; i++ {
@@ -121,10 +145,10 @@ func eachLast(ctx context.Context, nc *nats.Conn, stream string, subjects []stri
 			msgs = append(msgs, msg)
 		}
 		answered++
-		return answered == len(subjects), send(answered + eachAtOnce - 1)
+		return answered == n, send(answered + eachAtOnce - 1)
 	})
 	if err != nil {
-		return fmt.Errorf("read %d subjects of stream %s: %w", len(subjects), stream, err)
+		return err
 	}
 	for _, m := range msgs {
 		yield(m)

@@ -103,3 +103,13 @@ func (d *DB) InTx(ctx context.Context, f func(pgx.Tx) error) error {
 type Querier interface {
 	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
 }
+
+// NoTimeouts lets a transaction take what it takes, also where it waits for a
+// fold. It still gives up on locks, and ends with its process or machine: one
+// that was killed would hold the shadow and the view against the next run.
+// Whole tables are joined in memory, and without compiling, which takes longer
+// than these statements do.
+const NoTimeouts = `SELECT set_config('statement_timeout', '0', true), set_config('lock_timeout', '30s', true),
+	set_config('idle_in_transaction_session_timeout', '0', true), set_config('client_connection_check_interval', '500ms', true),
+	set_config('tcp_keepalives_idle', '10', true), set_config('tcp_keepalives_interval', '5', true), set_config('tcp_keepalives_count', '3', true),
+	set_config('work_mem', '128MB', true), set_config('jit', 'off', true)`

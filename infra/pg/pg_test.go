@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"github.com/tidemark-engine/tidemark/infra/pg"
-	"github.com/tidemark-engine/tidemark/infra/pg/pgtest"
 	"github.com/tidemark-engine/tidemark/test/harness"
+	"github.com/tidemark-engine/tidemark/test/pgtest"
 	"github.com/tidemark-engine/tidemark/test/support"
 )
 

@@ -283,7 +283,10 @@ func places(set map[Place]struct{}) []Place {
 	return all
 }
 
-func headsOf(ctx context.Context, src history.Source) ([]uint64, error) {
+func headsOf(ctx context.Context, src interface {
+	Partitions() int
+	Head(ctx context.Context, partition int) (uint64, error)
+}) ([]uint64, error) {
 	heads := make([]uint64, src.Partitions())
 	for p := range heads {
 		var err error

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/tidemark-engine/tidemark/events"
-	"github.com/tidemark-engine/tidemark/history"
 	"github.com/tidemark-engine/tidemark/projections/verify"
 )
 
@@ -16,10 +15,10 @@ import (
 // or watcher ever sees less than before.
 type Reset struct {
 	View    string
-	Journal history.Streams
-	Archive verify.Copy   // nil = only an untrimmed journal can be folded
-	Tiers   []verify.Tier // whose rows are rebuilt
-	Of      string        // the name of what is rebuilt in differences
+	Journal verify.Journal
+	Archive verify.Archive // nil = only an untrimmed journal can be folded
+	Tiers   []verify.Tier  // whose rows are rebuilt
+	Of      string         // the name of what is rebuilt in differences
 	// Leaves tells of aggregates that the view leaves out; nil = of none.
 	Leaves func(partition int, s events.Stream) bool
 	// Level waits for the running view to have come to the heads, or for nothing.

@@ -13,9 +13,7 @@ import (
 
 // TrimJournal is a journal as Trim changes it.
 type TrimJournal interface {
-	history.Trimmable
-	// Lasts are the revisions of the last events of streams.
-	Lasts(ctx context.Context, partition int, streams []events.Stream) (map[events.Stream]uint64, error)
+	history.JournalStore
 	// MarkTrimmed notes that events up to cut may be gone. The mark never goes
 	// back.
 	MarkTrimmed(ctx context.Context, partition int, cut uint64) error
@@ -26,7 +24,7 @@ type TrimJournal interface {
 
 // TrimArchive is what Trim asks the archive.
 type TrimArchive interface {
-	history.Archive
+	history.ArchiveStore
 	// Differing are the revisions of messages that the archive does not have
 	// byte for byte.
 	Differing(ctx context.Context, partition int, messages []history.Message) ([]uint64, error)
@@ -126,7 +124,7 @@ const compareEvery = 1000
 // time, and compares what it reads with the archive. Events up to the mark of
 // an earlier trim begin their chains: what was before them is gone.
 func (t *Trim) look(ctx context.Context, p *TrimPlan) (map[events.Stream]*trimmed, error) {
-	mark, err := t.Journal.Trimmed(ctx, p.Partition)
+	mark, _, err := t.Journal.Trimmed(ctx, p.Partition)
 	if err != nil {
 		return nil, err
 	}
@@ -159,6 +157,9 @@ func (t *Trim) look(ctx context.Context, p *TrimPlan) (map[events.Stream]*trimme
 	return l.streams, l.compare(ctx)
 }
 
+// endsPage is how many last events are read at a time.
+const endsPage = 1000
+
 // weigh says what goes of each stream. One whose last event is after the cut
 // loses all up to it, any other keeps its last.
 func (t *Trim) weigh(ctx context.Context, p *TrimPlan, head uint64, streams map[events.Stream]*trimmed) error {
@@ -166,11 +167,17 @@ func (t *Trim) weigh(ctx context.Context, p *TrimPlan, head uint64, streams map[
 	for s := range streams {
 		names = append(names, s)
 	}
-	ends := map[events.Stream]uint64{}
+	ends := make(map[events.Stream]uint64, len(names))
 	if head > p.Cut {
-		var err error
-		if ends, err = t.Journal.Lasts(ctx, p.Partition, names); err != nil {
-			return err
+		for page := range slices.Chunk(names, endsPage) {
+			// A copy that lags only makes a trim keep more.
+			last, err := t.Journal.Ends(ctx, page, history.Bound{}, history.Fast)
+			if err != nil {
+				return err
+			}
+			for i := range last {
+				ends[page[i]] = last[i].Revision
+			}
 		}
 	}
 	p.all = p.Cut + 1

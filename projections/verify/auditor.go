@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tidemark-engine/tidemark/events"
+	"github.com/tidemark-engine/tidemark/history"
 	"github.com/tidemark-engine/tidemark/projections"
 )
 
@@ -137,7 +138,7 @@ func (a *Auditor) turn(ctx context.Context, r *round) error {
 		return err
 	}
 	if r.tier { // the others are met in the journal
-		ends, err := a.Spot.Journal.Ends(ctx, streams)
+		ends, err := a.Spot.Journal.Ends(ctx, streams, history.Bound{}, history.Linearizable)
 		if err != nil {
 			return err
 		}

@@ -27,7 +27,7 @@ func (v *Verifier) compare(ctx context.Context, heads []uint64) error {
 		return err
 	}
 	for p := range now {
-		err := v.Journal.Each(ctx, p, heads[p], now[p], func(m history.Message) error {
+		err := between(ctx, v.Journal, p, heads[p], now[p], func(m history.Message) error {
 			v.event(InJournal, &m, v.keepLater)
 			return nil
 		})
@@ -55,7 +55,7 @@ func collect(rows map[rowKey]mark) func(Row) {
 
 // of is a difference of a row.
 func (v *Verifier) of(t *Tier, key rowKey) Difference {
-	s := readmodel.StreamOf(key.kind, key.name)
+	s := readmodel.NameOfRow(key.kind, key.name)
 	return Difference{Tier: t.Name, Key: key.String(), Stream: s, Partition: v.Journal.Partition(s.ID())}
 }
 

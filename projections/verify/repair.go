@@ -11,7 +11,7 @@ import (
 // Mend restores what differs, from the journal: rows by their tier, archived
 // events where the journal still has the original. What it cannot is left as
 // it is, and a later look finds it.
-func Repair(ctx context.Context, journal history.Streams, archive Copy, tiers []Tier, differences []Difference) error {
+func Repair(ctx context.Context, journal Journal, archive Archive, tiers []Tier, differences []Difference) error {
 	streams, lost := map[string][]events.Stream{}, map[int][]uint64{}
 	for _, d := range differences {
 		switch {
@@ -46,7 +46,7 @@ const (
 )
 
 // mendArchive restores a partition's events, whose revisions come in order.
-func mendArchive(ctx context.Context, journal history.Streams, archive Copy, partition int, revisions []uint64) error {
+func mendArchive(ctx context.Context, journal Journal, archive Archive, partition int, revisions []uint64) error {
 	var page []history.Message
 	size := 0
 	restore := func() (err error) {
@@ -62,7 +62,7 @@ func mendArchive(ctx context.Context, journal history.Streams, archive Copy, par
 			n++
 		}
 		run := revisions[:n]
-		err := journal.Each(ctx, partition, run[0]-1, run[n-1], func(m history.Message) error {
+		err := between(ctx, journal, partition, run[0]-1, run[n-1], func(m history.Message) error {
 			if _, wanted := slices.BinarySearch(run, m.Revision); !wanted {
 				return nil
 			}

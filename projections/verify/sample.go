@@ -23,7 +23,7 @@ const journalPlace = 256
 // Revisions are the places of a journal: its events, in their order, partition
 // by partition. What was trimmed has left each stream's last event there.
 type Revisions struct {
-	Journal history.Streams
+	Journal Journal
 	Ends    bool // only streams whose last event lies at the place: each is at one place
 }
 
@@ -63,7 +63,7 @@ func (r Revisions) At(ctx context.Context, place int) ([]events.Stream, error) {
 	}
 	seen := map[events.Stream]bool{}
 	var streams []events.Stream
-	err = r.Journal.Each(ctx, p, first, min(first+journalPlace, head), func(m history.Message) error {
+	err = between(ctx, r.Journal, p, first, min(first+journalPlace, head), func(m history.Message) error {
 		if !seen[m.Stream] {
 			seen[m.Stream] = true
 			streams = append(streams, m.Stream)
@@ -73,7 +73,7 @@ func (r Revisions) At(ctx context.Context, place int) ([]events.Stream, error) {
 	if err != nil || !r.Ends {
 		return streams, err
 	}
-	ends, err := r.Journal.Ends(ctx, streams)
+	ends, err := r.Journal.Ends(ctx, streams, history.Bound{}, history.Linearizable)
 	if err != nil {
 		return nil, err
 	}
@@ -89,7 +89,7 @@ func (r Revisions) At(ctx context.Context, place int) ([]events.Stream, error) {
 // Pick picks up to n streams at random: half of them by the journal's events,
 // the others by the tiers' rows, so that one that the journal does not know is
 // met too. Where n is about as many as there are, it is nearly all.
-func Pick(ctx context.Context, journal history.Streams, tiers []Tier, n int) ([]events.Stream, error) {
+func Pick(ctx context.Context, journal Journal, tiers []Tier, n int) ([]events.Stream, error) {
 	picked := map[events.Stream]bool{}
 	if err := pick(ctx, Revisions{Journal: journal}, (n+1)/2, picked); err != nil {
 		return nil, err

@@ -13,8 +13,8 @@ import (
 // Spot checks single aggregates in all tiers: what Verify asks of everything,
 // it asks of one, while views and writers go on.
 type Sampler struct {
-	Journal history.Streams
-	Archive Copy // nil = without SQL
+	Journal Journal
+	Archive Archive // nil = without SQL
 	Tiers   []Tier
 	// Reached tells whether a view has come to a revision; it may wait a while.
 	Reached func(ctx context.Context, view string, partition int, revision uint64) (bool, error)
@@ -85,7 +85,7 @@ func (c *Sampler) look(ctx context.Context, s events.Stream) (f Finding, still b
 	if kind == readmodel.KindEntry { // which may be evicted with its agent
 		asked = append(asked, events.Lifecycle(agent))
 	}
-	before, err := c.Journal.Ends(ctx, asked)
+	before, err := c.Journal.Ends(ctx, asked, history.Bound{}, history.Linearizable)
 	if err != nil {
 		return f, false, err
 	}
@@ -108,7 +108,7 @@ func (c *Sampler) look(ctx context.Context, s events.Stream) (f Finding, still b
 			return f, false, fmt.Errorf("read %s: %w", c.Tiers[i].Name, err)
 		}
 	}
-	after, err := c.Journal.Ends(ctx, asked)
+	after, err := c.Journal.Ends(ctx, asked, history.Bound{}, history.Linearizable)
 	if err != nil {
 		return f, false, err
 	}
@@ -152,7 +152,7 @@ func (c *Sampler) late(ctx context.Context, kind string, end *history.Message) (
 func (c *Sampler) history(ctx context.Context, v *Verifier, s events.Stream, end uint64) error {
 	p := span{partition: c.Journal.Partition(s.ID())}
 	var err error
-	if p.cut, err = c.Journal.Trimmed(ctx, p.partition); err != nil {
+	if p.cut, _, err = c.Journal.Trimmed(ctx, p.partition); err != nil {
 		return err
 	}
 	archive := side(func(func(history.Message) error) error { return nil })
@@ -163,9 +163,11 @@ func (c *Sampler) history(ctx context.Context, v *Verifier, s events.Stream, end
 		}
 		archive = upTo(end, func(yield func(history.Message) error) error { return c.Archive.AuditOf(ctx, p.partition, s, yield) })
 	case p.cut > 0:
-		return fmt.Errorf("%w: partition %d is trimmed up to %d and there is no SQL", history.ErrNotArchived, p.partition, p.cut)
+		return history.NotArchived(p.partition, p.cut)
 	}
-	journal := upTo(end, func(yield func(history.Message) error) error { return c.Journal.EachOf(ctx, s, 1, yield) })
+	journal := upTo(end, func(yield func(history.Message) error) error {
+		return c.Journal.Range(ctx, history.Range{Partition: p.partition, Aggregate: s}, yield)
+	})
 	return v.walk(ctx, &p, journal, archive)
 }
 

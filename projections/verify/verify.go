@@ -110,8 +110,8 @@ func (r *Report) OK() bool { return len(r.Differences) == 0 }
 
 // Verifier is one verification.
 type Verifier struct {
-	Journal history.Streams
-	Archive Copy // nil = without SQL
+	Journal Journal
+	Archive Archive // nil = without SQL
 	Tiers   []Tier
 	// Reached waits until the views have come to the heads, or says which has
 	// not; it is called once, before anything is compared.

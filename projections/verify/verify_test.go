@@ -3,7 +3,6 @@ package verify
 import (
 	"context"
 	"errors"
-	"math"
 	"slices"
 	"testing"
 	"time"
@@ -32,16 +31,15 @@ func (p *paper) Head(context.Context, int) (uint64, error) {
 	return head, nil
 }
 
-func (p *paper) Read(context.Context, int, uint64) (history.Cursor, error) {
-	panic("it is read by Each")
+func (p *paper) Trimmed(context.Context, int) (uint64, time.Time, error) {
+	return p.cut, time.Time{}, nil
 }
 
-func (p *paper) Trimmed(context.Context, int) (uint64, error) { return p.cut, nil }
-func (p *paper) Partition(string) int                         { return 0 }
+func (p *paper) Partition(string) int { return 0 }
 
-func (p *paper) Each(_ context.Context, _ int, after, upTo uint64, yield func(history.Message) error) error {
+func (p *paper) Range(_ context.Context, r history.Range, yield func(history.Message) error) error {
 	for _, m := range p.messages {
-		if m.Revision > after && m.Revision <= upTo {
+		if m.Revision > r.After && (r.UpTo == 0 || m.Revision <= r.UpTo) && (r.Aggregate == "" || m.Stream == r.Aggregate) {
 			if err := yield(m); err != nil {
 				return err
 			}
@@ -50,20 +48,11 @@ func (p *paper) Each(_ context.Context, _ int, after, upTo uint64, yield func(hi
 	return nil
 }
 
-func (p *paper) EachOf(ctx context.Context, s events.Stream, from uint64, yield func(history.Message) error) error {
-	return p.Each(ctx, 0, from-1, math.MaxUint64, func(m history.Message) error {
-		if m.Stream != s {
-			return nil
-		}
-		return yield(m)
-	})
-}
-
-func (p *paper) Ends(_ context.Context, streams []events.Stream) ([]history.Message, error) {
-	ends := make([]history.Message, len(streams))
+func (p *paper) Ends(_ context.Context, names []events.Stream, _ history.Bound, _ history.Freshness) ([]history.Message, error) {
+	ends := make([]history.Message, len(names))
 	for _, m := range p.messages {
-		for i, s := range streams {
-			if m.Stream == s {
+		for i, name := range names {
+			if m.Stream == name {
 				ends[i] = m
 			}
 		}

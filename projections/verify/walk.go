@@ -26,7 +26,7 @@ type span struct {
 func (v *Verifier) partition(ctx context.Context, p int, head uint64) error {
 	s := span{partition: p, dense: true}
 	var err error
-	if s.cut, err = v.Journal.Trimmed(ctx, p); err != nil {
+	if s.cut, _, err = v.Journal.Trimmed(ctx, p); err != nil {
 		return err
 	}
 	archive := func(func(history.Message) error) error { return nil }
@@ -38,9 +38,9 @@ func (v *Verifier) partition(ctx context.Context, p int, head uint64) error {
 		s.reach = min(s.reach, head)
 		archive = func(yield func(history.Message) error) error { return v.Archive.Audit(ctx, p, 0, head, yield) }
 	case s.cut > 0:
-		return fmt.Errorf("%w: partition %d is trimmed up to %d and there is no SQL", history.ErrNotArchived, p, s.cut)
+		return history.NotArchived(p, s.cut)
 	}
-	journal := func(yield func(history.Message) error) error { return v.Journal.Each(ctx, p, 0, head, yield) }
+	journal := func(yield func(history.Message) error) error { return between(ctx, v.Journal, p, 0, head, yield) }
 	if err := v.walk(ctx, &s, journal, archive); err != nil {
 		return err
 	}
@@ -139,7 +139,7 @@ func (v *Verifier) step(ctx context.Context, s *span, j, a *history.Message) err
 	case j == nil || a.Revision < j.Revision:
 		if a.Revision > s.cut { // it may have been trimmed this very moment
 			var err error
-			if s.cut, err = v.Journal.Trimmed(ctx, s.partition); err != nil {
+			if s.cut, _, err = v.Journal.Trimmed(ctx, s.partition); err != nil {
 				return err
 			}
 		}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tidemark-engine/tidemark/domain"
+	"github.com/tidemark-engine/tidemark/history"
 	"github.com/tidemark-engine/tidemark/readmodel"
 	"github.com/tidemark-engine/tidemark/readmodel/tiers"
 )
@@ -30,7 +31,7 @@ func (q *Query) token(in *question) (domain.Token, error) {
 	if in.Token == "" {
 		return domain.Token{}, nil
 	}
-	return domain.ParseToken(in.Token, q.Tiers.Past.Incarnation(), q.Tiers.Past.Partitions())
+	return domain.ParseToken(in.Token, q.Past.Incarnation(), q.Past.Partitions())
 }
 
 func (in *question) wait() time.Duration {
@@ -46,6 +47,8 @@ type bound struct {
 	at       time.Time
 	never    bool // before the first event, when there was nothing
 }
+
+func (b *bound) moment() history.Moment { return history.Moment{Revision: b.revision, At: b.at} }
 
 // lastTime is later than any event: servers count times in nanoseconds, which
 // end in 2262.
@@ -93,7 +96,7 @@ func (q *Query) agentGet(ctx context.Context, agent string, in *question) ([]byt
 	if err != nil {
 		return nil, err
 	}
-	p := q.Tiers.Past.Partition(agent)
+	p := q.Past.Partition(agent)
 	waiting, cancel, after, err := q.after(ctx, in, p)
 	defer cancel()
 	if err != nil {
@@ -106,14 +109,14 @@ func (q *Query) agentGet(ctx context.Context, agent string, in *question) ([]byt
 	if err != nil {
 		return nil, err
 	}
-	return encodeAnswer(&a, tokenAt(q.Tiers.Past, p, a.AsOf)), nil
+	return encodeAnswer(&a, tokenAt(q.Past, p, a.AsOf)), nil
 }
 
 func (q *Query) agentGetPast(ctx context.Context, agent, key string, b *bound) ([]byte, error) {
 	if b.never {
 		return nil, tiers.NotFound(agent, key)
 	}
-	e, found, err := q.Tiers.Past.AsOf(ctx, agent, key, b.revision, b.at)
+	e, found, err := q.Past.AsOf(ctx, agent, key, b.moment())
 	if err != nil {
 		return nil, tiers.Unavailable("journal", err)
 	}
@@ -121,7 +124,7 @@ func (q *Query) agentGetPast(ctx context.Context, agent, key string, b *bound) (
 		return nil, tiers.NotFound(agent, key)
 	}
 	a := tiers.Answer{Entry: e, Source: tiers.FromJournal, AsOf: e.Revision}
-	return encodeAnswer(&a, tokenAt(q.Tiers.Past, q.Tiers.Past.Partition(agent), e.Revision)), nil
+	return encodeAnswer(&a, tokenAt(q.Past, q.Past.Partition(agent), e.Revision)), nil
 }
 
 func (q *Query) agentHistory(ctx context.Context, agent string, in *question) ([]byte, error) {
@@ -132,7 +135,7 @@ func (q *Query) agentHistory(ctx context.Context, agent string, in *question) ([
 	if err != nil {
 		return nil, err
 	}
-	rows, err := q.Tiers.Past.History(ctx, agent, in.Key, below, in.limit+1, in.Losers)
+	rows, err := q.Past.Versions(ctx, agent, in.Key, below, in.limit+1, in.Losers)
 	if err != nil {
 		return nil, tiers.Unavailable("journal", err)
 	}
@@ -147,7 +150,7 @@ func (q *Query) agentHistory(ctx context.Context, agent string, in *question) ([
 	if len(rows) > 0 {
 		newest = rows[0].Revision
 	}
-	return encodeHistory(rows, cursor, tokenAt(q.Tiers.Past, q.Tiers.Past.Partition(agent), newest)), nil
+	return encodeHistory(rows, cursor, tokenAt(q.Past, q.Past.Partition(agent), newest)), nil
 }
 
 // below is the revision that a page of history lies below; 0 = from the end.

@@ -31,7 +31,7 @@ func (q *Query) cached(ctx context.Context, name string, in *question, compute f
 		}
 		return p.encode(), nil
 	}
-	key, err := in.cacheKey(q.Tiers.Past.Incarnation() + " " + name)
+	key, err := in.cacheKey(q.Past.Incarnation() + " " + name)
 	if err != nil {
 		return nil, err
 	}

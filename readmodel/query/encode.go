@@ -58,7 +58,7 @@ func encodeAgents(rows []readmodel.Agent) []byte {
 	})
 }
 
-func tokenAt(p tiers.Past, partition int, revision uint64) string {
+func tokenAt(p Rows, partition int, revision uint64) string {
 	return domain.TokenAt(p.Incarnation(), partition, revision).String()
 }
 

@@ -16,7 +16,7 @@ func (q *Query) agentEntries(ctx context.Context, agent string, in *question) (*
 	if err := in.cursorAfter(domain.CheckKey); err != nil {
 		return nil, err
 	}
-	p := q.Tiers.Past.Partition(agent)
+	p := q.Past.Partition(agent)
 	b, err := in.bound()
 	if err != nil {
 		return nil, err
@@ -39,10 +39,10 @@ func (q *Query) agentEntries(ctx context.Context, agent string, in *question) (*
 		}
 		if err == nil {
 			rows, cursor := cut(rows, in.limit, entryName)
-			return &page{rows: encodeEntries(rows), source: tiers.FromSQL, cursor: cursor, token: tokenAt(q.Tiers.Past, p, position)}, nil
+			return &page{rows: encodeEntries(rows), source: tiers.FromSQL, cursor: cursor, token: tokenAt(q.Past, p, position)}, nil
 		}
 	}
-	past := q.Tiers.Past
+	past := q.Past
 	rows, newest, err := fromJournal(in, func(after string, limit int) ([]string, error) {
 		return past.Keys(ctx, agent, in.Prefix, after, limit)
 	}, each(func(key string) (readmodel.Entry, bool, uint64, error) { return past.Last(ctx, agent, key) }))
@@ -56,11 +56,11 @@ func (q *Query) agentEntries(ctx context.Context, agent string, in *question) (*
 // agentEntriesPast lists what an agent had: keys that are gone since included,
 // later ones not.
 func (q *Query) agentEntriesPast(ctx context.Context, agent string, in *question, b *bound) (*page, error) {
-	past := q.Tiers.Past
+	past := q.Past
 	rows, newest, err := fromJournal(in, b.keys(func(after string, limit int) ([]string, error) {
 		return past.Keys(ctx, agent, in.Prefix, after, limit)
 	}), func(keys []string) (rows []readmodel.Entry, newest uint64, err error) {
-		rows, err = past.EntriesAsOf(ctx, agent, keys, b.revision, b.at)
+		rows, err = past.EntriesAsOf(ctx, agent, keys, b.moment())
 		for i := range rows {
 			newest = max(newest, rows[i].Revision)
 		}
@@ -104,13 +104,13 @@ func (q *Query) configEntries(ctx context.Context, agent string, in *question) (
 	if _, err := q.token(in); err != nil {
 		return nil, err
 	}
-	past := q.Tiers.Past
+	past := q.Past
 	living := each(func(key string) (readmodel.Doc, bool, uint64, error) {
 		return past.LastDoc(ctx, readmodel.KindConfig, agent, key)
 	})
 	if b != nil {
 		living = func(keys []string) (rows []readmodel.Doc, newest uint64, err error) {
-			rows, err = past.ConfigAsOf(ctx, agent, keys, b.revision, b.at)
+			rows, err = past.ConfigAsOf(ctx, agent, keys, b.moment())
 			for i := range rows {
 				newest = max(newest, rows[i].Revision)
 			}

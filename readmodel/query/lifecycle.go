@@ -25,7 +25,7 @@ func (q *Query) lifecycle(ctx context.Context, agent string, in *question) ([]by
 	if b != nil {
 		return q.lifecyclePast(ctx, agent, b)
 	}
-	past := q.Tiers.Past
+	past := q.Past
 	p := past.Partition(agent)
 	d, found, _, err := past.LastDoc(ctx, readmodel.KindLifecycle, agent, "")
 	if err != nil {
@@ -55,13 +55,13 @@ func (q *Query) lifecyclePast(ctx context.Context, agent string, at *bound) ([]b
 	var err error
 	found := false
 	if !at.never {
-		d, found, err = q.Tiers.Past.DocAsOf(ctx, readmodel.KindLifecycle, agent, "", at.revision, at.at)
+		d, found, err = q.Past.DocAsOf(ctx, readmodel.KindLifecycle, agent, "", at.moment())
 	}
 	if err != nil {
 		return nil, tiers.Unavailable("journal", err)
 	}
 	b := appendLifecycle(append(make([]byte, 0, 384), '{'), agent, d, found)
-	return closeAnswer(b, tiers.FromJournal, tokenAt(q.Tiers.Past, q.Tiers.Past.Partition(agent), d.Revision)), nil
+	return closeAnswer(b, tiers.FromJournal, tokenAt(q.Past, q.Past.Partition(agent), d.Revision)), nil
 }
 
 func appendLifecycle(b []byte, agent string, d readmodel.Doc, found bool) []byte {

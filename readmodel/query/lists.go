@@ -21,9 +21,9 @@ func (q *Query) sql(ctx context.Context, in *question) (token string, err error)
 	}
 	waiting, cancel := context.WithTimeout(ctx, in.wait())
 	defer cancel()
-	at := domain.Token{Journal: q.Tiers.Past.Incarnation(), Positions: map[int]uint64{}}
+	at := domain.Token{Journal: q.Past.Incarnation(), Positions: map[int]uint64{}}
 	progress := q.Tiers.DurableProgress
-	for p := range q.Tiers.Past.Partitions() {
+	for p := range q.Past.Partitions() {
 		if after := t.Positions[p]; after > 0 && !progress.Wait(waiting, p, after) {
 			return "", tiers.Behind("sql", after, progress.At(p))
 		}

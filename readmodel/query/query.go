@@ -14,6 +14,7 @@ import (
 // tiers and encodes the answer.
 type Query struct {
 	Tiers  *tiers.Tiers
+	Past   Rows
 	Status func(ctx context.Context) ([]byte, error) // queries.engine.status
 	Cache  QueryCache                                // nil = lists are always computed
 	// LastSeen is when an agent was last heard of; nil = nobody listens.

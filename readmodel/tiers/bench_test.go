@@ -11,7 +11,7 @@ import (
 // A row that memory has, through all that a read does, beside the bare cache.
 func BenchmarkTieredRead(b *testing.B) {
 	m, _ := following(1)
-	tiers := &Tiers{Memory: m, Past: &truth{}}
+	tiers := &Tiers{Memory: m, Journal: &truth{}}
 	keys := make([]string, 1000)
 	for i := range keys {
 		keys[i] = "k" + strconv.Itoa(i)

@@ -14,32 +14,16 @@ import (
 // StateLifecycleManager does, without its losses: nothing older ever overwrites
 // anything newer, and a flush is one transaction.
 type Hydrator struct {
-	Past            KeeperPast
-	Hot             KeeperHot
-	Durable         KeeperDurable // nil = without SQL; the journal then is what lasts
+	Journal         JournalTier
+	Hot             HydrationBucket
+	Durable         HydrationTable // nil = without SQL; the journal then is what lasts
 	DurableProgress Positions
 
 	flights singleflight.Group
 }
 
-// DirtyEntry is an entry that SQL may not have yet.
-type DirtyEntry struct {
-	readmodel.Entry
-	Deleted bool
-}
-
-// KeeperPast is the journal as the keeper asks it.
-type KeeperPast interface {
-	Partition(agent string) int
-	// Last is the entry as the journal's leader has it; see Past.
-	Last(ctx context.Context, agent, key string) (e readmodel.Entry, found bool, revision uint64, err error)
-	// Ends are the last states of all of an agent's entries whose revision is
-	// beyond after, deleted ones included.
-	Ends(ctx context.Context, agent string, after uint64) ([]DirtyEntry, error)
-}
-
-// KeeperHot is the bucket of state entries as the keeper uses it.
-type KeeperHot interface {
+// HydrationBucket is the bucket of state entries as the keeper uses it.
+type HydrationBucket interface {
 	Fill(ctx context.Context, e *readmodel.Entry) error
 	// Has are those of an agent's keys under which there is a value.
 	Has(ctx context.Context, agent string, keys []string) (map[string]bool, error)
@@ -47,15 +31,15 @@ type KeeperHot interface {
 	Evict(ctx context.Context, agent string) error
 }
 
-// KeeperDurable is SQL as the keeper uses it.
-type KeeperDurable interface {
+// HydrationTable is SQL as the keeper uses it.
+type HydrationTable interface {
 	Entries(ctx context.Context, partition int, agent, prefix, after string, limit int) ([]readmodel.Entry, uint64, error)
 	// Flush writes entries in one transaction, none over a newer row.
-	Flush(ctx context.Context, entries []DirtyEntry) error
+	Flush(ctx context.Context, entries []readmodel.EntryChange) error
 }
 
-// keeperPage is how many rows a hydration takes at a time.
-const keeperPage = 500
+// hydrationPage is how many rows a hydration takes at a time.
+const hydrationPage = 500
 
 // Hydrate loads an agent's rows from SQL into KV where KV has nothing, each
 // checked against the journal's end, and returns the keys it looked at. Several
@@ -78,7 +62,7 @@ func (k *Hydrator) hydrate(ctx context.Context, agent string) ([]string, error) 
 	}
 	keys := []string{}
 	for after := ""; ; {
-		rows, _, err := k.Durable.Entries(ctx, k.Past.Partition(agent), agent, "", after, keeperPage)
+		rows, _, err := k.Durable.Entries(ctx, k.Journal.Partition(agent), agent, "", after, hydrationPage)
 		if isHeldBack(err) {
 			return k.hydrateFromJournal(ctx, agent)
 		}
@@ -93,7 +77,7 @@ func (k *Hydrator) hydrate(ctx context.Context, agent string) ([]string, error) 
 			return nil, err
 		}
 		keys = append(keys, page...)
-		if len(rows) < keeperPage {
+		if len(rows) < hydrationPage {
 			return keys, nil
 		}
 	}
@@ -111,7 +95,7 @@ func (k *Hydrator) fillPage(ctx context.Context, agent string, keys []string, ro
 		if there[row.Key] {
 			continue
 		}
-		last, found, revision, err := k.Past.Last(ctx, agent, row.Key)
+		last, found, revision, err := k.Journal.Last(ctx, agent, row.Key)
 		switch {
 		case err != nil:
 			return err
@@ -128,7 +112,7 @@ func (k *Hydrator) fillPage(ctx context.Context, agent string, keys []string, ro
 }
 
 func (k *Hydrator) hydrateFromJournal(ctx context.Context, agent string) ([]string, error) {
-	ends, err := k.Past.Ends(ctx, agent, 0)
+	ends, err := k.Journal.After(ctx, agent, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -160,8 +144,8 @@ func (k *Hydrator) Flush(ctx context.Context, agent string) (keys []string, revi
 	if k.Durable == nil {
 		return []string{}, 0, fmt.Errorf("this engine runs without SQL")
 	}
-	level := k.DurableProgress.At(k.Past.Partition(agent))
-	dirty, err := k.Past.Ends(ctx, agent, level)
+	level := k.DurableProgress.At(k.Journal.Partition(agent))
+	dirty, err := k.Journal.After(ctx, agent, level)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -184,7 +168,7 @@ func (k *Hydrator) Evict(ctx context.Context, agent string) ([]string, error) {
 			return nil, fmt.Errorf("flush before eviction: %w", err)
 		}
 	}
-	ends, err := k.Past.Ends(ctx, agent, 0)
+	ends, err := k.Journal.After(ctx, agent, 0)
 	if err != nil {
 		return nil, err
 	}

@@ -141,7 +141,7 @@ func TestARowIsNotOlderThanThePositionItIsGivenWith(t *testing.T) {
 	tail.at.Store(1)
 	j := &truth{}
 	j.hot.at.Store(2)
-	tiers := &Tiers{Memory: m, Hot: j, HotProgress: &j.hot, Past: j}
+	tiers := &Tiers{Memory: m, Hot: j, HotProgress: &j.hot, Journal: j}
 	for range 2 {
 		j.append("k", false)
 	}
@@ -167,7 +167,7 @@ func TestMemoryUnderFire(t *testing.T) {
 	key := func(at uint64) string { return fmt.Sprint("k", at/generation*keys+rand.Uint64N(keys)) }
 	tail := &place{}
 	m := NewMemory(MemoryConfig{Partitions: 1, Tail: tail})
-	tiers := &Tiers{Memory: m, Hot: j, HotProgress: &j.hot, Past: j}
+	tiers := &Tiers{Memory: m, Hot: j, HotProgress: &j.hot, Journal: j}
 	tail.at.Store(m.Start(0, j.head()))
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()

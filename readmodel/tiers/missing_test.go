@@ -20,7 +20,7 @@ func world(j *truth) (*Tiers, *place) {
 	m := NewMemory(MemoryConfig{Partitions: 1, Tail: tail})
 	tail.at.Store(m.Start(0, j.head()))
 	j.hot.at.Store(j.head())
-	return &Tiers{Memory: m, Hot: j, HotProgress: &j.hot, Past: j, Durable: rows{j: j}, DurableProgress: &j.hot}, tail
+	return &Tiers{Memory: m, Hot: j, HotProgress: &j.hot, Journal: j, Durable: rows{j: j}, DurableProgress: &j.hot}, tail
 }
 
 // rows are the journal's, as SQL has them.
@@ -118,7 +118,7 @@ func TestAMissingEntryThatComesIntoBeing(t *testing.T) {
 	for _, evicted := range []bool{false, true} {
 		j := &slow{truth: &truth{}, read: make(chan struct{}, 9), open: make(chan struct{})}
 		tiers, tail := world(j.truth)
-		tiers.Past = j
+		tiers.Journal = j
 		first := make(chan error, 1)
 		go func() {
 			_, err := tiers.Get(t.Context(), "a", "k", Cached, 0)
@@ -144,7 +144,7 @@ func TestAMissingEntryKeepsItsPlace(t *testing.T) {
 	j := &truth{}
 	set, deleted := j.append("k", false), j.append("k", true)
 	m, tail := following(1)
-	tiers := &Tiers{Memory: m, Hot: j, HotProgress: &j.hot, Past: j, Durable: rows{j: j}}
+	tiers := &Tiers{Memory: m, Hot: j, HotProgress: &j.hot, Journal: j, Durable: rows{j: j}}
 	m.Pass(0, set.Entry, false)
 	m.Pass(0, deleted.Entry, true)
 	j.hot.at.Store(2)

@@ -13,7 +13,7 @@ import (
 // truth is a journal in memory, with lower tiers that lag behind it, for tests
 // of what the tiers promise together. Real tiers are tested in test/views.
 type truth struct {
-	Past
+	JournalTier
 	mu     sync.Mutex
 	events []change // revision = index + 1
 	hot    place    // how far KV has read

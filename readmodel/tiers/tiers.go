@@ -41,26 +41,17 @@ type DurableTier interface {
 	Held(ctx context.Context, prefix string, limit int) ([]string, error)
 }
 
-// Past is the journal as a tier: never stale, and it knows what was.
-type Past interface {
-	DocPast
+// JournalTier is the journal's leader: never stale.
+type JournalTier interface {
 	Partition(agent string) int
 	Partitions() int
 	Incarnation() string
-	// Last is the entry as the journal's leader has it; found is false when it
-	// does not exist, revision is then of its deletion, 0 = never written.
+	// Last is the entry as the leader has it; found is false when it does not
+	// exist, revision is then of its deletion, 0 = never written.
 	Last(ctx context.Context, agent, key string) (e readmodel.Entry, found bool, revision uint64, err error)
-	// AsOf is the same as of a revision or, with revision 0, of a time: after
-	// the last event, in the journal's order, that was recorded not later.
-	AsOf(ctx context.Context, agent, key string, revision uint64, at time.Time) (e readmodel.Entry, found bool, err error)
-	// EntriesAsOf are those of an agent's entries that were there, by key.
-	EntriesAsOf(ctx context.Context, agent string, keys []string, revision uint64, at time.Time) ([]readmodel.Entry, error)
-	// Keys are an agent's keys after a key and with a prefix, sorted, those of
-	// deleted entries included.
-	Keys(ctx context.Context, agent, prefix, after string, limit int) ([]string, error)
-	// History are an entry's versions below a revision (0 = from the end),
-	// newest first.
-	History(ctx context.Context, agent, key string, below uint64, limit int, losers bool) ([]readmodel.Version, error)
+	// After are the last states of those of an agent's entries that have an event
+	// after a revision, deleted ones included.
+	After(ctx context.Context, agent string, revision uint64) ([]readmodel.EntryChange, error)
 }
 
 // Awaited is a tier's progress that a reader may wait for.
@@ -78,7 +69,7 @@ type Tiers struct {
 	HotProgress     Awaited
 	Durable         DurableTier // nil = without SQL
 	DurableProgress Awaited
-	Past            Past
+	Journal         JournalTier
 	Hit             func(tier string)  // told of every answer's tier; must not block
 	Missed          func(agent string) // told of every read that KV could not answer; must not block
 
@@ -106,7 +97,7 @@ type Answer struct {
 // state.not_found; 503 read.behind when ctx ends before the answering tier has
 // reached after.
 func (t *Tiers) Get(ctx context.Context, agent, key string, c Consistency, after uint64) (Answer, error) {
-	p := t.Past.Partition(agent)
+	p := t.Journal.Partition(agent)
 	switch c {
 	case Strong:
 		return t.strong(ctx, p, agent, key)
@@ -143,7 +134,7 @@ func (t *Tiers) Note(a Answer, err error) (Answer, error) {
 }
 
 func (t *Tiers) strong(ctx context.Context, p int, agent, key string) (Answer, error) {
-	e, found, _, err := t.Past.Last(ctx, agent, key)
+	e, found, _, err := t.Journal.Last(ctx, agent, key)
 	if err != nil {
 		return Answer{}, Unavailable("journal", err)
 	}
@@ -182,7 +173,7 @@ func (t *Tiers) hot(ctx context.Context, p int, agent, key string, after uint64)
 // against the journal's end: another engine may have been quicker, or a client
 // has written what is not the engine's. The latter is removed.
 func (t *Tiers) doubted(ctx context.Context, p int, e readmodel.Entry) (Answer, bool, error) {
-	last, exists, revision, err := t.Past.Last(ctx, e.Agent, e.Key)
+	last, exists, revision, err := t.Journal.Last(ctx, e.Agent, e.Key)
 	switch {
 	case err != nil:
 		return Answer{}, false, Unavailable("journal", err)
@@ -222,7 +213,7 @@ func (t *Tiers) below(ctx context.Context, p int, agent, key string, after uint6
 				row, found = Answer{Entry: e, Source: FromSQL, AsOf: position}, true
 			}
 		}
-		last, exists, revision, err := t.Past.Last(ctx, agent, key)
+		last, exists, revision, err := t.Journal.Last(ctx, agent, key)
 		switch {
 		case err != nil:
 			return nil, Unavailable("journal", err)
@@ -268,24 +259,3 @@ func (t *Tiers) durable(ctx context.Context, p int, agent, key string, after uin
 // This file answers what is asked about one document. The journal's end
 // carries its state, so one read of the leader is enough and never stale: a
 // token is only checked, there is nothing to wait for.
-
-// DocPast is the journal as it knows documents.
-type DocPast interface {
-	// LastDoc is the document as the journal's leader has it; found is false
-	// when it does not exist, revision is then of its end, 0 = it never did.
-	LastDoc(ctx context.Context, kind, id, key string) (d readmodel.Doc, found bool, revision uint64, err error)
-	// DocAsOf is the same as of a revision or, with revision 0, of a time: after
-	// the last event, in the journal's order, that was recorded not later.
-	DocAsOf(ctx context.Context, kind, id, key string, revision uint64, at time.Time) (d readmodel.Doc, found bool, err error)
-	// ConfigAsOf are those of an agent's configuration entries that were there.
-	ConfigAsOf(ctx context.Context, agent string, keys []string, revision uint64, at time.Time) ([]readmodel.Doc, error)
-	// DocHistory are a document's versions below a revision (0 = from the end),
-	// newest first.
-	DocHistory(ctx context.Context, kind, id, key string, below uint64, limit int) ([]readmodel.DocVersion, error)
-	// ConfigKeys are an agent's configuration keys after a key and with a
-	// prefix, sorted, those of unset entries included.
-	ConfigKeys(ctx context.Context, agent, prefix, after string, limit int) ([]string, error)
-	// Changed is the number of an agent's entries that events after a revision
-	// are of.
-	Changed(ctx context.Context, agent string, after uint64) (int, error)
-}

@@ -27,7 +27,7 @@ func (j *slow) Last(ctx context.Context, agent, key string) (readmodel.Entry, bo
 func TestASharedReadIsNotOlderThanTheToken(t *testing.T) {
 	m, _ := following(1)
 	j := &slow{truth: &truth{}, read: make(chan struct{}, 9), open: make(chan struct{})}
-	tiers := &Tiers{Memory: m, Hot: j, HotProgress: &j.hot, Past: j}
+	tiers := &Tiers{Memory: m, Hot: j, HotProgress: &j.hot, Journal: j}
 	j.append("k", false)
 	first, second := make(chan error, 1), make(chan error, 1)
 	go func() {

@@ -16,9 +16,9 @@ import (
 	"github.com/tidemark-engine/tidemark/history"
 	"github.com/tidemark-engine/tidemark/infra/natsio"
 	"github.com/tidemark-engine/tidemark/infra/natsio/hot"
-	"github.com/tidemark-engine/tidemark/infra/natsio/journal"
 	"github.com/tidemark-engine/tidemark/projections"
 	"github.com/tidemark-engine/tidemark/readmodel"
+	"github.com/tidemark-engine/tidemark/readmodel/query"
 	"github.com/tidemark-engine/tidemark/readmodel/tiers"
 )
 
@@ -171,7 +171,7 @@ func openTiered(ctx context.Context, b *bench) (player, error) {
 		cache.Set(entry{"a", keys[i]}, value(nil, i))
 	}
 	p.Set(0, readKeys)
-	read := &tiers.Tiers{Memory: memory, HotProgress: p, Past: journal.Past{Journal: r.journal}}
+	read := &tiers.Tiers{Memory: memory, HotProgress: p, Journal: query.Rows{History: history.New(r.journal, nil, 0)}}
 	return plain{undo: r.close, play: func(ctx context.Context, n int) (round, error) {
 		var allocs float64
 		got, err := turns(n,
@@ -233,13 +233,13 @@ func openLoad(past int) func(ctx context.Context, b *bench) (player, error) {
 			r.close()
 			return nil, err
 		}
-		stream := events.StateEntry("old", "entry")
+		stream, h := events.StateEntry("old", "entry"), history.New(r.journal, nil, 0)
 		raw, err := r.js.Stream(ctx, natsio.StreamName(0, 1))
 		return plain{undo: r.close, play: func(ctx context.Context, n int) (round, error) {
 			return turns(n,
 				func() (side, error) {
 					return timed(10*b.size.probes, func() error {
-						rec, ok, err := r.journal.Last(ctx, stream, history.Fast)
+						rec, ok, err := h.Last(ctx, stream, history.Fast)
 						if err == nil && (!ok || rec.Version != uint64(past)) {
 							err = fmt.Errorf("the last event is %d of %d", rec.Version, past)
 						}

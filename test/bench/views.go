@@ -4,16 +4,18 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/tidemark-engine/tidemark/history"
 	"github.com/tidemark-engine/tidemark/infra/natsio"
 	"github.com/tidemark-engine/tidemark/infra/natsio/feeds"
 	"github.com/tidemark-engine/tidemark/infra/natsio/hot"
-	"github.com/tidemark-engine/tidemark/infra/natsio/journal"
+	"github.com/tidemark-engine/tidemark/infra/natsio/quarantine"
 	"github.com/tidemark-engine/tidemark/infra/pg"
 	"github.com/tidemark-engine/tidemark/infra/pg/durable"
 	"github.com/tidemark-engine/tidemark/projections"
@@ -21,9 +23,38 @@ import (
 
 // fold runs a view from the journal's start to its head and tells its rate.
 func (r *rig) fold(ctx context.Context, t projections.Target, p *projections.Progress, head uint64, b projections.Batching) (s side, err error) {
+	return r.play(ctx, &projections.Runner{View: "bench", Source: history.New(r.journal, nil, 0).Retained(), Target: t, Batching: b, Progress: p, Log: r.log}, head)
+}
+
+// foldNotified runs the durable view with the view notifications behind it, and
+// tells the rate of the durable view.
+func (r *rig) foldNotified(ctx context.Context, db *pg.DB, streams *feeds.Streams, head uint64) (s side, err error) {
+	held, err := quarantine.Open(ctx, r.nc, r.log)
+	if err != nil {
+		return s, err
+	}
+	n := feeds.NewNotifications(streams, history.New(r.journal, nil, 0), durable.NewPosition(db, "durable"))
+	gate := projections.NewGate("durable", 1, n)
+	behind := &projections.Runner{View: durable.Notifications, Source: history.New(r.journal, nil, 0).Retained(), Target: n, Progress: projections.NewProgress(1),
+		Batching: projections.Batching{Busy: 20 * time.Millisecond, Max: 4000}, Log: r.log, Quarantine: held, Follows: gate}
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
+	var running sync.WaitGroup
+	running.Go(func() { behind.Run(ctx) })
+	s, err = r.play(ctx, &projections.Runner{View: "bench", Source: history.New(r.journal, nil, 0).Retained(), Target: durable.New(db, "durable"), Progress: projections.NewProgress(1),
+		Batching: projections.Batching{Threshold: 50, Interval: 20 * time.Millisecond, Busy: 20 * time.Millisecond, Max: 4000}, Log: r.log, Leads: gate}, head)
+	if err == nil && !behind.Progress.Wait(ctx, 0, head) {
+		err = fmt.Errorf("the notifications are at %d of %d", behind.Progress.At(0), head)
+	}
+	cancel()
+	running.Wait()
+	return s, err
+}
+
+// play runs a view until it is at the head and tells its rate.
+func (r *rig) play(ctx context.Context, runner *projections.Runner, head uint64) (s side, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
 	defer cancel()
-	runner := &projections.Runner{View: "bench", Source: r.journal, Target: t, Batching: b, Progress: p, Log: r.log}
+	p := runner.Progress
 	ended := make(chan struct{})
 	began := time.Now()
 	go func() {
@@ -89,11 +120,7 @@ func (r *rig) foldSQL(ctx context.Context, head uint64) (s side, err error) {
 	if err = db.Migrate(ctx, r.log); err == nil {
 		var streams *feeds.Streams
 		if streams, err = feeds.NewStreams(r.nc, natsio.NewSubjects(""), true, r.log); err == nil {
-			t := durable.New(db, "durable")
-			t.Notify = feeds.NewNotifier(streams, journal.Past{Journal: r.journal})
-			s, err = r.fold(ctx, t, projections.NewProgress(1), head,
-				projections.Batching{Threshold: 50, Interval: 20 * time.Millisecond, Busy: 20 * time.Millisecond, Max: 4000})
-			t.Settle()
+			s, err = r.foldNotified(ctx, db, streams, head)
 		}
 	}
 	db.Close()

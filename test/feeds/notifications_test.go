@@ -10,9 +10,9 @@ import (
 	"github.com/tidemark-engine/tidemark/test/harness"
 )
 
-// TestNotifications: each committed SQL change is published once, with the
-// value before and after it. After a crash the engine repeats the notifications
-// from the journal.
+// TestNotifications: what SQL has committed is published once, with the value
+// before and after; and again where a crash came before the position. A data
+// directory of an earlier build goes on where that one was.
 func TestNotifications(t *testing.T) {
 	t.Parallel()
 	e := harness.Start(t, harness.Config{Args: []string{"--lifecycle", "manual"}})
@@ -35,17 +35,17 @@ func TestNotifications(t *testing.T) {
 		"INSERT k <nil> -> 1 (1)", "UPDATE k 1 -> map[a:b] (2)", "INSERT l <nil> -> x (3)",
 		"DELETE k map[a:b] -> <nil> (4)", "INSERT k <nil> -> 2 (5)", "UPDATE l x -> x (6)",
 	}
-	notified(t, c, want)
+	published(t, c, want)
 
-	// The state after a crash between commit and notification.
-	_, err := c.SQL(t).Exec(t.Context(), `UPDATE agents.checkpoints SET notified = 2 WHERE view = 'durable'`)
+	// As after a crash between publication and position.
+	_, err := c.SQL(t).Exec(t.Context(), `UPDATE agents.checkpoints SET position = 2 WHERE view = 'notifications'`)
 	harness.Must(t, err)
 	e.Kill()
 	e.Restart()
 	c = e.Client(t)
 	c.MustSet(t, "a1", "m", true, nil)
 	c.CaughtUp(t)
-	notified(t, c, append(want, "INSERT m <nil> -> true (7)")) // the duplicate window dropped the repeated ones
+	published(t, c, append(want, "INSERT m <nil> -> true (7)")) // the window dropped the repetitions
 
 	s, err := c.JS.Stream(t.Context(), "AGENT_STATE")
 	harness.Must(t, err)
@@ -54,20 +54,35 @@ func TestNotifications(t *testing.T) {
 	harness.Must(t, c.JS.DeleteStream(t.Context(), cfg.Name)) // with its duplicate window
 	_, err = c.JS.CreateStream(t.Context(), cfg)
 	harness.Must(t, err)
-	_, err = c.SQL(t).Exec(t.Context(), `UPDATE agents.checkpoints SET notified = 2 WHERE view = 'durable'`)
-	harness.Must(t, err)
+	earlier := func(notified string) { // as a build before the view has left it
+		t.Helper()
+		sql := c.SQL(t)
+		_, err := sql.Exec(t.Context(), `UPDATE agents.checkpoints SET notified = `+notified+` WHERE view = 'durable'`)
+		harness.Must(t, err)
+		_, err = sql.Exec(t.Context(), `DELETE FROM agents.checkpoints WHERE view = 'notifications'`)
+		harness.Must(t, err)
+	}
+	earlier("2")
 	e.Kill()
 	e.Restart()
 	c = e.Client(t)
 	c.CaughtUp(t)
-	// From the journal, as one batch: each key once, from its first value to
-	// its last.
-	notified(t, c, []string{"UPDATE k map[a:b] -> 2 (5)", "INSERT l <nil> -> x (6)", "INSERT m <nil> -> true (7)"})
+	// From the journal, in one batch: each key once, from what it was to what it is.
+	want = []string{"UPDATE k map[a:b] -> 2 (5)", "INSERT l <nil> -> x (6)", "INSERT m <nil> -> true (7)"}
+	published(t, c, want)
+
+	earlier("NULL") // all up to the durable view's position
+	e.Kill()
+	e.Restart()
+	c = e.Client(t)
+	c.MustSet(t, "a1", "m", false, nil)
+	c.CaughtUp(t)
+	published(t, c, append(want, "UPDATE m true -> false (8)"))
 }
 
-// TestNotificationsAfterFlush: a flush on command writes rows before the view
-// reaches their events; the view still publishes them.
-func TestNotificationsAfterFlush(t *testing.T) {
+// TestNotificationsAhead: a flush on command writes rows before the view comes to
+// them; their changes are published all the same.
+func TestNotificationsAhead(t *testing.T) {
 	t.Parallel()
 	e := harness.Start(t, harness.Config{Args: []string{"--flush-threshold", "1000", "--flush-interval", "1s"}})
 	c := e.Client(t)
@@ -77,7 +92,7 @@ func TestNotificationsAfterFlush(t *testing.T) {
 	c.MustSet(t, "a1", "l", 1, nil)
 	_, err := c.Command(t.Context(), "commands.agent.a1.flush", harness.NewID(), nil)
 	harness.Must(t, err)
-	harness.Eventually(t, "both are published", func() error {
+	harness.Within(t, 20*time.Second, "both are published", func() error {
 		c.CaughtUp(t)
 		got := notifications(t, c)
 		if len(got) != 3 || !strings.HasPrefix(got[1], "UPDATE k 1 -> 2") || !strings.HasPrefix(got[2], "INSERT l <nil> -> 1") {
@@ -87,11 +102,11 @@ func TestNotificationsAfterFlush(t *testing.T) {
 	})
 }
 
-func notified(t *testing.T, c *harness.Client, want []string) {
+func published(t *testing.T, c *harness.Client, want []string) {
 	t.Helper()
-	harness.Eventually(t, "all is published", func() error {
+	harness.Within(t, 20*time.Second, "all is published", func() error {
 		if got := notifications(t, c); !slices.Equal(got, want) {
-			return fmt.Errorf("\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+			return fmt.Errorf("\n%s\nwanted\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 		}
 		return nil
 	})

@@ -18,6 +18,7 @@ import (
 	"github.com/tidemark-engine/tidemark/commands/reactors"
 	"github.com/tidemark-engine/tidemark/domain"
 	"github.com/tidemark-engine/tidemark/events"
+	"github.com/tidemark-engine/tidemark/history"
 	"github.com/tidemark-engine/tidemark/infra/natsio"
 	"github.com/tidemark-engine/tidemark/infra/natsio/embedded"
 	"github.com/tidemark-engine/tidemark/infra/natsio/intake"
@@ -57,7 +58,7 @@ type engine struct {
 // start runs the command side of an engine; wrap, if any, wraps its handler.
 func (r *rig) start(wrap func(reactors.Send) reactors.Send, list ...reactors.Reactor) *engine {
 	r.t.Helper()
-	e := &engine{handler: commands.NewHandler(r.journal, commands.Config{})}
+	e := &engine{handler: commands.NewHandler(history.New(r.journal, nil, 0), commands.Config{})}
 	send := reactors.Send(e.handler.Send)
 	if wrap != nil {
 		send = wrap(send)
@@ -67,7 +68,7 @@ func (r *rig) start(wrap func(reactors.Send) reactors.Send, list ...reactors.Rea
 		Connect: func(name string) (*nats.Conn, error) {
 			return natsio.Connect(r.server.URL(), name, harness.Log(r.t), r.server.Options()...)
 		},
-		Send: send, Reactors: list, Journal: r.journal, Backoff: time.Millisecond, Log: harness.Log(r.t),
+		Send: send, Reactors: list, Journal: history.New(r.journal, nil, 0), Backoff: time.Millisecond, Log: harness.Log(r.t),
 	})
 	harness.Must(r.t, err)
 	return e
@@ -122,7 +123,7 @@ func (r *rig) outcome(e *engine, id string) (a answer) {
 // history returns the events of an entry, oldest first.
 func (r *rig) history(s events.Stream) (all []events.Record) {
 	r.t.Helper()
-	harness.Must(r.t, r.journal.Scan(r.t.Context(), s, 1, func(rec events.Record) bool {
+	harness.Must(r.t, history.New(r.journal, nil, 0).Since(r.t.Context(), s, time.Unix(0, 0), func(rec events.Record) bool {
 		all = append(all, rec)
 		return true
 	}))

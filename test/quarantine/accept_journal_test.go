@@ -18,7 +18,7 @@ func TestAnotherJournalIsAccepted(t *testing.T) {
 	c := e.Client(t)
 	c.MustSet(t, "a", "old", 1, nil)
 	appendRaw(t, e, "agent.a.state.old", newer("old", 2))
-	quarantined := map[string]int{"hot": 1, "durable": 1, "feeds": 1}
+	quarantined := map[string]int{"hot": 1, "durable": 1, "feeds": 1, "notifications": 1}
 	states(t, c, quarantined)
 	e.Stop()
 	loseEvents(t, e)

@@ -7,10 +7,12 @@ import (
 
 	"github.com/tidemark-engine/tidemark/commands"
 	"github.com/tidemark-engine/tidemark/events"
+	"github.com/tidemark-engine/tidemark/history"
 	"github.com/tidemark-engine/tidemark/infra/natsio"
 	"github.com/tidemark-engine/tidemark/infra/natsio/hot"
 	"github.com/tidemark-engine/tidemark/infra/natsio/journal"
 	"github.com/tidemark-engine/tidemark/projections"
+	"github.com/tidemark-engine/tidemark/readmodel/query"
 	"github.com/tidemark-engine/tidemark/readmodel/tiers"
 	"github.com/tidemark-engine/tidemark/test/harness"
 	"github.com/tidemark-engine/tidemark/test/support"
@@ -32,11 +34,11 @@ func TestMemoryExpires(t *testing.T) {
 	harness.Must(t, err)
 	bucket, err := hot.OpenBucket(t.Context(), nc, hot.AgentStateBucket, harness.Log(t))
 	harness.Must(t, err)
-	h := commands.NewHandler(j, commands.Config{InFlight: 10, Observe: func(events.Record) {}})
+	h := commands.NewHandler(history.New(j, nil, 0), commands.Config{InFlight: 10, Observe: func(events.Record) {}})
 	defer h.Close()
 	r, err := h.Send(t.Context(), commands.Request{Aggregate: "agent", ID: "a", Verb: "set", Body: []byte(`{"key":"k","value":1}`)})
 	harness.Must(t, err)
-	past := journal.Past{Journal: j}
+	past := query.Rows{History: history.New(j, nil, 0)}
 	e, _, _, err := past.Last(t.Context(), "a", "k")
 	harness.Must(t, err)
 	hotProgress, tail := projections.NewProgress(1), projections.NewProgress(1)
@@ -50,7 +52,7 @@ func TestMemoryExpires(t *testing.T) {
 	memory := tiers.NewMemory(tiers.MemoryConfig{Partitions: 1, Tail: tail, TTL: time.Minute, Clock: now})
 	memory.Start(0, 0)
 	read := &tiers.Tiers{
-		Memory: memory, Hot: target, HotProgress: hotProgress, DurableProgress: projections.NewProgress(1), Past: past,
+		Memory: memory, Hot: target, HotProgress: hotProgress, DurableProgress: projections.NewProgress(1), Journal: past,
 	}
 	for i, step := range []struct {
 		passes time.Duration

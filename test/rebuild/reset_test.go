@@ -177,7 +177,7 @@ func upgradeHot(t *testing.T, e *harness.Engine, c *harness.Client) {
 		if _, err := kv.Get(ctx, "absent.old"); err == nil {
 			return fmt.Errorf("it is there")
 		}
-		if log := e.Log(); !strings.Contains(log, "the view is rebuilt; its old rows are served meanwhile") {
+		if log := e.Log(); !strings.Contains(log, "rebuilding the view in the background; its old rows are served meanwhile") {
 			return fmt.Errorf("the log reports no rebuild")
 		}
 		return nil

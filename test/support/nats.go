@@ -1,3 +1,5 @@
+// Package support starts in-process NATS servers and databases for tests of single
+// packages.
 package support
 
 import (

@@ -2,11 +2,9 @@ package views_test
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -14,8 +12,8 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"github.com/tidemark-engine/tidemark/commands"
+	"github.com/tidemark-engine/tidemark/commands/commandstest"
 	"github.com/tidemark-engine/tidemark/domain"
-	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/history"
 	"github.com/tidemark-engine/tidemark/infra/pg/archive"
 	"github.com/tidemark-engine/tidemark/projections"
@@ -72,7 +70,7 @@ func (w *world) archived() {
 	for p := range w.journal.Partitions() {
 		head, err := w.journal.Head(w.t.Context(), p)
 		harness.Must(w.t, err)
-		want, i := w.messages(w.journal, p, head), 0
+		want, i := w.messages(w.history.Retained(), p, head), 0
 		err = archive.New(w.db, "archive").Each(w.t.Context(), p, 0, head, func(m history.Message) error {
 			if i >= len(want) || m.Revision != want[i].Revision || m.Stream != want[i].Stream || !bytes.Equal(m.Body, want[i].Body) ||
 				(m.Bad == nil) != (want[i].Bad == nil) || !m.RecordedAt.Equal(want[i].RecordedAt) {
@@ -118,20 +116,10 @@ func TestTheArchiveIsTheJournal(t *testing.T) {
 	}
 }
 
-// forgetful is a journal whose duplicate window has passed.
-type forgetful struct {
-	history.Journal
-	n atomic.Int64
-}
-
-func (j *forgetful) Append(ctx context.Context, s events.Stream, after uint64, id string, evs []events.Event) (history.Appended, error) {
-	return j.Journal.Append(ctx, s, after, fmt.Sprintf("%s-%d", id, j.n.Add(1)), evs)
-}
-
-// later returns an engine that starts after the duplicate window.
+// later is an engine that starts when the duplicate window has passed.
 func (w *world) later(after time.Duration) *commands.Handler {
-	h := commands.NewHandler(&forgetful{Journal: w.journal}, commands.Config{
-		Archive: archive.New(w.db, "archive").Of(w.journal.ID()),
+	h := commands.NewHandler(&commandstest.Windowless{Journal: w.history}, commands.Config{
+		Archive: history.New(w.journal, archive.New(w.db, "archive"), 0),
 		Now:     func() time.Time { return time.Now().UTC().Add(after) },
 	})
 	w.t.Cleanup(h.Close)
@@ -348,7 +336,7 @@ func TestATrimmedCommandIsStillKnown(t *testing.T) {
 	if now := w.heads()[0]; now != before {
 		t.Errorf("the journal went from %d to %d", before, now)
 	}
-	joined := history.Joined{Trimmable: w.journal, Archive: archive.New(w.db, "archive")}
+	joined := history.New(w.journal, archive.New(w.db, "archive"), 0)
 	if n := len(w.messages(joined, 0, before)); n != int(before) {
 		t.Errorf("%d of %d events are in the journal and its archive together", n, before)
 	}
@@ -357,7 +345,7 @@ func TestATrimmedCommandIsStillKnown(t *testing.T) {
 	madeAt := func(after time.Duration) string {
 		return ulid.MustNew(ulid.Timestamp(time.Now().Add(after)), ulid.DefaultEntropy()).String()
 	}
-	for _, h := range []*commands.Handler{w.later(time.Hour), commands.NewHandler(w.journal, commands.Config{
+	for _, h := range []*commands.Handler{w.later(time.Hour), commands.NewHandler(w.history, commands.Config{
 		Now: func() time.Time { return time.Now().UTC().Add(time.Hour) }, // an engine without SQL
 	})} {
 		_, err := do(t, h, all[0].id, "agent", "u1", "set", all[0].body)

@@ -10,7 +10,6 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tidemark-engine/tidemark/events"
-	"github.com/tidemark-engine/tidemark/history"
 	"github.com/tidemark-engine/tidemark/infra/natsio/hot"
 	"github.com/tidemark-engine/tidemark/infra/pg/durable"
 	"github.com/tidemark-engine/tidemark/test/harness"
@@ -23,8 +22,7 @@ func (w *world) restore(streams ...events.Stream) {
 	if err := hot.NewHot(w.bucket, w.journal, w.progress["hot"]).Restore(w.t.Context(), streams); err != nil {
 		w.t.Error(err)
 	}
-	truth := history.Truth{Journal: w.journal}
-	if err := durable.New(w.db, "durable").Restore(w.t.Context(), truth, streams); err != nil {
+	if err := durable.New(w.db, "durable").Restore(w.t.Context(), w.history, streams); err != nil {
 		w.t.Error(err)
 	}
 }

@@ -281,7 +281,7 @@ func TestARebuildQuarantinesAPoisonEvent(t *testing.T) {
 	w.set("a1", "k", "1")
 	shadow, err := durable.NewShadow(t.Context(), w.db, "durable", w.journal.ID(), 1, false)
 	harness.Must(t, err)
-	r := rebuild.Rebuild{View: "durable", Source: w.journal, Shadow: shadow, Step: func(rebuild.Step) {}}
+	r := rebuild.Rebuild{View: "durable", Source: w.history, Shadow: shadow, Step: func(rebuild.Step) {}}
 	if _, err := r.Run(t.Context()); err != nil {
 		t.Fatal(err)
 	}

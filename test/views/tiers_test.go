@@ -151,12 +151,12 @@ func TestMemoryKeepsNothingThatWasBehindItsStart(t *testing.T) {
 
 // halting is a journal that blocks its next reader after the read.
 type halting struct {
-	tiers.Past
+	tiers.JournalTier
 	read, goOn chan struct{}
 }
 
 func (p *halting) Last(ctx context.Context, agent, key string) (readmodel.Entry, bool, uint64, error) {
-	e, found, revision, err := p.Past.Last(ctx, agent, key)
+	e, found, revision, err := p.JournalTier.Last(ctx, agent, key)
 	select {
 	case p.read <- struct{}{}:
 		<-p.goOn
@@ -170,8 +170,8 @@ func (p *halting) Last(ctx context.Context, agent, key string) (readmodel.Entry,
 func TestAFillUnderWayDoesNotOutliveAnEviction(t *testing.T) {
 	w := newWorld(t, 1)
 	w.set("a", "k", "1")
-	past := &halting{w.tiers.Past, make(chan struct{}), make(chan struct{})}
-	w.tiers.Past = past
+	past := &halting{w.tiers.Journal, make(chan struct{}), make(chan struct{})}
+	w.tiers.Journal = past
 	filled := make(chan error, 1)
 	go func() {
 		_, err := w.get("a", "k", tiers.Hot, 0, 20*time.Second)

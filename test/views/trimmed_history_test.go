@@ -1,7 +1,6 @@
 package views_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -17,8 +16,8 @@ import (
 	"github.com/tidemark-engine/tidemark/infra/natsio/journal"
 	"github.com/tidemark-engine/tidemark/infra/pg"
 	"github.com/tidemark-engine/tidemark/infra/pg/archive"
-	"github.com/tidemark-engine/tidemark/readmodel"
-	"github.com/tidemark-engine/tidemark/readmodel/readmodeltest"
+	"github.com/tidemark-engine/tidemark/readmodel/query"
+	"github.com/tidemark-engine/tidemark/readmodel/query/querytest"
 	"github.com/tidemark-engine/tidemark/test/harness"
 	"github.com/tidemark-engine/tidemark/test/support"
 )
@@ -26,7 +25,8 @@ import (
 // seam is a journal that is trimmed before many questions, up to a random
 // revision.
 type seam struct {
-	journal.Past
+	query.Rows
+	journal *journal.Journal
 	t       *testing.T
 	js      jetstream.JetStream
 	archive *archive.Archive
@@ -43,8 +43,8 @@ func newSeam(t *testing.T, partitions int) *seam {
 	harness.Must(t, err)
 	t.Cleanup(db.Close)
 	harness.Must(t, db.Migrate(t.Context(), harness.Log(t)))
-	s := &seam{t: t, js: support.JetStream(t, nc), archive: archive.New(db, "archive"), random: random(t)}
-	s.Past = journal.Past{Journal: j, Archive: s.archive}
+	s := &seam{t: t, journal: j, js: support.JetStream(t, nc), archive: archive.New(db, "archive"), random: random(t)}
+	s.Rows = query.Rows{History: history.New(j, s.archive, 0)}
 	s.at, s.cut = make([]uint64, partitions), make([]uint64, partitions)
 	for p := range partitions {
 		if _, err := s.archive.Load(t.Context(), p, j.ID()); err != nil {
@@ -55,9 +55,9 @@ func newSeam(t *testing.T, partitions int) *seam {
 }
 
 func (s *seam) append(t *testing.T, st events.Stream, ev events.Event) uint64 {
-	last, _, err := s.Journal.Last(t.Context(), st, history.Linearizable)
+	last, _, err := s.History.Last(t.Context(), st, history.Linearizable)
 	harness.Must(t, err)
-	at, err := s.Append(t.Context(), st, last.Revision, fmt.Sprint(st, ev.Version), []events.Event{ev})
+	at, err := s.Append(t.Context(), history.Writes(st, last.Revision, fmt.Sprint(st, ev.Version), []events.Event{ev}))
 	harness.Must(t, err)
 	return at.Revision
 }
@@ -69,7 +69,7 @@ func (s *seam) keep(p int) {
 	if head == s.at[p] {
 		return
 	}
-	cur, err := s.Read(s.t.Context(), p, s.at[p])
+	cur, err := s.journal.Read(s.t.Context(), p, s.at[p])
 	harness.Must(s.t, err)
 	defer cur.Stop()
 	var batch []history.Message
@@ -96,27 +96,12 @@ func (s *seam) move() {
 	}
 }
 
-func (s *seam) AsOf(ctx context.Context, agent, key string, revision uint64, at time.Time) (readmodel.Entry, bool, error) {
-	s.move()
-	return s.Past.AsOf(ctx, agent, key, revision, at)
-}
-
-func (s *seam) EntriesAsOf(ctx context.Context, agent string, keys []string, revision uint64, at time.Time) ([]readmodel.Entry, error) {
-	s.move()
-	return s.Past.EntriesAsOf(ctx, agent, keys, revision, at)
-}
-
-func (s *seam) History(ctx context.Context, agent, key string, below uint64, limit int, losers bool) ([]readmodel.Version, error) {
-	s.move()
-	return s.Past.History(ctx, agent, key, below, limit, losers)
-}
-
 // TestTheSeamDoesNotShow: a journal that is trimmed all the time answers like a
 // complete one.
 func TestTheSeamDoesNotShow(t *testing.T) {
-	readmodeltest.Past(t, func(t *testing.T) readmodeltest.Journal {
+	querytest.Rows(t, func(t *testing.T) querytest.History {
 		s := newSeam(t, 2)
-		return readmodeltest.Journal{Past: s, Append: s.append}
+		return querytest.History{Rows: s.Rows, Before: s.move, Append: s.append}
 	})
 }
 
@@ -142,7 +127,7 @@ func TestManyKeysAcrossTheSeam(t *testing.T) {
 		revision uint64
 		at       time.Time
 	}{{150, time.Time{}}, {0, time.Unix(149, 0)}, {320, time.Time{}}, {0, time.Unix(319, 0)}} {
-		rows, err := s.Past.EntriesAsOf(t.Context(), "a", keys, m.revision, m.at)
+		rows, err := s.EntriesAsOf(t.Context(), "a", keys, history.Moment{Revision: m.revision, At: m.at})
 		n := int(m.revision)
 		if n == 0 {
 			n = int(m.at.Unix()) + 1
@@ -177,11 +162,11 @@ func TestWithoutTheArchiveNothingIsMadeUp(t *testing.T) {
 		}
 	}
 	support.Trim(t, s.js, "EVENTS", 4)
-	for code, past := range map[string]journal.Past{
-		"archive.unavailable": {Journal: s.Journal}, "archive.incomplete": s.Past,
+	for code, past := range map[string]query.Rows{
+		"archive.unavailable": {History: history.New(s.journal, nil, 0)}, "archive.incomplete": s.Rows,
 	} {
 		for revision := uint64(1); revision <= 6; revision++ {
-			e, found, err := past.AsOf(t.Context(), "a", "k", revision, time.Time{})
+			e, found, err := past.AsOf(t.Context(), "a", "k", history.Moment{Revision: revision})
 			var known *domain.Error
 			switch {
 			case revision > 4 && (err != nil || !found || string(e.Value) != fmt.Sprint(revision-1)):
@@ -192,10 +177,10 @@ func TestWithoutTheArchiveNothingIsMadeUp(t *testing.T) {
 				t.Errorf("at %d: %+v, %t, %v, want %s", revision, e, found, err, code)
 			}
 		}
-		if rows, err := past.History(t.Context(), "a", "k", 0, 2, false); err != nil || len(rows) != 2 {
+		if rows, err := past.Versions(t.Context(), "a", "k", 0, 2, false); err != nil || len(rows) != 2 {
 			t.Errorf("what the journal has: %d, %v", len(rows), err)
 		}
-		if rows, err := past.History(t.Context(), "a", "k", 0, 3, false); err == nil {
+		if rows, err := past.Versions(t.Context(), "a", "k", 0, 3, false); err == nil {
 			t.Errorf("a history with a hole: %+v", rows)
 		}
 	}

@@ -29,6 +29,7 @@ import (
 	"github.com/tidemark-engine/tidemark/infra/pg/durable"
 	"github.com/tidemark-engine/tidemark/projections"
 	"github.com/tidemark-engine/tidemark/readmodel"
+	"github.com/tidemark-engine/tidemark/readmodel/query"
 	"github.com/tidemark-engine/tidemark/readmodel/tiers"
 	"github.com/tidemark-engine/tidemark/test/harness"
 	"github.com/tidemark-engine/tidemark/test/support"
@@ -43,6 +44,7 @@ type world struct {
 	server     *embedded.Server
 	nc         *nats.Conn
 	journal    *journal.Journal
+	history    *history.History
 	bucket     *hot.Bucket
 	url        string // of the database
 	db         *pg.DB
@@ -75,6 +77,7 @@ func (w *world) open(partitions int) {
 	if w.journal, err = journal.Open(w.t.Context(), w.nc, journal.Config{Partitions: partitions}); err != nil {
 		w.t.Fatal(err)
 	}
+	w.history = history.New(w.journal, nil, 0)
 	cfg := hot.AgentStateBucket
 	cfg.MaxBytes = 64 << 20
 	if w.bucket, err = hot.OpenBucket(w.t.Context(), w.nc, cfg, harness.Log(w.t)); err != nil {
@@ -94,7 +97,7 @@ func (w *world) open(partitions int) {
 	}
 	w.memory = tiers.NewMemory(tiers.MemoryConfig{Partitions: n, Tail: w.progress["memory"]})
 	memory := w.memory
-	w.Handler = commands.NewHandler(w.journal, commands.Config{Observe: func(rec events.Record) {
+	w.Handler = commands.NewHandler(w.history, commands.Config{Observe: func(rec events.Record) {
 		if change, err := readmodel.EntryOf(&rec); err == nil && (rec.Type == events.StateSet || rec.Type == events.StateDeleted) {
 			memory.Pass(rec.Partition, change.Entry, change.Deleted)
 		}
@@ -102,7 +105,7 @@ func (w *world) open(partitions int) {
 	w.t.Cleanup(w.Handler.Close)
 	w.tiers = &tiers.Tiers{
 		Memory: w.memory, Hot: hot.NewHot(w.bucket, w.journal, w.progress["hot"]), HotProgress: w.progress["hot"],
-		Durable: durable.New(w.db, "durable"), DurableProgress: w.progress["durable"], Past: journal.Past{Journal: w.journal},
+		Durable: durable.New(w.db, "durable"), DurableProgress: w.progress["durable"], Journal: query.Rows{History: w.history},
 		Hit: func(tier string) { w.hits.Store(tier, true) },
 	}
 }
@@ -118,7 +121,7 @@ func (w *world) target(view string) projections.Target {
 		return archive.New(w.db, "archive")
 	}
 	return &projections.Tail{
-		Memory: w.memory, Refresh: w.Refresh, Source: w.journal, Progress: w.progress["memory"],
+		Memory: w.memory, Refresh: w.Refresh, Source: w.history.Retained(), Progress: w.progress["memory"],
 		Touched: func(string) {}, Changed: func(string, string, []byte) {},
 	}
 }
@@ -139,11 +142,11 @@ func (w *world) run(view string, partition int, progress *projections.Progress) 
 		target = hot.NewHot(w.bucket, w.journal, progress)
 	}
 	r := &projections.Runner{
-		View: view, Partition: partition, Source: w.journal, Target: target, Progress: progress, Log: harness.Log(w.t),
+		View: view, Partition: partition, Source: w.history.Retained(), Target: target, Progress: progress, Log: harness.Log(w.t),
 		Batching: projections.Batching{Threshold: 50, Interval: 5 * time.Millisecond, Max: 2000}, Applied: w.applied,
 	}
 	if view != "memory" {
-		r.Quarantine, r.Past = w.quarantine, history.Truth{Journal: w.journal}.Stream
+		r.Quarantine, r.Past = w.quarantine, w.history.Of
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
@@ -222,7 +225,7 @@ func (w *world) rows(view string) {
 		head, err := w.journal.Head(w.t.Context(), p)
 		harness.Must(w.t, err)
 		for r := uint64(1); r <= head; r++ {
-			rec, err := w.journal.At(w.t.Context(), p, r)
+			rec, err := w.history.At(w.t.Context(), p, r)
 			if err != nil || rec.Type != events.StateSet && rec.Type != events.StateDeleted {
 				continue
 			}

@@ -12,6 +12,7 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"github.com/tidemark-engine/tidemark/infra/natsio"
+	"github.com/tidemark-engine/tidemark/internal/wait"
 )
 
 // Leases spread views over engines: who holds a view's lease runs it. A lease
@@ -55,7 +56,7 @@ func (l *Leases) Hold(ctx context.Context, name string, run func(ctx context.Con
 			if !errors.Is(err, jetstream.ErrKeyExists) && ctx.Err() == nil {
 				l.log.Warn("a lease cannot be asked for", "lease", name, "error", err)
 			}
-			natsio.Sleep(ctx, leaseRenew)
+			_ = wait.Sleep(ctx, leaseRenew)
 			continue
 		}
 		l.log.Info("this engine runs the view", "lease", name)
@@ -73,7 +74,7 @@ func (l *Leases) while(ctx context.Context, name string, rev uint64, run func(ct
 	}()
 	renewed := time.Now()
 	for {
-		natsio.Sleep(held, leaseRenew)
+		_ = wait.Sleep(held, leaseRenew)
 		if ctx.Err() != nil {
 			break
 		}

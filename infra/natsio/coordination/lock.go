@@ -15,6 +15,7 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"github.com/tidemark-engine/tidemark/infra/natsio"
+	"github.com/tidemark-engine/tidemark/internal/wait"
 )
 
 // ErrTaken means that another process does the same right now.
@@ -89,7 +90,7 @@ func take(ctx context.Context, kv jetstream.KeyValue, name string, body []byte) 
 	if err != nil {
 		return 0, err
 	}
-	natsio.Sleep(ctx, aloneDead)
+	_ = wait.Sleep(ctx, aloneDead)
 	if rev, err = kv.Update(ctx, name, body, found.Revision()); err == nil || ctx.Err() != nil {
 		return rev, err
 	}
@@ -104,7 +105,7 @@ func take(ctx context.Context, kv jetstream.KeyValue, name string, body []byte) 
 // renew keeps the name until ctx ends, and cancels when another took it.
 func renew(ctx context.Context, cancel context.CancelCauseFunc, kv jetstream.KeyValue, name string, body []byte, rev uint64) uint64 {
 	for {
-		natsio.Sleep(ctx, aloneRenew)
+		_ = wait.Sleep(ctx, aloneRenew)
 		if ctx.Err() != nil {
 			return rev
 		}

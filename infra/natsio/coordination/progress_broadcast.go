@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/tidemark-engine/tidemark/infra/natsio"
+	"github.com/tidemark-engine/tidemark/internal/wait"
 	"github.com/tidemark-engine/tidemark/projections"
 )
 
@@ -45,7 +46,7 @@ func (b *ProgressBroadcast) Tell(ctx context.Context, view string, partition int
 		if err := b.nc.Publish(subject, strconv.AppendUint(nil, told, 10)); err != nil {
 			return // the connection is closed
 		}
-		natsio.Sleep(ctx, beaconEvery)
+		_ = wait.Sleep(ctx, beaconEvery)
 	}
 }
 

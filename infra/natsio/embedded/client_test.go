@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tidemark-engine/tidemark/events"
+	"github.com/tidemark-engine/tidemark/history"
 	"github.com/tidemark-engine/tidemark/infra/natsio/journal"
 	"github.com/tidemark-engine/tidemark/test/harness"
 	"github.com/tidemark-engine/tidemark/test/support"
@@ -130,7 +131,7 @@ func TestClientsCannotManageTheJournal(t *testing.T) {
 	client, j, stream := journalled(t)
 	for v := range uint64(3) {
 		ev := events.Event{Type: events.StateSet, Aggregate: "agent", ID: "a1", Key: "k", Version: v + 1, Digest: "d", Schema: 1, Data: []byte(`{"value":1}`)}
-		if _, err := j.Append(t.Context(), "agent.a1.state.k", v, fmt.Sprint(v), []events.Event{ev}); err != nil {
+		if _, err := j.Append(t.Context(), history.Writes("agent.a1.state.k", v, fmt.Sprint(v), []events.Event{ev})); err != nil {
 			t.Fatal(err)
 		}
 	}

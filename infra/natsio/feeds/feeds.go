@@ -13,17 +13,25 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tidemark-engine/tidemark/events"
+	"github.com/tidemark-engine/tidemark/history"
 	"github.com/tidemark-engine/tidemark/infra/natsio"
-	"github.com/tidemark-engine/tidemark/infra/natsio/journal"
 	"github.com/tidemark-engine/tidemark/projections"
 )
+
+// Journal is what the feeds ask the journal.
+type Journal interface {
+	history.JournalStore
+	// FirstSince is the revision before the first entry that was stored at or
+	// after from.
+	FirstSince(ctx context.Context, partition int, from time.Time) (uint64, error)
+}
 
 // Feeds is the target of the view feeds: every event, once, on the seed's
 // subjects in the seed's streams. Nothing of ours ever reads them: losing one
 // loses no state.
 type Feeds struct {
 	streams *Streams
-	journal *journal.Journal
+	journal Journal
 
 	mu    sync.Mutex
 	feeds map[string]*feed
@@ -32,7 +40,7 @@ type Feeds struct {
 var _ projections.Target = (*Feeds)(nil)
 
 // NewFeeds publishes a journal's events.
-func New(s *Streams, j *journal.Journal) *Feeds {
+func New(s *Streams, j Journal) *Feeds {
 	return &Feeds{streams: s, journal: j, feeds: map[string]*feed{}}
 }
 
@@ -163,13 +171,13 @@ type feed struct {
 	subject string // of its markers, with the last dot
 	streams *Streams
 	stream  jetstream.Stream
-	journal *journal.Journal
+	journal Journal
 
 	mu     sync.Mutex
 	marked map[int]marker // by partition: what it was last known to have
 }
 
-func newFeed(s *Streams, st jetstream.Stream, j *journal.Journal) *feed {
+func newFeed(s *Streams, st jetstream.Stream, j Journal) *feed {
 	f := &feed{name: st.CachedInfo().Config.Name, streams: s, stream: st, journal: j, marked: map[int]marker{}}
 	f.subject = s.markerRoot(f.name)
 	return f

@@ -133,7 +133,7 @@ func TestFeedsExpired(t *testing.T) {
 	if ev.Digest, err = events.Chain("", &ev); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := j.Append(t.Context(), events.StateEntry("a", "k"), 0, "id", []events.Event{ev}); err != nil {
+	if _, err := j.Append(t.Context(), history.Writes(events.StateEntry("a", "k"), 0, "id", []events.Event{ev})); err != nil {
 		t.Fatal(err)
 	}
 	apply(t, f, 0, 1, happened(0, ev))

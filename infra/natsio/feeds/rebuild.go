@@ -169,7 +169,7 @@ const absentPage = 1000
 // by page, and returns how many events were looked at.
 func (t *Feeds) absent(ctx context.Context, p int, from, to uint64, there map[journalPlace]bool, yield func([]*nats.Msg) error) (n uint64, err error) {
 	var msgs []*nats.Msg
-	err = t.journal.Each(ctx, p, from, to, func(m history.Message) error {
+	err = t.journal.Range(ctx, history.Range{Partition: p, After: from, UpTo: to}, func(m history.Message) error {
 		n++
 		if m.Bad != nil || there[journalPlace{p, m.Revision}] {
 			return nil

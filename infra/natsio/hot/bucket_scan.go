@@ -156,7 +156,7 @@ func (t *Hot) At(ctx context.Context, place int) ([]events.Stream, error) {
 			return nil, fmt.Errorf("look into bucket %s: %w", b.name, err)
 		}
 		if key := strings.TrimPrefix(msg.Subject, b.root); msg.Sequence < from+bucketPlace && !gone(msg.Header) {
-			streams = append(streams, readmodel.StreamOf(kind, key))
+			streams = append(streams, readmodel.NameOfRow(kind, key))
 		}
 	}
 	return streams, nil

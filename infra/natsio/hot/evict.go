@@ -10,14 +10,12 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tidemark-engine/tidemark/infra/natsio"
-	"github.com/tidemark-engine/tidemark/infra/natsio/journal"
 	"github.com/tidemark-engine/tidemark/readmodel"
 	"github.com/tidemark-engine/tidemark/readmodel/tiers"
 )
 
 var (
-	_ tiers.KeeperPast = journal.Past{}
-	_ tiers.KeeperHot  = (*Hot)(nil)
+	_ tiers.HydrationBucket = (*Hot)(nil)
 )
 
 // Has implements readmodel.KeeperHot.

@@ -5,14 +5,22 @@ import (
 	"errors"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/history"
-	"github.com/tidemark-engine/tidemark/infra/natsio/journal"
 	"github.com/tidemark-engine/tidemark/projections"
 	"github.com/tidemark-engine/tidemark/readmodel"
 	"github.com/tidemark-engine/tidemark/readmodel/tiers"
 )
+
+// Journal is what the hot view asks the journal.
+type Journal interface {
+	history.JournalStore
+	// FirstSince is the revision before the first entry that was stored at or
+	// after from.
+	FirstSince(ctx context.Context, partition int, from time.Time) (uint64, error)
+}
 
 // Hot is the target of the hot view: state entries in one bucket, and each kind
 // of document in its own. A bucket's unsynced tail may be lost in a power cut,
@@ -22,7 +30,7 @@ import (
 type Hot struct {
 	entries  *Bucket
 	docs     map[string]*Bucket // by kind
-	journal  *journal.Journal
+	journal  Journal
 	progress *projections.Progress
 	// Leaves tells of aggregates that the view leaves out; nil = of none. No
 	// fill may put what the view would not keep level. Set it before the first
@@ -44,7 +52,7 @@ var (
 
 // NewHot is the hot view's target on the bucket of state entries; progress is
 // where its runners note their positions.
-func NewHot(entries *Bucket, j *journal.Journal, progress *projections.Progress) *Hot {
+func NewHot(entries *Bucket, j Journal, progress *projections.Progress) *Hot {
 	return &Hot{entries: entries, docs: map[string]*Bucket{}, journal: j, progress: progress, marked: map[string]uint64{}}
 }
 

@@ -84,7 +84,7 @@ func lengthen(t testing.TB, nc *nats.Conn, stream string, n int) {
 			t.Fatal(err)
 		}
 		if i%500 == 499 || i == n-1 {
-			harness.Receive(t, "the journal's acks", support.Closed(js.PublishAsyncComplete()))
+			harness.Receive(t, "the journal's acks", harness.Closed(js.PublishAsyncComplete()))
 		}
 	}
 }

@@ -12,7 +12,6 @@ import (
 	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/history"
 	"github.com/tidemark-engine/tidemark/infra/natsio"
-	"github.com/tidemark-engine/tidemark/infra/natsio/journal"
 	"github.com/tidemark-engine/tidemark/projections"
 	"github.com/tidemark-engine/tidemark/readmodel"
 )
@@ -68,7 +67,7 @@ func hotKey(id, key string) string {
 }
 
 func (t *Hot) restore(ctx context.Context, b *Bucket, streams []events.Stream) error {
-	truth := history.Truth{Journal: t.journal}
+	h := history.New(t.journal, nil, 0) // no losing writes here, so no archive either
 	for round := 0; len(streams) > 0; round++ {
 		if round > putRounds {
 			return fmt.Errorf("bucket %s: %d keys are being written by somebody else", b.name, len(streams))
@@ -82,7 +81,7 @@ func (t *Hot) restore(ctx context.Context, b *Bucket, streams []events.Stream) e
 		if err != nil {
 			return err
 		}
-		said, err := projections.StateOf(ctx, truth, streams)
+		said, err := projections.StateOf(ctx, h, streams)
 		if err != nil {
 			return err
 		}
@@ -120,9 +119,9 @@ func (t *Hot) differing(said *projections.Said, there map[string]*jetstream.RawS
 	}
 	for i := range said.Docs {
 		if d := &said.Docs[i]; d.Deleted {
-			want(journal.DocStream(d.Kind, d.ID, d.Key), d.Revision, nil)
+			want(readmodel.NameOf(d.Kind, d.ID, d.Key), d.Revision, nil)
 		} else {
-			want(journal.DocStream(d.Kind, d.ID, d.Key), d.Revision, d.EncodeKV())
+			want(readmodel.NameOf(d.Kind, d.ID, d.Key), d.Revision, d.EncodeKV())
 		}
 	}
 	for _, s := range said.None {

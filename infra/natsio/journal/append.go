@@ -6,17 +6,22 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nuid"
 
-	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/history"
 )
 
-var _ history.Batcher = (*Journal)(nil)
+// Headers of an atomic batch (ADR-50).
+const (
+	batchIDHeader     = "Nats-Batch-Id"
+	batchSeqHeader    = "Nats-Batch-Sequence"
+	batchCommitHeader = "Nats-Batch-Commit"
+)
 
-// AppendAll implements commands.Batcher with one atomic batch (ADR-50). Checks
-// look at the state before the batch, so only the first event of each stream
-// carries one.
-func (j *Journal) AppendAll(ctx context.Context, writes []history.Write) (uint64, error) {
+// Append implements history.Appender: one event is a plain publish, several are
+// one atomic batch (ADR-50). The server checks a batch against the state before
+// it, so only the first event of each aggregate carries an expected sequence.
+func (j *Journal) Append(ctx context.Context, writes []history.Write) (history.Appended, error) {
 	p := j.Partition(writes[0].Stream.ID())
 	msgs := make([]*nats.Msg, len(writes))
 	for i := range writes {
@@ -29,26 +34,33 @@ func (j *Journal) AppendAll(ctx context.Context, writes []history.Write) (uint64
 			msgs[i].Header[jetstream.MsgIDHeader] = []string{w.ID}
 		}
 	}
-	return j.atomically(ctx, msgs)
-}
-
-// Append implements commands.Journal: one event as a plain publish, several as
-// one atomic batch.
-func (j *Journal) Append(ctx context.Context, s events.Stream, after uint64, id string, evs []events.Event) (history.Appended, error) {
-	p := j.Partition(s.ID())
-	msgs := make([]*nats.Msg, len(evs))
-	for i := range evs {
-		msgs[i] = &nats.Msg{Subject: j.publish[p] + string(s), Data: evs[i].Encode(), Header: nats.Header{}}
-	}
-	msgs[0].Header[jetstream.ExpectedLastSubjSeqHeader] = []string{strconv.FormatUint(after, 10)}
-	msgs[0].Header[jetstream.MsgIDHeader] = []string{id}
 	if len(msgs) > 1 {
-		last, err := j.atomically(ctx, msgs)
+		last, err := j.publishAtomic(ctx, msgs)
 		return history.Appended{Revision: last}, err
 	}
 	ack := j.pipeline.Publish(ctx, msgs[0])[0]
 	if ack.Err != nil {
-		return history.Appended{}, translate(ack.Err)
+		return history.Appended{}, appendError(ack.Err)
 	}
 	return history.Appended{Revision: ack.Seq, Duplicate: ack.Duplicate}, nil
+}
+
+// publishAtomic stores messages, all or none, and returns the sequence of the
+// last. Only the commit is acknowledged: the server reports there what is wrong
+// with any message of the batch.
+func (j *Journal) publishAtomic(ctx context.Context, msgs []*nats.Msg) (uint64, error) {
+	id := []string{nuid.Next()}
+	for i, m := range msgs {
+		m.Header[batchIDHeader] = id
+		m.Header[batchSeqHeader] = []string{strconv.Itoa(i + 1)}
+		if i < len(msgs)-1 {
+			if err := j.nc.PublishMsg(m); err != nil {
+				return 0, appendError(err)
+			}
+		}
+	}
+	last := msgs[len(msgs)-1]
+	last.Header[batchCommitHeader] = []string{"1"}
+	ack := j.pipeline.Publish(ctx, last)[0]
+	return ack.Seq, appendError(ack.Err)
 }

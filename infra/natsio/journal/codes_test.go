@@ -11,8 +11,8 @@ import (
 
 	"github.com/tidemark-engine/tidemark/history"
 	"github.com/tidemark-engine/tidemark/infra/natsio"
-	"github.com/tidemark-engine/tidemark/infra/natsio/natsiotest"
 	"github.com/tidemark-engine/tidemark/test/harness"
+	"github.com/tidemark-engine/tidemark/test/natsiotest"
 )
 
 // The server's codes are facts about a version: each one that this package acts
@@ -72,7 +72,7 @@ func TestServerCodeOfAFullServer(t *testing.T) {
 		}
 	}
 	wantCode(t, "a publish to a full server", err, natsio.CodeNoResources)
-	if got := translate(err); errors.Is(got, history.ErrOutcomeUnknown) || errors.Is(got, history.ErrConflict) {
+	if got := appendError(err); errors.Is(got, history.ErrOutcomeUnknown) || errors.Is(got, history.ErrConflict) {
 		t.Errorf("surely not stored, translated to %v", got)
 	}
 }
@@ -121,7 +121,7 @@ func wantCode(t *testing.T, what string, err error, code jetstream.ErrorCode) {
 
 func wantTranslated(t *testing.T, err, want error) {
 	t.Helper()
-	if got := translate(err); !errors.Is(got, want) {
+	if got := appendError(err); !errors.Is(got, want) {
 		t.Errorf("%v is translated to %v, not to %v", err, got, want)
 	}
 }

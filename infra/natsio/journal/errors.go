@@ -1,7 +1,6 @@
 package journal
 
 import (
-	"context"
 	"errors"
 
 	"github.com/nats-io/nats.go"
@@ -12,17 +11,17 @@ import (
 	"github.com/tidemark-engine/tidemark/infra/natsio"
 )
 
-// translate turns what a publish to the journal answered into the journal
-// port's errors. An answer from the server, or none because nothing was sent,
-// means surely not stored; silence means unknown.
-func translate(err error) error {
+// appendError maps what a publish to the journal returned to the errors of
+// history.Appender. An error from the server, or from the client before it
+// sent, means that nothing was stored. Anything else leaves the outcome unknown.
+func appendError(err error) error {
 	switch {
 	case err == nil:
 		return nil
 	case natsio.HasCode(err, natsio.CodeWrongLastSequence, natsio.CodeLastSeqInFlight):
 		return history.ErrConflict
 	case natsio.HasCode(err, natsio.CodeMessageTooLarge), errors.Is(err, nats.ErrMaxPayload):
-		return domain.Errorf(domain.TooLarge, "event.too_large", "the event would be larger than the server takes")
+		return domain.Errorf(domain.TooLarge, "event.too_large", "the event is larger than the server accepts (max_payload)")
 	case natsio.HasCode(err, natsio.CodeBatchDuplicate):
 		return history.ErrOutcomeUnknown
 	}
@@ -35,8 +34,6 @@ func translate(err error) error {
 		errors.Is(err, nats.ErrConnectionClosed),
 		errors.Is(err, nats.ErrReconnectBufExceeded), errors.Is(err, jetstream.ErrTooManyStalledMsgs):
 		return err
-	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		return history.ErrOutcomeUnknown
 	}
 	return history.ErrOutcomeUnknown
 }

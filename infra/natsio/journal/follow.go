@@ -7,13 +7,14 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tidemark-engine/tidemark/history"
 	"github.com/tidemark-engine/tidemark/infra/natsio"
 )
 
-var _ history.Trimmable = (*Journal)(nil)
+const cursorBuffer = 1024 // entries between the reader and a view
 
 // Head is the sequence of a partition's last event.
 func (j *Journal) Head(ctx context.Context, partition int) (uint64, error) {
@@ -24,15 +25,9 @@ func (j *Journal) Head(ctx context.Context, partition int) (uint64, error) {
 	return info.State.LastSeq, nil
 }
 
-// Trimmed is the revision up to which a partition may lack events that are in
-// the archive.
-func (j *Journal) Trimmed(ctx context.Context, partition int) (uint64, error) {
-	cut, _, err := j.trimmed(ctx, partition)
-	return cut, err
-}
-
-// trimmed also says when that was done; what is gone was stored before.
-func (j *Journal) trimmed(ctx context.Context, partition int) (cut uint64, at time.Time, err error) {
+// Trimmed implements history.JournalStore. The events that are gone were stored
+// before at; where the journal does not say when, at is now.
+func (j *Journal) Trimmed(ctx context.Context, partition int) (cut uint64, at time.Time, err error) {
 	info, err := j.streams[partition].Info(ctx)
 	if err != nil {
 		return 0, at, fmt.Errorf("look up to where partition %d is trimmed: %w", partition, err)
@@ -69,33 +64,8 @@ func (j *Journal) FirstSince(ctx context.Context, partition int, from time.Time)
 	return ci.Delivered.Stream, nil
 }
 
-// What waits between the reader and a view is bounded by number and, roughly,
-// by size.
-const (
-	cursorBuffer = 1024
-	cursorBytes  = 16 << 20
-)
-
-// hand gives a message to a view, unless stop comes first.
-func hand(out chan<- history.Message, m *history.Message, stop <-chan struct{}) bool {
-	for few := max(1, cursorBytes/max(1, len(m.Body))); few < cursorBuffer && len(out) >= few; {
-		select {
-		case <-time.After(time.Millisecond): // as many bytes take longer to write
-		case <-stop:
-			return false
-		}
-	}
-	select {
-	case out <- *m:
-		return true
-	case <-stop:
-		return false
-	}
-}
-
-// Read follows a partition, without what was trimmed from it: whoever needs the
-// whole past reads projections.Joined. It takes an ordered consumer and no filter, which is
-// seven times as fast as one with any filter.
+// Read implements history.JournalStore with an ordered consumer without a filter,
+// which is seven times as fast as one with any filter.
 func (j *Journal) Read(ctx context.Context, partition int, after uint64) (history.Cursor, error) {
 	oc, err := j.js.OrderedConsumer(ctx, natsio.StreamName(partition, len(j.streams)), jetstream.OrderedConsumerConfig{
 		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: after + 1,
@@ -119,7 +89,8 @@ func (j *Journal) Read(ctx context.Context, partition int, after uint64) (histor
 		}
 		last = meta.Sequence.Stream
 		m := j.message(partition, msg.Subject(), last, meta.Timestamp, msg.Data())
-		hand(c.out, &m, c.stop)
+		m.Prior = prior(msg.Headers())
+		history.Deliver(c.out, &m, c.stop)
 	}, natsio.ReadAhead(j.nc), jetstream.PullHeartbeat(natsio.ReadHeartbeat),
 		jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) { c.note(err) }))
 	if err != nil {
@@ -129,11 +100,24 @@ func (j *Journal) Read(ctx context.Context, partition int, after uint64) (histor
 	return c, nil
 }
 
+// prior is the revision that the append of an event has compared.
+func prior(h nats.Header) uint64 {
+	v := h[jetstream.ExpectedLastSubjSeqHeader]
+	if len(v) == 0 {
+		return 0
+	}
+	revision, err := strconv.ParseUint(v[0], 10, 64)
+	if err != nil {
+		return 0
+	}
+	return revision
+}
+
 // gap judges a jump from one revision to another: a trim may have made it, and
 // has then left each aggregate's last event, up to the revision it returns.
 // Anything else is damage.
 func (j *Journal) gap(ctx context.Context, partition int, last, next uint64) (cut uint64, err error) {
-	if cut, err = j.Trimmed(ctx, partition); err != nil || next-1 <= cut {
+	if cut, _, err = j.Trimmed(ctx, partition); err != nil || next-1 <= cut {
 		return cut, err
 	}
 	return cut, fmt.Errorf("%w: its revisions %d to %d of partition %d are missing: was the journal shortened?",

@@ -1,6 +1,7 @@
 package journal_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -43,13 +44,18 @@ func grow(t *testing.T, j *journal.Journal, from, to int) {
 				Data: (&events.StateWrite{Value: fmt.Append(nil, r)}).Encode(),
 			})
 		}
-		if _, err := j.Append(t.Context(), events.StateEntry("a", key), 0, fmt.Sprint("r", r), evs); err != nil {
+		if _, err := j.Append(t.Context(), history.Writes(events.StateEntry("a", key), 0, fmt.Sprint("r", r), evs)); err != nil {
 			t.Fatal(err)
 		}
 	}
 }
 
-func read(t *testing.T, j history.Source, after uint64) history.Cursor {
+// reader reads a journal, alone or through a shared reader.
+type reader interface {
+	Read(ctx context.Context, partition int, after uint64) (history.Cursor, error)
+}
+
+func read(t *testing.T, j reader, after uint64) history.Cursor {
 	t.Helper()
 	c, err := j.Read(t.Context(), 0, after)
 	if err != nil {
@@ -62,10 +68,10 @@ func read(t *testing.T, j history.Source, after uint64) history.Cursor {
 func TestReadFollowsInOrderAndWithoutGaps(t *testing.T) {
 	j, _ := grown(t, 2500)
 	t.Run("alone", func(t *testing.T) { readFollows(t, j, j, 2500) })
-	t.Run("shared", func(t *testing.T) { readFollows(t, j, journal.NewShared(j), 2519) })
+	t.Run("shared", func(t *testing.T) { readFollows(t, j, history.New(j, nil, 0).Retained(), 2519) })
 }
 
-func readFollows(t *testing.T, j *journal.Journal, s history.Source, end uint64) {
+func readFollows(t *testing.T, j *journal.Journal, s reader, end uint64) {
 	for _, after := range []uint64{0, 1, 1234, end - 1, end} {
 		c := read(t, s, after)
 		for r := after + 1; r <= end; r++ {
@@ -118,7 +124,7 @@ func TestReadersDeleteTheirConsumers(t *testing.T) {
 
 func TestAReaderThatNobodyReadsStops(t *testing.T) {
 	j, _ := grown(t, 2500)
-	for _, s := range []history.Source{j, journal.NewShared(j)} {
+	for _, s := range []reader{j, history.New(j, nil, 0).Retained()} {
 		c := read(t, s, 0)
 		harness.Receive(t, "an event", c.Messages())
 		c.Stop() // while its buffer is full
@@ -127,7 +133,7 @@ func TestAReaderThatNobodyReadsStops(t *testing.T) {
 
 func TestReadTellsWhatIsNoEvent(t *testing.T) {
 	j, js := grown(t, 1)
-	elsewhere, err := j.At(t.Context(), 0, 1)
+	elsewhere, err := history.New(j, nil, 0).At(t.Context(), 0, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -161,10 +167,10 @@ func TestReadStopsAtAGap(t *testing.T) {
 		t.Fatal(err)
 	}
 	readStops(t, j)
-	readStops(t, journal.NewShared(j))
+	readStops(t, history.New(j, nil, 0).Retained())
 }
 
-func readStops(t *testing.T, j history.Source) {
+func readStops(t *testing.T, j reader) {
 	c := read(t, j, 5)
 	for r := uint64(6); r <= 10; r++ {
 		if m := harness.Receive(t, "an event", c.Messages()); m.Revision != r {
@@ -193,7 +199,7 @@ func readStops(t *testing.T, j history.Source) {
 // on, and it finds everything when it goes on itself.
 func TestAStandingReaderHoldsNobodyUp(t *testing.T) {
 	j, _ := grown(t, 10)
-	s := journal.NewShared(j)
+	s := history.New(j, nil, 0).Retained()
 	slow, quick := read(t, s, 0), read(t, s, 10)
 	harness.Receive(t, "an event", slow.Messages())
 	const end = 6000
@@ -287,7 +293,7 @@ func TestASlowReaderOfLargeEventsLosesNone(t *testing.T) {
 			Type: events.StateSet, Aggregate: "agent", ID: "a", Key: fmt.Sprint("k", r), Version: 1, Digest: "d", Schema: 1,
 			Data: (&events.StateWrite{Value: value}).Encode(),
 		}
-		if _, err := j.Append(t.Context(), s, 0, fmt.Sprint("r", r), []events.Event{ev}); err != nil {
+		if _, err := j.Append(t.Context(), history.Writes(s, 0, fmt.Sprint("r", r), []events.Event{ev})); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -15,8 +15,8 @@ import (
 	"github.com/nats-io/nuid"
 	"github.com/synadia-io/orbit.go/jetstreamext"
 
-	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/infra/natsio"
+	"github.com/tidemark-engine/tidemark/projections/retention/export"
 )
 
 // Refill is an empty journal that is being filled from an export. Until Done
@@ -30,13 +30,8 @@ type Importer struct {
 	digest string
 }
 
-// Stored is an event as an export has it. ID is the message id under which the
-// journal's duplicate window shall know it; empty = none.
-type Stored struct {
-	Stream events.Stream
-	Body   []byte
-	ID     string
-}
+// Stored is one event of a batch.
+type Stored = export.Stored
 
 // closed is why a journal that is being filled may not be opened; nil when it
 // may, by the import that began it.

@@ -12,7 +12,6 @@ import (
 	"github.com/nats-io/nuid"
 	"github.com/oklog/ulid/v2"
 
-	"github.com/tidemark-engine/tidemark/commands"
 	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/history"
 	"github.com/tidemark-engine/tidemark/infra/natsio"
@@ -42,7 +41,7 @@ type Journal struct {
 	replicas    int
 }
 
-var _ history.Journal = (*Journal)(nil)
+var _ history.JournalStore = (*Journal)(nil)
 
 // JournalConfig says how a new journal is made. An existing one keeps what it
 // was made with.
@@ -143,7 +142,7 @@ func (j *Journal) createPartition(ctx context.Context, cfg Config, p, n int, id 
 		SubjectTransform: &jetstream.SubjectTransformConfig{Source: intake, Destination: j.root + ">"},
 		Retention:        jetstream.LimitsPolicy, Storage: jetstream.FileStorage, Discard: jetstream.DiscardNew,
 		MaxMsgs: -1, MaxBytes: -1, MaxMsgSize: -1, MaxMsgsPerSubject: -1,
-		Duplicates: commands.DuplicateWindow, AllowDirect: true, AllowAtomicPublish: true, DenyDelete: true,
+		Duplicates: history.DuplicateWindow, AllowDirect: true, AllowAtomicPublish: true, DenyDelete: true,
 		Replicas: natsio.Replicas(j.nc, cfg.Replicas),
 		Metadata: map[string]string{metaIncarnation: id, metaPartitions: strconv.Itoa(n)},
 	})
@@ -164,13 +163,3 @@ func (j *Journal) ID() string { return j.incarnation }
 // Incarnation is the last, random part of the incarnation: short enough for
 // tokens, long enough to tell two journals apart.
 func (j *Journal) Incarnation() string { return j.incarnation[max(0, len(j.incarnation)-8):] }
-
-// The first request of a search brings few events, for often they are enough;
-// later ones more.
-const (
-	firstPage = 20
-	sincePage = 500
-)
-
-// errEnough ends a search early.
-var errEnough = errors.New("enough")

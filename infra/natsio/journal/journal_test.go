@@ -7,42 +7,30 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/tidemark-engine/tidemark/commands"
 	"github.com/tidemark-engine/tidemark/commands/groupcommit"
 	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/history"
 	"github.com/tidemark-engine/tidemark/history/historytest"
 	"github.com/tidemark-engine/tidemark/infra/natsio"
 	"github.com/tidemark-engine/tidemark/infra/natsio/journal"
-	"github.com/tidemark-engine/tidemark/infra/natsio/journal/journaltest"
+	"github.com/tidemark-engine/tidemark/test/journaltest"
 	"github.com/tidemark-engine/tidemark/test/support"
 )
 
 func TestJournal(t *testing.T) {
 	for name, partitions := range map[string]int{"one partition": 1, "four partitions": 4} {
 		t.Run(name, func(t *testing.T) {
-			historytest.Journal(t, func(t *testing.T) history.Journal { return journaltest.New(t, partitions) })
+			historytest.Journal(t, func(t *testing.T) history.Journal { return history.New(journaltest.New(t, partitions), nil, 0) })
 		})
 	}
 }
 
-// A committer is a journal like any other, alone and under others.
+// A committer is a journal like any other.
 func TestCommitter(t *testing.T) {
 	for _, partitions := range []int{1, 4} {
 		t.Run(fmt.Sprint(partitions, " partitions"), func(t *testing.T) {
 			historytest.Journal(t, func(t *testing.T) history.Journal {
-				return groupcommit.NewCommitter(journaltest.New(t, partitions), partitions)
-			})
-		})
-	}
-}
-
-func TestBatcher(t *testing.T) {
-	for _, partitions := range []int{1, 4} {
-		t.Run(fmt.Sprint(partitions, " partitions"), func(t *testing.T) {
-			historytest.Batcher(t, func(t *testing.T) historytest.Batching { return journaltest.New(t, partitions) })
-			historytest.Batcher(t, func(t *testing.T) historytest.Batching {
-				return groupcommit.NewCommitter(journaltest.New(t, partitions), partitions)
+				return groupcommit.New(history.New(journaltest.New(t, partitions), nil, 0), partitions)
 			})
 		})
 	}
@@ -55,7 +43,7 @@ func TestJournalBehindAPrefix(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return j
+		return history.New(j, nil, 0)
 	})
 }
 
@@ -77,7 +65,7 @@ func TestJournalStreamIsTheContracts(t *testing.T) {
 			c := stream.CachedInfo().Config
 			if c.Storage != jetstream.FileStorage || c.Retention != jetstream.LimitsPolicy || c.MaxAge != 0 || c.MaxBytes > 0 ||
 				c.MaxMsgs > 0 || c.MaxMsgsPerSubject > 0 || !c.AllowDirect || !c.AllowAtomicPublish || !c.DenyDelete || c.DenyPurge ||
-				c.Duplicates != commands.DuplicateWindow {
+				c.Duplicates != history.DuplicateWindow {
 				t.Errorf("%s is %+v", c.Name, c)
 			}
 		}
@@ -85,8 +73,8 @@ func TestJournalStreamIsTheContracts(t *testing.T) {
 			t.Errorf("%d partitions, %d replicas", j.Partitions(), j.Replicas())
 		}
 		ev := events.StateEntry("a1", "x.y")
-		at, err := j.Append(t.Context(), ev, 0, "id", []events.Event{{
-			Type: "agent.state_set", Aggregate: "agent", ID: "a1", Key: "x.y", Version: 1, Digest: "d", Schema: 1, Data: []byte(`{"value":1}`)}})
+		at, err := j.Append(t.Context(), history.Writes(ev, 0, "id", []events.Event{{
+			Type: "agent.state_set", Aggregate: "agent", ID: "a1", Key: "x.y", Version: 1, Digest: "d", Schema: 1, Data: []byte(`{"value":1}`)}}))
 		if err != nil {
 			t.Fatal(err)
 		}

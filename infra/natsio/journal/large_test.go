@@ -8,9 +8,10 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/tidemark-engine/tidemark/events"
+	"github.com/tidemark-engine/tidemark/history"
 	"github.com/tidemark-engine/tidemark/infra/natsio"
-	"github.com/tidemark-engine/tidemark/infra/natsio/natsiotest"
 	"github.com/tidemark-engine/tidemark/test/harness"
+	"github.com/tidemark-engine/tidemark/test/natsiotest"
 )
 
 // Where the server takes messages that are larger than what a reader asks for
@@ -32,7 +33,7 @@ func TestReadTakesWhatTheServerTakes(t *testing.T) {
 			Type: events.StateSet, Aggregate: "agent", ID: "a", Key: key, Version: 1, Digest: "d", Schema: 1,
 			Data: (&events.StateWrite{Value: []byte(`"` + strings.Repeat("x", size) + `"`)}).Encode(),
 		}
-		if _, err := j.Append(t.Context(), events.StateEntry("a", key), 0, key, []events.Event{ev}); err != nil {
+		if _, err := j.Append(t.Context(), history.Writes(events.StateEntry("a", key), 0, key, []events.Event{ev})); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -4,90 +4,160 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/synadia-io/orbit.go/jetstreamext"
 
+	"github.com/tidemark-engine/tidemark/events"
+	"github.com/tidemark-engine/tidemark/history"
 	"github.com/tidemark-engine/tidemark/infra/natsio"
 )
 
-// OpenExisting opens a journal for reading. It fails where there is none.
-func OpenExisting(ctx context.Context, nc *nats.Conn, s natsio.Subjects) (*Journal, error) {
-	js, err := jetstream.New(nc)
-	if err != nil {
-		return nil, err
-	}
-	n, err := (&Journal{js: js}).existing(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if n == 0 {
-		return nil, errors.New("there is no journal on this server: no engine has served here yet")
-	}
-	return Open(ctx, nc, Config{Subjects: s})
-}
-
-// RawRange bounds a reading of one partition. Zero fields do not bound; without
-// ToRevision and ToTime it ends at the head as it is when the reading starts.
-type RawRange struct {
-	FromRevision, ToRevision uint64
-	FromTime, ToTime         time.Time
-	Subject                  string // a subject pattern; empty = all, and much faster
-}
-
-// Raw yields stored messages in order, undecoded.
-func (j *Journal) Raw(ctx context.Context, partition int, r RawRange, yield func(msg jetstream.Msg, revision uint64) error) error {
-	head, err := j.Head(ctx, partition)
-	if err != nil {
-		return err
-	}
-	last := head
-	if r.ToRevision > 0 {
-		last = min(r.ToRevision, head)
-	}
-	cfg := jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverAllPolicy}
+// Range implements history.JournalStore.
+func (j *Journal) Range(ctx context.Context, r history.Range, yield func(history.Message) error) error {
 	switch {
-	case r.FromRevision > last || last == 0:
+	case r.LastOnly:
+		return j.lastOfEach(ctx, r.Partition, r.Aggregate, yield)
+	case r.Aggregate != "":
+		return j.ofAggregate(ctx, r, yield)
+	case r.UpTo > 0 && r.UpTo <= r.After:
 		return nil
-	case r.FromRevision > 0:
-		cfg.DeliverPolicy, cfg.OptStartSeq = jetstream.DeliverByStartSequencePolicy, r.FromRevision
-	case !r.FromTime.IsZero():
-		cfg.DeliverPolicy, cfg.OptStartTime = jetstream.DeliverByStartTimePolicy, &r.FromTime
+	case r.UpTo == r.After+1:
+		return j.one(ctx, r.Partition, r.UpTo, yield)
 	}
-	if r.Subject != "" {
-		cfg.FilterSubjects = []string{r.Subject}
+	return j.Raw(ctx, r.Partition, RawRange{FromRevision: r.After + 1, ToRevision: r.UpTo}, func(msg jetstream.Msg, revision uint64) error {
+		meta, err := msg.Metadata()
+		if err != nil {
+			return err
+		}
+		return yield(j.message(r.Partition, msg.Subject(), revision, meta.Timestamp, msg.Data()))
+	})
+}
+
+// one yields a single entry, which is not worth a consumer. A copy may be behind:
+// what it does not have is asked of the leader.
+func (j *Journal) one(ctx context.Context, partition int, revision uint64, yield func(history.Message) error) error {
+	msg, err := j.streams[partition].GetMsg(ctx, revision)
+	if errors.Is(err, jetstream.ErrMsgNotFound) && j.replicas > 1 {
+		msg, err = j.askLeaderFor(ctx, partition, `{"seq":`+strconv.FormatUint(revision, 10)+`}`)
 	}
-	c, end, err := natsio.EphemeralConsumer(ctx, j.js, natsio.StreamName(partition, len(j.streams)), cfg)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil
+	}
 	if err != nil {
-		return fmt.Errorf("read partition %d: %w", partition, err)
+		return fmt.Errorf("read revision %d of partition %d: %w", revision, partition, err)
+	}
+	return yield(j.message(partition, msg.Subject, msg.Sequence, msg.Time, msg.Data))
+}
+
+// The first request of a search brings few events, because often they are enough;
+// later ones more.
+const (
+	firstPage = 20
+	laterPage = 500
+)
+
+// ofAggregate reads page by page with direct gets: a consumer for each search is
+// the known slow way.
+func (j *Journal) ofAggregate(ctx context.Context, r history.Range, yield func(history.Message) error) error {
+	if name := events.Stream(strings.TrimSuffix(string(r.Aggregate), ".>")); !name.Valid() {
+		return nil
+	}
+	stream, subject := natsio.StreamName(r.Partition, len(j.streams)), jetstreamext.GetBatchSubject(j.root+string(r.Aggregate))
+	start := jetstreamext.GetBatchSeq(r.After + 1)
+	if !r.Since.IsZero() {
+		start = jetstreamext.GetBatchStartTime(r.Since)
+	}
+	for size := firstPage; ; size = laterPage {
+		batch, err := jetstreamext.GetBatch(ctx, j.js, stream, size, subject, start)
+		if err != nil {
+			return fmt.Errorf("read %s: %w", r.Aggregate, err)
+		}
+		pending, last := "0", uint64(0)
+		for msg, err := range batch {
+			if errors.Is(err, jetstreamext.ErrNoMessages) {
+				return nil
+			}
+			if err != nil {
+				return fmt.Errorf("read %s: %w", r.Aggregate, err)
+			}
+			if r.UpTo > 0 && msg.Sequence > r.UpTo {
+				return nil
+			}
+			if err := yield(j.message(r.Partition, msg.Subject, msg.Sequence, msg.Time, msg.Data)); err != nil {
+				return err
+			}
+			// The server cuts a batch short by bytes without saying so: its header
+			// says how many are left.
+			pending, last = msg.Header.Get("Nats-Num-Pending"), msg.Sequence
+		}
+		if pending == "0" || pending == "" {
+			return nil
+		}
+		start = jetstreamext.GetBatchSeq(last + 1)
+	}
+}
+
+// lastOfEach yields the last entry of every aggregate that a pattern matches, once.
+func (j *Journal) lastOfEach(ctx context.Context, p int, pattern events.Stream, yield func(history.Message) error) error {
+	failed := func(err error) error { return fmt.Errorf("read the last events of %s: %w", pattern, err) }
+	c, end, err := natsio.EphemeralConsumer(ctx, j.js, natsio.StreamName(p, len(j.streams)), jetstream.OrderedConsumerConfig{
+		DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy, FilterSubjects: []string{j.root + string(pattern)},
+	})
+	if err != nil {
+		return failed(err)
 	}
 	defer end()
-	if info, err := c.Info(ctx); err != nil || info.NumPending == 0 {
+	info, err := c.Info(ctx)
+	if err != nil || info.NumPending == 0 {
 		return err
 	}
 	it, err := c.Messages(natsio.IteratorOptions(j.nc)...)
 	if err != nil {
-		return fmt.Errorf("read partition %d: %w", partition, err)
+		return failed(err)
 	}
 	defer it.Stop()
-	for {
+	for consumer := ""; ; {
 		msg, err := it.Next(jetstream.NextContext(ctx))
 		if err != nil {
-			return fmt.Errorf("read partition %d: %w", partition, err)
+			return failed(err)
 		}
 		meta, err := msg.Metadata()
 		if err != nil {
 			return err
 		}
-		if meta.Sequence.Stream > last || !r.ToTime.IsZero() && meta.Timestamp.After(r.ToTime) {
-			return nil
+		last := true
+		switch consumer {
+		case "":
+			consumer = meta.Consumer
+		case meta.Consumer:
+		default: // the consumer was made again, and then brings every entry from there on
+			now, err := j.streams[p].GetLastMsgForSubject(ctx, msg.Subject())
+			if err != nil {
+				return failed(err)
+			}
+			last = now.Sequence == meta.Sequence.Stream
 		}
-		if err := yield(msg, meta.Sequence.Stream); err != nil {
-			return err
+		if last {
+			if err := yield(j.message(p, msg.Subject(), meta.Sequence.Stream, meta.Timestamp, msg.Data())); err != nil {
+				return err
+			}
 		}
-		if meta.Sequence.Stream == last || meta.NumPending == 0 {
+		if meta.NumPending == 0 {
 			return nil
 		}
 	}
+}
+
+// message decodes a stored message; Bad is set where it is no event.
+func (j *Journal) message(p int, subject string, seq uint64, at time.Time, data []byte) (m history.Message) {
+	name := events.Stream(strings.TrimPrefix(subject, j.root))
+	m.Body = data
+	if m.Record, m.Bad = events.DecodeAt(data, name, p, seq); m.Bad != nil {
+		m.Stream, m.Partition, m.Revision, m.RecordedAt = name, p, seq, at.UTC()
+	}
+	return m
 }

@@ -2,56 +2,22 @@ package journal
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/synadia-io/orbit.go/jetstreamext"
 
 	"github.com/tidemark-engine/tidemark/events"
-	"github.com/tidemark-engine/tidemark/infra/natsio"
 	"github.com/tidemark-engine/tidemark/projections/retention"
 )
 
 var _ retention.TrimJournal = (*Journal)(nil)
 
-// lastsPage is how many subjects one request for last messages names; the
-// server takes 1,024.
-const lastsPage = 1000
-
-// Lasts implements projections.TrimJournal.
-func (j *Journal) Lasts(ctx context.Context, partition int, streams []events.Stream) (map[events.Stream]uint64, error) {
-	all := make(map[events.Stream]uint64, len(streams))
-	for len(streams) > 0 {
-		n := min(len(streams), lastsPage)
-		subjects := make([]string, n)
-		for i, s := range streams[:n] {
-			subjects[i] = j.root + string(s)
-		}
-		msgs, err := jetstreamext.GetLastMsgsFor(ctx, j.js, natsio.StreamName(partition, len(j.streams)), subjects)
-		if err != nil {
-			return nil, fmt.Errorf("look for the ends of streams: %w", err)
-		}
-		for msg, err := range msgs {
-			if errors.Is(err, jetstreamext.ErrNoMessages) {
-				break
-			}
-			if err != nil {
-				return nil, fmt.Errorf("look for the ends of streams: %w", err)
-			}
-			all[events.Stream(msg.Subject[len(j.root):])] = msg.Sequence
-		}
-		streams = streams[n:]
-	}
-	return all, nil
-}
-
-// MarkTrimmed implements projections.TrimJournal. Two at once would be one too
+// MarkTrimmed implements retention.TrimJournal. Two at once would be one too
 // many: the server compares nothing.
 func (j *Journal) MarkTrimmed(ctx context.Context, partition int, cut uint64) error {
-	before, err := j.Trimmed(ctx, partition)
+	before, _, err := j.Trimmed(ctx, partition)
 	if err != nil || cut <= before {
 		return err
 	}
@@ -65,7 +31,7 @@ func (j *Journal) MarkTrimmed(ctx context.Context, partition int, cut uint64) er
 // purgeTime bounds one purge.
 const purgeTime = time.Minute
 
-// Purge implements projections.TrimJournal.
+// Purge implements retention.TrimJournal.
 func (j *Journal) Purge(ctx context.Context, partition int, s events.Stream, before uint64) error {
 	if before < 2 {
 		return nil

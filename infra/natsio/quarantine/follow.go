@@ -8,7 +8,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/tidemark-engine/tidemark/infra/natsio"
+	"github.com/tidemark-engine/tidemark/internal/wait"
 )
 
 // lookAgain is how long a silent watch is believed.
@@ -20,7 +20,7 @@ func (q *Store) Follow(ctx context.Context) {
 	for ctx.Err() == nil {
 		if err := q.follow(ctx); err != nil && ctx.Err() == nil {
 			q.log.Debug("the quarantine is watched anew", "error", err)
-			natsio.Sleep(ctx, time.Second)
+			_ = wait.Sleep(ctx, time.Second)
 		}
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/tidemark-engine/tidemark/commands"
 	"github.com/tidemark-engine/tidemark/commands/commandstest"
 	"github.com/tidemark-engine/tidemark/events"
+	"github.com/tidemark-engine/tidemark/history"
 	"github.com/tidemark-engine/tidemark/infra/natsio"
 	"github.com/tidemark-engine/tidemark/infra/natsio/embedded"
 	"github.com/tidemark-engine/tidemark/infra/natsio/journal"
@@ -30,7 +31,7 @@ type served struct {
 	server  *embedded.Server
 	service *service.Service
 	client  *nats.Conn
-	entries *journal.Journal
+	entries *history.History
 }
 
 func serve(t *testing.T, prefix string) *served {
@@ -40,8 +41,8 @@ func serve(t *testing.T, prefix string) *served {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.entries = j
-	s.Handler = commands.NewHandler(j, commands.Config{})
+	s.entries = history.New(j, nil, 0)
+	s.Handler = commands.NewHandler(history.New(j, nil, 0), commands.Config{})
 	t.Cleanup(s.Close)
 	s.service, err = service.Serve(support.Engine(t, s.server), service.Config{
 		Subjects: natsio.NewSubjects(prefix), Version: "1.2.3", Commands: s.Handle, Batch: s.HandleBatch,

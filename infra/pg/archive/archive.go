@@ -28,7 +28,7 @@ type Archive struct {
 var (
 	_ projections.Target   = (*Archive)(nil)
 	_ projections.Folder   = (*Archive)(nil)
-	_ history.Archive      = (*Archive)(nil)
+	_ history.ArchiveStore = (*Archive)(nil)
 	_ projections.Digested = (*Archive)(nil)
 )
 
@@ -70,7 +70,7 @@ func (a *Archive) Seal(ctx context.Context, partition int) (position uint64, dig
 	return a.db.Seal(ctx, a.view, partition)
 }
 
-// Reaches implements projections.Archive. A power cut may still take the last
+// Reaches implements history.ArchiveStore. A power cut may still take the last
 // of it, see Settle.
 func (a *Archive) Reaches(ctx context.Context, partition int, id string) (position uint64, err error) {
 	var known string

@@ -14,7 +14,7 @@ import (
 	"github.com/tidemark-engine/tidemark/projections/verify"
 )
 
-var _ verify.Copy = (*Archive)(nil)
+var _ verify.Archive = (*Archive)(nil)
 
 // auditRows is how many rows one statement of an audit reads.
 const auditRows = 2000
@@ -25,12 +25,12 @@ type place struct {
 	recordedAt time.Time
 }
 
-// Audit implements projections.Copy.
+// Audit implements verify.Archive.
 func (a *Archive) Audit(ctx context.Context, partition int, after, upTo uint64, yield func(history.Message) error) error {
 	return a.audit(ctx, place{int64(after), endless}, ` AND revision <= $5`, yield, partition, int64(min(upTo, math.MaxInt64)))
 }
 
-// AuditOf implements projections.Copy.
+// AuditOf implements verify.Archive.
 func (a *Archive) AuditOf(ctx context.Context, partition int, s events.Stream, yield func(history.Message) error) error {
 	return a.audit(ctx, place{0, endless}, ` AND stream = $5`, yield, partition, text(string(s)))
 }
@@ -100,7 +100,7 @@ func audited(r pgx.CollectableRow, partition int, at *place) (history.Message, e
 // restoreEvents is how many archived events one transaction restores.
 const restoreEvents = 500
 
-// Restore implements projections.Copy.
+// Restore implements verify.Archive.
 func (a *Archive) Restore(ctx context.Context, messages []history.Message) error {
 	for len(messages) > 0 {
 		n := min(len(messages), restoreEvents)

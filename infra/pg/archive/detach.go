@@ -7,8 +7,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-
-	"github.com/tidemark-engine/tidemark/infra/pg/durable"
+	"github.com/tidemark-engine/tidemark/infra/pg"
 )
 
 // Aside keeps the archive of another journal in a schema of its own, named for
@@ -23,7 +22,7 @@ func (a *Archive) Aside(ctx context.Context) (name string, err error) {
 		}
 		name = "agents_of_" + strings.ToLower(journal) + time.Now().UTC().Format("_20060102_150405")
 		schema := pgx.Identifier{name}.Sanitize()
-		if _, err := tx.Exec(ctx, durable.NoTimeouts); err != nil {
+		if _, err := tx.Exec(ctx, pg.NoTimeouts); err != nil {
 			return err
 		}
 		rows, err := tx.Query(ctx, `SELECT c.relname::text FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid

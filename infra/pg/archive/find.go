@@ -7,18 +7,9 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/tidemark-engine/tidemark/commands"
 	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/history"
 )
-
-// Of is the archive as the write side asks it, of one journal.
-func (a *Archive) Of(journal string) commands.Archive { return known{a, journal} }
-
-type known struct {
-	*Archive
-	journal string
-}
 
 // selectFirst takes the row and how far the archive reaches from one snapshot.
 const selectFirst = `
@@ -30,14 +21,14 @@ const selectFirst = `
 	) e ON true
 	WHERE c.view = $1 AND c.partition = $2 AND c.incarnation = $3`
 
-// FirstOf implements commands.Archive.
-func (k known) FirstOf(ctx context.Context, partition int, commandID string, streams []events.Stream) (rec events.Record, ok bool, reaches uint64, err error) {
+// FirstOf implements history.ArchiveStore.
+func (a *Archive) FirstOf(ctx context.Context, partition int, journal, commandID string, streams []events.Stream) (rec events.Record, ok bool, reaches uint64, err error) {
 	var r stored
-	err = k.db.Pool().QueryRow(ctx, selectFirst, k.view, partition, k.journal, commandID, streams).Scan(
+	err = a.db.Pool().QueryRow(ctx, selectFirst, a.view, partition, journal, commandID, streams).Scan(
 		&reaches, &r.stream, &r.revision, &r.body, &r.raw)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
-		return rec, false, 0, fmt.Errorf("%w: the archive is not of journal %s", history.ErrForeignJournal, k.journal)
+		return rec, false, 0, fmt.Errorf("%w: the archive is not of journal %s", history.ErrForeignJournal, journal)
 	case err != nil:
 		return rec, false, 0, fmt.Errorf("ask the archive: %w", err)
 	case r.revision == 0:

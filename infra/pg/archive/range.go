@@ -17,7 +17,7 @@ const (
 	eachBytes = 8 << 20
 )
 
-// Each implements projections.Archive. The next page is on its way while one is
+// Each implements history.ArchiveStore. The next page is on its way while one is
 // yielded; no connection is held meanwhile.
 func (a *Archive) Each(ctx context.Context, partition int, after, upTo uint64, yield func(history.Message) error) error {
 	ctx, cancel := context.WithCancel(ctx)

@@ -39,21 +39,13 @@ func bounds(upTo uint64, at time.Time) (revision int64, whole time.Time, nanos i
 	return revision, whole, nanos
 }
 
-// LastOf implements projections.Archive.
+// LastOf implements history.ArchiveStore.
 func (a *Archive) LastOf(ctx context.Context, partition int, s events.Stream, upTo uint64, at time.Time) (events.Record, bool, error) {
 	revision, whole, nanos := bounds(upTo, at)
 	return a.one(ctx, partition, `
 		SELECT stream, revision, body, raw FROM agents.events
 		WHERE partition + 0 = $1 AND stream >= $2 AND (stream, revision) <= ($2, $3) AND`+within+`
 		ORDER BY stream DESC, revision DESC LIMIT 1`, partition, string(s), revision, whole, nanos)
-}
-
-// OfCommand implements projections.Archive.
-func (a *Archive) OfCommand(ctx context.Context, partition int, s events.Stream, commandID string) (events.Record, bool, error) {
-	return a.one(ctx, partition, `
-		SELECT stream, revision, body, raw FROM agents.events
-		WHERE partition + 0 = $1 AND stream = $2 AND command_id = $3
-		ORDER BY revision LIMIT 1`, partition, string(s), commandID)
 }
 
 func (a *Archive) one(ctx context.Context, partition int, query string, args ...any) (events.Record, bool, error) {
@@ -69,7 +61,7 @@ func (a *Archive) one(ctx context.Context, partition int, query string, args ...
 	return rec, err == nil, err
 }
 
-// Back implements projections.Archive; below 0 is from the end.
+// Back implements history.ArchiveStore; below 0 is from the end.
 func (a *Archive) Back(ctx context.Context, partition int, s events.Stream, below uint64, limit int) ([]events.Record, error) {
 	if below == 0 || below > math.MaxInt64 {
 		below = math.MaxInt64
@@ -103,7 +95,7 @@ const selectLasts = `
 	) e ON true
 	ORDER BY page.stream`
 
-// LastsOf implements projections.Archive.
+// LastsOf implements history.ArchiveStore.
 func (a *Archive) LastsOf(ctx context.Context, partition int, prefix string, upTo uint64, at time.Time) ([]events.Record, error) {
 	revision, whole, nanos := bounds(upTo, at)
 	var all []events.Record

@@ -12,7 +12,7 @@ import (
 	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/history"
 	"github.com/tidemark-engine/tidemark/infra/pg/archive"
-	"github.com/tidemark-engine/tidemark/infra/pg/pgtest"
+	"github.com/tidemark-engine/tidemark/test/pgtest"
 )
 
 // readable is a made-up past without what cannot be read.
@@ -103,7 +103,7 @@ func TestTheArchiveAnswersAsTheJournal(t *testing.T) {
 		if i >= 0 {
 			first = all[i].Record
 		}
-		got, ok, err = a.OfCommand(t.Context(), p, s, one.CommandID)
+		got, ok, _, err = a.FirstOf(t.Context(), p, "j", one.CommandID, []events.Stream{s})
 		check("command "+one.CommandID+" in "+what, []any{got, ok}, []any{first, i >= 0}, err)
 
 		from := rand.Uint64N(uint64(len(all)))

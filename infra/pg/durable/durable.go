@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -19,15 +18,9 @@ import (
 // Durable is the target of the durable view: agents.state and
 // agents.conflicts, moved on together with their checkpoint in one transaction.
 type View struct {
-	// Notify is told what each transaction has changed, after it; nil = nobody
-	// is. Set it before the first Load.
-	Notify projections.Notifier
-
-	db      *pg.DB
-	view    string
-	schema  pg.Schema
-	mu      sync.Mutex
-	tellers map[int]*teller // by partition
+	db     *pg.DB
+	view   string
+	schema pg.Schema
 }
 
 var (
@@ -40,31 +33,23 @@ func New(db *pg.DB, view string) *View { return &View{db: db, view: view, schema
 
 // Load implements projections.Target.
 func (t *View) Load(ctx context.Context, partition int, id string) (uint64, error) {
-	var position uint64
-	var known string
-	var notified *uint64
-	var version int
-	t.Leave(partition)
 	_, err := t.db.Pool().Exec(ctx, `
 		INSERT INTO agents.checkpoints (view, partition, position, incarnation, version)
 		VALUES ($1, $2, 0, $3, $4) ON CONFLICT DO NOTHING`, t.view, partition, id, projections.Version(t.view))
 	if err != nil {
 		return 0, fmt.Errorf("make the checkpoint: %w", err)
 	}
-	err = t.db.Pool().QueryRow(ctx, `
-		SELECT position, incarnation, notified, version FROM agents.checkpoints WHERE view = $1 AND partition = $2`,
-		t.view, partition).Scan(&position, &known, &notified, &version)
+	at, err := t.db.Checkpoint(ctx, t.view, partition)
 	if err != nil {
-		return 0, fmt.Errorf("read the checkpoint: %w", err)
+		return 0, err
 	}
-	if known != id {
-		return 0, fmt.Errorf("%w: SQL holds the view of journal %s, this is journal %s", history.ErrForeignJournal, known, id)
+	if at.Journal != id {
+		return 0, fmt.Errorf("%w: SQL holds the view of journal %s, this is journal %s", history.ErrForeignJournal, at.Journal, id)
 	}
-	if own := projections.Version(t.view); version > own {
-		return 0, fmt.Errorf("this engine is older than its views: the rows are of version %d, it knows %d: run the newer build", version, own)
+	if own := projections.Version(t.view); at.Version > own {
+		return 0, fmt.Errorf("this engine is older than its views: the rows are of version %d, it knows %d: run the newer build", at.Version, own)
 	}
-	t.catchUp(ctx, partition, notified, position)
-	return position, nil
+	return at.Position, nil
 }
 
 // Seal implements projections.Sealed.
@@ -103,23 +88,16 @@ const insertConflicts = `
 // again. Fails with projections.ErrUnappliable when SQL refuses a row for what
 // it is.
 func (t *View) Apply(ctx context.Context, partition int, from, to uint64, c projections.Changes) error {
-	var notices []projections.Notice
 	err := t.db.InTx(ctx, func(tx pgx.Tx) error {
 		b := &pgx.Batch{}
 		if from < to && len(c.Released) == 0 { // neither a repair nor what is let go may be undone: nothing would do it again
 			b.Queue(`SET LOCAL synchronous_commit = off`)
 		}
 		t.queueFence(b, partition, from, to, &c)
-		if t.Notify != nil && len(c.Entries) > 0 {
-			queueOld(b, c.Entries, &notices)
-		}
 		t.queueRows(b, &c)
 		queueHeld(b, t.view, partition, &c)
 		return tx.SendBatch(ctx, b).Close()
 	})
-	if err == nil {
-		t.tell(partition, written{from: from, to: to, notices: notices})
-	}
 	if err == nil || errors.Is(err, projections.ErrFenced) {
 		return err
 	}

@@ -8,10 +8,10 @@ import (
 	"testing"
 
 	"github.com/tidemark-engine/tidemark/infra/pg/durable"
-	"github.com/tidemark-engine/tidemark/infra/pg/pgtest"
 	"github.com/tidemark-engine/tidemark/projections"
 	"github.com/tidemark-engine/tidemark/projections/projectionstest"
 	"github.com/tidemark-engine/tidemark/readmodel"
+	"github.com/tidemark-engine/tidemark/test/pgtest"
 )
 
 func TestTarget(t *testing.T) {
@@ -59,7 +59,7 @@ func TestAFencedApplyWritesNothing(t *testing.T) {
 		t.Errorf("a partition that was never loaded: %v", err)
 	}
 	for table, want := range map[string]int{"state": 0, "conflicts": 0} {
-		if n := pgtest.Count(t, db, "SELECT pgtest.Count(*) FROM agents."+table); n != want {
+		if n := pgtest.Count(t, db, "SELECT count(*) FROM agents."+table); n != want {
 			t.Errorf("%s has %d rows", table, n)
 		}
 	}
@@ -80,7 +80,7 @@ func TestAFailedApplyWritesNothing(t *testing.T) {
 	if err == nil || errors.Is(err, projections.ErrFenced) {
 		t.Errorf("%v", err)
 	}
-	if n := pgtest.Count(t, db, "SELECT pgtest.Count(*) FROM agents.state"); n != 0 {
+	if n := pgtest.Count(t, db, "SELECT count(*) FROM agents.state"); n != 0 {
 		t.Errorf("%d rows", n)
 	}
 	if at, err := v.Load(t.Context(), 0, "j"); at != 0 || err != nil {
@@ -140,7 +140,7 @@ func TestLossesAreKeptOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if n := pgtest.Count(t, db, "SELECT pgtest.Count(*) FROM agents.conflicts"); n != 2 {
+	if n := pgtest.Count(t, db, "SELECT count(*) FROM agents.conflicts"); n != 2 {
 		t.Errorf("%d rows", n)
 	}
 	var text, reason *string

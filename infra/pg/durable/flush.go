@@ -11,12 +11,12 @@ import (
 	"github.com/tidemark-engine/tidemark/readmodel/tiers"
 )
 
-var _ tiers.KeeperDurable = (*View)(nil)
+var _ tiers.HydrationTable = (*View)(nil)
 
 // Flush implements readmodel.KeeperDurable. The view's own transactions come to
 // the same events later and find the rows there; the revision guard keeps
 // either from undoing the other.
-func (t *View) Flush(ctx context.Context, entries []tiers.DirtyEntry) error {
+func (t *View) Flush(ctx context.Context, entries []readmodel.EntryChange) error {
 	changes := make([]readmodel.EntryChange, len(entries))
 	for i, e := range entries {
 		changes[i] = readmodel.EntryChange(e)

@@ -4,15 +4,15 @@ import (
 	"testing"
 
 	"github.com/tidemark-engine/tidemark/infra/pg/durable"
-	"github.com/tidemark-engine/tidemark/infra/pg/pgtest"
 	"github.com/tidemark-engine/tidemark/projections"
 	"github.com/tidemark-engine/tidemark/readmodel"
-	"github.com/tidemark-engine/tidemark/readmodel/readmodeltest"
+	"github.com/tidemark-engine/tidemark/readmodel/tiers/tierstest"
+	"github.com/tidemark-engine/tidemark/test/pgtest"
 )
 
 func TestEntries(t *testing.T) {
 	v := durable.New(pgtest.Migrated(t), "durable")
-	readmodeltest.Entries(t, v, func(t *testing.T, partition int, from, to uint64, rows ...readmodel.Entry) {
+	tierstest.Entries(t, v, func(t *testing.T, partition int, from, to uint64, rows ...readmodel.Entry) {
 		if _, err := v.Load(t.Context(), partition, "j"); err != nil {
 			t.Fatal(err)
 		}

@@ -28,10 +28,10 @@ const askTimeout = `SET LOCAL idle_in_transaction_session_timeout = '2min'`
 // The transaction holds the view's checkpoints, so that the view cannot write
 // between the question to the journal and the answer's commit: what it writes
 // afterwards is newer, or loses by its revision.
-func (t *View) Restore(ctx context.Context, truth history.Truth, streams []events.Stream) error {
+func (t *View) Restore(ctx context.Context, h *history.History, streams []events.Stream) error {
 	for len(streams) > 0 {
 		n := min(len(streams), restorePage)
-		err := t.db.InTx(ctx, func(tx pgx.Tx) error { return t.restore(ctx, tx, truth, streams[:n]) })
+		err := t.db.InTx(ctx, func(tx pgx.Tx) error { return t.restore(ctx, tx, h, streams[:n]) })
 		if err != nil {
 			return fmt.Errorf("restore the rows of %d streams: %w", n, err)
 		}
@@ -40,7 +40,7 @@ func (t *View) Restore(ctx context.Context, truth history.Truth, streams []event
 	return nil
 }
 
-func (t *View) restore(ctx context.Context, tx pgx.Tx, truth history.Truth, streams []events.Stream) error {
+func (t *View) restore(ctx context.Context, tx pgx.Tx, h *history.History, streams []events.Stream) error {
 	if _, err := tx.Exec(ctx, askTimeout); err != nil {
 		return err
 	}
@@ -48,7 +48,7 @@ func (t *View) restore(ctx context.Context, tx pgx.Tx, truth history.Truth, stre
 	if err != nil {
 		return err
 	}
-	said, err := projections.StateOf(ctx, truth, streams)
+	said, err := projections.StateOf(ctx, h, streams)
 	if err != nil {
 		return err
 	}

@@ -4,9 +4,9 @@ import (
 	"testing"
 
 	"github.com/tidemark-engine/tidemark/infra/pg/durable"
-	"github.com/tidemark-engine/tidemark/infra/pg/pgtest"
 	"github.com/tidemark-engine/tidemark/projections/verify"
 	"github.com/tidemark-engine/tidemark/readmodel"
+	"github.com/tidemark-engine/tidemark/test/pgtest"
 )
 
 // TestEachRow reads tables of several pages, each row once, and judges a row

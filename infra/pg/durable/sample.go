@@ -58,6 +58,6 @@ func (d Rows) At(ctx context.Context, place int) ([]events.Stream, error) {
 		if key != "" {
 			id += "." + key
 		}
-		return readmodel.StreamOf(kind, id), err
+		return readmodel.NameOfRow(kind, id), err
 	})
 }

@@ -128,16 +128,6 @@ func (s *Shadow) create(ctx context.Context, tx pgx.Tx, in pg.Schema) error {
 	return err
 }
 
-// noTimeouts lets a transaction take what it takes, also where it waits for a
-// fold. It still gives up on locks, and ends with its process or machine: one
-// that was killed would hold the shadow and the view against the next run.
-// Whole tables are joined in memory, and without compiling, which takes longer
-// than these statements do.
-const NoTimeouts = `SELECT set_config('statement_timeout', '0', true), set_config('lock_timeout', '30s', true),
-	set_config('idle_in_transaction_session_timeout', '0', true), set_config('client_connection_check_interval', '500ms', true),
-	set_config('tcp_keepalives_idle', '10', true), set_config('tcp_keepalives_interval', '5', true), set_config('tcp_keepalives_count', '3', true),
-	set_config('work_mem', '128MB', true), set_config('jit', 'off', true)`
-
 // Apply implements projections.Shadow.
 func (s *Shadow) Apply(ctx context.Context, partition int, from, to uint64, c projections.Changes) error {
 	return s.db.InTx(ctx, func(tx pgx.Tx) error {
@@ -150,7 +140,7 @@ func (s *Shadow) Apply(ctx context.Context, partition int, from, to uint64, c pr
 
 func (s *Shadow) apply(ctx context.Context, tx pgx.Tx, partition int, from, to uint64, c projections.Changes) error {
 	b := &pgx.Batch{}
-	b.Queue(NoTimeouts)
+	b.Queue(pg.NoTimeouts)
 	s.fold.queueFence(b, partition, from, to, &c)
 	s.fold.queueRows(b, &c)
 	queueLetters(b, next, source(s.view), partition, c.Held)

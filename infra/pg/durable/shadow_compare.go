@@ -29,7 +29,7 @@ func (s *Shadow) Compare(ctx context.Context) (live []uint64, err error) {
 
 func (s *Shadow) snapshot(ctx context.Context, f func(pgx.Tx) error) error {
 	return pgx.BeginTxFunc(ctx, s.db.Pool(), pgx.TxOptions{IsoLevel: pgx.RepeatableRead}, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, NoTimeouts); err != nil {
+		if _, err := tx.Exec(ctx, pg.NoTimeouts); err != nil {
 			return err
 		}
 		return f(tx)

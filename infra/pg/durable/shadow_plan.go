@@ -34,7 +34,7 @@ func PlanShadow(ctx context.Context, db *pg.DB, src history.Source) (p ShadowPla
 	}
 	s := &Shadow{db: db, partitions: src.Partitions(), journal: src.ID(), fold: &View{db: db, view: "plan", schema: planned}}
 	err = db.InTx(ctx, func(tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, NoTimeouts)
+		_, err := tx.Exec(ctx, pg.NoTimeouts)
 		if err == nil {
 			err = s.create(ctx, tx, planned)
 		}

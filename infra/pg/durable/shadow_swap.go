@@ -23,7 +23,7 @@ func (s *Shadow) Swap(ctx context.Context, w rebuild.Swap) (done rebuild.Swapped
 	done.Keys = []rebuild.RowChange{}
 	var held time.Time
 	err = s.db.InTx(ctx, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, NoTimeouts); err != nil {
+		if _, err := tx.Exec(ctx, pg.NoTimeouts); err != nil {
 			return err
 		}
 		at, err := s.lock(ctx, tx, w)
@@ -243,8 +243,8 @@ func (s *Shadow) move(ctx context.Context, tx pgx.Tx, w rebuild.Swap) error {
 			notified = CASE WHEN $5 THEN n.position ELSE l.notified END
 		FROM agents_next.checkpoints n
 		WHERE l.view = $1 AND n.view = $2 AND l.partition = n.partition`, s.view, s.fold.view, w.Journal, w.Version, s.accept)
-	if err == nil && s.accept { // another journal may have had more partitions
-		_, err = tx.Exec(ctx, `DELETE FROM agents.checkpoints WHERE view = $1 AND partition >= $2`, s.view, s.partitions)
+	if err == nil && s.accept { // another journal may have had more partitions; notifications begin at the positions set above
+		_, err = tx.Exec(ctx, `DELETE FROM agents.checkpoints WHERE view = $1 AND partition >= $2 OR view = $3`, s.view, s.partitions, Notifications)
 	}
 	if err != nil {
 		return fmt.Errorf("move the checkpoints: %w", err)

@@ -17,16 +17,21 @@ import (
 	"github.com/tidemark-engine/tidemark/test/harness"
 )
 
-func TestKilledOwnerLeavesNothingRunning(t *testing.T) {
-	dir := room(t)
-	o := newOwner(t, dir)
-	url := o.url(t)
+func TestKilledEngineLeavesNothingRunning(t *testing.T) {
+	dir := newDir(t)
+	e := startEngine(t, dir)
+	url := e.url(t)
 	expect(t, url, "CREATE TABLE kept AS SELECT 42 AS answer", "")
-	if len(serving(filepath.Join(dir, dataName))) == 0 {
+	password, err := os.ReadFile(filepath.Join(dir, passwordName))
+	harness.Must(t, err)
+	other := &Server{dir: dir, password: strings.TrimSpace(string(password))}
+	other.account, err = clusterAccount(other.pgdata())
+	harness.Must(t, err)
+	if len(other.serving()) == 0 {
 		t.Fatal("no postgres found while one runs")
 	}
-	o.kill()
-	// At once, while the old postmaster may still be on its way out.
+	e.kill()
+	// At once, while the old postmaster may still be shutting down.
 	s := start(t, Config{Dir: dir})
 	if s.URL() != url {
 		t.Errorf("URL changed from %s to %s", url, s.URL())
@@ -34,61 +39,61 @@ func TestKilledOwnerLeavesNothingRunning(t *testing.T) {
 	expect(t, s.URL(), "SELECT answer FROM kept", "42")
 	stop(t, s)
 
-	o = newOwner(t, dir)
-	o.url(t)
-	o.kill()
-	harness.Eventually(t, "postgres has followed its owner", func() bool { return len(serving(s.data())) == 0 })
+	e = startEngine(t, dir)
+	e.url(t)
+	e.kill()
+	eventually(t, "postgres ends with its engine", func() bool { return len(s.serving()) == 0 })
 }
 
 func TestKilledPostmasterComesBack(t *testing.T) {
-	s := start(t, Config{Dir: standing(t)})
+	s := start(t, Config{Dir: sharedDir(t)})
 	pool, err := pgxpool.New(t.Context(), s.URL())
 	harness.Must(t, err)
 	defer pool.Close()
 	_, err = pool.Exec(t.Context(), "CREATE TABLE IF NOT EXISTS kept AS SELECT 42 AS answer")
 	harness.Must(t, err)
 	for range 2 {
-		pid := s.Pid()
+		pid := s.pid()
 		harness.Must(t, syscall.Kill(pid, syscall.SIGKILL))
-		harness.Eventually(t, "the pool works again", func() bool {
+		eventually(t, "the pool works again", func() bool {
 			var answer int
 			err := pool.QueryRow(t.Context(), "SELECT answer FROM kept").Scan(&answer)
-			return err == nil && answer == 42 && s.Pid() != pid && s.Pid() != 0
+			return err == nil && answer == 42 && s.pid() != pid && s.pid() != 0
 		})
 		expect(t, s.SocketURL(), "SELECT answer FROM kept", "42")
 	}
 }
 
-// A backend that computes does not look whether its postmaster lives, and keeps
-// the shared memory that a new one would need.
+// A busy backend does not notice the end of its postmaster and keeps the shared
+// memory, which stops a new postmaster from starting.
 func TestKilledPostmasterWithBusyBackend(t *testing.T) {
-	s := start(t, Config{Dir: standing(t)})
-	pid := s.Pid()
+	s := start(t, Config{Dir: sharedDir(t)})
+	pid := s.pid()
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_, _ = ask(ctx, s.URL(), "DO 'BEGIN LOOP END LOOP; END'")
+		_, _ = queryValue(ctx, s.URL(), "DO 'BEGIN LOOP END LOOP; END'")
 	}()
 	defer func() {
 		cancel()
 		<-done
 	}()
-	harness.Eventually(t, "a backend is busy", func() bool {
-		n, err := ask(t.Context(), s.SocketURL(), "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'DO%' AND state = 'active'")
+	eventually(t, "a backend is busy", func() bool {
+		n, err := queryValue(t.Context(), s.SocketURL(), "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'DO%' AND state = 'active'")
 		return err == nil && n == "1"
 	})
 	harness.Must(t, syscall.Kill(pid, syscall.SIGKILL))
-	harness.Eventually(t, "postgres is back", func() bool {
-		n, err := ask(t.Context(), s.URL(), "SELECT 1")
-		return err == nil && n == "1" && s.Pid() != pid
+	eventually(t, "postgres is back", func() bool {
+		n, err := queryValue(t.Context(), s.URL(), "SELECT 1")
+		return err == nil && n == "1" && s.pid() != pid
 	})
 }
 
 func TestStopOfAHangingPostgres(t *testing.T) {
-	s := start(t, Config{Dir: standing(t)})
+	s := start(t, Config{Dir: sharedDir(t)})
 	s.grace = 500 * time.Millisecond
-	harness.Must(t, syscall.Kill(s.Pid(), syscall.SIGSTOP))
+	harness.Must(t, syscall.Kill(s.pid(), syscall.SIGSTOP))
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	err := s.Stop(ctx)
@@ -96,8 +101,8 @@ func TestStopOfAHangingPostgres(t *testing.T) {
 	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("not the context's error: %v", err)
 	}
-	if left := serving(s.data()); len(left) > 0 {
-		t.Errorf("still running: %s", pids(left))
+	if left := s.serving(); len(left) > 0 {
+		t.Errorf("still running: %v", left)
 	}
 	if again := s.Stop(t.Context()); !errors.Is(again, err) {
 		t.Errorf("the second Stop says %v", again)
@@ -106,16 +111,16 @@ func TestStopOfAHangingPostgres(t *testing.T) {
 }
 
 func TestInterruptedInitdb(t *testing.T) {
-	dir := room(t)
-	o := newOwner(t, dir)
+	dir := newDir(t)
+	e := startEngine(t, dir)
 	var left []string
-	harness.Eventually(t, "initdb is at work", func() bool {
+	eventually(t, "initdb runs", func() bool {
 		left, _ = filepath.Glob(filepath.Join(dir, unfinished+"*", "PG_VERSION"))
 		return len(left) > 0
 	})
-	o.kill()
-	if _, err := os.Stat(filepath.Join(dir, dataName)); err == nil {
-		t.Fatal("initdb was over before it was interrupted")
+	e.kill()
+	if exists(filepath.Join(dir, dataName)) {
+		t.Fatal("initdb ended before it was interrupted")
 	}
 	s := start(t, Config{Dir: dir})
 	expect(t, s.URL(), "SELECT 1", "1")
@@ -125,7 +130,7 @@ func TestInterruptedInitdb(t *testing.T) {
 }
 
 func TestCancelledStartLeavesNothing(t *testing.T) {
-	dir := room(t)
+	dir := newDir(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	failed := make(chan error)
 	go func() {
@@ -133,7 +138,7 @@ func TestCancelledStartLeavesNothing(t *testing.T) {
 		failed <- err
 	}()
 	pattern := filepath.Join(dir, unfinished+"*")
-	harness.Eventually(t, "initdb is at work", func() bool {
+	eventually(t, "initdb runs", func() bool {
 		at, _ := filepath.Glob(filepath.Join(pattern, "PG_VERSION"))
 		return len(at) > 0
 	})
@@ -147,34 +152,33 @@ func TestCancelledStartLeavesNothing(t *testing.T) {
 	expect(t, start(t, Config{Dir: dir}).URL(), "SELECT 1", "1")
 }
 
-// byHand runs postgres on the cluster of a stopped Server, without tying it to
-// a launcher.
-func byHand(t *testing.T, s *Server, args ...string) *process {
+// byHand runs postgres on the cluster of a stopped Server.
+func byHand(t *testing.T, s *Server, args ...string) *child {
 	t.Helper()
-	args = append([]string{"-D", s.data(), "-c", "listen_addresses=127.0.0.1", "-c", "port=" + strconv.Itoa(s.port),
-		"-c", "unix_socket_directories=" + s.sockets}, args...)
-	p, err := launch(s.as.command(s.home, filepath.Join(s.bins.dir, "postgres"), args...), syscall.SIGQUIT)
+	args = append([]string{"-D", s.pgdata(), "-c", "listen_addresses=127.0.0.1", "-c", "port=" + strconv.Itoa(s.port),
+		"-c", "unix_socket_directories="}, args...)
+	p, err := startChild(s.account.command(context.Background(), s.dir, filepath.Join(s.bins.dir, "postgres"), args...), syscall.SIGQUIT)
 	harness.Must(t, err)
 	t.Cleanup(func() {
 		_ = p.cmd.Process.Signal(syscall.SIGQUIT)
 		<-p.done
 	})
-	harness.Eventually(t, "postgres is ready", func() bool {
-		f, err := readPidFile(s.data())
-		return p.ended() || err == nil && f.pid == p.cmd.Process.Pid && f.status == "ready"
+	eventually(t, "postgres is ready", func() bool {
+		pid, status, err := readPidFile(s.pgdata())
+		return p.ended() || err == nil && pid == p.cmd.Process.Pid && status == "ready"
 	})
 	if p.ended() {
-		t.Fatalf("postgres gave up: %v", p.err)
+		t.Fatalf("postgres exited: %v", p.cmd.ProcessState)
 	}
 	return p
 }
 
-func TestOrphanIsEndedAndAStrangerIsNot(t *testing.T) {
-	dir := standing(t)
+func TestOrphanIsEndedAndOthersAreNot(t *testing.T) {
+	dir := sharedDir(t)
 	s := start(t, Config{Dir: dir})
 	stop(t, s)
 
-	orphan := byHand(t, s, "-c", "cluster_name="+clusterName(s.data()))
+	orphan := byHand(t, s, "-c", "cluster_name="+s.clusterName())
 	again := start(t, Config{Dir: dir})
 	if !orphan.ended() {
 		t.Error("the orphan still runs")
@@ -184,23 +188,23 @@ func TestOrphanIsEndedAndAStrangerIsNot(t *testing.T) {
 	}
 	stop(t, again)
 
-	stranger := byHand(t, s)
+	other := byHand(t, s)
 	_, err := tryStart(t, Config{Dir: dir})
-	wantError(t, err, "no engine started", strconv.Itoa(stranger.cmd.Process.Pid), "pg_ctl stop")
-	if stranger.ended() {
+	wantError(t, err, "no engine started", strconv.Itoa(other.cmd.Process.Pid), "pg_ctl stop")
+	if other.ended() {
 		t.Error("a postgres started by hand was ended")
 	}
 }
 
-// The pid in the file belongs to a living process of postgres' own user that is
-// no postgres, as happens when a container starts again.
+// The pid in the file belongs to a process of the account that is not postgres,
+// as happens when a container restarts.
 func TestStalePidFile(t *testing.T) {
-	dir := standing(t)
+	dir := sharedDir(t)
 	s := start(t, Config{Dir: dir})
 	stop(t, s)
 	cat, err := exec.LookPath("cat")
 	harness.Must(t, err)
-	cmd := s.as.command("/", cat)
+	cmd := s.account.command(context.Background(), "/", cat)
 	stdin, err := cmd.StdinPipe()
 	harness.Must(t, err)
 	harness.Must(t, cmd.Start())
@@ -208,8 +212,10 @@ func TestStalePidFile(t *testing.T) {
 		_ = stdin.Close()
 		_ = cmd.Wait()
 	}()
-	lines := []string{strconv.Itoa(cmd.Process.Pid), s.data(), "1700000000", "5432", "", "127.0.0.1", "", "ready"}
-	harness.Must(t, writeWhole(pidFilePath(s.data()), strings.Join(lines, "\n")+"\n", 0o600, s.as))
+	lines := []string{strconv.Itoa(cmd.Process.Pid), s.pgdata(), "1700000000", "5432", "", "127.0.0.1", "", "ready"}
+	pidFile := filepath.Join(s.pgdata(), pidName)
+	harness.Must(t, os.WriteFile(pidFile, []byte(strings.Join(lines, "\n")+"\n"), 0o600))
+	harness.Must(t, s.account.chown(pidFile))
 	again := start(t, Config{Dir: dir})
 	expect(t, again.URL(), "SELECT 1", "1")
 }

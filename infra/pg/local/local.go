@@ -1,6 +1,7 @@
-// Package local runs a private PostgreSQL for one engine process: it makes the
-// cluster once, serves it over loopback and a Unix socket, starts it again when
-// it dies, and takes it down with the engine, even one killed with -9.
+// Package local runs a private PostgreSQL server for one engine process. It
+// creates the cluster once, serves it on loopback and a Unix socket, restarts
+// it after a crash, and ends it with the engine, even after SIGKILL. It knows
+// nothing of the engine's tables.
 package local
 
 import (
@@ -9,53 +10,48 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
-	"os"
 	"path/filepath"
-	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"github.com/gofrs/flock"
 )
 
-// role is the superuser that owns the cluster and its database.
+// role is the superuser; the database has the same name.
 const role = "tidemark"
 
-const (
-	readyWithin = 60 * time.Second // how long Start waits for an answer when its context has no deadline
-	quitGrace   = 6 * time.Second  // SIGQUIT to SIGKILL: postgres itself kills stubborn children after 5 s
-)
+// quitGrace is how long postgres gets between SIGQUIT and SIGKILL. It kills its
+// own stubborn children after 5 s.
+const quitGrace = 6 * time.Second
 
-// Config says where the cluster lives and how it is reached.
+// Config says where the cluster is and how clients reach it.
 type Config struct {
-	// Dir is this launcher's own directory, made if missing. Inside: data (the
+	// Dir belongs to one Server and is created if missing. It holds data (the
 	// cluster), password, port, lock, run (the socket) and postgres.log.
 	Dir string
-	// BinDir holds postgres and initdb; "" looks where FindBinaries does.
-	BinDir string
-	// Port on 127.0.0.1; 0 chooses a free one, remembered in Dir and taken
-	// again by later starts if it is still free.
+	// Port on 127.0.0.1. 0 chooses a free port; later starts use the same port
+	// while it is free.
 	Port int
-	// Log receives what the launcher does; nil is slog.Default.
+	// Log defaults to slog.Default.
 	Log *slog.Logger
-	// Database is created if missing; "" is "tidemark".
-	Database string
 }
 
-// Server is a running PostgreSQL. Its methods may be called concurrently.
+// Server is a running PostgreSQL. Its methods are safe for concurrent use.
 type Server struct {
-	cfg      Config
-	log      *slog.Logger
-	home     string // Config.Dir with links resolved
-	as       account
-	bins     binaries
-	password string
-	port     int
-	sockets  string // directory of the Unix socket
-	out      *logbook
-	lock     *os.File
-	grace    time.Duration
+	cfg       Config
+	log       *slog.Logger
+	dir       string // Config.Dir with links resolved
+	account   account
+	bins      binaries
+	password  string
+	port      int
+	socketDir string
+	out       *logFile
+	lock      *flock.Flock
+	grace     time.Duration
 
-	mu   sync.Mutex
-	proc *process // nil before the first launch
+	postmaster atomic.Pointer[child] // the last one started; nil before the first
 
 	cancel     context.CancelFunc // ends supervision
 	supervised chan struct{}      // closed when supervision has ended
@@ -63,101 +59,68 @@ type Server struct {
 	stopErr    error
 }
 
-// Start makes the cluster if there is none, serves it, and returns once a
-// connection has answered. The context bounds only the start; without a
-// deadline the wait for the first answer ends after 60 s. It fails when no
-// binaries are found, when another process holds Dir, when the cluster was made
-// by a PostgreSQL major that was not found, or when postgres gives up (the
-// error then ends with its log). A failed Start leaves nothing running, and no
-// failure ever touches an existing cluster.
+// Start creates the cluster if there is none, starts postgres, and returns once
+// a client can log in. ctx bounds only the start, which waits at most 60 s for the
+// login. It fails when it finds no binaries, when another
+// process holds Dir, when the cluster needs another PostgreSQL major, and when
+// postgres exits (the error then ends with its log). A failed Start leaves no
+// process behind and never changes an existing cluster.
 func Start(ctx context.Context, cfg Config) (*Server, error) {
-	s := &Server{cfg: cfg, log: cfg.Log, grace: quitGrace}
-	s.cfg.Database = cmp.Or(cfg.Database, "tidemark")
-	if s.log == nil {
-		s.log = slog.Default()
-	}
+	s := &Server{cfg: cfg, log: cmp.Or(cfg.Log, slog.Default()), grace: quitGrace}
 	if err := s.start(ctx); err != nil {
-		if s.current() != nil {
-			gone, cancel := context.WithCancel(context.Background())
-			cancel()
-			_ = s.end(gone) // nobody has written anything: no need for a checkpoint
-		}
+		expired, cancel := context.WithCancel(context.Background())
+		cancel()
+		_ = s.shutDown(expired) // no client has written: no checkpoint needed
 		s.release()
 		return nil, fmt.Errorf("local postgres in %s: %w", cfg.Dir, err)
 	}
-	life, cancel := context.WithCancel(context.Background())
-	s.cancel, s.supervised = cancel, make(chan struct{})
-	go s.supervise(life)
+	ctx, s.cancel = context.WithCancel(context.Background())
+	s.supervised = make(chan struct{})
+	go s.supervise(ctx)
 	return s, nil
 }
 
-func (s *Server) start(ctx context.Context) (err error) {
+func (s *Server) start(ctx context.Context) error {
 	began := time.Now()
-	if err := s.settle(); err != nil {
-		return err
+	for _, step := range []func(context.Context) error{s.openDir, s.lockDir, s.prepareCluster, s.makeSocketDir, s.openLog, s.listen} {
+		if err := step(ctx); err != nil {
+			return err
+		}
 	}
-	if s.lock, err = lockDir(s.home); err != nil {
-		return err
-	}
-	fresh, err := s.prepare(ctx)
-	if err != nil {
-		return err
-	}
-	if err := s.open(ctx); err != nil {
-		return err
-	}
-	s.log.Info("postgres is ready", "version", s.bins.version, "pid", s.Pid(), "port", s.port,
-		"dir", s.home, "new", fresh, "took", time.Since(began).Round(time.Millisecond))
+	s.log.Info("postgres is ready", "version", s.bins.version, "pid", s.pid(), "port", s.port,
+		"dir", s.dir, "took", time.Since(began).Round(time.Millisecond))
 	return nil
 }
 
-// data is the cluster itself (what PostgreSQL calls PGDATA).
-func (s *Server) data() string { return filepath.Join(s.home, dataName) }
+// pgdata is the data directory of the cluster, PGDATA in PostgreSQL's terms.
+func (s *Server) pgdata() string { return filepath.Join(s.dir, dataName) }
 
 // URL reaches the database over TCP on 127.0.0.1, with user and password. It
-// stays the same while this Server lives, however often postgres is restarted.
-func (s *Server) URL() string { return s.tcp(s.cfg.Database) }
+// stays the same when postgres restarts.
+func (s *Server) URL() string { return s.tcpURL(role) }
 
-// SocketURL reaches the database over the Unix socket, which only the user who
-// runs postgres and root may open.
-func (s *Server) SocketURL() string { return s.unix(s.cfg.Database) }
+// tcpURL sets sslmode because the server has no TLS, and clients otherwise use
+// "prefer" or PGSSLMODE.
+func (s *Server) tcpURL(database string) string {
+	return fmt.Sprintf("postgres://%s:%s@127.0.0.1:%d/%s?sslmode=disable", role, url.QueryEscape(s.password), s.port, database)
+}
 
-// Version is that of the binaries, such as "15.18".
+// SocketURL reaches the database over the Unix socket, which only root and the
+// user that runs postgres may open.
+func (s *Server) SocketURL() string {
+	return fmt.Sprintf("postgres://%s:%s@/%s?host=%s&port=%d&sslmode=disable", role, url.QueryEscape(s.password), role, url.QueryEscape(s.socketDir), s.port)
+}
+
+// Version of the binaries, such as "15.18".
 func (s *Server) Version() string { return s.bins.version }
 
-// Pid is the process id of the running postmaster, 0 while it is down.
-func (s *Server) Pid() int {
-	if p := s.current(); p != nil && !p.ended() {
+// BinDir is the directory of the binaries, with pg_dump among them.
+func (s *Server) BinDir() string { return s.bins.dir }
+
+// pid of the postmaster, 0 while none runs.
+func (s *Server) pid() int {
+	if p := s.postmaster.Load(); p != nil && !p.ended() {
 		return p.cmd.Process.Pid
 	}
 	return 0
-}
-
-func (s *Server) tcp(database string) string {
-	return s.address("127.0.0.1:"+strconv.Itoa(s.port), database, url.Values{})
-}
-
-func (s *Server) unix(database string) string {
-	return s.address("", database, url.Values{"host": {s.sockets}, "port": {strconv.Itoa(s.port)}})
-}
-
-// address spells out sslmode: clients otherwise default to "prefer" or to what
-// PGSSLMODE says, and the server has no TLS.
-func (s *Server) address(host, database string, query url.Values) string {
-	query.Set("sslmode", "disable")
-	u := url.URL{Scheme: "postgres", User: url.UserPassword(role, s.password), Host: host,
-		Path: "/" + database, RawQuery: query.Encode()}
-	return u.String()
-}
-
-func (s *Server) current() *process {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.proc
-}
-
-func (s *Server) setCurrent(p *process) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.proc = p
 }

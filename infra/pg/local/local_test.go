@@ -12,7 +12,7 @@ import (
 )
 
 func TestColdAndWarmStart(t *testing.T) {
-	dir := room(t)
+	dir := newDir(t)
 	began := time.Now()
 	s := start(t, Config{Dir: dir})
 	t.Logf("cold start: %v", time.Since(began))
@@ -32,13 +32,13 @@ func TestColdAndWarmStart(t *testing.T) {
 	} {
 		expect(t, s.URL(), sql, want)
 	}
-	version, err := ask(t.Context(), s.SocketURL(), "SHOW server_version")
+	version, err := queryValue(t.Context(), s.SocketURL(), "SHOW server_version")
 	harness.Must(t, err)
 	if got, _, _ := strings.Cut(version, " "); got != s.Version() {
 		t.Errorf("Version is %q, the server says %q", s.Version(), version)
 	}
-	if _, err := ask(t.Context(), strings.Replace(s.URL(), s.password, "guess", 1), "SELECT 1"); err == nil {
-		t.Error("let in with a wrong password")
+	if _, err := queryValue(t.Context(), strings.Replace(s.URL(), s.password, "guess", 1), "SELECT 1"); err == nil {
+		t.Error("logged in with a wrong password")
 	}
 	for name, mode := range map[string]os.FileMode{passwordName: 0o600, dataName: 0o700, runName: 0o700} {
 		info, err := os.Stat(filepath.Join(dir, name))
@@ -61,10 +61,8 @@ func TestColdAndWarmStart(t *testing.T) {
 }
 
 func TestPortTaken(t *testing.T) {
-	dir := standing(t)
-	s := start(t, Config{Dir: dir, Database: "other name"})
-	expect(t, s.URL(), "SELECT current_database()", "other name")
-	expect(t, s.SocketURL(), "SELECT current_database()", "other name")
+	dir := sharedDir(t)
+	s := start(t, Config{Dir: dir})
 	port := s.port
 	stop(t, s)
 	taken, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port})
@@ -73,8 +71,8 @@ func TestPortTaken(t *testing.T) {
 
 	_, err = tryStart(t, Config{Dir: dir, Port: port})
 	wantError(t, err, "FATAL", "Address already in use")
-	if left := serving(s.data()); len(left) > 0 {
-		t.Errorf("a failed start left %s", pids(left))
+	if left := s.serving(); len(left) > 0 {
+		t.Errorf("a failed start left %v", left)
 	}
 	moved := start(t, Config{Dir: dir})
 	if moved.port == port {
@@ -83,46 +81,46 @@ func TestPortTaken(t *testing.T) {
 }
 
 func TestDeepDirectory(t *testing.T) {
-	dir := filepath.Join(room(t), strings.Repeat("deep/", 20), "pg")
+	dir := filepath.Join(newDir(t), strings.Repeat("deep/", 20), "pg")
 	s := start(t, Config{Dir: dir})
-	if strings.HasPrefix(s.sockets, s.home) {
-		t.Errorf("socket in %s", s.sockets)
+	if strings.HasPrefix(s.socketDir, s.dir) {
+		t.Errorf("socket in %s", s.socketDir)
 	}
-	info, err := os.Stat(s.sockets)
+	info, err := os.Stat(s.socketDir)
 	harness.Must(t, err)
 	if info.Mode().Perm() != 0o700 {
 		t.Errorf("socket directory has mode %v", info.Mode())
 	}
 	expect(t, s.SocketURL(), "SELECT 1", "1")
 	stop(t, s)
-	if _, err := os.Stat(s.sockets); !os.IsNotExist(err) {
-		t.Errorf("Stop left %s: %v", s.sockets, err)
+	if _, err := os.Stat(s.socketDir); !os.IsNotExist(err) {
+		t.Errorf("Stop left %s: %v", s.socketDir, err)
 	}
 }
 
-func TestSecondLauncherRefused(t *testing.T) {
-	dir := standing(t)
+func TestSecondServerIsRefused(t *testing.T) {
+	dir := sharedDir(t)
 	s := start(t, Config{Dir: dir})
-	pid := s.Pid()
+	pid := s.pid()
 	_, err := tryStart(t, Config{Dir: dir})
 	wantError(t, err, "another engine already runs here")
 	expect(t, s.URL(), "SELECT 1", "1")
-	if s.Pid() != pid {
-		t.Error("the first one's postgres was restarted")
+	if s.pid() != pid {
+		t.Error("the running postgres was restarted")
 	}
 }
 
-func TestLogbookIsBounded(t *testing.T) {
+func TestLogFileIsBounded(t *testing.T) {
 	dir := t.TempDir()
-	l, err := openLogbook(filepath.Join(dir, logName))
+	l, err := openLogFile(filepath.Join(dir, logName))
 	harness.Must(t, err)
 	line := []byte(strings.Repeat("x", 1023) + "\n")
-	for range 3 * logBytes / len(line) {
+	for range 3 * maxLogBytes / len(line) {
 		_, err := l.Write(line)
 		harness.Must(t, err)
 	}
 	_, _ = l.Write([]byte("FATAL: the end\n"))
-	l.close()
+	harness.Must(t, l.Close())
 	var total int64
 	files, err := os.ReadDir(dir)
 	harness.Must(t, err)
@@ -131,14 +129,13 @@ func TestLogbookIsBounded(t *testing.T) {
 		harness.Must(t, err)
 		total += info.Size()
 	}
-	if total > 2*logBytes || len(files) != 2 {
+	if total > 2*maxLogBytes || len(files) != 2 {
 		t.Errorf("%d files, %d bytes", len(files), total)
 	}
-	if !strings.HasSuffix(l.tail(9), "FATAL: the end") {
-		t.Errorf("tail is %q", l.tail(9))
+	if tail := l.takeTail(); !strings.HasSuffix(tail, "FATAL: the end") || len(tail) > tailBytes {
+		t.Errorf("the tail is %q", tail)
 	}
-	l.mark()
-	if l.tail(9) != "" {
-		t.Error("mark did not begin a new run")
+	if again := l.takeTail(); again != "" {
+		t.Errorf("the tail repeats %q", again)
 	}
 }

@@ -3,6 +3,7 @@ package local
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -13,18 +14,20 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cenkalti/backoff/v5"
 	"github.com/jackc/pgx/v5"
+	"go.uber.org/goleak"
 
 	"github.com/tidemark-engine/tidemark/test/harness"
 )
 
-// ownDir makes this test binary an engine that owns the cluster in the named
-// directory until it is killed.
-const ownDir = "TIDEMARK_TEST_OWN_DIR"
+// engineDir makes this test binary an engine that serves the cluster in the
+// named directory until it is killed.
+const engineDir = "TIDEMARK_TEST_ENGINE_DIR"
 
 func TestMain(m *testing.M) {
-	if dir := os.Getenv(ownDir); dir != "" {
-		own(dir)
+	if dir := os.Getenv(engineDir); dir != "" {
+		runEngine(dir)
 	}
 	base, err := os.MkdirTemp("", "tidemark-clusters-")
 	if err == nil {
@@ -33,12 +36,14 @@ func TestMain(m *testing.M) {
 	if err != nil {
 		panic(err)
 	}
-	clusters = base
-	harness.AtExit(func() error { return os.RemoveAll(base) })
-	harness.Main(m)
+	relocated = base
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		_ = os.RemoveAll(base)
+		os.Exit(code)
+	}))
 }
 
-func own(dir string) {
+func runEngine(dir string) {
 	s, err := Start(context.Background(), Config{Dir: dir, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		fmt.Println(err)
@@ -48,46 +53,45 @@ func own(dir string) {
 	<-make(chan struct{})
 }
 
-// owner is such an engine in a process of its own.
-type owner struct {
+// engine is a process that runs runEngine.
+type engine struct {
 	cmd *exec.Cmd
 	out io.ReadCloser
 }
 
-func newOwner(t *testing.T, dir string) *owner {
+func startEngine(t *testing.T, dir string) *engine {
 	t.Helper()
 	exe, err := os.Executable()
 	harness.Must(t, err)
-	o := &owner{cmd: exec.Command(exe)}
-	o.cmd.Env = append(os.Environ(), ownDir+"="+dir)
-	o.out, err = o.cmd.StdoutPipe()
+	e := &engine{cmd: exec.Command(exe)}
+	e.cmd.Env = append(os.Environ(), engineDir+"="+dir)
+	e.out, err = e.cmd.StdoutPipe()
 	harness.Must(t, err)
-	harness.Must(t, o.cmd.Start())
-	t.Cleanup(o.kill)
-	return o
+	harness.Must(t, e.cmd.Start())
+	t.Cleanup(e.kill)
+	return e
 }
 
-func (o *owner) url(t *testing.T) string {
+func (e *engine) url(t *testing.T) string {
 	t.Helper()
-	line, err := bufio.NewReader(o.out).ReadString('\n')
+	line, err := bufio.NewReader(e.out).ReadString('\n')
 	if err != nil || !strings.HasPrefix(line, "postgres://") {
-		t.Fatalf("owner: %q %v", line, err)
+		t.Fatalf("engine: %q %v", line, err)
 	}
 	return strings.TrimSpace(line)
 }
 
-// kill is kill -9.
-func (o *owner) kill() {
-	if o.cmd.ProcessState == nil {
-		_ = o.cmd.Process.Kill()
-		_ = o.cmd.Wait()
+// kill sends SIGKILL.
+func (e *engine) kill() {
+	if e.cmd.ProcessState == nil {
+		_ = e.cmd.Process.Kill()
+		_ = e.cmd.Wait()
 	}
 }
 
-// room is a directory for a launcher that does not exist yet. Its parents are
-// opened: what t.TempDir makes is closed to all but the owner, and when root
-// runs the tests postgres is somebody else.
-func room(t *testing.T) string {
+// newDir returns the path of a directory that a Server may create. It opens the
+// parents, which t.TempDir closes to the account when root runs the tests.
+func newDir(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
 	harness.Must(t, os.Chmod(filepath.Dir(dir), 0o711))
@@ -95,11 +99,11 @@ func room(t *testing.T) string {
 	return filepath.Join(dir, "postgres")
 }
 
-// standing is one cluster that tests use in turn, each leaving it whole and
-// stopped: initdb takes most of a cold start.
-func standing(t *testing.T) string {
+// sharedDir is one cluster that tests use in turn, because initdb takes most of
+// a cold start. Each test leaves it whole and stopped.
+func sharedDir(t *testing.T) string {
 	t.Helper()
-	parent := filepath.Join(clusters, "standing")
+	parent := filepath.Join(relocated, "shared")
 	harness.Must(t, os.MkdirAll(parent, 0o711))
 	return filepath.Join(parent, "postgres")
 }
@@ -127,14 +131,14 @@ func stop(t *testing.T, s *Server) {
 	if err := s.Stop(ctx); err != nil {
 		t.Errorf("stop: %v", err)
 	}
-	if left := serving(s.data()); len(left) > 0 {
-		t.Errorf("still running after Stop: %s", pids(left))
+	if left := s.serving(); len(left) > 0 {
+		t.Errorf("still running after Stop: %v", left)
 	}
 }
 
-// ask runs one statement on a fresh connection and returns its single value as
-// text.
-func ask(ctx context.Context, url, sql string) (string, error) {
+// queryValue runs one statement on a new connection and returns its single
+// value as text.
+func queryValue(ctx context.Context, url, sql string) (string, error) {
 	conn, err := pgx.Connect(ctx, url)
 	if err != nil {
 		return "", err
@@ -145,17 +149,30 @@ func ask(ctx context.Context, url, sql string) (string, error) {
 		return "", err
 	}
 	defer rows.Close()
-	var answer string
+	var value string
 	for rows.Next() {
-		answer = string(rows.RawValues()[0])
+		value = string(rows.RawValues()[0])
 	}
-	return answer, rows.Err()
+	return value, rows.Err()
 }
 
 func expect(t *testing.T, url, sql, want string) {
 	t.Helper()
-	if got, err := ask(t.Context(), url, sql); err != nil || got != want {
+	if got, err := queryValue(t.Context(), url, sql); err != nil || got != want {
 		t.Errorf("%s: got %q, %v; want %q", sql, got, err, want)
+	}
+}
+
+func eventually(t *testing.T, what string, check func() bool) {
+	t.Helper()
+	_, err := backoff.Retry(t.Context(), func() (struct{}, error) {
+		if !check() {
+			return struct{}{}, errors.New("not within 30 s")
+		}
+		return struct{}{}, nil
+	}, backoff.WithBackOff(backoff.NewConstantBackOff(5*time.Millisecond)), backoff.WithMaxElapsedTime(30*time.Second))
+	if err != nil {
+		t.Fatalf("%s: %v", what, err)
 	}
 }
 

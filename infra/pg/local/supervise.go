@@ -4,117 +4,95 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
+	"os"
 	"syscall"
 	"time"
+
+	"github.com/cenkalti/backoff/v5"
 )
 
-const (
-	shortestPause = 50 * time.Millisecond
-	longestPause  = 10 * time.Second
-	settled       = time.Minute // having run this long, postgres is forgiven its last failure
-)
+// stableAfter is how long postgres must run until the pause before the next
+// restart is short again.
+const stableAfter = time.Minute
 
-// supervise starts postgres again, on the same port and socket, whenever it
-// ends by itself. Pooled clients reconnect without being told.
+// supervise restarts postgres on the same port and socket when it exits, with
+// exponential backoff from 50 ms to 10 s. Pooled clients reconnect by
+// themselves.
 func (s *Server) supervise(ctx context.Context) {
 	defer close(s.supervised)
-	pause := shortestPause
+	pause := backoff.ExponentialBackOff{InitialInterval: 50 * time.Millisecond, Multiplier: 2, MaxInterval: 10 * time.Second}
 	for {
-		p := s.current()
+		p := s.postmaster.Load()
 		select {
 		case <-ctx.Done():
 			return
 		case <-p.done:
 		}
-		if time.Since(p.began) > settled {
-			pause = shortestPause
+		if time.Since(p.started) > stableAfter {
+			pause.Reset()
 		}
-		s.log.Error("postgres ended by itself; starting it again", "pid", p.cmd.Process.Pid,
-			"exit", p.cmd.ProcessState.String(), "log", s.out.tail(3))
-		for {
-			wait, cancel := context.WithTimeout(ctx, pause)
-			<-wait.Done()
-			cancel()
-			pause = min(2*pause, longestPause)
-			err := s.up(ctx)
-			if ctx.Err() != nil {
+		s.log.Error("postgres exited; restarting it", "pid", p.cmd.Process.Pid,
+			"exit", p.cmd.ProcessState.String(), "log", s.out.takeTail())
+		for restarted := false; !restarted; {
+			select {
+			case <-ctx.Done():
 				return
+			case <-time.After(pause.NextBackOff()):
 			}
-			if err == nil {
-				s.log.Info("postgres is back", "pid", s.Pid(), "port", s.port)
-				break
+			err := s.launch(ctx)
+			if restarted = err == nil; !restarted && ctx.Err() == nil {
+				s.log.Error("postgres did not start; retrying", "err", err)
 			}
-			s.log.Error("postgres did not start; trying again", "in", pause, "err", err)
 		}
+		s.log.Info("postgres is ready again", "pid", s.pid(), "port", s.port)
 	}
 }
 
-// Stop ends postgres by a fast shutdown: clients are cut off, what was
-// committed is checkpointed. If the context ends first, postgres is ended with
-// SIGQUIT and 6 s later SIGKILL, and the error says so; the next start then
-// recovers from the WAL. When Stop returns nothing is left running. Further
-// calls wait for the first and return what it did.
+// Stop shuts postgres down: it disconnects clients and writes a checkpoint. If
+// ctx ends first, postgres gets SIGQUIT, and SIGKILL 6 s later, and the error
+// says so; the next start then recovers from the WAL. When Stop returns, no
+// process is left. Further calls wait for the first and return its error.
 func (s *Server) Stop(ctx context.Context) error {
 	s.once.Do(func() {
 		s.cancel()
 		<-s.supervised
-		s.stopErr = s.end(ctx)
+		s.stopErr = s.shutDown(ctx)
 		s.release()
-		s.log.Info("postgres has stopped", "dir", s.home)
+		s.log.Info("postgres has stopped", "dir", s.dir)
 	})
 	return s.stopErr
 }
 
-func (s *Server) end(ctx context.Context) error {
-	var hurried error
-	if p := s.current(); p != nil {
-		_ = p.cmd.Process.Signal(syscall.SIGINT)
-		select {
-		case <-p.done:
-		case <-ctx.Done():
-			hurried = fmt.Errorf("postgres was ended without a checkpoint, because it had not stopped in time: %w", ctx.Err())
-			_ = p.cmd.Process.Signal(syscall.SIGQUIT)
-			if !p.endsWithin(s.grace) {
-				_ = p.cmd.Process.Kill()
-				p.endsWithin(s.grace)
-			}
-		}
+func (s *Server) shutDown(ctx context.Context) error {
+	p := s.postmaster.Load()
+	if p == nil {
+		return nil
 	}
-	return errors.Join(hurried, s.killAll())
+	var late error
+	wait := orphanWait
+	_ = p.cmd.Process.Signal(syscall.SIGINT)
+	select {
+	case <-p.done: // backends outlive a killed postmaster
+	case <-ctx.Done():
+		late = fmt.Errorf("postgres ended without a checkpoint, because it did not stop in time: %w", ctx.Err())
+		wait = time.Millisecond
+	}
+	if err := s.endOrphans(context.Background(), wait); err != nil {
+		return errors.Join(late, err)
+	}
+	<-p.done
+	return late
 }
 
-// killAll is for the backends of a postmaster that was killed: they go by
-// themselves, but a busy one takes its time.
-func (s *Server) killAll() error {
-	ctx, cancel := context.WithTimeout(context.Background(), s.grace)
-	defer cancel()
-	var left []proc
-	err := poll(ctx, 10*time.Millisecond, func() bool {
-		left = serving(s.data())
-		for _, p := range left {
-			if p.ours {
-				p.signal(s.data(), syscall.SIGKILL)
-			}
-		}
-		return !anyOurs(left)
-	})
-	if err != nil {
-		return fmt.Errorf("still running although killed: %s", pids(left))
-	}
-	return nil
-}
-
-// release gives back all but the cluster.
+// release frees all but the cluster.
 func (s *Server) release() {
-	if s.sockets != "" {
-		s.dropTemporary(filepath.Join(s.home, socketName))
+	if s.socketDir != "" {
+		_ = os.Remove(s.socketDir) // fails unless it is empty
 	}
 	if s.out != nil {
-		s.out.close()
+		_ = s.out.Close()
 	}
 	if s.lock != nil {
-		_ = s.lock.Truncate(0)
 		_ = s.lock.Close()
 	}
 }

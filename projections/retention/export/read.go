@@ -18,7 +18,7 @@ import (
 // and more.
 const maxLine = 64 << 20
 
-// Event is one stored event; Body is valid until the next one is read.
+// Event is one stored event.
 type Event struct {
 	Partition int
 	Revision  uint64

@@ -1,0 +1,143 @@
+// Package app is the running engine: its configuration and its components,
+// which Start assembles from the domain, the adapters and the servers. It holds
+// no rule of the domain and no storage of its own.
+package app
+
+import (
+	"context"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
+)
+
+// Engine is one running engine. Its components are listed in the order in which
+// they start.
+type Engine struct {
+	cfg     *Config
+	version string
+	log     *slog.Logger
+	started time.Time
+	stops   stops
+	memory  *memory
+
+	nats       *natsServer
+	postgres   *postgres
+	journal    *journalReader
+	topology   *topologyCheck
+	buckets    *buckets
+	quarantine *quarantineStore
+	streams    *streams
+	views      *views
+	model      *readModel
+	commands   *commandSide
+	audit      *audit
+	clock      *clock
+	intake     *intakeQueue
+	http       *httpServer
+	metrics    *metrics
+	service    *queryService
+	serving    atomic.Bool // the service answers
+}
+
+// Start assembles the engine. Every component starts after those it uses, and
+// Stop stops them in the reverse order. After an error, what had started is
+// stopped.
+func Start(ctx context.Context, cfg *Config, version string, log *slog.Logger) (_ *Engine, err error) {
+	e := &Engine{cfg: cfg, version: version, log: log, started: time.Now(), metrics: newMetrics()}
+	defer func() {
+		if err != nil {
+			e.Stop()
+		}
+	}()
+	bounds, err := cfg.bounds()
+	if err != nil {
+		return nil, err
+	}
+
+	var stop func(context.Context)
+	e.memory, stop = newMemory()
+	e.stops.add(stop)
+
+	// The data directory and the servers.
+	unlock, err := deployment.Lock(cfg.Data)
+	if err != nil {
+		return nil, err
+	}
+	e.stops.add(func(context.Context) { _ = unlock() }) // the lock ends with the process in any case
+	if e.nats, e.postgres, err = startServers(ctx, cfg, &e.stops, log); err != nil {
+		return nil, err
+	}
+
+	// The stores: journal, buckets, SQL, quarantine.
+	if err = e.openStores(ctx); err != nil {
+		return nil, err
+	}
+	if e.quarantine, err = openQuarantine(ctx, e.nats); err != nil {
+		return nil, err
+	}
+	e.stops.add(e.quarantine.stop)
+	if e.streams, err = openStreams(e.nats); err != nil {
+		return nil, err
+	}
+
+	// The read model, the commands, and the views that fold the events of both.
+	if e.views, err = newViews(ctx, e.nats, e.journal, e.quarantine, e.metrics, log); err != nil {
+		return nil, err
+	}
+	e.stops.add(e.views.stop)
+	e.commands = newCommandSide(cfg, log)
+	e.model = newReadModel(e.journal, e.buckets, e.postgres.db, e.quarantine, e.commands.touched, e.metrics.hit)
+	e.commands.open(cfg, bounds, e.journal, e.nats, e.model, e.streams)
+	if err = e.startViews(); err != nil {
+		return nil, err
+	}
+
+	// Background work on the views.
+	if err = e.startUpgrades(); err != nil {
+		return nil, err
+	}
+	e.audit = startAudit(e)
+	e.stops.add(e.audit.stop)
+
+	// What sends commands: clients, the outbox, timers, the queue, reactors.
+	requests, err := e.nats.connect("requests")
+	if err != nil {
+		return nil, err
+	}
+	e.stops.add(func(context.Context) { e.commands.handler.Close() })
+	if e.postgres.db != nil {
+		e.stops.add(startOutbox(e.postgres.db, e.nats, e.commands.handler, log))
+	}
+	if e.clock, err = startClock(e.nats, e.journal, e.commands, e.model); err != nil {
+		return nil, err
+	}
+	e.stops.add(e.clock.stop)
+	if e.intake, err = startIntake(e.nats, e.journal, e.commands, e.clock.reactors, e.metrics); err != nil {
+		return nil, err
+	}
+	e.stops.add(e.intake.stop)
+	if e.http, err = startHTTP(cfg.HTTP, e, log); err != nil {
+		return nil, err
+	}
+	e.stops.add(e.http.stop)
+	if e.service, err = startService(e, requests); err != nil {
+		return nil, err
+	}
+	e.stops.add(e.service.stop)
+
+	e.stops.add(e.removeNotes)
+	return e, e.writeNotes()
+}
+
+// stopTimeout bounds a clean stop as a whole.
+const stopTimeout = 25 * time.Second
+
+// Stop answers the commands that were taken, lets the views catch up, and stops
+// all components.
+func (e *Engine) Stop() {
+	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	defer cancel()
+	e.stops.run(ctx)
+}

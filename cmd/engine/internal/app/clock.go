@@ -1,0 +1,90 @@
+package app
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"time"
+
+	natsgo "github.com/nats-io/nats.go"
+
+	"github.com/tidemark-engine/tidemark/commands/reactors"
+	"github.com/tidemark-engine/tidemark/events"
+	"github.com/tidemark-engine/tidemark/infra/natsio/coordination"
+)
+
+// clock sends the commands that the passing of time causes: due timers, silent
+// agents, ended sessions.
+type clock struct {
+	commands *commandSide
+	journal  *journalReader
+	timers   *coordination.Timers
+	reactors []reactors.Reactor // process managers that run on the journal's events
+	end      func(context.Context)
+	log      *slog.Logger
+}
+
+func startClock(nats *natsServer, j *journalReader, c *commandSide, m *readModel) (*clock, error) {
+	nc, err := nats.connect("time")
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
+	defer cancel()
+	k := &clock{commands: c, journal: j, log: nats.log}
+	if k.timers, err = coordination.OpenTimers(ctx, nc, nats.subjects, nats.log); err != nil {
+		return nil, err
+	}
+	k.reactors = []reactors.Reactor{reactors.Hydrate(m.hydrator), reactors.Flush(m.hydrator), reactors.Deadline(k.timers)}
+	if err := k.timers.Watch(func(ctx context.Context, name string, body []byte) error {
+		return reactors.Due(ctx, c.send, name, string(body))
+	}); err != nil {
+		return nil, err
+	}
+	root := nats.subjects.Root("agents.heartbeat.")
+	if _, err := nc.Subscribe(root+"*", func(m *natsgo.Msg) { c.activity.Heartbeat(m.Subject[len(root):]) }); err != nil {
+		k.timers.Stop()
+		return nil, err
+	}
+	k.end = inBackground(k.run)
+	return k, nil
+}
+
+func (k *clock) stop(ctx context.Context) {
+	k.end(ctx)
+	k.timers.Stop()
+}
+
+// run recovers what was active before this start, and then keeps time.
+func (k *clock) run(ctx context.Context) {
+	var open []events.Record
+	for _, pattern := range []events.Stream{"agent.*.lifecycle", "session.*"} {
+		err := k.journal.history.EachLast(ctx, pattern, func(rec events.Record) {
+			k.commands.activity.Recover(&rec)
+			if rec.Type == events.HydrationStarted || rec.Type == events.FlushStarted {
+				open = append(open, rec)
+			}
+		})
+		if err != nil && ctx.Err() == nil {
+			k.log.Warn("cannot read which agents and sessions were active; they expire only after their next activity", "error", err)
+		}
+	}
+	k.resume(ctx, open)
+	k.commands.activity.Run(ctx)
+}
+
+// resume gives the reactors the hydrations and flushes that had not ended before
+// this start. Their events may be in no consumer any more, for example after an
+// import. Where they are in one, both reactions use the same command id.
+func (k *clock) resume(ctx context.Context, open []events.Record) {
+	for _, rec := range open {
+		for _, r := range k.reactors {
+			if !slices.Contains(r.Types, rec.Type) || ctx.Err() != nil {
+				continue
+			}
+			if err := r.React(ctx, rec, k.commands.send); err != nil {
+				k.log.Warn("cannot resume an agent's hydration or flush; the next start retries", "agent", rec.ID, "type", rec.Type, "error", err)
+			}
+		}
+	}
+}

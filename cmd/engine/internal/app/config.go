@@ -1,0 +1,78 @@
+package app
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/tidemark-engine/tidemark/commands"
+	"github.com/tidemark-engine/tidemark/domain/agent"
+)
+
+// Config is the configuration of the engine. Each field is a flag, an
+// environment variable and a key of the YAML file, where the names of nested
+// keys are joined with a dash: limits: {clock_skew: 5s} is --limits-clock-skew.
+type Config struct {
+	Data       string `help:"Data directory." default:"./data" env:"TIDEMARK_DATA" placeholder:"DIR"`
+	NATS       string `name:"nats" help:"External NATS server; default: embedded." env:"TIDEMARK_NATS" placeholder:"URL"`
+	NATSListen string `name:"nats-listen" help:"Loopback listener of the embedded server." default:"127.0.0.1:4222" env:"TIDEMARK_NATS_LISTEN" placeholder:"ADDR"`
+	Postgres   string `help:"External Postgres; 'off' = without SQL; default: a managed local one." env:"TIDEMARK_POSTGRES" placeholder:"URL"`
+	HTTP       string `name:"http" help:"Address of /healthz, /readyz and /metrics." default:"127.0.0.1:8080" env:"TIDEMARK_HTTP" placeholder:"ADDR"`
+	Partitions int    `help:"Partitions of a new journal; they cannot change later. 0 = those of the existing journal, or 1." default:"0" env:"TIDEMARK_PARTITIONS"`
+	Durability string `help:"synced: the event is on disk before the acknowledgement. relaxed: within a second after it." enum:"synced,relaxed" default:"synced" env:"TIDEMARK_DURABILITY"`
+
+	Topology string `help:"YAML document of streams, buckets and consumers; default: the built-in one." env:"TIDEMARK_TOPOLOGY" placeholder:"FILE"`
+
+	SubjectPrefix string            `help:"Prefix of every subject." env:"TIDEMARK_SUBJECT_PREFIX" placeholder:"PREFIX"`
+	ReplyPrefixes []string          `help:"Subject prefixes that answers may be sent to." default:"_INBOX.,_R_." env:"TIDEMARK_REPLY_PREFIXES"`
+	Strategies    map[string]string `help:"Default conflict strategy by prefix of AGENT.KEY; the longest prefix wins." env:"TIDEMARK_STRATEGIES" placeholder:"PREFIX=STRATEGY"`
+
+	FlushThreshold int           `help:"Number of dirty keys that makes the durable view flush." default:"50" env:"TIDEMARK_FLUSH_THRESHOLD"`
+	FlushInterval  time.Duration `help:"Longest time from a dirty key to the start of its flush." default:"20ms" env:"TIDEMARK_FLUSH_INTERVAL"`
+
+	Lifecycle string        `help:"auto: agents hydrate on access and expire when idle. manual: only by command." enum:"auto,manual" default:"auto" env:"TIDEMARK_LIFECYCLE"`
+	IdleTTL   time.Duration `name:"idle-ttl" help:"Idle time after which an active agent expires; 0 = never." default:"30m" env:"TIDEMARK_IDLE_TTL"`
+
+	AuditRate float64 `help:"Aggregates a second that the background audit verifies; 0 = none." default:"5" env:"TIDEMARK_AUDIT_RATE"`
+
+	LimitsBody      int           `help:"Largest command body, in bytes." default:"524288" env:"TIDEMARK_LIMITS_BODY"`
+	LimitsValue     int           `help:"Largest value, in bytes." default:"262144" env:"TIDEMARK_LIMITS_VALUE"`
+	LimitsClockSkew time.Duration `help:"How far a client's clock may be ahead of the engine's." default:"5s" env:"TIDEMARK_LIMITS_CLOCK_SKEW"`
+	LimitsInFlight  int           `help:"Commands in flight; more are refused with 429." default:"8192" env:"TIDEMARK_LIMITS_IN_FLIGHT"`
+
+	Log      string `help:"Log level." enum:"debug,info,warn,error" default:"info" env:"TIDEMARK_LOG"`
+	LogStyle string `help:"auto: text on a terminal, JSON elsewhere." enum:"auto,text,json" default:"auto" env:"TIDEMARK_LOG_STYLE"`
+}
+
+// Validate refuses values that no engine can run with.
+func (c *Config) Validate() error {
+	_, err := c.bounds()
+	return err
+}
+
+// bounds are the limits of commands.
+func (c *Config) bounds() (commands.Bounds, error) {
+	b := commands.Bounds{
+		BodyBytes: c.LimitsBody, ValueBytes: c.LimitsValue, ClockSkew: c.LimitsClockSkew,
+		Strategies: make(commands.Strategies, len(c.Strategies)),
+	}
+	for prefix, name := range c.Strategies {
+		s, err := agent.ParseStrategy(name)
+		if err != nil {
+			return b, fmt.Errorf("--strategies %s: %w", prefix, err)
+		}
+		b.Strategies[prefix] = s
+	}
+	switch {
+	case c.LimitsBody < 1 || c.LimitsValue < 1 || c.LimitsInFlight < 1:
+		return b, fmt.Errorf("--limits-*: a limit must be at least 1")
+	case c.LimitsClockSkew < 0 || c.LimitsClockSkew > time.Minute:
+		return b, fmt.Errorf("--limits-clock-skew must be 0 to 1m")
+	case c.AuditRate < 0 || c.AuditRate > 10_000:
+		return b, fmt.Errorf("--audit-rate must be 0 to 10000")
+	case c.Partitions < 0 || c.Partitions > 64:
+		return b, fmt.Errorf("--partitions must be 1 to 64")
+	case c.FlushThreshold < 1 || c.FlushInterval < 0 || c.FlushInterval > time.Minute:
+		return b, fmt.Errorf("--flush-threshold must be at least 1 and --flush-interval 0 to 1m")
+	}
+	return b, nil
+}

@@ -1,0 +1,86 @@
+package app
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
+	"github.com/tidemark-engine/tidemark/commands/groupcommit"
+	"github.com/tidemark-engine/tidemark/history"
+	"github.com/tidemark-engine/tidemark/infra/natsio/journal"
+	"github.com/tidemark-engine/tidemark/infra/pg"
+)
+
+// journalReader is the journal with the archive behind it. All construction of
+// journal, archive and history is here.
+type journalReader struct {
+	*journal.Journal
+	stores  *deployment.Stores
+	history *history.History         // journal and archive, as every component reads them
+	known   atomic.Pointer[[]uint64] // the heads when they were last read
+}
+
+func openJournal(ctx context.Context, nats *natsServer, partitions int) (*journalReader, error) {
+	nc, err := nats.connect("journal")
+	if err != nil {
+		return nil, err
+	}
+	j, err := journal.Open(ctx, nc, journal.Config{Subjects: nats.subjects, Partitions: partitions})
+	if err != nil {
+		return nil, err
+	}
+	return &journalReader{Journal: j, stores: &deployment.Stores{Journal: j}}, nil
+}
+
+// useArchive adds the archive in SQL; db is nil without SQL.
+func (j *journalReader) useArchive(db *pg.DB, skew time.Duration) {
+	j.stores.DB, j.stores.Skew = db, skew
+	j.history = j.stores.History()
+}
+
+// source is the history as a view reads it. The tables of the durable view need
+// every event, also the trimmed ones after a power cut; for KV, the feeds and the
+// archive the events that a trim leaves are enough.
+func (j *journalReader) source(view string) history.Source {
+	if view == "durable" {
+		return j.history
+	}
+	return j.history.Retained()
+}
+
+// writer is the history as commands append to it. Where each append waits for
+// the disk of this machine, concurrent appends share one sync (group commit).
+func (j *journalReader) writer(synced bool) history.Journal {
+	if synced {
+		return groupcommit.New(j.history, j.Partitions())
+	}
+	return j.history
+}
+
+// commandIndex finds command ids beyond the duplicate window; nil without SQL.
+func (j *journalReader) commandIndex() history.CommandIndex {
+	if !j.history.Archived() {
+		return nil
+	}
+	return j.history
+}
+
+// heads are the last revisions of all partitions. When the journal does not
+// answer they are the last ones known, together with the error, so that a lag
+// is not shown as zero.
+func (j *journalReader) heads(ctx context.Context) ([]uint64, error) {
+	heads := make([]uint64, j.Partitions())
+	for p := range heads {
+		head, err := j.Head(ctx, p)
+		if err != nil {
+			if known := j.known.Load(); known != nil {
+				return *known, err
+			}
+			return heads, err
+		}
+		heads[p] = head
+	}
+	j.known.Store(&heads)
+	return heads, nil
+}

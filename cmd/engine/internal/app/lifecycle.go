@@ -1,0 +1,56 @@
+package app
+
+import (
+	"context"
+	"os"
+	"sync"
+
+	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
+)
+
+// stops are the functions that stop what has started.
+type stops []func(context.Context)
+
+func (s *stops) add(f func(context.Context)) { *s = append(*s, f) }
+
+// run calls them, the last one first.
+func (s *stops) run(ctx context.Context) {
+	for len(*s) > 0 {
+		last := len(*s) - 1
+		stop := (*s)[last]
+		*s = (*s)[:last]
+		stop(ctx)
+	}
+}
+
+// inBackground runs f until stop is called; stop waits for its end.
+func inBackground(f func(ctx context.Context)) (stop func(context.Context)) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { f(ctx) })
+	return func(context.Context) {
+		cancel()
+		running.Wait()
+	}
+}
+
+// writeNotes writes the engine's addresses and, for an embedded server, its
+// credentials into the data directory.
+func (e *Engine) writeNotes() error {
+	n := deployment.Note{PID: os.Getpid(), NATS: e.nats.url, HTTP: e.http.url(), Prefix: e.cfg.SubjectPrefix}
+	if err := n.Write(e.cfg.Data); err != nil {
+		return err
+	}
+	if e.nats.embedded == nil {
+		return nil
+	}
+	var o deployment.Operator
+	o.User, o.Password = e.nats.embedded.Credentials()
+	return o.Write(e.cfg.Data)
+}
+
+func (e *Engine) removeNotes(context.Context) {
+	if err := deployment.RemoveNotes(e.cfg.Data); err != nil {
+		e.log.Warn("cannot remove the engine's address from the data directory", "error", err)
+	}
+}

@@ -1,0 +1,143 @@
+package app
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+)
+
+// metrics are the engine's Prometheus series. The names without
+// a prefix are those that the customer's monitoring reads.
+type metrics struct {
+	registry *prometheus.Registry
+	requests *prometheus.CounterVec
+	latency  *prometheus.HistogramVec
+	batch    *prometheus.HistogramVec
+	events   *prometheus.CounterVec
+	tiers    *prometheus.CounterVec
+	flush    prometheus.Histogram
+}
+
+func newMetrics() *metrics {
+	m := &metrics{
+		registry: prometheus.NewRegistry(),
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tidemark_requests_total", Help: "Requests answered, by verb and outcome (a receipt's outcome or an error's code).",
+		}, []string{"verb", "outcome"}),
+		latency: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "tidemark_request_seconds", Help: "Time from a request's arrival to its answer.",
+			Buckets: prometheus.ExponentialBuckets(0.0001, 2.5, 14),
+		}, []string{"verb"}),
+		batch: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "tidemark_view_write_seconds", Help: "Time a view took to write one batch.",
+			Buckets: prometheus.ExponentialBuckets(0.0001, 2.5, 14),
+		}, []string{"view"}),
+		events: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tidemark_view_events_total", Help: "Events a view has folded.",
+		}, []string{"view"}),
+		tiers: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tidemark_tier_hits_total", Help: "Reads answered, by tier.",
+		}, []string{"tier"}),
+		flush: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "flush_duration_ms", Help: "Time of one flush of dirty entries to SQL, in milliseconds.",
+			Buckets: prometheus.ExponentialBuckets(0.25, 2, 16),
+		}),
+	}
+	m.registry.MustRegister(m.requests, m.latency, m.batch, m.events, m.tiers, m.flush,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+func (m *metrics) answered(kind, outcome string, took time.Duration) {
+	m.requests.WithLabelValues(kind, outcome).Inc()
+	m.latency.WithLabelValues(kind).Observe(took.Seconds())
+}
+
+func (m *metrics) hit(tier string) { m.tiers.WithLabelValues(tier).Inc() }
+
+// applied observes the batches that a view's runners write.
+func (m *metrics) applied(view string) func(int, time.Duration) {
+	batch, events := m.batch.WithLabelValues(view), m.events.WithLabelValues(view)
+	return func(n int, took time.Duration) {
+		batch.Observe(took.Seconds())
+		events.Add(float64(n))
+		if view == "durable" {
+			m.flush.Observe(float64(took) / float64(time.Millisecond))
+		}
+	}
+}
+
+// scrape reads values from the engine at each scrape.
+type scrape struct{ e *Engine }
+
+var (
+	descAppends   = prometheus.NewDesc("tidemark_appends_total", "Events appended by this engine.", nil, nil)
+	descConflicts = prometheus.NewDesc("tidemark_conflicts_total", "Appends that lost against another writer.", nil, nil)
+	descReplays   = prometheus.NewDesc("tidemark_replays_total", "Repeated commands answered with their first receipt.", nil, nil)
+	descUnasked   = prometheus.NewDesc("tidemark_archive_unasked_total", "Commands whose id carries no time, executed while the archive was unavailable.", nil, nil)
+	descInFlight  = prometheus.NewDesc("tidemark_commands_in_flight", "Commands in flight.", nil, nil)
+	descLag       = prometheus.NewDesc("tidemark_view_lag_events", "Events from a view's position to the journal's head.", []string{"view", "partition"}, nil)
+	descLagTime   = prometheus.NewDesc("tidemark_view_lag_seconds", "Age of the oldest event that a view has not folded.", []string{"view", "partition"}, nil)
+	descUp        = prometheus.NewDesc("tidemark_view_up", "1 while a view runs, 0 while it waits or is halted.", []string{"view", "partition"}, nil)
+	descHeld      = prometheus.NewDesc("tidemark_view_quarantined", "Aggregates that a view holds in quarantine.", []string{"view"}, nil)
+	descKV        = prometheus.NewDesc("kv_entry_count", "Keys in a hot bucket.", []string{"bucket"}, nil)
+	descDirty     = prometheus.NewDesc("dirty_state_entries", "Events not yet flushed to SQL.", nil, nil)
+	descAudited   = prometheus.NewDesc("tidemark_audit_checked_total", "Aggregates that the background audit has verified.", nil, nil)
+	descAuditBad  = prometheus.NewDesc("tidemark_audit_differences", "Differences that the background audit has found and that still exist.", nil, nil)
+	descConsist   = prometheus.NewDesc("consistency_lag_ms", "Age of the oldest event that is not in SQL, in milliseconds.", nil, nil)
+)
+
+// Describe implements prometheus.Collector. It is unchecked, because the views vary.
+func (s *scrape) Describe(chan<- *prometheus.Desc) {}
+
+// Collect implements prometheus.Collector.
+func (s *scrape) Collect(out chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), lookTime)
+	defer cancel()
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	counter := func(d *prometheus.Desc, v int64) {
+		out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v))
+	}
+	stats := s.e.commands.handler.Stats()
+	counter(descAppends, stats.Appends.Load())
+	counter(descConflicts, stats.Conflicts.Load())
+	counter(descReplays, stats.Replays.Load())
+	counter(descUnasked, stats.Unasked.Load())
+	gauge(descInFlight, float64(s.e.commands.handler.InFlight()))
+	if a := s.e.audit.status(); a != nil {
+		counter(descAudited, a.Checked)
+		gauge(descAuditBad, float64(a.Differences))
+	}
+	heads, err := s.e.journal.heads(ctx)
+	if err != nil {
+		return // /readyz shows that the journal is unavailable
+	}
+	dirty, lag := 0.0, 0.0
+	quarantined := map[string]int{}
+	for _, v := range s.e.views.status(heads) {
+		p, up := strconv.Itoa(v.Partition), 0.0
+		if v.State == "running" || v.State == "degraded" {
+			up = 1
+		}
+		gauge(descLag, float64(v.LagEvents), v.Name, p)
+		gauge(descLagTime, v.LagSeconds, v.Name, p)
+		gauge(descUp, up, v.Name, p)
+		quarantined[v.Name] += v.Quarantined
+		if v.Name == "durable" {
+			dirty, lag = dirty+float64(v.LagEvents), max(lag, v.LagSeconds*1000)
+		}
+	}
+	for view, n := range quarantined {
+		gauge(descHeld, float64(n), view)
+	}
+	gauge(descDirty, dirty)
+	gauge(descConsist, lag)
+	if n, err := s.e.buckets.entries.Len(ctx); err == nil {
+		gauge(descKV, float64(n), "AGENT_STATE")
+	}
+}

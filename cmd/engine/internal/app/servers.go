@@ -1,0 +1,160 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+	"github.com/nats-io/nats.go"
+
+	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
+	"github.com/tidemark-engine/tidemark/infra/natsio"
+	"github.com/tidemark-engine/tidemark/infra/natsio/embedded"
+	"github.com/tidemark-engine/tidemark/infra/pg"
+	"github.com/tidemark-engine/tidemark/infra/pg/local"
+	"github.com/tidemark-engine/tidemark/internal/wait"
+)
+
+// natsServer is the NATS server, embedded or external, and the engine's
+// connections to it. The journal, the views' writes and the requests have a
+// connection each, so that none waits behind another's bytes. The journal's
+// readers share the connection of its appends: a separate one was no clear gain
+// (ADR 10).
+type natsServer struct {
+	embedded *embedded.Server // nil = external
+	url      string
+	subjects natsio.Subjects
+	conns    []*nats.Conn
+	stops    *stops
+	log      *slog.Logger
+}
+
+// startServers starts NATS and Postgres at the same time.
+func startServers(ctx context.Context, cfg *Config, stops *stops, log *slog.Logger) (*natsServer, *postgres, error) {
+	n := &natsServer{url: cfg.NATS, subjects: natsio.NewSubjects(cfg.SubjectPrefix), stops: stops, log: log}
+	p := &postgres{log: log}
+	var starting sync.WaitGroup
+	var pgErr, natsErr error
+	if cfg.Postgres == "" {
+		starting.Go(func() {
+			p.local, pgErr = local.Start(ctx, local.Config{Dir: filepath.Join(cfg.Data, "postgres"), Log: log})
+		})
+	}
+	if cfg.NATS == "" {
+		n.embedded, natsErr = deployment.StartNATS(cfg.Data, cfg.NATSListen, cfg.SubjectPrefix, cfg.Durability == "synced", log)
+	}
+	starting.Wait()
+	if p.local != nil {
+		stops.add(p.stop)
+	}
+	if n.embedded != nil {
+		n.url = n.embedded.URL()
+		stops.add(func(context.Context) { n.embedded.Stop() })
+	}
+	switch {
+	case natsErr != nil:
+		return nil, nil, natsErr
+	case pgErr != nil:
+		return nil, nil, fmt.Errorf("%w\n(--postgres URL uses an external database, --postgres off runs without SQL)", pgErr)
+	}
+	return n, p, nil
+}
+
+// connect opens a connection that the engine's stop closes in its turn.
+func (n *natsServer) connect(name string) (*nats.Conn, error) {
+	nc, err := n.dial(name)
+	if err != nil {
+		return nil, err
+	}
+	n.conns = append(n.conns, nc)
+	n.stops.add(func(context.Context) { nc.Close() })
+	return nc, nil
+}
+
+// dial opens a connection that the caller closes.
+func (n *natsServer) dial(name string) (*nats.Conn, error) {
+	var opts []nats.Option
+	if n.embedded != nil {
+		opts = n.embedded.Options()
+	}
+	return natsio.Connect(n.url, "tidemark-"+name, n.log, opts...)
+}
+
+// postgres is the database: a managed server, an external one, or none.
+type postgres struct {
+	local *local.Server // nil = external or off
+	url   string        // as the status shows it; empty = off
+	db    *pg.DB        // nil = off
+	log   *slog.Logger
+}
+
+// open opens the connection pool and migrates the schema. While the database is
+// unavailable the migration is retried in the background, because commands and
+// hot reads do not need SQL. It returns after the first attempt.
+func (p *postgres) open(url string, stops *stops) error {
+	switch {
+	case p.local != nil:
+		url, p.url = p.local.SocketURL(), p.local.URL()
+	case url == "off":
+		return nil
+	default:
+		p.url = redacted(url)
+	}
+	var err error
+	if p.db, err = pg.Open(url); err != nil {
+		return err
+	}
+	stops.add(func(context.Context) { p.db.Close() })
+	first := make(chan struct{})
+	stops.add(inBackground(func(ctx context.Context) { p.migrate(ctx, first) }))
+	<-first
+	return nil
+}
+
+// migrate retries until the schema is current; it closes first after one attempt.
+func (p *postgres) migrate(ctx context.Context, first chan struct{}) {
+	pause := backoff.NewExponentialBackOff()
+	pause.MaxInterval = 5 * time.Second
+	for attempt := 0; ctx.Err() == nil; attempt++ {
+		attemptCtx, cancel := context.WithTimeout(ctx, 30*time.Second)
+		err := p.db.Migrate(attemptCtx, p.log)
+		cancel()
+		if attempt == 0 {
+			close(first)
+		}
+		if err == nil || ctx.Err() != nil {
+			return
+		}
+		if attempt == 0 {
+			p.log.Warn("Postgres is unavailable; the views in SQL wait for it, commands and hot reads do not", "error", err)
+		}
+		_ = wait.Sleep(ctx, pause.NextBackOff())
+	}
+}
+
+// stop stops the managed server.
+func (p *postgres) stop(ctx context.Context) {
+	if err := p.local.Stop(ctx); err != nil {
+		p.log.Error("Postgres did not stop cleanly", "error", err)
+	}
+}
+
+func (p *postgres) status(ctx context.Context) deployment.PostgresStatus {
+	if p.db == nil {
+		return deployment.PostgresStatus{Mode: "off", State: "off"}
+	}
+	s := deployment.PostgresStatus{URL: p.url, Mode: "external", State: "up"}
+	if p.local != nil {
+		s.Mode, s.Version = "managed", p.local.Version()
+	}
+	ctx, cancel := context.WithTimeout(ctx, lookTime/2)
+	defer cancel()
+	if err := p.db.Ping(ctx); err != nil {
+		s.State, s.Reason = "away", err.Error()
+	}
+	return s
+}

@@ -1,0 +1,78 @@
+package app
+
+import (
+	"context"
+	"log/slog"
+	"regexp"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/tidemark-engine/tidemark/commands"
+	"github.com/tidemark-engine/tidemark/commands/reactors"
+	"github.com/tidemark-engine/tidemark/infra/natsio/intake"
+	"github.com/tidemark-engine/tidemark/infra/natsio/service"
+	"github.com/tidemark-engine/tidemark/infra/pg"
+	"github.com/tidemark-engine/tidemark/infra/pg/outbox"
+	"github.com/tidemark-engine/tidemark/readmodel/query"
+)
+
+// queryService is the NATS micro service that answers commands and queries.
+type queryService struct {
+	*service.Service
+	log *slog.Logger
+}
+
+func startService(e *Engine, nc *nats.Conn) (*queryService, error) {
+	q := &query.Query{
+		Tiers: e.model.tiers, Cache: e.buckets.cache, Status: e.statusJSON,
+		LastSeen: e.commands.lastSeen, Command: e.intake.Outcome,
+	}
+	s, err := service.Serve(nc, service.Config{
+		Subjects: e.nats.subjects, Version: semver(e.version),
+		Commands: e.commands.handler.Handle, Batch: e.commands.handler.HandleBatch, Queries: q.Ask,
+		Observe: e.metrics.answered, Replies: e.cfg.ReplyPrefixes, Log: e.log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	e.serving.Store(true)
+	return &queryService{s, e.log}, nil
+}
+
+func (s *queryService) stop(context.Context) {
+	if err := s.Stop(); err != nil {
+		s.log.Warn("the service did not stop cleanly", "error", err)
+	}
+}
+
+var semverForm = regexp.MustCompile(`^v?(\d+\.\d+\.\d+)`)
+
+// semver is the version in the form that a micro service needs.
+func semver(v string) string {
+	if m := semverForm.FindStringSubmatch(v); m != nil {
+		return m[1]
+	}
+	return "0.0.0"
+}
+
+// intakeQueue executes the enqueued commands and runs the reactors.
+type intakeQueue struct{ *intake.Intake }
+
+func startIntake(nats *natsServer, j *journalReader, c *commandSide, rs []reactors.Reactor, m *metrics) (*intakeQueue, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	in, err := intake.Start(ctx, intake.Config{
+		Subjects: nats.subjects, Connect: nats.dial, Send: c.handler.Send, Observe: m.answered,
+		Reactors: rs, Journal: j.history, Log: nats.log,
+	})
+	return &intakeQueue{in}, err
+}
+
+func (q *intakeQueue) stop(context.Context) { q.Close() }
+
+// startOutbox publishes the rows of agents.outbox and executes their commands.
+func startOutbox(db *pg.DB, nats *natsServer, h *commands.Handler, log *slog.Logger) (stop func(context.Context)) {
+	o := &outbox.Outbox{DB: db, Prefix: nats.subjects.Root(""), Handle: h.Handle, Log: log}
+	return inBackground(o.Run)
+}

@@ -1,0 +1,134 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
+	"github.com/tidemark-engine/tidemark/projections"
+)
+
+// lookTime bounds each request to a server for the status.
+const lookTime = 2 * time.Second
+
+func (e *Engine) status(ctx context.Context) deployment.Status {
+	// The heads first: the requests below may use up their time, and the lag of
+	// the views must still be right.
+	headsCtx, cancel := context.WithTimeout(ctx, lookTime)
+	heads, headsErr := e.journal.heads(headsCtx)
+	cancel()
+	ctx, cancel = context.WithTimeout(ctx, lookTime)
+	defer cancel()
+	stats := e.commands.handler.Stats()
+	s := deployment.Status{
+		Version: e.version, UptimeS: time.Since(e.started).Seconds(), Prefix: e.cfg.SubjectPrefix,
+		NATS: deployment.NATSStatus{URL: e.nats.url, Mode: "embedded", State: "up"}, HTTP: e.http.url(),
+		Journal: deployment.JournalStatus{
+			Incarnation: e.journal.ID(), Partitions: e.journal.Partitions(), Replicas: e.journal.Replicas(), Heads: heads,
+			Conflicts: stats.Conflicts.Load(), Replays: stats.Replays.Load(),
+		},
+		Views: e.views.status(heads), InFlight: e.commands.handler.InFlight(),
+		Topology: e.topology.status(ctx), Postgres: e.postgres.status(ctx), Audit: e.audit.status(),
+	}
+	if abs, err := filepath.Abs(e.cfg.Data); err == nil {
+		s.Data = abs
+	}
+	if e.nats.embedded != nil {
+		s.NATS.Version = e.nats.embedded.Version()
+	} else {
+		s.NATS.Mode, s.NATS.URL = "external", redacted(e.nats.url)
+		s.NATS.Version = e.nats.conns[0].ConnectedServerVersion()
+	}
+	if headsErr != nil {
+		s.NATS.State = "away"
+	}
+	s.Durability, s.Detail = e.durability()
+	s.Ready, s.Reasons = e.ready(ctx)
+	return s
+}
+
+func (e *Engine) statusJSON(ctx context.Context) ([]byte, error) { return json.Marshal(e.status(ctx)) }
+
+// durability is what an acknowledgement promises, as one word and one sentence.
+func (e *Engine) durability() (word, sentence string) {
+	switch {
+	case e.nats.embedded != nil && e.cfg.Durability == "synced":
+		return "synced", "each event is on the disk of this machine before its command is acknowledged"
+	case e.nats.embedded != nil:
+		return "relaxed", "events reach the disk within a second after their command is acknowledged; a power failure may lose that second"
+	case e.journal.Replicas() >= 3:
+		return "replicated", "a majority of the journal's replicas has each event before its command is acknowledged"
+	}
+	return "external", "one copy on an external server; its sync_interval decides what a power failure loses (always = nothing)"
+}
+
+// ready reports whether commands and queries are served, and what prevents it. A
+// view that lags does not prevent it; a halted view does.
+func (e *Engine) ready(ctx context.Context) (bool, []string) {
+	reasons := []string{}
+	for _, nc := range e.nats.conns {
+		if !nc.IsConnected() {
+			reasons = append(reasons, "NATS connection "+nc.Opts.Name+" is "+nc.Status().String())
+		}
+	}
+	if len(reasons) == 0 {
+		if _, err := e.journal.heads(ctx); err != nil {
+			reasons = append(reasons, "the journal is unavailable: "+err.Error())
+		}
+	}
+	if !e.serving.Load() {
+		reasons = append(reasons, "the service has not started yet")
+	}
+	for _, v := range e.views.status(nil) {
+		if v.State == projections.Halted {
+			reasons = append(reasons, "view "+v.Name+" is halted: "+v.Reason)
+		}
+	}
+	return len(reasons) == 0, reasons
+}
+
+// Banner lists the servers and addresses of a started engine, says what an
+// acknowledgement promises, and shows commands to try.
+func (e *Engine) Banner() string {
+	mode, detail := e.durability()
+	natsMode, pgLine := "embedded", "off: lists need SQL; commands and reads do not"
+	if e.nats.embedded == nil {
+		natsMode = "external"
+	}
+	switch {
+	case e.postgres.local != nil:
+		pgLine = e.postgres.local.URL() + "  (managed, " + e.postgres.local.Version() + ")"
+	case e.postgres.db != nil:
+		pgLine = e.postgres.url + "  (external)"
+	}
+	at, prefix := "", e.nats.subjects.Root("")
+	if e.cfg.Data != "./data" {
+		at = " --data " + e.cfg.Data
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "Tidemark %s serves.\n", e.version)
+	fmt.Fprintf(&b, "  NATS        %s  (%s)\n", redacted(e.nats.url), natsMode)
+	fmt.Fprintf(&b, "  Postgres    %s\n", pgLine)
+	fmt.Fprintf(&b, "  HTTP        %s/readyz  /healthz  /metrics\n", e.http.url())
+	fmt.Fprintf(&b, "  journal     %d partition(s), %d replica(s), data in %s\n", e.journal.Partitions(), e.journal.Replicas(), e.cfg.Data)
+	fmt.Fprintf(&b, "  durability  %s: %s\n", mode, detail)
+	fmt.Fprintf(&b, "Try, in another terminal:\n")
+	fmt.Fprintf(&b, "  bin/engine send%s %scommands.agent.a1.set '{\"key\":\"mood\",\"value\":\"curious\"}'\n", at, prefix)
+	fmt.Fprintf(&b, "  bin/engine query%s %squeries.agent.a1.get '{\"key\":\"mood\"}'\n", at, prefix)
+	fmt.Fprintf(&b, "  bin/engine demo%s\n", at)
+	return b.String()
+}
+
+// redacted hides the password of an external server's URL.
+func redacted(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return "(a connection string)"
+	}
+	return u.Redacted()
+}

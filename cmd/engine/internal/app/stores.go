@@ -1,0 +1,92 @@
+package app
+
+import (
+	"context"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
+	"github.com/tidemark-engine/tidemark/events"
+	"github.com/tidemark-engine/tidemark/infra/natsio/hot"
+	natsquarantine "github.com/tidemark-engine/tidemark/infra/natsio/quarantine"
+)
+
+// openStores opens the journal, applies the topology, and opens the buckets and
+// the database.
+func (e *Engine) openStores(ctx context.Context) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	if e.journal, err = openJournal(ctx, e.nats, e.cfg.Partitions); err != nil {
+		return err
+	}
+	nc, err := e.nats.connect("views")
+	if err != nil {
+		return err
+	}
+	if e.topology, err = applyTopology(ctx, nc, e.cfg, e.nats.embedded != nil, e.log); err != nil {
+		return err
+	}
+	if e.buckets, err = openBuckets(ctx, nc, e.nats); err != nil {
+		return err
+	}
+	if err = e.postgres.open(e.cfg.Postgres, &e.stops); err != nil {
+		return err
+	}
+	bounds, err := e.cfg.bounds()
+	if err != nil {
+		return err
+	}
+	e.journal.useArchive(e.postgres.db, bounds.ClockSkew)
+	return nil
+}
+
+// buckets are the KV buckets of the hot view and of cached answers.
+type buckets struct {
+	entries *hot.Bucket
+	docs    map[string]*hot.Bucket // by kind
+	cache   *hot.QueryCache
+}
+
+func openBuckets(ctx context.Context, nc *nats.Conn, nats *natsServer) (*buckets, error) {
+	open := func(cfg hot.BucketConfig) (*hot.Bucket, error) {
+		cfg.Embedded = nats.embedded != nil
+		return hot.OpenBucket(ctx, nc, cfg, nats.log)
+	}
+	b := &buckets{docs: map[string]*hot.Bucket{}}
+	var err error
+	if b.entries, err = open(hot.AgentStateBucket); err != nil {
+		return nil, err
+	}
+	for kind, cfg := range deployment.DocBuckets {
+		if b.docs[kind], err = open(cfg); err != nil {
+			return nil, err
+		}
+	}
+	b.cache, err = hot.OpenQueryCache(ctx, nc, nats.log)
+	return b, err
+}
+
+// quarantineStore is the store of quarantined aggregates, kept current by a
+// watch.
+type quarantineStore struct {
+	*natsquarantine.Store
+	stop func(context.Context)
+}
+
+func openQuarantine(ctx context.Context, nats *natsServer) (*quarantineStore, error) {
+	nc, err := nats.connect("quarantine")
+	if err != nil {
+		return nil, err
+	}
+	q, err := natsquarantine.Open(ctx, nc, nats.log)
+	if err != nil {
+		return nil, err
+	}
+	return &quarantineStore{q, inBackground(q.Follow)}, nil
+}
+
+// of reports which aggregates a view holds in quarantine.
+func (q *quarantineStore) of(view string) func(int, events.Stream) bool {
+	return func(p int, s events.Stream) bool { return q.Holds(view, p, s) }
+}

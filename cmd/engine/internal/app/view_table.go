@@ -1,0 +1,94 @@
+package app
+
+import (
+	"context"
+	"time"
+
+	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
+	"github.com/tidemark-engine/tidemark/infra/natsio/feeds"
+	"github.com/tidemark-engine/tidemark/infra/natsio/messages"
+	"github.com/tidemark-engine/tidemark/infra/pg"
+	"github.com/tidemark-engine/tidemark/infra/pg/archive"
+	"github.com/tidemark-engine/tidemark/infra/pg/durable"
+	"github.com/tidemark-engine/tidemark/projections"
+)
+
+// Under load, one write for each event costs more than it is worth: a view then
+// waits this long between two writes.
+const (
+	busyHot   = 2 * time.Millisecond
+	busyFlush = 20 * time.Millisecond
+)
+
+// startViews starts every view with its batching: memory, feeds, messages, hot,
+// archive, durable. The last three that need SQL are left out without it.
+func (e *Engine) startViews() error {
+	m := e.model
+	e.views.startLocal("memory", &projections.Tail{
+		Memory: m.memory, Refresh: e.commands.handler.Refresh, Source: e.journal.history.Retained(), Progress: m.tail,
+		Touched: e.commands.touched, Changed: e.commands.activity.Changed,
+	}, m.tail, projections.Batching{Busy: busyHot, Max: 1000})
+	if err := e.views.start("feeds", feeds.New(e.streams.Streams, e.journal.Journal), projections.NewProgress(e.journal.Partitions()),
+		projections.Batching{Threshold: 1000, Pace: 25 * time.Millisecond, Max: 2000}); err != nil {
+		return err
+	}
+	if e.postgres.db != nil {
+		e.views.startMessages(e.streams, e.postgres.db)
+	}
+	if err := e.views.start("hot", m.hot, m.hotProgress, projections.Batching{Busy: busyHot, Max: 2000}); err != nil || e.postgres.db == nil {
+		return err
+	}
+	// No reader waits for the archive, so it takes large batches.
+	if err := e.views.start(deployment.ArchiveView, archive.New(e.postgres.db, deployment.ArchiveView), projections.NewProgress(e.journal.Partitions()),
+		projections.Batching{Threshold: 1000, Interval: 250 * time.Millisecond, Max: 4000}); err != nil {
+		return err
+	}
+	return e.views.startDurable(m.durable, m.durableProgress, projections.Batching{
+		Threshold: e.cfg.FlushThreshold, Interval: e.cfg.FlushInterval, Busy: min(e.cfg.FlushInterval, busyFlush), Max: 4000,
+	}, feeds.NewNotifications(e.streams.Streams, e.journal.history, durable.NewPosition(e.postgres.db, "durable")))
+}
+
+// streams are the streams that the engine publishes to. They have a connection
+// of their own, so that appends and views do not wait behind it.
+type streams struct {
+	*feeds.Streams
+	embedded bool
+}
+
+func openStreams(nats *natsServer) (*streams, error) {
+	nc, err := nats.connect("feeds")
+	if err != nil {
+		return nil, err
+	}
+	s, err := feeds.NewStreams(nc, nats.subjects, nats.embedded != nil, nats.log)
+	return &streams{s, nats.embedded != nil}, err
+}
+
+// startMessages stores AGENT_MESSAGES in SQL.
+func (v *views) startMessages(s *streams, db *pg.DB) {
+	v.messages = messages.NewView(s.Streams, durable.NewMessages(db))
+	v.stopMessages = inBackground(v.messages.Run)
+	v.memoryStreams = s.embedded
+}
+
+// drainMessages stores the rest of AGENT_MESSAGES before a clean stop, because
+// the embedded server keeps that stream in memory.
+func (v *views) drainMessages(ctx context.Context) {
+	if !v.memoryStreams {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, flushTimeout)
+	defer cancel()
+	poll := time.NewTicker(10 * time.Millisecond)
+	defer poll.Stop()
+	for {
+		if s := v.messages.Status(true); s.LagEvents == 0 || s.State != projections.Running {
+			return
+		}
+		select {
+		case <-poll.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}

@@ -1,0 +1,128 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/wI2L/jsondiff"
+
+	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
+)
+
+// Diff shows how an aggregate changed between two instants: a JSON Patch (RFC
+// 6902), and the events that caused it.
+type Diff struct {
+	deployment.Target
+	Of   string `arg:"" help:"agent.<id>, config.<agent>, task.<id> or session.<id>."`
+	From string `required:"" help:"First instant, a revision or an RFC 3339 time; 0 = before the first event." placeholder:"REV|TIME"`
+	To   string `help:"Second instant; default: now." placeholder:"REV|TIME"`
+	JSON bool   `name:"json" help:"Machine output."`
+
+	noun, id string
+	from, to instant
+}
+
+// Validate reads the arguments.
+func (c *Diff) Validate() (err error) {
+	c.noun, c.id, _ = strings.Cut(c.Of, ".")
+	if _, known := differs[c.noun]; !known || c.id == "" {
+		return fmt.Errorf("%q is not agent.<id>, config.<agent>, task.<id> or session.<id>", c.Of)
+	}
+	if c.from, err = parseInstant(c.From); err != nil {
+		return fmt.Errorf("--from: %w", err)
+	}
+	if c.to, err = parseInstant(c.To); err != nil {
+		return fmt.Errorf("--to: %w", err)
+	}
+	if c.from.name == c.to.name && (c.from.revision > c.to.revision || c.from.at.After(c.to.at)) {
+		return errors.New("--from is after --to")
+	}
+	return nil
+}
+
+// differs read both states and the events, by noun.
+var differs = map[string]func(*historyReader, context.Context, *changed) error{
+	"agent": (*historyReader).entries, "config": (*historyReader).entries, "task": (*historyReader).document, "session": (*historyReader).document,
+}
+
+// changed is the output of diff.
+type changed struct {
+	Of     string         `json:"of"`
+	From   string         `json:"from"`
+	To     string         `json:"to"`
+	Patch  jsondiff.Patch `json:"patch"`
+	Events []cause        `json:"events"`
+
+	before, after json.RawMessage // the whole state, an object
+}
+
+// cause is one event between the two instants.
+type cause struct {
+	Revision   uint64 `json:"revision"`
+	Type       string `json:"type"`
+	Key        string `json:"key,omitempty"`
+	Version    uint64 `json:"version"`
+	CommandID  string `json:"command_id"`
+	Writer     string `json:"writer"`
+	RecordedAt string `json:"recorded_at"`
+}
+
+// Run implements the command.
+func (c *Diff) Run(ctx context.Context, out *Output) error {
+	nc, err := c.Connect()
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	if c.to.name == "" { // all queries ask for the same instant
+		if c.to, err = headOf(ctx, nc, &c.Target, c.id); err != nil {
+			return err
+		}
+	}
+	d := changed{Of: c.Of, From: c.from.String(), To: c.to.String(), Events: []cause{}}
+	r := &historyReader{nc: nc, t: &c.Target, noun: c.noun, id: c.id, from: c.from, to: c.to}
+	if err := differs[c.noun](r, ctx, &d); err != nil {
+		return err
+	}
+	if d.Patch, err = jsondiff.CompareJSON(d.before, d.after, jsondiff.UnmarshalFunc(decodeNumbers)); err != nil {
+		return fmt.Errorf("compare: %w", err)
+	}
+	if d.Patch == nil {
+		d.Patch = jsondiff.Patch{}
+	}
+	if c.JSON {
+		return out.JSON(&d)
+	}
+	return d.print(out)
+}
+
+// decodeNumbers keeps numbers as they are written.
+func decodeNumbers(b []byte, v any) error {
+	d := json.NewDecoder(strings.NewReader(string(b)))
+	d.UseNumber()
+	return d.Decode(v)
+}
+
+func (d *changed) print(out *Output) error {
+	fmt.Fprintf(out, "%s from %s to %s\n", d.Of, d.From, d.To)
+	for _, op := range d.Patch {
+		line := fmt.Sprintf("  %-7s %s", op.Type, op.Path)
+		if op.Type != jsondiff.OperationRemove {
+			value, err := encodeJSON(op.Value)
+			if err != nil {
+				return err
+			}
+			line += " " + string(value)
+		}
+		fmt.Fprintln(out, line)
+	}
+	fmt.Fprintf(out, "%d change(s), caused by %d event(s)\n", len(d.Patch), len(d.Events))
+	for _, e := range d.Events {
+		fmt.Fprintf(out, "  %8d  %s  %s %s  version %d, command %s, writer %q\n",
+			e.Revision, e.RecordedAt, e.Type, e.Key, e.Version, e.CommandID, e.Writer)
+	}
+	return nil
+}

@@ -1,0 +1,73 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
+)
+
+// Status shows the state of an engine.
+type Status struct {
+	deployment.Target
+	JSON bool `name:"json" help:"Machine output."`
+}
+
+// Run implements the command.
+func (c *Status) Run(ctx context.Context, out *Output) error {
+	nc, err := c.Connect()
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	s, raw, err := c.Target.Status(ctx, nc)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		_, err = fmt.Fprintln(out, string(raw))
+		return err
+	}
+	printStatus(out, &s)
+	return nil
+}
+
+func printStatus(w io.Writer, s *deployment.Status) {
+	state := "ready"
+	if !s.Ready {
+		state = "NOT READY: " + strings.Join(s.Reasons, "; ")
+	}
+	fmt.Fprintf(w, "Tidemark %s, up %s, %s\n", s.Version, time.Duration(s.UptimeS)*time.Second, state)
+	fmt.Fprintf(w, "  NATS        %-5s %s (%s)\n", s.NATS.State, s.NATS.URL, s.NATS.Mode)
+	fmt.Fprintf(w, "  Postgres    %-5s %s (%s) %s\n", s.Postgres.State, s.Postgres.URL, s.Postgres.Mode, s.Postgres.Reason)
+	fmt.Fprintf(w, "  durability  %s: %s\n", s.Durability, s.Detail)
+	if s.Topology != nil {
+		printTopology(w, s.Topology)
+	}
+	fmt.Fprintf(w, "  journal     %s, heads %v, %d replica(s)\n", s.Journal.Incarnation, s.Journal.Heads, s.Journal.Replicas)
+	fmt.Fprintf(w, "  %-13s %9s %12s %12s %10s %8s  %s\n", "view", "partition", "position", "head", "lag", "lag s", "state")
+	for _, v := range s.Views {
+		fmt.Fprintf(w, "  %-13s %9d %12d %12d %10d %8.1f  %s %s\n",
+			v.Name, v.Partition, v.Position, v.Head, v.LagEvents, v.LagSeconds, v.State, v.Reason)
+	}
+	if a := s.Audit; a != nil {
+		fmt.Fprintf(w, "  audit       %s %s, %d checked, %d differences %s\n", a.State, a.Reason, a.Checked, a.Differences, a.Last)
+	}
+}
+
+func printTopology(w io.Writer, s *deployment.TopologyStatus) {
+	switch {
+	case s.Reason != "":
+		fmt.Fprintf(w, "  topology    %s, the check failed: %s\n", s.File, s.Reason)
+	case s.Drift == 0:
+		fmt.Fprintf(w, "  topology    %s, all %d match\n", s.File, s.Things)
+	default:
+		fmt.Fprintf(w, "  topology    %s, %d of %d DRIFTED (engine topology plan shows more)\n", s.File, s.Drift, s.Things)
+	}
+	for _, d := range s.Drifted {
+		fmt.Fprintf(w, "              %s\n", d)
+	}
+}

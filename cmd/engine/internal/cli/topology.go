@@ -1,0 +1,103 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/tidemark-engine/tidemark/cmd/engine/internal/app"
+	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
+	"github.com/tidemark-engine/tidemark/infra/natsio/topology"
+)
+
+// Topology compares the streams, buckets and consumers of a server with a
+// document.
+type Topology struct {
+	Plan  TopologyPlan  `cmd:"" help:"Show what would be created, changed or refused; exit code 1 when anything is refused."`
+	Apply TopologyApply `cmd:"" help:"Do what plan shows; a second run does nothing."`
+}
+
+type topologyArgs struct {
+	deployment.Target
+	File string `short:"f" help:"YAML document; - reads standard input; default: the built-in one." env:"TIDEMARK_TOPOLOGY" placeholder:"FILE"`
+	JSON bool   `name:"json" help:"Machine output."`
+}
+
+// TopologyPlan shows the differences.
+type TopologyPlan struct{ topologyArgs }
+
+// Run implements the command.
+func (c *TopologyPlan) Run(ctx context.Context, out *Output) error {
+	return c.run(ctx, out, (*topology.Planner).Plan, "")
+}
+
+// TopologyApply applies the document.
+type TopologyApply struct{ topologyArgs }
+
+// Run implements the command.
+func (c *TopologyApply) Run(ctx context.Context, out *Output) error {
+	return c.run(ctx, out, (*topology.Planner).Apply, "Applied.\n")
+}
+
+func (c *topologyArgs) run(ctx context.Context, out *Output, do func(*topology.Planner, context.Context) (topology.Plan, error), done string) error {
+	want, err := app.ReadTopology(c.File)
+	if err != nil {
+		return err
+	}
+	nc, err := c.Connect()
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
+	defer cancel()
+	p, err := topology.NewPlanner(nc, want, topology.Options{
+		Prefix: c.SubjectPrefix, Async: c.embedded(ctx, nc), Lenient: c.File == "",
+	})
+	if err != nil {
+		return err
+	}
+	plan, err := do(p, ctx)
+	if err != nil && !errors.Is(err, topology.ErrStopped) {
+		return err
+	}
+	if err := c.print(out, &plan); err != nil {
+		return err
+	}
+	switch {
+	case plan.Refused():
+		return ErrFailed
+	case !c.JSON:
+		fmt.Fprint(out, done)
+	}
+	return nil
+}
+
+func (c *topologyArgs) print(out *Output, plan *topology.Plan) error {
+	if !c.JSON {
+		_, err := fmt.Fprint(out, plan.Text(isTerminal(out.Writer)))
+		return err
+	}
+	body, err := json.MarshalIndent(plan, "", "  ")
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(out, string(body))
+	return err
+}
+
+// statusTimeout bounds the question whether an engine runs on the server.
+const statusTimeout = 4 * time.Second
+
+// embedded reports whether the server is an engine's own; a server without an
+// engine is not.
+func (c *topologyArgs) embedded(ctx context.Context, nc *nats.Conn) bool {
+	t := c.Target
+	t.Timeout = min(t.Timeout, statusTimeout)
+	s, _, err := t.Status(ctx, nc)
+	return err == nil && s.NATS.Embedded()
+}

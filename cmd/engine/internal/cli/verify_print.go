@@ -1,0 +1,87 @@
+package cli
+
+import (
+	"fmt"
+
+	"github.com/tidemark-engine/tidemark/projections/verify"
+)
+
+// verified is the output of verify.
+type verified struct {
+	verify.Report
+	Repaired []verify.Difference `json:"repaired,omitempty"`
+	Sample   *sampled            `json:"sample,omitempty"` // nil = every aggregate was verified
+}
+
+// print prints the report and fails when there are differences.
+func (v *verification) print(out *Output, r *verified) error {
+	if v.JSON {
+		if err := out.JSON(r); err != nil {
+			return err
+		}
+	} else {
+		r.print(out, v.Show)
+	}
+	if r.OK() {
+		return nil
+	}
+	text := fmt.Sprintf("verify: %d differences", len(r.Differences))
+	if n := len(r.Differences) - len(notQuarantined(r.Differences)); n > 0 {
+		text += fmt.Sprintf(", %d of them quarantined (engine dlq list)", n)
+	}
+	if r.Repaired != nil {
+		text += fmt.Sprintf(" left; %d repaired", len(r.Repaired))
+	}
+	return fmt.Errorf("%s", text)
+}
+
+func (r *verified) print(out *Output, show int) {
+	if r.Sample != nil {
+		fmt.Fprintf(out, "sample      %d aggregates, %d events, chains checked; %d could not be judged\n",
+			r.Sample.Checked, r.Sample.Events, len(r.Sample.Unsettled))
+		printLines(out, show, "  not judged ", r.Sample.Unsettled, func(u unsettled) string { return u.Stream + ": " + u.Why })
+	} else {
+		fmt.Fprintf(out, "journal     %d events of %d aggregates, chains checked; %d living entries, digest %.16s\n",
+			r.Events, r.Aggregates, r.Entries, r.Digest)
+		if r.Archive != nil {
+			printCounts(out, "archive", r.Archive, "")
+		}
+		for _, t := range r.Tiers {
+			printCounts(out, t.Name, &t.Counts, ", digest "+t.Digest[:16])
+			for _, k := range t.Kinds {
+				printCounts(out, "  "+k.Kind, &k.Counts, "")
+			}
+		}
+	}
+	line := func(d verify.Difference) string {
+		if d.Quarantined != "" {
+			d.What += " (quarantined " + d.Quarantined + ")"
+		}
+		return d.Tier + " " + d.Key + ": " + d.What
+	}
+	printLines(out, show, "  repaired ", r.Repaired, line)
+	printLines(out, show, "  ", r.Differences, line)
+	switch {
+	case !r.OK():
+	case r.Sample != nil:
+		fmt.Fprintln(out, "verified: the sampled aggregates are equal in the journal, the archive, KV and SQL")
+	default:
+		fmt.Fprintln(out, "verified: the journal's fold, KV and SQL are equal")
+	}
+}
+
+func printCounts(out *Output, name string, c *verify.Counts, more string) {
+	fmt.Fprintf(out, "%-11s %d rows: %d equal, %d newer, %d expired, %d different%s\n",
+		name, c.Rows, c.Equal, c.Newer, c.Expired, c.Differences, more)
+}
+
+// printLines prints at most show lines and counts the rest.
+func printLines[T any](out *Output, show int, prefix string, all []T, line func(T) string) {
+	for i, one := range all {
+		if i == show {
+			fmt.Fprintf(out, "  … and %d more (--show, --json)\n", len(all)-i)
+			return
+		}
+		fmt.Fprintln(out, prefix+line(one))
+	}
+}

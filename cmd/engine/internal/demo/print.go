@@ -1,0 +1,110 @@
+package demo
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+
+	"github.com/tidemark-engine/tidemark/cmd/engine/internal/cli"
+)
+
+// outcomeWords explain the outcomes, in the order in which they are printed.
+var outcomeWords = []struct{ outcome, word string }{
+	{"accepted", "took effect"},
+	{"superseded", "older than the present value (timestamp strategy): no change, kept as events"},
+	{"rejected", "409: lost a conflict (reject strategy, expected_version), kept as events"},
+	{"replayed", "the same command id again: the first receipt was returned"},
+}
+
+func (c *Demo) printTour(w io.Writer, r *tourResult, rd *reader, t *tour) {
+	fmt.Fprintf(w, "%s agents (%s …) sent %s commands over %d NATS connections.\n",
+		cli.Grouped(r.Agents), t.agent(0), cli.Grouped(r.Sent.Commands), len(t.links.conns))
+	for _, o := range outcomeWords {
+		fmt.Fprintf(w, "  %-10s %7s  %s\n", o.outcome, cli.Grouped(r.Outcomes[o.outcome]), o.word)
+	}
+	fmt.Fprintf(w, "  %s\n", r.Sent)
+	fmt.Fprintf(w, "  durability %s: %s\n", rd.status.Durability, rd.status.Detail)
+	for i, odd := range r.Odd {
+		if i == maxDifferences {
+			break
+		}
+		fmt.Fprintf(w, "  UNEXPECTED  %s\n", odd)
+	}
+	fmt.Fprintln(w, "\nThe same state, read in four ways:")
+	r.comparison.print(w)
+	r.sample(w, t.agent(0)+".counter")
+	r.verdict(w)
+	fmt.Fprintf(w, "  %.1f s in all\n", r.Seconds)
+	c.printNext(w, t.agent(0), "claim")
+}
+
+// print is the table of the tiers.
+func (c *comparison) print(w io.Writer) {
+	fmt.Fprintf(w, "  %-7s %8s %8s %11s %9s  %s\n", "tier", "entries", "deleted", "superseded", "rejected", "read by")
+	for _, t := range c.Tiers {
+		if t.Off != "" {
+			fmt.Fprintf(w, "  %-7s not read: %s\n", t.Tier, t.Off)
+			continue
+		}
+		fmt.Fprintf(w, "  %-7s %8s %8s %11s %9s  %s%s\n", t.Tier, cli.Grouped(t.Entries),
+			t.seen("deleted"), t.seen("superseded"), t.seen("rejected"), t.Via, t.sources())
+	}
+	fmt.Fprintln(w, "SHA-256 of all rows in each:")
+	for _, t := range c.Tiers {
+		if t.Off == "" {
+			fmt.Fprintf(w, "  %-7s %s\n", t.Tier, t.Digest)
+		}
+	}
+}
+
+// seen is a count, or a dash where the tier does not have it.
+func (t *reading) seen(what string) string {
+	if n, ok := t.Seen[what]; ok {
+		return cli.Grouped(n)
+	}
+	return "-"
+}
+
+func (t *reading) sources() (text string) {
+	for _, source := range []string{"memory", "kv", "sql", "journal"} {
+		if n := t.Seen["from "+source]; n > 0 {
+			text += ", " + cli.Grouped(n) + " from " + source
+		}
+	}
+	return text
+}
+
+// sample prints one entry of each tier.
+func (c *comparison) sample(w io.Writer, name string) {
+	fmt.Fprintf(w, "For example %s:\n", name)
+	for _, t := range c.Tiers {
+		if e, there := t.rows[name]; there {
+			fmt.Fprintf(w, "  %-7s version %d, revision %d, %s\n", t.Tier, e.Version, e.Revision, e.Value)
+		}
+	}
+}
+
+func (c *comparison) verdict(w io.Writer) {
+	read := 0
+	for _, t := range c.Tiers {
+		if t.Off == "" {
+			read++
+		}
+	}
+	if !c.Equal {
+		fmt.Fprintf(w, "NOT EQUAL: %s differences.\n", cli.Grouped(len(c.Differences)))
+		c.printDifferences(w)
+		return
+	}
+	ways := map[bool]string{true: "All four", false: "The " + strconv.Itoa(read) + " that were read"}[read == len(c.Tiers)]
+	fmt.Fprintf(w, "%s are equal, byte for byte.\n", ways)
+}
+
+// printNext suggests commands.
+func (c *Demo) printNext(w io.Writer, agent, key string) {
+	root := c.Subject("")
+	fmt.Fprintln(w, "\nLook closer:")
+	fmt.Fprintf(w, "  %s\n", c.hint("query", fmt.Sprintf(`%squeries.agent.%s.history '{"key":"%s","losers":true}'`, root, agent, key)))
+	fmt.Fprintf(w, "  %s\n", c.hint("watch", "'"+agent+".>'"))
+	fmt.Fprintf(w, "  %s\n", c.hint("replay", "--subject '"+root+"events.agent."+agent+".>'"))
+}

@@ -1,0 +1,96 @@
+package deployment
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/gofrs/flock"
+)
+
+// Note is the file engine.json that a serving engine keeps in its data
+// directory: the addresses where clients reach it.
+type Note struct {
+	PID    int    `json:"pid"`
+	NATS   string `json:"nats"`
+	HTTP   string `json:"http"`
+	Prefix string `json:"subject_prefix,omitempty"`
+}
+
+// Operator is the file operator.json: the credentials with the engine's own
+// rights on its embedded server. Only the owner of the engine can read it.
+type Operator struct {
+	User     string `json:"user"`
+	Password string `json:"password"`
+}
+
+func notePath(data string) string     { return filepath.Join(data, "engine.json") }
+func operatorPath(data string) string { return filepath.Join(data, "operator.json") }
+
+// Write writes the note into a data directory.
+func (n Note) Write(data string) error { return writeJSON(notePath(data), n, 0o644) }
+
+// Write writes the credentials into a data directory.
+func (o Operator) Write(data string) error { return writeJSON(operatorPath(data), o, 0o600) }
+
+// ReadNote reads the note; fs.ErrNotExist when no engine serves the directory.
+func ReadNote(data string) (n Note, err error) { return n, readJSON(notePath(data), &n) }
+
+// ReadOperator reads the credentials.
+func ReadOperator(data string) (o Operator, err error) { return o, readJSON(operatorPath(data), &o) }
+
+// RemoveNotes removes both files when the engine stops.
+func RemoveNotes(data string) error {
+	var failed error
+	for _, path := range []string{operatorPath(data), notePath(data)} {
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			failed = errors.Join(failed, err)
+		}
+	}
+	return failed
+}
+
+// writeJSON replaces a file in one step.
+func writeJSON(path string, v any, mode os.FileMode) error {
+	body, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return err
+	}
+	tmp := path + ".tmp"
+	if err := os.WriteFile(tmp, append(body, '\n'), mode); err != nil {
+		return err
+	}
+	return os.Rename(tmp, path)
+}
+
+func readJSON(path string, v any) error {
+	body, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(body, v)
+}
+
+// Lock takes the data directory for this process and returns the function that
+// releases it. The operating system releases the lock of a process that ends.
+func Lock(data string) (unlock func() error, err error) {
+	if err := os.MkdirAll(data, 0o755); err != nil {
+		return nil, fmt.Errorf("create the data directory: %w", err)
+	}
+	l := flock.New(filepath.Join(data, "engine.lock"), flock.SetPermissions(0o644))
+	locked, err := l.TryLock()
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("lock the data directory %s: %w", data, err)
+	case !locked:
+		owner := ""
+		if n, err := ReadNote(data); err == nil {
+			owner = fmt.Sprintf(" (process %d, NATS at %s)", n.PID, n.NATS)
+		}
+		return nil, fmt.Errorf("another engine serves %s%s: stop it, or give this one its own --data and --nats-listen", data, owner)
+	}
+	return l.Close, nil
+}

@@ -1,0 +1,68 @@
+package deployment
+
+import (
+	"github.com/tidemark-engine/tidemark/projections"
+	"github.com/tidemark-engine/tidemark/projections/verify"
+)
+
+// Status is the answer to queries.engine.status and the output of engine status
+// --json (contract, section 7): what a client needs to connect, and the state of
+// every view.
+type Status struct {
+	Version    string               `json:"version"`
+	UptimeS    float64              `json:"uptime_seconds"`
+	Ready      bool                 `json:"ready"`
+	Reasons    []string             `json:"reasons,omitempty"` // why the engine is not ready
+	NATS       NATSStatus           `json:"nats"`
+	Postgres   PostgresStatus       `json:"postgres"`
+	HTTP       string               `json:"http"`
+	Data       string               `json:"data,omitempty"` // absolute path of the data directory on the engine's machine
+	Durability string               `json:"durability"`
+	Detail     string               `json:"durability_detail"`
+	Journal    JournalStatus        `json:"journal"`
+	Views      []projections.Status `json:"views"`
+	InFlight   int64                `json:"commands_in_flight"`
+	Prefix     string               `json:"subject_prefix,omitempty"`
+	Topology   *TopologyStatus      `json:"topology,omitempty"`
+	Audit      *verify.AuditStatus  `json:"audit,omitempty"` // nil: the engine runs no audit
+}
+
+// NATSStatus is the server that the engine runs on.
+type NATSStatus struct {
+	URL     string `json:"url"`
+	Mode    string `json:"mode"`  // embedded, external
+	State   string `json:"state"` // up, away
+	Version string `json:"version,omitempty"`
+}
+
+// Embedded reports whether the engine runs its own NATS server.
+func (s *NATSStatus) Embedded() bool { return s.Mode == "embedded" }
+
+// PostgresStatus is the database that the engine runs on.
+type PostgresStatus struct {
+	URL     string `json:"url,omitempty"` // with a password only for the managed database
+	Mode    string `json:"mode"`          // managed, external, off
+	State   string `json:"state"`         // up, away, off
+	Reason  string `json:"reason,omitempty"`
+	Version string `json:"version,omitempty"`
+}
+
+// JournalStatus is the journal and this engine's work on it.
+type JournalStatus struct {
+	Incarnation string   `json:"incarnation"`
+	Partitions  int      `json:"partitions"`
+	Replicas    int      `json:"replicas"`
+	Heads       []uint64 `json:"heads"` // by partition
+	Conflicts   int64    `json:"conflicts"`
+	Replays     int64    `json:"replays"`
+}
+
+// TopologyStatus compares the server with the topology document.
+type TopologyStatus struct {
+	File    string   `json:"file"`   // "default" is the built-in document
+	Things  int      `json:"things"` // streams, buckets and consumers in the document
+	Drift   int      `json:"drift"`
+	Drifted []string `json:"drifted,omitempty"` // one line each
+	Checked string   `json:"checked_at,omitempty"`
+	Reason  string   `json:"reason,omitempty"` // why the last check failed
+}

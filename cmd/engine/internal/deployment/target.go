@@ -1,0 +1,111 @@
+package deployment
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/tidemark-engine/tidemark/infra/natsio"
+)
+
+// Target is the running engine that a client command talks to; its fields are
+// the flags that every client command has.
+type Target struct {
+	Server        string        `help:"NATS server; default: the address in the data directory, else NATS_URL." placeholder:"URL"`
+	Data          string        `help:"Data directory of a serving engine." default:"./data" env:"TIDEMARK_DATA" placeholder:"DIR"`
+	SubjectPrefix string        `help:"The engine's subject prefix; default: the one in the data directory." env:"TIDEMARK_SUBJECT_PREFIX" placeholder:"PREFIX"`
+	Timeout       time.Duration `help:"How long to wait for an answer." default:"15s"`
+}
+
+// Connect finds the server and connects to it as any client does. It fills in
+// the subject prefix where none is given.
+func (t *Target) Connect() (*nats.Conn, error) {
+	url := t.Server
+	n, err := ReadNote(t.Data)
+	switch {
+	case url != "":
+	case err == nil:
+		url = n.NATS
+		if t.SubjectPrefix == "" {
+			t.SubjectPrefix = n.Prefix
+		}
+	case !errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("read the engine's address in %s: %w", t.Data, err)
+	case os.Getenv("NATS_URL") != "":
+		url = os.Getenv("NATS_URL")
+	default:
+		return nil, fmt.Errorf("%s has no engine.json and NATS_URL is not set: start an engine with 'engine serve', or name a --server", t.Data)
+	}
+	nc, err := natsio.Connect(url, "tidemark-cli", slog.New(slog.DiscardHandler))
+	if err != nil {
+		return nil, fmt.Errorf("%w (is the engine running?)", err)
+	}
+	return nc, nil
+}
+
+// ConnectOperator connects with the engine's own rights, which a change of the
+// journal or of a view needs. For an embedded server they are in the data
+// directory.
+func (t *Target) ConnectOperator(ctx context.Context) (*nats.Conn, error) {
+	nc, err := t.Connect()
+	if err != nil {
+		return nil, err
+	}
+	s, _, err := t.Status(ctx, nc)
+	if err != nil || !s.NATS.Embedded() {
+		return nc, err
+	}
+	defer nc.Close()
+	o, err := ReadOperator(s.Data)
+	if err != nil {
+		return nil, fmt.Errorf("this command needs the engine's own rights, which are in its data directory: %w", err)
+	}
+	return natsio.Connect(nc.ConnectedUrl(), "tidemark-operator", slog.New(slog.DiscardHandler), nats.UserInfo(o.User, o.Password))
+}
+
+// Subject is a subject with the engine's prefix.
+func (t *Target) Subject(rest string) string { return t.Subjects().Root(rest) }
+
+// Subjects are the engine's subjects.
+func (t *Target) Subjects() natsio.Subjects { return natsio.NewSubjects(t.SubjectPrefix) }
+
+// Status asks the engine for its status; raw is the answer as it came.
+func (t *Target) Status(ctx context.Context, nc *nats.Conn) (s Status, raw []byte, err error) {
+	raw, err = Ask(ctx, nc, t.Timeout, nats.NewMsg(t.Subject("queries.engine.status")))
+	if err == nil {
+		err = json.Unmarshal(raw, &s)
+	}
+	return s, raw, err
+}
+
+// Refusal is an error that the engine answered.
+type Refusal struct {
+	text string
+	Body []byte // the answer
+}
+
+func (r *Refusal) Error() string { return r.text }
+
+// Ask sends a request and returns the body of the answer, or a *Refusal.
+func Ask(ctx context.Context, nc *nats.Conn, timeout time.Duration, msg *nats.Msg) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	reply, err := nc.RequestMsgWithContext(ctx, msg)
+	switch {
+	case errors.Is(err, nats.ErrNoResponders):
+		return nil, fmt.Errorf("%s has no responder, so no engine serves on %s: %w", msg.Subject, nc.ConnectedUrlRedacted(), err)
+	case err != nil:
+		return nil, fmt.Errorf("%s: %w", msg.Subject, err)
+	}
+	if code := reply.Header.Get("Nats-Service-Error-Code"); code != "" {
+		return nil, &Refusal{text: code + " " + reply.Header.Get("Nats-Service-Error"), Body: reply.Data}
+	}
+	return reply.Data, nil
+}

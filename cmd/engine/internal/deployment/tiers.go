@@ -1,0 +1,109 @@
+package deployment
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/tidemark-engine/tidemark/events"
+	"github.com/tidemark-engine/tidemark/infra/natsio/hot"
+	"github.com/tidemark-engine/tidemark/infra/natsio/journal"
+	natsquarantine "github.com/tidemark-engine/tidemark/infra/natsio/quarantine"
+	"github.com/tidemark-engine/tidemark/infra/pg/durable"
+	"github.com/tidemark-engine/tidemark/projections"
+	"github.com/tidemark-engine/tidemark/projections/quarantine"
+	"github.com/tidemark-engine/tidemark/projections/verify"
+	"github.com/tidemark-engine/tidemark/readmodel"
+)
+
+// DocBuckets are the buckets of documents by kind. A lifecycle has no bucket in
+// the topology.
+var DocBuckets = map[string]hot.BucketConfig{
+	readmodel.KindTask:    hot.TaskStateBucket,
+	readmodel.KindSession: hot.SessionDataBucket,
+	readmodel.KindConfig:  hot.AgentConfigBucket,
+}
+
+// HotTier is the KV tier for verify; each bucket has a TTL of its own.
+func HotTier(t *hot.Hot) verify.Tier {
+	return verify.Tier{
+		Name: "kv", View: "hot", Keeps: t.Keeps(), Evicts: true,
+		Each: t.EachRow, Of: t.RowOf, Restore: t.Restore, Places: t,
+	}
+}
+
+// DurableTier is the SQL tier for verify; its rows do not expire.
+func (s *Stores) DurableTier() verify.Tier {
+	rows := durable.NewRows(s.DB)
+	return verify.Tier{
+		Name: "sql", View: "durable", Each: rows.EachRow, Of: rows.RowOf, Places: rows,
+		Keeps: map[string]time.Duration{
+			readmodel.KindEntry: 0, readmodel.KindTask: 0, readmodel.KindSession: 0,
+			readmodel.KindConfig: 0, readmodel.KindLifecycle: 0, readmodel.KindConflict: 0,
+		},
+		Restore: func(ctx context.Context, streams []events.Stream) error {
+			return durable.New(s.DB, "durable").Restore(ctx, s.History(), streams)
+		},
+	}
+}
+
+// HotStore is the hot view's buckets, opened from outside. Progress is the
+// position that writes to the buckets carry.
+type HotStore struct {
+	*hot.Hot
+	Progress *projections.Progress
+	journal  *journal.Journal
+}
+
+// OpenHot opens the buckets that the hot view has written.
+func OpenHot(ctx context.Context, nc *nats.Conn, j *journal.Journal) (*HotStore, error) {
+	entries, err := hot.ReadBucket(ctx, nc, hot.AgentStateBucket.Name)
+	if err != nil {
+		return nil, err
+	}
+	progress := projections.NewProgress(j.Partitions())
+	t := hot.NewHot(entries, j, progress)
+	for kind, cfg := range DocBuckets {
+		b, err := hot.ReadBucket(ctx, nc, cfg.Name)
+		if err != nil {
+			return nil, err
+		}
+		t.Keep(kind, b)
+	}
+	held, err := Quarantined(ctx, nc)
+	if err != nil {
+		return nil, err
+	}
+	t.Leaves = func(p int, s events.Stream) bool {
+		return slices.ContainsFunc(held, func(h quarantine.Held) bool {
+			return h.View == "hot" && h.Journal == j.ID() && h.Partition == p && h.Stream == s
+		})
+	}
+	return &HotStore{Hot: t, Progress: progress, journal: j}, nil
+}
+
+// Resume loads the positions of the buckets, so that later writes keep them and
+// the running view goes on from there.
+func (h *HotStore) Resume(ctx context.Context) error {
+	for p := range h.journal.Partitions() {
+		at, err := h.Load(ctx, p, h.journal.ID())
+		if err != nil {
+			return fmt.Errorf("read the position of the hot view in partition %d: %w", p, err)
+		}
+		h.Progress.Reset(p, at)
+	}
+	return nil
+}
+
+// Quarantined are the aggregates that views hold in quarantine, oldest first.
+func Quarantined(ctx context.Context, nc *nats.Conn) ([]quarantine.Held, error) {
+	q, err := natsquarantine.OpenReadOnly(ctx, nc)
+	if err != nil || q == nil {
+		return nil, err
+	}
+	all, err := q.All(ctx)
+	return slices.DeleteFunc(all, func(h quarantine.Held) bool { return !h.Waits() }), err
+}

@@ -1,0 +1,88 @@
+package commands
+
+import (
+	"context"
+	"time"
+
+	"github.com/go-json-experiment/json"
+
+	"github.com/tidemark-engine/tidemark/domain"
+	"github.com/tidemark-engine/tidemark/events"
+)
+
+// Command is one request, read and bound to the aggregate that decides it.
+type Command struct {
+	CommandID string
+	Aggregate string
+	ID        string
+	Key       string
+	Stream    events.Stream // the aggregate: its last event is compared on append
+	Losers    events.Stream // holds the aggregate's losing writes; empty = there are none
+	Request   string        // fingerprint: a command id must not be used for two requests
+	since     time.Time     // Request.MadeAt
+
+	fold   func(ev *events.Event) (any, error)                   // the state from the last event alone
+	decide func(state any, meta domain.Metadata) domain.Decision // state is nil before the first event
+	effect func(rec *events.Record) (effect, error)              // what an event says about the command that caused it
+	// prepare, if set, is called once before events are appended; the command is
+	// then decided again.
+	prepare func(ctx context.Context, h *Handler) error
+	// run executes the command. It is (*Handler).execute unless the command reads
+	// more than its own aggregate or leaves no event; decide is nil then.
+	run func(h *Handler, ctx context.Context, cmd *Command, unsure bool) (Receipt, error)
+}
+
+// effect is what a command did when it took effect.
+type effect struct {
+	request  string
+	outcome  domain.Outcome
+	version  uint64
+	revision uint64
+	refusal  *domain.Error
+}
+
+// bind binds a command to an aggregate whose events carry its state: S is the
+// state, f its fold, C the domain's command.
+func bind[S, C any](aggregate, id, key string, name events.Stream, request string, f fold[S], c C,
+	decide func(S, C, domain.Metadata) domain.Decision) Command {
+	return Command{
+		Aggregate: aggregate, ID: id, Key: key, Stream: name, Request: request,
+		fold: f.carried,
+		decide: func(state any, meta domain.Metadata) domain.Decision {
+			known, _ := state.(S) // nil before the first event: the zero state
+			return decide(known, c, meta)
+		},
+		effect: acceptedEffect,
+	}
+}
+
+// acceptedEffect is the effect of a command on an aggregate without losers.
+func acceptedEffect(rec *events.Record) (effect, error) {
+	var d struct {
+		Request string `json:"request"`
+	}
+	err := json.Unmarshal(rec.Data, &d)
+	return effect{request: d.Request, outcome: domain.Accepted, version: rec.Version, revision: rec.Revision}, err
+}
+
+// Bounds are the limits for a command.
+type Bounds struct {
+	BodyBytes  int           // largest command body; default 512 KiB
+	ValueBytes int           // largest value; default 256 KiB
+	ClockSkew  time.Duration // how far ahead of the engine's clock a client may be; default 5 s
+	Strategies Strategies    // conflict strategy of writes that name none
+}
+
+// DefaultBounds are the contract's.
+func DefaultBounds() Bounds {
+	return Bounds{BodyBytes: 512 << 10, ValueBytes: 256 << 10, ClockSkew: 5 * time.Second}
+}
+
+// checkSize refuses a value over the limit: 413 value.too_large.
+func (b Bounds) checkSize(name string, v []byte) error {
+	if len(v) > b.ValueBytes {
+		return domain.Errorf(domain.TooLarge, "value.too_large",
+			"%s has %d bytes, at most %d are accepted", name, len(v), b.ValueBytes)
+	}
+	return nil
+}

@@ -1,0 +1,95 @@
+package groupcommit
+
+import (
+	"sync"
+	"time"
+)
+
+// lane is the queue of one partition. One round is under way at a time.
+type lane struct {
+	mu       sync.Mutex
+	waiting  []*pending
+	busy     bool
+	want     int           // number of waiting appends that ends collect; 0 = collect is not running
+	complete chan struct{} // signals want; capacity 1
+
+	// Only the worker uses these.
+	policy policy
+	last   int           // appends in the last round
+	took   time.Duration // by the last round
+	skip   int           // rounds after which not to wait, as waiting brought little
+}
+
+// add queues an append. It reports true when the caller must start the worker.
+func (l *lane) add(p *pending) (start bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.waiting = append(l.waiting, p)
+	if !l.busy {
+		l.busy = true
+		return true
+	}
+	if len(l.waiting) == l.want {
+		l.complete <- struct{}{}
+	}
+	return false
+}
+
+// next takes the appends of the next round; none ends the worker.
+func (l *lane) next() []*pending {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n, room := 0, MaxBatch
+	for n < len(l.waiting) {
+		if room -= len(l.waiting[n].writes); room < 0 && n > 0 {
+			break
+		}
+		n++
+	}
+	if n == 0 {
+		l.busy, l.last = false, 0
+		return nil
+	}
+	round := l.waiting[:n:n]
+	l.waiting = l.waiting[n:]
+	return round
+}
+
+// maxCollect bounds the wait between two rounds.
+const maxCollect = 3 * time.Millisecond
+
+// collect waits briefly for the callers of the last round to append again, if
+// one batch with them would save a round: a batch of twice the size costs
+// little more. It does not wait when no append is waiting, nor for some rounds
+// after a wait that brought little.
+func (l *lane) collect() {
+	if l.skip > 0 {
+		l.skip--
+		return
+	}
+	l.mu.Lock()
+	before := len(l.waiting)
+	want := min(before+l.last, MaxBatch)
+	if before == 0 || before == want || !l.policy.batchIsFaster(want) {
+		l.mu.Unlock()
+		return
+	}
+	l.want = want
+	l.mu.Unlock()
+	timeout := time.NewTimer(min(l.took/2, maxCollect))
+	defer timeout.Stop()
+	select {
+	case <-l.complete:
+	case <-timeout.C:
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.want = 0
+	select {
+	case <-l.complete: // signalled as the timer fired
+	default:
+	}
+	if len(l.waiting)-before < l.last/4 {
+		l.skip = 16
+	}
+}

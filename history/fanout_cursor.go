@@ -1,0 +1,194 @@
+package history
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+)
+
+// Those that follow a partition at its end share one reader of the journal, so
+// that each entry is delivered and decoded once. One that falls behind what the
+// fan-out remembers reads for itself until it has caught up, and so slows no
+// other.
+
+// share follows a partition of the journal through its fan-out.
+func (h *History) share(ctx context.Context, partition int, after uint64) (Cursor, error) {
+	f, err := h.join(ctx, partition, after)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	c := &sharedCursor{out: make(chan Message, cursorBuffer), ctx: ctx, cancel: cancel, history: h, fanout: f}
+	c.running.Go(func() { c.run(partition, after) })
+	return c, nil
+}
+
+// fanoutSilence is how long a fan-out may lag behind the journal without an entry.
+const fanoutSilence = 2 * time.Second
+
+var errSilent = errors.New("the reader of the journal has gone silent")
+
+// join registers a user of the partition's fan-out and replaces one that has
+// failed. A new one begins where its first user is, or at the head if that is far.
+func (h *History) join(ctx context.Context, partition int, after uint64) (*fanout, error) {
+	head, err := h.Head(ctx, partition)
+	if err != nil {
+		return nil, err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	f := h.shared[partition]
+	if f != nil {
+		f.endIfSilent(head)
+	}
+	if f == nil || f.failure() != nil {
+		start := head
+		if after <= head && head-after <= fanoutRing/2 {
+			start = after
+		}
+		cur, err := h.JournalStore.Read(context.WithoutCancel(ctx), partition, start)
+		if err != nil {
+			return nil, err
+		}
+		f = newFanout(start)
+		h.shared[partition] = f
+		go f.fill(cur)
+	}
+	f.users++
+	return f, nil
+}
+
+// leave unregisters a user; the last one ends the fan-out.
+func (h *History) leave(f *fanout) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if f.users--; f.users > 0 {
+		return
+	}
+	for p, there := range h.shared {
+		if there == f {
+			delete(h.shared, p)
+		}
+	}
+	f.end()
+}
+
+// sharedCursor is one user's place in a partition.
+type sharedCursor struct {
+	out     chan Message
+	ctx     context.Context
+	cancel  context.CancelFunc
+	running sync.WaitGroup
+	history *History
+	fanout  *fanout
+
+	mu  sync.Mutex
+	err error
+}
+
+// run delivers for ever: from the fan-out, and where that does not reach back far
+// enough, from a reader of its own.
+func (c *sharedCursor) run(partition int, last uint64) {
+	defer close(c.out)
+	stop := context.AfterFunc(c.ctx, c.fanout.wake)
+	defer stop()
+	buf := make([]Message, 64)
+	for c.ctx.Err() == nil {
+		place, covered, err := c.fanout.after(last)
+		if err == nil && !covered {
+			last, err = c.catchUp(partition, last)
+		}
+		for covered && err == nil {
+			var n int
+			if n, covered, err = c.fanout.take(c.ctx, &place, buf); err == nil {
+				last, err = c.pass(buf[:n], last)
+			}
+		}
+		if err != nil && c.ctx.Err() == nil {
+			c.mu.Lock()
+			c.err = err
+			c.mu.Unlock()
+			return
+		}
+	}
+}
+
+// pass delivers what comes after last.
+func (c *sharedCursor) pass(msgs []Message, last uint64) (uint64, error) {
+	for i := range msgs {
+		if msgs[i].Revision <= last {
+			continue
+		}
+		if !Deliver(c.out, &msgs[i], c.ctx.Done()) {
+			return last, c.ctx.Err()
+		}
+		last = msgs[i].Revision
+	}
+	return last, nil
+}
+
+// catchUp reads for itself until the fan-out covers what comes next.
+func (c *sharedCursor) catchUp(partition int, last uint64) (uint64, error) {
+	cur, err := c.history.JournalStore.Read(c.ctx, partition, last)
+	if err != nil {
+		return last, err
+	}
+	defer cur.Stop()
+	for !c.fanout.covers(last) {
+		select {
+		case m, ok := <-cur.Messages():
+			if !ok {
+				return last, cur.Err()
+			}
+			if last, err = c.pass([]Message{m}, last); err != nil {
+				return last, err
+			}
+		case <-c.ctx.Done():
+			return last, c.ctx.Err()
+		}
+	}
+	return last, nil
+}
+
+func (c *sharedCursor) Messages() <-chan Message { return c.out }
+
+func (c *sharedCursor) Err() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.err
+}
+
+func (c *sharedCursor) Stop() {
+	if c.ctx.Err() != nil {
+		return
+	}
+	c.cancel()
+	c.running.Wait()
+	c.history.leave(c.fanout)
+}
+
+// What waits between a reader and its user is bounded by number and, roughly, by
+// size.
+const (
+	cursorBuffer = 1024
+	cursorBytes  = 16 << 20
+)
+
+// Deliver sends m to out unless stop closes first. It waits while the messages
+// buffered in out are too large together.
+func Deliver(out chan<- Message, m *Message, stop <-chan struct{}) bool {
+	for few := max(1, cursorBytes/max(1, len(m.Body))); few < cursorBuffer && len(out) >= few; {
+		select {
+		case <-time.After(time.Millisecond): // to write as many bytes takes longer
+		case <-stop:
+			return false
+		}
+	}
+	select {
+	case out <- *m:
+		return true
+	case <-stop:
+		return false
+	}
+}

@@ -1,0 +1,93 @@
+package journal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tidemark-engine/tidemark/infra/natsio"
+)
+
+// OpenExisting opens a journal for reading. It fails where there is none.
+func OpenExisting(ctx context.Context, nc *nats.Conn, s natsio.Subjects) (*Journal, error) {
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return nil, err
+	}
+	n, err := (&Journal{js: js}).existing(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if n == 0 {
+		return nil, errors.New("there is no journal on this server: no engine has served here yet")
+	}
+	return Open(ctx, nc, Config{Subjects: s})
+}
+
+// RawRange bounds a reading of one partition. Zero fields do not bound; without
+// ToRevision and ToTime it ends at the head as it is when the reading starts.
+type RawRange struct {
+	FromRevision, ToRevision uint64
+	FromTime, ToTime         time.Time
+	Subject                  string // a subject pattern; empty = all, and much faster
+}
+
+// Raw yields stored messages in order, undecoded.
+func (j *Journal) Raw(ctx context.Context, partition int, r RawRange, yield func(msg jetstream.Msg, revision uint64) error) error {
+	head, err := j.Head(ctx, partition)
+	if err != nil {
+		return err
+	}
+	last := head
+	if r.ToRevision > 0 {
+		last = min(r.ToRevision, head)
+	}
+	cfg := jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverAllPolicy}
+	switch {
+	case r.FromRevision > last || last == 0:
+		return nil
+	case r.FromRevision > 0:
+		cfg.DeliverPolicy, cfg.OptStartSeq = jetstream.DeliverByStartSequencePolicy, r.FromRevision
+	case !r.FromTime.IsZero():
+		cfg.DeliverPolicy, cfg.OptStartTime = jetstream.DeliverByStartTimePolicy, &r.FromTime
+	}
+	if r.Subject != "" {
+		cfg.FilterSubjects = []string{r.Subject}
+	}
+	c, end, err := natsio.EphemeralConsumer(ctx, j.js, natsio.StreamName(partition, len(j.streams)), cfg)
+	if err != nil {
+		return fmt.Errorf("read partition %d: %w", partition, err)
+	}
+	defer end()
+	if info, err := c.Info(ctx); err != nil || info.NumPending == 0 {
+		return err
+	}
+	it, err := c.Messages(natsio.IteratorOptions(j.nc)...)
+	if err != nil {
+		return fmt.Errorf("read partition %d: %w", partition, err)
+	}
+	defer it.Stop()
+	for {
+		msg, err := it.Next(jetstream.NextContext(ctx))
+		if err != nil {
+			return fmt.Errorf("read partition %d: %w", partition, err)
+		}
+		meta, err := msg.Metadata()
+		if err != nil {
+			return err
+		}
+		if meta.Sequence.Stream > last || !r.ToTime.IsZero() && meta.Timestamp.After(r.ToTime) {
+			return nil
+		}
+		if err := yield(msg, meta.Sequence.Stream); err != nil {
+			return err
+		}
+		if meta.Sequence.Stream == last || meta.NumPending == 0 {
+			return nil
+		}
+	}
+}

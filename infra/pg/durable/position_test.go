@@ -1,0 +1,59 @@
+package durable_test
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/tidemark-engine/tidemark/history"
+	"github.com/tidemark-engine/tidemark/infra/pg/durable"
+	"github.com/tidemark-engine/tidemark/projections"
+	"github.com/tidemark-engine/tidemark/test/pgtest"
+)
+
+// The first load begins where an earlier build had notified all changes, and
+// never ahead of the durable view; later loads begin where Save has been.
+func TestTheFirstPositionOfNotifications(t *testing.T) {
+	for notified, want := range map[string]uint64{"NULL": 7, "3": 3, "9": 7} {
+		db := pgtest.Migrated(t)
+		_, err := db.Pool().Exec(t.Context(), `INSERT INTO agents.checkpoints (view, partition, position, incarnation, notified)
+			VALUES ('durable', 0, 50, 'j', 40), ('durable', 1, 7, 'j', `+notified+`), ('other', 1, 60, 'j', 60)`)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := durable.NewPosition(db, "durable")
+		if at, err := p.Load(t.Context(), 1, "j"); err != nil || at != want {
+			t.Errorf("notified %s: begins at %d %v, want %d", notified, at, err, want)
+		}
+		if err := p.Save(t.Context(), 1, want, 8); err != nil {
+			t.Error(err)
+		}
+		if at, err := p.Load(t.Context(), 1, "j"); err != nil || at != 8 {
+			t.Errorf("saved at 8, loaded at %d %v", at, err)
+		}
+	}
+}
+
+func TestThePositionOfNotificationsIsFenced(t *testing.T) {
+	db := pgtest.Migrated(t)
+	p := durable.NewPosition(db, "durable")
+	if at, err := p.Load(t.Context(), 0, "j"); err != nil || at != 0 {
+		t.Fatalf("an empty database is at %d %v", at, err)
+	}
+	if err := p.Save(t.Context(), 0, 0, 5); err != nil {
+		t.Fatal(err)
+	}
+	for _, move := range [][2]uint64{{0, 6}, {6, 7}} {
+		if err := p.Save(t.Context(), 0, move[0], move[1]); !errors.Is(err, projections.ErrFenced) {
+			t.Errorf("from %d: %v", move[0], err)
+		}
+	}
+	if err := p.Save(t.Context(), 0, 5, 5); err != nil { // a retry
+		t.Error(err)
+	}
+	if _, err := p.Load(t.Context(), 0, "k"); !errors.Is(err, history.ErrForeignJournal) {
+		t.Errorf("another journal: %v", err)
+	}
+	if at, err := p.Load(t.Context(), 0, "j"); err != nil || at != 5 {
+		t.Errorf("at %d %v", at, err)
+	}
+}

@@ -1,0 +1,3 @@
+// Package outbox relays commands that applications insert into agents.outbox within
+// their own transactions.
+package outbox

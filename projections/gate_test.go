@@ -1,0 +1,291 @@
+package projections_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tidemark-engine/tidemark/events"
+	"github.com/tidemark-engine/tidemark/projections"
+	"github.com/tidemark-engine/tidemark/projections/quarantine"
+	"github.com/tidemark-engine/tidemark/readmodel"
+)
+
+// bothViews is the quarantine of two views: front of the view "front", and the
+// one it embeds of any other.
+type bothViews struct {
+	*paperQuarantine
+	front *paperQuarantine
+}
+
+func (q *bothViews) Held(ctx context.Context, view string, p int) ([]quarantine.Held, error) {
+	if view == "front" {
+		return q.front.Held(ctx, view, p)
+	}
+	return q.paperQuarantine.Held(ctx, view, p)
+}
+
+func (q *bothViews) Known(view string, p int) []quarantine.Held {
+	if view == "front" {
+		return q.front.Known(view, p)
+	}
+	return q.paperQuarantine.Known(view, p)
+}
+
+// behind is a bench whose view follows another one, which is a runner too.
+type behind struct {
+	*bench
+	front *bench
+}
+
+// inFront changes what the view in front has quarantined of a key; the view
+// behind hears of it.
+func (x *behind) inFront(h quarantine.Held, there bool) {
+	h.View, h.Journal = "front", "journal"
+	_ = x.front.held.change(func() {
+		if delete(x.front.held.held, h.Stream); there {
+			x.front.held.held[h.Stream] = h
+		}
+	})
+	_ = x.held.change(func() {})
+}
+
+// onBehind runs a test with both views on benches of one bubble. Only the view
+// behind is started; the one in front with its first settle or pass.
+func onBehind(t *testing.T, test func(*behind)) {
+	t.Helper()
+	onBench(t, batching, func(x *bench) {
+		ctx, stop := context.WithCancel(context.Background())
+		f := &bench{source: &source{}, target: &target{}, stop: stop, ended: make(chan struct{}), held: newPaperQuarantine()}
+		f.Runner = &projections.Runner{View: "front", Source: f.source, Target: f.target, Batching: batching,
+			Progress: projections.NewProgress(1), Log: x.Log, Quarantine: f.held, Past: f.source.Stream}
+		started := false
+		f.start = func() {
+			if !started {
+				started = true
+				go func() { defer close(f.ended); f.Run(ctx) }()
+			}
+		}
+		gate := projections.NewGate("front", 1, x.target)
+		f.Leads, x.Follows = gate, gate
+		x.Quarantine = &bothViews{x.held, f.held}
+		test(&behind{x, f})
+		if stop(); started {
+			<-f.ended
+		}
+	})
+}
+
+// held3 is what the view in front holds of k3.
+var held3 = quarantine.Held{Stream: events.StateEntry("a", "k3"), First: 3, Last: 3, Waiting: 1, Reason: "no room"}
+
+func TestAViewStaysBehindTheOneInFront(t *testing.T) {
+	onBehind(t, func(x *behind) {
+		x.target.position, x.source.head = 1, 1
+		x.settle()
+		x.source.send(2, 6)
+		x.pass(time.Minute) // a silent reader would be noticed
+		if s := x.Status(6, time.Now()); x.target.position != 1 || s.State != projections.Running || s.LagEvents != 5 || len(x.source.reads) != 1 {
+			t.Fatalf("before the view in front has begun: at %d, %+v, read after %v", x.target.position, s, x.source.reads)
+		}
+		x.front.settle()
+		x.front.source.send(1, 4)
+		x.front.pass(time.Minute)
+		if x.target.position != 4 {
+			t.Errorf("the view in front is at %d, the one behind at %d", x.front.target.position, x.target.position)
+		}
+		x.front.source.send(5, 6)
+		x.front.pass(time.Minute)
+		if s := x.Status(6, time.Now()); x.target.position != 6 || len(x.source.reads) != 1 || s.State != projections.Running {
+			t.Errorf("at %d, read after %v, %+v", x.target.position, x.source.reads, s)
+		}
+	})
+}
+
+// A reader that is silent about what the view in front has passed is replaced.
+func TestASilentReaderIsNoticedBehindAGate(t *testing.T) {
+	onBehind(t, func(x *behind) {
+		x.settle()
+		x.front.settle()
+		x.front.source.send(1, 2)
+		x.source.mu.Lock()
+		x.source.head = 2
+		x.source.mu.Unlock()
+		x.pass(time.Minute)
+		if len(x.source.reads) < 2 {
+			t.Errorf("read after %v", x.source.reads)
+		}
+	})
+}
+
+// What the view in front quarantines the view behind does too, and retries it
+// when it is applied there.
+func TestTheViewBehindQuarantinesTheSame(t *testing.T) {
+	onBehind(t, func(x *behind) {
+		x.front.target.position, x.front.source.head = 9, 9
+		x.inFront(held3, true)
+		x.front.settle()
+		x.settle()
+		x.source.send(1, 4)
+		m := event("k3", 5)
+		x.source.put(m)
+		x.pass(time.Second)
+		s := x.Status(5, time.Now())
+		if s.State != projections.Degraded || s.Quarantined != 1 || !strings.Contains(s.Reason, "quarantined by the view front: no room") || x.target.position != 5 {
+			t.Fatalf("%+v, at %d", s, x.target.position)
+		}
+		x.held.ask("k3", quarantine.AskRetry)
+		x.pass(time.Second)
+		if h := x.one("k3"); h.First != 3 || h.Waiting != 2 || h.Attempts != 1 || x.target.rows["k3"] != 0 {
+			t.Errorf("retried while the view in front quarantines it: %+v, rows %v", h, x.target.rows)
+		}
+		part := held3
+		part.First = 5 // the view in front has applied one event of two
+		x.inFront(part, true)
+		x.pass(time.Second)
+		if h := x.one("k3"); h.First != 5 || x.target.rows["k3"] != 3 {
+			t.Errorf("%+v, rows %v", h, x.target.rows)
+		}
+		x.inFront(held3, false)
+		x.pass(time.Second)
+		if s := x.Status(5, time.Now()); s.State != projections.Running || x.target.rows["k3"] != 5 || len(x.held.held) != 0 {
+			t.Errorf("%+v, rows %v", s, x.target.rows)
+		}
+	})
+}
+
+// A retry in vain is not repeated until something changes in front.
+func TestARetryInVainBehindAGateIsNotRepeated(t *testing.T) {
+	onBehind(t, func(x *behind) {
+		x.front.target.position, x.front.source.head = 9, 9
+		x.inFront(held3, true)
+		x.front.settle()
+		x.settle()
+		x.source.send(1, 4)
+		x.pass(time.Second)
+		x.target.mu.Lock()
+		x.target.refuses = func(e *readmodel.EntryChange) bool { return e.Key == "k3" }
+		x.target.mu.Unlock()
+		x.inFront(held3, false)
+		x.pass(time.Minute)
+		for range 3 {
+			x.inFront(held3, false)
+			x.pass(time.Minute)
+		}
+		if h := x.one("k3"); h.Attempts != 1 || h.First != 3 {
+			t.Errorf("%+v", h)
+		}
+	})
+}
+
+// What the view in front has dropped is passed over, also where the view behind
+// has quarantined it, and what comes later goes on.
+func TestTheViewBehindPassesOverWhatIsDropped(t *testing.T) {
+	onBehind(t, func(x *behind) {
+		x.front.target.position, x.front.source.head = 9, 9
+		x.inFront(held3, true)
+		x.front.settle()
+		x.settle()
+		x.source.send(1, 3)
+		x.pass(time.Second)
+		dropped := held3
+		dropped.Dropped, dropped.Last = true, 4
+		x.inFront(dropped, true)
+		x.source.put(event("k3", 4))
+		x.source.put(event("k5", 5))
+		x.pass(time.Second)
+		if want := map[string]uint64{"k1": 1, "k2": 2, "k5": 5}; !maps.Equal(x.target.rows, want) || len(x.held.held) != 0 || x.target.position != 5 {
+			t.Errorf("rows %v, quarantined %v, at %d", x.target.rows, x.held.held, x.target.position)
+		}
+		x.source.put(event("k3", 6))
+		x.pass(time.Second)
+		if s := x.Status(6, time.Now()); x.target.rows["k3"] != 6 || s.State != projections.Running {
+			t.Errorf("rows %v, %+v", x.target.rows, s)
+		}
+	})
+}
+
+// A view that begins behind what the one in front quarantines applies it when
+// that is released.
+func TestAViewThatBeginsBehindWhatIsQuarantined(t *testing.T) {
+	onBehind(t, func(x *behind) {
+		x.front.target.position, x.front.source.head = 9, 9
+		x.target.position = 4
+		for revision := uint64(1); revision <= 4; revision++ {
+			x.source.log = append(x.source.log, event(fmt.Sprint("k", revision), revision))
+		}
+		x.source.head = 4
+		x.inFront(held3, true)
+		x.inFront(quarantine.Held{Stream: events.StateEntry("a", "k7"), First: 7, Last: 7, Waiting: 1}, true) // not yet passed
+		x.front.settle()
+		x.settle()
+		if h := x.one("k3"); h.First != 3 || h.Waiting != 1 || len(x.held.held) != 1 {
+			t.Fatalf("%+v", x.held.held)
+		}
+		x.inFront(held3, false)
+		x.pass(time.Second)
+		if s := x.Status(4, time.Now()); x.target.rows["k3"] != 3 || s.State != projections.Running {
+			t.Errorf("rows %v, %+v", x.target.rows, s)
+		}
+	})
+}
+
+// Without an answer about what the view in front quarantines, nothing passes.
+func TestNothingPassesBeforeTheQuarantineInFrontIsKnown(t *testing.T) {
+	onBehind(t, func(x *behind) {
+		x.front.target.position, x.front.source.head = 9, 9
+		x.inFront(held3, true)
+		x.front.settle()
+		x.front.held.mu.Lock()
+		x.front.held.err = errors.New("the quarantine is away")
+		x.front.held.mu.Unlock()
+		x.settle()
+		x.pass(time.Minute)
+		if s := x.Status(4, time.Now()); len(x.source.reads) != 0 || s.State != projections.Waiting || !strings.Contains(s.Reason, "the quarantine is away") {
+			t.Fatalf("read after %v, %+v", x.source.reads, s)
+		}
+		x.front.held.mu.Lock()
+		x.front.held.err = nil
+		x.front.held.mu.Unlock()
+		x.pass(time.Minute)
+		x.source.send(1, 4)
+		x.pass(time.Second)
+		if x.target.position != 4 || x.target.rows["k3"] != 0 {
+			t.Errorf("at %d, rows %v", x.target.position, x.target.rows)
+		}
+	})
+}
+
+// What was dropped is kept until the view behind has passed it: that one leaves
+// out the same events.
+func TestWhatWasDroppedIsKeptUntilTheViewBehindHasPassed(t *testing.T) {
+	onBench(t, batching, func(x *bench) {
+		next := &target{position: 1}
+		x.Leads = projections.NewGate("view", 1, next)
+		x.giveUpBad()
+		for range 2 {
+			close(x.source.out)
+			x.pass(time.Minute)
+			if h := x.one("bad"); !h.Dropped || h.First != 1 || h.Last != 3 {
+				t.Errorf("%+v", x.held.held)
+			}
+		}
+		x.source.put(event("bad", 4)) // goes on meanwhile
+		x.pass(time.Second)
+		if s := x.Status(4, time.Now()); s.State != projections.Running || x.target.rows["bad"] != 4 || len(x.target.letters) != 0 {
+			t.Errorf("%+v, rows %v, letters %v", s, x.target.rows, x.target.letters)
+		}
+		next.mu.Lock()
+		next.position = 3
+		next.mu.Unlock()
+		close(x.source.out)
+		x.pass(time.Minute)
+		if len(x.held.held) != 0 {
+			t.Errorf("%+v", x.held.held)
+		}
+	})
+}

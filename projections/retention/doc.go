@@ -1,0 +1,2 @@
+// Package retention trims the journal of events that the archive holds.
+package retention

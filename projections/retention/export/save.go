@@ -1,0 +1,130 @@
+package export
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/tidemark-engine/tidemark/history"
+)
+
+// Saved is a file that was written.
+type Saved struct {
+	Header Header
+	Events uint64
+	Bytes  int64 // of the file; only of SaveFile
+	// Damage is the first break of a digest chain in the history itself. The
+	// file has the events as they are, and an import refuses it.
+	Damage error
+}
+
+// SaveFile writes a history into a file. It writes under another name and
+// renames the file when it is complete and on the disk, so that a partial file
+// is never taken for a backup.
+func SaveFile(ctx context.Context, src history.Source, path string, step func()) (_ *Saved, err error) {
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*.partial")
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, os.Remove(f.Name()))
+		}
+	}()
+	saved, err := Save(ctx, src, f, path, step)
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	if err := errors.Join(f.Sync(), f.Close()); err != nil {
+		return nil, err
+	}
+	info, err := os.Stat(f.Name())
+	if err != nil {
+		return nil, err
+	}
+	saved.Bytes = info.Size()
+	if err := os.Rename(f.Name(), path); err != nil {
+		return nil, err
+	}
+	return saved, syncDir(filepath.Dir(path))
+}
+
+// syncDir makes the names in a directory durable.
+func syncDir(path string) error {
+	d, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// Save writes a history up to the heads that it has at the beginning; name
+// chooses the compression as in Pack. step is called after each event.
+func Save(ctx context.Context, src history.Source, w io.Writer, name string, step func()) (*Saved, error) {
+	h := Header{Journal: src.ID(), Partitions: src.Partitions(), MadeAt: time.Now().UTC()}
+	for p := range h.Partitions {
+		head, err := src.Head(ctx, p)
+		if err != nil {
+			return nil, err
+		}
+		h.Heads = append(h.Heads, head)
+	}
+	packed, err := Pack(w, name)
+	if err != nil {
+		return nil, err
+	}
+	file, err := NewWriter(packed, h)
+	if err != nil {
+		return nil, err
+	}
+	saved := &Saved{Header: h}
+	for p, head := range h.Heads {
+		damage, err := savePartition(ctx, src, p, head, file, step)
+		if err != nil {
+			return nil, err
+		}
+		if saved.Damage == nil {
+			saved.Damage = damage
+		}
+	}
+	saved.Events = file.Events()
+	return saved, errors.Join(file.Close(), packed.Close())
+}
+
+func savePartition(ctx context.Context, src history.Source, p int, head uint64, file *Writer, step func()) (damage, err error) {
+	if head == 0 {
+		return nil, nil
+	}
+	cur, err := src.Read(ctx, p, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer cur.Stop()
+	chains := history.NewChains()
+	for at := uint64(0); at < head; {
+		select {
+		case m, ok := <-cur.Messages():
+			if !ok {
+				return nil, fmt.Errorf("read partition %d: %w", p, cur.Err())
+			}
+			if m.Revision != at+1 {
+				return nil, fmt.Errorf("revisions %d to %d of partition %d are missing: was the journal shortened?", at+1, m.Revision-1, p)
+			}
+			at = m.Revision
+			if broken := chains.Follow(&m); damage == nil {
+				damage = broken
+			}
+			if err := file.Event(&m); err != nil {
+				return nil, err
+			}
+			step()
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	return damage, nil
+}

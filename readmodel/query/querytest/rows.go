@@ -1,0 +1,350 @@
+// Package querytest is the suite for rows read from the history: it runs over
+// every combination of journal and archive.
+package querytest
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tidemark-engine/tidemark/events"
+	"github.com/tidemark-engine/tidemark/history"
+	"github.com/tidemark-engine/tidemark/readmodel"
+	"github.com/tidemark-engine/tidemark/readmodel/query"
+)
+
+// History is a history as rows, and how to write to it.
+type History struct {
+	Rows query.Rows
+	// Before runs before every question, to trim the journal for example; nil =
+	// nothing.
+	Before func()
+	// Append adds an event at the end of its stream and returns its revision.
+	Append func(t *testing.T, s events.Stream, ev events.Event) uint64
+}
+
+// Rows runs the suite; open makes a new, empty history.
+func Rows(t *testing.T, open func(t *testing.T) History) {
+	for name, test := range map[string]func(*past, *testing.T){
+		"the last event is the entry":    (*past).last,
+		"an entry as of any revision":    (*past).asOfRevision,
+		"an entry as of any time":        (*past).asOfTime,
+		"entries as of any revision":     (*past).entriesAsOf,
+		"keys are listed in pages":       (*past).keys,
+		"history is read from its end":   (*past).history,
+		"names are taken literally":      (*past).literally,
+		"what never was is not an error": (*past).never,
+	} {
+		t.Run(name, func(t *testing.T) { test(&past{History: open(t), versions: map[events.Stream]uint64{}}, t) })
+	}
+}
+
+func (h *History) rows() query.Rows {
+	if h.Before != nil {
+		h.Before()
+	}
+	return h.Rows
+}
+
+func (h *History) Last(ctx context.Context, agent, key string) (readmodel.Entry, bool, uint64, error) {
+	return h.rows().Last(ctx, agent, key)
+}
+
+func (h *History) AsOf(ctx context.Context, agent, key string, revision uint64, at time.Time) (readmodel.Entry, bool, error) {
+	return h.rows().AsOf(ctx, agent, key, history.Moment{Revision: revision, At: at})
+}
+
+func (h *History) EntriesAsOf(ctx context.Context, agent string, keys []string, revision uint64, at time.Time) ([]readmodel.Entry, error) {
+	return h.rows().EntriesAsOf(ctx, agent, keys, history.Moment{Revision: revision, At: at})
+}
+
+func (h *History) Keys(ctx context.Context, agent, prefix, after string, limit int) ([]string, error) {
+	return h.rows().Keys(ctx, agent, prefix, after, limit)
+}
+
+func (h *History) Versions(ctx context.Context, agent, key string, below uint64, limit int, losers bool) ([]readmodel.Version, error) {
+	return h.rows().Versions(ctx, agent, key, below, limit, losers)
+}
+
+type past struct {
+	History
+	versions map[events.Stream]uint64
+	recorded time.Time // of the next event; zero = when.Add(1)
+}
+
+var when = time.Date(2026, 1, 2, 3, 4, 5, 123456789, time.UTC)
+
+// write appends an event on an entry, or on its losers, and returns the row.
+func (p *past) write(t *testing.T, agent, key, typ, value string) readmodel.Entry {
+	t.Helper()
+	s := events.StateEntry(agent, key)
+	data := (&events.StateWrite{Strategy: "timestamp", Request: "r"}).Encode()
+	switch typ {
+	case events.StateSet:
+		data = (&events.StateWrite{Value: []byte(value), Strategy: "timestamp", Request: "r"}).Encode()
+	case events.StateSuperseded, events.StateRejected:
+		s = events.EntryConflicts(agent, key)
+		data = (&events.StateLoss{Verb: "set", Value: []byte(value), Reason: "state.conflict", CurrentVersion: 1}).Encode()
+	}
+	p.versions[s]++
+	recorded := p.recorded
+	if recorded.IsZero() {
+		recorded = when.Add(1)
+	}
+	ev := events.Event{
+		Type: typ, Aggregate: "agent", ID: agent, Key: key, Version: p.versions[s], Timestamp: when, RecordedAt: recorded, Writer: "w",
+		CommandID: fmt.Sprintf("c-%s-%d", typ, p.versions[s]), Data: data, Digest: fmt.Sprint("d", p.versions[s]), Schema: events.Schema,
+	}
+	e := readmodel.Entry{
+		Agent: agent, Key: key, Timestamp: ev.Timestamp, Writer: "w", Version: ev.Version, UpdatedAt: ev.RecordedAt, Digest: ev.Digest,
+		Revision: p.Append(t, s, ev),
+	}
+	if typ != events.StateDeleted {
+		e.Value = []byte(value)
+	}
+	return e
+}
+
+func (p *past) last(t *testing.T) {
+	for _, agent := range []string{"a", "b", "agent-7"} {
+		for range 3 {
+			want := p.write(t, agent, "k", events.StateSet, `{ "a":1.50 }`)
+			e, found, revision, err := p.Last(t.Context(), agent, "k")
+			if err != nil || !found || revision != want.Revision || !reflect.DeepEqual(e, want) {
+				t.Errorf("%+v, %t, %d, %v\nwant %+v", e, found, revision, err, want)
+			}
+		}
+		p.write(t, agent, "k", events.StateRejected, `9`)
+		gone := p.write(t, agent, "k", events.StateDeleted, "")
+		if e, found, revision, err := p.Last(t.Context(), agent, "k"); err != nil || found || revision != gone.Revision {
+			t.Errorf("deleted: %+v, %t, %d, %v", e, found, revision, err)
+		}
+	}
+}
+
+func (p *past) never(t *testing.T) {
+	p.write(t, "a", "k", events.StateSet, `1`)
+	for _, name := range [][2]string{{"a", "none"}, {"none", "k"}} {
+		if e, found, revision, err := p.Last(t.Context(), name[0], name[1]); err != nil || found || revision != 0 {
+			t.Errorf("last: %+v, %t, %d, %v", e, found, revision, err)
+		}
+		if e, found, err := p.AsOf(t.Context(), name[0], name[1], 1, time.Time{}); err != nil || found {
+			t.Errorf("as of: %+v, %t, %v", e, found, err)
+		}
+		if rows, err := p.Versions(t.Context(), name[0], name[1], 0, 10, true); err != nil || len(rows) > 0 {
+			t.Errorf("history: %+v, %v", rows, err)
+		}
+	}
+	if keys, err := p.Keys(t.Context(), "none", "", "", 10); err != nil || len(keys) > 0 {
+		t.Errorf("keys: %q, %v", keys, err)
+	}
+}
+
+func (p *past) asOfRevision(t *testing.T) {
+	var rows []readmodel.Entry
+	for i := range 6 {
+		typ := events.StateSet
+		if i == 3 {
+			typ = events.StateDeleted
+		}
+		rows = append(rows, p.write(t, "a", "k", typ, fmt.Sprint(i)))
+		p.write(t, "a", "other", events.StateSet, `0`)
+		p.write(t, "a", "k", events.StateSuperseded, `99`)
+	}
+	end := rows[5].Revision + 10
+	for revision := uint64(1); revision <= end; revision++ {
+		var want *readmodel.Entry
+		for i := range rows {
+			if rows[i].Revision <= revision {
+				want = &rows[i]
+			}
+		}
+		e, found, err := p.AsOf(t.Context(), "a", "k", revision, time.Time{})
+		exists := want != nil && want.Value != nil
+		if err != nil || found != exists || found && !reflect.DeepEqual(e, *want) {
+			t.Errorf("as of %d: %+v, %t, %v\nwant %+v", revision, e, found, err, want)
+		}
+	}
+}
+
+// asOfTime: what counts is when events were recorded, as they say themselves,
+// and of those recorded not later the last one in the journal. Offsets are
+// those from the time at which each is stored: none, as an engine does it; far
+// back, as an import does; and those of engines whose clocks differ.
+func (p *past) asOfTime(t *testing.T) {
+	for name, offset := range map[string]func(i int) time.Duration{
+		"recorded":  func(int) time.Duration { return -time.Microsecond },
+		"imported":  func(i int) time.Duration { return -24*time.Hour + time.Duration(i)*time.Minute },
+		"ahead":     func(i int) time.Duration { return time.Hour + time.Duration(i)*time.Minute },
+		"two, skew": func(i int) time.Duration { return time.Duration(i%2*2-1) * 2 * time.Second },
+	} {
+		var rows []readmodel.Entry
+		for i := range 14 {
+			typ := events.StateSet
+			if i%7 == 6 {
+				typ = events.StateDeleted
+			}
+			p.recorded = time.Now().UTC().Add(offset(i))
+			rows = append(rows, p.write(t, name[:3], "k", typ, fmt.Sprint(i)))
+			p.write(t, "b", "k", events.StateSet, `99`)
+		}
+		moments := []time.Time{time.Unix(0, 0), time.Now().Add(48 * time.Hour)}
+		for i := range rows {
+			moments = append(moments, rows[i].UpdatedAt.Add(-1), rows[i].UpdatedAt, rows[i].UpdatedAt.Add(1))
+		}
+		for _, at := range moments {
+			var want *readmodel.Entry
+			for i := range rows {
+				if !rows[i].UpdatedAt.After(at) {
+					want = &rows[i]
+				}
+			}
+			exists := want != nil && want.Value != nil
+			e, found, err := p.AsOf(t.Context(), name[:3], "k", 0, at)
+			if err != nil || found != exists || found && !reflect.DeepEqual(e, *want) {
+				t.Errorf("%s, as of %s: %+v, %t, %v\nwant %+v", name, at, e, found, err, want)
+			}
+			many, err := p.EntriesAsOf(t.Context(), name[:3], []string{"k", "none"}, 0, at)
+			if err != nil || len(many) > 0 != exists || exists && !reflect.DeepEqual(many, []readmodel.Entry{*want}) {
+				t.Errorf("%s, entries as of %s: %+v, %v\nwant %+v", name, at, many, err, want)
+			}
+		}
+	}
+}
+
+// entriesAsOf: an agent at any revision, in one question.
+func (p *past) entriesAsOf(t *testing.T) {
+	want := map[uint64]map[string]string{0: {}}
+	var keys []string
+	state, last := map[string]string{}, uint64(0)
+	for i := range 60 {
+		key := fmt.Sprint("k", i*7%23)
+		typ, value := events.StateSet, fmt.Sprint(i)
+		if _, known := state[key]; !known && !slices.Contains(keys, key) {
+			keys = append(keys, key)
+		} else if i%5 == 0 {
+			typ = events.StateDeleted
+		}
+		e := p.write(t, "a", key, typ, value)
+		if state[key] = value; typ == events.StateDeleted {
+			delete(state, key)
+		}
+		for ; last < e.Revision; last++ {
+			want[last+1] = maps.Clone(want[last])
+		}
+		want[e.Revision] = maps.Clone(state)
+	}
+	slices.Sort(keys)
+	want[last+9] = state
+	for revision, state := range want {
+		if revision == 0 {
+			continue
+		}
+		rows, err := p.EntriesAsOf(t.Context(), "a", keys, revision, time.Time{})
+		got := map[string]string{}
+		for _, row := range rows {
+			got[row.Key] = string(row.Value)
+		}
+		sorted := slices.IsSortedFunc(rows, func(a, b readmodel.Entry) int { return strings.Compare(a.Key, b.Key) })
+		if err != nil || !sorted || !maps.Equal(got, state) {
+			t.Errorf("at %d: %v, %v; want %v", revision, got, err, state)
+		}
+	}
+}
+
+func (p *past) keys(t *testing.T) {
+	want := []string{"a", "a-", "a.a", "a.b", "a/", "a=", "aa", "b", "b.a", "c"}
+	for _, i := range []int{3, 1, 9, 0, 5, 8, 2, 7, 4, 6} {
+		p.write(t, "x", want[i], events.StateSet, `1`)
+	}
+	p.write(t, "x", "c", events.StateDeleted, "") // still listed
+	p.write(t, "xx", "z", events.StateSet, `1`)
+	p.write(t, "x", "lost", events.StateRejected, `1`)
+	slices.Sort(want)
+	for _, c := range []struct {
+		prefix, after string
+		limit         int
+	}{{"", "", 100}, {"", "", 3}, {"", "a.a", 3}, {"a.", "", 100}, {"a", "a=", 100}, {"", "c", 10}, {"zz", "", 10}, {"b", "b", 1}} {
+		var expected []string
+		for _, k := range want {
+			if k > c.after && len(k) >= len(c.prefix) && k[:len(c.prefix)] == c.prefix && len(expected) < c.limit {
+				expected = append(expected, k)
+			}
+		}
+		if got, err := p.Keys(t.Context(), "x", c.prefix, c.after, c.limit); err != nil || !slices.Equal(got, expected) {
+			t.Errorf("%+v: %q, %v; want %q", c, got, err, expected)
+		}
+	}
+}
+
+func (p *past) history(t *testing.T) {
+	var all, wins []uint64 // revisions, newest first
+	for i := range 12 {
+		typ := []string{events.StateSet, events.StateSuperseded, events.StateSet, events.StateRejected, events.StateDeleted}[i%5]
+		e := p.write(t, "a", "k", typ, fmt.Sprint(i))
+		p.write(t, "a", "other", events.StateSet, `0`)
+		all = append([]uint64{e.Revision}, all...)
+		if typ == events.StateSet || typ == events.StateDeleted {
+			wins = append([]uint64{e.Revision}, wins...)
+		}
+	}
+	for _, losers := range []bool{false, true} {
+		want := wins
+		if losers {
+			want = all
+		}
+		for limit := 1; limit <= len(all)+1; limit++ {
+			var got []uint64
+			for below := uint64(0); ; {
+				page, err := p.Versions(t.Context(), "a", "k", below, limit, losers)
+				if err != nil || len(page) > limit {
+					t.Fatalf("%d below %d: %d, %v", limit, below, len(page), err)
+				}
+				for _, v := range page {
+					got = append(got, v.Revision)
+				}
+				if len(page) < limit {
+					break
+				}
+				below = page[len(page)-1].Revision
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("in pages of %d, losers %t: %v, want %v", limit, losers, got, want)
+			}
+		}
+	}
+	kinds := map[string]bool{}
+	page, err := p.Versions(t.Context(), "a", "k", 0, 100, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range page {
+		kinds[v.Kind] = true
+		if v.CommandID == "" || v.Agent != "a" || v.Key != "k" || (v.Value == nil) != (v.Kind == "deleted") || (v.Reason != "") != (v.Kind == "superseded" || v.Kind == "rejected") {
+			t.Errorf("%+v", v)
+		}
+	}
+	if len(kinds) != 4 {
+		t.Errorf("kinds: %v", kinds)
+	}
+}
+
+// literally: one agent's name begins another's, and one key another.
+func (p *past) literally(t *testing.T) {
+	for i, name := range [][2]string{{"a", "k"}, {"a", "k.k"}, {"ab", "k"}, {"a-b", "k"}, {"a", "state.k"}, {"a", "conflict.k"}} {
+		p.write(t, name[0], name[1], events.StateSet, fmt.Sprint(i))
+	}
+	for i, name := range [][2]string{{"a", "k"}, {"a", "k.k"}, {"ab", "k"}, {"a-b", "k"}, {"a", "state.k"}, {"a", "conflict.k"}} {
+		if e, found, _, err := p.Last(t.Context(), name[0], name[1]); err != nil || !found || string(e.Value) != fmt.Sprint(i) {
+			t.Errorf("%v: %+v, %t, %v", name, e, found, err)
+		}
+	}
+	if keys, err := p.Keys(t.Context(), "a", "", "", 10); err != nil || len(keys) != 4 {
+		t.Errorf("keys of a: %q, %v", keys, err)
+	}
+}

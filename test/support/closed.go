@@ -1,8 +1,0 @@
-package support
-
-// Closed returns a channel that delivers a value when c closes, for Receive.
-func Closed(c <-chan struct{}) <-chan bool {
-	closed := make(chan bool, 1)
-	go func() { <-c; closed <- true }()
-	return closed
-}

@@ -12,15 +12,6 @@ import (
 	"github.com/tidemark-engine/tidemark/history"
 )
 
-// Past reads the entries that agents had, trimmed or not.
-type Past interface {
-	// Head is the revision of a partition's last event; 0 = it is empty.
-	Head(ctx context.Context, partition int) (uint64, error)
-	// EntriesOf are the last events of an agent's entries, deletions included, by
-	// key, as of a revision or, if revision is 0, of a time.
-	EntriesOf(ctx context.Context, agent string, revision uint64, at time.Time) ([]events.Record, error)
-}
-
 // fork is the request to start an agent from the entries of another.
 type fork struct {
 	from    string

@@ -39,7 +39,7 @@ type Config struct {
 	Archive   history.CommandIndex // nil = none: see dedup.go
 	Evictor   Evictor              // nil = an expiry evicts nothing
 	Messenger Messenger            // nil = messages and heartbeats are refused
-	Past      Past                 // nil = forks are refused
+	Past      *history.History     // nil = forks are refused
 	// Observe receives every event that this handler appended, before the
 	// command is answered. It must not block.
 	Observe func(rec events.Record)

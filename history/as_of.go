@@ -2,6 +2,7 @@ package history
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/tidemark-engine/tidemark/domain"
@@ -176,7 +177,7 @@ func (h *History) forward(ctx context.Context, name events.Stream, m Moment, fro
 			return see(&msg.Record)
 		})
 	}
-	if err == nil || err == errStop {
+	if err == nil || errors.Is(err, errStop) {
 		if err = nil; !done {
 			err = errBehind
 		}

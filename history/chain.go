@@ -6,32 +6,33 @@ import (
 	"github.com/tidemark-engine/tidemark/events"
 )
 
-// Chains follows the digest chain of every aggregate through a partition that
-// is read in order.
+// Chains checks the digest chain of every aggregate of a partition whose events are
+// read in order.
 type Chains struct{ ends map[events.Stream]chainEnd }
 
-// chainEnd is the last event seen of a stream; without a version nothing is
-// known of it, and the next event is taken as it is.
+// chainEnd is the last event read of an aggregate. Version 0 means that the event
+// could not be decoded; the next event is then not checked.
 type chainEnd struct {
 	version uint64
 	digest  string
 }
 
-// NewChains has seen nothing yet.
+// NewChains returns Chains without any event.
 func NewChains() *Chains { return &Chains{ends: map[events.Stream]chainEnd{}} }
 
-// Knows tells whether an event of the stream was seen.
+// Knows reports whether an event of the aggregate was read.
 func (c *Chains) Knows(s events.Stream) bool {
 	_, ok := c.ends[s]
 	return ok
 }
 
-// Begin takes an event as the one that the next of its stream follows.
+// Begin sets the event that the next event of the aggregate must follow.
 func (c *Chains) Begin(rec *events.Record) { c.ends[rec.Stream] = chainEnd{rec.Version, rec.Digest} }
 
-// Follow checks that an event follows the last one of its stream. The error
-// names what is wrong; the next event is then held against this one. Of an
-// event that cannot be read, and of the one after it, nothing can be said.
+// Follow checks that an event follows the last one of its aggregate: its version is
+// the next and its digest matches. After an error the next event is checked against
+// this one. Follow does not check an event that cannot be decoded, nor the event
+// after it.
 func (c *Chains) Follow(m *Message) error {
 	last, known := c.ends[m.Stream]
 	if m.Bad != nil {
@@ -51,7 +52,7 @@ func (c *Chains) Follow(m *Message) error {
 		return fmt.Errorf("%s: revision %d of partition %d: %w", m.Stream, m.Revision, m.Partition, err)
 	}
 	if digest != m.Digest {
-		return fmt.Errorf("%s: revision %d of partition %d (version %d) has digest %.12s, its content and its past say %.12s: an event was changed",
+		return fmt.Errorf("%s: revision %d of partition %d (version %d) has digest %.12s, but its content and the previous digest give %.12s: an event was changed",
 			m.Stream, m.Revision, m.Partition, m.Version, m.Digest, digest)
 	}
 	return nil

@@ -3,12 +3,15 @@ package history
 import "errors"
 
 var (
-	// ErrConflict: the stream's last event is not the one decided from.
+	// ErrConflict means that another writer appended to the aggregate after the
+	// event that the append expects as the last.
 	ErrConflict = errors.New("journal: another writer was first")
-	// ErrOutcomeUnknown: no answer came; the events may or may not be stored.
+	// ErrOutcomeUnknown means that the append got no usable reply: the events may
+	// or may not be stored.
 	ErrOutcomeUnknown = errors.New("journal: outcome unknown")
 )
 
-// ErrForeignJournal means that the view was folded from another journal. It
-// halts until an operator decides.
+// ErrForeignJournal means that the checkpoint of a view does not fit the journal:
+// it is of another journal, or the journal has lost events. The view halts until an
+// operator decides.
 var ErrForeignJournal = errors.New("projections: the view belongs to another journal")

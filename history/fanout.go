@@ -7,28 +7,28 @@ import (
 	"time"
 )
 
-// fanoutRing and fanoutBytes bound what a fan-out remembers for users that are a
-// little behind.
+// fanoutRing and fanoutBytes limit the messages and bytes that a fan-out keeps for
+// cursors that lag.
 const (
 	fanoutRing  = 4096
 	fanoutBytes = 16 << 20
 )
 
-// fanout holds a partition's newest messages, filled by one reader, for any number
-// of cursors.
+// fanout keeps the newest messages of a partition, read by one reader, for any
+// number of cursors.
 type fanout struct {
-	users int // counted by History
+	users int // cursors; guarded by History.mu
 
 	mu    sync.Mutex
 	moved *sync.Cond
 	ring  [fanoutRing]Message
-	first uint64 // the place of the oldest in the ring; places count up from 0
-	next  uint64 // the place that the next message takes
+	first uint64 // index of the oldest message; indexes count up from 0
+	next  uint64 // index of the next message
 	bytes int
-	floor uint64    // every message after this revision is in the ring
-	last  uint64    // revision of the newest
-	heard time.Time // when the newest came
-	err   error     // why the fan-out has ended
+	floor uint64    // every message read after this revision is in the ring
+	last  uint64    // revision of the newest message
+	heard time.Time // arrival of the newest message
+	err   error     // set when the fan-out has ended
 	quit  chan struct{}
 	done  chan struct{} // the reader has ended
 }
@@ -39,7 +39,7 @@ func newFanout(start uint64) *fanout {
 	return f
 }
 
-// fill reads into the fan-out until that ends.
+// fill adds the messages of cur until cur or the fan-out ends.
 func (f *fanout) fill(cur Cursor) {
 	defer close(f.done)
 	defer cur.Stop()
@@ -57,11 +57,11 @@ func (f *fanout) fill(cur Cursor) {
 	}
 }
 
-// fanoutBatch is how many messages are added at a time: far fewer than the ring
-// holds, so that one addition leaves no user behind that had caught up.
+// fanoutBatch is the number of messages added at a time: much smaller than the ring,
+// so that no cursor that has caught up misses a message of one addition.
 const fanoutBatch = fanoutRing / 4
 
-// add stores a message and those that wait behind it.
+// add stores m and the messages that are ready in more.
 func (f *fanout) add(m Message, more <-chan Message) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -95,15 +95,16 @@ func (f *fanout) drop() {
 
 func sizeOf(m *Message) int { return len(m.Body) + len(m.Data) + len(m.State) }
 
-// covers reports whether every message after a revision is here.
+// covers reports whether the ring has every message after a revision, or the
+// fan-out has ended.
 func (f *fanout) covers(revision uint64) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return revision >= f.floor || f.err != nil
 }
 
-// after returns the place of the first message after a revision; covered is false
-// when the fan-out does not reach back so far.
+// after returns the index of the first message after a revision; covered is false
+// if the ring has already dropped that message.
 func (f *fanout) after(revision uint64) (place uint64, covered bool, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -116,8 +117,8 @@ func (f *fanout) after(revision uint64) (place uint64, covered bool, err error) 
 	return f.first + uint64(n), true, nil
 }
 
-// take waits for messages at a place, copies what fits and moves the place on.
-// covered is false when the ring has dropped the place.
+// take waits for a message at an index, copies messages to buf and advances the
+// index. covered is false if the ring has dropped the message.
 func (f *fanout) take(ctx context.Context, place *uint64, buf []Message) (n int, covered bool, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -140,7 +141,7 @@ func (f *fanout) take(ctx context.Context, place *uint64, buf []Message) (n int,
 	return n, true, nil
 }
 
-// wake makes waiting users look again.
+// wake wakes the cursors that wait in take.
 func (f *fanout) wake() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -168,8 +169,8 @@ func (f *fanout) failure() error {
 	return f.err
 }
 
-// endIfSilent ends a fan-out that lags behind the journal and has long delivered
-// nothing.
+// endIfSilent ends a fan-out that lags behind head and has received nothing for
+// fanoutSilence.
 func (f *fanout) endIfSilent(head uint64) {
 	f.mu.Lock()
 	silent := f.last < head && time.Since(f.heard) > fanoutSilence

@@ -7,12 +7,12 @@ import (
 	"time"
 )
 
-// Those that follow a partition at its end share one reader of the journal, so
-// that each entry is delivered and decoded once. One that falls behind what the
-// fan-out remembers reads for itself until it has caught up, and so slows no
-// other.
+// Cursors that are near the head of a partition share one reader of the journal, so
+// that each event is delivered and decoded once. A cursor that lags by more than the
+// fan-out keeps uses its own reader until it has caught up, so that it does not slow
+// the others.
 
-// share follows a partition of the journal through its fan-out.
+// share returns a cursor that follows a partition through its fan-out.
 func (h *History) share(ctx context.Context, partition int, after uint64) (Cursor, error) {
 	f, err := h.join(ctx, partition, after)
 	if err != nil {
@@ -24,13 +24,14 @@ func (h *History) share(ctx context.Context, partition int, after uint64) (Curso
 	return c, nil
 }
 
-// fanoutSilence is how long a fan-out may lag behind the journal without an entry.
+// fanoutSilence is how long a fan-out that lags behind the journal may receive
+// nothing.
 const fanoutSilence = 2 * time.Second
 
 var errSilent = errors.New("the reader of the journal has gone silent")
 
-// join registers a user of the partition's fan-out and replaces one that has
-// failed. A new one begins where its first user is, or at the head if that is far.
+// join registers a cursor with the fan-out of a partition and replaces a fan-out
+// that has ended. A new fan-out starts at after, or at the head if that is far ahead.
 func (h *History) join(ctx context.Context, partition int, after uint64) (*fanout, error) {
 	head, err := h.Head(ctx, partition)
 	if err != nil {
@@ -59,7 +60,7 @@ func (h *History) join(ctx context.Context, partition int, after uint64) (*fanou
 	return f, nil
 }
 
-// leave unregisters a user; the last one ends the fan-out.
+// leave unregisters a cursor; the last one ends the fan-out.
 func (h *History) leave(f *fanout) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -74,7 +75,7 @@ func (h *History) leave(f *fanout) {
 	f.end()
 }
 
-// sharedCursor is one user's place in a partition.
+// sharedCursor is a cursor that reads from a fan-out.
 type sharedCursor struct {
 	out     chan Message
 	ctx     context.Context
@@ -87,8 +88,8 @@ type sharedCursor struct {
 	err error
 }
 
-// run delivers for ever: from the fan-out, and where that does not reach back far
-// enough, from a reader of its own.
+// run delivers messages until the cursor stops or fails: from the fan-out, or from
+// its own reader while the fan-out does not cover the next message.
 func (c *sharedCursor) run(partition int, last uint64) {
 	defer close(c.out)
 	stop := context.AfterFunc(c.ctx, c.fanout.wake)
@@ -114,7 +115,8 @@ func (c *sharedCursor) run(partition int, last uint64) {
 	}
 }
 
-// pass delivers what comes after last.
+// pass delivers the messages after revision last and returns the last revision
+// delivered.
 func (c *sharedCursor) pass(msgs []Message, last uint64) (uint64, error) {
 	for i := range msgs {
 		if msgs[i].Revision <= last {
@@ -128,7 +130,7 @@ func (c *sharedCursor) pass(msgs []Message, last uint64) (uint64, error) {
 	return last, nil
 }
 
-// catchUp reads for itself until the fan-out covers what comes next.
+// catchUp delivers from its own reader until the fan-out covers the next message.
 func (c *sharedCursor) catchUp(partition int, last uint64) (uint64, error) {
 	cur, err := c.history.JournalStore.Read(c.ctx, partition, last)
 	if err != nil {
@@ -168,19 +170,19 @@ func (c *sharedCursor) Stop() {
 	c.history.leave(c.fanout)
 }
 
-// What waits between a reader and its user is bounded by number and, roughly, by
-// size.
+// The buffer between a reader and its user is limited in messages and, roughly, in
+// bytes.
 const (
 	cursorBuffer = 1024
 	cursorBytes  = 16 << 20
 )
 
-// Deliver sends m to out unless stop closes first. It waits while the messages
-// buffered in out are too large together.
+// Deliver sends m to out and returns true, or returns false if stop closes first. It
+// waits while about 16 MiB of messages are buffered in out.
 func Deliver(out chan<- Message, m *Message, stop <-chan struct{}) bool {
 	for few := max(1, cursorBytes/max(1, len(m.Body))); few < cursorBuffer && len(out) >= few; {
 		select {
-		case <-time.After(time.Millisecond): // to write as many bytes takes longer
+		case <-time.After(time.Millisecond): // writing this many bytes takes longer
 		case <-stop:
 			return false
 		}

@@ -6,8 +6,8 @@ import (
 	"github.com/tidemark-engine/tidemark/events"
 )
 
-// However much waits behind a message, a user that had caught up when it is added can
-// take all of it, in order.
+// TestFanoutAddsInPieces checks that a cursor that has caught up receives all messages
+// in order, even if a full ring of messages is ready.
 func TestFanoutAddsInPieces(t *testing.T) {
 	h := newFanout(0)
 	message := func(revision int) Message {
@@ -21,8 +21,8 @@ func TestFanoutAddsInPieces(t *testing.T) {
 	buf := make([]Message, fanoutRing)
 	for next := message(1); ; next = <-more {
 		h.add(next, more)
-		n, level, err := h.take(t.Context(), &place, buf)
-		if !level || err != nil {
+		n, covered, err := h.take(t.Context(), &place, buf)
+		if !covered || err != nil {
 			t.Fatalf("left behind after revision %d: %v", last, err)
 		}
 		for _, m := range buf[:n] {

@@ -28,6 +28,9 @@ type JournalStore interface {
 	// Trimmed returns the revision up to which a partition may lack entries and
 	// when that mark was last moved; 0 = nothing was trimmed.
 	Trimmed(ctx context.Context, partition int) (cut uint64, at time.Time, err error)
+	// FirstSince returns the revision before the first entry that was stored at or
+	// after from: where a view that keeps entries only that long may begin.
+	FirstSince(ctx context.Context, partition int, from time.Time) (uint64, error)
 	// Read follows a partition from just after a revision, for ever. A gap that
 	// no trim explains ends it with ErrForeignJournal.
 	Read(ctx context.Context, partition int, after uint64) (Cursor, error)

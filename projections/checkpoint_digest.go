@@ -7,50 +7,48 @@ import (
 	"github.com/tidemark-engine/tidemark/history"
 )
 
-// Sealed is a target that keeps, with its position, the digest of the event
-// there. By it a journal that was restored from a backup, and has grown beyond
-// the position since, is told from the one the rows are of.
+// Digested is a target that stores, with its position, the digest of the event at that position.
+// The digest distinguishes the journal the rows were folded from and a journal that was restored
+// from a backup and has grown beyond the position since.
 type Digested interface {
-	// Seal is a position that the target had and the digest of the event there;
-	// empty = not known.
-	Seal(ctx context.Context, partition int) (position uint64, digest string, err error)
+	// CheckpointDigest returns a position of the target and the digest of the event there; an
+	// empty digest means unknown.
+	CheckpointDigest(ctx context.Context, partition int) (position uint64, digest string, err error)
 }
 
-// CheckSeal makes sure that the target's rows are of this journal, as far as
-// the last event they were folded from can tell. Fails with ErrForeignJournal
-// where they are not.
+// CheckDigest compares the digest of the target's checkpoint with the journal's event at that
+// revision. Fails with ErrForeignJournal when they differ or when the revision is missing.
 func CheckDigest(ctx context.Context, src history.Source, target Target, partition int) error {
 	t, ok := target.(Digested)
 	if !ok {
 		return nil
 	}
-	at, want, err := t.Seal(ctx, partition)
+	at, want, err := t.CheckpointDigest(ctx, partition)
 	if err != nil || at == 0 || want == "" {
 		return err
 	}
 	digest, found, err := src.DigestAt(ctx, partition, at)
 	switch {
 	case err != nil:
-		return fmt.Errorf("look for the event at revision %d: %w", at, err)
+		return fmt.Errorf("read the digest of revision %d: %w", at, err)
 	case found && digest == want:
 		return nil
 	case !found:
-		return lacking(ctx, src, partition, at)
+		return missingRevision(ctx, src, partition, at)
 	}
-	return fmt.Errorf("%w: it has folded revision %d of partition %d with digest %.12s, the journal has there %.12s: was the journal restored from a backup?",
+	return fmt.Errorf("%w: the view has folded revision %d of partition %d with digest %.12s, the journal's event there has digest %.12s: was the journal restored from a backup?",
 		history.ErrForeignJournal, at, partition, want, digest)
 }
 
-// CheckJournal makes sure that this is the journal of all partitions of a
-// view, as far as its positions and seals can tell. Fails with
-// ErrForeignJournal where it is not.
+// CheckJournal runs CheckDigest for all partitions of a view and compares the positions with the
+// heads. Fails with ErrForeignJournal on a mismatch.
 func CheckJournal(ctx context.Context, src history.Source, target Target) error {
 	t, ok := target.(Digested)
 	if !ok {
 		return nil
 	}
 	for p := range src.Partitions() {
-		at, _, err := t.Seal(ctx, p)
+		at, _, err := t.CheckpointDigest(ctx, p)
 		if err != nil {
 			return err
 		}
@@ -59,7 +57,7 @@ func CheckJournal(ctx context.Context, src history.Source, target Target) error 
 			return err
 		}
 		if at > head {
-			return fmt.Errorf("%w: it is at %d of partition %d, the journal ends at %d", history.ErrForeignJournal, at, p, head)
+			return fmt.Errorf("%w: the view is at %d of partition %d, the journal ends at %d", history.ErrForeignJournal, at, p, head)
 		}
 		if err := CheckDigest(ctx, src, target, p); err != nil {
 			return err
@@ -68,12 +66,12 @@ func CheckJournal(ctx context.Context, src history.Source, target Target) error 
 	return nil
 }
 
-// lacking judges a revision that is nowhere to be found: a trim may have taken
-// it where there is no archive to be asked.
-func lacking(ctx context.Context, src history.Source, partition int, at uint64) error {
+// missingRevision judges a revision that is in neither store: a trim may have removed it where
+// there is no archive.
+func missingRevision(ctx context.Context, src history.Source, partition int, at uint64) error {
 	if cut, _, err := src.Trimmed(ctx, partition); err != nil || at <= cut {
 		return err
 	}
-	return fmt.Errorf("%w: it has folded revision %d of partition %d, which the journal has not: was the journal shortened?",
+	return fmt.Errorf("%w: the view has folded revision %d of partition %d, which is not in the journal: was the journal shortened?",
 		history.ErrForeignJournal, at, partition)
 }

@@ -9,25 +9,25 @@ import (
 	"github.com/tidemark-engine/tidemark/readmodel"
 )
 
-// Changes is the fold of a batch: each entry once, as it is after the batch,
-// in the order of its key, so that two batches never lock rows crosswise.
+// Changes is the fold of a batch: each row once, as it is after the batch, sorted by key so that
+// two batches never lock rows in opposite orders.
 type Changes struct {
 	Entries []readmodel.EntryChange
 	Docs    []readmodel.DocChange
 	Losses  []readmodel.Loss
-	Events  []*events.Record  // all that could be folded, in order, for views that need each: parts of the batch
-	Poison  []history.Message // what could not be folded, each with its reason in Bad
-	// Held are the entries that the view leaves out, each with its reason in
-	// Bad: a target must not go on showing what was before them. Released is
-	// what it holds no longer.
+	Events  []*events.Record  // all folded events in order, for views that need each; parts of the batch
+	Poison  []history.Message // events that cannot be folded, each with its reason in Bad
+	// Held are the quarantined events of the batch, each with its reason in Bad: a target must not
+	// keep serving the rows before them. Released are the aggregates, up to a revision, that left
+	// the quarantine.
 	Held     []history.Message
 	Released []quarantine.Released
 
-	Messages []history.Message // of Whole alone: all of them, in order
+	Messages []history.Message // set by FoldNothing only: all messages in order
 }
 
-// Fold folds a batch of one partition. Any split of the same events into
-// batches ends in the same rows.
+// Fold folds a batch of one partition. Any split of the same events into batches results in the
+// same rows.
 func Fold(batch []history.Message) Changes {
 	c := Changes{Events: make([]*events.Record, 0, len(batch))}
 	last := make(map[events.Stream]int, len(batch))
@@ -96,8 +96,8 @@ func (c *Changes) add(m *history.Message, last map[events.Stream]int) error {
 	return nil
 }
 
-// DigestAt is the digest of the event at a revision, which is the batch's last;
-// empty where that could not be folded.
+// DigestAt returns the digest of the batch's last event, which must be at the revision; empty when
+// that event could not be folded.
 func (c *Changes) DigestAt(revision uint64) string {
 	if n := len(c.Events); n > 0 && c.Events[n-1].Revision == revision {
 		return c.Events[n-1].Digest
@@ -107,3 +107,7 @@ func (c *Changes) DigestAt(revision uint64) string {
 	}
 	return ""
 }
+
+// FoldNothing is the fold of a view that stores every message unchanged, also those that this build
+// cannot read: it folds nothing and reports no poison.
+func FoldNothing(batch []history.Message) Changes { return Changes{Messages: batch} }

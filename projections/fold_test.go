@@ -16,7 +16,7 @@ import (
 	"github.com/tidemark-engine/tidemark/readmodel"
 )
 
-// rows are what changes leave behind.
+// rows are the rows that changes result in.
 type rows struct {
 	entries map[string]readmodel.EntryChange
 	docs    map[string]readmodel.DocChange

@@ -9,23 +9,22 @@ import (
 	"github.com/tidemark-engine/tidemark/projections/quarantine"
 )
 
-// Gate keeps a view behind another one of the same journal: an event passes
-// once the view in front has passed it. What the view in front has quarantined,
-// the view behind quarantines too; what it has dropped, the view behind passes
-// over.
+// Gate makes a view follow another view of the same journal: an event is delivered once the
+// leading view has passed it. Events that the leading view has quarantined are quarantined here
+// too; events that it has dropped are skipped.
 type Gate struct {
-	view   string // in front
+	view   string // the leading view
 	behind Target
-	at     *Progress // of the view in front; zero until its quarantine is loaded
+	at     *Progress // of the leading view; zero until its quarantine is loaded
 }
 
-// NewGate keeps the view of the target behind the view that is named. One gate
-// serves all partitions.
+// NewGate makes the view of the target behind follow the named view. One gate serves all
+// partitions.
 func NewGate(view string, partitions int, behind Target) *Gate {
 	return &Gate{view: view, behind: behind, at: NewProgress(partitions)}
 }
 
-// cursor delivers what passes the gate.
+// cursor delivers the messages that the leading view has passed.
 func (g *Gate) cursor(cur history.Cursor, partition int) history.Cursor {
 	ctx, cancel := context.WithCancel(context.Background())
 	c := &gateCursor{Cursor: cur, out: make(chan history.Message, 64), cancel: cancel, done: make(chan struct{})}
@@ -66,7 +65,7 @@ func (c *gateCursor) Stop() {
 	c.Cursor.Stop()
 }
 
-// read follows the journal, as far as the view may.
+// read follows the journal, behind the gate if there is one.
 func (r *Runner) read(ctx context.Context, from uint64) (history.Cursor, error) {
 	cur, err := r.Source.Read(ctx, r.Partition, from)
 	if err != nil || r.Follows == nil {
@@ -75,7 +74,7 @@ func (r *Runner) read(ctx context.Context, from uint64) (history.Cursor, error) 
 	return r.Follows.cursor(cur, r.Partition), nil
 }
 
-// head is up to where the view may read.
+// head returns the last revision that the view may read.
 func (r *Runner) head(ctx context.Context) (uint64, error) {
 	head, err := r.Source.Head(ctx, r.Partition)
 	if r.Follows != nil {
@@ -84,34 +83,34 @@ func (r *Runner) head(ctx context.Context) (uint64, error) {
 	return head, err
 }
 
-// inFront is what the view in front leaves out, by aggregate.
-func (r *Runner) inFront() map[events.Stream]quarantine.Held {
+// frontQuarantine returns the leading view's quarantine by aggregate.
+func (r *Runner) frontQuarantine() map[events.Stream]quarantine.Held {
 	if r.Follows == nil {
 		return nil
 	}
-	var held map[events.Stream]quarantine.Held
+	var front map[events.Stream]quarantine.Held
 	for _, h := range r.Quarantine.Known(r.Follows.view, r.Partition) {
-		if h.Level > 0 || h.Journal != r.Source.ID() {
+		if h.AppliedAt > 0 || h.Journal != r.Source.ID() {
 			continue
 		}
-		if held == nil {
-			held = map[events.Stream]quarantine.Held{}
+		if front == nil {
+			front = map[events.Stream]quarantine.Held{}
 		}
-		held[h.Stream] = h
+		front[h.Stream] = h
 	}
-	return held
+	return front
 }
 
-// mark returns the events without those that the view in front has dropped, and
-// sets Bad on those that it has quarantined.
-func (r *Runner) mark(batch []history.Message) []history.Message {
-	held := r.inFront()
-	if len(held) == 0 {
+// applyFrontQuarantine removes the events that the leading view has dropped and sets Bad on those
+// that it has quarantined.
+func (r *Runner) applyFrontQuarantine(batch []history.Message) []history.Message {
+	front := r.frontQuarantine()
+	if len(front) == 0 {
 		return batch
 	}
 	rest := make([]history.Message, 0, len(batch))
 	for _, m := range batch {
-		if h, ok := held[m.Stream]; ok && h.LeavesOut(m.Revision) {
+		if h, ok := front[m.Stream]; ok && h.Excludes(m.Revision) {
 			if h.Dropped {
 				continue
 			}
@@ -122,24 +121,25 @@ func (r *Runner) mark(batch []history.Message) []history.Message {
 	return rest
 }
 
-// released tells, once for each event, that the view in front no longer
-// quarantines the event that h waits for.
-func (r *Runner) released(h *quarantine.Held) bool {
+// releasedInFront reports, once for each event, that the leading view no longer quarantines the
+// event that h waits for.
+func (r *Runner) releasedInFront(h *quarantine.Held) bool {
 	if r.Follows == nil || r.retried[h.Stream] == h.First {
 		return false
 	}
-	if front, ok := r.inFront()[h.Stream]; ok && !front.Dropped && front.LeavesOut(h.First) {
+	if front, ok := r.frontQuarantine()[h.Stream]; ok && !front.Dropped && front.Excludes(h.First) {
 		return false
 	}
 	r.retried[h.Stream] = h.First
 	return true
 }
 
-// holdInFront quarantines what the view in front does from a revision on that
-// this view has passed: it began there, or its own quarantine was lost.
-func (r *Runner) holdInFront(ctx context.Context, from uint64) error {
-	for s, front := range r.inFront() {
-		if front.Dropped || front.First > from || r.held[s] != nil {
+// adoptFrontQuarantine quarantines what the leading view quarantines from a revision on that this
+// view has passed. This happens when this view starts at that position or has lost its own
+// quarantine.
+func (r *Runner) adoptFrontQuarantine(ctx context.Context, from uint64) error {
+	for s, front := range r.frontQuarantine() {
+		if front.Dropped || front.First > from || r.quarantined[s] != nil {
 			continue
 		}
 		m := history.Message{}
@@ -148,8 +148,8 @@ func (r *Runner) holdInFront(ctx context.Context, from uint64) error {
 		if len(c.Poison) == 0 {
 			continue // the view has no use for events of this aggregate
 		}
-		r.hold(&c.Poison[0])
-		h := r.held[s]
+		r.setAside(&c.Poison[0])
+		h := r.quarantined[s]
 		h.Last, h.Waiting = front.Last, front.Waiting
 		if err := r.Quarantine.Put(ctx, *h); err != nil {
 			return fmt.Errorf("quarantine %s: %w", s, err)
@@ -158,8 +158,8 @@ func (r *Runner) holdInFront(ctx context.Context, from uint64) error {
 	return nil
 }
 
-// unfollowed tells whether the view behind has not passed a revision yet.
-func (r *Runner) unfollowed(ctx context.Context, revision uint64) (bool, error) {
+// followerBehind reports whether the following view has not passed a revision yet.
+func (r *Runner) followerBehind(ctx context.Context, revision uint64) (bool, error) {
 	if r.Leads == nil {
 		return false, nil
 	}

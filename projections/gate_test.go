@@ -15,35 +15,34 @@ import (
 	"github.com/tidemark-engine/tidemark/readmodel"
 )
 
-// bothViews is the quarantine of two views: front of the view "front", and the
-// one it embeds of any other.
+// bothViews is the quarantine of two views: front for the view "front", the embedded one for any
+// other.
 type bothViews struct {
-	*paperQuarantine
-	front *paperQuarantine
+	*fakeQuarantine
+	front *fakeQuarantine
 }
 
 func (q *bothViews) Held(ctx context.Context, view string, p int) ([]quarantine.Held, error) {
 	if view == "front" {
 		return q.front.Held(ctx, view, p)
 	}
-	return q.paperQuarantine.Held(ctx, view, p)
+	return q.fakeQuarantine.Held(ctx, view, p)
 }
 
 func (q *bothViews) Known(view string, p int) []quarantine.Held {
 	if view == "front" {
 		return q.front.Known(view, p)
 	}
-	return q.paperQuarantine.Known(view, p)
+	return q.fakeQuarantine.Known(view, p)
 }
 
-// behind is a bench whose view follows another one, which is a runner too.
+// behind is a bench whose view follows another runner.
 type behind struct {
 	*bench
 	front *bench
 }
 
-// inFront changes what the view in front has quarantined of a key; the view
-// behind hears of it.
+// inFront changes the leading view's quarantine of a key and notifies the following view.
 func (x *behind) inFront(h quarantine.Held, there bool) {
 	h.View, h.Journal = "front", "journal"
 	_ = x.front.held.change(func() {
@@ -54,15 +53,15 @@ func (x *behind) inFront(h quarantine.Held, there bool) {
 	_ = x.held.change(func() {})
 }
 
-// onBehind runs a test with both views on benches of one bubble. Only the view
-// behind is started; the one in front with its first settle or pass.
+// onBehind runs a test with both views in one bubble. The following view starts with its bench,
+// the leading one with its first settle or pass.
 func onBehind(t *testing.T, test func(*behind)) {
 	t.Helper()
 	onBench(t, batching, func(x *bench) {
 		ctx, stop := context.WithCancel(context.Background())
 		f := &bench{source: &source{}, target: &target{}, stop: stop, ended: make(chan struct{}), held: newPaperQuarantine()}
 		f.Runner = &projections.Runner{View: "front", Source: f.source, Target: f.target, Batching: batching,
-			Progress: projections.NewProgress(1), Log: x.Log, Quarantine: f.held, Past: f.source.Stream}
+			Progress: projections.NewProgress(1), Log: x.Log, Quarantine: f.held, ReadStream: f.source.Stream}
 		started := false
 		f.start = func() {
 			if !started {
@@ -80,23 +79,23 @@ func onBehind(t *testing.T, test func(*behind)) {
 	})
 }
 
-// held3 is what the view in front holds of k3.
+// held3 is the leading view's quarantine of k3.
 var held3 = quarantine.Held{Stream: events.StateEntry("a", "k3"), First: 3, Last: 3, Waiting: 1, Reason: "no room"}
 
-func TestAViewStaysBehindTheOneInFront(t *testing.T) {
+func TestAFollowingViewStaysBehind(t *testing.T) {
 	onBehind(t, func(x *behind) {
 		x.target.position, x.source.head = 1, 1
 		x.settle()
 		x.source.send(2, 6)
-		x.pass(time.Minute) // a silent reader would be noticed
+		x.pass(time.Minute) // longer than the check for a silent reader
 		if s := x.Status(6, time.Now()); x.target.position != 1 || s.State != projections.Running || s.LagEvents != 5 || len(x.source.reads) != 1 {
-			t.Fatalf("before the view in front has begun: at %d, %+v, read after %v", x.target.position, s, x.source.reads)
+			t.Fatalf("before the leading view has started: at %d, %+v, read after %v", x.target.position, s, x.source.reads)
 		}
 		x.front.settle()
 		x.front.source.send(1, 4)
 		x.front.pass(time.Minute)
 		if x.target.position != 4 {
-			t.Errorf("the view in front is at %d, the one behind at %d", x.front.target.position, x.target.position)
+			t.Errorf("the leading view is at %d, the following one at %d", x.front.target.position, x.target.position)
 		}
 		x.front.source.send(5, 6)
 		x.front.pass(time.Minute)
@@ -106,7 +105,7 @@ func TestAViewStaysBehindTheOneInFront(t *testing.T) {
 	})
 }
 
-// A reader that is silent about what the view in front has passed is replaced.
+// A reader that does not deliver what the leading view has passed is replaced.
 func TestASilentReaderIsNoticedBehindAGate(t *testing.T) {
 	onBehind(t, func(x *behind) {
 		x.settle()
@@ -122,9 +121,9 @@ func TestASilentReaderIsNoticedBehindAGate(t *testing.T) {
 	})
 }
 
-// What the view in front quarantines the view behind does too, and retries it
-// when it is applied there.
-func TestTheViewBehindQuarantinesTheSame(t *testing.T) {
+// The following view quarantines what the leading view does, and retries it when the leading view
+// has applied it.
+func TestAFollowingViewQuarantinesTheSame(t *testing.T) {
 	onBehind(t, func(x *behind) {
 		x.front.target.position, x.front.source.head = 9, 9
 		x.inFront(held3, true)
@@ -140,14 +139,14 @@ func TestTheViewBehindQuarantinesTheSame(t *testing.T) {
 		}
 		x.held.ask("k3", quarantine.AskRetry)
 		x.pass(time.Second)
-		if h := x.one("k3"); h.First != 3 || h.Waiting != 2 || h.Attempts != 1 || x.target.rows["k3"] != 0 {
-			t.Errorf("retried while the view in front quarantines it: %+v, rows %v", h, x.target.rows)
+		if h := x.entry("k3"); h.First != 3 || h.Waiting != 2 || h.Attempts != 1 || x.target.rows["k3"] != 0 {
+			t.Errorf("retried while the leading view quarantines it: %+v, rows %v", h, x.target.rows)
 		}
 		part := held3
-		part.First = 5 // the view in front has applied one event of two
+		part.First = 5 // the leading view has applied one event of two
 		x.inFront(part, true)
 		x.pass(time.Second)
-		if h := x.one("k3"); h.First != 5 || x.target.rows["k3"] != 3 {
+		if h := x.entry("k3"); h.First != 5 || x.target.rows["k3"] != 3 {
 			t.Errorf("%+v, rows %v", h, x.target.rows)
 		}
 		x.inFront(held3, false)
@@ -158,8 +157,8 @@ func TestTheViewBehindQuarantinesTheSame(t *testing.T) {
 	})
 }
 
-// A retry in vain is not repeated until something changes in front.
-func TestARetryInVainBehindAGateIsNotRepeated(t *testing.T) {
+// A failed retry is not repeated until the leading view's quarantine changes.
+func TestAFailedRetryBehindAGateIsNotRepeated(t *testing.T) {
 	onBehind(t, func(x *behind) {
 		x.front.target.position, x.front.source.head = 9, 9
 		x.inFront(held3, true)
@@ -176,15 +175,15 @@ func TestARetryInVainBehindAGateIsNotRepeated(t *testing.T) {
 			x.inFront(held3, false)
 			x.pass(time.Minute)
 		}
-		if h := x.one("k3"); h.Attempts != 1 || h.First != 3 {
+		if h := x.entry("k3"); h.Attempts != 1 || h.First != 3 {
 			t.Errorf("%+v", h)
 		}
 	})
 }
 
-// What the view in front has dropped is passed over, also where the view behind
-// has quarantined it, and what comes later goes on.
-func TestTheViewBehindPassesOverWhatIsDropped(t *testing.T) {
+// The following view skips events that the leading view has dropped, also when it has quarantined
+// them, and applies later ones.
+func TestAFollowingViewSkipsDroppedEvents(t *testing.T) {
 	onBehind(t, func(x *behind) {
 		x.front.target.position, x.front.source.head = 9, 9
 		x.inFront(held3, true)
@@ -209,9 +208,9 @@ func TestTheViewBehindPassesOverWhatIsDropped(t *testing.T) {
 	})
 }
 
-// A view that begins behind what the one in front quarantines applies it when
-// that is released.
-func TestAViewThatBeginsBehindWhatIsQuarantined(t *testing.T) {
+// A view that starts after an event that the leading view quarantines applies the event when it is
+// released.
+func TestAViewThatStartsAfterAQuarantinedEvent(t *testing.T) {
 	onBehind(t, func(x *behind) {
 		x.front.target.position, x.front.source.head = 9, 9
 		x.target.position = 4
@@ -223,7 +222,7 @@ func TestAViewThatBeginsBehindWhatIsQuarantined(t *testing.T) {
 		x.inFront(quarantine.Held{Stream: events.StateEntry("a", "k7"), First: 7, Last: 7, Waiting: 1}, true) // not yet passed
 		x.front.settle()
 		x.settle()
-		if h := x.one("k3"); h.First != 3 || h.Waiting != 1 || len(x.held.held) != 1 {
+		if h := x.entry("k3"); h.First != 3 || h.Waiting != 1 || len(x.held.held) != 1 {
 			t.Fatalf("%+v", x.held.held)
 		}
 		x.inFront(held3, false)
@@ -234,18 +233,18 @@ func TestAViewThatBeginsBehindWhatIsQuarantined(t *testing.T) {
 	})
 }
 
-// Without an answer about what the view in front quarantines, nothing passes.
-func TestNothingPassesBeforeTheQuarantineInFrontIsKnown(t *testing.T) {
+// The following view waits until it has read the leading view's quarantine.
+func TestAFollowingViewWaitsForTheLeadingQuarantine(t *testing.T) {
 	onBehind(t, func(x *behind) {
 		x.front.target.position, x.front.source.head = 9, 9
 		x.inFront(held3, true)
 		x.front.settle()
 		x.front.held.mu.Lock()
-		x.front.held.err = errors.New("the quarantine is away")
+		x.front.held.err = errors.New("the quarantine is unavailable")
 		x.front.held.mu.Unlock()
 		x.settle()
 		x.pass(time.Minute)
-		if s := x.Status(4, time.Now()); len(x.source.reads) != 0 || s.State != projections.Waiting || !strings.Contains(s.Reason, "the quarantine is away") {
+		if s := x.Status(4, time.Now()); len(x.source.reads) != 0 || s.State != projections.Waiting || !strings.Contains(s.Reason, "the quarantine is unavailable") {
 			t.Fatalf("read after %v, %+v", x.source.reads, s)
 		}
 		x.front.held.mu.Lock()
@@ -260,24 +259,23 @@ func TestNothingPassesBeforeTheQuarantineInFrontIsKnown(t *testing.T) {
 	})
 }
 
-// What was dropped is kept until the view behind has passed it: that one leaves
-// out the same events.
-func TestWhatWasDroppedIsKeptUntilTheViewBehindHasPassed(t *testing.T) {
+// A drop is kept until the following view has passed it, which skips the same events.
+func TestADropIsKeptUntilTheFollowingViewHasPassed(t *testing.T) {
 	onBench(t, batching, func(x *bench) {
 		next := &target{position: 1}
 		x.Leads = projections.NewGate("view", 1, next)
-		x.giveUpBad()
+		x.dropBad()
 		for range 2 {
 			close(x.source.out)
 			x.pass(time.Minute)
-			if h := x.one("bad"); !h.Dropped || h.First != 1 || h.Last != 3 {
+			if h := x.entry("bad"); !h.Dropped || h.First != 1 || h.Last != 3 {
 				t.Errorf("%+v", x.held.held)
 			}
 		}
-		x.source.put(event("bad", 4)) // goes on meanwhile
+		x.source.put(event("bad", 4)) // applied meanwhile
 		x.pass(time.Second)
-		if s := x.Status(4, time.Now()); s.State != projections.Running || x.target.rows["bad"] != 4 || len(x.target.letters) != 0 {
-			t.Errorf("%+v, rows %v, letters %v", s, x.target.rows, x.target.letters)
+		if s := x.Status(4, time.Now()); s.State != projections.Running || x.target.rows["bad"] != 4 || len(x.target.quarantined) != 0 {
+			t.Errorf("%+v, rows %v, quarantined %v", s, x.target.rows, x.target.quarantined)
 		}
 		next.mu.Lock()
 		next.position = 3

@@ -5,36 +5,36 @@ import (
 	"sync"
 )
 
-// Progress is how far a view has come, per partition, for those who wait.
+// Progress is the position of a view in each partition; readers can wait for a position.
 type Progress struct {
 	mu        sync.Mutex
 	positions []uint64
 	moved     chan struct{}
 }
 
-// NewProgress starts at zero in every partition.
+// NewProgress returns a Progress at zero in every partition.
 func NewProgress(partitions int) *Progress {
 	return &Progress{positions: make([]uint64, partitions), moved: make(chan struct{})}
 }
 
-// At is the position in a partition.
+// At returns the position in a partition.
 func (p *Progress) At(partition int) uint64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.positions[partition]
 }
 
-// Partitions is how many there are.
+// Partitions returns the number of partitions.
 func (p *Progress) Partitions() int { return len(p.positions) }
 
-// All is a copy of all positions.
+// All returns a copy of all positions.
 func (p *Progress) All() []uint64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return append([]uint64(nil), p.positions...)
 }
 
-// Set moves a partition on; it never goes back.
+// Set advances a partition; a lower position is ignored.
 func (p *Progress) Set(partition int, position uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -46,8 +46,8 @@ func (p *Progress) Set(partition int, position uint64) {
 	p.moved = make(chan struct{})
 }
 
-// Reset puts a partition where its view really is: back, where the view has
-// lost rows that it had.
+// Reset sets a partition to the view's stored position, which may be lower when the view has lost
+// rows.
 func (p *Progress) Reset(partition int, position uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -56,8 +56,7 @@ func (p *Progress) Reset(partition int, position uint64) {
 	p.moved = make(chan struct{})
 }
 
-// Wait returns true when the partition has reached position, false when ctx
-// ends first.
+// Wait returns true once the partition has reached position, false when ctx ends first.
 func (p *Progress) Wait(ctx context.Context, partition int, position uint64) bool {
 	for {
 		p.mu.Lock()

@@ -9,12 +9,8 @@ import (
 	"github.com/tidemark-engine/tidemark/projections/quarantine"
 )
 
-// This file carries out what is asked about held aggregates, in the runner's
-// own turn: nothing else is applied meanwhile, so an aggregate that is level
-// with the view's position is level for good.
-
-// repairBatch is how many waiting events are applied at a time.
-const repairBatch = 500
+// retryBatch is the number of waiting events that are applied at a time.
+const retryBatch = 500
 
 func (r *Runner) changed() <-chan struct{} {
 	if r.Quarantine == nil {
@@ -23,25 +19,30 @@ func (r *Runner) changed() <-chan struct{} {
 	return r.Quarantine.Changed()
 }
 
-// asked looks for what somebody wants done, and does it. An aggregate that this
-// runner does not hold was put by one that has been replaced: it is tried again
-// at once.
-func (r *Runner) asked(ctx context.Context, at uint64) error {
+// runRequests executes the retries and drops that operators have requested. It runs between two
+// batches, so an aggregate that has caught up with the view's position stays caught up. An
+// aggregate in the store that this runner does not know was quarantined by a runner that has been
+// replaced: it is retried at once.
+func (r *Runner) runRequests(ctx context.Context, at uint64) error {
 	if r.Quarantine == nil {
 		return nil
 	}
+	// The leading view may have found its own quarantine after this view began.
+	if err := r.adoptFrontQuarantine(ctx, at); err != nil {
+		return err
+	}
 	for _, known := range r.Quarantine.Known(r.View, r.Partition) {
-		h := r.held[known.Stream]
+		h := r.quarantined[known.Stream]
 		adopted := h == nil && known.Waits() && known.Journal == r.Source.ID()
 		if adopted {
 			h = &known
-			r.held[h.Stream] = h
+			r.quarantined[h.Stream] = h
 		}
 		var err error
 		switch {
 		case h == nil:
-		case !h.Dropped && (adopted || known.Asked == quarantine.AskRetry || known.Asked == "" && r.released(h)):
-			err = r.repair(ctx, h, at)
+		case !h.Dropped && (adopted || known.Asked == quarantine.AskRetry || known.Asked == "" && r.releasedInFront(h)):
+			err = r.retry(ctx, h, at)
 		case !h.Dropped && known.Asked == quarantine.AskDrop:
 			err = r.drop(ctx, h, at)
 		}
@@ -55,18 +56,18 @@ func (r *Runner) asked(ctx context.Context, at uint64) error {
 	return nil
 }
 
-// repair applies what waits, up to the view's position. Level again, the
-// aggregate is let go; else it is held from the event on that cannot be
-// applied now.
-func (r *Runner) repair(ctx context.Context, h *quarantine.Held, at uint64) error {
+// retry applies the waiting events of an aggregate up to the view's position. On success the
+// aggregate leaves the quarantine; otherwise it stays quarantined from the first event that still
+// cannot be applied.
+func (r *Runner) retry(ctx context.Context, h *quarantine.Held, at uint64) error {
 	h.Attempts++
 	first, waiting := h.First, h.Waiting
 	var batch []history.Message
 	last := uint64(0)
 	var err error
-	unread := r.Past(ctx, h.Stream, h.First-1, at, func(m history.Message) error {
+	unread := r.ReadStream(ctx, h.Stream, h.First-1, at, func(m history.Message) error {
 		last = m.Revision
-		if batch = append(batch, m); len(batch) < repairBatch {
+		if batch = append(batch, m); len(batch) < retryBatch {
 			return nil
 		}
 		full := batch
@@ -77,14 +78,14 @@ func (r *Runner) repair(ctx context.Context, h *quarantine.Held, at uint64) erro
 	switch {
 	case err != nil:
 	case unread != nil:
-		h.Reason, err = fmt.Sprintf("what waits cannot be read again: %v", unread), errStillHeld
+		h.Reason, err = fmt.Sprintf("the waiting events cannot be read again: %v", unread), errStillFailing
 	case last < h.Last && h.Last <= at:
-		h.Reason, err = fmt.Sprintf("the copy of the journal that answered ends at %d, not at %d", last, h.Last), errStillHeld
+		h.Reason, err = fmt.Sprintf("the replica that answered ends at %d, not at %d", last, h.Last), errStillFailing
 	default:
 		err = r.reapply(ctx, h, at, batch)
 	}
-	if errors.Is(err, errStillHeld) {
-		r.held[h.Stream] = h
+	if errors.Is(err, errStillFailing) {
+		r.quarantined[h.Stream] = h
 		r.Log.Warn("a quarantined aggregate still cannot be applied", "view", r.View, "stream", h.Stream,
 			"revision", h.First, "attempts", h.Attempts, "reason", h.Reason)
 		return r.Quarantine.Put(ctx, *h)
@@ -95,19 +96,19 @@ func (r *Runner) repair(ctx context.Context, h *quarantine.Held, at uint64) erro
 	if err != nil {
 		return err
 	}
-	r.Log.Info("a quarantined aggregate is level again", "view", r.View, "stream", h.Stream, "attempts", h.Attempts)
-	delete(r.held, h.Stream)
+	r.Log.Info("a quarantined aggregate has caught up", "view", r.View, "stream", h.Stream, "attempts", h.Attempts)
+	delete(r.quarantined, h.Stream)
 	if !r.Lossy {
 		return r.Quarantine.Remove(ctx, *h)
 	}
-	h.First, h.Last, h.Waiting, h.Level = first, 0, waiting, at
+	h.First, h.Last, h.Waiting, h.AppliedAt = first, 0, waiting, at
 	return r.Quarantine.Put(ctx, *h)
 }
 
-var errStillHeld = errors.New("an event cannot be applied")
+var errStillFailing = errors.New("an event cannot be applied")
 
-// reapply writes events of one aggregate where the view stands. What is written
-// waits no longer, whatever comes after it.
+// reapply writes events of one aggregate at the view's current position. Events that were written
+// are released, whatever happens to later ones.
 func (r *Runner) reapply(ctx context.Context, h *quarantine.Held, at uint64, batch []history.Message) error {
 	if len(batch) == 0 {
 		return nil
@@ -119,7 +120,7 @@ func (r *Runner) reapply(ctx context.Context, h *quarantine.Held, at uint64, bat
 				if err := r.reapply(ctx, h, at, batch[:i]); err != nil {
 					return err
 				}
-				return still(h, &c.Poison[0])
+				return stillFailing(h, &c.Poison[0])
 			}
 		}
 	}
@@ -129,7 +130,7 @@ func (r *Runner) reapply(ctx context.Context, h *quarantine.Held, at uint64, bat
 	switch {
 	case errors.Is(err, ErrUnappliable) && len(batch) == 1:
 		batch[0].Bad = err
-		return still(h, &batch[0])
+		return stillFailing(h, &batch[0])
 	case errors.Is(err, ErrUnappliable):
 		half := len(batch) / 2
 		if err := r.reapply(ctx, h, at, batch[:half]); err != nil {
@@ -143,21 +144,21 @@ func (r *Runner) reapply(ctx context.Context, h *quarantine.Held, at uint64, bat
 	return nil
 }
 
-// still holds the aggregate from another event on, or for another reason.
-func still(h *quarantine.Held, m *history.Message) error {
+// stillFailing moves the start of the quarantine to m and sets its reason.
+func stillFailing(h *quarantine.Held, m *history.Message) error {
 	h.First, h.Reason = m.Revision, m.Bad.Error()
-	return errStillHeld
+	return errStillFailing
 }
 
-// drop gives up what waits. The next event of the aggregate goes on as if
-// those before it had been applied.
+// drop gives up the waiting events. The next event of the aggregate is applied as if those before
+// it had been.
 func (r *Runner) drop(ctx context.Context, h *quarantine.Held, at uint64) error {
 	err := r.Target.Apply(ctx, r.Partition, at, at, Changes{Released: []quarantine.Released{{Stream: h.Stream, UpTo: at}}})
 	if err != nil {
 		return err
 	}
 	h.Dropped, h.Last = true, max(h.Last, at)
-	r.Log.Warn("events of a quarantined aggregate are given up", "view", r.View, "stream", h.Stream,
+	r.Log.Warn("events of a quarantined aggregate are dropped", "view", r.View, "stream", h.Stream,
 		"first", h.First, "last", h.Last, "events", h.Waiting)
 	return r.Quarantine.Put(ctx, *h)
 }

@@ -9,28 +9,27 @@ import (
 	"github.com/tidemark-engine/tidemark/readmodel"
 )
 
-// Said is what the journal says of some streams: the rows as their last events
-// leave them, all losing writes, and the streams of which it says nothing.
-// Those whose last event cannot be folded are in Poison.
-type Said struct {
+// RowStates are the rows of some streams as their last events leave them, all losing writes, and
+// the streams without an event. Streams whose last event cannot be folded are in Poison.
+type RowStates struct {
 	Changes
-	None []events.Stream
+	Absent []events.Stream // streams without an event
 }
 
-// StateOf asks the journal's leader. Who reads a guard of a row before, and writes
-// the answer under it, never puts an older row over a newer one.
-func StateOf(ctx context.Context, h *history.History, streams []events.Stream) (Said, error) {
+// StateOf reads the journal's leader. A caller that reads a row's guard first, and writes the
+// answer under that guard, never replaces a newer row with an older one.
+func StateOf(ctx context.Context, h *history.History, streams []events.Stream) (RowStates, error) {
 	ends, err := h.Ends(ctx, streams, history.Bound{}, history.Linearizable)
 	if err != nil {
-		return Said{}, err
+		return RowStates{}, err
 	}
-	var said Said
+	var states RowStates
 	found := make([]history.Message, 0, len(ends))
 	for i := range ends {
 		kind, _, _ := readmodel.RowOf(streams[i])
 		switch {
 		case ends[i].Bad == nil && ends[i].Type == "":
-			said.None = append(said.None, streams[i])
+			states.Absent = append(states.Absent, streams[i])
 		case kind != readmodel.KindConflict:
 			found = append(found, ends[i])
 		default:
@@ -39,14 +38,14 @@ func StateOf(ctx context.Context, h *history.History, streams []events.Stream) (
 				return nil
 			})
 			if err != nil {
-				return Said{}, err
+				return RowStates{}, err
 			}
 		}
 	}
-	said.Changes = Fold(found)
-	for i := range said.Poison { // some losing writes are not all
-		s := said.Poison[i].Stream
-		said.Losses = slices.DeleteFunc(said.Losses, func(l readmodel.Loss) bool { return events.EntryConflicts(l.Agent, l.Key) == s })
+	states.Changes = Fold(found)
+	for i := range states.Poison { // an incomplete list of losing writes is not used
+		s := states.Poison[i].Stream
+		states.Losses = slices.DeleteFunc(states.Losses, func(l readmodel.Loss) bool { return events.EntryConflicts(l.Agent, l.Key) == s })
 	}
-	return said, nil
+	return states, nil
 }

@@ -15,20 +15,18 @@ import (
 	"github.com/tidemark-engine/tidemark/projections/quarantine"
 )
 
-// Target keeps a view's rows together with its position, so that both are lost
-// or kept as one.
+// Target stores a view's rows together with its position, so that both are lost or kept together.
 type Target interface {
-	// Load is the position from which a restart is safe: everything up to it is
-	// in the target. Fails with ErrForeignJournal when it was folded from
-	// another journal than id.
+	// Load returns the position from which a restart is safe: the target contains everything up to
+	// it. Fails with ErrForeignJournal when the rows were folded from another journal than id.
 	Load(ctx context.Context, partition int, id string) (uint64, error)
-	// Apply writes the changes of the journal entries after from up to to and
-	// moves the position. Fails with ErrFenced when the position is not from.
-	// Any other error may leave it done or not done; Load tells.
+	// Apply writes the changes of the events after from, up to to, and advances the position.
+	// Fails with ErrFenced when the position is not from. After any other error the write may have
+	// taken effect; Load returns the position.
 	Apply(ctx context.Context, partition int, from, to uint64, c Changes) error
 }
 
-// Runner keeps one view of one partition level with the journal.
+// Runner keeps one partition of one view caught up with the journal.
 type Runner struct {
 	View      string
 	Partition int
@@ -37,27 +35,28 @@ type Runner struct {
 	Batching  Batching
 	Progress  *Progress
 	Log       *slog.Logger
-	// Quarantine keeps what the view cannot apply; nil = it is passed over, for
-	// targets that see to it themselves. Past is how it is read again, see
-	// Truth.
+	// Quarantine stores the aggregates that the view cannot apply; nil = the runner skips such
+	// events, for targets that handle them. ReadStream reads their events again, see history.History.Of.
 	Quarantine quarantine.Store
-	Past       func(ctx context.Context, s events.Stream, after, upTo uint64, yield func(history.Message) error) error
-	// Follows keeps the view behind another one, Leads another one behind this;
-	// nil = neither. A view that follows needs a Quarantine.
+	ReadStream func(ctx context.Context, s events.Stream, after, upTo uint64, yield func(history.Message) error) error
+	// Follows delays this view behind another view, Leads another view behind this one; nil =
+	// neither. A view that follows needs a Quarantine.
 	Follows, Leads *Gate
-	// Lossy: a crash may take the newest of what the target has acknowledged,
-	// as it may of a bucket that does not wait for the disk. A repair is then
-	// done again after a restart that could have lost it.
+	// Lossy: a crash may lose the newest rows that the target has acknowledged, as in a bucket
+	// that does not wait for the disk. A retry is then repeated after a restart that could have
+	// lost its rows.
 	Lossy bool
-	// Applied is told of every batch that took effect, with how long its
-	// writing took. It must not block.
+	// Applied is called for every batch that took effect, with the duration of the write. It must
+	// not block.
 	Applied func(events int, took time.Duration)
 
-	wrote time.Time                          // when the last batch had been written
-	size  int                                // of it
-	held  map[events.Stream]*quarantine.Held // of Run alone
+	lastWrite   time.Time                          // end of the last write
+	lastSize    int                                // events in the last batch
+	quarantined map[events.Stream]*quarantine.Held // used by Run only
 
-	retried map[events.Stream]uint64 // the revision that was retried when the view in front released it; of Run alone
+	// retried is the revision that was retried when the leading view released it; used by Run
+	// only.
+	retried map[events.Stream]uint64
 
 	mu      sync.Mutex
 	state   string // one of the states below
@@ -71,16 +70,16 @@ const (
 	Starting = "starting"
 	Running  = "running"
 	Standby  = "standby"  // another engine runs it
-	Waiting  = "waiting"  // the target or the journal is away; it tries again
-	Degraded = "degraded" // runs, but without some aggregates
+	Waiting  = "waiting"  // the target or the journal is unavailable; the runner retries
+	Degraded = "degraded" // runs, with some aggregates quarantined
 	Halted   = "halted"   // an operator must decide
 
-	Rebuilding = "rebuilding" // running, while its rows are folded anew beside it
+	Rebuilding = "rebuilding" // running, while a shadow is being folded beside it
 )
 
-// Run keeps the view level until ctx ends.
+// Run keeps the view caught up until ctx ends.
 func (r *Runner) Run(ctx context.Context) {
-	r.set(Starting, "")
+	r.setState(Starting, "")
 	pause := backoff.NewExponentialBackOff()
 	pause.InitialInterval, pause.MaxInterval = 50*time.Millisecond, 2*time.Second
 	for ctx.Err() == nil {
@@ -100,17 +99,17 @@ func (r *Runner) Run(ctx context.Context) {
 	}
 }
 
-// haltedLook is how often a halted view looks whether somebody has decided.
-const haltedLook = 2 * time.Second
+// haltedPoll is the interval at which a halted view checks whether an operator has decided.
+const haltedPoll = 2 * time.Second
 
-// wayOn ends the reason of a halted view.
-const wayOn = ` (bring back the journal it knows, or go on with this one: engine rebuild all --accept-journal)`
+// haltAdvice ends the reason of a halted view.
+const haltAdvice = ` (restore the journal it was folded from, or accept this one: engine rebuild all --accept-journal)`
 
 func (r *Runner) halt(ctx context.Context, err error) {
-	if first := r.set(Halted, err.Error()+wayOn); first {
+	if first := r.setState(Halted, err.Error()+haltAdvice); first {
 		r.Log.Error("view halted", "view", r.View, "partition", r.Partition, "error", err)
 	}
-	t := time.NewTimer(haltedLook)
+	t := time.NewTimer(haltedPoll)
 	defer t.Stop()
 	select {
 	case <-t.C:
@@ -118,7 +117,7 @@ func (r *Runner) halt(ctx context.Context, err error) {
 	}
 }
 
-// follow reads from the checkpoint until something fails.
+// follow applies events from the checkpoint on until an operation fails.
 func (r *Runner) follow(ctx context.Context) error {
 	from, err := r.Target.Load(ctx, r.Partition, r.Source.ID())
 	if err != nil {
@@ -129,14 +128,14 @@ func (r *Runner) follow(ctx context.Context) error {
 		return err
 	}
 	if from > head {
-		return fmt.Errorf("%w: it is at %d, the journal ends at %d: was the journal shortened or restored from a backup?",
+		return fmt.Errorf("%w: the view is at %d, the journal ends at %d: was the journal shortened or restored from a backup?",
 			history.ErrForeignJournal, from, head)
 	}
 	if err := CheckDigest(ctx, r.Source, r.Target, r.Partition); err != nil {
 		return err
 	}
 	r.Progress.Reset(r.Partition, from)
-	if err := r.loadHeld(ctx, from); err != nil {
+	if err := r.loadQuarantine(ctx, from); err != nil {
 		return err
 	}
 	if r.Leads != nil {
@@ -147,10 +146,10 @@ func (r *Runner) follow(ctx context.Context) error {
 		return err
 	}
 	defer cur.Stop()
-	r.set(Running, "")
+	r.setState(Running, "")
 	for {
 		changed := r.changed()
-		if err := r.asked(ctx, from); err != nil {
+		if err := r.runRequests(ctx, from); err != nil {
 			return err
 		}
 		batch, err := r.collect(ctx, cur, from, changed)
@@ -158,33 +157,33 @@ func (r *Runner) follow(ctx context.Context) error {
 			return err
 		}
 		if len(batch) == 0 {
-			continue // something was asked
+			continue // a request has arrived
 		}
 		to := batch[len(batch)-1].Revision
 		if err := r.apply(ctx, from, to, batch); err != nil {
 			return err
 		}
-		r.wrote, r.size = time.Now(), len(batch)
+		r.lastWrite, r.lastSize = time.Now(), len(batch)
 		from = to
 		r.Progress.Set(r.Partition, to)
 		if r.Leads != nil {
 			r.Leads.at.Set(r.Partition, to)
 		}
-		r.waiting(time.Time{})
+		r.setOldest(time.Time{})
 	}
 }
 
-// foldOf is the target's own fold, or the one of all others.
+// foldOf folds with the target's own fold if it has one.
 func (r *Runner) foldOf(batch []history.Message) Changes {
-	batch = r.mark(batch)
+	batch = r.applyFrontQuarantine(batch)
 	if own, ok := r.Target.(Folder); ok {
 		return own.Fold(batch)
 	}
 	return Fold(batch)
 }
 
-// apply writes a batch until it is in the target, whatever it takes short of
-// being fenced or stopped. While the target is away the view only lags.
+// apply writes a batch and retries until it is in the target; only fencing, a foreign journal or a
+// stop end it. While the target is unavailable the view lags.
 func (r *Runner) apply(ctx context.Context, from, to uint64, batch []history.Message) error {
 	pause := backoff.NewExponentialBackOff()
 	pause.InitialInterval, pause.MaxInterval = 50*time.Millisecond, 2*time.Second
@@ -196,13 +195,13 @@ func (r *Runner) apply(ctx context.Context, from, to uint64, batch []history.Mes
 			if r.Applied != nil {
 				r.Applied(len(batch), time.Since(start))
 			}
-			r.set(Running, "")
+			r.setState(Running, "")
 			return nil
 		case errors.Is(err, ErrFenced), errors.Is(err, history.ErrForeignJournal):
 			return err
 		case errors.Is(err, ErrUnappliable) && r.Quarantine != nil && len(batch) > 1:
-			return r.halve(ctx, from, to, batch)
-		case errors.Is(err, ErrUnappliable) && r.Quarantine != nil && !r.leavesOut(&batch[0]):
+			return r.applyHalves(ctx, from, to, batch)
+		case errors.Is(err, ErrUnappliable) && r.Quarantine != nil && !r.excludes(&batch[0]):
 			batch[0].Bad = err
 			continue
 		}
@@ -215,18 +214,18 @@ func (r *Runner) apply(ctx context.Context, from, to uint64, batch []history.Mes
 		case errors.Is(err, history.ErrForeignJournal):
 			return err
 		case err == nil && at == to:
-			r.set(Running, "")
-			return nil // it had been done; only the answer was lost
+			r.setState(Running, "")
+			return nil // the write took effect; its answer was lost
 		case err == nil && at > from:
 			return ErrFenced
 		case err == nil && at < from:
-			return fmt.Errorf("the target has lost what it had after %d; it is folded again", at)
+			return fmt.Errorf("the target has lost its rows after revision %d; they are folded again", at)
 		}
 	}
 }
 
-// write folds a batch, without what the view leaves out, into the target. A
-// stop must not cut it in two: it gets a time of its own.
+// write folds a batch without the quarantined aggregates and applies it to the target. A stop must
+// not interrupt it: it has its own timeout.
 func (r *Runner) write(ctx context.Context, from, to uint64, batch []history.Message) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 	defer cancel()
@@ -237,8 +236,8 @@ func (r *Runner) write(ctx context.Context, from, to uint64, batch []history.Mes
 	return r.Target.Apply(ctx, r.Partition, from, to, changes)
 }
 
-// halve writes a batch of which something is refused as two, to find out what.
-func (r *Runner) halve(ctx context.Context, from, to uint64, batch []history.Message) error {
+// applyHalves writes a batch that the target refuses as two halves, to find the refused event.
+func (r *Runner) applyHalves(ctx context.Context, from, to uint64, batch []history.Message) error {
 	half := len(batch) / 2
 	mid := batch[half-1].Revision
 	if err := r.apply(ctx, from, mid, batch[:half]); err != nil {
@@ -249,7 +248,7 @@ func (r *Runner) halve(ctx context.Context, from, to uint64, batch []history.Mes
 }
 
 func (r *Runner) wait(ctx context.Context, d time.Duration, err error) {
-	if first := r.set(Waiting, err.Error()); first {
+	if first := r.setState(Waiting, err.Error()); first {
 		r.Log.Warn("view waits", "view", r.View, "partition", r.Partition, "error", err)
 	}
 	t := time.NewTimer(d)
@@ -260,17 +259,14 @@ func (r *Runner) wait(ctx context.Context, d time.Duration, err error) {
 	}
 }
 
-// An event that a view cannot apply takes only its own aggregate out of that
-// view: it and all later events of the aggregate are held back, in the journal
-// where they are, until somebody asks for another try or gives them up. What is
-// held is known before the view's position passes the event, so a crash never
-// skips one silently.
-
-// ErrUnappliable means that a target refuses events for what they are, not
-// because it is away: trying again changes nothing, leaving them out does.
+// ErrUnappliable means that a target refuses the content of an event: a retry does not help,
+// leaving the event out does. The runner then quarantines the event's aggregate: this event and
+// all later ones of the aggregate stay in the journal until an operator retries or drops them. The
+// quarantine is stored before the view's position passes the event, so a crash never skips an
+// event silently.
 var ErrUnappliable = errors.New("projections: an event that the view cannot apply")
 
-// Folder is a target with a fold of its own, instead of Fold.
+// Folder is a target with its own fold, used instead of Fold.
 type Folder interface {
 	Fold(batch []history.Message) Changes
 }

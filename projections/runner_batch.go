@@ -8,50 +8,49 @@ import (
 	"github.com/tidemark-engine/tidemark/history"
 )
 
-// Batching says when a runner hands its events over.
+// Batching says when a runner applies the collected events.
 type Batching struct {
-	Threshold int           // as soon as so many events wait
-	Interval  time.Duration // or this long after the first; 0 = at once
-	Pace      time.Duration // or this long after the batch before; nobody waits for it after a pause
-	Busy      time.Duration // or, while many come, this long after the batch before, whatever the threshold: fewer, larger writes
-	Max       int           // never more at a time; nor more than batchBytes, but for the last
+	Threshold int           // when this many events wait
+	Interval  time.Duration // or this long after the first event; 0 = at once
+	Pace      time.Duration // or this long after the previous batch; no delay after a pause
+	Busy      time.Duration // or, under load, this long after the previous batch, whatever the threshold: fewer, larger writes
+	Max       int           // most events of a batch; batchBytes also bounds it, except for the last event
 }
 
-// batchBytes bounds the bodies of a batch's events, so that a view that catches
-// up on large values does not fill the memory with them.
+// batchBytes bounds the event bodies of a batch, so that a view which catches up on large values
+// does not exhaust the memory.
 const batchBytes = 32 << 20
 
-// gathered is a batch in the making.
-type gathered struct {
-	msgs  []history.Message
-	bytes int
-	room  int // for how many is made with the first
+// pendingBatch is a batch that is being collected.
+type pendingBatch struct {
+	msgs     []history.Message
+	bytes    int
+	capacity int // initial capacity
 }
 
-func (g *gathered) add(m history.Message) {
+func (g *pendingBatch) add(m history.Message) {
 	if g.msgs == nil {
-		g.msgs = make([]history.Message, 0, g.room)
+		g.msgs = make([]history.Message, 0, g.capacity)
 	}
 	g.msgs = append(g.msgs, m)
 	g.bytes += len(m.Body)
 }
 
-// upTo tells whether there is room for more in a batch of so many.
-func (g *gathered) upTo(n int) bool { return len(g.msgs) < n && g.bytes < batchBytes }
+// hasRoom reports whether the batch has fewer than n events and room for more bytes.
+func (g *pendingBatch) hasRoom(n int) bool { return len(g.msgs) < n && g.bytes < batchBytes }
 
-// manyEvents in one batch tell that more come than are worth a write each. Fewer
-// would have a view wait that could go on: with 8, one that waits 2 ms for 4,000
-// events a second was always at it.
-const manyEvents = 32
+// busyBatch is the batch size from which Batching.Busy applies: larger writes then pay off. A
+// lower value delays views unnecessarily: with 8, a view that waits 2 ms at 4,000 events a second
+// was always busy.
+const busyBatch = 32
 
-// stallCheck is how long a silent cursor is believed to be at the end.
+// stallCheck is the interval at which a silent cursor is compared with the head.
 const stallCheck = 5 * time.Second
 
-// collect waits for a first event and takes what else is there, as Batching
-// says. A cursor that stays silent while the journal goes on is an error. It
-// comes back with nothing when changed is closed first.
+// collect waits for a first event and collects more as Batching says. It fails when the cursor
+// stays silent while the journal grows, and returns no events when changed is closed first.
 func (r *Runner) collect(ctx context.Context, cur history.Cursor, at uint64, changed <-chan struct{}) ([]history.Message, error) {
-	batch := gathered{room: min(r.size+r.size/4, r.Batching.Max)} // about as many as last time
+	batch := pendingBatch{capacity: min(r.lastSize+r.lastSize/4, r.Batching.Max)} // sized by the previous batch
 	behind := false
 	stall := time.NewTicker(stallCheck)
 	defer stall.Stop()
@@ -62,37 +61,37 @@ func (r *Runner) collect(ctx context.Context, cur history.Cursor, at uint64, cha
 				return nil, fmt.Errorf("the journal's reader ended: %w", cur.Err())
 			}
 			batch.add(m)
-			r.waiting(m.RecordedAt)
+			r.setOldest(m.RecordedAt)
 		case <-stall.C:
 			if head, err := r.head(ctx); err != nil {
 				return nil, err
 			} else if head > at && !behind {
-				behind = true // it may have been appended this very moment
+				behind = true // the event may have been appended just now
 			} else if head > at {
 				return nil, fmt.Errorf("the journal's reader is silent at %d while the journal is at %d (%v)", at, head, cur.Err())
 			}
 		case <-changed:
 			return nil, nil
-		case <-ctx.Done():
+		case <-ctx.Done(): // collected events are still flushed
 			return nil, ctx.Err()
 		}
 	}
-	enough, wait := r.Batching.Threshold, max(r.Batching.Interval, time.Until(r.wrote.Add(r.Batching.Pace)))
-	if r.size >= manyEvents && r.Batching.Busy > 0 {
-		enough, wait = r.Batching.Max, time.Until(r.wrote.Add(r.Batching.Busy))
+	enough, wait := r.Batching.Threshold, max(r.Batching.Interval, time.Until(r.lastWrite.Add(r.Batching.Pace)))
+	if r.lastSize >= busyBatch && r.Batching.Busy > 0 {
+		enough, wait = r.Batching.Max, time.Until(r.lastWrite.Add(r.Batching.Busy))
 	}
 	due := time.NewTimer(wait)
 	defer due.Stop()
-	for batch.upTo(min(enough, r.Batching.Max)) {
+	for batch.hasRoom(min(enough, r.Batching.Max)) {
 		select {
 		case m, ok := <-cur.Messages():
 			if !ok {
-				return batch.msgs, nil // the next call says why
+				return batch.msgs, nil // the next call returns the error
 			}
 			batch.add(m)
 			continue
 		case <-due.C:
-		case <-ctx.Done(): // what is here is still flushed
+		case <-ctx.Done(): // collected events are still flushed
 		}
 		break
 	}
@@ -100,9 +99,9 @@ func (r *Runner) collect(ctx context.Context, cur history.Cursor, at uint64, cha
 	return batch.msgs, nil
 }
 
-// drain takes what is there without waiting.
-func (r *Runner) drain(cur history.Cursor, batch *gathered) {
-	for batch.upTo(r.Batching.Max) {
+// drain takes the available messages without waiting.
+func (r *Runner) drain(cur history.Cursor, batch *pendingBatch) {
+	for batch.hasRoom(r.Batching.Max) {
 		select {
 		case m, ok := <-cur.Messages():
 			if !ok {

@@ -14,16 +14,16 @@ import (
 
 var batching = projections.Batching{Threshold: 3, Interval: 20 * time.Millisecond, Max: 5}
 
-func TestABatchGoesWhenItIsFullOrDue(t *testing.T) {
+func TestABatchIsWrittenWhenFullOrDue(t *testing.T) {
 	onBench(t, batching, func(x *bench) {
 		x.settle()
 		x.source.send(1, 3) // the threshold
 		x.settle()
 		x.source.send(4, 4)
 		x.pass(19 * time.Millisecond)
-		x.source.send(5, 5) // does not put it off
+		x.source.send(5, 5) // does not delay the batch
 		x.pass(time.Second)
-		x.source.send(6, 17) // more than one may hold
+		x.source.send(6, 17) // more than one batch takes
 		x.pass(time.Second)
 		want := []batch{
 			{0, 3, 0, 3}, {3, 5, 20 * time.Millisecond, 2}, {5, 10, 1019 * time.Millisecond, 5},
@@ -38,7 +38,7 @@ func TestABatchGoesWhenItIsFullOrDue(t *testing.T) {
 	})
 }
 
-func TestWithoutAnIntervalABatchGoesAtOnce(t *testing.T) {
+func TestWithoutAnIntervalABatchIsWrittenAtOnce(t *testing.T) {
 	onBench(t, projections.Batching{Max: 100}, func(x *bench) {
 		x.settle()
 		x.source.send(1, 1)
@@ -51,7 +51,7 @@ func TestWithoutAnIntervalABatchGoesAtOnce(t *testing.T) {
 	})
 }
 
-// Large events go in batches of few: no more are held than so many bytes.
+// Large events are written in small batches, bounded in bytes.
 func TestABatchIsBoundedInBytes(t *testing.T) {
 	onBench(t, projections.Batching{Threshold: 100, Interval: 20 * time.Millisecond, Max: 100}, func(x *bench) {
 		x.settle()
@@ -71,13 +71,13 @@ func TestABatchIsBoundedInBytes(t *testing.T) {
 	})
 }
 
-// After a large batch what comes is gathered, whatever the threshold, and after a
-// small one it is not.
-func TestWhileManyComeTheyAreGathered(t *testing.T) {
+// After a large batch the next events are collected, whatever the threshold; after a small one
+// they are not.
+func TestUnderLoadEventsAreCollected(t *testing.T) {
 	busy := projections.Batching{Threshold: 33, Interval: 20 * time.Millisecond, Busy: 100 * time.Millisecond, Max: 50}
 	onBench(t, busy, func(x *bench) {
 		x.settle()
-		x.source.send(1, 31) // not yet many
+		x.source.send(1, 31) // below busyBatch
 		x.pass(20 * time.Millisecond)
 		x.source.send(32, 64)
 		x.settle()
@@ -97,8 +97,7 @@ func TestWhileManyComeTheyAreGathered(t *testing.T) {
 	})
 }
 
-// A reader that ends in the middle of a batch takes nothing back and leaves
-// nothing out.
+// A reader that ends within a batch neither repeats nor loses events.
 func TestAReaderThatEndsMidBatch(t *testing.T) {
 	onBench(t, batching, func(x *bench) {
 		x.settle()
@@ -130,15 +129,15 @@ func TestASilentReaderIsNoticed(t *testing.T) {
 			t.Fatalf("an idle journal is read %d times", len(x.source.reads))
 		}
 		x.source.mu.Lock()
-		x.source.head = 2 // and the reader says nothing
+		x.source.head = 2 // and the reader stays silent
 		x.source.mu.Unlock()
-		x.pass(10 * time.Second) // two looks: the event of the first may just have been appended
+		x.pass(10 * time.Second) // two checks: at the first, the event may just have been appended
 		if s := x.Status(2, time.Now()); s.State != projections.Waiting || !strings.Contains(s.Reason, "silent at 0 while the journal is at 2") {
 			t.Errorf("%+v", s)
 		}
 		x.pass(10 * time.Second)
 		if len(x.source.reads) < 2 {
-			t.Error("it was not read anew")
+			t.Error("the journal was not read again")
 		}
 		x.source.send(1, 2)
 		x.pass(time.Second)
@@ -148,10 +147,10 @@ func TestASilentReaderIsNoticed(t *testing.T) {
 	})
 }
 
-func TestATargetThatIsAwayOnlyLags(t *testing.T) {
+func TestAnUnavailableTargetOnlyLags(t *testing.T) {
 	onBench(t, batching, func(x *bench) {
-		away := func(func() error) error { return errors.New("connection refused") }
-		x.target.wrong = []func(func() error) error{away, away, away}
+		unavailable := func(func() error) error { return errors.New("connection refused") }
+		x.target.wrong = []func(func() error) error{unavailable, unavailable, unavailable}
 		x.settle()
 		x.source.send(1, 3)
 		x.settle()
@@ -169,7 +168,7 @@ func TestATargetThatIsAwayOnlyLags(t *testing.T) {
 	})
 }
 
-func TestALostAnswerIsLookedUp(t *testing.T) {
+func TestALostAnswerIsResolvedByLoad(t *testing.T) {
 	onBench(t, batching, func(x *bench) {
 		x.target.wrong = []func(func() error) error{
 			func(store func() error) error { return errors.Join(errors.New("no answer"), store()) },
@@ -192,7 +191,7 @@ func TestAMovedCheckpointIsReadAgain(t *testing.T) {
 		x.source.head = 9
 		x.source.mu.Unlock()
 		x.target.mu.Lock()
-		x.target.position = 2 // by somebody else
+		x.target.position = 2 // by another process
 		x.target.mu.Unlock()
 		x.source.send(1, 3)
 		x.pass(time.Minute)
@@ -215,7 +214,7 @@ func TestAForeignJournalHalts(t *testing.T) {
 			t.Errorf("%+v, read after %v", s, x.source.reads)
 		}
 		x.target.mu.Lock()
-		x.target.loadErr = nil // somebody has decided
+		x.target.loadErr = nil // the operator has decided
 		x.target.mu.Unlock()
 		x.pass(time.Minute)
 		if s := x.Status(0, time.Now()); s.State != projections.Running {
@@ -226,7 +225,7 @@ func TestAForeignJournalHalts(t *testing.T) {
 		x.target.position, x.source.head = 7, 6
 		x.pass(time.Hour)
 		s := x.Status(6, time.Now())
-		if s.State != projections.Halted || !strings.Contains(s.Reason, "it is at 7, the journal ends at 6") || len(x.source.reads) > 0 {
+		if s.State != projections.Halted || !strings.Contains(s.Reason, "the view is at 7, the journal ends at 6") || len(x.source.reads) > 0 {
 			t.Errorf("%+v, read after %v", s, x.source.reads)
 		}
 	})
@@ -241,7 +240,7 @@ func TestAForeignJournalHalts(t *testing.T) {
 	})
 }
 
-func TestAStopFlushesWhatIsHere(t *testing.T) {
+func TestAStopFlushesCollectedEvents(t *testing.T) {
 	onBench(t, projections.Batching{Threshold: 100, Interval: time.Hour, Max: 100}, func(x *bench) {
 		x.settle()
 		x.source.send(1, 7)
@@ -254,10 +253,10 @@ func TestAStopFlushesWhatIsHere(t *testing.T) {
 	})
 }
 
-func TestATargetThatIsAwayDoesNotHoldAStop(t *testing.T) {
+func TestAnUnavailableTargetDoesNotDelayAStop(t *testing.T) {
 	onBench(t, batching, func(x *bench) {
 		for range 100 {
-			x.target.wrong = append(x.target.wrong, func(func() error) error { return errors.New("away") })
+			x.target.wrong = append(x.target.wrong, func(func() error) error { return errors.New("unavailable") })
 		}
 		x.settle()
 		x.source.send(1, 3)
@@ -272,7 +271,7 @@ func TestATargetThatIsAwayDoesNotHoldAStop(t *testing.T) {
 	})
 }
 
-func TestProgressWakesWhoWaits(t *testing.T) {
+func TestProgressWakesWaiters(t *testing.T) {
 	p := projections.NewProgress(2)
 	reached := make(chan bool, 2)
 	for _, at := range []uint64{3, 5} {
@@ -284,7 +283,7 @@ func TestProgressWakesWhoWaits(t *testing.T) {
 	if !<-reached {
 		t.Error("4 is not 3")
 	}
-	p.Set(1, 1) // never back
+	p.Set(1, 1) // never decreases
 	if p.At(1) != 4 || !reflect.DeepEqual(p.All(), []uint64{9, 4}) {
 		t.Errorf("%v", p.All())
 	}

@@ -6,26 +6,25 @@ import (
 	"time"
 )
 
-// Status is what a runner says of itself, in the contract's words.
+// Status is the state of a runner, with the member names of the wire contract.
 type Status struct {
 	Name       string  `json:"name"`
 	Partition  int     `json:"partition"`
 	Position   uint64  `json:"position"`
 	Head       uint64  `json:"head"`
 	LagEvents  uint64  `json:"lag_events"`
-	LagSeconds float64 `json:"lag_seconds"` // age of the oldest event that waits
+	LagSeconds float64 `json:"lag_seconds"` // age of the oldest waiting event
 	State      string  `json:"state"`
 	Reason     string  `json:"reason,omitempty"`
-	// Quarantined is how many aggregates the view leaves out; Held names the
-	// first of them.
+	// Quarantined is the number of quarantined aggregates; Held names the first of them.
 	Quarantined int      `json:"quarantined,omitempty"`
 	Held        []string `json:"held,omitempty"`
 }
 
-// heldShown is how many held aggregates a status names.
-const heldShown = 5
+// maxNamed is the number of quarantined aggregates that a status names.
+const maxNamed = 5
 
-// Status compares the runner with the journal's head, which the caller read.
+// Status returns the runner's state relative to the journal's head, which the caller has read.
 func (r *Runner) Status(head uint64, now time.Time) Status {
 	r.mu.Lock()
 	s := Status{Name: r.View, Partition: r.Partition, State: r.state, Reason: r.reason}
@@ -40,12 +39,12 @@ func (r *Runner) Status(head uint64, now time.Time) Status {
 	if s.LagEvents > 0 && !oldest.IsZero() {
 		s.LagSeconds = max(0, now.Sub(oldest).Seconds())
 	}
-	r.quarantined(&s)
+	r.addQuarantine(&s)
 	return s
 }
 
-// quarantined adds what the view leaves out.
-func (r *Runner) quarantined(s *Status) {
+// addQuarantine adds the quarantined aggregates to the status.
+func (r *Runner) addQuarantine(s *Status) {
 	if r.Quarantine == nil {
 		return
 	}
@@ -54,7 +53,7 @@ func (r *Runner) quarantined(s *Status) {
 		if !h.Waits() {
 			continue
 		}
-		if s.Quarantined++; s.Quarantined <= heldShown {
+		if s.Quarantined++; s.Quarantined <= maxNamed {
 			s.Held = append(s.Held, string(h.Stream))
 			why = append(why, fmt.Sprintf("%s since revision %d: %s", h.Stream, h.First, h.Reason))
 		}
@@ -65,29 +64,30 @@ func (r *Runner) quarantined(s *Status) {
 	}
 }
 
-// Standby says that another engine runs the view.
-func (r *Runner) Standby() { r.set(Standby, "") }
+// Standby sets the state to standby: another engine runs the view.
+func (r *Runner) Standby() { r.setState(Standby, "") }
 
-// Rebuilding says that the view's rows are being folded anew beside it.
+// Rebuilding sets whether a shadow of the view is being folded.
 func (r *Runner) Rebuilding(on bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.rebuild = on
 }
 
-// set changes the state and tells whether it is another one than before.
-func (r *Runner) set(state, reason string) bool {
+// setState changes the state and reports whether it differs from the previous one.
+func (r *Runner) setState(state, reason string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	changed := r.state != state
 	if changed && (r.state == Waiting || r.state == Halted) {
-		r.Log.Info("view goes on", "view", r.View, "partition", r.Partition)
+		r.Log.Info("view continues", "view", r.View, "partition", r.Partition)
 	}
 	r.state, r.reason = state, reason
 	return changed
 }
 
-func (r *Runner) waiting(since time.Time) {
+// setOldest sets the recorded time of the oldest waiting event; zero = none.
+func (r *Runner) setOldest(since time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.oldest = since

@@ -9,17 +9,16 @@ import (
 	"github.com/tidemark-engine/tidemark/readmodel/tiers"
 )
 
-// Tail is the target that keeps this process level with the journal: the
-// memory tier, and the heads that other engines have moved. It starts at the
-// journal's head and keeps its position in memory, for that is where its rows
-// are.
+// Tail is the target that keeps this process caught up with the journal: the memory tier, and the
+// heads that other engines have moved. It starts at the journal's head and keeps its position in
+// memory, as its rows are there too.
 type Tail struct {
 	Memory   *tiers.Memory
 	Refresh  func(s events.Stream, revision uint64)
 	Source   history.Source
 	Progress *Progress
-	// Touched is told of every agent whose entries changed, Changed of every
-	// document: its kind, id and state.
+	// Touched is called for every agent whose entries changed, Changed for every document with its
+	// kind, id and state.
 	Touched func(agent string)
 	Changed func(kind, id string, state []byte)
 }
@@ -42,7 +41,7 @@ func (t *Tail) Load(ctx context.Context, partition int, _ string) (uint64, error
 func (t *Tail) Apply(_ context.Context, partition int, _, _ uint64, c Changes) error {
 	for i := range c.Entries {
 		e := &c.Entries[i]
-		t.Memory.Pass(partition, e.Entry, e.Deleted)
+		t.Memory.Apply(partition, e.Entry, e.Deleted)
 		t.Refresh(events.StateEntry(e.Agent, e.Key), e.Revision)
 		t.Touched(e.Agent)
 	}
@@ -57,10 +56,10 @@ func (t *Tail) Apply(_ context.Context, partition int, _, _ uint64, c Changes) e
 			t.Memory.Drop(d.ID, key)
 		}
 	}
-	for i := range c.Poison { // what was before it must not be answered as if it were level
+	for i := range c.Poison { // the row before the event is stale
 		m := &c.Poison[i]
 		if kind, id, key := readmodel.RowOf(m.Stream); kind == readmodel.KindEntry {
-			t.Memory.Lose(partition, id, key, m.Revision)
+			t.Memory.Invalidate(partition, id, key, m.Revision)
 		}
 		t.Refresh(m.Stream, m.Revision)
 	}

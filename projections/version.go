@@ -1,14 +1,13 @@
 package projections
 
-// Versions of the views' folds. Whoever changes what a fold makes of the same
-// events raises its view's: at the next start the view is rebuilt beside its
-// old rows.
+// Versions of the views' folds. Raise a view's version when its fold makes different rows of the
+// same events: at the next start the view is rebuilt beside its old rows.
 const (
 	durableVersion = 1
 	hotVersion     = 1
 )
 
-// Version is that of a view's fold as this build has it.
+// Version returns the version of a view's fold in this build.
 func Version(view string) int {
 	switch view {
 	case "durable":

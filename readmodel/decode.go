@@ -8,8 +8,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// DecodeKV reads an entry from the hot bucket. The key is not in the value and
-// the bucket does not keep the writer.
+// DecodeKV decodes an entry of the hot bucket. Key and writer are not in the value.
 func DecodeKV(body []byte) (Entry, error) {
 	var w struct {
 		Value     jsontext.Value `json:"value"`
@@ -31,8 +30,8 @@ func DecodeKV(body []byte) (Entry, error) {
 	}, nil
 }
 
-// DecodePlace reads from a value of any hot bucket which event it is of.
-func DecodePlace(body []byte) (version, revision uint64, digest string, err error) {
+// DecodeRevision decodes version, revision and digest from a value of any hot bucket.
+func DecodeRevision(body []byte) (version, revision uint64, digest string, err error) {
 	var w struct {
 		Version  uint64 `json:"version"`
 		Revision uint64 `json:"revision"`

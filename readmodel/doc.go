@@ -7,8 +7,8 @@ import (
 	"github.com/tidemark-engine/tidemark/events"
 )
 
-// Kinds of documents: aggregates whose whole state is one JSON object, or for
-// configuration one value.
+// Kinds of documents: aggregates whose whole state is one JSON object, or one value for
+// configuration.
 const (
 	KindTask      = "task"
 	KindSession   = "session"
@@ -16,7 +16,7 @@ const (
 	KindLifecycle = "lifecycle"
 )
 
-// Doc is one such aggregate as every tier keeps it.
+// Doc is a document as every tier stores it.
 type Doc struct {
 	Kind      string
 	ID        string // task, session or agent
@@ -29,8 +29,8 @@ type Doc struct {
 	Digest    string
 }
 
-// idName is what the id is called in JSON.
-func (d *Doc) IdName() string {
+// IDName returns the JSON member name of the id.
+func (d *Doc) IDName() string {
 	switch d.Kind {
 	case KindTask:
 		return "task_id"
@@ -40,9 +40,8 @@ func (d *Doc) IdName() string {
 	return "agent_id"
 }
 
-// EncodeKV is the document as its bucket holds it: the state's own members with
-// id, version, revision and digest; a configuration entry in the form of a
-// state entry.
+// EncodeKV encodes the document for its bucket: the members of the state with id, version,
+// revision and digest; a configuration entry has the form of a state entry.
 func (d *Doc) EncodeKV() []byte {
 	if d.Kind == KindConfig {
 		e := Entry{Agent: d.ID, Value: d.State, Timestamp: d.Timestamp, Version: d.Version, Revision: d.Revision, Digest: d.Digest}
@@ -53,9 +52,9 @@ func (d *Doc) EncodeKV() []byte {
 	return append(b, '}')
 }
 
-// append appends the members of a document, without braces.
+// Append appends the members of the document, without braces.
 func (d *Doc) Append(b []byte) []byte {
-	b = events.AppendString(b, d.IdName(), d.ID)
+	b = events.AppendString(b, d.IDName(), d.ID)
 	if d.Key != "" {
 		b = append(b, ',')
 		b = events.AppendString(b, "key", d.Key)

@@ -6,7 +6,7 @@ import (
 	"github.com/tidemark-engine/tidemark/events"
 )
 
-// append appends the members of an entry, without braces.
+// Append appends the members of the entry, without braces.
 func (e *Entry) Append(b []byte) []byte {
 	b = events.AppendString(b, "agent_id", e.Agent)
 	b = append(b, ',')
@@ -25,17 +25,18 @@ func (e *Entry) Append(b []byte) []byte {
 	return events.AppendString(b, "digest", e.Digest)
 }
 
-// appendPlace appends the two numbers of a row's place.
-func appendPlace(b []byte, version, revision uint64) []byte {
+// appendRevision appends version and revision.
+func appendRevision(b []byte, version, revision uint64) []byte {
 	b = append(b, `,"version":`...)
 	b = strconv.AppendUint(b, version, 10)
 	b = append(b, `,"revision":`...)
 	return strconv.AppendUint(b, revision, 10)
 }
 
+// Append appends the members of the version, without braces.
 func (v *DocVersion) Append(b []byte) []byte {
 	b = events.AppendString(b, "type", v.Type)
-	b = appendPlace(b, v.Version, v.Revision)
+	b = appendRevision(b, v.Version, v.Revision)
 	b = append(b, ',')
 	b = events.AppendTime(b, "timestamp", v.Timestamp)
 	b = append(b, ',')

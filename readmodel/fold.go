@@ -6,14 +6,13 @@ import (
 	"github.com/tidemark-engine/tidemark/events"
 )
 
-// EntryChange is what a batch makes of one state entry: its last row, or its
-// end.
+// EntryChange is the effect of a batch on one state entry: its last row, or its deletion.
 type EntryChange struct {
 	Entry
 	Deleted bool
 }
 
-// EntryOf is the row that an event of a state entry results in.
+// EntryOf returns the row that an event of a state entry results in.
 func EntryOf(rec *events.Record) (EntryChange, error) {
 	d, err := events.DecodeStateWrite(rec.Data)
 	if err != nil {
@@ -29,7 +28,7 @@ func EntryOf(rec *events.Record) (EntryChange, error) {
 	}}, nil
 }
 
-// LossOf is the row of a losing write.
+// LossOf returns the row of a losing write.
 func LossOf(rec *events.Record) (Loss, error) {
 	d, err := events.DecodeStateLoss(rec.Data)
 	if err != nil {

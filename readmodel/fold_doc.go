@@ -9,15 +9,15 @@ import (
 	"github.com/tidemark-engine/tidemark/events"
 )
 
-// DocChange is what a batch makes of one document: its last state, or its end.
+// DocChange is the effect of a batch on one document: its last state, or its deletion.
 type DocChange struct {
 	Doc
 	Deleted bool
-	Evicted []string // of an agent's expiry: the keys it took out of the hot tier
-	All     bool     // of an agent's expiry: there were more than it names
+	Evicted []string // the keys that an expiry removed from the hot tier
+	All     bool     // the expiry removed more keys than it names
 }
 
-// docKind tells which documents an event changes; empty = none.
+// docKind returns the kind of documents that an event type changes; empty = none.
 func docKind(typ string) string {
 	switch typ {
 	case events.ConfigSet, events.ConfigUnset:
@@ -35,8 +35,8 @@ func docKind(typ string) string {
 	return ""
 }
 
-// DocOf is the document that an event results in; ok is false when the event
-// is of no document.
+// DocOf returns the document that an event results in; ok is false when the event belongs to no
+// document.
 func DocOf(rec *events.Record) (c DocChange, ok bool, err error) {
 	kind := docKind(rec.Type)
 	if kind == "" {

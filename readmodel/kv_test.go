@@ -12,7 +12,7 @@ var kept = Entry{
 	Timestamp: time.Date(2026, 1, 2, 3, 4, 5, 123456789, time.UTC), Version: 7, Revision: 18446744073709551615, Digest: "d1",
 }
 
-// The value is the contract's, section 4: the seed's StateEntry plus two.
+// The value is that of the contract, section 4: StateEntry with revision and digest.
 func TestKVValueIsTheContracts(t *testing.T) {
 	want := `{"value":{ "z" : 1.50,"a":[12345678901234567890,"\u0041"] },"timestamp":"2026-01-02T03:04:05.123456789Z",` +
 		`"agent_id":"a1","version":7,"revision":18446744073709551615,"digest":"d1"}`

@@ -2,30 +2,27 @@ package readmodel
 
 import "time"
 
-// DocList asks for a page of documents of one kind.
+// DocList is a query for a page of documents of one kind. Like AgentList it is ordered by name,
+// with the last name seen as cursor: concurrent writes neither shorten a page nor repeat rows.
 type DocList struct {
 	Kind   string
-	ID     string            // of configuration: the agent
-	Prefix string            // of the id, or of a configuration's key
-	After  string            // the last one seen
-	Where  map[string]string // columns that must equal
+	ID     string            // agent, for configuration
+	Prefix string            // of the id, or of a configuration key
+	After  string            // the last name seen
+	Where  map[string]string // required column values
 	Limit  int
 }
 
-// InboxList asks for a page of what reached an agent, newest first.
+// InboxList is a query for a page of an agent's messages, newest first.
 type InboxList struct {
 	Agent              string
 	Direct, Broadcasts bool
-	Before             time.Time // with AfterID the last one seen; zero = from the newest
+	Before             time.Time // with AfterID the last message seen; zero = from the newest
 	AfterID            string
 	Limit              int
 }
 
-// This file answers lists: from SQL by name, where a cursor is the last name
-// seen, so that a page is neither cut short nor repeated by what is written
-// meanwhile.
-
-// AgentList asks for a page of agents.
+// AgentList is a query for a page of agents.
 type AgentList struct {
 	Phase  string // empty = any
 	Prefix string

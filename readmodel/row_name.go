@@ -6,7 +6,7 @@ import (
 	"github.com/tidemark-engine/tidemark/events"
 )
 
-// RowOf is the row that a stream is folded into; without a kind into none.
+// RowOf returns the row that a stream is folded into; kind is empty when there is none.
 func RowOf(s events.Stream) (kind, id, key string) {
 	aggregate, rest, named := strings.Cut(string(s), ".")
 	id, rest, _ = strings.Cut(rest, ".")
@@ -23,7 +23,7 @@ func RowOf(s events.Stream) (kind, id, key string) {
 	case aggregate == "config":
 		return KindConfig, id, rest
 	case aggregate == "task", aggregate == "session":
-		return aggregate, string(s)[len(aggregate)+1:], "" // as readmodel's kinds
+		return aggregate, string(s)[len(aggregate)+1:], ""
 	}
 	return "", "", ""
 }

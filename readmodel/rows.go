@@ -1,6 +1,5 @@
-// Package readmodel holds the rows that views keep, the questions one may ask
-// of them, and the tiered read: memory, then KV, then SQL, each tier saying how
-// far it has read the journal.
+// Package readmodel defines the rows of the views and the pure fold of one event into a row.
+// Package tiers reads the rows, package query answers queries with them.
 package readmodel
 
 import (
@@ -10,21 +9,21 @@ import (
 	"github.com/tidemark-engine/tidemark/events"
 )
 
-// Entry is one state entry as every tier keeps it.
+// Entry is one state entry as every tier stores it.
 type Entry struct {
 	Agent     string
 	Key       string
-	Value     []byte // JSON, byte for byte as it was sent
+	Value     []byte // JSON, byte for byte as the client sent it
 	Timestamp time.Time
 	Writer    string
 	Version   uint64 // of the entry, from 1
-	Revision  uint64 // of its last event in the journal partition
+	Revision  uint64 // of its last event in the partition
 	UpdatedAt time.Time
 	Digest    string // of its last event
 }
 
-// EncodeKV is the entry as the hot bucket holds it: the seed's StateEntry with
-// revision and digest.
+// EncodeKV encodes the entry for the hot bucket: the contract's StateEntry with revision and
+// digest.
 func (e *Entry) EncodeKV() []byte {
 	b := append(make([]byte, 0, 224+len(e.Value)), `{"value":`...)
 	b = append(b, e.Value...)
@@ -41,10 +40,10 @@ func (e *Entry) EncodeKV() []byte {
 	return append(b, '}')
 }
 
-// Loss is one losing write, as kept for history.
+// Loss is one losing write.
 type Loss struct {
 	Agent, Key      string
-	Version         uint64 // place among the entry's losses, from 1
+	Version         uint64 // number among the entry's losing writes, from 1
 	Revision        uint64
 	Kind            string // "superseded" or "rejected"
 	Verb            string // "set" or "delete"
@@ -55,17 +54,16 @@ type Loss struct {
 	RecordedAt      time.Time
 	Writer          string
 	CommandID       string
-	CurrentVersion  uint64 // of the entry it lost against
+	CurrentVersion  uint64 // of the entry when the write lost
 	CurrentRevision uint64
 	Digest          string
 }
 
-// Agent is one line of the list of agents: of those that have entries, a
-// recorded lifecycle, or both.
+// Agent is one row of the list of agents: those with entries, a recorded lifecycle, or both.
 type Agent struct {
 	ID        string
 	Phase     string
-	Since     time.Time // of the phase; zero = nothing is recorded
+	Since     time.Time // of the phase; zero = no lifecycle is recorded
 	Entries   int
 	Revision  uint64 // the greatest among its entries and its lifecycle
 	UpdatedAt time.Time

@@ -2,7 +2,7 @@ package readmodel
 
 import "github.com/tidemark-engine/tidemark/events"
 
-// DocVersion is one line of a document's history.
+// DocVersion is one version of a document.
 type DocVersion struct {
 	Doc
 	Type      string // of the event
@@ -11,7 +11,7 @@ type DocVersion struct {
 	Deleted   bool
 }
 
-// Version is one line of an entry's history.
+// Version is one version of an entry, or a losing write.
 type Version struct {
 	Entry
 	CommandID string
@@ -19,8 +19,7 @@ type Version struct {
 	Reason    string // error code of a rejection
 }
 
-// VersionOf folds an event of an entry, or of its losing writes, into a line of
-// its history.
+// VersionOf folds an event of an entry, or of its losing writes, into a version.
 func VersionOf(rec *events.Record) (Version, error) {
 	v := Version{CommandID: rec.CommandID, Entry: Entry{
 		Agent: rec.ID, Key: rec.Key, Timestamp: rec.Timestamp, Writer: rec.Writer,
@@ -37,7 +36,7 @@ func VersionOf(rec *events.Record) (Version, error) {
 	}
 	l, err := events.DecodeStateLoss(rec.Data)
 	v.Value, v.Kind, v.Reason = l.Value, "superseded", l.Reason
-	v.Version = l.CurrentVersion // the version it lost against
+	v.Version = l.CurrentVersion // the version that won
 	if rec.Type == events.StateRejected {
 		v.Kind = "rejected"
 	}

@@ -8,7 +8,7 @@ import (
 	"github.com/tidemark-engine/tidemark/history"
 )
 
-// write is the next event of an aggregate; first = it is compared.
+// write returns a write of the next event of an aggregate; first = after is compared.
 func write(s events.Stream, version int, first bool, after uint64, id string) history.Write {
 	ev := event(s, version, `{ "n":1.50 }`)
 	return history.Write{Stream: s, First: first, After: after, ID: id, Event: &ev}

@@ -1,5 +1,5 @@
-// Package historytest is the test suite that every implementation of the
-// history ports must pass; each adapter runs it on a real server.
+// Package historytest is the test suite that every implementation of the history
+// ports must pass. Each adapter runs it on a real server.
 package historytest
 
 import (
@@ -15,7 +15,7 @@ import (
 	"github.com/tidemark-engine/tidemark/history"
 )
 
-// Journal runs the suite; open makes a new, empty journal.
+// Journal runs the suite; open creates a new, empty journal.
 func Journal(t *testing.T, open func(t *testing.T) history.Journal) {
 	for _, c := range []struct {
 		name string
@@ -29,9 +29,9 @@ func Journal(t *testing.T, open func(t *testing.T) history.Journal) {
 		{"a batch is stored in order", suite.batch},
 		{"a batch across aggregates is all or nothing", suite.batchAcross},
 		{"a repeated batch is not stored again", suite.batchAgain},
-		{"a known message id refuses a whole batch", suite.batchKnownID},
+		{"a duplicate message id fails the batch", suite.batchKnownID},
 		{"since starts at a time", suite.sinceTime},
-		{"since stops when asked", suite.sinceStops},
+		{"since stops when yield returns false", suite.sinceStops},
 		{"since reads many events", suite.sinceLong},
 		{"since reads large events", suite.sinceLarge},
 		{"at reads one revision", suite.at},
@@ -46,7 +46,7 @@ type suite struct{ history.Journal }
 
 var when = time.Date(2026, 2, 3, 4, 5, 6, 7, time.UTC)
 
-// event is one of an agent's entry or of its losing writes.
+// event returns an event of an agent's state entry or of its losing writes.
 func event(s events.Stream, version int, value string) events.Event {
 	parts := strings.SplitN(string(s), ".", 4) // agent.<id>.state.<key>
 	ev := events.Event{
@@ -69,7 +69,7 @@ func several(s events.Stream, from, n int) []events.Event {
 	return evs
 }
 
-// mustAppend appends under a unique message id.
+// mustAppend appends events with a unique message id and returns the revision.
 func (j suite) mustAppend(t *testing.T, s events.Stream, after uint64, evs ...events.Event) uint64 {
 	t.Helper()
 	id := fmt.Sprintf("%s-%d-%d", s, after, evs[0].Version)
@@ -92,7 +92,7 @@ func (j suite) wantLast(t *testing.T, s events.Stream, revision uint64, want eve
 	}
 }
 
-// all are the events of an aggregate since a time.
+// all returns the events of an aggregate since a time.
 func (j suite) all(t *testing.T, s events.Stream, from time.Time) []events.Record {
 	t.Helper()
 	var got []events.Record
@@ -102,7 +102,7 @@ func (j suite) all(t *testing.T, s events.Stream, from time.Time) []events.Recor
 	return got
 }
 
-// ids are agent ids, one in each partition.
+// ids returns one agent id per partition.
 func ids(j history.Journal) []string {
 	seen := map[int]bool{}
 	var found []string

@@ -49,7 +49,7 @@ func (j suite) batchAgain(t *testing.T) {
 		got, err := j.Append(t.Context(), history.Writes(s, after, "batch", several(s, 4, 3)))
 		switch {
 		case err == nil && got.Duplicate && got.Revision == first.Revision-2:
-		case errors.Is(err, history.ErrOutcomeUnknown): // a journal need not say which event it knows
+		case errors.Is(err, history.ErrOutcomeUnknown): // a journal need not report which event is the duplicate
 		case after == 0 && errors.Is(err, history.ErrConflict):
 		default:
 			t.Errorf("again after %d: %+v, %v", after, got, err)
@@ -107,9 +107,9 @@ func (j suite) sinceStops(t *testing.T) {
 	s := events.StateEntry("a", "k")
 	j.mustAppend(t, s, 0, several(s, 1, 10)...)
 	for stop := 1; stop <= 10; stop++ {
-		asked := 0
-		if err := j.Since(t.Context(), s, time.Unix(0, 0), func(events.Record) bool { asked++; return asked < stop }); err != nil || asked != stop {
-			t.Errorf("asked %d times to stop at %d: %v", asked, stop, err)
+		calls := 0
+		if err := j.Since(t.Context(), s, time.Unix(0, 0), func(events.Record) bool { calls++; return calls < stop }); err != nil || calls != stop {
+			t.Errorf("yield was called %d times, expected %d: %v", calls, stop, err)
 		}
 	}
 }
@@ -154,7 +154,7 @@ func (j suite) at(t *testing.T) {
 			t.Errorf("%+v, %v\nwant %+v", rec, err, want)
 		}
 		if rec, err := j.At(t.Context(), p, revision+1); err == nil {
-			t.Errorf("past the last revision: %+v", rec)
+			t.Errorf("after the last revision: %+v", rec)
 		}
 	}
 }

@@ -1,6 +1,6 @@
-// Package natsio is everything that speaks NATS: the embedded server, the
-// journal, its readers, the hot buckets and the service that commands and
-// queries arrive at.
+// Package natsio is the NATS connection kit that the adapters below it share:
+// connections, subjects, stream names, server error codes, the publisher, batched
+// reads and the wire form of errors. It knows no events and no views.
 package natsio
 
 import (
@@ -12,11 +12,11 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// Subjects builds the subject of each root, behind the configured prefix.
+// Subjects builds the subjects of the wire contract with the configured prefix.
 type Subjects struct{ prefix string }
 
-// NewSubjects takes the contract's subject_prefix, without its trailing dot;
-// empty is the default.
+// NewSubjects takes the configured subject_prefix, with or without a trailing
+// dot; empty means no prefix.
 func NewSubjects(prefix string) Subjects {
 	if prefix != "" {
 		prefix = strings.TrimSuffix(prefix, ".") + "."
@@ -24,10 +24,11 @@ func NewSubjects(prefix string) Subjects {
 	return Subjects{prefix: prefix}
 }
 
-// Root is prefix + root, where root ends with a dot: "events.".
+// Root returns the prefix followed by root, which ends with a dot: "events.".
 func (s Subjects) Root(root string) string { return s.prefix + root }
 
-// Connect opens a connection that outlives outages: it reconnects for ever.
+// Connect opens a connection that reconnects without limit after an outage. It
+// fails when the first connect fails.
 func Connect(url, name string, log *slog.Logger, opts ...nats.Option) (*nats.Conn, error) {
 	base := []nats.Option{
 		nats.Name(name),
@@ -40,14 +41,14 @@ func Connect(url, name string, log *slog.Logger, opts ...nats.Option) (*nats.Con
 			}
 		}),
 		nats.ReconnectHandler(func(c *nats.Conn) {
-			log.Info("NATS connection is back", "connection", name, "server", c.ConnectedUrlRedacted())
+			log.Info("NATS reconnected", "connection", name, "server", c.ConnectedUrlRedacted())
 		}),
 		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
 			subject := ""
 			if sub != nil {
 				subject = sub.Subject
 			}
-			log.Error("NATS reports", "connection", name, "subject", subject, "error", err)
+			log.Error("NATS asynchronous error", "connection", name, "subject", subject, "error", err)
 		}),
 	}
 	nc, err := nats.Connect(url, append(base, opts...)...)

@@ -12,41 +12,42 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// multiLast asks for the last messages of many subjects at once, by a direct
-// get (ADR-31). The client library's way subscribes with a channel of half a
-// megabyte each time; this one collects in a callback.
+// LastQuery is a direct get for the last messages of many subjects (ADR-31). The
+// client library allocates a channel of half a megabyte for each such request;
+// this code collects the replies in a callback instead.
 type LastQuery struct {
-	Subjects []string   `json:"multi_last"`          // the server takes 1,024
-	UpToSeq  uint64     `json:"up_to_seq,omitempty"` // last of those up to a sequence; 0 = of all
+	Subjects []string   `json:"multi_last"`          // the server accepts at most 1,024
+	UpToSeq  uint64     `json:"up_to_seq,omitempty"` // only messages up to this sequence; 0 = no bound
 	UpToTime *time.Time `json:"up_to_time,omitempty"`
 }
 
 const (
-	multiLastMost = 1000
-	multiLastTime = 10 * time.Second // for one request, where the caller sets no time
+	multiLastSubjects = 1000
+	directGetTimeout  = 10 * time.Second // of one request whose context has no deadline
 )
 
-// fewLast is up to how many subjects are asked for one by one, all at once: for
-// a request of many the server goes through the subjects of every block that
-// one of them is in, which takes milliseconds in a large stream.
-const fewLast = 300
+// singleGetSubjects is the number of subjects up to which each gets a request of
+// its own: for a request of many subjects the server scans the subjects of every
+// block that contains one of them, which takes milliseconds in a large stream.
+const singleGetSubjects = 300
 
 const (
-	eachAtOnce  = 32   // of those; their answers may be large
-	eachLongest = 1000 // bytes of a subject that fits the line of a request
+	singleGetConcurrency  = 32   // requests in flight; their replies may be large
+	singleGetSubjectBytes = 1000 // longest subject that fits the protocol line of a request
 )
 
-// lasts yields the last message of each of many subjects, a thousand a request.
-// The server cuts an answer short by bytes: then the rest is asked for again.
+// LastMessages yields the last message of each subject that has one, in no
+// particular order. It sends one request for up to 1,000 subjects. The server
+// limits a reply by bytes; LastMessages requests the missing subjects again.
 func LastMessages(ctx context.Context, nc *nats.Conn, stream string, q LastQuery, yield func(*jetstream.RawStreamMsg)) error {
-	long := func(s string) bool { return len(s) > eachLongest }
-	if len(q.Subjects) <= fewLast && q.UpToSeq == 0 && q.UpToTime == nil && !slices.ContainsFunc(q.Subjects, long) {
-		return eachLast(ctx, nc, stream, q.Subjects, yield)
+	tooLong := func(s string) bool { return len(s) > singleGetSubjectBytes }
+	if len(q.Subjects) <= singleGetSubjects && q.UpToSeq == 0 && q.UpToTime == nil && !slices.ContainsFunc(q.Subjects, tooLong) {
+		return singleGets(ctx, nc, stream, q.Subjects, yield)
 	}
 	for subjects := q.Subjects; len(subjects) > 0; {
-		n := min(len(subjects), multiLastMost)
+		n := min(len(subjects), multiLastSubjects)
 		q.Subjects = subjects[:n]
-		msgs, err := q.Ask(ctx, nc, stream)
+		msgs, err := q.fetch(ctx, nc, stream)
 		if err != nil {
 			return fmt.Errorf("read %d subjects of stream %s: %w", n, stream, err)
 		}
@@ -59,33 +60,33 @@ func LastMessages(ctx context.Context, nc *nats.Conn, stream string, q LastQuery
 			for _, m := range msgs {
 				found[m.Subject] = true
 			}
-			left := slices.DeleteFunc(slices.Clone(q.Subjects), func(s string) bool { return found[s] })
-			subjects = append(left, subjects...)
+			missing := slices.DeleteFunc(slices.Clone(q.Subjects), func(s string) bool { return found[s] })
+			subjects = append(missing, subjects...)
 		}
 	}
 	return nil
 }
 
-// Headers of the answer to a direct get for several messages.
+// Headers and status codes of the reply to a direct get for several messages.
 const (
-	numPendingHeader = "Nats-Num-Pending"
-	statusHeader     = "Status"
-	endOfBatch       = "204"
-	nothingFound     = "404"
-	nobodyAnswers    = "503"
+	numPendingHeader   = "Nats-Num-Pending"
+	statusHeader       = "Status"
+	statusEndOfBatch   = "204"
+	statusNotFound     = "404"
+	statusNoResponders = "503"
 )
 
-// ask sends one request and waits for the end of its answer.
-func (q *LastQuery) Ask(ctx context.Context, nc *nats.Conn, stream string) ([]*jetstream.RawStreamMsg, error) {
+// fetch sends one request and waits for the last message of the reply.
+func (q *LastQuery) fetch(ctx context.Context, nc *nats.Conn, stream string) ([]*jetstream.RawStreamMsg, error) {
 	body, err := json.Marshal(q)
 	if err != nil {
 		return nil, err
 	}
-	var msgs []*jetstream.RawStreamMsg // of the callback, until it has ended
+	var msgs []*jetstream.RawStreamMsg // owned by the callback until collectReplies returns
 	inbox := nc.NewInbox()
-	err = collect(ctx, nc, inbox, func() error {
+	err = collectReplies(ctx, nc, inbox, func() error {
 		return nc.PublishRequest("$JS.API.DIRECT.GET."+stream, inbox, body)
-	}, func(msg *jetstream.RawStreamMsg) (over bool, err error) {
+	}, func(msg *jetstream.RawStreamMsg) (last bool, err error) {
 		if msg != nil {
 			msgs = append(msgs, msg)
 		}
@@ -97,10 +98,10 @@ func (q *LastQuery) Ask(ctx context.Context, nc *nats.Conn, stream string) ([]*j
 	return msgs, nil
 }
 
-// eachLast yields the last message of each subject that has one, by a request
-// for each.
-func eachLast(ctx context.Context, nc *nats.Conn, stream string, subjects []string, yield func(*jetstream.RawStreamMsg)) error {
-	err := each(ctx, nc, len(subjects), func(i int, inbox string) error {
+// singleGets yields the last message of each subject that has one, with one
+// request per subject.
+func singleGets(ctx context.Context, nc *nats.Conn, stream string, subjects []string, yield func(*jetstream.RawStreamMsg)) error {
+	err := gets(ctx, nc, len(subjects), func(i int, inbox string) error {
 		return nc.PublishRequest("$JS.API.DIRECT.GET."+stream+"."+subjects[i], inbox, nil)
 	}, yield)
 	if err != nil {
@@ -109,10 +110,10 @@ func eachLast(ctx context.Context, nc *nats.Conn, stream string, subjects []stri
 	return nil
 }
 
-// MessagesAt yields the messages that a stream has at some sequences, by a
-// request for each; a replica that lags may lack some.
+// MessagesAt yields the messages at sequences of a stream, with one request per
+// message; a replica that lags may lack some.
 func MessagesAt(ctx context.Context, nc *nats.Conn, stream string, sequences []uint64, yield func(*jetstream.RawStreamMsg)) error {
-	err := each(ctx, nc, len(sequences), func(i int, inbox string) error {
+	err := gets(ctx, nc, len(sequences), func(i int, inbox string) error {
 		return nc.PublishRequest("$JS.API.DIRECT.GET."+stream, inbox, fmt.Appendf(nil, `{"seq":%d}`, sequences[i]))
 	}, yield)
 	if err != nil {
@@ -121,31 +122,31 @@ func MessagesAt(ctx context.Context, nc *nats.Conn, stream string, sequences []u
 	return nil
 }
 
-// each sends n requests, eachAtOnce at a time, and yields the messages that
-// they are answered with.
-func each(ctx context.Context, nc *nats.Conn, n int, request func(i int, inbox string) error, yield func(*jetstream.RawStreamMsg)) error {
+// gets sends n requests, singleGetConcurrency at a time, and yields the messages of
+// the replies.
+func gets(ctx context.Context, nc *nats.Conn, n int, request func(i int, inbox string) error, yield func(*jetstream.RawStreamMsg)) error {
 	if n == 0 {
 		return nil
 	}
 	var msgs []*jetstream.RawStreamMsg
-	inbox, answered := nc.NewInbox(), 0
+	inbox, replies := nc.NewInbox(), 0
 	send := func(i int) error {
 		if i >= n {
 			return nil
 		}
 		return request(i, inbox)
 	}
-	err := collect(ctx, nc, inbox, func() (err error) {
-		for i := 0; err == nil && i < eachAtOnce; i++ {
+	err := collectReplies(ctx, nc, inbox, func() (err error) {
+		for i := 0; err == nil && i < singleGetConcurrency; i++ {
 			err = send(i)
 		}
 		return err
-	}, func(msg *jetstream.RawStreamMsg) (over bool, err error) {
+	}, func(msg *jetstream.RawStreamMsg) (last bool, err error) {
 		if msg != nil {
 			msgs = append(msgs, msg)
 		}
-		answered++
-		return answered == n, send(answered + eachAtOnce - 1)
+		replies++
+		return replies == n, send(replies + singleGetConcurrency - 1)
 	})
 	if err != nil {
 		return err
@@ -156,33 +157,33 @@ func each(ctx context.Context, nc *nats.Conn, n int, request func(i int, inbox s
 	return nil
 }
 
-// collect sends requests and takes the answers in inbox until one is the last; nil is
-// an answer without a message. take is called from one goroutine, and no more
-// once collect has returned without an error.
-func collect(ctx context.Context, nc *nats.Conn, inbox string, send func() error, take func(*jetstream.RawStreamMsg) (over bool, err error)) error {
+// collectReplies calls send and passes the replies in inbox to take until take
+// reports the last one; a nil message is a reply without one. take runs in one
+// goroutine and does not run after collectReplies has returned without an error.
+func collectReplies(ctx context.Context, nc *nats.Conn, inbox string, send func() error, take func(*jetstream.RawStreamMsg) (last bool, err error)) error {
 	if _, bounded := ctx.Deadline(); !bounded {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, multiLastTime)
+		ctx, cancel = context.WithTimeout(ctx, directGetTimeout)
 		defer cancel()
 	}
 	ended := make(chan error, 1)
-	over := false
+	done := false
 	sub, err := nc.Subscribe(inbox, func(m *nats.Msg) {
-		if over {
+		if done {
 			return
 		}
-		msg, err := storedOf(m)
+		msg, err := decodeReply(m)
 		if err == nil {
-			over, err = take(msg)
+			done, err = take(msg)
 		}
-		if over = over || err != nil; over {
+		if done = done || err != nil; done {
 			ended <- err
 		}
 	})
 	if err != nil {
 		return err
 	}
-	defer func() { _ = sub.Unsubscribe() }() // fails only where the connection is closed
+	defer func() { _ = sub.Unsubscribe() }() // fails only when the connection is closed
 	if err := sub.SetPendingLimits(-1, -1); err != nil {
 		return err
 	}
@@ -197,26 +198,26 @@ func collect(ctx context.Context, nc *nats.Conn, inbox string, send func() error
 	}
 }
 
-// storedOf reads one message of an answer; nil ends it.
-func storedOf(m *nats.Msg) (*jetstream.RawStreamMsg, error) {
+// decodeReply decodes one message of a reply; nil marks the end or no message.
+func decodeReply(m *nats.Msg) (*jetstream.RawStreamMsg, error) {
 	text := m.Header.Get(jetstream.SequenceHeader)
 	if text == "" {
 		switch status := m.Header.Get(statusHeader); status {
-		case endOfBatch, nothingFound:
+		case statusEndOfBatch, statusNotFound:
 			return nil, nil
-		case nobodyAnswers:
+		case statusNoResponders:
 			return nil, nats.ErrNoResponders
 		default:
-			return nil, fmt.Errorf("the server answers %q %s", status, m.Header.Get("Description"))
+			return nil, fmt.Errorf("direct get failed with status %q: %s", status, m.Header.Get("Description"))
 		}
 	}
 	seq, err := strconv.ParseUint(text, 10, 64)
 	if err != nil {
-		return nil, fmt.Errorf("the server answers with sequence %q", text)
+		return nil, fmt.Errorf("direct get returned the invalid sequence %q", text)
 	}
 	at, err := time.Parse(time.RFC3339Nano, m.Header.Get(jetstream.TimeStampHeaer))
 	if err != nil {
-		return nil, fmt.Errorf("the server answers with a wrong time: %w", err)
+		return nil, fmt.Errorf("direct get returned an invalid time: %w", err)
 	}
 	return &jetstream.RawStreamMsg{
 		Subject: m.Header.Get(jetstream.SubjectHeader), Sequence: seq, Time: at, Header: m.Header, Data: m.Data,

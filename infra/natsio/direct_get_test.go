@@ -12,10 +12,10 @@ import (
 	"github.com/tidemark-engine/tidemark/test/support"
 )
 
-// More subjects than one request takes, some of which are not there: each last
-// message comes once, of all or of those up to a sequence.
-func TestLastsOfMany(t *testing.T) {
-	const there, absent = 2*multiLastMost + 100, 50
+// TestLastMessagesOfManySubjects reads more subjects than one request takes, some
+// without a message. Each last message is yielded once, with and without a bound.
+func TestLastMessagesOfManySubjects(t *testing.T) {
+	const present, absent = 2*multiLastSubjects + 100, 50
 	nc := support.Engine(t, support.NATS(t))
 	js := support.JetStream(t, nc)
 	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{
@@ -23,36 +23,36 @@ func TestLastsOfMany(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	out, err := NewPublisher(nc)
+	publisher, err := NewPublisher(nc)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var msgs []*nats.Msg
-	for i := range 2 * there { // each subject twice
-		msgs = append(msgs, &nats.Msg{Subject: "many." + strconv.Itoa(i%there), Data: []byte(strconv.Itoa(i))})
+	for i := range 2 * present { // each subject twice
+		msgs = append(msgs, &nats.Msg{Subject: "many." + strconv.Itoa(i%present), Data: []byte(strconv.Itoa(i))})
 	}
-	for _, ack := range out.Publish(t.Context(), msgs...) {
+	for _, ack := range publisher.Publish(t.Context(), msgs...) {
 		if ack.Err != nil {
 			t.Fatal(ack.Err)
 		}
 	}
-	subjects := make([]string, there+absent)
+	subjects := make([]string, present+absent)
 	for i := range subjects {
 		subjects[i] = "many." + strconv.Itoa(i)
 	}
-	for _, upTo := range []uint64{0, there + 7} {
+	for _, upTo := range []uint64{0, present + 7} {
 		got := map[string]uint64{}
 		err := LastMessages(t.Context(), nc, "MANY", LastQuery{Subjects: subjects, UpToSeq: upTo}, func(m *jetstream.RawStreamMsg) {
 			if got[m.Subject] != 0 || string(m.Data) != strconv.FormatUint(m.Sequence-1, 10) {
-				t.Errorf("%s at %d holds %q, before it %d", m.Subject, m.Sequence, m.Data, got[m.Subject])
+				t.Errorf("%s at %d is %q, already yielded at %d", m.Subject, m.Sequence, m.Data, got[m.Subject])
 			}
 			got[m.Subject] = m.Sequence
 		})
-		if err != nil || len(got) != there {
+		if err != nil || len(got) != present {
 			t.Fatalf("up to %d: %d subjects, %v", upTo, len(got), err)
 		}
-		for i := range there {
-			want := uint64(there + i + 1)
+		for i := range present {
+			want := uint64(present + i + 1)
 			if upTo > 0 && want > upTo {
 				want = uint64(i + 1)
 			}
@@ -63,11 +63,12 @@ func TestLastsOfMany(t *testing.T) {
 	}
 }
 
-// An answer that does not come whole is an error, not an absence.
-func TestLastsSayWhatFails(t *testing.T) {
+// TestIncompleteReplyIsAnError checks that a missing reply is not taken for a
+// missing message.
+func TestIncompleteReplyIsAnError(t *testing.T) {
 	nc := support.Engine(t, support.NATS(t))
 	q := LastQuery{Subjects: []string{"many.1"}}
-	if _, err := q.Ask(t.Context(), nc, "MANY"); !errors.Is(err, nats.ErrNoResponders) {
+	if _, err := q.fetch(t.Context(), nc, "MANY"); !errors.Is(err, nats.ErrNoResponders) {
 		t.Errorf("without the stream: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -76,8 +77,8 @@ func TestLastsSayWhatFails(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := q.Ask(ctx, nc, "SILENT"); !errors.Is(err, context.Canceled) {
-		t.Errorf("without an answer: %v", err)
+	if _, err := q.fetch(ctx, nc, "SILENT"); !errors.Is(err, context.Canceled) {
+		t.Errorf("without a reply: %v", err)
 	}
 	if err := silent.Unsubscribe(); err != nil {
 		t.Fatal(err)

@@ -7,29 +7,31 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// passingIdle is how long the server keeps a consumer whose reader has died.
-// One that pauses for longer is made again where it was.
-const passingIdle = 30 * time.Second
+// ephemeralIdleTimeout is how long the server keeps a consumer without requests.
+// The client library creates the consumer of a reader that pauses for longer
+// again, at its position.
+const ephemeralIdleTimeout = 30 * time.Second
 
-// passing creates an ordered consumer for one read; end deletes it.
+// EphemeralConsumer creates an ordered consumer for one read. The caller must
+// call end, which deletes the consumer.
 func EphemeralConsumer(ctx context.Context, js jetstream.JetStream, stream string, cfg jetstream.OrderedConsumerConfig) (c jetstream.Consumer, end func(), err error) {
-	cfg.InactiveThreshold = passingIdle
+	cfg.InactiveThreshold = ephemeralIdleTimeout
 	if c, err = js.OrderedConsumer(ctx, stream, cfg); err != nil {
 		return nil, nil, err
 	}
 	return c, DeleteConsumer(ctx, js, stream, c), nil
 }
 
-// deleteConsumer returns a function that deletes an ordered consumer, also after
+// DeleteConsumer returns a function that deletes an ordered consumer, also after
 // ctx has ended. The client library leaves the consumer on the server, which
-// bounds how many a stream has. A consumer that was reset has another name, so
-// the function asks for the present one.
+// limits the consumers of a stream. A reset changes the consumer's name, so the
+// function looks the name up when it runs.
 func DeleteConsumer(ctx context.Context, js jetstream.JetStream, stream string, c jetstream.Consumer) func() {
 	return func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 		defer cancel()
 		if info := c.CachedInfo(); info != nil {
-			_ = js.DeleteConsumer(ctx, stream, info.Name) // else the server deletes it when it was idle for long enough
+			_ = js.DeleteConsumer(ctx, stream, info.Name) // on failure the server deletes it after the idle timeout
 		}
 	}
 }

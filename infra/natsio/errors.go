@@ -7,20 +7,21 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// Server codes that this package acts on. Each is pinned by a test against a
-// real server, for they are facts about a version.
+// Server error codes that the adapters act on. They may change between server
+// versions, so a test provokes each on a real server.
 const (
-	CodeWrongLastSequence = 10071 // compare-and-set lost
-	CodeLastSeqInFlight   = 10164 // the same, racing inside a replicated stream
-	CodeBatchDuplicate    = 10201 // a batch holds a message id the stream knows
-	CodeStreamFull        = 10077 // a limit of the stream refuses
+	CodeWrongLastSequence = 10071 // the expected last sequence is stale
+	CodeLastSeqInFlight   = 10164 // the same, with a concurrent write in a replicated stream
+	CodeBatchDuplicate    = 10201 // a batch contains a message id that the stream already stored
+	CodeStreamFull        = 10077 // a limit of the stream is reached
 	CodeMessageTooLarge   = 10054
-	CodeNoResources       = 10023 // insufficient resources, and its kin below
+	CodeNoResources       = 10023 // insufficient resources; the codes below are special cases
 	CodeStorageExceeded   = 10047
 	CodeMemoryExceeded    = 10028
-	CodeNoPeers           = 10005 // in a cluster: no server has room, or none is suitable
+	CodeNoPeers           = 10005 // in a cluster: no suitable server, or none with room
 )
 
+// HasCode reports whether err is a JetStream API error with one of codes.
 func HasCode(err error, codes ...jetstream.ErrorCode) bool {
 	var api *jetstream.APIError
 	if !errors.As(err, &api) {
@@ -34,7 +35,8 @@ func HasCode(err error, codes ...jetstream.ErrorCode) bool {
 	return false
 }
 
-// missing tells that nobody listens on a subject: its stream is not there.
-func Missing(err error) bool {
+// StreamMissing reports whether err means that no stream receives the subject of
+// a publish.
+func StreamMissing(err error) bool {
 	return errors.Is(err, nats.ErrNoResponders) || errors.Is(err, jetstream.ErrNoStreamResponse)
 }

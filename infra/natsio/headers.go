@@ -1,9 +1,10 @@
 package natsio
 
-// markEvery is how many events may pass a bucket by before it is told the
-// position all the same, after the batch that they end in; a restart folds at
-// most those again for nothing.
-const MarkEvery = 5000
+// PositionInterval is the number of events without a change to a target after
+// which a view writes its position there, at the end of the batch. A restart
+// folds at most this many events again.
+const PositionInterval = 5000
 
-// revisionHeader carries the revision on a deletion, which has no value.
+// RevisionHeader is the message header that carries the revision of an event, for
+// messages whose body does not, such as deletions.
 const RevisionHeader = "Tidemark-Revision"

@@ -13,147 +13,147 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// pipeline publishes to streams with many messages in flight and tells what
-// each came to. It is jetstream.PublishMsgAsync with less work a message: acks
-// are read without reflection, and those who wait for a whole batch are woken
-// once.
+// Publisher publishes to streams with many messages in flight and returns the ack
+// of each. It does less work per message than jetstream.PublishMsgAsync: it
+// decodes acks without reflection and wakes the caller once per batch.
 type Publisher struct {
 	nc   *nats.Conn
-	root string // of its reply subjects, with the last dot
+	root string // of the reply subjects, with a trailing dot
 	next atomic.Uint64
 
-	mu    sync.Mutex
-	slots map[uint64]slot // by the last token of the reply subject
+	mu      sync.Mutex
+	pending map[uint64]pendingMessage // by the last token of the reply subject
 }
 
-// acked is what the server answered to one message. An error that is no
-// *jetstream.APIError means that it may or may not be stored, unless it is
-// nats.ErrNoResponders or came from the client itself.
+// Ack is the server's reply to one message. Err is a *jetstream.APIError,
+// nats.ErrNoResponders or an error of the client before it sent: the message is
+// not stored. After any other error the message may or may not be stored.
 type Ack struct {
 	Seq       uint64
 	Duplicate bool
 	Err       error
 }
 
-// flight is a number of messages that are waited for together.
-type flight struct {
-	acks []Ack
-	left atomic.Int64
-	done chan struct{}
+// pendingBatch holds the acks of the messages of one Publish call.
+type pendingBatch struct {
+	acks      []Ack
+	remaining atomic.Int64
+	done      chan struct{}
 }
 
-type slot struct {
+type pendingMessage struct {
 	msg   *nats.Msg
-	in    *flight
-	at    int
+	batch *pendingBatch
+	index int
 	tries int
 }
 
-// A stream whose leader is being chosen has nobody who answers for a moment.
+// A stream has no responders while it elects a leader, so the publisher retries.
 const (
 	noResponderTries = 3
-	noResponderPause = 250 * time.Millisecond
+	noResponderDelay = 250 * time.Millisecond
 )
 
+// NewPublisher subscribes to the replies on nc. The publisher lives until nc closes.
 func NewPublisher(nc *nats.Conn) (*Publisher, error) {
-	p := &Publisher{nc: nc, root: nc.NewInbox() + ".", slots: map[uint64]slot{}}
-	sub, err := nc.Subscribe(p.root+"*", p.answer)
+	p := &Publisher{nc: nc, root: nc.NewInbox() + ".", pending: map[uint64]pendingMessage{}}
+	sub, err := nc.Subscribe(p.root+"*", p.onReply)
 	if err != nil {
 		return nil, err
 	}
 	if err := sub.SetPendingLimits(-1, -1); err != nil {
 		return nil, err
 	}
-	go p.watch(nc.StatusChanged(nats.RECONNECTING, nats.CLOSED))
+	go p.watchConnection(nc.StatusChanged(nats.RECONNECTING, nats.CLOSED))
 	return p, nil
 }
 
-// publish sends messages in order and waits for the answers of all. When ctx
-// ends first, those without an answer have its error.
+// Publish sends messages in order and waits for the acks of all. When ctx ends
+// first, the acks that are missing carry its error.
 func (p *Publisher) Publish(ctx context.Context, msgs ...*nats.Msg) []Ack {
-	f := &flight{acks: make([]Ack, len(msgs)), done: make(chan struct{})}
+	b := &pendingBatch{acks: make([]Ack, len(msgs)), done: make(chan struct{})}
 	if len(msgs) == 0 {
-		return f.acks
+		return b.acks
 	}
-	f.left.Store(int64(len(msgs)))
+	b.remaining.Store(int64(len(msgs)))
 	first := p.next.Add(uint64(len(msgs))) - uint64(len(msgs))
 	p.mu.Lock()
 	for i, m := range msgs {
-		p.slots[first+uint64(i)] = slot{msg: m, in: f, at: i}
+		p.pending[first+uint64(i)] = pendingMessage{msg: m, batch: b, index: i}
 	}
 	p.mu.Unlock()
 	for i, m := range msgs {
 		m.Reply = p.root + strconv.FormatUint(first+uint64(i), 36)
 		if err := p.nc.PublishMsg(m); err != nil {
-			p.settle(first+uint64(i), Ack{Err: err})
+			p.resolve(first+uint64(i), Ack{Err: err})
 		}
 	}
 	select {
-	case <-f.done:
-		return f.acks
+	case <-b.done:
+		return b.acks
 	case <-ctx.Done():
 	}
 	for i := range msgs {
-		p.settle(first+uint64(i), Ack{Err: ctx.Err()})
+		p.resolve(first+uint64(i), Ack{Err: ctx.Err()})
 	}
-	<-f.done // an answer that was being taken comes before
-	return f.acks
+	<-b.done // onReply may still be writing an ack
+	return b.acks
 }
 
-// settle gives a message its answer; only the first counts.
-func (p *Publisher) settle(id uint64, a Ack) {
+// resolve sets the ack of a message; only the first call has an effect.
+func (p *Publisher) resolve(id uint64, a Ack) {
 	p.mu.Lock()
-	s, ok := p.slots[id]
-	delete(p.slots, id)
+	s, ok := p.pending[id]
+	delete(p.pending, id)
 	p.mu.Unlock()
 	if ok {
-		s.land(a)
+		s.complete(a)
 	}
 }
 
-func (s *slot) land(a Ack) {
-	s.in.acks[s.at] = a
-	if s.in.left.Add(-1) == 0 {
-		close(s.in.done)
+func (s *pendingMessage) complete(a Ack) {
+	s.batch.acks[s.index] = a
+	if s.batch.remaining.Add(-1) == 0 {
+		close(s.batch.done)
 	}
 }
 
-func (p *Publisher) answer(m *nats.Msg) {
+func (p *Publisher) onReply(m *nats.Msg) {
 	id, err := strconv.ParseUint(m.Subject[len(p.root):], 36, 64)
 	if err != nil {
 		return
 	}
 	if len(m.Data) > 0 {
-		p.settle(id, readAck(m.Data))
+		p.resolve(id, decodeAck(m.Data))
 		return
 	}
 	p.mu.Lock()
-	s, ok := p.slots[id]
+	s, ok := p.pending[id]
 	if s.tries++; ok {
-		p.slots[id] = s
+		p.pending[id] = s
 	}
 	p.mu.Unlock()
 	if !ok || s.tries == noResponderTries {
-		p.settle(id, Ack{Err: nats.ErrNoResponders})
+		p.resolve(id, Ack{Err: nats.ErrNoResponders})
 		return
 	}
-	time.AfterFunc(noResponderPause, func() {
+	time.AfterFunc(noResponderDelay, func() {
 		if err := p.nc.PublishMsg(s.msg); err != nil {
-			p.settle(id, Ack{Err: err})
+			p.resolve(id, Ack{Err: err})
 		}
 	})
 }
 
-// watch gives up what was in flight when the connection broke: its answers are
-// lost.
-func (p *Publisher) watch(changed <-chan nats.Status) {
+// watchConnection fails the messages in flight when the connection breaks: their
+// acks are lost.
+func (p *Publisher) watchConnection(changed <-chan nats.Status) {
 	for status := range changed {
 		p.mu.Lock()
-		lost := p.slots
-		p.slots = map[uint64]slot{}
+		lost := p.pending
+		p.pending = map[uint64]pendingMessage{}
 		p.mu.Unlock()
 		for _, s := range lost {
-			s.land(Ack{Err: nats.ErrDisconnected})
+			s.complete(Ack{Err: nats.ErrDisconnected})
 		}
 		if status == nats.CLOSED {
 			return
@@ -161,30 +161,30 @@ func (p *Publisher) watch(changed <-chan nats.Status) {
 	}
 }
 
-// readAck reads {"stream":…,"seq":N,…}, which the server always writes so, by
-// hand; an error, and what is written in another way, with the library.
-func readAck(data []byte) Ack {
-	const seq, known = `","seq":`, `"duplicate":` // only where true
+// decodeAck decodes {"stream":…,"seq":N,…}, the form that the server writes,
+// without reflection, and errors and any other form with encoding/json.
+func decodeAck(data []byte) Ack {
+	const seq, duplicate = `","seq":`, `"duplicate":` // present only when true
 	if i := bytes.Index(data, []byte(seq)); i > 0 && bytes.HasPrefix(data, []byte(`{"stream":"`)) {
 		n, end := uint64(0), i+len(seq)
 		for ; end < len(data) && data[end] >= '0' && data[end] <= '9'; end++ {
 			n = n*10 + uint64(data[end]-'0')
 		}
 		if n > 0 {
-			return Ack{Seq: n, Duplicate: bytes.Contains(data[end:], []byte(known))}
+			return Ack{Seq: n, Duplicate: bytes.Contains(data[end:], []byte(duplicate))}
 		}
 	}
-	var full struct {
+	var ack struct {
 		Error     *jetstream.APIError `json:"error"`
 		Stream    string              `json:"stream"`
 		Sequence  uint64              `json:"seq"`
 		Duplicate bool                `json:"duplicate"`
 	}
-	switch err := json.Unmarshal(data, &full); {
-	case err == nil && full.Error != nil:
-		return Ack{Err: full.Error}
-	case err != nil || full.Stream == "" || full.Sequence == 0:
+	switch err := json.Unmarshal(data, &ack); {
+	case err == nil && ack.Error != nil:
+		return Ack{Err: ack.Error}
+	case err != nil || ack.Stream == "" || ack.Sequence == 0:
 		return Ack{Err: jetstream.ErrInvalidJSAck}
 	}
-	return Ack{Seq: full.Sequence, Duplicate: full.Duplicate}
+	return Ack{Seq: ack.Sequence, Duplicate: ack.Duplicate}
 }

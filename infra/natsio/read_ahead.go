@@ -7,24 +7,24 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// A reader asks for more when less than half of leastAhead is to come, in bytes:
-// the client library (1.55) drops what lies beyond 64 MiB before a slow reader,
-// who would then ask for all of it again. Nor does it ask when all that is to
-// come arrives while it is still noting its last request; it then waits for two
-// heartbeats before it asks again. So there is much to arrive, and heartbeats
-// are as frequent as it allows.
+// A reader requests MinReadAhead bytes and pulls again when less than half of
+// them is outstanding. The client library (1.55) drops messages beyond 64 MiB that
+// wait for a slow reader, who then reads them all again; MinReadAhead stays below
+// that. The library also misses a pull when the whole request arrives before it
+// has recorded the request, and then stalls for two heartbeats. Therefore requests
+// are large, and heartbeats as frequent as the library allows.
 const (
-	LeastAhead    = 16 << 20
+	MinReadAhead  = 16 << 20
 	ReadHeartbeat = 500 * time.Millisecond
 )
 
-// readAhead is leastAhead, or more where the server takes larger messages: one
-// that is larger than what is asked for never comes.
+// ReadAhead returns MinReadAhead, or twice the server's max_payload if that is
+// more: the server never delivers a message larger than the request.
 func ReadAhead(nc *nats.Conn) jetstream.PullMaxBytes {
-	return jetstream.PullMaxBytes(max(LeastAhead, 2*int(nc.MaxPayload())))
+	return jetstream.PullMaxBytes(max(MinReadAhead, 2*int(nc.MaxPayload())))
 }
 
-// readQuickly is the same for iterators.
+// IteratorOptions returns the read-ahead and heartbeat options for iterators.
 func IteratorOptions(nc *nats.Conn) []jetstream.PullMessagesOpt {
 	return []jetstream.PullMessagesOpt{ReadAhead(nc), jetstream.PullHeartbeat(ReadHeartbeat)}
 }

@@ -13,30 +13,31 @@ import (
 	"github.com/tidemark-engine/tidemark/domain"
 )
 
-// Refusal is an error as it goes over the wire.
+// WireError is an error in the form of the wire contract.
 type WireError struct {
 	Error  *domain.Error
 	Body   []byte      // {"error":{…}}
-	Header nats.Header // of a micro error (ADR-32)
+	Header nats.Header // micro service error headers (ADR-32)
 }
 
-// EncodeError is the wire form of an error. One that is not a *domain.Error is
-// our defect: it is logged under a trace id, and only that goes out.
+// EncodeError returns the wire form of an error. An error that is not a
+// *domain.Error is a defect of the engine: it is logged with a trace id, and the
+// client receives only the trace id.
 func EncodeError(err error, log *slog.Logger) WireError {
 	var known *domain.Error
 	if !errors.As(err, &known) {
 		trace := strings.TrimPrefix(nats.NewInbox(), nats.InboxPrefix)
 		log.Error("internal error", "trace_id", trace, "error", err)
-		known = domain.Errorf(domain.Internal, "internal", "an internal error; the engine's log has it under the trace id").
+		known = domain.Errorf(domain.Internal, "internal", "internal error: the engine's log has the cause under this trace id").
 			With("trace_id", trace)
 	}
 	body, jerr := json.Marshal(map[string]any{"error": errorBody{
 		Kind: string(known.Kind), Code: known.Code, Status: known.Kind.Status(), Message: known.Message, Details: known.Details,
 	}})
 	if jerr != nil {
-		log.Error("an error could not be encoded", "code", known.Code, "error", jerr)
+		log.Error("encoding an error failed", "code", known.Code, "error", jerr)
 	}
-	// A client sees a header as one line, whatever the message quotes.
+	// A header is one line, but the message may quote line breaks of the client.
 	text := strings.NewReplacer("\r", " ", "\n", " ").Replace(known.Code + ": " + known.Message)
 	return WireError{Error: known, Body: body, Header: nats.Header{
 		micro.ErrorHeader:     []string{text},

@@ -6,10 +6,12 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
+// HasSQLState reports whether PostgreSQL returned this SQLSTATE.
 func HasSQLState(err error, state string) bool {
 	var e *pgconn.PgError
 	return errors.As(err, &e) && e.Code == state
 }
 
-// dataException is the class of what a cast says of a text that it cannot take.
+// DataException is the SQLSTATE class of a failed cast, such as text that is not
+// JSON.
 const DataException = "22"

@@ -1,5 +1,6 @@
-// Package pg is everything that speaks SQL: the schema, the durable view's
-// transactions and the reads of the durable tier.
+// Package pg holds what all PostgreSQL adapters share: the connection pool, the
+// migrations, checkpoints and SQLSTATE checks. The tables themselves are in the
+// packages durable, archive and outbox; package local runs a server.
 package pg
 
 import (
@@ -22,15 +23,16 @@ import (
 //go:embed migrations/*.sql
 var migrations embed.FS
 
-// DB is a pool with the timeouts that keep a stuck session from holding the
-// engine: statements, locks and idle transactions all end by themselves.
+// DB is a connection pool whose statements, lock waits and idle transactions
+// time out, so that a stuck session cannot block the engine.
 type DB struct{ pool *pgxpool.Pool }
 
-// Open makes the pool; it connects when it is first used.
+// Open creates the pool; the first use connects. Settings in the URL override
+// the default timeouts.
 func Open(url string) (*DB, error) {
 	cfg, err := pgxpool.ParseConfig(url)
 	if err != nil {
-		return nil, fmt.Errorf("read the Postgres URL: %w", redact(err))
+		return nil, fmt.Errorf("parse the PostgreSQL URL: %w", redact(err))
 	}
 	for name, value := range map[string]string{
 		"statement_timeout": "15s", "lock_timeout": "5s",
@@ -45,12 +47,12 @@ func Open(url string) (*DB, error) {
 	cfg.MaxConns = max(cfg.MaxConns, 16)
 	pool, err := pgxpool.NewWithConfig(context.Background(), cfg)
 	if err != nil {
-		return nil, fmt.Errorf("open the Postgres pool: %w", redact(err))
+		return nil, fmt.Errorf("open the PostgreSQL pool: %w", redact(err))
 	}
 	return &DB{pool: pool}, nil
 }
 
-// redact keeps a password in a connection string out of errors.
+// redact removes the password of a connection string from an error.
 func redact(err error) error {
 	var parse *pgconn.ParseConfigError
 	if errors.As(err, &parse) {
@@ -59,16 +61,17 @@ func redact(err error) error {
 	return err
 }
 
-// Close closes the pool, waiting for what is under way.
+// Close closes the pool after its connections are released.
 func (d *DB) Close() { d.pool.Close() }
 
-// Ping tells whether Postgres answers.
+// Ping fails when PostgreSQL does not answer.
 func (d *DB) Ping(ctx context.Context) error { return d.pool.Ping(ctx) }
 
-// Pool is the pool itself, for the program's own tools.
+// Pool returns the pgx pool.
 func (d *DB) Pool() *pgxpool.Pool { return d.pool }
 
-// Migrate brings the schema up to date, one engine at a time.
+// Migrate applies pending schema migrations under an advisory lock, so that
+// several engines may start on one database.
 func (d *DB) Migrate(ctx context.Context, log *slog.Logger) error {
 	db := stdlib.OpenDBFromPool(d.pool)
 	defer db.Close()
@@ -90,25 +93,27 @@ func (d *DB) Migrate(ctx context.Context, log *slog.Logger) error {
 		return fmt.Errorf("migrate the schema: %w", err)
 	}
 	for _, r := range done {
-		log.Debug("migrated", "file", r.Source.Path, "took", r.Duration)
+		log.Debug("schema migrated", "file", r.Source.Path, "took", r.Duration)
 	}
 	return nil
 }
 
-// inTx runs f in a transaction; any error rolls it back.
+// InTx runs f in a transaction; an error rolls it back.
 func (d *DB) InTx(ctx context.Context, f func(pgx.Tx) error) error {
 	return pgx.BeginFunc(ctx, d.pool, f)
 }
 
+// Querier is a pool or a transaction.
 type Querier interface {
 	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
 }
 
-// NoTimeouts lets a transaction take what it takes, also where it waits for a
-// fold. It still gives up on locks, and ends with its process or machine: one
-// that was killed would hold the shadow and the view against the next run.
-// Whole tables are joined in memory, and without compiling, which takes longer
-// than these statements do.
+// NoTimeouts removes the time limits of a transaction for long statements and for
+// idle time while events are folded. Lock waits still fail after 30 s. Keepalives
+// and connection checks end the transaction soon after its client process or
+// host is gone; otherwise its locks would block the next run. It raises work_mem
+// to join whole tables in memory and disables JIT, which takes longer than these
+// statements.
 const NoTimeouts = `SELECT set_config('statement_timeout', '0', true), set_config('lock_timeout', '30s', true),
 	set_config('idle_in_transaction_session_timeout', '0', true), set_config('client_connection_check_interval', '500ms', true),
 	set_config('tcp_keepalives_idle', '10', true), set_config('tcp_keepalives_interval', '5', true), set_config('tcp_keepalives_count', '3', true),

@@ -14,7 +14,7 @@ import (
 )
 
 // Several engines may start on one database.
-func TestMigrateIsDoneOnceByOne(t *testing.T) {
+func TestMigrateConcurrently(t *testing.T) {
 	url := support.Postgres(t)
 	var wg sync.WaitGroup
 	for range 3 {
@@ -37,14 +37,13 @@ func TestMigrateIsDoneOnceByOne(t *testing.T) {
 	}
 	defer db.Close()
 	if err := db.Migrate(t.Context(), harness.Log(t)); err != nil {
-		t.Errorf("again: %v", err)
+		t.Errorf("second migration: %v", err)
 	}
-	if n := pgtest.Count(t, db, "SELECT pgtest.Count(*) FROM agents.state"); n != 0 {
+	if n := pgtest.Count(t, db, "SELECT count(*) FROM agents.state"); n != 0 {
 		t.Errorf("%d rows", n)
 	}
 }
 
-// A stuck session ends by itself.
 func TestSessionsHaveTimeouts(t *testing.T) {
 	db := pgtest.Migrated(t)
 	for name, want := range map[string]string{
@@ -58,7 +57,7 @@ func TestSessionsHaveTimeouts(t *testing.T) {
 	}
 }
 
-func TestSettingsOfTheURLWin(t *testing.T) {
+func TestURLSettingsOverrideDefaults(t *testing.T) {
 	db, err := pg.Open(support.Postgres(t) + "&statement_timeout=7s&application_name=mine")
 	if err != nil {
 		t.Fatal(err)
@@ -71,7 +70,7 @@ func TestSettingsOfTheURLWin(t *testing.T) {
 	}
 }
 
-func TestErrorsKeepThePassword(t *testing.T) {
+func TestErrorsRedactThePassword(t *testing.T) {
 	for _, url := range []string{
 		"postgres://u:geheim@127.0.0.1:1/db?sslmode=nonsense", "postgres://u:geheim@127.0.0.1:x/db", "user=u password=geheim sslmode=nonsense",
 		"postgres://u:geheim@127.0.0.1:1/db?sslmode=disable",

@@ -2,13 +2,14 @@ package pg
 
 import "strings"
 
-// schema is where a durable view's tables are: the live ones in agents, those
-// of a rebuild beside it. Statements are written for agents.
+// Schema names the schema of a durable view's tables: the live tables are in
+// agents, those of a rebuild in a second schema.
 type Schema string
 
+// Live is the schema of the live tables.
 const Live Schema = "agents"
 
-// in is a statement for this schema.
+// In rewrites a statement written for agents to use this schema.
 func (s Schema) In(statement string) string {
 	if s == Live {
 		return statement

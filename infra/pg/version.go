@@ -6,8 +6,8 @@ import (
 	"math"
 )
 
-// ViewVersion is the least version of the fold that made a view's rows; of a
-// view without any it is above all.
+// ViewVersion returns the lowest fold version of a view's rows over all
+// partitions; math.MaxInt32 when the view has no checkpoint.
 func (d *DB) ViewVersion(ctx context.Context, view string) (version int, err error) {
 	err = d.Pool().QueryRow(ctx, `SELECT coalesce(min(version), $2) FROM agents.checkpoints WHERE view = $1`, view, math.MaxInt32).Scan(&version)
 	if err != nil {

@@ -1,5 +1,5 @@
-// Package projectionstest holds what every target of a view owes, as one suite
-// that its adapters run.
+// Package projectionstest is the conformance suite of projections.Target, which every adapter
+// runs.
 package projectionstest
 
 import (
@@ -17,19 +17,19 @@ import (
 	"github.com/tidemark-engine/tidemark/readmodel"
 )
 
-// Store is what a target writes to, on its own, however often it is opened.
+// Store is the store of a target; it survives reopening the target.
 type Store struct {
 	ID         string // of the journal that it is folded from
 	Partitions int
-	// Open is the view's target as a process that starts finds it; progress is
-	// where its runners note their positions.
+	// Open opens the target as a starting process does; its runners report their positions to
+	// progress.
 	Open func(t *testing.T, progress *projections.Progress) projections.Target
-	// Get is a row; Keep drops of an expected one what the store does not keep.
+	// Get reads a row; Keep removes from an expected row what the store does not keep.
 	Get  func(t *testing.T, agent, key string) (readmodel.Entry, bool)
 	Keep func(readmodel.Entry) readmodel.Entry
 	// Fenced: an Apply from another position than the store's writes nothing.
 	Fenced bool
-	// Exact: Load is where the last Apply ended, not merely a safe place before.
+	// Exact: Load returns the end of the last Apply, not just a safe position before it.
 	Exact bool
 }
 
@@ -66,7 +66,7 @@ type view struct {
 	rows     map[string]readmodel.EntryChange // by "<agent> <key>"
 }
 
-// start opens the target anew, as after a restart.
+// start opens the target again, as after a restart.
 func (v *view) start(t *testing.T) {
 	v.progress = projections.NewProgress(v.Partitions)
 	v.target = v.Open(t, v.progress)
@@ -83,7 +83,7 @@ func (v *view) load(t *testing.T, partition int) uint64 {
 	return at
 }
 
-// apply writes a batch, as a runner does, and remembers the rows.
+// apply writes a batch, as a runner does, and records the expected rows.
 func (v *view) apply(t *testing.T, from, to uint64, changes ...readmodel.EntryChange) {
 	t.Helper()
 	if err := v.target.Apply(t.Context(), 0, from, to, projections.Changes{Entries: changes}); err != nil {
@@ -95,7 +95,7 @@ func (v *view) apply(t *testing.T, from, to uint64, changes ...readmodel.EntryCh
 	}
 }
 
-// repeat writes a batch that is not due.
+// repeat writes a batch from a stale position.
 func (v *view) repeat(t *testing.T, from, to uint64, changes ...readmodel.EntryChange) {
 	t.Helper()
 	err := v.target.Apply(t.Context(), 0, from, to, projections.Changes{Entries: changes})
@@ -168,7 +168,7 @@ func (v *view) again(t *testing.T) {
 	v.check(t)
 }
 
-// stale is a second runner that read the position before the first moved it.
+// stale is a second runner that loaded the position before the first one advanced it.
 func (v *view) stale(t *testing.T) {
 	v.load(t, 0)
 	late := v.Open(t, v.progress)
@@ -184,7 +184,7 @@ func (v *view) stale(t *testing.T) {
 		v.repeat(t, 0, 1, set("k", 1))
 		v.target = first
 		v.check(t)
-		v.repeat(t, 0, 3, set("k", 1), set("l", 2), set("m", 3)) // the first one too, after a trouble
+		v.repeat(t, 0, 3, set("k", 1), set("l", 2), set("m", 3)) // the first one too, after a failure
 		v.check(t)
 	}
 	v.apply(t, 6, 7, set("l", 7))
@@ -220,7 +220,7 @@ func (v *view) large(t *testing.T) {
 		}
 	}
 	v.apply(t, 0, n, first...)
-	v.start(t) // nothing is known of the rows any more
+	v.start(t) // the new target has no cached rows
 	v.load(t, 0)
 	v.apply(t, n, 2*n, second...)
 	v.check(t)
@@ -256,11 +256,11 @@ func (v *view) exact(t *testing.T) {
 	v.check(t)
 }
 
-// restart plays a long history, with restarts and lost answers anywhere: what
-// Load says is safe must be.
+// restart applies a long history with restarts and lost answers: the position that Load returns
+// must be safe.
 func (v *view) restart(t *testing.T) {
 	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
+	t.Logf("random seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, seed))
 	var history []readmodel.EntryChange
 	for r := uint64(1); r <= 300; r++ {
@@ -289,7 +289,7 @@ func (v *view) restart(t *testing.T) {
 			v.start(t)
 			switch at = v.load(t, 0); {
 			case at > furthest:
-				t.Fatalf("at %d after a restart, had come to %d", at, furthest)
+				t.Fatalf("at %d after a restart, had reached %d", at, furthest)
 			case v.Exact && at != to:
 				t.Fatalf("at %d after a restart, was at %d", at, to)
 			}

@@ -15,8 +15,8 @@ type Archive interface {
 	projections.Target
 	// Reaches is the revision up to which a partition of the journal id is archived.
 	Reaches(ctx context.Context, partition int, id string) (uint64, error)
-	// Aside moves the archived events into a schema of their own.
-	Aside(ctx context.Context) (schema string, err error)
+	// Detach moves the archived events into a schema of their own.
+	Detach(ctx context.Context) (schema string, err error)
 }
 
 // DetachArchive moves the archived events aside when they are another
@@ -36,7 +36,7 @@ func DetachArchive(ctx context.Context, j history.Source, a Archive) (schema str
 				"restore the database that belongs to this journal, or import an export into an empty engine", p, cut)
 		}
 	}
-	return a.Aside(ctx)
+	return a.Detach(ctx)
 }
 
 // archives reports whether the archive is this journal's.

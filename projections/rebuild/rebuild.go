@@ -1,3 +1,6 @@
+// Package rebuild folds a view again from the beginning of the history: Rebuild into a shadow
+// beside the live rows, which then replaces them in one step, Reset in place by repairing the rows
+// that differ.
 package rebuild
 
 import (
@@ -9,56 +12,52 @@ import (
 	"github.com/tidemark-engine/tidemark/projections"
 )
 
-// A rebuild folds a view anew from the journal's beginning into a shadow
-// generation beside the live one, and then makes the live rows equal to it in
-// one step. Whatever ends it before that step leaves the live view untouched.
-
-// Shadow is a generation of a view beside the live one, empty at first, with
-// positions of its own.
+// Shadow is a second generation of a view beside the live one, empty at first, with its own
+// positions.
 type Shadow interface {
-	// Apply is as Target's.
+	// Apply is as in projections.Target.
 	Apply(ctx context.Context, partition int, from, to uint64, c projections.Changes) error
-	// Live is where the live view is.
+	// Live returns the positions of the live view.
 	Live(ctx context.Context) ([]uint64, error)
-	// Compare notes the rows in which live and shadow differ, and tells where
-	// the live view was at that moment.
+	// Compare stores the names of the rows in which live and shadow differ, and returns the
+	// positions of the live view at that moment.
 	Compare(ctx context.Context) (live []uint64, err error)
 	// Swap makes the live rows equal to the shadow's.
 	Swap(ctx context.Context, s Swap) (Swapped, error)
-	// Check compares both digests after the swap, leaving out the places that
-	// since names: what was written after those positions.
-	Check(ctx context.Context, since func(ctx context.Context) ([]Place, error)) (Digests, error)
+	// Check compares both digests after the swap, without the rows that since names: those written
+	// after these positions.
+	Check(ctx context.Context, since func(ctx context.Context) ([]RowKey, error)) (Digests, error)
 	// Drop removes the shadow.
 	Drop(ctx context.Context) error
 }
 
-// Swap is what a shadow needs to know for its one step.
+// Swap is the input of Shadow.Swap.
 type Swap struct {
-	At      []uint64 // where the shadow is
+	At      []uint64 // positions of the shadow
 	Journal string   // the journal's incarnation
-	Accept  bool     // make it the view's journal, whichever that was
+	Accept  bool     // make Journal the view's journal even if it was another one
 	Version int      // of the fold
-	// Whole: every row must be compared, for the view was not compared before,
-	// or not beyond the shadow.
-	Whole bool
-	// Bring takes the shadow on to a revision, through write, and returns the
-	// places whose rows may have changed since Compare.
-	Bring func(ctx context.Context, to []uint64, write apply) ([]Place, error)
-	// Head is the end of a partition.
+	// CompareAll: every row must be compared, because Compare did not run or the live view was
+	// behind the shadow then.
+	CompareAll bool
+	// CatchUp applies events up to the positions to, through write, and returns the rows that may
+	// have changed since Compare.
+	CatchUp func(ctx context.Context, to []uint64, write apply) ([]RowKey, error)
+	// Head returns the last revision of a partition.
 	Head func(ctx context.Context, partition int) (uint64, error)
 }
 
-// Write is the form of Swap's write, for other packages.
+// Write is apply, exported for the implementations of Shadow.
 type Write = apply
 
-// Swapped is what a swap has changed in the live view.
+// Swapped describes what a swap has changed in the live view.
 type Swapped struct {
-	Position []uint64      `json:"position"` // where the view is now
-	Rows     int           `json:"rows"`     // how many differed
+	Position []uint64      `json:"position"` // of the view after the swap
+	Rows     int           `json:"rows"`     // number of rows that differed
 	Tables   []TableChange `json:"tables"`
 	Keys     []RowChange   `json:"keys,omitempty"` // the first of them
-	Ahead    int           `json:"ahead"`          // rows newer than the view, left alone
-	Held     float64       `json:"held_seconds"`   // how long the view could not move on
+	Ahead    int           `json:"ahead"`          // rows newer than the view, left unchanged
+	Held     float64       `json:"held_seconds"`   // how long the view was blocked
 }
 
 // TableChange counts the rows of one kind that differed.
@@ -69,21 +68,21 @@ type TableChange struct {
 	Deleted  int    `json:"deleted"`
 }
 
-// RowChange is one row that differed and what was done.
+// RowChange is one row that differed, and how it was changed.
 type RowChange struct {
-	Key  string `json:"key"` // as in Difference
+	Key  string `json:"key"` // as in verify.Difference
 	What string `json:"what"`
 }
 
-// Digests are those of the live and the shadow generation, over the rows that
-// nothing was written to meanwhile.
+// Digests are the digests of the live and the shadow generation, over the rows that were not
+// written meanwhile.
 type Digests struct {
 	Live   string `json:"live"`
 	Shadow string `json:"shadow"`
 	Rows   int    `json:"rows"`
 }
 
-// Step is how far a rebuild is.
+// Step is the progress of a rebuild.
 type Step struct {
 	Name   string  `json:"step"` // begin, fold, catchup, compare, swap, check, drop
 	Events uint64  `json:"events,omitzero"`
@@ -101,40 +100,42 @@ type Rebuilt struct {
 	Digests Digests `json:"digests"`
 }
 
-// Rebuild is one rebuild of a view with a shadow.
+// Rebuild is one rebuild of a view with a shadow: it folds the history from its beginning into the
+// shadow and then makes the live rows equal to it in one step. A failure before that step leaves
+// the live view unchanged.
 type Rebuild struct {
 	View   string
-	Source history.Source // the whole journal
-	Shadow Shadow         // just made
+	Source history.Source // journal and archive
+	Shadow Shadow         // new and empty
 	Accept bool
-	Step   func(Step) // told at the beginning of each step, and now and then
+	Step   func(Step) // called at the beginning of each step, and from time to time during it
 }
 
-// rebuildBatch is how many events are folded at a time: keys that are written
-// often then cost one row each.
+// rebuildBatch is the number of events folded at a time: large batches write a frequently changed
+// key once.
 const rebuildBatch = 10_000
 
-// near is how far the shadow may be behind the live view when the swap begins.
-const near = 1000
+// swapLag is the lag behind the live view, in events, at which the swap may begin.
+const swapLag = 1000
 
-// Run rebuilds. An error leaves the live view as it was, unless it says that
-// the check after the swap failed.
+// Run rebuilds. After an error the live view is unchanged, unless the error says that the check
+// after the swap failed.
 func (r *Rebuild) Run(ctx context.Context) (*Rebuilt, error) {
 	began := time.Now()
 	done := &Rebuilt{View: r.View}
 	f := newRefold(r.Source, rebuildBatch, nil)
 	defer f.stop()
-	whole, err := r.fold(ctx, f, done)
+	compareAll, err := r.fold(ctx, f, done)
 	if err != nil {
 		return nil, err
 	}
-	if !whole {
-		if whole, err = r.compare(ctx, f); err != nil {
+	if !compareAll {
+		if compareAll, err = r.compare(ctx, f); err != nil {
 			return nil, err
 		}
 	}
 	r.Step(Step{Name: "swap"})
-	done.Swapped, err = r.Shadow.Swap(ctx, r.swap(f, whole))
+	done.Swapped, err = r.Shadow.Swap(ctx, r.swap(f, compareAll))
 	if err != nil {
 		return nil, fmt.Errorf("swap: %w", err)
 	}
@@ -150,9 +151,9 @@ func (r *Rebuild) Run(ctx context.Context) (*Rebuilt, error) {
 	return done, nil
 }
 
-// fold brings the shadow to the head, then to where the live view is. It tells
-// whether the live view is of no use to be compared with beforehand.
-func (r *Rebuild) fold(ctx context.Context, f *refold, done *Rebuilt) (whole bool, err error) {
+// fold applies events up to the head, then up to the live view's positions. compareAll is true
+// when the live view cannot be compared before the swap.
+func (r *Rebuild) fold(ctx context.Context, f *refold, done *Rebuilt) (compareAll bool, err error) {
 	heads, err := headsOf(ctx, r.Source)
 	if err != nil {
 		return false, err
@@ -182,7 +183,7 @@ func (r *Rebuild) fold(ctx context.Context, f *refold, done *Rebuilt) (whole boo
 		if live == nil {
 			return true, nil
 		}
-		if behind(f.at, live) <= near {
+		if behind(f.at, live) <= swapLag {
 			return false, nil
 		}
 		if err := f.all(ctx, live, r.Shadow.Apply); err != nil {
@@ -192,15 +193,15 @@ func (r *Rebuild) fold(ctx context.Context, f *refold, done *Rebuilt) (whole boo
 	return true, nil
 }
 
-// levelTime bounds the wait for a live view that is behind the shadow.
-const levelTime = 2 * time.Second
+// catchUpTimeout bounds the wait for a live view that is behind the shadow.
+const catchUpTimeout = 2 * time.Second
 
-// compare lets live and shadow be compared while both go on, and collects from
-// there what is written. A live view that was behind the shadow at that moment
-// must be compared anew.
-func (r *Rebuild) compare(ctx context.Context, f *refold) (whole bool, err error) {
+// compare lets the shadow compare the rows while both views continue, and collects the rows that
+// are written from then on. If the live view was behind the shadow at that moment, all rows must
+// be compared again.
+func (r *Rebuild) compare(ctx context.Context, f *refold) (compareAll bool, err error) {
 	r.Step(Step{Name: "compare"})
-	for until := time.Now().Add(levelTime); ; {
+	for until := time.Now().Add(catchUpTimeout); ; {
 		live, err := r.Shadow.Live(ctx)
 		if err != nil {
 			return false, err
@@ -209,7 +210,7 @@ func (r *Rebuild) compare(ctx context.Context, f *refold) (whole bool, err error
 			break
 		}
 		if time.Now().After(until) {
-			return true, nil // it does not move: the swap takes it on
+			return true, nil // it does not advance: the swap applies the rest
 		}
 		select {
 		case <-time.After(10 * time.Millisecond):
@@ -217,40 +218,39 @@ func (r *Rebuild) compare(ctx context.Context, f *refold) (whole bool, err error
 			return false, ctx.Err()
 		}
 	}
-	f.touched = map[Place]struct{}{}
+	f.touchedRows = map[RowKey]struct{}{}
 	live, err := r.Shadow.Compare(ctx)
 	return err == nil && behind(live, f.at) > 0, err
 }
 
-func (r *Rebuild) swap(f *refold, whole bool) Swap {
+func (r *Rebuild) swap(f *refold, compareAll bool) Swap {
 	return Swap{
-		At: f.at, Journal: r.Source.ID(), Accept: r.Accept, Version: projections.Version(r.View), Whole: whole, Head: r.Source.Head,
-		Bring: func(ctx context.Context, to []uint64, write apply) ([]Place, error) {
+		At: f.at, Journal: r.Source.ID(), Accept: r.Accept, Version: projections.Version(r.View), CompareAll: compareAll, Head: r.Source.Head,
+		CatchUp: func(ctx context.Context, to []uint64, write apply) ([]RowKey, error) {
 			if err := f.all(ctx, to, write); err != nil {
 				return nil, err
 			}
-			return places(f.touched), nil
+			return rowKeys(f.touchedRows), nil
 		},
 	}
 }
 
-// check holds live and shadow against each other once more: an independent
-// proof that the swap did what it promised.
+// check compares live and shadow once more after the swap, independently of it.
 func (r *Rebuild) check(ctx context.Context, f *refold, done *Rebuilt) (err error) {
-	f.touched = map[Place]struct{}{}
-	nothing := func(context.Context, int, uint64, uint64, projections.Changes) error { return nil }
-	done.Digests, err = r.Shadow.Check(ctx, func(ctx context.Context) ([]Place, error) {
+	f.touchedRows = map[RowKey]struct{}{}
+	noWrite := func(context.Context, int, uint64, uint64, projections.Changes) error { return nil }
+	done.Digests, err = r.Shadow.Check(ctx, func(ctx context.Context) ([]RowKey, error) {
 		heads, err := headsOf(ctx, r.Source)
 		if err == nil {
-			err = f.all(ctx, heads, nothing)
+			err = f.all(ctx, heads, noWrite)
 		}
-		return places(f.touched), err
+		return rowKeys(f.touchedRows), err
 	})
 	if err != nil {
-		return fmt.Errorf("the rows were swapped, but could not be checked: %w", err)
+		return fmt.Errorf("the rows were swapped, but the check failed: %w", err)
 	}
 	if done.Digests.Live != done.Digests.Shadow {
-		return fmt.Errorf("the rows were swapped, but the live digest is %.16s and the shadow's %.16s: did somebody else write them?",
+		return fmt.Errorf("the rows were swapped, but the live digest is %.16s and the shadow's %.16s: another process may have written the rows",
 			done.Digests.Live, done.Digests.Shadow)
 	}
 	return nil
@@ -265,7 +265,7 @@ func (f *refold) all(ctx context.Context, to []uint64, write apply) error {
 	return nil
 }
 
-// behind is by how much a is behind b where it is most.
+// behind returns the largest distance, in events, by which a is behind b.
 func behind(a, b []uint64) (most uint64) {
 	for p := range a {
 		if a[p] < b[p] {
@@ -275,8 +275,8 @@ func behind(a, b []uint64) (most uint64) {
 	return most
 }
 
-func places(set map[Place]struct{}) []Place {
-	all := make([]Place, 0, len(set))
+func rowKeys(set map[RowKey]struct{}) []RowKey {
+	all := make([]RowKey, 0, len(set))
 	for p := range set {
 		all = append(all, p)
 	}

@@ -11,26 +11,26 @@ import (
 	"github.com/tidemark-engine/tidemark/readmodel"
 )
 
-// Place names the rows that one aggregate's events may change.
-type Place struct{ Kind, ID, Key string }
+// RowKey names the rows that the events of one aggregate may change.
+type RowKey struct{ Kind, ID, Key string }
 
-// apply writes a folded batch, as Target does.
+// apply writes a folded batch, as projections.Target does.
 type apply func(ctx context.Context, partition int, from, to uint64, c projections.Changes) error
 
-// refold reads a journal from its beginning in large batches, ever further on.
-// Reading and folding run beside the writing.
+// refold reads a journal from its beginning in large batches. Reading and folding run concurrently
+// with writing.
 type refold struct {
-	source  history.Source
-	batch   int
-	step    func(events uint64)      // told how many more were applied
-	at      []uint64                 // by partition: applied up to here
-	touched map[Place]struct{}       // nil = not collected
-	held    map[events.Stream]uint64 // left out, from a revision on
-	cursors []history.Cursor
+	source      history.Source
+	batch       int
+	step        func(events uint64)      // called with the number of newly applied events
+	at          []uint64                 // position by partition
+	touchedRows map[RowKey]struct{}      // nil = not collected
+	quarantined map[events.Stream]uint64 // quarantined from this revision on
+	cursors     []history.Cursor
 }
 
 func newRefold(src history.Source, batch int, step func(uint64)) *refold {
-	return &refold{source: src, batch: batch, step: step, held: map[events.Stream]uint64{},
+	return &refold{source: src, batch: batch, step: step, quarantined: map[events.Stream]uint64{},
 		at: make([]uint64, src.Partitions()), cursors: make([]history.Cursor, src.Partitions())}
 }
 
@@ -42,7 +42,7 @@ func (f *refold) stop() {
 	}
 }
 
-// upTo brings a partition to a revision that the journal has.
+// upTo applies the events of a partition up to a revision that the journal has.
 func (f *refold) upTo(ctx context.Context, p int, to uint64, write apply) error {
 	if f.at[p] >= to {
 		return nil
@@ -66,7 +66,7 @@ func (f *refold) upTo(ctx context.Context, p int, to uint64, write apply) error 
 			err = f.write(ctx, p, f.at[p], b, write)
 		}
 		if err != nil {
-			cancel() // and drain what read still sends
+			cancel() // the loop drains what read still sends
 			continue
 		}
 		f.at[p] = b.batch[len(b.batch)-1].Revision
@@ -80,12 +80,12 @@ func (f *refold) upTo(ctx context.Context, p int, to uint64, write apply) error 
 type foldedBatch struct {
 	batch   []history.Message
 	folded  bool
-	changes projections.Changes // of all of the batch, where it is folded
+	changes projections.Changes // of the whole batch, if folded
 	err     error
 }
 
-// read sends folded batches up to a revision, the last of them at it or with
-// an error.
+// read sends folded batches up to a revision. The last batch ends at that revision or carries an
+// error.
 func (f *refold) read(ctx context.Context, p int, to uint64, out chan<- foldedBatch) {
 	defer close(out)
 	batch := make([]history.Message, 0, f.batch)
@@ -110,18 +110,17 @@ func (f *refold) read(ctx context.Context, p int, to uint64, out chan<- foldedBa
 }
 
 func (f *refold) touch(batch []history.Message) {
-	if f.touched == nil {
+	if f.touchedRows == nil {
 		return
 	}
 	for i := range batch {
 		if kind, id, key := readmodel.RowOf(batch[i].Stream); kind != "" {
-			f.touched[Place{kind, id, key}] = struct{}{}
+			f.touchedRows[RowKey{kind, id, key}] = struct{}{}
 		}
 	}
 }
 
-// sample folds the first events of a journal, at most most of them, and tells
-// how many there were.
+// sample folds at most the first most events of a journal and returns their number.
 func sample(ctx context.Context, src history.Source, most uint64, write apply) (n uint64, err error) {
 	f := newRefold(src, rebuildBatch/4, func(events uint64) { n += events })
 	defer f.stop()
@@ -137,23 +136,23 @@ func sample(ctx context.Context, src history.Source, most uint64, write apply) (
 	return n, nil
 }
 
-// FoldPlan is what a fold of the whole journal would take.
+// FoldPlan estimates a fold of the whole journal.
 type FoldPlan struct {
 	Events  uint64  `json:"events"`  // to fold
-	Rate    float64 `json:"rate"`    // events a second, by a sample
-	Seconds float64 `json:"seconds"` // about
+	Rate    float64 `json:"rate"`    // events a second, from a sample
+	Seconds float64 `json:"seconds"` // estimate
 }
 
 // sampleEvents bounds the sample that a plan folds.
 const sampleEvents = 10_000
 
-// PlanFold measures, by a sample, what folding the journal in memory takes.
+// PlanFold measures on a sample how long a fold of the journal in memory takes.
 func PlanFold(ctx context.Context, src history.Source) (FoldPlan, error) {
-	nothing := func(context.Context, int, uint64, uint64, projections.Changes) error { return nil }
-	return PlanWith(ctx, src, nothing)
+	noWrite := func(context.Context, int, uint64, uint64, projections.Changes) error { return nil }
+	return PlanWith(ctx, src, noWrite)
 }
 
-// PlanWith is the same where the sample's rows are written.
+// PlanWith is PlanFold with a write of the sample's rows.
 func PlanWith(ctx context.Context, src history.Source, write Write) (p FoldPlan, err error) {
 	heads, err := headsOf(ctx, src)
 	if err != nil {

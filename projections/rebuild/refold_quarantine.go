@@ -9,15 +9,12 @@ import (
 	"github.com/tidemark-engine/tidemark/projections"
 )
 
-// A rebuild leaves out what cannot be applied by the rules of a runner: the
-// event and all later ones of its aggregate. So one event never keeps a view
-// from being rebuilt.
-
-// write writes a batch without what is left out. What the target refuses is
-// found by halves.
+// write writes a batch without the quarantined aggregates. As in a runner, an event that cannot be
+// applied takes its aggregate out from that event on, so one event never prevents a rebuild. An
+// event that the target refuses is found by halving the batch.
 func (f *refold) write(ctx context.Context, p int, from uint64, b foldedBatch, write apply) error {
 	n := len(b.batch)
-	err := write(ctx, p, from, b.batch[n-1].Revision, f.without(&b))
+	err := write(ctx, p, from, b.batch[n-1].Revision, f.foldRemaining(&b))
 	if !errors.Is(err, projections.ErrUnappliable) {
 		return err
 	}
@@ -29,49 +26,49 @@ func (f *refold) write(ctx context.Context, p int, from uint64, b foldedBatch, w
 		return f.write(ctx, p, mid, foldedBatch{batch: b.batch[n/2:]}, write)
 	}
 	m := &b.batch[0]
-	if f.held[m.Stream] != 0 {
-		return err // it is left out already
+	if f.quarantined[m.Stream] != 0 {
+		return err // it is quarantined already
 	}
-	m.Bad, f.held[m.Stream] = err, m.Revision
+	m.Bad, f.quarantined[m.Stream] = err, m.Revision
 	return f.write(ctx, p, from, foldedBatch{batch: b.batch}, write)
 }
 
-// without folds a batch, unless it is folded, and leaves out what is held or
-// cannot be folded.
-func (f *refold) without(b *foldedBatch) projections.Changes {
-	rest, left := f.split(b.batch)
+// foldRemaining folds a batch unless it is folded already, without the events that are quarantined
+// or cannot be folded.
+func (f *refold) foldRemaining(b *foldedBatch) projections.Changes {
+	rest, waiting := f.split(b.batch)
 	c := b.changes
-	if len(left) > 0 || !b.folded {
+	if len(waiting) > 0 || !b.folded {
 		c = projections.Fold(rest)
 	}
 	if len(c.Poison) == 0 {
-		c.Held = left
+		c.Held = waiting
 		return c
 	}
 	for i := range c.Poison {
-		if m := &c.Poison[i]; f.held[m.Stream] == 0 {
-			f.held[m.Stream] = m.Revision
+		if m := &c.Poison[i]; f.quarantined[m.Stream] == 0 {
+			f.quarantined[m.Stream] = m.Revision
 		}
 	}
 	b.folded = false
-	return f.without(b)
+	return f.foldRemaining(b)
 }
 
-func (f *refold) split(batch []history.Message) (rest, left []history.Message) {
-	if len(f.held) == 0 {
+func (f *refold) split(batch []history.Message) (rest, waiting []history.Message) {
+	if len(f.quarantined) == 0 {
 		return batch, nil
 	}
 	rest = make([]history.Message, 0, len(batch))
 	for _, m := range batch {
-		switch first := f.held[m.Stream]; {
+		switch first := f.quarantined[m.Stream]; {
 		case first == 0 || m.Revision < first:
 			rest = append(rest, m)
 		default:
 			if m.Revision > first {
 				m.Bad = fmt.Errorf("waits behind revision %d", first)
 			}
-			left = append(left, m)
+			waiting = append(waiting, m)
 		}
 	}
-	return rest, left
+	return rest, waiting
 }

@@ -9,73 +9,73 @@ import (
 	"github.com/tidemark-engine/tidemark/projections/verify"
 )
 
-// InPlace is a rebuild of rows where they are: the journal is folded in
-// memory, each row is held against the fold, and those that differ are put
-// right one by one, each in one step and never over a newer one. So no reader
-// or watcher ever sees less than before.
+// Reset rebuilds rows in place: it folds the journal in memory, compares each row with the fold,
+// and repairs the rows that differ one by one, each in one step and never over a newer row.
+// Readers and watchers never see fewer rows than before.
 type Reset struct {
 	View    string
 	Journal verify.Journal
-	Archive verify.Archive // nil = only an untrimmed journal can be folded
+	Archive verify.Archive // nil = the journal must not be trimmed
 	Tiers   []verify.Tier  // whose rows are rebuilt
-	Of      string         // the name of what is rebuilt in differences
-	// Leaves tells of aggregates that the view leaves out; nil = of none.
-	Leaves func(partition int, s events.Stream) bool
-	// Level waits for the running view to have come to the heads, or for nothing.
-	Level func(ctx context.Context, heads []uint64)
-	Step  func(Step)
+	Of      string         // the tier's name in differences
+	// Quarantined reports aggregates that the view has quarantined; nil = none.
+	Quarantined func(partition int, s events.Stream) bool
+	// WaitCaughtUp waits until the running view has reached the heads, or returns at once when no
+	// view runs.
+	WaitCaughtUp func(ctx context.Context, heads []uint64)
+	Step         func(Step)
 }
 
-// Restored is the report of a rebuild in place.
-type Restored struct {
+// ResetReport is the report of a Reset.
+type ResetReport struct {
 	View    string      `json:"view"`
 	Events  uint64      `json:"events"`
 	Seconds float64     `json:"seconds"`
 	Rate    float64     `json:"rate"` // events folded a second
-	Rows    int         `json:"rows"` // how many differed
+	Rows    int         `json:"rows"` // number of rows that differed
 	Keys    []RowChange `json:"keys"` // the first of them
-	Left    []RowChange `json:"left"` // what still differs: the journal does not have it
+	Left    []RowChange `json:"left"` // rows that still differ: not in the journal
 	Passes  int         `json:"passes"`
-	Heads   []uint64    `json:"heads"` // every row is as the journal says up to here: before the first event that cannot be folded
+	Heads   []uint64    `json:"heads"` // the rows match the journal up to here, which is before the first event that cannot be folded
 }
 
-// passes bounds how often what was restored is looked at again: something that
-// is written all the time may differ by being written.
-const passes = 5
+// maxPasses bounds the comparisons of one Reset: rows that are written continuously may differ in
+// each.
+const maxPasses = 5
 
 // shownRows bounds the rows that a report names.
 const shownRows = 20
 
-// Run rebuilds. What it has put right stays so, however it ends.
-func (r *Reset) Run(ctx context.Context) (*Restored, error) {
+// Run rebuilds. Repaired rows stay repaired, also after an error.
+func (r *Reset) Run(ctx context.Context) (*ResetReport, error) {
 	began := time.Now()
-	done := &Restored{View: r.View, Keys: []RowChange{}, Left: []RowChange{}}
+	done := &ResetReport{View: r.View, Keys: []RowChange{}, Left: []RowChange{}}
 	for before := []verify.Difference(nil); ; {
 		done.Passes++
-		report, wrong, err := r.look(ctx)
+		report, differing, err := r.compare(ctx)
 		if err != nil {
 			return nil, err
 		}
 		if done.Passes == 1 {
-			done.Rows, done.Keys = len(wrong), named(wrong)
+			done.Rows, done.Keys = len(differing), rowChanges(differing)
 			done.Events = uint64(report.Events)
 			done.Rate = float64(report.Events) / time.Since(began).Seconds()
 		}
-		done.Heads, done.Left = foldable(report), named(wrong)
-		if len(wrong) == 0 || done.Passes == passes || slices.Equal(wrong, before) {
+		done.Heads, done.Left = foldableHeads(report), rowChanges(differing)
+		if len(differing) == 0 || done.Passes == maxPasses || slices.Equal(differing, before) {
 			done.Seconds = time.Since(began).Seconds()
 			return done, nil
 		}
-		before = wrong
-		r.Step(Step{Name: "restore", Of: uint64(len(wrong))})
-		if err := verify.Repair(ctx, r.Journal, r.Archive, r.Tiers, wrong); err != nil {
+		before = differing
+		r.Step(Step{Name: "restore", Of: uint64(len(differing))})
+		if err := verify.Repair(ctx, r.Journal, r.Archive, r.Tiers, differing); err != nil {
 			return nil, err
 		}
 	}
 }
 
-// look folds the journal and compares.
-func (r *Reset) look(ctx context.Context) (*verify.Report, []verify.Difference, error) {
+// compare folds the journal and compares the rows with it.
+func (r *Reset) compare(ctx context.Context) (*verify.Report, []verify.Difference, error) {
 	heads, err := headsOf(ctx, r.Journal)
 	if err != nil {
 		return nil, nil, err
@@ -87,7 +87,7 @@ func (r *Reset) look(ctx context.Context) (*verify.Report, []verify.Difference, 
 	r.Step(step)
 	v := verify.Verifier{Journal: r.Journal, Archive: r.Archive, Tiers: r.Tiers, RowsOnly: r.Of != verify.InArchive,
 		Reached: func(ctx context.Context, heads []uint64) []verify.Difference {
-			r.Level(ctx, heads)
+			r.WaitCaughtUp(ctx, heads)
 			return nil
 		},
 		Step: func(n int) {
@@ -99,24 +99,24 @@ func (r *Reset) look(ctx context.Context) (*verify.Report, []verify.Difference, 
 	if err != nil {
 		return nil, nil, err
 	}
-	torn := map[events.Stream]bool{}
+	unreadable := map[events.Stream]bool{}
 	for _, d := range report.Differences {
 		if d.Tier != r.Of && d.Revision > 0 {
-			torn[d.Stream] = true // its end is not known, so nothing can be restored
+			unreadable[d.Stream] = true // its last event is unknown, so its rows cannot be restored
 		}
 	}
-	var wrong []verify.Difference
+	var differing []verify.Difference
 	for _, d := range report.Differences {
-		if d.Tier == r.Of && (r.Of == verify.InArchive || !torn[d.Stream] && (r.Leaves == nil || !r.Leaves(d.Partition, d.Stream))) {
-			wrong = append(wrong, d)
+		if d.Tier == r.Of && (r.Of == verify.InArchive || !unreadable[d.Stream] && (r.Quarantined == nil || !r.Quarantined(d.Partition, d.Stream))) {
+			differing = append(differing, d)
 		}
 	}
-	return report, wrong, nil
+	return report, differing, nil
 }
 
-// foldable is how far each partition goes before an event that cannot be
-// folded: a view that goes on from there meets it.
-func foldable(report *verify.Report) []uint64 {
+// foldableHeads returns how far each partition goes before an event that cannot be folded: a view
+// that continues from there reads that event.
+func foldableHeads(report *verify.Report) []uint64 {
 	heads := slices.Clone(report.Heads)
 	for _, d := range report.Differences {
 		if (d.Tier == verify.InJournal || d.Tier == verify.InArchive) && d.Revision > 0 {
@@ -126,7 +126,7 @@ func foldable(report *verify.Report) []uint64 {
 	return heads
 }
 
-func named(differences []verify.Difference) []RowChange {
+func rowChanges(differences []verify.Difference) []RowChange {
 	n := min(len(differences), shownRows)
 	keys := make([]RowChange, n)
 	for i, d := range differences[:n] {

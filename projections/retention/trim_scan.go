@@ -9,8 +9,8 @@ import (
 	"github.com/tidemark-engine/tidemark/history"
 )
 
-// trimLook is a reading of the journal before it is trimmed.
-type trimLook struct {
+// trimScan reads the journal before it is trimmed.
+type trimScan struct {
 	t       *Trim
 	mark    uint64
 	chains  *history.Chains
@@ -19,8 +19,8 @@ type trimLook struct {
 	seen    int
 }
 
-func (l *trimLook) take(ctx context.Context, m history.Message) error {
-	if err := l.follow(ctx, &m); err != nil {
+func (l *trimScan) add(ctx context.Context, m history.Message) error {
+	if err := l.checkChain(ctx, &m); err != nil {
 		return err
 	}
 	s := l.streams[m.Stream]
@@ -39,9 +39,9 @@ func (l *trimLook) take(ctx context.Context, m history.Message) error {
 	return l.compare(ctx)
 }
 
-// follow checks the event's place in its chain. The one before it may have been
-// trimmed: then the archive knows it.
-func (l *trimLook) follow(ctx context.Context, m *history.Message) error {
+// checkChain verifies the event's digest chain. The previous event may have been trimmed: then the
+// archive has it.
+func (l *trimScan) checkChain(ctx context.Context, m *history.Message) error {
 	if m.Revision <= l.mark && m.Bad == nil {
 		l.chains.Begin(&m.Record)
 		return nil
@@ -61,8 +61,8 @@ func (l *trimLook) follow(ctx context.Context, m *history.Message) error {
 	return nil
 }
 
-// compare holds what was read against the archive.
-func (l *trimLook) compare(ctx context.Context) error {
+// compare compares the collected events with the archive.
+func (l *trimScan) compare(ctx context.Context) error {
 	if len(l.batch) == 0 {
 		return nil
 	}
@@ -71,7 +71,7 @@ func (l *trimLook) compare(ctx context.Context) error {
 		return err
 	}
 	if len(wrong) > 0 {
-		return fmt.Errorf("nothing is trimmed: revision %d of partition %d (and %d others near it) is not in the archive as the journal has it: "+
+		return fmt.Errorf("nothing is trimmed: revision %d of partition %d (and %d others near it) differs in the archive: "+
 			"see 'engine verify', which can repair the archive", wrong[0], l.batch[0].Partition, len(wrong)-1)
 	}
 	l.batch = l.batch[:0]

@@ -13,36 +13,35 @@ import (
 	"github.com/tidemark-engine/tidemark/projections"
 )
 
-// Auditor checks one aggregate after the other for ever, so that in time each
-// has been: those of the journal where their last event lies, and rows of the
-// tiers that the journal does not know. It only tells; `engine verify --repair`
-// mends.
+// Auditor checks one aggregate after the other without end: those of the journal, each where its
+// last event lies, and rows of the tiers that the journal does not have. It only reports; `engine
+// verify --repair` repairs.
 type Auditor struct {
-	Spot Sampler
-	Rate float64 // checks a second
-	// Busy: there is more urgent work; the audit waits.
+	Sampler Sampler
+	Rate    float64 // checks a second
+	// Busy reports more urgent work; the audit waits.
 	Busy func() bool
 	Log  *slog.Logger
 
 	mu      sync.Mutex
 	checked int64
-	open    map[events.Stream][]Difference // that stand
+	open    map[events.Stream][]Difference // differences that persist
 	last    Difference
 	at      time.Time
-	waits   string // why it does not go on
+	waits   string // why the audit waits
 }
 
-// AuditStatus is what an auditor says of itself.
+// AuditStatus is the state of an auditor.
 type AuditStatus struct {
 	State       string    `json:"state"` // running, standby, waiting
 	Reason      string    `json:"reason,omitempty"`
 	Checked     int64     `json:"checked"`     // aggregates, since the engine's start
-	Differences int       `json:"differences"` // that stand now
+	Differences int       `json:"differences"` // that persist now
 	Last        string    `json:"last_difference,omitempty"`
-	At          time.Time `json:"at,omitzero"` // when that was found
+	At          time.Time `json:"at,omitzero"` // when the last difference was found
 }
 
-// Status is how far the audit is.
+// Status returns the progress of the audit.
 func (a *Auditor) Status() AuditStatus {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -64,17 +63,17 @@ func (a *Auditor) Status() AuditStatus {
 
 // Pacing of an audit.
 const (
-	auditWait     = time.Second // when it is busy, or something is away
-	auditAgain    = time.Second // between looks at what differs
-	auditKnown    = 1000        // streams whose differences are kept
-	eventsAsCheck = 200         // a long history counts as several checks
+	auditWait       = time.Second // when the engine is busy or a store is unavailable
+	recheckInterval = time.Second // between checks of known differences
+	auditKnown      = 1000        // most streams whose differences are kept
+	eventsAsCheck   = 200         // this many events cost one check
 )
 
-// round is a walk over places, from a random one on.
-type round struct {
-	Places
-	next int
-	tier bool // of a tier's rows; else of the journal's events
+// chunkWalk visits chunks in a cycle from a random one on.
+type chunkWalk struct {
+	Chunks
+	next int  // -1 = not started
+	tier bool // a tier's rows; else the journal's events
 }
 
 // Run audits until ctx ends.
@@ -87,9 +86,9 @@ func (a *Auditor) Run(ctx context.Context) {
 		a.open, a.waits = nil, ""
 		a.mu.Unlock()
 	}()
-	rounds := []*round{{Places: Revisions{Journal: a.Spot.Journal, Ends: true}, next: -1}}
-	for i := range a.Spot.Tiers {
-		rounds = append(rounds, &round{Places: a.Spot.Tiers[i].Places, next: -1, tier: true})
+	rounds := []*chunkWalk{{Chunks: Revisions{Journal: a.Sampler.Journal, Ends: true}, next: -1}}
+	for i := range a.Sampler.Tiers {
+		rounds = append(rounds, &chunkWalk{Chunks: a.Sampler.Tiers[i].Chunks, next: -1, tier: true})
 	}
 	again := time.Now()
 	for turn := 0; ctx.Err() == nil; turn++ {
@@ -97,9 +96,9 @@ func (a *Auditor) Run(ctx context.Context) {
 			a.wait(ctx, "the engine is busy")
 			continue
 		}
-		err := a.turn(ctx, rounds[turn%len(rounds)])
-		if err == nil && time.Since(again) > auditAgain {
-			err = a.again(ctx)
+		err := a.checkChunk(ctx, rounds[turn%len(rounds)])
+		if err == nil && time.Since(again) > recheckInterval {
+			err = a.recheck(ctx)
 			again = time.Now()
 		}
 		if err != nil {
@@ -116,16 +115,15 @@ func (a *Auditor) wait(ctx context.Context, why string) {
 	a.mu.Lock()
 	a.waits = why
 	a.mu.Unlock()
-	_ = pause(ctx, auditWait) // the caller looks at ctx
+	_ = pause(ctx, auditWait) // the caller checks ctx
 }
 
-// turn checks what is at the round's next place. To look there costs as much as
-// a check.
-func (a *Auditor) turn(ctx context.Context, r *round) error {
+// checkChunk checks the aggregates of the next chunk. Reading the chunk costs as much as a check.
+func (a *Auditor) checkChunk(ctx context.Context, r *chunkWalk) error {
 	if err := a.pace(ctx, 0); err != nil {
 		return err
 	}
-	places, err := r.Places.Places(ctx)
+	places, err := r.Chunks.Chunks(ctx)
 	if err != nil || places == 0 {
 		return err
 	}
@@ -137,8 +135,8 @@ func (a *Auditor) turn(ctx context.Context, r *round) error {
 	if err != nil || len(streams) == 0 {
 		return err
 	}
-	if r.tier { // the others are met in the journal
-		ends, err := a.Spot.Journal.Ends(ctx, streams, history.Bound{}, history.Linearizable)
+	if r.tier { // aggregates of the journal are checked there
+		ends, err := a.Sampler.Journal.Ends(ctx, streams, history.Bound{}, history.Linearizable)
 		if err != nil {
 			return err
 		}
@@ -158,12 +156,12 @@ func (a *Auditor) turn(ctx context.Context, r *round) error {
 	return nil
 }
 
-// again looks whether what differed still does.
-func (a *Auditor) again(ctx context.Context) error {
+// recheck checks known differences again.
+func (a *Auditor) recheck(ctx context.Context) error {
 	a.mu.Lock()
 	var known []events.Stream
 	for s := range a.open {
-		if known = append(known, s); len(known) == 20 { // a map begins anywhere: in time each has its turn
+		if known = append(known, s); len(known) == 20 { // map order is random: every one is checked in time
 			break
 		}
 	}
@@ -177,12 +175,12 @@ func (a *Auditor) again(ctx context.Context) error {
 }
 
 func (a *Auditor) check(ctx context.Context, s events.Stream) error {
-	f, err := a.Spot.Check(ctx, s)
+	f, err := a.Sampler.Check(ctx, s)
 	if err != nil {
 		return err
 	}
 	if f.Unsettled == "" {
-		a.note(s, f.Differences)
+		a.record(s, f.Differences)
 	}
 	return a.pace(ctx, f.Events)
 }
@@ -192,14 +190,14 @@ func (a *Auditor) pace(ctx context.Context, events int) error {
 	return pause(ctx, time.Duration(cost/a.Rate*float64(time.Second)))
 }
 
-func (a *Auditor) note(s events.Stream, differences []Difference) {
+func (a *Auditor) record(s events.Stream, differences []Difference) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.checked++
 	before := a.open[s]
 	if len(differences) == 0 {
 		if delete(a.open, s); len(before) > 0 {
-			a.Log.Info("what the audit found is level again", "stream", s)
+			a.Log.Info("a difference that the audit found is gone", "stream", s)
 		}
 		return
 	}
@@ -209,7 +207,7 @@ func (a *Auditor) note(s events.Stream, differences []Difference) {
 	for _, d := range differences {
 		if !slices.Contains(before, d) {
 			a.last, a.at = d, time.Now().UTC()
-			a.Log.Warn("the audit found a difference; engine verify --repair mends it", "tier", d.Tier, "key", d.Key, "what", d.What)
+			a.Log.Warn("the audit found a difference; engine verify --repair repairs it", "tier", d.Tier, "key", d.Key, "what", d.What)
 		}
 	}
 }

@@ -11,12 +11,11 @@ import (
 	"github.com/tidemark-engine/tidemark/readmodel"
 )
 
-// compare reads the tiers, then what the journal said meanwhile, and holds one
-// against the other.
+// compare reads the tiers, then the events appended meanwhile, and compares both.
 func (v *Verifier) compare(ctx context.Context, heads []uint64) error {
-	found := make([]map[rowKey]mark, len(v.Tiers))
+	found := make([]map[rowKey]rowSummary, len(v.Tiers))
 	for i, t := range v.Tiers {
-		rows := map[rowKey]mark{}
+		rows := map[rowKey]rowSummary{}
 		if err := t.Each(ctx, collect(rows)); err != nil {
 			return fmt.Errorf("read %s: %w", t.Name, err)
 		}
@@ -27,8 +26,8 @@ func (v *Verifier) compare(ctx context.Context, heads []uint64) error {
 		return err
 	}
 	for p := range now {
-		err := between(ctx, v.Journal, p, heads[p], now[p], func(m history.Message) error {
-			v.event(InJournal, &m, v.keepLater)
+		err := readRange(ctx, v.Journal, p, heads[p], now[p], func(m history.Message) error {
+			v.foldEvent(InJournal, &m, v.keepLater)
 			return nil
 		})
 		if err != nil {
@@ -36,31 +35,31 @@ func (v *Verifier) compare(ctx context.Context, heads []uint64) error {
 		}
 	}
 	for i := range v.Tiers {
-		v.tier(&v.Tiers[i], found[i])
+		v.compareTier(&v.Tiers[i], found[i])
 	}
 	return nil
 }
 
-// collect condenses rows as they come.
-func collect(rows map[rowKey]mark) func(Row) {
+// collect summarizes rows as they are read.
+func collect(rows map[rowKey]rowSummary) func(Row) {
 	return func(r Row) {
 		key := rowKey{r.Kind, r.Name}
 		if r.Kind == readmodel.KindConflict {
 			rows[key] = rows[key].after(&r)
 		} else {
-			rows[key] = markOf(&r)
+			rows[key] = summaryOf(&r)
 		}
 	}
 }
 
-// of is a difference of a row.
-func (v *Verifier) of(t *Tier, key rowKey) Difference {
+// rowDifference returns an empty difference of a row.
+func (v *Verifier) rowDifference(t *Tier, key rowKey) Difference {
 	s := readmodel.NameOfRow(key.kind, key.name)
 	return Difference{Tier: t.Name, Key: key.String(), Stream: s, Partition: v.Journal.Partition(s.ID())}
 }
 
-// tier holds a tier's rows against the fold.
-func (v *Verifier) tier(t *Tier, rows map[rowKey]mark) {
+// compareTier compares a tier's rows with the fold.
+func (v *Verifier) compareTier(t *Tier, rows map[rowKey]rowSummary) {
 	counts := map[string]*Counts{}
 	for kind := range t.Keeps {
 		counts[kind] = &Counts{}
@@ -68,7 +67,7 @@ func (v *Verifier) tier(t *Tier, rows map[rowKey]mark) {
 	before := len(v.report.Differences)
 	for key, row := range rows {
 		if counts[key.kind] == nil {
-			v.differ(v.of(t, key), "%s does not keep rows of this kind", t.Name)
+			v.differ(v.rowDifference(t, key), "%s does not keep rows of this kind", t.Name)
 			continue
 		}
 		v.present(t, key, row, counts[key.kind])
@@ -91,45 +90,45 @@ func (v *Verifier) tier(t *Tier, rows map[rowKey]mark) {
 	sort.Slice(news, func(i, j int) bool { return news[i].Key < news[j].Key })
 }
 
-// present judges a row that the tier has.
-func (v *Verifier) present(t *Tier, key rowKey, row mark, c *Counts) {
+// present judges a row of the tier.
+func (v *Verifier) present(t *Tier, key rowKey, row rowSummary, c *Counts) {
 	c.Rows++
 	want, known := v.rows[key]
 	switch {
 	case row.bad != nil:
-		v.differ(v.of(t, key), "%v", row.bad)
+		v.differ(v.rowDifference(t, key), "%v", row.bad)
 	case known && !want.deleted && want.equal(row):
 		c.Equal++
 		return
-	case v.isLater(key, row):
+	case v.equalsLater(key, row):
 		c.Newer++
 		return
 	case !known || want.deleted:
-		v.differ(v.of(t, key), "%s has it (%s), the journal has not", t.Name, row)
+		v.differ(v.rowDifference(t, key), "%s has it (%s), the journal does not", t.Name, row)
 	default:
-		v.differ(v.of(t, key), "%s says %s; the journal says %s", t.Name, row, want.as(row))
+		v.differ(v.rowDifference(t, key), "%s says %s; the journal says %s", t.Name, row, want.as(row))
 	}
 	c.Differences++
 }
 
 // absent judges a row that the tier does not have.
-func (v *Verifier) absent(t *Tier, key rowKey, want mark, c *Counts) {
+func (v *Verifier) absent(t *Tier, key rowKey, want rowSummary, c *Counts) {
 	ttl := t.Keeps[key.kind]
 	agent, _, _ := strings.Cut(key.name, ".")
 	switch {
 	case ttl > 0 && time.Since(want.recorded) > ttl-time.Minute,
-		t.Evicts && key.kind == readmodel.KindEntry && v.away[agent]:
+		t.Evicts && key.kind == readmodel.KindEntry && v.inactive[agent]:
 		c.Expired++
 	case len(v.later[key]) > 0:
 		c.Newer++
 	default:
-		v.differ(v.of(t, key), "%s does not have it; the journal says %s", t.Name, want)
+		v.differ(v.rowDifference(t, key), "%s does not have it; the journal says %s", t.Name, want)
 		c.Differences++
 	}
 }
 
-// isLater tells whether the journal has said exactly this row after the heads.
-func (v *Verifier) isLater(key rowKey, row mark) bool {
+// equalsLater reports whether an event after the heads results in exactly this row.
+func (v *Verifier) equalsLater(key rowKey, row rowSummary) bool {
 	for _, m := range v.later[key] {
 		if !m.deleted && m.equal(row) {
 			return true

@@ -1,3 +1,3 @@
-// Package verify compares the fold of the history with every tier, on demand, by samples
-// in the background, and repairs the rows that differ.
+// Package verify compares every tier with the fold of the history: all of it on demand, samples in
+// the background. It repairs the rows that differ through the tiers' own writers.
 package verify

@@ -8,47 +8,47 @@ import (
 	"github.com/tidemark-engine/tidemark/readmodel"
 )
 
-// link is the end of an aggregate's chain of digests.
-type link struct {
-	version uint64
-	digest  string
-	torn    bool // its last event cannot be read: what follows cannot be judged
+// chainEnd is the last link of an aggregate's digest chain.
+type chainEnd struct {
+	version    uint64
+	digest     string
+	unreadable bool // the last event cannot be read: the next one cannot be judged
 }
 
-// event checks one event's place in its aggregate's chain and keeps its row;
-// tier is where it was read.
-func (v *Verifier) event(tier string, m *history.Message, keep func(rowKey, mark)) {
+// foldEvent checks an event's link in its aggregate's chain and keeps its row; tier names the
+// store that the event was read from.
+func (v *Verifier) foldEvent(tier string, m *history.Message, keep func(rowKey, rowSummary)) {
 	v.report.Events++
 	if v.Step != nil && v.report.Events%10000 == 0 {
 		v.Step(v.report.Events)
 	}
 	if m.Bad != nil {
-		v.differ(at(tier, m), "revision %d cannot be read: %v", m.Revision, m.Bad)
-		v.chains[m.Stream] = link{torn: true}
+		v.differ(eventDifference(tier, m), "revision %d cannot be read: %v", m.Revision, m.Bad)
+		v.chains[m.Stream] = chainEnd{unreadable: true}
 		return
 	}
 	if !v.RowsOnly {
-		v.link(tier, m)
+		v.checkChain(tier, m)
 	}
 	row, deleted, err := rowOf(&m.Record)
 	if err != nil {
-		v.differ(at(tier, m), "revision %d: %v", m.Revision, err)
+		v.differ(eventDifference(tier, m), "revision %d: %v", m.Revision, err)
 		return
 	}
 	key := rowKey{row.Kind, row.Name}
 	switch row.Kind {
-	case "": // of no row, or of a type that this build does not know
+	case "": // the event has no row, or this build does not know its type
 		return
 	case readmodel.KindConflict:
 		v.losses[key] = v.losses[key].after(&row)
 		keep(key, v.losses[key])
 		return
 	case readmodel.KindLifecycle:
-		if v.report.Heads != nil { // else this is a check of its row alone
+		if v.report.Heads != nil { // not in a check of one aggregate
 			v.lifecycle(m)
 		}
 	}
-	mk := markOf(&Row{Version: row.Version, Revision: row.Revision, Digest: row.Digest, Content: row.Content})
+	mk := summaryOf(&Row{Version: row.Version, Revision: row.Revision, Digest: row.Digest, Content: row.Content})
 	mk.deleted, mk.recorded = deleted, m.RecordedAt
 	if row.Stored != nil {
 		mk.stored = sumOf(row.Stored)
@@ -56,24 +56,24 @@ func (v *Verifier) event(tier string, m *history.Message, keep func(rowKey, mark
 	keep(key, mk)
 }
 
-// link checks that the event follows the one before it in its aggregate.
-func (v *Verifier) link(tier string, m *history.Message) {
+// checkChain verifies that the event follows the previous one of its aggregate.
+func (v *Verifier) checkChain(tier string, m *history.Message) {
 	last := v.chains[m.Stream]
 	digest, err := events.Chain(last.digest, &m.Event)
 	switch {
-	case last.torn:
+	case last.unreadable:
 	case err != nil:
-		v.differ(at(tier, m), "revision %d: %v", m.Revision, err)
+		v.differ(eventDifference(tier, m), "revision %d: %v", m.Revision, err)
 	case m.Version != last.version+1:
-		v.differ(at(tier, m), "revision %d has version %d where %d follows: an event is missing", m.Revision, m.Version, last.version+1)
+		v.differ(eventDifference(tier, m), "revision %d has version %d where %d follows: an event is missing", m.Revision, m.Version, last.version+1)
 	case digest != m.Digest:
-		v.differ(at(tier, m), "revision %d (version %d) has digest %.12s, its content and its past say %.12s: an event was changed", m.Revision, m.Version, m.Digest, digest)
+		v.differ(eventDifference(tier, m), "revision %d (version %d) has digest %.12s, the digest of its content and chain is %.12s: an event was changed", m.Revision, m.Version, m.Digest, digest)
 	}
-	v.chains[m.Stream] = link{version: m.Version, digest: m.Digest}
+	v.chains[m.Stream] = chainEnd{version: m.Version, digest: m.Digest}
 }
 
-// rowOf is the row that an event results in, with both forms of a document;
-// without a kind it results in none.
+// rowOf returns the row that an event results in, with both forms of a document; Kind is empty
+// when there is none.
 func rowOf(rec *events.Record) (r Row, deleted bool, err error) {
 	switch rec.Type {
 	case events.StateSet, events.StateDeleted:
@@ -94,18 +94,18 @@ func rowOf(rec *events.Record) (r Row, deleted bool, err error) {
 	return r, c.Deleted, nil
 }
 
-// lifecycle notes whether an agent's entries may be out of the hot tier: it
-// evicts those of an agent that expires or retires, until the next hydration.
-// An agent once noted after the heads stays so for this verification.
+// lifecycle notes whether an agent's entries may be missing in the hot tier, which evicts those of
+// an agent that expires or retires until the next hydration. An agent that was inactive after the
+// heads counts as inactive for this verification.
 func (v *Verifier) lifecycle(m *history.Message) {
-	here := active(m)
-	if m.Revision <= v.report.Heads[m.Partition] || !here {
-		v.away[m.ID] = !here
+	isActive := active(m)
+	if m.Revision <= v.report.Heads[m.Partition] || !isActive {
+		v.inactive[m.ID] = !isActive
 	}
 }
 
-// active tells whether an agent is, by the end of its lifecycle; one that says
-// nothing readable is, for it excuses nothing.
+// active reports whether an agent is active after the last event of its lifecycle; true when the
+// state cannot be read, so that it excuses no missing row.
 func active(m *history.Message) bool {
 	var s struct {
 		Phase string `json:"phase"`
@@ -113,5 +113,5 @@ func active(m *history.Message) bool {
 	return json.Unmarshal(m.State, &s) != nil || s.Phase == "active" || s.Phase == "flushing"
 }
 
-func (v *Verifier) keep(key rowKey, m mark)      { v.rows[key] = m }
-func (v *Verifier) keepLater(key rowKey, m mark) { v.later[key] = append(v.later[key], m) }
+func (v *Verifier) keep(key rowKey, m rowSummary)      { v.rows[key] = m }
+func (v *Verifier) keepLater(key rowKey, m rowSummary) { v.later[key] = append(v.later[key], m) }

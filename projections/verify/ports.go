@@ -8,8 +8,7 @@ import (
 	"github.com/tidemark-engine/tidemark/history"
 )
 
-// Journal is the journal alone, as verify compares it with the archive; see
-// history.JournalStore.
+// Journal is the journal without the archive; see history.JournalStore.
 type Journal interface {
 	ID() string
 	Partitions() int
@@ -20,23 +19,22 @@ type Journal interface {
 	Ends(ctx context.Context, names []events.Stream, b history.Bound, f history.Freshness) ([]history.Message, error)
 }
 
-// between yields the stored entries of a partition after one revision, up to
-// another.
-func between(ctx context.Context, j Journal, partition int, after, upTo uint64, yield func(history.Message) error) error {
+// readRange yields the stored events of a partition after one revision, up to another.
+func readRange(ctx context.Context, j Journal, partition int, after, upTo uint64, yield func(history.Message) error) error {
 	if upTo <= after {
 		return nil
 	}
 	return j.Range(ctx, history.Range{Partition: partition, After: after, UpTo: upTo}, yield)
 }
 
-// Archive is the archive as verify compares it with the journal and repairs it.
+// Archive is the archive with the reads and writes of verify and repair.
 type Archive interface {
 	history.ArchiveStore
-	// Audit is Each, with Bad also where a row contradicts itself. A revision
-	// that is there twice comes twice.
+	// Audit yields the events of a range like Each, and sets Bad also for a row that contradicts
+	// itself. A duplicate revision is yielded twice.
 	Audit(ctx context.Context, partition int, after, upTo uint64, yield func(history.Message) error) error
-	// AuditOf is the same for one aggregate, oldest first.
+	// AuditOf is Audit for one aggregate, oldest first.
 	AuditOf(ctx context.Context, partition int, name events.Stream, yield func(history.Message) error) error
-	// Restore puts messages in place of whatever is there at their revisions.
+	// Restore replaces the archived events at the revisions of messages.
 	Restore(ctx context.Context, messages []history.Message) error
 }

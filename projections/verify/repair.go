@@ -8,9 +8,9 @@ import (
 	"github.com/tidemark-engine/tidemark/history"
 )
 
-// Mend restores what differs, from the journal: rows by their tier, archived
-// events where the journal still has the original. What it cannot is left as
-// it is, and a later look finds it.
+// Repair restores differing data from the journal: rows through their tier, archived events where
+// the journal still has the original. It leaves what it cannot restore, for the next verification
+// to report.
 func Repair(ctx context.Context, journal Journal, archive Archive, tiers []Tier, differences []Difference) error {
 	streams, lost := map[string][]events.Stream{}, map[int][]uint64{}
 	for _, d := range differences {
@@ -25,7 +25,7 @@ func Repair(ctx context.Context, journal Journal, archive Archive, tiers []Tier,
 	}
 	for p, revisions := range lost {
 		slices.Sort(revisions)
-		if err := mendArchive(ctx, journal, archive, p, slices.Compact(revisions)); err != nil {
+		if err := repairArchive(ctx, journal, archive, p, slices.Compact(revisions)); err != nil {
 			return err
 		}
 	}
@@ -37,16 +37,16 @@ func Repair(ctx context.Context, journal Journal, archive Archive, tiers []Tier,
 	return nil
 }
 
-// Revisions with no more than mendGap between them are read together; mendPage
-// events are restored at a time, or fewer where they are mendBytes.
+// Revisions with at most repairGap between them are read together; repairPage events are restored
+// at a time, or fewer when they exceed repairBytes.
 const (
-	mendGap   = 64
-	mendPage  = 500
-	mendBytes = 32 << 20
+	repairGap   = 64
+	repairPage  = 500
+	repairBytes = 32 << 20
 )
 
-// mendArchive restores a partition's events, whose revisions come in order.
-func mendArchive(ctx context.Context, journal Journal, archive Archive, partition int, revisions []uint64) error {
+// repairArchive restores the events of a partition; revisions are sorted.
+func repairArchive(ctx context.Context, journal Journal, archive Archive, partition int, revisions []uint64) error {
 	var page []history.Message
 	size := 0
 	restore := func() (err error) {
@@ -58,16 +58,16 @@ func mendArchive(ctx context.Context, journal Journal, archive Archive, partitio
 	}
 	for len(revisions) > 0 {
 		n := 1
-		for n < len(revisions) && revisions[n]-revisions[n-1] <= mendGap {
+		for n < len(revisions) && revisions[n]-revisions[n-1] <= repairGap {
 			n++
 		}
 		run := revisions[:n]
-		err := between(ctx, journal, partition, run[0]-1, run[n-1], func(m history.Message) error {
+		err := readRange(ctx, journal, partition, run[0]-1, run[n-1], func(m history.Message) error {
 			if _, wanted := slices.BinarySearch(run, m.Revision); !wanted {
 				return nil
 			}
 			page, size = append(page, m), size+len(m.Body)
-			if len(page) < mendPage && size < mendBytes {
+			if len(page) < repairPage && size < repairBytes {
 				return nil
 			}
 			return restore()

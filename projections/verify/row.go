@@ -10,14 +10,14 @@ import (
 	"github.com/tidemark-engine/tidemark/readmodel"
 )
 
-// Row is one row of a tier as Verify reads it.
+// Row is one row of a tier.
 type Row struct {
 	Kind, Name string // the name is unique in its kind: "<id>" or "<id>.<key>"
 	Version    uint64
 	Revision   uint64
 	Digest     string
-	Content    []byte // what the event made of it; without a meaning but to be equal
-	Stored     []byte // set where the tier keeps a document whole, in the form of its bucket
+	Content    []byte // content of the row, compared byte for byte
+	Stored     []byte // the document as its bucket stores it; set instead of Content
 	Bad        error  // the row contradicts itself
 }
 
@@ -25,7 +25,7 @@ type Row struct {
 func EntryRow(e *readmodel.Entry) Row {
 	return Row{
 		Kind: readmodel.KindEntry, Name: e.Agent + "." + e.Key, Version: e.Version, Revision: e.Revision, Digest: e.Digest,
-		Content: timed(e.Timestamp, e.Value),
+		Content: withTime(e.Timestamp, e.Value),
 	}
 }
 
@@ -33,7 +33,7 @@ func EntryRow(e *readmodel.Entry) Row {
 func DocRow(d *readmodel.Doc) Row {
 	r := Row{
 		Kind: d.Kind, Name: d.ID, Version: d.Version, Revision: d.Revision, Digest: d.Digest,
-		Content: timed(d.UpdatedAt.Truncate(time.Microsecond), d.State), // what timestamptz keeps
+		Content: withTime(d.UpdatedAt.Truncate(time.Microsecond), d.State), // the precision of timestamptz
 	}
 	if d.Key != "" {
 		r.Name += "." + d.Key
@@ -41,17 +41,17 @@ func DocRow(d *readmodel.Doc) Row {
 	return r
 }
 
-// LossRow is one losing write's row; those of one entry have one name.
+// LossRow is one losing write's row; all of one entry share a name.
 func LossRow(l *readmodel.Loss) Row {
 	content := fmt.Appendf(nil, "%q %q %q %q %q %q %d %d %d ", l.Kind, l.Verb, l.Strategy, l.Reason, l.Writer, l.CommandID,
 		l.CurrentVersion, l.CurrentRevision, l.RecordedAt.UnixMicro())
 	return Row{
 		Kind: readmodel.KindConflict, Name: l.Agent + "." + l.Key, Version: l.Version, Revision: l.Revision, Digest: l.Digest,
-		Content: append(content, timed(l.Timestamp.Truncate(time.Microsecond), l.Value)...),
+		Content: append(content, withTime(l.Timestamp.Truncate(time.Microsecond), l.Value)...),
 	}
 }
 
-func timed(t time.Time, value []byte) []byte {
+func withTime(t time.Time, value []byte) []byte {
 	return append(t.UTC().AppendFormat(make([]byte, 0, 32+len(value)), time.RFC3339Nano+" "), value...)
 }
 
@@ -77,62 +77,62 @@ func sumOf(parts ...[]byte) (s sum) {
 
 func (s sum) short() []byte { return s[:6] }
 
-// mark is a row, condensed.
-type mark struct {
+// rowSummary is a row reduced to what a comparison needs.
+type rowSummary struct {
 	revision, version uint64
 	digest            string
 	content, stored   sum
-	whole             bool // stored is all that is known of the content
+	storedOnly        bool // only stored is known, not content
 	deleted           bool
 	recorded          time.Time
 	bad               error
 }
 
-func markOf(r *Row) mark {
-	m := mark{revision: r.Revision, version: r.Version, digest: r.Digest, bad: r.Bad}
+func summaryOf(r *Row) rowSummary {
+	m := rowSummary{revision: r.Revision, version: r.Version, digest: r.Digest, bad: r.Bad}
 	if r.Stored != nil {
-		m.stored, m.whole = sumOf(r.Stored), true
+		m.stored, m.storedOnly = sumOf(r.Stored), true
 	} else {
 		m.content = sumOf(r.Content)
 	}
 	return m
 }
 
-// after is the mark of all losing writes of an entry, when r follows m.
-func (m mark) after(r *Row) mark {
-	next := markOf(r)
-	next.version = m.version + 1 // how many there are
+// after returns the summary of an entry's losing writes, when r follows those in m.
+func (m rowSummary) after(r *Row) rowSummary {
+	next := summaryOf(r)
+	next.version = m.version + 1 // number of losing writes
 	next.content = sumOf(m.content[:], []byte(r.Digest), r.Content)
 	return next
 }
 
-func (m mark) equal(o mark) bool {
+func (m rowSummary) equal(o rowSummary) bool {
 	same := m.content == o.content
-	if m.whole || o.whole {
+	if m.storedOnly || o.storedOnly {
 		same = m.stored == o.stored
 	}
 	return same && m.revision == o.revision && m.version == o.version && m.digest == o.digest
 }
 
-// as is m with the content in the form that o has, to be shown beside it.
-func (m mark) as(o mark) mark {
-	m.whole = o.whole
+// as returns m with the content in the form of o, for messages.
+func (m rowSummary) as(o rowSummary) rowSummary {
+	m.storedOnly = o.storedOnly
 	return m
 }
 
-func (m mark) String() string {
+func (m rowSummary) String() string {
 	if m.deleted {
 		return fmt.Sprintf("deleted at version %d, revision %d", m.version, m.revision)
 	}
 	value := m.content
-	if m.whole {
+	if m.storedOnly {
 		value = m.stored
 	}
 	return fmt.Sprintf("version %d, revision %d, digest %.12s, value %x", m.version, m.revision, m.digest, value[:6])
 }
 
-// living counts rows by kind.
-func living(rows map[rowKey]mark) map[string]int {
+// living counts rows by kind, without deleted ones.
+func living(rows map[rowKey]rowSummary) map[string]int {
 	n := map[string]int{}
 	for key, m := range rows {
 		if !m.deleted {
@@ -142,8 +142,8 @@ func living(rows map[rowKey]mark) map[string]int {
 	return n
 }
 
-// digestOf is one digest over living state entries in the order of their keys.
-func digestOf(rows map[rowKey]mark) string {
+// digestOf returns one digest over the state entries, sorted by key, without deleted ones.
+func digestOf(rows map[rowKey]rowSummary) string {
 	var names []string
 	for key, m := range rows {
 		if key.kind == readmodel.KindEntry && !m.deleted {

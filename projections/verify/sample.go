@@ -8,32 +8,32 @@ import (
 	"github.com/tidemark-engine/tidemark/history"
 )
 
-// Places are parts of something, small and of about one size, that can be gone
-// through one by one or at random, without knowing what is in them.
-type Places interface {
-	// Places is how many there are now.
-	Places(ctx context.Context) (int, error)
-	// At are the streams whose rows or events are at a place now.
+// Chunks are parts of a store, small and of similar size, which can be visited in order or at
+// random without knowing their content.
+type Chunks interface {
+	// Chunks returns their number now.
+	Chunks(ctx context.Context) (int, error)
+	// At returns the streams that have rows or events in a chunk now.
 	At(ctx context.Context, place int) ([]events.Stream, error)
 }
 
-// journalPlace is how many revisions one place of the journal has.
-const journalPlace = 256
+// chunkRevisions is the number of revisions in one chunk of the journal.
+const chunkRevisions = 256
 
-// Revisions are the places of a journal: its events, in their order, partition
-// by partition. What was trimmed has left each stream's last event there.
+// Revisions are the chunks of a journal: its events in order, partition by partition. A trim
+// leaves the last event of each stream.
 type Revisions struct {
 	Journal Journal
-	Ends    bool // only streams whose last event lies at the place: each is at one place
+	Ends    bool // only streams whose last event is in the chunk: each is in one chunk
 }
 
-// Places implements Places.
-func (r Revisions) Places(ctx context.Context) (int, error) {
+// Chunks implements the interface.
+func (r Revisions) Chunks(ctx context.Context) (int, error) {
 	_, n, err := r.partition(ctx, -1)
 	return n, err
 }
 
-// partition finds the partition of a place, and the place in it; -1 counts all.
+// partition returns the partition of a chunk, and the chunk's index in it; chunk -1 counts all.
 func (r Revisions) partition(ctx context.Context, place int) (partition, rest int, err error) {
 	all := 0
 	for p := range r.Journal.Partitions() {
@@ -41,7 +41,7 @@ func (r Revisions) partition(ctx context.Context, place int) (partition, rest in
 		if err != nil {
 			return 0, 0, err
 		}
-		n := (int(head) + journalPlace - 1) / journalPlace
+		n := (int(head) + chunkRevisions - 1) / chunkRevisions
 		if place >= all && place < all+n {
 			return p, place - all, nil
 		}
@@ -50,20 +50,20 @@ func (r Revisions) partition(ctx context.Context, place int) (partition, rest in
 	return 0, all, nil
 }
 
-// At implements Places.
+// At implements Chunks.
 func (r Revisions) At(ctx context.Context, place int) ([]events.Stream, error) {
 	p, rest, err := r.partition(ctx, place)
 	if err != nil {
 		return nil, err
 	}
-	first := uint64(rest) * journalPlace
+	first := uint64(rest) * chunkRevisions
 	head, err := r.Journal.Head(ctx, p)
 	if err != nil {
 		return nil, err
 	}
 	seen := map[events.Stream]bool{}
 	var streams []events.Stream
-	err = between(ctx, r.Journal, p, first, min(first+journalPlace, head), func(m history.Message) error {
+	err = readRange(ctx, r.Journal, p, first, min(first+chunkRevisions, head), func(m history.Message) error {
 		if !seen[m.Stream] {
 			seen[m.Stream] = true
 			streams = append(streams, m.Stream)
@@ -79,16 +79,16 @@ func (r Revisions) At(ctx context.Context, place int) ([]events.Stream, error) {
 	}
 	here := streams[:0]
 	for i := range ends {
-		if ends[i].Revision <= first+journalPlace {
+		if ends[i].Revision <= first+chunkRevisions {
 			here = append(here, streams[i])
 		}
 	}
 	return here, nil
 }
 
-// Pick picks up to n streams at random: half of them by the journal's events,
-// the others by the tiers' rows, so that one that the journal does not know is
-// met too. Where n is about as many as there are, it is nearly all.
+// Pick picks up to n streams at random: half of them by the journal's events, the others by the
+// tiers' rows, to find rows that the journal does not have. When n is about the number of streams,
+// it returns nearly all.
 func Pick(ctx context.Context, journal Journal, tiers []Tier, n int) ([]events.Stream, error) {
 	picked := map[events.Stream]bool{}
 	if err := pick(ctx, Revisions{Journal: journal}, (n+1)/2, picked); err != nil {
@@ -96,7 +96,7 @@ func Pick(ctx context.Context, journal Journal, tiers []Tier, n int) ([]events.S
 	}
 	for i := range tiers {
 		share := (n - len(picked)) / (len(tiers) - i)
-		if err := pick(ctx, tiers[i].Places, share, picked); err != nil {
+		if err := pick(ctx, tiers[i].Chunks, share, picked); err != nil {
 			return nil, err
 		}
 	}
@@ -108,13 +108,13 @@ func Pick(ctx context.Context, journal Journal, tiers []Tier, n int) ([]events.S
 }
 
 // pick adds up to n streams that were not picked yet.
-func pick(ctx context.Context, from Places, n int, picked map[events.Stream]bool) error {
-	places, err := from.Places(ctx)
+func pick(ctx context.Context, from Chunks, n int, picked map[events.Stream]bool) error {
+	places, err := from.Chunks(ctx)
 	if err != nil || n <= 0 {
 		return err
 	}
-	each := (n + places - 1) / max(places, 1) // from one place
-	for _, place := range some(places, n) {
+	each := (n + places - 1) / max(places, 1) // per chunk
+	for _, place := range randomIndexes(places, n) {
 		streams, err := from.At(ctx, place)
 		if err != nil {
 			return err
@@ -134,9 +134,9 @@ func pick(ctx context.Context, from Places, n int, picked map[events.Stream]bool
 	return nil
 }
 
-// some are numbers below all, in random order and none twice: at least n where
-// there are as many, with some to spare for places that bring nothing new.
-func some(all, n int) []int {
+// randomIndexes returns distinct numbers below all, in random order: at least n if there are as
+// many, and some more for chunks without a new stream.
+func randomIndexes(all, n int) []int {
 	if all <= 8*n {
 		return rand.Perm(all)
 	}

@@ -10,55 +10,54 @@ import (
 	"github.com/tidemark-engine/tidemark/readmodel"
 )
 
-// Spot checks single aggregates in all tiers: what Verify asks of everything,
-// it asks of one, while views and writers go on.
+// Sampler compares single aggregates in all tiers, as Verifier does for all of them, while views
+// and writers continue.
 type Sampler struct {
 	Journal Journal
 	Archive Archive // nil = without SQL
 	Tiers   []Tier
-	// Reached tells whether a view has come to a revision; it may wait a while.
+	// Reached reports whether a view has reached a revision; it may wait a short time.
 	Reached func(ctx context.Context, view string, partition int, revision uint64) (bool, error)
-	// Leaves tells whether a view is known to leave an aggregate out; nil = no.
-	Leaves func(view string, partition int, s events.Stream) bool
+	// Quarantined reports whether a view has quarantined an aggregate; nil = no.
+	Quarantined func(view string, partition int, s events.Stream) bool
 }
 
-// Finding is what a spot check found.
+// Finding is the result of a check.
 type Finding struct {
-	Events      int // that were read, with those of the archive
+	Events      int // events read, with those of the archive
 	Differences []Difference
-	Unsettled   string // set where the aggregate could not be judged: why
+	Unsettled   string // why the aggregate could not be judged; empty = it was
 }
 
-// Bounds of patience with an aggregate that is being written, and between two
-// looks at a difference: it counts when it stands twice.
+// Retries for an aggregate that is being written, and the pause between two comparisons: a
+// difference counts when two consecutive ones find it.
 const (
-	spotRounds = 20
-	spotPause  = 20 * time.Millisecond
+	sampleRounds = 20
+	samplePause  = 20 * time.Millisecond
 )
 
-// Check checks the aggregate of a stream. An error means that a tier or the
-// journal could not be asked.
+// Check compares the aggregate of a stream. It fails when a tier or the journal cannot be read.
 func (c *Sampler) Check(ctx context.Context, s events.Stream) (f Finding, err error) {
-	stood := ""
-	for range spotRounds {
-		var still bool
-		f, still, err = c.look(ctx, s)
-		if err != nil || still && len(f.Differences) == 0 && f.Unsettled == "" {
+	previous := ""
+	for range sampleRounds {
+		var unchanged bool
+		f, unchanged, err = c.compareOnce(ctx, s)
+		if err != nil || unchanged && len(f.Differences) == 0 && f.Unsettled == "" {
 			return f, err
 		}
-		if f.Unsettled == "" && !still {
+		if f.Unsettled == "" && !unchanged {
 			f.Unsettled = "it is being written"
 		}
 		what := fmt.Sprint(f.Differences)
-		if still && f.Unsettled == "" && what == stood {
+		if unchanged && f.Unsettled == "" && what == previous {
 			return f, nil
 		}
-		stood = what
-		if err := pause(ctx, spotPause); err != nil {
+		previous = what
+		if err := pause(ctx, samplePause); err != nil {
 			return f, err
 		}
 	}
-	f.Differences = nil // none has stood
+	f.Differences = nil // none was found twice
 	if f.Unsettled == "" {
 		f.Unsettled = "its rows change without an event"
 	}
@@ -76,13 +75,13 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// look holds the tiers against the journal once. still tells whether the
-// journal has said nothing new meanwhile: only then the rows, whose views had
-// come to its end before they were read, have to be exactly as it says.
-func (c *Sampler) look(ctx context.Context, s events.Stream) (f Finding, still bool, err error) {
+// compareOnce compares the tiers with the journal once. unchanged reports whether the journal had
+// no new event meanwhile: only then must the rows, whose views had reached the last event before
+// they were read, match it exactly.
+func (c *Sampler) compareOnce(ctx context.Context, s events.Stream) (f Finding, unchanged bool, err error) {
 	kind, agent, _ := readmodel.RowOf(s)
 	asked := []events.Stream{s}
-	if kind == readmodel.KindEntry { // which may be evicted with its agent
+	if kind == readmodel.KindEntry { // it may be evicted with its agent
 		asked = append(asked, events.Lifecycle(agent))
 	}
 	before, err := c.Journal.Ends(ctx, asked, history.Bound{}, history.Linearizable)
@@ -92,15 +91,15 @@ func (c *Sampler) look(ctx context.Context, s events.Stream) (f Finding, still b
 	end := &before[0]
 	v := Verifier{Journal: c.Journal, Archive: c.Archive}
 	v.begin()
-	if late, err := c.late(ctx, kind, end); err != nil || late != "" {
+	if late, err := c.laggingView(ctx, kind, end); err != nil || late != "" {
 		return Finding{Unsettled: late}, false, err
 	}
-	if err := c.history(ctx, &v, s, end.Revision); err != nil {
+	if err := c.walkHistory(ctx, &v, s, end.Revision); err != nil {
 		return f, false, err
 	}
-	found := make([]map[rowKey]mark, len(c.Tiers))
+	found := make([]map[rowKey]rowSummary, len(c.Tiers))
 	for i := range c.Tiers {
-		found[i] = map[rowKey]mark{}
+		found[i] = map[rowKey]rowSummary{}
 		if _, keeps := c.Tiers[i].Keeps[kind]; !keeps {
 			continue
 		}
@@ -113,19 +112,19 @@ func (c *Sampler) look(ctx context.Context, s events.Stream) (f Finding, still b
 		return f, false, err
 	}
 	for i := 1; i < len(asked); i++ {
-		v.away[agent] = away(&before[i]) || away(&after[i])
+		v.inactive[agent] = mayBeEvicted(&before[i]) || mayBeEvicted(&after[i])
 	}
 	for i := range c.Tiers {
 		if _, keeps := c.Tiers[i].Keeps[kind]; keeps {
-			v.tier(&c.Tiers[i], found[i])
+			v.compareTier(&c.Tiers[i], found[i])
 		}
 	}
 	f.Events, f.Differences = v.report.Events, v.report.Differences
 	return f, before[0].Revision == after[0].Revision, nil
 }
 
-// late names a view that has not come to an event whose row it keeps.
-func (c *Sampler) late(ctx context.Context, kind string, end *history.Message) (string, error) {
+// laggingView names a view that keeps the row of an event and has not reached it.
+func (c *Sampler) laggingView(ctx context.Context, kind string, end *history.Message) (string, error) {
 	views := map[string]bool{}
 	for i := range c.Tiers {
 		if _, keeps := c.Tiers[i].Keeps[kind]; keeps {
@@ -133,29 +132,28 @@ func (c *Sampler) late(ctx context.Context, kind string, end *history.Message) (
 		}
 	}
 	for view := range views {
-		if c.Leaves != nil && c.Leaves(view, end.Partition, end.Stream) {
-			return fmt.Sprintf("the view %s leaves it out (engine dlq list)", view), nil
+		if c.Quarantined != nil && c.Quarantined(view, end.Partition, end.Stream) {
+			return fmt.Sprintf("the view %s has quarantined it (engine dlq list)", view), nil
 		}
 		ok, err := c.Reached(ctx, view, end.Partition, end.Revision)
 		if err != nil {
 			return "", err
 		}
 		if !ok {
-			return fmt.Sprintf("the view %s has not come to revision %d", view, end.Revision), nil
+			return fmt.Sprintf("the view %s has not reached revision %d", view, end.Revision), nil
 		}
 	}
 	return "", nil
 }
 
-// history folds all that is known of a stream up to its end, and holds the
-// archive against the journal.
-func (c *Sampler) history(ctx context.Context, v *Verifier, s events.Stream, end uint64) error {
+// walkHistory folds all events of a stream up to end and compares the archive with the journal.
+func (c *Sampler) walkHistory(ctx context.Context, v *Verifier, s events.Stream, end uint64) error {
 	p := span{partition: c.Journal.Partition(s.ID())}
 	var err error
 	if p.cut, _, err = c.Journal.Trimmed(ctx, p.partition); err != nil {
 		return err
 	}
-	archive := side(func(func(history.Message) error) error { return nil })
+	archive := messageSeq(func(func(history.Message) error) error { return nil })
 	switch {
 	case c.Archive != nil:
 		if p.reach, err = c.Archive.Reaches(ctx, p.partition, c.Journal.ID()); err != nil {
@@ -171,8 +169,8 @@ func (c *Sampler) history(ctx context.Context, v *Verifier, s events.Stream, end
 	return v.walk(ctx, &p, journal, archive)
 }
 
-// upTo ends a side at a revision.
-func upTo(end uint64, s side) side {
+// upTo ends a sequence at a revision.
+func upTo(end uint64, s messageSeq) messageSeq {
 	return func(yield func(history.Message) error) error {
 		return s(func(m history.Message) error {
 			if m.Revision > end {
@@ -183,8 +181,8 @@ func upTo(end uint64, s side) side {
 	}
 }
 
-// away tells from the end of an agent's lifecycle whether its entries may be
-// out of the hot tier.
-func away(m *history.Message) bool {
+// mayBeEvicted reports, by the last event of an agent's lifecycle, whether its entries may be
+// missing in the hot tier.
+func mayBeEvicted(m *history.Message) bool {
 	return m.Type != "" && !active(m)
 }

@@ -11,48 +11,48 @@ import (
 	"github.com/tidemark-engine/tidemark/readmodel"
 )
 
-// kinds in the order of reports.
+// kinds are the kinds of rows in the order of reports.
 var kinds = [...]string{
 	readmodel.KindEntry, readmodel.KindTask, readmodel.KindSession, readmodel.KindConfig, readmodel.KindLifecycle, readmodel.KindConflict,
 }
 
-// Tier is one read model as Verify reads it, and mends it.
+// Tier is one read model that is verified and repaired.
 type Tier struct {
 	Name string
-	View string // whose rows they are
-	// Keeps are the kinds of rows it has, each with the age at which they may
-	// be absent; 0 = never.
+	View string // the view that writes its rows
+	// Keeps are the kinds of rows in the tier, each with the age at which rows may be absent; 0 =
+	// never.
 	Keeps map[string]time.Duration
 	// Evicts: the entries of an agent that is not active may be absent.
 	Evicts bool
-	// Each yields every row; losing writes one by one, in their order.
+	// Each yields every row; the losing writes of an entry one by one, in order.
 	Each func(ctx context.Context, yield func(Row)) error
-	// Of yields the rows of one stream, in the same form.
+	// Of yields the rows of one stream in the same form.
 	Of func(ctx context.Context, s events.Stream, yield func(Row)) error
-	// Restore makes the rows of streams what the journal says, whatever is there.
+	// Restore replaces the rows of streams by what their events in the journal result in.
 	Restore func(ctx context.Context, streams []events.Stream) error
-	// Places are where its rows can be met without knowing their names.
-	Places Places
+	// Chunks find rows without knowing their names.
+	Chunks Chunks
 }
 
-// Names of what is held against each other beside the tiers.
+// Names of the stores that are compared beside the tiers.
 const (
 	InJournal = "journal"
 	InArchive = "archive"
 )
 
-// Difference is one thing that is not as the journal says.
+// Difference is one row or event that does not match the journal.
 type Difference struct {
-	Tier string `json:"tier"` // "journal", "archive", "kv", "sql", or a view that is late
+	Tier string `json:"tier"` // "journal", "archive", "kv", "sql", or a lagging view
 	Key  string `json:"key"`  // "<agent>.<key>" of an entry, "<kind> <name>" of others, or the stream
-	What string `json:"what"` // what each side says
+	What string `json:"what"` // the content on both sides
 
-	Stream    events.Stream `json:"stream,omitempty"` // whose row or event it is
+	Stream    events.Stream `json:"stream,omitempty"` // of the row or event
 	Partition int           `json:"partition"`
 	Revision  uint64        `json:"revision,omitempty"` // of the event
 
-	// Quarantined is why the view leaves the aggregate out: the difference is
-	// known, and engine dlq is the way to mend it; empty = it does not.
+	// Quarantined is the reason why the view has quarantined the aggregate: the difference is
+	// known, and engine dlq retries it; empty = not quarantined.
 	Quarantined string `json:"quarantined,omitempty"`
 }
 
@@ -61,12 +61,12 @@ func (d Difference) Compare(o Difference) int {
 	return cmp.Or(cmp.Compare(d.Tier, o.Tier), cmp.Compare(d.Key, o.Key), cmp.Compare(d.Revision, o.Revision))
 }
 
-// Counts is what Verify found among some rows.
+// Counts are the results for some rows.
 type Counts struct {
 	Rows        int `json:"rows"`
 	Equal       int `json:"equal"`
-	Newer       int `json:"newer"`   // written meanwhile, and equal to what the journal says of them
-	Expired     int `json:"expired"` // absent, older than the tier's TTL or evicted with their agent
+	Newer       int `json:"newer"`   // written meanwhile, and equal to the later event
+	Expired     int `json:"expired"` // absent: older than the tier's TTL, or evicted with their agent
 	Differences int `json:"differences"`
 }
 
@@ -78,13 +78,13 @@ func (c *Counts) add(o *Counts) {
 	c.Differences += o.Differences
 }
 
-// KindReport is what Verify found in one tier among rows of one kind.
+// KindReport is the result for the rows of one kind in one tier.
 type KindReport struct {
 	Kind string `json:"kind"`
 	Counts
 }
 
-// TierReport is what Verify found in one tier.
+// TierReport is the result for one tier.
 type TierReport struct {
 	Name string `json:"name"`
 	Counts
@@ -92,20 +92,20 @@ type TierReport struct {
 	Kinds  []KindReport `json:"kinds"`
 }
 
-// Report is what Verify found.
+// Report is the result of a verification.
 type Report struct {
 	Events      int            `json:"events"`
 	Aggregates  int            `json:"aggregates"`
-	Entries     int            `json:"entries"` // living state entries
-	Living      map[string]int `json:"living"`  // rows of the fold by kind
+	Entries     int            `json:"entries"` // state entries, without deleted ones
+	Living      map[string]int `json:"living"`  // rows of the fold by kind, without deleted ones
 	Heads       []uint64       `json:"heads"`
-	Digest      string         `json:"digest"`            // of the entries' fold, comparable with the tiers' when nothing is written meanwhile
+	Digest      string         `json:"digest"`            // of the fold's entries; equals that of a tier when nothing is written meanwhile
 	Archive     *Counts        `json:"archive,omitempty"` // archived events against the journal's
 	Tiers       []TierReport   `json:"tiers"`
 	Differences []Difference   `json:"differences"`
 }
 
-// OK tells whether everything is as the journal says.
+// OK reports whether there is no difference.
 func (r *Report) OK() bool { return len(r.Differences) == 0 }
 
 // Verifier is one verification.
@@ -113,26 +113,26 @@ type Verifier struct {
 	Journal Journal
 	Archive Archive // nil = without SQL
 	Tiers   []Tier
-	// Reached waits until the views have come to the heads, or says which has
-	// not; it is called once, before anything is compared.
+	// Reached waits until the views have reached the heads, or returns a difference for each that
+	// has not. It is called once, before the comparison.
 	Reached func(ctx context.Context, heads []uint64) []Difference
-	// Step is told how far the fold is, now and then.
+	// Step is called from time to time with the number of events folded.
 	Step func(events int)
-	// RowsOnly leaves the chains of digests alone, which cost more than all else.
+	// RowsOnly skips the digest chains, which take most of the time.
 	RowsOnly bool
 
-	report Report
-	chains map[events.Stream]link
-	rows   map[rowKey]mark   // at the heads
-	later  map[rowKey][]mark // after the heads
-	losses map[rowKey]mark   // of all losing writes so far
-	away   map[string]bool   // agents that are, or meanwhile were, not active
+	report   Report
+	chains   map[events.Stream]chainEnd
+	rows     map[rowKey]rowSummary   // at the heads
+	later    map[rowKey][]rowSummary // after the heads
+	losses   map[rowKey]rowSummary   // of all losing writes so far
+	inactive map[string]bool         // agents that are, or meanwhile were, inactive
 }
 
 func (v *Verifier) begin() {
 	v.report = Report{Differences: []Difference{}}
-	v.chains, v.away = map[events.Stream]link{}, map[string]bool{}
-	v.rows, v.later, v.losses = map[rowKey]mark{}, map[rowKey][]mark{}, map[rowKey]mark{}
+	v.chains, v.inactive = map[events.Stream]chainEnd{}, map[string]bool{}
+	v.rows, v.later, v.losses = map[rowKey]rowSummary{}, map[rowKey][]rowSummary{}, map[rowKey]rowSummary{}
 }
 
 // Run verifies.
@@ -176,7 +176,7 @@ func (v *Verifier) differ(d Difference, format string, args ...any) {
 	v.report.Differences = append(v.report.Differences, d)
 }
 
-// at is a difference at an event's place.
-func at(tier string, m *history.Message) Difference {
+// eventDifference returns an empty difference of an event.
+func eventDifference(tier string, m *history.Message) Difference {
 	return Difference{Tier: tier, Key: string(m.Stream), Stream: m.Stream, Partition: m.Partition, Revision: m.Revision}
 }

@@ -14,30 +14,30 @@ import (
 	"github.com/tidemark-engine/tidemark/readmodel"
 )
 
-// paper is a journal of one partition on paper.
-type paper struct {
+// fakeJournal is an in-memory journal of one partition.
+type fakeJournal struct {
 	messages []history.Message
-	chains   map[events.Stream]link
-	head     uint64 // what Head says first; afterwards it is the end
+	chains   map[events.Stream]chainEnd
+	head     uint64 // result of the first call of Head; later calls return the end
 	cut      uint64
 }
 
-func (p *paper) Partitions() int { return 1 }
-func (p *paper) ID() string      { return "paper" }
+func (p *fakeJournal) Partitions() int { return 1 }
+func (p *fakeJournal) ID() string      { return "paper" }
 
-func (p *paper) Head(context.Context, int) (uint64, error) {
+func (p *fakeJournal) Head(context.Context, int) (uint64, error) {
 	head := p.head
 	p.head = uint64(len(p.messages))
 	return head, nil
 }
 
-func (p *paper) Trimmed(context.Context, int) (uint64, time.Time, error) {
+func (p *fakeJournal) Trimmed(context.Context, int) (uint64, time.Time, error) {
 	return p.cut, time.Time{}, nil
 }
 
-func (p *paper) Partition(string) int { return 0 }
+func (p *fakeJournal) Partition(string) int { return 0 }
 
-func (p *paper) Range(_ context.Context, r history.Range, yield func(history.Message) error) error {
+func (p *fakeJournal) Range(_ context.Context, r history.Range, yield func(history.Message) error) error {
 	for _, m := range p.messages {
 		if m.Revision > r.After && (r.UpTo == 0 || m.Revision <= r.UpTo) && (r.Aggregate == "" || m.Stream == r.Aggregate) {
 			if err := yield(m); err != nil {
@@ -48,7 +48,7 @@ func (p *paper) Range(_ context.Context, r history.Range, yield func(history.Mes
 	return nil
 }
 
-func (p *paper) Ends(_ context.Context, names []events.Stream, _ history.Bound, _ history.Freshness) ([]history.Message, error) {
+func (p *fakeJournal) Ends(_ context.Context, names []events.Stream, _ history.Bound, _ history.Freshness) ([]history.Message, error) {
 	ends := make([]history.Message, len(names))
 	for _, m := range p.messages {
 		for i, name := range names {
@@ -60,8 +60,8 @@ func (p *paper) Ends(_ context.Context, names []events.Stream, _ history.Bound, 
 	return ends, nil
 }
 
-// write appends an event with a right digest.
-func (p *paper) write(t *testing.T, s events.Stream, typ, key, data, state string) *history.Message {
+// write appends an event with a valid digest.
+func (p *fakeJournal) write(t *testing.T, s events.Stream, typ, key, data, state string) *history.Message {
 	t.Helper()
 	last := p.chains[s]
 	ev := events.Event{
@@ -72,12 +72,12 @@ func (p *paper) write(t *testing.T, s events.Stream, typ, key, data, state strin
 	if ev.Digest, err = events.Chain(last.digest, &ev); err != nil {
 		t.Fatal(err)
 	}
-	p.chains[s] = link{version: ev.Version, digest: ev.Digest}
+	p.chains[s] = chainEnd{version: ev.Version, digest: ev.Digest}
 	p.messages = append(p.messages, history.Message{Record: events.Record{Event: ev, Stream: s, Revision: uint64(len(p.messages) + 1)}})
 	return &p.messages[len(p.messages)-1]
 }
 
-func (p *paper) set(t *testing.T, agent, key, value string) Row {
+func (p *fakeJournal) set(t *testing.T, agent, key, value string) Row {
 	t.Helper()
 	m := p.write(t, events.StateEntry(agent, key), events.StateSet, key, `{"value":`+value+`}`, "")
 	c, err := readmodel.EntryOf(&m.Record)
@@ -87,14 +87,14 @@ func (p *paper) set(t *testing.T, agent, key, value string) Row {
 	return EntryRow(&c.Entry)
 }
 
-func (p *paper) phase(t *testing.T, agent, typ, phase string) {
+func (p *fakeJournal) phase(t *testing.T, agent, typ, phase string) {
 	t.Helper()
 	p.write(t, events.Lifecycle(agent), typ, "", "{}", `{"phase":"`+phase+`"}`)
 }
 
-// verify compares rows with the journal, of which head events were there when
-// it began, and tells what it differs in.
-func (p *paper) verify(t *testing.T, head int, rows ...Row) (*Report, []string) {
+// verify compares rows with the journal, which had head events when it began, and returns the
+// differences.
+func (p *fakeJournal) verify(t *testing.T, head int, rows ...Row) (*Report, []string) {
 	t.Helper()
 	p.head = uint64(head)
 	v := Verifier{Journal: p, Tiers: []Tier{{
@@ -117,8 +117,8 @@ func (p *paper) verify(t *testing.T, head int, rows ...Row) (*Report, []string) 
 	return r, keys
 }
 
-func TestVerifyPassesOverWhatItDoesNotKnow(t *testing.T) {
-	p := &paper{chains: map[events.Stream]link{}}
+func TestVerifySkipsUnknownTypes(t *testing.T) {
+	p := &fakeJournal{chains: map[events.Stream]chainEnd{}}
 	p.write(t, "weather.berlin", "weather.measured", "", `{"c":21}`, "")
 	a := p.set(t, "a", "k", "1")
 	if _, got := p.verify(t, 2, a); got != nil {
@@ -134,7 +134,7 @@ func TestVerifyPassesOverWhatItDoesNotKnow(t *testing.T) {
 }
 
 func TestVerifyExcusesAbsences(t *testing.T) {
-	p := &paper{chains: map[events.Stream]link{}}
+	p := &fakeJournal{chains: map[events.Stream]chainEnd{}}
 	p.set(t, "silent", "k", "1")
 	p.phase(t, "silent", events.Expired, "expired")
 	back := p.set(t, "back", "k", "1")
@@ -142,7 +142,7 @@ func TestVerifyExcusesAbsences(t *testing.T) {
 	p.phase(t, "back", events.Hydrated, "active")
 	p.set(t, "old", "k", "1")
 	p.messages[len(p.messages)-1].RecordedAt = time.Now().Add(-time.Hour)
-	p.chains = map[events.Stream]link{} // its digest is of another time: not of interest here
+	p.chains = map[events.Stream]chainEnd{} // the changed time breaks its digest, which this test ignores
 	head := len(p.messages)
 	later := p.set(t, "new", "k", "1")
 
@@ -160,17 +160,17 @@ func TestVerifyExcusesAbsences(t *testing.T) {
 	p.phase(t, "back", events.Expired, "expired") // while verify runs
 	p.messages[len(p.messages)-1].Version = 3
 	if _, got := p.verify(t, head, later); slices.Contains(got, "kv back.k") {
-		t.Errorf("an agent that expired meanwhile misses nothing: %v", got)
+		t.Errorf("an entry of an agent that expired meanwhile counts as missing: %v", got)
 	}
 }
 
-// However a batch is cut, the same losing writes make the same row; any other
-// order, number or content makes another.
-func TestLossesRoll(t *testing.T) {
+// The same losing writes make the same row, however they are batched; another order, number or
+// content makes another row.
+func TestLossesAreOrdered(t *testing.T) {
 	loss := func(version uint64, reason string) Row {
 		return LossRow(&readmodel.Loss{Agent: "a", Key: "k", Version: version, Revision: version, Reason: reason, Digest: "d"})
 	}
-	roll := func(rows ...Row) (m mark) {
+	roll := func(rows ...Row) (m rowSummary) {
 		for i := range rows {
 			m = m.after(&rows[i])
 		}
@@ -181,7 +181,7 @@ func TestLossesRoll(t *testing.T) {
 	if !same.equal(roll(one, two)) {
 		t.Error("the same losses differ")
 	}
-	for i, m := range []mark{roll(two, one), roll(one), roll(two), roll(other, two), roll(one, one, two)} {
+	for i, m := range []rowSummary{roll(two, one), roll(one), roll(two), roll(other, two), roll(one, one, two)} {
 		if same.equal(m) {
 			t.Errorf("case %d is equal", i)
 		}

@@ -11,16 +11,13 @@ import (
 	"github.com/tidemark-engine/tidemark/history"
 )
 
-// This file walks the journal and its archive side by side: both come in the
-// order of their revisions, so neither need be kept.
-
-// span is what is known of a partition before its walk.
+// span is the range of a walk in one partition.
 type span struct {
 	partition int
-	cut       uint64 // up to here the journal may lack what the archive has
-	reach     uint64 // up to here the archive has everything
-	at        uint64 // the last revision that was seen
-	dense     bool   // every revision is to be seen
+	cut       uint64 // up to here the journal may lack events of the archive
+	reach     uint64 // up to here the archive is complete
+	at        uint64 // the last revision read
+	dense     bool   // every revision must exist
 }
 
 func (v *Verifier) partition(ctx context.Context, p int, head uint64) error {
@@ -40,7 +37,7 @@ func (v *Verifier) partition(ctx context.Context, p int, head uint64) error {
 	case s.cut > 0:
 		return history.NotArchived(p, s.cut)
 	}
-	journal := func(yield func(history.Message) error) error { return between(ctx, v.Journal, p, 0, head, yield) }
+	journal := func(yield func(history.Message) error) error { return readRange(ctx, v.Journal, p, 0, head, yield) }
 	if err := v.walk(ctx, &s, journal, archive); err != nil {
 		return err
 	}
@@ -48,13 +45,13 @@ func (v *Verifier) partition(ctx context.Context, p int, head uint64) error {
 	return nil
 }
 
-// side is one of the two: it yields messages until yield fails.
-type side func(yield func(history.Message) error) error
+// messageSeq yields messages in the order of their revisions until yield fails.
+type messageSeq func(yield func(history.Message) error) error
 
-var errStop = errors.New("no more is wanted")
+var errStop = errors.New("the reader has stopped")
 
-// pull turns a side around; nil is its end.
-func (s side) pull() (next func() (*history.Message, error), stop func()) {
+// pull turns a messageSeq into an iterator; next returns nil at its end.
+func (s messageSeq) pull() (next func() (*history.Message, error), stop func()) {
 	pull, stop := iter.Pull2(func(yield func(history.Message, error) bool) {
 		err := s(func(m history.Message) error {
 			if !yield(m, nil) {
@@ -75,9 +72,10 @@ func (s side) pull() (next func() (*history.Message, error), stop func()) {
 	}, stop
 }
 
-// walk folds what the journal has, and where it has been trimmed, what the
-// archive has, and holds one against the other where both have it.
-func (v *Verifier) walk(ctx context.Context, s *span, journal, archive side) error {
+// walk folds the events of the journal, or of the archive where the journal has been trimmed, and
+// compares both where both have an event. It reads them side by side, so memory does not grow with
+// the history.
+func (v *Verifier) walk(ctx context.Context, s *span, journal, archive messageSeq) error {
 	if v.Archive != nil && v.report.Archive == nil {
 		v.report.Archive = &Counts{}
 	}
@@ -107,7 +105,7 @@ func (v *Verifier) walk(ctx context.Context, s *span, journal, archive side) err
 			if a, err = nextA(); a != nil && a.Revision == s.at {
 				v.report.Archive.Rows++
 				v.report.Archive.Differences++
-				v.differ(at(InArchive, a), "the archive has revision %d twice", a.Revision)
+				v.differ(eventDifference(InArchive, a), "the archive has revision %d twice", a.Revision)
 			}
 		}
 	}
@@ -121,7 +119,7 @@ func revision(m *history.Message) uint64 {
 	return m.Revision
 }
 
-// step judges what is at the least revision of the two.
+// step judges the event with the lowest revision of the two.
 func (v *Verifier) step(ctx context.Context, s *span, j, a *history.Message) error {
 	c := v.report.Archive
 	if a != nil && (j == nil || a.Revision <= j.Revision) {
@@ -131,13 +129,13 @@ func (v *Verifier) step(ctx context.Context, s *span, j, a *history.Message) err
 	case a == nil || j != nil && j.Revision < a.Revision:
 		if j.Revision <= s.reach {
 			c.Differences++
-			v.differ(at(InArchive, j), "the archive does not have revision %d; the journal says %s", j.Revision, said(j))
+			v.differ(eventDifference(InArchive, j), "the archive does not have revision %d; the journal says %s", j.Revision, describe(j))
 		} else if c != nil {
 			c.Newer++
 		}
-		v.event(InJournal, j, v.keep)
+		v.foldEvent(InJournal, j, v.keep)
 	case j == nil || a.Revision < j.Revision:
-		if a.Revision > s.cut { // it may have been trimmed this very moment
+		if a.Revision > s.cut { // it may have been trimmed just now
 			var err error
 			if s.cut, _, err = v.Journal.Trimmed(ctx, s.partition); err != nil {
 				return err
@@ -145,31 +143,31 @@ func (v *Verifier) step(ctx context.Context, s *span, j, a *history.Message) err
 		}
 		if a.Revision > s.cut {
 			c.Differences++
-			v.differ(at(InJournal, a), "revision %d is missing; the archive says %s", a.Revision, said(a))
+			v.differ(eventDifference(InJournal, a), "revision %d is missing; the archive says %s", a.Revision, describe(a))
 		} else {
-			c.Equal++ // its chain tells more
+			c.Equal++ // checkChain judges it further
 		}
-		v.event(InArchive, a, v.keep)
+		v.foldEvent(InArchive, a, v.keep)
 	case a.Bad != nil && j.Bad == nil, a.Stream != j.Stream, !bytes.Equal(a.Body, j.Body):
 		c.Differences++
-		v.differ(at(InArchive, j), "the archive says %s; the journal says %s", said(a), said(j))
-		v.event(InJournal, j, v.keep)
+		v.differ(eventDifference(InArchive, j), "the archive says %s; the journal says %s", describe(a), describe(j))
+		v.foldEvent(InJournal, j, v.keep)
 	default:
 		c.Equal++
-		v.event(InJournal, j, v.keep)
+		v.foldEvent(InJournal, j, v.keep)
 	}
 	return nil
 }
 
-// said is what an event says, to be shown.
-func said(m *history.Message) string {
+// describe returns the content of an event for messages.
+func describe(m *history.Message) string {
 	if m.Bad != nil {
 		return fmt.Sprintf("%s: %v", m.Stream, m.Bad)
 	}
 	return fmt.Sprintf("%s %s version %d, digest %.12s, body %x", m.Stream, m.Type, m.Version, m.Digest, sumOf(m.Body).short())
 }
 
-// gap names the revisions that neither side has before next.
+// gap reports the revisions before next that neither store has.
 func (v *Verifier) gap(s *span, next uint64) {
 	if next <= s.at+1 || next == math.MaxUint64 {
 		return
@@ -184,7 +182,7 @@ func (v *Verifier) gap(s *span, next uint64) {
 		d.Tier = InArchive
 		v.differ(d, "%s; the journal is trimmed up to %d", what, s.cut)
 	case v.Archive != nil:
-		v.differ(d, "%s, and from the archive too", what)
+		v.differ(d, "%s in the journal and in the archive", what)
 	default:
 		v.differ(d, "%s", what)
 	}

@@ -31,18 +31,18 @@ type tailPosition struct{ at atomic.Uint64 }
 
 func (p *tailPosition) At(int) uint64 { return p.at.Load() }
 
-// The whole question: its body is read, memory has the row, the reply is encoded.
+// BenchmarkAsk measures one query: decode the body, read the row from memory, encode the reply.
 func BenchmarkAsk(b *testing.B) {
 	tail := &tailPosition{}
 	m := tiers.NewMemory(tiers.MemoryConfig{Partitions: 1, Tail: tail})
 	m.Start(0, 0)
 	rows := Rows{history.New(onePartition{}, nil, 0)}
-	q := &Query{Tiers: &tiers.Tiers{Memory: m, Journal: rows}, Past: rows}
+	q := &Query{Tiers: &tiers.Tiers{Memory: m, Journal: rows}, Rows: rows}
 	bodies := make([][]byte, 1000)
 	for i := range bodies {
 		key := "k" + strconv.Itoa(i)
 		bodies[i] = []byte(`{"key":"` + key + `"}`)
-		m.Pass(0, readmodel.Entry{
+		m.Apply(0, readmodel.Entry{
 			Agent: "agent-7", Key: key, Value: []byte(`"` + strings.Repeat("v", 254) + `"`), Timestamp: time.Unix(1, 0).UTC(),
 			Version: 7, Revision: uint64(i + 1), Digest: strings.Repeat("ab", 32),
 		}, false)

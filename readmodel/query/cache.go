@@ -10,20 +10,20 @@ import (
 	"github.com/go-json-experiment/json"
 )
 
-// FromCache is the source of an answer that was computed for somebody else.
+// FromCache is the source of an answer from the cache.
 const FromCache = "cache"
 
-// QueryCache keeps answers for those who say how old one may be. It may forget
-// any of them, and refuse to take one: an answer stands without.
+// QueryCache stores answers for queries that allow an age. It may drop answers or reject a Put;
+// queries do not depend on it.
 type QueryCache interface {
-	// Get is the answer under a key and when it began to be computed.
+	// Get returns the answer of a key and when its computation began.
 	Get(ctx context.Context, key string) (body []byte, at time.Time, found bool)
 	Put(ctx context.Context, key string, body []byte, at time.Time)
 }
 
-// cached answers a list from the cache where the question allows that, and
-// leaves what it computes there. Without max_age_ms the cache has no part.
-func (q *Query) cached(ctx context.Context, name string, in *question, compute func() (*page, error)) ([]byte, error) {
+// cached answers a list from the cache if the request allows an age, and stores a computed answer
+// there. Without max_age_ms it does not use the cache.
+func (q *Query) cached(ctx context.Context, name string, in *request, compute func() (*page, error)) ([]byte, error) {
 	if q.Cache == nil || in.MaxAgeMS == nil || *in.MaxAgeMS == 0 {
 		p, err := compute()
 		if err != nil {
@@ -31,11 +31,11 @@ func (q *Query) cached(ctx context.Context, name string, in *question, compute f
 		}
 		return p.encode(), nil
 	}
-	key, err := in.cacheKey(q.Past.Incarnation() + " " + name)
+	key, err := in.cacheKey(q.Rows.Incarnation() + " " + name)
 	if err != nil {
 		return nil, err
 	}
-	// A token may ask for more than an answer of before had read.
+	// A token may require a newer position than that of a cached answer.
 	if in.Token == "" {
 		if body, at, ok := q.Cache.Get(ctx, key); ok {
 			if age := max(0, time.Since(at)).Milliseconds(); age <= *in.MaxAgeMS {
@@ -54,7 +54,7 @@ func (q *Query) cached(ctx context.Context, name string, in *question, compute f
 	return p.encode(), nil
 }
 
-// withAge adds its age to an answer.
+// withAge adds the member age_ms to an answer.
 func withAge(body []byte, ms int64) []byte {
 	b := append(make([]byte, 0, len(body)+32), body[:len(body)-1]...)
 	b = append(b, `,"age_ms":`...)
@@ -62,8 +62,8 @@ func withAge(body []byte, ms int64) []byte {
 	return append(b, '}')
 }
 
-// cacheKey is the same for two questions that the same answer fits.
-func (in *question) cacheKey(name string) (string, error) {
+// cacheKey is equal for requests with the same answer.
+func (in *request) cacheKey(name string) (string, error) {
 	same := *in
 	same.MaxAgeMS, same.Token, same.WaitMS, same.Limit = nil, "", nil, &in.limit
 	body, err := json.Marshal(&same, json.Deterministic(true))

@@ -10,7 +10,7 @@ import (
 	"github.com/tidemark-engine/tidemark/readmodel/tiers"
 )
 
-// encode is the answer as a reply's body.
+// encodeAnswer encodes an answer as a reply body.
 func encodeAnswer(a *tiers.Answer, token string) []byte {
 	b := append(make([]byte, 0, 288+len(a.Value)), '{')
 	b = a.Entry.Append(b)
@@ -62,7 +62,7 @@ func tokenAt(p Rows, partition int, revision uint64) string {
 	return domain.TokenAt(p.Incarnation(), partition, revision).String()
 }
 
-// parseTime takes RFC 3339 and nothing else, which time.Parse does not promise.
+// parseTime accepts only RFC 3339; time.Parse accepts more.
 func parseTime(text string) (time.Time, error) {
 	var t time.Time
 	err := t.UnmarshalText([]byte(text))

@@ -10,21 +10,21 @@ import (
 
 // page is one page of a list.
 type page struct {
-	rows   []byte // encoded and open: `{"tasks":[{…},{…}`
-	source string
-	cursor string // of the next page; empty = this is the last
-	token  string
-	held   []string // streams that could be of these rows and that SQL leaves out
+	rows        []byte // encoded, not closed: `{"tasks":[{…},{…}`
+	source      string
+	cursor      string // of the next page; empty = the last page
+	token       string
+	quarantined []string // quarantined streams whose rows the page may lack
 }
 
-// encode closes the page into a reply's body.
+// encode closes the page and returns the reply body.
 func (p *page) encode() []byte {
 	b := append(p.rows, ']')
 	if p.cursor != "" {
 		b = append(b, ',')
 		b = events.AppendString(b, "cursor", p.cursor)
 	}
-	for i, s := range p.held {
+	for i, s := range p.quarantined {
 		if i == 0 {
 			b = append(b, `,"quarantined":[`...)
 		} else {
@@ -32,13 +32,13 @@ func (p *page) encode() []byte {
 		}
 		b, _ = jsontext.AppendQuote(b, s) // the error only reports replaced bytes
 	}
-	if len(p.held) > 0 {
+	if len(p.quarantined) > 0 {
 		b = append(b, ']')
 	}
 	return closeAnswer(b, p.source, p.token)
 }
 
-// closeAnswer ends every answer: where it came from, and how far that had read.
+// closeAnswer appends source and token, which end every answer.
 func closeAnswer(b []byte, source, token string) []byte {
 	b = append(b, ',')
 	b = events.AppendString(b, "source", source)
@@ -49,18 +49,17 @@ func closeAnswer(b []byte, source, token string) []byte {
 	return append(b, '}')
 }
 
-// Room for a page: the default NATS server takes messages of 1 MiB, so a page
-// also ends where its values fill it. Each row's names and numbers take less
-// than rowRoom.
+// Size of a page: the default NATS server takes messages of 1 MiB, so a page also ends when its
+// values fill it. The names and numbers of a row take less than rowRoom.
 const (
 	pageBytes = 768 << 10
 	rowRoom   = 768
 )
 
-// cut is a page of rows that were asked for with one more than its limit, and
-// the cursor of the next page, empty where there is none. row tells a row's
-// cursor, and what its values weigh.
-func cut[R any](rows []R, limit int, row func(*R) (cursor string, bytes int)) ([]R, string) {
+// paginate cuts rows, which were read with one more than the limit, into a page, and returns the
+// cursor of the next page, empty when there is none. row returns a row's cursor and the size of
+// its values.
+func paginate[R any](rows []R, limit int, row func(*R) (cursor string, bytes int)) ([]R, string) {
 	size := 0
 	for i := range rows {
 		_, bytes := row(&rows[i])
@@ -72,7 +71,7 @@ func cut[R any](rows []R, limit int, row func(*R) (cursor string, bytes int)) ([
 	return rows, ""
 }
 
-// encodeRows opens a page of rows, each as its members say.
+// encodeRows encodes a page of rows without closing it; members appends the members of a row.
 func encodeRows[R any](name string, size int, rows []R, members func([]byte, *R) []byte) []byte {
 	b := append(make([]byte, 0, 256+size*len(rows)), `{"`+name+`":[`...)
 	for i := range rows {
@@ -88,18 +87,18 @@ func encodeDocs(name string, rows []readmodel.Doc) []byte {
 	return encodeRows(name, 384, rows, func(b []byte, d *readmodel.Doc) []byte { return d.Append(b) })
 }
 
-// encode is the document as a reply's body.
+// encodeDoc encodes a document as a reply body.
 func encodeDoc(d *readmodel.Doc, token string) []byte {
 	b := d.Append(append(make([]byte, 0, 288+len(d.State)), '{'))
 	return closeAnswer(b, tiers.FromJournal, token)
 }
 
-// encodeDocHistory is a page of a document's history; d names the document.
+// encodeDocHistory encodes a page of a document's history; d names the document.
 func encodeDocHistory(d *readmodel.Doc, rows []readmodel.DocVersion, cursor, token string) []byte {
 	p := page{source: tiers.FromJournal, cursor: cursor, token: token}
 	p.rows = encodeRows("versions", 512, rows, func(b []byte, v *readmodel.DocVersion) []byte { return v.Append(b) })
 	b := append(make([]byte, 0, 256+len(p.rows)), '{')
-	b = events.AppendString(b, d.IdName(), d.ID)
+	b = events.AppendString(b, d.IDName(), d.ID)
 	if d.Key != "" {
 		b = append(b, ',')
 		b = events.AppendString(b, "key", d.Key)

@@ -9,15 +9,13 @@ import (
 	"github.com/tidemark-engine/tidemark/readmodel/tiers"
 )
 
-// This file lists what one agent has: from SQL, or from the journal where SQL
-// does not answer.
-
-func (q *Query) agentEntries(ctx context.Context, agent string, in *question) (*page, error) {
+// agentEntries lists an agent's entries from SQL, or from the journal when SQL does not answer.
+func (q *Query) agentEntries(ctx context.Context, agent string, in *request) (*page, error) {
 	if err := in.cursorAfter(domain.CheckKey); err != nil {
 		return nil, err
 	}
-	p := q.Past.Partition(agent)
-	b, err := in.bound()
+	p := q.Rows.Partition(agent)
+	b, err := in.pastPoint()
 	if err != nil {
 		return nil, err
 	}
@@ -27,7 +25,7 @@ func (q *Query) agentEntries(ctx context.Context, agent string, in *question) (*
 		return nil, err
 	}
 	if b != nil {
-		return q.agentEntriesPast(ctx, agent, in, b)
+		return q.agentEntriesAsOf(ctx, agent, in, b)
 	}
 	if q.Tiers.Durable != nil {
 		rows, position, err := q.Tiers.Durable.Entries(waiting, p, agent, in.Prefix, in.Cursor, in.limit+1)
@@ -38,29 +36,29 @@ func (q *Query) agentEntries(ctx context.Context, agent string, in *question) (*
 			rows, position, err = q.Tiers.Durable.Entries(waiting, p, agent, in.Prefix, in.Cursor, in.limit+1)
 		}
 		if err == nil {
-			rows, cursor := cut(rows, in.limit, entryName)
-			return &page{rows: encodeEntries(rows), source: tiers.FromSQL, cursor: cursor, token: tokenAt(q.Past, p, position)}, nil
+			rows, cursor := paginate(rows, in.limit, entryName)
+			return &page{rows: encodeEntries(rows), source: tiers.FromSQL, cursor: cursor, token: tokenAt(q.Rows, p, position)}, nil
 		}
 	}
-	past := q.Past
+	hist := q.Rows
 	rows, newest, err := fromJournal(in, func(after string, limit int) ([]string, error) {
-		return past.Keys(ctx, agent, in.Prefix, after, limit)
-	}, each(func(key string) (readmodel.Entry, bool, uint64, error) { return past.Last(ctx, agent, key) }))
+		return hist.Keys(ctx, agent, in.Prefix, after, limit)
+	}, oneByOne(func(key string) (readmodel.Entry, bool, uint64, error) { return hist.Last(ctx, agent, key) }))
 	if err != nil {
 		return nil, tiers.Unavailable("journal", err)
 	}
-	rows, cursor := cut(rows, in.limit, entryName)
-	return &page{rows: encodeEntries(rows), source: tiers.FromJournal, cursor: cursor, token: tokenAt(past, p, newest)}, nil
+	rows, cursor := paginate(rows, in.limit, entryName)
+	return &page{rows: encodeEntries(rows), source: tiers.FromJournal, cursor: cursor, token: tokenAt(hist, p, newest)}, nil
 }
 
-// agentEntriesPast lists what an agent had: keys that are gone since included,
-// later ones not.
-func (q *Query) agentEntriesPast(ctx context.Context, agent string, in *question, b *bound) (*page, error) {
-	past := q.Past
+// agentEntriesAsOf lists the entries that an agent had, including keys that are deleted since and
+// without later ones.
+func (q *Query) agentEntriesAsOf(ctx context.Context, agent string, in *request, b *pastPoint) (*page, error) {
+	hist := q.Rows
 	rows, newest, err := fromJournal(in, b.keys(func(after string, limit int) ([]string, error) {
-		return past.Keys(ctx, agent, in.Prefix, after, limit)
+		return hist.Keys(ctx, agent, in.Prefix, after, limit)
 	}), func(keys []string) (rows []readmodel.Entry, newest uint64, err error) {
-		rows, err = past.EntriesAsOf(ctx, agent, keys, b.moment())
+		rows, err = hist.EntriesAsOf(ctx, agent, keys, b.moment())
 		for i := range rows {
 			newest = max(newest, rows[i].Revision)
 		}
@@ -69,48 +67,50 @@ func (q *Query) agentEntriesPast(ctx context.Context, agent string, in *question
 	if err != nil {
 		return nil, tiers.Unavailable("journal", err)
 	}
-	rows, cursor := cut(rows, in.limit, entryName)
-	return &page{rows: encodeEntries(rows), source: tiers.FromJournal, cursor: cursor, token: tokenAt(past, past.Partition(agent), newest)}, nil
+	rows, cursor := paginate(rows, in.limit, entryName)
+	return &page{rows: encodeEntries(rows), source: tiers.FromJournal, cursor: cursor, token: tokenAt(hist, hist.Partition(agent), newest)}, nil
 }
 
 func entryName(e *readmodel.Entry) (string, int) { return e.Key, len(e.Value) }
 
-func (q *Query) configEntries(ctx context.Context, agent string, in *question) (*page, error) {
+// configEntries lists an agent's configuration from SQL, or from the journal when SQL does not
+// answer or has quarantined some of it.
+func (q *Query) configEntries(ctx context.Context, agent string, in *request) (*page, error) {
 	if err := in.cursorAfter(domain.CheckKey); err != nil {
 		return nil, err
 	}
-	b, err := in.bound()
+	b, err := in.pastPoint()
 	if err != nil {
 		return nil, err
 	}
 	name := func(d *readmodel.Doc) (string, int) { return d.Key, len(d.State) }
 	if b == nil && q.Tiers.Durable != nil {
-		token, err := q.sql(ctx, in)
+		token, err := q.awaitSQL(ctx, in)
 		if err != nil {
 			return nil, err
 		}
 		var rows []readmodel.Doc
-		held, err := q.Tiers.Durable.Held(ctx, string(events.Config(agent, "")), 1) // before the rows
-		if err == nil && len(held) == 0 {
+		quarantined, err := q.Tiers.Durable.QuarantinedStreams(ctx, string(events.Config(agent, "")), 1) // read before the rows
+		if err == nil && len(quarantined) == 0 {
 			rows, err = q.Tiers.Durable.Docs(ctx, readmodel.DocList{
 				Kind: readmodel.KindConfig, ID: agent, Prefix: in.Prefix, After: in.Cursor, Limit: in.limit + 1,
 			})
 		}
-		if err == nil && len(held) == 0 {
-			rows, cursor := cut(rows, in.limit, name)
+		if err == nil && len(quarantined) == 0 {
+			rows, cursor := paginate(rows, in.limit, name)
 			return &page{rows: encodeDocs("entries", rows), source: tiers.FromSQL, cursor: cursor, token: token}, nil
 		}
 	}
 	if _, err := q.token(in); err != nil {
 		return nil, err
 	}
-	past := q.Past
-	living := each(func(key string) (readmodel.Doc, bool, uint64, error) {
-		return past.LastDoc(ctx, readmodel.KindConfig, agent, key)
+	hist := q.Rows
+	living := oneByOne(func(key string) (readmodel.Doc, bool, uint64, error) {
+		return hist.LastDoc(ctx, readmodel.KindConfig, agent, key)
 	})
 	if b != nil {
 		living = func(keys []string) (rows []readmodel.Doc, newest uint64, err error) {
-			rows, err = past.ConfigAsOf(ctx, agent, keys, b.moment())
+			rows, err = hist.ConfigAsOf(ctx, agent, keys, b.moment())
 			for i := range rows {
 				newest = max(newest, rows[i].Revision)
 			}
@@ -118,20 +118,20 @@ func (q *Query) configEntries(ctx context.Context, agent string, in *question) (
 		}
 	}
 	rows, newest, err := fromJournal(in, b.keys(func(after string, limit int) ([]string, error) {
-		return past.ConfigKeys(ctx, agent, in.Prefix, after, limit)
+		return hist.ConfigKeys(ctx, agent, in.Prefix, after, limit)
 	}), living)
 	if err != nil {
 		return nil, tiers.Unavailable("journal", err)
 	}
-	rows, cursor := cut(rows, in.limit, name)
-	token := tokenAt(past, past.Partition(agent), newest)
+	rows, cursor := paginate(rows, in.limit, name)
+	token := tokenAt(hist, hist.Partition(agent), newest)
 	return &page{rows: encodeDocs("entries", rows), source: tiers.FromJournal, cursor: cursor, token: token}, nil
 }
 
-// fromJournal collects a page, and one row more where there is one, of what
-// lives under some keys, with the newest revision that was read. keys are the
-// names after one, a few at a time; living are the rows of those that live.
-func fromJournal[R any](in *question, keys func(after string, limit int) ([]string, error),
+// fromJournal collects a page of existing rows, plus one row if there are more, and the newest
+// revision read. keys returns the next names after one; living returns the rows that exist of some
+// names.
+func fromJournal[R any](in *request, keys func(after string, limit int) ([]string, error),
 	living func(keys []string) ([]R, uint64, error)) (rows []R, newest uint64, err error) {
 	after := in.Cursor
 	for {
@@ -151,8 +151,8 @@ func fromJournal[R any](in *question, keys func(after string, limit int) ([]stri
 	}
 }
 
-// each asks for the rows one by one.
-func each[R any](last func(key string) (R, bool, uint64, error)) func([]string) ([]R, uint64, error) {
+// oneByOne reads rows one by one.
+func oneByOne[R any](last func(key string) (R, bool, uint64, error)) func([]string) ([]R, uint64, error) {
 	return func(keys []string) (rows []R, newest uint64, err error) {
 		for _, key := range keys {
 			row, found, revision, err := last(key)

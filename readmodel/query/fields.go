@@ -9,8 +9,8 @@ import (
 	"github.com/tidemark-engine/tidemark/domain"
 )
 
-// onlyFields refuses a member that the body has but this question does not
-// take: 400 body.unknown_field. The body is known to be one JSON object.
+// onlyFields refuses a member that this query does not take: 400 body.unknown_field. The body must
+// be one JSON object.
 func onlyFields(body []byte, fields string) error {
 	if len(body) == 0 {
 		return nil
@@ -24,7 +24,7 @@ func onlyFields(body []byte, fields string) error {
 		if err != nil {
 			return domain.Errorf(domain.Invalid, "json.invalid", "%v", err)
 		}
-		if field := name.String(); !has(fields, field) {
+		if field := name.String(); !hasField(fields, field) {
 			return domain.Errorf(domain.Invalid, "body.unknown_field", "unknown field at %q: this query takes %s", "/"+field, fields)
 		}
 		if err := d.SkipValue(); err != nil {
@@ -34,8 +34,8 @@ func onlyFields(body []byte, fields string) error {
 	return nil
 }
 
-// has tells whether a name is among fields, which blanks part.
-func has(fields, name string) bool {
+// hasField reports whether name is one of fields, a list separated by spaces.
+func hasField(fields, name string) bool {
 	for f := range strings.SplitSeq(fields, " ") {
 		if f == name {
 			return true

@@ -12,9 +12,9 @@ import (
 	"github.com/tidemark-engine/tidemark/readmodel/tiers"
 )
 
-// inbox lists direct messages, and broadcasts where they are asked for: by
-// "broadcasts", or by "kind", which leaves the others out.
-func (q *Query) inbox(ctx context.Context, agent string, in *question) (*page, error) {
+// inbox lists an agent's messages: direct ones, with "broadcasts" also broadcasts; "kind" selects
+// one of both.
+func (q *Query) inbox(ctx context.Context, agent string, in *request) (*page, error) {
 	if err := oneOf("kind", in.Kind, readmodel.MessageDirect, readmodel.MessageBroadcast); err != nil {
 		return nil, err
 	}
@@ -37,7 +37,7 @@ func (q *Query) inbox(ctx context.Context, agent string, in *question) (*page, e
 	if err != nil {
 		return nil, tiers.Unavailable("sql", err)
 	}
-	rows, cursor := cut(rows, in.limit, func(m *readmodel.Message) (string, int) {
+	rows, cursor := paginate(rows, in.limit, func(m *readmodel.Message) (string, int) {
 		return strconv.FormatInt(m.SentAt.UnixMicro(), 10) + "-" + m.ID, len(m.Body)
 	})
 	return &page{rows: encodeMessages(rows), source: tiers.FromSQL, cursor: cursor}, nil

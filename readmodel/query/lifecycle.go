@@ -9,31 +9,31 @@ import (
 	"github.com/tidemark-engine/tidemark/readmodel/tiers"
 )
 
-// phaseCold is the phase of an agent of whose lifecycle nothing is recorded.
+// phaseCold is the phase of an agent without a recorded lifecycle.
 const phaseCold = "cold"
 
-// lifecycle tells an agent's phase from the journal's end, and how much of its
-// state SQL does not have yet.
-func (q *Query) lifecycle(ctx context.Context, agent string, in *question) ([]byte, error) {
+// lifecycle returns an agent's phase from the last event, and the number of its keys that SQL does
+// not have yet.
+func (q *Query) lifecycle(ctx context.Context, agent string, in *request) ([]byte, error) {
 	if _, err := q.token(in); err != nil {
 		return nil, err
 	}
-	b, err := in.bound()
+	b, err := in.pastPoint()
 	if err != nil {
 		return nil, err
 	}
 	if b != nil {
-		return q.lifecyclePast(ctx, agent, b)
+		return q.lifecycleAsOf(ctx, agent, b)
 	}
-	past := q.Past
-	p := past.Partition(agent)
-	d, found, _, err := past.LastDoc(ctx, readmodel.KindLifecycle, agent, "")
+	hist := q.Rows
+	p := hist.Partition(agent)
+	d, found, _, err := hist.LastDoc(ctx, readmodel.KindLifecycle, agent, "")
 	if err != nil {
 		return nil, tiers.Unavailable("journal", err)
 	}
-	dirty := -1 // without SQL nothing is ever level
+	dirty := -1 // unknown without SQL
 	if q.Tiers.Durable != nil {
-		if dirty, err = past.Changed(ctx, agent, q.Tiers.DurableProgress.At(p)); err != nil {
+		if dirty, err = hist.Changed(ctx, agent, q.Tiers.DurableProgress.At(p)); err != nil {
 			return nil, tiers.Unavailable("journal", err)
 		}
 	}
@@ -45,23 +45,23 @@ func (q *Query) lifecycle(ctx context.Context, agent string, in *question) ([]by
 	} else {
 		body = strconv.AppendInt(body, int64(dirty), 10)
 	}
-	return closeAnswer(body, tiers.FromJournal, tokenAt(past, p, d.Revision)), nil
+	return closeAnswer(body, tiers.FromJournal, tokenAt(hist, p, d.Revision)), nil
 }
 
-// lifecyclePast tells the phase that an agent had. When it was heard of, and
-// what SQL lacked, is on no record.
-func (q *Query) lifecyclePast(ctx context.Context, agent string, at *bound) ([]byte, error) {
+// lifecycleAsOf returns the phase that an agent had. Last-seen time and dirty keys of the past are
+// not recorded.
+func (q *Query) lifecycleAsOf(ctx context.Context, agent string, at *pastPoint) ([]byte, error) {
 	var d readmodel.Doc
 	var err error
 	found := false
-	if !at.never {
-		d, found, err = q.Past.DocAsOf(ctx, readmodel.KindLifecycle, agent, "", at.moment())
+	if !at.beforeAll {
+		d, found, err = q.Rows.DocAsOf(ctx, readmodel.KindLifecycle, agent, "", at.moment())
 	}
 	if err != nil {
 		return nil, tiers.Unavailable("journal", err)
 	}
 	b := appendLifecycle(append(make([]byte, 0, 384), '{'), agent, d, found)
-	return closeAnswer(b, tiers.FromJournal, tokenAt(q.Past, q.Past.Partition(agent), d.Revision)), nil
+	return closeAnswer(b, tiers.FromJournal, tokenAt(q.Rows, q.Rows.Partition(agent), d.Revision)), nil
 }
 
 func appendLifecycle(b []byte, agent string, d readmodel.Doc, found bool) []byte {

@@ -9,9 +9,9 @@ import (
 	"github.com/tidemark-engine/tidemark/readmodel/tiers"
 )
 
-// sql waits until SQL has reached the token, in every partition that it names,
-// and tells how far SQL is: 503 sql.off, read.behind.
-func (q *Query) sql(ctx context.Context, in *question) (token string, err error) {
+// awaitSQL waits until SQL has reached the token in each of its partitions, and returns SQL's
+// positions as a token: 503 sql.off, read.behind.
+func (q *Query) awaitSQL(ctx context.Context, in *request) (token string, err error) {
 	t, err := q.token(in)
 	if err != nil {
 		return "", err
@@ -21,9 +21,9 @@ func (q *Query) sql(ctx context.Context, in *question) (token string, err error)
 	}
 	waiting, cancel := context.WithTimeout(ctx, in.wait())
 	defer cancel()
-	at := domain.Token{Journal: q.Past.Incarnation(), Positions: map[int]uint64{}}
+	at := domain.Token{Journal: q.Rows.Incarnation(), Positions: map[int]uint64{}}
 	progress := q.Tiers.DurableProgress
-	for p := range q.Past.Partitions() {
+	for p := range q.Rows.Partitions() {
 		if after := t.Positions[p]; after > 0 && !progress.Wait(waiting, p, after) {
 			return "", tiers.Behind("sql", after, progress.At(p))
 		}
@@ -32,13 +32,13 @@ func (q *Query) sql(ctx context.Context, in *question) (token string, err error)
 	return at.String(), nil
 }
 
-// heldShown is how many streams a list names that it cannot tell the truth of.
-const heldShown = 100
+// maxQuarantined is the number of quarantined streams that a list names.
+const maxQuarantined = 100
 
-// held names the streams under a prefix that SQL leaves out: rows of theirs
-// would be old ones. Asked before the rows are, it names too many, never too few.
-func (q *Query) held(ctx context.Context, prefix string) ([]string, error) {
-	names, err := q.Tiers.Durable.Held(ctx, prefix, heldShown)
+// quarantined names the streams under a prefix that SQL has quarantined: their rows may be stale.
+// Read before the rows, it can name too many streams but never too few.
+func (q *Query) quarantined(ctx context.Context, prefix string) ([]string, error) {
+	names, err := q.Tiers.Durable.QuarantinedStreams(ctx, prefix, maxQuarantined)
 	if err != nil {
 		return nil, tiers.Unavailable("sql", err)
 	}
@@ -46,10 +46,10 @@ func (q *Query) held(ctx context.Context, prefix string) ([]string, error) {
 }
 
 func sqlOff() error {
-	return domain.Errorf(domain.Unavailable, "sql.off", "this engine runs without SQL, which lists are answered from")
+	return domain.Errorf(domain.Unavailable, "sql.off", "this engine runs without SQL, which lists need")
 }
 
-// oneOf refuses a filter that names nothing there is.
+// oneOf refuses an unknown value of a filter.
 func oneOf(field, value string, known ...string) error {
 	if value == "" {
 		return nil
@@ -62,18 +62,18 @@ func oneOf(field, value string, known ...string) error {
 	return domain.Errorf(domain.Invalid, field+".unknown", "%s %.32q is not one of %s", field, value, strings.Join(known, ", "))
 }
 
-func (q *Query) agentsList(ctx context.Context, _ string, in *question) (*page, error) {
+func (q *Query) agentsList(ctx context.Context, _ string, in *request) (*page, error) {
 	if err := oneOf("phase", in.Phase, phaseCold, "hydrating", "active", "flushing", "expired"); err != nil {
 		return nil, err
 	}
 	if err := in.cursorAfter(domain.CheckAgentID); err != nil {
 		return nil, err
 	}
-	token, err := q.sql(ctx, in)
+	token, err := q.awaitSQL(ctx, in)
 	if err != nil {
 		return nil, err
 	}
-	held, err := q.held(ctx, "agent.")
+	quarantined, err := q.quarantined(ctx, "agent.")
 	if err != nil {
 		return nil, err
 	}
@@ -81,11 +81,11 @@ func (q *Query) agentsList(ctx context.Context, _ string, in *question) (*page, 
 	if err != nil {
 		return nil, tiers.Unavailable("sql", err)
 	}
-	rows, cursor := cut(rows, in.limit, func(a *readmodel.Agent) (string, int) { return a.ID, 0 })
-	return &page{rows: encodeAgents(rows), source: tiers.FromSQL, cursor: cursor, token: token, held: held}, nil
+	rows, cursor := paginate(rows, in.limit, func(a *readmodel.Agent) (string, int) { return a.ID, 0 })
+	return &page{rows: encodeAgents(rows), source: tiers.FromSQL, cursor: cursor, token: token, quarantined: quarantined}, nil
 }
 
-func (q *Query) tasksList(ctx context.Context, _ string, in *question) (*page, error) {
+func (q *Query) tasksList(ctx context.Context, _ string, in *request) (*page, error) {
 	if err := oneOf("status", in.Status, "created", "started", "completed", "failed", "cancelled"); err != nil {
 		return nil, err
 	}
@@ -109,11 +109,11 @@ func (q *Query) tasksList(ctx context.Context, _ string, in *question) (*page, e
 	if err := in.cursorAfter(checkTask); err != nil {
 		return nil, err
 	}
-	token, err := q.sql(ctx, in)
+	token, err := q.awaitSQL(ctx, in)
 	if err != nil {
 		return nil, err
 	}
-	held, err := q.held(ctx, "task.")
+	quarantined, err := q.quarantined(ctx, "task.")
 	if err != nil {
 		return nil, err
 	}
@@ -121,6 +121,6 @@ func (q *Query) tasksList(ctx context.Context, _ string, in *question) (*page, e
 	if err != nil {
 		return nil, tiers.Unavailable("sql", err)
 	}
-	rows, cursor := cut(rows, in.limit, func(d *readmodel.Doc) (string, int) { return d.ID, len(d.State) })
-	return &page{rows: encodeDocs("tasks", rows), source: tiers.FromSQL, cursor: cursor, token: token, held: held}, nil
+	rows, cursor := paginate(rows, in.limit, func(d *readmodel.Doc) (string, int) { return d.ID, len(d.State) })
+	return &page{rows: encodeDocs("tasks", rows), source: tiers.FromSQL, cursor: cursor, token: token, quarantined: quarantined}, nil
 }

@@ -10,20 +10,19 @@ import (
 	"github.com/tidemark-engine/tidemark/readmodel/tiers"
 )
 
-// Questions answers what arrives on queries.>: it reads the question, asks the
-// tiers and encodes the answer.
+// Query answers the requests on queries.>.
 type Query struct {
 	Tiers  *tiers.Tiers
-	Past   Rows
+	Rows   Rows
 	Status func(ctx context.Context) ([]byte, error) // queries.engine.status
 	Cache  QueryCache                                // nil = lists are always computed
-	// LastSeen is when an agent was last heard of; nil = nobody listens.
+	// LastSeen returns the time of an agent's last sign of life; nil = not tracked.
 	LastSeen func(ctx context.Context, agent string) (time.Time, bool)
-	// Command is the receipt or error of a durable command; nil = none are kept.
+	// Command returns the receipt or error of a durable command; nil = none are stored.
 	Command func(ctx context.Context, id string) ([]byte, error)
 }
 
-// Limits of a page, and of waiting for a token.
+// Limits of a page and of waiting for a token.
 const (
 	defaultLimit = 100
 	maxLimit     = 1000
@@ -31,9 +30,8 @@ const (
 	maxWait      = 60 * time.Second
 )
 
-// question holds what any question may take; its zero value asks for nothing
-// in particular.
-type question struct {
+// request has the members of all queries; each query takes some of them.
+type request struct {
 	Key         string  `json:"key,omitzero"`
 	Prefix      string  `json:"prefix,omitzero"`
 	Limit       *int    `json:"limit,omitzero"`
@@ -51,18 +49,18 @@ type question struct {
 	Broadcasts  bool    `json:"broadcasts,omitzero"`
 	MaxAgeMS    *int64  `json:"max_age_ms,omitzero"`
 
-	limit int // what Limit asks for
+	limit int // Limit, or its default
 }
 
-// handler answers one question; lists may be answered from the cache.
+// handler answers one query; lists may be answered from the cache.
 type handler struct {
-	fields string // that it takes; everything else in a body is refused
+	fields string // members that the query takes; others are refused
 	check  func(id string) error
-	answer func(*Query, context.Context, string, *question) ([]byte, error)
-	list   func(*Query, context.Context, string, *question) (*page, error)
+	answer func(*Query, context.Context, string, *request) ([]byte, error)
+	list   func(*Query, context.Context, string, *request) (*page, error)
 }
 
-// handlers is the table of questions: "<noun>.<question>".
+// handlers are the queries by "<noun>.<query>".
 var handlers = map[string]handler{
 	"agent.get":       {fields: "key token wait_ms consistency at_revision at_time", check: domain.CheckAgentID, answer: (*Query).agentGet},
 	"agent.history":   {fields: "key limit cursor losers", check: domain.CheckAgentID, answer: (*Query).agentHistory},
@@ -83,7 +81,7 @@ var handlers = map[string]handler{
 func checkTask(id string) error    { return domain.CheckID("task id", id) }
 func checkSession(id string) error { return domain.CheckID("session id", id) }
 
-// Ask answers queries.<tokens>. Errors are *domain.Error.
+// Ask answers the request on queries.<tokens>. Errors are *domain.Error.
 func (q *Query) Ask(ctx context.Context, tokens []string, body []byte) ([]byte, error) {
 	name, id := strings.Join(tokens, "."), ""
 	if name == "engine.status" {
@@ -110,7 +108,7 @@ func (q *Query) Ask(ctx context.Context, tokens []string, body []byte) ([]byte, 
 			return nil, err
 		}
 	}
-	in, err := readQuestion(body, h.fields)
+	in, err := readRequest(body, h.fields)
 	if err != nil {
 		return nil, err
 	}
@@ -124,12 +122,12 @@ func unknownQuery(tokens []string) error {
 	return domain.Errorf(domain.NotFound, "query.unknown", "there is no query %.128q", strings.Join(tokens, "."))
 }
 
-func readQuestion(body []byte, fields string) (*question, error) {
-	in := question{limit: defaultLimit}
-	if in.plain(body, fields) {
+func readRequest(body []byte, fields string) (*request, error) {
+	in := request{limit: defaultLimit}
+	if in.decodeSimple(body, fields) {
 		return &in, nil
 	}
-	in = question{limit: defaultLimit}
+	in = request{limit: defaultLimit}
 	if err := domain.DecodeBody(body, &in); err != nil {
 		return nil, err
 	}
@@ -153,9 +151,9 @@ func readQuestion(body []byte, fields string) (*question, error) {
 	return &in, nil
 }
 
-// plain reads what most questions are, names without anything to weigh, and
-// tells false where there is more to it.
-func (in *question) plain(body []byte, fields string) bool {
+// decodeSimple decodes the most common requests, plain strings only. It returns false when the
+// body has anything else.
+func (in *request) decodeSimple(body []byte, fields string) bool {
 	return domain.PlainObject(body, func(name, value []byte) bool {
 		var into *string
 		switch string(name) {
@@ -168,7 +166,7 @@ func (in *question) plain(body []byte, fields string) bool {
 		default:
 			return false
 		}
-		if *into != "" || len(value) == 0 || !has(fields, string(name)) {
+		if *into != "" || len(value) == 0 || !hasField(fields, string(name)) {
 			return false
 		}
 		*into = string(value)
@@ -176,8 +174,8 @@ func (in *question) plain(body []byte, fields string) bool {
 	})
 }
 
-// cursorAfter checks the cursor of a list by name: the last name seen.
-func (in *question) cursorAfter(check func(string) error) error {
+// cursorAfter checks the cursor of a list by name, which is the last name seen.
+func (in *request) cursorAfter(check func(string) error) error {
 	if in.Cursor == "" || check(in.Cursor) == nil {
 		return nil
 	}

@@ -11,8 +11,8 @@ import (
 	"github.com/tidemark-engine/tidemark/readmodel/tiers"
 )
 
-// Rows folds the history into rows: as they are now, by the journal's leader, and
-// as they were at a revision or a time.
+// Rows folds the history into rows: the current ones, read at the journal's leader, and those at a
+// revision or a time.
 type Rows struct{ *history.History }
 
 var _ tiers.JournalTier = Rows{}
@@ -58,8 +58,8 @@ func (r Rows) After(ctx context.Context, agent string, after uint64) ([]readmode
 	return changes, nil
 }
 
-// AsOf returns an entry as of a moment: after the last event, in the order of the
-// journal, that was recorded not later.
+// AsOf returns an entry as of a moment: after the last event in the journal that was recorded at
+// or before it.
 func (r Rows) AsOf(ctx context.Context, agent, key string, m history.Moment) (e readmodel.Entry, found bool, err error) {
 	rec, ok, err := r.History.AsOf(ctx, events.StateEntry(agent, key), m)
 	if err != nil || !ok {
@@ -69,7 +69,7 @@ func (r Rows) AsOf(ctx context.Context, agent, key string, m history.Moment) (e 
 	return change.Entry, err == nil && !change.Deleted, err
 }
 
-// EntriesAsOf returns those of an agent's entries that existed then, by key.
+// EntriesAsOf returns the entries of keys that existed at a moment, by key.
 func (r Rows) EntriesAsOf(ctx context.Context, agent string, keys []string, m history.Moment) ([]readmodel.Entry, error) {
 	names := make([]events.Stream, len(keys))
 	for i, key := range keys {
@@ -92,8 +92,8 @@ func (r Rows) EntriesAsOf(ctx context.Context, agent string, keys []string, m hi
 	return rows, nil
 }
 
-// Keys returns an agent's keys after one and with a prefix, sorted, those of
-// deleted entries included.
+// Keys returns an agent's keys with a prefix after one, sorted, including those of deleted
+// entries.
 func (r Rows) Keys(ctx context.Context, agent, prefix, after string, limit int) ([]string, error) {
 	return r.History.Keys(ctx, events.AgentStates(agent), prefix, after, limit)
 }
@@ -103,8 +103,8 @@ func (r Rows) Changed(ctx context.Context, agent string, after uint64) (int, err
 	return r.History.Changed(ctx, events.AgentStates(agent), after)
 }
 
-// Versions returns an entry's versions below a revision (0 = from the end), newest
-// first, at most limit; with losers the writes that lost are among them.
+// Versions returns an entry's versions below a revision (0 = from the end), newest first, at most
+// limit; with losers it includes losing writes.
 func (r Rows) Versions(ctx context.Context, agent, key string, below uint64, limit int, losers bool) ([]readmodel.Version, error) {
 	recs, err := r.Back(ctx, events.StateEntry(agent, key), below, limit)
 	if err != nil {
@@ -128,8 +128,8 @@ func (r Rows) Versions(ctx context.Context, agent, key string, below uint64, lim
 	return rows, nil
 }
 
-// LastDoc returns a document as the leader of the journal has it; found is false
-// when it does not exist, revision is then that of its deletion.
+// LastDoc reads a document at the journal's leader; found is false when it does not exist,
+// revision is then that of its deletion.
 func (r Rows) LastDoc(ctx context.Context, kind, id, key string) (d readmodel.Doc, found bool, revision uint64, err error) {
 	rec, ok, err := r.History.Last(ctx, readmodel.NameOf(kind, id, key), history.Linearizable)
 	if err != nil || !ok {
@@ -149,7 +149,7 @@ func (r Rows) DocAsOf(ctx context.Context, kind, id, key string, m history.Momen
 	return c.Doc, err == nil && !c.Deleted, err
 }
 
-// ConfigAsOf returns those of an agent's configuration keys that existed then.
+// ConfigAsOf returns the configuration entries of keys that existed at a moment.
 func (r Rows) ConfigAsOf(ctx context.Context, agent string, keys []string, m history.Moment) ([]readmodel.Doc, error) {
 	names := make([]events.Stream, len(keys))
 	for i, key := range keys {
@@ -201,7 +201,7 @@ func (r Rows) DocVersions(ctx context.Context, kind, id, key string, below uint6
 func docOf(rec *events.Record) (readmodel.DocChange, error) {
 	c, ok, err := readmodel.DocOf(rec)
 	if err == nil && !ok {
-		err = fmt.Errorf("%s at revision %d is of no document", rec.Type, rec.Revision)
+		err = fmt.Errorf("%s at revision %d belongs to no document", rec.Type, rec.Revision)
 	}
 	return c, err
 }

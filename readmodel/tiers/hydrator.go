@@ -10,40 +10,38 @@ import (
 	"github.com/tidemark-engine/tidemark/readmodel"
 )
 
-// Keeper moves a whole agent between the tiers, as the seed's
-// StateLifecycleManager does, without its losses: nothing older ever overwrites
-// anything newer, and a flush is one transaction.
+// Hydrator moves all entries of an agent between the tiers, as the contract's hydrate, flush and
+// expire require. It never overwrites a newer row, and a flush is one transaction.
 type Hydrator struct {
 	Journal         JournalTier
 	Hot             HydrationBucket
-	Durable         HydrationTable // nil = without SQL; the journal then is what lasts
+	Durable         HydrationTable // nil = without SQL; the journal is the durable tier
 	DurableProgress Positions
 
 	flights singleflight.Group
 }
 
-// HydrationBucket is the bucket of state entries as the keeper uses it.
+// HydrationBucket is the bucket of state entries.
 type HydrationBucket interface {
 	Fill(ctx context.Context, e *readmodel.Entry) error
-	// Has are those of an agent's keys under which there is a value.
+	// Has returns those of an agent's keys that have a value.
 	Has(ctx context.Context, agent string, keys []string) (map[string]bool, error)
 	// Evict removes all of an agent's keys.
 	Evict(ctx context.Context, agent string) error
 }
 
-// HydrationTable is SQL as the keeper uses it.
+// HydrationTable is the SQL table of state entries.
 type HydrationTable interface {
 	Entries(ctx context.Context, partition int, agent, prefix, after string, limit int) ([]readmodel.Entry, uint64, error)
-	// Flush writes entries in one transaction, none over a newer row.
+	// Flush writes entries in one transaction and never over a newer row.
 	Flush(ctx context.Context, entries []readmodel.EntryChange) error
 }
 
-// hydrationPage is how many rows a hydration takes at a time.
+// hydrationPage is the number of rows that a hydration reads at a time.
 const hydrationPage = 500
 
-// Hydrate loads an agent's rows from SQL into KV where KV has nothing, each
-// checked against the journal's end, and returns the keys it looked at. Several
-// callers at once share one hydration.
+// Hydrate loads an agent's rows from SQL into KV where KV has no value, each checked against the
+// journal's last event, and returns the keys of these rows. Concurrent calls share one hydration.
 func (k *Hydrator) Hydrate(ctx context.Context, agent string) ([]string, error) {
 	keys, err, _ := k.flights.Do(agent, func() (any, error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
@@ -63,7 +61,7 @@ func (k *Hydrator) hydrate(ctx context.Context, agent string) ([]string, error) 
 	keys := []string{}
 	for after := ""; ; {
 		rows, _, err := k.Durable.Entries(ctx, k.Journal.Partition(agent), agent, "", after, hydrationPage)
-		if isHeldBack(err) {
+		if isBehind(err) {
 			return k.hydrateFromJournal(ctx, agent)
 		}
 		if err != nil {
@@ -83,8 +81,8 @@ func (k *Hydrator) hydrate(ctx context.Context, agent string) ([]string, error) 
 	}
 }
 
-// fillPage puts rows of SQL where KV has nothing. Mostly the view has put them
-// all, and one question tells.
+// fillPage puts rows of SQL into KV where it has no value. Usually the view has put all of them;
+// one call of Has finds that out.
 func (k *Hydrator) fillPage(ctx context.Context, agent string, keys []string, rows []readmodel.Entry) error {
 	there, err := k.Hot.Has(ctx, agent, keys)
 	if err != nil {
@@ -137,19 +135,18 @@ func (k *Hydrator) hydrateFromJournal(ctx context.Context, agent string) ([]stri
 	return keys, nil
 }
 
-// Flush brings all of an agent's entries that the durable view has not come to
-// into SQL, in one transaction, and returns their keys and the revision up to
-// which SQL then has the agent.
+// Flush writes all of an agent's entries that the durable view has not reached to SQL in one
+// transaction. It returns their keys and the revision up to which SQL then has the agent.
 func (k *Hydrator) Flush(ctx context.Context, agent string) (keys []string, revision uint64, err error) {
 	if k.Durable == nil {
 		return []string{}, 0, fmt.Errorf("this engine runs without SQL")
 	}
-	level := k.DurableProgress.At(k.Journal.Partition(agent))
-	dirty, err := k.Journal.After(ctx, agent, level)
+	position := k.DurableProgress.At(k.Journal.Partition(agent))
+	dirty, err := k.Journal.After(ctx, agent, position)
 	if err != nil {
 		return nil, 0, err
 	}
-	keys, revision = make([]string, 0, len(dirty)), level
+	keys, revision = make([]string, 0, len(dirty)), position
 	for i := range dirty {
 		keys = append(keys, dirty[i].Key)
 		revision = max(revision, dirty[i].Revision)
@@ -160,8 +157,8 @@ func (k *Hydrator) Flush(ctx context.Context, agent string) (keys []string, revi
 	return keys, revision, k.Durable.Flush(ctx, dirty)
 }
 
-// Evict flushes an agent and removes its keys from KV. What is not in SQL is
-// never removed; without SQL the journal has it.
+// Evict flushes an agent and removes its keys from KV. A key that is not in SQL is never removed;
+// without SQL the journal has it.
 func (k *Hydrator) Evict(ctx context.Context, agent string) ([]string, error) {
 	if k.Durable != nil {
 		if _, _, err := k.Flush(ctx, agent); err != nil {

@@ -12,27 +12,25 @@ import (
 	"github.com/tidemark-engine/tidemark/readmodel"
 )
 
-// Memory is the first tier: entries by key, kept level by the journal itself.
-// Every event that passes is written through, so an entry found here is as new
-// as the place the engine has read the journal to. What is filled from below is
-// taken only while it can be shown to be that new: each stripe of keys
-// remembers its last event, and a row counts only if the tier it came from had
-// read at least so far.
+// Memory is the first tier: entries by key, kept caught up by the journal. Every event is written
+// through, so an entry in memory is as new as the tail's position. A row from a lower tier is
+// accepted only if it is provably that new: each stripe of keys records its last event, and the
+// lower tier must have read at least that far.
 type Memory struct {
 	cache *otter.Cache[memoryKey, *memoryRow]
 	seed  maphash.Seed
-	last  [][]atomic.Uint64 // by partition and stripe: revision of the last event that passed
-	start []atomic.Uint64   // by partition: where the tail began, plus one; 0 = it has not
+	last  [][]atomic.Uint64 // by partition and stripe: revision of the last applied event
+	start []atomic.Uint64   // by partition: where the tail began, plus one; 0 = not started
 	tail  Positions
 }
 
-// Positions is how far something has read each partition.
+// Positions is how far a reader has read each partition.
 type Positions interface{ At(partition int) uint64 }
 
 type memoryKey struct{ agent, key string }
 
-// memoryRow is an entry, or that there is none: it was deleted at its revision
-// or, with revision 0, never written.
+// memoryRow is an entry or a missing one: deleted at its revision or, with revision 0, never
+// written.
 type memoryRow struct {
 	entry   readmodel.Entry
 	deleted bool
@@ -40,24 +38,24 @@ type memoryRow struct {
 
 const stripes = 1 << 14
 
-// neverTTL is how long it is believed at most that an entry was never written:
-// nobody needs it for long, and a mistake in it would hide a whole entry.
-const neverTTL = 30 * time.Second
+// missingTTL bounds how long an entry is cached as never written. It is short because such rows
+// are rarely reused, and a wrong one would hide an entry.
+const missingTTL = 30 * time.Second
 
-// clockStep is how far the TTL's clock may be behind, of minutes that matter: to
-// ask the real one would take longer than the rest of a read.
+// clockStep is the resolution of the TTL's clock. The TTL is minutes, and a precise clock would
+// cost more than the rest of a read.
 const clockStep = 100 * time.Millisecond
 
-// MemoryConfig bounds the tier.
+// MemoryConfig configures the tier.
 type MemoryConfig struct {
 	Bytes      uint64        // default 128 MiB
-	TTL        time.Duration // since the last write; default 5 min, the seed's evictExpired
+	TTL        time.Duration // since the last write; default 5 min
 	Partitions int
-	Tail       Positions   // how far the engine follows the journal
-	Clock      otter.Clock // of the TTL; nil = the real one, a tenth of a second behind at most
+	Tail       Positions   // how far the engine has read the journal
+	Clock      otter.Clock // of the TTL; nil = the system clock with a resolution of clockStep
 }
 
-// NewMemory makes an empty tier.
+// NewMemory returns an empty tier.
 func NewMemory(cfg MemoryConfig) *Memory {
 	if cfg.Bytes == 0 {
 		cfg.Bytes = 128 << 20
@@ -80,7 +78,7 @@ func NewMemory(cfg MemoryConfig) *Memory {
 		},
 		ExpiryCalculator: otter.ExpiryWritingFunc(func(e otter.Entry[memoryKey, *memoryRow]) time.Duration {
 			if e.Value.entry.Revision == 0 {
-				return min(cfg.TTL, neverTTL)
+				return min(cfg.TTL, missingTTL)
 			}
 			return cfg.TTL
 		}),
@@ -89,73 +87,70 @@ func NewMemory(cfg MemoryConfig) *Memory {
 	return m
 }
 
-// Get is the row of a key; deleted rows are known too.
+// get returns the row of a key; a row may be a deletion.
 func (m *Memory) get(agent, key string) (*memoryRow, bool) {
 	return m.cache.GetIfPresent(memoryKey{agent, key})
 }
 
-// Start tells at which head the engine begins to follow a partition, and
-// returns the head of the first call, which alone counts. Nothing is kept before
-// that, and later nothing older: of events up to there none will pass and put a
-// row right.
+// Start records the head from which the engine follows a partition, and returns that of the first
+// call, which alone counts. Before the start, and afterwards for older rows, nothing is cached: no
+// event would correct such a row.
 func (m *Memory) Start(partition int, head uint64) uint64 {
 	m.start[partition].CompareAndSwap(0, head+1)
 	return m.start[partition].Load() - 1
 }
 
-// follows tells whether every event after asOf passes.
+// follows reports whether every event after asOf is applied.
 func (m *Memory) follows(partition int, asOf uint64) bool {
 	start := m.start[partition].Load()
 	return start > 0 && asOf >= start-1
 }
 
-// Pass takes what an event made of an entry. Events of one key may come twice
-// and out of order; the newest stays.
-func (m *Memory) Pass(partition int, e readmodel.Entry, deleted bool) {
+// Apply writes an entry's event through. Events of one key may come twice and in any order; the
+// newest stays.
+func (m *Memory) Apply(partition int, e readmodel.Entry, deleted bool) {
 	raise(&m.last[partition][m.stripe(e.Agent, e.Key)], e.Revision)
 	if m.follows(partition, e.Revision) {
-		// What the tail has passed already may have been overtaken by an event
-		// whose row was evicted since.
+		// An event up to the tail's position may be older than one whose row was
+		// evicted since.
 		m.set(&memoryRow{entry: e, deleted: deleted}, func(found bool) bool { return found || e.Revision > m.tail.At(partition) })
 	}
 }
 
-// fill takes a row that a lower tier, which had read the partition up to asOf,
-// answered with.
+// fill caches a row from a lower tier that had read the partition up to asOf.
 func (m *Memory) fill(partition int, e readmodel.Entry, asOf uint64) {
-	m.take(partition, &memoryRow{entry: e}, asOf)
+	m.insert(partition, &memoryRow{entry: e}, asOf)
 }
 
-// fillMissing takes that there was no entry when the partition had been read up
-// to asOf: it was deleted at revision, or never written where that is 0. Any
-// event that comes later takes the row's place.
+// fillMissing caches a missing entry, as of a partition that was read up to asOf: deleted at
+// revision, or never written when that is 0. Any later event replaces the row.
 func (m *Memory) fillMissing(partition int, agent, key string, revision, asOf uint64) {
-	// The names are parts of a question, which would stay with them.
+	// The strings share memory with the query, which would stay reachable.
 	e := readmodel.Entry{Agent: strings.Clone(agent), Key: strings.Clone(key), Revision: revision}
-	m.take(partition, &memoryRow{entry: e, deleted: true}, asOf)
+	m.insert(partition, &memoryRow{entry: e, deleted: true}, asOf)
 }
 
-func (m *Memory) take(partition int, row *memoryRow, asOf uint64) {
+// insert sets a row if no event of its stripe is newer than asOf.
+func (m *Memory) insert(partition int, row *memoryRow, asOf uint64) {
 	if m.follows(partition, asOf) {
 		last := &m.last[partition][m.stripe(row.entry.Agent, row.entry.Key)]
-		// An event that passes raises last before it sets its row: it is seen
-		// here, even if its row was evicted since, or its row comes after this one.
+		// Apply raises last before it sets its row: the event is seen
+		// here even if its row was evicted since or is set after this one.
 		m.set(row, func(bool) bool { return asOf >= last.Load() })
 	}
 }
 
-// Lose forgets a row because of an event that nothing could be made of: what
-// was there before is not the entry any more.
-func (m *Memory) Lose(partition int, agent, key string, revision uint64) {
+// Invalidate removes a row because of an event that cannot be folded: the row before it is stale.
+func (m *Memory) Invalidate(partition int, agent, key string, revision uint64) {
 	raise(&m.last[partition][m.stripe(agent, key)], revision)
 	m.Drop(agent, key)
 }
 
-// Drop forgets a row; the next read fills it anew.
+// Drop removes a row; the next read fills it again.
 func (m *Memory) Drop(agent, key string) { m.cache.Invalidate(memoryKey{agent, key}) }
 
-// DropAgent forgets all rows of an agent. It looks through the whole tier: for
-// agents of very many keys only.
+// DropAgent removes all rows of an agent. It scans the whole tier: use it only for agents with
+// very many keys.
 func (m *Memory) DropAgent(agent string) {
 	for k := range m.cache.Keys() {
 		if k.agent == agent {
@@ -164,15 +159,14 @@ func (m *Memory) DropAgent(agent string) {
 	}
 }
 
-// set keeps the newer of two rows, if may agrees, which is asked while nobody
-// else can set the key.
+// set keeps the newer of two rows if may returns true. may runs while the key is locked.
 func (m *Memory) set(row *memoryRow, may func(found bool) bool) {
 	m.cache.Compute(memoryKey{row.entry.Agent, row.entry.Key},
 		func(old *memoryRow, found bool) (*memoryRow, otter.ComputeOp) {
 			if found && old.entry.Revision >= row.entry.Revision || !may(found) {
 				return old, otter.CancelOp
 			}
-			row.entry.Value = bytes.Clone(row.entry.Value) // it is a part of an event or a message, which would stay with it
+			row.entry.Value = bytes.Clone(row.entry.Value) // the value shares memory with an event or a message, which would stay reachable
 			return row, otter.WriteOp
 		})
 }
@@ -181,6 +175,7 @@ func (m *Memory) stripe(agent, key string) uint64 {
 	return (maphash.String(m.seed, agent)*31 ^ maphash.String(m.seed, key)) % stripes
 }
 
+// raise sets a to the maximum of a and to.
 func raise(a *atomic.Uint64, to uint64) {
 	for {
 		old := a.Load()
@@ -190,5 +185,5 @@ func raise(a *atomic.Uint64, to uint64) {
 	}
 }
 
-// Len is the number of rows, roughly.
+// Len returns the approximate number of rows.
 func (m *Memory) Len() int { return m.cache.EstimatedSize() }

@@ -15,10 +15,10 @@ import (
 	"github.com/tidemark-engine/tidemark/readmodel"
 )
 
-// following is a memory that follows an empty journal from its start, and the
-// tail's position.
-func following(partitions int) (*Memory, *place) {
-	tail := &place{}
+// following returns a memory that follows an empty journal from its start, and the tail's
+// position.
+func following(partitions int) (*Memory, *fakeProgress) {
+	tail := &fakeProgress{}
 	m := NewMemory(MemoryConfig{Partitions: partitions, Tail: tail})
 	for p := range partitions {
 		m.Start(p, 0)
@@ -48,7 +48,7 @@ func TestTheNewestEventStaysInAnyOrder(t *testing.T) {
 		newest := uint64(0)
 		for _, r := range revisions {
 			newest = max(newest, r)
-			m.Pass(0, entry("k", r), r%3 == 0)
+			m.Apply(0, entry("k", r), r%3 == 0)
 			wantRow(t, m, "k", newest, newest%3 == 0)
 		}
 	})
@@ -71,21 +71,21 @@ func TestAFillCountsOnlyWhenItIsNewEnough(t *testing.T) {
 	} {
 		m, _ := following(1)
 		if c.passed > 0 {
-			m.Pass(0, entry("k", c.passed), c.deleted)
+			m.Apply(0, entry("k", c.passed), c.deleted)
 		}
 		m.fill(0, entry("k", c.row), c.asOf)
 		t.Run(c.name, func(t *testing.T) { wantRow(t, m, "k", c.want, c.wantDeleted) })
 	}
 	m, _ := following(1)
-	m.Pass(0, entry("k", 7), false)
+	m.Apply(0, entry("k", 7), false)
 	m.cache.Invalidate(memoryKey{"a", "k"})
 	m.fill(0, entry("k", 5), 6)
-	wantRow(t, m, "k", 0, false) // evicted, but it is known that something passed
+	wantRow(t, m, "k", 0, false) // the row is evicted, the stripe remembers the event
 }
 
-func TestNothingIsKeptThatNoEventWillPutRight(t *testing.T) {
-	m := NewMemory(MemoryConfig{Partitions: 2, Tail: &place{}})
-	m.Pass(0, entry("early", 5), false)
+func TestRowsBeforeTheStartAreNotCached(t *testing.T) {
+	m := NewMemory(MemoryConfig{Partitions: 2, Tail: &fakeProgress{}})
+	m.Apply(0, entry("early", 5), false)
 	m.fill(0, entry("early", 5), 100)
 	wantRow(t, m, "early", 0, false)
 	if at := m.Start(0, 10); at != 10 {
@@ -94,52 +94,52 @@ func TestNothingIsKeptThatNoEventWillPutRight(t *testing.T) {
 	if at := m.Start(0, 20); at != 10 {
 		t.Errorf("started again at %d", at)
 	}
-	m.fill(0, entry("k", 3), 9) // there may be a newer row at 10 that no event tells of
+	m.fill(0, entry("k", 3), 9) // there may be a newer row at 10, whose event is not read
 	wantRow(t, m, "k", 0, false)
-	m.Pass(0, entry("k", 9), false)
+	m.Apply(0, entry("k", 9), false)
 	wantRow(t, m, "k", 0, false)
 	m.fill(0, entry("k", 3), 10)
 	wantRow(t, m, "k", 3, false)
-	m.Pass(0, entry("k", 11), false)
+	m.Apply(0, entry("k", 11), false)
 	wantRow(t, m, "k", 11, false)
 	m.fill(1, entry("other", 3), 50)
 	wantRow(t, m, "other", 0, false)
 }
 
-// An engine's own event is told by its handler and again by the journal. The
-// first may come so late that newer events have passed and their row is gone.
+// An engine applies its own event twice: from its command handler and from the journal. The first
+// may be so late that newer events were applied and their row was evicted.
 func TestALateEventDoesNotComeBackAfterAnEviction(t *testing.T) {
 	m, tail := following(1)
-	m.Pass(0, entry("k", 10), false)
-	m.Pass(0, entry("k", 11), true)
+	m.Apply(0, entry("k", 10), false)
+	m.Apply(0, entry("k", 11), true)
 	tail.at.Store(11)
 	m.Drop("a", "k")
-	m.Pass(0, entry("k", 10), false)
+	m.Apply(0, entry("k", 10), false)
 	wantRow(t, m, "k", 0, false)
-	m.Pass(0, entry("k", 12), false)
+	m.Apply(0, entry("k", 12), false)
 	wantRow(t, m, "k", 12, false)
 }
 
-// passing is a tail that passes an event at the very moment it is asked.
-type passing struct {
-	place
+// racingTail applies an event at the moment its position is read.
+type racingTail struct {
+	fakeProgress
 	pass func()
 }
 
-func (p *passing) At(partition int) uint64 {
+func (p *racingTail) At(partition int) uint64 {
 	if p.pass != nil {
 		p.pass()
 	}
-	return p.place.At(partition)
+	return p.fakeProgress.At(partition)
 }
 
-func TestARowIsNotOlderThanThePositionItIsGivenWith(t *testing.T) {
-	tail := &passing{}
+func TestARowIsNotOlderThanItsPosition(t *testing.T) {
+	tail := &racingTail{}
 	m := NewMemory(MemoryConfig{Partitions: 1, Tail: tail})
 	m.Start(0, 0)
-	m.Pass(0, entry("k", 1), false)
+	m.Apply(0, entry("k", 1), false)
 	tail.at.Store(1)
-	j := &truth{}
+	j := &fakeJournal{}
 	j.hot.at.Store(2)
 	tiers := &Tiers{Memory: m, Hot: j, HotProgress: &j.hot, Journal: j}
 	for range 2 {
@@ -147,7 +147,7 @@ func TestARowIsNotOlderThanThePositionItIsGivenWith(t *testing.T) {
 	}
 	tail.pass = func() {
 		tail.pass = nil
-		m.Pass(0, entry("k", 2), false)
+		m.Apply(0, entry("k", 2), false)
 		tail.at.Store(2)
 	}
 	if a, err := tiers.Get(t.Context(), "a", "k", Cached, 2); err != nil || a.Revision != 2 {
@@ -155,17 +155,16 @@ func TestARowIsNotOlderThanThePositionItIsGivenWith(t *testing.T) {
 	}
 }
 
-// However events, late repetitions, evictions and fills meet, a read with a
-// token never answers with less than the token. All the time keys come into
-// being that were asked for before.
+// With concurrent events, late repetitions, evictions and fills, a read with a token never returns
+// an older row than the token's. Keys are created continuously that were read before.
 func TestMemoryUnderFire(t *testing.T) {
 	const keys, length, generation = 5, 4000, 100
-	j := &truth{}
+	j := &fakeJournal{}
 	for i := range 20 {
 		j.append(fmt.Sprint("k", i%keys), i%7 == 0)
 	}
 	key := func(at uint64) string { return fmt.Sprint("k", at/generation*keys+rand.Uint64N(keys)) }
-	tail := &place{}
+	tail := &fakeProgress{}
 	m := NewMemory(MemoryConfig{Partitions: 1, Tail: tail})
 	tiers := &Tiers{Memory: m, Hot: j, HotProgress: &j.hot, Journal: j}
 	tail.at.Store(m.Start(0, j.head()))
@@ -183,7 +182,7 @@ func TestMemoryUnderFire(t *testing.T) {
 	background(func() { // the tail
 		if next := tail.At(0) + 1; next <= j.head() {
 			c := j.at(next)
-			m.Pass(0, c.Entry, c.deleted)
+			m.Apply(0, c.Entry, c.deleted)
 			tail.at.Store(next)
 		}
 	})
@@ -192,8 +191,8 @@ func TestMemoryUnderFire(t *testing.T) {
 			j.hot.at.Store(next)
 		}
 	})
-	background(func() { c := j.at(random()); m.Pass(0, c.Entry, c.deleted) }) // told late, or again
-	background(func() { m.Drop("a", key(random()+generation)) })              // evicted
+	background(func() { c := j.at(random()); m.Apply(0, c.Entry, c.deleted) }) // late or repeated
+	background(func() { m.Drop("a", key(random()+generation)) })               // evicted
 	for range 3 {
 		background(func() {
 			after := random()
@@ -223,7 +222,7 @@ func TestMemoryUnderFire(t *testing.T) {
 	wg.Wait()
 }
 
-func (j *truth) deletedSince(key string, revision uint64) bool {
+func (j *fakeJournal) deletedSince(key string, revision uint64) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for _, c := range j.events[revision:] {

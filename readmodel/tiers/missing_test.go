@@ -13,20 +13,20 @@ import (
 	"github.com/tidemark-engine/tidemark/test/harness"
 )
 
-// world is a memory that follows a journal from its end, over a KV that is
-// level with it.
-func world(j *truth) (*Tiers, *place) {
-	tail := &place{}
+// newTiers returns tiers whose memory follows a journal from its end, over a KV that has caught up
+// with it.
+func newTiers(j *fakeJournal) (*Tiers, *fakeProgress) {
+	tail := &fakeProgress{}
 	m := NewMemory(MemoryConfig{Partitions: 1, Tail: tail})
 	tail.at.Store(m.Start(0, j.head()))
 	j.hot.at.Store(j.head())
 	return &Tiers{Memory: m, Hot: j, HotProgress: &j.hot, Journal: j, Durable: rows{j: j}, DurableProgress: &j.hot}, tail
 }
 
-// rows are the journal's, as SQL has them.
+// rows is SQL with the rows of the journal.
 type rows struct {
 	DurableTier
-	j *truth
+	j *fakeJournal
 }
 
 func (r rows) Entry(ctx context.Context, _ int, agent, key string) (readmodel.Entry, bool, uint64, error) {
@@ -35,8 +35,8 @@ func (r rows) Entry(ctx context.Context, _ int, agent, key string) (readmodel.En
 	return e, found, position, err
 }
 
-// wantAnswer reads and says how often a tier below memory was asked; revision 0
-// is that there is no entry.
+// wantAnswer reads an entry and returns the number of reads below memory; revision 0 expects no
+// entry.
 func wantAnswer(t *testing.T, tiers *Tiers, key string, c Consistency, after, revision uint64) (asked int64) {
 	t.Helper()
 	j := tiers.Durable.(rows).j
@@ -50,13 +50,13 @@ func wantAnswer(t *testing.T, tiers *Tiers, key string, c Consistency, after, re
 	return j.asked.Load() - before
 }
 
-func TestAMissingEntryIsAskedForOnce(t *testing.T) {
+func TestAMissingEntryIsCached(t *testing.T) {
 	for name, was := range map[string][]bool{"never written": {}, "deleted": {false, true}} {
-		j := &truth{}
+		j := &fakeJournal{}
 		for _, deleted := range was {
 			j.append("k", deleted)
 		}
-		tiers, tail := world(j)
+		tiers, tail := newTiers(j)
 		if n := wantAnswer(t, tiers, "k", Cached, 0, 0); n != 3 {
 			t.Errorf("%s: the first read asked %d times, want KV, SQL and the journal", name, n)
 		}
@@ -71,7 +71,7 @@ func TestAMissingEntryIsAskedForOnce(t *testing.T) {
 			}
 		}
 		e := j.append("k", false) // by another engine
-		tiers.Memory.Pass(0, e.Entry, false)
+		tiers.Memory.Apply(0, e.Entry, false)
 		tail.at.Store(e.Revision)
 		if n := wantAnswer(t, tiers, "k", Cached, e.Revision, e.Revision); n != 0 {
 			t.Errorf("%s: after its event a read asked %d times", name, n)
@@ -79,14 +79,14 @@ func TestAMissingEntryIsAskedForOnce(t *testing.T) {
 	}
 }
 
-// Whoever does not ask memory, or asks for more than it has read, is not told
-// what memory does not have.
-func TestAMissingEntryIsOfMemoryAlone(t *testing.T) {
-	j := &truth{}
-	tiers, _ := world(j)
+// A read that skips memory, or asks for a newer position than memory has, is not answered with a
+// cached missing entry.
+func TestAMissingEntryIsCachedForCachedReadsOnly(t *testing.T) {
+	j := &fakeJournal{}
+	tiers, _ := newTiers(j)
 	wantAnswer(t, tiers, "k", Cached, 0, 0)
 	at := j.append("k", false).Revision
-	wantAnswer(t, tiers, "k", Cached, 0, 0) // as of its place
+	wantAnswer(t, tiers, "k", Cached, 0, 0) // as of its position
 	short, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancel()
 	var known *domain.Error
@@ -112,12 +112,12 @@ func TestAMissingEntryIsOfMemoryAlone(t *testing.T) {
 	}
 }
 
-// A reader has found nothing, and before it says so to memory the entry comes
-// into being; its row may be there or already be gone again.
-func TestAMissingEntryThatComesIntoBeing(t *testing.T) {
+// An entry is created after a reader has found nothing and before it caches that; its row may be
+// in memory or already evicted.
+func TestAMissingEntryThatIsCreated(t *testing.T) {
 	for _, evicted := range []bool{false, true} {
-		j := &slow{truth: &truth{}, read: make(chan struct{}, 9), open: make(chan struct{})}
-		tiers, tail := world(j.truth)
+		j := &slowJournal{fakeJournal: &fakeJournal{}, read: make(chan struct{}, 9), open: make(chan struct{})}
+		tiers, tail := newTiers(j.fakeJournal)
 		tiers.Journal = j
 		first := make(chan error, 1)
 		go func() {
@@ -126,37 +126,37 @@ func TestAMissingEntryThatComesIntoBeing(t *testing.T) {
 		}()
 		harness.Receive(t, "the reader", j.read)
 		e := j.append("k", false)
-		tiers.Memory.Pass(0, e.Entry, false)
+		tiers.Memory.Apply(0, e.Entry, false)
 		tail.at.Store(e.Revision)
 		if evicted {
 			tiers.Memory.Drop("a", "k")
 		}
 		close(j.open)
 		if err := harness.Receive(t, "an answer", first); err == nil {
-			t.Error("read before it was, and yet found")
+			t.Error("the reader found an entry that was created later")
 		}
 		wantAnswer(t, tiers, "k", Cached, 0, e.Revision)
 	}
 }
 
-// What comes late, or cannot be read, leaves no wrong row.
-func TestAMissingEntryKeepsItsPlace(t *testing.T) {
-	j := &truth{}
+// A late or unreadable event leaves no wrong row.
+func TestALateEventLeavesNoWrongRow(t *testing.T) {
+	j := &fakeJournal{}
 	set, deleted := j.append("k", false), j.append("k", true)
 	m, tail := following(1)
 	tiers := &Tiers{Memory: m, Hot: j, HotProgress: &j.hot, Journal: j, Durable: rows{j: j}}
-	m.Pass(0, set.Entry, false)
-	m.Pass(0, deleted.Entry, true)
+	m.Apply(0, set.Entry, false)
+	m.Apply(0, deleted.Entry, true)
 	j.hot.at.Store(2)
 	tail.at.Store(2)
 	m.Drop("a", "k")
 	wantAnswer(t, tiers, "k", Cached, 0, 0)
-	m.Pass(0, set.Entry, false) // told again
+	m.Apply(0, set.Entry, false) // the event is repeated
 	if n := wantAnswer(t, tiers, "k", Cached, 0, 0); n != 0 {
 		t.Errorf("memory has lost the deletion: asked %d times", n)
 	}
 	for name, lose := range map[string]func(){
-		"an event that cannot be read": func() { m.Lose(0, "a", "k", 3) },
+		"an event that cannot be read": func() { m.Invalidate(0, "a", "k", 3) },
 		"a drop":                       func() { m.Drop("a", "k") },
 		"a drop of the agent":          func() { m.DropAgent("a") },
 	} {
@@ -165,8 +165,8 @@ func TestAMissingEntryKeepsItsPlace(t *testing.T) {
 			t.Errorf("%s: memory still answers", name)
 		}
 	}
-	m.Lose(0, "a", "l", 4)
-	m.fillMissing(0, "a", "l", 0, 3) // read before
+	m.Invalidate(0, "a", "l", 4)
+	m.fillMissing(0, "a", "l", 0, 3) // read before the event
 	wantRow(t, m, "l", 0, false)
 	m.fill(0, entry("there", 5), 9)
 	m.fillMissing(0, "a", "there", 0, 9)
@@ -179,27 +179,25 @@ func TestAMissingEntryKeepsItsPlace(t *testing.T) {
 	wantRow(t, early, "k", 0, false)
 }
 
-// byHand is a clock that stands still until it is moved. The cache asks it when
-// it is about to set a row.
-type byHand struct {
+// manualClock is a clock that a test advances. The cache reads it when it is about to set a row.
+type manualClock struct {
 	nanos atomic.Int64
 	asked func()
 }
 
-func (c *byHand) Tick(time.Duration) <-chan time.Time { return nil }
+func (c *manualClock) Tick(time.Duration) <-chan time.Time { return nil }
 
-func (c *byHand) NowNano() int64 {
+func (c *manualClock) NowNano() int64 {
 	if c.asked != nil {
 		c.asked()
 	}
 	return c.nanos.Load()
 }
 
-// The event passes, and its row is evicted, at the last moment before the row
-// that knows nothing of it is set.
+// An event is applied, and its row evicted, immediately before a stale row is set.
 func TestARowIsNotSetBesideAnEvent(t *testing.T) {
-	now := &byHand{}
-	m := NewMemory(MemoryConfig{Partitions: 1, Tail: &place{}, Clock: now})
+	now := &manualClock{}
+	m := NewMemory(MemoryConfig{Partitions: 1, Tail: &fakeProgress{}, Clock: now})
 	m.Start(0, 0)
 	now.asked = func() { raise(&m.last[0][m.stripe("a", "k")], 6) }
 	m.fillMissing(0, "a", "k", 0, 5)
@@ -210,11 +208,11 @@ func TestARowIsNotSetBesideAnEvent(t *testing.T) {
 
 func TestMissingEntriesAreBounded(t *testing.T) {
 	const budget = 64 << 10
-	now := &byHand{}
+	now := &manualClock{}
 	now.nanos.Store(time.Now().UnixNano())
-	j := &truth{}
+	j := &fakeJournal{}
 	j.append("gone", true)
-	tiers, tail := world(j)
+	tiers, tail := newTiers(j)
 	tiers.Memory = NewMemory(MemoryConfig{Bytes: budget, Partitions: 1, Tail: tail, Clock: now})
 	tiers.Memory.Start(0, 1)
 	for i := range 20_000 {
@@ -228,15 +226,15 @@ func TestMissingEntriesAreBounded(t *testing.T) {
 	cache.InvalidateAll()
 	wantAnswer(t, tiers, "none", Cached, 0, 0)
 	wantAnswer(t, tiers, "gone", Cached, 0, 0)
-	now.nanos.Add(int64(neverTTL - time.Second))
+	now.nanos.Add(int64(missingTTL - time.Second))
 	if n := wantAnswer(t, tiers, "none", Cached, 0, 0) + wantAnswer(t, tiers, "gone", Cached, 0, 0); n != 0 {
 		t.Errorf("asked %d times before the time", n)
 	}
-	now.nanos.Add(int64(2 * time.Second)) // reads do not prolong
+	now.nanos.Add(int64(2 * time.Second)) // reads do not extend the TTL
 	if wantAnswer(t, tiers, "none", Cached, 0, 0) == 0 {
-		t.Error("what never was is still known")
+		t.Error("an entry that was never written is still cached")
 	}
 	if n := wantAnswer(t, tiers, "gone", Cached, 0, 0); n != 0 {
-		t.Errorf("what was deleted is not: asked %d times", n)
+		t.Errorf("a deleted entry is not cached: asked %d times", n)
 	}
 }

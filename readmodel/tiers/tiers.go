@@ -11,7 +11,7 @@ import (
 	"github.com/tidemark-engine/tidemark/readmodel"
 )
 
-// Tiers of the read, as answers name them.
+// Sources of an answer.
 const (
 	FromMemory  = "memory"
 	FromKV      = "kv"
@@ -21,62 +21,61 @@ const (
 
 // HotTier is the KV bucket.
 type HotTier interface {
-	// Get is the entry under a key, if there is a value.
+	// Get reads an entry; found is false when the key has no value.
 	Get(ctx context.Context, agent, key string) (readmodel.Entry, bool, error)
-	// Fill puts an entry where there is nothing; it never overwrites.
+	// Fill puts an entry where the key has no value; it never overwrites.
 	Fill(ctx context.Context, e *readmodel.Entry) error
-	// Remove takes an entry out that is not the engine's, if it is still there.
+	// Remove deletes an entry that the engine has not written, if it is still there.
 	Remove(ctx context.Context, e *readmodel.Entry) error
 }
 
-// DurableTier is SQL. Entry also says how far SQL had read when it answered.
+// DurableTier is SQL. Entry also returns the position of the view when it answered.
 type DurableTier interface {
 	Entry(ctx context.Context, partition int, agent, key string) (e readmodel.Entry, found bool, position uint64, err error)
 	Entries(ctx context.Context, partition int, agent, prefix, after string, limit int) ([]readmodel.Entry, uint64, error)
 	Agents(ctx context.Context, list readmodel.AgentList) ([]readmodel.Agent, error)
 	Docs(ctx context.Context, list readmodel.DocList) ([]readmodel.Doc, error)
 	Inbox(ctx context.Context, list readmodel.InboxList) ([]readmodel.Message, error)
-	// Held are the streams, at most limit, whose names begin so and of which
-	// SQL's rows are not level, because its view cannot apply an event.
-	Held(ctx context.Context, prefix string, limit int) ([]string, error)
+	// QuarantinedStreams returns at most limit streams with a prefix whose rows are stale because
+	// the view has quarantined them.
+	QuarantinedStreams(ctx context.Context, prefix string, limit int) ([]string, error)
 }
 
-// JournalTier is the journal's leader: never stale.
+// JournalTier is the leader of the journal: never stale.
 type JournalTier interface {
 	Partition(agent string) int
 	Partitions() int
 	Incarnation() string
-	// Last is the entry as the leader has it; found is false when it does not
-	// exist, revision is then of its deletion, 0 = never written.
+	// Last reads the entry at the leader; found is false when it does not exist, revision is then
+	// that of its deletion, 0 = never written.
 	Last(ctx context.Context, agent, key string) (e readmodel.Entry, found bool, revision uint64, err error)
-	// After are the last states of those of an agent's entries that have an event
-	// after a revision, deleted ones included.
+	// After returns the last states of an agent's entries that have an event after a revision,
+	// deleted ones included.
 	After(ctx context.Context, agent string, revision uint64) ([]readmodel.EntryChange, error)
 }
 
-// Awaited is a tier's progress that a reader may wait for.
-type Awaited interface {
+// Progress is a tier's positions; a reader can wait for one.
+type Progress interface {
 	Positions
 	// Wait returns false when ctx ends before the partition has reached position.
 	Wait(ctx context.Context, partition int, position uint64) bool
 }
 
-// Tiers is the tiered read: memory, then KV, then SQL, filling upwards and
-// never over a newer value.
+// Tiers reads memory, then KV, then SQL, and fills the upper tiers, never over a newer value.
 type Tiers struct {
 	Memory          *Memory
 	Hot             HotTier
-	HotProgress     Awaited
+	HotProgress     Progress
 	Durable         DurableTier // nil = without SQL
-	DurableProgress Awaited
+	DurableProgress Progress
 	Journal         JournalTier
-	Hit             func(tier string)  // told of every answer's tier; must not block
-	Missed          func(agent string) // told of every read that KV could not answer; must not block
+	Hit             func(tier string)  // called with the source of every answer; must not block
+	Missed          func(agent string) // called for every read that KV could not answer; must not block
 
 	flights singleflight.Group
 }
 
-// Consistency says what a read may be answered from.
+// Consistency says which tiers may answer a read.
 type Consistency string
 
 const (
@@ -86,16 +85,15 @@ const (
 	Strong  Consistency = "strong"  // the journal's leader: never stale
 )
 
-// Answer is an entry, where it came from, and how far that place had read.
+// Answer is an entry, its source, and how far the source had read.
 type Answer struct {
 	readmodel.Entry
 	Source string
 	AsOf   uint64 // position of the answering tier in the entry's partition
 }
 
-// Get reads one entry at a consistency, not before the revision after. 404
-// state.not_found; 503 read.behind when ctx ends before the answering tier has
-// reached after.
+// Get reads one entry at a consistency, not older than the revision after. 404 state.not_found;
+// 503 read.behind when ctx ends before the answering tier has reached after.
 func (t *Tiers) Get(ctx context.Context, agent, key string, c Consistency, after uint64) (Answer, error) {
 	p := t.Journal.Partition(agent)
 	switch c {
@@ -106,7 +104,7 @@ func (t *Tiers) Get(ctx context.Context, agent, key string, c Consistency, after
 		if err == nil && !found {
 			err = NotFound(agent, key)
 		}
-		return t.Note(a, err)
+		return t.CountHit(a, err)
 	case Cached:
 		tail := t.Memory.tail.At(p) // read first: the row is at least as new
 		if row, ok := t.Memory.get(agent, key); ok {
@@ -115,18 +113,19 @@ func (t *Tiers) Get(ctx context.Context, agent, key string, c Consistency, after
 				return Answer{}, NotFound(agent, key)
 			}
 			if asOf >= after {
-				return t.Note(Answer{Entry: row.entry, Source: FromMemory, AsOf: asOf}, nil)
+				return t.CountHit(Answer{Entry: row.entry, Source: FromMemory, AsOf: asOf}, nil)
 			}
 		}
 	}
 	a, found, err := t.hot(ctx, p, agent, key, after)
 	if found || err != nil {
-		return t.Note(a, err)
+		return t.CountHit(a, err)
 	}
-	return t.Note(t.below(ctx, p, agent, key, after))
+	return t.CountHit(t.lowerTiers(ctx, p, agent, key, after))
 }
 
-func (t *Tiers) Note(a Answer, err error) (Answer, error) {
+// CountHit counts an answer by its source.
+func (t *Tiers) CountHit(a Answer, err error) (Answer, error) {
 	if err == nil && t.Hit != nil {
 		t.Hit(a.Source)
 	}
@@ -141,12 +140,11 @@ func (t *Tiers) strong(ctx context.Context, p int, agent, key string) (Answer, e
 	if !found {
 		return Answer{}, NotFound(agent, key)
 	}
-	return t.Note(Answer{Entry: e, Source: FromJournal, AsOf: e.Revision}, nil)
+	return t.CountHit(Answer{Entry: e, Source: FromJournal, AsOf: e.Revision}, nil)
 }
 
-// hot asks the bucket; with a position to reach it waits for the view first,
-// unless what it finds is new enough in itself. A bucket that does not answer
-// has nothing: the next tier answers.
+// hot reads the bucket. When the position after is required, it waits for the view, unless the
+// entry itself is new enough. If the bucket does not answer, the next tier does.
 func (t *Tiers) hot(ctx context.Context, p int, agent, key string, after uint64) (Answer, bool, error) {
 	for {
 		asOf := t.HotProgress.At(p)
@@ -155,7 +153,7 @@ func (t *Tiers) hot(ctx context.Context, p int, agent, key string, after uint64)
 			return Answer{}, false, nil
 		}
 		if found && e.Revision > max(asOf, t.Memory.tail.At(p)) {
-			return t.doubted(ctx, p, e)
+			return t.checkUnknown(ctx, p, e)
 		}
 		if found && e.Revision >= after || asOf >= after {
 			if found {
@@ -169,10 +167,10 @@ func (t *Tiers) hot(ctx context.Context, p int, agent, key string, after uint64)
 	}
 }
 
-// doubted holds a hot row that is newer than anything this engine has heard of
-// against the journal's end: another engine may have been quicker, or a client
-// has written what is not the engine's. The latter is removed.
-func (t *Tiers) doubted(ctx context.Context, p int, e readmodel.Entry) (Answer, bool, error) {
+// checkUnknown compares a hot row that is newer than this engine's positions with the journal's
+// last event: either another engine was faster, or a client has written to the bucket. The row of
+// a client is removed.
+func (t *Tiers) checkUnknown(ctx context.Context, p int, e readmodel.Entry) (Answer, bool, error) {
 	last, exists, revision, err := t.Journal.Last(ctx, e.Agent, e.Key)
 	switch {
 	case err != nil:
@@ -185,29 +183,29 @@ func (t *Tiers) doubted(ctx context.Context, p int, e readmodel.Entry) (Answer, 
 	return Answer{Entry: last, Source: FromJournal, AsOf: revision}, exists, err
 }
 
-// flightTime bounds one shared read of the lower tiers.
-const flightTime = 10 * time.Second
+// flightTimeout bounds one shared read of the lower tiers.
+const flightTimeout = 10 * time.Second
 
-// sqlPatience is how long a miss waits for SQL before the journal answers.
-const sqlPatience = 1500 * time.Millisecond
+// sqlTimeout is how long a miss waits for SQL before the journal answers.
+const sqlTimeout = 1500 * time.Millisecond
 
-// below answers what memory and KV do not have: SQL, checked against the
-// journal's end, and KV and memory filled again. Where SQL is away, behind or
-// not there, the journal itself answers, so a miss is never a stale answer.
-func (t *Tiers) below(ctx context.Context, p int, agent, key string, after uint64) (Answer, error) {
-	// Those who share a flight want the same position: one that began before it
-	// was reached could answer with what was before.
+// lowerTiers answers a miss of memory and KV from SQL, checked against the journal's last event,
+// and fills KV and memory. The journal answers where SQL is unavailable, behind or not configured,
+// so a miss is never answered with a stale row.
+func (t *Tiers) lowerTiers(ctx context.Context, p int, agent, key string, after uint64) (Answer, error) {
+	// Callers share a flight only for the same position: a flight that began
+	// before the position was reached could return an older row.
 	flight := agent + "." + key + "@" + strconv.FormatUint(after, 10)
 	got, err, _ := t.flights.Do(flight, func() (any, error) {
-		// The flight is shared: it must not end with the first of its callers.
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flightTime)
+		// The flight is shared: it must not end with its first caller.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flightTimeout)
 		defer cancel()
 		var row Answer
 		tail := t.Memory.tail.At(p) // the leader's answer includes at least this
 		found := false
 		if t.Durable != nil {
-			patient, done := context.WithTimeout(ctx, sqlPatience)
-			e, ok, position, err := t.Durable.Entry(patient, p, agent, key)
+			bounded, done := context.WithTimeout(ctx, sqlTimeout)
+			e, ok, position, err := t.Durable.Entry(bounded, p, agent, key)
 			done()
 			if err == nil && ok {
 				row, found = Answer{Entry: e, Source: FromSQL, AsOf: position}, true
@@ -225,7 +223,7 @@ func (t *Tiers) below(ctx context.Context, p int, agent, key string, after uint6
 		}
 		row.AsOf = max(row.AsOf, revision, tail)
 		t.Memory.fill(p, row.Entry, row.AsOf)
-		_ = t.Hot.Fill(ctx, &row.Entry) // the answer stands without; the next read fills
+		_ = t.Hot.Fill(ctx, &row.Entry) // a failed fill does not affect the answer; the next read fills again
 		if t.Missed != nil {
 			t.Missed(agent)
 		}
@@ -237,7 +235,7 @@ func (t *Tiers) below(ctx context.Context, p int, agent, key string, after uint6
 	return got.(Answer), nil
 }
 
-// durable asks SQL, waiting for it where a position must be reached.
+// durable reads SQL and waits when a position is required.
 func (t *Tiers) durable(ctx context.Context, p int, agent, key string, after uint64) (Answer, bool, error) {
 	if t.Durable == nil {
 		return Answer{}, false, domain.Errorf(domain.Unavailable, "sql.off", "this engine runs without SQL")
@@ -255,7 +253,3 @@ func (t *Tiers) durable(ctx context.Context, p int, agent, key string, after uin
 		}
 	}
 }
-
-// This file answers what is asked about one document. The journal's end
-// carries its state, so one read of the leader is enough and never stale: a
-// token is only checked, there is nothing to wait for.

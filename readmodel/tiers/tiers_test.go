@@ -8,25 +8,25 @@ import (
 	"github.com/tidemark-engine/tidemark/test/harness"
 )
 
-// slow is a journal whose readers hold their answer back for a while.
-type slow struct {
-	*truth
-	read chan struct{} // told when somebody has read
+// slowJournal blocks each answer of Last until open is closed.
+type slowJournal struct {
+	*fakeJournal
+	read chan struct{} // receives a value after each read
 	open chan struct{}
 }
 
-func (j *slow) Last(ctx context.Context, agent, key string) (readmodel.Entry, bool, uint64, error) {
-	e, found, revision, err := j.truth.Last(ctx, agent, key)
+func (j *slowJournal) Last(ctx context.Context, agent, key string) (readmodel.Entry, bool, uint64, error) {
+	e, found, revision, err := j.fakeJournal.Last(ctx, agent, key)
 	j.read <- struct{}{}
 	<-j.open
 	return e, found, revision, err
 }
 
-// Readers share one read of the lower tiers, but not one that began before the
-// position they ask for was reached.
+// Readers share a read of the lower tiers, but not one that began before the position they ask for
+// was reached.
 func TestASharedReadIsNotOlderThanTheToken(t *testing.T) {
 	m, _ := following(1)
-	j := &slow{truth: &truth{}, read: make(chan struct{}, 9), open: make(chan struct{})}
+	j := &slowJournal{fakeJournal: &fakeJournal{}, read: make(chan struct{}, 9), open: make(chan struct{})}
 	tiers := &Tiers{Memory: m, Hot: j, HotProgress: &j.hot, Journal: j}
 	j.append("k", false)
 	first, second := make(chan error, 1), make(chan error, 1)

@@ -101,7 +101,7 @@ func TestImportWhereAnEngineServes(t *testing.T) {
 	c.MustSet(t, "a1", "new", 1, nil)
 
 	other := harness.Start(t, harness.Config{Args: append([]string{"--partitions", "2"}, quiet...)})
-	refused(t, "1 partitions, the journal here was made with 2", "import", "--data", other.Data, lines)
+	refused(t, "1 partitions, the existing journal 2", "import", "--data", other.Data, lines)
 }
 
 // TestImportRefusesDamage: a damaged file imports nothing and creates no
@@ -153,7 +153,7 @@ func TestImportIsContinued(t *testing.T) {
 	r, err := journal.OpenImporter(t.Context(), nc, journal.Config{Partitions: 1}, sum)
 	harness.Must(t, err)
 	for rev, msg := range stored(t, old, 2) {
-		harness.Must(t, r.Fill(t.Context(), 0, uint64(rev), []journal.Stored{msg}))
+		harness.Must(t, r.AppendBatch(t.Context(), 0, uint64(rev), []journal.ImportedEvent{msg}))
 	}
 	if _, err := journal.Open(t.Context(), nc, journal.Config{}); err == nil || !strings.Contains(err.Error(), "not finished") {
 		t.Errorf("a half imported journal is opened: %v", err)
@@ -208,7 +208,7 @@ func cut(t *testing.T, from, to, typ string) {
 	f, err := os.Open(from)
 	harness.Must(t, err)
 	defer f.Close()
-	u, err := export.Unpack(f)
+	u, err := export.Decompress(f)
 	harness.Must(t, err)
 	defer u.Close()
 	r, err := export.NewReader(u)
@@ -245,7 +245,7 @@ func trailer(t *testing.T, path string) string {
 }
 
 // stored returns the first n events of an engine's journal.
-func stored(t *testing.T, e *harness.Engine, n int) (all []journal.Stored) {
+func stored(t *testing.T, e *harness.Engine, n int) (all []journal.ImportedEvent) {
 	t.Helper()
 	nc, err := nats.Connect(e.NATSURL)
 	harness.Must(t, err)
@@ -256,7 +256,7 @@ func stored(t *testing.T, e *harness.Engine, n int) (all []journal.Stored) {
 	for seq := uint64(1); err == nil && seq <= uint64(n); seq++ {
 		var msg *jetstream.RawStreamMsg
 		if msg, err = j.GetMsg(t.Context(), seq); err == nil {
-			all = append(all, journal.Stored{Stream: events.Stream(strings.TrimPrefix(msg.Subject, "events.")), Body: msg.Data})
+			all = append(all, journal.ImportedEvent{Stream: events.Stream(strings.TrimPrefix(msg.Subject, "events.")), Body: msg.Data})
 		}
 	}
 	harness.Must(t, err)

@@ -18,11 +18,12 @@ import (
 	"github.com/tidemark-engine/tidemark/infra/pg/local"
 )
 
-// bareCommand is how this program starts itself to be the bare servers.
+// bareCommand is the argument with which this program starts itself as the bare
+// servers.
 const bareCommand = "bare-servers"
 
-// bareServers serves a data directory until standard input ends. For each byte
-// there it gives memory back.
+// bareServers runs NATS and PostgreSQL on a data directory until standard input
+// ends. For each byte read from there it returns free memory to the system.
 func bareServers(args []string) int {
 	if len(args) != 1 {
 		return 2
@@ -63,7 +64,7 @@ func bareServers(args []string) int {
 	return code
 }
 
-// bare is the bare servers, running.
+// bare is a running process of the bare servers.
 type bare struct {
 	url   string
 	ready time.Duration
@@ -77,24 +78,24 @@ func startBare(data string) (*bare, error) {
 	if err != nil {
 		return nil, err
 	}
-	in, held, err := os.Pipe()
+	in, stdin, err := os.Pipe()
 	if err != nil {
 		return nil, err
 	}
 	defer in.Close()
-	b := &bare{cmd: exec.Command(self, bareCommand, data), ended: make(chan struct{}), in: held}
+	b := &bare{cmd: exec.Command(self, bareCommand, data), ended: make(chan struct{}), in: stdin}
 	out, outEnd, err := os.Pipe()
 	if err != nil {
-		held.Close()
+		stdin.Close()
 		return nil, err
 	}
 	defer out.Close()
-	b.cmd.Stdin, b.cmd.Stdout, b.cmd.Stderr, b.cmd.Env = in, outEnd, os.Stderr, plainEnv()
+	b.cmd.Stdin, b.cmd.Stdout, b.cmd.Stderr, b.cmd.Env = in, outEnd, os.Stderr, cleanEnv()
 	began := time.Now()
 	err = launch(b.cmd, b.ended)
 	outEnd.Close()
 	if err != nil {
-		held.Close()
+		stdin.Close()
 		return nil, fmt.Errorf("start the bare servers: %w", err)
 	}
 	line := make([]byte, 200)
@@ -107,8 +108,8 @@ func startBare(data string) (*bare, error) {
 	return b, nil
 }
 
-// giveBack has the bare servers give memory back.
-func (b *bare) giveBack() error {
+// freeMemory makes the bare servers return free memory to the system.
+func (b *bare) freeMemory() error {
 	_, err := b.in.Write([]byte{1})
 	return err
 }
@@ -123,8 +124,8 @@ func (b *bare) stop() {
 	}
 }
 
-// memory is the least of a process's resident set, in bytes, during a rest in
-// which it gives back what it does not need.
+// memory returns the minimum of a process's resident set, in bytes, over a period
+// in which the process returns free memory to the system.
 func memory(pid int, rest time.Duration) (least float64, err error) {
 	for began := time.Now(); least == 0 || time.Since(began) < rest; {
 		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
@@ -144,17 +145,17 @@ func memory(pid int, rest time.Duration) (least float64, err error) {
 	return least, nil
 }
 
-// runEngine runs a subcommand of the engine and hands its output to take.
+// runEngine runs a subcommand of the engine and passes its output to take.
 func (b *bench) runEngine(ctx context.Context, take func(out *os.File) error, args ...string) error {
 	cmd := exec.CommandContext(ctx, b.binary, args...)
-	cmd.Env = plainEnv()
+	cmd.Env = cleanEnv()
 	out, outEnd, err := os.Pipe()
 	if err != nil {
 		return err
 	}
 	defer out.Close()
-	var trouble strings.Builder
-	cmd.Stdout, cmd.Stderr = outEnd, &trouble
+	var stderr strings.Builder
+	cmd.Stdout, cmd.Stderr = outEnd, &stderr
 	err = cmd.Start()
 	outEnd.Close()
 	if err != nil {
@@ -162,14 +163,14 @@ func (b *bench) runEngine(ctx context.Context, take func(out *os.File) error, ar
 	}
 	taken := take(out)
 	if err := cmd.Wait(); err != nil {
-		return fmt.Errorf("engine %s: %w: %.500s", strings.Join(args, " "), err, trouble.String())
+		return fmt.Errorf("engine %s: %w: %.500s", strings.Join(args, " "), err, stderr.String())
 	}
 	return taken
 }
 
-// offers tells whether this build of the engine takes a command line: a usage
-// error says that it does not.
-func (b *bench) offers(ctx context.Context, args ...string) error {
+// requireCommand fails with unavailable when this build of the engine reports a usage
+// error for a command line.
+func (b *bench) requireCommand(ctx context.Context, args ...string) error {
 	if err := b.build(ctx); err != nil {
 		return err
 	}

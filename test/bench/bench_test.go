@@ -16,8 +16,8 @@ import (
 
 func TestMain(m *testing.M) { harness.Main(m) }
 
-// Two tiny cells on the real engine: what they say is worth nothing, but every
-// column has a figure, and the report and its plots are written.
+// Two tiny cells on the real engine: the figures mean nothing, but every column
+// has one, and the report and its plots are written.
 func TestTwoTinyCells(t *testing.T) {
 	tiny := size{rounds: 1, lasts: 60 * time.Millisecond, levels: []int{1, 4}}
 	b := &bench{options: &options{size: tiny}, log: io.Discard}
@@ -58,11 +58,11 @@ func TestTwoTinyCells(t *testing.T) {
 		}
 	}
 	if strings.Contains(string(doc), "an older run") {
-		t.Errorf("the report keeps what an older run said:\n%s", doc)
+		t.Errorf("the report keeps the text of an older run:\n%s", doc)
 	}
 	plot, err := os.ReadFile(filepath.Join(filepath.Dir(file), "benchmarks", "relaxed-latency.svg"))
 	if err != nil || strings.Count(string(plot), "<polyline") != 4 {
-		t.Errorf("the plot has not its four lines: %v\n%s", err, plot)
+		t.Errorf("the plot does not have four lines: %v\n%s", err, plot)
 	}
 }
 
@@ -98,16 +98,16 @@ func TestSummaries(t *testing.T) {
 	}
 }
 
-// A cell that fails is named in the error; the others' figures are not lost.
+// The error names a cell that fails; the report keeps the other cells.
 func TestFailedCell(t *testing.T) {
 	doc := filepath.Join(t.TempDir(), "benchmarks.md")
 	whole := func(context.Context, *bench) (player, error) {
-		return plain{play: func(context.Context, int) (round, error) {
+		return funcPlayer{play: func(context.Context, int) (round, error) {
 			return round{own: side{value: 30}, yard: side{value: 10}}, nil
 		}}, nil
 	}
 	torn := func(context.Context, *bench) (player, error) {
-		return plain{play: func(context.Context, int) (round, error) { return round{}, errors.New("a wire is cut") }}, nil
+		return funcPlayer{play: func(context.Context, int) (round, error) { return round{}, errors.New("a wire is cut") }}, nil
 	}
 	err := measure(t.Context(), &options{doc: doc, size: size{rounds: 1}}, []cell{
 		{name: "first", unit: "/s", open: whole}, {name: "second", unit: "/s", open: torn}, {name: "third", unit: "/s", open: whole},

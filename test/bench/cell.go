@@ -9,51 +9,51 @@ import (
 	"time"
 )
 
-// A cell is one question: how does the engine do beside the least that could
-// serve?
+// A cell is one benchmark: the engine compared with its yardstick, the least work
+// that could serve.
 type cell struct {
 	name      string
 	what      string
 	yardstick string
 	unit      string  // of the value: "/s", "ms", …
-	target    float64 // of the ratio own / yardstick; 0 = there is none
+	target    float64 // of the ratio own / yardstick; 0 = none
 	atMost    bool    // the ratio should be at most the target, else at least
-	once      bool    // one round is all: it builds on millions of events
+	once      bool    // one round only, without warm-up
 	open      func(ctx context.Context, b *bench) (player, error)
 }
 
-// A player plays one round: the cell and its yardstick.
+// A player measures one round: the cell and its yardstick.
 type player interface {
 	round(ctx context.Context, number int) (round, error)
 	close()
 }
 
-// side is what one of the two did in one round.
+// side is the measurement of the cell or of its yardstick in one round.
 type side struct {
 	value   float64
-	latency []time.Duration // of single operations, where there are any
+	latency []time.Duration // of single operations; may be empty
 }
 
-// round is both of them, close in time.
+// round is both measurements, taken close in time.
 type round struct {
 	own, yard side
 	note      string
 }
 
-// unavailable is why a cell cannot be played on this build.
+// unavailable is the reason why a cell cannot run on this build or machine.
 type unavailable string
 
 func (u unavailable) Error() string { return string(u) }
 
-// size says how much is enough.
+// size is the amount of work of a run.
 type size struct {
-	rounds int           // after one that warms up
-	lasts  time.Duration // one side of a round
-	probes int           // of a latency
+	rounds int           // after a warm-up round
+	lasts  time.Duration // of one side of a round
+	probes int           // latency samples per round
 	stored int           // events that a view folds
 	large  int           // events and entries of the large journal
-	rest   time.Duration // before resident memory is read; 0 = too small to read it
-	levels []int         // clients, for the curve
+	rest   time.Duration // observation of resident memory; 0 = do not measure memory
+	levels []int         // numbers of clients in the curves
 }
 
 var (
@@ -61,25 +61,25 @@ var (
 	quickSize = size{3, time.Second, 80, 60_000, 50_000, 0, []int{1, 4, 16, 64, 256}}
 )
 
-// bench is one run: its options, and the engine that is up.
+// bench is one run.
 type bench struct {
 	*options
-	log    io.Writer
-	binary string // of the engine, once built
-	up     *engine
-	big    *large
-	curves []curve
-	undo   []func()
+	log     io.Writer
+	binary  string  // the engine's, once built
+	up      *engine // running; nil = none
+	big     *large
+	curves  []curve
+	cleanup []func()
 }
 
 func (b *bench) close() {
 	b.stop()
-	for _, f := range slices.Backward(b.undo) {
+	for _, f := range slices.Backward(b.cleanup) {
 		f()
 	}
 }
 
-// play opens a cell and plays its rounds; the first one only warms up.
+// play opens a cell and measures its rounds; the first one warms up.
 func (b *bench) play(ctx context.Context, c *cell) (result, error) {
 	r := result{Name: c.name, What: c.what, Yardstick: c.yardstick, Unit: c.unit, Target: c.target, AtMost: c.atMost}
 	p, err := c.open(ctx, b)
@@ -114,9 +114,9 @@ func (b *bench) play(ctx context.Context, c *cell) (result, error) {
 	return r, nil
 }
 
-// turns plays both sides, the yardstick first in every other round, so that
-// neither always comes upon what the other left.
-func turns(number int, own, yard func() (side, error)) (r round, err error) {
+// alternate measures both sides, the yardstick first in every other round, so that the
+// effect of one on the other averages out.
+func alternate(number int, own, yard func() (side, error)) (r round, err error) {
 	if number%2 == 0 {
 		if r.yard, err = yard(); err == nil {
 			r.own, err = own()
@@ -129,16 +129,16 @@ func turns(number int, own, yard func() (side, error)) (r round, err error) {
 	return r, err
 }
 
-// plain is a player made of a function and what to undo at its end.
-type plain struct {
-	play func(ctx context.Context, number int) (round, error)
-	undo func()
+// funcPlayer is a player made of a function and a cleanup.
+type funcPlayer struct {
+	play    func(ctx context.Context, number int) (round, error)
+	cleanup func()
 }
 
-func (p plain) round(ctx context.Context, number int) (round, error) { return p.play(ctx, number) }
+func (p funcPlayer) round(ctx context.Context, number int) (round, error) { return p.play(ctx, number) }
 
-func (p plain) close() {
-	if p.undo != nil {
-		p.undo()
+func (p funcPlayer) close() {
+	if p.cleanup != nil {
+		p.cleanup()
 	}
 }

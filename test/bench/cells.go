@@ -1,7 +1,7 @@
 package main
 
-// allCells in the order they are played: those of one engine together, the
-// large journal last.
+// allCells is in the order of the run: cells that share an engine are adjacent, and
+// the large journal is last.
 var allCells = []cell{
 	{name: "command-alone", what: "command, 1 client, p50, relaxed",
 		yardstick: "core request p50 + publish with CAS p50", unit: "ms", target: 1.25, atMost: true, open: openAlone},

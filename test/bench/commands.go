@@ -13,11 +13,11 @@ import (
 	"github.com/oklog/ulid/v2"
 )
 
-// entries is how many state entries the clients of a cell write in turn.
+// entries is the number of state entries that the clients of a cell write in turn.
 const entries = 10_000
 
-// setter is a client that writes its own share of the entries in turn. Its
-// command ids are ULIDs, as the contract recommends.
+// setter returns clients that each write their own share of the entries in turn.
+// Command ids are ULIDs, as the contract recommends.
 func setter(group string, clients int) func(w int) client {
 	return func(w int) client {
 		subject := "commands.agent." + group + "-" + strconv.Itoa(w) + ".set"
@@ -34,7 +34,7 @@ func setter(group string, clients int) func(w int) client {
 	}
 }
 
-// set is the command that writes a value under a key.
+// set returns the command that writes a value to a key.
 func set(subject, key string, i int) *nats.Msg {
 	body := append(make([]byte, 0, 32+len(key)+valueSize), `{"key":"`...)
 	body = append(append(body, key...), `","value":`...)
@@ -42,8 +42,8 @@ func set(subject, key string, i int) *nats.Msg {
 	return &nats.Msg{Subject: subject, Data: body, Header: nats.Header{nats.MsgIdHdr: []string{ulid.Make().String()}}}
 }
 
-// asker is a client that sends what a setter sends to somebody who only echoes.
-func asker(w int) client {
+// echoClient is a client that sends a setter's messages to a responder.
+func echoClient(w int) client {
 	c := setter("x", 64)(w)
 	return client{
 		next: func(i int) *nats.Msg {
@@ -57,12 +57,12 @@ func asker(w int) client {
 
 const (
 	echoSubject = "bench.echo"
-	receiptSize = 250 // bytes, about
+	receiptSize = 250 // bytes, approximately
 	rawStream   = "BENCH"
 	rawSubject  = "bench.raw."
 )
 
-// publisher is a client that appends the same values to a raw stream, each with
+// publisher returns clients that append the same values to a raw stream, each with
 // compare-and-set on its subject.
 func publisher(clients int) func(w int) client {
 	return func(w int) client {
@@ -89,19 +89,19 @@ func rawMsg(subject string, i int, last uint64) *nats.Msg {
 	}}
 }
 
-// ackSeq reads the sequence out of a PubAck, {"stream":"BENCH","seq":7}.
+// ackSeq parses the sequence of a PubAck, {"stream":"BENCH","seq":7}.
 func ackSeq(ack []byte) (uint64, error) {
 	_, rest, ok := bytes.Cut(ack, []byte(`"seq":`))
 	if !ok || bytes.Contains(ack, []byte(`"error"`)) {
-		return 0, fmt.Errorf("a publish is answered by %.200s", ack)
+		return 0, fmt.Errorf("the server rejected a publish: %.200s", ack)
 	}
 	end := bytes.IndexAny(rest, ",}")
 	return strconv.ParseUint(string(bytes.TrimSpace(rest[:max(end, 0)])), 10, 64)
 }
 
-// fresh makes the raw stream anew: file storage and duplicate window as the
-// journal has them, so that an ack of the same server means the same.
-func fresh(ctx context.Context, nc *nats.Conn) (jetstream.JetStream, error) {
+// recreateStream deletes and creates the raw stream, with the file storage and duplicate
+// window of the journal, so that an ack means the same.
+func recreateStream(ctx context.Context, nc *nats.Conn) (jetstream.JetStream, error) {
 	js, err := jetstream.New(nc, jetstream.WithPublishAsyncMaxPending(rawWindow))
 	if err != nil {
 		return nil, err
@@ -116,35 +116,35 @@ func fresh(ctx context.Context, nc *nats.Conn) (jetstream.JetStream, error) {
 	return js, err
 }
 
-// raw measures publishes into the raw stream, one at a time by each client.
-func raw(ctx context.Context, e *engine, clients int, lasts time.Duration) (s side, err error) {
+// rawPublish measures publishes into the raw stream, one at a time per client.
+func rawPublish(ctx context.Context, e *engine, clients int, lasts time.Duration) (s side, err error) {
 	nc, err := e.connect()
 	if err != nil {
 		return s, err
 	}
 	defer nc.Close()
-	js, err := fresh(ctx, nc)
+	js, err := recreateStream(ctx, nc)
 	if err != nil {
 		return s, err
 	}
-	if s, err = closed(ctx, e.url, many(clients, publisher(clients)), lasts); err != nil {
+	if s, err = closedLoop(ctx, e.url, newClients(clients, publisher(clients)), lasts); err != nil {
 		return s, err
 	}
 	return s, js.DeleteStream(ctx, rawStream)
 }
 
-// rawWindow is how many asynchronous publishes are under way.
+// rawWindow is the maximum of unacknowledged asynchronous publishes.
 const rawWindow = 1024
 
-// rawAsync measures how many compare-and-set publishes one connection gets
-// acknowledged in a second when it waits for none.
+// rawAsync measures the rate of asynchronous compare-and-set publishes on one
+// connection.
 func rawAsync(ctx context.Context, e *engine, lasts time.Duration) (s side, err error) {
 	nc, err := e.connect()
 	if err != nil {
 		return s, err
 	}
 	defer nc.Close()
-	js, err := fresh(ctx, nc)
+	js, err := recreateStream(ctx, nc)
 	if err != nil {
 		return s, err
 	}
@@ -181,25 +181,25 @@ func rawAsync(ctx context.Context, e *engine, lasts time.Duration) (s side, err 
 	return s, js.DeleteStream(ctx, rawStream)
 }
 
-// coreAsk measures requests that somebody only echoes.
-func coreAsk(ctx context.Context, e *engine, clients int, lasts time.Duration) (side, error) {
+// coreRequests measures core NATS requests that a responder echoes.
+func coreRequests(ctx context.Context, e *engine, clients int, lasts time.Duration) (side, error) {
 	responder, err := echo(e.url, echoSubject, receiptSize)
 	if err != nil {
 		return side{}, err
 	}
 	defer responder.Close()
-	return closed(ctx, e.url, many(clients, asker), lasts)
+	return closedLoop(ctx, e.url, newClients(clients, echoClient), lasts)
 }
 
-// lagged is how many events a view may be behind before it is worth a word.
+// lagged is the lag in events above which a note reports it.
 const lagged = 1000
 
-// sets measures commands, how much CPU the engine's process (server and views
-// included, Postgres not) takes for each, and how far the views are behind at
-// the end; it returns when they are level.
+// sets measures commands. The note has the CPU time per command of the engine's
+// process (with NATS server and views, without PostgreSQL) and the lag of the views
+// at the end. It returns when they have caught up.
 func sets(ctx context.Context, e *engine, clients int, lasts time.Duration) (s side, note string, err error) {
 	taken := cpu(e.cmd.Process.Pid)
-	if s, err = closed(ctx, e.url, many(clients, setter("c"+strconv.Itoa(clients), clients)), lasts); err != nil {
+	if s, err = closedLoop(ctx, e.url, newClients(clients, setter("c"+strconv.Itoa(clients), clients)), lasts); err != nil {
 		return s, "", err
 	}
 	view, events, err := e.lag(ctx)
@@ -207,7 +207,7 @@ func sets(ctx context.Context, e *engine, clients int, lasts time.Duration) (s s
 		return s, "", err
 	}
 	since := time.Now()
-	err = e.level(ctx)
+	err = e.caughtUp(ctx)
 	taken = cpu(e.cmd.Process.Pid) - taken
 	if taken > 0 {
 		note = fmt.Sprintf("%s µs of CPU a command", number(micros(taken)/float64(len(s.latency))))
@@ -218,22 +218,22 @@ func sets(ctx context.Context, e *engine, clients int, lasts time.Duration) (s s
 	return s, note, err
 }
 
-// openAlone is the latency of a single client's command.
+// openAlone measures the latency of commands of a single client.
 func openAlone(ctx context.Context, b *bench) (player, error) {
 	e, err := b.engine(ctx, "relaxed")
-	return plain{play: func(ctx context.Context, n int) (round, error) {
+	return funcPlayer{play: func(ctx context.Context, n int) (round, error) {
 		var note string
-		r, err := turns(n, func() (s side, err error) {
+		r, err := alternate(n, func() (s side, err error) {
 			if s, note, err = sets(ctx, e, 1, b.size.lasts); err == nil {
 				s.value = millis(percentile(s.latency, 0.5))
 			}
 			return s, err
 		}, func() (s side, err error) {
-			ask, err := coreAsk(ctx, e, 1, b.size.lasts/2)
+			ask, err := coreRequests(ctx, e, 1, b.size.lasts/2)
 			if err != nil {
 				return s, err
 			}
-			pub, err := raw(ctx, e, 1, b.size.lasts/2)
+			pub, err := rawPublish(ctx, e, 1, b.size.lasts/2)
 			s.value = millis(percentile(ask.latency, 0.5) + percentile(pub.latency, 0.5))
 			return s, err
 		})
@@ -242,17 +242,17 @@ func openAlone(ctx context.Context, b *bench) (player, error) {
 	}}, err
 }
 
-// openRelaxed is the rate of commands beside asking and storing one by one.
+// openRelaxed compares the rate of commands with a request followed by a publish.
 func openRelaxed(ctx context.Context, b *bench) (player, error) {
 	e, err := b.engine(ctx, "relaxed")
-	return plain{play: func(ctx context.Context, n int) (round, error) {
+	return funcPlayer{play: func(ctx context.Context, n int) (round, error) {
 		var note string
 		var asks, pubs float64
-		r, err := turns(n, func() (s side, err error) {
+		r, err := alternate(n, func() (s side, err error) {
 			s, note, err = sets(ctx, e, 64, b.size.lasts)
 			return s, err
 		}, func() (s side, err error) {
-			ask, err := coreAsk(ctx, e, 64, b.size.lasts/2)
+			ask, err := coreRequests(ctx, e, 64, b.size.lasts/2)
 			if err != nil {
 				return s, err
 			}
@@ -269,16 +269,16 @@ func openRelaxed(ctx context.Context, b *bench) (player, error) {
 	}}, err
 }
 
-// openSynced is the rate of commands beside one synced publish for each.
+// openSynced compares the rate of commands with one synced publish each.
 func openSynced(clients int) func(ctx context.Context, b *bench) (player, error) {
 	return func(ctx context.Context, b *bench) (player, error) {
 		e, err := b.engine(ctx, "synced")
-		return plain{play: func(ctx context.Context, n int) (round, error) {
+		return funcPlayer{play: func(ctx context.Context, n int) (round, error) {
 			var note string
-			r, err := turns(n, func() (s side, err error) {
+			r, err := alternate(n, func() (s side, err error) {
 				s, note, err = sets(ctx, e, clients, b.size.lasts)
 				return s, err
-			}, func() (side, error) { return raw(ctx, e, clients, b.size.lasts) })
+			}, func() (side, error) { return rawPublish(ctx, e, clients, b.size.lasts) })
 			r.note = note
 			return r, err
 		}}, err

@@ -5,7 +5,7 @@ import (
 	"strconv"
 )
 
-// curve is what a plot shows: several lines over one axis.
+// curve is the data of a plot: several lines over one x axis.
 type curve struct {
 	Name  string   `json:"name"` // of the file
 	Title string   `json:"title"`
@@ -20,11 +20,11 @@ type line struct {
 	Y    []float64 `json:"y"`
 }
 
-// openCurve plays commands and raw publishes at every number of clients.
+// openCurve measures commands and raw publishes at every number of clients.
 func openCurve(mode string) func(ctx context.Context, b *bench) (player, error) {
 	return func(ctx context.Context, b *bench) (player, error) {
 		e, err := b.engine(ctx, mode)
-		return plain{play: func(ctx context.Context, _ int) (r round, err error) {
+		return funcPlayer{play: func(ctx context.Context, _ int) (r round, err error) {
 			own, yard := sample{name: "commands"}, sample{name: "raw publish with CAS"}
 			for _, clients := range b.size.levels {
 				if _, _, err = sets(ctx, e, clients, b.size.lasts/4); err != nil { // warms up
@@ -35,7 +35,7 @@ func openCurve(mode string) func(ctx context.Context, b *bench) (player, error) 
 					return r, err
 				}
 				own.add(s)
-				if s, err = raw(ctx, e, clients, b.size.lasts); err != nil {
+				if s, err = rawPublish(ctx, e, clients, b.size.lasts); err != nil {
 					return r, err
 				}
 				yard.add(s)
@@ -56,7 +56,7 @@ func openCurve(mode string) func(ctx context.Context, b *bench) (player, error) 
 	}
 }
 
-// sample is one line of each plot while it grows.
+// sample collects one line of each plot.
 type sample struct {
 	name           string
 	rate, p50, p99 []float64

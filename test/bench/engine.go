@@ -17,19 +17,19 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// engine is a serving engine in a process of its own.
+// engine is an engine running in its own process.
 type engine struct {
-	mode  string // synced, relaxed
+	mode  string // durability: synced or relaxed
 	data  string
-	room  string // holds data; removed at the end
+	room  string // parent directory of data; removed at the end
 	url   string
 	ready time.Duration // from the start of the process to /readyz
 	cmd   *exec.Cmd
 	ended chan struct{}
-	nc    *nats.Conn // for questions
+	nc    *nats.Conn // for status queries
 }
 
-// build makes the engine's binary once, from the tree this program is run in.
+// build builds the engine's binary once, from the current module.
 func (b *bench) build(ctx context.Context) error {
 	if b.binary != "" {
 		return nil
@@ -38,7 +38,7 @@ func (b *bench) build(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	b.undo = append(b.undo, func() { _ = os.RemoveAll(dir) })
+	b.cleanup = append(b.cleanup, func() { _ = os.RemoveAll(dir) })
 	cmd := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-o", filepath.Join(dir, "engine"),
 		"github.com/tidemark-engine/tidemark/cmd/engine")
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -48,14 +48,14 @@ func (b *bench) build(ctx context.Context) error {
 	return nil
 }
 
-// engine is an engine of a mode with data of its own: the one that is up if it
-// is of that mode, else a new one in its place.
+// engine returns an engine with a durability mode: the running one if it has that
+// mode, otherwise a new one with empty data.
 func (b *bench) engine(ctx context.Context, mode string) (*engine, error) {
 	if b.up != nil && b.up.mode == mode {
-		return b.up, b.up.level(ctx)
+		return b.up, b.up.caughtUp(ctx)
 	}
 	b.stop()
-	dir, err := room()
+	dir, err := tempDir()
 	if err != nil {
 		return nil, err
 	}
@@ -68,9 +68,9 @@ func (b *bench) engine(ctx context.Context, mode string) (*engine, error) {
 	return b.up, nil
 }
 
-// room is a new directory that other users may pass through: run by root,
-// postgres is somebody else.
-func room() (string, error) {
+// tempDir creates a temporary directory that other users may traverse, because
+// PostgreSQL runs as another user when this program runs as root.
+func tempDir() (string, error) {
 	dir, err := os.MkdirTemp("", "tm-bench-")
 	if err != nil {
 		return "", err
@@ -78,7 +78,7 @@ func room() (string, error) {
 	return dir, os.Chmod(dir, 0o711)
 }
 
-// stop ends the engine that is up.
+// stop stops the running engine, if any.
 func (b *bench) stop() {
 	if b.up == nil {
 		return
@@ -90,7 +90,7 @@ func (b *bench) stop() {
 	b.up = nil
 }
 
-// start runs the engine over a data directory and returns when it is ready.
+// start starts the engine on a data directory and returns when it is ready.
 func (b *bench) start(ctx context.Context, mode, data string, flags ...string) (*engine, error) {
 	if err := b.build(ctx); err != nil {
 		return nil, err
@@ -103,7 +103,7 @@ func (b *bench) start(ctx context.Context, mode, data string, flags ...string) (
 	e := &engine{mode: mode, data: data, ended: make(chan struct{})}
 	e.cmd = exec.Command(b.binary, append([]string{"serve", "--data", data,
 		"--nats-listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--log", "warn"}, flags...)...)
-	e.cmd.Stdout, e.cmd.Stderr, e.cmd.Env = log, log, plainEnv()
+	e.cmd.Stdout, e.cmd.Stderr, e.cmd.Env = log, log, cleanEnv()
 	_ = os.Remove(filepath.Join(data, "engine.json"))
 	began := time.Now()
 	if err := launch(e.cmd, e.ended); err != nil {
@@ -118,8 +118,8 @@ func (b *bench) start(ctx context.Context, mode, data string, flags ...string) (
 	return e, nil
 }
 
-// plainEnv is the environment without what would configure the engine.
-func plainEnv() (env []string) {
+// cleanEnv returns the environment without variables that configure the engine.
+func cleanEnv() (env []string) {
 	for _, v := range os.Environ() {
 		if !strings.HasPrefix(v, "TIDEMARK_") && !strings.HasPrefix(v, "NATS_") && !strings.HasPrefix(v, "PG") {
 			env = append(env, v)
@@ -128,11 +128,11 @@ func plainEnv() (env []string) {
 	return env
 }
 
-// launch starts cmd so that it ends with this process, and tells of its end.
-// Linux ends a tied child with the thread that forked it, so a goroutine keeps
-// that thread.
+// launch starts cmd so that it dies with this process, and closes ended when it
+// exits. On Linux Pdeathsig follows the thread that forked the child, so a
+// goroutine keeps that thread (prctl(2), PR_SET_PDEATHSIG).
 func launch(cmd *exec.Cmd, ended chan<- struct{}) error {
-	cmd.SysProcAttr = tied()
+	cmd.SysProcAttr = killWithParent()
 	started := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread()
@@ -140,16 +140,16 @@ func launch(cmd *exec.Cmd, ended chan<- struct{}) error {
 		err := cmd.Start()
 		started <- err
 		if err == nil {
-			_ = cmd.Wait() // its state says how it ended
+			_ = cmd.Wait() // cmd.ProcessState has the result
 			close(ended)
 		}
 	}()
 	return <-started
 }
 
-// await returns when /readyz is 200.
+// await waits until /readyz returns 200.
 func (e *engine) await(ctx context.Context) error {
-	return e.until(ctx, 2*time.Minute, "it to be ready", func() error {
+	return e.until(ctx, 2*time.Minute, "readiness", func() error {
 		text, err := os.ReadFile(filepath.Join(e.data, "engine.json"))
 		if err != nil {
 			return err
@@ -162,7 +162,7 @@ func (e *engine) await(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		req.Close = true // no connection outlives its answer
+		req.Close = true // leave no idle connection
 		resp, err := http.DefaultClient.Do(req)
 		if err != nil {
 			return err
@@ -176,7 +176,7 @@ func (e *engine) await(ctx context.Context) error {
 	})
 }
 
-// until asks f every few milliseconds until it is content or the engine ends.
+// until calls f every 10 ms until it returns nil, the engine ends or limit passes.
 func (e *engine) until(ctx context.Context, limit time.Duration, what string, f func() error) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
@@ -189,15 +189,15 @@ func (e *engine) until(ctx context.Context, limit time.Duration, what string, f 
 		}
 		select {
 		case <-e.ended:
-			return fmt.Errorf("the engine ended (%s) while one waited for %s", e.cmd.ProcessState, what)
+			return fmt.Errorf("wait for %s: the engine ended (%s)", what, e.cmd.ProcessState)
 		case <-ctx.Done():
-			return fmt.Errorf("waited for %s in vain: %w", what, err)
+			return fmt.Errorf("wait for %s: timed out: %w", what, err)
 		case <-again.C:
 		}
 	}
 }
 
-// stop ends it by SIGTERM, and by force where that takes too long.
+// stop sends SIGTERM, and SIGKILL after 40 s.
 func (e *engine) stop() {
 	if e.nc != nil {
 		e.nc.Close()
@@ -211,12 +211,12 @@ func (e *engine) stop() {
 	}
 }
 
-// connect opens a connection as any client has it.
+// connect opens a client connection.
 func (e *engine) connect() (*nats.Conn, error) {
 	return nats.Connect(e.url, nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
 }
 
-// status is what the benchmarks need of queries.engine.status.
+// status has the members of queries.engine.status that the benchmarks use.
 type status struct {
 	Postgres struct{ URL string }
 	Views    []struct {
@@ -241,7 +241,7 @@ func (e *engine) status(ctx context.Context) (s status, err error) {
 	return s, json.Unmarshal(reply.Data, &s)
 }
 
-// lag is how many events the view that is furthest back is behind.
+// lag returns the view with the largest lag and its lag in events.
 func (e *engine) lag(ctx context.Context) (view string, events uint64, err error) {
 	s, err := e.status(ctx)
 	for _, v := range s.Views {
@@ -252,10 +252,10 @@ func (e *engine) lag(ctx context.Context) (view string, events uint64, err error
 	return view, events, err
 }
 
-// level returns when every view has reached the journal's head of now, so that
-// what comes next does not pay for what was before.
-func (e *engine) level(ctx context.Context) error {
-	return e.until(ctx, 10*time.Minute, "the views to be level", func() error {
+// caughtUp waits until every view has caught up, so that the next measurement does
+// not include work of the previous one.
+func (e *engine) caughtUp(ctx context.Context) error {
+	return e.until(ctx, 10*time.Minute, "the views to catch up", func() error {
 		view, events, err := e.lag(ctx)
 		if err == nil && events > 0 {
 			err = fmt.Errorf("%s is %d events behind", view, events)

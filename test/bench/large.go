@@ -13,38 +13,38 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// large is an engine's data directory with b.size.large entries, and what was
-// seen while it grew.
+// large is an engine's data directory with b.size.large entries, and the
+// measurements taken while it grew.
 type large struct {
 	room, data string
 	rates      []float64 // commands/s at each of levels
-	levels     []int
-	grown      float64 // bytes of resident memory from the start to the end
-	up         *engine // nil = stopped
-	filled     bool    // the raw stream beside the journal is made
+	levels     []int     // numbers of entries
+	grown      float64   // growth of resident memory, in bytes
+	up         *engine   // nil = stopped
+	filled     bool      // the raw stream beside the journal exists
 }
 
-// agents is how many share the entries.
+// agents is the number of agents that the entries belong to.
 const agents = 256
 
-// entryOf is the i-th of all entries: the agents take turns.
+// entryOf returns the i-th entry; consecutive entries belong to different agents.
 func entryOf(i int) (subject, key string) {
 	return "commands.agent.big-" + strconv.Itoa(i%agents) + ".set", "k" + strconv.Itoa(i/agents)
 }
 
-// million makes the large data directory, once.
-func (b *bench) million(ctx context.Context) (*large, error) {
+// openLarge creates the large data directory once, and starts its engine.
+func (b *bench) openLarge(ctx context.Context) (*large, error) {
 	b.stop()
 	if b.big != nil {
 		return b.big, b.big.serve(ctx, b)
 	}
-	dir, err := room()
+	dir, err := tempDir()
 	if err != nil {
 		return nil, err
 	}
 	l := &large{room: dir, data: filepath.Join(dir, "data"), levels: []int{b.size.large / 100, b.size.large / 10, b.size.large}}
 	b.big = l
-	b.undo = append(b.undo, func() {
+	b.cleanup = append(b.cleanup, func() {
 		l.stop()
 		_ = os.RemoveAll(dir)
 	})
@@ -61,12 +61,12 @@ func (b *bench) million(ctx context.Context) (*large, error) {
 			return nil, err
 		}
 		made = level
-		s, err := closed(ctx, l.up.url, many(64, anyOf(level)), 2*b.size.lasts)
+		s, err := closedLoop(ctx, l.up.url, newClients(64, randomWriter(level)), 2*b.size.lasts)
 		if err != nil {
 			return nil, err
 		}
 		l.rates = append(l.rates, s.value)
-		if err := l.up.level(ctx); err != nil {
+		if err := l.up.caughtUp(ctx); err != nil {
 			return nil, err
 		}
 	}
@@ -84,7 +84,7 @@ func (b *bench) million(ctx context.Context) (*large, error) {
 // grow writes the entries from made to level, each once.
 func (l *large) grow(ctx context.Context, made, level int) error {
 	const clients = 256
-	_, err := closed(ctx, l.up.url, many(clients, func(w int) client {
+	_, err := closedLoop(ctx, l.up.url, newClients(clients, func(w int) client {
 		c := setter("big", clients)(w)
 		c.next = func(i int) *nats.Msg {
 			if i = made + w + i*clients; i >= level {
@@ -98,11 +98,11 @@ func (l *large) grow(ctx context.Context, made, level int) error {
 	if err != nil {
 		return err
 	}
-	return l.up.level(ctx)
+	return l.up.caughtUp(ctx)
 }
 
-// anyOf is a client that writes one of the first n entries, whichever.
-func anyOf(n int) func(w int) client {
+// randomWriter returns clients that write random entries of the first n.
+func randomWriter(n int) func(w int) client {
 	return func(w int) client {
 		c := setter("big", 64)(w)
 		random := rand.New(rand.NewPCG(uint64(w), uint64(n)))
@@ -128,10 +128,11 @@ func (l *large) stop() {
 	}
 }
 
-// openGrowth tells the rate at the largest level beside that at the smallest.
+// openGrowth compares the rate at the largest number of entries with that at the
+// smallest.
 func openGrowth(ctx context.Context, b *bench) (player, error) {
-	l, err := b.million(ctx)
-	return plain{play: func(context.Context, int) (r round, err error) {
+	l, err := b.openLarge(ctx)
+	return funcPlayer{play: func(context.Context, int) (r round, err error) {
 		r.own.value, r.yard.value = l.rates[len(l.rates)-1], l.rates[0]
 		r.note = fmt.Sprintf("%s aggregates beside %s", number(float64(l.levels[len(l.levels)-1])), number(float64(l.levels[0])))
 		return r, nil
@@ -141,16 +142,16 @@ func openGrowth(ctx context.Context, b *bench) (player, error) {
 // entryBudget is the target for memory, in bytes an entry.
 const entryBudget = 600
 
-// openMemory compares what the engine's process has grown by with what the
-// bare server's has grown by for as many raw messages and keys.
+// openMemory subtracts from the growth of the engine's process the growth of a bare
+// server with as many raw messages and keys.
 func openMemory(ctx context.Context, b *bench) (player, error) {
 	if b.size.rest == 0 {
-		return nil, unavailable("so few entries are outweighed by the servers' buffers: it takes a whole run")
+		return nil, unavailable("the servers' buffers outweigh so few entries; it needs a full run")
 	}
-	l, err := b.million(ctx)
-	return plain{play: func(ctx context.Context, _ int) (r round, err error) {
+	l, err := b.openLarge(ctx)
+	return funcPlayer{play: func(ctx context.Context, _ int) (r round, err error) {
 		l.stop()
-		dir, err := room()
+		dir, err := tempDir()
 		if err != nil {
 			return r, err
 		}
@@ -167,8 +168,8 @@ func openMemory(ctx context.Context, b *bench) (player, error) {
 		if err = fillBare(ctx, s.url, b.size.large); err != nil {
 			return r, err
 		}
-		time.Sleep(b.size.rest / 2) // the engine's first quiet look comes as late
-		if err = s.giveBack(); err != nil {
+		time.Sleep(b.size.rest / 2) // the engine frees memory after a similar delay
+		if err = s.freeMemory(); err != nil {
 			return r, err
 		}
 		after, err := memory(s.cmd.Process.Pid, b.size.rest/2)
@@ -179,8 +180,8 @@ func openMemory(ctx context.Context, b *bench) (player, error) {
 	}}, err
 }
 
-// fillBare stores what the engine has the server store, for n entries: a
-// message in the journal, one in the feed and a key in the bucket.
+// fillBare stores what the engine stores in NATS for n entries: a message in the
+// journal, one in the feed and a key in the bucket.
 func fillBare(ctx context.Context, url string, n int) error {
 	nc, err := nats.Connect(url)
 	if err != nil {
@@ -206,20 +207,21 @@ func fillBare(ctx context.Context, url string, n int) error {
 				return err
 			}
 		}
-		if _, err := js.PublishAsync("$KV.BENCH."+agent+"."+key, value(nil, i), patiently); err != nil {
+		if _, err := js.PublishAsync("$KV.BENCH."+agent+"."+key, value(nil, i), stallWait); err != nil {
 			return err
 		}
 	}
 	return allStored(ctx, js)
 }
 
-// startBudget is the target for start-up beyond the servers' own.
+// startBudget is the target for start-up time in addition to the servers' own.
 const startBudget = 2 * time.Second
 
-// openRecovery starts the engine, and the bare servers, on the same data.
+// openRecovery compares the start-up of the engine with that of the bare servers on
+// the same data.
 func openRecovery(ctx context.Context, b *bench) (player, error) {
-	l, err := b.million(ctx)
-	return plain{play: func(ctx context.Context, _ int) (r round, err error) {
+	l, err := b.openLarge(ctx)
+	return funcPlayer{play: func(ctx context.Context, _ int) (r round, err error) {
 		l.stop()
 		s, err := startBare(l.data)
 		if err != nil {
@@ -235,7 +237,7 @@ func openRecovery(ctx context.Context, b *bench) (player, error) {
 	}}, err
 }
 
-// raw makes the stream beside the journal, with as many messages.
+// raw creates, once, a raw stream beside the journal with as many messages.
 func (l *large) raw(ctx context.Context, n int) (jetstream.JetStream, *nats.Conn, error) {
 	nc, err := l.up.connect()
 	if err != nil {

@@ -11,20 +11,20 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// client is one of many that send requests, one after the other.
+// client sends requests one after the other.
 type client struct {
-	next  func(i int) *nats.Msg       // its i-th request; nil = it has no more
-	check func(reply *nats.Msg) error // of its answer
+	next  func(i int) *nats.Msg       // the i-th request; nil = no more
+	check func(reply *nats.Msg) error // validates a reply
 }
 
 const (
-	mostConns   = 8 // clients share connections
+	mostConns   = 8 // connections that the clients share
 	answerLimit = 20 * time.Second
 )
 
-// closed lets clients ask for a while and returns their rate per second and
+// closedLoop runs a closed-loop load for a duration and returns the rate per second and
 // the latency of each request.
-func closed(ctx context.Context, url string, clients []client, lasts time.Duration) (side, error) {
+func closedLoop(ctx context.Context, url string, clients []client, lasts time.Duration) (side, error) {
 	conns := make([]*nats.Conn, min(len(clients), mostConns))
 	for i := range conns {
 		var err error
@@ -39,13 +39,13 @@ func closed(ctx context.Context, url string, clients []client, lasts time.Durati
 	began := time.Now()
 	for w := range clients {
 		all.Go(func() {
-			latencies[w], errs[w] = clients[w].ask(ctx, conns[w%len(conns)], began.Add(lasts))
+			latencies[w], errs[w] = clients[w].run(ctx, conns[w%len(conns)], began.Add(lasts))
 		})
 	}
 	all.Wait()
 	took := time.Since(began)
 	for _, err := range errs {
-		if err != nil { // the others' will be the same
+		if err != nil { // the first error represents the others
 			return side{}, fmt.Errorf("one of %d clients: %w", len(clients), err)
 		}
 	}
@@ -57,9 +57,9 @@ func closed(ctx context.Context, url string, clients []client, lasts time.Durati
 	return s, nil
 }
 
-// ask sends until the time has come. Each client has an inbox of its own, which
-// costs less than what Request does.
-func (c *client) ask(ctx context.Context, nc *nats.Conn, end time.Time) (took []time.Duration, err error) {
+// run sends requests until end. Each client has its own inbox subscription, which
+// costs less than Request.
+func (c *client) run(ctx context.Context, nc *nats.Conn, end time.Time) (took []time.Duration, err error) {
 	inbox := nc.NewInbox()
 	sub, err := nc.SubscribeSync(inbox)
 	if err != nil {
@@ -90,15 +90,16 @@ func (c *client) ask(ctx context.Context, nc *nats.Conn, end time.Time) (took []
 	return nil, ctx.Err()
 }
 
-// many makes clients.
-func many(n int, make func(w int) client) (all []client) {
+// newClients creates n clients.
+func newClients(n int, make func(w int) client) (all []client) {
 	for w := range n {
 		all = append(all, make(w))
 	}
 	return all
 }
 
-// echo answers every request on a subject with size bytes until it is closed.
+// echo replies to every request on a subject with size bytes until the connection
+// is closed.
 func echo(url, subject string, size int) (*nats.Conn, error) {
 	nc, err := nats.Connect(url)
 	if err != nil {
@@ -117,8 +118,8 @@ func echo(url, subject string, size int) (*nats.Conn, error) {
 	return nc, err
 }
 
-// paced sends requests at a rate, whatever the answers take, until stop is
-// called; that tells what went wrong.
+// paced sends requests at a fixed rate, regardless of reply latency (open loop),
+// until stop is called, which returns the errors.
 func paced(url string, rate float64, next func(i int) *nats.Msg) (stop func() error, err error) {
 	nc, err := nats.Connect(url)
 	if err != nil {
@@ -176,7 +177,7 @@ func paced(url string, rate float64, next func(i int) *nats.Msg) (stop func() er
 // valueSize is the payload of every write, in bytes of JSON.
 const valueSize = 256
 
-// value is a JSON string of valueSize bytes that differs with i.
+// value appends a JSON string of valueSize bytes that depends on i.
 func value(b []byte, i int) []byte {
 	at := len(b)
 	b = append(b, '"')

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// machine says on what kind of machine this runs, not which.
+// machine describes the kind of machine without identifying it.
 func machine() string {
 	text := fmt.Sprintf("%d cores, %s/%s, %s", runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version())
 	if info, err := os.ReadFile("/proc/meminfo"); err == nil {
@@ -21,11 +21,11 @@ func machine() string {
 	return text
 }
 
-// beforehand is how long the machine is watched while nothing is measured.
+// beforehand is how long the CPU use of other processes is sampled before a cell.
 const beforehand = 300 * time.Millisecond
 
-// busy is the share of the CPU that is taken while this program waits, 0 to 1;
-// 0 where /proc does not tell.
+// busy returns the share of the CPU in use while this program sleeps, 0 to 1; 0
+// without /proc.
 func busy(d time.Duration) float64 {
 	idle, all := ticks()
 	time.Sleep(d)
@@ -36,7 +36,7 @@ func busy(d time.Duration) float64 {
 	return 1 - (idleNow-idle)/(allNow-all)
 }
 
-// ticks are the machine's idle and whole CPU time (proc(5)).
+// ticks returns the machine's idle and total CPU time (proc(5)).
 func ticks() (idle, all float64) {
 	text, _ := os.ReadFile("/proc/stat")
 	line, _, _ := strings.Cut(string(text), "\n")
@@ -52,11 +52,10 @@ func ticks() (idle, all float64) {
 	return idle, all
 }
 
-// cpu is the CPU time that a process has taken so far; 0 where /proc does not
-// tell.
+// cpu returns the CPU time that a process has used; 0 without /proc.
 func cpu(pid int) time.Duration {
 	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	_, rest, _ := strings.Cut(string(text), ") ") // the name may hold anything
+	_, rest, _ := strings.Cut(string(text), ") ") // the name may contain spaces
 	fields := strings.Fields(rest)
 	if len(fields) < 13 {
 		return 0

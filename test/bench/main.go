@@ -1,7 +1,7 @@
 // Command bench measures the engine against raw clients of the same servers in
-// the same run. It starts the engine's real binary, plays each cell and its
-// yardstick in turns, and prints how they compare: only the ratio says
-// something beyond this machine and this minute.
+// the same run. It starts the engine's binary, alternates each cell with its
+// yardstick and prints their ratio: only the ratio is meaningful on other machines
+// and at other times.
 package main
 
 import (
@@ -33,9 +33,9 @@ type options struct {
 	json    bool
 	cells   string
 	doc     string
-	soak    time.Duration // 0 = none
-	engine  string        // a binary to measure instead of this tree's
-	command string        // what made the run, for the document
+	soak    time.Duration // 0 = no soak
+	engine  string        // binary to measure; "" = build the current module
+	command string        // command line of the run, for the document
 	size    size
 }
 
@@ -46,10 +46,10 @@ func run(ctx context.Context, args []string) int {
 	flags.BoolVar(&o.json, "json", false, "print the results as JSON")
 	flags.StringVar(&o.cells, "cells", "", "only cells whose name matches this `regexp`")
 	flags.StringVar(&o.doc, "doc", "", "write the report to this `file` and its plots beside it")
-	flags.StringVar(&o.engine, "engine", "", "measure this `binary` of the engine; default: build the one of this tree")
-	flags.DurationVar(&o.soak, "soak", 0, "how long to soak, for example 10m; default: not at all")
+	flags.StringVar(&o.engine, "engine", "", "measure this `binary` of the engine; default: build it from this module")
+	flags.DurationVar(&o.soak, "soak", 0, "duration of the soak, for example 10m; default: no soak")
 	entries := flags.Int("large", 0, "entries of the large journal; default 1,000,000, quick 50,000")
-	list := flags.Bool("list", false, "list the cells and stop")
+	list := flags.Bool("list", false, "list the cells and exit")
 	if err := flags.Parse(args); err != nil {
 		return 2
 	}
@@ -108,7 +108,7 @@ func commandLine(o *options) string {
 	return line
 }
 
-// chosen are the cells whose name matches.
+// chosen returns the cells whose name matches.
 func chosen(all []cell, wanted *regexp.Regexp) (some []cell) {
 	for _, c := range all {
 		if wanted.MatchString(c.name) {
@@ -118,7 +118,8 @@ func chosen(all []cell, wanted *regexp.Regexp) (some []cell) {
 	return some
 }
 
-// measure plays the cells one after another and shows the results.
+// measure runs the cells one after another and prints the results. A failed cell
+// does not stop the others.
 func measure(ctx context.Context, o *options, cells []cell) error {
 	b := &bench{options: o, log: os.Stderr, binary: o.engine}
 	defer b.close()
@@ -133,7 +134,7 @@ func measure(ctx context.Context, o *options, cells []cell) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if err != nil { // the others still count
+		if err != nil {
 			failed = append(failed, fmt.Errorf("%s: %w", cells[i].name, err))
 			r.Missing = "it failed: " + err.Error()
 			b.stop()

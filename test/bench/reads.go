@@ -26,12 +26,11 @@ func missing(err error) bool {
 	return errors.Is(err, jetstream.ErrBucketNotFound) || errors.Is(err, jetstream.ErrStreamNotFound)
 }
 
-// readKeys is how many entries the reading clients ask for in turn.
+// readKeys is the number of entries that the reading clients query in turn.
 const readKeys = 1000
 
-// written makes sure of the entries that are read, and tells the size of an
-// answer.
-func written(ctx context.Context, e *engine) (answer int, err error) {
+// writeEntries writes the entries to read and returns the size of a reply in bytes.
+func writeEntries(ctx context.Context, e *engine) (answer int, err error) {
 	nc, err := e.connect()
 	if err != nil {
 		return 0, err
@@ -46,7 +45,7 @@ func written(ctx context.Context, e *engine) (answer int, err error) {
 			return 0, fmt.Errorf("set: %s", reply.Data)
 		}
 	}
-	if err := e.level(ctx); err != nil {
+	if err := e.caughtUp(ctx); err != nil {
 		return 0, err
 	}
 	reply, err := nc.RequestWithContext(ctx, "queries.agent.reads.get", []byte(`{"key":"k0"}`))
@@ -56,7 +55,7 @@ func written(ctx context.Context, e *engine) (answer int, err error) {
 	return len(reply.Data), nil
 }
 
-// reader is a client that reads the entries in turn at a consistency.
+// reader returns clients that read the entries in turn at a consistency level.
 func reader(subject, consistency string) func(w int) client {
 	return func(w int) client {
 		return client{
@@ -76,20 +75,20 @@ func reader(subject, consistency string) func(w int) client {
 
 const readSubject = "queries.agent.reads.get"
 
-// openQueryRate is the rate of queries that memory answers.
+// openQueryRate measures the rate of queries answered from memory.
 func openQueryRate(ctx context.Context, b *bench) (player, error) {
 	return openQuery(ctx, b, "cached", 64, func(s side) float64 { return s.value }, nil)
 }
 
 func p50(s side) float64 { return millis(percentile(s.latency, 0.5)) }
 
-// openQueryAlone is the latency of one.
+// openQueryAlone measures the latency of queries answered from memory.
 func openQueryAlone(ctx context.Context, b *bench) (player, error) {
 	return openQuery(ctx, b, "cached", 1, p50, nil)
 }
 
-// openQueryKV is the latency of one that the bucket answers, beside asking
-// somebody and getting the key.
+// openQueryKV compares the latency of queries answered from the bucket with a
+// request and a get of the key.
 func openQueryKV(ctx context.Context, b *bench) (player, error) {
 	return openQuery(ctx, b, "hot", 1, p50, func(ctx context.Context, e *engine) (float64, error) {
 		nc, err := e.connect()
@@ -123,11 +122,11 @@ func openQuery(ctx context.Context, b *bench, consistency string, clients int, v
 	if err != nil {
 		return nil, err
 	}
-	size, err := written(ctx, e)
-	return plain{play: func(ctx context.Context, n int) (round, error) {
-		return turns(n,
+	size, err := writeEntries(ctx, e)
+	return funcPlayer{play: func(ctx context.Context, n int) (round, error) {
+		return alternate(n,
 			func() (side, error) {
-				s, err := closed(ctx, e.url, many(clients, reader(readSubject, consistency)), b.size.lasts)
+				s, err := closedLoop(ctx, e.url, newClients(clients, reader(readSubject, consistency)), b.size.lasts)
 				s.value = value(s)
 				return s, err
 			},
@@ -137,7 +136,7 @@ func openQuery(ctx context.Context, b *bench, consistency string, clients int, v
 					return s, err
 				}
 				defer responder.Close()
-				if s, err = closed(ctx, e.url, many(clients, reader(echoSubject, consistency)), b.size.lasts); err != nil {
+				if s, err = closedLoop(ctx, e.url, newClients(clients, reader(echoSubject, consistency)), b.size.lasts); err != nil {
 					return s, err
 				}
 				s.value = value(s)
@@ -151,8 +150,8 @@ func openQuery(ctx context.Context, b *bench, consistency string, clients int, v
 	}}, err
 }
 
-// openTiered is the tiered read in this process, of a row in memory, beside a
-// bare cache.
+// openTiered compares the tiered read of a row in memory with a bare cache, both in
+// this process.
 func openTiered(ctx context.Context, b *bench) (player, error) {
 	b.stop()
 	r, err := newRig(ctx, false)
@@ -167,19 +166,19 @@ func openTiered(ctx context.Context, b *bench) (player, error) {
 	keys := make([]string, readKeys)
 	for i := range keys {
 		keys[i] = "k" + strconv.Itoa(i)
-		memory.Pass(0, readmodel.Entry{Agent: "a", Key: keys[i], Value: value(nil, i), Version: 1, Revision: uint64(i + 1)}, false)
+		memory.Apply(0, readmodel.Entry{Agent: "a", Key: keys[i], Value: value(nil, i), Version: 1, Revision: uint64(i + 1)}, false)
 		cache.Set(entry{"a", keys[i]}, value(nil, i))
 	}
 	p.Set(0, readKeys)
 	read := &tiers.Tiers{Memory: memory, HotProgress: p, Journal: query.Rows{History: history.New(r.journal, nil, 0)}}
-	return plain{undo: r.close, play: func(ctx context.Context, n int) (round, error) {
+	return funcPlayer{cleanup: r.close, play: func(ctx context.Context, n int) (round, error) {
 		var allocs float64
-		got, err := turns(n,
+		got, err := alternate(n,
 			func() (s side, err error) {
 				s.value, allocs, err = each(func(i int) error {
 					a, err := read.Get(ctx, "a", keys[i%readKeys], tiers.Cached, 0)
 					if err == nil && a.Source != tiers.FromMemory {
-						err = fmt.Errorf("%s answers", a.Source)
+						err = fmt.Errorf("answered from %s, not from memory", a.Source)
 					}
 					return err
 				})
@@ -199,7 +198,7 @@ func openTiered(ctx context.Context, b *bench) (player, error) {
 	}}, nil
 }
 
-// each is the time and the allocations of one call, in nanoseconds, over many.
+// each returns the mean time in nanoseconds and the mean allocations of a call.
 func each(call func(i int) error) (nanos, allocs float64, err error) {
 	const calls = 1_000_000
 	var before, after runtime.MemStats
@@ -216,17 +215,17 @@ func each(call func(i int) error) (nanos, allocs float64, err error) {
 	return float64(took) / calls, float64(after.Mallocs-before.Mallocs) / calls, nil
 }
 
-// openLoad is the load of an aggregate with so many events that is not in
-// memory, as the command path does it: the journal's read and the decoding.
-func openLoad(past int) func(ctx context.Context, b *bench) (player, error) {
+// openLoad measures the load of an aggregate with a number of events that is not in
+// memory, as commands do it: read the journal and decode.
+func openLoad(count int) func(ctx context.Context, b *bench) (player, error) {
 	return func(ctx context.Context, b *bench) (player, error) {
 		b.stop()
 		r, err := newRig(ctx, false)
 		if err != nil {
 			return nil, err
 		}
-		// Others lie around it, as in life.
-		if _, err = r.fill(ctx, past, func(int) (string, string) { return "old", "entry" }); err == nil {
+		// Events of other aggregates surround it, as in production.
+		if _, err = r.fill(ctx, count, func(int) (string, string) { return "old", "entry" }); err == nil {
 			_, err = r.fill(ctx, 10_000, distinct)
 		}
 		if err != nil {
@@ -235,13 +234,13 @@ func openLoad(past int) func(ctx context.Context, b *bench) (player, error) {
 		}
 		stream, h := events.StateEntry("old", "entry"), history.New(r.journal, nil, 0)
 		raw, err := r.js.Stream(ctx, natsio.StreamName(0, 1))
-		return plain{undo: r.close, play: func(ctx context.Context, n int) (round, error) {
-			return turns(n,
+		return funcPlayer{cleanup: r.close, play: func(ctx context.Context, n int) (round, error) {
+			return alternate(n,
 				func() (side, error) {
 					return timed(10*b.size.probes, func() error {
 						rec, ok, err := h.Last(ctx, stream, history.Fast)
-						if err == nil && (!ok || rec.Version != uint64(past)) {
-							err = fmt.Errorf("the last event is %d of %d", rec.Version, past)
+						if err == nil && (!ok || rec.Version != uint64(count)) {
+							err = fmt.Errorf("the last event is %d of %d", rec.Version, count)
 						}
 						return err
 					})
@@ -256,7 +255,7 @@ func openLoad(past int) func(ctx context.Context, b *bench) (player, error) {
 	}
 }
 
-// timed is the median of a call in milliseconds, over many.
+// timed measures the median time of a call in milliseconds.
 func timed(calls int, call func() error) (s side, err error) {
 	for range calls {
 		start := time.Now()

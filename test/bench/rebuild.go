@@ -11,9 +11,9 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// openReplay prints the journal into a pipe beside a raw replay of it.
+// openReplay compares `engine replay` into a pipe with a raw replay.
 func openReplay(ctx context.Context, b *bench) (player, error) {
-	l, err := b.million(ctx)
+	l, err := b.openLarge(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -30,8 +30,8 @@ func openReplay(ctx context.Context, b *bench) (player, error) {
 		return nil, err
 	}
 	events := int(s.CachedInfo().State.Msgs)
-	return plain{undo: nc.Close, play: func(ctx context.Context, n int) (round, error) {
-		return turns(n,
+	return funcPlayer{cleanup: nc.Close, play: func(ctx context.Context, n int) (round, error) {
+		return alternate(n,
 			func() (s side, err error) {
 				lines := 0
 				began := time.Now()
@@ -69,17 +69,17 @@ func count(r io.Reader) (lines int, err error) {
 	}
 }
 
-// openRebuild rebuilds a view beside the raw way to fill such a store.
+// openRebuild compares the rebuild of a view with raw writes to such a store.
 func openRebuild(view string, yard func(ctx context.Context, l *large, js jetstream.JetStream, n int) (side, error)) func(ctx context.Context, b *bench) (player, error) {
 	return func(ctx context.Context, b *bench) (player, error) {
-		if err := b.offers(ctx, "rebuild", view, "--help"); err != nil {
+		if err := b.requireCommand(ctx, "rebuild", view, "--help"); err != nil {
 			return nil, err
 		}
-		l, err := b.million(ctx)
+		l, err := b.openLarge(ctx)
 		if err != nil {
 			return nil, err
 		}
-		if err := b.offers(ctx, "rebuild", view, "--plan", "--data", l.data); err != nil {
+		if err := b.requireCommand(ctx, "rebuild", view, "--plan", "--data", l.data); err != nil {
 			return nil, err
 		}
 		js, nc, err := l.raw(ctx, b.size.large)
@@ -92,8 +92,8 @@ func openRebuild(view string, yard func(ctx context.Context, l *large, js jetstr
 			return nil, err
 		}
 		events := float64(s.CachedInfo().State.Msgs)
-		return plain{undo: nc.Close, play: func(ctx context.Context, n int) (round, error) {
-			return turns(n,
+		return funcPlayer{cleanup: nc.Close, play: func(ctx context.Context, n int) (round, error) {
+			return alternate(n,
 				func() (s side, err error) {
 					began := time.Now()
 					err = b.runEngine(ctx, func(out *os.File) error {
@@ -108,7 +108,7 @@ func openRebuild(view string, yard func(ctx context.Context, l *large, js jetstr
 	}
 }
 
-// rebuildSQL is the raw projection as for the view itself.
+// rebuildSQL is the raw projection to SQL, as in openSQL.
 func rebuildSQL(ctx context.Context, l *large, js jetstream.JetStream, n int) (side, error) {
 	pool, err := rawPool(ctx, l.up)
 	if err != nil {
@@ -118,7 +118,7 @@ func rebuildSQL(ctx context.Context, l *large, js jetstream.JetStream, n int) (s
 	return rawFold(ctx, js, pool, n)
 }
 
-// rebuildKV is asynchronous publishes to a bucket's subjects.
+// rebuildKV publishes asynchronously to a bucket's subjects.
 func rebuildKV(ctx context.Context, _ *large, js jetstream.JetStream, n int) (s side, err error) {
 	if err := js.DeleteKeyValue(ctx, "BENCH"); err != nil && !missing(err) {
 		return s, err
@@ -129,7 +129,7 @@ func rebuildKV(ctx context.Context, _ *large, js jetstream.JetStream, n int) (s 
 	began := time.Now()
 	for i := range n {
 		agent, key := distinct(i)
-		if _, err := js.PublishAsync("$KV.BENCH."+agent+"."+key, value(nil, i), patiently); err != nil {
+		if _, err := js.PublishAsync("$KV.BENCH."+agent+"."+key, value(nil, i), stallWait); err != nil {
 			return s, err
 		}
 	}

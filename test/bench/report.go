@@ -11,13 +11,13 @@ import (
 	"strings"
 )
 
-// report of a run.
+// report is the result of a run.
 type report struct {
 	Command string   `json:"command"`
 	Date    string   `json:"date"`
 	Took    string   `json:"took"`
 	Machine string   `json:"machine"`
-	Busy    float64  `json:"busy"` // share of the CPU that was taken just before each cell, 0 to 1
+	Busy    float64  `json:"busy"` // mean share of the CPU in use just before each cell, 0 to 1
 	Cells   []result `json:"cells"`
 	Curves  []curve  `json:"curves,omitempty"`
 }
@@ -36,7 +36,7 @@ func (r *result) row() []string {
 	}
 }
 
-// text is the table for a terminal.
+// text formats the table for a terminal.
 func (r *report) text() string {
 	rows := [][]string{columns}
 	for i := range r.Cells {
@@ -64,7 +64,7 @@ func (r *report) text() string {
 	return b.String()
 }
 
-// print shows the results.
+// print prints the table, or the report as JSON.
 func (r *report) print(asJSON bool) error {
 	if !asJSON {
 		_, err := fmt.Print(r.text())
@@ -75,7 +75,7 @@ func (r *report) print(asJSON bool) error {
 	return enc.Encode(r)
 }
 
-// write makes the document and its plots.
+// write writes the document and its plots.
 func (r *report) write(file string) error {
 	dir := filepath.Join(filepath.Dir(file), "benchmarks")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -97,7 +97,7 @@ func (r *report) write(file string) error {
 	return os.WriteFile(file, []byte(text), 0o644)
 }
 
-// byHand starts the part of the document that a run keeps.
+// byHand starts the hand-written part of the document, which a run keeps.
 const byHand = "\n## Notes\n"
 
 func (r *report) markdown() string {

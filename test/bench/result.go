@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// summary of one side over all rounds.
+// summary aggregates one side over all rounds.
 type summary struct {
 	Median float64 `json:"median"`
 	Min    float64 `json:"min"`
@@ -17,7 +17,7 @@ type summary struct {
 	P99    float64 `json:"p99_us,omitempty"`
 }
 
-// result of a cell.
+// result is the outcome of a cell.
 type result struct {
 	Name      string  `json:"name"`
 	What      string  `json:"what"`
@@ -35,7 +35,7 @@ type result struct {
 	Missing   string  `json:"missing,omitempty"` // why there are no figures
 }
 
-// take makes the summaries of the rounds.
+// take sets the summaries from the rounds.
 func (r *result) take(rounds []round) {
 	var own, yard []side
 	var ratios []float64
@@ -73,7 +73,7 @@ func median(values []float64) float64 {
 	return v[len(v)/2]
 }
 
-// percentile sorts all and takes the one at p; 0 where there is none.
+// percentile sorts all and returns the value at p, 0 to 1; 0 when all is empty.
 func percentile(all []time.Duration, p float64) time.Duration {
 	if len(all) == 0 {
 		return 0
@@ -85,7 +85,7 @@ func percentile(all []time.Duration, p float64) time.Duration {
 func micros(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
 func millis(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
-// verdict tells the target and whether it is met.
+// verdict returns the target and whether it is met, as text.
 func (r *result) verdict() (target, met string) {
 	switch {
 	case r.Target == 0:
@@ -107,7 +107,7 @@ func (r *result) verdict() (target, met string) {
 	return target, met
 }
 
-// line is the result in short, as the run shows it while it goes on.
+// line is the one-line progress output of a cell.
 func (r *result) line() string {
 	if r.Missing != "" {
 		return "not available: " + r.Missing
@@ -121,7 +121,7 @@ func (r *result) line() string {
 	return line
 }
 
-// number prints a figure with as many digits as it has worth.
+// number formats a figure with two to four significant digits; 0 is "–".
 func number(v float64) string {
 	switch {
 	case v == 0:
@@ -138,7 +138,7 @@ func number(v float64) string {
 	return fmt.Sprintf("%.4f", v)
 }
 
-// group parts thousands by commas.
+// group separates thousands with commas.
 func group(digits string) string {
 	for at := len(digits) - 3; at > 0; at -= 3 {
 		digits = digits[:at] + "," + digits[at:]

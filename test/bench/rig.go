@@ -21,17 +21,17 @@ import (
 	"github.com/tidemark-engine/tidemark/infra/pg/local"
 )
 
-// rig is the servers and a journal.
+// rig is a NATS server with a journal, optionally with PostgreSQL, in this process.
 type rig struct {
-	dir     string
-	server  *embedded.Server
-	nc      *nats.Conn // the engine's own rights, in process
-	js      jetstream.JetStream
-	journal *journal.Journal
-	pg      *local.Server // nil = not asked for
-	log     *slog.Logger
-	bases   int    // databases made
-	floor   []byte // of the heap, as the engine's process has one
+	dir       string
+	server    *embedded.Server
+	nc        *nats.Conn // with the engine's permissions
+	js        jetstream.JetStream
+	journal   *journal.Journal
+	pg        *local.Server // nil = without SQL
+	log       *slog.Logger
+	databases int    // databases created
+	floor     []byte // heap ballast, as in the engine's process
 }
 
 func newRig(ctx context.Context, sql bool) (r *rig, err error) {
@@ -41,7 +41,7 @@ func newRig(ctx context.Context, sql bool) (r *rig, err error) {
 			r.close()
 		}
 	}()
-	if r.dir, err = room(); err != nil {
+	if r.dir, err = tempDir(); err != nil {
 		return r, err
 	}
 	if r.server, err = embedded.Start(embedded.Config{
@@ -79,25 +79,25 @@ func (r *rig) close() {
 	_ = os.RemoveAll(r.dir)
 }
 
-// place is the entry that the i-th event writes.
-type place func(i int) (agent, key string)
+// entryFunc returns the entry that the i-th event writes.
+type entryFunc func(i int) (agent, key string)
 
-// patiently has a publisher wait for its acks as long as a busy machine takes:
-// the client gives up after 200 ms by itself.
-var patiently = jetstream.WithStallWait(30 * time.Second)
+// stallWait raises the time that a publisher waits for outstanding acks; the
+// client's default of 200 ms is too short on a busy machine.
+var stallWait = jetstream.WithStallWait(30 * time.Second)
 
 // distinct writes every entry once.
 func distinct(i int) (string, string) {
 	return "a" + strconv.Itoa(i%1000), "k" + strconv.Itoa(i/1000)
 }
 
-// hot writes a thousand entries a hundred times in turn, then the next thousand.
+// hotKey writes a thousand entries a hundred times in turn, then the next thousand.
 func hotKey(i int) (string, string) {
 	return "a" + strconv.Itoa(i%1000), "k" + strconv.Itoa(i/100_000)
 }
 
-// fill appends n events as commands would have, and returns the journal's head.
-func (r *rig) fill(ctx context.Context, n int, where place) (uint64, error) {
+// fill appends n events as commands would, and returns the journal's head.
+func (r *rig) fill(ctx context.Context, n int, where entryFunc) (uint64, error) {
 	s, err := r.js.Stream(ctx, natsio.StreamName(0, 1))
 	if err != nil {
 		return 0, err
@@ -121,7 +121,7 @@ func (r *rig) fill(ctx context.Context, n int, where place) (uint64, error) {
 			return 0, err
 		}
 		ends[stream] = end{ev.Version, ev.Digest}
-		if _, err := r.js.PublishAsync(intake+string(stream), ev.Encode(), patiently); err != nil {
+		if _, err := r.js.PublishAsync(intake+string(stream), ev.Encode(), stallWait); err != nil {
 			return 0, err
 		}
 	}
@@ -131,9 +131,8 @@ func (r *rig) fill(ctx context.Context, n int, where place) (uint64, error) {
 	return r.journal.Head(ctx, 0)
 }
 
-// fillRaw makes a stream of the same values on as many subjects, without
-// anything around them.
-func fillRaw(ctx context.Context, js jetstream.JetStream, n int, where place) error {
+// fillRaw creates the raw stream with the bare values on as many subjects.
+func fillRaw(ctx context.Context, js jetstream.JetStream, n int, where entryFunc) error {
 	if _, err := js.CreateStream(ctx, jetstream.StreamConfig{
 		Name: rawStream, Subjects: []string{rawSubject + ">"}, Storage: jetstream.FileStorage, AllowDirect: true,
 	}); err != nil {
@@ -141,7 +140,7 @@ func fillRaw(ctx context.Context, js jetstream.JetStream, n int, where place) er
 	}
 	for i := range n {
 		agent, key := where(i)
-		if _, err := js.PublishAsync(rawSubject+agent+"."+key, value(nil, i), patiently); err != nil {
+		if _, err := js.PublishAsync(rawSubject+agent+"."+key, value(nil, i), stallWait); err != nil {
 			return err
 		}
 	}

@@ -14,20 +14,20 @@ import (
 
 const (
 	soakShare  = 0.7 // of the peak
-	soakPieces = 20  // that a soak is cut into
+	soakPieces = 20  // measured intervals of a soak
 )
 
-// openSoak tells the latency in the last quarter beside that in the first.
+// openSoak compares the latency in the last quarter with that in the first.
 func openSoak(ctx context.Context, b *bench) (player, error) {
 	if b.soak == 0 {
-		return nil, unavailable("asked for by ARGS='-soak 10m'")
+		return nil, unavailable("enable it with ARGS='-soak 10m'")
 	}
 	e, err := b.engine(ctx, "synced")
 	if err != nil {
 		return nil, err
 	}
 	peak, _, err := sets(ctx, e, 64, 2*b.size.lasts)
-	return plain{play: func(ctx context.Context, _ int) (r round, err error) {
+	return funcPlayer{play: func(ctx context.Context, _ int) (r round, err error) {
 		one := setter("soak", 64)(0)
 		stop, err := paced(e.url, soakShare*peak.value, func(i int) *nats.Msg {
 			msg := one.next(i)
@@ -43,7 +43,7 @@ func openSoak(ctx context.Context, b *bench) (player, error) {
 				return r, errors.Join(err, stop())
 			}
 		}
-		if err = errors.Join(stop(), e.level(ctx)); err != nil {
+		if err = errors.Join(stop(), e.caughtUp(ctx)); err != nil {
 			return r, err
 		}
 		err = b.runEngine(ctx, func(out *os.File) error { _, err := count(out); return err }, "verify", "--data", e.data)
@@ -62,7 +62,7 @@ func openSoak(ctx context.Context, b *bench) (player, error) {
 	}}, err
 }
 
-// soak is what was seen in each piece.
+// soak holds the measurements of each interval.
 type soak struct {
 	latency   [][]time.Duration
 	p50, p99  []float64
@@ -70,9 +70,8 @@ type soak struct {
 	pieceEnds []string
 }
 
-// A soak is steady if memory grows by no more than a quarter from its first
-// quarter to its last, and no view is ever further behind than what comes in
-// five seconds.
+// A soak passes if memory grows by at most a quarter from its first quarter to its
+// last, and the lag of every view stays below five seconds of commands.
 const (
 	soakGrowth = 1.25
 	soakLag    = 5 * time.Second
@@ -85,14 +84,15 @@ func (s *soak) judge(rate float64) error {
 		return fmt.Errorf("memory grew from %.0f to %.0f MiB", first, last)
 	}
 	if lag := slices.Max(s.lag); lag > rate*soakLag.Seconds() {
-		return fmt.Errorf("a view was %s events behind", number(lag))
+		return fmt.Errorf("a view lagged %s events", number(lag))
 	}
 	return nil
 }
 
-// piece sends commands one by one beside the load, and looks around at its end.
+// piece sends commands one by one beside the load for an interval, and samples lag
+// and memory at its end.
 func (s *soak) piece(ctx context.Context, e *engine, lasts time.Duration, i int) error {
-	got, err := closed(ctx, e.url, many(1, setter("soaker", 1)), lasts)
+	got, err := closedLoop(ctx, e.url, newClients(1, setter("soaker", 1)), lasts)
 	if err != nil {
 		return err
 	}

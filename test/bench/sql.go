@@ -7,8 +7,8 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// rawPool connects to the engine's database with a schema of its own, as any
-// SQL user could. Like the engine's views it does not wait for the disk.
+// rawPool connects to the engine's database and creates the schema bench. Like the
+// engine's views it does not wait for the disk.
 func rawPool(ctx context.Context, e *engine, tables ...string) (*pgxpool.Pool, error) {
 	s, err := e.status(ctx)
 	if err != nil {

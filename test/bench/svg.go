@@ -14,7 +14,7 @@ const (
 	top, bottom         = 40, 50
 )
 
-// Colours that people with colour-blindness can tell apart (Okabe and Ito).
+// colours can be distinguished with colour blindness (Okabe and Ito).
 var colours = []string{"#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"}
 
 func (c *curve) svg() []byte {
@@ -37,7 +37,7 @@ func (c *curve) svg() []byte {
 	fmt.Fprintf(&b, `<text x="%d" y="%d" text-anchor="middle">%s</text>`+"\n", (left+svgWidth-right)/2, svgHeight-12, html.EscapeString(c.X))
 	fmt.Fprintf(&b, `<text x="16" y="%d" text-anchor="middle" transform="rotate(-90 16 %d)">%s</text>`+"\n",
 		(top+svgHeight-bottom)/2, (top+svgHeight-bottom)/2, html.EscapeString(c.Y))
-	names := c.places(low, high)
+	names := c.labels(low, high)
 	for i, l := range c.Lines {
 		colour := colours[i%len(colours)]
 		var points []string
@@ -70,7 +70,7 @@ func (c *curve) y(v float64, low, high int) float64 {
 	return float64(svgHeight-bottom) - part*float64(svgHeight-bottom-top)
 }
 
-// decades are the powers of ten that hold all values.
+// decades returns the exponents of the powers of ten that enclose all values.
 func (c *curve) decades() (low, high int) {
 	least, most := math.Inf(1), math.Inf(-1)
 	for _, l := range c.Lines {
@@ -87,9 +87,9 @@ func (c *curve) decades() (low, high int) {
 	return low, max(high, low+1)
 }
 
-// places are the heights of the lines' names, pushed apart where they would
+// labels returns the heights of the lines' names, moved apart where they would
 // overlap.
-func (c *curve) places(low, high int) []float64 {
+func (c *curve) labels(low, high int) []float64 {
 	at := make([]float64, len(c.Lines))
 	order := make([]int, len(c.Lines))
 	for i, l := range c.Lines {

@@ -21,22 +21,22 @@ import (
 	"github.com/tidemark-engine/tidemark/projections"
 )
 
-// fold runs a view from the journal's start to its head and tells its rate.
+// fold measures the rate of a view from the journal's start to its head.
 func (r *rig) fold(ctx context.Context, t projections.Target, p *projections.Progress, head uint64, b projections.Batching) (s side, err error) {
 	return r.play(ctx, &projections.Runner{View: "bench", Source: history.New(r.journal, nil, 0).Retained(), Target: t, Batching: b, Progress: p, Log: r.log}, head)
 }
 
-// foldNotified runs the durable view with the view notifications behind it, and
-// tells the rate of the durable view.
+// foldNotified measures the rate of the durable view while the view notifications
+// follows it.
 func (r *rig) foldNotified(ctx context.Context, db *pg.DB, streams *feeds.Streams, head uint64) (s side, err error) {
-	held, err := quarantine.Open(ctx, r.nc, r.log)
+	store, err := quarantine.Open(ctx, r.nc, r.log)
 	if err != nil {
 		return s, err
 	}
 	n := feeds.NewNotifications(streams, history.New(r.journal, nil, 0), durable.NewPosition(db, "durable"))
 	gate := projections.NewGate("durable", 1, n)
 	behind := &projections.Runner{View: durable.Notifications, Source: history.New(r.journal, nil, 0).Retained(), Target: n, Progress: projections.NewProgress(1),
-		Batching: projections.Batching{Busy: 20 * time.Millisecond, Max: 4000}, Log: r.log, Quarantine: held, Follows: gate}
+		Batching: projections.Batching{Busy: 20 * time.Millisecond, Max: 4000}, Log: r.log, Quarantine: store, Follows: gate}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
 	var running sync.WaitGroup
 	running.Go(func() { behind.Run(ctx) })
@@ -50,7 +50,7 @@ func (r *rig) foldNotified(ctx context.Context, db *pg.DB, streams *feeds.Stream
 	return s, err
 }
 
-// play runs a view until it is at the head and tells its rate.
+// play runs a view until it has caught up and returns its rate in events/s.
 func (r *rig) play(ctx context.Context, runner *projections.Runner, head uint64) (s side, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
 	defer cancel()
@@ -70,9 +70,9 @@ func (r *rig) play(ctx context.Context, runner *projections.Runner, head uint64)
 	return s, err
 }
 
-// openSQL is the durable view into a new database, with its notices, as the
-// engine runs it.
-func openSQL(where place) func(ctx context.Context, b *bench) (player, error) {
+// openSQL measures the durable view into a new database, with its notifications, as
+// the engine runs it.
+func openSQL(where entryFunc) func(ctx context.Context, b *bench) (player, error) {
 	return func(ctx context.Context, b *bench) (player, error) {
 		b.stop()
 		r, err := newRig(ctx, true)
@@ -87,8 +87,8 @@ func openSQL(where place) func(ctx context.Context, b *bench) (player, error) {
 			r.close()
 			return nil, err
 		}
-		return plain{undo: r.close, play: func(ctx context.Context, n int) (round, error) {
-			return turns(n,
+		return funcPlayer{cleanup: r.close, play: func(ctx context.Context, n int) (round, error) {
+			return alternate(n,
 				func() (side, error) { return r.foldSQL(ctx, head) },
 				func() (side, error) {
 					pool, err := openPool(ctx, r.pg.SocketURL())
@@ -108,8 +108,8 @@ func (r *rig) foldSQL(ctx context.Context, head uint64) (s side, err error) {
 		return s, err
 	}
 	defer admin.Close(ctx)
-	r.bases++
-	name := fmt.Sprintf("round%d", r.bases)
+	r.databases++
+	name := fmt.Sprintf("round%d", r.databases)
 	if _, err := admin.Exec(ctx, "CREATE DATABASE "+name); err != nil {
 		return s, err
 	}
@@ -130,8 +130,8 @@ func (r *rig) foldSQL(ctx context.Context, head uint64) (s side, err error) {
 	return s, err
 }
 
-// rawFold is the least that could serve: an ordered replay and one upsert of
-// 500 rows at a time, nothing else.
+// rawFold is the yardstick of a view in SQL: an ordered replay and one upsert per
+// 500 rows.
 func rawFold(ctx context.Context, js jetstream.JetStream, pool *pgxpool.Pool, n int) (s side, err error) {
 	const rows = 500
 	if _, err := pool.Exec(ctx, `DROP TABLE IF EXISTS bench.raw`); err != nil {
@@ -190,7 +190,7 @@ func rawReplay(ctx context.Context, js jetstream.JetStream, stream string, n int
 	return nil
 }
 
-// openKV is the hot view into a new bucket beside plain publishes into another.
+// openKV compares the hot view into a new bucket with plain publishes into another.
 func openKV(ctx context.Context, b *bench) (player, error) {
 	b.stop()
 	r, err := newRig(ctx, false)
@@ -202,8 +202,8 @@ func openKV(ctx context.Context, b *bench) (player, error) {
 		r.close()
 		return nil, err
 	}
-	return plain{undo: r.close, play: func(ctx context.Context, n int) (round, error) {
-		return turns(n,
+	return funcPlayer{cleanup: r.close, play: func(ctx context.Context, n int) (round, error) {
+		return alternate(n,
 			func() (s side, err error) {
 				bucket, err := r.bucket(ctx, hot.AgentStateBucket.Name)
 				if err != nil {
@@ -220,7 +220,7 @@ func openKV(ctx context.Context, b *bench) (player, error) {
 				began := time.Now()
 				for i := range b.size.stored {
 					agent, key := distinct(i)
-					if _, err = r.js.PublishAsync("$KV."+name+"."+agent+"."+key, value(nil, i), patiently); err != nil {
+					if _, err = r.js.PublishAsync("$KV."+name+"."+agent+"."+key, value(nil, i), stallWait); err != nil {
 						return s, err
 					}
 				}
@@ -231,7 +231,7 @@ func openKV(ctx context.Context, b *bench) (player, error) {
 	}}, nil
 }
 
-// bucket is an empty one, made as the engine makes AGENT_STATE.
+// bucket creates an empty bucket with the configuration of AGENT_STATE.
 func (r *rig) bucket(ctx context.Context, name string) (*hot.Bucket, error) {
 	if err := r.js.DeleteKeyValue(ctx, name); err != nil && !missing(err) {
 		return nil, err

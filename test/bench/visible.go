@@ -13,15 +13,16 @@ import (
 	"github.com/tidemark-engine/tidemark/infra/natsio/hot"
 )
 
-// prober shows how long one write takes to be seen, by each of two ways.
+// prober measures how long one write takes to become visible, for the engine and
+// for the yardstick.
 type prober struct {
 	own, yard func(ctx context.Context, i int) (time.Duration, error)
 	close     func()
-	plus      time.Duration // what the yardstick is given on top
+	plus      time.Duration // added to the yardstick
 }
 
-// openVisible probes both ways in turns under the same load: half of what the
-// engine takes.
+// openVisible alternates both probes under the same load: half of the engine's peak
+// rate.
 func openVisible(probe func(ctx context.Context, e *engine) (prober, error)) func(ctx context.Context, b *bench) (player, error) {
 	return func(ctx context.Context, b *bench) (player, error) {
 		e, err := b.engine(ctx, "relaxed")
@@ -36,7 +37,7 @@ func openVisible(probe func(ctx context.Context, e *engine) (prober, error)) fun
 		if err != nil {
 			return nil, err
 		}
-		return plain{undo: p.close, play: func(ctx context.Context, n int) (r round, err error) {
+		return funcPlayer{cleanup: p.close, play: func(ctx context.Context, n int) (r round, err error) {
 			one := setter("load", 64)(0)
 			stop, err := paced(e.url, full.value/2, func(i int) *nats.Msg {
 				msg := one.next(i)
@@ -64,15 +65,15 @@ func openVisible(probe func(ctx context.Context, e *engine) (prober, error)) fun
 			if err := stop(); err != nil {
 				return r, err
 			}
-			return r, e.level(ctx)
+			return r, e.caughtUp(ctx)
 		}}, nil
 	}
 }
 
 const probeLimit = 30 * time.Second
 
-// probeKV waits for a watcher of the bucket to be told, of a command or of a
-// plain put.
+// probeKV waits until a watcher of the bucket receives the change of a command or of
+// a plain put.
 func probeKV(ctx context.Context, e *engine) (p prober, err error) {
 	nc, err := e.connect()
 	if err != nil {
@@ -91,7 +92,7 @@ func probeKV(ctx context.Context, e *engine) (p prober, err error) {
 	if err != nil {
 		return p, err
 	}
-	told := func(kv jetstream.KeyValue) (func() error, error) {
+	watch := func(kv jetstream.KeyValue) (func() error, error) {
 		w, err := kv.Watch(ctx, "probe.key", jetstream.UpdatesOnly())
 		if err != nil {
 			return nil, err
@@ -101,21 +102,21 @@ func probeKV(ctx context.Context, e *engine) (p prober, err error) {
 			case <-w.Updates():
 				return nil
 			case <-time.After(probeLimit):
-				return errors.New("the watcher is not told")
+				return errors.New("the watcher received no update")
 			}
 		}, nil
 	}
-	ownTold, err := told(state)
+	ownWatched, err := watch(state)
 	if err != nil {
 		return p, err
 	}
-	yardTold, err := told(plainKV)
+	yardWatched, err := watch(plainKV)
 	p.own = func(_ context.Context, i int) (time.Duration, error) {
 		start := time.Now()
 		if err := nc.PublishMsg(set("commands.agent.probe.set", "key", i)); err != nil {
 			return 0, err
 		}
-		err := ownTold()
+		err := ownWatched()
 		return time.Since(start), err
 	}
 	p.yard = func(ctx context.Context, i int) (time.Duration, error) {
@@ -123,7 +124,7 @@ func probeKV(ctx context.Context, e *engine) (p prober, err error) {
 		if _, err := plainKV.Put(ctx, "probe.key", value(nil, i)); err != nil {
 			return 0, err
 		}
-		err := yardTold()
+		err := yardWatched()
 		return time.Since(start), err
 	}
 	return p, err
@@ -132,8 +133,8 @@ func probeKV(ctx context.Context, e *engine) (p prober, err error) {
 // flushInterval is the engine's default.
 const flushInterval = 20 * time.Millisecond
 
-// probeSQL looks for the row until it is there; the yardstick is one upsert and
-// the time that the engine lets rows wait for others.
+// probeSQL polls until the row is visible; the yardstick is one upsert plus the
+// engine's flush interval.
 func probeSQL(ctx context.Context, e *engine) (p prober, err error) {
 	nc, err := e.connect()
 	if err != nil {
@@ -169,7 +170,7 @@ func probeSQL(ctx context.Context, e *engine) (p prober, err error) {
 			}
 			<-look.C
 		}
-		return 0, errors.New("the row does not come")
+		return 0, errors.New("the row did not become visible")
 	}
 	p.yard = func(ctx context.Context, i int) (time.Duration, error) {
 		start := time.Now()

@@ -18,13 +18,13 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// SetEntry and EntrySet are the loop's command and its event.
+// SetEntry and EntrySet are the command and the event of the Watermill loop.
 type (
 	SetEntry struct{ Agent, Key, Value string }
 	EntrySet struct{ Agent, Key, Value string }
 )
 
-// loop is the hand-written one, running.
+// loop is a running hand-written Watermill CQRS loop.
 type loop struct {
 	bus         *cqrs.CommandBus
 	router      *message.Router
@@ -36,7 +36,7 @@ type loop struct {
 
 const wmStream = "BENCH_WM"
 
-// openWatermill plays commands until both read models have them all.
+// openWatermill measures commands until both read models have applied all of them.
 func openWatermill(ctx context.Context, b *bench) (player, error) {
 	e, err := b.engine(ctx, "relaxed")
 	if err != nil {
@@ -46,10 +46,10 @@ func openWatermill(ctx context.Context, b *bench) (player, error) {
 	if err != nil {
 		return nil, err
 	}
-	return plain{undo: l.close, play: func(ctx context.Context, n int) (round, error) {
-		return turns(n, func() (side, error) {
+	return funcPlayer{cleanup: l.close, play: func(ctx context.Context, n int) (round, error) {
+		return alternate(n, func() (side, error) {
 			began := time.Now()
-			s, _, err := sets(ctx, e, 64, b.size.lasts) // returns when all views are level
+			s, _, err := sets(ctx, e, 64, b.size.lasts) // returns when all views have caught up
 			s.value = float64(len(s.latency)) / time.Since(began).Seconds()
 			s.latency = nil
 			return s, err
@@ -57,7 +57,7 @@ func openWatermill(ctx context.Context, b *bench) (player, error) {
 	}}, nil
 }
 
-// play sends commands by 64 clients and waits for both read models.
+// play sends commands from 64 clients and waits for both read models.
 func (l *loop) play(ctx context.Context, commands int) (s side, err error) {
 	kv, sql := l.inKV.Load(), l.inSQL.Load()
 	began := time.Now()
@@ -111,7 +111,7 @@ func startLoop(ctx context.Context, e *engine) (l *loop, err error) {
 	return l, l.wire(e.url)
 }
 
-// wire is the part a handbook shows.
+// wire connects buses, processors and router as the Watermill documentation does.
 func (l *loop) wire(url string) error {
 	log := watermill.NopLogger{}
 	pub, err := wmnats.NewPublisher(wmnats.PublisherConfig{URL: url}, log)
@@ -157,7 +157,7 @@ func (l *loop) wire(url string) error {
 			return "wm.events." + p.EventName, nil
 		},
 		SubscriberConstructor: func(p cqrs.EventProcessorSubscriberConstructorParams) (message.Subscriber, error) {
-			return subscriber(p.HandlerName, 1) // the order of events is kept by one alone
+			return subscriber(p.HandlerName, 1) // only a single subscriber preserves the order of events
 		}})
 	if err != nil {
 		return err

@@ -67,9 +67,11 @@ func TestNotifications(t *testing.T) {
 	e.Restart()
 	c = e.Client(t)
 	c.CaughtUp(t)
-	// From the journal, in one batch: each key once, from what it was to what it is.
-	want = []string{"UPDATE k map[a:b] -> 2 (5)", "INSERT l <nil> -> x (6)", "INSERT m <nil> -> true (7)"}
-	published(t, c, want)
+	// From the journal, in batches of any size: each key from what it was at
+	// revision 2 to what it is.
+	chain := map[string][2]string{"k": {"map[a:b]", "2 (5)"}, "l": {"<nil>", "x (6)"}, "m": {"<nil>", "true (7)"}}
+	publishedChain(t, c, chain)
+	count := len(notifications(t, c))
 
 	earlier("NULL") // all up to the durable view's position
 	e.Kill()
@@ -77,7 +79,36 @@ func TestNotifications(t *testing.T) {
 	c = e.Client(t)
 	c.MustSet(t, "a1", "m", false, nil)
 	c.CaughtUp(t)
-	published(t, c, append(want, "UPDATE m true -> false (8)"))
+	chain["m"] = [2]string{"<nil>", "false (8)"}
+	publishedChain(t, c, chain)
+	if all := notifications(t, c); len(all) != count+1 || all[count] != "UPDATE m true -> false (8)" {
+		t.Errorf("published\n%s", strings.Join(all, "\n"))
+	}
+}
+
+// publishedChain waits until the notifications of each key lead from its old value
+// to its new one, each beginning where the one before ended.
+func publishedChain(t *testing.T, c *harness.Client, want map[string][2]string) {
+	t.Helper()
+	harness.Within(t, 20*time.Second, "all is published", func() error {
+		first, last := map[string]string{}, map[string]string{}
+		for _, line := range notifications(t, c) {
+			f := strings.Fields(line) // INSERT key old -> new (revision)
+			key, old := f[1], f[2]
+			if before, seen := last[key]; !seen {
+				first[key] = old
+			} else if strings.Fields(before)[0] != old {
+				return fmt.Errorf("%s does not follow %s", line, before)
+			}
+			last[key] = strings.Join(f[4:], " ")
+		}
+		for key, w := range want {
+			if first[key] != w[0] || last[key] != w[1] {
+				return fmt.Errorf("%s leads from %s to %s, want %v", key, first[key], last[key], w)
+			}
+		}
+		return nil
+	})
 }
 
 // TestNotificationsAhead: a flush on command writes rows before the view comes to

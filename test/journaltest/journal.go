@@ -1,4 +1,4 @@
-// Package journaltest makes journals on real servers, for tests.
+// Package journaltest creates journals on real servers, for tests.
 package journaltest
 
 import (
@@ -9,7 +9,7 @@ import (
 	"github.com/tidemark-engine/tidemark/test/support"
 )
 
-// New opens a journal with that many partitions on a server of the test's own.
+// New opens a journal with a number of partitions on a new server.
 func New(t testing.TB, partitions int) *journal.Journal {
 	t.Helper()
 	nc := support.Engine(t, support.NATS(t))
@@ -20,7 +20,7 @@ func New(t testing.TB, partitions int) *journal.Journal {
 	return j
 }
 
-// History opens such a journal without an archive, as commands and queries use it.
+// History is New as a history without an archive.
 func History(t testing.TB, partitions int) *history.History {
 	t.Helper()
 	return history.New(New(t, partitions), nil, 0)

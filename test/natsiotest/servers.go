@@ -1,5 +1,5 @@
-// Package natsiotest starts NATS servers with options of their own, for the tests
-// of the adapters.
+// Package natsiotest starts NATS servers with custom options, for the tests of the
+// adapters.
 package natsiotest
 
 import (
@@ -17,16 +17,16 @@ import (
 	"github.com/tidemark-engine/tidemark/test/support"
 )
 
-// Limited is JetStream on a server with limits of its own.
+// Limited returns JetStream on a server limited to memory and store bytes.
 func Limited(t testing.TB, memory, store int64) jetstream.JetStream {
 	t.Helper()
 	return Connect(t, Run(t, &server.Options{JetStreamMaxMemory: memory, JetStreamMaxStore: store}))
 }
 
-// Cluster is JetStream on three servers.
+// Cluster returns JetStream on three servers.
 func Cluster(t testing.TB) jetstream.JetStream { return ClusterWith(t, 0) }
 
-// ClusterWith is JetStream on three servers, each limited to store bytes.
+// ClusterWith returns JetStream on three servers, each limited to store bytes.
 func ClusterWith(t testing.TB, store int64) jetstream.JetStream {
 	t.Helper()
 	ports := FreePorts(t, 3)
@@ -52,7 +52,7 @@ func ClusterWith(t testing.TB, store int64) jetstream.JetStream {
 	return Connect(t, servers[0])
 }
 
-// FreePorts returns n ports that were free a moment ago.
+// FreePorts returns n TCP ports that were free when it looked.
 func FreePorts(t testing.TB, n int) []int {
 	t.Helper()
 	ports := make([]int, n)
@@ -67,7 +67,7 @@ func FreePorts(t testing.TB, n int) []int {
 	return ports
 }
 
-// Run starts a server with opts, on a port and a store directory of its own.
+// Run starts a server with opts on a free port and a new store directory.
 func Run(t testing.TB, opts *server.Options) *server.Server {
 	t.Helper()
 	opts.Host, opts.Port, opts.JetStream, opts.StoreDir, opts.NoSigs, opts.NoLog = "127.0.0.1", -1, true, t.TempDir(), true, true
@@ -78,7 +78,7 @@ func Run(t testing.TB, opts *server.Options) *server.Server {
 	s.Start()
 	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
 	if !s.ReadyForConnections(20 * time.Second) {
-		t.Fatal("the server does not come up")
+		t.Fatal("the server is not ready after 20 s")
 	}
 	return s
 }

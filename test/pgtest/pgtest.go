@@ -1,4 +1,4 @@
-// Package pgtest opens migrated databases on a real server, for tests.
+// Package pgtest opens migrated databases on a real PostgreSQL server for tests.
 package pgtest
 
 import (
@@ -10,7 +10,7 @@ import (
 	"github.com/tidemark-engine/tidemark/test/support"
 )
 
-// Migrated is a pool on a database of the test's own, with the schema.
+// Migrated returns a pool on a new database with the current schema.
 func Migrated(t testing.TB) *pg.DB {
 	t.Helper()
 	db, err := pg.Open(support.Postgres(t))
@@ -24,7 +24,7 @@ func Migrated(t testing.TB) *pg.DB {
 	return db
 }
 
-// Count is the number that a query returns.
+// Count returns the single number that a query selects.
 func Count(t testing.TB, db *pg.DB, sql string) (n int) {
 	t.Helper()
 	if err := db.Pool().QueryRow(t.Context(), sql).Scan(&n); err != nil {
@@ -33,5 +33,5 @@ func Count(t testing.TB, db *pg.DB, sql string) (n int) {
 	return n
 }
 
-// When is a time with microseconds, which PostgreSQL keeps.
+// When is a time in whole microseconds, which timestamptz stores exactly.
 var When = time.Date(2026, 1, 2, 3, 4, 5, 6000, time.UTC)

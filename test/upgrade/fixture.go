@@ -60,6 +60,7 @@ type DeadLetter struct {
 }
 
 // DeadLetters reads what `engine dlq list --json` printed, ordered by subject.
+// Views may have come since the fixture was made.
 func DeadLetters(text string) (all []DeadLetter, err error) {
 	for line := range strings.Lines(text) {
 		var d DeadLetter
@@ -69,7 +70,7 @@ func DeadLetters(text string) (all []DeadLetter, err error) {
 		all = append(all, d)
 	}
 	slices.SortFunc(all, func(a, b DeadLetter) int { return strings.Compare(a.Subject, b.Subject) })
-	return all, nil
+	return slices.Compact(all), nil // an aggregate that several views have set aside counts once
 }
 
 // Command is a request on a subject below commands. Its reply is a receipt or,

@@ -118,8 +118,9 @@ func TestTheArchiveIsTheJournal(t *testing.T) {
 
 // later is an engine that starts when the duplicate window has passed.
 func (w *world) later(after time.Duration) *commands.Handler {
-	h := commands.NewHandler(&commandstest.Windowless{Journal: w.history}, commands.Config{
-		Archive: history.New(w.journal, archive.New(w.db, "archive"), 0),
+	past := history.New(w.journal, archive.New(w.db, "archive"), 0)
+	h := commands.NewHandler(&commandstest.Windowless{Journal: past}, commands.Config{
+		Archive: past,
 		Now:     func() time.Time { return time.Now().UTC().Add(after) },
 	})
 	w.t.Cleanup(h.Close)

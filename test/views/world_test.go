@@ -99,7 +99,7 @@ func (w *world) open(partitions int) {
 	memory := w.memory
 	w.Handler = commands.NewHandler(w.history, commands.Config{Observe: func(rec events.Record) {
 		if change, err := readmodel.EntryOf(&rec); err == nil && (rec.Type == events.StateSet || rec.Type == events.StateDeleted) {
-			memory.Pass(rec.Partition, change.Entry, change.Deleted)
+			memory.Apply(rec.Partition, change.Entry, change.Deleted)
 		}
 	}})
 	w.t.Cleanup(w.Handler.Close)
@@ -146,7 +146,7 @@ func (w *world) run(view string, partition int, progress *projections.Progress) 
 		Batching: projections.Batching{Threshold: 50, Interval: 5 * time.Millisecond, Max: 2000}, Applied: w.applied,
 	}
 	if view != "memory" {
-		r.Quarantine, r.Past = w.quarantine, w.history.Of
+		r.Quarantine, r.ReadStream = w.quarantine, w.history.Of
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})

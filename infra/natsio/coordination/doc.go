@@ -1,3 +1,3 @@
-// Package coordination lets several engines share work: locks, leases, durable timers
-// and the progress that views broadcast to each other.
+// Package coordination lets several engines share work: leases, locks, durable timers
+// and broadcasts of the progress of views.
 package coordination

@@ -15,23 +15,23 @@ import (
 	"github.com/tidemark-engine/tidemark/internal/wait"
 )
 
-// Leases spread views over engines: who holds a view's lease runs it. A lease
-// is only for efficiency: two holders at once, one of them a zombie, are kept
-// apart by the views' own fences.
+// Leases distribute views over engines: the engine that holds the lease of a view
+// runs it. A lease only avoids duplicate work. A stale holder may run beside the
+// new one; the checkpoint of the view fences its writes.
 type Leases struct {
 	kv  jetstream.KeyValue
 	id  string
 	log *slog.Logger
 }
 
-// A holder renews three times in the life of a lease; after its death another
-// takes over within leaseTTL and a little.
+// A holder renews its lease about three times per leaseTTL. When it dies, another
+// engine takes over within leaseTTL + leaseRenewInterval.
 const (
-	leaseTTL   = 5 * time.Second
-	leaseRenew = 1500 * time.Millisecond
+	leaseTTL           = 5 * time.Second
+	leaseRenewInterval = 1500 * time.Millisecond
 )
 
-// OpenLeases opens the bucket of leases, making it where there is none.
+// OpenLeases opens the bucket of leases and creates it if it does not exist.
 func OpenLeases(ctx context.Context, nc *nats.Conn, log *slog.Logger) (*Leases, error) {
 	js, err := jetstream.New(nc)
 	if err != nil {
@@ -47,54 +47,54 @@ func OpenLeases(ctx context.Context, nc *nats.Conn, log *slog.Logger) (*Leases, 
 	return &Leases{kv: kv, id: ulid.Make().String(), log: log}, nil
 }
 
-// Hold runs run whenever this engine holds the lease, until ctx ends. run's
-// context ends when the lease is lost.
+// Hold waits for the lease of name, calls run while it holds the lease, and repeats
+// this until ctx ends. The context of run ends when the lease is lost.
 func (l *Leases) Hold(ctx context.Context, name string, run func(ctx context.Context)) {
 	for ctx.Err() == nil {
 		rev, err := l.kv.Create(ctx, name, []byte(l.id))
 		if err != nil {
 			if !errors.Is(err, jetstream.ErrKeyExists) && ctx.Err() == nil {
-				l.log.Warn("a lease cannot be asked for", "lease", name, "error", err)
+				l.log.Warn("acquiring a lease failed; retrying", "lease", name, "error", err)
 			}
-			_ = wait.Sleep(ctx, leaseRenew)
+			_ = wait.Sleep(ctx, leaseRenewInterval)
 			continue
 		}
-		l.log.Info("this engine runs the view", "lease", name)
-		l.while(ctx, name, rev, run)
+		l.log.Info("lease acquired: this engine runs the view", "lease", name)
+		l.runWhileHeld(ctx, name, rev, run)
 	}
 }
 
-// while runs run and renews the lease beside it.
-func (l *Leases) while(ctx context.Context, name string, rev uint64, run func(ctx context.Context)) {
-	held, cancel := context.WithCancel(ctx)
+// runWhileHeld calls run and renews the lease until it is lost or ctx ends.
+func (l *Leases) runWhileHeld(ctx context.Context, name string, rev uint64, run func(ctx context.Context)) {
+	leaseCtx, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		run(held)
+		run(leaseCtx)
 	}()
 	renewed := time.Now()
 	for {
-		_ = wait.Sleep(held, leaseRenew)
+		_ = wait.Sleep(leaseCtx, leaseRenewInterval)
 		if ctx.Err() != nil {
 			break
 		}
-		next, err := l.kv.Update(held, name, []byte(l.id), rev)
+		next, err := l.kv.Update(leaseCtx, name, []byte(l.id), rev)
 		if err == nil {
 			rev, renewed = next, time.Now()
 			continue
 		}
 		if natsio.HasCode(err, natsio.CodeWrongLastSequence, natsio.CodeLastSeqInFlight) || time.Since(renewed) > leaseTTL {
-			l.log.Warn("this engine has lost the view", "lease", name, "error", err)
+			l.log.Warn("lease lost: this engine stops the view", "lease", name, "error", err)
 			break
 		}
 	}
 	cancel()
 	<-done
-	if ctx.Err() != nil { // a clean stop hands the lease on at once
+	if ctx.Err() != nil { // release the lease, so that another engine need not wait for leaseTTL
 		release, stop := context.WithTimeout(context.Background(), time.Second)
 		defer stop()
 		if err := l.kv.Delete(release, name, jetstream.LastRevision(rev)); err != nil {
-			l.log.Debug("a lease runs out by itself", "lease", name, "error", err)
+			l.log.Debug("releasing a lease failed; it expires", "lease", name, "error", err)
 		}
 	}
 }

@@ -18,27 +18,27 @@ import (
 	"github.com/tidemark-engine/tidemark/internal/wait"
 )
 
-// ErrTaken means that another process does the same right now.
-var ErrLocked = errors.New("natsio: another process is at it")
+// ErrLocked means that another process holds the lock.
+var ErrLocked = errors.New("already running in another process")
 
-// A holder tells six times in aloneDead that it lives; one that is killed is in
-// nobody's way for longer than that.
+// A holder renews its lock six times per lockTimeout. A lock that is not renewed
+// for lockTimeout is free.
 const (
-	aloneRenew = 200 * time.Millisecond
-	aloneDead  = 1200 * time.Millisecond
+	lockRenewInterval = 200 * time.Millisecond
+	lockTimeout       = 1200 * time.Millisecond
 )
 
-// holder says who holds a name.
+// holder describes the process that holds a lock.
 type holder struct {
-	Run   string    `json:"run"` // no other holder has the same
+	Run   string    `json:"run"` // unique per holder
 	Host  string    `json:"host"`
 	PID   int       `json:"pid"`
 	Since time.Time `json:"since"`
 }
 
-// Alone runs run while no other process holds the name. It fails with ErrTaken
-// where a living one does; run's context ends when the name is lost to another,
-// which holds only while this process does not get to run.
+// WithLock calls run while it holds the lock name. It fails with ErrLocked if
+// another live process holds the lock, or takes it because this process could not
+// renew it; in that case the context of run ends.
 func WithLock(ctx context.Context, nc *nats.Conn, name string, run func(ctx context.Context) error) error {
 	js, err := jetstream.New(nc)
 	if err != nil {
@@ -49,36 +49,37 @@ func WithLock(ctx context.Context, nc *nats.Conn, name string, run func(ctx cont
 		TTL: 10 * time.Second, History: 1, Storage: jetstream.MemoryStorage, Replicas: natsio.Replicas(nc, 0),
 	})
 	if err != nil {
-		return fmt.Errorf("open the bucket of rebuilds: %w", err)
+		return fmt.Errorf("open the bucket of locks: %w", err)
 	}
 	self := holder{Run: ulid.Make().String(), PID: os.Getpid(), Since: time.Now().UTC().Truncate(time.Second)}
-	self.Host, _ = os.Hostname() // only shown
+	self.Host, _ = os.Hostname() // for messages only
 	body, err := json.Marshal(self)
 	if err != nil {
 		return err
 	}
-	rev, err := take(ctx, kv, name, body)
+	rev, err := acquire(ctx, kv, name, body)
 	if err != nil {
 		return err
 	}
-	held, cancel := context.WithCancelCause(ctx)
+	lockCtx, cancel := context.WithCancelCause(ctx)
 	var renewing sync.WaitGroup
-	renewing.Go(func() { rev = renew(held, cancel, kv, name, body, rev) })
-	err = run(held)
-	lost := context.Cause(held)
+	renewing.Go(func() { rev = renew(lockCtx, cancel, kv, name, body, rev) })
+	err = run(lockCtx)
+	cause := context.Cause(lockCtx)
 	cancel(nil)
 	renewing.Wait()
 	release, done := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer done()
-	_ = kv.Delete(release, name, jetstream.LastRevision(rev)) // else it runs out by itself
-	if err != nil && errors.Is(lost, ErrLocked) {
-		return lost
+	_ = kv.Delete(release, name, jetstream.LastRevision(rev)) // on failure the lock expires
+	if err != nil && errors.Is(cause, ErrLocked) {
+		return cause
 	}
 	return err
 }
 
-// take gets the name, from nobody or from a holder that does not renew it.
-func take(ctx context.Context, kv jetstream.KeyValue, name string, body []byte) (uint64, error) {
+// acquire acquires a lock that is free, or whose holder does not renew it within
+// lockTimeout. It returns the revision of the entry.
+func acquire(ctx context.Context, kv jetstream.KeyValue, name string, body []byte) (uint64, error) {
 	rev, err := kv.Create(ctx, name, body)
 	if !errors.Is(err, jetstream.ErrKeyExists) {
 		return rev, err
@@ -90,28 +91,29 @@ func take(ctx context.Context, kv jetstream.KeyValue, name string, body []byte) 
 	if err != nil {
 		return 0, err
 	}
-	_ = wait.Sleep(ctx, aloneDead)
+	_ = wait.Sleep(ctx, lockTimeout)
 	if rev, err = kv.Update(ctx, name, body, found.Revision()); err == nil || ctx.Err() != nil {
 		return rev, err
 	}
 	if natsio.HasCode(err, natsio.CodeWrongLastSequence, natsio.CodeLastSeqInFlight) {
 		var h holder
-		_ = json.Unmarshal(found.Value(), &h) // only shown
+		_ = json.Unmarshal(found.Value(), &h) // for the message only
 		return 0, fmt.Errorf("%w: process %d on %s since %s", ErrLocked, h.PID, h.Host, h.Since.Format(time.RFC3339))
 	}
 	return 0, err
 }
 
-// renew keeps the name until ctx ends, and cancels when another took it.
+// renew renews the lock until ctx ends and returns its last revision. It calls
+// cancel if another process took the lock.
 func renew(ctx context.Context, cancel context.CancelCauseFunc, kv jetstream.KeyValue, name string, body []byte, rev uint64) uint64 {
 	for {
-		_ = wait.Sleep(ctx, aloneRenew)
+		_ = wait.Sleep(ctx, lockRenewInterval)
 		if ctx.Err() != nil {
 			return rev
 		}
 		next, err := kv.Update(ctx, name, body, rev)
 		if natsio.HasCode(err, natsio.CodeWrongLastSequence, natsio.CodeLastSeqInFlight) {
-			next, err = regain(ctx, kv, name, body)
+			next, err = reacquire(ctx, kv, name, body)
 		}
 		switch {
 		case err == nil:
@@ -123,10 +125,10 @@ func renew(ctx context.Context, cancel context.CancelCauseFunc, kv jetstream.Key
 	}
 }
 
-// regain goes on where a renewal was stored and its answer was lost, or where
-// the name ran out and nobody has taken it. Any error but ErrTaken leaves open
-// whose it is.
-func regain(ctx context.Context, kv jetstream.KeyValue, name string, body []byte) (uint64, error) {
+// reacquire recovers from a failed renewal: a renewal was stored but its ack was
+// lost, or the lock expired and is free. It fails with ErrLocked if another process
+// holds the lock; after any other error the holder is unknown.
+func reacquire(ctx context.Context, kv jetstream.KeyValue, name string, body []byte) (uint64, error) {
 	found, err := kv.Get(ctx, name)
 	switch {
 	case errors.Is(err, jetstream.ErrKeyNotFound):

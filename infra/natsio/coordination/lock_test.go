@@ -11,9 +11,9 @@ import (
 	"github.com/tidemark-engine/tidemark/test/support"
 )
 
-// TestAlone renews a name after a renewal whose answer was lost, and after the
-// name was gone, and gives it up to somebody else.
-func TestAlone(t *testing.T) {
+// TestWithLock checks that a holder renews its lock after a renewal whose ack was
+// lost and after the lock expired, and stops when another process takes the lock.
+func TestWithLock(t *testing.T) {
 	t.Parallel()
 	nc := support.Engine(t, support.NATS(t))
 	js, err := jetstream.New(nc)
@@ -34,13 +34,13 @@ func TestAlone(t *testing.T) {
 			err = renewed(ctx, kv, rev)
 		}
 		if err != nil {
-			t.Errorf("after a lost answer: %v", err)
+			t.Errorf("after a lost ack: %v", err)
 		}
 		if err := kv.Purge(ctx, "x"); err != nil {
 			return err
 		}
 		if err := renewed(ctx, kv, rev); err != nil {
-			t.Errorf("after it was gone: %v", err)
+			t.Errorf("after it expired: %v", err)
 		}
 		if _, err := kv.Put(ctx, "x", []byte(`{"run":"another"}`)); err != nil {
 			return err
@@ -49,11 +49,11 @@ func TestAlone(t *testing.T) {
 		return ctx.Err()
 	})
 	if !errors.Is(err, coordination.ErrLocked) {
-		t.Errorf("after somebody else took it: %v", err)
+		t.Errorf("after another process took it: %v", err)
 	}
 }
 
-// renewed waits until the name has been renewed after a revision.
+// renewed waits until the lock has a revision greater than after.
 func renewed(ctx context.Context, kv jetstream.KeyValue, after uint64) error {
 	w, err := kv.Watch(ctx, "x", jetstream.IgnoreDeletes())
 	if err != nil {

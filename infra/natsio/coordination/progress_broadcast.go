@@ -14,43 +14,44 @@ import (
 	"github.com/tidemark-engine/tidemark/projections"
 )
 
-// Beacon tells the engines how far each view has come, whoever runs it, so that
-// a read with a token may wait in any of them. A lost message only makes a wait
-// longer: the next comes soon.
+// ProgressBroadcast sends the position of each view to all engines, so that a read
+// with a token can wait in any engine. A lost message only delays the wait until
+// the next one.
 type ProgressBroadcast struct {
 	nc   *nats.Conn
 	root string // "engines.progress."
 }
 
-// NewBeacon speaks on nc.
+// NewProgressBroadcast returns a broadcast on nc.
 func NewProgressBroadcast(nc *nats.Conn, s natsio.Subjects) *ProgressBroadcast {
 	return &ProgressBroadcast{nc: nc, root: s.Root("engines.progress.")}
 }
 
-// beaconEvery bounds how often a moving view is told of, and beaconIdle how
-// long a still one is not.
+// publishInterval is the least time between two messages of a changing position,
+// idleInterval the time between two messages of an unchanged one.
 const (
-	beaconEvery = 10 * time.Millisecond
-	beaconIdle  = 500 * time.Millisecond
+	publishInterval = 10 * time.Millisecond
+	idleInterval    = 500 * time.Millisecond
 )
 
-// Tell publishes a partition's progress until ctx ends.
-func (b *ProgressBroadcast) Tell(ctx context.Context, view string, partition int, p *projections.Progress) {
+// Publish publishes the position of a view in one partition until ctx ends or the
+// connection is closed.
+func (b *ProgressBroadcast) Publish(ctx context.Context, view string, partition int, p *projections.Progress) {
 	subject := b.root + view + "." + strconv.Itoa(partition)
-	told := uint64(0)
+	position := uint64(0)
 	for ctx.Err() == nil {
-		idle, cancel := context.WithTimeout(ctx, beaconIdle)
-		p.Wait(idle, partition, told+1)
+		idle, cancel := context.WithTimeout(ctx, idleInterval)
+		p.Wait(idle, partition, position+1)
 		cancel()
-		told = p.At(partition)
-		if err := b.nc.Publish(subject, strconv.AppendUint(nil, told, 10)); err != nil {
+		position = p.At(partition)
+		if err := b.nc.Publish(subject, strconv.AppendUint(nil, position, 10)); err != nil {
 			return // the connection is closed
 		}
-		_ = wait.Sleep(ctx, beaconEvery)
+		_ = wait.Sleep(ctx, publishInterval)
 	}
 }
 
-// Follow takes in what others tell of a view.
+// Follow updates p with the positions of a view that other engines publish.
 func (b *ProgressBroadcast) Follow(view string, p *projections.Progress) error {
 	_, err := b.nc.Subscribe(b.root+view+".*", func(m *nats.Msg) {
 		partition, err1 := strconv.Atoi(m.Subject[strings.LastIndexByte(m.Subject, '.')+1:])

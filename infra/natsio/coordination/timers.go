@@ -14,8 +14,8 @@ import (
 	"github.com/tidemark-engine/tidemark/infra/natsio"
 )
 
-// Timers are durable: a message that JetStream itself delivers at its time
-// (ADR-51), to one of the engines.
+// Timers are durable timers: scheduled messages that JetStream delivers at their
+// time (ADR-51) to one of the engines.
 type Timers struct {
 	js     jetstream.JetStream
 	root   string // "timers."
@@ -24,7 +24,7 @@ type Timers struct {
 	wait   jetstream.ConsumeContext
 }
 
-// OpenTimers opens the stream TIMERS, making it where there is none.
+// OpenTimers opens the stream TIMERS and creates it if it does not exist.
 func OpenTimers(ctx context.Context, nc *nats.Conn, s natsio.Subjects, log *slog.Logger) (*Timers, error) {
 	js, err := jetstream.New(nc)
 	if err != nil {
@@ -45,8 +45,9 @@ func OpenTimers(ctx context.Context, nc *nats.Conn, s natsio.Subjects, log *slog
 	return t, nil
 }
 
-// Set schedules a timer; setting it again moves it. Times in the past fire at
-// once. The server is exact to about a tenth of a second, and a second at least.
+// Set schedules a timer; a second call replaces the first. A time in the past fires
+// within a second. Times are truncated to seconds; the server fires within about
+// 0.1 s of them.
 func (t *Timers) Set(ctx context.Context, name string, at time.Time, body []byte) error {
 	if soon := time.Now().Add(time.Second); at.Before(soon) {
 		at = soon
@@ -61,14 +62,14 @@ func (t *Timers) Set(ctx context.Context, name string, at time.Time, body []byte
 	return nil
 }
 
-// Watch calls due for every timer whose time has come, in one engine at a time;
-// after an error it comes again.
+// Watch calls due for every timer that fires, in one engine per timer. After an
+// error the timer is redelivered.
 func (t *Timers) Watch(due func(ctx context.Context, name string, body []byte) error) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	t.cancel = cancel
-	made, stop := context.WithTimeout(ctx, 10*time.Second)
+	createCtx, stop := context.WithTimeout(ctx, 10*time.Second)
 	defer stop()
-	c, err := t.js.CreateOrUpdateConsumer(made, "TIMERS", jetstream.ConsumerConfig{
+	c, err := t.js.CreateOrUpdateConsumer(createCtx, "TIMERS", jetstream.ConsumerConfig{
 		Durable: "timers", FilterSubject: t.root + "due.>", AckPolicy: jetstream.AckExplicitPolicy,
 		AckWait: 30 * time.Second, MaxAckPending: 100, BackOff: nil,
 	})
@@ -79,12 +80,12 @@ func (t *Timers) Watch(due func(ctx context.Context, name string, body []byte) e
 	t.wait, err = c.Consume(func(msg jetstream.Msg) {
 		name := strings.TrimPrefix(msg.Subject(), t.root+"due.")
 		if err := due(ctx, name, msg.Data()); err != nil {
-			t.log.Warn("a timer's command was not carried out; it comes again", "timer", name, "error", err)
-			_ = msg.NakWithDelay(time.Second) // without it the ack wait brings it again
+			t.log.Warn("executing a timer's command failed; the timer is redelivered", "timer", name, "error", err)
+			_ = msg.NakWithDelay(time.Second) // on failure it is redelivered after AckWait
 			return
 		}
 		if err := msg.Ack(); err != nil {
-			t.log.Warn("a timer could not be acknowledged; it comes again", "timer", name, "error", err)
+			t.log.Warn("acknowledging a timer failed; it is redelivered", "timer", name, "error", err)
 		}
 	}, jetstream.PullMaxMessages(50), jetstream.PullHeartbeat(2*time.Second))
 	return err

@@ -18,20 +18,12 @@ import (
 	"github.com/tidemark-engine/tidemark/projections"
 )
 
-// Journal is what the feeds ask the journal.
-type Journal interface {
-	history.JournalStore
-	// FirstSince is the revision before the first entry that was stored at or
-	// after from.
-	FirstSince(ctx context.Context, partition int, from time.Time) (uint64, error)
-}
-
-// Feeds is the target of the view feeds: every event, once, on the seed's
-// subjects in the seed's streams. Nothing of ours ever reads them: losing one
-// loses no state.
+// Feeds is the target of the view feeds: it publishes every event once, on the
+// subject of the wire contract. The engine never reads the streams, so the loss
+// of a stream loses no state.
 type Feeds struct {
 	streams *Streams
-	journal Journal
+	journal history.JournalStore
 
 	mu    sync.Mutex
 	feeds map[string]*feed
@@ -39,18 +31,18 @@ type Feeds struct {
 
 var _ projections.Target = (*Feeds)(nil)
 
-// NewFeeds publishes a journal's events.
-func New(s *Streams, j Journal) *Feeds {
+// New returns the feeds of a journal's events.
+func New(s *Streams, j history.JournalStore) *Feeds {
 	return &Feeds{streams: s, journal: j, feeds: map[string]*feed{}}
 }
 
-// open makes what is missing on the server.
+// open opens the streams and the consumers, and creates the missing ones.
 func (t *Feeds) open(ctx context.Context) ([]*feed, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	all := make([]*feed, 0, 2)
 	if _, err := t.streams.Open(ctx, AgentMessages); err != nil {
-		return nil, err // nothing is fed into it, but who listens may be first
+		return nil, err // the feeds do not use it, but a subscriber may need it already
 	}
 	for _, name := range []string{taskExecution, AgentState} {
 		st, err := t.streams.Open(ctx, name)
@@ -58,7 +50,7 @@ func (t *Feeds) open(ctx context.Context) ([]*feed, error) {
 			return nil, err
 		}
 		if name == taskExecution {
-			for _, cfg := range []jetstream.ConsumerConfig{t.streams.taskConsumer(), t.streams.keepMarkers()} {
+			for _, cfg := range []jetstream.ConsumerConfig{t.streams.taskConsumer(), t.streams.markerConsumer()} {
 				if _, err := t.streams.Consumer(ctx, st, cfg); err != nil {
 					return nil, err
 				}
@@ -72,34 +64,34 @@ func (t *Feeds) open(ctx context.Context) ([]*feed, error) {
 	return all, nil
 }
 
-// Load implements projections.Target: the view is where its furthest-back
-// stream is. Each stream then leaves out what it has already.
+// Load implements projections.Target: the position is the lowest of the
+// streams'. Apply then skips the events that a stream already has.
 func (t *Feeds) Load(ctx context.Context, partition int, _ string) (uint64, error) {
 	feeds, err := t.open(ctx)
 	if err != nil {
 		return 0, err
 	}
-	var least uint64
+	var lowest uint64
 	for i, f := range feeds {
 		at, err := f.load(ctx, partition)
 		if err != nil {
 			return 0, err
 		}
-		if i == 0 || at < least {
-			least = at
+		if i == 0 || at < lowest {
+			lowest = at
 		}
 	}
-	return least, nil
+	return lowest, nil
 }
 
-// Apply implements projections.Target. Where from is to, events that were held
-// back are published behind those that came after them; a crash in between may
-// publish some of them twice.
+// Apply implements projections.Target. If from equals to, c contains retried
+// events of a quarantined aggregate: they are published after later events, and
+// a crash may publish some of them twice.
 func (t *Feeds) Apply(ctx context.Context, partition int, from, to uint64, c projections.Changes) error {
 	byStream := map[string][]*nats.Msg{}
 	revisions := map[string][]uint64{}
 	for _, rec := range c.Events {
-		stream, subject, err := t.place(rec)
+		stream, subject, err := t.route(rec)
 		if err != nil {
 			return err
 		}
@@ -135,13 +127,14 @@ func (t *Feeds) message(subject string, rec *events.Record) *nats.Msg {
 	}
 }
 
-// messageID is the event's name: the same whichever engine publishes it.
+// messageID returns the deduplication id of an event, the same on every engine.
 func (t *Feeds) messageID(rec *events.Record) string {
 	return t.journal.Incarnation() + "-" + strconv.Itoa(rec.Partition) + "-" + strconv.FormatUint(rec.Revision, 10)
 }
 
-// place is where an event goes (contract, section 3); empty = to no feed.
-func (t *Feeds) place(rec *events.Record) (stream, subject string, err error) {
+// route returns the stream and the subject of an event (wire contract, section
+// 3); an empty stream means that no feed publishes it.
+func (t *Feeds) route(rec *events.Record) (stream, subject string, err error) {
 	root := t.streams.Subjects.Root
 	_, verb, _ := strings.Cut(rec.Type, ".")
 	switch rec.Type {
@@ -155,7 +148,7 @@ func (t *Feeds) place(rec *events.Record) (stream, subject string, err error) {
 			Reason  string `json:"reason"`
 		}
 		if err := json.Unmarshal(rec.Data, &d); err != nil || d.AgentID+d.Reason == "" {
-			return "", "", fmt.Errorf("%w: %s does not say where in its feed it belongs (%v)", projections.ErrUnappliable, rec.Type, err)
+			return "", "", fmt.Errorf("%w: %s needs agent_id or reason in its data for its feed subject (%v)", projections.ErrUnappliable, rec.Type, err)
 		}
 		return taskExecution, root("tasks.") + verb + "." + rec.ID + "." + d.AgentID + d.Reason, nil
 	}
@@ -165,28 +158,29 @@ func (t *Feeds) place(rec *events.Record) (stream, subject string, err error) {
 	return "", "", nil
 }
 
-// feed is one of the view's streams, with the position it keeps in itself.
+// feed is one of the view's streams. The stream stores its own position.
 type feed struct {
 	name    string
-	subject string // of its markers, with the last dot
+	subject string // of its markers, up to and with the last dot
 	streams *Streams
 	stream  jetstream.Stream
-	journal Journal
+	journal history.JournalStore
 
-	mu     sync.Mutex
-	marked map[int]marker // by partition: what it was last known to have
+	mu      sync.Mutex
+	markers map[int]marker // by partition: the last known marker
 }
 
-func newFeed(s *Streams, st jetstream.Stream, j Journal) *feed {
-	f := &feed{name: st.CachedInfo().Config.Name, streams: s, stream: st, journal: j, marked: map[int]marker{}}
+func newFeed(s *Streams, st jetstream.Stream, j history.JournalStore) *feed {
+	f := &feed{name: st.CachedInfo().Config.Name, streams: s, stream: st, journal: j, markers: map[int]marker{}}
 	f.subject = s.markerRoot(f.name)
 	return f
 }
 
-// load is the position a feed begins at after a start. A feed without a marker
-// is as old as its stream keeps anything: what is older would be gone anyway.
+// load returns the position from which a feed continues after a start. Without a
+// marker, it is the journal's position at the stream's maximum age, because
+// older messages would have expired.
 func (f *feed) load(ctx context.Context, partition int) (uint64, error) {
-	m, found, err := f.last(ctx, partition)
+	m, found, err := f.lastMarker(ctx, partition)
 	if err != nil {
 		return 0, err
 	}
@@ -197,22 +191,22 @@ func (f *feed) load(ctx context.Context, partition int) (uint64, error) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.marked[partition] = m
+	f.markers[partition] = m
 	return m.Position, nil
 }
 
-// publish sends what the stream does not have yet and then marks how far it is.
-// It looks for a marker first, for another engine may have been here.
+// publish sends the messages that the stream does not have and then stores the
+// position. It reads the marker first, because another engine may have published.
 func (f *feed) publish(ctx context.Context, partition int, to uint64, msgs []*nats.Msg, revisions []uint64) error {
 	f.mu.Lock()
-	at := f.marked[partition]
+	at := f.markers[partition]
 	f.mu.Unlock()
-	if len(msgs) == 0 && to < at.Position+natsio.MarkEvery {
+	if len(msgs) == 0 && to < at.Position+natsio.PositionInterval {
 		return nil
 	}
-	last, found, err := f.last(ctx, partition)
+	last, found, err := f.lastMarker(ctx, partition)
 	if err != nil {
-		return fmt.Errorf("look how far the feed %s is: %w", f.name, err)
+		return fmt.Errorf("read the position of the feed %s: %w", f.name, err)
 	}
 	if found && last.Position >= at.Position {
 		at = last
@@ -224,12 +218,12 @@ func (f *feed) publish(ctx context.Context, partition int, to uint64, msgs []*na
 		if err := f.streams.send(ctx, msgs); err != nil {
 			return err
 		}
-		if at, err = f.mark(ctx, partition, to, at); err != nil {
+		if at, err = f.putMarker(ctx, partition, to, at); err != nil {
 			return err
 		}
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.marked[partition] = at
+	f.markers[partition] = at
 	return nil
 }

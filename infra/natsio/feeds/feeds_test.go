@@ -19,7 +19,7 @@ import (
 	"github.com/tidemark-engine/tidemark/test/support"
 )
 
-// feedsOn is a view's target as one engine has it.
+// feedsOn returns the target of one engine.
 func feedsOn(t *testing.T, nc *nats.Conn, j *journal.Journal) *feeds.Feeds {
 	t.Helper()
 	s, err := feeds.NewStreams(nc, natsio.NewSubjects(""), true, harness.Log(t))
@@ -38,8 +38,8 @@ func openOn(t *testing.T, nc *nats.Conn) *journal.Journal {
 	return j
 }
 
-// happened is a batch of events as the runner hands it over.
-func happened(from uint64, evs ...events.Event) projections.Changes {
+// changes is a batch of events as the runner passes it to Apply.
+func changes(from uint64, evs ...events.Event) projections.Changes {
 	var c projections.Changes
 	for i, ev := range evs {
 		ev.Version, ev.Digest, ev.Schema = 1, "d", events.Schema
@@ -64,7 +64,7 @@ func started(task string) events.Event {
 func load(t *testing.T, f *feeds.Feeds, j *journal.Journal, want uint64) {
 	t.Helper()
 	if at, err := f.Load(t.Context(), 0, j.ID()); err != nil || at != want {
-		t.Fatalf("the feeds are at %d %v, wanted %d", at, err, want)
+		t.Fatalf("the feeds are at %d %v, want %d", at, err, want)
 	}
 }
 
@@ -75,7 +75,7 @@ func apply(t *testing.T, f *feeds.Feeds, from, to uint64, c projections.Changes)
 	}
 }
 
-// subjects are what a stream holds, how often.
+// subjects returns the number of messages of each subject of a stream.
 func subjects(t *testing.T, nc *nats.Conn, stream string) map[string]uint64 {
 	t.Helper()
 	s, err := support.JetStream(t, nc).Stream(t.Context(), stream)
@@ -89,32 +89,32 @@ func subjects(t *testing.T, nc *nats.Conn, stream string) map[string]uint64 {
 	return info.State.Subjects
 }
 
-// TestFeedsShared: a second engine finds the position and repeats nothing, also
-// where it looked before the first one wrote.
+// A second engine reads the position and repeats no event, even if it loaded the
+// position before the first engine published.
 func TestFeedsShared(t *testing.T) {
 	nc := support.Engine(t, support.NATS(t))
 	j := openOn(t, nc)
 	one, other := feedsOn(t, nc, j), feedsOn(t, nc, j)
 	load(t, one, j, 0)
 	load(t, other, j, 0)
-	c := happened(0, set("a"), started("t"), set("b"))
+	c := changes(0, set("a"), started("t"), set("b"))
 	apply(t, one, 0, 3, c)
 	before := subjects(t, nc, "AGENT_STATE")
 	apply(t, other, 0, 3, c)
 	load(t, feedsOn(t, nc, j), j, 3)
-	apply(t, other, 3, 4, happened(3, started("u")))
-	load(t, feedsOn(t, nc, j), j, 3) // agents have not been told of 4: there was nothing to tell
+	apply(t, other, 3, 4, changes(3, started("u")))
+	load(t, feedsOn(t, nc, j), j, 3) // AGENT_STATE stays at 3, because event 4 is not published there
 	tasks := subjects(t, nc, "TASK_EXECUTION")
 	if before["agents.state.a.k"] != 1 || before["agents.state.b.k"] != 1 || len(before) != 3 {
-		t.Errorf("AGENT_STATE holds %v", before)
+		t.Errorf("AGENT_STATE has %v", before)
 	}
 	if tasks["tasks.started.t.a"] != 1 || tasks["tasks.started.u.a"] != 1 || tasks["tasks.created.$feeds.0"] != 2 || len(tasks) != 3 {
-		t.Errorf("TASK_EXECUTION holds %v", tasks)
+		t.Errorf("TASK_EXECUTION has %v", tasks)
 	}
 }
 
-// TestFeedsExpired: a stream whose position has expired with all it told begins
-// where its age does, and the other one at its own position.
+// A stream whose messages and position have expired continues at its maximum age,
+// and the other one at its own position.
 func TestFeedsExpired(t *testing.T) {
 	nc := support.Engine(t, support.NATS(t))
 	js := support.JetStream(t, nc)
@@ -136,20 +136,20 @@ func TestFeedsExpired(t *testing.T) {
 	if _, err := j.Append(t.Context(), history.Writes(events.StateEntry("a", "k"), 0, "id", []events.Event{ev})); err != nil {
 		t.Fatal(err)
 	}
-	apply(t, f, 0, 1, happened(0, ev))
-	harness.Eventually(t, "all of it expires", func() bool {
+	apply(t, f, 0, 1, changes(0, ev))
+	harness.Eventually(t, "all messages expire", func() bool {
 		info, err := s.Info(t.Context())
 		return err == nil && info.State.Msgs == 0
 	})
 	again := feedsOn(t, nc, j)
-	load(t, again, j, 0) // the tasks' position: nothing was ever told of them
-	apply(t, again, 0, 1, happened(0, ev))
+	load(t, again, j, 0) // the position of TASK_EXECUTION, which has no messages
+	apply(t, again, 0, 1, changes(0, ev))
 	if got := subjects(t, nc, "AGENT_STATE"); got["agents.state.a.k"] != 0 {
-		t.Errorf("what had expired is told again: %v", got)
+		t.Errorf("an expired event is published again: %v", got)
 	}
 }
 
-// TestFeedsTooLarge: what a stream does not take is left out, what follows is not.
+// A message that is too large is skipped; the next ones are published.
 func TestFeedsTooLarge(t *testing.T) {
 	nc := support.Engine(t, support.NATS(t))
 	j := openOn(t, nc)
@@ -157,21 +157,21 @@ func TestFeedsTooLarge(t *testing.T) {
 	load(t, f, j, 0)
 	large, beyond := set("large"), set("beyond")
 	large.Data = []byte(`{"value":"` + strings.Repeat("x", 2<<20) + `"}`)
-	beyond.Data = []byte(`{"value":"` + strings.Repeat("x", 9<<20) + `"}`) // over the server's max_payload
-	apply(t, f, 0, 4, happened(0, set("a"), large, beyond, set("b")))
+	beyond.Data = []byte(`{"value":"` + strings.Repeat("x", 9<<20) + `"}`) // larger than the server's max_payload
+	apply(t, f, 0, 4, changes(0, set("a"), large, beyond, set("b")))
 	got := subjects(t, nc, "AGENT_STATE")
 	if got["agents.state.a.k"] != 1 || got["agents.state.b.k"] != 1 || len(got) != 3 {
-		t.Errorf("AGENT_STATE holds %v", got)
+		t.Errorf("AGENT_STATE has %v", got)
 	}
 }
 
-// TestFeedsForeign: the feeds of another journal are not written on.
+// Load fails on the feeds of another journal.
 func TestFeedsForeign(t *testing.T) {
 	nc := support.Engine(t, support.NATS(t))
 	j := openOn(t, nc)
 	f := feedsOn(t, nc, j)
 	load(t, f, j, 0)
-	apply(t, f, 0, 1, happened(0, set("a")))
+	apply(t, f, 0, 1, changes(0, set("a")))
 	if err := support.JetStream(t, nc).DeleteStream(t.Context(), "EVENTS"); err != nil {
 		t.Fatal(err)
 	}

@@ -13,23 +13,22 @@ import (
 	"github.com/tidemark-engine/tidemark/history"
 )
 
-// A feed's position is the last message on a subject of its own in the feed's
-// own stream, so that it is lost with what it tells of and never without. It
-// comes after the messages it covers have been acknowledged. The token $feeds
-// can be no agent's or task's id.
-
-// marker says how far a feed is.
+// marker stores the position of a feed in a partition: it is the last message on
+// a subject of the feed's own stream, so that the position is lost together with
+// the messages and never without them. It is published after the messages that it
+// covers are acknowledged. Its subject contains the token $feeds, which is not a
+// valid agent or task id.
 type marker struct {
-	Type      string `json:"type"` // feeds.position, for clients that read everything
+	Type      string `json:"type"` // feeds.position, for clients that read all messages
 	Journal   string `json:"journal"`
 	Partition int    `json:"partition"`
 	Position  uint64 `json:"position"`
-	// Before is the sequence of the marker before it. That one is kept too: a
-	// crash may take the newest messages of a stream that does not wait for the
-	// disk.
+	// Before is the sequence of the previous marker. The stream keeps that one
+	// too: a stream that does not wait for the disk may lose its newest messages
+	// in a crash.
 	Before uint64 `json:"before,omitzero"`
 
-	sequence uint64 // its own, in the stream
+	sequence uint64 // of this marker in the stream
 }
 
 const (
@@ -45,18 +44,18 @@ func (s *Streams) markerRoot(stream string) string {
 	return s.Subjects.Root("agents.state.$feeds.")
 }
 
-// keepMarkers is the interest that an interest stream needs to keep markers;
-// nobody ever pulls from it.
-func (s *Streams) keepMarkers() jetstream.ConsumerConfig {
+// markerConsumer is a consumer without a reader: an interest stream keeps a
+// message only while a consumer has not acknowledged it.
+func (s *Streams) markerConsumer() jetstream.ConsumerConfig {
 	return jetstream.ConsumerConfig{
 		Durable: "feeds-position", Description: "Keeps the position of the engine's feeds in this stream",
 		FilterSubject: s.markerRoot(taskExecution) + ">", AckPolicy: jetstream.AckExplicitPolicy,
 	}
 }
 
-// last is the newest marker of a partition. Fails with ErrForeignJournal when
-// the feed was published from another journal.
-func (f *feed) last(ctx context.Context, partition int) (m marker, found bool, err error) {
+// lastMarker returns the newest marker of a partition. It fails with
+// history.ErrForeignJournal if the feed was published from another journal.
+func (f *feed) lastMarker(ctx context.Context, partition int) (m marker, found bool, err error) {
 	msg, err := f.stream.GetLastMsgForSubject(ctx, f.subject+strconv.Itoa(partition))
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return m, false, nil
@@ -65,18 +64,18 @@ func (f *feed) last(ctx context.Context, partition int) (m marker, found bool, e
 		return m, false, err
 	}
 	if err := json.Unmarshal(msg.Data, &m); err != nil || m.Type != markerType {
-		return m, false, fmt.Errorf("%s in stream %s is no position of ours: %q", msg.Subject, f.name, msg.Data)
+		return m, false, fmt.Errorf("%s in stream %s is not a position of a feed: %q", msg.Subject, f.name, msg.Data)
 	}
 	if m.Journal != f.journal.ID() {
-		return m, false, fmt.Errorf("%w: the stream %s is fed by journal %s, this is journal %s",
+		return m, false, fmt.Errorf("%w: the stream %s is published from journal %s, this is journal %s",
 			history.ErrForeignJournal, f.name, m.Journal, f.journal.ID())
 	}
 	m.sequence = msg.Sequence
 	return m, true, nil
 }
 
-// mark notes that the feed is at to, and removes the marker before the last.
-func (f *feed) mark(ctx context.Context, partition int, to uint64, last marker) (marker, error) {
+// putMarker stores the position to and removes the marker before last.
+func (f *feed) putMarker(ctx context.Context, partition int, to uint64, last marker) (marker, error) {
 	m := marker{Type: markerType, Journal: f.journal.ID(), Partition: partition, Position: to, Before: last.sequence}
 	body, err := json.Marshal(m)
 	if err != nil {
@@ -88,14 +87,14 @@ func (f *feed) mark(ctx context.Context, partition int, to uint64, last marker) 
 		},
 	})
 	if err != nil {
-		return m, fmt.Errorf("note the position in stream %s: %w", f.name, err)
+		return m, fmt.Errorf("store the position in stream %s: %w", f.name, err)
 	}
 	m.sequence = ack.Sequence
 	if last.Before == 0 {
 		return m, nil
 	}
 	err = f.stream.DeleteMsg(ctx, last.Before)
-	if err != nil && !errors.Is(err, jetstream.ErrMsgDeleteUnsuccessful) { // it is gone already
+	if err != nil && !errors.Is(err, jetstream.ErrMsgDeleteUnsuccessful) { // already removed
 		return m, fmt.Errorf("remove an old position from stream %s: %w", f.name, err)
 	}
 	return m, nil

@@ -17,32 +17,32 @@ import (
 	"github.com/tidemark-engine/tidemark/readmodel"
 )
 
-// Notifications is the target of the view notifications: it publishes what the
-// durable view has committed on agents.state.<agent>, in the stream AGENT_STATE
-// , one message for each entry of a batch. A crash between the
-// publication and the position publishes a batch again; the message id is the
-// revision's, so that the stream drops a repetition inside its duplicate
-// window, and listeners recognise a later one by its revision.
+// Notifications is the target of the view notifications: it publishes the
+// changes that the durable view has committed, on agents.state.<agent> in the
+// stream AGENT_STATE, one message for each entry of a batch. A crash between the
+// publication and the save of the position publishes a batch again. The message
+// id contains the revision, so the stream drops a repetition inside its duplicate
+// window; subscribers recognise a later one by its revision.
 type Notifications struct {
 	streams   *Streams
-	journal   string // its short name, for message ids
+	journal   string // its incarnation, for message ids
 	history   *history.History
 	positions Positions
-	last      *otter.Cache[events.Stream, written]
+	last      *otter.Cache[events.Stream, entryValue]
 }
 
 // Positions stores the view's position in each partition.
 type Positions interface {
-	// Load returns the position. Fails with history.ErrForeignJournal where it
-	// is of another journal.
+	// Load returns the position. It fails with history.ErrForeignJournal if the
+	// position belongs to another journal.
 	Load(ctx context.Context, partition int, journal string) (uint64, error)
-	// Save moves the position. Fails with projections.ErrFenced where it is not
-	// from.
+	// Save changes the position from from to to. It fails with
+	// projections.ErrFenced if the stored position is not from.
 	Save(ctx context.Context, partition int, from, to uint64) error
 }
 
-// written is the value that one event of an entry has left; nil = none.
-type written struct {
+// entryValue is the value of an entry after an event; nil = deleted.
+type entryValue struct {
 	version uint64
 	value   jsontext.Value
 }
@@ -52,16 +52,16 @@ var (
 	_ projections.Folder = (*Notifications)(nil)
 )
 
-// cacheBytes bounds the values that are kept as old values of the next change.
+// cacheBytes bounds the cache of last values, the old values of the next changes.
 const cacheBytes = 16 << 20
 
-// NewNotifications publishes the changes of a journal's state entries.
+// NewNotifications returns the notifications of a journal's state entries.
 func NewNotifications(s *Streams, h *history.History, positions Positions) *Notifications {
 	return &Notifications{streams: s, journal: h.Incarnation(), history: h, positions: positions,
-		last: otter.Must(&otter.Options[events.Stream, written]{
+		last: otter.Must(&otter.Options[events.Stream, entryValue]{
 			MaximumWeight: cacheBytes,
-			Weigher: func(s events.Stream, w written) uint32 {
-				return uint32(200 + len(s) + len(w.value))
+			Weigher: func(s events.Stream, v entryValue) uint32 {
+				return uint32(200 + len(s) + len(v.value))
 			},
 		})}
 }
@@ -71,7 +71,7 @@ func (n *Notifications) Load(ctx context.Context, partition int, id string) (uin
 	return n.positions.Load(ctx, partition, id)
 }
 
-// Fold implements projections.Folder: state entries alone.
+// Fold implements projections.Folder; it folds state entries only.
 func (n *Notifications) Fold(batch []history.Message) projections.Changes {
 	entries := make([]history.Message, 0, len(batch))
 	for _, m := range batch {
@@ -86,19 +86,19 @@ func (n *Notifications) Fold(batch []history.Message) projections.Changes {
 
 // Apply implements projections.Target.
 func (n *Notifications) Apply(ctx context.Context, partition int, from, to uint64, c projections.Changes) error {
-	old, err := n.old(ctx, partition, from, &c)
+	old, err := n.oldValues(ctx, partition, from, &c)
 	if err != nil {
 		return fmt.Errorf("read the old values of %d entries: %w", len(c.Entries), err)
 	}
 	msgs := make([]*nats.Msg, 0, len(c.Entries))
 	for i := range c.Entries {
 		e := &c.Entries[i]
-		if before := old[events.StateEntry(e.Agent, e.Key)]; !e.Deleted || before != nil { // else it was created and deleted within the batch
+		if before := old[events.StateEntry(e.Agent, e.Key)]; !e.Deleted || before != nil { // otherwise the batch creates and deletes it
 			msgs = append(msgs, n.message(partition, e, before))
 		}
 	}
 	err = n.streams.send(ctx, msgs)
-	if natsio.Missing(err) {
+	if natsio.StreamMissing(err) {
 		if _, err = n.streams.Open(ctx, AgentState); err == nil {
 			err = n.streams.send(ctx, msgs)
 		}
@@ -108,19 +108,20 @@ func (n *Notifications) Apply(ctx context.Context, partition int, from, to uint6
 	}
 	for i := range c.Entries {
 		e := &c.Entries[i]
-		w := leftBy(e)
-		w.value = bytes.Clone(w.value) // it shares the bytes of its event
-		n.last.Set(events.StateEntry(e.Agent, e.Key), w)
+		v := valueAfter(e)
+		v.value = bytes.Clone(v.value) // it shares memory with its event
+		n.last.Set(events.StateEntry(e.Agent, e.Key), v)
 	}
 	return n.positions.Save(ctx, partition, from, to)
 }
 
-// old is the value that each entry had before the batch, nil where there was
-// none: the one that the event before the entry's first in the batch has left.
-// That event is known by its version, so a replica that lags is noticed. It is
-// looked for in memory, at the revision that the first event names, among the
-// events up to the batch, and last by the leader and in the archive.
-func (n *Notifications) old(ctx context.Context, partition int, from uint64, c *projections.Changes) (map[events.Stream]jsontext.Value, error) {
+// oldValues returns the value of each entry before the batch, nil if there was
+// none: the value after the event that precedes the entry's first event in the
+// batch. The version identifies that event, so an answer of a lagging replica is
+// detected. It is read from memory, at the revision that the append of the first
+// event compared, among the events up to the batch, and last from the leader and
+// the archive.
+func (n *Notifications) oldValues(ctx context.Context, partition int, from uint64, c *projections.Changes) (map[events.Stream]jsontext.Value, error) {
 	old := make(map[events.Stream]jsontext.Value, len(c.Entries))
 	var open []*history.Message // the first of each entry whose old value is not known
 	for i := range c.Messages {
@@ -148,11 +149,11 @@ func (n *Notifications) old(ctx context.Context, partition int, from uint64, c *
 		for i, m := range open {
 			b := &before[i]
 			switch e, err := readmodel.EntryOf(&b.Record); {
-			case b.Bad != nil: // what it was cannot be said
+			case b.Bad != nil: // its value is unknown
 			case ask < byLeader && b.Version != m.Version-1:
 				left = append(left, m)
 			case err == nil:
-				old[m.Stream] = leftBy(&e).value
+				old[m.Stream] = valueAfter(&e).value
 			}
 		}
 		open = left
@@ -182,12 +183,12 @@ func (n *Notifications) before(ctx context.Context, partition int, from uint64, 
 	return n.history.LastAt(ctx, names, from, history.Linearizable)
 }
 
-// leftBy is what an event has left of an entry.
-func leftBy(e *readmodel.EntryChange) written {
+// valueAfter returns the value of an entry after an event.
+func valueAfter(e *readmodel.EntryChange) entryValue {
 	if e.Deleted {
-		return written{version: e.Version}
+		return entryValue{version: e.Version}
 	}
-	return written{version: e.Version, value: e.Value}
+	return entryValue{version: e.Version, value: e.Value}
 }
 
 func (n *Notifications) message(partition int, e *readmodel.EntryChange, old jsontext.Value) *nats.Msg {

@@ -29,24 +29,24 @@ import (
 	"github.com/tidemark-engine/tidemark/test/support"
 )
 
-// place is a view's position, of the journal's only partition: the checkpoint
-// of notifications, and the whole of a view in front of them.
-type place struct {
-	mu     sync.Mutex
-	at     uint64
-	broken error // of the next Save
+// checkpoint is a view's position in the only partition: the checkpoint of the
+// notifications, and a complete target for the view in front of them.
+type checkpoint struct {
+	mu      sync.Mutex
+	at      uint64
+	saveErr error // returned by Save if set
 }
 
-func (p *place) Load(context.Context, int, string) (uint64, error) {
+func (p *checkpoint) Load(context.Context, int, string) (uint64, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.at, nil
 }
 
-func (p *place) Save(_ context.Context, _ int, from, to uint64) error {
+func (p *checkpoint) Save(_ context.Context, _ int, from, to uint64) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if err := p.broken; err != nil {
+	if err := p.saveErr; err != nil {
 		return err
 	}
 	if p.at != from {
@@ -56,32 +56,32 @@ func (p *place) Save(_ context.Context, _ int, from, to uint64) error {
 	return nil
 }
 
-func (p *place) Apply(ctx context.Context, partition int, from, to uint64, _ projections.Changes) error {
+func (p *checkpoint) Apply(ctx context.Context, partition int, from, to uint64, _ projections.Changes) error {
 	return p.Save(ctx, partition, from, to)
 }
 
-// stage is a journal, a view named durable in front, and what notifications
-// need.
-type stage struct {
+// fixture is a journal, a view named durable, and the notifications that follow
+// it.
+type fixture struct {
 	t       *testing.T
 	nc      *nats.Conn
 	journal *journal.Journal
 	streams *feeds.Streams
-	out     *nats.Conn // where the streams are
-	place   *place     // of the notifications
-	front   *place
+	out     *nats.Conn  // of the streams
+	behind  *checkpoint // of the notifications
+	front   *checkpoint // of the durable view
 	last    map[string]events.Record
 	history *history.History // nil = the journal's
 }
 
-func newStage(t *testing.T) *stage {
+func newFixture(t *testing.T) *fixture {
 	nc := support.Engine(t, support.NATS(t))
-	x := &stage{t: t, nc: nc, journal: openOn(t, nc), place: &place{}, front: &place{}, last: map[string]events.Record{}}
+	x := &fixture{t: t, nc: nc, journal: openOn(t, nc), behind: &checkpoint{}, front: &checkpoint{}, last: map[string]events.Record{}}
 	x.publishOn(nc)
 	return x
 }
 
-func (x *stage) publishOn(nc *nats.Conn) {
+func (x *fixture) publishOn(nc *nats.Conn) {
 	x.t.Helper()
 	s, err := feeds.NewStreams(nc, natsio.NewSubjects(""), true, harness.Log(x.t))
 	if err != nil {
@@ -91,7 +91,7 @@ func (x *stage) publishOn(nc *nats.Conn) {
 }
 
 // write appends the next event of a key of the agent a; an empty value deletes.
-func (x *stage) write(key, value string) uint64 {
+func (x *fixture) write(key, value string) uint64 {
 	x.t.Helper()
 	s := events.StateEntry("a", key)
 	ev := events.Event{Type: events.StateSet, Aggregate: "agent", ID: "a", Key: key, Version: x.last[key].Version + 1,
@@ -107,7 +107,7 @@ func (x *stage) write(key, value string) uint64 {
 	return at.Revision
 }
 
-func (x *stage) quarantine() *natsquarantine.Store {
+func (x *fixture) quarantine() *natsquarantine.Store {
 	x.t.Helper()
 	q, err := natsquarantine.Open(x.t.Context(), x.nc, harness.Log(x.t))
 	if err != nil {
@@ -118,17 +118,17 @@ func (x *stage) quarantine() *natsquarantine.Store {
 
 // run runs both views as a process that has just begun, over a quarantine that
 // it has not read, until stop.
-func (x *stage) run(q quarantine.Store) (behind *projections.Runner, stop func()) {
+func (x *fixture) run(q quarantine.Store) (behind *projections.Runner, stop func()) {
 	h := history.New(x.journal, nil, 0)
 	if x.history != nil {
 		h = x.history
 	}
-	n := feeds.NewNotifications(x.streams, h, x.place)
+	n := feeds.NewNotifications(x.streams, h, x.behind)
 	gate := projections.NewGate("durable", 1, n)
 	front := &projections.Runner{View: "durable", Source: h.Retained(), Target: x.front, Progress: projections.NewProgress(1),
-		Batching: projections.Batching{Max: 100}, Log: harness.Log(x.t), Quarantine: q, Past: h.Of, Leads: gate}
+		Batching: projections.Batching{Max: 100}, Log: harness.Log(x.t), Quarantine: q, ReadStream: h.Of, Leads: gate}
 	behind = &projections.Runner{View: "notifications", Source: h.Retained(), Target: n, Progress: projections.NewProgress(1),
-		Batching: projections.Batching{Max: 100}, Log: harness.Log(x.t), Quarantine: q, Past: h.Of, Follows: gate}
+		Batching: projections.Batching{Max: 100}, Log: harness.Log(x.t), Quarantine: q, ReadStream: h.Of, Follows: gate}
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { front.Run(ctx) })
@@ -142,7 +142,7 @@ func (x *stage) run(q quarantine.Store) (behind *projections.Runner, stop func()
 }
 
 // until runs the views until the notifications have reached a revision.
-func (x *stage) until(q quarantine.Store, revision uint64) {
+func (x *fixture) until(q quarantine.Store, revision uint64) {
 	x.t.Helper()
 	behind, stop := x.run(q)
 	reach(x.t, behind, revision)
@@ -154,8 +154,8 @@ func reach(t *testing.T, r *projections.Runner, revision uint64) {
 	harness.Eventually(t, fmt.Sprintf("the notifications reach %d", revision), func() bool { return r.Progress.At(0) >= revision })
 }
 
-// published are the notifications in the stream, in order.
-func (x *stage) published() (all []string) {
+// published returns the notifications in the stream, in order.
+func (x *fixture) published() (all []string) {
 	x.t.Helper()
 	s, err := support.JetStream(x.t, x.out).Stream(x.t.Context(), "AGENT_STATE")
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
@@ -164,7 +164,7 @@ func (x *stage) published() (all []string) {
 	if err != nil {
 		x.t.Fatal(err)
 	}
-	for seq := s.CachedInfo().State.FirstSeq; seq <= s.CachedInfo().State.LastSeq; seq++ {
+	for seq := max(s.CachedInfo().State.FirstSeq, 1); seq <= s.CachedInfo().State.LastSeq; seq++ {
 		m, err := s.GetMsg(x.t.Context(), seq)
 		if err != nil {
 			x.t.Fatal(err)
@@ -187,7 +187,7 @@ func (x *stage) published() (all []string) {
 	return all
 }
 
-func (x *stage) want(want ...string) {
+func (x *fixture) want(want ...string) {
 	x.t.Helper()
 	if got := x.published(); !slices.Equal(got, want) {
 		x.t.Errorf("published\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
@@ -211,7 +211,7 @@ func (j unasked) Ends(ctx context.Context, names []events.Stream, b history.Boun
 // Each change has the value before it, from memory as from the journal.
 func TestNotificationsHaveOldAndNewValue(t *testing.T) {
 	for _, restart := range []bool{false, true} {
-		x := newStage(t)
+		x := newFixture(t)
 		x.history = history.New(unasked{x.journal, t}, nil, 0)
 		behind, stop := x.run(x.quarantine())
 		for _, w := range [][2]string{{"k", "1"}, {"k", "2"}, {"l", `"x"`}, {"k", ""}, {"k", "3"}, {"l", `"x"`}} {
@@ -226,10 +226,10 @@ func TestNotificationsHaveOldAndNewValue(t *testing.T) {
 	}
 }
 
-// Of a batch each key is published once, from the value before it to the one
-// after; not at all if it was created and deleted in it.
-func TestABatchIsOneChangeOfEachKey(t *testing.T) {
-	x := newStage(t)
+// A batch publishes each key once, with the value before and after the batch, and
+// skips a key that the batch creates and deletes.
+func TestBatchIsOneChangeOfEachKey(t *testing.T) {
+	x := newFixture(t)
 	x.write("k", "1")
 	x.until(x.quarantine(), x.write("l", "1"))
 	var batch []history.Message
@@ -239,38 +239,57 @@ func TestABatchIsOneChangeOfEachKey(t *testing.T) {
 		m.Stream, m.Revision = events.StateEntry("a", w[0]), at
 		batch = append(batch, m)
 	}
-	n := feeds.NewNotifications(x.streams, history.New(x.journal, nil, 0), x.place)
+	n := feeds.NewNotifications(x.streams, history.New(x.journal, nil, 0), x.behind)
 	if err := n.Apply(t.Context(), 0, 2, 8, n.Fold(batch)); err != nil {
 		t.Fatal(err)
 	}
 	x.want("INSERT k <nil> -> 1 (1)", "INSERT l <nil> -> 1 (2)", "UPDATE k 1 -> 3 (8)", "DELETE l 1 -> <nil> (7)")
 }
 
-// A crash after the publication and before the position repeats the batch, and
-// the stream drops the repetition. Without its window it is published again.
-func TestACrashBeforeThePositionRepeatsNothing(t *testing.T) {
-	x := newStage(t)
+// An old value in memory is not used after another engine has published.
+func TestAnOldValueInMemoryIsOfTheEventBefore(t *testing.T) {
+	x := newFixture(t)
+	n := feeds.NewNotifications(x.streams, history.New(x.journal, nil, 0), x.behind)
+	for i, value := range []string{"1", "2", "3"} {
+		at := x.write("k", value)
+		if i == 1 { // by another engine
+			x.behind.at = at
+			continue
+		}
+		m := history.Message{Record: x.last["k"]}
+		m.Stream = events.StateEntry("a", "k")
+		if err := n.Apply(t.Context(), 0, at-1, at, n.Fold([]history.Message{m})); err != nil {
+			t.Fatal(err)
+		}
+	}
+	x.want("INSERT k <nil> -> 1 (1)", "UPDATE k 2 -> 3 (3)")
+}
+
+// A crash between the publication and the save of the position repeats the batch,
+// and the stream drops the repetition. A new stream gets it again.
+func TestCrashBeforePositionRepeatsNothing(t *testing.T) {
+	x := newFixture(t)
 	x.write("k", "1")
 	x.write("l", "1")
-	x.place.broken = errors.New("the power went off")
+	x.behind.saveErr = errors.New("power failure")
 	_, stop := x.run(x.quarantine())
 	harness.Eventually(t, "the first is published", func() bool { return len(x.published()) > 0 })
 	stop()
-	x.place.broken = nil
+	x.behind.saveErr = nil
 	x.until(x.quarantine(), 2)
 	x.want("INSERT k <nil> -> 1 (1)", "INSERT l <nil> -> 1 (2)")
 	if err := support.JetStream(t, x.nc).DeleteStream(t.Context(), "AGENT_STATE"); err != nil {
 		t.Fatal(err)
 	}
-	x.place.at = 1
-	x.until(x.quarantine(), 2) // makes the stream again
+	x.behind.at = 1
+	x.until(x.quarantine(), 2) // creates the stream again
 	x.want("INSERT l <nil> -> 1 (2)")
 }
 
-// While JetStream does not answer the view in front goes on; then all that was
-// missed is published.
+// While JetStream is unavailable, the durable view continues; afterwards all missed
+// changes are published.
 func TestNotificationsCatchUpAfterJetStreamWasUnavailable(t *testing.T) {
-	x := newStage(t)
+	x := newFixture(t)
 	dir := t.TempDir()
 	server := support.NATSIn(t, dir)
 	at, err := url.Parse(server.URL())
@@ -290,7 +309,7 @@ func TestNotificationsCatchUpAfterJetStreamWasUnavailable(t *testing.T) {
 		x.write(fmt.Sprintf("k%02d", i), "1")
 	}
 	head := x.write("k", "2")
-	harness.Eventually(t, "the view in front reaches the head", func() bool {
+	harness.Eventually(t, "the durable view reaches the head", func() bool {
 		p, err := x.front.Load(t.Context(), 0, "")
 		return err == nil && p == head
 	})
@@ -308,14 +327,14 @@ func TestNotificationsCatchUpAfterJetStreamWasUnavailable(t *testing.T) {
 	}
 }
 
-// A replica that lags is noticed by the version, and only then the leader is
+// The version reveals the answer of a lagging replica. Only then the leader is
 // asked, and only for that key.
-func TestALaggingReplicaIsNoticed(t *testing.T) {
-	x := newStage(t)
+func TestLaggingReplicaIsDetected(t *testing.T) {
+	x := newFixture(t)
 	x.write("k", "1")
 	x.write("l", "1")
 	x.write("k", "2")
-	n := feeds.NewNotifications(x.streams, history.New(&lagging{x.journal, t}, nil, 0), &place{at: 3})
+	n := feeds.NewNotifications(x.streams, history.New(&lagging{x.journal, t}, nil, 0), &checkpoint{at: 3})
 	var batch []history.Message
 	for _, key := range []string{"k", "l"} {
 		m := history.Message{Record: events.Record{Revision: x.write(key, "3")}}
@@ -328,8 +347,8 @@ func TestALaggingReplicaIsNoticed(t *testing.T) {
 	x.want("UPDATE k 2 -> 3 (4)", "UPDATE l 1 -> 3 (5)")
 }
 
-// lagging answers questions about several aggregates from a copy that ends at
-// revision 2.
+// lagging answers reads of several aggregates like a replica that ends at revision
+// 2.
 type lagging struct {
 	history.JournalStore
 	t *testing.T
@@ -344,10 +363,10 @@ func (j *lagging) Ends(ctx context.Context, names []events.Stream, b history.Bou
 	return j.JournalStore.Ends(ctx, names, b, f)
 }
 
-// What the durable view quarantines is not published, over a restart, before it
-// is released there; what it drops never is.
+// Events that the durable view quarantines are not published before the retry
+// there succeeds, also after a restart; dropped events are never published.
 func TestNotificationsWithoutWhatIsQuarantined(t *testing.T) {
-	x := newStage(t)
+	x := newFixture(t)
 	x.write("waits", "1")
 	x.write("other", "1")
 	first := x.write("waits", "2")
@@ -356,7 +375,7 @@ func TestNotificationsWithoutWhatIsQuarantined(t *testing.T) {
 	x.write("dropped", "2")
 	x.write("dropped", "3")
 	head := x.write("all", "1")
-	hold := func(h quarantine.Held) quarantine.Held {
+	put := func(h quarantine.Held) quarantine.Held {
 		t.Helper()
 		h.View, h.Reason, h.Waiting = "durable", "no room", 1
 		if err := x.quarantine().Put(t.Context(), h); err != nil {
@@ -364,15 +383,15 @@ func TestNotificationsWithoutWhatIsQuarantined(t *testing.T) {
 		}
 		return h
 	}
-	waits := hold(quarantine.Held{Journal: x.journal.ID(), Stream: events.StateEntry("a", "waits"), First: first, Last: first})
-	hold(quarantine.Held{Journal: x.journal.ID(), Stream: events.StateEntry("a", "dropped"), First: dropped, Last: dropped + 1, Dropped: true})
-	all := hold(quarantine.Held{Journal: x.journal.ID(), Stream: events.StateEntry("a", "all"), First: head, Last: head, Dropped: true})
-	hold(quarantine.Held{Journal: "other", Stream: events.StateEntry("a", "free"), First: 1, Last: 9})
-	x.front.at = head // it has passed all that, and what it dropped is kept for those behind
+	waits := put(quarantine.Held{Journal: x.journal.ID(), Stream: events.StateEntry("a", "waits"), First: first, Last: first})
+	put(quarantine.Held{Journal: x.journal.ID(), Stream: events.StateEntry("a", "dropped"), First: dropped, Last: dropped + 1, Dropped: true})
+	all := put(quarantine.Held{Journal: x.journal.ID(), Stream: events.StateEntry("a", "all"), First: head, Last: head, Dropped: true})
+	put(quarantine.Held{Journal: "other", Stream: events.StateEntry("a", "free"), First: 1, Last: 9})
+	x.front.at = head // it is caught up; the drops are kept for the views that follow
 
 	fresh := x.quarantine()
 	if known := fresh.Known("durable", 0); len(known) != 0 {
-		t.Fatalf("known before it is read: %v", known)
+		t.Fatalf("known before the bucket is read: %v", known)
 	}
 	unread := errors.New("the quarantine does not answer")
 	behind, stop := x.run(&unreadable{Store: fresh, err: unread})
@@ -381,7 +400,7 @@ func TestNotificationsWithoutWhatIsQuarantined(t *testing.T) {
 	x.want()
 
 	x.until(x.quarantine(), head)
-	changed := map[string]bool{} // the old value of what follows a dropped event depends on where the batch began
+	changed := map[string]bool{} // the old value after a dropped event depends on the first event of the batch
 	for _, line := range x.published() {
 		_, changes, _ := strings.Cut(line, " -> ")
 		changed[strings.Fields(line)[1]+" "+changes] = true
@@ -398,21 +417,21 @@ func TestNotificationsWithoutWhatIsQuarantined(t *testing.T) {
 	follow.Go(func() { fresh.Follow(following) })
 	defer follow.Wait()
 	defer end()
-	if err := fresh.Ask(t.Context(), waits, quarantine.AskRetry); err != nil { // of the durable view
+	if err := fresh.Request(t.Context(), waits, quarantine.AskRetry); err != nil { // of the durable view
 		t.Fatal(err)
 	}
-	harness.Eventually(t, "it is released", func() bool { return behind.Status(head, time.Now()).State == projections.Running })
+	harness.Eventually(t, "the retry succeeds", func() bool { return behind.Status(head, time.Now()).State == projections.Running })
 	if got := x.published(); len(got) != 5 || got[4] != fmt.Sprintf("UPDATE waits 1 -> 2 (%d)", first) {
 		t.Errorf("published\n%s", strings.Join(got, "\n"))
 	}
 	stop()
-	x.until(x.quarantine(), head) // forgets what was dropped
+	x.until(x.quarantine(), head) // removes the drops
 	if now, err := x.quarantine().Held(t.Context(), all.View, 0); err != nil || len(now) != 0 {
 		t.Errorf("still kept: %v %v", now, err)
 	}
 }
 
-// unreadable does not tell what is quarantined.
+// unreadable is a quarantine store whose Held fails.
 type unreadable struct {
 	quarantine.Store
 	err error

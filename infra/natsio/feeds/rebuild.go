@@ -17,28 +17,26 @@ import (
 	"github.com/tidemark-engine/tidemark/projections/rebuild"
 )
 
-// A rebuild of the feeds publishes, in the journal's order, what the stream
-// AGENT_STATE should still hold and does not. It comes at the stream's end, for
-// a stream cannot be written anywhere else; nothing is removed. TASK_EXECUTION
-// keeps what has not been consumed: what is not there any more may have been
-// worked on, and must not come again.
+// repeatSuffix ends the message id of an event that a rebuild publishes again:
+// without it, the server would drop the message as a duplicate.
+const repeatSuffix = "-again"
 
-// again ends the message id of what is published once more: within the
-// duplicate window the server would take it for the first.
-const again = "-again"
-
-// Rebuild publishes what is missing.
-func (t *Feeds) Rebuild(ctx context.Context, step func(rebuild.Step)) (*rebuild.Restored, error) {
+// Rebuild publishes, in the journal's order, the events that the stream
+// AGENT_STATE should still have and has not. They are appended at the stream's
+// end, and nothing is removed. Rebuild does not publish tasks again:
+// TASK_EXECUTION keeps only messages that are not consumed, so a missing task may
+// be done.
+func (t *Feeds) Rebuild(ctx context.Context, step func(rebuild.Step)) (*rebuild.ResetReport, error) {
 	began := time.Now()
-	done := &rebuild.Restored{View: "feeds", Keys: []rebuild.RowChange{}, Left: []rebuild.RowChange{}, Passes: 1}
+	done := &rebuild.ResetReport{View: "feeds", Keys: []rebuild.RowChange{}, Left: []rebuild.RowChange{}, Passes: 1}
 	if _, err := t.open(ctx); err != nil {
 		return nil, err
 	}
 	t.mu.Lock()
 	f := t.feeds[AgentState]
 	t.mu.Unlock()
-	for p := range t.journal.Partitions() { // before the stream is read: the view goes on
-		marker, _, err := f.last(ctx, p)
+	for p := range t.journal.Partitions() { // before the stream is read, because the view continues
+		marker, _, err := f.lastMarker(ctx, p)
 		if err != nil {
 			return nil, err
 		}
@@ -46,19 +44,19 @@ func (t *Feeds) Rebuild(ctx context.Context, step func(rebuild.Step)) (*rebuild.
 	}
 	info, err := f.stream.Info(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("look at the stream %s: %w", f.name, err)
+		return nil, fmt.Errorf("read the state of stream %s: %w", f.name, err)
 	}
 	step(rebuild.Step{Name: "compare"})
-	there, err := f.present(ctx, info.State.LastSeq)
+	stored, err := f.storedEvents(ctx, info.State.LastSeq)
 	if err != nil {
 		return nil, err
 	}
 	for p, to := range done.Heads {
-		from, err := f.oldest(ctx, p, info, there)
+		from, err := f.retainedAfter(ctx, p, info, stored)
 		if err != nil {
 			return nil, err
 		}
-		n, err := t.absent(ctx, p, from, to, there, func(msgs []*nats.Msg) error {
+		n, err := t.missing(ctx, p, from, to, stored, func(msgs []*nats.Msg) error {
 			step(rebuild.Step{Name: "publish", Of: uint64(len(msgs))})
 			if err := t.streams.send(ctx, msgs); err != nil {
 				return err
@@ -66,7 +64,7 @@ func (t *Feeds) Rebuild(ctx context.Context, step func(rebuild.Step)) (*rebuild.
 			done.Rows += len(msgs)
 			for _, m := range msgs[:min(len(msgs), 20-min(20, len(done.Keys)))] {
 				done.Keys = append(done.Keys, rebuild.RowChange{Key: m.Subject,
-					What: "revision " + m.Header.Get(natsio.RevisionHeader) + " was missing and is published at the end"})
+					What: "revision " + m.Header.Get(natsio.RevisionHeader) + " was missing and is published at the end of the stream"})
 			}
 			return nil
 		})
@@ -79,20 +77,21 @@ func (t *Feeds) Rebuild(ctx context.Context, step func(rebuild.Step)) (*rebuild.
 	return done, nil
 }
 
-// place of an event in its journal.
-type journalPlace struct {
+// eventID identifies an event in its journal.
+type eventID struct {
 	partition int
 	revision  uint64
 }
 
-// presentWait is after how long without a message it is asked whether any comes.
-const presentWait = 2 * time.Second
+// idleTimeout is the time without a message after which storedEvents checks
+// whether more messages are pending.
+const idleTimeout = 2 * time.Second
 
-// present are the events in the stream.
-func (f *feed) present(ctx context.Context, last uint64) (map[journalPlace]bool, error) {
-	there := map[journalPlace]bool{}
+// storedEvents returns the events in the stream up to the sequence last.
+func (f *feed) storedEvents(ctx context.Context, last uint64) (map[eventID]bool, error) {
+	stored := map[eventID]bool{}
 	if last == 0 {
-		return there, nil
+		return stored, nil
 	}
 	c, end, err := natsio.EphemeralConsumer(ctx, f.streams.JS, f.name, jetstream.OrderedConsumerConfig{HeadersOnly: true})
 	if err != nil {
@@ -100,23 +99,23 @@ func (f *feed) present(ctx context.Context, last uint64) (map[journalPlace]bool,
 	}
 	defer end()
 	if ci, err := c.Info(ctx); err != nil || ci.NumPending == 0 {
-		return there, err
+		return stored, err
 	}
 	it, err := c.Messages(natsio.IteratorOptions(f.streams.JS.Conn())...)
 	if err != nil {
 		return nil, fmt.Errorf("read the stream %s: %w", f.name, err)
 	}
 	defer it.Stop()
-	for quiet := 0; ; {
-		msg, err := it.Next(jetstream.NextMaxWait(presentWait))
-		if errors.Is(err, nats.ErrTimeout) && ctx.Err() == nil { // the last messages may have expired meanwhile
+	for timeouts := 0; ; {
+		msg, err := it.Next(jetstream.NextMaxWait(idleTimeout))
+		if errors.Is(err, nats.ErrTimeout) && ctx.Err() == nil { // the last messages may have expired
 			ci, err := c.Info(ctx)
-			if quiet++; err != nil || quiet > 1 && ci.NumPending == 0 {
-				return there, err
+			if timeouts++; err != nil || timeouts > 1 && ci.NumPending == 0 {
+				return stored, err
 			}
 			continue
 		}
-		quiet = 0
+		timeouts = 0
 		if err = cmp.Or(ctx.Err(), err); err != nil {
 			return nil, fmt.Errorf("read the stream %s: %w", f.name, err)
 		}
@@ -124,27 +123,28 @@ func (f *feed) present(ctx context.Context, last uint64) (map[journalPlace]bool,
 		if err != nil {
 			return nil, err
 		}
-		parts := strings.Split(strings.TrimSuffix(msg.Headers().Get(nats.MsgIdHdr), again), "-")
+		parts := strings.Split(strings.TrimSuffix(msg.Headers().Get(nats.MsgIdHdr), repeatSuffix), "-")
 		if len(parts) == 3 && parts[0] == f.journal.Incarnation() {
 			p, perr := strconv.Atoi(parts[1])
 			rev, rerr := strconv.ParseUint(parts[2], 10, 64)
 			if perr == nil && rerr == nil {
-				there[journalPlace{p, rev}] = true
+				stored[eventID{p, rev}] = true
 			}
 		}
 		if meta.Sequence.Stream >= last || meta.NumPending == 0 {
-			return there, nil
+			return stored, nil
 		}
 	}
 }
 
-// oldest is the revision after which the stream should hold everything: by its
-// age, and where it is full, what it has dropped for room is not missing.
-func (f *feed) oldest(ctx context.Context, p int, info *jetstream.StreamInfo, there map[journalPlace]bool) (uint64, error) {
+// retainedAfter returns the revision after which the stream should have every
+// event: by its maximum age, and in a full stream by its oldest event, because
+// older ones are dropped for space.
+func (f *feed) retainedAfter(ctx context.Context, p int, info *jetstream.StreamInfo, stored map[eventID]bool) (uint64, error) {
 	from := uint64(0)
 	cfg := info.Config
 	if cfg.MaxAge > 0 {
-		var err error // what is about to expire is not published for a moment
+		var err error // events that expire within a minute are not published
 		if from, err = f.journal.FirstSince(ctx, p, time.Now().Add(time.Minute-cfg.MaxAge)); err != nil {
 			return 0, err
 		}
@@ -153,34 +153,34 @@ func (f *feed) oldest(ctx context.Context, p int, info *jetstream.StreamInfo, th
 	if !full {
 		return from, nil
 	}
-	least := uint64(0)
-	for place := range there {
-		if place.partition == p && (least == 0 || place.revision < least) {
-			least = place.revision
+	oldest := uint64(0)
+	for id := range stored {
+		if id.partition == p && (oldest == 0 || id.revision < oldest) {
+			oldest = id.revision
 		}
 	}
-	return max(from, least), nil
+	return max(from, oldest), nil
 }
 
-// absentPage is how many messages are published at a time.
-const absentPage = 1000
+// publishPage is the number of messages that a rebuild publishes at a time.
+const publishPage = 1000
 
-// absent yields the messages of a partition that are not there, in order, page
-// by page, and returns how many events were looked at.
-func (t *Feeds) absent(ctx context.Context, p int, from, to uint64, there map[journalPlace]bool, yield func([]*nats.Msg) error) (n uint64, err error) {
+// missing yields the messages of a partition that are not stored, in order, page
+// by page, and returns the number of compared events.
+func (t *Feeds) missing(ctx context.Context, p int, from, to uint64, stored map[eventID]bool, yield func([]*nats.Msg) error) (n uint64, err error) {
 	var msgs []*nats.Msg
 	err = t.journal.Range(ctx, history.Range{Partition: p, After: from, UpTo: to}, func(m history.Message) error {
 		n++
-		if m.Bad != nil || there[journalPlace{p, m.Revision}] {
+		if m.Bad != nil || stored[eventID{p, m.Revision}] {
 			return nil
 		}
-		// What has no place is quarantined by the view, not missing.
-		if stream, subject, err := t.place(&m.Record); err == nil && stream == AgentState {
+		// An event without a subject is quarantined by the view, not missing.
+		if stream, subject, err := t.route(&m.Record); err == nil && stream == AgentState {
 			msg := t.message(subject, &m.Record)
-			msg.Header.Set(nats.MsgIdHdr, t.messageID(&m.Record)+again)
+			msg.Header.Set(nats.MsgIdHdr, t.messageID(&m.Record)+repeatSuffix)
 			msgs = append(msgs, msg)
 		}
-		if len(msgs) < absentPage {
+		if len(msgs) < publishPage {
 			return nil
 		}
 		page := msgs
@@ -193,8 +193,9 @@ func (t *Feeds) absent(ctx context.Context, p int, from, to uint64, there map[jo
 	return n, err
 }
 
-// Accept makes this the journal that the feeds are of: those of another begin
-// with what they would keep of this one, those that are ahead go on at its end.
+// Accept makes this journal the one that the feeds publish. A feed of another
+// journal continues with the events that are not older than the stream's maximum
+// age; a feed whose position is after the journal's head continues at the head.
 func (t *Feeds) Accept(ctx context.Context) error {
 	feeds, err := t.open(ctx)
 	if err != nil {
@@ -211,7 +212,7 @@ func (t *Feeds) Accept(ctx context.Context) error {
 }
 
 func (f *feed) accept(ctx context.Context, p int) error {
-	last, _, err := f.last(ctx, p)
+	last, _, err := f.lastMarker(ctx, p)
 	foreign := errors.Is(err, history.ErrForeignJournal)
 	if err != nil && !foreign {
 		return err
@@ -225,6 +226,6 @@ func (f *feed) accept(ctx context.Context, p int) error {
 			return err
 		}
 	}
-	_, err = f.mark(ctx, p, at, marker{})
+	_, err = f.putMarker(ctx, p, at, marker{})
 	return err
 }

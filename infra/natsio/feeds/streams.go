@@ -13,7 +13,7 @@ import (
 	"github.com/tidemark-engine/tidemark/infra/natsio"
 )
 
-// Names of the seed's streams (6.1) and durable consumers (6.3).
+// Names of the streams and durable consumers of the wire contract.
 const (
 	AgentState    = "AGENT_STATE"
 	taskExecution = "TASK_EXECUTION"
@@ -23,33 +23,33 @@ const (
 	MessageProcessor = "message-batch-processor"
 )
 
-// Streams opens the seed's streams and makes those that are missing, with the
-// seed's limits. Those that exist stay as they are.
+// Streams opens the streams of the wire contract. It creates missing ones with
+// the limits of the topology document and does not change existing ones.
 type Streams struct {
-	nc       *nats.Conn
-	JS       jetstream.JetStream
-	pipeline *natsio.Publisher
-	Subjects natsio.Subjects
-	embedded bool
-	Log      *slog.Logger
+	nc        *nats.Conn
+	JS        jetstream.JetStream
+	publisher *natsio.Publisher
+	Subjects  natsio.Subjects
+	embedded  bool
+	Log       *slog.Logger
 }
 
-// NewStreams works on a connection; embedded tells that the server is the
-// engine's own.
+// NewStreams returns the streams on a connection; embedded means that the server
+// is the engine's own.
 func NewStreams(nc *nats.Conn, s natsio.Subjects, embedded bool, log *slog.Logger) (*Streams, error) {
 	js, err := jetstream.New(nc)
 	if err != nil {
 		return nil, err
 	}
-	out, err := natsio.NewPublisher(nc)
+	publisher, err := natsio.NewPublisher(nc)
 	if err != nil {
 		return nil, err
 	}
-	return &Streams{nc: nc, JS: js, pipeline: out, Subjects: s, embedded: embedded, Log: log}, nil
+	return &Streams{nc: nc, JS: js, publisher: publisher, Subjects: s, embedded: embedded, Log: log}, nil
 }
 
-// config is a stream as the seed writes it, but for replicas and placement,
-// which depend on the servers there are.
+// config returns a stream's configuration of the topology document, except for
+// replicas and placement, which depend on the servers.
 func (s *Streams) config(name string) jetstream.StreamConfig {
 	root := s.Subjects.Root
 	switch name {
@@ -80,7 +80,7 @@ func (s *Streams) config(name string) jetstream.StreamConfig {
 	}
 }
 
-// open opens a stream, making it where there is none.
+// Open opens a stream and creates it if it is missing.
 func (s *Streams) Open(ctx context.Context, name string) (jetstream.Stream, error) {
 	st, err := s.JS.Stream(ctx, name)
 	if !errors.Is(err, jetstream.ErrStreamNotFound) {
@@ -88,37 +88,37 @@ func (s *Streams) Open(ctx context.Context, name string) (jetstream.Stream, erro
 	}
 	sc := s.config(name)
 	if name == AgentState && sc.Replicas == 1 && s.embedded {
-		// A tail that a crash takes is published again. Not so for tasks: a
-		// worker's ack must not be of a message that comes again under its number.
+		// The feed publishes again what a crash loses. Not so for tasks: a worker's
+		// ack must not apply to another message that gets the same sequence.
 		sc.PersistMode = jetstream.AsyncPersistMode
 	}
 	st, err = s.JS.CreateStream(ctx, sc)
 	if natsio.HasCode(err, natsio.CodeNoResources, natsio.CodeStorageExceeded, natsio.CodeMemoryExceeded) {
-		s.Log.Warn("the server cannot reserve what the stream may grow to; it is made without a limit of its own",
+		s.Log.Warn("the server cannot reserve the maximum size of the stream; the stream is created without a size limit",
 			"stream", name, "max_bytes", sc.MaxBytes)
 		sc.MaxBytes = -1
 		st, err = s.JS.CreateStream(ctx, sc)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("make the stream %s: %w", name, err)
+		return nil, fmt.Errorf("create the stream %s: %w", name, err)
 	}
 	return st, nil
 }
 
-// consumer opens a durable consumer, making it where there is none.
+// Consumer opens a durable consumer and creates it if it is missing.
 func (s *Streams) Consumer(ctx context.Context, st jetstream.Stream, cfg jetstream.ConsumerConfig) (jetstream.Consumer, error) {
 	c, err := st.Consumer(ctx, cfg.Durable)
 	if !errors.Is(err, jetstream.ErrConsumerNotFound) {
 		return c, err
 	}
 	if c, err = st.CreateConsumer(ctx, cfg); err != nil {
-		return nil, fmt.Errorf("make the consumer %s: %w", cfg.Durable, err)
+		return nil, fmt.Errorf("create the consumer %s: %w", cfg.Durable, err)
 	}
 	return c, nil
 }
 
-// taskConsumer is the seed's task-processor. Its rate_limit has no field on the
-// server: whoever pulls keeps to it.
+// taskConsumer is task-processor of the topology document. A pull consumer has
+// no rate_limit on the server; the worker applies it.
 func (s *Streams) taskConsumer() jetstream.ConsumerConfig {
 	return jetstream.ConsumerConfig{
 		Durable: taskProcessor, Description: "Processes task execution events",
@@ -128,7 +128,7 @@ func (s *Streams) taskConsumer() jetstream.ConsumerConfig {
 	}
 }
 
-// messageConsumer is the seed's message-batch-processor.
+// MessageConsumer is message-batch-processor of the topology document.
 func (s *Streams) MessageConsumer() jetstream.ConsumerConfig {
 	return jetstream.ConsumerConfig{
 		Durable: MessageProcessor, Description: "Batch processing of agent messages",
@@ -138,23 +138,19 @@ func (s *Streams) MessageConsumer() jetstream.ConsumerConfig {
 	}
 }
 
-// send publishes messages in order, all in flight at once. Those that a stream
-// refuses for what they are, are logged and left out; any other failure fails
-// the whole, which may then be sent again.
+// send publishes messages in order, all in flight at once. It logs and skips a
+// message that is too large or for which the stream has no space. Any other
+// failure fails the batch; the caller may send it again.
 func (s *Streams) send(ctx context.Context, msgs []*nats.Msg) error {
-	for i, ack := range s.pipeline.Publish(ctx, msgs...) {
+	for i, ack := range s.publisher.Publish(ctx, msgs...) {
 		switch {
 		case ack.Err == nil:
 		case natsio.HasCode(ack.Err, natsio.CodeMessageTooLarge, natsio.CodeStreamFull), errors.Is(ack.Err, nats.ErrMaxPayload):
-			s.refused(msgs[i], ack.Err)
+			s.Log.Warn("a stream rejects a message; the view skips it",
+				"subject", msgs[i].Subject, "bytes", len(msgs[i].Data), "error", ack.Err)
 		default:
 			return fmt.Errorf("publish on %s: %w", msgs[i].Subject, ack.Err)
 		}
 	}
 	return nil
-}
-
-func (s *Streams) refused(m *nats.Msg, err error) {
-	s.Log.Warn("a feed's stream refuses a message; the feed goes on without it",
-		"subject", m.Subject, "bytes", len(m.Data), "error", err)
 }

@@ -14,24 +14,24 @@ import (
 	"github.com/tidemark-engine/tidemark/readmodel"
 )
 
-// Bucket is one of the seed's KV buckets (seed 6.2), which the hot view keeps
-// and anyone may get and watch.
+// Bucket is a KV bucket of the wire contract. The hot view writes it; any client
+// may get and watch its keys.
 type Bucket struct {
-	nc       *nats.Conn
-	js       jetstream.JetStream
-	pipeline *natsio.Publisher
-	stream   jetstream.Stream
-	name     string
-	root     string // "$KV.NAME."
-	log      *slog.Logger
-	cfg      BucketConfig
-	ttl      time.Duration
-	// seqs remembers the bucket's own sequence of keys written lately, so that
-	// a guarded put needs no read before it. A wrong one costs that read.
+	nc        *nats.Conn
+	js        jetstream.JetStream
+	publisher *natsio.Publisher
+	stream    jetstream.Stream
+	name      string
+	prefix    string // of its subjects: "$KV.NAME."
+	log       *slog.Logger
+	cfg       BucketConfig
+	ttl       time.Duration
+	// seqs caches the bucket's sequences of recently written keys, so that a
+	// compare-and-set put needs no read first. A wrong sequence costs one read.
 	seqs *sequenceCache
 }
 
-// BucketConfig is a bucket as the seed writes it.
+// BucketConfig describes a bucket.
 type BucketConfig struct {
 	Name         string
 	Description  string
@@ -39,18 +39,18 @@ type BucketConfig struct {
 	History      int64
 	MaxValueSize int32
 	MaxBytes     int64
-	Replicas     int // 0 = min(3, peers)
-	Embedded     bool
-	Memory       bool // in memory instead of on disk
+	Replicas     int  // 0 = min(3, peers)
+	Embedded     bool // the server is the engine's own
+	Memory       bool // memory storage instead of file storage
 }
 
-// AgentStateBucket is the seed's agent_state_kv.
+// AgentStateBucket is agent_state_kv of the topology document.
 var AgentStateBucket = BucketConfig{
 	Name: "AGENT_STATE", Description: "Fast access agent state cache",
 	TTL: 30 * time.Minute, History: 3, MaxValueSize: 2 << 20, MaxBytes: 5 << 30,
 }
 
-// The seed's other buckets (6.2).
+// The buckets of documents, with the limits of the topology document.
 var (
 	TaskStateBucket = BucketConfig{
 		Name: "TASK_STATE", Description: "Task execution state and progress tracking",
@@ -66,18 +66,19 @@ var (
 	}
 )
 
-// OpenBucket opens a bucket, making it where there is none. On one node its
-// writes do not wait for the disk: what a power cut takes is folded again.
+// OpenBucket opens a bucket and creates it if it is missing. On a single
+// embedded node, writes do not wait for the disk: the view folds again what a
+// power cut loses.
 func OpenBucket(ctx context.Context, nc *nats.Conn, cfg BucketConfig, log *slog.Logger) (*Bucket, error) {
 	js, err := jetstream.New(nc)
 	if err != nil {
 		return nil, err
 	}
-	out, err := natsio.NewPublisher(nc)
+	publisher, err := natsio.NewPublisher(nc)
 	if err != nil {
 		return nil, err
 	}
-	b := &Bucket{nc: nc, js: js, pipeline: out, name: cfg.Name, root: "$KV." + cfg.Name + ".", log: log, cfg: cfg, ttl: cfg.TTL,
+	b := &Bucket{nc: nc, js: js, publisher: publisher, name: cfg.Name, prefix: "$KV." + cfg.Name + ".", log: log, cfg: cfg, ttl: cfg.TTL,
 		seqs: newSequenceCache(1 << 20)}
 	b.stream, err = js.Stream(ctx, "KV_"+cfg.Name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
@@ -92,7 +93,7 @@ func OpenBucket(ctx context.Context, nc *nats.Conn, cfg BucketConfig, log *slog.
 
 func (b *Bucket) create(ctx context.Context, cfg BucketConfig) (jetstream.Stream, error) {
 	sc := jetstream.StreamConfig{
-		Name: "KV_" + cfg.Name, Description: cfg.Description, Subjects: []string{b.root + ">"},
+		Name: "KV_" + cfg.Name, Description: cfg.Description, Subjects: []string{b.prefix + ">"},
 		MaxMsgsPerSubject: cfg.History, MaxBytes: cfg.MaxBytes, MaxAge: cfg.TTL, MaxMsgSize: cfg.MaxValueSize,
 		MaxMsgs: -1, MaxConsumers: -1, Storage: jetstream.FileStorage, Discard: jetstream.DiscardNew,
 		Duplicates: duplicates(cfg.TTL), AllowRollup: true, DenyDelete: true, AllowDirect: true,
@@ -107,14 +108,15 @@ func (b *Bucket) create(ctx context.Context, cfg BucketConfig) (jetstream.Stream
 	if natsio.HasCode(err, natsio.CodeNoResources, natsio.CodeStorageExceeded, natsio.CodeMemoryExceeded, natsio.CodeNoPeers) && sc.MaxBytes > 0 {
 		sc.MaxBytes = -1
 		if s, err = b.js.CreateStream(ctx, sc); err == nil {
-			b.log.Warn("the server cannot reserve what the bucket may grow to; it is made without a limit of its own",
+			b.log.Warn("the server cannot reserve the maximum size of the bucket; the bucket is created without a size limit",
 				"bucket", cfg.Name, "max_bytes", cfg.MaxBytes)
 		}
 	}
 	return s, err
 }
 
-// duplicates is the default window, which may not be longer than the age.
+// duplicates returns the deduplication window: the server's default of two
+// minutes, or the TTL if that is shorter. The server rejects a longer window.
 func duplicates(ttl time.Duration) time.Duration {
 	if ttl > 0 {
 		return min(2*time.Minute, ttl)
@@ -122,41 +124,43 @@ func duplicates(ttl time.Duration) time.Duration {
 	return 2 * time.Minute
 }
 
-// Get is the entry under a key; found is false when there is none.
+// Get returns the entry of a key; found is false if there is none or if its
+// value is invalid.
 func (b *Bucket) Get(ctx context.Context, agent, key string) (e readmodel.Entry, found bool, err error) {
-	msg, err := b.stream.GetLastMsgForSubject(ctx, b.root+agent+"."+key)
+	msg, err := b.stream.GetLastMsgForSubject(ctx, b.prefix+agent+"."+key)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return e, false, nil
 	}
 	if err != nil {
 		return e, false, fmt.Errorf("read %s from bucket %s: %w", key, b.name, err)
 	}
-	if gone(msg.Header) {
+	if isMarker(msg.Header) {
 		return e, false, nil
 	}
 	e, err = readmodel.DecodeKV(msg.Data)
 	if err != nil {
-		b.log.Warn("a hot value cannot be read and is passed over", "bucket", b.name, "agent", agent, "key", key, "error", err)
+		b.log.Warn("invalid value in the bucket; it is ignored", "bucket", b.name, "agent", agent, "key", key, "error", err)
 		return e, false, nil
 	}
 	e.Agent, e.Key = agent, key
 	return e, true, nil
 }
 
-// kvOperationHeader marks a KV message that is no value (ADR-8).
+// kvOperationHeader marks a KV message that is not a value (NATS ADR-8).
 const kvOperationHeader = "KV-Operation"
 
-// gone tells a KV marker (deleted, purged, expired) from a value (ADR-8).
-func gone(h nats.Header) bool {
+// isMarker reports whether a KV message is a marker (deleted, purged, expired)
+// instead of a value (NATS ADR-8).
+func isMarker(h nats.Header) bool {
 	return h.Get(kvOperationHeader) != "" || h.Get(jetstream.MarkerReasonHeader) != ""
 }
 
-// Fill puts an entry where there is no value, never over one, and never over the
-// marker of what is newer: it may have been read before that was deleted. It
-// tells whether it did.
+// Fill puts an entry if its key has no value, and reports whether it did. It
+// does not replace a marker of a newer revision, because the entry may have been
+// read before that deletion, nor the marker of a quarantined aggregate.
 func (b *Bucket) Fill(ctx context.Context, e *readmodel.Entry, header nats.Header) (bool, error) {
-	subject, seq := b.root+e.Agent+"."+e.Key, uint64(0)
-	for range 2 { // where there is nothing, else over the marker that is there
+	subject, seq := b.prefix+e.Agent+"."+e.Key, uint64(0)
+	for range 2 { // first expect no message, then expect the marker that was found
 		msg := &nats.Msg{Subject: subject, Data: e.EncodeKV(), Header: header}
 		_, err := b.js.PublishMsg(ctx, msg, jetstream.WithExpectLastSequencePerSubject(seq))
 		if err == nil {
@@ -166,7 +170,7 @@ func (b *Bucket) Fill(ctx context.Context, e *readmodel.Entry, header nats.Heade
 			return false, fmt.Errorf("fill %s into bucket %s: %w", e.Key, b.name, err)
 		}
 		last, err := b.stream.GetLastMsgForSubject(ctx, subject)
-		if err != nil || !gone(last.Header) || revisionOf(last) > e.Revision || last.Header.Get(heldHeader) != "" {
+		if err != nil || !isMarker(last.Header) || revisionOf(last) > e.Revision || last.Header.Get(quarantineHeader) != "" {
 			return false, nil
 		}
 		seq = last.Sequence
@@ -174,7 +178,7 @@ func (b *Bucket) Fill(ctx context.Context, e *readmodel.Entry, header nats.Heade
 	return false, nil
 }
 
-// Len is the number of keys with a value or a marker.
+// Len returns the number of keys that have a value or a marker.
 func (b *Bucket) Len(ctx context.Context) (uint64, error) {
 	info, err := b.stream.Info(ctx)
 	if err != nil {
@@ -183,13 +187,14 @@ func (b *Bucket) Len(ctx context.Context) (uint64, error) {
 	return info.State.NumSubjects, nil
 }
 
-// ReadBucket opens a bucket that is there; it fails where there is none.
-func ReadBucket(ctx context.Context, nc *nats.Conn, name string) (*Bucket, error) {
+// OpenExistingBucket opens a bucket without creating it. It fails with
+// jetstream.ErrStreamNotFound if the bucket is missing.
+func OpenExistingBucket(ctx context.Context, nc *nats.Conn, name string) (*Bucket, error) {
 	js, err := jetstream.New(nc)
 	if err != nil {
 		return nil, err
 	}
-	out, err := natsio.NewPublisher(nc)
+	publisher, err := natsio.NewPublisher(nc)
 	if err != nil {
 		return nil, err
 	}
@@ -197,6 +202,6 @@ func ReadBucket(ctx context.Context, nc *nats.Conn, name string) (*Bucket, error
 	if err != nil {
 		return nil, fmt.Errorf("open bucket %s: %w", name, err)
 	}
-	return &Bucket{nc: nc, js: js, pipeline: out, stream: s, name: name, root: "$KV." + name + ".", ttl: s.CachedInfo().Config.MaxAge,
+	return &Bucket{nc: nc, js: js, publisher: publisher, stream: s, name: name, prefix: "$KV." + name + ".", ttl: s.CachedInfo().Config.MaxAge,
 		log: slog.New(slog.DiscardHandler), seqs: newSequenceCache(1000)}, nil
 }

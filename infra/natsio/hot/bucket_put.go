@@ -15,45 +15,45 @@ import (
 	"github.com/tidemark-engine/tidemark/infra/natsio"
 )
 
-// put is one change on its way into a bucket. It is guarded twice: by the
-// bucket's sequence of the key, so that no other writer comes between, and by
-// the revision in the value, so that a newer row stays.
+// put is one pending change of a key. Two conditions guard it: the expected
+// bucket sequence of the key excludes concurrent writers, and the revision of
+// the stored value prevents that a newer row is overwritten.
 type put struct {
 	key      string
 	value    []byte        // nil = deletion
-	revision uint64        // in the journal; 0 = it has nothing of this key
-	first    bool          // it is its aggregate's first event: nothing of ours should be there
-	stream   events.Stream // set where Restore puts
-	seq      uint64        // the bucket's sequence that it expects
+	revision uint64        // in the journal; 0 = the journal has no event of this key
+	first    bool          // first event of its aggregate: the bucket should have no row yet
+	stream   events.Stream // set by Restore only
+	seq      uint64        // expected last sequence of the key in the bucket
 	ack      natsio.Ack
 }
 
-// putRounds bounds how often a batch fights others for its keys.
-const putRounds = 10
+// maxPutRetries bounds the retries of a batch whose keys other writers change.
+const maxPutRetries = 10
 
-// stored tells whether the journal has a revision.
-type stored func(revision uint64) (bool, error)
+// journalCheck reports whether the journal has a revision.
+type journalCheck func(revision uint64) (bool, error)
 
-// putAll writes the changes, each unless the bucket has it or newer.
-func (b *Bucket) putAll(ctx context.Context, puts []put, header nats.Header, known stored) error {
-	puts, err := b.prepare(ctx, puts, known)
+// putAll writes each change unless the bucket has the same or a newer revision.
+func (b *Bucket) putAll(ctx context.Context, puts []put, header nats.Header, inJournal journalCheck) error {
+	puts, err := b.prepare(ctx, puts, inJournal)
 	for round := 0; err == nil && len(puts) > 0; round++ {
-		if round > putRounds {
-			return fmt.Errorf("bucket %s: %d keys are being written by somebody else", b.name, len(puts))
+		if round > maxPutRetries {
+			return fmt.Errorf("bucket %s: other writers keep changing %d keys; gave up after %d retries", b.name, len(puts), maxPutRetries)
 		}
 		b.send(ctx, puts, header)
-		puts, err = b.settle(ctx, puts, known)
+		puts, err = b.handleAcks(ctx, puts, inJournal)
 	}
 	return err
 }
 
-// prepare finds the sequence each put must expect: remembered, none for what is
-// new, or read for all unknown keys in few requests. Puts that are not needed
-// are dropped.
-func (b *Bucket) prepare(ctx context.Context, puts []put, known stored) ([]put, error) {
+// prepare sets the sequence that each put expects: the cached one, 0 for a new
+// aggregate, or the stored one, read for all unknown keys in few requests. It
+// drops puts whose revision or a newer one is already stored.
+func (b *Bucket) prepare(ctx context.Context, puts []put, inJournal journalCheck) ([]put, error) {
 	kept, unknown := puts[:0], []put(nil)
 	for _, p := range puts {
-		// The sequence of a newer row would let an older one through.
+		// With the sequence of a newer row, the server would accept an older one.
 		last, ok := b.seqs.get(p.key)
 		switch {
 		case ok && last.revision >= p.revision:
@@ -65,18 +65,18 @@ func (b *Bucket) prepare(ctx context.Context, puts []put, known stored) ([]put, 
 		p.seq = last.seq
 		kept = append(kept, p)
 	}
-	unknown, err := b.look(ctx, unknown, known)
+	unknown, err := b.refresh(ctx, unknown, inJournal)
 	return append(kept, unknown...), err
 }
 
-// look reads what is under the keys of puts now, and drops those that have
-// nothing to do any more.
-func (b *Bucket) look(ctx context.Context, puts []put, known stored) ([]put, error) {
+// refresh reads the current messages of the keys, sets the expected sequences
+// and drops the puts whose revision or a newer one is already stored.
+func (b *Bucket) refresh(ctx context.Context, puts []put, inJournal journalCheck) ([]put, error) {
 	subjects := make([]string, len(puts))
 	for i := range puts {
-		subjects[i] = b.root + puts[i].key
+		subjects[i] = b.prefix + puts[i].key
 	}
-	found, err := b.lastOf(ctx, subjects)
+	found, err := b.lastMessages(ctx, subjects)
 	if err != nil {
 		return nil, err
 	}
@@ -84,11 +84,11 @@ func (b *Bucket) look(ctx context.Context, puts []put, known stored) ([]put, err
 	for _, p := range puts {
 		p.seq = 0
 		if msg, ok := found[p.key]; ok {
-			there, err := newer(msg, p.revision, known)
+			current, err := upToDate(msg, p.revision, inJournal)
 			if err != nil {
 				return nil, err
 			}
-			if there {
+			if current {
 				continue
 			}
 			p.seq = msg.Sequence
@@ -98,11 +98,11 @@ func (b *Bucket) look(ctx context.Context, puts []put, known stored) ([]put, err
 	return kept, nil
 }
 
-// lastOf reads the last message of many subjects.
-func (b *Bucket) lastOf(ctx context.Context, subjects []string) (map[string]*jetstream.RawStreamMsg, error) {
+// lastMessages returns the last message of each subject, by key.
+func (b *Bucket) lastMessages(ctx context.Context, subjects []string) (map[string]*jetstream.RawStreamMsg, error) {
 	found := make(map[string]*jetstream.RawStreamMsg, len(subjects))
 	err := natsio.LastMessages(ctx, b.nc, "KV_"+b.name, natsio.LastQuery{Subjects: subjects}, func(msg *jetstream.RawStreamMsg) {
-		found[strings.TrimPrefix(msg.Subject, b.root)] = msg
+		found[strings.TrimPrefix(msg.Subject, b.prefix)] = msg
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read %d keys of bucket %s: %w", len(subjects), b.name, err)
@@ -110,21 +110,20 @@ func (b *Bucket) lastOf(ctx context.Context, subjects []string) (map[string]*jet
 	return found, nil
 }
 
-// newer tells whether what is in the bucket is at least as new as a revision.
-// What cannot be read is not, nor what claims a revision that the journal has
-// not: somebody else wrote it.
-func newer(msg *jetstream.RawStreamMsg, revision uint64, known stored) (bool, error) {
-	switch there := revisionOf(msg); {
-	case there <= revision:
-		return there == revision, nil
-	default:
-		return known(there)
+// upToDate reports whether a stored message has at least a revision. An invalid
+// value has not; neither has one with a revision that is not in the journal,
+// because the view did not write it.
+func upToDate(msg *jetstream.RawStreamMsg, revision uint64, inJournal journalCheck) (bool, error) {
+	stored := revisionOf(msg)
+	if stored <= revision {
+		return stored == revision, nil
 	}
+	return inJournal(stored)
 }
 
-// revisionOf is the revision of a row or a marker; 0 = it says none.
+// revisionOf returns the revision of a row or a marker; 0 = none or invalid.
 func revisionOf(msg *jetstream.RawStreamMsg) uint64 {
-	if gone(msg.Header) {
+	if isMarker(msg.Header) {
 		rev, err := strconv.ParseUint(msg.Header.Get(natsio.RevisionHeader), 10, 64)
 		if err != nil {
 			return 0
@@ -140,13 +139,13 @@ func revisionOf(msg *jetstream.RawStreamMsg) uint64 {
 	return row.Revision
 }
 
-// send puts all at once and notes the answers.
+// send publishes all puts at once and stores their acknowledgements in them.
 func (b *Bucket) send(ctx context.Context, puts []put, header nats.Header) {
 	msgs, all, seqs := make([]*nats.Msg, len(puts)), make([]nats.Msg, len(puts)), make([]string, len(puts))
 	for i := range puts {
 		p, msg := &puts[i], &all[i]
 		seqs[i] = strconv.FormatUint(p.seq, 10)
-		msg.Subject, msg.Data, msg.Header = b.root+p.key, p.value, make(nats.Header, 4)
+		msg.Subject, msg.Data, msg.Header = b.prefix+p.key, p.value, make(nats.Header, 4)
 		msg.Header[positionHeader] = header[positionHeader]
 		if p.value == nil {
 			msg.Header[kvOperationHeader] = []string{"DEL"}
@@ -155,25 +154,25 @@ func (b *Bucket) send(ctx context.Context, puts []put, header nats.Header) {
 		msg.Header[jetstream.ExpectedLastSubjSeqHeader] = seqs[i : i+1 : i+1]
 		msgs[i] = msg
 	}
-	for i, ack := range b.pipeline.Publish(ctx, msgs...) {
+	for i, ack := range b.publisher.Publish(ctx, msgs...) {
 		puts[i].ack = ack
 	}
 }
 
-// settle takes the answers and returns the puts that must be sent again.
-func (b *Bucket) settle(ctx context.Context, puts []put, known stored) ([]put, error) {
-	var again, refused []put
+// handleAcks evaluates the acknowledgements and returns the puts to send again.
+func (b *Bucket) handleAcks(ctx context.Context, puts []put, inJournal journalCheck) ([]put, error) {
+	var again, conflicts []put
 	for i := range puts {
 		p := &puts[i]
 		err := p.ack.Err
 		switch {
 		case err == nil:
-			b.seqs.set(p.key, position{p.ack.Seq, p.revision})
+			b.seqs.set(p.key, cachedRow{p.ack.Seq, p.revision})
 		case natsio.HasCode(err, natsio.CodeWrongLastSequence, natsio.CodeLastSeqInFlight):
-			b.seqs.forget(p.key)
-			refused = append(refused, *p)
+			b.seqs.remove(p.key)
+			conflicts = append(conflicts, *p)
 		case natsio.HasCode(err, natsio.CodeStreamFull, natsio.CodeMessageTooLarge), errors.Is(err, nats.ErrMaxPayload):
-			retry, err := b.forget(ctx, p, err)
+			retry, err := b.dropKey(ctx, p, err)
 			if err != nil {
 				return nil, err
 			}
@@ -184,19 +183,19 @@ func (b *Bucket) settle(ctx context.Context, puts []put, known stored) ([]put, e
 			return nil, fmt.Errorf("put %s into bucket %s: %w", p.key, b.name, err)
 		}
 	}
-	refused, err := b.look(ctx, refused, known)
-	return append(again, refused...), err
+	conflicts, err := b.refresh(ctx, conflicts, inJournal)
+	return append(again, conflicts...), err
 }
 
-// forget removes a key whose new value the bucket refuses: absent is answered
-// by the next tier, an old value would be a stale answer. It tells whether a
-// marker is to be put instead, so that no fill under way brings an old value
-// back; where there is no room even for that, the key is gone without one.
-func (b *Bucket) forget(ctx context.Context, p *put, why error) (bool, error) {
-	b.log.Warn("the bucket refuses a value; its key is removed and read from the next tier",
-		"bucket", b.name, "key", p.key, "error", why)
-	b.seqs.forget(p.key)
-	if err := b.stream.Purge(ctx, jetstream.WithPurgeSubject(b.root+p.key)); err != nil {
+// dropKey purges a key whose new value the bucket rejects: the next tier answers
+// for a missing key, but the old value would be a stale answer. It turns the put
+// into a marker, so that a concurrent fill cannot restore an old value, and
+// reports whether to send it; a rejected marker is not sent again.
+func (b *Bucket) dropKey(ctx context.Context, p *put, cause error) (bool, error) {
+	b.log.Warn("the bucket rejects a value; the key is removed and the next tier answers for it",
+		"bucket", b.name, "key", p.key, "error", cause)
+	b.seqs.remove(p.key)
+	if err := b.stream.Purge(ctx, jetstream.WithPurgeSubject(b.prefix+p.key)); err != nil {
 		return false, fmt.Errorf("remove %s from bucket %s: %w", p.key, b.name, err)
 	}
 	marker := p.value == nil

@@ -15,17 +15,17 @@ import (
 	"github.com/tidemark-engine/tidemark/readmodel"
 )
 
-// Keeps are the kinds of rows that are hot, each with its bucket's TTL; 0 = for
-// ever.
-func (t *Hot) Keeps() map[string]time.Duration {
-	keeps := map[string]time.Duration{}
-	for kind, b := range t.kinds() {
-		keeps[kind] = b.ttl
+// TTLs returns the TTL of each kind of row that has a bucket; 0 = rows do not
+// expire.
+func (t *Hot) TTLs() map[string]time.Duration {
+	ttls := map[string]time.Duration{}
+	for kind, b := range t.byKind() {
+		ttls[kind] = b.ttl
 	}
-	return keeps
+	return ttls
 }
 
-func (t *Hot) kinds() map[string]*Bucket {
+func (t *Hot) byKind() map[string]*Bucket {
 	all := map[string]*Bucket{readmodel.KindEntry: t.entries}
 	for kind, b := range t.docs {
 		all[kind] = b
@@ -33,10 +33,10 @@ func (t *Hot) kinds() map[string]*Bucket {
 	return all
 }
 
-// EachRow yields every value in the view's buckets as a row, one per key, in no
-// order. Bad is set where a value cannot be read.
+// EachRow yields the value of every key of the view's buckets as a row, in no
+// order. Row.Bad is the error of an invalid value.
 func (t *Hot) EachRow(ctx context.Context, yield func(verify.Row)) error {
-	for kind, b := range t.kinds() {
+	for kind, b := range t.byKind() {
 		if err := b.eachRow(ctx, kind, yield); err != nil {
 			return err
 		}
@@ -44,14 +44,14 @@ func (t *Hot) EachRow(ctx context.Context, yield func(verify.Row)) error {
 	return nil
 }
 
-// RowOf yields the row of one stream, if there is one.
+// RowOf yields the row of one aggregate, if it exists.
 func (t *Hot) RowOf(ctx context.Context, s events.Stream, yield func(verify.Row)) error {
-	b, key := t.place(s)
+	b, key := t.locate(s)
 	if b == nil || !events.Stream(key).Valid() {
 		return nil
 	}
-	msg, err := b.stream.GetLastMsgForSubject(ctx, b.root+key)
-	if errors.Is(err, jetstream.ErrMsgNotFound) || err == nil && gone(msg.Header) {
+	msg, err := b.stream.GetLastMsgForSubject(ctx, b.prefix+key)
+	if errors.Is(err, jetstream.ErrMsgNotFound) || err == nil && isMarker(msg.Header) {
 		return nil
 	}
 	if err != nil {
@@ -71,7 +71,7 @@ func (b *Bucket) eachRow(ctx context.Context, kind string, yield func(verify.Row
 	if err != nil {
 		return fmt.Errorf("list bucket %s: %w", b.name, err)
 	}
-	defer func() { _ = w.Stop() }() // ends with the watch; nothing to add
+	defer func() { _ = w.Stop() }()
 	for {
 		select {
 		case <-ctx.Done():
@@ -97,55 +97,57 @@ func row(kind, key string, value []byte) verify.Row {
 		return r
 	}
 	r := verify.Row{Kind: kind, Name: key, Stored: value}
-	r.Version, r.Revision, r.Digest, r.Bad = readmodel.DecodePlace(value)
+	r.Version, r.Revision, r.Digest, r.Bad = readmodel.DecodeRevision(value)
 	return r
 }
 
-// bucketPlace is how many of a bucket's sequences are one place.
-const bucketPlace = 64
+// segmentSize is the number of sequences of a bucket that form one segment.
+const segmentSize = 64
 
-var _ verify.Places = (*Hot)(nil)
+var _ verify.Chunks = (*Hot)(nil)
 
-// Places implements projections.Places: stretches of the buckets' sequences.
-func (t *Hot) Places(ctx context.Context) (int, error) {
-	_, _, n, err := t.stretch(ctx, -1)
+// Chunks implements verify.Chunks: the number of segments, each segmentSize
+// consecutive sequences of a bucket.
+func (t *Hot) Chunks(ctx context.Context) (int, error) {
+	_, _, n, err := t.segment(ctx, -1)
 	return n, err
 }
 
-// stretch finds the bucket of a place and the sequence at which it begins; all
-// is how many places there are before it, with -1 in all.
-func (t *Hot) stretch(ctx context.Context, place int) (kind string, from uint64, all int, err error) {
+// segment returns the kind of row and the first sequence of a segment; all is
+// the number of segments in the buckets before it. With index -1, all is the
+// number of segments in all buckets.
+func (t *Hot) segment(ctx context.Context, index int) (kind string, from uint64, all int, err error) {
 	for _, kind := range [...]string{readmodel.KindEntry, readmodel.KindTask, readmodel.KindSession, readmodel.KindConfig} {
-		b := t.kinds()[kind]
+		b := t.byKind()[kind]
 		if b == nil {
 			continue
 		}
 		info, err := b.stream.Info(ctx)
 		if err != nil {
-			return "", 0, 0, fmt.Errorf("look at bucket %s: %w", b.name, err)
+			return "", 0, 0, fmt.Errorf("read the state of bucket %s: %w", b.name, err)
 		}
 		if info.State.Msgs == 0 {
 			continue
 		}
-		n := int((info.State.LastSeq-info.State.FirstSeq)/bucketPlace) + 1
-		if place >= all && place < all+n {
-			return kind, info.State.FirstSeq + uint64(place-all)*bucketPlace, all, nil
+		n := int((info.State.LastSeq-info.State.FirstSeq)/segmentSize) + 1
+		if index >= all && index < all+n {
+			return kind, info.State.FirstSeq + uint64(index-all)*segmentSize, all, nil
 		}
 		all += n
 	}
 	return "", 0, all, nil
 }
 
-// At implements projections.Places.
-func (t *Hot) At(ctx context.Context, place int) ([]events.Stream, error) {
-	kind, from, _, err := t.stretch(ctx, place)
+// At implements verify.Chunks.
+func (t *Hot) At(ctx context.Context, index int) ([]events.Stream, error) {
+	kind, from, _, err := t.segment(ctx, index)
 	if err != nil || kind == "" {
 		return nil, err
 	}
-	b := t.kinds()[kind]
-	batch, err := jetstreamext.GetBatch(ctx, b.js, "KV_"+b.name, bucketPlace, jetstreamext.GetBatchSeq(from))
+	b := t.byKind()[kind]
+	batch, err := jetstreamext.GetBatch(ctx, b.js, "KV_"+b.name, segmentSize, jetstreamext.GetBatchSeq(from))
 	if err != nil {
-		return nil, fmt.Errorf("look into bucket %s: %w", b.name, err)
+		return nil, fmt.Errorf("read a segment of bucket %s: %w", b.name, err)
 	}
 	var streams []events.Stream
 	for msg, err := range batch {
@@ -153,9 +155,9 @@ func (t *Hot) At(ctx context.Context, place int) ([]events.Stream, error) {
 			break
 		}
 		if err != nil {
-			return nil, fmt.Errorf("look into bucket %s: %w", b.name, err)
+			return nil, fmt.Errorf("read a segment of bucket %s: %w", b.name, err)
 		}
-		if key := strings.TrimPrefix(msg.Subject, b.root); msg.Sequence < from+bucketPlace && !gone(msg.Header) {
+		if key := strings.TrimPrefix(msg.Subject, b.prefix); msg.Sequence < from+segmentSize && !isMarker(msg.Header) {
 			streams = append(streams, readmodel.NameOfRow(kind, key))
 		}
 	}

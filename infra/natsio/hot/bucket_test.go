@@ -12,13 +12,13 @@ import (
 	"github.com/tidemark-engine/tidemark/test/support"
 )
 
-// The seed's buckets as its section 6.2 writes them.
-func TestBucketsAreTheSeeds(t *testing.T) {
+// The bucket has the limits of the topology document.
+func TestBucketConfiguration(t *testing.T) {
 	nc := support.Engine(t, support.NATS(t))
 	js := support.JetStream(t, nc)
 	cfg := AgentStateBucket
 	cfg.Embedded = true
-	for range 2 { // made, and found again
+	for range 2 { // create it, then open it
 		if _, err := OpenBucket(t.Context(), nc, cfg, harness.Log(t)); err != nil {
 			t.Fatal(err)
 		}
@@ -41,8 +41,8 @@ func TestBucketsAreTheSeeds(t *testing.T) {
 	}
 }
 
-// A server too small for the seed's reservation still gets the bucket.
-func TestABucketLargerThanTheServer(t *testing.T) {
+// A server that cannot reserve the bucket's size gets a bucket without a limit.
+func TestBucketLargerThanServer(t *testing.T) {
 	js := natsiotest.Limited(t, 4<<20, 4<<20)
 	b, err := OpenBucket(t.Context(), js.Conn(), AgentStateBucket, harness.Log(t))
 	if err != nil {
@@ -53,7 +53,7 @@ func TestABucketLargerThanTheServer(t *testing.T) {
 	}
 }
 
-func TestABucketLargerThanTheCluster(t *testing.T) {
+func TestBucketLargerThanCluster(t *testing.T) {
 	js := natsiotest.ClusterWith(t, 4<<20)
 	b, err := OpenBucket(t.Context(), js.Conn(), AgentStateBucket, harness.Log(t))
 	if err != nil {
@@ -64,9 +64,9 @@ func TestABucketLargerThanTheCluster(t *testing.T) {
 	}
 }
 
-func TestMarkersAreNoValues(t *testing.T) {
+func TestIsMarker(t *testing.T) {
 	for h, want := range map[string]bool{"": false, "KV-Operation": true, "Nats-Marker-Reason": true, "Tidemark-Position": false} {
-		if got := gone(nats.Header{h: []string{"x"}}); got != want {
+		if got := isMarker(nats.Header{h: []string{"x"}}); got != want {
 			t.Errorf("%q: %t", h, got)
 		}
 	}

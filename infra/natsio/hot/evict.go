@@ -14,32 +14,30 @@ import (
 	"github.com/tidemark-engine/tidemark/readmodel/tiers"
 )
 
-var (
-	_ tiers.HydrationBucket = (*Hot)(nil)
-)
+var _ tiers.HydrationBucket = (*Hot)(nil)
 
-// Has implements readmodel.KeeperHot.
+// Has implements tiers.HydrationBucket.
 func (t *Hot) Has(ctx context.Context, agent string, keys []string) (map[string]bool, error) {
 	subjects := make([]string, len(keys))
 	for i, key := range keys {
-		subjects[i] = t.entries.root + agent + "." + key
+		subjects[i] = t.entries.prefix + agent + "." + key
 	}
-	rows, err := t.entries.lastOf(ctx, subjects)
+	rows, err := t.entries.lastMessages(ctx, subjects)
 	if err != nil {
 		return nil, err
 	}
-	there := make(map[string]bool, len(rows))
+	exists := make(map[string]bool, len(rows))
 	for name, row := range rows {
-		there[strings.TrimPrefix(name, agent+".")] = !gone(row.Header)
+		exists[strings.TrimPrefix(name, agent+".")] = !isMarker(row.Header)
 	}
-	return there, nil
+	return exists, nil
 }
 
-// Evict implements readmodel.KeeperHot. Each key leaves a marker that says what
-// went, so that a fill under way cannot put something older in its place.
+// Evict implements tiers.HydrationBucket. It replaces each value with a marker of
+// the same revision, so that a concurrent fill cannot put an older value.
 func (t *Hot) Evict(ctx context.Context, agent string) error {
 	b := t.entries
-	info, err := b.stream.Info(ctx, jetstream.WithSubjectFilter(b.root+agent+".>"))
+	info, err := b.stream.Info(ctx, jetstream.WithSubjectFilter(b.prefix+agent+".>"))
 	if err != nil {
 		return fmt.Errorf("list %s in bucket %s: %w", agent, b.name, err)
 	}
@@ -47,15 +45,15 @@ func (t *Hot) Evict(ctx context.Context, agent string) error {
 	for s := range info.State.Subjects {
 		subjects = append(subjects, s)
 	}
-	rows, err := b.lastOf(ctx, subjects)
+	rows, err := b.lastMessages(ctx, subjects)
 	if err != nil {
 		return err
 	}
 	var puts []put
 	for key, row := range rows {
-		if !gone(row.Header) {
+		if !isMarker(row.Header) {
 			puts = append(puts, put{key: key, revision: revisionOf(row), seq: row.Sequence})
-			b.seqs.forget(key)
+			b.seqs.remove(key)
 		}
 	}
 	b.send(ctx, puts, t.Header())
@@ -68,17 +66,17 @@ func (t *Hot) Evict(ctx context.Context, agent string) error {
 	return nil
 }
 
-// Remove implements readmodel.HotTier. What the view has put in its place
-// meanwhile stays.
+// Remove implements tiers.HotTier. It leaves a row that the view has written
+// since.
 func (t *Hot) Remove(ctx context.Context, e *readmodel.Entry) error {
 	b, key := t.entries, e.Agent+"."+e.Key
-	last, err := b.stream.GetLastMsgForSubject(ctx, b.root+key)
+	last, err := b.stream.GetLastMsgForSubject(ctx, b.prefix+key)
 	if errors.Is(err, jetstream.ErrMsgNotFound) || err == nil && revisionOf(last) != e.Revision {
 		return nil
 	}
 	if err == nil {
-		b.log.Warn("a hot value that the journal does not know is removed", "bucket", b.name, "key", key)
-		_, err = b.js.PublishMsg(ctx, &nats.Msg{Subject: b.root + key, Header: nats.Header{
+		b.log.Warn("a value that is not in the journal is removed from the bucket", "bucket", b.name, "key", key)
+		_, err = b.js.PublishMsg(ctx, &nats.Msg{Subject: b.prefix + key, Header: nats.Header{
 			kvOperationHeader: []string{"DEL"}, positionHeader: t.Header()[positionHeader],
 		}}, jetstream.WithExpectLastSequencePerSubject(last.Sequence))
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/history"
@@ -14,35 +13,27 @@ import (
 	"github.com/tidemark-engine/tidemark/readmodel/tiers"
 )
 
-// Journal is what the hot view asks the journal.
-type Journal interface {
-	history.JournalStore
-	// FirstSince is the revision before the first entry that was stored at or
-	// after from.
-	FirstSince(ctx context.Context, partition int, from time.Time) (uint64, error)
-}
-
-// Hot is the target of the hot view: state entries in one bucket, and each kind
-// of document in its own. A bucket's unsynced tail may be lost in a power cut,
-// so its position is not kept beside it but in it: every put carries the
-// positions from which a restart is safe, and the bucket's own last message
-// says where to go on. The view is where its furthest-back bucket is.
+// Hot is the target of the hot view: one bucket for state entries and one for
+// each kind of document. A power cut may lose the unsynced end of a bucket.
+// Therefore the bucket itself stores the position: every put carries the
+// positions from which a restart is safe, and a restart reads them from the
+// bucket's last message. The view's position is the lowest of its buckets'.
 type Hot struct {
 	entries  *Bucket
 	docs     map[string]*Bucket // by kind
-	journal  Journal
+	journal  history.JournalStore
 	progress *projections.Progress
-	// Leaves tells of aggregates that the view leaves out; nil = of none. No
-	// fill may put what the view would not keep level. Set it before the first
-	// Load.
-	Leaves func(partition int, s events.Stream) bool
+	// Quarantined reports whether the view has quarantined an aggregate; nil
+	// means none. Fill and Restore skip these aggregates, because the view would
+	// not update their rows. Set it before the first Load.
+	Quarantined func(partition int, s events.Stream) bool
 
-	version atomic.Pointer[int] // of the fold that made the rows; nil = as this build's
-	foreign atomic.Bool         // the last Load found another journal's rows
-	loaded  atomic.Bool         // one has been good
+	version atomic.Pointer[int] // of the fold that wrote the rows; nil = this build's
+	foreign atomic.Bool         // the last Load found rows of another journal
+	loaded  atomic.Bool         // a Load has succeeded
 
-	mu     sync.Mutex
-	marked map[string]uint64 // by bucket and partition: the position its last message carries
+	mu      sync.Mutex
+	savedAt map[string]uint64 // by bucket and partition: the position that the last put carries
 }
 
 var (
@@ -50,16 +41,16 @@ var (
 	_ tiers.HotTier      = (*Hot)(nil)
 )
 
-// NewHot is the hot view's target on the bucket of state entries; progress is
-// where its runners note their positions.
-func NewHot(entries *Bucket, j Journal, progress *projections.Progress) *Hot {
-	return &Hot{entries: entries, docs: map[string]*Bucket{}, journal: j, progress: progress, marked: map[string]uint64{}}
+// NewHot returns the hot view's target with the bucket of state entries;
+// progress holds the positions of the view's runners.
+func NewHot(entries *Bucket, j history.JournalStore, progress *projections.Progress) *Hot {
+	return &Hot{entries: entries, docs: map[string]*Bucket{}, journal: j, progress: progress, savedAt: map[string]uint64{}}
 }
 
-// Keep adds the bucket of a kind of documents, before the first Load.
-func (t *Hot) Keep(kind string, b *Bucket) { t.docs[kind] = b }
+// AddBucket sets the bucket of a kind of document. Call it before the first
+// Load.
+func (t *Hot) AddBucket(kind string, b *Bucket) { t.docs[kind] = b }
 
-// buckets are all of the view's.
 func (t *Hot) buckets() []*Bucket {
 	all := []*Bucket{t.entries}
 	for _, b := range t.docs {
@@ -70,43 +61,43 @@ func (t *Hot) buckets() []*Bucket {
 
 // Load implements projections.Target.
 func (t *Hot) Load(ctx context.Context, partition int, id string) (uint64, error) {
-	var least uint64
+	var lowest uint64
 	for i, b := range t.buckets() {
-		b.seqs.forgetAll() // what was written may have been lost
+		b.seqs.clear() // a crash may have lost the latest writes
 
 		at, err := t.position(ctx, b, partition, id)
 		t.foreign.Store(errors.Is(err, history.ErrForeignJournal))
 		if err != nil {
 			return 0, err
 		}
-		if i == 0 || at < least {
-			least = at
+		if i == 0 || at < lowest {
+			lowest = at
 		}
 	}
 	t.loaded.Store(true)
-	return least, nil
+	return lowest, nil
 }
 
-// Get is the entry under a key, for the tiered read.
+// Get implements tiers.HotTier.
 func (t *Hot) Get(ctx context.Context, agent, key string) (readmodel.Entry, bool, error) {
 	return t.entries.Get(ctx, agent, key)
 }
 
-// Fill puts an entry that a lower tier answered with, where there is nothing.
+// Fill implements tiers.HotTier.
 func (t *Hot) Fill(ctx context.Context, e *readmodel.Entry) error {
 	if t.foreign.Load() {
-		return nil // the bucket would be taken for this journal's
+		return nil // the put's position would claim the bucket for this journal
 	}
-	if t.Leaves != nil && t.Leaves(t.journal.Partition(e.Agent), events.StateEntry(e.Agent, e.Key)) {
+	if t.Quarantined != nil && t.Quarantined(t.journal.Partition(e.Agent), events.StateEntry(e.Agent, e.Key)) {
 		return nil
 	}
 	_, err := t.entries.Fill(ctx, e, t.Header())
 	return err
 }
 
-// Apply implements projections.Target: guarded puts, all in flight at once.
-// A deletion leaves its marker even where there was nothing, for a fill may be
-// under way that must not bring back what is gone.
+// Apply implements projections.Target with compare-and-set puts, all in flight
+// at once. A deletion writes a marker even for a missing key, so that a
+// concurrent fill cannot restore the deleted value.
 func (t *Hot) Apply(ctx context.Context, partition int, from, _ uint64, c projections.Changes) error {
 	entries := make([]put, 0, len(c.Entries))
 	for i := range c.Entries {
@@ -125,7 +116,7 @@ func (t *Hot) Apply(ctx context.Context, partition int, from, _ uint64, c projec
 		d := &c.Docs[i]
 		b := t.docs[d.Kind]
 		if b == nil {
-			continue // this kind has no bucket
+			continue
 		}
 		p := put{key: d.ID, revision: d.Revision, first: d.Version == 1}
 		if d.Key != "" {
@@ -137,12 +128,12 @@ func (t *Hot) Apply(ctx context.Context, partition int, from, _ uint64, c projec
 		byBucket[b] = append(byBucket[b], p)
 	}
 	for _, r := range c.Released {
-		if b, key := t.place(r.Stream); b != nil {
-			b.seqs.forget(key) // the marker of what was held is in the way
+		if b, key := t.locate(r.Stream); b != nil {
+			b.seqs.remove(key) // a quarantine marker has replaced the cached sequence
 		}
 	}
 	header, head := t.Header(), uint64(0)
-	known := func(revision uint64) (bool, error) {
+	inJournal := func(revision uint64) (bool, error) {
 		if revision <= head {
 			return true, nil
 		}
@@ -151,12 +142,12 @@ func (t *Hot) Apply(ctx context.Context, partition int, from, _ uint64, c projec
 		return err == nil && revision <= head, err
 	}
 	for b, puts := range byBucket {
-		if err := b.putAll(ctx, puts, header, known); err != nil {
+		if err := b.putAll(ctx, puts, header, inJournal); err != nil {
 			return err
 		}
 	}
-	if err := t.hide(ctx, c.Held, header); err != nil { // after what came before it
+	if err := t.putTombstones(ctx, c.Held, header); err != nil { // after the events before the quarantine
 		return err
 	}
-	return t.mark(ctx, partition, from, byBucket, header)
+	return t.savePositions(ctx, partition, from, byBucket, header)
 }

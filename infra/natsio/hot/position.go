@@ -16,18 +16,18 @@ import (
 	"github.com/tidemark-engine/tidemark/projections"
 )
 
-// This file keeps the hot view's position in its buckets.
-
-// positionHeader carries "<incarnation> v=<version> <p>=<position> …".
+// positionHeader carries the hot view's positions in its buckets, as
+// "<incarnation> v=<version> <p>=<position> …".
 const positionHeader = "Tidemark-Position"
 
-// Header is what every put into a bucket carries.
+// Header returns the header of every put: the journal, the version of the fold
+// and the view's positions.
 func (t *Hot) Header() nats.Header {
 	version, _ := t.ViewVersion()
-	return nats.Header{positionHeader: []string{positionText(t.journal.ID(), version, t.progress.All())}}
+	return nats.Header{positionHeader: []string{encodePosition(t.journal.ID(), version, t.progress.All())}}
 }
 
-func positionText(id string, version int, positions []uint64) string {
+func encodePosition(id string, version int, positions []uint64) string {
 	b := append(make([]byte, 0, 64), id...)
 	b = append(b, " v="...)
 	b = strconv.AppendInt(b, int64(version), 10)
@@ -40,12 +40,12 @@ func positionText(id string, version int, positions []uint64) string {
 	return string(b)
 }
 
-func parsePosition(text string, partition int, id string) (at uint64, version int, err error) {
+func decodePosition(text string, partition int, id string) (at uint64, version int, err error) {
 	parts := strings.Fields(text)
 	if len(parts) == 0 || parts[0] != id {
-		return 0, 0, fmt.Errorf("%w: the hot view is of journal %.26q, this is journal %s", history.ErrForeignJournal, text, id)
+		return 0, 0, fmt.Errorf("%w: the hot view is folded from journal %.26q, this is journal %s", history.ErrForeignJournal, text, id)
 	}
-	version = 1 // before there were versions
+	version = 1 // a header without a version
 	for _, part := range parts[1:] {
 		switch name, value, _ := strings.Cut(part, "="); name {
 		case "v":
@@ -54,29 +54,30 @@ func parsePosition(text string, partition int, id string) (at uint64, version in
 			at, err = strconv.ParseUint(value, 10, 64)
 		}
 		if err != nil {
-			return 0, 0, fmt.Errorf("the hot view's position %.100q: %w", text, err)
+			return 0, 0, fmt.Errorf("decode the hot view's position %.100q: %w", text, err)
 		}
 	}
 	return at, version, nil
 }
 
-// lookBack bounds the search for a message of ours at a bucket's end.
-const lookBack = 200
+// positionSearch is the number of messages at a bucket's end that are searched
+// for a position.
+const positionSearch = 200
 
-// position is what a bucket's last message of ours carries. Without one it is
-// as old as the bucket's TTL: what is older would have expired anyway.
+// position returns the position that the last put of the view into a bucket
+// carries. Without such a put, it is the journal's position at the age of the
+// bucket's TTL, because older rows would have expired.
 func (t *Hot) position(ctx context.Context, b *Bucket, partition int, id string) (uint64, error) {
 	info, err := b.stream.Info(ctx)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		// Somebody has removed the bucket: it is made anew and folded again.
-		b.log.Warn("the bucket is gone and is made anew", "bucket", b.name)
-		b.seqs.forgetAll()
+		b.log.Warn("the bucket is missing; it is created again and the view is folded again", "bucket", b.name)
+		b.seqs.clear()
 		if _, err = b.create(ctx, b.cfg); err == nil {
 			info, err = b.stream.Info(ctx)
 		}
 	}
 	if err != nil {
-		return 0, fmt.Errorf("look at bucket %s: %w", b.name, err)
+		return 0, fmt.Errorf("read the state of bucket %s: %w", b.name, err)
 	}
 	oldest := uint64(0)
 	if b.ttl > 0 {
@@ -85,7 +86,7 @@ func (t *Hot) position(ctx context.Context, b *Bucket, partition int, id string)
 		}
 	}
 	seq := info.State.LastSeq
-	for range lookBack {
+	for range positionSearch {
 		if seq < info.State.FirstSeq || seq == 0 {
 			break
 		}
@@ -95,13 +96,13 @@ func (t *Hot) position(ctx context.Context, b *Bucket, partition int, id string)
 			continue
 		}
 		if err != nil {
-			return 0, fmt.Errorf("read the end of bucket %s: %w", b.name, err)
+			return 0, fmt.Errorf("read the last messages of bucket %s: %w", b.name, err)
 		}
 		text := msg.Header.Get(positionHeader)
 		if text == "" {
 			continue
 		}
-		at, version, err := parsePosition(text, partition, id)
+		at, version, err := decodePosition(text, partition, id)
 		if err == nil && (t.version.Load() == nil || version < *t.version.Load()) {
 			t.version.Store(&version)
 		}
@@ -110,43 +111,45 @@ func (t *Hot) position(ctx context.Context, b *Bucket, partition int, id string)
 	return oldest, nil
 }
 
-// positionKey is where an idle bucket's position goes: a marker without a
-// value, under the reserved agent id.
+// positionKey is the key of the marker that stores the position of an idle
+// bucket. Its first token is the reserved agent id.
 const positionKey = "kv.position"
 
-func (t *Hot) mark(ctx context.Context, partition int, from uint64, written map[*Bucket][]put, header nats.Header) error {
+// savePositions puts the position into the buckets without a put in this batch
+// whose stored position is at least natsio.PositionInterval revisions old.
+func (t *Hot) savePositions(ctx context.Context, partition int, from uint64, written map[*Bucket][]put, header nats.Header) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, b := range t.buckets() {
 		name := b.name + " " + strconv.Itoa(partition)
 		if len(written[b]) > 0 {
-			t.marked[name] = from
+			t.savedAt[name] = from
 			continue
 		}
-		if from < t.marked[name]+natsio.MarkEvery {
+		if from < t.savedAt[name]+natsio.PositionInterval {
 			continue
 		}
-		if err := b.note(ctx, header); err != nil {
+		if err := b.putPosition(ctx, header); err != nil {
 			return err
 		}
-		t.marked[name] = from
+		t.savedAt[name] = from
 	}
 	return nil
 }
 
-// note puts a position that no row carries.
-func (b *Bucket) note(ctx context.Context, header nats.Header) error {
-	msg := &nats.Msg{Subject: b.root + positionKey, Header: nats.Header{
+// putPosition stores the positions in header without a row.
+func (b *Bucket) putPosition(ctx context.Context, header nats.Header) error {
+	msg := &nats.Msg{Subject: b.prefix + positionKey, Header: nats.Header{
 		positionHeader: header[positionHeader], kvOperationHeader: []string{"DEL"},
 	}}
 	if _, err := b.js.PublishMsg(ctx, msg); err != nil && !natsio.HasCode(err, natsio.CodeStreamFull) {
-		return fmt.Errorf("note the position in bucket %s: %w", b.name, err)
+		return fmt.Errorf("store the position in bucket %s: %w", b.name, err)
 	}
 	return nil
 }
 
-// ViewVersion is that of the fold that made the rows; known is false before a
-// Load: this engine may not be the one that runs the view.
+// ViewVersion returns the version of the fold that wrote the rows; known is
+// false before the first Load, because another engine may run the view.
 func (t *Hot) ViewVersion() (version int, known bool) {
 	if v := t.version.Load(); v != nil {
 		return *v, t.loaded.Load()
@@ -154,13 +157,13 @@ func (t *Hot) ViewVersion() (version int, known bool) {
 	return projections.Version("hot"), t.loaded.Load()
 }
 
-// Rebuilt notes, in every bucket, that its rows up to the view's positions are
-// of this build's fold and of this journal.
-func (t *Hot) Rebuilt(ctx context.Context) error {
+// MarkRebuilt stores in every bucket that its rows up to the view's positions
+// come from this build's fold and from this journal.
+func (t *Hot) MarkRebuilt(ctx context.Context) error {
 	version := projections.Version("hot")
 	t.version.Store(&version)
 	for _, b := range t.buckets() {
-		if err := b.note(ctx, t.Header()); err != nil {
+		if err := b.putPosition(ctx, t.Header()); err != nil {
 			return err
 		}
 	}

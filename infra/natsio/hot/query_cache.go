@@ -11,13 +11,13 @@ import (
 	"github.com/tidemark-engine/tidemark/readmodel/query"
 )
 
-// QueryCacheBucket is the seed's query_cache_kv.
+// QueryCacheBucket is query_cache_kv of the topology document.
 var QueryCacheBucket = BucketConfig{
 	Name: "QUERY_CACHE", Description: "Query result caching for performance",
 	TTL: 5 * time.Minute, History: 1, MaxValueSize: 1 << 20, MaxBytes: 256 << 20, Replicas: 1, Memory: true,
 }
 
-// QueryCache keeps answers of queries in a bucket that all engines share.
+// QueryCache caches answers of queries in a bucket that all engines share.
 type QueryCache struct {
 	bucket *Bucket
 	log    *slog.Logger
@@ -25,7 +25,7 @@ type QueryCache struct {
 
 var _ query.QueryCache = (*QueryCache)(nil)
 
-// OpenQueryCache opens the bucket, making it where there is none.
+// OpenQueryCache opens the bucket and creates it if it is missing.
 func OpenQueryCache(ctx context.Context, nc *nats.Conn, log *slog.Logger) (*QueryCache, error) {
 	b, err := OpenBucket(ctx, nc, QueryCacheBucket, log)
 	if err != nil {
@@ -34,42 +34,43 @@ func OpenQueryCache(ctx context.Context, nc *nats.Conn, log *slog.Logger) (*Quer
 	return &QueryCache{bucket: b, log: log}, nil
 }
 
-// computedHeader says when an answer began to be computed, by the clock of the
-// engine that did: the bucket's own time is that of the put, which is later.
+// computedHeader carries the time at which the computation of an answer began,
+// by the clock of the computing engine. The bucket's timestamp is the time of
+// the put, which is later.
 const computedHeader = "Tidemark-Computed"
 
-// cacheTime bounds what a look into the cache may add to an answer.
-const cacheTime = 500 * time.Millisecond
+// cacheTimeout bounds the time that one cache access may add to a query.
+const cacheTimeout = 500 * time.Millisecond
 
-// Get implements readmodel.QueryCache.
+// Get implements query.QueryCache.
 func (c *QueryCache) Get(ctx context.Context, key string) ([]byte, time.Time, bool) {
-	ctx, cancel := context.WithTimeout(ctx, cacheTime)
+	ctx, cancel := context.WithTimeout(ctx, cacheTimeout)
 	defer cancel()
-	msg, err := c.bucket.stream.GetLastMsgForSubject(ctx, c.bucket.root+key)
-	if err != nil || gone(msg.Header) {
+	msg, err := c.bucket.stream.GetLastMsgForSubject(ctx, c.bucket.prefix+key)
+	if err != nil || isMarker(msg.Header) {
 		return nil, time.Time{}, false
 	}
 	at, err := time.Parse(time.RFC3339Nano, msg.Header.Get(computedHeader))
 	if err != nil || len(msg.Data) < 2 || msg.Data[len(msg.Data)-1] != '}' {
-		return nil, time.Time{}, false // not ours
+		return nil, time.Time{}, false // not an answer that Put wrote
 	}
 	return msg.Data, at, true
 }
 
-// Put implements readmodel.QueryCache. What is too large is not kept.
+// Put implements query.QueryCache. It skips answers that are too large.
 func (c *QueryCache) Put(ctx context.Context, key string, body []byte, at time.Time) {
 	header := nats.Header{computedHeader: []string{at.UTC().Format(time.RFC3339Nano)}}
 	limit := min(int64(QueryCacheBucket.MaxValueSize), c.bucket.nc.MaxPayload())
-	if int64(len(body)) > limit-headerRoom {
+	if int64(len(body)) > limit-headerReserve {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, cacheTime)
+	ctx, cancel := context.WithTimeout(ctx, cacheTimeout)
 	defer cancel()
-	_, err := c.bucket.js.PublishMsg(ctx, &nats.Msg{Subject: c.bucket.root + key, Data: body, Header: header})
+	_, err := c.bucket.js.PublishMsg(ctx, &nats.Msg{Subject: c.bucket.prefix + key, Data: body, Header: header})
 	if err != nil && !natsio.HasCode(err, natsio.CodeStreamFull) {
-		c.log.Debug("an answer is not kept in the query cache", "error", err)
+		c.log.Debug("an answer is not cached", "error", err)
 	}
 }
 
-// headerRoom is what the limits on a value's size must leave for its headers.
-const headerRoom = 128
+// headerReserve is the size in bytes that the value limits leave for headers.
+const headerReserve = 128

@@ -16,30 +16,32 @@ import (
 	"github.com/tidemark-engine/tidemark/readmodel"
 )
 
-// restorePage is how many keys are restored at a time, all in flight together.
-const restorePage = 1000
+// restoreBatch is the number of keys that are restored at a time, all in flight
+// together.
+const restoreBatch = 1000
 
-// Restore makes the keys of streams what the journal says, whatever is there:
-// also where it claims an equal or a higher revision, and away where nothing
-// lives. Streams of kinds without a bucket are passed over, those whose end
-// cannot be folded, and those that the view leaves out.
+// Restore rewrites the rows of aggregates from the journal, also rows that claim
+// an equal or a higher revision, and deletes the rows of deleted or unknown
+// aggregates. It skips aggregates of kinds without a bucket, aggregates whose
+// last event cannot be folded, and quarantined ones.
 //
-// What is under a key is read before the journal's end is, and the put is
-// guarded by it: whoever comes between, the view or another writer, makes the
-// put fail and be looked at again, so that nothing newer is ever lost.
+// Restore reads a key before it reads the last event from the journal, and the
+// put expects the sequence of that read. A concurrent write, by the view or by
+// another writer, therefore fails the put, and Restore reads both again: it
+// never overwrites a newer row.
 func (t *Hot) Restore(ctx context.Context, streams []events.Stream) error {
 	byBucket := map[*Bucket][]events.Stream{}
 	for _, s := range streams {
-		if t.Leaves != nil && t.Leaves(t.journal.Partition(s.ID()), s) {
-			continue // the view would not keep it level
+		if t.Quarantined != nil && t.Quarantined(t.journal.Partition(s.ID()), s) {
+			continue // the view would not update the row
 		}
-		if b, _ := t.place(s); b != nil {
+		if b, _ := t.locate(s); b != nil {
 			byBucket[b] = append(byBucket[b], s)
 		}
 	}
 	for b, all := range byBucket {
 		for len(all) > 0 {
-			n := min(len(all), restorePage)
+			n := min(len(all), restoreBatch)
 			if err := t.restore(ctx, b, all[:n]); err != nil {
 				return err
 			}
@@ -49,8 +51,9 @@ func (t *Hot) Restore(ctx context.Context, streams []events.Stream) error {
 	return nil
 }
 
-// place is where a stream's row is hot; no bucket where it is not.
-func (t *Hot) place(s events.Stream) (*Bucket, string) {
+// locate returns the bucket and the key of an aggregate's row; the bucket is nil
+// if rows of its kind have none.
+func (t *Hot) locate(s events.Stream) (*Bucket, string) {
 	kind, id, key := readmodel.RowOf(s)
 	b := t.docs[kind]
 	if kind == readmodel.KindEntry {
@@ -67,41 +70,42 @@ func hotKey(id, key string) string {
 }
 
 func (t *Hot) restore(ctx context.Context, b *Bucket, streams []events.Stream) error {
-	h := history.New(t.journal, nil, 0) // no losing writes here, so no archive either
+	h := history.New(t.journal, nil, 0) // losing writes are not needed here, so no archive
 	for round := 0; len(streams) > 0; round++ {
-		if round > putRounds {
-			return fmt.Errorf("bucket %s: %d keys are being written by somebody else", b.name, len(streams))
+		if round > maxPutRetries {
+			return fmt.Errorf("bucket %s: other writers keep changing %d keys; gave up after %d retries", b.name, len(streams), maxPutRetries)
 		}
 		subjects := make([]string, len(streams))
 		for i, s := range streams {
-			_, key := t.place(s)
-			subjects[i] = b.root + key
+			_, key := t.locate(s)
+			subjects[i] = b.prefix + key
 		}
-		there, err := b.lastOf(ctx, subjects) // before the journal, see above
+		stored, err := b.lastMessages(ctx, subjects) // before the journal, see Restore
 		if err != nil {
 			return err
 		}
-		said, err := projections.StateOf(ctx, h, streams)
+		state, err := projections.StateOf(ctx, h, streams)
 		if err != nil {
 			return err
 		}
-		puts := t.differing(&said, there)
+		puts := t.differing(&state, stored)
 		b.send(ctx, puts, t.Header())
-		if streams, err = t.restored(ctx, b, puts); err != nil {
+		if streams, err = b.handleRestoreAcks(ctx, puts); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// differing are the puts that make what is there what the journal says.
-func (t *Hot) differing(said *projections.Said, there map[string]*jetstream.RawStreamMsg) []put {
+// differing returns the puts for the stored rows that differ from the journal's
+// state.
+func (t *Hot) differing(state *projections.RowStates, stored map[string]*jetstream.RawStreamMsg) []put {
 	var puts []put
-	want := func(s events.Stream, revision uint64, value []byte) {
-		_, key := t.place(s)
+	compare := func(s events.Stream, revision uint64, value []byte) {
+		_, key := t.locate(s)
 		p := put{key: key, revision: revision, value: value, stream: s}
-		if row, found := there[key]; found {
-			if value == nil && gone(row.Header) || value != nil && !gone(row.Header) && bytes.Equal(value, row.Data) {
+		if row, found := stored[key]; found {
+			if value == nil && isMarker(row.Header) || value != nil && !isMarker(row.Header) && bytes.Equal(value, row.Data) {
 				return
 			}
 			p.seq = row.Sequence
@@ -110,38 +114,39 @@ func (t *Hot) differing(said *projections.Said, there map[string]*jetstream.RawS
 		}
 		puts = append(puts, p)
 	}
-	for i := range said.Entries {
-		if e := &said.Entries[i]; e.Deleted {
-			want(events.StateEntry(e.Agent, e.Key), e.Revision, nil)
+	for i := range state.Entries {
+		if e := &state.Entries[i]; e.Deleted {
+			compare(events.StateEntry(e.Agent, e.Key), e.Revision, nil)
 		} else {
-			want(events.StateEntry(e.Agent, e.Key), e.Revision, e.EncodeKV())
+			compare(events.StateEntry(e.Agent, e.Key), e.Revision, e.EncodeKV())
 		}
 	}
-	for i := range said.Docs {
-		if d := &said.Docs[i]; d.Deleted {
-			want(readmodel.NameOf(d.Kind, d.ID, d.Key), d.Revision, nil)
+	for i := range state.Docs {
+		if d := &state.Docs[i]; d.Deleted {
+			compare(readmodel.NameOf(d.Kind, d.ID, d.Key), d.Revision, nil)
 		} else {
-			want(readmodel.NameOf(d.Kind, d.ID, d.Key), d.Revision, d.EncodeKV())
+			compare(readmodel.NameOf(d.Kind, d.ID, d.Key), d.Revision, d.EncodeKV())
 		}
 	}
-	for _, s := range said.None {
-		want(s, 0, nil)
+	for _, s := range state.Absent {
+		compare(s, 0, nil)
 	}
 	return puts
 }
 
-// restored takes the answers and returns what must be looked at again.
-func (t *Hot) restored(ctx context.Context, b *Bucket, puts []put) (again []events.Stream, err error) {
+// handleRestoreAcks evaluates the acknowledgements and returns the aggregates to
+// compare again.
+func (b *Bucket) handleRestoreAcks(ctx context.Context, puts []put) (again []events.Stream, err error) {
 	for i := range puts {
 		p := &puts[i]
-		b.seqs.forget(p.key)
+		b.seqs.remove(p.key)
 		err := p.ack.Err
 		switch {
 		case err == nil:
 		case natsio.HasCode(err, natsio.CodeWrongLastSequence, natsio.CodeLastSeqInFlight):
 			again = append(again, p.stream)
 		case natsio.HasCode(err, natsio.CodeStreamFull, natsio.CodeMessageTooLarge), errors.Is(err, nats.ErrMaxPayload):
-			if _, err := b.forget(ctx, p, err); err != nil { // as the view does
+			if _, err := b.dropKey(ctx, p, err); err != nil {
 				return nil, err
 			}
 		default:

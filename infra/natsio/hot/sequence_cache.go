@@ -5,64 +5,62 @@ import (
 	"sync"
 )
 
-// written is what is known of a key from writing it: the bucket's sequence and
-// the journal's revision.
-type position struct{ seq, revision uint64 }
+// cachedRow is the bucket sequence and the journal revision of a written row.
+type cachedRow struct{ seq, revision uint64 }
 
-// remembered is what is known of the keys written last, at about 50 bytes each.
-// It keeps no names, only 128 bits of their hashes, under seeds of its own:
-// that two keys share them is out of the question.
+// sequenceCache caches the sequences of recently written keys, at about 50 bytes
+// a key. It stores 128-bit hashes with random seeds instead of keys; a collision
+// is practically impossible.
 type sequenceCache struct {
 	seeds [2]maphash.Seed
-	half  int // how many keys a generation takes; there are two
+	half  int // maximum number of keys of each of the two generations
 
 	mu         sync.Mutex
-	young, old map[[2]uint64]position
+	young, old map[[2]uint64]cachedRow
 }
 
-// newRemembered holds between most/2 and most keys once so many were written.
-func newSequenceCache(most int) *sequenceCache {
-	r := &sequenceCache{seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}, half: max(1, most/2)}
-	r.forgetAll()
-	return r
+// newSequenceCache returns a cache of the last capacity/2 to capacity keys.
+func newSequenceCache(capacity int) *sequenceCache {
+	c := &sequenceCache{seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}, half: max(1, capacity/2)}
+	c.clear()
+	return c
 }
 
-func (r *sequenceCache) place(key string) [2]uint64 {
-	return [2]uint64{maphash.String(r.seeds[0], key), maphash.String(r.seeds[1], key)}
+func (c *sequenceCache) hash(key string) [2]uint64 {
+	return [2]uint64{maphash.String(c.seeds[0], key), maphash.String(c.seeds[1], key)}
 }
 
-func (r *sequenceCache) get(key string) (w position, ok bool) {
-	at := r.place(key)
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if w, ok = r.young[at]; !ok {
-		w, ok = r.old[at]
+func (c *sequenceCache) get(key string) (row cachedRow, ok bool) {
+	h := c.hash(key)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if row, ok = c.young[h]; !ok {
+		row, ok = c.old[h]
 	}
-	return w, ok
+	return row, ok
 }
 
-// set takes what was written. When a generation is full the one before it is
-// forgotten.
-func (r *sequenceCache) set(key string, w position) {
-	at := r.place(key)
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if len(r.young) >= r.half {
-		r.young, r.old = map[[2]uint64]position{}, r.young
+// set caches a written row. A full young generation replaces the old one.
+func (c *sequenceCache) set(key string, row cachedRow) {
+	h := c.hash(key)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.young) >= c.half {
+		c.young, c.old = map[[2]uint64]cachedRow{}, c.young
 	}
-	r.young[at] = w
+	c.young[h] = row
 }
 
-func (r *sequenceCache) forget(key string) {
-	at := r.place(key)
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	delete(r.young, at)
-	delete(r.old, at)
+func (c *sequenceCache) remove(key string) {
+	h := c.hash(key)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.young, h)
+	delete(c.old, h)
 }
 
-func (r *sequenceCache) forgetAll() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.young, r.old = map[[2]uint64]position{}, nil
+func (c *sequenceCache) clear() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.young, c.old = map[[2]uint64]cachedRow{}, nil
 }

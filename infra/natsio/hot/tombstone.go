@@ -11,39 +11,40 @@ import (
 	"github.com/tidemark-engine/tidemark/infra/natsio"
 )
 
-// heldHeader marks the place of a row that the hot view leaves out. Absent is
-// answered by the next tier; the old row would be a stale answer, to clients of
-// the bucket too. No fill goes over it: the view would not keep it level.
-const heldHeader = "Tidemark-Held"
+// quarantineHeader marks the tombstone of a quarantined aggregate. The next tier
+// answers for a missing key; the old row would be a stale answer, for clients of
+// the bucket too. Fill does not replace this tombstone, because the view would
+// not update the row.
+const quarantineHeader = "Tidemark-Held"
 
-// hide takes the rows of what is held out of their buckets, whatever they are.
-// The markers carry no revision, so that a repair puts the row over them.
-func (t *Hot) hide(ctx context.Context, held []history.Message, header nats.Header) error {
-	type place struct {
+// putTombstones replaces the rows of quarantined events unconditionally. The
+// tombstones carry no revision, so that a retry can put the row over them.
+func (t *Hot) putTombstones(ctx context.Context, quarantined []history.Message, header nats.Header) error {
+	type location struct {
 		bucket *Bucket
 		key    string
 	}
 	markers := map[*Bucket][]*nats.Msg{}
-	seen := map[place]bool{}
-	for i := range held {
-		b, key := t.place(held[i].Stream)
-		if b == nil || key == "" || seen[place{b, key}] {
+	seen := map[location]bool{}
+	for i := range quarantined {
+		b, key := t.locate(quarantined[i].Stream)
+		if b == nil || key == "" || seen[location{b, key}] {
 			continue
 		}
-		seen[place{b, key}] = true
-		b.seqs.forget(key)
-		markers[b] = append(markers[b], &nats.Msg{Subject: b.root + key, Header: nats.Header{
-			kvOperationHeader: []string{"DEL"}, heldHeader: []string{"1"}, positionHeader: header[positionHeader],
+		seen[location{b, key}] = true
+		b.seqs.remove(key)
+		markers[b] = append(markers[b], &nats.Msg{Subject: b.prefix + key, Header: nats.Header{
+			kvOperationHeader: []string{"DEL"}, quarantineHeader: []string{"1"}, positionHeader: header[positionHeader],
 		}})
 	}
 	for b, msgs := range markers {
-		for i, ack := range b.pipeline.Publish(ctx, msgs...) {
+		for i, ack := range b.publisher.Publish(ctx, msgs...) {
 			err := ack.Err
-			if natsio.HasCode(err, natsio.CodeStreamFull) { // no room even for the marker
+			if natsio.HasCode(err, natsio.CodeStreamFull) { // no space even for the tombstone
 				err = b.stream.Purge(ctx, jetstream.WithPurgeSubject(msgs[i].Subject))
 			}
 			if err != nil {
-				return fmt.Errorf("hide %s: %w", msgs[i].Subject, err)
+				return fmt.Errorf("put a tombstone on %s: %w", msgs[i].Subject, err)
 			}
 		}
 	}

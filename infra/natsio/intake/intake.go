@@ -16,7 +16,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tidemark-engine/tidemark/commands/reactors"
-	"github.com/tidemark-engine/tidemark/events"
+	"github.com/tidemark-engine/tidemark/history"
 	"github.com/tidemark-engine/tidemark/infra/natsio"
 )
 
@@ -33,17 +33,11 @@ type Config struct {
 	// the error's status, and took the time since delivery.
 	Observe  func(kind, result string, took time.Duration)
 	Reactors []reactors.Reactor
-	Journal  Journal
+	Journal  *history.History
 	// Backoff is the first pause before a retry. It doubles up to 300 times
 	// this value. Default 100 ms.
 	Backoff time.Duration
 	Log     *slog.Logger
-}
-
-// Journal reads the events that reactors retry.
-type Journal interface {
-	Partitions() int
-	At(ctx context.Context, partition int, revision uint64) (events.Record, error)
 }
 
 // Intake is a running intake. Engines on the same servers share its consumers:

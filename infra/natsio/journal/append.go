@@ -38,16 +38,16 @@ func (j *Journal) Append(ctx context.Context, writes []history.Write) (history.A
 		last, err := j.publishAtomic(ctx, msgs)
 		return history.Appended{Revision: last}, err
 	}
-	ack := j.pipeline.Publish(ctx, msgs[0])[0]
+	ack := j.publisher.Publish(ctx, msgs[0])[0]
 	if ack.Err != nil {
 		return history.Appended{}, appendError(ack.Err)
 	}
 	return history.Appended{Revision: ack.Seq, Duplicate: ack.Duplicate}, nil
 }
 
-// publishAtomic stores messages, all or none, and returns the sequence of the
-// last. Only the commit is acknowledged: the server reports there what is wrong
-// with any message of the batch.
+// publishAtomic stores all messages or none and returns the sequence of the last.
+// The server acknowledges only the commit and reports there an error of any
+// message of the batch.
 func (j *Journal) publishAtomic(ctx context.Context, msgs []*nats.Msg) (uint64, error) {
 	id := []string{nuid.Next()}
 	for i, m := range msgs {
@@ -61,6 +61,6 @@ func (j *Journal) publishAtomic(ctx context.Context, msgs []*nats.Msg) (uint64, 
 	}
 	last := msgs[len(msgs)-1]
 	last.Header[batchCommitHeader] = []string{"1"}
-	ack := j.pipeline.Publish(ctx, last)[0]
+	ack := j.publisher.Publish(ctx, last)[0]
 	return ack.Seq, appendError(ack.Err)
 }

@@ -15,8 +15,8 @@ import (
 	"github.com/tidemark-engine/tidemark/test/natsiotest"
 )
 
-// The server's codes are facts about a version: each one that this package acts
-// on is provoked here.
+// TestServerCodes provokes each server error code that the adapters act on, because
+// the codes may change between server versions.
 func TestServerCodes(t *testing.T) {
 	js := natsiotest.Limited(t, 4<<20, 4<<20)
 	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{
@@ -34,14 +34,14 @@ func TestServerCodes(t *testing.T) {
 
 	stale := publish("s.a", 1, jetstream.WithExpectLastSequencePerSubject(0))
 	wantCode(t, "a stale expectation", stale, natsio.CodeWrongLastSequence)
-	wantTranslated(t, stale, history.ErrConflict)
+	wantMapped(t, stale, history.ErrConflict)
 
 	batch := []*nats.Msg{
 		{Subject: "s.b", Header: nats.Header{jetstream.MsgIDHeader: []string{"known"}}}, {Subject: "s.b", Header: nats.Header{}},
 	}
 	_, known := jetstreamext.PublishMsgBatch(t.Context(), js, batch)
 	wantCode(t, "a batch with a known message id", known, natsio.CodeBatchDuplicate)
-	wantTranslated(t, known, history.ErrOutcomeUnknown)
+	wantMapped(t, known, history.ErrOutcomeUnknown)
 
 	wantCode(t, "a message over the stream's limit", publish("s.a", 2000), natsio.CodeMessageTooLarge)
 
@@ -73,7 +73,7 @@ func TestServerCodeOfAFullServer(t *testing.T) {
 	}
 	wantCode(t, "a publish to a full server", err, natsio.CodeNoResources)
 	if got := appendError(err); errors.Is(got, history.ErrOutcomeUnknown) || errors.Is(got, history.ErrConflict) {
-		t.Errorf("surely not stored, translated to %v", got)
+		t.Errorf("certainly not stored, mapped to %v", got)
 	}
 }
 
@@ -101,12 +101,12 @@ func TestServerCodeOfAReplicatedRace(t *testing.T) {
 				stored++
 				last = ack.Sequence
 			case err := <-f.Err():
-				wantTranslated(t, err, history.ErrConflict)
+				wantMapped(t, err, history.ErrConflict)
 				seen = seen || natsio.HasCode(err, natsio.CodeLastSeqInFlight)
 			}
 		}
 		if stored != 1 {
-			t.Fatalf("%d of 20 that expected the same were stored", stored)
+			t.Fatalf("%d of 20 messages with the same expected sequence were stored", stored)
 		}
 		return seen
 	})
@@ -119,9 +119,9 @@ func wantCode(t *testing.T, what string, err error, code jetstream.ErrorCode) {
 	}
 }
 
-func wantTranslated(t *testing.T, err, want error) {
+func wantMapped(t *testing.T, err, want error) {
 	t.Helper()
 	if got := appendError(err); !errors.Is(got, want) {
-		t.Errorf("%v is translated to %v, not to %v", err, got, want)
+		t.Errorf("%v is mapped to %v, not to %v", err, got, want)
 	}
 }

@@ -1,3 +1,3 @@
-// Package journal keeps the journal in JetStream streams: appending with compare-and-set,
-// reading, following, trimming and importing.
+// Package journal stores the journal in JetStream streams: it appends with
+// compare-and-set, reads, follows, trims and imports. The archive is not its concern.
 package journal

@@ -11,9 +11,9 @@ import (
 	"github.com/tidemark-engine/tidemark/infra/natsio"
 )
 
-// appendError maps what a publish to the journal returned to the errors of
-// history.Appender. An error from the server, or from the client before it
-// sent, means that nothing was stored. Anything else leaves the outcome unknown.
+// appendError maps an error of a publish to the journal to the errors of
+// history.Appender. An error from the server, or from the client before it sent,
+// means that nothing was stored. After any other error the outcome is unknown.
 func appendError(err error) error {
 	switch {
 	case err == nil:
@@ -21,7 +21,7 @@ func appendError(err error) error {
 	case natsio.HasCode(err, natsio.CodeWrongLastSequence, natsio.CodeLastSeqInFlight):
 		return history.ErrConflict
 	case natsio.HasCode(err, natsio.CodeMessageTooLarge), errors.Is(err, nats.ErrMaxPayload):
-		return domain.Errorf(domain.TooLarge, "event.too_large", "the event is larger than the server accepts (max_payload)")
+		return domain.Errorf(domain.TooLarge, "event.too_large", "the event exceeds the max_payload of the NATS server")
 	case natsio.HasCode(err, natsio.CodeBatchDuplicate):
 		return history.ErrOutcomeUnknown
 	}

@@ -14,42 +14,42 @@ import (
 	"github.com/tidemark-engine/tidemark/infra/natsio"
 )
 
-const cursorBuffer = 1024 // entries between the reader and a view
+const cursorBuffer = 1024 // events
 
-// Head is the sequence of a partition's last event.
+// Head returns the sequence of a partition's last event.
 func (j *Journal) Head(ctx context.Context, partition int) (uint64, error) {
 	info, err := j.streams[partition].Info(ctx)
 	if err != nil {
-		return 0, fmt.Errorf("look at the head of partition %d: %w", partition, err)
+		return 0, fmt.Errorf("read the head of partition %d: %w", partition, err)
 	}
 	return info.State.LastSeq, nil
 }
 
-// Trimmed implements history.JournalStore. The events that are gone were stored
-// before at; where the journal does not say when, at is now.
+// Trimmed implements history.JournalStore. All trimmed events were stored before
+// at; if the stream does not record the time, at is now.
 func (j *Journal) Trimmed(ctx context.Context, partition int) (cut uint64, at time.Time, err error) {
 	info, err := j.streams[partition].Info(ctx)
 	if err != nil {
-		return 0, at, fmt.Errorf("look up to where partition %d is trimmed: %w", partition, err)
+		return 0, at, fmt.Errorf("read the trim position of partition %d: %w", partition, err)
 	}
 	text := info.Config.Metadata[metaTrimmed]
 	if text == "" {
 		return 0, at, nil
 	}
 	if cut, err = strconv.ParseUint(text, 10, 64); err != nil {
-		return 0, at, fmt.Errorf("stream %s: %s is %q", info.Config.Name, metaTrimmed, text)
+		return 0, at, fmt.Errorf("stream %s: invalid metadata %s: %q", info.Config.Name, metaTrimmed, text)
 	}
 	if at, err = time.Parse(time.RFC3339Nano, info.Config.Metadata[metaTrimmedAt]); err != nil {
-		at = time.Now() // unknown: it may have been just now
+		at = time.Now()
 	}
 	return cut, at, nil
 }
 
-// FirstSince is the sequence just before the first event stored at or after
-// from, where a view that only keeps so long may begin.
+// FirstSince returns the sequence just before the first event stored at or after
+// from: the start of a view that keeps events since then.
 func (j *Journal) FirstSince(ctx context.Context, partition int, from time.Time) (uint64, error) {
-	// A direct get by time would need the leader; a consumer that is created and
-	// deleted once at start is cheap enough and exact.
+	// A direct get by time may come from a replica that lags. This runs once at
+	// start, so a short-lived consumer is cheap enough, and exact.
 	c, end, err := natsio.EphemeralConsumer(ctx, j.js, natsio.StreamName(partition, len(j.streams)), jetstream.OrderedConsumerConfig{
 		DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: &from,
 	})
@@ -64,8 +64,8 @@ func (j *Journal) FirstSince(ctx context.Context, partition int, from time.Time)
 	return ci.Delivered.Stream, nil
 }
 
-// Read implements history.JournalStore with an ordered consumer without a filter,
-// which is seven times as fast as one with any filter.
+// Read implements history.JournalStore with an unfiltered ordered consumer, which
+// is seven times as fast as a filtered one.
 func (j *Journal) Read(ctx context.Context, partition int, after uint64) (history.Cursor, error) {
 	oc, err := j.js.OrderedConsumer(ctx, natsio.StreamName(partition, len(j.streams)), jetstream.OrderedConsumerConfig{
 		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: after + 1,
@@ -74,15 +74,15 @@ func (j *Journal) Read(ctx context.Context, partition int, after uint64) (histor
 		return nil, fmt.Errorf("read partition %d after %d: %w", partition, after, err)
 	}
 	c := &cursor{out: make(chan history.Message, cursorBuffer), stop: make(chan struct{})}
-	last, torn, cut := after, false, uint64(0)
+	last, failed, cut := after, false, uint64(0)
 	cc, err := oc.Consume(func(msg jetstream.Msg) {
 		meta, err := msg.Metadata()
-		if err != nil || torn || meta.Sequence.Stream <= last {
-			return // a repetition after a reset of the ordered consumer
+		if err != nil || failed || meta.Sequence.Stream <= last {
+			return // redelivered after a reset of the ordered consumer
 		}
 		if next := meta.Sequence.Stream; next != last+1 && next-1 > cut {
-			if cut, err = j.gap(ctx, partition, last, next); err != nil {
-				torn = true
+			if cut, err = j.checkGap(ctx, partition, last, next); err != nil {
+				failed = true
 				c.fail(err)
 				return
 			}
@@ -92,7 +92,7 @@ func (j *Journal) Read(ctx context.Context, partition int, after uint64) (histor
 		m.Prior = prior(msg.Headers())
 		history.Deliver(c.out, &m, c.stop)
 	}, natsio.ReadAhead(j.nc), jetstream.PullHeartbeat(natsio.ReadHeartbeat),
-		jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) { c.note(err) }))
+		jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) { c.setErr(err) }))
 	if err != nil {
 		return nil, fmt.Errorf("read partition %d after %d: %w", partition, after, err)
 	}
@@ -113,14 +113,14 @@ func prior(h nats.Header) uint64 {
 	return revision
 }
 
-// gap judges a jump from one revision to another: a trim may have made it, and
-// has then left each aggregate's last event, up to the revision it returns.
-// Anything else is damage.
-func (j *Journal) gap(ctx context.Context, partition int, last, next uint64) (cut uint64, err error) {
+// checkGap checks a gap between two consecutive messages. A trim removes events up
+// to the revision cut but the last of each aggregate, so checkGap accepts gaps up to
+// cut and returns it. A gap after cut is an error: the journal has lost events.
+func (j *Journal) checkGap(ctx context.Context, partition int, last, next uint64) (cut uint64, err error) {
 	if cut, _, err = j.Trimmed(ctx, partition); err != nil || next-1 <= cut {
 		return cut, err
 	}
-	return cut, fmt.Errorf("%w: its revisions %d to %d of partition %d are missing: was the journal shortened?",
+	return cut, fmt.Errorf("%w: revisions %d to %d of partition %d are missing: was the journal shortened?",
 		history.ErrForeignJournal, max(last, cut)+1, next-1, partition)
 }
 
@@ -137,7 +137,7 @@ type cursor struct {
 
 func (c *cursor) Messages() <-chan history.Message { return c.out }
 
-func (c *cursor) note(err error) {
+func (c *cursor) setErr(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.failed {
@@ -145,17 +145,17 @@ func (c *cursor) note(err error) {
 	}
 }
 
-// fail ends the reader for good.
+// fail sets the final error and closes the channel.
 func (c *cursor) fail(err error) {
-	c.note(err)
+	c.setErr(err)
 	c.mu.Lock()
 	c.failed = true
 	c.mu.Unlock()
 	close(c.out)
 }
 
-// Err is why the reader failed, else the last trouble it reported; from that it
-// goes on by itself.
+// Err returns the error that ended the reader, or else the last error from which
+// it recovered by itself.
 func (c *cursor) Err() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -19,8 +19,8 @@ import (
 	"github.com/tidemark-engine/tidemark/test/support"
 )
 
-// grown is a journal of one partition with n events, and the engine's
-// JetStream on its server.
+// grown returns a journal of one partition with n events, and JetStream on its
+// server.
 func grown(t *testing.T, n int) (*journal.Journal, jetstream.JetStream) {
 	t.Helper()
 	nc := support.Engine(t, support.NATS(t))
@@ -32,7 +32,7 @@ func grown(t *testing.T, n int) (*journal.Journal, jetstream.JetStream) {
 	return j, support.JetStream(t, nc)
 }
 
-// grow appends events with revisions from up to to, each on a stream of its own.
+// grow appends the events with revisions from to to.
 func grow(t *testing.T, j *journal.Journal, from, to int) {
 	t.Helper()
 	for r := from; r <= to; {
@@ -50,7 +50,7 @@ func grow(t *testing.T, j *journal.Journal, from, to int) {
 	}
 }
 
-// reader reads a journal, alone or through a shared reader.
+// reader is a journal, read directly or through the shared reader.
 type reader interface {
 	Read(ctx context.Context, partition int, after uint64) (history.Cursor, error)
 }
@@ -67,7 +67,7 @@ func read(t *testing.T, j reader, after uint64) history.Cursor {
 
 func TestReadFollowsInOrderAndWithoutGaps(t *testing.T) {
 	j, _ := grown(t, 2500)
-	t.Run("alone", func(t *testing.T) { readFollows(t, j, j, 2500) })
+	t.Run("direct", func(t *testing.T) { readFollows(t, j, j, 2500) })
 	t.Run("shared", func(t *testing.T) { readFollows(t, j, history.New(j, nil, 0).Retained(), 2519) })
 }
 
@@ -81,7 +81,7 @@ func readFollows(t *testing.T, j *journal.Journal, s reader, end uint64) {
 		}
 		select {
 		case m := <-c.Messages():
-			t.Errorf("beyond the end: %+v", m)
+			t.Errorf("after the end: %+v", m)
 		default:
 		}
 		c.Stop()
@@ -99,8 +99,8 @@ func readFollows(t *testing.T, j *journal.Journal, s reader, end uint64) {
 	}
 }
 
-// The server bounds the consumers of a stream, and the client library leaves an
-// ordered one behind for minutes.
+// TestReadersDeleteTheirConsumers: the server limits the consumers of a stream, and
+// the client library leaves an ordered consumer on the server for minutes.
 func TestReadersDeleteTheirConsumers(t *testing.T) {
 	j, js := grown(t, 10)
 	c := read(t, j, 0)
@@ -122,22 +122,22 @@ func TestReadersDeleteTheirConsumers(t *testing.T) {
 	}
 }
 
-func TestAReaderThatNobodyReadsStops(t *testing.T) {
+func TestStopWithAFullBuffer(t *testing.T) {
 	j, _ := grown(t, 2500)
 	for _, s := range []reader{j, history.New(j, nil, 0).Retained()} {
 		c := read(t, s, 0)
 		harness.Receive(t, "an event", c.Messages())
-		c.Stop() // while its buffer is full
+		c.Stop() // while the buffer is full
 	}
 }
 
-func TestReadTellsWhatIsNoEvent(t *testing.T) {
+func TestReadReportsInvalidEvents(t *testing.T) {
 	j, js := grown(t, 1)
 	elsewhere, err := history.New(j, nil, 0).At(t.Context(), 0, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, body := range [][]byte{[]byte("torn"), elsewhere.Encode()} { // an event under another's subject is none
+	for _, body := range [][]byte{[]byte("torn"), elsewhere.Encode()} { // an event under another aggregate's subject is invalid
 		if _, err := js.Publish(t.Context(), support.Intake(t, js.Conn(), "EVENTS")+"agent.a.state.k.l", body); err != nil {
 			t.Fatal(err)
 		}
@@ -151,12 +151,13 @@ func TestReadTellsWhatIsNoEvent(t *testing.T) {
 			t.Fatalf("%d is %+v", r, m)
 		}
 		if bad && m.Stream != "agent.a.state.k.l" {
-			t.Errorf("what is no event is on the stream %q", m.Stream)
+			t.Errorf("the invalid event has the stream %q", m.Stream)
 		}
 	}
 }
 
-// What is missing is said, never skipped.
+// TestReadStopsAtAGap checks that a reader reports missing events and does not skip
+// them.
 func TestReadStopsAtAGap(t *testing.T) {
 	j, js := grown(t, 10)
 	stream, err := js.Stream(t.Context(), "EVENTS")
@@ -183,7 +184,7 @@ func readStops(t *testing.T, j reader) {
 		go func() {
 			m, open := <-c.Messages()
 			if open {
-				t.Errorf("after %d comes %d", after, m.Revision)
+				t.Errorf("received %[2]d after %[1]d", after, m.Revision)
 			}
 			ended <- true
 		}()
@@ -195,12 +196,12 @@ func readStops(t *testing.T, j reader) {
 	}
 }
 
-// One reader that stands still far beyond what the hub remembers: the others go
-// on, and it finds everything when it goes on itself.
-func TestAStandingReaderHoldsNobodyUp(t *testing.T) {
+// TestASlowReaderDoesNotBlockOthers stops one reader until it lags by more than the
+// fan-out keeps. The other reader continues, and the slow one misses no event.
+func TestASlowReaderDoesNotBlockOthers(t *testing.T) {
 	j, _ := grown(t, 10)
 	s := history.New(j, nil, 0).Retained()
-	slow, quick := read(t, s, 0), read(t, s, 10)
+	slow, fast := read(t, s, 0), read(t, s, 10)
 	harness.Receive(t, "an event", slow.Messages())
 	const end = 6000
 	grow(t, j, 11, end)
@@ -211,10 +212,10 @@ func TestAStandingReaderHoldsNobodyUp(t *testing.T) {
 			}
 		}
 	}
-	follow(quick, 11)
+	follow(fast, 11)
 	follow(slow, 2)
 	grow(t, j, end+1, end+1)
-	for _, c := range []history.Cursor{slow, quick} {
+	for _, c := range []history.Cursor{slow, fast} {
 		if m := harness.Receive(t, "a live event", c.Messages()); m.Revision != end+1 {
 			t.Errorf("%d is %+v", end+1, m)
 		}
@@ -266,14 +267,14 @@ func TestRawRanges(t *testing.T) {
 			t.Errorf("%+v ended before %d: %v", c.RawRange, next, err)
 		}
 	}
-	stop := errors.New("enough")
+	stop := errors.New("stop")
 	if err := j.Raw(t.Context(), 0, journal.RawRange{}, func(jetstream.Msg, uint64) error { return stop }); !errors.Is(err, stop) {
 		t.Error(err)
 	}
 }
 
-// A view that stands still before large events holds few of them, and the
-// client library drops none: everything comes once, in order.
+// TestASlowReaderOfLargeEventsLosesNone: the buffer of a slow reader has few large
+// events, and the client library drops none. Every event arrives once, in order.
 func TestASlowReaderOfLargeEventsLosesNone(t *testing.T) {
 	nc := support.Engine(t, support.NATS(t))
 	var dropped atomic.Int64
@@ -299,19 +300,19 @@ func TestASlowReaderOfLargeEventsLosesNone(t *testing.T) {
 	}
 	const few = 16<<20/size + 1
 	c := read(t, j, 0)
-	harness.Eventually(t, "the reader is held up", func() bool { return len(c.Messages()) >= few-1 })
-	if err := nc.Flush(); err != nil { // what has been sent so far has arrived
+	harness.Eventually(t, "the reader's buffer is full", func() bool { return len(c.Messages()) >= few-1 })
+	if err := nc.Flush(); err != nil { // receive what the server has sent so far
 		t.Fatal(err)
 	}
-	if held := len(c.Messages()); held > few {
-		t.Errorf("%d events of %d bytes wait for the view", held, size)
+	if buffered := len(c.Messages()); buffered > few {
+		t.Errorf("%d events of %d bytes are buffered", buffered, size)
 	}
 	for r := uint64(1); r <= n; r++ {
 		if m := harness.Receive(t, "an event", c.Messages()); m.Revision != r || m.Bad != nil {
-			t.Fatalf("instead of %d: %d, %v", r, m.Revision, m.Bad)
+			t.Fatalf("expected revision %d: %d, %v", r, m.Revision, m.Bad)
 		}
 	}
 	if dropped.Load() > 0 {
-		t.Errorf("the client library complains %d times", dropped.Load())
+		t.Errorf("the client library reports %d errors", dropped.Load())
 	}
 }

@@ -19,121 +19,125 @@ import (
 	"github.com/tidemark-engine/tidemark/projections/retention/export"
 )
 
-// Refill is an empty journal that is being filled from an export. Until Done
-// it carries the export's digest in its metadata, and no engine may open it: an
-// interrupted import is seen, and can only be continued with the same file.
-// Meanwhile it takes events on a subject that nobody else knows, so that an
-// engine which already serves it cannot write in between: its commands are 503.
+// Importer imports an export into an empty journal. Until Finish the digest of the
+// export is in the journal's metadata, and no engine can open the journal; after
+// an interruption, only an import of the same file can continue. The journal
+// receives events on a new subject meanwhile, so that an engine that already has
+// it open cannot write to it: its commands fail with status 503.
 type Importer struct {
 	*Journal
-	Begun  bool // an earlier run had begun
-	digest string
+	resumed bool // an earlier run of the same import exists
+	digest  string
 }
 
-// Stored is one event of a batch.
-type Stored = export.Stored
+// ImportedEvent is an encoded event of an export with its message id.
+type ImportedEvent = export.Stored
 
-// closed is why a journal that is being filled may not be opened; nil when it
-// may, by the import that began it.
-func closed(mark, mine string) error {
+// checkImporting returns an error if an import into the journal is not finished.
+// running is the digest in the journal's metadata and own the digest of the
+// caller's import; empty = none. The import that started may continue.
+func checkImporting(running, own string) error {
 	switch {
-	case mark == "" || mark == mine:
+	case running == "" || running == own:
 		return nil
-	case mine == "":
-		return fmt.Errorf("the import of an export into this journal was begun and is not finished: "+
-			"run 'engine archive import' with the same file again (its digest begins %.12s), or remove the journal and begin anew", mark)
+	case own == "":
+		return fmt.Errorf("an import into this journal is not finished: run 'engine archive import' again "+
+			"with the same file (its digest starts with %.12s), or remove the journal and start over", running)
 	}
-	return fmt.Errorf("the import of another file was begun here and is not finished: "+
-		"its digest begins %.12s, that of this file %.12s; import the other one, or remove the journal and begin anew", mark, mine)
+	return fmt.Errorf("the import of another file into this journal is not finished: its digest starts with %.12s, "+
+		"the digest of this file with %.12s; import the other file, or remove the journal and start over", running, own)
 }
 
-// ErrNotEmpty means that a journal has events of its own.
+// ErrNotEmpty means that the journal contains events that the import did not write.
 var ErrNotEmpty = errors.New("the journal is not empty")
 
-// OpenRefill opens a journal for an import, making it where there is none. It
-// must have cfg.Partitions partitions, and no events but those that an earlier
-// run of the same import has brought: else ErrNotEmpty.
+// OpenImporter opens a journal for an import and creates it if it does not exist.
+// It fails if the journal does not have cfg.Partitions partitions, and with
+// ErrNotEmpty if it contains events and no earlier run of the same import exists.
 func OpenImporter(ctx context.Context, nc *nats.Conn, cfg Config, digest string) (*Importer, error) {
 	js, err := jetstream.New(nc)
 	if err != nil {
 		return nil, err
 	}
-	made, err := (&Journal{js: js}).existing(ctx)
+	existing, err := (&Journal{js: js}).existingPartitions(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if made != 0 && made != cfg.Partitions {
-		return nil, fmt.Errorf("the file holds a journal of %d partitions, the journal here was made with %d, which cannot change: "+
-			"import into a new data directory, or another server", cfg.Partitions, made)
+	if existing != 0 && existing != cfg.Partitions {
+		return nil, fmt.Errorf("the export has %d partitions, the existing journal %d, and the number cannot change: "+
+			"import into a new data directory or another server", cfg.Partitions, existing)
 	}
 	cfg.importing = digest
 	j, err := Open(ctx, nc, cfg)
 	if err != nil {
 		return nil, err
 	}
-	r := &Importer{Journal: j, digest: digest}
+	i := &Importer{Journal: j, digest: digest}
 	for _, s := range j.streams {
-		r.Begun = r.Begun || s.CachedInfo().Config.Metadata[metaImporting] == digest
+		i.resumed = i.resumed || s.CachedInfo().Config.Metadata[metaImporting] == digest
 	}
-	if err := r.empty(ctx); err != nil {
+	if err := i.checkEmpty(ctx); err != nil {
 		return nil, err
 	}
 	for p := range j.streams {
-		if err := r.shut(ctx, p); err != nil {
+		if err := i.redirect(ctx, p); err != nil {
 			return nil, err
 		}
 	}
-	if err := r.empty(ctx); err != nil { // a command came in between
-		return nil, errors.Join(err, r.Done(ctx))
+	if err := i.checkEmpty(ctx); err != nil { // an engine appended before the redirect
+		return nil, errors.Join(err, i.Finish(ctx))
 	}
-	return r, nil
+	return i, nil
 }
 
-func (r *Importer) empty(ctx context.Context) error {
+func (i *Importer) checkEmpty(ctx context.Context) error {
 	events := uint64(0)
-	for p := range r.streams {
-		head, err := r.Head(ctx, p)
+	for p := range i.streams {
+		head, err := i.Head(ctx, p)
 		if err != nil {
 			return err
 		}
 		events += head
 	}
-	if events > 0 && !r.Begun {
-		return fmt.Errorf("%w: %d events have been written to it, and an import never adds to a journal: "+
-			"import into a new data directory, or another server", ErrNotEmpty, events)
+	if events > 0 && !i.resumed {
+		return fmt.Errorf("%w: it has %d events, and an import needs an empty journal: "+
+			"import into a new data directory or another server", ErrNotEmpty, events)
 	}
 	return nil
 }
 
-// shut marks a partition and has it take events elsewhere.
-func (r *Importer) shut(ctx context.Context, p int) error {
-	return r.change(ctx, p, func(cfg *jetstream.StreamConfig) bool {
+// redirect stores the digest in a partition's metadata and gives it a new intake
+// subject.
+func (i *Importer) redirect(ctx context.Context, p int) error {
+	return i.updateConfig(ctx, p, func(cfg *jetstream.StreamConfig) bool {
 		if cfg.Metadata[metaImporting] != "" {
 			return false
 		}
-		cfg.Metadata[metaImporting], cfg.Metadata[metaIntake] = r.digest, cfg.Subjects[0]
-		r.takeAt(cfg, p, natsio.IntakeRoot+nuid.Next()+"."+strconv.Itoa(p)+".>")
+		cfg.Metadata[metaImporting], cfg.Metadata[metaIntake] = i.digest, cfg.Subjects[0]
+		i.setIntake(cfg, p, natsio.IntakeRoot+nuid.Next()+"."+strconv.Itoa(p)+".>")
 		return true
 	})
 }
 
-func (r *Importer) takeAt(cfg *jetstream.StreamConfig, p int, intake string) {
+// setIntake sets the intake subject of a partition in cfg and in the importer.
+func (i *Importer) setIntake(cfg *jetstream.StreamConfig, p int, intake string) {
 	cfg.Subjects = []string{intake}
 	cfg.SubjectTransform = &jetstream.SubjectTransformConfig{Source: intake, Destination: cfg.SubjectTransform.Destination}
-	r.publish[p] = strings.TrimSuffix(intake, ">")
+	i.publish[p] = strings.TrimSuffix(intake, ">")
 }
 
-// Done opens the journal to everybody. Nothing more may be filled in.
-func (r *Importer) Done(ctx context.Context) error {
-	for p := range r.streams {
-		if err := r.change(ctx, p, func(cfg *jetstream.StreamConfig) bool {
+// Finish ends the import: it restores the intake subjects and lets engines open
+// the journal. AppendBatch must not be called afterwards.
+func (i *Importer) Finish(ctx context.Context) error {
+	for p := range i.streams {
+		if err := i.updateConfig(ctx, p, func(cfg *jetstream.StreamConfig) bool {
 			intake, ok := cfg.Metadata[metaIntake]
 			if !ok {
 				return false
 			}
 			delete(cfg.Metadata, metaImporting)
 			delete(cfg.Metadata, metaIntake)
-			r.takeAt(cfg, p, intake)
+			i.setIntake(cfg, p, intake)
 			return true
 		}); err != nil {
 			return err
@@ -142,46 +146,47 @@ func (r *Importer) Done(ctx context.Context) error {
 	return nil
 }
 
-// change changes a partition's configuration as edit says, and nothing else of
-// it; edit tells whether there is anything to change.
-func (j *Journal) change(ctx context.Context, partition int, edit func(*jetstream.StreamConfig) bool) error {
+// updateConfig updates the configuration of a partition's stream with edit, which
+// returns false if nothing changes.
+func (j *Journal) updateConfig(ctx context.Context, partition int, edit func(*jetstream.StreamConfig) bool) error {
 	info, err := j.streams[partition].Info(ctx)
 	if err != nil {
-		return fmt.Errorf("look at partition %d: %w", partition, err)
+		return fmt.Errorf("read the configuration of partition %d: %w", partition, err)
 	}
 	cfg := info.Config
 	if cfg.Metadata = maps.Clone(cfg.Metadata); !edit(&cfg) {
 		return nil
 	}
 	if _, err := j.js.UpdateStream(ctx, cfg); err != nil {
-		return fmt.Errorf("note in the metadata of stream %s: %w", cfg.Name, err)
+		return fmt.Errorf("update the configuration of stream %s: %w", cfg.Name, err)
 	}
 	return nil
 }
 
-// Fill appends events as they are, the first as the one after revision after
-// of its partition, all or none. An answer that gets lost is settled by looking.
-func (r *Importer) Fill(ctx context.Context, partition int, after uint64, batch []Stored) error {
+// AppendBatch appends encoded events unchanged, all or none. The last revision of
+// the partition must be after. AppendBatch retries for a minute; after an error it
+// compares the head of the partition to find out whether the batch was stored.
+func (i *Importer) AppendBatch(ctx context.Context, partition int, after uint64, batch []ImportedEvent) error {
 	msgs := make([]*nats.Msg, len(batch))
-	for i := range batch {
-		msgs[i] = &nats.Msg{Subject: r.publish[partition] + string(batch[i].Stream), Data: batch[i].Body, Header: nats.Header{}}
-		if batch[i].ID != "" {
-			msgs[i].Header[jetstream.MsgIDHeader] = []string{batch[i].ID}
+	for n := range batch {
+		msgs[n] = &nats.Msg{Subject: i.publish[partition] + string(batch[n].Stream), Data: batch[n].Body, Header: nats.Header{}}
+		if batch[n].ID != "" {
+			msgs[n].Header[jetstream.MsgIDHeader] = []string{batch[n].ID}
 		}
 	}
 	msgs[0].Header[jetstream.ExpectedLastSeqHeader] = []string{strconv.FormatUint(after, 10)}
 	_, err := backoff.Retry(ctx, func() (struct{}, error) {
-		err := r.send(ctx, msgs)
+		err := i.publishBatch(ctx, msgs)
 		if err == nil {
 			return struct{}{}, nil
 		}
-		switch head, look := r.Head(ctx, partition); {
-		case look != nil:
+		switch head, headErr := i.Head(ctx, partition); {
+		case headErr != nil:
 			return struct{}{}, err
 		case head == after+uint64(len(batch)):
-			return struct{}{}, nil // it had been stored; only the answer was lost
+			return struct{}{}, nil // stored; only the ack was lost
 		case head != after:
-			return struct{}{}, backoff.Permanent(fmt.Errorf("partition %d is at %d, not at %d: who else writes to this journal? (%w)", partition, head, after, err))
+			return struct{}{}, backoff.Permanent(fmt.Errorf("the head of partition %d is %d, expected %d: another process writes to this journal; stop it and import again: %w", partition, head, after, err))
 		}
 		return struct{}{}, err
 	}, backoff.WithMaxElapsedTime(time.Minute))
@@ -191,13 +196,13 @@ func (r *Importer) Fill(ctx context.Context, partition int, after uint64, batch 
 	return nil
 }
 
-func (r *Importer) send(ctx context.Context, msgs []*nats.Msg) error {
+func (i *Importer) publishBatch(ctx context.Context, msgs []*nats.Msg) error {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
 	if len(msgs) > 1 {
-		_, err := jetstreamext.PublishMsgBatch(ctx, r.js, msgs)
+		_, err := jetstreamext.PublishMsgBatch(ctx, i.js, msgs)
 		return err
 	}
-	_, err := r.js.PublishMsg(ctx, msgs[0])
+	_, err := i.js.PublishMsg(ctx, msgs[0])
 	return err
 }

@@ -17,64 +17,65 @@ import (
 	"github.com/tidemark-engine/tidemark/infra/natsio"
 )
 
-// Metadata of the journal's streams: who they are does not change for life.
+// Metadata of the journal's streams. The incarnation and the number of partitions
+// never change.
 const (
 	metaIncarnation = "tidemark.incarnation"
 	metaPartitions  = "tidemark.partitions"
-	metaTrimmed     = "tidemark.trimmed"    // revision up to which events may be gone; the only one that changes
-	metaTrimmedAt   = "tidemark.trimmed_at" // when that was last moved: what is gone was stored before
-	metaImporting   = "tidemark.importing"  // while an export is imported: its digest
-	metaIntake      = "tidemark.intake"     // likewise: the subject on which the journal takes events otherwise
+	metaTrimmed     = "tidemark.trimmed"    // revision up to which events may be trimmed
+	metaTrimmedAt   = "tidemark.trimmed_at" // time of the last trim; all trimmed events were stored before
+	metaImporting   = "tidemark.importing"  // digest of the export during an import
+	metaIntake      = "tidemark.intake"     // intake subject to restore after an import
 )
 
-// Journal is the stream EVENTS, or with partitions EVENTS_0 … EVENTS_{n-1}.
-// Each takes its events on an intake subject of its own and keeps them under
-// events.>, so that every event has the contract's subject wherever it lives.
+// Journal is the stream EVENTS, or with several partitions EVENTS_0 …
+// EVENTS_{n-1}. Each stream receives events on its own intake subject and stores
+// them under events.>, so that the subject of an event does not depend on its
+// partition.
 type Journal struct {
 	nc          *nats.Conn
 	js          jetstream.JetStream
-	pipeline    *natsio.Publisher
+	publisher   *natsio.Publisher
 	streams     []jetstream.Stream
-	publish     []string // subject root per partition, with the last dot
-	root        string   // "events." behind the prefix
+	publish     []string // intake subject root per partition, with a trailing dot
+	root        string   // "events." with the prefix
 	incarnation string
 	replicas    int
 }
 
 var _ history.JournalStore = (*Journal)(nil)
 
-// JournalConfig says how a new journal is made. An existing one keeps what it
-// was made with.
+// Config configures a new journal. An existing journal keeps its configuration.
 type Config struct {
 	Subjects   natsio.Subjects
-	Partitions int    // fixed when the journal is made; 0 = 1
+	Partitions int    // cannot change later; 0 = 1
 	Replicas   int    // 0 = min(3, peers)
-	importing  string // digest of the export that is being imported: whoever else comes meanwhile is refused
+	importing  string // digest of the export of the calling import
 }
 
-// OpenJournal opens the journal, making it where there is none. It refuses a
-// number of partitions other than the one the journal was made with.
+// Open opens the journal and creates it if it does not exist. It fails if
+// cfg.Partitions is set and differs from the existing number of partitions.
 func Open(ctx context.Context, nc *nats.Conn, cfg Config) (*Journal, error) {
 	js, err := jetstream.New(nc)
 	if err != nil {
 		return nil, err
 	}
-	out, err := natsio.NewPublisher(nc)
+	publisher, err := natsio.NewPublisher(nc)
 	if err != nil {
 		return nil, err
 	}
-	j := &Journal{nc: nc, js: js, pipeline: out, root: cfg.Subjects.Root("events.")}
+	j := &Journal{nc: nc, js: js, publisher: publisher, root: cfg.Subjects.Root("events.")}
 	want := max(cfg.Partitions, 1)
-	made, err := j.existing(ctx)
+	existing, err := j.existingPartitions(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if made != 0 && cfg.Partitions != 0 && made != want {
-		return nil, fmt.Errorf("the journal was made with %d partitions and cannot change to %d: "+
-			"start with --partitions %d, or with a new data directory", made, want, made)
+	if existing != 0 && cfg.Partitions != 0 && existing != want {
+		return nil, fmt.Errorf("the journal has %d partitions, which cannot change to %d: "+
+			"start with --partitions %d or with a new data directory", existing, want, existing)
 	}
-	if made != 0 {
-		want = made
+	if existing != 0 {
+		want = existing
 	}
 	id := ulid.Make().String()
 	for p := range want {
@@ -83,13 +84,13 @@ func Open(ctx context.Context, nc *nats.Conn, cfg Config) (*Journal, error) {
 			return nil, err
 		}
 		meta := s.CachedInfo().Config.Metadata
-		if err := closed(meta[metaImporting], cfg.importing); err != nil {
+		if err := checkImporting(meta[metaImporting], cfg.importing); err != nil {
 			return nil, err
 		}
 		if p == 0 {
 			id = meta[metaIncarnation]
 		} else if meta[metaIncarnation] != id {
-			return nil, fmt.Errorf("stream %s is of another journal than %s", natsio.StreamName(p, want), natsio.StreamName(0, want))
+			return nil, fmt.Errorf("streams %s and %s belong to different journals: remove the one that does not belong here", natsio.StreamName(p, want), natsio.StreamName(0, want))
 		}
 		j.streams = append(j.streams, s)
 		j.replicas = s.CachedInfo().Config.Replicas
@@ -98,19 +99,36 @@ func Open(ctx context.Context, nc *nats.Conn, cfg Config) (*Journal, error) {
 	return j, nil
 }
 
-// existing is the number of partitions of the journal that is there; 0 = none.
-func (j *Journal) existing(ctx context.Context) (int, error) {
+// OpenExisting opens a journal for reading. It fails if there is none.
+func OpenExisting(ctx context.Context, nc *nats.Conn, s natsio.Subjects) (*Journal, error) {
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return nil, err
+	}
+	n, err := (&Journal{js: js}).existingPartitions(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if n == 0 {
+		return nil, errors.New("there is no journal on this server: start an engine first, or check the server address")
+	}
+	return Open(ctx, nc, Config{Subjects: s})
+}
+
+// existingPartitions returns the number of partitions of the journal on the
+// server; 0 = there is no journal.
+func (j *Journal) existingPartitions(ctx context.Context) (int, error) {
 	for _, name := range []string{"EVENTS", "EVENTS_0"} {
 		s, err := j.js.Stream(ctx, name)
 		if errors.Is(err, jetstream.ErrStreamNotFound) {
 			continue
 		}
 		if err != nil {
-			return 0, fmt.Errorf("look for the journal %s: %w", name, err)
+			return 0, fmt.Errorf("look up the journal stream %s: %w", name, err)
 		}
 		n, err := strconv.Atoi(s.CachedInfo().Config.Metadata[metaPartitions])
 		if err != nil {
-			return 0, fmt.Errorf("a stream %s exists that is not a Tidemark journal (no %s in its metadata)", name, metaPartitions)
+			return 0, fmt.Errorf("the stream %s is not a Tidemark journal (its metadata lacks %s): remove or rename it", name, metaPartitions)
 		}
 		return n, nil
 	}
@@ -124,11 +142,11 @@ func (j *Journal) openPartition(ctx context.Context, cfg Config, p, n int, id st
 		s, err = j.createPartition(ctx, cfg, p, n, id)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("open the journal %s: %w", name, err)
+		return nil, fmt.Errorf("open the journal stream %s: %w", name, err)
 	}
 	info := s.CachedInfo().Config
 	if len(info.Subjects) != 1 || info.SubjectTransform == nil || info.SubjectTransform.Destination != j.root+">" {
-		return nil, fmt.Errorf("the stream %s is not as this engine makes journals (subjects %v, for %s>): is the subject prefix another one?",
+		return nil, fmt.Errorf("the stream %s has the wrong subjects (%v, expected a transform to %s>): check subject_prefix",
 			name, info.Subjects, j.root)
 	}
 	j.publish = append(j.publish, strings.TrimSuffix(info.Subjects[0], ">"))
@@ -138,7 +156,7 @@ func (j *Journal) openPartition(ctx context.Context, cfg Config, p, n int, id st
 func (j *Journal) createPartition(ctx context.Context, cfg Config, p, n int, id string) (jetstream.Stream, error) {
 	intake := natsio.IntakeRoot + nuid.Next() + "." + strconv.Itoa(p) + ".>"
 	return j.js.CreateStream(ctx, jetstream.StreamConfig{
-		Name: natsio.StreamName(p, n), Description: "Tidemark journal: the only truth", Subjects: []string{intake},
+		Name: natsio.StreamName(p, n), Description: "Tidemark journal: all events", Subjects: []string{intake},
 		SubjectTransform: &jetstream.SubjectTransformConfig{Source: intake, Destination: j.root + ">"},
 		Retention:        jetstream.LimitsPolicy, Storage: jetstream.FileStorage, Discard: jetstream.DiscardNew,
 		MaxMsgs: -1, MaxBytes: -1, MaxMsgSize: -1, MaxMsgsPerSubject: -1,
@@ -148,18 +166,18 @@ func (j *Journal) createPartition(ctx context.Context, cfg Config, p, n int, id 
 	})
 }
 
-// Partitions is the number of the journal's partitions.
+// Partitions returns the number of partitions.
 func (j *Journal) Partitions() int { return len(j.streams) }
 
-// Replicas is the number of copies of the journal.
+// Replicas returns the number of replicas of each stream.
 func (j *Journal) Replicas() int { return j.replicas }
 
-// Partition is where the streams of an aggregate id live.
+// Partition returns the partition of an aggregate id.
 func (j *Journal) Partition(id string) int { return events.Partition(id, len(j.streams)) }
 
-// ID is the journal's whole incarnation, made when the journal was.
+// ID returns the full incarnation, a ULID from the creation of the journal.
 func (j *Journal) ID() string { return j.incarnation }
 
-// Incarnation is the last, random part of the incarnation: short enough for
-// tokens, long enough to tell two journals apart.
+// Incarnation returns the last 8 characters of ID, which are random: short enough
+// for tokens, long enough to distinguish journals.
 func (j *Journal) Incarnation() string { return j.incarnation[max(0, len(j.incarnation)-8):] }

@@ -25,7 +25,7 @@ func TestJournal(t *testing.T) {
 	}
 }
 
-// A committer is a journal like any other.
+// TestCommitter runs the journal suite on a group committer.
 func TestCommitter(t *testing.T) {
 	for _, partitions := range []int{1, 4} {
 		t.Run(fmt.Sprint(partitions, " partitions"), func(t *testing.T) {
@@ -36,7 +36,7 @@ func TestCommitter(t *testing.T) {
 	}
 }
 
-func TestJournalBehindAPrefix(t *testing.T) {
+func TestJournalWithAPrefix(t *testing.T) {
 	historytest.Journal(t, func(t *testing.T) history.Journal {
 		j, err := journal.Open(t.Context(), support.Engine(t, support.NATS(t)),
 			journal.Config{Subjects: natsio.NewSubjects("acme.prod."), Partitions: 2})
@@ -47,8 +47,9 @@ func TestJournalBehindAPrefix(t *testing.T) {
 	})
 }
 
-// The journal's subjects, limits and permissions are the contract's, section 3.
-func TestJournalStreamIsTheContracts(t *testing.T) {
+// TestJournalStreamConfig checks subjects, limits and permissions against the wire
+// contract.
+func TestJournalStreamConfig(t *testing.T) {
 	for _, partitions := range []int{1, 3} {
 		s := support.NATS(t)
 		nc := support.Engine(t, s)
@@ -88,7 +89,7 @@ func TestJournalStreamIsTheContracts(t *testing.T) {
 	}
 }
 
-func TestJournalKeepsWhatItWasMadeWith(t *testing.T) {
+func TestJournalKeepsItsPartitions(t *testing.T) {
 	dir := t.TempDir()
 	open := func(partitions int) (*journal.Journal, func(), error) {
 		s := support.NATSIn(t, dir)
@@ -104,20 +105,20 @@ func TestJournalKeepsWhatItWasMadeWith(t *testing.T) {
 	for _, partitions := range []int{4, 0} {
 		again, stop, err := open(partitions)
 		if err != nil || again.Partitions() != 4 || again.ID() != made.ID() || again.Incarnation() != made.Incarnation() {
-			t.Errorf("asked for %d: %+v, %v", partitions, again, err)
+			t.Errorf("with %d partitions: %+v, %v", partitions, again, err)
 		}
 		stop()
 	}
 	for _, partitions := range []int{1, 3} {
 		_, stop, err := open(partitions)
-		if err == nil || !strings.Contains(err.Error(), "made with 4 partitions") {
-			t.Errorf("asked for %d: %v", partitions, err)
+		if err == nil || !strings.Contains(err.Error(), "has 4 partitions") {
+			t.Errorf("with %d partitions: %v", partitions, err)
 		}
 		stop()
 	}
 }
 
-func TestJournalRefusesAStreamThatIsNone(t *testing.T) {
+func TestOpenRejectsAForeignStream(t *testing.T) {
 	nc := support.Engine(t, support.NATS(t))
 	if _, err := support.JetStream(t, nc).CreateStream(t.Context(), jetstream.StreamConfig{Name: "EVENTS", Subjects: []string{"events.>"}}); err != nil {
 		t.Fatal(err)
@@ -128,7 +129,7 @@ func TestJournalRefusesAStreamThatIsNone(t *testing.T) {
 	}
 }
 
-func TestOpenExistingMakesNone(t *testing.T) {
+func TestOpenExistingCreatesNoJournal(t *testing.T) {
 	nc := support.Engine(t, support.NATS(t))
 	if _, err := journal.OpenExisting(t.Context(), nc, natsio.NewSubjects("")); err == nil || !strings.Contains(err.Error(), "no journal") {
 		t.Error(err)
@@ -142,7 +143,7 @@ func TestOpenExistingMakesNone(t *testing.T) {
 	}
 }
 
-func TestTwoJournalsAreToldApart(t *testing.T) {
+func TestJournalsHaveDistinctIncarnations(t *testing.T) {
 	a, b := journaltest.New(t, 1), journaltest.New(t, 1)
 	if a.ID() == b.ID() || a.Incarnation() == b.Incarnation() {
 		t.Errorf("%s and %s", a.ID(), b.ID())

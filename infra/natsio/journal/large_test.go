@@ -14,9 +14,9 @@ import (
 	"github.com/tidemark-engine/tidemark/test/natsiotest"
 )
 
-// Where the server takes messages that are larger than what a reader asks for
-// elsewhere, they are read as well.
-func TestReadTakesWhatTheServerTakes(t *testing.T) {
+// TestReadMessagesLargerThanMinReadAhead: a reader requests more bytes if the server
+// accepts larger messages.
+func TestReadMessagesLargerThanMinReadAhead(t *testing.T) {
 	s := natsiotest.Run(t, &server.Options{MaxPayload: 24 << 20})
 	nc, err := nats.Connect(s.ClientURL())
 	if err != nil {
@@ -27,7 +27,7 @@ func TestReadTakesWhatTheServerTakes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i, size := range []int{1, natsio.LeastAhead + 1<<20, 1} {
+	for i, size := range []int{1, natsio.MinReadAhead + 1<<20, 1} {
 		key := string(rune('a' + i))
 		ev := events.Event{
 			Type: events.StateSet, Aggregate: "agent", ID: "a", Key: key, Version: 1, Digest: "d", Schema: 1,
@@ -44,7 +44,7 @@ func TestReadTakesWhatTheServerTakes(t *testing.T) {
 	t.Cleanup(c.Stop)
 	for r := uint64(1); r <= 3; r++ {
 		if m := harness.Receive(t, "an event", c.Messages()); m.Revision != r || m.Bad != nil {
-			t.Fatalf("instead of %d: %d, %v", r, m.Revision, m.Bad)
+			t.Fatalf("expected revision %d: %d, %v", r, m.Revision, m.Bad)
 		}
 	}
 }

@@ -20,13 +20,13 @@ import (
 func (j *Journal) Range(ctx context.Context, r history.Range, yield func(history.Message) error) error {
 	switch {
 	case r.LastOnly:
-		return j.lastOfEach(ctx, r.Partition, r.Aggregate, yield)
+		return j.lastPerAggregate(ctx, r.Partition, r.Aggregate, yield)
 	case r.Aggregate != "":
-		return j.ofAggregate(ctx, r, yield)
+		return j.aggregateRange(ctx, r, yield)
 	case r.UpTo > 0 && r.UpTo <= r.After:
 		return nil
 	case r.UpTo == r.After+1:
-		return j.one(ctx, r.Partition, r.UpTo, yield)
+		return j.single(ctx, r.Partition, r.UpTo, yield)
 	}
 	return j.Raw(ctx, r.Partition, RawRange{FromRevision: r.After + 1, ToRevision: r.UpTo}, func(msg jetstream.Msg, revision uint64) error {
 		meta, err := msg.Metadata()
@@ -37,12 +37,12 @@ func (j *Journal) Range(ctx context.Context, r history.Range, yield func(history
 	})
 }
 
-// one yields a single entry, which is not worth a consumer. A copy may be behind:
-// what it does not have is asked of the leader.
-func (j *Journal) one(ctx context.Context, partition int, revision uint64, yield func(history.Message) error) error {
+// single yields the event at one revision with a get request. A replica may lag:
+// single asks the leader for an event that the replica does not have.
+func (j *Journal) single(ctx context.Context, partition int, revision uint64, yield func(history.Message) error) error {
 	msg, err := j.streams[partition].GetMsg(ctx, revision)
 	if errors.Is(err, jetstream.ErrMsgNotFound) && j.replicas > 1 {
-		msg, err = j.askLeaderFor(ctx, partition, `{"seq":`+strconv.FormatUint(revision, 10)+`}`)
+		msg, err = j.leaderGet(ctx, partition, `{"seq":`+strconv.FormatUint(revision, 10)+`}`)
 	}
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return nil
@@ -53,16 +53,15 @@ func (j *Journal) one(ctx context.Context, partition int, revision uint64, yield
 	return yield(j.message(partition, msg.Subject, msg.Sequence, msg.Time, msg.Data))
 }
 
-// The first request of a search brings few events, because often they are enough;
-// later ones more.
+// The first page of a search is small, because often it is enough.
 const (
 	firstPage = 20
 	laterPage = 500
 )
 
-// ofAggregate reads page by page with direct gets: a consumer for each search is
-// the known slow way.
-func (j *Journal) ofAggregate(ctx context.Context, r history.Range, yield func(history.Message) error) error {
+// aggregateRange reads pages with batched direct gets, which is faster than a
+// consumer for each search.
+func (j *Journal) aggregateRange(ctx context.Context, r history.Range, yield func(history.Message) error) error {
 	if name := events.Stream(strings.TrimSuffix(string(r.Aggregate), ".>")); !name.Valid() {
 		return nil
 	}
@@ -90,8 +89,8 @@ func (j *Journal) ofAggregate(ctx context.Context, r history.Range, yield func(h
 			if err := yield(j.message(r.Partition, msg.Subject, msg.Sequence, msg.Time, msg.Data)); err != nil {
 				return err
 			}
-			// The server cuts a batch short by bytes without saying so: its header
-			// says how many are left.
+			// The server may end a batch early because of its size; only the header
+			// shows how many messages are left.
 			pending, last = msg.Header.Get("Nats-Num-Pending"), msg.Sequence
 		}
 		if pending == "0" || pending == "" {
@@ -101,8 +100,9 @@ func (j *Journal) ofAggregate(ctx context.Context, r history.Range, yield func(h
 	}
 }
 
-// lastOfEach yields the last entry of every aggregate that a pattern matches, once.
-func (j *Journal) lastOfEach(ctx context.Context, p int, pattern events.Stream, yield func(history.Message) error) error {
+// lastPerAggregate yields the last event of every aggregate that a pattern matches,
+// once.
+func (j *Journal) lastPerAggregate(ctx context.Context, p int, pattern events.Stream, yield func(history.Message) error) error {
 	failed := func(err error) error { return fmt.Errorf("read the last events of %s: %w", pattern, err) }
 	c, end, err := natsio.EphemeralConsumer(ctx, j.js, natsio.StreamName(p, len(j.streams)), jetstream.OrderedConsumerConfig{
 		DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy, FilterSubjects: []string{j.root + string(pattern)},
@@ -134,7 +134,7 @@ func (j *Journal) lastOfEach(ctx context.Context, p int, pattern events.Stream, 
 		case "":
 			consumer = meta.Consumer
 		case meta.Consumer:
-		default: // the consumer was made again, and then brings every entry from there on
+		default: // a reset consumer delivers every later event, not only the last ones
 			now, err := j.streams[p].GetLastMsgForSubject(ctx, msg.Subject())
 			if err != nil {
 				return failed(err)
@@ -152,7 +152,7 @@ func (j *Journal) lastOfEach(ctx context.Context, p int, pattern events.Stream, 
 	}
 }
 
-// message decodes a stored message; Bad is set where it is no event.
+// message decodes a stored message; Bad is set if it is not a valid event.
 func (j *Journal) message(p int, subject string, seq uint64, at time.Time, data []byte) (m history.Message) {
 	name := events.Stream(strings.TrimPrefix(subject, j.root))
 	m.Body = data

@@ -14,14 +14,14 @@ import (
 
 var _ retention.TrimJournal = (*Journal)(nil)
 
-// MarkTrimmed implements retention.TrimJournal. Two at once would be one too
-// many: the server compares nothing.
+// MarkTrimmed implements retention.TrimJournal. Callers must not run it
+// concurrently: the server does not compare the configuration that it replaces.
 func (j *Journal) MarkTrimmed(ctx context.Context, partition int, cut uint64) error {
 	before, _, err := j.Trimmed(ctx, partition)
 	if err != nil || cut <= before {
 		return err
 	}
-	return j.change(ctx, partition, func(cfg *jetstream.StreamConfig) bool {
+	return j.updateConfig(ctx, partition, func(cfg *jetstream.StreamConfig) bool {
 		cfg.Metadata[metaTrimmed] = strconv.FormatUint(cut, 10)
 		cfg.Metadata[metaTrimmedAt] = time.Now().UTC().Format(time.RFC3339Nano)
 		return true
@@ -29,14 +29,14 @@ func (j *Journal) MarkTrimmed(ctx context.Context, partition int, cut uint64) er
 }
 
 // purgeTime bounds one purge.
-const purgeTime = time.Minute
+const purgeTimeout = time.Minute
 
 // Purge implements retention.TrimJournal.
 func (j *Journal) Purge(ctx context.Context, partition int, s events.Stream, before uint64) error {
 	if before < 2 {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, purgeTime)
+	ctx, cancel := context.WithTimeout(ctx, purgeTimeout)
 	defer cancel()
 	opts := []jetstream.StreamPurgeOpt{jetstream.WithPurgeSequence(before)}
 	if s != "" {
@@ -48,15 +48,15 @@ func (j *Journal) Purge(ctx context.Context, partition int, s events.Stream, bef
 	return nil
 }
 
-// Acknowledged is up to where all durable consumers of a partition have
-// acknowledged what they were given, reactors among them, and which is the
-// last of them; without one it is the head.
+// Acknowledged returns the revision up to which all durable consumers of a
+// partition, such as reactors, have acknowledged, and the consumer that lags most.
+// It returns the head and "" if no consumer lags.
 func (j *Journal) Acknowledged(ctx context.Context, partition int) (uint64, string, error) {
 	least, err := j.Head(ctx, partition)
 	if err != nil {
 		return 0, "", err
 	}
-	last := ""
+	slowest := ""
 	list := j.streams[partition].ListConsumers(ctx)
 	for c := range list.Info() {
 		if c.Config.Durable == "" || c.Config.AckPolicy == jetstream.AckNonePolicy {
@@ -65,16 +65,16 @@ func (j *Journal) Acknowledged(ctx context.Context, partition int) (uint64, stri
 		at := c.AckFloor.Stream
 		switch {
 		case c.NumAckPending == 0 && c.NumPending == 0:
-			continue // it has had everything up to the head that was read before
+			continue // caught up with the head that was read before
 		case c.NumAckPending == 0:
 			at = c.Delivered.Stream
 		}
 		if at < least {
-			least, last = at, "consumer "+c.Name
+			least, slowest = at, "consumer "+c.Name
 		}
 	}
 	if err := list.Err(); err != nil {
-		return 0, "", fmt.Errorf("look at the consumers of partition %d: %w", partition, err)
+		return 0, "", fmt.Errorf("list the consumers of partition %d: %w", partition, err)
 	}
-	return least, last, nil
+	return least, slowest, nil
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/tidemark-engine/tidemark/readmodel"
 )
 
-// wireMessage is a message as commands publish it.
+// wireMessage is the JSON form of a published message.
 type wireMessage struct {
 	ID     string         `json:"message_id"`
 	Kind   string         `json:"kind"`
@@ -25,9 +25,9 @@ type wireMessage struct {
 	SentAt time.Time      `json:"sent_at"`
 }
 
-// decodeMessage reads a stored message. Anyone may publish on messages.>, so
-// one that is not of our form, or that says another thing than its subject, is
-// an error.
+// decodeMessage decodes a message of AGENT_MESSAGES. Any client may publish on
+// messages.>, so it fails if the body has another form or does not match its
+// subject.
 func decodeMessage(s *feeds.Streams, msg jetstream.Msg) (m readmodel.Message, err error) {
 	meta, err := msg.Metadata()
 	if err != nil {
@@ -54,8 +54,8 @@ func decodeMessage(s *feeds.Streams, msg jetstream.Msg) (m readmodel.Message, er
 	case readmodel.MessageNotification:
 		subject += w.Type
 	}
-	if said := strings.TrimPrefix(msg.Subject(), s.Subjects.Root("")); said != subject || len(w.Body) == 0 || w.SentAt.IsZero() {
-		return m, fmt.Errorf("it says that it belongs on %.400q", subject)
+	if got := strings.TrimPrefix(msg.Subject(), s.Subjects.Root("")); got != subject || len(w.Body) == 0 || w.SentAt.IsZero() {
+		return m, fmt.Errorf("the message has no body or no sent_at, or its subject is not %.400q", subject)
 	}
 	return readmodel.Message{
 		ID: w.ID, Kind: w.Kind, From: w.From, To: w.To, Type: w.Type, Body: w.Body,

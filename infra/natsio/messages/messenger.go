@@ -19,11 +19,11 @@ type Messenger struct{ streams *feeds.Streams }
 
 var _ commands.Messenger = Messenger{}
 
-// NewMessenger publishes into the seed's streams.
+// NewMessenger returns a messenger on the streams.
 func NewMessenger(s *feeds.Streams) Messenger { return Messenger{s} }
 
-// requestHeader carries the fingerprint of what was asked, so that a message id
-// used for something else is noticed while the stream has the message.
+// requestHeader carries the fingerprint of the request, so that the reuse of a
+// message id for another request is detected while the stream has the message.
 const requestHeader = "Tidemark-Request"
 
 // Publish implements commands.Messenger.
@@ -32,7 +32,7 @@ func (m Messenger) Publish(ctx context.Context, p commands.Publication) (uint64,
 		nats.MsgIdHdr: []string{p.ID}, requestHeader: []string{p.Request},
 	}}
 	ack, err := m.streams.JS.PublishMsg(ctx, msg)
-	if natsio.Missing(err) { // and so nothing was stored
+	if natsio.StreamMissing(err) { // and so nothing was stored
 		for _, name := range []string{feeds.AgentState, feeds.AgentMessages} {
 			if _, oerr := m.streams.Open(ctx, name); oerr != nil {
 				return 0, false, oerr
@@ -46,14 +46,14 @@ func (m Messenger) Publish(ctx context.Context, p commands.Publication) (uint64,
 	case err != nil:
 		return 0, false, err
 	case ack.Duplicate:
-		return ack.Sequence, true, m.same(ctx, ack, p.Request)
+		return ack.Sequence, true, m.checkSame(ctx, ack, p.Request)
 	}
 	return ack.Sequence, false, nil
 }
 
-// same looks whether a known message id was used to ask the same. A message
-// that is gone cannot be compared any more.
-func (m Messenger) same(ctx context.Context, ack *jetstream.PubAck, request string) error {
+// checkSame returns commands.ErrIDReused if the message of the same id belongs to
+// another request. A message that has expired cannot be compared.
+func (m Messenger) checkSame(ctx context.Context, ack *jetstream.PubAck, request string) error {
 	s, err := m.streams.JS.Stream(ctx, ack.Stream)
 	if err != nil {
 		return err

@@ -7,14 +7,14 @@ import (
 	"github.com/tidemark-engine/tidemark/projections"
 )
 
-// Status is what the view says of itself. Position and head are sequences of
-// AGENT_MESSAGES, not revisions. look asks the consumer how far it is; without
-// it the numbers are those of the last look.
-func (v *View) Status(look bool) projections.Status {
+// Status returns the state of the view. Position and head are sequences of
+// AGENT_MESSAGES, not revisions. With refresh, it reads the numbers from the
+// consumer; without, it returns the last ones read.
+func (v *View) Status(refresh bool) projections.Status {
 	v.mu.Lock()
 	c := v.consumer
 	v.mu.Unlock()
-	if look && c != nil {
+	if refresh && c != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
 		if info, err := c.Info(ctx); err == nil {
@@ -30,17 +30,17 @@ func (v *View) Status(look bool) projections.Status {
 	return v.status
 }
 
-func (v *View) set(state, reason string) {
+func (v *View) setState(state, reason string) {
 	v.mu.Lock()
 	before := v.status.State
 	v.status.State, v.status.Reason = state, reason
 	v.mu.Unlock()
 	if state == projections.Running && before == projections.Waiting {
-		v.streams.Log.Info("view goes on", "view", "messages")
+		v.streams.Log.Info("view continues", "view", "messages")
 	}
 }
 
-func (v *View) waits(err error) {
+func (v *View) setWaiting(err error) {
 	v.mu.Lock()
 	first := v.status.State != projections.Waiting
 	v.status.State, v.status.Reason = projections.Waiting, err.Error()

@@ -1,3 +1,6 @@
+// Package messages publishes messages between agents and stores the messages of the
+// stream AGENT_MESSAGES in the durable read model. The package feeds creates the stream
+// and its consumer.
 package messages
 
 import (
@@ -16,16 +19,15 @@ import (
 	"github.com/tidemark-engine/tidemark/readmodel"
 )
 
-// MessageStore is where messages end up. Storing one again changes nothing.
+// MessageStore stores messages in SQL. Storing a message again changes nothing.
 type MessageStore interface {
 	StoreMessages(ctx context.Context, batch []readmodel.Message) error
 }
 
-// Messages is the view messages: what is on AGENT_MESSAGES, stored a batch at a
-// time by the seed's consumer message-batch-processor. Several engines share
-// the consumer. Its place is the consumer's: messages are not state, and the
-// stream keeps them in memory for five minutes alone, so that what cannot be
-// stored for so long is lost.
+// View is the view messages: it stores the messages of AGENT_MESSAGES in batches.
+// All engines share the consumer message-batch-processor, and the consumer's
+// position is the view's. Messages are not state: the stream keeps them in memory
+// for five minutes, and a message that cannot be stored within that time is lost.
 type View struct {
 	streams *feeds.Streams
 	store   MessageStore
@@ -35,22 +37,22 @@ type View struct {
 	status   projections.Status
 }
 
-// NewMessages stores messages from the seed's stream.
+// NewView returns the view that writes into store.
 func NewView(s *feeds.Streams, store MessageStore) *View {
 	return &View{streams: s, store: store, status: projections.Status{Name: "messages", State: projections.Starting}}
 }
 
-// Bounds of a batch (seed 6.3), and how long an empty pull waits.
+// Bounds of a batch, from the topology document, and the timeout of an empty pull.
 const (
 	messageBatch = 100
 	messageBytes = 1 << 20
 	messagePull  = 30 * time.Second
-	// messageHold is how often a batch that cannot be stored yet is kept from
-	// being delivered again; a fraction of the consumer's ack_wait.
-	messageHold = 20 * time.Second
+	// progressInterval is the interval at which a batch that cannot be stored yet
+	// reports progress to the consumer; it is shorter than the ack_wait of 60 s.
+	progressInterval = 20 * time.Second
 )
 
-// Run stores messages until ctx ends; a batch under way is finished.
+// Run stores messages until ctx ends; it finishes the current batch.
 func (v *View) Run(ctx context.Context) {
 	pause := backoff.NewExponentialBackOff()
 	pause.InitialInterval, pause.MaxInterval = 50*time.Millisecond, 2*time.Second
@@ -59,7 +61,7 @@ func (v *View) Run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		v.waits(err)
+		v.setWaiting(err)
 		t := time.NewTimer(pause.NextBackOff())
 		select {
 		case <-t.C:
@@ -69,8 +71,8 @@ func (v *View) Run(ctx context.Context) {
 	}
 }
 
-// follow pulls until something fails.
-func (v *View) follow(ctx context.Context, well func()) error {
+// follow pulls and stores batches until an error; stored is called after each.
+func (v *View) follow(ctx context.Context, stored func()) error {
 	st, err := v.streams.Open(ctx, feeds.AgentMessages)
 	if err != nil {
 		return err
@@ -82,7 +84,7 @@ func (v *View) follow(ctx context.Context, well func()) error {
 	v.mu.Lock()
 	v.consumer = c
 	v.mu.Unlock()
-	v.set(projections.Running, "")
+	v.setState(projections.Running, "")
 	for {
 		batch, err := pull(ctx, c)
 		if err != nil {
@@ -91,15 +93,15 @@ func (v *View) follow(ctx context.Context, well func()) error {
 		if len(batch) == 0 {
 			continue
 		}
-		if err := v.keep(ctx, batch); err != nil {
+		if err := v.process(ctx, batch); err != nil {
 			return err
 		}
-		v.set(projections.Running, "")
-		well()
+		v.setState(projections.Running, "")
+		stored()
 	}
 }
 
-// pull waits for a message and takes with it what else is there.
+// pull waits for a message and adds the other available ones, up to a batch.
 func pull(ctx context.Context, c jetstream.Consumer) ([]jetstream.Msg, error) {
 	pctx, cancel := context.WithTimeout(ctx, messagePull)
 	defer cancel()
@@ -114,7 +116,7 @@ func pull(ctx context.Context, c jetstream.Consumer) ([]jetstream.Msg, error) {
 	batch := []jetstream.Msg{first}
 	more, err := c.FetchNoWait(messageBatch - 1)
 	if err != nil {
-		return batch, nil // the first is here; the next pull will say what is wrong
+		return batch, nil // the next pull returns the error
 	}
 	for msg := range more.Messages() {
 		batch = append(batch, msg)
@@ -122,22 +124,23 @@ func pull(ctx context.Context, c jetstream.Consumer) ([]jetstream.Msg, error) {
 	return batch, nil
 }
 
-// keep stores a batch and acknowledges it after that. While the store is away
-// the batch is held, so that waiting does not use up its deliveries.
-func (v *View) keep(ctx context.Context, batch []jetstream.Msg) error {
+// process stores a batch and then acknowledges it. While the store is
+// unavailable it retries and reports progress, so that waiting does not use up
+// the batch's deliveries.
+func (v *View) process(ctx context.Context, batch []jetstream.Msg) error {
 	rows := v.decode(batch)
 	pause := backoff.NewExponentialBackOff()
 	pause.InitialInterval, pause.MaxInterval = 100*time.Millisecond, 2*time.Second
-	for held := time.Now(); ; {
+	for reported := time.Now(); ; {
 		err := v.storeAll(ctx, rows)
 		if err == nil {
 			break
 		}
-		v.waits(err)
-		if time.Since(held) > messageHold {
-			held = time.Now()
+		v.setWaiting(err)
+		if time.Since(reported) > progressInterval {
+			reported = time.Now()
 			for _, msg := range batch {
-				_ = msg.InProgress() // at worst it comes again
+				_ = msg.InProgress() // on failure the server redelivers it
 			}
 		}
 		t := time.NewTimer(pause.NextBackOff())
@@ -156,9 +159,9 @@ func (v *View) keep(ctx context.Context, batch []jetstream.Msg) error {
 	return nil
 }
 
-// storeAll stores rows in parts of at most a megabyte of bodies.
+// storeAll stores rows in transactions of at most messageBytes of bodies.
 func (v *View) storeAll(ctx context.Context, rows []readmodel.Message) error {
-	// A stop must not cut a transaction in two: it gets a time of its own.
+	// A stop must not cancel a transaction, so it has its own timeout.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
 	for len(rows) > 0 {
@@ -175,13 +178,13 @@ func (v *View) storeAll(ctx context.Context, rows []readmodel.Message) error {
 	return nil
 }
 
-// decode leaves out, and tells of, what is no message of ours.
+// decode decodes a batch. It logs and skips invalid messages.
 func (v *View) decode(batch []jetstream.Msg) []readmodel.Message {
 	rows := make([]readmodel.Message, 0, len(batch))
 	for _, msg := range batch {
 		m, err := decodeMessage(v.streams, msg)
 		if err != nil {
-			v.streams.Log.Warn("a message is not of the engine's form and is not stored", "subject", msg.Subject(), "error", err)
+			v.streams.Log.Warn("invalid message; it is not stored", "subject", msg.Subject(), "error", err)
 			continue
 		}
 		rows = append(rows, m)

@@ -11,15 +11,16 @@ import (
 	"github.com/tidemark-engine/tidemark/internal/wait"
 )
 
-// lookAgain is how long a silent watch is believed.
-const lookAgain = 5 * time.Second
+// headCheckInterval is the interval at which Follow compares the watch with the
+// bucket's last sequence.
+const headCheckInterval = 5 * time.Second
 
-// Follow keeps Known level with the bucket until ctx ends. A watch is a hint: it
-// is begun anew when it ends, or when the bucket has more than it told.
+// Follow keeps Known up to date with the bucket until ctx ends. It watches the
+// bucket and starts a new watch when the watch ends or has missed a change.
 func (q *Store) Follow(ctx context.Context) {
 	for ctx.Err() == nil {
 		if err := q.follow(ctx); err != nil && ctx.Err() == nil {
-			q.log.Debug("the quarantine is watched anew", "error", err)
+			q.log.Debug("the watch of the quarantine bucket is restarted", "error", err)
 			_ = wait.Sleep(ctx, time.Second)
 		}
 	}
@@ -30,10 +31,10 @@ func (q *Store) follow(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = w.Stop() }() // ends with the watch; nothing to add
-	look := time.NewTicker(lookAgain)
-	defer look.Stop()
-	told := uint64(0)
+	defer func() { _ = w.Stop() }()
+	check := time.NewTicker(headCheckInterval)
+	defer check.Stop()
+	seen := uint64(0)
 	for {
 		select {
 		case e, open := <-w.Updates():
@@ -43,19 +44,19 @@ func (q *Store) follow(ctx context.Context) error {
 			if e == nil {
 				continue
 			}
-			told = e.Revision()
-			rec := record{seq: told}
+			seen = e.Revision()
+			state := keyState{seq: seen}
 			if e.Operation() == jetstream.KeyValuePut {
-				rec.body = e.Value()
+				state.body = e.Value()
 			}
-			q.learn(e.Key(), rec)
-		case <-look.C:
-			s, err := q.js.Stream(ctx, "KV_"+QuarantineBucket)
+			q.update(e.Key(), state)
+		case <-check.C:
+			s, err := q.js.Stream(ctx, "KV_"+BucketName)
 			if err != nil {
 				return err
 			}
-			if last := s.CachedInfo().State.LastSeq; last > told {
-				return fmt.Errorf("the bucket is at %d", last)
+			if last := s.CachedInfo().State.LastSeq; last > seen {
+				return fmt.Errorf("the watch is at sequence %d, the bucket at %d", seen, last)
 			}
 		case <-ctx.Done():
 			return nil

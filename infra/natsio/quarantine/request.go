@@ -12,15 +12,13 @@ import (
 	"github.com/tidemark-engine/tidemark/projections/quarantine"
 )
 
-// This file is the operator's side of the quarantine.
-
-// ReadQuarantine opens the bucket for reading; nil where there is none.
+// OpenReadOnly opens the bucket for reading. It returns nil if the bucket is missing.
 func OpenReadOnly(ctx context.Context, nc *nats.Conn) (*Store, error) {
 	js, err := jetstream.New(nc)
 	if err != nil {
 		return nil, err
 	}
-	kv, err := js.KeyValue(ctx, QuarantineBucket)
+	kv, err := js.KeyValue(ctx, BucketName)
 	if errors.Is(err, jetstream.ErrBucketNotFound) {
 		return nil, nil
 	}
@@ -30,42 +28,44 @@ func OpenReadOnly(ctx context.Context, nc *nats.Conn) (*Store, error) {
 	return &Store{nc: nc, js: js, kv: kv}, nil
 }
 
-// Ask leaves word of what is to be done, for the engine that runs the view.
-func (q *Store) Ask(ctx context.Context, h quarantine.Held, what string) error {
-	if _, err := q.kv.PutString(ctx, keyOf(h.View, h.Partition, h.Stream)+askSuffix, what); err != nil {
-		return fmt.Errorf("ask for %s of %s: %w", what, h.Stream, err)
+// Request stores an operator's request (quarantine.AskRetry or AskDrop) for the
+// engine that runs the view.
+func (q *Store) Request(ctx context.Context, h quarantine.Held, what string) error {
+	if _, err := q.kv.PutString(ctx, keyOf(h.View, h.Partition, h.Stream)+requestSuffix, what); err != nil {
+		return fmt.Errorf("request %s of %s: %w", what, h.Stream, err)
 	}
 	return nil
 }
 
-// Await returns when what was asked is done, with what is held then.
-func (q *Store) Await(ctx context.Context, asked quarantine.Held) (now quarantine.Held, there bool, err error) {
-	key := keyOf(asked.View, asked.Partition, asked.Stream)
+// Await waits until a request is carried out, and returns whether the aggregate is
+// still quarantined and its new state.
+func (q *Store) Await(ctx context.Context, requested quarantine.Held) (now quarantine.Held, quarantined bool, err error) {
+	key := keyOf(requested.View, requested.Partition, requested.Stream)
 	w, err := q.kv.Watch(ctx, key+".>")
 	if err != nil {
 		return now, false, err
 	}
-	defer func() { _ = w.Stop() }() // ends with the watch; nothing to add
+	defer func() { _ = w.Stop() }()
 	for {
-		// Nothing more is done about what is held no longer.
-		if now, there, err = q.get(ctx, key); err != nil || !there {
-			return now, there, errors.Join(err, q.kv.Purge(ctx, key+askSuffix))
+		// No engine answers a request for an aggregate that is no longer quarantined.
+		if now, quarantined, err = q.get(ctx, key); err != nil || !quarantined {
+			return now, quarantined, errors.Join(err, q.kv.Purge(ctx, key+requestSuffix))
 		}
 		select {
 		case e, open := <-w.Updates():
 			if !open {
-				return now, there, errors.New("the watch ended")
+				return now, quarantined, errors.New("the watch ended")
 			}
 			if e != nil && e.Operation() != jetstream.KeyValuePut {
 				return q.get(ctx, key)
 			}
 		case <-ctx.Done():
-			return now, there, ctx.Err()
+			return now, quarantined, ctx.Err()
 		}
 	}
 }
 
-func (q *Store) get(ctx context.Context, key string) (h quarantine.Held, there bool, err error) {
+func (q *Store) get(ctx context.Context, key string) (h quarantine.Held, found bool, err error) {
 	e, err := q.kv.Get(ctx, key)
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
 		return h, false, nil

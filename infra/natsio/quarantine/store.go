@@ -1,3 +1,6 @@
+// Package quarantine stores in a KV bucket which events of which aggregates a view
+// cannot apply, and carries requests to retry or drop them. The views decide what they
+// quarantine.
 package quarantine
 
 import (
@@ -21,15 +24,15 @@ import (
 	"github.com/tidemark-engine/tidemark/projections/quarantine"
 )
 
-// QuarantineBucket is where views keep what they leave out. Only engines and
-// their operators write it.
+// BucketName is the KV bucket of quarantined aggregates, and SubjectPrefix the
+// prefix of its subjects. Only engines and their operators write the bucket.
 const (
-	QuarantineBucket = "TIDEMARK_QUARANTINE"
-	QuarantineRoot   = "$KV." + QuarantineBucket + "."
+	BucketName    = "TIDEMARK_QUARANTINE"
+	SubjectPrefix = "$KV." + BucketName + "."
 )
 
-// Quarantine is the bucket of what views hold: one key per view and aggregate,
-// and beside it, under the same key with ".ask", what somebody wants done.
+// Store is the bucket of quarantined aggregates: one key for each view and
+// aggregate, and the same key with the suffix ".ask" for an operator's request.
 type Store struct {
 	nc  *nats.Conn
 	js  jetstream.JetStream
@@ -37,29 +40,29 @@ type Store struct {
 	log *slog.Logger
 
 	mu      sync.Mutex
-	known   map[string]record // by key, markers included
+	known   map[string]keyState // by key, with markers
 	changed chan struct{}
 }
 
-// record is a key's last value; an empty one is a marker.
-type record struct {
+// keyState is the last value of a key; an empty body is a marker.
+type keyState struct {
 	seq  uint64
 	body []byte
 }
 
 var _ quarantine.Store = (*Store)(nil)
 
-// OpenQuarantine opens the bucket, making it where there is none.
+// Open opens the bucket and creates it if it is missing.
 func Open(ctx context.Context, nc *nats.Conn, log *slog.Logger) (*Store, error) {
 	js, err := jetstream.New(nc)
 	if err != nil {
 		return nil, err
 	}
-	q := &Store{nc: nc, js: js, log: log, known: map[string]record{}, changed: make(chan struct{})}
-	q.kv, err = js.KeyValue(ctx, QuarantineBucket)
+	q := &Store{nc: nc, js: js, log: log, known: map[string]keyState{}, changed: make(chan struct{})}
+	q.kv, err = js.KeyValue(ctx, BucketName)
 	if errors.Is(err, jetstream.ErrBucketNotFound) {
 		q.kv, err = js.CreateKeyValue(ctx, jetstream.KeyValueConfig{
-			Bucket: QuarantineBucket, Description: "Aggregates that views cannot apply and leave out",
+			Bucket: BucketName, Description: "Aggregates that views cannot apply and leave out",
 			History: 1, Storage: jetstream.FileStorage, Replicas: natsio.Replicas(nc, 0),
 		})
 	}
@@ -69,51 +72,52 @@ func Open(ctx context.Context, nc *nats.Conn, log *slog.Logger) (*Store, error) 
 	return q, nil
 }
 
-// askSuffix marks the key of what is asked.
-const askSuffix = ".ask"
+// requestSuffix ends the key of a request.
+const requestSuffix = ".ask"
 
-// keyOf names an aggregate of a view. A stream's name may be longer than a key
-// should be, or hold what no key may, where somebody else made it.
+// keyOf returns the key of a view's aggregate. It contains a hash, because the name
+// of an aggregate that another program wrote may be too long for a key or contain
+// characters that a key cannot.
 func keyOf(view string, partition int, s events.Stream) string {
 	sum := sha256.Sum256([]byte(s))
 	return view + "." + strconv.Itoa(partition) + "." + hex.EncodeToString(sum[:16])
 }
 
-// Held implements projections.Quarantine, by the bucket's leader. A wish for
-// what is held no longer goes with it.
+// Held implements quarantine.Store. It reads from the bucket's leader and removes
+// requests for aggregates that are no longer quarantined.
 func (q *Store) Held(ctx context.Context, view string, partition int) ([]quarantine.Held, error) {
-	s, err := q.js.Stream(ctx, "KV_"+QuarantineBucket)
+	s, err := q.js.Stream(ctx, "KV_"+BucketName)
 	if err != nil {
 		return nil, err
 	}
-	info, err := s.Info(ctx, jetstream.WithSubjectFilter(QuarantineRoot+view+"."+strconv.Itoa(partition)+".>"))
+	info, err := s.Info(ctx, jetstream.WithSubjectFilter(SubjectPrefix+view+"."+strconv.Itoa(partition)+".>"))
 	if err != nil {
 		return nil, err
 	}
-	found := map[string]record{}
+	found := map[string]keyState{}
 	for subject := range info.State.Subjects {
-		msg, err := natsio.LeaderGet(ctx, q.nc, "KV_"+QuarantineBucket, natsio.LastBySubject(subject))
+		msg, err := natsio.LeaderGet(ctx, q.nc, "KV_"+BucketName, natsio.LastBySubject(subject))
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
 			continue
 		}
 		if err != nil {
 			return nil, err
 		}
-		rec := record{seq: msg.Sequence, body: msg.Data} // a marker's body is empty
-		found[strings.TrimPrefix(subject, QuarantineRoot)] = rec
-		q.learn(strings.TrimPrefix(subject, QuarantineRoot), rec)
+		state := keyState{seq: msg.Sequence, body: msg.Data} // a marker's body is empty
+		found[strings.TrimPrefix(subject, SubjectPrefix)] = state
+		q.update(strings.TrimPrefix(subject, SubjectPrefix), state)
 	}
-	for key, rec := range found {
-		if of, isAsk := strings.CutSuffix(key, askSuffix); isAsk && len(rec.body) > 0 && len(found[of].body) == 0 {
+	for key, state := range found {
+		if of, isRequest := strings.CutSuffix(key, requestSuffix); isRequest && len(state.body) > 0 && len(found[of].body) == 0 {
 			if err := q.remove(ctx, key); err != nil {
 				return nil, err
 			}
 		}
 	}
-	return heldIn(found)
+	return decodeAll(found)
 }
 
-// Known implements projections.Quarantine.
+// Known implements quarantine.Store.
 func (q *Store) Known(view string, partition int) []quarantine.Held {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -121,36 +125,37 @@ func (q *Store) Known(view string, partition int) []quarantine.Held {
 		return nil
 	}
 	prefix := view + "." + strconv.Itoa(partition) + "."
-	mine := map[string]record{}
-	for key, rec := range q.known {
+	mine := map[string]keyState{}
+	for key, state := range q.known {
 		if strings.HasPrefix(key, prefix) {
-			mine[key] = rec
+			mine[key] = state
 		}
 	}
-	all, _ := heldIn(mine) // what cannot be read was said when it was learned
+	all, _ := decodeAll(mine) // invalid values are skipped; Held reports them
 	return all
 }
 
-// Holds tells whether a view is known to leave an aggregate out.
-func (q *Store) Holds(view string, partition int, s events.Stream) bool {
+// Quarantined reports whether a view has quarantined an aggregate, as far as Known
+// has read the bucket.
+func (q *Store) Quarantined(view string, partition int, s events.Stream) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if len(q.known) == 0 {
 		return false
 	}
-	rec := q.known[keyOf(view, partition, s)]
+	state := q.known[keyOf(view, partition, s)]
 	var h quarantine.Held
-	return len(rec.body) > 0 && json.Unmarshal(rec.body, &h) == nil && h.Waits()
+	return len(state.body) > 0 && json.Unmarshal(state.body, &h) == nil && h.Waits()
 }
 
-// All is everything held, by view, partition and stream, for operators.
+// All returns all quarantined aggregates of all views, oldest first.
 func (q *Store) All(ctx context.Context) ([]quarantine.Held, error) {
 	w, err := q.kv.WatchAll(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("list what is quarantined: %w", err)
 	}
-	defer func() { _ = w.Stop() }() // ends with the watch; nothing to add
-	found := map[string]record{}
+	defer func() { _ = w.Stop() }()
+	found := map[string]keyState{}
 	for {
 		select {
 		case e, open := <-w.Updates():
@@ -158,11 +163,11 @@ func (q *Store) All(ctx context.Context) ([]quarantine.Held, error) {
 			case !open:
 				return nil, errors.New("list what is quarantined: the watch ended early")
 			case e == nil:
-				all, err := heldIn(found)
+				all, err := decodeAll(found)
 				sort.Slice(all, func(i, j int) bool { return all[i].Since.Before(all[j].Since) })
 				return all, err
 			case e.Operation() == jetstream.KeyValuePut:
-				found[e.Key()] = record{seq: e.Revision(), body: e.Value()}
+				found[e.Key()] = keyState{seq: e.Revision(), body: e.Value()}
 			}
 		case <-ctx.Done():
 			return nil, ctx.Err()
@@ -170,25 +175,26 @@ func (q *Store) All(ctx context.Context) ([]quarantine.Held, error) {
 	}
 }
 
-// heldIn reads records, each with what is asked, by stream.
-func heldIn(records map[string]record) (all []quarantine.Held, bad error) {
-	for key, rec := range records {
-		if strings.HasSuffix(key, askSuffix) || len(rec.body) == 0 {
+// decodeAll decodes the values of keys, each with its request, sorted by
+// aggregate. It skips invalid values; bad is the error of one of them.
+func decodeAll(keys map[string]keyState) (all []quarantine.Held, bad error) {
+	for key, state := range keys {
+		if strings.HasSuffix(key, requestSuffix) || len(state.body) == 0 {
 			continue
 		}
 		var h quarantine.Held
-		if err := json.Unmarshal(rec.body, &h); err != nil {
-			bad = fmt.Errorf("key %s of bucket %s is not ours: %w", key, QuarantineBucket, err)
+		if err := json.Unmarshal(state.body, &h); err != nil {
+			bad = fmt.Errorf("decode key %s of bucket %s: %w", key, BucketName, err)
 			continue
 		}
-		h.Asked = string(records[key+askSuffix].body)
+		h.Asked = string(keys[key+requestSuffix].body)
 		all = append(all, h)
 	}
 	sort.Slice(all, func(i, j int) bool { return all[i].Stream < all[j].Stream })
 	return all, bad
 }
 
-// Put implements projections.Quarantine.
+// Put implements quarantine.Store.
 func (q *Store) Put(ctx context.Context, h quarantine.Held) error {
 	body, err := json.Marshal(h)
 	if err != nil {
@@ -197,45 +203,45 @@ func (q *Store) Put(ctx context.Context, h quarantine.Held) error {
 	key := keyOf(h.View, h.Partition, h.Stream)
 	seq, err := q.kv.Put(ctx, key, body)
 	if err == nil {
-		q.learn(key, record{seq, body})
+		q.update(key, keyState{seq, body})
 	}
 	return err
 }
 
-// Remove implements projections.Quarantine.
+// Remove implements quarantine.Store.
 func (q *Store) Remove(ctx context.Context, h quarantine.Held) error {
 	return q.remove(ctx, keyOf(h.View, h.Partition, h.Stream))
 }
 
-// Done implements projections.Quarantine.
+// Done implements quarantine.Store.
 func (q *Store) Done(ctx context.Context, h quarantine.Held) error {
-	return q.remove(ctx, keyOf(h.View, h.Partition, h.Stream)+askSuffix)
+	return q.remove(ctx, keyOf(h.View, h.Partition, h.Stream)+requestSuffix)
 }
 
-// remove purges a key, so that nothing of it is kept but the marker.
+// remove purges a key; only the marker stays.
 func (q *Store) remove(ctx context.Context, key string) error {
 	if err := q.kv.Purge(ctx, key); err != nil {
 		return err
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.known[key] = record{seq: q.known[key].seq} // the watch tells the marker's own sequence
+	q.known[key] = keyState{seq: q.known[key].seq} // the watch delivers the marker's sequence
 	return nil
 }
 
-// learn takes what a key holds, unless something newer is known.
-func (q *Store) learn(key string, rec record) {
+// update sets the known value of a key, unless a newer one is known.
+func (q *Store) update(key string, state keyState) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if rec.seq <= q.known[key].seq {
+	if state.seq <= q.known[key].seq {
 		return
 	}
-	q.known[key] = rec
+	q.known[key] = state
 	close(q.changed)
 	q.changed = make(chan struct{})
 }
 
-// Changed implements projections.Quarantine.
+// Changed implements quarantine.Store.
 func (q *Store) Changed() <-chan struct{} {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -7,10 +7,10 @@ import (
 	"github.com/tidemark-engine/tidemark/infra/natsio"
 )
 
-// batch answers commands.batch. The request is counted as open by its caller.
+// batch handles commands.batch. The caller has added the request to s.open.
 func (s *Service) batch(reply string, body []byte, start time.Time) {
 	split := func(subject string) (aggregate, id, verb string, ok bool) {
-		t := s.tokens(subject, "commands.") // the root may stand before it
+		t := s.tokens(subject, "commands.") // with or without the root
 		if len(t) != 3 {
 			return "", "", "", false
 		}
@@ -20,7 +20,7 @@ func (s *Service) batch(reply string, body []byte, start time.Time) {
 		defer s.open.Done()
 		outcome := "ok"
 		if err != nil {
-			outcome = s.refuse(reply, err)
+			outcome = s.replyError(reply, err)
 		} else {
 			s.reply(reply, s.encodeResults(results))
 		}

@@ -6,15 +6,15 @@ import (
 	"time"
 )
 
-// patience is a context with a deadline that sets no timer until somebody waits
-// for it: most queries are answered from memory, and nobody does.
+// deadlineContext is a context with a deadline that creates its timer on the first
+// call of Done: most queries are answered from memory and do not wait.
 type deadlineContext struct {
 	context.Context // without the deadline
 	deadline        time.Time
 
 	mu     sync.Mutex
 	ended  bool
-	timed  context.Context // nil until somebody waits
+	timed  context.Context // nil until Done is called
 	cancel context.CancelFunc
 }
 
@@ -23,43 +23,43 @@ func newDeadlineContext(ctx context.Context, deadline time.Time) *deadlineContex
 }
 
 // Deadline implements context.Context.
-func (p *deadlineContext) Deadline() (time.Time, bool) { return p.deadline, true }
+func (c *deadlineContext) Deadline() (time.Time, bool) { return c.deadline, true }
 
 // Done implements context.Context.
-func (p *deadlineContext) Done() <-chan struct{} {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.timed == nil {
-		p.timed, p.cancel = context.WithDeadline(p.Context, p.deadline)
-		if p.ended {
-			p.cancel()
+func (c *deadlineContext) Done() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.timed == nil {
+		c.timed, c.cancel = context.WithDeadline(c.Context, c.deadline)
+		if c.ended {
+			c.cancel()
 		}
 	}
-	return p.timed.Done()
+	return c.timed.Done()
 }
 
 // Err implements context.Context.
-func (p *deadlineContext) Err() error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+func (c *deadlineContext) Err() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	switch {
-	case p.timed != nil:
-		return p.timed.Err()
-	case p.Context.Err() != nil:
-		return p.Context.Err()
-	case p.ended:
+	case c.timed != nil:
+		return c.timed.Err()
+	case c.Context.Err() != nil:
+		return c.Context.Err()
+	case c.ended:
 		return context.Canceled
-	case time.Now().After(p.deadline):
+	case time.Now().After(c.deadline):
 		return context.DeadlineExceeded
 	}
 	return nil
 }
 
-// end lets go of whoever still waits, and of the timer, if there is one.
-func (p *deadlineContext) end() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.ended = true; p.cancel != nil {
-		p.cancel()
+// end cancels the context and releases its timer.
+func (c *deadlineContext) end() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ended = true; c.cancel != nil {
+		c.cancel()
 	}
 }

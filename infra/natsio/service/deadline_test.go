@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-func TestPatience(t *testing.T) {
+func TestDeadlineContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		parent, cancel := context.WithCancel(t.Context())
 		defer cancel()
@@ -19,14 +19,14 @@ func TestPatience(t *testing.T) {
 				child, free = context.WithTimeout(p, time.Hour)
 			}
 			if err := p.Err(); err != nil {
-				t.Errorf("at once: %v", err)
+				t.Errorf("before the deadline: %v", err)
 			}
 			time.Sleep(time.Minute + time.Nanosecond)
 			if err := p.Err(); !errors.Is(err, context.DeadlineExceeded) {
-				t.Errorf("after its time: %v", err)
+				t.Errorf("after the deadline: %v", err)
 			}
 			if <-p.Done(); waits && !errors.Is(child.Err(), context.DeadlineExceeded) {
-				t.Errorf("whoever waited for it: %v", child.Err())
+				t.Errorf("the derived context: %v", child.Err())
 			}
 			free()
 			p.end()
@@ -40,7 +40,7 @@ func TestPatience(t *testing.T) {
 		late := newDeadlineContext(parent, time.Now().Add(time.Minute))
 		cancel()
 		if err := late.Err(); !errors.Is(err, context.Canceled) {
-			t.Errorf("with its parent ended: %v", err)
+			t.Errorf("with a cancelled parent: %v", err)
 		}
 		<-late.Done()
 	})

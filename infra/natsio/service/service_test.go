@@ -24,7 +24,7 @@ import (
 	"github.com/tidemark-engine/tidemark/test/support"
 )
 
-// served is an engine behind its service, and a client of it.
+// served is a service with a command handler, and a client of it.
 type served struct {
 	*commands.Handler
 	t       *testing.T
@@ -48,7 +48,7 @@ func serve(t *testing.T, prefix string) *served {
 		Subjects: natsio.NewSubjects(prefix), Version: "1.2.3", Commands: s.Handle, Batch: s.HandleBatch,
 		Queries: func(_ context.Context, tokens []string, body []byte) ([]byte, error) {
 			if tokens[0] == "broken" {
-				return nil, errors.New("a secret of ours")
+				return nil, errors.New("a secret of the engine")
 			}
 			return []byte(`"` + strings.Join(tokens, ".") + string(body) + `"`), nil
 		},
@@ -57,12 +57,12 @@ func serve(t *testing.T, prefix string) *served {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = s.service.Stop() }) // a second time is harmless
+	t.Cleanup(func() { _ = s.service.Stop() }) // a second call is harmless
 	s.client = support.Client(t, s.server)
 	return s
 }
 
-const deadlineContext = 10 * time.Second
+const requestTimeout = 10 * time.Second
 
 func (s *served) request(subject, body string, headers ...string) *nats.Msg {
 	s.t.Helper()
@@ -71,7 +71,7 @@ func (s *served) request(subject, body string, headers ...string) *nats.Msg {
 	for i := 0; i < len(headers); i += 2 {
 		msg.Header.Set(headers[i], headers[i+1])
 	}
-	reply, err := s.client.RequestMsg(msg, deadlineContext)
+	reply, err := s.client.RequestMsg(msg, requestTimeout)
 	if err != nil {
 		s.t.Fatalf("%s: %v", subject, err)
 	}
@@ -99,7 +99,7 @@ func TestServiceAnswersWithReceipts(t *testing.T) {
 
 func TestServiceErrorsAreMicroErrors(t *testing.T) {
 	s := serve(t, "")
-	for _, c := range []struct{ subject, body, status, code, place string }{
+	for _, c := range []struct{ subject, body, status, code, text string }{
 		{"commands.agent.a1.set", `{"key":"k\r\nNats-Rollup: all","value":1}`, "400", "key.invalid", `'\r'`},
 		{"commands.agent.*.set", `{"key":"k","value":1}`, "400", "id.invalid", "'*'"},
 		{"commands.agent.kv.set", `{"key":"k","value":1}`, "400", "id.invalid", "reserved"},
@@ -121,13 +121,13 @@ func TestServiceErrorsAreMicroErrors(t *testing.T) {
 			}
 		}
 		err := json.Unmarshal(reply.Data, &got)
-		text := reply.Header.Get(micro.ErrorHeader)
+		header := reply.Header.Get(micro.ErrorHeader)
 		if err != nil || reply.Header.Get(micro.ErrorCodeHeader) != c.status || got.Error.Code != c.code || got.Error.Kind == "" ||
-			!strings.Contains(got.Error.Message, c.place) || !strings.HasPrefix(text, c.code) || strings.ContainsAny(text, "\r\n") || len(reply.Header) != 2 {
+			!strings.Contains(got.Error.Message, c.text) || !strings.HasPrefix(header, c.code) || strings.ContainsAny(header, "\r\n") || len(reply.Header) != 2 {
 			t.Errorf("%s: %v %s, %v", c.subject, reply.Header, reply.Data, err)
 		}
 		if strings.Contains(string(reply.Data), "secret") {
-			t.Errorf("an internal error tells: %s", reply.Data)
+			t.Errorf("the reply contains the internal error: %s", reply.Data)
 		}
 		if c.code == "internal" && got.Error.Details["trace_id"] == "" {
 			t.Errorf("no trace id: %s", reply.Data)
@@ -158,7 +158,8 @@ func TestServiceIsDiscoverable(t *testing.T) {
 	}
 }
 
-// Headers that mean something to a stream stop at the engine.
+// TestClientHeadersDoNotReachTheJournal sends headers that change how a stream
+// stores a message.
 func TestClientHeadersDoNotReachTheJournal(t *testing.T) {
 	s := serve(t, "")
 	s.request("commands.agent.a1.set", `{"key":"k","value":1}`)
@@ -190,9 +191,9 @@ func TestClientHeadersDoNotReachTheJournal(t *testing.T) {
 	}
 }
 
-// The engine's answer goes to inboxes alone: a client must not have it
-// published where the client itself may not.
-func TestAnswersGoToInboxesOnly(t *testing.T) {
+// TestRepliesGoToInboxesOnly: a client must not make the engine publish to a subject
+// for which the client has no permission.
+func TestRepliesGoToInboxesOnly(t *testing.T) {
 	s := serve(t, "")
 	for _, reply := range []string{
 		"events.agent.a1.state.k", "journal.0.agent.a1.state.k", "$JS.API.STREAM.PURGE.EVENTS", "$KV.AGENT_STATE.a1.k", "agents.state.a1", "_INBOXx",
@@ -204,7 +205,7 @@ func TestAnswersGoToInboxesOnly(t *testing.T) {
 			}
 		}
 	}
-	// Requests of one client are answered in the order they came.
+	// The service handles the requests of one client in order.
 	if r := s.request("commands.agent.a2.set", `{"key":"k","value":1}`); len(r.Header) > 0 {
 		t.Errorf("%s", r.Data)
 	}
@@ -213,7 +214,7 @@ func TestAnswersGoToInboxesOnly(t *testing.T) {
 	}
 }
 
-func TestACommandWithoutReplyIsCarriedOut(t *testing.T) {
+func TestACommandWithoutReplyIsExecuted(t *testing.T) {
 	s := serve(t, "")
 	if err := s.client.Publish("commands.agent.a1.set", []byte(`{"key":"k","value":1}`)); err != nil {
 		t.Fatal(err)
@@ -224,7 +225,7 @@ func TestACommandWithoutReplyIsCarriedOut(t *testing.T) {
 	harness.Eventually(t, "the event", func() bool { return len(commandstest.Stored(t, s.entries, events.StateEntry("a1", "k"))) == 1 })
 }
 
-func TestStopAnswersWhatItTook(t *testing.T) {
+func TestStopAnswersAcceptedRequests(t *testing.T) {
 	s := serve(t, "")
 	var wg sync.WaitGroup
 	started := make(chan struct{}, 1000)
@@ -232,7 +233,7 @@ func TestStopAnswersWhatItTook(t *testing.T) {
 	for range 40 {
 		wg.Go(func() {
 			for {
-				_, err := s.client.Request("commands.agent.a1.set", []byte(`{"key":"k","value":1,"strategy":"last_write_wins"}`), deadlineContext)
+				_, err := s.client.Request("commands.agent.a1.set", []byte(`{"key":"k","value":1,"strategy":"last_write_wins"}`), requestTimeout)
 				if errors.Is(err, nats.ErrNoResponders) {
 					return
 				}
@@ -261,12 +262,12 @@ func TestStopAnswersWhatItTook(t *testing.T) {
 	}
 }
 
-func TestOverloadedQueriesAreTold(t *testing.T) {
+func TestExcessQueriesAreOverloaded(t *testing.T) {
 	server := support.NATS(t)
-	enough := make(chan struct{})
+	release := make(chan struct{})
 	service, err := service.Serve(support.Engine(t, server), service.Config{
 		Version: "1.0.0", Observe: func(string, string, time.Duration) {}, Log: harness.Log(t),
-		Queries: func(context.Context, []string, []byte) ([]byte, error) { <-enough; return []byte("1"), nil },
+		Queries: func(context.Context, []string, []byte) ([]byte, error) { <-release; return []byte("1"), nil },
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -282,14 +283,14 @@ func TestOverloadedQueriesAreTold(t *testing.T) {
 		}
 	}
 	for i := range 1100 - 1024 {
-		msg, err := replies.NextMsg(deadlineContext)
+		msg, err := replies.NextMsg(requestTimeout)
 		if err != nil || msg.Header.Get(micro.ErrorCodeHeader) != "429" || !strings.Contains(string(msg.Data), "retry_after_ms") {
 			t.Fatalf("the %d.: %+v, %v", i, msg, err)
 		}
 	}
-	close(enough)
+	close(release)
 	for i := range 1024 {
-		if msg, err := replies.NextMsg(deadlineContext); err != nil || string(msg.Data) != "1" {
+		if msg, err := replies.NextMsg(requestTimeout); err != nil || string(msg.Data) != "1" {
 			t.Fatalf("the %d.: %+v, %v", i, msg, err)
 		}
 	}

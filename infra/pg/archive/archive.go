@@ -14,15 +14,14 @@ import (
 	"github.com/tidemark-engine/tidemark/projections"
 )
 
-// Archive is agents.events: the target of the view that fills it, and what is
-// read of it.
+// Archive is the table agents.events, which the archive view fills.
 type Archive struct {
 	db   *pg.DB
 	view string
 
 	mu     sync.Mutex
-	months map[string]struct{} // tables that are known to be there
-	beyond map[int]uint64      // by partition: the last revision that Load found
+	months map[string]struct{} // partitions of the table that exist
+	last   map[int]uint64      // by journal partition: the last revision that Load found
 }
 
 var (
@@ -32,14 +31,14 @@ var (
 	_ projections.Digested = (*Archive)(nil)
 )
 
-// NewArchive is the archive that a view of this name fills.
+// New returns the archive that the view with this name fills.
 func New(db *pg.DB, view string) *Archive {
-	return &Archive{db: db, view: view, months: map[string]struct{}{}, beyond: map[int]uint64{}}
+	return &Archive{db: db, view: view, months: map[string]struct{}{}, last: map[int]uint64{}}
 }
 
 // Fold implements projections.Folder.
 func (a *Archive) Fold(batch []history.Message) projections.Changes {
-	return projections.Whole(batch)
+	return projections.FoldNothing(batch)
 }
 
 // Load implements projections.Target.
@@ -48,7 +47,7 @@ func (a *Archive) Load(ctx context.Context, partition int, id string) (uint64, e
 		INSERT INTO agents.checkpoints (view, partition, position, incarnation)
 		VALUES ($1, $2, 0, $3) ON CONFLICT DO NOTHING`, a.view, partition, id)
 	if err != nil {
-		return 0, fmt.Errorf("make the checkpoint: %w", err)
+		return 0, fmt.Errorf("create the checkpoint: %w", err)
 	}
 	position, err := a.Reaches(ctx, partition, id)
 	if err != nil {
@@ -57,21 +56,21 @@ func (a *Archive) Load(ctx context.Context, partition int, id string) (uint64, e
 	var last uint64
 	err = a.db.Pool().QueryRow(ctx, `SELECT coalesce(max(revision), 0) FROM agents.events WHERE partition = $1`, partition).Scan(&last)
 	if err != nil {
-		return 0, fmt.Errorf("look for the archive's end: %w", err)
+		return 0, fmt.Errorf("read the archive's last revision: %w", err)
 	}
 	a.mu.Lock()
-	a.beyond[partition] = last
+	a.last[partition] = last
 	a.mu.Unlock()
 	return position, nil
 }
 
-// Seal implements projections.Sealed.
-func (a *Archive) Seal(ctx context.Context, partition int) (position uint64, digest string, err error) {
-	return a.db.Seal(ctx, a.view, partition)
+// CheckpointDigest implements projections.Digested.
+func (a *Archive) CheckpointDigest(ctx context.Context, partition int) (position uint64, digest string, err error) {
+	return a.db.CheckpointDigest(ctx, a.view, partition)
 }
 
-// Reaches implements history.ArchiveStore. A power cut may still take the last
-// of it, see Settle.
+// Reaches implements history.ArchiveStore. A power failure may undo the last
+// transactions before Settle.
 func (a *Archive) Reaches(ctx context.Context, partition int, id string) (position uint64, err error) {
 	var known string
 	err = a.db.Pool().QueryRow(ctx, `SELECT position, incarnation FROM agents.checkpoints WHERE view = $1 AND partition = $2`,
@@ -83,13 +82,13 @@ func (a *Archive) Reaches(ctx context.Context, partition int, id string) (positi
 		return 0, fmt.Errorf("read the checkpoint: %w", err)
 	}
 	if known != id {
-		return 0, fmt.Errorf("%w: the archive is of journal %s, this is journal %s", history.ErrForeignJournal, known, id)
+		return 0, fmt.Errorf("%w: the archive belongs to journal %s, this is journal %s", history.ErrForeignJournal, known, id)
 	}
 	return position, nil
 }
 
-// Settle returns when all that Reaches has told survives a power cut: a commit
-// that waits for its own record on disk waits for all before it.
+// Settle makes the events that Reaches has reported durable: a synchronous commit
+// also flushes all earlier commits to disk.
 func (a *Archive) Settle(ctx context.Context, partition int) error {
 	err := a.db.InTx(ctx, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, `SET LOCAL synchronous_commit = on`); err != nil {
@@ -99,24 +98,23 @@ func (a *Archive) Settle(ctx context.Context, partition int) error {
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("settle the archive: %w", err)
+		return fmt.Errorf("flush the archive to disk: %w", err)
 	}
 	return nil
 }
 
-// Apply implements projections.Target. Events that are there already, after a
-// checkpoint was put back, are written anew; those that the journal no longer
-// has stay.
+// Apply implements projections.Target. After a checkpoint was reset, it replaces
+// events that are already archived; events that are no longer in the journal stay.
 func (a *Archive) Apply(ctx context.Context, partition int, from, to uint64, c projections.Changes) error {
-	rows := make([]archived, len(c.Messages))
+	rows := make([]eventRow, len(c.Messages))
 	months := map[string]month{}
 	for i := range rows {
-		rows[i] = archive(&c.Messages[i])
+		rows[i] = newEventRow(&c.Messages[i])
 		m := monthOf(rows[i].recordedAt)
 		months[m.table] = m
 	}
 	a.mu.Lock()
-	again := from < a.beyond[partition]
+	again := from < a.last[partition]
 	a.mu.Unlock()
 	err := a.db.InTx(ctx, func(tx pgx.Tx) error {
 		b := &pgx.Batch{}
@@ -133,26 +131,26 @@ func (a *Archive) Apply(ctx context.Context, partition int, from, to uint64, c p
 		if err := tx.SendBatch(ctx, b).Close(); err != nil {
 			return err
 		}
-		if err := a.open(ctx, tx, months); err != nil {
+		if err := a.ensurePartitions(ctx, tx, months); err != nil {
 			return err
 		}
-		_, err := tx.CopyFrom(ctx, pgx.Identifier{"agents", "events"}, archivedColumns,
+		_, err := tx.CopyFrom(ctx, pgx.Identifier{"agents", "events"}, eventColumns,
 			pgx.CopyFromSlice(len(rows), func(i int) ([]any, error) { return rows[i].values(), nil }))
 		if err != nil || uint64(len(rows)) == to-from {
 			return err
 		}
-		return a.dense(ctx, tx, partition, from, to)
+		return a.checkComplete(ctx, tx, partition, from, to)
 	})
-	a.settled(months, err)
+	a.cachePartitions(months, err)
 	if err == nil || errors.Is(err, projections.ErrFenced) || errors.Is(err, history.ErrForeignJournal) {
 		return err
 	}
 	return fmt.Errorf("archive %d events up to %d: %w", len(rows), to, err)
 }
 
-// dense makes sure that nothing is missing where the journal, trimmed, has not
-// delivered every revision: an archive with a gap would be believed whole.
-func (a *Archive) dense(ctx context.Context, tx pgx.Tx, partition int, from, to uint64) error {
+// checkComplete fails when the journal is trimmed and a revision that it did not
+// deliver is not archived either: readers rely on an archive without gaps.
+func (a *Archive) checkComplete(ctx context.Context, tx pgx.Tx, partition int, from, to uint64) error {
 	var n uint64
 	err := tx.QueryRow(ctx, `SELECT count(DISTINCT revision) FROM agents.events WHERE partition = $1 AND revision > $2 AND revision <= $3`,
 		partition, from, to).Scan(&n)
@@ -160,10 +158,10 @@ func (a *Archive) dense(ctx context.Context, tx pgx.Tx, partition int, from, to 
 		return err
 	}
 	return fmt.Errorf("%w: the journal is trimmed, and %d of its revisions %d to %d of partition %d are not in this database either: "+
-		"was it replaced? bring it back, or import an export", history.ErrForeignJournal, to-from-n, from+1, to, partition)
+		"restore the database that has them, or import an export", history.ErrForeignJournal, to-from-n, from+1, to, partition)
 }
 
-func revisions(rows []archived) []int64 {
+func revisions(rows []eventRow) []int64 {
 	all := make([]int64, len(rows))
 	for i := range rows {
 		all[i] = rows[i].revision

@@ -20,9 +20,9 @@ import (
 	"github.com/tidemark-engine/tidemark/test/pgtest"
 )
 
-// past is a journal made up for a test: several streams over several months,
-// with clocks that go back a little, and some entries that are no events.
-func past(t *testing.T, partition, n int) []history.Message {
+// randomJournal generates a journal: several aggregates over several months, with
+// clocks that go back slightly, and some messages that are not events.
+func randomJournal(t *testing.T, partition, n int) []history.Message {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, seed))
@@ -31,7 +31,7 @@ func past(t *testing.T, partition, n int) []history.Message {
 	all := make([]history.Message, n)
 	for i := range all {
 		at = at.Add(time.Duration(random.Int64N(int64(200 * 24 * time.Hour / time.Duration(n)))))
-		recorded := at.Add(-time.Duration(random.Int64N(2000))) // of two engines' clocks
+		recorded := at.Add(-time.Duration(random.Int64N(2000))) // clock skew between engines, in nanoseconds
 		agent, key := fmt.Sprint("a", random.IntN(3)), fmt.Sprint("k", random.IntN(3))
 		s := events.StateEntry(agent, key)
 		versions[s]++
@@ -39,7 +39,7 @@ func past(t *testing.T, partition, n int) []history.Message {
 		if random.IntN(20) == 0 {
 			bad := [][]byte{nil, []byte("torn"), {0xff, 0, 0xfe}, []byte(`{"type":"x"}`), []byte("{\"a\":\"\x00\"}"),
 				bytes.Replace(m.Body, []byte(`"schema":1`), []byte(`"schema":99`), 1)}
-			m = spoilt(m, bad[random.IntN(len(bad))])
+			m = undecodable(m, bad[random.IntN(len(bad))])
 		}
 		all[i] = m
 	}
@@ -56,16 +56,17 @@ func message(partition int, revision uint64, at time.Time, agent, key string, ve
 	return m
 }
 
-// spoilt is what a journal's reader makes of bytes that it cannot read.
-func spoilt(m history.Message, body []byte) history.Message {
+// undecodable returns m as the journal's reader delivers it when its body cannot
+// be decoded.
+func undecodable(m history.Message, body []byte) history.Message {
 	_, err := events.Decode(body)
 	s := history.Message{Bad: err, Body: body}
 	s.Stream, s.Partition, s.Revision, s.RecordedAt = m.Stream+".odd", m.Partition, m.Revision, m.RecordedAt
 	return s
 }
 
-// keep archives messages in batches of any size.
-func keep(t *testing.T, a *archive.Archive, all []history.Message) {
+// archiveAll archives messages in batches of random size.
+func archiveAll(t *testing.T, a *archive.Archive, all []history.Message) {
 	t.Helper()
 	p := all[0].Partition
 	at, err := a.Load(t.Context(), p, "j")
@@ -81,8 +82,8 @@ func keep(t *testing.T, a *archive.Archive, all []history.Message) {
 	}
 }
 
-// same expects exactly these messages between two revisions.
-func same(t *testing.T, a *archive.Archive, p int, after, upTo uint64, want []history.Message) {
+// expect fails the test unless Each yields exactly these messages.
+func expect(t *testing.T, a *archive.Archive, p int, after, upTo uint64, want []history.Message) {
 	t.Helper()
 	var got []history.Message
 	err := a.Each(t.Context(), p, after, upTo, func(m history.Message) error { got = append(got, m); return nil })
@@ -101,15 +102,15 @@ func same(t *testing.T, a *archive.Archive, p int, after, upTo uint64, want []hi
 func TestTheArchiveKeepsEveryByte(t *testing.T) {
 	db := pgtest.Migrated(t)
 	a := archive.New(db, "archive")
-	first, second := past(t, 0, 500), past(t, 3, 300)
-	keep(t, a, first)
-	keep(t, a, second)
-	same(t, a, 0, 0, 500, first)
-	same(t, archive.New(db, "archive"), 3, 0, 1<<63, second)
-	same(t, a, 0, 17, 99, first[17:99])
-	same(t, a, 1, 0, 500, nil)
-	if n := pgtest.Count(t, db, "SELECT pgtest.Count(*) FROM pg_inherits WHERE inhparent = 'agents.events'::regclass"); n < 5 {
-		t.Errorf("200 days are in %d tables", n)
+	first, second := randomJournal(t, 0, 500), randomJournal(t, 3, 300)
+	archiveAll(t, a, first)
+	archiveAll(t, a, second)
+	expect(t, a, 0, 0, 500, first)
+	expect(t, archive.New(db, "archive"), 3, 0, 1<<63, second)
+	expect(t, a, 0, 17, 99, first[17:99])
+	expect(t, a, 1, 0, 500, nil)
+	if n := pgtest.Count(t, db, "SELECT count(*) FROM pg_inherits WHERE inhparent = 'agents.events'::regclass"); n < 5 {
+		t.Errorf("200 days are in %d partitions", n)
 	}
 	for p, want := range map[int]uint64{0: 500, 3: 300, 1: 0} {
 		if at, err := a.Reaches(t.Context(), p, "j"); at != want || err != nil {
@@ -139,22 +140,22 @@ func TestTheArchiveKeepsEveryByte(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := a.Each(ctx, 0, 0, 500, func(history.Message) error { return nil }); err == nil {
-		t.Error("a reading that was given up ended well")
+		t.Error("a canceled Each returned no error")
 	}
 }
 
-// The columns are what SQL users see, also of an event from a newer build.
+// SQL users see the columns, also of an event from a newer build.
 func TestTheArchiveInSQL(t *testing.T) {
 	db := pgtest.Migrated(t)
 	a := archive.New(db, "archive")
 	good := message(0, 1, pgtest.When.Add(789), "a", "k.l", 7, "c")
 	good.Writer = "w\x00"
 	good.Body = good.Encode()
-	newer := spoilt(good, bytes.Replace(good.Body, []byte(`"schema":1`), []byte(`"schema":12`), 1))
+	newer := undecodable(good, bytes.Replace(good.Body, []byte(`"schema":1`), []byte(`"schema":12`), 1))
 	newer.Stream, newer.Revision, newer.RecordedAt = good.Stream, 2, pgtest.When.AddDate(0, 3, 0)
-	torn := spoilt(good, []byte{0xff})
+	torn := undecodable(good, []byte{0xff})
 	torn.Stream, torn.Revision, torn.RecordedAt = "agent.a\xff", 3, pgtest.When.AddDate(0, 3, 0)
-	keep(t, a, []history.Message{good, newer, torn})
+	archiveAll(t, a, []history.Message{good, newer, torn})
 	var got []string
 	rows, err := db.Pool().Query(t.Context(), `SELECT concat_ws(' ', revision, stream, aggregate, id, key, type, version, timestamp, recorded_at,
 		recorded_ns, writer, command_id, digest, schema, body IS NULL, tableoid::regclass) FROM agents.events ORDER BY revision`)
@@ -178,7 +179,7 @@ func TestTheArchiveInSQL(t *testing.T) {
 	}
 }
 
-func TestTheArchiveTakesAnyYear(t *testing.T) {
+func TestTheArchiveAcceptsAnyYear(t *testing.T) {
 	db := pgtest.Migrated(t)
 	a := archive.New(db, "archive")
 	var all []history.Message
@@ -189,37 +190,37 @@ func TestTheArchiveTakesAnyYear(t *testing.T) {
 	} {
 		all = append(all, message(0, uint64(len(all)+1), at, "a", "k", uint64(len(all)+1), "c"))
 	}
-	keep(t, a, all)
-	same(t, a, 0, 0, 99, all)
+	archiveAll(t, a, all)
+	expect(t, a, 0, 0, 99, all)
 }
 
 func TestAFencedArchiveWritesNothing(t *testing.T) {
 	db := pgtest.Migrated(t)
 	a := archive.New(db, "archive")
-	all := past(t, 0, 40)
+	all := randomJournal(t, 0, 40)
 	if _, err := a.Load(t.Context(), 0, "j"); err != nil {
 		t.Fatal(err)
 	}
 	if err := a.Apply(t.Context(), 0, 3, 40, a.Fold(all[3:])); !errors.Is(err, projections.ErrFenced) {
 		t.Errorf("%v", err)
 	}
-	if n := pgtest.Count(t, db, "SELECT pgtest.Count(*) FROM agents.events"); n != 0 {
+	if n := pgtest.Count(t, db, "SELECT count(*) FROM agents.events"); n != 0 {
 		t.Errorf("%d rows", n)
 	}
-	keep(t, a, all)
+	archiveAll(t, a, all)
 	if err := a.Apply(t.Context(), 0, 0, 40, a.Fold(all)); !errors.Is(err, projections.ErrFenced) {
 		t.Errorf("%v", err)
 	}
-	same(t, a, 0, 0, 40, all)
+	expect(t, a, 0, 0, 40, all)
 }
 
-// A checkpoint that was put back: the rows become what the journal says, also
-// where somebody has changed them, and what the journal no longer has stays.
+// After a checkpoint was reset, the view replaces changed and missing rows, and
+// events that are no longer in the journal stay.
 func TestTheArchiveFoldedAgain(t *testing.T) {
 	db := pgtest.Migrated(t)
 	a := archive.New(db, "archive")
-	all := past(t, 0, 200)
-	keep(t, a, all)
+	all := randomJournal(t, 0, 200)
+	archiveAll(t, a, all)
 	for _, sql := range []string{
 		"UPDATE agents.checkpoints SET position = 0",
 		"UPDATE agents.events SET body = 'no', raw = NULL, recorded_at = recorded_at + interval '40 days' WHERE revision IN (1, 77)",
@@ -229,8 +230,8 @@ func TestTheArchiveFoldedAgain(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	keep(t, a, all)
-	same(t, a, 0, 0, 200, all)
+	archiveAll(t, a, all)
+	expect(t, a, 0, 0, 200, all)
 
 	if _, err := db.Pool().Exec(t.Context(), "UPDATE agents.checkpoints SET position = 0"); err != nil {
 		t.Fatal(err)
@@ -242,14 +243,14 @@ func TestTheArchiveFoldedAgain(t *testing.T) {
 	if err := a.Apply(t.Context(), 0, 0, 200, a.Fold(trimmed)); err != nil {
 		t.Fatal(err)
 	}
-	same(t, a, 0, 0, 200, all)
+	expect(t, a, 0, 0, 200, all)
 }
 
-// An archive that cannot become whole says so, instead of being believed.
+// An archive that cannot become complete fails.
 func TestANewArchiveOfATrimmedJournalHalts(t *testing.T) {
 	db := pgtest.Migrated(t)
 	a := archive.New(db, "archive")
-	all := past(t, 0, 40)
+	all := randomJournal(t, 0, 40)
 	if _, err := a.Load(t.Context(), 0, "j"); err != nil {
 		t.Fatal(err)
 	}
@@ -257,18 +258,18 @@ func TestANewArchiveOfATrimmedJournalHalts(t *testing.T) {
 	if !errors.Is(err, history.ErrForeignJournal) || !strings.Contains(err.Error(), "10 of its revisions 1 to 40") {
 		t.Errorf("%v", err)
 	}
-	if n := pgtest.Count(t, db, "SELECT pgtest.Count(*) FROM agents.events"); n != 0 {
+	if n := pgtest.Count(t, db, "SELECT count(*) FROM agents.events"); n != 0 {
 		t.Errorf("%d rows", n)
 	}
 }
 
-// Tables of months are made while other partitions write and make theirs.
-func TestMonthsAreMadeSideBySide(t *testing.T) {
+// Views of several journal partitions create the partitions of months concurrently.
+func TestPartitionsAreCreatedConcurrently(t *testing.T) {
 	db := pgtest.Migrated(t)
 	var all [4][]history.Message
 	var running sync.WaitGroup
 	for p := range all {
-		all[p] = past(t, p, 400)
+		all[p] = randomJournal(t, p, 400)
 		running.Go(func() {
 			a := archive.New(db, "archive")
 			at, err := a.Load(t.Context(), p, "j")
@@ -283,23 +284,23 @@ func TestMonthsAreMadeSideBySide(t *testing.T) {
 	running.Wait()
 	a := archive.New(db, "archive")
 	for p := range all {
-		same(t, a, p, 0, 400, all[p])
+		expect(t, a, p, 0, 400, all[p])
 	}
 }
 
-// A month that was taken away by hand is made again.
-func TestAMonthTakenAwayIsMadeAgain(t *testing.T) {
+// A partition that was dropped by hand is created again.
+func TestADroppedPartitionIsCreatedAgain(t *testing.T) {
 	db := pgtest.Migrated(t)
 	a := archive.New(db, "archive")
-	keep(t, a, []history.Message{message(0, 1, pgtest.When, "a", "k", 1, "c")})
+	archiveAll(t, a, []history.Message{message(0, 1, pgtest.When, "a", "k", 1, "c")})
 	if _, err := db.Pool().Exec(t.Context(), "DROP TABLE agents.events_2026_01"); err != nil {
 		t.Fatal(err)
 	}
 	next := a.Fold([]history.Message{message(0, 2, pgtest.When, "a", "k", 2, "c")})
 	if err := a.Apply(t.Context(), 0, 1, 2, next); err == nil {
-		t.Fatal("an event without a table was taken")
+		t.Fatal("an event without a partition was stored")
 	}
-	if err := a.Apply(t.Context(), 0, 1, 2, next); err != nil { // as the runner does
+	if err := a.Apply(t.Context(), 0, 1, 2, next); err != nil { // the runner retries
 		t.Error(err)
 	}
 }

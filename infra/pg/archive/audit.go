@@ -11,31 +11,32 @@ import (
 
 	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/history"
+	"github.com/tidemark-engine/tidemark/infra/pg"
 	"github.com/tidemark-engine/tidemark/projections/verify"
 )
 
 var _ verify.Archive = (*Archive)(nil)
 
-// auditRows is how many rows one statement of an audit reads.
+// auditRows is the number of rows that one statement of an audit reads.
 const auditRows = 2000
 
-// place is a row's in the order of an audit.
-type place struct {
+// auditPosition is the position of a row in the order of an audit.
+type auditPosition struct {
 	revision   int64
 	recordedAt time.Time
 }
 
 // Audit implements verify.Archive.
 func (a *Archive) Audit(ctx context.Context, partition int, after, upTo uint64, yield func(history.Message) error) error {
-	return a.audit(ctx, place{int64(after), endless}, ` AND revision <= $5`, yield, partition, int64(min(upTo, math.MaxInt64)))
+	return a.audit(ctx, auditPosition{int64(after), maxTime}, ` AND revision <= $5`, yield, partition, int64(min(upTo, math.MaxInt64)))
 }
 
 // AuditOf implements verify.Archive.
 func (a *Archive) AuditOf(ctx context.Context, partition int, s events.Stream, yield func(history.Message) error) error {
-	return a.audit(ctx, place{0, endless}, ` AND stream = $5`, yield, partition, text(string(s)))
+	return a.audit(ctx, auditPosition{0, maxTime}, ` AND stream = $5`, yield, partition, pg.ValidText(string(s)))
 }
 
-func (a *Archive) audit(ctx context.Context, after place, where string, yield func(history.Message) error, partition int, arg any) error {
+func (a *Archive) audit(ctx context.Context, after auditPosition, where string, yield func(history.Message) error, partition int, arg any) error {
 	for {
 		rows, err := a.db.Pool().Query(ctx, `
 			SELECT revision, recorded_at, recorded_ns, version, timestamp, schema, stream, aggregate, id, key, type,
@@ -46,7 +47,7 @@ func (a *Archive) audit(ctx context.Context, after place, where string, yield fu
 			return fmt.Errorf("audit the archive: %w", err)
 		}
 		page, err := pgx.CollectRows(rows, func(r pgx.CollectableRow) (history.Message, error) {
-			return audited(r, partition, &after)
+			return scanAuditRow(r, partition, &after)
 		})
 		if err != nil {
 			return fmt.Errorf("audit the archive: %w", err)
@@ -62,16 +63,16 @@ func (a *Archive) audit(ctx context.Context, after place, where string, yield fu
 	}
 }
 
-// errArchived: a row's columns, by which it is found, differ from its body.
-var errArchived = errors.New("in the archive: the row's columns are not what its body says")
+var errColumns = errors.New("in the archive: the row's columns differ from its body")
 
-// audited is a row with its columns checked; at takes its place.
-func audited(r pgx.CollectableRow, partition int, at *place) (history.Message, error) {
+// scanAuditRow reads a row and checks its columns, which lookups rely on, against
+// its body. It moves at to the row.
+func scanAuditRow(r pgx.CollectableRow, partition int, at *auditPosition) (history.Message, error) {
 	var c struct {
 		nanos           int16
 		version, schema int64
 		timestamp       time.Time
-		stored
+		storedRow
 		aggregate, id, key, typ, writer, command, digest string
 	}
 	err := r.Scan(&at.revision, &at.recordedAt, &c.nanos, &c.version, &c.timestamp, &c.schema, &c.stream, &c.aggregate,
@@ -86,18 +87,18 @@ func audited(r pgx.CollectableRow, partition int, at *place) (history.Message, e
 		m.RecordedAt = at.recordedAt.Add(time.Duration(c.nanos)).UTC()
 		return m, nil
 	}
-	want := archive(&m)
+	want := newEventRow(&m)
 	e := want.ev
 	got := [...]any{at.recordedAt.UnixMicro(), c.nanos, c.version, c.timestamp.UnixMicro(), c.schema, c.stream, c.aggregate,
 		c.id, c.key, c.typ, c.writer, c.command, c.digest}
-	if got != [...]any{want.recordedAt.UnixMicro(), want.nanos, int64(e.Version), e.Timestamp.UnixMicro(), int64(e.Schema), want.stream, text(e.Aggregate),
-		text(e.ID), text(e.Key), text(e.Type), text(e.Writer), text(e.CommandID), text(e.Digest)} {
-		m.Bad = errArchived
+	if got != [...]any{want.recordedAt.UnixMicro(), want.nanos, int64(e.Version), e.Timestamp.UnixMicro(), int64(e.Schema), want.stream, pg.ValidText(e.Aggregate),
+		pg.ValidText(e.ID), pg.ValidText(e.Key), pg.ValidText(e.Type), pg.ValidText(e.Writer), pg.ValidText(e.CommandID), pg.ValidText(e.Digest)} {
+		m.Bad = errColumns
 	}
 	return m, nil
 }
 
-// restoreEvents is how many archived events one transaction restores.
+// restoreEvents is the number of events that one transaction restores.
 const restoreEvents = 500
 
 // Restore implements verify.Archive.
@@ -112,16 +113,16 @@ func (a *Archive) Restore(ctx context.Context, messages []history.Message) error
 	return nil
 }
 
-// restore holds the view's checkpoints, so that it does not archive the same
-// events meanwhile; afterwards it is past them.
+// restore locks the view's checkpoints, so that the view does not archive the same
+// events concurrently.
 func (a *Archive) restore(ctx context.Context, messages []history.Message) error {
 	months := map[string]month{}
 	err := a.db.InTx(ctx, func(tx pgx.Tx) error {
 		b := &pgx.Batch{}
 		b.Queue(`SELECT 1 FROM agents.checkpoints WHERE view = $1 ORDER BY partition FOR UPDATE`, a.view)
-		rows := make([]archived, len(messages))
+		rows := make([]eventRow, len(messages))
 		for i := range messages {
-			rows[i] = archive(&messages[i])
+			rows[i] = newEventRow(&messages[i])
 			m := monthOf(rows[i].recordedAt)
 			months[m.table] = m
 			b.Queue(`DELETE FROM agents.events WHERE partition = $1 AND revision = $2`, rows[i].partition, rows[i].revision)
@@ -129,13 +130,13 @@ func (a *Archive) restore(ctx context.Context, messages []history.Message) error
 		if err := tx.SendBatch(ctx, b).Close(); err != nil {
 			return err
 		}
-		if err := a.open(ctx, tx, months); err != nil {
+		if err := a.ensurePartitions(ctx, tx, months); err != nil {
 			return err
 		}
-		_, err := tx.CopyFrom(ctx, pgx.Identifier{"agents", "events"}, archivedColumns,
+		_, err := tx.CopyFrom(ctx, pgx.Identifier{"agents", "events"}, eventColumns,
 			pgx.CopyFromSlice(len(rows), func(i int) ([]any, error) { return rows[i].values(), nil }))
 		return err
 	})
-	a.settled(months, err)
+	a.cachePartitions(months, err)
 	return err
 }

@@ -10,10 +10,10 @@ import (
 	"github.com/tidemark-engine/tidemark/infra/pg"
 )
 
-// Aside keeps the archive of another journal in a schema of its own, named for
-// that journal and the time, and leaves an empty archive in its place, which
-// the view then fills from its beginning. It returns the schema's name.
-func (a *Archive) Aside(ctx context.Context) (name string, err error) {
+// Detach moves the archive of another journal to a new schema, named after that
+// journal and the time, and creates an empty archive, which the view fills from
+// the start of the journal. It returns the schema's name.
+func (a *Archive) Detach(ctx context.Context) (name string, err error) {
 	err = a.db.InTx(ctx, func(tx pgx.Tx) error {
 		var journal string
 		err := tx.QueryRow(ctx, `SELECT coalesce(min(incarnation), 'none') FROM agents.checkpoints WHERE view = $1`, a.view).Scan(&journal)
@@ -47,7 +47,7 @@ func (a *Archive) Aside(ctx context.Context) (name string, err error) {
 		return err
 	})
 	if err != nil {
-		return "", fmt.Errorf("keep the archive of the other journal aside: %w", err)
+		return "", fmt.Errorf("detach the archive of the other journal: %w", err)
 	}
 	return name, nil
 }

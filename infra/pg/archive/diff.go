@@ -14,8 +14,9 @@ import (
 
 var _ retention.TrimArchive = (*Archive)(nil)
 
-// Differing implements projections.TrimArchive. The database digests its own
-// bytes, so that none travel; the times tell it which months to look in.
+// Differing implements retention.TrimArchive. The database computes the digests, so
+// that no bodies are transferred; the times limit it to the partitions of the
+// messages' months.
 func (a *Archive) Differing(ctx context.Context, partition int, messages []history.Message) ([]uint64, error) {
 	revisions := make([]int64, len(messages))
 	streams := make([]string, len(messages))
@@ -25,7 +26,7 @@ func (a *Archive) Differing(ctx context.Context, partition int, messages []histo
 		m := &messages[i]
 		sum := sha256.Sum256(m.Body)
 		revisions[i], streams[i], sums[i] = int64(m.Revision), string(m.Stream), sum[:]
-		r := archive(m)
+		r := newEventRow(m)
 		at := r.recordedAt.Truncate(time.Microsecond)
 		if i == 0 || at.Before(from) {
 			from = at

@@ -11,7 +11,7 @@ import (
 	"github.com/tidemark-engine/tidemark/history"
 )
 
-// selectFirst takes the row and how far the archive reaches from one snapshot.
+// selectFirst reads the row and the archive's position in one snapshot.
 const selectFirst = `
 	SELECT c.position, coalesce(e.stream, ''), coalesce(e.revision, 0), e.body, e.raw
 	FROM agents.checkpoints c LEFT JOIN LATERAL (
@@ -23,14 +23,14 @@ const selectFirst = `
 
 // FirstOf implements history.ArchiveStore.
 func (a *Archive) FirstOf(ctx context.Context, partition int, journal, commandID string, streams []events.Stream) (rec events.Record, ok bool, reaches uint64, err error) {
-	var r stored
+	var r storedRow
 	err = a.db.Pool().QueryRow(ctx, selectFirst, a.view, partition, journal, commandID, streams).Scan(
 		&reaches, &r.stream, &r.revision, &r.body, &r.raw)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
-		return rec, false, 0, fmt.Errorf("%w: the archive is not of journal %s", history.ErrForeignJournal, journal)
+		return rec, false, 0, fmt.Errorf("%w: the archive belongs to another journal than %s", history.ErrForeignJournal, journal)
 	case err != nil:
-		return rec, false, 0, fmt.Errorf("ask the archive: %w", err)
+		return rec, false, 0, fmt.Errorf("query the archive: %w", err)
 	case r.revision == 0:
 		return rec, false, reaches, nil
 	}

@@ -10,10 +10,10 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// month is the table of one month's events.
+// month is the partition of agents.events for one month.
 type month struct {
 	table    string // in the schema agents
-	from, to string // its bounds, as Postgres reads them
+	from, to string // its bounds as timestamptz literals
 }
 
 func monthOf(at time.Time) month {
@@ -26,24 +26,23 @@ func monthOf(at time.Time) month {
 
 func bound(t time.Time) string { return t.Format("2006-01-02 15:04:05+00") }
 
-// makingMonths is the advisory lock under which tables are made, one engine
-// and one partition at a time.
-const makingMonths = 0x7469_6465_6d61_726b
+// partitionLock is the key of the advisory lock for creating partitions.
+const partitionLock = 0x7469_6465_6d61_726b
 
-// open makes the tables of months that are not there yet. They are made on
-// their own and then attached, which unlike CREATE … PARTITION OF holds up
-// neither readers nor writers of the others (PostgreSQL manual, 5.11.2.2).
-func (a *Archive) open(ctx context.Context, tx pgx.Tx, months map[string]month) error {
+// ensurePartitions creates the missing partitions of months. It creates each as a
+// separate table and attaches it, which, unlike CREATE … PARTITION OF, does not
+// block readers or writers of the other partitions (PostgreSQL manual, 5.11.2.2).
+func (a *Archive) ensurePartitions(ctx context.Context, tx pgx.Tx, months map[string]month) error {
 	for _, m := range months {
-		if m.from == "" || a.known(m) {
+		if m.from == "" || a.partitionKnown(m) {
 			continue
 		}
-		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1)`, int64(makingMonths)); err != nil {
-			return fmt.Errorf("make agents.%s: %w", m.table, err)
+		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1)`, int64(partitionLock)); err != nil {
+			return fmt.Errorf("lock to create agents.%s: %w", m.table, err)
 		}
 		var there bool
 		if err := tx.QueryRow(ctx, `SELECT to_regclass('agents.' || $1) IS NOT NULL`, m.table).Scan(&there); err != nil {
-			return fmt.Errorf("look for agents.%s: %w", m.table, err)
+			return fmt.Errorf("check whether agents.%s exists: %w", m.table, err)
 		}
 		if there {
 			continue
@@ -53,22 +52,22 @@ func (a *Archive) open(ctx context.Context, tx pgx.Tx, months map[string]month) 
 			ALTER TABLE agents.events ATTACH PARTITION agents.%[1]s FOR VALUES FROM ('%[2]s') TO ('%[3]s')`,
 			m.table, m.from, m.to), pgx.QueryExecModeSimpleProtocol)
 		if err != nil {
-			return fmt.Errorf("make agents.%s: %w", m.table, err)
+			return fmt.Errorf("create agents.%s: %w", m.table, err)
 		}
 	}
 	return nil
 }
 
-func (a *Archive) known(m month) bool {
+func (a *Archive) partitionKnown(m month) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	_, ok := a.months[m.table]
 	return ok
 }
 
-// settled notes the tables that a transaction has seen or made. Nothing is
-// known any more when a row had no table: somebody has taken one away.
-func (a *Archive) settled(months map[string]month, err error) {
+// cachePartitions remembers the partitions that a committed transaction used. It
+// clears the cache when a row had no partition, because then one was dropped.
+func (a *Archive) cachePartitions(months map[string]month, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	var pgErr *pgconn.PgError
@@ -82,5 +81,6 @@ func (a *Archive) settled(months map[string]month, err error) {
 	}
 }
 
-// noPartition: no partition of the relation found for the row (check_violation).
+// noPartition is the SQLSTATE check_violation, which PostgreSQL returns for a row
+// without a partition.
 const noPartition = "23514"

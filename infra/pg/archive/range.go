@@ -10,22 +10,22 @@ import (
 	"github.com/tidemark-engine/tidemark/history"
 )
 
-// A page of Each ends at the first of these, so that neither a statement takes
-// long nor a page much memory.
+// A page of Each ends at the first of these limits, which bound the time of a
+// statement and the memory of a page.
 const (
 	eachRows  = 2000
 	eachBytes = 8 << 20
 )
 
-// Each implements history.ArchiveStore. The next page is on its way while one is
-// yielded; no connection is held meanwhile.
+// Each implements history.ArchiveStore. It reads the next page while it yields
+// one, and uses no connection between pages.
 func (a *Archive) Each(ctx context.Context, partition int, after, upTo uint64, yield func(history.Message) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	pages := make(chan eachPage, 1)
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		a.fetch(ctx, partition, after, min(upTo, math.MaxInt64), pages)
+		a.fetchPages(ctx, partition, after, min(upTo, math.MaxInt64), pages)
 	}()
 	defer func() {
 		cancel()
@@ -46,12 +46,12 @@ func (a *Archive) Each(ctx context.Context, partition int, after, upTo uint64, y
 
 type eachPage struct {
 	messages []history.Message
-	reached  uint64 // up to here all is in it
+	reached  uint64 // messages contains every event up to this revision
 	err      error
 }
 
-// fetch sends pages until all is read, and closes.
-func (a *Archive) fetch(ctx context.Context, partition int, after, upTo uint64, pages chan<- eachPage) {
+// fetchPages sends pages until it has read all events, and closes the channel.
+func (a *Archive) fetchPages(ctx context.Context, partition int, after, upTo uint64, pages chan<- eachPage) {
 	defer close(pages)
 	for span := uint64(eachRows); after < upTo; {
 		end := min(after+span, upTo)
@@ -73,14 +73,15 @@ func (a *Archive) fetch(ctx context.Context, partition int, after, upTo uint64, 
 			return
 		}
 		if after = p.reached; after < end {
-			span = max(uint64(len(p.messages)), 16) // what was beyond has been sent in vain
+			span = max(uint64(len(p.messages)), 16) // rows beyond eachBytes were discarded
 		} else {
 			span = min(2*span, eachRows)
 		}
 	}
 }
 
-// next is the revision before the first one after another; 0 = there is none.
+// next returns the revision before the first archived one after a revision; 0 =
+// none.
 func (a *Archive) next(ctx context.Context, partition int, after uint64) (uint64, error) {
 	var first uint64
 	err := a.db.Pool().QueryRow(ctx, `
@@ -92,9 +93,9 @@ func (a *Archive) next(ctx context.Context, partition int, after uint64) (uint64
 	return first - 1, nil
 }
 
-// page reads what is after one revision up to another, or, at eachBytes, less.
-// It asks for a range of revisions, which any plan reads well, and not for a
-// number of rows in their order.
+// page reads the events after one revision up to another, fewer when they exceed
+// eachBytes. It selects a range of revisions, which every query plan reads
+// efficiently, instead of a number of rows in order.
 func (a *Archive) page(ctx context.Context, partition int, after, upTo uint64) eachPage {
 	rows, err := a.db.Pool().Query(ctx, `
 		SELECT revision, stream, body, raw, recorded_at, recorded_ns FROM agents.events
@@ -105,7 +106,7 @@ func (a *Archive) page(ctx context.Context, partition int, after, upTo uint64) e
 	defer rows.Close()
 	p := eachPage{messages: make([]history.Message, 0, upTo-after), reached: upTo}
 	for size := 0; rows.Next(); {
-		var r stored
+		var r storedRow
 		var at time.Time
 		var nanos int16
 		if err := rows.Scan(&r.revision, &r.stream, &r.body, &r.raw, &at, &nanos); err != nil {

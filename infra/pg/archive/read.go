@@ -13,19 +13,19 @@ import (
 	"github.com/tidemark-engine/tidemark/infra/pg"
 )
 
-// What is read of the archive is decoded from body, as the journal's bytes are.
+// Events are decoded from body, like the journal's bytes.
 //
-// A month's table has no statistics until autovacuum has seen it. So that the
-// plan is right all the same, a stream is asked for as a range of its index,
-// in that index's order, and the partition, which the stream implies, by an
-// expression that no index has.
+// A month's partition has no statistics until autovacuum has processed it. To get
+// a good plan without statistics, the queries select an aggregate as a range of
+// its index in index order, and filter the partition, which the aggregate implies,
+// by an expression that no index matches.
 
-// within bounds a question: $3 is the highest revision, $4 and $5 the latest
-// recorded time and its nanoseconds.
-const within = ` recorded_at <= $4 AND (recorded_at < $4 OR recorded_ns <= $5)`
+// recordedUntil limits a query to events recorded up to $4, a timestamp in
+// microseconds, and $5, the remaining nanoseconds.
+const recordedUntil = ` recorded_at <= $4 AND (recorded_at < $4 OR recorded_ns <= $5)`
 
-// endless is a time that bounds nothing.
-var endless = time.Date(294000, 1, 1, 0, 0, 0, 0, time.UTC)
+// maxTime is the largest timestamptz, used for no limit.
+var maxTime = time.Date(294000, 1, 1, 0, 0, 0, 0, time.UTC)
 
 func bounds(upTo uint64, at time.Time) (revision int64, whole time.Time, nanos int16) {
 	revision = math.MaxInt64
@@ -33,7 +33,7 @@ func bounds(upTo uint64, at time.Time) (revision int64, whole time.Time, nanos i
 		revision = int64(upTo)
 	}
 	if at.IsZero() {
-		return revision, endless, 0
+		return revision, maxTime, 0
 	}
 	whole, nanos = pg.SplitNanos(at.UTC())
 	return revision, whole, nanos
@@ -42,42 +42,42 @@ func bounds(upTo uint64, at time.Time) (revision int64, whole time.Time, nanos i
 // LastOf implements history.ArchiveStore.
 func (a *Archive) LastOf(ctx context.Context, partition int, s events.Stream, upTo uint64, at time.Time) (events.Record, bool, error) {
 	revision, whole, nanos := bounds(upTo, at)
-	return a.one(ctx, partition, `
+	return a.queryRecord(ctx, partition, `
 		SELECT stream, revision, body, raw FROM agents.events
-		WHERE partition + 0 = $1 AND stream >= $2 AND (stream, revision) <= ($2, $3) AND`+within+`
+		WHERE partition + 0 = $1 AND stream >= $2 AND (stream, revision) <= ($2, $3) AND`+recordedUntil+`
 		ORDER BY stream DESC, revision DESC LIMIT 1`, partition, string(s), revision, whole, nanos)
 }
 
-func (a *Archive) one(ctx context.Context, partition int, query string, args ...any) (events.Record, bool, error) {
-	var r stored
+func (a *Archive) queryRecord(ctx context.Context, partition int, query string, args ...any) (events.Record, bool, error) {
+	var r storedRow
 	err := a.db.Pool().QueryRow(ctx, query, args...).Scan(&r.stream, &r.revision, &r.body, &r.raw)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return events.Record{}, false, nil
 	}
 	if err != nil {
-		return events.Record{}, false, fmt.Errorf("ask the archive: %w", err)
+		return events.Record{}, false, fmt.Errorf("query the archive: %w", err)
 	}
 	rec, err := r.record(partition)
 	return rec, err == nil, err
 }
 
-// Back implements history.ArchiveStore; below 0 is from the end.
+// Back implements history.ArchiveStore; below = 0 starts at the last event.
 func (a *Archive) Back(ctx context.Context, partition int, s events.Stream, below uint64, limit int) ([]events.Record, error) {
 	if below == 0 || below > math.MaxInt64 {
 		below = math.MaxInt64
 	}
-	return a.many(ctx, partition, `
+	return a.queryRecords(ctx, partition, `
 		SELECT stream, revision, body, raw FROM agents.events
 		WHERE partition + 0 = $1 AND stream >= $2 AND (stream, revision) < ($2, $3)
 		ORDER BY stream DESC, revision DESC LIMIT $4`, partition, string(s), int64(below), limit)
 }
 
-// lastsPage is how many streams one statement of LastsOf answers for.
+// lastsPage is the number of aggregates that one statement of LastsOf reads.
 const lastsPage = 1000
 
-// selectLasts hops from stream to stream instead of reading every version:
-// $2 is the prefix, $6 the stream to begin after, $7 the number of streams. A
-// stream is in one partition for life, so its first row says in which.
+// selectLasts skips from aggregate to aggregate instead of reading every version:
+// $2 is the prefix, $6 the aggregate to start after, $7 the number of aggregates.
+// An aggregate never changes its partition, so its first row names it.
 const selectLasts = `
 	WITH RECURSIVE hop AS (
 		(SELECT stream, partition FROM agents.events WHERE stream > $6 AND stream >= $2 ORDER BY stream LIMIT 1)
@@ -90,7 +90,7 @@ const selectLasts = `
 	)
 	SELECT page.stream, coalesce(e.revision, 0), e.body, e.raw FROM page LEFT JOIN LATERAL (
 		SELECT revision, body, raw FROM agents.events
-		WHERE page.partition = $1 AND stream >= page.stream AND (stream, revision) <= (page.stream, $3) AND` + within + `
+		WHERE page.partition = $1 AND stream >= page.stream AND (stream, revision) <= (page.stream, $3) AND` + recordedUntil + `
 		ORDER BY stream DESC, revision DESC LIMIT 1
 	) e ON true
 	ORDER BY page.stream`
@@ -100,13 +100,13 @@ func (a *Archive) LastsOf(ctx context.Context, partition int, prefix string, upT
 	revision, whole, nanos := bounds(upTo, at)
 	var all []events.Record
 	for after := ""; ; {
-		page, err := a.rows(ctx, selectLasts, partition, prefix, revision, whole, nanos, after, lastsPage)
+		page, err := a.queryRows(ctx, selectLasts, partition, prefix, revision, whole, nanos, after, lastsPage)
 		if err != nil {
 			return nil, err
 		}
 		for i := range page {
 			if page[i].revision == 0 {
-				continue // of another partition, or younger than asked for
+				continue // in another partition, or newer than the limits
 			}
 			rec, err := page[i].record(partition)
 			if err != nil {
@@ -121,8 +121,8 @@ func (a *Archive) LastsOf(ctx context.Context, partition int, prefix string, upT
 	}
 }
 
-func (a *Archive) many(ctx context.Context, partition int, query string, args ...any) ([]events.Record, error) {
-	rows, err := a.rows(ctx, query, args...)
+func (a *Archive) queryRecords(ctx context.Context, partition int, query string, args ...any) ([]events.Record, error) {
+	rows, err := a.queryRows(ctx, query, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -135,35 +135,35 @@ func (a *Archive) many(ctx context.Context, partition int, query string, args ..
 	return recs, nil
 }
 
-func (a *Archive) rows(ctx context.Context, query string, args ...any) ([]stored, error) {
+func (a *Archive) queryRows(ctx context.Context, query string, args ...any) ([]storedRow, error) {
 	got, err := a.db.Pool().Query(ctx, query, args...)
 	if err != nil {
-		return nil, fmt.Errorf("ask the archive: %w", err)
+		return nil, fmt.Errorf("query the archive: %w", err)
 	}
-	rows, err := pgx.CollectRows(got, func(row pgx.CollectableRow) (r stored, err error) {
+	rows, err := pgx.CollectRows(got, func(row pgx.CollectableRow) (r storedRow, err error) {
 		return r, row.Scan(&r.stream, &r.revision, &r.body, &r.raw)
 	})
 	if err != nil {
-		return nil, fmt.Errorf("ask the archive: %w", err)
+		return nil, fmt.Errorf("query the archive: %w", err)
 	}
 	return rows, nil
 }
 
-// stored is what is read back of a row.
-type stored struct {
+// storedRow holds the columns of a row that events are decoded from.
+type storedRow struct {
 	stream    string
 	revision  uint64
 	body, raw []byte
 }
 
-func (r *stored) bytes() []byte {
+func (r *storedRow) bytes() []byte {
 	if r.raw != nil {
 		return r.raw
 	}
 	return r.body
 }
 
-func (r *stored) record(partition int) (events.Record, error) {
+func (r *storedRow) record(partition int) (events.Record, error) {
 	rec, err := events.DecodeAt(r.bytes(), events.Stream(r.stream), partition, r.revision)
 	if err != nil {
 		return rec, fmt.Errorf("in the archive: %w", err)

@@ -15,16 +15,16 @@ import (
 	"github.com/tidemark-engine/tidemark/test/pgtest"
 )
 
-// readable is a made-up past without what cannot be read.
-func readable(t *testing.T, partition, n int) []history.Message {
-	all := slices.DeleteFunc(past(t, partition, n), func(m history.Message) bool { return m.Bad != nil })
+// decodableJournal is a random journal without messages that cannot be decoded.
+func decodableJournal(t *testing.T, partition, n int) []history.Message {
+	all := slices.DeleteFunc(randomJournal(t, partition, n), func(m history.Message) bool { return m.Bad != nil })
 	for i := range all {
 		all[i].Revision = uint64(i + 1)
 	}
 	return all
 }
 
-// lastOf is the answer by its definition.
+// lastOf computes the expected answer of LastOf.
 func lastOf(all []history.Message, s events.Stream, upTo uint64, at time.Time) (rec events.Record, ok bool) {
 	for i := range all {
 		m := &all[i]
@@ -35,12 +35,12 @@ func lastOf(all []history.Message, s events.Stream, upTo uint64, at time.Time) (
 	return rec, ok
 }
 
-// Any question is answered as the journal itself would be: checked with
-// revisions and times taken at random, and a nanosecond around each event's.
-func TestTheArchiveAnswersAsTheJournal(t *testing.T) {
+// Every query returns what the journal would, for random revisions, and for times
+// within a nanosecond of an event's.
+func TestQueriesMatchTheJournal(t *testing.T) {
 	db := pgtest.Migrated(t)
 	a := archive.New(db, "archive")
-	parts := [][]history.Message{readable(t, 0, 400), readable(t, 1, 200)}
+	parts := [][]history.Message{decodableJournal(t, 0, 400), decodableJournal(t, 1, 200)}
 	var streams []events.Stream
 	for p, all := range parts {
 		for i := range all { // an agent is in one partition
@@ -49,7 +49,7 @@ func TestTheArchiveAnswersAsTheJournal(t *testing.T) {
 			all[i].Body = all[i].Encode()
 			streams = append(streams, all[i].Stream)
 		}
-		keep(t, a, all)
+		archiveAll(t, a, all)
 	}
 	slices.Sort(streams)
 	streams = append(slices.Compact(streams), "agent.a", "agent.none.state.k")
@@ -107,11 +107,11 @@ func TestTheArchiveAnswersAsTheJournal(t *testing.T) {
 		check("command "+one.CommandID+" in "+what, []any{got, ok}, []any{first, i >= 0}, err)
 
 		from := rand.Uint64N(uint64(len(all)))
-		same(t, a, p, from, upTo, all[from:max(from, min(upTo, uint64(len(all))))])
+		expect(t, a, p, from, upTo, all[from:max(from, min(upTo, uint64(len(all))))])
 	}
 }
 
-// More streams than one statement answers for.
+// The list has more aggregates than one statement reads.
 func TestTheArchiveListsManyStreams(t *testing.T) {
 	db := pgtest.Migrated(t)
 	a := archive.New(db, "archive")
@@ -121,7 +121,7 @@ func TestTheArchiveListsManyStreams(t *testing.T) {
 		m := message(0, uint64(i+1), pgtest.When, fmt.Sprintf("a%d", i%2), fmt.Sprintf("k%04d", i/2), 1, "c")
 		all, want = append(all, m), append(want, string(m.Stream))
 	}
-	keep(t, a, all)
+	archiveAll(t, a, all)
 	slices.Sort(want)
 	for _, prefix := range []string{"", "agent.a1.", "agent.a0.state.k1", "b"} {
 		recs, err := a.LastsOf(t.Context(), 0, prefix, 0, time.Time{})
@@ -138,7 +138,7 @@ func TestTheArchiveListsManyStreams(t *testing.T) {
 	}
 }
 
-// Pages end by size, and a gap is passed over: it is for the reader to judge.
+// Pages end by size, and Each skips gaps: detecting them is the reader's job.
 func TestTheArchiveReadsLargeEventsAndGaps(t *testing.T) {
 	db := pgtest.Migrated(t)
 	a := archive.New(db, "archive")
@@ -150,15 +150,15 @@ func TestTheArchiveReadsLargeEventsAndGaps(t *testing.T) {
 			all[i].Body = all[i].Encode()
 		}
 	}
-	keep(t, a, all)
-	same(t, a, 0, 0, 1<<63, all)
+	archiveAll(t, a, all)
+	expect(t, a, 0, 0, 1<<63, all)
 	if _, err := db.Pool().Exec(t.Context(), "UPDATE agents.events SET revision = revision + 1000000000000 WHERE revision > 50"); err != nil {
 		t.Fatal(err)
 	}
 	for i := range all[50:] {
 		all[50+i].Revision += 1_000_000_000_000
 	}
-	same(t, a, 0, 0, 1<<63, all)
-	same(t, a, 0, 0, 50, all[:50])
-	same(t, a, 0, 60, 1_000_000_000_000, nil)
+	expect(t, a, 0, 0, 1<<63, all)
+	expect(t, a, 0, 0, 50, all[:50])
+	expect(t, a, 0, 60, 1_000_000_000_000, nil)
 }

@@ -2,7 +2,6 @@ package archive
 
 import (
 	"bytes"
-	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -13,59 +12,50 @@ import (
 	"github.com/tidemark-engine/tidemark/infra/pg"
 )
 
-// archived is a row of agents.events.
-type archived struct {
+// eventRow is a row of agents.events.
+type eventRow struct {
 	ev         *events.Event
 	stream     string
 	partition  int32
 	revision   int64
 	recordedAt time.Time // whole microseconds
-	nanos      int16     // those below
+	nanos      int16     // remaining nanoseconds
 	body       []byte
 }
 
-var archivedColumns = []string{
+var eventColumns = []string{
 	"revision", "version", "timestamp", "recorded_at", "partition", "schema", "recorded_ns", "stream",
 	"aggregate", "id", "key", "type", "writer", "command_id", "digest", "body", "raw",
 }
 
-func archive(m *history.Message) archived {
-	r := archived{ev: m.Event.Stored(), stream: text(string(m.Stream)), partition: int32(m.Partition), revision: int64(m.Revision), body: m.Body}
+func newEventRow(m *history.Message) eventRow {
+	r := eventRow{ev: m.Event.Stored(), stream: pg.ValidText(string(m.Stream)), partition: int32(m.Partition), revision: int64(m.Revision), body: m.Body}
 	if m.Bad != nil {
-		r.ev = guess(m)
+		r.ev = decodeHeader(m)
 	}
 	r.recordedAt, r.nanos = pg.SplitNanos(r.ev.RecordedAt.UTC())
 	return r
 }
 
-// values are the row in the order of archivedColumns.
-func (r *archived) values() []any {
+// values returns the row in the order of eventColumns.
+func (r *eventRow) values() []any {
 	e := r.ev
 	var body, raw any = r.body, nil
 	if r.body == nil {
-		body = "" // an empty message is no missing one
+		body = "" // body NULL means that the bytes are in raw
 	}
 	if !utf8.Valid(r.body) || bytes.IndexByte(r.body, 0) >= 0 {
 		body, raw = nil, r.body
 	}
 	return []any{
 		r.revision, int64(e.Version), e.Timestamp, r.recordedAt, r.partition, int32(e.Schema), r.nanos, r.stream,
-		text(e.Aggregate), text(e.ID), text(e.Key), text(e.Type), text(e.Writer), text(e.CommandID), text(e.Digest), body, raw,
+		pg.ValidText(e.Aggregate), pg.ValidText(e.ID), pg.ValidText(e.Key), pg.ValidText(e.Type), pg.ValidText(e.Writer), pg.ValidText(e.CommandID), pg.ValidText(e.Digest), body, raw,
 	}
 }
 
-// text is s as Postgres takes it. Only of what is no event of ours, and of a
-// writer's name, does it change anything; body has it as it is.
-func text(s string) string {
-	if strings.IndexByte(s, 0) < 0 && utf8.ValidString(s) {
-		return s
-	}
-	return strings.ReplaceAll(strings.ToValidUTF8(s, "\ufffd"), "\x00", "\ufffd")
-}
-
-// guess makes out what it can of an event that this build cannot read, such as
-// one of a newer schema: that one is found by the same columns later.
-func guess(m *history.Message) *events.Event {
+// decodeHeader reads the fields it can of an event that this build cannot decode,
+// such as one of a newer schema, so that lookups by column find it.
+func decodeHeader(m *history.Message) *events.Event {
 	var w struct {
 		Type       string    `json:"type"`
 		Aggregate  string    `json:"aggregate"`

@@ -1,3 +1,4 @@
-// Package durable is the durable read model: the tables that the durable view writes with
-// its checkpoint, their rebuild beside the live ones, and the reads over them.
+// Package durable is the durable read model in PostgreSQL: the tables that the
+// durable view writes in one transaction with its checkpoint, their rebuild in a
+// shadow schema, and the queries over them.
 package durable

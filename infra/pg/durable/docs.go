@@ -12,7 +12,7 @@ import (
 	"github.com/tidemark-engine/tidemark/readmodel"
 )
 
-// docColumns are documents turned into the arrays that unnest takes: $1 ids,
+// docColumns holds documents column by column, as arrays for unnest: $1 ids,
 // $2 keys, $3 states, $4 versions, $5 revisions, $6 updated, $7 digests.
 type docColumns struct {
 	ids, keys, states, digests []string
@@ -27,13 +27,13 @@ func (c *docColumns) add(d *readmodel.Doc) {
 	c.updated = append(c.updated, d.UpdatedAt)
 }
 
-// docRows is how every statement below begins to read.
+// docRows is the FROM clause of every upsert below.
 const docRows = `
 	FROM (SELECT id, key, st, st::jsonb AS s, v, r, u, d
 		FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::timestamptz[], $7::text[])
 			AS x (id, key, st, v, r, u, d)) AS b`
 
-// docUpserts write each kind's rows, never over a newer one.
+// docUpserts writes the rows of each kind and never replaces a newer row.
 var docUpserts = map[string]string{
 	readmodel.KindTask: `
 	INSERT INTO agents.tasks AS t (task_id, status, kind, agent_id, priority, deadline, attempts, percent, payload, result,
@@ -101,8 +101,8 @@ func queueDocs(b *pgx.Batch, s pg.Schema, changes []readmodel.DocChange) {
 	}
 }
 
-// docTables names each kind's table and key columns, and what says that the
-// other columns, which lists are answered by, are what state_text says.
+// docTables names each kind's table and key columns. same is the SQL condition
+// that the columns used by lists match state_text.
 var docTables = map[string]struct{ table, id, key, same string }{
 	readmodel.KindTask: {"agents.tasks", "task_id", "''", `(status, kind, agent_id, priority, deadline, attempts, percent,
 		payload, result, reason, detail, created_at, started_at, finished_at) IS NOT DISTINCT FROM
@@ -128,8 +128,8 @@ func scanDoc(kind string) pgx.RowToFunc[readmodel.Doc] {
 	}
 }
 
-// Docs lists documents of a kind by id (and key), after a place and with equal
-// filters on columns, at most limit.
+// Docs lists documents of a kind in order of their id (of their key for
+// configuration), after a given one, filtered by equality on columns.
 func (t *View) Docs(ctx context.Context, q readmodel.DocList) ([]readmodel.Doc, error) {
 	tab := docTables[q.Kind]
 	args := []any{q.After, q.Prefix, q.Limit}
@@ -140,7 +140,7 @@ func (t *View) Docs(ctx context.Context, q readmodel.DocList) ([]readmodel.Doc, 
 		where = tab.id + ` = $4 AND config_key > $1 AND starts_with(config_key, $2)`
 		order = "config_key"
 	}
-	for column, value := range q.Where { // columns are the caller's constants
+	for column, value := range q.Where { // callers pass constant column names
 		args = append(args, value)
 		where += fmt.Sprintf(" AND %s = $%d", pgx.Identifier{column}.Sanitize(), len(args))
 	}

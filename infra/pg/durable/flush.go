@@ -13,9 +13,8 @@ import (
 
 var _ tiers.HydrationTable = (*View)(nil)
 
-// Flush implements readmodel.KeeperDurable. The view's own transactions come to
-// the same events later and find the rows there; the revision guard keeps
-// either from undoing the other.
+// Flush implements tiers.HydrationTable. The view folds the same events later;
+// the revision check in the upsert prevents either from replacing a newer row.
 func (t *View) Flush(ctx context.Context, entries []readmodel.EntryChange) error {
 	changes := make([]readmodel.EntryChange, len(entries))
 	for i, e := range entries {

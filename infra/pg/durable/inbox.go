@@ -10,9 +10,9 @@ import (
 	"github.com/tidemark-engine/tidemark/readmodel"
 )
 
-// selectInbox lists what reached an agent, newest first: $1 the agent, $2 with
-// direct messages, $3 with broadcasts, $4 and $5 time and id of the last one
-// seen, $6 limit. Each half follows its own index.
+// selectInbox lists the messages of an agent, newest first: $1 agent, $2 include
+// direct messages, $3 include broadcasts, $4 and $5 time and id of the last
+// message of the previous page, $6 limit. Each half uses its own index.
 const selectInbox = `
 	SELECT message_id, kind, sender, coalesce(recipient, ''), body_text, sequence, sent_at FROM (
 		(SELECT * FROM agents.messages
@@ -27,7 +27,7 @@ const selectInbox = `
 // endOfTime is later than any message.
 var endOfTime = time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)
 
-// Inbox is a page of the messages that reached an agent.
+// Inbox returns a page of the messages of an agent, newest first.
 func (t *View) Inbox(ctx context.Context, list readmodel.InboxList) ([]readmodel.Message, error) {
 	before := list.Before
 	if before.IsZero() {

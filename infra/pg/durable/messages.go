@@ -16,14 +16,13 @@ const insertMessages = `
 		AS x (m, k, f, t, y, b, s, at)
 	ON CONFLICT DO NOTHING`
 
-// Messages is the table of messages.
+// Messages is the table agents.messages.
 type Messages struct{ db *pg.DB }
 
-// NewMessages is the table in db.
+// NewMessages returns the table in db.
 func NewMessages(db *pg.DB) Messages { return Messages{db} }
 
-// StoreMessages keeps messages, all or none; one that is there already stays as
-// it is.
+// StoreMessages inserts all messages or none; existing messages stay unchanged.
 func (m Messages) StoreMessages(ctx context.Context, batch []readmodel.Message) error {
 	var ids, kinds, senders, recipients, types, bodies []string
 	var sequences []int64

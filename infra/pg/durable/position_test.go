@@ -10,9 +10,9 @@ import (
 	"github.com/tidemark-engine/tidemark/test/pgtest"
 )
 
-// The first load begins where an earlier build had notified all changes, and
-// never ahead of the durable view; later loads begin where Save has been.
-func TestTheFirstPositionOfNotifications(t *testing.T) {
+// The first load starts where an earlier build stopped notifying, and never ahead
+// of the durable view; later loads return the saved position.
+func TestFirstPositionOfNotifications(t *testing.T) {
 	for notified, want := range map[string]uint64{"NULL": 7, "3": 3, "9": 7} {
 		db := pgtest.Migrated(t)
 		_, err := db.Pool().Exec(t.Context(), `INSERT INTO agents.checkpoints (view, partition, position, incarnation, notified)
@@ -22,7 +22,7 @@ func TestTheFirstPositionOfNotifications(t *testing.T) {
 		}
 		p := durable.NewPosition(db, "durable")
 		if at, err := p.Load(t.Context(), 1, "j"); err != nil || at != want {
-			t.Errorf("notified %s: begins at %d %v, want %d", notified, at, err, want)
+			t.Errorf("notified %s: starts at %d %v, want %d", notified, at, err, want)
 		}
 		if err := p.Save(t.Context(), 1, want, 8); err != nil {
 			t.Error(err)
@@ -33,7 +33,7 @@ func TestTheFirstPositionOfNotifications(t *testing.T) {
 	}
 }
 
-func TestThePositionOfNotificationsIsFenced(t *testing.T) {
+func TestPositionOfNotificationsIsFenced(t *testing.T) {
 	db := pgtest.Migrated(t)
 	p := durable.NewPosition(db, "durable")
 	if at, err := p.Load(t.Context(), 0, "j"); err != nil || at != 0 {

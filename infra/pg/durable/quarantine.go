@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -17,72 +16,73 @@ import (
 	"github.com/tidemark-engine/tidemark/readmodel/tiers"
 )
 
-// What the view holds back is in agents.dead_letters, in the same transaction
-// that passes it by: so SQL itself knows which of its rows are not level.
+// The transaction that moves the view past an event it cannot apply also writes
+// that event to agents.dead_letters, so that SQL itself shows which rows are
+// behind.
 
-const insertHeld = `
+const insertQuarantined = `
 	INSERT INTO agents.dead_letters (source, subject, partition, revision, reason, body)
 	SELECT $1, s, $2, r, w, b FROM unnest($3::text[], $4::bigint[], $5::text[], $6::text[]) AS u (s, r, w, b)
 	ON CONFLICT (source, partition, revision) DO UPDATE SET reason = excluded.reason`
 
-const deleteReleased = `
+const deleteQuarantined = `
 	DELETE FROM agents.dead_letters d USING unnest($3::text[], $4::bigint[]) AS u (s, r)
 	WHERE d.source = $1 AND d.partition = $2 AND d.subject COLLATE "C" = u.s AND d.revision <= u.r`
 
 func source(view string) string { return "view " + view }
 
-// queueHeld writes what the view leaves out, and removes what it no longer
-// does.
-func queueHeld(b *pgx.Batch, view string, partition int, c *projections.Changes) {
-	queueLetters(b, pg.Live, source(view), partition, c.Held)
+// queueQuarantine writes newly quarantined events and deletes released ones.
+func queueQuarantine(b *pgx.Batch, view string, partition int, c *projections.Changes) {
+	queueQuarantined(b, pg.Live, source(view), partition, c.Held)
 	if n := len(c.Released); n > 0 {
 		streams, revisions := make([]string, n), make([]int64, n)
 		for i, r := range c.Released {
-			streams[i], revisions[i] = readable(string(r.Stream)), int64(r.UpTo)
+			streams[i], revisions[i] = pg.ValidText(string(r.Stream)), int64(r.UpTo)
 		}
-		b.Queue(deleteReleased, source(view), partition, streams, revisions)
+		b.Queue(deleteQuarantined, source(view), partition, streams, revisions)
 	}
 }
 
-func queueLetters(b *pgx.Batch, in pg.Schema, source string, partition int, held []history.Message) {
-	n := len(held)
+func queueQuarantined(b *pgx.Batch, in pg.Schema, source string, partition int, messages []history.Message) {
+	n := len(messages)
 	if n == 0 {
 		return
 	}
 	streams, reasons, bodies := make([]string, n), make([]string, n), make([]string, n)
 	revisions := make([]int64, n)
-	for i := range held {
-		m := &held[i]
-		streams[i], revisions[i] = readable(string(m.Stream)), int64(m.Revision)
-		reasons[i], bodies[i] = readable(m.Bad.Error()), readable(string(m.Body))
+	for i := range messages {
+		m := &messages[i]
+		streams[i], revisions[i] = pg.ValidText(string(m.Stream)), int64(m.Revision)
+		reasons[i], bodies[i] = pg.ValidText(m.Bad.Error()), pg.ValidText(string(m.Body))
 	}
-	b.Queue(in.In(insertHeld), source, partition, streams, revisions, reasons, bodies)
+	b.Queue(in.In(insertQuarantined), source, partition, streams, revisions, reasons, bodies)
 }
 
-// Letters implements projections.Letters.
-func (t *View) Letters(ctx context.Context, partition int) ([]quarantine.Held, error) {
+// Quarantined implements quarantine.TargetQuarantine.
+func (t *View) Quarantined(ctx context.Context, partition int) ([]quarantine.Held, error) {
 	rows, err := t.db.Pool().Query(ctx, `
 		SELECT subject, min(revision), max(revision), count(*), min(created_at), (array_agg(reason ORDER BY revision))[1]
 		FROM agents.dead_letters WHERE source = $1 AND partition = $2 GROUP BY subject`, source(t.view), partition)
 	if err != nil {
-		return nil, fmt.Errorf("read the dead letters: %w", err)
+		return nil, fmt.Errorf("read the quarantine: %w", err)
 	}
 	all, err := pgx.CollectRows(rows, func(r pgx.CollectableRow) (h quarantine.Held, err error) {
 		err = r.Scan(&h.Stream, &h.First, &h.Last, &h.Waiting, &h.Since, &h.Reason)
 		return h, err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("read the dead letters: %w", err)
+		return nil, fmt.Errorf("read the quarantine: %w", err)
 	}
 	return all, nil
 }
 
-// swapLetters takes over what a rebuild could not fold and the live view has
-// not come to: the swap passes it by. Of another journal nothing is held.
-func (s *Shadow) swapLetters(ctx context.Context, tx pgx.Tx) error {
+// swapQuarantine copies the events that the rebuild could not fold and that the
+// swap moves the live view past. When the view accepts another journal, it first
+// empties the quarantine.
+func (s *Shadow) swapQuarantine(ctx context.Context, tx pgx.Tx) error {
 	if s.accept {
 		if _, err := tx.Exec(ctx, `DELETE FROM agents.dead_letters WHERE source = $1`, source(s.view)); err != nil {
-			return fmt.Errorf("forget what was quarantined: %w", err)
+			return fmt.Errorf("empty the quarantine: %w", err)
 		}
 	}
 	_, err := tx.Exec(ctx, `
@@ -92,59 +92,54 @@ func (s *Shadow) swapLetters(ctx context.Context, tx pgx.Tx) error {
 		WHERE $3 OR d.revision > l.position
 		ON CONFLICT (source, partition, revision) DO NOTHING`, source(s.view), s.view, s.accept)
 	if err != nil {
-		return fmt.Errorf("quarantine what could not be folded: %w", err)
+		return fmt.Errorf("quarantine the events that could not be folded: %w", err)
 	}
 	return nil
 }
 
-// readable is text as a column takes it: what is torn must not be refused too.
-func readable(s string) string {
-	return strings.ReplaceAll(strings.ToValidUTF8(s, "\ufffd"), "\x00", "\ufffd")
-}
-
-// unappliable tells an error that lies in what is written from one of the server's
-// (PostgreSQL manual, appendix A): data exceptions, violated constraints,
-// exceeded limits.
+// unappliable wraps an error in projections.ErrUnappliable when the contents of
+// the rows cause it: data exceptions, violated constraints, exceeded limits
+// (PostgreSQL manual, appendix A).
 func unappliable(err error) error {
-	var answer *pgconn.PgError
-	if !errors.As(err, &answer) || len(answer.Code) != 5 {
+	var pgErr *pgconn.PgError
+	if !errors.As(err, &pgErr) || len(pgErr.Code) != 5 {
 		return err
 	}
-	switch answer.Code[:2] {
+	switch pgErr.Code[:2] {
 	case "22", "23", "54":
-		return fmt.Errorf("%w: SQL refuses it: %s (%s)", projections.ErrUnappliable, answer.Message, answer.Code)
+		return fmt.Errorf("%w: SQL rejects it: %s (%s)", projections.ErrUnappliable, pgErr.Message, pgErr.Code)
 	}
 	return err
 }
 
-// heldBack is the first revision that the view holds back of a stream, nil =
-// none; to be selected with a row, $1 being the view.
-const heldBack = `(SELECT min(d.revision) FROM agents.dead_letters d
+// firstQuarantined is a subquery for the first quarantined revision of an
+// aggregate, NULL = none. $1 is the view; %s is the aggregate.
+const firstQuarantined = `(SELECT min(d.revision) FROM agents.dead_letters d
 	WHERE d.source = 'view ' || $1 AND d.subject COLLATE "C" = %s)`
 
-// Held implements readmodel.DurableTier.
-func (t *View) Held(ctx context.Context, prefix string, limit int) ([]string, error) {
-	rows, err := t.db.Pool().Query(ctx, selectHeld, source(t.view), prefix, upper(prefix), limit)
+// QuarantinedStreams implements tiers.DurableTier.
+func (t *View) QuarantinedStreams(ctx context.Context, prefix string, limit int) ([]string, error) {
+	rows, err := t.db.Pool().Query(ctx, selectQuarantined, source(t.view), prefix, upper(prefix), limit)
 	if err != nil {
-		return nil, fmt.Errorf("list what is quarantined: %w", err)
+		return nil, fmt.Errorf("list the quarantine: %w", err)
 	}
 	all, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	if err != nil {
-		return nil, fmt.Errorf("list what is quarantined: %w", err)
+		return nil, fmt.Errorf("list the quarantine: %w", err)
 	}
 	return all, nil
 }
 
-const selectHeld = `
+const selectQuarantined = `
 	SELECT DISTINCT subject COLLATE "C" AS s FROM agents.dead_letters
 	WHERE source = $1 AND subject COLLATE "C" >= $2 AND subject COLLATE "C" < $3 ORDER BY s LIMIT $4`
 
-// upper is the first name after all that begin with a prefix, which ends in a
-// dot.
+// upper returns the exclusive upper bound of the names with a prefix. The prefix
+// must end in a dot.
 func upper(prefix string) string { return prefix[:len(prefix)-1] + "/" }
 
-// heldUnder refuses to read rows of which some are held back.
-func (t *View) heldUnder(ctx context.Context, tx pgx.Tx, prefix events.Stream) error {
+// checkQuarantine fails when an aggregate with this prefix is quarantined.
+func (t *View) checkQuarantine(ctx context.Context, tx pgx.Tx, prefix events.Stream) error {
 	var stream string
 	var revision uint64
 	err := tx.QueryRow(ctx, `
@@ -157,5 +152,5 @@ func (t *View) heldUnder(ctx context.Context, tx pgx.Tx, prefix events.Stream) e
 	if err != nil {
 		return err
 	}
-	return tiers.HeldBack("sql", events.Stream(stream), revision)
+	return tiers.Quarantined("sql", events.Stream(stream), revision)
 }

@@ -13,35 +13,34 @@ import (
 	"github.com/tidemark-engine/tidemark/readmodel/tiers"
 )
 
-// selectEntry takes the row and the view's position from one snapshot, so that
-// the answer cannot be older than the position it is given with.
+// selectEntry reads the row and the view's position in one snapshot, so that the
+// row is not older than the position.
 var selectEntry = `
-	SELECT ` + fmt.Sprintf(heldBack, "$5") + `, c.position, s.state_key IS NOT NULL, coalesce(s.state_text, ''), coalesce(s.version, 0), coalesce(s.revision, 0),
+	SELECT ` + fmt.Sprintf(firstQuarantined, "$5") + `, c.position, s.state_key IS NOT NULL, coalesce(s.state_text, ''), coalesce(s.version, 0), coalesce(s.revision, 0),
 		coalesce(s.writer, ''), coalesce(s.timestamp, now()), coalesce(s.timestamp_ns, 0),
 		coalesce(s.updated_at, now()), coalesce(s.digest, '')
 	FROM agents.checkpoints c
 	LEFT JOIN agents.state s ON s.agent_id = $3 AND s.state_key = $4
 	WHERE c.view = $1 AND c.partition = $2`
 
-// Entry is one state entry with the position that SQL had reached when it was
-// read; found is false when there is none. Fails with readmodel.HeldBack where
-// the view leaves the entry out.
+// Entry reads one state entry and the view's position; found is false when there
+// is no row. Fails with tiers.Quarantined when the entry is quarantined.
 func (t *View) Entry(ctx context.Context, partition int, agent, key string) (e readmodel.Entry, found bool, position uint64, err error) {
 	e = readmodel.Entry{Agent: agent, Key: key}
 	var text string
 	var nanos int16
-	var held *uint64
+	var quarantined *uint64
 	stream := events.StateEntry(agent, key)
 	err = t.db.Pool().QueryRow(ctx, selectEntry, t.view, partition, agent, key, string(stream)).Scan(
-		&held, &position, &found, &text, &e.Version, &e.Revision, &e.Writer, &e.Timestamp, &nanos, &e.UpdatedAt, &e.Digest)
+		&quarantined, &position, &found, &text, &e.Version, &e.Revision, &e.Writer, &e.Timestamp, &nanos, &e.UpdatedAt, &e.Digest)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return e, false, 0, nil
 	}
 	if err != nil {
 		return e, false, 0, fmt.Errorf("read %s.%s: %w", agent, key, err)
 	}
-	if held != nil {
-		return e, false, 0, tiers.HeldBack("sql", stream, *held)
+	if quarantined != nil {
+		return e, false, 0, tiers.Quarantined("sql", stream, *quarantined)
 	}
 	e.Value = []byte(text)
 	e.Timestamp = e.Timestamp.Add(time.Duration(nanos)).UTC()
@@ -49,9 +48,9 @@ func (t *View) Entry(ctx context.Context, partition int, agent, key string) (e r
 	return e, found, position, nil
 }
 
-// Entries are the entries of an agent with keys after a key and with a prefix,
-// by key, at most limit, with the position they were read at. Fails with
-// readmodel.HeldBack where the view leaves some of them out.
+// Entries reads the entries of an agent whose keys follow after and begin with
+// prefix, in order of their keys, and the view's position. Fails with
+// tiers.Quarantined when one of the agent's entries is quarantined.
 func (t *View) Entries(ctx context.Context, partition int, agent, prefix, after string, limit int) (rows []readmodel.Entry, position uint64, err error) {
 	err = pgx.BeginTxFunc(ctx, t.db.Pool(), pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
 		err := tx.QueryRow(ctx, `SELECT position FROM agents.checkpoints WHERE view = $1 AND partition = $2`,
@@ -60,7 +59,7 @@ func (t *View) Entries(ctx context.Context, partition int, agent, prefix, after 
 			return nil
 		}
 		if err == nil {
-			err = t.heldUnder(ctx, tx, events.StateEntry(agent, ""))
+			err = t.checkQuarantine(ctx, tx, events.StateEntry(agent, ""))
 		}
 		if err != nil {
 			return err
@@ -91,8 +90,8 @@ func (t *View) Entries(ctx context.Context, partition int, agent, prefix, after 
 }
 
 // selectAgents lists agents by id: $1 after, $2 prefix, $3 limit, $4 phase or
-// empty. The recursion hops from agent to agent by the primary keys of both
-// tables instead of reading every entry; it goes no further than the page needs.
+// empty. The recursion skips from agent to agent by the primary keys of both
+// tables instead of reading every entry, and stops when the page is full.
 const selectAgents = `
 	WITH RECURSIVE hop AS (
 		SELECT least(
@@ -109,7 +108,8 @@ const selectAgents = `
 		LIMIT $3
 	)` + describeAgents
 
-// selectAgentsIn is the same for a phase that only a recorded lifecycle has.
+// selectAgentsIn lists the agents in a phase other than cold, which only agents
+// with a lifecycle row have.
 const selectAgentsIn = `
 	WITH page AS (
 		SELECT agent_id FROM agents.lifecycle
@@ -127,7 +127,7 @@ const describeAgents = `
 	) s ON true
 	ORDER BY page.agent_id`
 
-// Agents are a page of the agents that have entries, a lifecycle, or both.
+// Agents returns a page of the agents that have entries, a lifecycle, or both.
 func (t *View) Agents(ctx context.Context, list readmodel.AgentList) ([]readmodel.Agent, error) {
 	query := selectAgents
 	if list.Phase != "" && list.Phase != "cold" {

@@ -16,22 +16,20 @@ import (
 	"github.com/tidemark-engine/tidemark/readmodel"
 )
 
-// errColumns: a row's columns differ from its text.
-var errColumns = errors.New("the row's columns are not what its state_text says")
+var errColumns = errors.New("the row's columns differ from its state_text")
 
-// verifyRows is how many rows one statement reads, so that none takes long
-// however large a table is.
+// verifyRows is the number of rows that one statement reads, so that no statement
+// takes long on a large table.
 const verifyRows = 1000
 
 // Rows reads the tables of the durable view row by row, for verify, audit and
 // sampling.
 type Rows struct{ db *pg.DB }
 
-// NewRows reads the rows in db.
+// NewRows returns the rows in db.
 func NewRows(db *pg.DB) Rows { return Rows{db} }
 
-// EachRow yields every row that the durable view keeps, page by page in the
-// order of their keys.
+// EachRow yields every row of the durable view, page by page in key order.
 func (d Rows) EachRow(ctx context.Context, yield func(verify.Row)) error {
 	for i := range shadowTables {
 		t := &shadowTables[i]
@@ -47,20 +45,21 @@ func (d Rows) EachRow(ctx context.Context, yield func(verify.Row)) error {
 				}
 				break
 			}
-			upTo, and := list+" <= "+places(len(args), end), " WHERE "
+			upTo, and := list+" <= "+placeholders(len(args), end), " WHERE "
 			if where != "" {
 				and = where + " AND "
 			}
 			if err := d.rows(ctx, t.kind, and+upTo, yield, append(args, end...)...); err != nil {
 				return err
 			}
-			where, args = " WHERE "+list+" > "+places(0, end), end
+			where, args = " WHERE "+list+" > "+placeholders(0, end), end
 		}
 	}
 	return nil
 }
 
-// pageEnd is the key of a page's last row; nil where what is left is less.
+// pageEnd returns the key of a page's last row; nil when fewer rows than a page
+// are left.
 func (d Rows) pageEnd(ctx context.Context, t *shadowTable, where string, args []any) (end []any, err error) {
 	list := strings.Join(t.keys, ", ")
 	rows, err := d.db.Pool().Query(ctx, fmt.Sprintf(`SELECT %[1]s FROM agents.%[2]s%[3]s ORDER BY %[1]s OFFSET %[4]d LIMIT 1`,
@@ -77,8 +76,9 @@ func (d Rows) pageEnd(ctx context.Context, t *shadowTable, where string, args []
 	return end, rows.Err()
 }
 
-// places are the places of a key's columns among a statement's arguments.
-func places(before int, key []any) string {
+// placeholders returns the row of placeholders for a key after a number of
+// arguments, such as ($3, $4).
+func placeholders(before int, key []any) string {
 	of := make([]string, len(key))
 	for i := range key {
 		of[i] = fmt.Sprintf("$%d", before+i+1)
@@ -86,7 +86,7 @@ func places(before int, key []any) string {
 	return "(" + strings.Join(of, ", ") + ")"
 }
 
-// RowOf yields the rows of one stream, in the same form.
+// RowOf yields the rows of one aggregate.
 func (d Rows) RowOf(ctx context.Context, s events.Stream, yield func(verify.Row)) error {
 	kind, id, key := readmodel.RowOf(s)
 	if kind == "" {
@@ -96,18 +96,18 @@ func (d Rows) RowOf(ctx context.Context, s events.Stream, yield func(verify.Row)
 	return d.rows(ctx, kind, ` WHERE `+t.id+` = $1 AND `+t.key+` = $2`, yield, id, key)
 }
 
-// rows yields the rows of a kind that a condition, if any, names. Where a text
-// is no JSON any more, they are read again, each judged on its own.
+// rows yields the rows of a kind that match a condition, "" = all. When the text
+// of a row is not JSON, it reads the rows again and checks each separately.
 func (d Rows) rows(ctx context.Context, kind, where string, yield func(verify.Row), args ...any) error {
 	if kind == readmodel.KindConflict {
-		return d.eachLoss(ctx, where, yield, args...)
+		return d.eachConflict(ctx, where, yield, args...)
 	}
 	each, same := d.eachDoc, docTables[kind].same
 	if kind == readmodel.KindEntry {
 		each, same = d.eachEntry, "state_value = s"
 	}
 	table := tables[kind].name
-	q := question{kind, same, "(SELECT *, state_text::jsonb AS s FROM " + table + ") AS t" + where, args}
+	q := rowQuery{kind, same, "(SELECT *, state_text::jsonb AS s FROM " + table + ") AS t" + where, args}
 	err := each(ctx, d.db.Pool(), q, yield)
 	if broken := new(pgconn.PgError); !errors.As(err, &broken) || !strings.HasPrefix(broken.Code, pg.DataException) {
 		return err
@@ -128,14 +128,14 @@ func (d Rows) rows(ctx context.Context, kind, where string, yield func(verify.Ro
 	})
 }
 
-// question is what is asked of a table: whether the other columns are what
-// state_text says, from where, and with which arguments.
-type question struct {
+// rowQuery reads rows of a kind. same is the SQL condition that the columns match
+// state_text; args belong to from.
+type rowQuery struct {
 	kind, same, from string
 	args             []any
 }
 
-func (d Rows) eachEntry(ctx context.Context, db pg.Querier, q question, yield func(verify.Row)) error {
+func (d Rows) eachEntry(ctx context.Context, db pg.Querier, q rowQuery, yield func(verify.Row)) error {
 	rows, err := db.Query(ctx, `
 		SELECT agent_id, state_key, state_text, `+q.same+`, version, revision, timestamp, timestamp_ns, digest FROM `+q.from, q.args...)
 	if err != nil {
@@ -163,7 +163,7 @@ func (d Rows) eachEntry(ctx context.Context, db pg.Querier, q question, yield fu
 	return nil
 }
 
-func (d Rows) eachDoc(ctx context.Context, db pg.Querier, q question, yield func(verify.Row)) error {
+func (d Rows) eachDoc(ctx context.Context, db pg.Querier, q rowQuery, yield func(verify.Row)) error {
 	t := docTables[q.kind]
 	rows, err := db.Query(ctx, `SELECT `+t.id+`, `+t.key+`, state_text, version, revision, updated_at, digest, `+q.same+` FROM `+q.from, q.args...)
 	if err != nil {
@@ -190,7 +190,7 @@ func (d Rows) eachDoc(ctx context.Context, db pg.Querier, q question, yield func
 	return nil
 }
 
-func (d Rows) eachLoss(ctx context.Context, where string, yield func(verify.Row), args ...any) error {
+func (d Rows) eachConflict(ctx context.Context, where string, yield func(verify.Row), args ...any) error {
 	rows, err := d.db.Pool().Query(ctx, `
 		SELECT agent_id, state_key, version, revision, kind, verb, strategy, coalesce(reason, ''), state_text,
 			timestamp, recorded_at, writer, command_id, current_version, current_revision, digest

@@ -9,8 +9,8 @@ import (
 	"github.com/tidemark-engine/tidemark/test/pgtest"
 )
 
-// TestEachRow reads tables of several pages, each row once, and judges a row
-// whose text is no JSON alone.
+// TestEachRow reads tables of several pages, each row once; a row whose text is
+// not JSON does not affect the others.
 func TestEachRow(t *testing.T) {
 	ctx, db := t.Context(), pgtest.Migrated(t)
 	const n = 3000

@@ -11,22 +11,22 @@ import (
 	"github.com/tidemark-engine/tidemark/readmodel"
 )
 
-var _ verify.Places = Rows{}
+var _ verify.Chunks = Rows{}
 
-// keptKinds in a fixed order, for places.
-var keptKinds = [...]string{
+// rowKinds fixes the order in which blocks are numbered.
+var rowKinds = [...]string{
 	readmodel.KindEntry, readmodel.KindConflict, readmodel.KindTask,
 	readmodel.KindSession, readmodel.KindConfig, readmodel.KindLifecycle,
 }
 
-// Places implements projections.Places: the blocks of the tables.
-func (d Rows) Places(ctx context.Context) (int, error) {
+// Chunks implements verify.Chunks: the number of blocks of all tables.
+func (d Rows) Chunks(ctx context.Context) (int, error) {
 	_, _, n, err := d.block(ctx, -1)
 	return n, err
 }
 
 func (d Rows) block(ctx context.Context, place int) (kind string, block, all int, err error) {
-	for _, kind := range keptKinds {
+	for _, kind := range rowKinds {
 		var n int
 		err := d.db.Pool().QueryRow(ctx, `SELECT pg_relation_size($1::regclass) / current_setting('block_size')::int`, tables[kind].name).Scan(&n)
 		if err != nil {
@@ -40,7 +40,7 @@ func (d Rows) block(ctx context.Context, place int) (kind string, block, all int
 	return "", 0, all, nil
 }
 
-// At implements projections.Places.
+// At implements verify.Chunks.
 func (d Rows) At(ctx context.Context, place int) ([]events.Stream, error) {
 	kind, block, _, err := d.block(ctx, place)
 	if err != nil || kind == "" {
@@ -50,7 +50,7 @@ func (d Rows) At(ctx context.Context, place int) ([]events.Stream, error) {
 	rows, err := d.db.Pool().Query(ctx, `SELECT DISTINCT `+t.id+`, `+t.key+` FROM `+t.name+
 		fmt.Sprintf(` WHERE ctid >= '(%d,0)'::tid AND ctid < '(%d,0)'::tid`, block, block+1))
 	if err != nil {
-		return nil, fmt.Errorf("look into %s: %w", t.name, err)
+		return nil, fmt.Errorf("read a block of %s: %w", t.name, err)
 	}
 	return pgx.CollectRows(rows, func(r pgx.CollectableRow) (events.Stream, error) {
 		var id, key string

@@ -17,33 +17,34 @@ import (
 	"github.com/tidemark-engine/tidemark/readmodel"
 )
 
-// next is where a shadow generation of the durable view is. Nothing in it is
-// of use after its run, and nothing of it is logged: it is made anew each time.
+// next is the schema of the shadow. Its tables are unlogged, because each run
+// creates them again.
 const next pg.Schema = "agents_next"
 
-// Shadow is a generation of the durable view beside the live one. A run that
-// was ended leaves its tables behind; the next run drops them, and finds its
-// own by a name that no other run has.
+// Shadow is a copy of the durable view that a rebuild folds beside the live one.
+// An interrupted run leaves its tables behind; the next run drops them. A unique
+// view name distinguishes the checkpoints of each run.
 type Shadow struct {
-	db         *pg.DB
-	view       string
-	fold       *View // under this run's name
-	partitions int
-	journal    string
-	accept     bool
-	held       map[events.Stream]letter // what could not be applied, from where on
-	live       []uint64                 // where the live view was when the swap began
+	db          *pg.DB
+	view        string
+	fold        *View // under this run's name
+	partitions  int
+	journal     string
+	accept      bool
+	quarantined map[events.Stream]quarantineStart // aggregates whose events could not be applied
+	live        []uint64                          // the live view's positions when the swap began; nil = another journal's
 }
 
-type letter struct {
+// quarantineStart is where an aggregate's quarantine starts.
+type quarantineStart struct {
 	partition int
 	revision  uint64
 }
 
 var _ rebuild.Shadow = (*Shadow)(nil)
 
-// shadowTable is one of the view's tables: its kind of rows, and the key whose
-// columns stand for c.k1, c.k2 and c.k3 of the tables of keys.
+// shadowTable is one of the view's tables: its kind of rows and its key columns,
+// which are k1, k2 and k3 in the key tables candidates, since and differs.
 type shadowTable struct {
 	kind, name string
 	keys       []string
@@ -58,7 +59,7 @@ var shadowTables = []shadowTable{
 	{readmodel.KindConflict, "conflicts", []string{"agent_id", "state_key", "version"}},
 }
 
-// match is the condition that the row t has the key that c names.
+// match returns the condition that row has the key in c.
 func (t *shadowTable) match(row, c string) string {
 	var b strings.Builder
 	for i, k := range t.keys {
@@ -70,8 +71,7 @@ func (t *shadowTable) match(row, c string) string {
 	return b.String()
 }
 
-// key is the columns k1, k2 and k3 of a row, taken from the first of the
-// expressions that is not NULL.
+// key returns the columns k1, k2 and k3 of the first of the rows that is not NULL.
 func (t *shadowTable) key(rows ...string) string {
 	parts := []string{"''", "''", "0"}
 	for i, k := range t.keys {
@@ -84,11 +84,10 @@ func (t *shadowTable) key(rows ...string) string {
 	return strings.Join(parts, ", ")
 }
 
-// NewShadow makes an empty generation for a journal, in place of what an
-// earlier run has left. accept makes that journal the view's, whichever the
-// view was folded from.
+// NewShadow creates an empty shadow for a journal and drops that of an earlier
+// run. accept lets the swap replace a view that was folded from another journal.
 func NewShadow(ctx context.Context, db *pg.DB, view, journal string, partitions int, accept bool) (*Shadow, error) {
-	s := &Shadow{db: db, view: view, partitions: partitions, journal: journal, accept: accept, held: map[events.Stream]letter{},
+	s := &Shadow{db: db, view: view, partitions: partitions, journal: journal, accept: accept, quarantined: map[events.Stream]quarantineStart{},
 		fold: &View{db: db, view: ulid.Make().String(), schema: next}}
 	err := db.InTx(ctx, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, `DROP SCHEMA IF EXISTS agents_next CASCADE`); err != nil {
@@ -97,13 +96,12 @@ func NewShadow(ctx context.Context, db *pg.DB, view, journal string, partitions 
 		return s.create(ctx, tx, next)
 	})
 	if err != nil {
-		return nil, fmt.Errorf("make the shadow generation: %w", err)
+		return nil, fmt.Errorf("create the shadow schema: %w", err)
 	}
 	return s, nil
 }
 
-// create makes the tables without the indexes that only lists need: a shadow
-// is never listed.
+// create creates the tables without the indexes that only lists need.
 func (s *Shadow) create(ctx context.Context, tx pgx.Tx, in pg.Schema) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "CREATE SCHEMA %s;\n", in)
@@ -128,7 +126,7 @@ func (s *Shadow) create(ctx context.Context, tx pgx.Tx, in pg.Schema) error {
 	return err
 }
 
-// Apply implements projections.Shadow.
+// Apply implements rebuild.Shadow.
 func (s *Shadow) Apply(ctx context.Context, partition int, from, to uint64, c projections.Changes) error {
 	return s.db.InTx(ctx, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, `SET LOCAL synchronous_commit = off`); err != nil {
@@ -143,9 +141,9 @@ func (s *Shadow) apply(ctx context.Context, tx pgx.Tx, partition int, from, to u
 	b.Queue(pg.NoTimeouts)
 	s.fold.queueFence(b, partition, from, to, &c)
 	s.fold.queueRows(b, &c)
-	queueLetters(b, next, source(s.view), partition, c.Held)
+	queueQuarantined(b, next, source(s.view), partition, c.Held)
 	err := tx.SendBatch(ctx, b).Close()
-	if errors.Is(err, projections.ErrFenced) || pg.HasSQLState(err, "42P01") { // its tables are gone
+	if errors.Is(err, projections.ErrFenced) || pg.HasSQLState(err, "42P01") { // undefined_table
 		return errReplaced
 	}
 	if err != nil {
@@ -153,22 +151,23 @@ func (s *Shadow) apply(ctx context.Context, tx pgx.Tx, partition int, from, to u
 	}
 	for i := range c.Held {
 		m := &c.Held[i]
-		if l, known := s.held[m.Stream]; !known || m.Revision < l.revision {
-			s.held[m.Stream] = letter{partition, m.Revision}
+		if l, known := s.quarantined[m.Stream]; !known || m.Revision < l.revision {
+			s.quarantined[m.Stream] = quarantineStart{partition, m.Revision}
 		}
 	}
 	return nil
 }
 
-var errReplaced = errors.New("another rebuild has begun and taken the shadow's place")
+var errReplaced = errors.New("another rebuild has started and replaced the shadow")
 
-// Live implements projections.Shadow; nil = the view has no position yet.
+// Live implements rebuild.Shadow; nil = the view has no position yet.
 func (s *Shadow) Live(ctx context.Context) ([]uint64, error) {
 	at, _, err := s.positions(ctx, s.db.Pool(), "")
 	return at, err
 }
 
-// positions are the live view's, and the journal it is of.
+// positions returns the live view's positions and its journal. lock is "" or a
+// locking clause.
 func (s *Shadow) positions(ctx context.Context, q pg.Querier, lock string) (at []uint64, journal string, err error) {
 	rows, err := q.Query(ctx, `SELECT position, incarnation FROM agents.checkpoints WHERE view = $1 AND partition < $2
 		ORDER BY partition `+lock, s.view, s.partitions)
@@ -190,14 +189,14 @@ func (s *Shadow) positions(ctx context.Context, q pg.Querier, lock string) (at [
 }
 
 func (s *Shadow) foreign(journal string) error {
-	return fmt.Errorf("%w: SQL holds the view of journal %s, this is journal %s",
+	return fmt.Errorf("%w: the view in SQL was folded from journal %s, this is journal %s",
 		history.ErrForeignJournal, journal, s.journal)
 }
 
-// Drop implements projections.Shadow.
+// Drop implements rebuild.Shadow.
 func (s *Shadow) Drop(ctx context.Context) error {
 	if _, err := s.db.Pool().Exec(ctx, `DROP SCHEMA IF EXISTS agents_next CASCADE`); err != nil {
-		return fmt.Errorf("drop the shadow generation: %w", err)
+		return fmt.Errorf("drop the shadow schema: %w", err)
 	}
 	return nil
 }

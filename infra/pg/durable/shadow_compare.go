@@ -13,7 +13,7 @@ import (
 	"github.com/tidemark-engine/tidemark/readmodel"
 )
 
-// Compare implements projections.Shadow, in one snapshot, without a lock.
+// Compare implements rebuild.Shadow. It reads one snapshot and takes no locks.
 func (s *Shadow) Compare(ctx context.Context) (live []uint64, err error) {
 	err = s.snapshot(ctx, func(tx pgx.Tx) error {
 		if live, _, err = s.positions(ctx, tx, ""); err != nil {
@@ -22,7 +22,7 @@ func (s *Shadow) Compare(ctx context.Context) (live []uint64, err error) {
 		return s.candidates(ctx, tx)
 	})
 	if err != nil {
-		return nil, fmt.Errorf("compare: %w", err)
+		return nil, fmt.Errorf("compare the shadow with the live view: %w", err)
 	}
 	return live, nil
 }
@@ -36,7 +36,7 @@ func (s *Shadow) snapshot(ctx context.Context, f func(pgx.Tx) error) error {
 	})
 }
 
-// candidates notes the keys of all rows that differ, or are only on one side.
+// candidates records the keys of all rows that differ or exist on one side only.
 func (s *Shadow) candidates(ctx context.Context, tx pgx.Tx) error {
 	for i := range shadowTables {
 		t := &shadowTables[i]
@@ -58,17 +58,17 @@ func (s *Shadow) candidates(ctx context.Context, tx pgx.Tx) error {
 	return nil
 }
 
-// note adds places to a table of keys.
-func note(ctx context.Context, tx pgx.Tx, table string, places []rebuild.Place) error {
+// insertKeys adds the keys of rows to a key table.
+func insertKeys(ctx context.Context, tx pgx.Tx, table string, places []rebuild.RowKey) error {
 	kinds, ids, keys := make([]string, len(places)), make([]string, len(places)), make([]string, len(places))
 	for i, p := range places {
-		kinds[i], ids[i], keys[i] = p.Kind, readable(p.ID), readable(p.Key)
+		kinds[i], ids[i], keys[i] = p.Kind, pg.ValidText(p.ID), pg.ValidText(p.Key)
 	}
 	b := &pgx.Batch{}
 	b.Queue(`INSERT INTO agents_next.`+table+` SELECT kind, id, key, 0
 		FROM unnest($1::text[], $2::text[], $3::text[]) AS p (kind, id, key) WHERE kind <> $4 ON CONFLICT DO NOTHING`,
 		kinds, ids, keys, readmodel.KindConflict)
-	// A stream of losing writes has a row for each.
+	// An aggregate has one row for each conflict.
 	for _, from := range []pg.Schema{pg.Live, next} {
 		b.Queue(`INSERT INTO agents_next.`+table+` SELECT $4, c.agent_id, c.state_key, c.version
 			FROM unnest($1::text[], $2::text[], $3::text[]) AS p (kind, id, key)
@@ -77,15 +77,15 @@ func note(ctx context.Context, tx pgx.Tx, table string, places []rebuild.Place) 
 	}
 	b.Queue(`ANALYZE agents_next.` + table)
 	if err := tx.SendBatch(ctx, b).Close(); err != nil {
-		return fmt.Errorf("note %d places: %w", len(places), err)
+		return fmt.Errorf("record the keys of %d rows: %w", len(places), err)
 	}
 	return nil
 }
 
-// Check implements projections.Shadow.
-func (s *Shadow) Check(ctx context.Context, since func(context.Context) ([]rebuild.Place, error)) (d rebuild.Digests, err error) {
+// Check implements rebuild.Shadow.
+func (s *Shadow) Check(ctx context.Context, since func(context.Context) ([]rebuild.RowKey, error)) (d rebuild.Digests, err error) {
 	err = s.snapshot(ctx, func(tx pgx.Tx) error {
-		// The first statement takes the snapshot; what it sees is in the journal by now.
+		// The first statement takes the snapshot; its rows are in the journal by now.
 		if _, _, err := s.positions(ctx, tx, ""); err != nil {
 			return err
 		}
@@ -93,7 +93,7 @@ func (s *Shadow) Check(ctx context.Context, since func(context.Context) ([]rebui
 		if err != nil {
 			return err
 		}
-		if err := note(ctx, tx, "since", append(places, s.spared()...)); err != nil {
+		if err := insertKeys(ctx, tx, "since", append(places, s.excludedRows()...)); err != nil {
 			return err
 		}
 		if d.Live, d.Rows, err = digest(ctx, tx, pg.Live); err == nil {
@@ -104,8 +104,8 @@ func (s *Shadow) Check(ctx context.Context, since func(context.Context) ([]rebui
 	return d, err
 }
 
-// digest is one digest of all rows but those in since, in whatever order they
-// are read: for each table the sum of its rows' hashes.
+// digest digests all rows except those in since, independent of their order: it
+// sums the hashes of each table's rows.
 func digest(ctx context.Context, tx pgx.Tx, of pg.Schema) (string, int, error) {
 	h, total := sha256.New(), 0
 	for i := range shadowTables {
@@ -116,7 +116,7 @@ func digest(ctx context.Context, tx pgx.Tx, of pg.Schema) (string, int, error) {
 			SELECT count(*), coalesce(sum(hash_record_extended(ROW(t.*), 0)::numeric), 0)::text FROM %s.%s t
 			WHERE NOT EXISTS (SELECT FROM agents_next.since c WHERE c.kind = $1 AND %s)`, of, t.name, t.match("t", "c")), t.kind).Scan(&n, &sum)
 		if err != nil {
-			return "", 0, fmt.Errorf("digest of %s.%s: %w", of, t.name, err)
+			return "", 0, fmt.Errorf("digest %s.%s: %w", of, t.name, err)
 		}
 		fmt.Fprintf(h, "%s %d %s\n", t.kind, n, sum)
 		total += n

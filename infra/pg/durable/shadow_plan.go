@@ -13,24 +13,24 @@ import (
 	"github.com/tidemark-engine/tidemark/projections/rebuild"
 )
 
-// ShadowPlan is what a rebuild of the durable view would take.
+// ShadowPlan estimates the cost of a rebuild of the durable view.
 type ShadowPlan struct {
 	rebuild.FoldPlan
-	Bytes int64 `json:"bytes"` // disk beside the live tables, about
+	Bytes int64 `json:"bytes"` // additional disk space, estimated from the live tables
 }
 
-// planned is the schema in which a sample is folded, and rolled back.
+// planned is the schema of a sample, which is rolled back.
 const planned pg.Schema = "agents_plan"
 
 var errSampled = errors.New("sampled")
 
-// PlanShadow folds the journal's first events in a transaction that it rolls
-// back. It changes nothing.
+// PlanShadow measures the fold of the journal's first events in a transaction that
+// it rolls back.
 func PlanShadow(ctx context.Context, db *pg.DB, src history.Source) (p ShadowPlan, err error) {
 	err = db.Pool().QueryRow(ctx, `SELECT coalesce(sum(pg_total_relation_size('agents.' || name)), 0)::bigint FROM unnest($1::text[]) AS name`,
 		tableNames()).Scan(&p.Bytes)
 	if err != nil {
-		return p, fmt.Errorf("size of the tables: %w", err)
+		return p, fmt.Errorf("measure the tables: %w", err)
 	}
 	s := &Shadow{db: db, partitions: src.Partitions(), journal: src.ID(), fold: &View{db: db, view: "plan", schema: planned}}
 	err = db.InTx(ctx, func(tx pgx.Tx) error {

@@ -6,33 +6,34 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/tidemark-engine/tidemark/infra/pg"
 	"github.com/tidemark-engine/tidemark/projections/rebuild"
 	"github.com/tidemark-engine/tidemark/readmodel"
 )
 
-// spared are the places that the shadow could not fold and the live view has
-// passed: it holds them itself, or was told to give them up, or could apply
-// them. Whichever it is, the shadow knows no better.
-func (s *Shadow) spared() (places []rebuild.Place) {
-	for stream, l := range s.held {
+// excludedRows returns the rows that the shadow could not fold and whose events
+// the live view has already handled: it quarantined, dropped or applied them. The
+// swap leaves these rows unchanged.
+func (s *Shadow) excludedRows() (places []rebuild.RowKey) {
+	for stream, l := range s.quarantined {
 		if kind, id, key := readmodel.RowOf(stream); kind != "" && s.live != nil && l.revision <= s.live[l.partition] {
-			places = append(places, rebuild.Place{Kind: kind, ID: id, Key: key})
+			places = append(places, rebuild.RowKey{Kind: kind, ID: id, Key: key})
 		}
 	}
 	return places
 }
 
-// spare takes the spared places from the candidates.
-func (s *Shadow) spare(ctx context.Context, tx pgx.Tx) error {
-	places := s.spared()
+// deleteExcluded removes the excluded rows from the candidates.
+func (s *Shadow) deleteExcluded(ctx context.Context, tx pgx.Tx) error {
+	places := s.excludedRows()
 	kinds, ids, keys := make([]string, len(places)), make([]string, len(places)), make([]string, len(places))
 	for i, p := range places {
-		kinds[i], ids[i], keys[i] = p.Kind, readable(p.ID), readable(p.Key)
+		kinds[i], ids[i], keys[i] = p.Kind, pg.ValidText(p.ID), pg.ValidText(p.Key)
 	}
 	_, err := tx.Exec(ctx, `DELETE FROM agents_next.candidates c USING unnest($1::text[], $2::text[], $3::text[]) AS p (kind, id, key)
 		WHERE c.kind = p.kind AND c.k1 = p.id AND c.k2 = p.key`, kinds, ids, keys)
 	if err != nil {
-		return fmt.Errorf("spare what is quarantined: %w", err)
+		return fmt.Errorf("exclude the quarantined rows: %w", err)
 	}
 	return nil
 }

@@ -16,12 +16,11 @@ import (
 	"github.com/tidemark-engine/tidemark/readmodel"
 )
 
-// Swap implements projections.Shadow, in one transaction. Who reads sees all
-// rows and positions as they were, or all as they are to be; the live view
-// waits at its checkpoint.
+// Swap implements rebuild.Shadow in one transaction: readers see all rows and
+// positions either before or after it. The live view waits for its checkpoint.
 func (s *Shadow) Swap(ctx context.Context, w rebuild.Swap) (done rebuild.Swapped, err error) {
 	done.Keys = []rebuild.RowChange{}
-	var held time.Time
+	var lockedAt time.Time
 	err = s.db.InTx(ctx, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, pg.NoTimeouts); err != nil {
 			return err
@@ -30,27 +29,27 @@ func (s *Shadow) Swap(ctx context.Context, w rebuild.Swap) (done rebuild.Swapped
 		if err != nil {
 			return err
 		}
-		held = time.Now()
-		touched, err := w.Bring(ctx, at, func(ctx context.Context, p int, from, to uint64, c projections.Changes) error {
-			return pgx.BeginFunc(ctx, tx, func(step pgx.Tx) error { // what is refused is tried in parts
+		lockedAt = time.Now()
+		touched, err := w.CatchUp(ctx, at, func(ctx context.Context, p int, from, to uint64, c projections.Changes) error {
+			return pgx.BeginFunc(ctx, tx, func(step pgx.Tx) error { // a savepoint: a rejected batch is retried in parts
 				return s.apply(ctx, step, p, from, to, c)
 			})
 		})
 		if err != nil {
 			return err
 		}
-		if w.Whole {
+		if w.CompareAll {
 			err = s.candidates(ctx, tx)
 		} else {
-			err = note(ctx, tx, "candidates", touched)
+			err = insertKeys(ctx, tx, "candidates", touched)
 		}
 		if err != nil {
 			return err
 		}
-		if err := s.spare(ctx, tx); err != nil {
+		if err := s.deleteExcluded(ctx, tx); err != nil {
 			return err
 		}
-		if err := s.differs(ctx, tx, w, at, &done); err != nil {
+		if err := s.findDifferences(ctx, tx, w, at, &done); err != nil {
 			return err
 		}
 		if err := s.report(ctx, tx, &done); err != nil {
@@ -65,21 +64,22 @@ func (s *Shadow) Swap(ctx context.Context, w rebuild.Swap) (done rebuild.Swapped
 			done.Tables = append(done.Tables, change)
 		}
 		done.Position = at
-		return s.move(ctx, tx, w)
+		return s.moveCheckpoints(ctx, tx, w)
 	})
-	done.Held = time.Since(held).Seconds()
+	done.Held = time.Since(lockedAt).Seconds()
 	return done, err
 }
 
-// lock keeps the live view where it is and makes sure of the shadow; it returns
-// where both will be.
+// lock locks the checkpoints of the live view and of the shadow. It returns the
+// positions that both will have after the swap. Fails with errReplaced when
+// another run has replaced the shadow.
 func (s *Shadow) lock(ctx context.Context, tx pgx.Tx, w rebuild.Swap) ([]uint64, error) {
 	_, err := tx.Exec(ctx, `
 		INSERT INTO agents.checkpoints (view, partition, position, incarnation, version)
 		SELECT $1, p, 0, $2, $4 FROM generate_series(0, $3::int - 1) AS p ON CONFLICT DO NOTHING`,
 		s.view, w.Journal, s.partitions, w.Version)
 	if err != nil {
-		return nil, fmt.Errorf("make the checkpoints: %w", err)
+		return nil, fmt.Errorf("create the checkpoints: %w", err)
 	}
 	at, journal, err := s.positions(ctx, tx, "FOR UPDATE")
 	if err != nil {
@@ -107,11 +107,10 @@ func (s *Shadow) lock(ctx context.Context, tx pgx.Tx, w rebuild.Swap) ([]uint64,
 	return at, nil
 }
 
-// differs takes from the candidates those that differ now, each with the
-// revision that is to be replaced. A row that is newer than the view and no
-// newer than the journal was written ahead of the view, by a flush on command:
-// the view comes to it by itself.
-func (s *Shadow) differs(ctx context.Context, tx pgx.Tx, w rebuild.Swap, at []uint64, done *rebuild.Swapped) error {
+// findDifferences records the candidates that still differ, each with the revision to
+// replace. It skips rows that are newer than the view but not newer than the
+// journal: a flush command wrote them, and the view will fold their events.
+func (s *Shadow) findDifferences(ctx context.Context, tx pgx.Tx, w rebuild.Swap, at []uint64, done *rebuild.Swapped) error {
 	for i := range shadowTables {
 		t := &shadowTables[i]
 		_, err := tx.Exec(ctx, fmt.Sprintf(`
@@ -138,7 +137,7 @@ func (s *Shadow) differs(ctx context.Context, tx pgx.Tx, w rebuild.Swap, at []ui
 	if err != nil {
 		return err
 	}
-	heads := map[int]uint64{} // each is asked once, with the rows already read
+	heads := map[int]uint64{} // by partition, each requested once
 	var agents, keys []string
 	for _, r := range newer {
 		p := events.Partition(r.Agent, s.partitions)
@@ -160,11 +159,11 @@ func (s *Shadow) differs(ctx context.Context, tx pgx.Tx, w rebuild.Swap, at []ui
 	return err
 }
 
-// shown bounds the rows that a report names.
-const shown = 20
+// reportLimit is the number of rows that a report names.
+const reportLimit = 20
 
 func (s *Shadow) report(ctx context.Context, tx pgx.Tx, done *rebuild.Swapped) error {
-	rows, err := tx.Query(ctx, `SELECT kind, k1, k2, seen, wanted FROM agents_next.differs ORDER BY kind, k1, k2, k3 LIMIT $1`, shown)
+	rows, err := tx.Query(ctx, `SELECT kind, k1, k2, seen, wanted FROM agents_next.differs ORDER BY kind, k1, k2, k3 LIMIT $1`, reportLimit)
 	if err != nil {
 		return err
 	}
@@ -181,11 +180,11 @@ func (s *Shadow) report(ctx context.Context, tx pgx.Tx, done *rebuild.Swapped) e
 		c := rebuild.RowChange{Key: name}
 		switch {
 		case seen == nil:
-			c.What = fmt.Sprintf("was missing; the journal says revision %d", *wanted)
+			c.What = fmt.Sprintf("was missing; the journal has revision %d", *wanted)
 		case wanted == nil:
-			c.What = fmt.Sprintf("was there at revision %d; the journal has it not", *seen)
+			c.What = fmt.Sprintf("had revision %d; not in the journal", *seen)
 		default:
-			c.What = fmt.Sprintf("was at revision %d with other content than the journal says at revision %d", *seen, *wanted)
+			c.What = fmt.Sprintf("had revision %d and differed from revision %d in the journal", *seen, *wanted)
 		}
 		done.Keys = append(done.Keys, c)
 		return nil
@@ -193,8 +192,8 @@ func (s *Shadow) report(ctx context.Context, tx pgx.Tx, done *rebuild.Swapped) e
 	return err
 }
 
-// merge makes a table's rows equal where they differ. A row that somebody has
-// written since it was compared keeps what it says now.
+// merge makes the differing rows of a live table equal to the shadow's. It leaves
+// rows unchanged that were written after the comparison.
 func (s *Shadow) merge(ctx context.Context, tx pgx.Tx, t *shadowTable) (rebuild.TableChange, error) {
 	change := rebuild.TableChange{Kind: t.kind}
 	var any bool
@@ -205,7 +204,7 @@ func (s *Shadow) merge(ctx context.Context, tx pgx.Tx, t *shadowTable) (rebuild.
 	err := tx.QueryRow(ctx, `SELECT array_agg(quote_ident(attname) ORDER BY attnum) FROM pg_attribute
 		WHERE attrelid = $1::regclass AND attnum > 0 AND NOT attisdropped AND attgenerated = ''`, "agents."+t.name).Scan(&columns)
 	if err != nil {
-		return change, fmt.Errorf("the columns of agents.%s: %w", t.name, err)
+		return change, fmt.Errorf("read the columns of agents.%s: %w", t.name, err)
 	}
 	list, of := strings.Join(columns, ", "), "n."+strings.Join(columns, ", n.")
 	for _, step := range []struct {
@@ -224,7 +223,7 @@ func (s *Shadow) merge(ctx context.Context, tx pgx.Tx, t *shadowTable) (rebuild.
 	} {
 		tag, err := tx.Exec(ctx, fmt.Sprintf(step.sql, t.name, t.match("l", "d"), t.match("n", "d"), list, of), t.kind)
 		if err != nil {
-			return change, fmt.Errorf("make agents.%s equal: %w", t.name, err)
+			return change, fmt.Errorf("merge the shadow into agents.%s: %w", t.name, err)
 		}
 		if step.count != nil {
 			*step.count = int(tag.RowsAffected())
@@ -233,9 +232,9 @@ func (s *Shadow) merge(ctx context.Context, tx pgx.Tx, t *shadowTable) (rebuild.
 	return change, nil
 }
 
-// move puts the live view where the shadow is.
-func (s *Shadow) move(ctx context.Context, tx pgx.Tx, w rebuild.Swap) error {
-	if err := s.swapLetters(ctx, tx); err != nil {
+// moveCheckpoints copies the shadow's quarantine and checkpoints to the live view.
+func (s *Shadow) moveCheckpoints(ctx context.Context, tx pgx.Tx, w rebuild.Swap) error {
+	if err := s.swapQuarantine(ctx, tx); err != nil {
 		return err
 	}
 	_, err := tx.Exec(ctx, `

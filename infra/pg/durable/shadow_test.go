@@ -12,7 +12,7 @@ import (
 	"github.com/tidemark-engine/tidemark/test/support"
 )
 
-// A rebuild that was asleep while another began can do nothing any more.
+// A suspended rebuild cannot write after another one has started.
 func TestShadowReplaced(t *testing.T) {
 	ctx := t.Context()
 	db, err := pg.Open(support.Postgres(t))
@@ -31,26 +31,26 @@ func TestShadowReplaced(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	swap := rebuild.Swap{At: []uint64{0}, Journal: "j", Version: 1, Whole: true,
-		Bring: func(context.Context, []uint64, rebuild.Write) ([]rebuild.Place, error) { return nil, nil },
+	swap := rebuild.Swap{At: []uint64{0}, Journal: "j", Version: 1, CompareAll: true,
+		CatchUp: func(context.Context, []uint64, rebuild.Write) ([]rebuild.RowKey, error) { return nil, nil },
 	}
 	if err := first.Apply(ctx, 0, 0, 5, projections.Changes{}); !errors.Is(err, errReplaced) {
-		t.Errorf("the first writes: %v", err)
+		t.Errorf("the replaced shadow applied events: %v", err)
 	}
 	if _, err := first.Swap(ctx, swap); !errors.Is(err, errReplaced) {
-		t.Errorf("the first swaps: %v", err)
+		t.Errorf("the replaced shadow swapped: %v", err)
 	}
 	if err := second.Apply(ctx, 0, 0, 5, projections.Changes{}); err != nil {
-		t.Errorf("the second writes: %v", err)
+		t.Errorf("the second shadow did not apply events: %v", err)
 	}
 	swap.At = []uint64{5}
 	if done, err := second.Swap(ctx, swap); err != nil || done.Position[0] != 5 {
-		t.Errorf("the second swaps: %v %v", done, err)
+		t.Errorf("the second shadow did not swap: %v %v", done, err)
 	}
 	if err := second.Drop(ctx); err != nil {
 		t.Error(err)
 	}
 	if err := first.Apply(ctx, 0, 0, 5, projections.Changes{}); !errors.Is(err, errReplaced) {
-		t.Errorf("the first writes where nothing is left: %v", err)
+		t.Errorf("a dropped shadow applied events: %v", err)
 	}
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/tidemark-engine/tidemark/test/support"
 )
 
-// Rows that a later build has folded are not gone on with.
-func TestALaterBuildsRows(t *testing.T) {
+// An engine does not continue rows that a later build has folded.
+func TestRowsOfALaterBuild(t *testing.T) {
 	ctx := t.Context()
 	db, err := pg.Open(support.Postgres(t))
 	if err != nil {

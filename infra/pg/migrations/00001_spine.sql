@@ -1,8 +1,8 @@
 -- +goose Up
 CREATE SCHEMA IF NOT EXISTS agents;
 
--- How far each view has folded each partition, and of which journal. A view's
--- transaction moves its row by compare-and-set, together with its rows.
+-- The position of each view in each partition, and the journal it refers to. A
+-- view's transaction moves its checkpoint by compare-and-set and writes its rows.
 CREATE TABLE agents.checkpoints (
     view        text        NOT NULL,
     partition   integer     NOT NULL,
@@ -12,8 +12,8 @@ CREATE TABLE agents.checkpoints (
     PRIMARY KEY (view, partition)
 );
 
--- One row per living state entry. state_text is the value as it was sent;
--- state_value the same for SQL to look into.
+-- One row per existing state entry. state_text is the value as sent;
+-- state_value is the same value as jsonb for SQL queries.
 CREATE TABLE agents.state (
     agent_id    text        NOT NULL COLLATE "C",
     state_key   text        NOT NULL COLLATE "C",
@@ -32,7 +32,7 @@ CREATE TABLE agents.state (
 COMMENT ON COLUMN agents.state.timestamp_ns IS
     'nanoseconds of timestamp below the microsecond that timestamptz keeps';
 
--- The losing writes of state entries.
+-- Writes of state entries that lost a conflict.
 CREATE TABLE agents.conflicts (
     agent_id         text        NOT NULL COLLATE "C",
     state_key        text        NOT NULL COLLATE "C",

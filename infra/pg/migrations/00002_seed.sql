@@ -1,7 +1,7 @@
 -- +goose Up
 
--- Documents: aggregates whose whole state is one JSON object. state_text is
--- that object as the events carry it; the columns are for SQL to look into.
+-- Documents: aggregates whose state is one JSON object. state_text is that object
+-- as the events contain it; the other columns are for SQL queries.
 CREATE TABLE agents.tasks (
     task_id     text        PRIMARY KEY COLLATE "C",
     status      text        NOT NULL,
@@ -56,7 +56,7 @@ CREATE TABLE agents.lifecycle (
 );
 CREATE INDEX lifecycle_by_phase ON agents.lifecycle (phase, agent_id);
 
--- Configuration: one row per living entry; state_text is the value as sent.
+-- Configuration: one row per existing entry; state_text is the value as sent.
 CREATE TABLE agents.config (
     agent_id     text        NOT NULL COLLATE "C",
     config_key   text        NOT NULL COLLATE "C",
@@ -69,7 +69,7 @@ CREATE TABLE agents.config (
     PRIMARY KEY (agent_id, config_key)
 );
 
--- Messages between agents; sequence is theirs in the stream AGENT_MESSAGES.
+-- Messages between agents; sequence is the sequence in the stream AGENT_MESSAGES.
 CREATE TABLE agents.messages (
     message_id  text        PRIMARY KEY COLLATE "C",
     kind        text        NOT NULL CHECK (kind IN ('direct', 'broadcast', 'notification')),
@@ -86,7 +86,7 @@ CREATE INDEX messages_inbox ON agents.messages (recipient, sent_at DESC, message
 CREATE INDEX messages_others ON agents.messages (sent_at DESC, message_id) WHERE kind <> 'direct';
 
 -- Commands that an application writes in its own transaction; the engine
--- carries each out once and notes what came of it.
+-- executes each once and records the outcome.
 CREATE TABLE agents.outbox (
     id          bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     command_id  text        NOT NULL,
@@ -100,7 +100,7 @@ CREATE TABLE agents.outbox (
 );
 CREATE INDEX outbox_waiting ON agents.outbox (id) WHERE done_at IS NULL;
 
--- Events that a view could not fold, and commands that could not be carried out.
+-- Events that a view could not fold, and commands that could not be executed.
 CREATE TABLE agents.dead_letters (
     id          bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     source      text        NOT NULL,

@@ -1,7 +1,7 @@
 -- +goose Up
 
--- The relay hears of new commands at once; it also looks every second, for a
--- notification reaches only who listens at that moment.
+-- Notifies the relay of new commands at once. The relay also polls every second,
+-- because a notification reaches only current listeners.
 -- +goose StatementBegin
 CREATE FUNCTION agents.outbox_written() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -12,11 +12,11 @@ END $$;
 CREATE TRIGGER outbox_written AFTER INSERT ON agents.outbox
     FOR EACH STATEMENT EXECUTE FUNCTION agents.outbox_written();
 
--- Up to where the changes of a view have been told to the world; NULL = up to
+-- The position up to which change notifications of a view were sent; NULL = up to
 -- its position.
 ALTER TABLE agents.checkpoints ADD COLUMN notified bigint;
 
--- A message id is its sender's alone: one agent's must not hide another's.
+-- Message ids are unique per sender, not across senders.
 ALTER TABLE agents.messages DROP CONSTRAINT messages_pkey, ADD PRIMARY KEY (sender, message_id);
 
 -- +goose Down

@@ -1,12 +1,13 @@
 -- +goose Up
 
--- The archive: every event of the journal, for good. body is the stored event
--- byte for byte and all that is read back; raw takes its place where the bytes
--- are no text. The columns are for finding rows and for SQL to look into; of
--- an event that this build cannot read they hold what can be made out.
+-- The archive: every event of the journal, kept permanently. body is the stored
+-- event byte for byte, and the only column that events are decoded from; raw
+-- replaces it when the bytes are not valid text. The other columns are for
+-- lookups and SQL queries; for an event that this build cannot decode they hold
+-- the fields that can be read.
 --
--- A month's rows are in a table of their own, agents.events_YYYY_MM, which the
--- view makes when the month's first event comes.
+-- Each month has its own partition, agents.events_YYYY_MM, which the view creates
+-- with the month's first event.
 CREATE TABLE agents.events (
     revision    bigint      NOT NULL,
     version     bigint      NOT NULL,
@@ -32,13 +33,13 @@ COMMENT ON COLUMN agents.events.stream IS 'the subject without its root "events.
 COMMENT ON COLUMN agents.events.recorded_ns IS
     'nanoseconds of recorded_at below the microsecond that timestamptz keeps';
 
--- A stream backwards and as of a time: recorded_at is in the index so that a
--- stream of many versions is judged without a look at each row.
+-- For reading an aggregate backwards and as of a time: recorded_at is in the index,
+-- so that versions are filtered without fetching each row.
 CREATE INDEX events_by_stream ON agents.events (stream, revision, recorded_at);
--- What a command has caused, and on which stream first.
+-- For finding the events of a command, the first of each aggregate first.
 CREATE INDEX events_by_command ON agents.events (command_id, stream, revision);
 
--- Clocks that were never set.
+-- For events of clocks that were never set.
 CREATE TABLE agents.events_before_1970 PARTITION OF agents.events
     FOR VALUES FROM (MINVALUE) TO ('1970-01-01 00:00:00+00');
 

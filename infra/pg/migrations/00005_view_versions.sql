@@ -1,8 +1,8 @@
 -- +goose Up
 
--- version is that of the fold that made a view's rows; digest is that of the
--- last event folded, by which a restored or other journal is told from the one
--- the rows are of. NULL = that event could not be folded.
+-- version is the fold version of a view's rows. digest is the digest of the last
+-- folded event; it distinguishes a restored or different journal from the one
+-- that the rows were folded from. NULL = that event could not be folded.
 ALTER TABLE agents.checkpoints
     ADD COLUMN version integer NOT NULL DEFAULT 1,
     ADD COLUMN digest  text;

@@ -1,3 +1,3 @@
-// Package outbox relays commands that applications insert into agents.outbox within
-// their own transactions.
+// Package outbox executes the commands that applications insert into agents.outbox
+// in their own transactions (transactional outbox), and stores the outcomes there.
 package outbox

@@ -15,65 +15,65 @@ import (
 	"github.com/tidemark-engine/tidemark/infra/pg"
 )
 
-// Outbox relays the commands that applications write into agents.outbox in
-// transactions of their own. One engine at a time does: whoever holds the
-// advisory lock. Rows of one aggregate are carried out in the order of their
-// ids, one after the other; those of different aggregates side by side.
+// Outbox relays the commands in agents.outbox. Only the engine that holds the
+// advisory lock does so. It executes the rows of one aggregate in order of their
+// ids, and different aggregates concurrently.
 //
-// Each takes effect once: the command id settles a row that was carried out but
-// not yet marked, however long ago that was.
+// Each command takes effect once: deduplication by command id recognises a row
+// that was executed but not marked, however long ago.
 type Outbox struct {
 	DB     *pg.DB
-	Prefix string // of subjects, with its dot; a row's subject may have it or not
+	Prefix string // of subjects, ending in a dot; optional in a row's subject
 	Handle func(ctx context.Context, req commands.Request, done func(commands.Receipt, error))
 	Log    *slog.Logger
 }
 
 const (
-	// outboxLock is the advisory lock of the one relay.
-	outboxLock = 0x7469646d // "tidm"
-	// outboxLook is how often the relay looks without having been notified.
-	outboxLook = time.Second
-	// outboxBatch is how many rows are taken at a time.
-	outboxBatch = 200
+	// relayLock is the key of the relay's advisory lock.
+	relayLock = 0x7469646d // "tidm"
+	// pollInterval is the time between reads without a notification.
+	pollInterval = time.Second
+	// batchRows is the number of rows that one statement reads.
+	batchRows = 200
 )
 
-// Run relays until ctx ends; commands under way are finished and marked.
+// Run relays until ctx ends; it finishes and marks commands in progress.
 func (o *Outbox) Run(ctx context.Context) {
 	pause := backoff.NewExponentialBackOff()
 	pause.InitialInterval, pause.MaxInterval = 100*time.Millisecond, 2*time.Second
-	well := true
+	healthy := true
 	for ctx.Err() == nil {
-		err := o.lead(ctx, func() {
+		err := o.relay(ctx, func() {
 			pause.Reset()
-			if !well {
-				o.Log.Info("the outbox is relayed again")
+			if !healthy {
+				o.Log.Info("outbox relay recovered")
 			}
-			well = true
+			healthy = true
 		})
 		if ctx.Err() != nil {
 			return
 		}
-		wait := outboxLook // somebody else relays
+		wait := pollInterval // another engine relays
 		if err != nil {
-			if wait = pause.NextBackOff(); well {
-				o.Log.Warn("the outbox waits", "error", err)
+			if wait = pause.NextBackOff(); healthy {
+				o.Log.Warn("outbox relay failed, retrying", "error", err)
 			}
-			well = false
+			healthy = false
 		}
-		rest(ctx, wait)
+		sleep(ctx, wait)
 	}
 }
 
-// lead relays for as long as this engine holds the lock.
-func (o *Outbox) lead(ctx context.Context, well func()) error {
+// relay relays while this engine holds the lock; it returns nil at once when
+// another engine holds it.
+func (o *Outbox) relay(ctx context.Context, healthy func()) error {
 	conn, err := o.DB.Pool().Acquire(ctx)
 	if err != nil {
 		return fmt.Errorf("connect: %w", err)
 	}
-	var mine bool
-	err = conn.QueryRow(ctx, `SELECT pg_try_advisory_lock($1)`, outboxLock).Scan(&mine)
-	if err == nil && !mine {
+	var leader bool
+	err = conn.QueryRow(ctx, `SELECT pg_try_advisory_lock($1)`, relayLock).Scan(&leader)
+	if err == nil && !leader {
 		conn.Release()
 		return nil
 	}
@@ -85,11 +85,11 @@ func (o *Outbox) lead(ctx context.Context, well func()) error {
 		return fmt.Errorf("listen: %w", err)
 	}
 	for ctx.Err() == nil {
-		if err := o.round(ctx, conn); err != nil {
+		if err := o.drain(ctx, conn); err != nil {
 			return err
 		}
-		well()
-		wctx, cancel := context.WithTimeout(ctx, outboxLook)
+		healthy()
+		wctx, cancel := context.WithTimeout(ctx, pollInterval)
 		_, err := conn.Conn().WaitForNotification(wctx)
 		cancel()
 		if err != nil && !errors.Is(err, context.DeadlineExceeded) {
@@ -99,47 +99,46 @@ func (o *Outbox) lead(ctx context.Context, well func()) error {
 	return nil
 }
 
-// release gives the connection back without lock and subscription: closed, it
-// has neither.
+// release closes the connection, which ends its lock and subscription.
 func release(conn *pgxpool.Conn) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	_ = conn.Hijack().Close(ctx)
 }
 
-// row is one command that waits.
+// row is one pending command.
 type row struct {
-	id                  int64
-	commandID           string
-	subject             string
-	body                string
-	created             time.Time
-	aggregate, of, verb string // of the subject, once read
+	id                           int64
+	commandID                    string
+	subject                      string
+	body                         string
+	created                      time.Time
+	aggregate, aggregateID, verb string // parsed from subject; empty = not a command
 }
 
 const selectOutbox = `
 	SELECT id, command_id, subject, body::text, created_at FROM agents.outbox
 	WHERE done_at IS NULL AND id > $1 ORDER BY id LIMIT $2`
 
-// round carries out what waits. Aggregates whose command cannot be carried out
-// now are left behind and do not keep others from their turn.
-func (o *Outbox) round(ctx context.Context, conn *pgxpool.Conn) error {
+// drain executes the pending rows. It skips the later rows of an aggregate whose
+// command must be retried and continues with the others.
+func (o *Outbox) drain(ctx context.Context, conn *pgxpool.Conn) error {
 	blocked := map[string]bool{}
 	for after := int64(0); ctx.Err() == nil; {
-		rows, err := o.take(ctx, conn, after)
+		rows, err := o.readPending(ctx, conn, after)
 		if err != nil || len(rows) == 0 {
 			return err
 		}
 		after = rows[len(rows)-1].id
-		if err := o.mark(conn, o.carry(ctx, rows, blocked)); err != nil {
+		if err := o.mark(conn, o.execute(ctx, rows, blocked)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (o *Outbox) take(ctx context.Context, conn *pgxpool.Conn, after int64) ([]row, error) {
-	got, err := conn.Query(ctx, selectOutbox, after, outboxBatch)
+func (o *Outbox) readPending(ctx context.Context, conn *pgxpool.Conn, after int64) ([]row, error) {
+	got, err := conn.Query(ctx, selectOutbox, after, batchRows)
 	if err != nil {
 		return nil, fmt.Errorf("read the outbox: %w", err)
 	}
@@ -158,8 +157,8 @@ const markOutbox = `
 	FROM unnest($1::bigint[], $2::boolean[], $3::text[]) AS b (id, done, outcome)
 	WHERE o.id = b.id AND o.done_at IS NULL`
 
-// mark notes what came of rows. It does not stop with the relay: what was
-// carried out is marked.
+// mark stores the outcomes of rows. It does not stop with the relay, so that
+// executed commands are marked.
 func (o *Outbox) mark(conn *pgxpool.Conn, results []result) error {
 	if len(results) == 0 {
 		return nil
@@ -171,12 +170,12 @@ func (o *Outbox) mark(conn *pgxpool.Conn, results []result) error {
 		ids[i], done[i], outcomes[i] = r.id, r.done, r.outcome
 	}
 	if _, err := conn.Exec(ctx, markOutbox, ids, done, outcomes); err != nil {
-		return fmt.Errorf("mark the outbox: %w", err)
+		return fmt.Errorf("mark executed commands in the outbox: %w", err)
 	}
 	return nil
 }
 
-func rest(ctx context.Context, d time.Duration) {
+func sleep(ctx context.Context, d time.Duration) {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {

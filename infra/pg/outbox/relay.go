@@ -12,44 +12,44 @@ import (
 	"github.com/tidemark-engine/tidemark/domain"
 )
 
-// result is what came of a row: a receipt, or {"error":{…}}. Without done the
-// row stays and is carried out again.
+// result is the outcome of a row: a receipt or {"error":{…}}. A row that is not
+// done is executed again.
 type result struct {
 	id      int64
 	done    bool
 	outcome string
 }
 
-// clocks is how far the database's clock may be ahead of the journal's for a
-// command to be found again by the time its row was written.
-const clocks = time.Minute
+// clockSkew is how far the database's clock may be ahead of the journal's.
+// Deduplication searches events from the row's creation time minus clockSkew.
+const clockSkew = time.Minute
 
-// carry carries rows out, each aggregate's in order. After one that must be
-// tried again nothing of its aggregate is carried out; blocked holds those.
-func (o *Outbox) carry(ctx context.Context, rows []row, blocked map[string]bool) []result {
+// execute executes rows, those of each aggregate in order. It stops an aggregate at
+// a command that must be retried and adds it to blocked.
+func (o *Outbox) execute(ctx context.Context, rows []row, blocked map[string]bool) []result {
 	var order []string
-	lines := map[string][]row{}
+	queues := map[string][]row{}
 	for _, r := range rows {
-		o.read(&r)
-		name := r.aggregate + "." + r.of
+		o.parseSubject(&r)
+		name := r.aggregate + "." + r.aggregateID
 		if blocked[name] {
 			continue
 		}
-		if lines[name] == nil {
+		if queues[name] == nil {
 			order = append(order, name)
 		}
-		lines[name] = append(lines[name], r)
+		queues[name] = append(queues[name], r)
 	}
 	var mu sync.Mutex
 	var results []result
-	var open sync.WaitGroup
+	var running sync.WaitGroup
 	for _, name := range order {
-		open.Go(func() {
-			for _, r := range lines[name] {
+		running.Go(func() {
+			for _, r := range queues[name] {
 				if ctx.Err() != nil {
 					return
 				}
-				got := o.one(ctx, &r)
+				got := o.executeRow(ctx, &r)
 				mu.Lock()
 				results = append(results, got)
 				blocked[name] = !got.done
@@ -60,36 +60,37 @@ func (o *Outbox) carry(ctx context.Context, rows []row, blocked map[string]bool)
 			}
 		})
 	}
-	open.Wait()
+	running.Wait()
 	return results
 }
 
-// read takes a row's subject apart; one that is no command's leaves it empty.
-func (o *Outbox) read(r *row) {
-	// As in a batch, the root may stand before it or not.
+// parseSubject sets the aggregate, its id and the verb from the row's subject. It
+// leaves them empty when the subject is not a command's.
+func (o *Outbox) parseSubject(r *row) {
+	// The prefix and "commands." are optional, as in a batch.
 	tokens := strings.Split(strings.TrimPrefix(strings.TrimPrefix(r.subject, o.Prefix), "commands."), ".")
 	if len(tokens) == 3 {
-		r.aggregate, r.of, r.verb = tokens[0], tokens[1], tokens[2]
+		r.aggregate, r.aggregateID, r.verb = tokens[0], tokens[1], tokens[2]
 	}
 }
 
-// one carries one row out.
-func (o *Outbox) one(ctx context.Context, r *row) result {
+// executeRow executes the command of a row.
+func (o *Outbox) executeRow(ctx context.Context, r *row) result {
 	if r.verb == "" {
-		return refused(r.id, domain.Errorf(domain.NotFound, "command.unknown",
+		return rejected(r.id, domain.Errorf(domain.NotFound, "command.unknown",
 			"%.256q is not <aggregate>.<id>.<verb>", r.subject))
 	}
 	if r.commandID == "" {
-		return refused(r.id, domain.Errorf(domain.Invalid, "id.invalid", "command_id is empty"))
+		return rejected(r.id, domain.Errorf(domain.Invalid, "id.invalid", "command_id is empty"))
 	}
 	done := make(chan result, 1)
-	// A stop does not cut a command in two; the handler bounds its time.
+	// A stopping relay does not interrupt a command; the handler limits its time.
 	o.Handle(context.WithoutCancel(ctx), commands.Request{
-		Aggregate: r.aggregate, ID: r.of, Verb: r.verb, CommandID: r.commandID, Body: []byte(r.body),
-		MadeAt: r.created.Add(-clocks),
+		Aggregate: r.aggregate, ID: r.aggregateID, Verb: r.verb, CommandID: r.commandID, Body: []byte(r.body),
+		MadeAt: r.created.Add(-clockSkew),
 	}, func(receipt commands.Receipt, err error) {
 		if err != nil {
-			done <- refused(r.id, err)
+			done <- rejected(r.id, err)
 			return
 		}
 		done <- result{id: r.id, done: true, outcome: string(receipt.Encode())}
@@ -97,8 +98,9 @@ func (o *Outbox) one(ctx context.Context, r *row) result {
 	return <-done
 }
 
-// refused is the result of an error: final, unless waiting helps.
-func refused(id int64, err error) result {
+// rejected returns the result of an error, which is final unless the error is
+// temporary.
+func rejected(id int64, err error) result {
 	var e *domain.Error
 	if !errors.As(err, &e) {
 		e = domain.Errorf(domain.Internal, "internal", "an internal error: %v", err)

@@ -86,7 +86,7 @@ func Open(path string) (*Reader, io.Closer, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	u, err := Unpack(f)
+	u, err := Decompress(f)
 	if err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("%s: %w", path, err), f.Close())
 	}

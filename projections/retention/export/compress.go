@@ -11,28 +11,28 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// Pack compresses as a file's name says: .zst, .jsonl (not at all), and gzip
-// for all others. Close ends it, not what is below.
-func Pack(w io.Writer, name string) (io.WriteCloser, error) {
+// Compress compresses as the file name says: .zst with zstd, .jsonl not at all, all others with
+// gzip. Close does not close w.
+func Compress(w io.Writer, name string) (io.WriteCloser, error) {
 	switch {
 	case strings.HasSuffix(name, ".zst"):
 		return zstd.NewWriter(w)
 	case strings.HasSuffix(name, ".jsonl"):
-		return open{w}, nil
+		return nopCloser{w}, nil
 	}
 	return gzip.NewWriterLevel(w, gzip.BestSpeed)
 }
 
-type open struct{ io.Writer }
+type nopCloser struct{ io.Writer }
 
-func (open) Close() error { return nil }
+func (nopCloser) Close() error { return nil }
 
-// Unpack reads what Pack wrote, by its content.
-func Unpack(r io.Reader) (io.ReadCloser, error) {
+// Decompress reads what Compress wrote; it detects the format by the content.
+func Decompress(r io.Reader) (io.ReadCloser, error) {
 	b := bufio.NewReaderSize(r, 1<<18)
 	magic, err := b.Peek(4)
 	if err != nil && len(magic) == 0 {
-		return nil, fmt.Errorf("%w: it is empty", ErrDamaged)
+		return nil, fmt.Errorf("%w: the file is empty", ErrDamaged)
 	}
 	switch {
 	case bytes.HasPrefix(magic, []byte{0x1f, 0x8b}):

@@ -1,7 +1,7 @@
-// Package export is a journal as a file: JSON lines, a header first, then every
-// event as it is stored, partition by partition and in order, and at last a
-// trailer with a digest over all lines, so that a file which is torn or was
-// changed is never taken for a journal. docs/howto/back-up.md describes it for users.
+// Package export writes a journal to a file and reads it back: JSON lines, first a header, then
+// every event as it is stored, by partition in order, and last a trailer with a digest over all
+// lines, which detects a truncated or changed file. docs/howto/back-up.md describes the format for
+// users.
 package export
 
 import (
@@ -13,14 +13,14 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// Format names what the file is, Version its form.
+// Format identifies the file type, Version its schema.
 const (
 	Format  = "tidemark-journal"
 	Version = 1
 )
 
-// subjectRoot is before a stream's name in a file; an engine's own subject
-// prefix is not in it, so that a journal may move to another.
+// subjectRoot precedes a stream's name in a file. An engine's own subject prefix is not in the
+// file, so that a journal can be imported under another one.
 const subjectRoot = "events."
 
 // Header is the first line.
@@ -29,11 +29,11 @@ type Header struct {
 	Version    int       `json:"version"`
 	Journal    string    `json:"journal"` // its incarnation
 	Partitions int       `json:"partitions"`
-	Heads      []uint64  `json:"heads"` // the last revision of each partition that the file holds
+	Heads      []uint64  `json:"heads"` // the last revision of each partition in the file
 	MadeAt     time.Time `json:"made_at"`
 }
 
-// Events is how many events the file holds: revisions are dense.
+// Events returns the number of events in the file: revisions are dense.
 func (h *Header) Events() (n uint64) {
 	for _, head := range h.Heads {
 		n += head
@@ -47,13 +47,13 @@ type line struct {
 	Revision  uint64         `json:"revision"`
 	Subject   string         `json:"subject"`
 	Event     jsontext.Value `json:"event"`
-	Body      []byte         `json:"body"` // instead of Event, base64: bytes that do not fit into a line as they are
+	Body      []byte         `json:"body"` // replaces Event, base64: bytes that are not one line of JSON
 
 	Events *uint64 `json:"events"`
 	SHA256 string  `json:"sha256"`
 }
 
-// ErrDamaged means that a file is not whole, or not as it was written.
+// ErrDamaged means that a file is truncated or was changed.
 var ErrDamaged = errors.New("the file is damaged")
 
 func sumOf(h hash.Hash) string { return hex.EncodeToString(h.Sum(nil)) }

@@ -20,11 +20,11 @@ type failer interface {
 	Fatal(args ...any)
 }
 
-// write makes a file of partitions with these bodies.
+// write makes an export of partitions with these bodies.
 func write(t failer, name string, partitions [][][]byte) []byte {
 	t.Helper()
 	var file bytes.Buffer
-	packed, err := export.Pack(&file, name)
+	packed, err := export.Compress(&file, name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,9 +50,9 @@ func write(t failer, name string, partitions [][][]byte) []byte {
 	return file.Bytes()
 }
 
-// read is what a file holds; io.EOF when it ends as it must.
+// read returns the content of an export; io.EOF after a valid trailer.
 func read(file []byte) (partitions [][][]byte, err error) {
-	u, err := export.Unpack(bytes.NewReader(file))
+	u, err := export.Decompress(bytes.NewReader(file))
 	if err != nil {
 		return nil, err
 	}
@@ -98,17 +98,17 @@ func TestRoundTrip(t *testing.T) {
 	})
 }
 
-// Every cut and every changed byte is found.
+// Every truncation and every changed byte is detected.
 func TestDamageIsFound(t *testing.T) {
 	for _, name := range []string{"x.jsonl", "x.gz", "x.zst"} {
 		file := write(t, name, [][][]byte{bodies[:4], {}, bodies[4:]})
-		for n := range len(file) - 1 { // without its last newline it is still whole
+		for n := range len(file) - 1 { // without its last newline it is still complete
 			if _, err := read(file[:n]); err == nil || errors.Is(err, io.EOF) {
 				t.Fatalf("%s: cut to %d of %d bytes: %v", name, n, len(file), err)
 			}
 		}
 		if name != "x.jsonl" {
-			continue // a changed byte of gzip's own header may be without meaning
+			continue // a changed byte of the gzip header may have no effect
 		}
 		for i := range file {
 			bad := bytes.Clone(file)

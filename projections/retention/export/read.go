@@ -14,8 +14,7 @@ import (
 	"github.com/tidemark-engine/tidemark/events"
 )
 
-// maxLine bounds a line, in bytes: the largest message of a server, as base64,
-// and more.
+// maxLine bounds a line, in bytes: more than the largest message of a server as base64.
 const maxLine = 64 << 20
 
 // Event is one stored event.
@@ -26,15 +25,15 @@ type Event struct {
 	Body      []byte
 }
 
-// Reader reads a file and checks its form: every revision of every partition,
-// once and in order, and the digest over all of it.
+// Reader reads a file and checks it: every revision of every partition, once and in order, and the
+// digest over all lines.
 type Reader struct {
 	Header Header
-	// Sum is the file's digest, once Next has said io.EOF.
+	// Sum is the file's digest, set when Next has returned io.EOF.
 	Sum string
 
 	lines *bufio.Scanner
-	n     int // of lines
+	n     int // lines read
 	sum   hash.Hash
 	part  int
 	rev   uint64
@@ -50,20 +49,20 @@ func NewReader(r io.Reader) (*Reader, error) {
 	}
 	h := &d.Header
 	if err := json.Unmarshal(text, h); err != nil || h.Format != Format {
-		return nil, fmt.Errorf("this is no export of a journal: its first line is %.60q", text)
+		return nil, fmt.Errorf("this is not a journal export: its first line is %.60q", text)
 	}
 	if h.Version != Version {
-		return nil, fmt.Errorf("the file has form %d, this engine reads form %d: use the engine that wrote it, or a newer one", h.Version, Version)
+		return nil, fmt.Errorf("the file has format version %d, this engine reads version %d: use the engine that wrote it, or a newer one", h.Version, Version)
 	}
 	if h.Partitions < 1 || len(h.Heads) != h.Partitions {
 		return nil, d.damaged("the header names %d partitions and %d heads", h.Partitions, len(h.Heads))
 	}
-	d.keep(text)
+	d.hash(text)
 	return d, nil
 }
 
-// Next is the next event; io.EOF when the file has ended as it must. Any other
-// error that is ErrDamaged means: nothing of the file can be relied upon.
+// Next returns the next event; io.EOF after a valid trailer. On ErrDamaged no event of the file is
+// reliable.
 func (d *Reader) Next() (Event, error) {
 	text, err := d.next()
 	if err != nil {
@@ -81,13 +80,13 @@ func (d *Reader) Next() (Event, error) {
 	}
 	d.rev++
 	if l.Partition != d.part || l.Revision != d.rev {
-		return Event{}, d.damaged("it holds revision %d of partition %d where revision %d of partition %d belongs", l.Revision, l.Partition, d.rev, d.part)
+		return Event{}, d.damaged("it contains revision %d of partition %d where revision %d of partition %d is expected", l.Revision, l.Partition, d.rev, d.part)
 	}
 	stream, ok := strings.CutPrefix(l.Subject, subjectRoot)
 	if !ok || !addressable(stream) {
 		return Event{}, d.damaged("%.80q is not the subject of an event", l.Subject)
 	}
-	d.keep(text)
+	d.hash(text)
 	ev := Event{Partition: l.Partition, Revision: l.Revision, Stream: events.Stream(stream), Body: l.Event}
 	if l.Event == nil {
 		ev.Body = l.Body
@@ -95,16 +94,16 @@ func (d *Reader) Next() (Event, error) {
 	return ev, nil
 }
 
-// addressable tells whether a stream's name can be published to.
+// addressable reports whether a stream's name is a valid subject.
 func addressable(stream string) bool {
 	return len(stream) > 0 && !strings.ContainsAny(stream, " \t\r\n*>") &&
 		!strings.HasPrefix(stream, ".") && !strings.HasSuffix(stream, ".") && !strings.Contains(stream, "..")
 }
 
-// end checks the trailer, and that nothing comes after it.
+// end checks the trailer, and that nothing follows it.
 func (d *Reader) end(l *line) error {
 	if want := d.Header.Events(); *l.Events != want {
-		return d.damaged("it ends with %d events, its header promises %d", *l.Events, want)
+		return d.damaged("the trailer counts %d events, the header %d", *l.Events, want)
 	}
 	for d.part < d.Header.Partitions && d.rev == d.Header.Heads[d.part] {
 		d.part, d.rev = d.part+1, 0
@@ -113,7 +112,7 @@ func (d *Reader) end(l *line) error {
 		return d.damaged("it ends at revision %d of partition %d", d.rev, d.part)
 	}
 	if got := sumOf(d.sum); got != l.SHA256 {
-		return d.damaged("its digest is %.16s, its content says %.16s", l.SHA256, got)
+		return d.damaged("its digest is %.16s, the digest of its content is %.16s", l.SHA256, got)
 	}
 	d.Sum = l.SHA256
 	switch _, err := d.next(); {
@@ -122,10 +121,10 @@ func (d *Reader) end(l *line) error {
 	case err != nil:
 		return err
 	}
-	return d.damaged("something follows its end")
+	return d.damaged("there is data after the trailer")
 }
 
-// next is a line; io.ErrUnexpectedEOF where there is none.
+// next returns the next line; io.ErrUnexpectedEOF when there is none.
 func (d *Reader) next() ([]byte, error) {
 	d.n++
 	if d.lines.Scan() {
@@ -134,10 +133,10 @@ func (d *Reader) next() ([]byte, error) {
 	if err := d.lines.Err(); err != nil {
 		return nil, d.damaged("%v", err)
 	}
-	return nil, fmt.Errorf("%w: it ends after line %d, before its end: was it cut short? (%w)", ErrDamaged, d.n-1, io.ErrUnexpectedEOF)
+	return nil, fmt.Errorf("%w: it ends after line %d, without a trailer: was it truncated? (%w)", ErrDamaged, d.n-1, io.ErrUnexpectedEOF)
 }
 
-func (d *Reader) keep(text []byte) {
+func (d *Reader) hash(text []byte) {
 	d.sum.Write(text)
 	d.sum.Write([]byte{'\n'})
 }

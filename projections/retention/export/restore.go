@@ -12,8 +12,8 @@ import (
 // Journal is the empty journal that an import fills.
 type Journal interface {
 	Head(ctx context.Context, partition int) (uint64, error)
-	// Fill appends a batch after a revision, all or nothing.
-	Fill(ctx context.Context, partition int, after uint64, batch []Stored) error
+	// AppendBatch appends a batch after a revision, all or nothing.
+	AppendBatch(ctx context.Context, partition int, after uint64, batch []Stored) error
 }
 
 // Stored is one event of a batch. ID is the message id for the journal's
@@ -100,7 +100,7 @@ func (f *filler) flush() error {
 	if len(f.batch) == 0 {
 		return nil
 	}
-	if err := f.journal.Fill(f.ctx, f.part, f.heads[f.part], f.batch); err != nil {
+	if err := f.journal.AppendBatch(f.ctx, f.part, f.heads[f.part], f.batch); err != nil {
 		return err
 	}
 	f.heads[f.part] += uint64(len(f.batch))

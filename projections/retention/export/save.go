@@ -73,7 +73,7 @@ func Save(ctx context.Context, src history.Source, w io.Writer, name string, ste
 		}
 		h.Heads = append(h.Heads, head)
 	}
-	packed, err := Pack(w, name)
+	packed, err := Compress(w, name)
 	if err != nil {
 		return nil, err
 	}

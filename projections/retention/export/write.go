@@ -17,7 +17,7 @@ import (
 	"github.com/tidemark-engine/tidemark/history"
 )
 
-// Writer writes a file.
+// Writer writes a journal to a file.
 type Writer struct {
 	out  *bufio.Writer
 	sum  hash.Hash
@@ -25,8 +25,7 @@ type Writer struct {
 	line []byte
 }
 
-// NewWriter writes the header; Format, Version and all that it says of the file
-// are the caller's but for the first two.
+// NewWriter writes the header. It sets Format and Version; the caller sets the other members.
 func NewWriter(w io.Writer, h Header) (*Writer, error) {
 	d := &Writer{out: bufio.NewWriterSize(w, 1<<18), sum: sha256.New()}
 	h.Format, h.Version = Format, Version
@@ -44,7 +43,7 @@ func (d *Writer) Event(m *history.Message) error {
 	b = append(b, `,"revision":`...)
 	b = strconv.AppendUint(b, m.Revision, 10)
 	b = append(events.AppendString(append(b, ','), "subject", subjectRoot+string(m.Stream)), ',')
-	if plain(m.Body) {
+	if isJSONLine(m.Body) {
 		b = append(append(b, `"event":`...), m.Body...)
 	} else {
 		b = base64.StdEncoding.AppendEncode(append(b, `"body":"`...), m.Body)
@@ -55,13 +54,12 @@ func (d *Writer) Event(m *history.Message) error {
 	return d.put(d.line)
 }
 
-// plain tells whether a reader of JSON lines gets exactly these bytes back.
-func plain(body []byte) bool {
+// isJSONLine reports whether a reader of JSON lines gets exactly these bytes back.
+func isJSONLine(body []byte) bool {
 	return len(body) > 0 && body[0] == '{' && body[len(body)-1] == '}' && !bytes.ContainsAny(body, "\n\r") && jsontext.Value(body).IsValid()
 }
 
-// Close writes the trailer. The file is whole when it returns nil, and what is
-// below has everything.
+// Close writes the trailer and flushes. The file is complete when it returns nil.
 func (d *Writer) Close() error {
 	if _, err := fmt.Fprintf(d.out, `{"events":%d,"sha256":"%s"}`+"\n", d.n, sumOf(d.sum)); err != nil {
 		return err
@@ -69,7 +67,7 @@ func (d *Writer) Close() error {
 	return d.out.Flush()
 }
 
-// Events is how many have been written.
+// Events returns the number of events written.
 func (d *Writer) Events() uint64 { return d.n }
 
 func (d *Writer) put(text []byte) error {

@@ -1,5 +1,5 @@
-// Package querytest is the suite for rows read from the history: it runs over
-// every combination of journal and archive.
+// Package querytest is the conformance suite of query.Rows; it runs for each combination of
+// journal and archive.
 package querytest
 
 import (
@@ -18,29 +18,28 @@ import (
 	"github.com/tidemark-engine/tidemark/readmodel/query"
 )
 
-// History is a history as rows, and how to write to it.
+// History is a history read as rows, with a function that writes to it.
 type History struct {
 	Rows query.Rows
-	// Before runs before every question, to trim the journal for example; nil =
-	// nothing.
+	// Before runs before every read, for example to trim the journal; nil = nothing.
 	Before func()
-	// Append adds an event at the end of its stream and returns its revision.
+	// Append appends an event to its stream and returns its revision.
 	Append func(t *testing.T, s events.Stream, ev events.Event) uint64
 }
 
 // Rows runs the suite; open makes a new, empty history.
 func Rows(t *testing.T, open func(t *testing.T) History) {
-	for name, test := range map[string]func(*past, *testing.T){
-		"the last event is the entry":    (*past).last,
-		"an entry as of any revision":    (*past).asOfRevision,
-		"an entry as of any time":        (*past).asOfTime,
-		"entries as of any revision":     (*past).entriesAsOf,
-		"keys are listed in pages":       (*past).keys,
-		"history is read from its end":   (*past).history,
-		"names are taken literally":      (*past).literally,
-		"what never was is not an error": (*past).never,
+	for name, test := range map[string]func(*suite, *testing.T){
+		"the last event is the entry":     (*suite).last,
+		"an entry as of any revision":     (*suite).asOfRevision,
+		"an entry as of any time":         (*suite).asOfTime,
+		"entries as of any revision":      (*suite).entriesAsOf,
+		"keys are listed in pages":        (*suite).keys,
+		"history is read from its end":    (*suite).history,
+		"names are taken literally":       (*suite).literally,
+		"a missing entry is not an error": (*suite).never,
 	} {
-		t.Run(name, func(t *testing.T) { test(&past{History: open(t), versions: map[events.Stream]uint64{}}, t) })
+		t.Run(name, func(t *testing.T) { test(&suite{History: open(t), versions: map[events.Stream]uint64{}}, t) })
 	}
 }
 
@@ -71,7 +70,7 @@ func (h *History) Versions(ctx context.Context, agent, key string, below uint64,
 	return h.rows().Versions(ctx, agent, key, below, limit, losers)
 }
 
-type past struct {
+type suite struct {
 	History
 	versions map[events.Stream]uint64
 	recorded time.Time // of the next event; zero = when.Add(1)
@@ -79,8 +78,8 @@ type past struct {
 
 var when = time.Date(2026, 1, 2, 3, 4, 5, 123456789, time.UTC)
 
-// write appends an event on an entry, or on its losers, and returns the row.
-func (p *past) write(t *testing.T, agent, key, typ, value string) readmodel.Entry {
+// write appends an event of an entry or of its losing writes, and returns the row.
+func (p *suite) write(t *testing.T, agent, key, typ, value string) readmodel.Entry {
 	t.Helper()
 	s := events.StateEntry(agent, key)
 	data := (&events.StateWrite{Strategy: "timestamp", Request: "r"}).Encode()
@@ -110,7 +109,7 @@ func (p *past) write(t *testing.T, agent, key, typ, value string) readmodel.Entr
 	return e
 }
 
-func (p *past) last(t *testing.T) {
+func (p *suite) last(t *testing.T) {
 	for _, agent := range []string{"a", "b", "agent-7"} {
 		for range 3 {
 			want := p.write(t, agent, "k", events.StateSet, `{ "a":1.50 }`)
@@ -127,7 +126,7 @@ func (p *past) last(t *testing.T) {
 	}
 }
 
-func (p *past) never(t *testing.T) {
+func (p *suite) never(t *testing.T) {
 	p.write(t, "a", "k", events.StateSet, `1`)
 	for _, name := range [][2]string{{"a", "none"}, {"none", "k"}} {
 		if e, found, revision, err := p.Last(t.Context(), name[0], name[1]); err != nil || found || revision != 0 {
@@ -145,7 +144,7 @@ func (p *past) never(t *testing.T) {
 	}
 }
 
-func (p *past) asOfRevision(t *testing.T) {
+func (p *suite) asOfRevision(t *testing.T) {
 	var rows []readmodel.Entry
 	for i := range 6 {
 		typ := events.StateSet
@@ -172,11 +171,11 @@ func (p *past) asOfRevision(t *testing.T) {
 	}
 }
 
-// asOfTime: what counts is when events were recorded, as they say themselves,
-// and of those recorded not later the last one in the journal. Offsets are
-// those from the time at which each is stored: none, as an engine does it; far
-// back, as an import does; and those of engines whose clocks differ.
-func (p *past) asOfTime(t *testing.T) {
+// asOfTime: an event counts by its recorded time, and of those recorded at or before the time the
+// last one in the journal is the result. The offsets are relative to the time at which each event
+// is stored: none, as an engine does it; far back, as an import does; and those of engines whose
+// clocks differ.
+func (p *suite) asOfTime(t *testing.T) {
 	for name, offset := range map[string]func(i int) time.Duration{
 		"recorded":  func(int) time.Duration { return -time.Microsecond },
 		"imported":  func(i int) time.Duration { return -24*time.Hour + time.Duration(i)*time.Minute },
@@ -217,8 +216,8 @@ func (p *past) asOfTime(t *testing.T) {
 	}
 }
 
-// entriesAsOf: an agent at any revision, in one question.
-func (p *past) entriesAsOf(t *testing.T) {
+// entriesAsOf reads an agent at any revision in one call.
+func (p *suite) entriesAsOf(t *testing.T) {
 	want := map[uint64]map[string]string{0: {}}
 	var keys []string
 	state, last := map[string]string{}, uint64(0)
@@ -257,7 +256,7 @@ func (p *past) entriesAsOf(t *testing.T) {
 	}
 }
 
-func (p *past) keys(t *testing.T) {
+func (p *suite) keys(t *testing.T) {
 	want := []string{"a", "a-", "a.a", "a.b", "a/", "a=", "aa", "b", "b.a", "c"}
 	for _, i := range []int{3, 1, 9, 0, 5, 8, 2, 7, 4, 6} {
 		p.write(t, "x", want[i], events.StateSet, `1`)
@@ -282,7 +281,7 @@ func (p *past) keys(t *testing.T) {
 	}
 }
 
-func (p *past) history(t *testing.T) {
+func (p *suite) history(t *testing.T) {
 	var all, wins []uint64 // revisions, newest first
 	for i := range 12 {
 		typ := []string{events.StateSet, events.StateSuperseded, events.StateSet, events.StateRejected, events.StateDeleted}[i%5]
@@ -334,8 +333,8 @@ func (p *past) history(t *testing.T) {
 	}
 }
 
-// literally: one agent's name begins another's, and one key another.
-func (p *past) literally(t *testing.T) {
+// literally: an agent's name is a prefix of another's, and so is a key.
+func (p *suite) literally(t *testing.T) {
 	for i, name := range [][2]string{{"a", "k"}, {"a", "k.k"}, {"ab", "k"}, {"a-b", "k"}, {"a", "state.k"}, {"a", "conflict.k"}} {
 		p.write(t, name[0], name[1], events.StateSet, fmt.Sprint(i))
 	}

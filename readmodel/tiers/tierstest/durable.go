@@ -1,4 +1,4 @@
-// Package tierstest is the suite that every durable tier runs.
+// Package tierstest is the conformance suite of durable tiers.
 package tierstest
 
 import (
@@ -13,15 +13,15 @@ import (
 	"github.com/tidemark-engine/tidemark/readmodel"
 )
 
-// Durable is what the suite asks of SQL.
+// Durable is the part of tiers.DurableTier that the suite tests.
 type Durable interface {
 	Entry(ctx context.Context, partition int, agent, key string) (e readmodel.Entry, found bool, position uint64, err error)
 	Entries(ctx context.Context, partition int, agent, prefix, after string, limit int) ([]readmodel.Entry, uint64, error)
 	Agents(ctx context.Context, list readmodel.AgentList) ([]readmodel.Agent, error)
 }
 
-// Entries runs the suite of SQL's state entries on a new, empty store; apply
-// moves its view from one position to the next.
+// Entries tests state entries on a new, empty store; apply moves its view from one position to the
+// next.
 func Entries(t *testing.T, d Durable, apply func(t *testing.T, partition int, from, to uint64, rows ...readmodel.Entry)) {
 	e, found, position, err := d.Entry(t.Context(), 0, "a", "k")
 	if err != nil || found || position != 0 {
@@ -89,8 +89,8 @@ func pages(t *testing.T, d Durable, keys []string, rows []readmodel.Entry, end u
 			}
 		}
 	}
-	if page, position, err := d.Entries(t.Context(), 0, "nobody", "", "", 10); err != nil || len(page) > 0 || position != end {
-		t.Errorf("nobody's: %d at %d, %v", len(page), position, err)
+	if page, position, err := d.Entries(t.Context(), 0, "unknown", "", "", 10); err != nil || len(page) > 0 || position != end {
+		t.Errorf("an unknown agent's: %d at %d, %v", len(page), position, err)
 	}
 }
 

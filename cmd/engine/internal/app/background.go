@@ -25,7 +25,7 @@ func (e *Engine) startUpgrades() error {
 				err = fmt.Errorf("%d rows still differ", len(done.Left))
 			}
 			if err == nil {
-				err = e.model.hot.Rebuilt(ctx)
+				err = e.model.hot.MarkRebuilt(ctx)
 			}
 			return err
 		},
@@ -88,7 +88,7 @@ func startAudit(e *Engine) *audit {
 	}
 	stores := e.journal.stores
 	sampler := verify.Sampler{
-		Journal: stores.Journal, Reached: e.views.reached, Leaves: e.quarantine.Holds,
+		Journal: stores.Journal, Reached: e.views.reached, Quarantined: e.quarantine.Quarantined,
 		Tiers: []verify.Tier{deployment.HotTier(e.model.hot)},
 	}
 	if stores.DB != nil {
@@ -97,7 +97,7 @@ func startAudit(e *Engine) *audit {
 	}
 	limit := int64(e.cfg.LimitsInFlight) / 4
 	a := &verify.Auditor{
-		Spot: sampler, Rate: e.cfg.AuditRate, Log: e.log,
+		Sampler: sampler, Rate: e.cfg.AuditRate, Log: e.log,
 		Busy: func() bool { return e.commands.handler.InFlight() > limit },
 	}
 	run := a.Run

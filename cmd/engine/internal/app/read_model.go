@@ -33,9 +33,9 @@ func newReadModel(j *journalReader, b *buckets, db *pg.DB, q *quarantineStore, t
 	m.memory = tiers.NewMemory(tiers.MemoryConfig{Partitions: j.Partitions(), Tail: m.tail})
 	m.hot = hot.NewHot(b.entries, j.Journal, m.hotProgress)
 	for kind, bucket := range b.docs {
-		m.hot.Keep(kind, bucket)
+		m.hot.AddBucket(kind, bucket)
 	}
-	m.hot.Leaves = q.of("hot")
+	m.hot.Quarantined = q.of("hot")
 	m.hydrator = &tiers.Hydrator{Journal: m.rows, Hot: m.hot, DurableProgress: m.durableProgress}
 	m.tiers = &tiers.Tiers{
 		Memory: m.memory, Hot: m.hot, HotProgress: m.hotProgress, DurableProgress: m.durableProgress,
@@ -55,6 +55,6 @@ func (m *readModel) writeThrough(rec events.Record) {
 		return
 	}
 	if change, err := readmodel.EntryOf(&rec); err == nil {
-		m.memory.Pass(rec.Partition, change.Entry, change.Deleted)
+		m.memory.Apply(rec.Partition, change.Entry, change.Deleted)
 	}
 }

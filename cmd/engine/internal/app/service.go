@@ -25,13 +25,13 @@ type queryService struct {
 
 func startService(e *Engine, nc *nats.Conn) (*queryService, error) {
 	q := &query.Query{
-		Tiers: e.model.tiers, Cache: e.buckets.cache, Status: e.statusJSON,
+		Tiers: e.model.tiers, Rows: e.model.rows, Cache: e.buckets.cache, Status: e.statusJSON,
 		LastSeen: e.commands.lastSeen, Command: e.intake.Outcome,
 	}
 	s, err := service.Serve(nc, service.Config{
 		Subjects: e.nats.subjects, Version: semver(e.version),
 		Commands: e.commands.handler.Handle, Batch: e.commands.handler.HandleBatch, Queries: q.Ask,
-		Observe: e.metrics.answered, Replies: e.cfg.ReplyPrefixes, Log: e.log,
+		Observe: e.metrics.answered, ReplyPrefixes: e.cfg.ReplyPrefixes, Log: e.log,
 	})
 	if err != nil {
 		return nil, err

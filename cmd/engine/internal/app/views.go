@@ -92,7 +92,7 @@ func (v *views) add(view string, target projections.Target, progress *projection
 	for p := range all {
 		r := v.runner(view, p, target, progress, b)
 		r.Lossy = view == "hot"
-		r.Quarantine, r.Past = v.quarantine.Store, v.journal.history.Of
+		r.Quarantine, r.ReadStream = v.quarantine.Store, v.journal.history.Of
 		v.runners = append(v.runners, r)
 		all[p] = r
 	}
@@ -126,7 +126,7 @@ func (v *views) runAll(ctx context.Context, runners []*projections.Runner) {
 	for _, r := range runners {
 		running.Go(func() { r.Run(ctx) })
 		if v.broadcast != nil {
-			v.running.Go(func() { v.broadcast.Tell(ctx, r.View, r.Partition, r.Progress) })
+			v.running.Go(func() { v.broadcast.Publish(ctx, r.View, r.Partition, r.Progress) })
 		}
 	}
 	running.Wait()

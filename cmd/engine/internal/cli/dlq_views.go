@@ -75,7 +75,7 @@ func askViews(ctx context.Context, t *deployment.Target, out *Output, which, wha
 	ctx, cancel := context.WithTimeout(ctx, t.Timeout)
 	defer cancel()
 	for i := range some {
-		if err := q.Ask(ctx, some[i], what); err != nil {
+		if err := q.Request(ctx, some[i], what); err != nil {
 			return 0, err
 		}
 	}

@@ -133,7 +133,7 @@ func (c *Import) restore(ctx context.Context, nc *nats.Conn, checked *export.Che
 	if err := rearm(ctx, nc, cfg.Subjects, j.Journal); err != nil {
 		return err
 	}
-	return j.Done(ctx)
+	return j.Finish(ctx)
 }
 
 // rearm sets the timers of open tasks, because an export has no timers.

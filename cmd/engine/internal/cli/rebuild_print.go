@@ -67,7 +67,7 @@ func (c *rebuilding) printRebuilt(r *rebuild.Rebuilt) error {
 
 // printRestored prints the report of a rebuild in place, and fails with why
 // when rows still differ.
-func (c *rebuilding) printRestored(r *rebuild.Restored, why string) error {
+func (c *rebuilding) printRestored(r *rebuild.ResetReport, why string) error {
 	var err error
 	if c.JSON {
 		err = c.out.JSON(r)

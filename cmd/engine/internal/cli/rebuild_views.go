@@ -56,7 +56,7 @@ func (c *rebuilding) hot(ctx context.Context) error {
 		for p, head := range done.Heads {
 			h.Progress.Reset(p, head)
 		}
-		if err := h.Rebuilt(ctx); err != nil {
+		if err := h.MarkRebuilt(ctx); err != nil {
 			return err
 		}
 	}

@@ -154,8 +154,8 @@ func (c *Trim) print(out *Output, r *trimReport) error {
 	}
 	for _, p := range r.Partitions {
 		held := ""
-		if p.Held != "" {
-			held = ", limited by " + p.Held
+		if p.LimitedBy != "" {
+			held = ", limited by " + p.LimitedBy
 		}
 		fmt.Fprintf(out, "partition %d up to revision %d%s: remove %d events of %d aggregates, keep %d as the last of theirs\n",
 			p.Partition, p.Cut, held, p.Events, p.Streams, p.Kept)

@@ -31,10 +31,10 @@ func (s *Stores) RebuildDurable(ctx context.Context, accept bool, step func(rebu
 // RebuildHot compares the rows of the hot view's buckets with the history and
 // rewrites those that differ. caughtUp waits for the running view. The archive
 // is read only where the journal is trimmed.
-func (s *Stores) RebuildHot(ctx context.Context, h *hot.Hot, caughtUp func(context.Context, []uint64), step func(rebuild.Step)) (*rebuild.Restored, error) {
+func (s *Stores) RebuildHot(ctx context.Context, h *hot.Hot, caughtUp func(context.Context, []uint64), step func(rebuild.Step)) (*rebuild.ResetReport, error) {
 	r := rebuild.Reset{
-		View: "hot", Journal: s.Journal, Tiers: []verify.Tier{HotTier(h)}, Of: "kv", Level: caughtUp, Step: step,
-		Leaves: func(_ int, a events.Stream) bool { return h.Leaves(s.Journal.Partition(a.ID()), a) },
+		View: "hot", Journal: s.Journal, Tiers: []verify.Tier{HotTier(h)}, Of: "kv", WaitCaughtUp: caughtUp, Step: step,
+		Quarantined: func(_ int, a events.Stream) bool { return h.Quarantined(s.Journal.Partition(a.ID()), a) },
 	}
 	trimmed, err := Trimmed(ctx, s.Journal)
 	if err != nil {
@@ -48,10 +48,10 @@ func (s *Stores) RebuildHot(ctx context.Context, h *hot.Hot, caughtUp func(conte
 
 // RebuildArchive compares the archive with the journal and rewrites the events
 // that are missing or differ.
-func (s *Stores) RebuildArchive(ctx context.Context, caughtUp func(context.Context, []uint64), step func(rebuild.Step)) (*rebuild.Restored, error) {
+func (s *Stores) RebuildArchive(ctx context.Context, caughtUp func(context.Context, []uint64), step func(rebuild.Step)) (*rebuild.ResetReport, error) {
 	if err := projections.CheckJournal(ctx, s.History(), s.Archive()); err != nil {
 		return nil, err
 	}
-	r := rebuild.Reset{View: ArchiveView, Journal: s.Journal, Archive: s.Archive(), Of: verify.InArchive, Level: caughtUp, Step: step}
+	r := rebuild.Reset{View: ArchiveView, Journal: s.Journal, Archive: s.Archive(), Of: verify.InArchive, WaitCaughtUp: caughtUp, Step: step}
 	return r.Run(ctx)
 }

@@ -16,14 +16,14 @@ const maxPartitions = 64
 // quarantine, the outcomes, the timers and the engines' broadcasts.
 func StartNATS(data, listen, prefix string, synced bool, log *slog.Logger) (*embedded.Server, error) {
 	root := natsio.NewSubjects(prefix)
-	streams := []string{"EVENTS", "KV_" + quarantine.QuarantineBucket}
+	streams := []string{"EVENTS", "KV_" + quarantine.BucketName}
 	for p := range maxPartitions {
 		streams = append(streams, natsio.StreamName(p, maxPartitions))
 	}
 	return embedded.Start(embedded.Config{
 		Dir: data, Listen: listen, Synced: synced, Streams: streams, Log: log,
 		Private: []string{
-			root.Root("events."), quarantine.QuarantineRoot, natsio.IntakeRoot,
+			root.Root("events."), quarantine.SubjectPrefix, natsio.IntakeRoot,
 			root.Root("outcomes."), root.Root("timers."), root.Root("engines."),
 		},
 	})

@@ -30,8 +30,8 @@ var DocBuckets = map[string]hot.BucketConfig{
 // HotTier is the KV tier for verify; each bucket has a TTL of its own.
 func HotTier(t *hot.Hot) verify.Tier {
 	return verify.Tier{
-		Name: "kv", View: "hot", Keeps: t.Keeps(), Evicts: true,
-		Each: t.EachRow, Of: t.RowOf, Restore: t.Restore, Places: t,
+		Name: "kv", View: "hot", Keeps: t.TTLs(), Evicts: true,
+		Each: t.EachRow, Of: t.RowOf, Restore: t.Restore, Chunks: t,
 	}
 }
 
@@ -39,7 +39,7 @@ func HotTier(t *hot.Hot) verify.Tier {
 func (s *Stores) DurableTier() verify.Tier {
 	rows := durable.NewRows(s.DB)
 	return verify.Tier{
-		Name: "sql", View: "durable", Each: rows.EachRow, Of: rows.RowOf, Places: rows,
+		Name: "sql", View: "durable", Each: rows.EachRow, Of: rows.RowOf, Chunks: rows,
 		Keeps: map[string]time.Duration{
 			readmodel.KindEntry: 0, readmodel.KindTask: 0, readmodel.KindSession: 0,
 			readmodel.KindConfig: 0, readmodel.KindLifecycle: 0, readmodel.KindConflict: 0,
@@ -60,24 +60,24 @@ type HotStore struct {
 
 // OpenHot opens the buckets that the hot view has written.
 func OpenHot(ctx context.Context, nc *nats.Conn, j *journal.Journal) (*HotStore, error) {
-	entries, err := hot.ReadBucket(ctx, nc, hot.AgentStateBucket.Name)
+	entries, err := hot.OpenExistingBucket(ctx, nc, hot.AgentStateBucket.Name)
 	if err != nil {
 		return nil, err
 	}
 	progress := projections.NewProgress(j.Partitions())
 	t := hot.NewHot(entries, j, progress)
 	for kind, cfg := range DocBuckets {
-		b, err := hot.ReadBucket(ctx, nc, cfg.Name)
+		b, err := hot.OpenExistingBucket(ctx, nc, cfg.Name)
 		if err != nil {
 			return nil, err
 		}
-		t.Keep(kind, b)
+		t.AddBucket(kind, b)
 	}
 	held, err := Quarantined(ctx, nc)
 	if err != nil {
 		return nil, err
 	}
-	t.Leaves = func(p int, s events.Stream) bool {
+	t.Quarantined = func(p int, s events.Stream) bool {
 		return slices.ContainsFunc(held, func(h quarantine.Held) bool {
 			return h.View == "hot" && h.Journal == j.ID() && h.Partition == p && h.Stream == s
 		})

@@ -2,41 +2,23 @@ package journal
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tidemark-engine/tidemark/infra/natsio"
 )
 
-// OpenExisting opens a journal for reading. It fails where there is none.
-func OpenExisting(ctx context.Context, nc *nats.Conn, s natsio.Subjects) (*Journal, error) {
-	js, err := jetstream.New(nc)
-	if err != nil {
-		return nil, err
-	}
-	n, err := (&Journal{js: js}).existing(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if n == 0 {
-		return nil, errors.New("there is no journal on this server: no engine has served here yet")
-	}
-	return Open(ctx, nc, Config{Subjects: s})
-}
-
-// RawRange bounds a reading of one partition. Zero fields do not bound; without
-// ToRevision and ToTime it ends at the head as it is when the reading starts.
+// RawRange bounds a read of one partition. Bounds are inclusive; a zero field does
+// not bound. The read ends at the latest at the head at its start.
 type RawRange struct {
 	FromRevision, ToRevision uint64
 	FromTime, ToTime         time.Time
-	Subject                  string // a subject pattern; empty = all, and much faster
+	Subject                  string // a subject pattern; empty = all subjects, which is much faster
 }
 
-// Raw yields stored messages in order, undecoded.
+// Raw yields the stored messages of a partition in order, without decoding them.
 func (j *Journal) Raw(ctx context.Context, partition int, r RawRange, yield func(msg jetstream.Msg, revision uint64) error) error {
 	head, err := j.Head(ctx, partition)
 	if err != nil {

@@ -17,8 +17,7 @@ import (
 	"github.com/tidemark-engine/tidemark/readmodel"
 )
 
-// source is a journal on paper, for tests of the runner's own logic; real ones
-// are in test/views.
+// source is an in-memory journal for tests of the runner's own logic; test/views uses real ones.
 type source struct {
 	mu      sync.Mutex
 	head    uint64
@@ -58,7 +57,7 @@ type reader struct {
 }
 
 func (r *reader) Messages() <-chan history.Message { return r.out }
-func (r *reader) Err() error                       { return fmt.Errorf("the reader's trouble") }
+func (r *reader) Err() error                       { return fmt.Errorf("the reader failed") }
 
 func (r *reader) Stop() {
 	r.s.mu.Lock()
@@ -66,14 +65,14 @@ func (r *reader) Stop() {
 	r.s.stopped++
 }
 
-// send delivers the events of the revisions from up to to, stored or not.
+// send delivers events for the revisions from up to to.
 func (s *source) send(from, to uint64) {
 	for r := from; r <= to; r++ {
 		s.put(event(fmt.Sprint("k", r), r))
 	}
 }
 
-// event is one of an entry.
+// event is a write of an entry.
 func event(key string, revision uint64) history.Message {
 	return history.Message{Record: events.Record{
 		Stream: events.StateEntry("a", key), Revision: revision,
@@ -105,17 +104,17 @@ func (s *source) Stream(_ context.Context, of events.Stream, after, upTo uint64,
 	return nil
 }
 
-// target is a view on paper.
+// target is an in-memory view.
 type target struct {
-	mu       sync.Mutex
-	position uint64
-	batches  []batch
-	loadErr  error
-	wrong    []func(store func() error) error // what happens to the next applies
-	alive    bool                             // the last apply's context was
-	refuses  func(e *readmodel.EntryChange) bool
-	rows     map[string]uint64 // revision by key
-	letters  map[uint64]string // reason by revision of what is held
+	mu          sync.Mutex
+	position    uint64
+	batches     []batch
+	loadErr     error
+	wrong       []func(store func() error) error // faults of the next applies
+	alive       bool                             // the context of the last apply was not cancelled
+	refuses     func(e *readmodel.EntryChange) bool
+	rows        map[string]uint64 // revision by key
+	quarantined map[uint64]string // reason by revision of a quarantined event
 }
 
 type batch struct {
@@ -145,7 +144,7 @@ func (v *target) Apply(ctx context.Context, _ int, from, to uint64, c projection
 		}
 		v.keep(&c)
 		if from == to {
-			return nil // a repair
+			return nil // a retry
 		}
 		v.position = to
 		v.batches = append(v.batches, batch{from, to, time.Since(began), len(c.Entries)})
@@ -161,21 +160,21 @@ func (v *target) Apply(ctx context.Context, _ int, from, to uint64, c projection
 
 func (v *target) keep(c *projections.Changes) {
 	if v.rows == nil {
-		v.rows, v.letters = map[string]uint64{}, map[uint64]string{}
+		v.rows, v.quarantined = map[string]uint64{}, map[uint64]string{}
 	}
 	for i := range c.Entries {
 		v.rows[c.Entries[i].Key] = c.Entries[i].Revision
 	}
 	for i := range c.Held {
-		v.letters[c.Held[i].Revision] = c.Held[i].Bad.Error()
+		v.quarantined[c.Held[i].Revision] = c.Held[i].Bad.Error()
 	}
 	for _, r := range c.Released {
-		maps.DeleteFunc(v.letters, func(at uint64, _ string) bool { return at <= r.UpTo })
+		maps.DeleteFunc(v.quarantined, func(at uint64, _ string) bool { return at <= r.UpTo })
 	}
 }
 
-// quarantine is one on paper, for a view of one partition.
-type paperQuarantine struct {
+// fakeQuarantine is an in-memory quarantine of a view with one partition.
+type fakeQuarantine struct {
 	mu      sync.Mutex
 	held    map[events.Stream]quarantine.Held
 	asked   map[events.Stream]string
@@ -184,15 +183,15 @@ type paperQuarantine struct {
 	err     error
 }
 
-func newPaperQuarantine() *paperQuarantine {
-	return &paperQuarantine{held: map[events.Stream]quarantine.Held{}, asked: map[events.Stream]string{}, changed: make(chan struct{})}
+func newPaperQuarantine() *fakeQuarantine {
+	return &fakeQuarantine{held: map[events.Stream]quarantine.Held{}, asked: map[events.Stream]string{}, changed: make(chan struct{})}
 }
 
-func (q *paperQuarantine) Held(context.Context, string, int) ([]quarantine.Held, error) {
+func (q *fakeQuarantine) Held(context.Context, string, int) ([]quarantine.Held, error) {
 	return q.Known("", 0), q.err
 }
 
-func (q *paperQuarantine) Known(string, int) (all []quarantine.Held) {
+func (q *fakeQuarantine) Known(string, int) (all []quarantine.Held) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for s, h := range q.held {
@@ -202,23 +201,23 @@ func (q *paperQuarantine) Known(string, int) (all []quarantine.Held) {
 	return all
 }
 
-func (q *paperQuarantine) Put(_ context.Context, h quarantine.Held) error {
+func (q *fakeQuarantine) Put(_ context.Context, h quarantine.Held) error {
 	return q.change(func() { q.puts++; q.held[h.Stream] = h })
 }
 
-func (q *paperQuarantine) Remove(_ context.Context, h quarantine.Held) error {
+func (q *fakeQuarantine) Remove(_ context.Context, h quarantine.Held) error {
 	return q.change(func() { delete(q.held, h.Stream) })
 }
 
-func (q *paperQuarantine) Done(_ context.Context, h quarantine.Held) error {
+func (q *fakeQuarantine) Done(_ context.Context, h quarantine.Held) error {
 	return q.change(func() { delete(q.asked, h.Stream) })
 }
 
-func (q *paperQuarantine) ask(key, what string) {
+func (q *fakeQuarantine) ask(key, what string) {
 	_ = q.change(func() { q.asked[events.StateEntry("a", key)] = what })
 }
 
-func (q *paperQuarantine) change(f func()) error {
+func (q *fakeQuarantine) change(f func()) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.err != nil {
@@ -230,22 +229,22 @@ func (q *paperQuarantine) change(f func()) error {
 	return nil
 }
 
-func (q *paperQuarantine) Changed() <-chan struct{} {
+func (q *fakeQuarantine) Changed() <-chan struct{} {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.changed
 }
 
-// began is when the clock of every bubble starts.
+// began is the start time of every synctest bubble.
 var began = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// bench is a runner in a bubble of its own time.
+// bench is a runner in a synctest bubble.
 type bench struct {
 	*projections.Runner
 	source *source
 	target *target
-	held   *paperQuarantine
-	start  func() // the runner, at the first settle or pass
+	held   *fakeQuarantine
+	start  func() // starts the runner, at the first settle or pass
 	stop   context.CancelFunc
 	ended  chan struct{}
 }
@@ -258,7 +257,7 @@ func onBench(t *testing.T, b projections.Batching, test func(*bench)) {
 		x.held = newPaperQuarantine()
 		x.Runner = &projections.Runner{
 			View: "view", Source: x.source, Target: x.target, Batching: b, Progress: projections.NewProgress(1), Log: slog.New(slog.DiscardHandler),
-			Quarantine: x.held, Past: x.source.Stream,
+			Quarantine: x.held, ReadStream: x.source.Stream,
 		}
 		x.start = sync.OnceFunc(func() {
 			go func() {
@@ -275,13 +274,13 @@ func onBench(t *testing.T, b projections.Batching, test func(*bench)) {
 	})
 }
 
-// settle waits until everybody waits, which takes no time.
+// settle waits until every goroutine is blocked, which takes no time.
 func (x *bench) settle() {
 	x.start()
 	synctest.Wait()
 }
 
-// pass lets time pass; in a bubble that is no waiting.
+// pass advances the bubble's clock.
 func (x *bench) pass(d time.Duration) {
 	x.start()
 	<-time.After(d)

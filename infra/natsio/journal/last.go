@@ -15,29 +15,29 @@ import (
 	"github.com/tidemark-engine/tidemark/infra/natsio"
 )
 
-// endsAtOnce is how many single reads wait for the leader at a time.
-const endsAtOnce = 32
+// leaderGetConcurrency is the number of get requests to the leader in flight.
+const leaderGetConcurrency = 32
 
-// Ends implements history.JournalStore. Any copy answers a fast or bounded read, a
-// thousand names a request. A linearizable answer is the leader's: with one copy
-// of the journal that is every answer; with several each name is asked for on its
-// own, and so is a name that the others did not bring, so that none is taken for
-// absent by mistake.
+// Ends implements history.JournalStore. Any replica answers a fast or bounded read,
+// with up to 1,000 names a request. A linearizable read needs the leader. With one
+// replica every reply is the leader's, and Ends requests only the names without a
+// reply again, one by one, so that it does not report an existing aggregate as
+// missing. With several replicas it sends the leader one request per name.
 func (j *Journal) Ends(ctx context.Context, names []events.Stream, b history.Bound, f history.Freshness) ([]history.Message, error) {
 	bounded := b != history.Bound{}
 	if len(names) == 1 && !bounded {
-		m, err := j.end(ctx, names[0], f)
+		m, err := j.last(ctx, names[0], f)
 		return []history.Message{m}, err
 	}
 	ends := make([]history.Message, len(names))
-	places, first := make(map[string]int, len(names)), make(map[events.Stream]int, len(names))
+	missing, first := make(map[string]int, len(names)), make(map[events.Stream]int, len(names))
 	byPartition := make([][]string, len(j.streams))
 	for i, name := range names {
-		if _, twice := first[name]; twice || !name.Valid() {
+		if _, repeated := first[name]; repeated || !name.Valid() {
 			continue
 		}
 		p := j.Partition(name.ID())
-		first[name], places[j.root+string(name)] = i, i
+		first[name], missing[j.root+string(name)] = i, i
 		byPartition[p] = append(byPartition[p], j.root+string(name))
 	}
 	for p, subjects := range byPartition {
@@ -49,9 +49,9 @@ func (j *Journal) Ends(ctx context.Context, names []events.Stream, b history.Bou
 			q.UpToTime = &b.Before
 		}
 		err := natsio.LastMessages(ctx, j.nc, natsio.StreamName(p, len(j.streams)), q, func(msg *jetstream.RawStreamMsg) {
-			if i, asked := places[msg.Subject]; asked {
+			if i, ok := missing[msg.Subject]; ok {
 				ends[i] = j.message(p, msg.Subject, msg.Sequence, msg.Time, msg.Data)
-				delete(places, msg.Subject)
+				delete(missing, msg.Subject)
 			}
 		})
 		if err != nil {
@@ -59,40 +59,41 @@ func (j *Journal) Ends(ctx context.Context, names []events.Stream, b history.Bou
 		}
 	}
 	if f == history.Linearizable && !bounded {
-		if err := j.askLeader(ctx, names, places, ends); err != nil {
+		if err := j.lastFromLeader(ctx, names, missing, ends); err != nil {
 			return nil, err
 		}
 	}
 	for i, name := range names {
-		if of, asked := first[name]; asked {
+		if of, ok := first[name]; ok {
 			ends[i] = ends[of]
 		}
 	}
 	return ends, nil
 }
 
-// askLeader asks the leader for the names at places, one by one.
-func (j *Journal) askLeader(ctx context.Context, names []events.Stream, places map[string]int, ends []history.Message) error {
+// lastFromLeader reads the names at the indexes in missing from the leader, one
+// request each, into ends.
+func (j *Journal) lastFromLeader(ctx context.Context, names []events.Stream, missing map[string]int, ends []history.Message) error {
 	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(endsAtOnce)
-	for _, i := range places {
+	g.SetLimit(leaderGetConcurrency)
+	for _, i := range missing {
 		g.Go(func() (err error) {
-			ends[i], err = j.end(ctx, names[i], history.Linearizable)
+			ends[i], err = j.last(ctx, names[i], history.Linearizable)
 			return err
 		})
 	}
 	return g.Wait()
 }
 
-// end returns the last entry of one aggregate; an empty Message stands for none.
-func (j *Journal) end(ctx context.Context, name events.Stream, f history.Freshness) (m history.Message, err error) {
+// last returns the last event of one aggregate; an empty Message if it has none.
+func (j *Journal) last(ctx context.Context, name events.Stream, f history.Freshness) (m history.Message, err error) {
 	if !name.Valid() {
 		return m, nil
 	}
 	p, subject := j.Partition(name.ID()), j.root+string(name)
 	var msg *jetstream.RawStreamMsg
 	if f == history.Linearizable {
-		msg, err = j.askLeaderFor(ctx, p, natsio.LastBySubject(subject))
+		msg, err = j.leaderGet(ctx, p, natsio.LastBySubject(subject))
 	} else {
 		msg, err = j.streams[p].GetLastMsgForSubject(ctx, subject)
 	}
@@ -125,7 +126,7 @@ func (j *Journal) EventsAt(ctx context.Context, partition int, revisions []uint6
 // First implements history.JournalStore.
 func (j *Journal) First(ctx context.Context, name events.Stream) (m history.Message, err error) {
 	p := j.Partition(name.ID())
-	msg, err := j.askLeaderFor(ctx, p, `{"seq":1,"next_by_subj":"`+j.root+string(name)+`"}`)
+	msg, err := j.leaderGet(ctx, p, `{"seq":1,"next_by_subj":"`+j.root+string(name)+`"}`)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return m, nil
 	}
@@ -135,13 +136,12 @@ func (j *Journal) First(ctx context.Context, name events.Stream) (m history.Mess
 	return j.message(p, msg.Subject, msg.Sequence, msg.Time, msg.Data), nil
 }
 
-// askLeaderFor sends a get request to the leader of a partition, which direct gets
-// may bypass (NATS ADR-31).
-func (j *Journal) askLeaderFor(ctx context.Context, p int, request string) (*jetstream.RawStreamMsg, error) {
+// leaderGet sends a get request to the leader of a partition.
+func (j *Journal) leaderGet(ctx context.Context, p int, request string) (*jetstream.RawStreamMsg, error) {
 	return natsio.LeaderGet(ctx, j.nc, natsio.StreamName(p, len(j.streams)), request)
 }
 
-// Names implements history.JournalStore, from the subject index of the stream.
+// Names implements history.JournalStore with the subject index of the stream.
 func (j *Journal) Names(ctx context.Context, pattern events.Stream) ([]events.Stream, error) {
 	info, err := j.streams[j.Partition(pattern.ID())].Info(ctx, jetstream.WithSubjectFilter(j.root+string(pattern)))
 	if err != nil {

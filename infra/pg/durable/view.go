@@ -15,8 +15,8 @@ import (
 	"github.com/tidemark-engine/tidemark/readmodel"
 )
 
-// Durable is the target of the durable view: agents.state and
-// agents.conflicts, moved on together with their checkpoint in one transaction.
+// View is the target of the durable view. It writes rows and their checkpoint in
+// one transaction.
 type View struct {
 	db     *pg.DB
 	view   string
@@ -28,7 +28,7 @@ var (
 	_ projections.Digested = (*View)(nil)
 )
 
-// NewDurable is the view's target under a view name.
+// New returns the target of the durable view with this name in agents.checkpoints.
 func New(db *pg.DB, view string) *View { return &View{db: db, view: view, schema: pg.Live} }
 
 // Load implements projections.Target.
@@ -37,24 +37,24 @@ func (t *View) Load(ctx context.Context, partition int, id string) (uint64, erro
 		INSERT INTO agents.checkpoints (view, partition, position, incarnation, version)
 		VALUES ($1, $2, 0, $3, $4) ON CONFLICT DO NOTHING`, t.view, partition, id, projections.Version(t.view))
 	if err != nil {
-		return 0, fmt.Errorf("make the checkpoint: %w", err)
+		return 0, fmt.Errorf("create the checkpoint: %w", err)
 	}
 	at, err := t.db.Checkpoint(ctx, t.view, partition)
 	if err != nil {
 		return 0, err
 	}
 	if at.Journal != id {
-		return 0, fmt.Errorf("%w: SQL holds the view of journal %s, this is journal %s", history.ErrForeignJournal, at.Journal, id)
+		return 0, fmt.Errorf("%w: the view in SQL was folded from journal %s, this is journal %s", history.ErrForeignJournal, at.Journal, id)
 	}
 	if own := projections.Version(t.view); at.Version > own {
-		return 0, fmt.Errorf("this engine is older than its views: the rows are of version %d, it knows %d: run the newer build", at.Version, own)
+		return 0, fmt.Errorf("this engine is older than its views: the rows have version %d, this build folds version %d: run the newer build", at.Version, own)
 	}
 	return at.Position, nil
 }
 
-// Seal implements projections.Sealed.
-func (t *View) Seal(ctx context.Context, partition int) (position uint64, digest string, err error) {
-	return t.db.Seal(ctx, t.view, partition)
+// CheckpointDigest implements projections.Digested.
+func (t *View) CheckpointDigest(ctx context.Context, partition int) (position uint64, digest string, err error) {
+	return t.db.CheckpointDigest(ctx, t.view, partition)
 }
 
 const upsertState = `
@@ -83,19 +83,19 @@ const insertConflicts = `
 	ON CONFLICT DO NOTHING`
 
 // Apply implements projections.Target. The transaction does not wait for its
-// own fsync: rows and checkpoint are lost together in a power cut, and folded
-// again. One that does not move the checkpoint does wait: nothing would fold it
-// again. Fails with projections.ErrUnappliable when SQL refuses a row for what
-// it is.
+// fsync: a power failure loses rows and checkpoint together, and the view folds
+// the events again. A transaction that leaves the checkpoint where it is, or
+// removes quarantined events, waits, because nothing would repeat it. Fails with
+// projections.ErrUnappliable when SQL rejects the contents of a row.
 func (t *View) Apply(ctx context.Context, partition int, from, to uint64, c projections.Changes) error {
 	err := t.db.InTx(ctx, func(tx pgx.Tx) error {
 		b := &pgx.Batch{}
-		if from < to && len(c.Released) == 0 { // neither a repair nor what is let go may be undone: nothing would do it again
+		if from < to && len(c.Released) == 0 {
 			b.Queue(`SET LOCAL synchronous_commit = off`)
 		}
 		t.queueFence(b, partition, from, to, &c)
 		t.queueRows(b, &c)
-		queueHeld(b, t.view, partition, &c)
+		queueQuarantine(b, t.view, partition, &c)
 		return tx.SendBatch(ctx, b).Close()
 	})
 	if err == nil || errors.Is(err, projections.ErrFenced) {
@@ -116,7 +116,7 @@ func (t *View) queueFence(b *pgx.Batch, partition int, from, to uint64, c *proje
 func (t *View) queueRows(b *pgx.Batch, c *projections.Changes) {
 	queueEntries(b, t.schema, c.Entries)
 	queueDocs(b, t.schema, c.Docs)
-	queueLosses(b, t.schema, c.Losses)
+	queueConflicts(b, t.schema, c.Losses)
 }
 
 func queueEntries(b *pgx.Batch, s pg.Schema, changes []readmodel.EntryChange) {
@@ -140,7 +140,7 @@ func queueEntries(b *pgx.Batch, s pg.Schema, changes []readmodel.EntryChange) {
 	}
 }
 
-// stateColumns are rows turned into the arrays that unnest takes.
+// stateColumns holds entries column by column, as arrays for unnest.
 type stateColumns struct {
 	agents, keys, texts, writers, digests []string
 	versions, revisions                   []int64
@@ -157,7 +157,7 @@ func (s *stateColumns) add(e *readmodel.Entry) {
 	s.updated = append(s.updated, e.UpdatedAt)
 }
 
-func queueLosses(b *pgx.Batch, s pg.Schema, losses []readmodel.Loss) {
+func queueConflicts(b *pgx.Batch, s pg.Schema, losses []readmodel.Loss) {
 	if len(losses) == 0 {
 		return
 	}

@@ -42,7 +42,7 @@ func row(key string, revision uint64) readmodel.EntryChange {
 	}}
 }
 
-// Rows and checkpoint are one: whoever comes from another place writes nothing.
+// An Apply from another position writes neither rows nor the checkpoint.
 func TestAFencedApplyWritesNothing(t *testing.T) {
 	db := pgtest.Migrated(t)
 	v := durable.New(db, "durable")
@@ -75,7 +75,7 @@ func TestAFailedApplyWritesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	bad := row("z", 2)
-	bad.Value = []byte(`"\u0000"`) // jsonb takes it not
+	bad.Value = []byte(`"\u0000"`) // jsonb rejects it
 	err := v.Apply(t.Context(), 0, 0, 2, projections.Changes{Entries: []readmodel.EntryChange{row("k", 1), bad}})
 	if err == nil || errors.Is(err, projections.ErrFenced) {
 		t.Errorf("%v", err)
@@ -88,7 +88,7 @@ func TestAFailedApplyWritesNothing(t *testing.T) {
 	}
 }
 
-func TestTwoAppliesFromOnePlace(t *testing.T) {
+func TestConcurrentAppliesFromOnePosition(t *testing.T) {
 	db := pgtest.Migrated(t)
 	for round := range uint64(10) {
 		var wg sync.WaitGroup
@@ -127,7 +127,7 @@ func loss(revision uint64) readmodel.Loss {
 	}
 }
 
-func TestLossesAreKeptOnce(t *testing.T) {
+func TestConflictsAreStoredOnce(t *testing.T) {
 	db := pgtest.Migrated(t)
 	v := durable.New(db, "durable")
 	if _, err := v.Load(t.Context(), 0, "j"); err != nil {
@@ -135,7 +135,7 @@ func TestLossesAreKeptOnce(t *testing.T) {
 	}
 	deletion := loss(4)
 	deletion.Verb, deletion.Value, deletion.Reason, deletion.Kind = "delete", nil, "", "superseded"
-	for _, from := range []uint64{0, 5} { // the same losses twice
+	for _, from := range []uint64{0, 5} { // the same conflicts twice
 		if err := v.Apply(t.Context(), 0, from, from+5, projections.Changes{Losses: []readmodel.Loss{loss(3), deletion}}); err != nil {
 			t.Fatal(err)
 		}
@@ -155,8 +155,8 @@ func TestLossesAreKeptOnce(t *testing.T) {
 	}
 }
 
-// state_value is for SQL to look into; state_text is what was sent.
-func TestValuesAreKeptTwice(t *testing.T) {
+// state_value is for SQL queries; state_text is the value as sent.
+func TestValuesAreStoredAsTextAndJSON(t *testing.T) {
 	db := pgtest.Migrated(t)
 	v := durable.New(db, "durable")
 	if _, err := v.Load(t.Context(), 0, "j"); err != nil {

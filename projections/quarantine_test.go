@@ -16,25 +16,25 @@ import (
 	"github.com/tidemark-engine/tidemark/readmodel"
 )
 
-// torn is an entry of the journal that nobody can read.
-func torn(key string, revision uint64) history.Message {
+// unreadable is an event of the journal that cannot be read.
+func unreadable(key string, revision uint64) history.Message {
 	m := history.Message{Bad: errors.New("torn"), Body: []byte("torn")}
 	m.Revision, m.Stream = revision, events.StateEntry("a", key)
 	return m
 }
 
-// one is what is held of a key.
-func (x *bench) one(key string) quarantine.Held {
+// entry returns the quarantine entry of a key.
+func (x *bench) entry(key string) quarantine.Held {
 	x.held.mu.Lock()
 	defer x.held.mu.Unlock()
 	return x.held.held[events.StateEntry("a", key)]
 }
 
-func TestPoisonHoldsItsOwnAggregateAlone(t *testing.T) {
+func TestAPoisonEventQuarantinesOnlyItsAggregate(t *testing.T) {
 	onBench(t, batching, func(x *bench) {
 		x.settle()
 		x.source.put(event("bad", 1))
-		x.source.put(torn("bad", 2))
+		x.source.put(unreadable("bad", 2))
 		x.source.put(event("bad", 3))
 		x.source.put(event("good", 4))
 		x.pass(time.Second)
@@ -49,16 +49,16 @@ func TestPoisonHoldsItsOwnAggregateAlone(t *testing.T) {
 		if want := map[string]uint64{"bad": 1, "good": 6}; !maps.Equal(x.target.rows, want) {
 			t.Errorf("rows %v, want %v", x.target.rows, want)
 		}
-		if h := x.one("bad"); h.First != 2 || h.Last != 5 || h.Waiting != 3 || h.Reason != "torn" {
+		if h := x.entry("bad"); h.First != 2 || h.Last != 5 || h.Waiting != 3 || h.Reason != "torn" {
 			t.Errorf("%+v", h)
 		}
-		if want := map[uint64]string{2: "torn", 3: "waits behind revision 2", 5: "waits behind revision 2"}; !maps.Equal(x.target.letters, want) {
-			t.Errorf("letters %v, want %v", x.target.letters, want)
+		if want := map[uint64]string{2: "torn", 3: "waits behind revision 2", 5: "waits behind revision 2"}; !maps.Equal(x.target.quarantined, want) {
+			t.Errorf("quarantined %v, want %v", x.target.quarantined, want)
 		}
 	})
 }
 
-// The target takes the whole batch or none of it: what it refuses is found.
+// The target applies a batch completely or not at all: the refused event is found by halving.
 func TestARefusedEventIsFoundInItsBatch(t *testing.T) {
 	for culprit := uint64(1); culprit <= 9; culprit++ {
 		onBench(t, projections.Batching{Threshold: 9, Interval: time.Second, Max: 9}, func(x *bench) {
@@ -69,55 +69,55 @@ func TestARefusedEventIsFoundInItsBatch(t *testing.T) {
 			if x.target.position != 9 || len(x.target.rows) != 8 || x.Progress.At(0) != 9 {
 				t.Errorf("at %d, rows %v", x.target.position, x.target.rows)
 			}
-			if h := x.one(fmt.Sprint("k", culprit)); h.First != culprit || h.Waiting != 1 || !strings.Contains(h.Reason, "no k") || len(x.held.held) != 1 {
+			if h := x.entry(fmt.Sprint("k", culprit)); h.First != culprit || h.Waiting != 1 || !strings.Contains(h.Reason, "no k") || len(x.held.held) != 1 {
 				t.Errorf("%+v", x.held.held)
 			}
 		})
 	}
 }
 
-// The view does not pass what it could not note down.
-func TestWithoutAQuarantineThePoisonIsNotPassed(t *testing.T) {
+// The view does not pass an event whose quarantine it could not store.
+func TestAnUnavailableQuarantineStopsTheView(t *testing.T) {
 	onBench(t, batching, func(x *bench) {
 		x.settle()
 		x.source.send(1, 3)
 		x.pass(time.Second)
-		x.held.err = errors.New("the quarantine is away")
-		x.source.put(torn("bad", 4))
+		x.held.err = errors.New("the quarantine is unavailable")
+		x.source.put(unreadable("bad", 4))
 		x.source.put(event("good", 5))
 		x.pass(time.Minute)
-		if s := x.Status(5, time.Now()); x.target.position != 3 || s.State != projections.Waiting || !strings.Contains(s.Reason, "the quarantine is away") {
+		if s := x.Status(5, time.Now()); x.target.position != 3 || s.State != projections.Waiting || !strings.Contains(s.Reason, "the quarantine is unavailable") {
 			t.Errorf("at %d, %+v", x.target.position, s)
 		}
 		x.held.mu.Lock()
 		x.held.err = nil
 		x.held.mu.Unlock()
 		x.pass(time.Minute)
-		if h := x.one("bad"); x.target.position != 5 || h.Waiting != 1 || h.First != 4 {
+		if h := x.entry("bad"); x.target.position != 5 || h.Waiting != 1 || h.First != 4 {
 			t.Errorf("at %d, %+v", x.target.position, h)
 		}
 	})
 }
 
-// A crash after noting and before passing leaves what is noted; coming again,
-// it is not counted again.
-func TestARestartGoesOnHolding(t *testing.T) {
+// A crash after the quarantine is stored and before the position advances keeps the quarantine; an
+// event that is read again is not counted again.
+func TestARestartKeepsTheQuarantine(t *testing.T) {
 	onBench(t, batching, func(x *bench) {
 		s := events.StateEntry("a", "bad")
 		x.held.held[s] = quarantine.Held{View: "view", Journal: "journal", Stream: s, First: 2, Last: 3, Waiting: 2, Reason: "torn"}
 		x.settle()
 		x.source.put(event("bad", 1))
-		x.source.put(event("bad", 2)) // readable meanwhile, and still held
+		x.source.put(event("bad", 2)) // readable meanwhile, and still quarantined
 		x.source.put(event("bad", 3))
 		x.source.put(event("bad", 4))
 		x.pass(time.Second)
-		if h := x.one("bad"); h.Waiting != 3 || h.Last != 4 || h.First != 2 || x.target.rows["bad"] != 1 {
+		if h := x.entry("bad"); h.Waiting != 3 || h.Last != 4 || h.First != 2 || x.target.rows["bad"] != 1 {
 			t.Errorf("%+v, rows %v", h, x.target.rows)
 		}
 	})
 }
 
-func TestARetryBringsWhatWaitsLevelOrSaysWhyNot(t *testing.T) {
+func TestARetryAppliesWaitingEventsOrReportsWhyNot(t *testing.T) {
 	onBench(t, batching, func(x *bench) {
 		x.target.refuses = func(e *readmodel.EntryChange) bool { return e.Key == "bad" }
 		x.settle()
@@ -129,7 +129,7 @@ func TestARetryBringsWhatWaitsLevelOrSaysWhyNot(t *testing.T) {
 		x.pass(time.Second)
 		x.held.ask("bad", quarantine.AskRetry)
 		x.pass(time.Second)
-		if h := x.one("bad"); h.Attempts != 1 || h.First != 1 || h.Waiting != 3 || len(x.held.asked) != 0 {
+		if h := x.entry("bad"); h.Attempts != 1 || h.First != 1 || h.Waiting != 3 || len(x.held.asked) != 0 {
 			t.Errorf("%+v, asked %v", h, x.held.asked)
 		}
 		x.target.mu.Lock()
@@ -137,16 +137,16 @@ func TestARetryBringsWhatWaitsLevelOrSaysWhyNot(t *testing.T) {
 		x.target.mu.Unlock()
 		x.held.ask("bad", quarantine.AskRetry)
 		x.pass(time.Second)
-		if h := x.one("bad"); h.Attempts != 2 || h.First != 8 || h.Waiting != 1 || x.target.rows["bad"] != 5 || len(x.target.letters) != 1 {
-			t.Errorf("%+v, rows %v, letters %v", h, x.target.rows, x.target.letters)
+		if h := x.entry("bad"); h.Attempts != 2 || h.First != 8 || h.Waiting != 1 || x.target.rows["bad"] != 5 || len(x.target.quarantined) != 1 {
+			t.Errorf("%+v, rows %v, quarantined %v", h, x.target.rows, x.target.quarantined)
 		}
 		x.target.mu.Lock()
 		x.target.refuses = nil
 		x.target.mu.Unlock()
 		x.held.ask("bad", quarantine.AskRetry)
 		x.pass(time.Second)
-		if s := x.Status(8, time.Now()); len(x.held.held) != 0 || x.target.rows["bad"] != 8 || s.State != projections.Running || len(x.target.letters) != 0 {
-			t.Errorf("%+v, %v, rows %v, letters %v", s, x.held.held, x.target.rows, x.target.letters)
+		if s := x.Status(8, time.Now()); len(x.held.held) != 0 || x.target.rows["bad"] != 8 || s.State != projections.Running || len(x.target.quarantined) != 0 {
+			t.Errorf("%+v, %v, rows %v, quarantined %v", s, x.held.held, x.target.rows, x.target.quarantined)
 		}
 		x.source.put(event("bad", 9))
 		x.pass(time.Second)
@@ -156,34 +156,34 @@ func TestARetryBringsWhatWaitsLevelOrSaysWhyNot(t *testing.T) {
 	})
 }
 
-// More than one repair's batch waits, and in the midst of it another defect.
+// More events wait than one retry batch takes, and a second one cannot be applied.
 func TestALongRetryStopsAtTheNextDefect(t *testing.T) {
 	onBench(t, projections.Batching{Max: 2000}, func(x *bench) {
 		x.settle()
 		for r := uint64(1); r <= 900; r++ {
 			if r == 1 || r == 700 {
-				x.source.put(torn("bad", r))
+				x.source.put(unreadable("bad", r))
 			} else {
 				x.source.put(event("bad", r))
 			}
 		}
 		x.pass(time.Second)
 		x.source.mu.Lock()
-		x.source.log[0] = event("bad", 1) // mended
+		x.source.log[0] = event("bad", 1) // readable again
 		x.source.mu.Unlock()
 		x.held.ask("bad", quarantine.AskRetry)
 		x.pass(time.Second)
-		if h := x.one("bad"); h.First != 700 || h.Waiting != 201 || h.Last != 900 || x.target.rows["bad"] != 699 || len(x.target.letters) != 201 {
-			t.Errorf("%+v, rows %v, %d letters", h, x.target.rows, len(x.target.letters))
+		if h := x.entry("bad"); h.First != 700 || h.Waiting != 201 || h.Last != 900 || x.target.rows["bad"] != 699 || len(x.target.quarantined) != 201 {
+			t.Errorf("%+v, rows %v, %d quarantined", h, x.target.rows, len(x.target.quarantined))
 		}
 	})
 }
 
-// giveUpBad holds the first two events of an aggregate and drops them; another
-// has the third.
-func (x *bench) giveUpBad() {
+// dropBad quarantines the first two events of an aggregate and drops them; another aggregate has
+// the third.
+func (x *bench) dropBad() {
 	x.settle()
-	x.source.put(torn("bad", 1))
+	x.source.put(unreadable("bad", 1))
 	x.source.put(event("bad", 2))
 	x.source.put(event("good", 3))
 	x.pass(time.Second)
@@ -191,19 +191,19 @@ func (x *bench) giveUpBad() {
 	x.pass(time.Second)
 }
 
-func TestWhatIsDroppedStaysDroppedAndTheRestGoesOn(t *testing.T) {
+func TestDroppedEventsStayDroppedAndLaterOnesAreApplied(t *testing.T) {
 	onBench(t, batching, func(x *bench) {
-		x.giveUpBad()
-		if s := x.Status(3, time.Now()); s.State != projections.Running || s.Quarantined != 0 || len(x.target.letters) != 0 || len(x.held.asked) != 0 {
-			t.Errorf("%+v, letters %v, asked %v", s, x.target.letters, x.held.asked)
+		x.dropBad()
+		if s := x.Status(3, time.Now()); s.State != projections.Running || s.Quarantined != 0 || len(x.target.quarantined) != 0 || len(x.held.asked) != 0 {
+			t.Errorf("%+v, quarantined %v, asked %v", s, x.target.quarantined, x.held.asked)
 		}
-		// The view goes back, as one does that has lost its newest rows.
+		// The view's position decreases, as after the loss of its newest rows.
 		x.target.mu.Lock()
 		x.target.position = 0
 		x.target.mu.Unlock()
 		close(x.source.out)
 		x.pass(time.Minute)
-		x.source.put(torn("bad", 1))
+		x.source.put(unreadable("bad", 1))
 		x.source.put(event("bad", 2))
 		x.source.put(event("good", 3))
 		x.source.put(event("bad", 4))
@@ -211,7 +211,7 @@ func TestWhatIsDroppedStaysDroppedAndTheRestGoesOn(t *testing.T) {
 		if s := x.Status(4, time.Now()); s.State != projections.Running || x.target.rows["bad"] != 4 || x.target.position != 4 {
 			t.Errorf("%+v, rows %v", s, x.target.rows)
 		}
-		// Behind the position nothing of it is needed any more.
+		// Before the position the entry is not needed any more.
 		close(x.source.out)
 		x.pass(time.Minute)
 		if len(x.held.held) != 0 {
@@ -220,9 +220,9 @@ func TestWhatIsDroppedStaysDroppedAndTheRestGoesOn(t *testing.T) {
 	})
 }
 
-// A runner that had been replaced, and did not know it, notes something down
-// that the present one has applied.
-func TestWhatAnotherRunnerNotedIsTriedAgain(t *testing.T) {
+// A replaced runner, which does not know that it is replaced, quarantines an event that the
+// current runner has applied.
+func TestAQuarantineOfAReplacedRunnerIsRetried(t *testing.T) {
 	onBench(t, batching, func(x *bench) {
 		x.settle()
 		x.source.put(event("bad", 1))
@@ -237,18 +237,18 @@ func TestWhatAnotherRunnerNotedIsTriedAgain(t *testing.T) {
 	})
 }
 
-// A bucket may lose in a crash what it had acknowledged: what was repaired is
-// not folded again by itself, so the repair is.
-func TestARepairIsNotLostWithTheTargetsTail(t *testing.T) {
+// A bucket may lose acknowledged rows in a crash. The view does not fold retried events again, so
+// the retry is repeated.
+func TestARetryIsRepeatedAfterTheTargetLosesIt(t *testing.T) {
 	onBench(t, batching, func(x *bench) {
 		x.Lossy = true
 		x.settle()
 		x.source.put(event("good", 1))
-		x.source.put(torn("bad", 2))
+		x.source.put(unreadable("bad", 2))
 		x.source.put(event("good", 3))
 		x.pass(time.Second)
 		x.source.mu.Lock()
-		x.source.log[1] = event("bad", 2) // mended
+		x.source.log[1] = event("bad", 2) // readable again
 		x.source.mu.Unlock()
 		x.held.ask("bad", quarantine.AskRetry)
 		x.pass(time.Second)
@@ -265,7 +265,7 @@ func TestARepairIsNotLostWithTheTargetsTail(t *testing.T) {
 				t.Errorf("%+v, rows %v", s, x.target.rows)
 			}
 		}
-		x.source.put(event("good", 4)) // with it on the disk, what came before is too
+		x.source.put(event("good", 4)) // once it is on the disk, earlier rows are too
 		x.pass(time.Second)
 		close(x.source.out)
 		x.pass(time.Minute)

@@ -1,2 +1,0 @@
-// Package retention trims the journal of events that the archive holds.
-package retention

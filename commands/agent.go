@@ -84,7 +84,7 @@ func entryWrite(verb, id string, in writeBody, now time.Time, b Bounds) (Command
 func bindEntry(w agent.Write) Command {
 	return Command{
 		Aggregate: "agent", ID: w.Agent, Key: w.Key,
-		Stream:  events.StateEntry(w.Agent, w.Key),
+		Name:    events.StateEntry(w.Agent, w.Key),
 		Losers:  events.EntryConflicts(w.Agent, w.Key),
 		Request: w.Request,
 		fold: func(ev *events.Event) (any, error) {
@@ -115,7 +115,7 @@ func entryEffect(rec *events.Record) (effect, error) {
 		}
 		return e, err
 	}
-	return effect{}, domain.Errorf(domain.Internal, "event.unexpected", "%s on %s", rec.Type, rec.Stream)
+	return effect{}, domain.Errorf(domain.Internal, "event.unexpected", "%s on %s", rec.Type, rec.Name)
 }
 
 // clientTime reads a client's timestamp; empty is the zero time. 400

@@ -95,8 +95,8 @@ func indexed(err error, i int) error {
 func (h *Handler) handleAtomic(ctx context.Context, reqs []Request, done func([]Result, error)) {
 	now := h.cfg.Now()
 	cmds := make([]Command, len(reqs))
-	var names []events.Stream
-	seen := map[events.Stream]bool{}
+	var names []events.AggregateName
+	seen := map[events.AggregateName]bool{}
 	ids, size := map[string]bool{}, 0
 	for i, req := range reqs {
 		size += len(req.Body)
@@ -108,7 +108,7 @@ func (h *Handler) handleAtomic(ctx context.Context, reqs []Request, done func([]
 			err = domain.Errorf(domain.Rejected, "batch.partitions",
 				"%s %s is in another journal partition than the first command; an atomic batch stays in one", cmd.Aggregate, cmd.ID)
 		}
-		if message := MessageID(cmd.Stream, cmd.CommandID); err == nil && ids[message] {
+		if message := MessageID(cmd.Name, cmd.CommandID); err == nil && ids[message] {
 			err = domain.Errorf(domain.Invalid, "batch.repeated_id", "command id %s is used twice for one aggregate", cmd.CommandID)
 		} else {
 			ids[message] = true
@@ -117,9 +117,9 @@ func (h *Handler) handleAtomic(ctx context.Context, reqs []Request, done func([]
 			done(nil, indexed(err, i))
 			return
 		}
-		if cmds[i] = cmd; !seen[cmd.Stream] {
-			seen[cmd.Stream] = true
-			names = append(names, cmd.Stream)
+		if cmds[i] = cmd; !seen[cmd.Name] {
+			seen[cmd.Name] = true
+			names = append(names, cmd.Name)
 		}
 	}
 	if err := h.admission.enter(len(cmds), size); err != nil {

@@ -24,11 +24,11 @@ func (v *void) Append(_ context.Context, writes []history.Write) (history.Append
 	return history.Appended{Revision: v.revision.Add(uint64(len(writes)))}, nil
 }
 
-func (v *void) Last(context.Context, events.Stream, history.Freshness) (events.Record, bool, error) {
+func (v *void) Last(context.Context, events.AggregateName, history.Freshness) (events.Record, bool, error) {
 	return events.Record{}, false, nil
 }
 
-func (v *void) Since(context.Context, events.Stream, time.Time, func(events.Record) bool) error {
+func (v *void) Since(context.Context, events.AggregateName, time.Time, func(events.Record) bool) error {
 	return nil
 }
 
@@ -54,7 +54,7 @@ func BenchmarkRead(b *testing.B) {
 func BenchmarkMailbox(b *testing.B) {
 	for _, streams := range []int{1, 64} {
 		b.Run(strconv.Itoa(streams), func(b *testing.B) {
-			names := make([]events.Stream, streams)
+			names := make([]events.AggregateName, streams)
 			for i := range names {
 				names[i] = events.StateEntry("a"+strconv.Itoa(i), "k")
 			}
@@ -63,7 +63,7 @@ func BenchmarkMailbox(b *testing.B) {
 			b.ReportAllocs()
 			for i := 0; b.Loop(); i++ {
 				open.Add(1)
-				m.post(&job{cmd: Command{Stream: names[i%streams]}})
+				m.post(&job{cmd: Command{Name: names[i%streams]}})
 			}
 			open.Wait()
 			m.close()

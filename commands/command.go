@@ -16,10 +16,10 @@ type Command struct {
 	Aggregate string
 	ID        string
 	Key       string
-	Stream    events.Stream // the aggregate: its last event is compared on append
-	Losers    events.Stream // holds the aggregate's losing writes; empty = there are none
-	Request   string        // fingerprint: a command id must not be used for two requests
-	since     time.Time     // Request.MadeAt
+	Name      events.AggregateName // the aggregate: its last event is compared on append
+	Losers    events.AggregateName // holds the aggregate's losing writes; empty = there are none
+	Request   string               // fingerprint: a command id must not be used for two requests
+	since     time.Time            // Request.MadeAt
 
 	fold   func(ev *events.Event) (any, error)                   // the state from the last event alone
 	decide func(state any, meta domain.Metadata) domain.Decision // state is nil before the first event
@@ -43,10 +43,10 @@ type effect struct {
 
 // bind binds a command to an aggregate whose events carry its state: S is the
 // state, f its fold, C the domain's command.
-func bind[S, C any](aggregate, id, key string, name events.Stream, request string, f fold[S], c C,
+func bind[S, C any](aggregate, id, key string, name events.AggregateName, request string, f fold[S], c C,
 	decide func(S, C, domain.Metadata) domain.Decision) Command {
 	return Command{
-		Aggregate: aggregate, ID: id, Key: key, Stream: name, Request: request,
+		Aggregate: aggregate, ID: id, Key: key, Name: name, Request: request,
 		fold: f.carried,
 		decide: func(state any, meta domain.Metadata) domain.Decision {
 			known, _ := state.(S) // nil before the first event: the zero state

@@ -47,7 +47,7 @@ func readConfig(name string) verb {
 			Request: fingerprint(name, in.Key, string(in.Value), expected),
 		}
 		return Command{
-			Aggregate: "config", ID: id, Key: in.Key, Stream: events.Config(id, in.Key), Request: w.Request,
+			Aggregate: "config", ID: id, Key: in.Key, Name: events.Config(id, in.Key), Request: w.Request,
 			fold: func(ev *events.Event) (any, error) { return config.Evolve(config.Entry{}, ev) },
 			decide: func(state any, meta domain.Metadata) domain.Decision {
 				entry, _ := state.(config.Entry) // nil before the first event: the zero entry

@@ -75,7 +75,7 @@ func (h *Handler) dedupHistory(ctx context.Context, cmd *Command, last *head, no
 	}
 	from = from.Add(-h.cfg.Bounds.ClockSkew - clockTolerance)
 	if last.revision > 0 && last.commandID == cmd.CommandID {
-		rec, _, err := h.journal.Last(ctx, cmd.Stream, history.Linearizable)
+		rec, _, err := h.journal.Last(ctx, cmd.Name, history.Linearizable)
 		if err != nil {
 			return Receipt{}, false, unavailable(err, false)
 		}
@@ -84,9 +84,9 @@ func (h *Handler) dedupHistory(ctx context.Context, cmd *Command, last *head, no
 			return r, true, err
 		}
 	}
-	var names []events.Stream
+	var names []events.AggregateName
 	if last.revision > 0 && !last.recordedAt.Before(from) {
-		names = append(names, cmd.Stream)
+		names = append(names, cmd.Name)
 	}
 	if cmd.Losers != "" {
 		names = append(names, cmd.Losers)
@@ -95,7 +95,7 @@ func (h *Handler) dedupHistory(ctx context.Context, cmd *Command, last *head, no
 }
 
 // scan searches the events of aggregates from a time on.
-func (h *Handler) scan(ctx context.Context, cmd *Command, names []events.Stream, from time.Time) (r Receipt, found bool, err error) {
+func (h *Handler) scan(ctx context.Context, cmd *Command, names []events.AggregateName, from time.Time) (r Receipt, found bool, err error) {
 	for _, name := range names {
 		var first *events.Record
 		err := h.journal.Since(ctx, name, from, func(rec events.Record) bool {
@@ -124,7 +124,7 @@ func (h *Handler) replay(cmd *Command, rec *events.Record) (Receipt, error) {
 	}
 	if rec.CommandID != cmd.CommandID || e.request != cmd.Request {
 		return Receipt{}, domain.Errorf(domain.Conflict, "command.id_reused",
-			"command id %s has been used on %s with another verb or body", cmd.CommandID, cmd.Stream)
+			"command id %s has been used on %s with another verb or body", cmd.CommandID, cmd.Name)
 	}
 	if e.refusal != nil {
 		return Receipt{}, e.refusal

@@ -68,7 +68,7 @@ func (h *Handler) dedupArchive(ctx context.Context, cmd *Command, last *head, no
 	return h.scanUnarchived(ctx, cmd, names, reaches, now)
 }
 
-func (h *Handler) askArchive(ctx context.Context, cmd *Command, names []events.Stream) (rec events.Record, ok bool, reaches uint64, err error) {
+func (h *Handler) askArchive(ctx context.Context, cmd *Command, names []events.AggregateName) (rec events.Record, ok bool, reaches uint64, err error) {
 	if h.cfg.Archive == nil {
 		return rec, false, 0, errNoArchive
 	}
@@ -79,9 +79,9 @@ func (h *Handler) askArchive(ctx context.Context, cmd *Command, names []events.S
 
 // olderEvents are those of the command's aggregate and losers that have events
 // besides the head, and the last revision of them.
-func (h *Handler) olderEvents(ctx context.Context, cmd *Command, last *head) (names []events.Stream, end uint64, err error) {
+func (h *Handler) olderEvents(ctx context.Context, cmd *Command, last *head) (names []events.AggregateName, end uint64, err error) {
 	if last.version > 1 {
-		names, end = append(names, cmd.Stream), last.revision
+		names, end = append(names, cmd.Name), last.revision
 	}
 	if cmd.Losers == "" {
 		return names, end, nil
@@ -111,7 +111,7 @@ func (h *Handler) trimmedSince(ctx context.Context, cmd *Command) (bool, error) 
 
 // scanUnarchived searches the part of the history that the archive does not
 // have yet, unless all of it is still in the duplicate window.
-func (h *Handler) scanUnarchived(ctx context.Context, cmd *Command, names []events.Stream, reaches uint64, now time.Time) (Receipt, bool, error) {
+func (h *Handler) scanUnarchived(ctx context.Context, cmd *Command, names []events.AggregateName, reaches uint64, now time.Time) (Receipt, bool, error) {
 	from := time.Unix(0, 0)
 	if next, err := h.journal.At(ctx, h.journal.Partition(cmd.ID), reaches+1); err == nil {
 		if now.Sub(next.RecordedAt) < windowAge {

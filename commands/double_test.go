@@ -28,11 +28,11 @@ func (p *paper) Append(_ context.Context, writes []history.Write) (history.Appen
 	return history.Appended{Revision: uint64(len(p.appended))}, nil
 }
 
-func (p *paper) Last(context.Context, events.Stream, history.Freshness) (events.Record, bool, error) {
+func (p *paper) Last(context.Context, events.AggregateName, history.Freshness) (events.Record, bool, error) {
 	return events.Record{}, false, nil
 }
 
-func (p *paper) Since(context.Context, events.Stream, time.Time, func(events.Record) bool) error {
+func (p *paper) Since(context.Context, events.AggregateName, time.Time, func(events.Record) bool) error {
 	return nil
 }
 

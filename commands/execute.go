@@ -30,8 +30,8 @@ func (h *Handler) executeNext(queue []*job) int {
 func (h *Handler) executeOne(ctx context.Context, cmd *Command, unsure bool) (r Receipt, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			h.heads.drop(cmd.Stream)
-			r, err = Receipt{}, fmt.Errorf("panic while executing %s on %s: %v\n%s", cmd.CommandID, cmd.Stream, p, debug.Stack())
+			h.heads.drop(cmd.Name)
+			r, err = Receipt{}, fmt.Errorf("panic while executing %s on %s: %v\n%s", cmd.CommandID, cmd.Name, p, debug.Stack())
 		}
 	}()
 	return cmd.run(h, ctx, cmd, unsure)
@@ -46,7 +46,7 @@ func (h *Handler) execute(ctx context.Context, cmd *Command, unsure bool) (r Rec
 	}
 	err = h.retry(ctx, unsure, func(unsure bool) (err error) {
 		if r, err = h.attempt(ctx, cmd, unsure); errors.Is(err, history.ErrOutcomeUnknown) {
-			h.heads.drop(cmd.Stream)
+			h.heads.drop(cmd.Name)
 			h.heads.drop(cmd.Losers)
 		}
 		return err
@@ -57,7 +57,7 @@ func (h *Handler) execute(ctx context.Context, cmd *Command, unsure bool) (r Rec
 // attempt executes a command once. It fails with history.ErrConflict or
 // ErrOutcomeUnknown when it must be attempted again.
 func (h *Handler) attempt(ctx context.Context, cmd *Command, unsure bool) (Receipt, error) {
-	last, err := h.load(ctx, cmd.Stream, cmd.fold)
+	last, err := h.load(ctx, cmd.Name, cmd.fold)
 	if err != nil {
 		return Receipt{}, unavailable(err, unsure)
 	}
@@ -74,14 +74,14 @@ func (h *Handler) attempt(ctx context.Context, cmd *Command, unsure bool) (Recei
 			cmd.prepare = nil
 			return h.attempt(ctx, cmd, unsure)
 		}
-		next, replayed, err := h.append(ctx, cmd, cmd.Stream, last, d.Events, cmd.fold, now)
+		next, replayed, err := h.append(ctx, cmd, cmd.Name, last, d.Events, cmd.fold, now)
 		if err != nil || replayed != nil {
 			return orEmpty(replayed), err
 		}
 		return h.receipt(cmd, d.Outcome, next.version, next.revision), nil
 	}
 	// No append compares the state that this answer rests on.
-	if err := h.confirm(ctx, cmd.Stream, last); err != nil {
+	if err := h.confirm(ctx, cmd.Name, last); err != nil {
 		return Receipt{}, err
 	}
 	if d.Loss != nil {
@@ -111,7 +111,7 @@ func orEmpty(r *Receipt) Receipt {
 
 // confirm checks with the journal's leader that last is the aggregate's end;
 // else ErrConflict.
-func (h *Handler) confirm(ctx context.Context, name events.Stream, last *head) error {
+func (h *Handler) confirm(ctx context.Context, name events.AggregateName, last *head) error {
 	rec, _, err := h.journal.Last(ctx, name, history.Linearizable)
 	switch {
 	case err != nil:
@@ -141,13 +141,13 @@ func complete(evs []events.Event, last *head, commandID string, now time.Time) e
 
 // append stores events after last and caches the new head. replayed is set when
 // the journal knew the command: it is the first receipt.
-func (h *Handler) append(ctx context.Context, cmd *Command, name events.Stream, last *head, evs []events.Event,
+func (h *Handler) append(ctx context.Context, cmd *Command, name events.AggregateName, last *head, evs []events.Event,
 	fold func(*events.Event) (any, error), now time.Time) (next *head, replayed *Receipt, err error) {
 	if err := complete(evs, last, cmd.CommandID, now); err != nil {
 		return nil, nil, err
 	}
 	start := time.Now()
-	done, err := h.journal.Append(ctx, history.Writes(name, last.revision, MessageID(cmd.Stream, cmd.CommandID), evs))
+	done, err := h.journal.Append(ctx, history.Writes(name, last.revision, MessageID(cmd.Name, cmd.CommandID), evs))
 	switch {
 	case err != nil:
 		h.heads.drop(name)
@@ -165,7 +165,7 @@ func (h *Handler) append(ctx context.Context, cmd *Command, name events.Stream, 
 	}
 	h.policy.Measured(false, 1, time.Since(start))
 	h.stats.Appends.Add(int64(len(evs)))
-	rec := events.Record{Event: evs[len(evs)-1], Stream: name, Partition: h.journal.Partition(cmd.ID), Revision: done.Revision}
+	rec := events.Record{Event: evs[len(evs)-1], Name: name, Partition: h.journal.Partition(cmd.ID), Revision: done.Revision}
 	if next, err = headOf(&rec, fold); err != nil {
 		h.heads.drop(name)
 		return nil, nil, domain.Errorf(domain.Internal, "event.fold", "%v", err)

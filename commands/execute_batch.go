@@ -18,14 +18,14 @@ func (h *Handler) executeBatch(ctx context.Context, cmds []Command) (results []R
 	defer func() {
 		if p := recover(); p != nil {
 			for i := range cmds {
-				h.heads.drop(cmds[i].Stream)
+				h.heads.drop(cmds[i].Name)
 				h.heads.drop(cmds[i].Losers)
 			}
 			results, err = nil, fmt.Errorf("panic while executing a batch: %v\n%s", p, debug.Stack())
 		}
 	}()
 	err = h.retry(ctx, false, func(unsure bool) (err error) {
-		b := batchAttempt{h: h, heads: map[events.Stream]*head{}, loaded: map[events.Stream]*head{}, now: h.cfg.Now()}
+		b := batchAttempt{h: h, heads: map[events.AggregateName]*head{}, loaded: map[events.AggregateName]*head{}, now: h.cfg.Now()}
 		results, err = b.execute(ctx, cmds, unsure)
 		if errors.Is(err, history.ErrConflict) || errors.Is(err, history.ErrOutcomeUnknown) {
 			for name := range b.loaded {
@@ -41,8 +41,8 @@ func (h *Handler) executeBatch(ctx context.Context, cmds []Command) (results []R
 type batchAttempt struct {
 	h       *Handler
 	now     time.Time
-	loaded  map[events.Stream]*head // as the journal has them
-	heads   map[events.Stream]*head // after the commands decided so far
+	loaded  map[events.AggregateName]*head // as the journal has them
+	heads   map[events.AggregateName]*head // after the commands decided so far
 	writes  []history.Write
 	answers []batchAnswer
 	last    uint64 // revision of the last write, once stored
@@ -85,7 +85,7 @@ func (b *batchAttempt) execute(ctx context.Context, cmds []Command, unsure bool)
 	return b.results(cmds), nil
 }
 
-func (b *batchAttempt) load(ctx context.Context, name events.Stream, fold func(*events.Event) (any, error)) (*head, error) {
+func (b *batchAttempt) load(ctx context.Context, name events.AggregateName, fold func(*events.Event) (any, error)) (*head, error) {
 	if known, ok := b.heads[name]; ok {
 		return known, nil
 	}
@@ -106,7 +106,7 @@ func (b *batchAttempt) dedup(ctx context.Context, cmds []Command, unsure bool) (
 	var missing []int
 	for i := range cmds {
 		cmd := &cmds[i]
-		last, err := b.load(ctx, cmd.Stream, cmd.fold)
+		last, err := b.load(ctx, cmd.Name, cmd.fold)
 		if err != nil {
 			return nil, indexed(err, i)
 		}
@@ -127,7 +127,7 @@ func (b *batchAttempt) dedup(ctx context.Context, cmds []Command, unsure bool) (
 		return b.dedup(ctx, cmds, true) // search for those that the window covers, too
 	}
 	for _, i := range missing {
-		cmd, last := &cmds[i], b.heads[cmds[i].Stream]
+		cmd, last := &cmds[i], b.heads[cmds[i].Name]
 		d := cmd.decide(last.state, domain.Metadata{Now: b.now, CommandID: cmd.CommandID, Revision: last.revision})
 		if d.Outcome != domain.Unchanged {
 			return nil, domain.Errorf(domain.Conflict, "command.id_reused",
@@ -140,7 +140,7 @@ func (b *batchAttempt) dedup(ctx context.Context, cmds []Command, unsure bool) (
 
 // decide decides one command on the state after those before it.
 func (b *batchAttempt) decide(ctx context.Context, cmd *Command) error {
-	last, err := b.load(ctx, cmd.Stream, cmd.fold)
+	last, err := b.load(ctx, cmd.Name, cmd.fold)
 	if err != nil {
 		return err
 	}
@@ -152,8 +152,8 @@ func (b *batchAttempt) decide(ctx context.Context, cmd *Command) error {
 		}
 		d = cmd.decide(last.state, meta)
 	}
-	if len(d.Events) == 0 && last == b.loaded[cmd.Stream] {
-		if err := b.h.confirm(ctx, cmd.Stream, last); err != nil {
+	if len(d.Events) == 0 && last == b.loaded[cmd.Name] {
+		if err := b.h.confirm(ctx, cmd.Name, last); err != nil {
 			return err
 		}
 	}
@@ -163,7 +163,7 @@ func (b *batchAttempt) decide(ctx context.Context, cmd *Command) error {
 	a := batchAnswer{outcome: d.Outcome, version: last.version, revision: last.revision, write: last.written}
 	switch {
 	case len(d.Events) > 0:
-		next, err := b.write(cmd, cmd.Stream, last, d.Events, cmd.fold)
+		next, err := b.write(cmd, cmd.Name, last, d.Events, cmd.fold)
 		if err != nil {
 			return err
 		}
@@ -182,11 +182,11 @@ func (b *batchAttempt) decide(ctx context.Context, cmd *Command) error {
 }
 
 // write adds a command's events after last and returns the head after them.
-func (b *batchAttempt) write(cmd *Command, name events.Stream, last *head, evs []events.Event, fold func(*events.Event) (any, error)) (*head, error) {
+func (b *batchAttempt) write(cmd *Command, name events.AggregateName, last *head, evs []events.Event, fold func(*events.Event) (any, error)) (*head, error) {
 	if err := complete(evs, last, cmd.CommandID, b.now); err != nil {
 		return nil, err
 	}
-	writes := history.Writes(name, last.revision, MessageID(cmd.Stream, cmd.CommandID), evs)
+	writes := history.Writes(name, last.revision, MessageID(cmd.Name, cmd.CommandID), evs)
 	writes[0].First = last == b.loaded[name]
 	b.writes = append(b.writes, writes...)
 	next, err := headOf(&events.Record{Event: evs[len(evs)-1]}, fold)

@@ -45,7 +45,7 @@ func (h *Handler) executeGroup(queue []*job) int {
 	start := time.Now()
 	done, err := h.journal.Append(ctx, g.writes)
 	if err != nil {
-		h.heads.drop(first.cmd.Stream)
+		h.heads.drop(first.cmd.Name)
 		if errors.Is(err, history.ErrConflict) {
 			h.stats.Conflicts.Add(1)
 		}
@@ -62,7 +62,7 @@ func (h *Handler) executeGroup(queue []*job) int {
 // decide decides commands as long as each produces events. A panic of a decider
 // ends the group: the command then panics when it is executed by itself.
 func (g *group) decide(ctx context.Context, jobs []*job) (err error) {
-	name := jobs[0].cmd.Stream
+	name := jobs[0].cmd.Name
 	defer func() {
 		if recover() != nil {
 			g.h.heads.drop(name)
@@ -91,7 +91,7 @@ func (g *group) decide(ctx context.Context, jobs []*job) (err error) {
 		if err != nil {
 			return err
 		}
-		writes := history.Writes(name, first.revision, MessageID(cmd.Stream, cmd.CommandID), d.Events)
+		writes := history.Writes(name, first.revision, MessageID(cmd.Name, cmd.CommandID), d.Events)
 		writes[0].First = len(g.writes) == 0
 		g.writes = append(g.writes, writes...)
 		g.ids[cmd.CommandID] = true
@@ -106,7 +106,7 @@ func (g *group) finish(last uint64, jobs []*job) {
 	h.stats.Appends.Add(int64(n))
 	newest := g.heads[len(g.heads)-1]
 	newest.revision = last
-	h.heads.put(jobs[0].cmd.Stream, newest)
+	h.heads.put(jobs[0].cmd.Name, newest)
 	h.observe(g.writes, last)
 	for i, j := range jobs {
 		j.finish(h.receipt(&j.cmd, domain.Accepted, g.heads[i].version, last-uint64(n-g.ends[i])), nil)
@@ -115,8 +115,8 @@ func (g *group) finish(last uint64, jobs []*job) {
 
 // observe reports the events of a stored batch that ends at revision last.
 func (h *Handler) observe(writes []history.Write, last uint64) {
-	p := h.journal.Partition(writes[0].Stream.ID())
+	p := h.journal.Partition(writes[0].Name.ID())
 	for i, w := range writes {
-		h.cfg.Observe(events.Record{Event: *w.Event, Stream: w.Stream, Partition: p, Revision: last - uint64(len(writes)-1-i)})
+		h.cfg.Observe(events.Record{Event: *w.Event, Name: w.Name, Partition: p, Revision: last - uint64(len(writes)-1-i)})
 	}
 }

@@ -54,7 +54,7 @@ func readFork(id string, body []byte, now time.Time, b Bounds) (Command, error) 
 	f := fork{from: in.From, past: in.AtRevision, at: at, reason: in.Reason}
 	f.request = fingerprint("fork", in.From, asked, in.AtTime, in.Reason)
 	return Command{
-		Aggregate: "agent", ID: id, Stream: events.Lifecycle(id), Request: f.request, effect: acceptedEffect,
+		Aggregate: "agent", ID: id, Name: events.Lifecycle(id), Request: f.request, effect: acceptedEffect,
 		fold: lifecycleFold.carried,
 		run:  f.execute,
 	}, nil
@@ -77,7 +77,7 @@ func (f fork) execute(h *Handler, ctx context.Context, cmd *Command, _ bool) (r 
 	err = h.retry(ctx, false, func(unsure bool) (err error) {
 		r, err = f.attempt(ctx, h, cmd, unsure)
 		if errors.Is(err, history.ErrConflict) || errors.Is(err, history.ErrOutcomeUnknown) {
-			h.heads.drop(cmd.Stream)
+			h.heads.drop(cmd.Name)
 		}
 		return err
 	})
@@ -85,7 +85,7 @@ func (f fork) execute(h *Handler, ctx context.Context, cmd *Command, _ bool) (r 
 }
 
 func (f fork) attempt(ctx context.Context, h *Handler, cmd *Command, unsure bool) (Receipt, error) {
-	last, err := h.load(ctx, cmd.Stream, cmd.fold)
+	last, err := h.load(ctx, cmd.Name, cmd.fold)
 	if err != nil {
 		return Receipt{}, unavailable(err, unsure)
 	}
@@ -100,7 +100,7 @@ func (f fork) attempt(ctx context.Context, h *Handler, cmd *Command, unsure bool
 	lifecycle, _ := last.state.(agent.Lifecycle) // nil before the first event
 	copies, d := agent.DecideFork(lifecycle, request, domain.Metadata{Now: now, CommandID: cmd.CommandID, Revision: last.revision})
 	if d.Refusal != nil {
-		if err := h.confirm(ctx, cmd.Stream, last); err != nil {
+		if err := h.confirm(ctx, cmd.Name, last); err != nil {
 			return Receipt{}, err
 		}
 		return Receipt{}, d.Refusal
@@ -186,9 +186,9 @@ func (f fork) append(ctx context.Context, h *Handler, cmd *Command, last *head,
 			return r, err
 		}
 		name := events.StateEntry(cmd.ID, copies[i].Key)
-		writes = append(writes, history.Write{Stream: name, First: true, ID: MessageID(name, cmd.CommandID), Event: &copies[i]})
+		writes = append(writes, history.Write{Name: name, First: true, ID: MessageID(name, cmd.CommandID), Event: &copies[i]})
 	}
-	writes = append(writes, history.Writes(cmd.Stream, last.revision, MessageID(cmd.Stream, cmd.CommandID), lifecycle)...)
+	writes = append(writes, history.Writes(cmd.Name, last.revision, MessageID(cmd.Name, cmd.CommandID), lifecycle)...)
 	for len(writes) > 0 {
 		n, bytes := 0, 0
 		for n < min(len(writes), forkEvents) && (n == 0 || bytes < forkBytes) {
@@ -204,7 +204,7 @@ func (f fork) append(ctx context.Context, h *Handler, cmd *Command, last *head,
 		}
 		h.stats.Appends.Add(int64(n))
 		for _, w := range writes[:n] {
-			h.heads.drop(w.Stream)
+			h.heads.drop(w.Name)
 		}
 		h.observe(writes[:n], done.Revision)
 		writes = writes[n:]

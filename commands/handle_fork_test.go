@@ -175,7 +175,7 @@ func TestAnInterruptedForkContinues(t *testing.T) {
 					RecordedAt: time.Now().UTC(), CommandID: "c", Schema: events.Schema, Digest: "d",
 					Data: (&events.StateWrite{Value: fmt.Append(nil, k), Strategy: "timestamp", Request: "r"}).Encode(),
 				}
-				writes = append(writes, history.Write{Stream: events.StateEntry("origin", ev.Key), First: true, Event: &ev})
+				writes = append(writes, history.Write{Name: events.StateEntry("origin", ev.Key), First: true, Event: &ev})
 			}
 			for i := 0; i < keys; i += 1000 {
 				if _, err := past.Append(t.Context(), writes[i:i+1000]); err != nil {

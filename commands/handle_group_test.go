@@ -22,7 +22,7 @@ import (
 func TestAConflictInAGroupFailsNoOtherAppend(t *testing.T) {
 	j := journaltest.History(t, 2)
 	c := groupcommit.New(j, 2)
-	next := func(s events.Stream, key string) []events.Event {
+	next := func(s events.AggregateName, key string) []events.Event {
 		return []events.Event{{
 			Type: events.StateSet, Aggregate: "agent", ID: s.ID(), Key: key, Version: 1, Digest: "d", Schema: 1, Data: []byte(`{"value":1}`)}}
 	}
@@ -56,8 +56,8 @@ func TestAConflictInAGroupFailsNoOtherAppend(t *testing.T) {
 					}
 				default:
 					rec, aerr := j.At(t.Context(), j.Partition(s.ID()), got.Revision)
-					if err != nil || aerr != nil || got.Duplicate || rec.Stream != s {
-						t.Errorf("%s: %+v, %v; there is %s, %v", s, got, err, rec.Stream, aerr)
+					if err != nil || aerr != nil || got.Duplicate || rec.Name != s {
+						t.Errorf("%s: %+v, %v; there is %s, %v", s, got, err, rec.Name, aerr)
 					}
 				}
 			})

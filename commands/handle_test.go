@@ -88,7 +88,7 @@ func (e *engine) refused(id, verb, body string, kind domain.Kind, code string) r
 type refusal struct{ *domain.Error }
 
 // stored are all events of an aggregate.
-func (e *engine) stored(s events.Stream) []events.Record {
+func (e *engine) stored(s events.AggregateName) []events.Record {
 	e.t.Helper()
 	return commandstest.Stored(e.t, e.journal, s)
 }
@@ -173,7 +173,7 @@ func TestObserveSeesEveryEventBeforeItsAnswer(t *testing.T) {
 		r := e.accepted("", "set", fmt.Sprintf(`{"key":"k%d","value":%d}`, i, i))
 		rec := <-seen
 		stored, err := e.journal.At(t.Context(), rec.Partition, rec.Revision)
-		if err != nil || rec.Revision != r.Revision || string(rec.Encode()) != string(stored.Encode()) || rec.Stream != stored.Stream {
+		if err != nil || rec.Revision != r.Revision || string(rec.Encode()) != string(stored.Encode()) || rec.Name != stored.Name {
 			t.Errorf("%+v\nstored %+v, %v", rec, stored, err)
 		}
 	}

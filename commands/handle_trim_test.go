@@ -27,18 +27,18 @@ type archived struct {
 
 func (x *archived) Reaches(context.Context, int, string) (uint64, error) { return x.reaches, x.err }
 
-func (x *archived) Back(_ context.Context, _ int, name events.Stream, below uint64, limit int) (recs []events.Record, err error) {
+func (x *archived) Back(_ context.Context, _ int, name events.AggregateName, below uint64, limit int) (recs []events.Record, err error) {
 	for _, rec := range slices.Backward(x.events) {
-		if rec.Stream == name && rec.Revision < below && len(recs) < limit {
+		if rec.Name == name && rec.Revision < below && len(recs) < limit {
 			recs = append(recs, rec)
 		}
 	}
 	return recs, x.err
 }
 
-func (x *archived) FirstOf(_ context.Context, _ int, _, command string, names []events.Stream) (events.Record, bool, uint64, error) {
+func (x *archived) FirstOf(_ context.Context, _ int, _, command string, names []events.AggregateName) (events.Record, bool, uint64, error) {
 	for _, rec := range x.events {
-		if rec.CommandID == command && slices.Contains(names, rec.Stream) {
+		if rec.CommandID == command && slices.Contains(names, rec.Name) {
 			return rec, true, x.reaches, x.err
 		}
 	}
@@ -72,7 +72,7 @@ func TestACommandIsRecognisedAfterATrimAndARestart(t *testing.T) {
 	e.accepted("", "set", `{"key":"k","value":100,"strategy":"last_write_wins"}`)
 	e.refused("", "set", `{"key":"k","value":101,"expected_version":9}`, domain.Conflict, "state.conflict")
 
-	for _, name := range []events.Stream{entry, losers} {
+	for _, name := range []events.AggregateName{entry, losers} {
 		recs := e.stored(name)
 		archive.events = append(archive.events, recs...)
 		archive.reaches = max(archive.reaches, recs[len(recs)-1].Revision)
@@ -81,7 +81,7 @@ func TestACommandIsRecognisedAfterATrimAndARestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, rec := range []events.Record{archive.events[4], archive.events[len(archive.events)-1]} { // the last of each
-		if err := j.Purge(t.Context(), 0, rec.Stream, rec.Revision); err != nil {
+		if err := j.Purge(t.Context(), 0, rec.Name, rec.Revision); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -131,7 +131,7 @@ func (h *Handler) Close() { h.mailboxes.close() }
 // Refresh reports an event seen in the journal: the cached head of an aggregate
 // that another engine has changed is dropped. It avoids a conflict; correctness
 // does not depend on it.
-func (h *Handler) Refresh(name events.Stream, revision uint64) {
+func (h *Handler) Refresh(name events.AggregateName, revision uint64) {
 	if known, ok := h.heads.get(name); ok && known.revision < revision {
 		h.heads.drop(name)
 	}

@@ -26,7 +26,7 @@ type head struct {
 }
 
 // load returns the head of an aggregate, cached or from the journal.
-func (h *Handler) load(ctx context.Context, name events.Stream, fold func(*events.Event) (any, error)) (*head, error) {
+func (h *Handler) load(ctx context.Context, name events.AggregateName, fold func(*events.Event) (any, error)) (*head, error) {
 	if known, ok := h.heads.get(name); ok {
 		return known, nil
 	}
@@ -68,20 +68,20 @@ func stateless(*events.Event) (any, error) { return nil, nil }
 
 // heads caches the heads used last, bounded by their size in bytes.
 type heads struct {
-	cache *otter.Cache[events.Stream, *head]
+	cache *otter.Cache[events.AggregateName, *head]
 }
 
 const headOverhead = 400 // struct, state, cache node and strings: 428 measured for a small entry
 
 func newHeads(maxBytes uint64) *heads {
-	return &heads{cache: otter.Must(&otter.Options[events.Stream, *head]{
+	return &heads{cache: otter.Must(&otter.Options[events.AggregateName, *head]{
 		MaximumWeight: maxBytes,
-		Weigher: func(name events.Stream, h *head) uint32 {
+		Weigher: func(name events.AggregateName, h *head) uint32 {
 			return uint32(headOverhead + len(name) + h.bytes)
 		},
 	})}
 }
 
-func (h *heads) get(name events.Stream) (*head, bool) { return h.cache.GetIfPresent(name) }
-func (h *heads) put(name events.Stream, v *head)      { h.cache.Set(name, v) }
-func (h *heads) drop(name events.Stream)              { h.cache.Invalidate(name) }
+func (h *heads) get(name events.AggregateName) (*head, bool) { return h.cache.GetIfPresent(name) }
+func (h *heads) put(name events.AggregateName, v *head)      { h.cache.Set(name, v) }
+func (h *heads) drop(name events.AggregateName)              { h.cache.Invalidate(name) }

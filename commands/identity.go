@@ -61,7 +61,7 @@ func checkCommandID(id string, now time.Time, skew time.Duration) (string, error
 // that decides it, also where the event is a losing write. It includes the
 // aggregate because the duplicate window spans the whole journal: one client's
 // id must not suppress another's event.
-func MessageID(aggregate events.Stream, commandID string) string {
+func MessageID(aggregate events.AggregateName, commandID string) string {
 	sum := sha256.Sum256([]byte(string(aggregate) + "\x00" + commandID))
 	return base64.RawURLEncoding.EncodeToString(sum[:18])
 }

@@ -25,7 +25,7 @@ type job struct {
 // parallel. A mailbox exists only while it has work.
 type mailboxes struct {
 	mu      sync.Mutex
-	queues  map[events.Stream][]*job
+	queues  map[events.AggregateName][]*job
 	running sync.WaitGroup
 	closed  bool
 
@@ -33,7 +33,7 @@ type mailboxes struct {
 }
 
 func newMailboxes(execute func([]*job) int) *mailboxes {
-	return &mailboxes{queues: make(map[events.Stream][]*job), execute: execute}
+	return &mailboxes{queues: make(map[events.AggregateName][]*job), execute: execute}
 }
 
 // post queues a command. It reports false when the mailboxes are closed; the
@@ -44,7 +44,7 @@ func (m *mailboxes) post(j *job) bool {
 	if m.closed {
 		return false
 	}
-	m.put(j.cmd.Stream, j)
+	m.put(j.cmd.Name, j)
 	return true
 }
 
@@ -52,7 +52,7 @@ func (m *mailboxes) post(j *job) bool {
 // holds them until it returns. It takes all places in the queues at once, so
 // two such functions never wait for each other. It reports false when the
 // mailboxes are closed.
-func (m *mailboxes) postAll(names []events.Stream, f func()) bool {
+func (m *mailboxes) postAll(names []events.AggregateName, f func()) bool {
 	var arrived sync.WaitGroup
 	arrived.Add(len(names))
 	done := make(chan struct{})
@@ -77,7 +77,7 @@ func (m *mailboxes) postAll(names []events.Stream, f func()) bool {
 }
 
 // put appends a job to a queue; the caller holds the lock.
-func (m *mailboxes) put(name events.Stream, j *job) {
+func (m *mailboxes) put(name events.AggregateName, j *job) {
 	queue, busy := m.queues[name]
 	m.queues[name] = append(queue, j)
 	if !busy {
@@ -87,7 +87,7 @@ func (m *mailboxes) put(name events.Stream, j *job) {
 }
 
 // work empties one mailbox.
-func (m *mailboxes) work(name events.Stream) {
+func (m *mailboxes) work(name events.AggregateName) {
 	defer m.running.Done()
 	for {
 		m.mu.Lock()

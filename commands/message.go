@@ -72,7 +72,7 @@ func readMessage(name string) verb {
 			err = domain.CheckID("type", in.Type)
 		}
 		return Command{
-			Aggregate: "message", ID: id, Stream: events.Stream("message." + id),
+			Aggregate: "message", ID: id, Name: events.AggregateName("message." + id),
 			Request: fingerprint(name, in.To, in.Type, string(in.Body)),
 			run: func(h *Handler, ctx context.Context, cmd *Command, _ bool) (Receipt, error) {
 				return h.publish(ctx, cmd, subject, encodeMessage(cmd.CommandID, kind, id, in.To, in.Type, in.Body, h.cfg.Now()))
@@ -120,7 +120,7 @@ func readHeartbeat(id string, body []byte, _ time.Time, b Bounds) (Command, erro
 		err = b.checkSize("status", in.Status)
 	}
 	return Command{
-		Aggregate: "agent", ID: id, Stream: events.Stream("agent." + id + ".heartbeat"),
+		Aggregate: "agent", ID: id, Name: events.AggregateName("agent." + id + ".heartbeat"),
 		Request: fingerprint("heartbeat", string(in.Status)),
 		run: func(h *Handler, ctx context.Context, cmd *Command, _ bool) (Receipt, error) {
 			return h.publish(ctx, cmd, "agents.heartbeat."+id, encodeHeartbeat(cmd.CommandID, id, in.Status, h.cfg.Now()))
@@ -145,7 +145,7 @@ func (h *Handler) publish(ctx context.Context, cmd *Command, subject string, bod
 		return Receipt{}, domain.Errorf(domain.Unavailable, "messages.off", "this engine publishes no messages")
 	}
 	sequence, duplicate, err := h.cfg.Messenger.Publish(ctx, Publication{
-		Subject: subject, ID: MessageID(cmd.Stream, cmd.CommandID), Request: cmd.Request, Body: body,
+		Subject: subject, ID: MessageID(cmd.Name, cmd.CommandID), Request: cmd.Request, Body: body,
 	})
 	switch {
 	case errors.Is(err, ErrIDReused):

@@ -64,7 +64,7 @@ func (h *Handler) refold(ctx context.Context, rec *events.Record, reason error) 
 	var state any
 	var folded uint64
 	var failed error
-	err := h.journal.Since(ctx, rec.Stream, time.Unix(0, 0), func(r events.Record) bool {
+	err := h.journal.Since(ctx, rec.Name, time.Unix(0, 0), func(r events.Record) bool {
 		if failed == nil && r.Version == folded+1 && folded < rec.Version {
 			state, failed = older.evolve(state, &r.Event)
 			folded = r.Version
@@ -72,12 +72,12 @@ func (h *Handler) refold(ctx context.Context, rec *events.Record, reason error) 
 		return failed == nil && folded < rec.Version
 	})
 	if err = errors.Join(err, failed); err != nil {
-		return nil, fmt.Errorf("fold %s from its first event: %w", rec.Stream, err)
+		return nil, fmt.Errorf("fold %s from its first event: %w", rec.Name, err)
 	}
 	if folded != rec.Version {
 		return nil, domain.Errorf(domain.Unavailable, "journal.trimmed",
 			"%s carries a state of an older build and must be folded from its first event, but its events after version %d are not in the journal: "+
-				"import its archive into a new engine", rec.Stream, folded)
+				"import its archive into a new engine", rec.Name, folded)
 	}
 	return headOf(rec, func(*events.Event) (any, error) { return state, nil })
 }

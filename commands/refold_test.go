@@ -20,11 +20,11 @@ type onePast struct {
 	err    error
 }
 
-func (p *onePast) Last(context.Context, events.Stream, history.Freshness) (events.Record, bool, error) {
+func (p *onePast) Last(context.Context, events.AggregateName, history.Freshness) (events.Record, bool, error) {
 	return p.events[len(p.events)-1], true, nil
 }
 
-func (p *onePast) Since(_ context.Context, _ events.Stream, _ time.Time, yield func(events.Record) bool) error {
+func (p *onePast) Since(_ context.Context, _ events.AggregateName, _ time.Time, yield func(events.Record) bool) error {
 	for _, rec := range p.events {
 		if !yield(rec) {
 			return nil
@@ -43,7 +43,7 @@ func aPast() *onePast {
 		{events.TaskFailed, `{"reason":"r"}`},
 		{events.TaskStarted, `{"agent_id":"b"}`},
 	} {
-		p.events = append(p.events, events.Record{Stream: events.Task("t"), Revision: uint64(10 + i), Event: events.Event{
+		p.events = append(p.events, events.Record{Name: events.Task("t"), Revision: uint64(10 + i), Event: events.Event{
 			Type: e.typ, Aggregate: "task", ID: "t", Version: uint64(i + 1), Data: []byte(e.data), Schema: 1,
 			State: []byte(`{"status":"started","kind":"k","attempts":1}`), Digest: fmt.Sprint("d", i+1),
 		}})

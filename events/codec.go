@@ -118,7 +118,7 @@ func (u *upcaster) decode(body []byte) (Event, error) {
 
 // DecodeAt decodes an event by its position in the journal. It fails if the event
 // is not one of the aggregate s.
-func DecodeAt(body []byte, s Stream, partition int, revision uint64) (Record, error) {
+func DecodeAt(body []byte, s AggregateName, partition int, revision uint64) (Record, error) {
 	ev, err := Decode(body)
 	if err != nil {
 		return Record{}, fmt.Errorf("revision %d of partition %d (%s): %w", revision, partition, s, err)
@@ -126,7 +126,7 @@ func DecodeAt(body []byte, s Stream, partition int, revision uint64) (Record, er
 	if home := ev.Home(); home != "" && home != s {
 		return Record{}, fmt.Errorf("revision %d of partition %d (%s): an event of %s", revision, partition, s, home)
 	}
-	return Record{Event: ev, Stream: s, Partition: partition, Revision: revision}, nil
+	return Record{Event: ev, Name: s, Partition: partition, Revision: revision}, nil
 }
 
 // Encode is the write as event data.

@@ -9,4 +9,4 @@ const (
 )
 
 // Config is the name of one configuration entry of an agent.
-func Config(agent, key string) Stream { return Stream("config." + agent + "." + key) }
+func Config(agent, key string) AggregateName { return AggregateName("config." + agent + "." + key) }

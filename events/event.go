@@ -36,7 +36,7 @@ type Event struct {
 // Record is an event with its position in the journal.
 type Record struct {
 	Event
-	Stream    Stream
+	Name      AggregateName
 	Partition int
 	Revision  uint64 // sequence in the partition's journal, from 1
 }

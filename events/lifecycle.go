@@ -21,7 +21,7 @@ const (
 )
 
 // Lifecycle is the name of an agent's lifecycle.
-func Lifecycle(agent string) Stream { return Stream("agent." + agent + ".lifecycle") }
+func Lifecycle(agent string) AggregateName { return AggregateName("agent." + agent + ".lifecycle") }
 
 // LifecycleChange is the data of every lifecycle event.
 type LifecycleChange struct {

@@ -12,7 +12,7 @@ const (
 )
 
 // Session is the name of a session.
-func Session(id string) Stream { return Stream("session." + id) }
+func Session(id string) AggregateName { return AggregateName("session." + id) }
 
 // SessionOpen is the data of SessionOpened.
 type SessionOpen struct {

@@ -17,7 +17,7 @@ const (
 )
 
 // Task is the name of a task.
-func Task(id string) Stream { return Stream("task." + id) }
+func Task(id string) AggregateName { return AggregateName("task." + id) }
 
 // TaskCreate is the data of TaskCreated.
 type TaskCreate struct {

@@ -37,7 +37,7 @@ var errBehind = domain.Errorf(domain.Unavailable, "journal.behind",
 // AsOf returns the last event of an aggregate as of a moment; ok is false when it
 // did not exist then. It costs one request to the leader where nothing has
 // happened since, mostly two or three otherwise.
-func (h *History) AsOf(ctx context.Context, name events.Stream, m Moment) (rec events.Record, ok bool, err error) {
+func (h *History) AsOf(ctx context.Context, name events.AggregateName, m Moment) (rec events.Record, ok bool, err error) {
 	last, ok, err := h.Last(ctx, name, Linearizable)
 	if err != nil || !ok || m.includes(&last) {
 		return last, ok, err
@@ -64,7 +64,7 @@ func (h *History) AsOf(ctx context.Context, name events.Stream, m Moment) (rec e
 
 // archivedAsOf returns the last event as of a moment among those that were
 // trimmed, which are not after upTo.
-func (h *History) archivedAsOf(ctx context.Context, name events.Stream, m Moment, upTo uint64) (rec events.Record, ok bool, err error) {
+func (h *History) archivedAsOf(ctx context.Context, name events.AggregateName, m Moment, upTo uint64) (rec events.Record, ok bool, err error) {
 	p := h.Partition(name.ID())
 	if m.Revision > 0 {
 		upTo = m.Revision
@@ -89,8 +89,8 @@ func (h *History) archivedAsOf(ctx context.Context, name events.Stream, m Moment
 
 // lastUpTo returns the last event of an aggregate within a bound that the journal
 // still has, with one request however long its history is.
-func (h *History) lastUpTo(ctx context.Context, name events.Stream, b Bound) (rec events.Record, ok bool, err error) {
-	ends, err := h.Ends(ctx, []events.Stream{name}, b, Fast)
+func (h *History) lastUpTo(ctx context.Context, name events.AggregateName, b Bound) (rec events.Record, ok bool, err error) {
+	ends, err := h.Ends(ctx, []events.AggregateName{name}, b, Fast)
 	if err != nil {
 		return rec, false, err
 	}
@@ -98,7 +98,7 @@ func (h *History) lastUpTo(ctx context.Context, name events.Stream, b Bound) (re
 }
 
 // first returns the oldest event of an aggregate that the journal still has.
-func (h *History) first(ctx context.Context, name events.Stream) (events.Record, error) {
+func (h *History) first(ctx context.Context, name events.AggregateName) (events.Record, error) {
 	m, err := h.First(ctx, name)
 	if err != nil {
 		return events.Record{}, err
@@ -112,7 +112,7 @@ func (h *History) first(ctx context.Context, name events.Stream) (events.Record,
 
 // byTime finds the last event that the moment includes and the journal still has;
 // last is the aggregate's end, which the moment does not include.
-func (h *History) byTime(ctx context.Context, name events.Stream, m Moment, last *events.Record) (rec events.Record, ok bool, err error) {
+func (h *History) byTime(ctx context.Context, name events.AggregateName, m Moment, last *events.Record) (rec events.Record, ok bool, err error) {
 	from, ok, err := h.lastUpTo(ctx, name, Bound{Before: m.At.Add(time.Nanosecond)})
 	if err != nil {
 		return rec, false, err
@@ -133,7 +133,7 @@ func (h *History) byTime(ctx context.Context, name events.Stream, m Moment, last
 
 // bisect returns an event that the moment includes and whose successor it does
 // not include.
-func (h *History) bisect(ctx context.Context, name events.Stream, m Moment, low events.Record, high uint64) (events.Record, error) {
+func (h *History) bisect(ctx context.Context, name events.AggregateName, m Moment, low events.Record, high uint64) (events.Record, error) {
 	for from := low.Revision; high-from > 1; {
 		mid := from + (high-from)/2
 		rec, ok, err := h.lastUpTo(ctx, name, Bound{Revision: mid})
@@ -153,7 +153,7 @@ func (h *History) bisect(ctx context.Context, name events.Stream, m Moment, low 
 
 // forward returns the last event that the moment includes, reading on from an
 // event until every later one must have been recorded later.
-func (h *History) forward(ctx context.Context, name events.Stream, m Moment, from events.Record, last *events.Record) (best events.Record, found bool, err error) {
+func (h *History) forward(ctx context.Context, name events.AggregateName, m Moment, from events.Record, last *events.Record) (best events.Record, found bool, err error) {
 	enough := m.At.Add(h.skew)
 	done, next := false, from.Version
 	see := func(rec *events.Record) error {

@@ -25,7 +25,7 @@ const (
 // ManyAsOf returns the last events of aggregates of one agent as of a moment, in
 // the order of names; aggregates that did not exist then are left out. pattern
 // matches all of names.
-func (h *History) ManyAsOf(ctx context.Context, pattern events.Stream, names []events.Stream, m Moment) ([]events.Record, error) {
+func (h *History) ManyAsOf(ctx context.Context, pattern events.AggregateName, names []events.AggregateName, m Moment) ([]events.Record, error) {
 	if len(names) == 0 {
 		return nil, nil
 	}
@@ -69,7 +69,7 @@ func (h *History) EntriesOf(ctx context.Context, agent string, revision uint64, 
 // names; an empty Message stands for none. All names are of one partition. A fast
 // answer comes from the journal alone, perhaps from a copy that lags; a
 // linearizable one is as complete as AsOf.
-func (h *History) LastAt(ctx context.Context, names []events.Stream, revision uint64, f Freshness) ([]Message, error) {
+func (h *History) LastAt(ctx context.Context, names []events.AggregateName, revision uint64, f Freshness) ([]Message, error) {
 	last := make([]Message, len(names))
 	if len(names) == 0 || revision == 0 {
 		return last, nil
@@ -91,8 +91,8 @@ func (h *History) LastAt(ctx context.Context, names []events.Stream, revision ui
 // asOfSearch looks up many aggregates as of a moment.
 type asOfSearch struct {
 	*History
-	pattern events.Stream
-	names   []events.Stream
+	pattern events.AggregateName
+	names   []events.AggregateName
 	moment  Moment
 	found   []events.Record // by the place of the name
 	open    []int           // places of names that are not settled
@@ -108,7 +108,7 @@ func (s *asOfSearch) together(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.settle(func(name events.Stream) (events.Record, bool) {
+	s.settle(func(name events.AggregateName) (events.Record, bool) {
 		rec, ok := got[name]
 		return rec, ok && s.moment.includes(&rec)
 	})
@@ -119,8 +119,8 @@ func (s *asOfSearch) together(ctx context.Context) error {
 }
 
 // ends reads the last events of the open names within a bound.
-func (s *asOfSearch) ends(ctx context.Context, b Bound) (map[events.Stream]events.Record, error) {
-	names := make([]events.Stream, len(s.open))
+func (s *asOfSearch) ends(ctx context.Context, b Bound) (map[events.AggregateName]events.Record, error) {
+	names := make([]events.AggregateName, len(s.open))
 	for i, n := range s.open {
 		names[i] = s.names[n]
 	}
@@ -128,21 +128,21 @@ func (s *asOfSearch) ends(ctx context.Context, b Bound) (map[events.Stream]event
 	if err != nil {
 		return nil, err
 	}
-	got := make(map[events.Stream]events.Record, len(msgs))
+	got := make(map[events.AggregateName]events.Record, len(msgs))
 	for i := range msgs {
 		rec, ok, err := msgs[i].event()
 		if err != nil {
 			return nil, err
 		}
 		if ok {
-			got[rec.Stream] = rec
+			got[rec.Name] = rec
 		}
 	}
 	return got, nil
 }
 
 // settle stores what is known of open names and keeps the others open.
-func (s *asOfSearch) settle(known func(events.Stream) (events.Record, bool)) {
+func (s *asOfSearch) settle(known func(events.AggregateName) (events.Record, bool)) {
 	left := make([]int, 0, len(s.open))
 	for _, i := range s.open {
 		if rec, ok := known(s.names[i]); ok {
@@ -164,7 +164,7 @@ func (s *asOfSearch) scan(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	waiting := make(map[events.Stream]uint64, len(s.open)) // the version seen last
+	waiting := make(map[events.AggregateName]uint64, len(s.open)) // the version seen last
 	for _, i := range s.open {
 		if rec, ok := best[s.names[i]]; !ok || s.moment.includes(&rec) {
 			waiting[s.names[i]] = rec.Version
@@ -173,7 +173,7 @@ func (s *asOfSearch) scan(ctx context.Context) error {
 	if len(waiting) == 0 {
 		return nil
 	}
-	settled := make(map[events.Stream]bool, len(waiting))
+	settled := make(map[events.AggregateName]bool, len(waiting))
 	budget := manyScan * len(waiting)
 	enough := s.moment.At.Add(s.skew)
 	r := Range{Partition: s.Partition(s.pattern.ID()), Aggregate: s.pattern, Since: after}
@@ -182,15 +182,15 @@ func (s *asOfSearch) scan(ctx context.Context) error {
 			return m.Bad
 		}
 		budget--
-		if seen, ok := waiting[m.Stream]; ok {
-			switch waiting[m.Stream] = m.Version; {
+		if seen, ok := waiting[m.Name]; ok {
+			switch waiting[m.Name] = m.Version; {
 			case m.Version != seen+1: // trimmed, perhaps meanwhile
-				delete(waiting, m.Stream)
+				delete(waiting, m.Name)
 			case m.RecordedAt.After(enough):
-				delete(waiting, m.Stream)
-				settled[m.Stream] = true
+				delete(waiting, m.Name)
+				settled[m.Name] = true
 			case s.moment.includes(&m.Record):
-				best[m.Stream] = m.Record
+				best[m.Name] = m.Record
 			}
 		}
 		if budget <= 0 || len(waiting) == 0 {
@@ -201,7 +201,7 @@ func (s *asOfSearch) scan(ctx context.Context) error {
 	if err != nil && !errors.Is(err, errStop) {
 		return err
 	}
-	s.settle(func(name events.Stream) (events.Record, bool) {
+	s.settle(func(name events.AggregateName) (events.Record, bool) {
 		version, unsettled := waiting[name]
 		if unsettled && budget > 0 && version > 0 {
 			settled[name] = true // the end of the journal was reached
@@ -252,9 +252,9 @@ func (s *asOfSearch) preload(ctx context.Context, partition int, cut uint64) (*H
 	if err != nil {
 		return nil, unreadable("archive.unavailable", partition, cut, err)
 	}
-	known := preloaded{ArchiveStore: s.archive, reaches: reaches, lasts: make(map[events.Stream]events.Record, len(recs))}
+	known := preloaded{ArchiveStore: s.archive, reaches: reaches, lasts: make(map[events.AggregateName]events.Record, len(recs))}
 	for _, rec := range recs {
-		known.lasts[rec.Stream] = rec
+		known.lasts[rec.Name] = rec
 	}
 	return New(s.JournalStore, known, s.skew), nil
 }
@@ -264,12 +264,12 @@ func (s *asOfSearch) preload(ctx context.Context, partition int, cut uint64) (*H
 type preloaded struct {
 	ArchiveStore
 	reaches uint64
-	lasts   map[events.Stream]events.Record
+	lasts   map[events.AggregateName]events.Record
 }
 
 func (a preloaded) Reaches(context.Context, int, string) (uint64, error) { return a.reaches, nil }
 
-func (a preloaded) LastOf(_ context.Context, _ int, name events.Stream, _ uint64, _ time.Time) (events.Record, bool, error) {
+func (a preloaded) LastOf(_ context.Context, _ int, name events.AggregateName, _ uint64, _ time.Time) (events.Record, bool, error) {
 	rec, ok := a.lasts[name]
 	return rec, ok, nil
 }

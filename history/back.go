@@ -13,7 +13,7 @@ import (
 // first, at most limit. It walks from the end with one request for each event, so
 // that a page costs the same at any length of the history; what was trimmed comes
 // in one request to the archive.
-func (h *History) Back(ctx context.Context, name events.Stream, below uint64, limit int) (recs []events.Record, err error) {
+func (h *History) Back(ctx context.Context, name events.AggregateName, below uint64, limit int) (recs []events.Record, err error) {
 	var rec events.Record
 	var ok bool
 	switch below {
@@ -54,7 +54,7 @@ func (h *History) archivedBack(ctx context.Context, rec *events.Record, limit in
 	if err := h.holds(ctx, p, upTo); err != nil {
 		return nil, err
 	}
-	recs, err := h.archive.Back(ctx, p, rec.Stream, rec.Revision, limit)
+	recs, err := h.archive.Back(ctx, p, rec.Name, rec.Revision, limit)
 	if err != nil {
 		return nil, unreadable("archive.unavailable", p, upTo, err)
 	}
@@ -66,7 +66,7 @@ func (h *History) archivedBack(ctx context.Context, rec *events.Record, limit in
 		next--
 	}
 	if n := uint64(len(recs)); next != rec.Version-n || n < uint64(limit) && next != 1 {
-		return nil, unreadable("archive.incomplete", p, upTo, fmt.Errorf("version %d of %s is missing there", next-1, rec.Stream))
+		return nil, unreadable("archive.incomplete", p, upTo, fmt.Errorf("version %d of %s is missing there", next-1, rec.Name))
 	}
 	return recs, nil
 }
@@ -74,7 +74,7 @@ func (h *History) archivedBack(ctx context.Context, rec *events.Record, limit in
 // Keys returns what the last wildcard of a pattern stands for, in order: those
 // keys that come after one and have a prefix, at most limit. Keys of deleted
 // entries are among them.
-func (h *History) Keys(ctx context.Context, pattern events.Stream, prefix, after string, limit int) ([]string, error) {
+func (h *History) Keys(ctx context.Context, pattern events.AggregateName, prefix, after string, limit int) ([]string, error) {
 	names, err := h.Names(ctx, pattern)
 	if err != nil {
 		return nil, err
@@ -93,15 +93,15 @@ func (h *History) Keys(ctx context.Context, pattern events.Stream, prefix, after
 // Changed counts the aggregates that match a pattern and have an event after a
 // revision. It reads those events, which are few while a view keeps up; where
 // that is everything, it counts the names.
-func (h *History) Changed(ctx context.Context, pattern events.Stream, after uint64) (int, error) {
+func (h *History) Changed(ctx context.Context, pattern events.AggregateName, after uint64) (int, error) {
 	if after == 0 {
 		names, err := h.Names(ctx, pattern)
 		return len(names), err
 	}
-	changed := map[events.Stream]struct{}{}
+	changed := map[events.AggregateName]struct{}{}
 	r := Range{Partition: h.Partition(pattern.ID()), Aggregate: pattern, After: after}
 	err := h.Range(ctx, r, func(m Message) error {
-		changed[m.Stream] = struct{}{}
+		changed[m.Name] = struct{}{}
 		return m.Bad
 	})
 	return len(changed), err

@@ -94,8 +94,8 @@ func (e *notArchived) Unwrap() error { return e.error }
 func (e *notArchived) Is(target error) bool { return target == ErrNotArchived }
 
 // Last returns the last event of an aggregate; ok is false when there is none.
-func (h *History) Last(ctx context.Context, name events.Stream, f Freshness) (rec events.Record, ok bool, err error) {
-	ends, err := h.Ends(ctx, []events.Stream{name}, Bound{}, f)
+func (h *History) Last(ctx context.Context, name events.AggregateName, f Freshness) (rec events.Record, ok bool, err error) {
+	ends, err := h.Ends(ctx, []events.AggregateName{name}, Bound{}, f)
 	if err != nil {
 		return rec, false, err
 	}
@@ -130,7 +130,7 @@ func (h *History) DigestAt(ctx context.Context, partition int, revision uint64) 
 
 // FirstOf returns the first event that a command caused on one of names, from
 // the archive; see ArchiveStore.
-func (h *History) FirstOf(ctx context.Context, partition int, commandID string, names []events.Stream) (rec events.Record, ok bool, reaches uint64, err error) {
+func (h *History) FirstOf(ctx context.Context, partition int, commandID string, names []events.AggregateName) (rec events.Record, ok bool, reaches uint64, err error) {
 	if h.archive == nil {
 		return rec, false, 0, errNoArchive
 	}

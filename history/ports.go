@@ -9,19 +9,19 @@ import (
 
 // Write is one event of an append.
 type Write struct {
-	Stream events.Stream // the aggregate
-	First  bool          // the aggregate's first event in this append: After is compared
-	After  uint64        // expected revision of the aggregate's last event; 0 = it has none
-	ID     string        // message id for deduplication; empty on the later events of one command
-	Event  *events.Event
+	Name  events.AggregateName // the aggregate
+	First bool                 // the aggregate's first event in this append: After is compared
+	After uint64               // expected revision of the aggregate's last event; 0 = it has none
+	ID    string               // message id for deduplication; empty on the later events of one command
+	Event *events.Event
 }
 
 // Writes returns the writes of one command: evs follow the event at revision after
 // of the aggregate name. id is the message id of the command.
-func Writes(name events.Stream, after uint64, id string, evs []events.Event) []Write {
+func Writes(name events.AggregateName, after uint64, id string, evs []events.Event) []Write {
 	writes := make([]Write, len(evs))
 	for i := range evs {
-		writes[i] = Write{Stream: name, Event: &evs[i]}
+		writes[i] = Write{Name: name, Event: &evs[i]}
 	}
 	writes[0].First, writes[0].After, writes[0].ID = true, after, id
 	return writes
@@ -54,10 +54,10 @@ type Appended struct {
 type Journal interface {
 	Appender
 	// Last returns the last event of s; ok is false if there is none.
-	Last(ctx context.Context, s events.Stream, f Freshness) (rec events.Record, ok bool, err error)
+	Last(ctx context.Context, s events.AggregateName, f Freshness) (rec events.Record, ok bool, err error)
 	// Since yields the events of s that were stored at or after from, oldest
 	// first, until yield returns false.
-	Since(ctx context.Context, s events.Stream, from time.Time, yield func(events.Record) bool) error
+	Since(ctx context.Context, s events.AggregateName, from time.Time, yield func(events.Record) bool) error
 	// At returns the event at a revision of a partition.
 	At(ctx context.Context, partition int, revision uint64) (events.Record, error)
 	// Trimmed returns the revision up to which events of a partition may be
@@ -92,5 +92,5 @@ type CommandIndex interface {
 	// aggregates of a partition. The index covers the events of the partition up
 	// to revision reaches. After an error without ok the result is unknown; with ok
 	// and an error the event exists but cannot be decoded.
-	FirstOf(ctx context.Context, partition int, commandID string, streams []events.Stream) (rec events.Record, ok bool, reaches uint64, err error)
+	FirstOf(ctx context.Context, partition int, commandID string, streams []events.AggregateName) (rec events.Record, ok bool, reaches uint64, err error)
 }

@@ -72,7 +72,7 @@ func (h *History) fromArchive(ctx context.Context, partition int, after, upTo ui
 
 // Of yields the entries of one aggregate after a revision, up to another (0 = the
 // end), oldest first, until yield fails.
-func (h *History) Of(ctx context.Context, name events.Stream, after, upTo uint64, yield func(Message) error) error {
+func (h *History) Of(ctx context.Context, name events.AggregateName, after, upTo uint64, yield func(Message) error) error {
 	archived, err := h.trimmed(ctx, h.Partition(name.ID()), after, upTo)
 	if err != nil {
 		return err
@@ -99,7 +99,7 @@ func (h *History) Of(ctx context.Context, name events.Stream, after, upTo uint64
 // oldest first, until yield returns false. In the archive an event's time is when
 // it was recorded, which is not after it was stored. It fails at an entry that is
 // no event.
-func (h *History) Since(ctx context.Context, name events.Stream, from time.Time, yield func(events.Record) bool) error {
+func (h *History) Since(ctx context.Context, name events.AggregateName, from time.Time, yield func(events.Record) bool) error {
 	partition := h.Partition(name.ID())
 	cut, at, err := h.Trimmed(ctx, partition)
 	if err != nil {
@@ -139,7 +139,7 @@ const archivePage = 500
 
 // archivedOf returns an aggregate's events up to a revision from the archive,
 // oldest first, back to the first one that wanted refuses.
-func (h *History) archivedOf(ctx context.Context, name events.Stream, upTo uint64, wanted func(*events.Record) bool) (old []events.Record, err error) {
+func (h *History) archivedOf(ctx context.Context, name events.AggregateName, upTo uint64, wanted func(*events.Record) bool) (old []events.Record, err error) {
 	partition := h.Partition(name.ID())
 	if h.archive == nil {
 		return nil, NotArchived(partition, upTo)
@@ -165,7 +165,7 @@ func (h *History) archivedOf(ctx context.Context, name events.Stream, upTo uint6
 
 // EachLast yields the last event of every aggregate that a pattern matches, over
 // all partitions, in no order. Entries that are no events are left out.
-func (h *History) EachLast(ctx context.Context, pattern events.Stream, yield func(events.Record)) error {
+func (h *History) EachLast(ctx context.Context, pattern events.AggregateName, yield func(events.Record)) error {
 	for p := range h.Partitions() {
 		err := h.Range(ctx, Range{Partition: p, Aggregate: pattern, LastOnly: true}, func(m Message) error {
 			if m.Bad == nil {

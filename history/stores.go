@@ -40,26 +40,26 @@ type JournalStore interface {
 	// Ends returns the last entry of each of names within b, in the order asked;
 	// an empty Message stands for none. Without bounds, f says who answers; a
 	// bounded answer may come from a copy that lags.
-	Ends(ctx context.Context, names []events.Stream, b Bound, f Freshness) ([]Message, error)
+	Ends(ctx context.Context, names []events.AggregateName, b Bound, f Freshness) ([]Message, error)
 	// EventsAt returns the entries at revisions of a partition, in their order; an empty
 	// Message stands for none, and for revision 0. A copy that lags may answer.
 	EventsAt(ctx context.Context, partition int, revisions []uint64) ([]Message, error)
 	// First returns the oldest stored entry of an aggregate, by the leader.
-	First(ctx context.Context, name events.Stream) (Message, error)
+	First(ctx context.Context, name events.AggregateName) (Message, error)
 	// Names returns the names of the stored aggregates that a pattern matches, in
 	// no order. All must be of one partition.
-	Names(ctx context.Context, pattern events.Stream) ([]events.Stream, error)
+	Names(ctx context.Context, pattern events.AggregateName) ([]events.AggregateName, error)
 }
 
 // Range names entries of one partition: all of them, those of one aggregate, or
 // those of the aggregates that a pattern matches.
 type Range struct {
 	Partition int
-	Aggregate events.Stream // a name or a pattern; empty = every entry, which is much faster than any filter
-	After     uint64        // revisions after this one
-	UpTo      uint64        // and up to this one; 0 = the end as it is now
-	Since     time.Time     // with Aggregate: entries stored at or after it, instead of After
-	LastOnly  bool          // with a pattern: the last entry of each aggregate, in no order
+	Aggregate events.AggregateName // a name or a pattern; empty = every entry, which is much faster than any filter
+	After     uint64               // revisions after this one
+	UpTo      uint64               // and up to this one; 0 = the end as it is now
+	Since     time.Time            // with Aggregate: entries stored at or after it, instead of After
+	LastOnly  bool                 // with a pattern: the last entry of each aggregate, in no order
 }
 
 // Bound restricts Ends to the entries up to a revision or, with revision 0, to
@@ -80,15 +80,15 @@ type ArchiveStore interface {
 	Each(ctx context.Context, partition int, after, upTo uint64, yield func(Message) error) error
 	// LastOf returns the last event of an aggregate up to a revision (0 = any)
 	// and, where at is not zero, recorded not later than at.
-	LastOf(ctx context.Context, partition int, name events.Stream, upTo uint64, at time.Time) (events.Record, bool, error)
+	LastOf(ctx context.Context, partition int, name events.AggregateName, upTo uint64, at time.Time) (events.Record, bool, error)
 	// LastsOf returns the same for all aggregates whose names begin with prefix,
 	// by name.
 	LastsOf(ctx context.Context, partition int, prefix string, upTo uint64, at time.Time) ([]events.Record, error)
 	// Back returns an aggregate's events below a revision, newest first, at most
 	// limit.
-	Back(ctx context.Context, partition int, name events.Stream, below uint64, limit int) ([]events.Record, error)
+	Back(ctx context.Context, partition int, name events.AggregateName, below uint64, limit int) ([]events.Record, error)
 	// FirstOf returns the first event that a command caused on one of names, from
 	// the same snapshot as reaches: the archive holds the partition's events up
 	// to there. ok with an error means that the event exists but cannot be read.
-	FirstOf(ctx context.Context, partition int, journal, commandID string, names []events.Stream) (rec events.Record, ok bool, reaches uint64, err error)
+	FirstOf(ctx context.Context, partition int, journal, commandID string, names []events.AggregateName) (rec events.Record, ok bool, reaches uint64, err error)
 }

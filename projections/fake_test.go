@@ -75,7 +75,7 @@ func (s *source) send(from, to uint64) {
 // event is a write of an entry.
 func event(key string, revision uint64) history.Message {
 	return history.Message{Record: events.Record{
-		Stream: events.StateEntry("a", key), Revision: revision,
+		Name: events.StateEntry("a", key), Revision: revision,
 		Event: events.Event{
 			Type: events.StateSet, ID: "a", Key: key, Version: 1, RecordedAt: time.Now(),
 			Data: (&events.StateWrite{Value: []byte(`1`)}).Encode(),
@@ -91,11 +91,11 @@ func (s *source) put(m history.Message) {
 	s.head = max(s.head, m.Revision)
 }
 
-func (s *source) Stream(_ context.Context, of events.Stream, after, upTo uint64, yield func(history.Message) error) error {
+func (s *source) Stream(_ context.Context, of events.AggregateName, after, upTo uint64, yield func(history.Message) error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, m := range s.log {
-		if m.Stream == of && m.Revision > after && m.Revision <= upTo {
+		if m.Name == of && m.Revision > after && m.Revision <= upTo {
 			if err := yield(m); err != nil {
 				return err
 			}
@@ -176,15 +176,15 @@ func (v *target) keep(c *projections.Changes) {
 // fakeQuarantine is an in-memory quarantine of a view with one partition.
 type fakeQuarantine struct {
 	mu      sync.Mutex
-	held    map[events.Stream]quarantine.Held
-	asked   map[events.Stream]string
+	held    map[events.AggregateName]quarantine.Held
+	asked   map[events.AggregateName]string
 	changed chan struct{}
 	puts    int
 	err     error
 }
 
 func newPaperQuarantine() *fakeQuarantine {
-	return &fakeQuarantine{held: map[events.Stream]quarantine.Held{}, asked: map[events.Stream]string{}, changed: make(chan struct{})}
+	return &fakeQuarantine{held: map[events.AggregateName]quarantine.Held{}, asked: map[events.AggregateName]string{}, changed: make(chan struct{})}
 }
 
 func (q *fakeQuarantine) Held(context.Context, string, int) ([]quarantine.Held, error) {

@@ -30,7 +30,7 @@ type Changes struct {
 // same rows.
 func Fold(batch []history.Message) Changes {
 	c := Changes{Events: make([]*events.Record, 0, len(batch))}
-	last := make(map[events.Stream]int, len(batch))
+	last := make(map[events.AggregateName]int, len(batch))
 	for i := range batch {
 		m := &batch[i]
 		if m.Bad == nil {
@@ -62,18 +62,18 @@ func Fold(batch []history.Message) Changes {
 	return c
 }
 
-func (c *Changes) add(m *history.Message, last map[events.Stream]int) error {
+func (c *Changes) add(m *history.Message, last map[events.AggregateName]int) error {
 	switch m.Type {
 	case events.StateSet, events.StateDeleted:
 		change, err := readmodel.EntryOf(&m.Record)
 		if err != nil {
 			return err
 		}
-		if i, ok := last[m.Stream]; ok {
+		if i, ok := last[m.Name]; ok {
 			c.Entries[i] = change
 			return nil
 		}
-		last[m.Stream] = len(c.Entries)
+		last[m.Name] = len(c.Entries)
 		c.Entries = append(c.Entries, change)
 	case events.StateSuperseded, events.StateRejected:
 		loss, err := readmodel.LossOf(&m.Record)
@@ -86,11 +86,11 @@ func (c *Changes) add(m *history.Message, last map[events.Stream]int) error {
 		if !ok || err != nil {
 			return err
 		}
-		if i, known := last[m.Stream]; known {
+		if i, known := last[m.Name]; known {
 			c.Docs[i] = change
 			return nil
 		}
-		last[m.Stream] = len(c.Docs)
+		last[m.Name] = len(c.Docs)
 		c.Docs = append(c.Docs, change)
 	}
 	return nil

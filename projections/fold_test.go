@@ -83,7 +83,7 @@ var when = time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC)
 func drawMessage(t *rapid.T, revision uint64) history.Message {
 	agent := rapid.SampledFrom([]string{"a", "ab", "b"}).Draw(t, "agent")
 	key := rapid.SampledFrom([]string{"k", "k.k", "l"}).Draw(t, "key")
-	m := history.Message{Record: events.Record{Stream: events.StateEntry(agent, key), Revision: revision}}
+	m := history.Message{Record: events.Record{Name: events.StateEntry(agent, key), Revision: revision}}
 	m.Event = events.Event{
 		Type: rapid.SampledFrom([]string{
 			events.StateSet, events.StateSet, events.StateDeleted, events.StateSuperseded, events.StateRejected,
@@ -94,14 +94,14 @@ func drawMessage(t *rapid.T, revision uint64) history.Message {
 	}
 	switch m.Type {
 	case events.StateSuperseded, events.StateRejected:
-		m.Stream = events.EntryConflicts(agent, key)
+		m.Name = events.EntryConflicts(agent, key)
 		m.Data = (&events.StateLoss{Verb: "set", Value: fmt.Append(nil, revision), CurrentVersion: 1}).Encode()
 	case events.Hydrated, events.TaskCreated:
-		m.Stream, m.Key = events.Stream("x."+agent+"."+m.Type), ""
+		m.Name, m.Key = events.AggregateName("x."+agent+"."+m.Type), ""
 		m.Data, m.State = []byte(`{}`), fmt.Appendf(nil, `{"n":%d}`, revision)
 	default:
 		if m.Type == events.ConfigSet || m.Type == events.ConfigUnset {
-			m.Stream = events.Config(agent, key)
+			m.Name = events.Config(agent, key)
 		}
 		w := events.StateWrite{Strategy: "timestamp", Request: "r"}
 		if m.Type == events.StateSet || m.Type == events.ConfigSet {
@@ -124,10 +124,10 @@ func TestFoldNamesWhatItCannotFold(t *testing.T) {
 	set := events.Event{Type: events.StateSet, Aggregate: "agent", ID: "a", Key: "k", Version: 1}
 	good := (&events.StateWrite{Value: []byte(`1`)}).Encode()
 	batch := []history.Message{
-		{Record: events.Record{Event: set, Revision: 1, Stream: "agent.a.state.k"}, Bad: errors.New("torn")},
-		{Record: events.Record{Event: set, Revision: 2, Stream: "agent.a.state.k"}},
-		{Record: events.Record{Event: set, Revision: 3, Stream: "agent.a.state.k"}},
-		{Record: events.Record{Event: set, Revision: 4, Stream: "agent.a.state.l"}},
+		{Record: events.Record{Event: set, Revision: 1, Name: "agent.a.state.k"}, Bad: errors.New("torn")},
+		{Record: events.Record{Event: set, Revision: 2, Name: "agent.a.state.k"}},
+		{Record: events.Record{Event: set, Revision: 3, Name: "agent.a.state.k"}},
+		{Record: events.Record{Event: set, Revision: 4, Name: "agent.a.state.l"}},
 	}
 	batch[1].Data, batch[2].Data, batch[3].Data = []byte(`{"strategy":"timestamp"}`), good, []byte(`null`)
 	batch[3].Key = "l"

@@ -84,17 +84,17 @@ func (r *Runner) head(ctx context.Context) (uint64, error) {
 }
 
 // frontQuarantine returns the leading view's quarantine by aggregate.
-func (r *Runner) frontQuarantine() map[events.Stream]quarantine.Held {
+func (r *Runner) frontQuarantine() map[events.AggregateName]quarantine.Held {
 	if r.Follows == nil {
 		return nil
 	}
-	var front map[events.Stream]quarantine.Held
+	var front map[events.AggregateName]quarantine.Held
 	for _, h := range r.Quarantine.Known(r.Follows.view, r.Partition) {
 		if h.AppliedAt > 0 || h.Journal != r.Source.ID() {
 			continue
 		}
 		if front == nil {
-			front = map[events.Stream]quarantine.Held{}
+			front = map[events.AggregateName]quarantine.Held{}
 		}
 		front[h.Stream] = h
 	}
@@ -110,7 +110,7 @@ func (r *Runner) applyFrontQuarantine(batch []history.Message) []history.Message
 	}
 	rest := make([]history.Message, 0, len(batch))
 	for _, m := range batch {
-		if h, ok := front[m.Stream]; ok && h.Excludes(m.Revision) {
+		if h, ok := front[m.Name]; ok && h.Excludes(m.Revision) {
 			if h.Dropped {
 				continue
 			}
@@ -143,7 +143,7 @@ func (r *Runner) adoptFrontQuarantine(ctx context.Context, from uint64) error {
 			continue
 		}
 		m := history.Message{}
-		m.Stream, m.Revision = s, front.First
+		m.Name, m.Revision = s, front.First
 		c := r.foldOf([]history.Message{m})
 		if len(c.Poison) == 0 {
 			continue // the view has no use for events of this aggregate

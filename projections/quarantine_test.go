@@ -19,7 +19,7 @@ import (
 // unreadable is an event of the journal that cannot be read.
 func unreadable(key string, revision uint64) history.Message {
 	m := history.Message{Bad: errors.New("torn"), Body: []byte("torn")}
-	m.Revision, m.Stream = revision, events.StateEntry("a", key)
+	m.Revision, m.Name = revision, events.StateEntry("a", key)
 	return m
 }
 

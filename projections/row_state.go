@@ -13,12 +13,12 @@ import (
 // the streams without an event. Streams whose last event cannot be folded are in Poison.
 type RowStates struct {
 	Changes
-	Absent []events.Stream // streams without an event
+	Absent []events.AggregateName // streams without an event
 }
 
 // StateOf reads the journal's leader. A caller that reads a row's guard first, and writes the
 // answer under that guard, never replaces a newer row with an older one.
-func StateOf(ctx context.Context, h *history.History, streams []events.Stream) (RowStates, error) {
+func StateOf(ctx context.Context, h *history.History, streams []events.AggregateName) (RowStates, error) {
 	ends, err := h.Ends(ctx, streams, history.Bound{}, history.Linearizable)
 	if err != nil {
 		return RowStates{}, err
@@ -44,7 +44,7 @@ func StateOf(ctx context.Context, h *history.History, streams []events.Stream) (
 	}
 	states.Changes = Fold(found)
 	for i := range states.Poison { // an incomplete list of losing writes is not used
-		s := states.Poison[i].Stream
+		s := states.Poison[i].Name
 		states.Losses = slices.DeleteFunc(states.Losses, func(l readmodel.Loss) bool { return events.EntryConflicts(l.Agent, l.Key) == s })
 	}
 	return states, nil

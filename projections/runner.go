@@ -38,7 +38,7 @@ type Runner struct {
 	// Quarantine stores the aggregates that the view cannot apply; nil = the runner skips such
 	// events, for targets that handle them. ReadStream reads their events again, see history.History.Of.
 	Quarantine quarantine.Store
-	ReadStream func(ctx context.Context, s events.Stream, after, upTo uint64, yield func(history.Message) error) error
+	ReadStream func(ctx context.Context, s events.AggregateName, after, upTo uint64, yield func(history.Message) error) error
 	// Follows delays this view behind another view, Leads another view behind this one; nil =
 	// neither. A view that follows needs a Quarantine.
 	Follows, Leads *Gate
@@ -50,13 +50,13 @@ type Runner struct {
 	// not block.
 	Applied func(events int, took time.Duration)
 
-	lastWrite   time.Time                          // end of the last write
-	lastSize    int                                // events in the last batch
-	quarantined map[events.Stream]*quarantine.Held // used by Run only
+	lastWrite   time.Time                                 // end of the last write
+	lastSize    int                                       // events in the last batch
+	quarantined map[events.AggregateName]*quarantine.Held // used by Run only
 
 	// retried is the revision that was retried when the leading view released it; used by Run
 	// only.
-	retried map[events.Stream]uint64
+	retried map[events.AggregateName]uint64
 
 	mu      sync.Mutex
 	state   string // one of the states below

@@ -15,7 +15,7 @@ import (
 // events before the position that the following view has passed too, and retried events that a
 // crash can no longer lose.
 func (r *Runner) loadQuarantine(ctx context.Context, from uint64) error {
-	r.quarantined, r.retried = map[events.Stream]*quarantine.Held{}, map[events.Stream]uint64{}
+	r.quarantined, r.retried = map[events.AggregateName]*quarantine.Held{}, map[events.AggregateName]uint64{}
 	if r.Quarantine == nil {
 		return nil
 	}
@@ -89,7 +89,7 @@ func (r *Runner) adoptTargetQuarantine(ctx context.Context) error {
 
 // excludes reports whether a message belongs to a quarantined aggregate, from the failed event on.
 func (r *Runner) excludes(m *history.Message) bool {
-	h := r.quarantined[m.Stream]
+	h := r.quarantined[m.Name]
 	return h != nil && h.Excludes(m.Revision)
 }
 
@@ -121,7 +121,7 @@ func (r *Runner) split(batch []history.Message) (rest, waiting []history.Message
 	}
 	rest = make([]history.Message, 0, len(batch))
 	for _, m := range batch {
-		switch h := r.quarantined[m.Stream]; {
+		switch h := r.quarantined[m.Name]; {
 		case !r.excludes(&m):
 			rest = append(rest, m)
 		case !h.Dropped:
@@ -136,30 +136,30 @@ func (r *Runner) split(batch []history.Message) (rest, waiting []history.Message
 
 // setAside quarantines an aggregate from an event on. It does not store the entry.
 func (r *Runner) setAside(m *history.Message) {
-	if h := r.quarantined[m.Stream]; h != nil && !h.Dropped && m.Revision > h.First {
+	if h := r.quarantined[m.Name]; h != nil && !h.Dropped && m.Revision > h.First {
 		return // a later event of a quarantined aggregate
 	}
-	r.quarantined[m.Stream] = &quarantine.Held{
-		View: r.View, Partition: r.Partition, Stream: m.Stream, Journal: r.Source.ID(), First: m.Revision,
+	r.quarantined[m.Name] = &quarantine.Held{
+		View: r.View, Partition: r.Partition, Stream: m.Name, Journal: r.Source.ID(), First: m.Revision,
 		Reason: m.Bad.Error(), Since: time.Now().UTC(),
 	}
 	r.Log.Error("an event cannot be applied; its aggregate is quarantined", "view", r.View,
-		"partition", r.Partition, "stream", m.Stream, "revision", m.Revision, "error", m.Bad)
+		"partition", r.Partition, "stream", m.Name, "revision", m.Revision, "error", m.Bad)
 }
 
 // countWaiting stores the numbers of waiting events. An event that is read again after a restart
 // is counted once.
 func (r *Runner) countWaiting(ctx context.Context, waiting []history.Message) error {
-	grown := map[events.Stream]quarantine.Held{}
+	grown := map[events.AggregateName]quarantine.Held{}
 	for i := range waiting {
 		m := &waiting[i]
-		h, ok := grown[m.Stream]
+		h, ok := grown[m.Name]
 		if !ok {
-			h = *r.quarantined[m.Stream]
+			h = *r.quarantined[m.Name]
 		}
 		if m.Revision > h.Last {
 			h.Last, h.Waiting = m.Revision, h.Waiting+1
-			grown[m.Stream] = h
+			grown[m.Name] = h
 		}
 	}
 	for s, h := range grown {
@@ -175,6 +175,6 @@ func (r *Runner) countWaiting(ctx context.Context, waiting []history.Message) er
 func (r *Runner) logSkipped(bad []history.Message) {
 	for i := range bad {
 		r.Log.Warn("an event cannot be folded and is skipped", "view", r.View,
-			"partition", r.Partition, "stream", bad[i].Stream, "revision", bad[i].Revision, "error", bad[i].Bad)
+			"partition", r.Partition, "stream", bad[i].Name, "revision", bad[i].Revision, "error", bad[i].Bad)
 	}
 }

@@ -15,12 +15,12 @@ import (
 // State folds a history into the rows that exist at one moment. The zero value
 // folds everything up to the head.
 type State struct {
-	Revision uint64                   // last revision of every partition; 0 = its head
-	Time     time.Time                // last recording time; zero = no bound
-	Match    func(events.Stream) bool // which aggregates; nil = all
-	Step     func(at, head uint64)    // reports progress inside a partition; nil = no report
-	Bad      []string                 // the events that could not be folded
-	rows     map[events.Stream][]byte // as JSON objects
+	Revision uint64                          // last revision of every partition; 0 = its head
+	Time     time.Time                       // last recording time; zero = no bound
+	Match    func(events.AggregateName) bool // which aggregates; nil = all
+	Step     func(at, head uint64)           // reports progress inside a partition; nil = no report
+	Bad      []string                        // the events that could not be folded
+	rows     map[events.AggregateName][]byte // as JSON objects
 }
 
 // Fold folds one partition. A bound in time needs the whole partition, because
@@ -65,7 +65,7 @@ func (s *State) Rows() [][]byte { return slices.Collect(maps.Values(s.rows)) }
 
 func (s *State) add(m *history.Message) {
 	switch {
-	case s.Match != nil && !s.Match(m.Stream):
+	case s.Match != nil && !s.Match(m.Name):
 		return
 	case m.Bad != nil:
 		s.bad(m, "decode", m.Bad)
@@ -86,13 +86,13 @@ func (s *State) add(m *history.Message) {
 }
 
 func (s *State) bad(m *history.Message, verb string, err error) {
-	s.Bad = append(s.Bad, fmt.Sprintf("cannot %s revision %d of partition %d (%s): %v", verb, m.Revision, m.Partition, m.Stream, err))
+	s.Bad = append(s.Bad, fmt.Sprintf("cannot %s revision %d of partition %d (%s): %v", verb, m.Revision, m.Partition, m.Name, err))
 }
 
 // set stores a row in the form of its bucket, or removes it.
 func (s *State) set(m *history.Message, kind, key string, deleted bool, encode func() []byte) {
 	if deleted {
-		delete(s.rows, m.Stream)
+		delete(s.rows, m.Name)
 		return
 	}
 	b := append(events.AppendString([]byte{'{'}, "kind", kind), ',')
@@ -102,7 +102,7 @@ func (s *State) set(m *history.Message, kind, key string, deleted bool, encode f
 	}
 	b = append(append(b, `,"row":`...), encode()...)
 	if s.rows == nil {
-		s.rows = map[events.Stream][]byte{}
+		s.rows = map[events.AggregateName][]byte{}
 	}
-	s.rows[m.Stream] = append(b, '}')
+	s.rows[m.Name] = append(b, '}')
 }

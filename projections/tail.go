@@ -14,7 +14,7 @@ import (
 // memory, as its rows are there too.
 type Tail struct {
 	Memory   *tiers.Memory
-	Refresh  func(s events.Stream, revision uint64)
+	Refresh  func(s events.AggregateName, revision uint64)
 	Source   history.Source
 	Progress *Progress
 	// Touched is called for every agent whose entries changed, Changed for every document with its
@@ -58,10 +58,10 @@ func (t *Tail) Apply(_ context.Context, partition int, _, _ uint64, c Changes) e
 	}
 	for i := range c.Poison { // the row before the event is stale
 		m := &c.Poison[i]
-		if kind, id, key := readmodel.RowOf(m.Stream); kind == readmodel.KindEntry {
+		if kind, id, key := readmodel.RowOf(m.Name); kind == readmodel.KindEntry {
 			t.Memory.Invalidate(partition, id, key, m.Revision)
 		}
-		t.Refresh(m.Stream, m.Revision)
+		t.Refresh(m.Name, m.Revision)
 	}
 	for i := range c.Losses {
 		l := &c.Losses[i]

@@ -7,7 +7,7 @@ import (
 )
 
 // RowOf returns the row that a stream is folded into; kind is empty when there is none.
-func RowOf(s events.Stream) (kind, id, key string) {
+func RowOf(s events.AggregateName) (kind, id, key string) {
 	aggregate, rest, named := strings.Cut(string(s), ".")
 	id, rest, _ = strings.Cut(rest, ".")
 	part, key, _ := strings.Cut(rest, ".")
@@ -30,7 +30,7 @@ func RowOf(s events.Stream) (kind, id, key string) {
 
 // NameOf returns the name of the aggregate that a row is folded from; it is the
 // inverse of RowOf.
-func NameOf(kind, id, key string) events.Stream {
+func NameOf(kind, id, key string) events.AggregateName {
 	switch kind {
 	case KindEntry:
 		return events.StateEntry(id, key)
@@ -47,7 +47,7 @@ func NameOf(kind, id, key string) events.Stream {
 }
 
 // NameOfRow is NameOf for a row whose name is "<id>" or "<id>.<key>".
-func NameOfRow(kind, name string) events.Stream {
+func NameOfRow(kind, name string) events.AggregateName {
 	id, key, _ := strings.Cut(name, ".")
 	return NameOf(kind, id, key)
 }

@@ -11,7 +11,7 @@ import (
 )
 
 // Stored returns all events of an aggregate.
-func Stored(t testing.TB, journal history.Journal, s events.Stream) []events.Record {
+func Stored(t testing.TB, journal history.Journal, s events.AggregateName) []events.Record {
 	t.Helper()
 	var got []events.Record
 	err := journal.Since(t.Context(), s, time.Unix(0, 0), func(r events.Record) bool { got = append(got, r); return true })
@@ -25,7 +25,7 @@ func Stored(t testing.TB, journal history.Journal, s events.Stream) []events.Rec
 // consecutive versions and chained digests.
 func Count(t testing.TB, journal history.Journal, key string, wantEvents, wantLosses int) {
 	t.Helper()
-	for s, want := range map[events.Stream]int{events.StateEntry("a1", key): wantEvents, events.EntryConflicts("a1", key): wantLosses} {
+	for s, want := range map[events.AggregateName]int{events.StateEntry("a1", key): wantEvents, events.EntryConflicts("a1", key): wantLosses} {
 		got, digest := Stored(t, journal, s), ""
 		if len(got) != want {
 			t.Errorf("%s has %d events, want %d", s, len(got), want)

@@ -46,7 +46,7 @@ type result struct {
 // Append implements history.Appender.
 func (c *Committer) Append(ctx context.Context, writes []history.Write) (history.Appended, error) {
 	p := &pending{writes: writes, done: make(chan result, 1)}
-	l := &c.lanes[c.Partition(writes[0].Stream.ID())]
+	l := &c.lanes[c.Partition(writes[0].Name.ID())]
 	if l.add(p) {
 		go c.work(l)
 	}
@@ -95,16 +95,16 @@ func (c *Committer) commit(round []*pending, batch bool) (asDecided bool) {
 // make it safe to send its appends again.
 func (c *Committer) commitBatch(ctx context.Context, round []*pending) bool {
 	writes := make([]history.Write, 0, len(round))
-	writer := make(map[events.Stream]int, len(round))
+	writer := make(map[events.AggregateName]int, len(round))
 	for i, p := range round {
 		for _, w := range p.writes {
 			// A batch is checked against the state before it, so two appends to one
 			// aggregate (one may be left over from a command that timed out) cannot
 			// share it.
-			if first, twice := writer[w.Stream]; twice && first != i {
+			if first, twice := writer[w.Name]; twice && first != i {
 				return false
 			}
-			writer[w.Stream] = i
+			writer[w.Name] = i
 		}
 		writes = append(writes, p.writes...)
 	}

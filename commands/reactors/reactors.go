@@ -35,7 +35,7 @@ type Reactor struct {
 // CommandID is the id of the command that a reactor sends for an event. The
 // same reactor and event always give the same id.
 func CommandID(reactor string, rec *events.Record) string {
-	return DerivedID(rec.RecordedAt, reactor, string(rec.Stream), rec.Digest)
+	return DerivedID(rec.RecordedAt, reactor, string(rec.Name), rec.Digest)
 }
 
 // DerivedID is a ULID of a time whose random part is a hash of parts: the same

@@ -9,9 +9,9 @@ import (
 )
 
 // write returns a write of the next event of an aggregate; first = after is compared.
-func write(s events.Stream, version int, first bool, after uint64, id string) history.Write {
+func write(s events.AggregateName, version int, first bool, after uint64, id string) history.Write {
 	ev := event(s, version, `{ "n":1.50 }`)
-	return history.Write{Stream: s, First: first, After: after, ID: id, Event: &ev}
+	return history.Write{Name: s, First: first, After: after, ID: id, Event: &ev}
 }
 
 func (j suite) batchAcross(t *testing.T) {
@@ -24,9 +24,9 @@ func (j suite) batchAcross(t *testing.T) {
 			t.Fatal(err)
 		}
 		last := appended.Revision
-		for i, s := range []events.Stream{three, one, two, one} { // from the end
+		for i, s := range []events.AggregateName{three, one, two, one} { // from the end
 			rec, err := j.At(t.Context(), j.Partition(id), last-uint64(i))
-			if err != nil || rec.Stream != s {
+			if err != nil || rec.Name != s {
 				t.Errorf("%d from the end is %+v, %v; want %s", i, rec, err, s)
 			}
 		}

@@ -47,7 +47,7 @@ type suite struct{ history.Journal }
 var when = time.Date(2026, 2, 3, 4, 5, 6, 7, time.UTC)
 
 // event returns an event of an agent's state entry or of its losing writes.
-func event(s events.Stream, version int, value string) events.Event {
+func event(s events.AggregateName, version int, value string) events.Event {
 	parts := strings.SplitN(string(s), ".", 4) // agent.<id>.state.<key>
 	ev := events.Event{
 		Type: events.StateSet, Aggregate: "agent", ID: s.ID(), Key: parts[3], Version: uint64(version), Timestamp: when, RecordedAt: when,
@@ -61,7 +61,7 @@ func event(s events.Stream, version int, value string) events.Event {
 	return ev
 }
 
-func several(s events.Stream, from, n int) []events.Event {
+func several(s events.AggregateName, from, n int) []events.Event {
 	evs := make([]events.Event, n)
 	for i := range evs {
 		evs[i] = event(s, from+i, fmt.Sprintf(`{ "n": %d }`, from+i))
@@ -70,7 +70,7 @@ func several(s events.Stream, from, n int) []events.Event {
 }
 
 // mustAppend appends events with a unique message id and returns the revision.
-func (j suite) mustAppend(t *testing.T, s events.Stream, after uint64, evs ...events.Event) uint64 {
+func (j suite) mustAppend(t *testing.T, s events.AggregateName, after uint64, evs ...events.Event) uint64 {
 	t.Helper()
 	id := fmt.Sprintf("%s-%d-%d", s, after, evs[0].Version)
 	got, err := j.Append(t.Context(), history.Writes(s, after, id, evs))
@@ -81,11 +81,11 @@ func (j suite) mustAppend(t *testing.T, s events.Stream, after uint64, evs ...ev
 }
 
 // wantLast compares the last event of an aggregate, read with every freshness.
-func (j suite) wantLast(t *testing.T, s events.Stream, revision uint64, want events.Event) {
+func (j suite) wantLast(t *testing.T, s events.AggregateName, revision uint64, want events.Event) {
 	t.Helper()
 	for _, f := range []history.Freshness{history.Fast, history.Linearizable} {
 		rec, ok, err := j.Last(t.Context(), s, f)
-		wanted := events.Record{Event: want, Stream: s, Partition: j.Partition(s.ID()), Revision: revision}
+		wanted := events.Record{Event: want, Name: s, Partition: j.Partition(s.ID()), Revision: revision}
 		if err != nil || !ok || !reflect.DeepEqual(rec, wanted) {
 			t.Errorf("the last event of %s is %+v, %t, %v\nwant %+v", s, rec, ok, err, wanted)
 		}
@@ -93,7 +93,7 @@ func (j suite) wantLast(t *testing.T, s events.Stream, revision uint64, want eve
 }
 
 // all returns the events of an aggregate since a time.
-func (j suite) all(t *testing.T, s events.Stream, from time.Time) []events.Record {
+func (j suite) all(t *testing.T, s events.AggregateName, from time.Time) []events.Record {
 	t.Helper()
 	var got []events.Record
 	if err := j.Since(t.Context(), s, from, func(r events.Record) bool { got = append(got, r); return true }); err != nil {
@@ -132,7 +132,7 @@ func (j suite) emptyHasNoLast(t *testing.T) {
 
 func (j suite) appendedIsLast(t *testing.T) {
 	for _, id := range ids(j) {
-		for _, s := range []events.Stream{events.StateEntry(id, "k"), events.StateEntry(id, "a.b=/c"), events.EntryConflicts(id, "k")} {
+		for _, s := range []events.AggregateName{events.StateEntry(id, "k"), events.StateEntry(id, "a.b=/c"), events.EntryConflicts(id, "k")} {
 			var revision uint64
 			for v := 1; v <= 3; v++ {
 				ev := event(s, v, `{ "b":1.50,"a":[12345678901234567890,"\u0041"] }`)

@@ -75,7 +75,7 @@ func (j suite) sinceTime(t *testing.T) {
 				t.Fatalf("since before event %d there are %d", i+1, len(got))
 			}
 			for k, rec := range got {
-				if rec.Stream != s || rec.Version != uint64(i+k+1) || k > 0 && rec.Revision <= got[k-1].Revision {
+				if rec.Name != s || rec.Version != uint64(i+k+1) || k > 0 && rec.Revision <= got[k-1].Revision {
 					t.Errorf("since before event %d, the %d. is %+v", i+1, k+1, rec)
 				}
 			}
@@ -94,7 +94,7 @@ func (j suite) sinceTime(t *testing.T) {
 	}
 }
 
-func lastOf(t *testing.T, j suite, s events.Stream) uint64 {
+func lastOf(t *testing.T, j suite, s events.AggregateName) uint64 {
 	t.Helper()
 	rec, _, err := j.Last(t.Context(), s, history.Linearizable)
 	if err != nil {
@@ -150,7 +150,7 @@ func (j suite) at(t *testing.T) {
 		s, p := events.StateEntry(id, "k"), j.Partition(id)
 		revision := j.mustAppend(t, s, 0, event(s, 1, "1"))
 		rec, err := j.At(t.Context(), p, revision)
-		if want := (events.Record{Event: event(s, 1, "1"), Stream: s, Partition: p, Revision: revision}); err != nil || !reflect.DeepEqual(rec, want) {
+		if want := (events.Record{Event: event(s, 1, "1"), Name: s, Partition: p, Revision: revision}); err != nil || !reflect.DeepEqual(rec, want) {
 			t.Errorf("%+v, %v\nwant %+v", rec, err, want)
 		}
 		if rec, err := j.At(t.Context(), p, revision+1); err == nil {

@@ -11,16 +11,16 @@ import (
 
 // Held is one aggregate that a view has quarantined.
 type Held struct {
-	View      string        `json:"view"`
-	Partition int           `json:"partition"`
-	Stream    events.Stream `json:"stream"`
-	Journal   string        `json:"journal"` // incarnation of the journal that the revisions belong to
-	First     uint64        `json:"first"`   // revision of the event that cannot be applied
-	Last      uint64        `json:"last"`    // revision of the last known waiting event
-	Waiting   int           `json:"waiting"` // number of waiting events, the first included
-	Reason    string        `json:"reason"`
-	Since     time.Time     `json:"since"`
-	Attempts  int           `json:"attempts"` // number of retries
+	View      string               `json:"view"`
+	Partition int                  `json:"partition"`
+	Stream    events.AggregateName `json:"stream"`
+	Journal   string               `json:"journal"` // incarnation of the journal that the revisions belong to
+	First     uint64               `json:"first"`   // revision of the event that cannot be applied
+	Last      uint64               `json:"last"`    // revision of the last known waiting event
+	Waiting   int                  `json:"waiting"` // number of waiting events, the first included
+	Reason    string               `json:"reason"`
+	Since     time.Time            `json:"since"`
+	Attempts  int                  `json:"attempts"` // number of retries
 	// Dropped: the events from First to Last are given up; later events are applied. The entry is
 	// kept until no restart of the view can read the dropped events again.
 	Dropped bool `json:"dropped,omitzero"`
@@ -73,6 +73,6 @@ type TargetQuarantine interface {
 
 // Released names events of an aggregate that are no longer quarantined: all up to a revision.
 type Released struct {
-	Stream events.Stream
+	Stream events.AggregateName
 	UpTo   uint64
 }

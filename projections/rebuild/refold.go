@@ -22,15 +22,15 @@ type apply func(ctx context.Context, partition int, from, to uint64, c projectio
 type refold struct {
 	source      history.Source
 	batch       int
-	step        func(events uint64)      // called with the number of newly applied events
-	at          []uint64                 // position by partition
-	touchedRows map[RowKey]struct{}      // nil = not collected
-	quarantined map[events.Stream]uint64 // quarantined from this revision on
+	step        func(events uint64)             // called with the number of newly applied events
+	at          []uint64                        // position by partition
+	touchedRows map[RowKey]struct{}             // nil = not collected
+	quarantined map[events.AggregateName]uint64 // quarantined from this revision on
 	cursors     []history.Cursor
 }
 
 func newRefold(src history.Source, batch int, step func(uint64)) *refold {
-	return &refold{source: src, batch: batch, step: step, quarantined: map[events.Stream]uint64{},
+	return &refold{source: src, batch: batch, step: step, quarantined: map[events.AggregateName]uint64{},
 		at: make([]uint64, src.Partitions()), cursors: make([]history.Cursor, src.Partitions())}
 }
 
@@ -114,7 +114,7 @@ func (f *refold) touch(batch []history.Message) {
 		return
 	}
 	for i := range batch {
-		if kind, id, key := readmodel.RowOf(batch[i].Stream); kind != "" {
+		if kind, id, key := readmodel.RowOf(batch[i].Name); kind != "" {
 			f.touchedRows[RowKey{kind, id, key}] = struct{}{}
 		}
 	}

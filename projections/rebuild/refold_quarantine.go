@@ -26,10 +26,10 @@ func (f *refold) write(ctx context.Context, p int, from uint64, b foldedBatch, w
 		return f.write(ctx, p, mid, foldedBatch{batch: b.batch[n/2:]}, write)
 	}
 	m := &b.batch[0]
-	if f.quarantined[m.Stream] != 0 {
+	if f.quarantined[m.Name] != 0 {
 		return err // it is quarantined already
 	}
-	m.Bad, f.quarantined[m.Stream] = err, m.Revision
+	m.Bad, f.quarantined[m.Name] = err, m.Revision
 	return f.write(ctx, p, from, foldedBatch{batch: b.batch}, write)
 }
 
@@ -46,8 +46,8 @@ func (f *refold) foldRemaining(b *foldedBatch) projections.Changes {
 		return c
 	}
 	for i := range c.Poison {
-		if m := &c.Poison[i]; f.quarantined[m.Stream] == 0 {
-			f.quarantined[m.Stream] = m.Revision
+		if m := &c.Poison[i]; f.quarantined[m.Name] == 0 {
+			f.quarantined[m.Name] = m.Revision
 		}
 	}
 	b.folded = false
@@ -60,7 +60,7 @@ func (f *refold) split(batch []history.Message) (rest, waiting []history.Message
 	}
 	rest = make([]history.Message, 0, len(batch))
 	for _, m := range batch {
-		switch first := f.quarantined[m.Stream]; {
+		switch first := f.quarantined[m.Name]; {
 		case first == 0 || m.Revision < first:
 			rest = append(rest, m)
 		default:

@@ -19,7 +19,7 @@ type Reset struct {
 	Tiers   []verify.Tier  // whose rows are rebuilt
 	Of      string         // the tier's name in differences
 	// Quarantined reports aggregates that the view has quarantined; nil = none.
-	Quarantined func(partition int, s events.Stream) bool
+	Quarantined func(partition int, s events.AggregateName) bool
 	// WaitCaughtUp waits until the running view has reached the heads, or returns at once when no
 	// view runs.
 	WaitCaughtUp func(ctx context.Context, heads []uint64)
@@ -99,7 +99,7 @@ func (r *Reset) compare(ctx context.Context) (*verify.Report, []verify.Differenc
 	if err != nil {
 		return nil, nil, err
 	}
-	unreadable := map[events.Stream]bool{}
+	unreadable := map[events.AggregateName]bool{}
 	for _, d := range report.Differences {
 		if d.Tier != r.Of && d.Revision > 0 {
 			unreadable[d.Stream] = true // its last event is unknown, so its rows cannot be restored

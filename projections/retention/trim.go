@@ -19,7 +19,7 @@ type TrimJournal interface {
 	// MarkTrimmed stores that events up to cut may be missing. The mark never decreases.
 	MarkTrimmed(ctx context.Context, partition int, cut uint64) error
 	// Purge removes the events of a stream before a revision; of all streams when s is empty.
-	Purge(ctx context.Context, partition int, s events.Stream, before uint64) error
+	Purge(ctx context.Context, partition int, s events.AggregateName, before uint64) error
 }
 
 // TrimArchive is the archive with the checks that Trim needs.
@@ -64,7 +64,7 @@ type TrimPlan struct {
 
 // trimStream is a stream whose events before a revision are removed.
 type trimStream struct {
-	name   events.Stream
+	name   events.AggregateName
 	first  uint64
 	before uint64
 }
@@ -121,7 +121,7 @@ const compareEvery = 1000
 // scan reads the journal up to the cut, which it lowers to the time bound, and compares the events
 // with the archive. Events up to the mark of an earlier trim start their chains: their
 // predecessors are gone.
-func (t *Trim) scan(ctx context.Context, p *TrimPlan) (map[events.Stream]*trimmed, error) {
+func (t *Trim) scan(ctx context.Context, p *TrimPlan) (map[events.AggregateName]*trimmed, error) {
 	mark, _, err := t.Journal.Trimmed(ctx, p.Partition)
 	if err != nil {
 		return nil, err
@@ -131,7 +131,7 @@ func (t *Trim) scan(ctx context.Context, p *TrimPlan) (map[events.Stream]*trimme
 		return nil, err
 	}
 	defer cur.Stop()
-	l := trimScan{t: t, mark: mark, chains: history.NewChains(), streams: map[events.Stream]*trimmed{}}
+	l := trimScan{t: t, mark: mark, chains: history.NewChains(), streams: map[events.AggregateName]*trimmed{}}
 	for at := uint64(0); at < p.Cut; {
 		select {
 		case m, ok := <-cur.Messages():
@@ -160,12 +160,12 @@ const endsPage = 1000
 
 // selectStreams determines which events of each stream are removed. A stream whose last event is
 // after the cut loses all events up to the cut; any other keeps its last event.
-func (t *Trim) selectStreams(ctx context.Context, p *TrimPlan, head uint64, streams map[events.Stream]*trimmed) error {
-	names := make([]events.Stream, 0, len(streams))
+func (t *Trim) selectStreams(ctx context.Context, p *TrimPlan, head uint64, streams map[events.AggregateName]*trimmed) error {
+	names := make([]events.AggregateName, 0, len(streams))
 	for s := range streams {
 		names = append(names, s)
 	}
-	ends := make(map[events.Stream]uint64, len(names))
+	ends := make(map[events.AggregateName]uint64, len(names))
 	if head > p.Cut {
 		for page := range slices.Chunk(names, endsPage) {
 			// A replica that lags only makes a trim keep more.

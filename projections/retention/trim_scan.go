@@ -14,7 +14,7 @@ type trimScan struct {
 	t       *Trim
 	mark    uint64
 	chains  *history.Chains
-	streams map[events.Stream]*trimmed
+	streams map[events.AggregateName]*trimmed
 	batch   []history.Message
 	seen    int
 }
@@ -23,13 +23,13 @@ func (l *trimScan) add(ctx context.Context, m history.Message) error {
 	if err := l.checkChain(ctx, &m); err != nil {
 		return err
 	}
-	s := l.streams[m.Stream]
+	s := l.streams[m.Name]
 	if s == nil {
 		s = &trimmed{first: m.Revision}
-		l.streams[m.Stream] = s
+		l.streams[m.Name] = s
 	}
 	s.n, s.last, s.bytes = s.n+1, m.Revision, s.bytes+s.lastBytes
-	s.lastBytes = int64(len(m.Body) + len(m.Stream))
+	s.lastBytes = int64(len(m.Body) + len(m.Name))
 	l.batch = append(l.batch, m)
 	if len(l.batch) < compareEvery {
 		return nil
@@ -46,8 +46,8 @@ func (l *trimScan) checkChain(ctx context.Context, m *history.Message) error {
 		l.chains.Begin(&m.Record)
 		return nil
 	}
-	if l.mark > 0 && m.Bad == nil && m.Version > 1 && !l.chains.Knows(m.Stream) {
-		before, ok, err := l.t.Archive.LastOf(ctx, m.Partition, m.Stream, m.Revision-1, time.Time{})
+	if l.mark > 0 && m.Bad == nil && m.Version > 1 && !l.chains.Knows(m.Name) {
+		before, ok, err := l.t.Archive.LastOf(ctx, m.Partition, m.Name, m.Revision-1, time.Time{})
 		if err != nil {
 			return err
 		}

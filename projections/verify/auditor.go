@@ -25,7 +25,7 @@ type Auditor struct {
 
 	mu      sync.Mutex
 	checked int64
-	open    map[events.Stream][]Difference // differences that persist
+	open    map[events.AggregateName][]Difference // differences that persist
 	last    Difference
 	at      time.Time
 	waits   string // why the audit waits
@@ -79,7 +79,7 @@ type chunkWalk struct {
 // Run audits until ctx ends.
 func (a *Auditor) Run(ctx context.Context) {
 	a.mu.Lock()
-	a.open = map[events.Stream][]Difference{}
+	a.open = map[events.AggregateName][]Difference{}
 	a.mu.Unlock()
 	defer func() {
 		a.mu.Lock()
@@ -159,7 +159,7 @@ func (a *Auditor) checkChunk(ctx context.Context, r *chunkWalk) error {
 // recheck checks known differences again.
 func (a *Auditor) recheck(ctx context.Context) error {
 	a.mu.Lock()
-	var known []events.Stream
+	var known []events.AggregateName
 	for s := range a.open {
 		if known = append(known, s); len(known) == 20 { // map order is random: every one is checked in time
 			break
@@ -174,7 +174,7 @@ func (a *Auditor) recheck(ctx context.Context) error {
 	return nil
 }
 
-func (a *Auditor) check(ctx context.Context, s events.Stream) error {
+func (a *Auditor) check(ctx context.Context, s events.AggregateName) error {
 	f, err := a.Sampler.Check(ctx, s)
 	if err != nil {
 		return err
@@ -190,7 +190,7 @@ func (a *Auditor) pace(ctx context.Context, events int) error {
 	return pause(ctx, time.Duration(cost/a.Rate*float64(time.Second)))
 }
 
-func (a *Auditor) record(s events.Stream, differences []Difference) {
+func (a *Auditor) record(s events.AggregateName, differences []Difference) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.checked++

@@ -24,7 +24,7 @@ func (v *Verifier) foldEvent(tier string, m *history.Message, keep func(rowKey, 
 	}
 	if m.Bad != nil {
 		v.differ(eventDifference(tier, m), "revision %d cannot be read: %v", m.Revision, m.Bad)
-		v.chains[m.Stream] = chainEnd{unreadable: true}
+		v.chains[m.Name] = chainEnd{unreadable: true}
 		return
 	}
 	if !v.RowsOnly {
@@ -58,7 +58,7 @@ func (v *Verifier) foldEvent(tier string, m *history.Message, keep func(rowKey, 
 
 // checkChain verifies that the event follows the previous one of its aggregate.
 func (v *Verifier) checkChain(tier string, m *history.Message) {
-	last := v.chains[m.Stream]
+	last := v.chains[m.Name]
 	digest, err := events.Chain(last.digest, &m.Event)
 	switch {
 	case last.unreadable:
@@ -69,7 +69,7 @@ func (v *Verifier) checkChain(tier string, m *history.Message) {
 	case digest != m.Digest:
 		v.differ(eventDifference(tier, m), "revision %d (version %d) has digest %.12s, the digest of its content and chain is %.12s: an event was changed", m.Revision, m.Version, m.Digest, digest)
 	}
-	v.chains[m.Stream] = chainEnd{version: m.Version, digest: m.Digest}
+	v.chains[m.Name] = chainEnd{version: m.Version, digest: m.Digest}
 }
 
 // rowOf returns the row that an event results in, with both forms of a document; Kind is empty

@@ -16,7 +16,7 @@ type Journal interface {
 	Head(ctx context.Context, partition int) (uint64, error)
 	Trimmed(ctx context.Context, partition int) (cut uint64, at time.Time, err error)
 	Range(ctx context.Context, r history.Range, yield func(history.Message) error) error
-	Ends(ctx context.Context, names []events.Stream, b history.Bound, f history.Freshness) ([]history.Message, error)
+	Ends(ctx context.Context, names []events.AggregateName, b history.Bound, f history.Freshness) ([]history.Message, error)
 }
 
 // readRange yields the stored events of a partition after one revision, up to another.
@@ -34,7 +34,7 @@ type Archive interface {
 	// itself. A duplicate revision is yielded twice.
 	Audit(ctx context.Context, partition int, after, upTo uint64, yield func(history.Message) error) error
 	// AuditOf is Audit for one aggregate, oldest first.
-	AuditOf(ctx context.Context, partition int, name events.Stream, yield func(history.Message) error) error
+	AuditOf(ctx context.Context, partition int, name events.AggregateName, yield func(history.Message) error) error
 	// Restore replaces the archived events at the revisions of messages.
 	Restore(ctx context.Context, messages []history.Message) error
 }

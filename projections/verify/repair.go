@@ -12,7 +12,7 @@ import (
 // the journal still has the original. It leaves what it cannot restore, for the next verification
 // to report.
 func Repair(ctx context.Context, journal Journal, archive Archive, tiers []Tier, differences []Difference) error {
-	streams, lost := map[string][]events.Stream{}, map[int][]uint64{}
+	streams, lost := map[string][]events.AggregateName{}, map[int][]uint64{}
 	for _, d := range differences {
 		switch {
 		case d.Tier != InArchive || archive == nil:

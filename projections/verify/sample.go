@@ -14,7 +14,7 @@ type Chunks interface {
 	// Chunks returns their number now.
 	Chunks(ctx context.Context) (int, error)
 	// At returns the streams that have rows or events in a chunk now.
-	At(ctx context.Context, place int) ([]events.Stream, error)
+	At(ctx context.Context, place int) ([]events.AggregateName, error)
 }
 
 // chunkRevisions is the number of revisions in one chunk of the journal.
@@ -51,7 +51,7 @@ func (r Revisions) partition(ctx context.Context, place int) (partition, rest in
 }
 
 // At implements Chunks.
-func (r Revisions) At(ctx context.Context, place int) ([]events.Stream, error) {
+func (r Revisions) At(ctx context.Context, place int) ([]events.AggregateName, error) {
 	p, rest, err := r.partition(ctx, place)
 	if err != nil {
 		return nil, err
@@ -61,12 +61,12 @@ func (r Revisions) At(ctx context.Context, place int) ([]events.Stream, error) {
 	if err != nil {
 		return nil, err
 	}
-	seen := map[events.Stream]bool{}
-	var streams []events.Stream
+	seen := map[events.AggregateName]bool{}
+	var streams []events.AggregateName
 	err = readRange(ctx, r.Journal, p, first, min(first+chunkRevisions, head), func(m history.Message) error {
-		if !seen[m.Stream] {
-			seen[m.Stream] = true
-			streams = append(streams, m.Stream)
+		if !seen[m.Name] {
+			seen[m.Name] = true
+			streams = append(streams, m.Name)
 		}
 		return nil
 	})
@@ -89,8 +89,8 @@ func (r Revisions) At(ctx context.Context, place int) ([]events.Stream, error) {
 // Pick picks up to n streams at random: half of them by the journal's events, the others by the
 // tiers' rows, to find rows that the journal does not have. When n is about the number of streams,
 // it returns nearly all.
-func Pick(ctx context.Context, journal Journal, tiers []Tier, n int) ([]events.Stream, error) {
-	picked := map[events.Stream]bool{}
+func Pick(ctx context.Context, journal Journal, tiers []Tier, n int) ([]events.AggregateName, error) {
+	picked := map[events.AggregateName]bool{}
 	if err := pick(ctx, Revisions{Journal: journal}, (n+1)/2, picked); err != nil {
 		return nil, err
 	}
@@ -100,7 +100,7 @@ func Pick(ctx context.Context, journal Journal, tiers []Tier, n int) ([]events.S
 			return nil, err
 		}
 	}
-	all := make([]events.Stream, 0, len(picked))
+	all := make([]events.AggregateName, 0, len(picked))
 	for s := range picked {
 		all = append(all, s)
 	}
@@ -108,7 +108,7 @@ func Pick(ctx context.Context, journal Journal, tiers []Tier, n int) ([]events.S
 }
 
 // pick adds up to n streams that were not picked yet.
-func pick(ctx context.Context, from Chunks, n int, picked map[events.Stream]bool) error {
+func pick(ctx context.Context, from Chunks, n int, picked map[events.AggregateName]bool) error {
 	places, err := from.Chunks(ctx)
 	if err != nil || n <= 0 {
 		return err

@@ -19,7 +19,7 @@ type Sampler struct {
 	// Reached reports whether a view has reached a revision; it may wait a short time.
 	Reached func(ctx context.Context, view string, partition int, revision uint64) (bool, error)
 	// Quarantined reports whether a view has quarantined an aggregate; nil = no.
-	Quarantined func(view string, partition int, s events.Stream) bool
+	Quarantined func(view string, partition int, s events.AggregateName) bool
 }
 
 // Finding is the result of a check.
@@ -37,7 +37,7 @@ const (
 )
 
 // Check compares the aggregate of a stream. It fails when a tier or the journal cannot be read.
-func (c *Sampler) Check(ctx context.Context, s events.Stream) (f Finding, err error) {
+func (c *Sampler) Check(ctx context.Context, s events.AggregateName) (f Finding, err error) {
 	previous := ""
 	for range sampleRounds {
 		var unchanged bool
@@ -78,9 +78,9 @@ func pause(ctx context.Context, d time.Duration) error {
 // compareOnce compares the tiers with the journal once. unchanged reports whether the journal had
 // no new event meanwhile: only then must the rows, whose views had reached the last event before
 // they were read, match it exactly.
-func (c *Sampler) compareOnce(ctx context.Context, s events.Stream) (f Finding, unchanged bool, err error) {
+func (c *Sampler) compareOnce(ctx context.Context, s events.AggregateName) (f Finding, unchanged bool, err error) {
 	kind, agent, _ := readmodel.RowOf(s)
-	asked := []events.Stream{s}
+	asked := []events.AggregateName{s}
 	if kind == readmodel.KindEntry { // it may be evicted with its agent
 		asked = append(asked, events.Lifecycle(agent))
 	}
@@ -132,7 +132,7 @@ func (c *Sampler) laggingView(ctx context.Context, kind string, end *history.Mes
 		}
 	}
 	for view := range views {
-		if c.Quarantined != nil && c.Quarantined(view, end.Partition, end.Stream) {
+		if c.Quarantined != nil && c.Quarantined(view, end.Partition, end.Name) {
 			return fmt.Sprintf("the view %s has quarantined it (engine dlq list)", view), nil
 		}
 		ok, err := c.Reached(ctx, view, end.Partition, end.Revision)
@@ -147,7 +147,7 @@ func (c *Sampler) laggingView(ctx context.Context, kind string, end *history.Mes
 }
 
 // walkHistory folds all events of a stream up to end and compares the archive with the journal.
-func (c *Sampler) walkHistory(ctx context.Context, v *Verifier, s events.Stream, end uint64) error {
+func (c *Sampler) walkHistory(ctx context.Context, v *Verifier, s events.AggregateName, end uint64) error {
 	p := span{partition: c.Journal.Partition(s.ID())}
 	var err error
 	if p.cut, _, err = c.Journal.Trimmed(ctx, p.partition); err != nil {

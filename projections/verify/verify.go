@@ -28,9 +28,9 @@ type Tier struct {
 	// Each yields every row; the losing writes of an entry one by one, in order.
 	Each func(ctx context.Context, yield func(Row)) error
 	// Of yields the rows of one stream in the same form.
-	Of func(ctx context.Context, s events.Stream, yield func(Row)) error
+	Of func(ctx context.Context, s events.AggregateName, yield func(Row)) error
 	// Restore replaces the rows of streams by what their events in the journal result in.
-	Restore func(ctx context.Context, streams []events.Stream) error
+	Restore func(ctx context.Context, streams []events.AggregateName) error
 	// Chunks find rows without knowing their names.
 	Chunks Chunks
 }
@@ -47,9 +47,9 @@ type Difference struct {
 	Key  string `json:"key"`  // "<agent>.<key>" of an entry, "<kind> <name>" of others, or the stream
 	What string `json:"what"` // the content on both sides
 
-	Stream    events.Stream `json:"stream,omitempty"` // of the row or event
-	Partition int           `json:"partition"`
-	Revision  uint64        `json:"revision,omitempty"` // of the event
+	Stream    events.AggregateName `json:"stream,omitempty"` // of the row or event
+	Partition int                  `json:"partition"`
+	Revision  uint64               `json:"revision,omitempty"` // of the event
 
 	// Quarantined is the reason why the view has quarantined the aggregate: the difference is
 	// known, and engine dlq retries it; empty = not quarantined.
@@ -122,7 +122,7 @@ type Verifier struct {
 	RowsOnly bool
 
 	report   Report
-	chains   map[events.Stream]chainEnd
+	chains   map[events.AggregateName]chainEnd
 	rows     map[rowKey]rowSummary   // at the heads
 	later    map[rowKey][]rowSummary // after the heads
 	losses   map[rowKey]rowSummary   // of all losing writes so far
@@ -131,7 +131,7 @@ type Verifier struct {
 
 func (v *Verifier) begin() {
 	v.report = Report{Differences: []Difference{}}
-	v.chains, v.inactive = map[events.Stream]chainEnd{}, map[string]bool{}
+	v.chains, v.inactive = map[events.AggregateName]chainEnd{}, map[string]bool{}
 	v.rows, v.later, v.losses = map[rowKey]rowSummary{}, map[rowKey][]rowSummary{}, map[rowKey]rowSummary{}
 }
 
@@ -178,5 +178,5 @@ func (v *Verifier) differ(d Difference, format string, args ...any) {
 
 // eventDifference returns an empty difference of an event.
 func eventDifference(tier string, m *history.Message) Difference {
-	return Difference{Tier: tier, Key: string(m.Stream), Stream: m.Stream, Partition: m.Partition, Revision: m.Revision}
+	return Difference{Tier: tier, Key: string(m.Name), Stream: m.Name, Partition: m.Partition, Revision: m.Revision}
 }

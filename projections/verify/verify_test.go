@@ -17,7 +17,7 @@ import (
 // fakeJournal is an in-memory journal of one partition.
 type fakeJournal struct {
 	messages []history.Message
-	chains   map[events.Stream]chainEnd
+	chains   map[events.AggregateName]chainEnd
 	head     uint64 // result of the first call of Head; later calls return the end
 	cut      uint64
 }
@@ -39,7 +39,7 @@ func (p *fakeJournal) Partition(string) int { return 0 }
 
 func (p *fakeJournal) Range(_ context.Context, r history.Range, yield func(history.Message) error) error {
 	for _, m := range p.messages {
-		if m.Revision > r.After && (r.UpTo == 0 || m.Revision <= r.UpTo) && (r.Aggregate == "" || m.Stream == r.Aggregate) {
+		if m.Revision > r.After && (r.UpTo == 0 || m.Revision <= r.UpTo) && (r.Aggregate == "" || m.Name == r.Aggregate) {
 			if err := yield(m); err != nil {
 				return err
 			}
@@ -48,11 +48,11 @@ func (p *fakeJournal) Range(_ context.Context, r history.Range, yield func(histo
 	return nil
 }
 
-func (p *fakeJournal) Ends(_ context.Context, names []events.Stream, _ history.Bound, _ history.Freshness) ([]history.Message, error) {
+func (p *fakeJournal) Ends(_ context.Context, names []events.AggregateName, _ history.Bound, _ history.Freshness) ([]history.Message, error) {
 	ends := make([]history.Message, len(names))
 	for _, m := range p.messages {
 		for i, name := range names {
-			if m.Stream == name {
+			if m.Name == name {
 				ends[i] = m
 			}
 		}
@@ -61,7 +61,7 @@ func (p *fakeJournal) Ends(_ context.Context, names []events.Stream, _ history.B
 }
 
 // write appends an event with a valid digest.
-func (p *fakeJournal) write(t *testing.T, s events.Stream, typ, key, data, state string) *history.Message {
+func (p *fakeJournal) write(t *testing.T, s events.AggregateName, typ, key, data, state string) *history.Message {
 	t.Helper()
 	last := p.chains[s]
 	ev := events.Event{
@@ -73,7 +73,7 @@ func (p *fakeJournal) write(t *testing.T, s events.Stream, typ, key, data, state
 		t.Fatal(err)
 	}
 	p.chains[s] = chainEnd{version: ev.Version, digest: ev.Digest}
-	p.messages = append(p.messages, history.Message{Record: events.Record{Event: ev, Stream: s, Revision: uint64(len(p.messages) + 1)}})
+	p.messages = append(p.messages, history.Message{Record: events.Record{Event: ev, Name: s, Revision: uint64(len(p.messages) + 1)}})
 	return &p.messages[len(p.messages)-1]
 }
 
@@ -118,7 +118,7 @@ func (p *fakeJournal) verify(t *testing.T, head int, rows ...Row) (*Report, []st
 }
 
 func TestVerifySkipsUnknownTypes(t *testing.T) {
-	p := &fakeJournal{chains: map[events.Stream]chainEnd{}}
+	p := &fakeJournal{chains: map[events.AggregateName]chainEnd{}}
 	p.write(t, "weather.berlin", "weather.measured", "", `{"c":21}`, "")
 	a := p.set(t, "a", "k", "1")
 	if _, got := p.verify(t, 2, a); got != nil {
@@ -126,7 +126,7 @@ func TestVerifySkipsUnknownTypes(t *testing.T) {
 	}
 	p.write(t, "weather.berlin", "weather.measured", "", `{"c":22}`, "").Digest = "changed"
 	p.write(t, events.Task("t"), events.TaskCreated, "", `{}`, "") // carries no state
-	p.messages = append(p.messages, history.Message{Bad: errors.New("torn"), Record: events.Record{Stream: "agent.b.state.k", Revision: 5}})
+	p.messages = append(p.messages, history.Message{Bad: errors.New("torn"), Record: events.Record{Name: "agent.b.state.k", Revision: 5}})
 	want := []string{"journal weather.berlin", "journal task.t", "journal agent.b.state.k"}
 	if _, got := p.verify(t, 5, a); !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
@@ -134,7 +134,7 @@ func TestVerifySkipsUnknownTypes(t *testing.T) {
 }
 
 func TestVerifyExcusesAbsences(t *testing.T) {
-	p := &fakeJournal{chains: map[events.Stream]chainEnd{}}
+	p := &fakeJournal{chains: map[events.AggregateName]chainEnd{}}
 	p.set(t, "silent", "k", "1")
 	p.phase(t, "silent", events.Expired, "expired")
 	back := p.set(t, "back", "k", "1")
@@ -142,7 +142,7 @@ func TestVerifyExcusesAbsences(t *testing.T) {
 	p.phase(t, "back", events.Hydrated, "active")
 	p.set(t, "old", "k", "1")
 	p.messages[len(p.messages)-1].RecordedAt = time.Now().Add(-time.Hour)
-	p.chains = map[events.Stream]chainEnd{} // the changed time breaks its digest, which this test ignores
+	p.chains = map[events.AggregateName]chainEnd{} // the changed time breaks its digest, which this test ignores
 	head := len(p.messages)
 	later := p.set(t, "new", "k", "1")
 

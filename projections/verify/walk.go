@@ -148,7 +148,7 @@ func (v *Verifier) step(ctx context.Context, s *span, j, a *history.Message) err
 			c.Equal++ // checkChain judges it further
 		}
 		v.foldEvent(InArchive, a, v.keep)
-	case a.Bad != nil && j.Bad == nil, a.Stream != j.Stream, !bytes.Equal(a.Body, j.Body):
+	case a.Bad != nil && j.Bad == nil, a.Name != j.Name, !bytes.Equal(a.Body, j.Body):
 		c.Differences++
 		v.differ(eventDifference(InArchive, j), "the archive says %s; the journal says %s", describe(a), describe(j))
 		v.foldEvent(InJournal, j, v.keep)
@@ -162,9 +162,9 @@ func (v *Verifier) step(ctx context.Context, s *span, j, a *history.Message) err
 // describe returns the content of an event for messages.
 func describe(m *history.Message) string {
 	if m.Bad != nil {
-		return fmt.Sprintf("%s: %v", m.Stream, m.Bad)
+		return fmt.Sprintf("%s: %v", m.Name, m.Bad)
 	}
-	return fmt.Sprintf("%s %s version %d, digest %.12s, body %x", m.Stream, m.Type, m.Version, m.Digest, sumOf(m.Body).short())
+	return fmt.Sprintf("%s %s version %d, digest %.12s, body %x", m.Name, m.Type, m.Version, m.Digest, sumOf(m.Body).short())
 }
 
 // gap reports the revisions before next that neither store has.

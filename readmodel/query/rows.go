@@ -71,7 +71,7 @@ func (r Rows) AsOf(ctx context.Context, agent, key string, m history.Moment) (e 
 
 // EntriesAsOf returns the entries of keys that existed at a moment, by key.
 func (r Rows) EntriesAsOf(ctx context.Context, agent string, keys []string, m history.Moment) ([]readmodel.Entry, error) {
-	names := make([]events.Stream, len(keys))
+	names := make([]events.AggregateName, len(keys))
 	for i, key := range keys {
 		names[i] = events.StateEntry(agent, key)
 	}
@@ -151,7 +151,7 @@ func (r Rows) DocAsOf(ctx context.Context, kind, id, key string, m history.Momen
 
 // ConfigAsOf returns the configuration entries of keys that existed at a moment.
 func (r Rows) ConfigAsOf(ctx context.Context, agent string, keys []string, m history.Moment) ([]readmodel.Doc, error) {
-	names := make([]events.Stream, len(keys))
+	names := make([]events.AggregateName, len(keys))
 	for i, key := range keys {
 		names[i] = events.Config(agent, key)
 	}

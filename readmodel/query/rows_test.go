@@ -16,7 +16,7 @@ func TestRows(t *testing.T) {
 		t.Run(fmt.Sprint(partitions, " partitions"), func(t *testing.T) {
 			querytest.Rows(t, func(t *testing.T) querytest.History {
 				h := history.New(journaltest.New(t, partitions), nil, 0)
-				return querytest.History{Rows: query.Rows{History: h}, Append: func(t *testing.T, s events.Stream, ev events.Event) uint64 {
+				return querytest.History{Rows: query.Rows{History: h}, Append: func(t *testing.T, s events.AggregateName, ev events.Event) uint64 {
 					last, _, err := h.Last(t.Context(), s, history.Linearizable)
 					if err != nil {
 						t.Fatal(err)

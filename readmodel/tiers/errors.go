@@ -21,7 +21,7 @@ func Behind(tier string, want, at uint64) *domain.Error {
 
 // Quarantined is 503 read.behind for a row that the tier's view has quarantined: the tier lags
 // behind that event until a retry succeeds.
-func Quarantined(tier string, s events.Stream, revision uint64) *domain.Error {
+func Quarantined(tier string, s events.AggregateName, revision uint64) *domain.Error {
 	return domain.Errorf(domain.Unavailable, "read.behind",
 		"%s has quarantined %s since revision %d, which it cannot apply (engine dlq list); cached and strong reads answer", tier, s, revision).
 		With("position", revision-1).With("quarantined", string(s))

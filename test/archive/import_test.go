@@ -215,7 +215,7 @@ func cut(t *testing.T, from, to, typ string) {
 	for err == nil && (len(all) == 0 || !bytes.Contains(all[len(all)-1].Body, []byte(typ))) {
 		var ev export.Event
 		if ev, err = r.Next(); err == nil {
-			all = append(all, history.Message{Body: bytes.Clone(ev.Body), Record: events.Record{Stream: ev.Stream, Revision: ev.Revision}})
+			all = append(all, history.Message{Body: bytes.Clone(ev.Body), Record: events.Record{Name: ev.Stream, Revision: ev.Revision}})
 		}
 	}
 	harness.Must(t, err)
@@ -256,7 +256,7 @@ func stored(t *testing.T, e *harness.Engine, n int) (all []journal.ImportedEvent
 	for seq := uint64(1); err == nil && seq <= uint64(n); seq++ {
 		var msg *jetstream.RawStreamMsg
 		if msg, err = j.GetMsg(t.Context(), seq); err == nil {
-			all = append(all, journal.ImportedEvent{Stream: events.Stream(strings.TrimPrefix(msg.Subject, "events.")), Body: msg.Data})
+			all = append(all, journal.ImportedEvent{Stream: events.AggregateName(strings.TrimPrefix(msg.Subject, "events.")), Body: msg.Data})
 		}
 	}
 	harness.Must(t, err)

@@ -107,7 +107,7 @@ func (r *rig) fill(ctx context.Context, n int, where entryFunc) (uint64, error) 
 		version uint64
 		digest  string
 	}
-	ends := map[events.Stream]end{}
+	ends := map[events.AggregateName]end{}
 	for i := range n {
 		agent, key := where(i)
 		stream := events.StateEntry(agent, key)

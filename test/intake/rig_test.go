@@ -121,7 +121,7 @@ func (r *rig) outcome(e *engine, id string) (a answer) {
 }
 
 // history returns the events of an entry, oldest first.
-func (r *rig) history(s events.Stream) (all []events.Record) {
+func (r *rig) history(s events.AggregateName) (all []events.Record) {
 	r.t.Helper()
 	harness.Must(r.t, history.New(r.journal, nil, 0).Since(r.t.Context(), s, time.Unix(0, 0), func(rec events.Record) bool {
 		all = append(all, rec)

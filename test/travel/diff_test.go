@@ -110,8 +110,8 @@ func (r reference) between(p pair) (revisions []uint64) {
 	before, after := r.lasts(p.from), r.lasts(p.to)
 	for i := range r {
 		rec := &r[i]
-		if rec.Aggregate != noun || rec.ID != id || strings.Contains(string(rec.Stream), ".conflict.") || noun == "agent" && rec.Key == "" ||
-			!p.to.includes(rec) || p.from.includes(rec) || dead(before[rec.Stream]) && dead(after[rec.Stream]) {
+		if rec.Aggregate != noun || rec.ID != id || strings.Contains(string(rec.Name), ".conflict.") || noun == "agent" && rec.Key == "" ||
+			!p.to.includes(rec) || p.from.includes(rec) || dead(before[rec.Name]) && dead(after[rec.Name]) {
 			continue
 		}
 		revisions = append(revisions, rec.Revision)

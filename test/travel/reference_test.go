@@ -23,7 +23,7 @@ func readAll(t *testing.T, c *harness.Client) (all reference) {
 	for _, ev := range c.Journal(t) {
 		rec, err := events.Decode(ev.Raw)
 		harness.Must(t, err)
-		all = append(all, events.Record{Event: rec, Stream: rec.Home(), Revision: ev.Revision})
+		all = append(all, events.Record{Event: rec, Name: rec.Home(), Revision: ev.Revision})
 	}
 	return all
 }
@@ -62,11 +62,11 @@ func (i instant) body(more harness.M) harness.M {
 }
 
 // lasts returns the last event of every aggregate as of an instant.
-func (r reference) lasts(i instant) map[events.Stream]*events.Record {
-	last := map[events.Stream]*events.Record{}
+func (r reference) lasts(i instant) map[events.AggregateName]*events.Record {
+	last := map[events.AggregateName]*events.Record{}
 	for n := range r {
 		if i.includes(&r[n]) {
-			last[r[n].Stream] = &r[n]
+			last[r[n].Name] = &r[n]
 		}
 	}
 	return last
@@ -105,7 +105,7 @@ func (r reference) check(t *testing.T, c *harness.Client, i instant) {
 		case "agent", "config":
 			want := map[string]*events.Record{}
 			for _, rec := range lasts {
-				if rec.Aggregate == string(noun) && rec.ID == string(id) && rec.Key != "" && !dead(rec) && rec.Home() == rec.Stream &&
+				if rec.Aggregate == string(noun) && rec.ID == string(id) && rec.Key != "" && !dead(rec) && rec.Home() == rec.Name &&
 					rec.Type != events.StateSuperseded && rec.Type != events.StateRejected {
 					want[rec.Key] = rec
 				}

@@ -72,7 +72,7 @@ func (w *world) archived() {
 		harness.Must(w.t, err)
 		want, i := w.messages(w.history.Retained(), p, head), 0
 		err = archive.New(w.db, "archive").Each(w.t.Context(), p, 0, head, func(m history.Message) error {
-			if i >= len(want) || m.Revision != want[i].Revision || m.Stream != want[i].Stream || !bytes.Equal(m.Body, want[i].Body) ||
+			if i >= len(want) || m.Revision != want[i].Revision || m.Name != want[i].Name || !bytes.Equal(m.Body, want[i].Body) ||
 				(m.Bad == nil) != (want[i].Bad == nil) || !m.RecordedAt.Equal(want[i].RecordedAt) {
 				w.t.Fatalf("archived as %d. is %+v", i, m)
 			}

@@ -17,7 +17,7 @@ import (
 )
 
 // restore rewrites the rows of aggregates in both tiers from the journal.
-func (w *world) restore(streams ...events.Stream) {
+func (w *world) restore(streams ...events.AggregateName) {
 	w.t.Helper()
 	if err := hot.NewHot(w.bucket, w.journal, w.progress["hot"]).Restore(w.t.Context(), streams); err != nil {
 		w.t.Error(err)
@@ -60,7 +60,7 @@ func (w *world) kv() jetstream.KeyValue {
 func TestRestore(t *testing.T) {
 	w := newWorld(t, 2)
 	w.start("hot", "durable")
-	var streams []events.Stream
+	var streams []events.AggregateName
 	for agent := range 3 {
 		for key := range 8 {
 			a, k := fmt.Sprint("a", agent), fmt.Sprint("k.", key)
@@ -107,7 +107,7 @@ func TestRestore(t *testing.T) {
 	if maps.Equal(w.content(), want) {
 		t.Fatal("nothing was changed")
 	}
-	strange := []events.Stream{"agent.x.state.y", "agent.lone.state.", "agent.*.state.k", "weather.berlin", "nothing", streams[0]}
+	strange := []events.AggregateName{"agent.x.state.y", "agent.lone.state.", "agent.*.state.k", "weather.berlin", "nothing", streams[0]}
 	w.restore(append(strange, streams...)...)
 	for name, text := range w.content() {
 		if text != want[name] {
@@ -139,7 +139,7 @@ func (w *world) sequence() uint64 {
 func TestRestoreRacesTheViews(t *testing.T) {
 	w := newWorld(t, 1)
 	w.start("hot", "durable")
-	var streams []events.Stream
+	var streams []events.AggregateName
 	for key := range 3 {
 		w.set("a", fmt.Sprint("k", key), "0")
 		streams = append(streams, events.StateEntry("a", fmt.Sprint("k", key)))

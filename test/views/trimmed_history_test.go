@@ -54,7 +54,7 @@ func newSeam(t *testing.T, partitions int) *seam {
 	return s
 }
 
-func (s *seam) append(t *testing.T, st events.Stream, ev events.Event) uint64 {
+func (s *seam) append(t *testing.T, st events.AggregateName, ev events.Event) uint64 {
 	last, _, err := s.History.Last(t.Context(), st, history.Linearizable)
 	harness.Must(t, err)
 	at, err := s.Append(t.Context(), history.Writes(st, last.Revision, fmt.Sprint(st, ev.Version), []events.Event{ev}))

@@ -152,7 +152,7 @@ func (t *Feeds) route(rec *events.Record) (stream, subject string, err error) {
 		}
 		return taskExecution, root("tasks.") + verb + "." + rec.ID + "." + d.AgentID + d.Reason, nil
 	}
-	if rec.Stream == events.Lifecycle(rec.ID) {
+	if rec.Name == events.Lifecycle(rec.ID) {
 		return AgentState, root("agents.lifecycle.") + rec.ID + "." + verb, nil
 	}
 	return "", "", nil

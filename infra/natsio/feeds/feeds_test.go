@@ -44,9 +44,9 @@ func changes(from uint64, evs ...events.Event) projections.Changes {
 	for i, ev := range evs {
 		ev.Version, ev.Digest, ev.Schema = 1, "d", events.Schema
 		ev.Aggregate, _, _ = strings.Cut(ev.Type, ".")
-		rec := events.Record{Event: ev, Revision: from + uint64(i) + 1, Stream: events.Task(ev.ID)}
+		rec := events.Record{Event: ev, Revision: from + uint64(i) + 1, Name: events.Task(ev.ID)}
 		if ev.Aggregate == "agent" {
-			rec.Stream = events.StateEntry(ev.ID, ev.Key)
+			rec.Name = events.StateEntry(ev.ID, ev.Key)
 		}
 		c.Events = append(c.Events, &rec)
 	}

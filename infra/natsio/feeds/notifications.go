@@ -28,7 +28,7 @@ type Notifications struct {
 	journal   string // its incarnation, for message ids
 	history   *history.History
 	positions Positions
-	last      *otter.Cache[events.Stream, entryValue]
+	last      *otter.Cache[events.AggregateName, entryValue]
 }
 
 // Positions stores the view's position in each partition.
@@ -58,9 +58,9 @@ const cacheBytes = 16 << 20
 // NewNotifications returns the notifications of a journal's state entries.
 func NewNotifications(s *Streams, h *history.History, positions Positions) *Notifications {
 	return &Notifications{streams: s, journal: h.Incarnation(), history: h, positions: positions,
-		last: otter.Must(&otter.Options[events.Stream, entryValue]{
+		last: otter.Must(&otter.Options[events.AggregateName, entryValue]{
 			MaximumWeight: cacheBytes,
-			Weigher: func(s events.Stream, v entryValue) uint32 {
+			Weigher: func(s events.AggregateName, v entryValue) uint32 {
 				return uint32(200 + len(s) + len(v.value))
 			},
 		})}
@@ -75,7 +75,7 @@ func (n *Notifications) Load(ctx context.Context, partition int, id string) (uin
 func (n *Notifications) Fold(batch []history.Message) projections.Changes {
 	entries := make([]history.Message, 0, len(batch))
 	for _, m := range batch {
-		if kind, _, _ := readmodel.RowOf(m.Stream); kind == readmodel.KindEntry {
+		if kind, _, _ := readmodel.RowOf(m.Name); kind == readmodel.KindEntry {
 			entries = append(entries, m)
 		}
 	}
@@ -121,20 +121,20 @@ func (n *Notifications) Apply(ctx context.Context, partition int, from, to uint6
 // detected. It is read from memory, at the revision that the append of the first
 // event compared, among the events up to the batch, and last from the leader and
 // the archive.
-func (n *Notifications) oldValues(ctx context.Context, partition int, from uint64, c *projections.Changes) (map[events.Stream]jsontext.Value, error) {
-	old := make(map[events.Stream]jsontext.Value, len(c.Entries))
+func (n *Notifications) oldValues(ctx context.Context, partition int, from uint64, c *projections.Changes) (map[events.AggregateName]jsontext.Value, error) {
+	old := make(map[events.AggregateName]jsontext.Value, len(c.Entries))
 	var open []*history.Message // the first of each entry whose old value is not known
 	for i := range c.Messages {
 		m := &c.Messages[i]
-		if _, seen := old[m.Stream]; seen || m.Bad != nil {
+		if _, seen := old[m.Name]; seen || m.Bad != nil {
 			continue
 		}
-		old[m.Stream] = nil
+		old[m.Name] = nil
 		if m.Version == 1 {
 			continue
 		}
-		if w, ok := n.last.GetIfPresent(m.Stream); ok && w.version == m.Version-1 {
-			old[m.Stream] = w.value
+		if w, ok := n.last.GetIfPresent(m.Name); ok && w.version == m.Version-1 {
+			old[m.Name] = w.value
 			continue
 		}
 		from = min(from, m.Revision-1) // a retry is of one aggregate, behind the position
@@ -153,7 +153,7 @@ func (n *Notifications) oldValues(ctx context.Context, partition int, from uint6
 			case ask < byLeader && b.Version != m.Version-1:
 				left = append(left, m)
 			case err == nil:
-				old[m.Stream] = valueAfter(&e).value
+				old[m.Name] = valueAfter(&e).value
 			}
 		}
 		open = left
@@ -170,9 +170,9 @@ const (
 
 // before asks for the event before each, in their order.
 func (n *Notifications) before(ctx context.Context, partition int, from uint64, of []*history.Message, ask int) ([]history.Message, error) {
-	names, revisions := make([]events.Stream, len(of)), make([]uint64, len(of))
+	names, revisions := make([]events.AggregateName, len(of)), make([]uint64, len(of))
 	for i, m := range of {
-		names[i], revisions[i] = m.Stream, m.Prior
+		names[i], revisions[i] = m.Name, m.Prior
 	}
 	switch ask {
 	case byRevision:

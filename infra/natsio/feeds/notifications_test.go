@@ -201,7 +201,7 @@ type unasked struct {
 	t *testing.T
 }
 
-func (j unasked) Ends(ctx context.Context, names []events.Stream, b history.Bound, f history.Freshness) ([]history.Message, error) {
+func (j unasked) Ends(ctx context.Context, names []events.AggregateName, b history.Bound, f history.Freshness) ([]history.Message, error) {
 	if b.Revision > 0 {
 		j.t.Errorf("asked for %v", names)
 	}
@@ -236,7 +236,7 @@ func TestBatchIsOneChangeOfEachKey(t *testing.T) {
 	for _, w := range [][2]string{{"k", "2"}, {"gone", "1"}, {"l", "2"}, {"gone", ""}, {"l", ""}, {"k", "3"}} {
 		at := x.write(w[0], w[1])
 		m := history.Message{Record: x.last[w[0]]}
-		m.Stream, m.Revision = events.StateEntry("a", w[0]), at
+		m.Name, m.Revision = events.StateEntry("a", w[0]), at
 		batch = append(batch, m)
 	}
 	n := feeds.NewNotifications(x.streams, history.New(x.journal, nil, 0), x.behind)
@@ -257,7 +257,7 @@ func TestAnOldValueInMemoryIsOfTheEventBefore(t *testing.T) {
 			continue
 		}
 		m := history.Message{Record: x.last["k"]}
-		m.Stream = events.StateEntry("a", "k")
+		m.Name = events.StateEntry("a", "k")
 		if err := n.Apply(t.Context(), 0, at-1, at, n.Fold([]history.Message{m})); err != nil {
 			t.Fatal(err)
 		}
@@ -338,7 +338,7 @@ func TestLaggingReplicaIsDetected(t *testing.T) {
 	var batch []history.Message
 	for _, key := range []string{"k", "l"} {
 		m := history.Message{Record: events.Record{Revision: x.write(key, "3")}}
-		m.Event, m.Stream = x.last[key].Event, events.StateEntry("a", key)
+		m.Event, m.Name = x.last[key].Event, events.StateEntry("a", key)
 		batch = append(batch, m)
 	}
 	if err := n.Apply(t.Context(), 0, 3, 5, n.Fold(batch)); err != nil {
@@ -354,10 +354,10 @@ type lagging struct {
 	t *testing.T
 }
 
-func (j *lagging) Ends(ctx context.Context, names []events.Stream, b history.Bound, f history.Freshness) ([]history.Message, error) {
+func (j *lagging) Ends(ctx context.Context, names []events.AggregateName, b history.Bound, f history.Freshness) ([]history.Message, error) {
 	if len(names) > 1 {
 		b.Revision = min(b.Revision, 2)
-	} else if !slices.Equal(names, []events.Stream{events.StateEntry("a", "k")}) {
+	} else if !slices.Equal(names, []events.AggregateName{events.StateEntry("a", "k")}) {
 		j.t.Errorf("the leader was asked for %v", names)
 	}
 	return j.JournalStore.Ends(ctx, names, b, f)

@@ -20,11 +20,11 @@ import (
 // the stored value prevents that a newer row is overwritten.
 type put struct {
 	key      string
-	value    []byte        // nil = deletion
-	revision uint64        // in the journal; 0 = the journal has no event of this key
-	first    bool          // first event of its aggregate: the bucket should have no row yet
-	stream   events.Stream // set by Restore only
-	seq      uint64        // expected last sequence of the key in the bucket
+	value    []byte               // nil = deletion
+	revision uint64               // in the journal; 0 = the journal has no event of this key
+	first    bool                 // first event of its aggregate: the bucket should have no row yet
+	stream   events.AggregateName // set by Restore only
+	seq      uint64               // expected last sequence of the key in the bucket
 	ack      natsio.Ack
 }
 

@@ -45,9 +45,9 @@ func (t *Hot) EachRow(ctx context.Context, yield func(verify.Row)) error {
 }
 
 // RowOf yields the row of one aggregate, if it exists.
-func (t *Hot) RowOf(ctx context.Context, s events.Stream, yield func(verify.Row)) error {
+func (t *Hot) RowOf(ctx context.Context, s events.AggregateName, yield func(verify.Row)) error {
 	b, key := t.locate(s)
-	if b == nil || !events.Stream(key).Valid() {
+	if b == nil || !events.AggregateName(key).Valid() {
 		return nil
 	}
 	msg, err := b.stream.GetLastMsgForSubject(ctx, b.prefix+key)
@@ -139,7 +139,7 @@ func (t *Hot) segment(ctx context.Context, index int) (kind string, from uint64,
 }
 
 // At implements verify.Chunks.
-func (t *Hot) At(ctx context.Context, index int) ([]events.Stream, error) {
+func (t *Hot) At(ctx context.Context, index int) ([]events.AggregateName, error) {
 	kind, from, _, err := t.segment(ctx, index)
 	if err != nil || kind == "" {
 		return nil, err
@@ -149,7 +149,7 @@ func (t *Hot) At(ctx context.Context, index int) ([]events.Stream, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read a segment of bucket %s: %w", b.name, err)
 	}
-	var streams []events.Stream
+	var streams []events.AggregateName
 	for msg, err := range batch {
 		if errors.Is(err, jetstreamext.ErrNoMessages) {
 			break

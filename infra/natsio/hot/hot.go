@@ -26,7 +26,7 @@ type Hot struct {
 	// Quarantined reports whether the view has quarantined an aggregate; nil
 	// means none. Fill and Restore skip these aggregates, because the view would
 	// not update their rows. Set it before the first Load.
-	Quarantined func(partition int, s events.Stream) bool
+	Quarantined func(partition int, s events.AggregateName) bool
 
 	version atomic.Pointer[int] // of the fold that wrote the rows; nil = this build's
 	foreign atomic.Bool         // the last Load found rows of another journal

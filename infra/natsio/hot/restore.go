@@ -29,8 +29,8 @@ const restoreBatch = 1000
 // put expects the sequence of that read. A concurrent write, by the view or by
 // another writer, therefore fails the put, and Restore reads both again: it
 // never overwrites a newer row.
-func (t *Hot) Restore(ctx context.Context, streams []events.Stream) error {
-	byBucket := map[*Bucket][]events.Stream{}
+func (t *Hot) Restore(ctx context.Context, streams []events.AggregateName) error {
+	byBucket := map[*Bucket][]events.AggregateName{}
 	for _, s := range streams {
 		if t.Quarantined != nil && t.Quarantined(t.journal.Partition(s.ID()), s) {
 			continue // the view would not update the row
@@ -53,7 +53,7 @@ func (t *Hot) Restore(ctx context.Context, streams []events.Stream) error {
 
 // locate returns the bucket and the key of an aggregate's row; the bucket is nil
 // if rows of its kind have none.
-func (t *Hot) locate(s events.Stream) (*Bucket, string) {
+func (t *Hot) locate(s events.AggregateName) (*Bucket, string) {
 	kind, id, key := readmodel.RowOf(s)
 	b := t.docs[kind]
 	if kind == readmodel.KindEntry {
@@ -69,7 +69,7 @@ func hotKey(id, key string) string {
 	return id + "." + key
 }
 
-func (t *Hot) restore(ctx context.Context, b *Bucket, streams []events.Stream) error {
+func (t *Hot) restore(ctx context.Context, b *Bucket, streams []events.AggregateName) error {
 	h := history.New(t.journal, nil, 0) // losing writes are not needed here, so no archive
 	for round := 0; len(streams) > 0; round++ {
 		if round > maxPutRetries {
@@ -101,7 +101,7 @@ func (t *Hot) restore(ctx context.Context, b *Bucket, streams []events.Stream) e
 // state.
 func (t *Hot) differing(state *projections.RowStates, stored map[string]*jetstream.RawStreamMsg) []put {
 	var puts []put
-	compare := func(s events.Stream, revision uint64, value []byte) {
+	compare := func(s events.AggregateName, revision uint64, value []byte) {
 		_, key := t.locate(s)
 		p := put{key: key, revision: revision, value: value, stream: s}
 		if row, found := stored[key]; found {
@@ -136,7 +136,7 @@ func (t *Hot) differing(state *projections.RowStates, stored map[string]*jetstre
 
 // handleRestoreAcks evaluates the acknowledgements and returns the aggregates to
 // compare again.
-func (b *Bucket) handleRestoreAcks(ctx context.Context, puts []put) (again []events.Stream, err error) {
+func (b *Bucket) handleRestoreAcks(ctx context.Context, puts []put) (again []events.AggregateName, err error) {
 	for i := range puts {
 		p := &puts[i]
 		b.seqs.remove(p.key)

@@ -27,7 +27,7 @@ func (t *Hot) putTombstones(ctx context.Context, quarantined []history.Message, 
 	markers := map[*Bucket][]*nats.Msg{}
 	seen := map[location]bool{}
 	for i := range quarantined {
-		b, key := t.locate(quarantined[i].Stream)
+		b, key := t.locate(quarantined[i].Name)
 		if b == nil || key == "" || seen[location{b, key}] {
 			continue
 		}

@@ -57,7 +57,7 @@ func (e eventMarshaler) Unmarshal(m *message.Message, v any) error {
 		return &poisonError{err.Error()}
 	}
 	v.(*journalEvent).rec = events.Record{
-		Event: ev, Stream: events.Stream(strings.TrimPrefix(m.Metadata.Get(metaSubject), e.root)),
+		Event: ev, Name: events.AggregateName(strings.TrimPrefix(m.Metadata.Get(metaSubject), e.root)),
 		Partition: e.partitions[m.Metadata.Get(metaStream)], Revision: metaNumber(m.Metadata, metaSequence),
 	}
 	return nil

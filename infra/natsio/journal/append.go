@@ -22,11 +22,11 @@ const (
 // one atomic batch (ADR-50). The server checks a batch against the state before
 // it, so only the first event of each aggregate carries an expected sequence.
 func (j *Journal) Append(ctx context.Context, writes []history.Write) (history.Appended, error) {
-	p := j.Partition(writes[0].Stream.ID())
+	p := j.Partition(writes[0].Name.ID())
 	msgs := make([]*nats.Msg, len(writes))
 	for i := range writes {
 		w := &writes[i]
-		msgs[i] = &nats.Msg{Subject: j.publish[p] + string(w.Stream), Data: w.Event.Encode(), Header: nats.Header{}}
+		msgs[i] = &nats.Msg{Subject: j.publish[p] + string(w.Name), Data: w.Event.Encode(), Header: nats.Header{}}
 		if w.First {
 			msgs[i].Header[jetstream.ExpectedLastSubjSeqHeader] = []string{strconv.FormatUint(w.After, 10)}
 		}

@@ -150,8 +150,8 @@ func TestReadReportsInvalidEvents(t *testing.T) {
 		if m.Revision != r || (m.Bad != nil) != bad {
 			t.Fatalf("%d is %+v", r, m)
 		}
-		if bad && m.Stream != "agent.a.state.k.l" {
-			t.Errorf("the invalid event has the stream %q", m.Stream)
+		if bad && m.Name != "agent.a.state.k.l" {
+			t.Errorf("the invalid event has the stream %q", m.Name)
 		}
 	}
 }

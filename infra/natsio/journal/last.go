@@ -23,14 +23,14 @@ const leaderGetConcurrency = 32
 // replica every reply is the leader's, and Ends requests only the names without a
 // reply again, one by one, so that it does not report an existing aggregate as
 // missing. With several replicas it sends the leader one request per name.
-func (j *Journal) Ends(ctx context.Context, names []events.Stream, b history.Bound, f history.Freshness) ([]history.Message, error) {
+func (j *Journal) Ends(ctx context.Context, names []events.AggregateName, b history.Bound, f history.Freshness) ([]history.Message, error) {
 	bounded := b != history.Bound{}
 	if len(names) == 1 && !bounded {
 		m, err := j.last(ctx, names[0], f)
 		return []history.Message{m}, err
 	}
 	ends := make([]history.Message, len(names))
-	missing, first := make(map[string]int, len(names)), make(map[events.Stream]int, len(names))
+	missing, first := make(map[string]int, len(names)), make(map[events.AggregateName]int, len(names))
 	byPartition := make([][]string, len(j.streams))
 	for i, name := range names {
 		if _, repeated := first[name]; repeated || !name.Valid() {
@@ -73,7 +73,7 @@ func (j *Journal) Ends(ctx context.Context, names []events.Stream, b history.Bou
 
 // lastFromLeader reads the names at the indexes in missing from the leader, one
 // request each, into ends.
-func (j *Journal) lastFromLeader(ctx context.Context, names []events.Stream, missing map[string]int, ends []history.Message) error {
+func (j *Journal) lastFromLeader(ctx context.Context, names []events.AggregateName, missing map[string]int, ends []history.Message) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(leaderGetConcurrency)
 	for _, i := range missing {
@@ -86,7 +86,7 @@ func (j *Journal) lastFromLeader(ctx context.Context, names []events.Stream, mis
 }
 
 // last returns the last event of one aggregate; an empty Message if it has none.
-func (j *Journal) last(ctx context.Context, name events.Stream, f history.Freshness) (m history.Message, err error) {
+func (j *Journal) last(ctx context.Context, name events.AggregateName, f history.Freshness) (m history.Message, err error) {
 	if !name.Valid() {
 		return m, nil
 	}
@@ -124,7 +124,7 @@ func (j *Journal) EventsAt(ctx context.Context, partition int, revisions []uint6
 }
 
 // First implements history.JournalStore.
-func (j *Journal) First(ctx context.Context, name events.Stream) (m history.Message, err error) {
+func (j *Journal) First(ctx context.Context, name events.AggregateName) (m history.Message, err error) {
 	p := j.Partition(name.ID())
 	msg, err := j.leaderGet(ctx, p, `{"seq":1,"next_by_subj":"`+j.root+string(name)+`"}`)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
@@ -142,14 +142,14 @@ func (j *Journal) leaderGet(ctx context.Context, p int, request string) (*jetstr
 }
 
 // Names implements history.JournalStore with the subject index of the stream.
-func (j *Journal) Names(ctx context.Context, pattern events.Stream) ([]events.Stream, error) {
+func (j *Journal) Names(ctx context.Context, pattern events.AggregateName) ([]events.AggregateName, error) {
 	info, err := j.streams[j.Partition(pattern.ID())].Info(ctx, jetstream.WithSubjectFilter(j.root+string(pattern)))
 	if err != nil {
 		return nil, fmt.Errorf("list the aggregates %s: %w", pattern, err)
 	}
-	names := make([]events.Stream, 0, len(info.State.Subjects))
+	names := make([]events.AggregateName, 0, len(info.State.Subjects))
 	for subject := range info.State.Subjects {
-		names = append(names, events.Stream(subject[len(j.root):]))
+		names = append(names, events.AggregateName(subject[len(j.root):]))
 	}
 	return names, nil
 }

@@ -62,7 +62,7 @@ const (
 // aggregateRange reads pages with batched direct gets, which is faster than a
 // consumer for each search.
 func (j *Journal) aggregateRange(ctx context.Context, r history.Range, yield func(history.Message) error) error {
-	if name := events.Stream(strings.TrimSuffix(string(r.Aggregate), ".>")); !name.Valid() {
+	if name := events.AggregateName(strings.TrimSuffix(string(r.Aggregate), ".>")); !name.Valid() {
 		return nil
 	}
 	stream, subject := natsio.StreamName(r.Partition, len(j.streams)), jetstreamext.GetBatchSubject(j.root+string(r.Aggregate))
@@ -102,7 +102,7 @@ func (j *Journal) aggregateRange(ctx context.Context, r history.Range, yield fun
 
 // lastPerAggregate yields the last event of every aggregate that a pattern matches,
 // once.
-func (j *Journal) lastPerAggregate(ctx context.Context, p int, pattern events.Stream, yield func(history.Message) error) error {
+func (j *Journal) lastPerAggregate(ctx context.Context, p int, pattern events.AggregateName, yield func(history.Message) error) error {
 	failed := func(err error) error { return fmt.Errorf("read the last events of %s: %w", pattern, err) }
 	c, end, err := natsio.EphemeralConsumer(ctx, j.js, natsio.StreamName(p, len(j.streams)), jetstream.OrderedConsumerConfig{
 		DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy, FilterSubjects: []string{j.root + string(pattern)},
@@ -154,10 +154,10 @@ func (j *Journal) lastPerAggregate(ctx context.Context, p int, pattern events.St
 
 // message decodes a stored message; Bad is set if it is not a valid event.
 func (j *Journal) message(p int, subject string, seq uint64, at time.Time, data []byte) (m history.Message) {
-	name := events.Stream(strings.TrimPrefix(subject, j.root))
+	name := events.AggregateName(strings.TrimPrefix(subject, j.root))
 	m.Body = data
 	if m.Record, m.Bad = events.DecodeAt(data, name, p, seq); m.Bad != nil {
-		m.Stream, m.Partition, m.Revision, m.RecordedAt = name, p, seq, at.UTC()
+		m.Name, m.Partition, m.Revision, m.RecordedAt = name, p, seq, at.UTC()
 	}
 	return m
 }

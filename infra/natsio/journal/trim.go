@@ -32,7 +32,7 @@ func (j *Journal) MarkTrimmed(ctx context.Context, partition int, cut uint64) er
 const purgeTimeout = time.Minute
 
 // Purge implements retention.TrimJournal.
-func (j *Journal) Purge(ctx context.Context, partition int, s events.Stream, before uint64) error {
+func (j *Journal) Purge(ctx context.Context, partition int, s events.AggregateName, before uint64) error {
 	if before < 2 {
 		return nil
 	}

@@ -78,7 +78,7 @@ const requestSuffix = ".ask"
 // keyOf returns the key of a view's aggregate. It contains a hash, because the name
 // of an aggregate that another program wrote may be too long for a key or contain
 // characters that a key cannot.
-func keyOf(view string, partition int, s events.Stream) string {
+func keyOf(view string, partition int, s events.AggregateName) string {
 	sum := sha256.Sum256([]byte(s))
 	return view + "." + strconv.Itoa(partition) + "." + hex.EncodeToString(sum[:16])
 }
@@ -137,7 +137,7 @@ func (q *Store) Known(view string, partition int) []quarantine.Held {
 
 // Quarantined reports whether a view has quarantined an aggregate, as far as Known
 // has read the bucket.
-func (q *Store) Quarantined(view string, partition int, s events.Stream) bool {
+func (q *Store) Quarantined(view string, partition int, s events.AggregateName) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if len(q.known) == 0 {

@@ -27,7 +27,7 @@ func randomJournal(t *testing.T, partition, n int) []history.Message {
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, seed))
 	at := time.Date(2025, 10, 30, 22, 0, 0, 0, time.UTC)
-	versions := map[events.Stream]uint64{}
+	versions := map[events.AggregateName]uint64{}
 	all := make([]history.Message, n)
 	for i := range all {
 		at = at.Add(time.Duration(random.Int64N(int64(200 * 24 * time.Hour / time.Duration(n)))))
@@ -47,7 +47,7 @@ func randomJournal(t *testing.T, partition, n int) []history.Message {
 }
 
 func message(partition int, revision uint64, at time.Time, agent, key string, version uint64, command string) history.Message {
-	m := history.Message{Record: events.Record{Partition: partition, Revision: revision, Stream: events.StateEntry(agent, key), Event: events.Event{
+	m := history.Message{Record: events.Record{Partition: partition, Revision: revision, Name: events.StateEntry(agent, key), Event: events.Event{
 		Type: events.StateSet, Aggregate: "agent", ID: agent, Key: key, Version: version, Timestamp: at, RecordedAt: at,
 		Writer: `w "é" \`, CommandID: command, Digest: fmt.Sprint("d", revision), Schema: 1,
 		Data: fmt.Appendf(nil, `{"value":{ "n":%d.50,"s":"\u0041é😀" },"request":"r"}`, revision),
@@ -61,7 +61,7 @@ func message(partition int, revision uint64, at time.Time, agent, key string, ve
 func undecodable(m history.Message, body []byte) history.Message {
 	_, err := events.Decode(body)
 	s := history.Message{Bad: err, Body: body}
-	s.Stream, s.Partition, s.Revision, s.RecordedAt = m.Stream+".odd", m.Partition, m.Revision, m.RecordedAt
+	s.Name, s.Partition, s.Revision, s.RecordedAt = m.Name+".odd", m.Partition, m.Revision, m.RecordedAt
 	return s
 }
 
@@ -92,7 +92,7 @@ func expect(t *testing.T, a *archive.Archive, p int, after, upTo uint64, want []
 	}
 	for i := range got {
 		g, w := &got[i], &want[i]
-		if !bytes.Equal(g.Body, w.Body) || (g.Bad == nil) != (w.Bad == nil) || g.Revision != w.Revision || g.Stream != w.Stream || g.Partition != p ||
+		if !bytes.Equal(g.Body, w.Body) || (g.Bad == nil) != (w.Bad == nil) || g.Revision != w.Revision || g.Name != w.Name || g.Partition != p ||
 			g.Bad == nil && !reflect.DeepEqual(g.Record, w.Record) {
 			t.Fatalf("archived\n%+v %s\nwant\n%+v %s", g, g.Body, w, w.Body)
 		}
@@ -152,9 +152,9 @@ func TestTheArchiveInSQL(t *testing.T) {
 	good.Writer = "w\x00"
 	good.Body = good.Encode()
 	newer := undecodable(good, bytes.Replace(good.Body, []byte(`"schema":1`), []byte(`"schema":12`), 1))
-	newer.Stream, newer.Revision, newer.RecordedAt = good.Stream, 2, pgtest.When.AddDate(0, 3, 0)
+	newer.Name, newer.Revision, newer.RecordedAt = good.Name, 2, pgtest.When.AddDate(0, 3, 0)
 	torn := undecodable(good, []byte{0xff})
-	torn.Stream, torn.Revision, torn.RecordedAt = "agent.a\xff", 3, pgtest.When.AddDate(0, 3, 0)
+	torn.Name, torn.Revision, torn.RecordedAt = "agent.a\xff", 3, pgtest.When.AddDate(0, 3, 0)
 	archiveAll(t, a, []history.Message{good, newer, torn})
 	var got []string
 	rows, err := db.Pool().Query(t.Context(), `SELECT concat_ws(' ', revision, stream, aggregate, id, key, type, version, timestamp, recorded_at,

@@ -32,7 +32,7 @@ func (a *Archive) Audit(ctx context.Context, partition int, after, upTo uint64, 
 }
 
 // AuditOf implements verify.Archive.
-func (a *Archive) AuditOf(ctx context.Context, partition int, s events.Stream, yield func(history.Message) error) error {
+func (a *Archive) AuditOf(ctx context.Context, partition int, s events.AggregateName, yield func(history.Message) error) error {
 	return a.audit(ctx, auditPosition{0, maxTime}, ` AND stream = $5`, yield, partition, pg.ValidText(string(s)))
 }
 
@@ -83,7 +83,7 @@ func scanAuditRow(r pgx.CollectableRow, partition int, at *auditPosition) (histo
 	c.revision = uint64(at.revision)
 	m := history.Message{Body: c.bytes()}
 	if m.Record, m.Bad = c.record(partition); m.Bad != nil {
-		m.Stream, m.Partition, m.Revision = events.Stream(c.stream), partition, c.revision
+		m.Name, m.Partition, m.Revision = events.AggregateName(c.stream), partition, c.revision
 		m.RecordedAt = at.recordedAt.Add(time.Duration(c.nanos)).UTC()
 		return m, nil
 	}

@@ -25,7 +25,7 @@ func (a *Archive) Differing(ctx context.Context, partition int, messages []histo
 	for i := range messages {
 		m := &messages[i]
 		sum := sha256.Sum256(m.Body)
-		revisions[i], streams[i], sums[i] = int64(m.Revision), string(m.Stream), sum[:]
+		revisions[i], streams[i], sums[i] = int64(m.Revision), string(m.Name), sum[:]
 		r := newEventRow(m)
 		at := r.recordedAt.Truncate(time.Microsecond)
 		if i == 0 || at.Before(from) {

@@ -22,7 +22,7 @@ const selectFirst = `
 	WHERE c.view = $1 AND c.partition = $2 AND c.incarnation = $3`
 
 // FirstOf implements history.ArchiveStore.
-func (a *Archive) FirstOf(ctx context.Context, partition int, journal, commandID string, streams []events.Stream) (rec events.Record, ok bool, reaches uint64, err error) {
+func (a *Archive) FirstOf(ctx context.Context, partition int, journal, commandID string, streams []events.AggregateName) (rec events.Record, ok bool, reaches uint64, err error) {
 	var r storedRow
 	err = a.db.Pool().QueryRow(ctx, selectFirst, a.view, partition, journal, commandID, streams).Scan(
 		&reaches, &r.stream, &r.revision, &r.body, &r.raw)

@@ -114,7 +114,7 @@ func (a *Archive) page(ctx context.Context, partition int, after, upTo uint64) e
 		}
 		m := history.Message{Body: r.bytes()}
 		if m.Record, m.Bad = r.record(partition); m.Bad != nil {
-			m.Stream, m.Partition, m.Revision = events.Stream(r.stream), partition, r.revision
+			m.Name, m.Partition, m.Revision = events.AggregateName(r.stream), partition, r.revision
 			m.RecordedAt = at.Add(time.Duration(nanos)).UTC()
 		}
 		p.messages = append(p.messages, m)

@@ -40,7 +40,7 @@ func bounds(upTo uint64, at time.Time) (revision int64, whole time.Time, nanos i
 }
 
 // LastOf implements history.ArchiveStore.
-func (a *Archive) LastOf(ctx context.Context, partition int, s events.Stream, upTo uint64, at time.Time) (events.Record, bool, error) {
+func (a *Archive) LastOf(ctx context.Context, partition int, s events.AggregateName, upTo uint64, at time.Time) (events.Record, bool, error) {
 	revision, whole, nanos := bounds(upTo, at)
 	return a.queryRecord(ctx, partition, `
 		SELECT stream, revision, body, raw FROM agents.events
@@ -62,7 +62,7 @@ func (a *Archive) queryRecord(ctx context.Context, partition int, query string, 
 }
 
 // Back implements history.ArchiveStore; below = 0 starts at the last event.
-func (a *Archive) Back(ctx context.Context, partition int, s events.Stream, below uint64, limit int) ([]events.Record, error) {
+func (a *Archive) Back(ctx context.Context, partition int, s events.AggregateName, below uint64, limit int) ([]events.Record, error) {
 	if below == 0 || below > math.MaxInt64 {
 		below = math.MaxInt64
 	}
@@ -164,7 +164,7 @@ func (r *storedRow) bytes() []byte {
 }
 
 func (r *storedRow) record(partition int) (events.Record, error) {
-	rec, err := events.DecodeAt(r.bytes(), events.Stream(r.stream), partition, r.revision)
+	rec, err := events.DecodeAt(r.bytes(), events.AggregateName(r.stream), partition, r.revision)
 	if err != nil {
 		return rec, fmt.Errorf("in the archive: %w", err)
 	}

@@ -25,10 +25,10 @@ func decodableJournal(t *testing.T, partition, n int) []history.Message {
 }
 
 // lastOf computes the expected answer of LastOf.
-func lastOf(all []history.Message, s events.Stream, upTo uint64, at time.Time) (rec events.Record, ok bool) {
+func lastOf(all []history.Message, s events.AggregateName, upTo uint64, at time.Time) (rec events.Record, ok bool) {
 	for i := range all {
 		m := &all[i]
-		if m.Stream == s && (upTo == 0 || m.Revision <= upTo) && (at.IsZero() || !m.RecordedAt.After(at)) {
+		if m.Name == s && (upTo == 0 || m.Revision <= upTo) && (at.IsZero() || !m.RecordedAt.After(at)) {
 			rec, ok = m.Record, true
 		}
 	}
@@ -41,13 +41,13 @@ func TestQueriesMatchTheJournal(t *testing.T) {
 	db := pgtest.Migrated(t)
 	a := archive.New(db, "archive")
 	parts := [][]history.Message{decodableJournal(t, 0, 400), decodableJournal(t, 1, 200)}
-	var streams []events.Stream
+	var streams []events.AggregateName
 	for p, all := range parts {
 		for i := range all { // an agent is in one partition
 			all[i].ID = fmt.Sprint(all[i].ID, "p", p)
-			all[i].Stream = events.StateEntry(all[i].ID, all[i].Key)
+			all[i].Name = events.StateEntry(all[i].ID, all[i].Key)
 			all[i].Body = all[i].Encode()
-			streams = append(streams, all[i].Stream)
+			streams = append(streams, all[i].Name)
 		}
 		archiveAll(t, a, all)
 	}
@@ -63,7 +63,7 @@ func TestQueriesMatchTheJournal(t *testing.T) {
 		p := rand.IntN(2)
 		all := parts[p]
 		one := &all[rand.IntN(len(all))]
-		s, upTo, at := one.Stream, rand.Uint64N(uint64(len(all)+2)), time.Time{}
+		s, upTo, at := one.Name, rand.Uint64N(uint64(len(all)+2)), time.Time{}
 		if rand.IntN(3) == 0 {
 			s = streams[rand.IntN(len(streams))]
 		}
@@ -91,19 +91,19 @@ func TestQueriesMatchTheJournal(t *testing.T) {
 		limit := 1 + rand.IntN(20)
 		back := []events.Record{}
 		for i := len(all) - 1; i >= 0 && len(back) < limit; i-- {
-			if all[i].Stream == s && (upTo == 0 || all[i].Revision < upTo) {
+			if all[i].Name == s && (upTo == 0 || all[i].Revision < upTo) {
 				back = append(back, all[i].Record)
 			}
 		}
 		many, err = a.Back(t.Context(), p, s, upTo, limit)
 		check(fmt.Sprint("back ", limit, " in ", what), many, back, err)
 
-		i := slices.IndexFunc(all, func(m history.Message) bool { return m.Stream == s && m.CommandID == one.CommandID })
+		i := slices.IndexFunc(all, func(m history.Message) bool { return m.Name == s && m.CommandID == one.CommandID })
 		var first events.Record
 		if i >= 0 {
 			first = all[i].Record
 		}
-		got, ok, _, err = a.FirstOf(t.Context(), p, "j", one.CommandID, []events.Stream{s})
+		got, ok, _, err = a.FirstOf(t.Context(), p, "j", one.CommandID, []events.AggregateName{s})
 		check("command "+one.CommandID+" in "+what, []any{got, ok}, []any{first, i >= 0}, err)
 
 		from := rand.Uint64N(uint64(len(all)))
@@ -119,7 +119,7 @@ func TestTheArchiveListsManyStreams(t *testing.T) {
 	var want []string
 	for i := range 2500 {
 		m := message(0, uint64(i+1), pgtest.When, fmt.Sprintf("a%d", i%2), fmt.Sprintf("k%04d", i/2), 1, "c")
-		all, want = append(all, m), append(want, string(m.Stream))
+		all, want = append(all, m), append(want, string(m.Name))
 	}
 	archiveAll(t, a, all)
 	slices.Sort(want)
@@ -130,7 +130,7 @@ func TestTheArchiveListsManyStreams(t *testing.T) {
 		}
 		var got []string
 		for i := range recs {
-			got = append(got, string(recs[i].Stream))
+			got = append(got, string(recs[i].Name))
 		}
 		if !slices.Equal(got, slices.DeleteFunc(slices.Clone(want), func(s string) bool { return !strings.HasPrefix(s, prefix) })) {
 			t.Errorf("%d streams begin with %q", len(got), prefix)

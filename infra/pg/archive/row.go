@@ -29,7 +29,7 @@ var eventColumns = []string{
 }
 
 func newEventRow(m *history.Message) eventRow {
-	r := eventRow{ev: m.Event.Stored(), stream: pg.ValidText(string(m.Stream)), partition: int32(m.Partition), revision: int64(m.Revision), body: m.Body}
+	r := eventRow{ev: m.Event.Stored(), stream: pg.ValidText(string(m.Name)), partition: int32(m.Partition), revision: int64(m.Revision), body: m.Body}
 	if m.Bad != nil {
 		r.ev = decodeHeader(m)
 	}

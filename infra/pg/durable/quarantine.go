@@ -52,7 +52,7 @@ func queueQuarantined(b *pgx.Batch, in pg.Schema, source string, partition int, 
 	revisions := make([]int64, n)
 	for i := range messages {
 		m := &messages[i]
-		streams[i], revisions[i] = pg.ValidText(string(m.Stream)), int64(m.Revision)
+		streams[i], revisions[i] = pg.ValidText(string(m.Name)), int64(m.Revision)
 		reasons[i], bodies[i] = pg.ValidText(m.Bad.Error()), pg.ValidText(string(m.Body))
 	}
 	b.Queue(in.In(insertQuarantined), source, partition, streams, revisions, reasons, bodies)
@@ -139,7 +139,7 @@ const selectQuarantined = `
 func upper(prefix string) string { return prefix[:len(prefix)-1] + "/" }
 
 // checkQuarantine fails when an aggregate with this prefix is quarantined.
-func (t *View) checkQuarantine(ctx context.Context, tx pgx.Tx, prefix events.Stream) error {
+func (t *View) checkQuarantine(ctx context.Context, tx pgx.Tx, prefix events.AggregateName) error {
 	var stream string
 	var revision uint64
 	err := tx.QueryRow(ctx, `
@@ -152,5 +152,5 @@ func (t *View) checkQuarantine(ctx context.Context, tx pgx.Tx, prefix events.Str
 	if err != nil {
 		return err
 	}
-	return tiers.Quarantined("sql", events.Stream(stream), revision)
+	return tiers.Quarantined("sql", events.AggregateName(stream), revision)
 }

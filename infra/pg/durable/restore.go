@@ -29,7 +29,7 @@ const historyTimeout = `SET LOCAL idle_in_transaction_session_timeout = '2min'`
 // The transaction locks the view's checkpoints, so that the view cannot write
 // between the read of the history and the commit. Later writes of the view are
 // newer, or the revision check drops them.
-func (t *View) Restore(ctx context.Context, h *history.History, streams []events.Stream) error {
+func (t *View) Restore(ctx context.Context, h *history.History, streams []events.AggregateName) error {
 	for len(streams) > 0 {
 		n := min(len(streams), restorePage)
 		err := t.db.InTx(ctx, func(tx pgx.Tx) error { return t.restore(ctx, tx, h, streams[:n]) })
@@ -41,7 +41,7 @@ func (t *View) Restore(ctx context.Context, h *history.History, streams []events
 	return nil
 }
 
-func (t *View) restore(ctx context.Context, tx pgx.Tx, h *history.History, streams []events.Stream) error {
+func (t *View) restore(ctx context.Context, tx pgx.Tx, h *history.History, streams []events.AggregateName) error {
 	if _, err := tx.Exec(ctx, historyTimeout); err != nil {
 		return err
 	}

@@ -87,7 +87,7 @@ func placeholders(before int, key []any) string {
 }
 
 // RowOf yields the rows of one aggregate.
-func (d Rows) RowOf(ctx context.Context, s events.Stream, yield func(verify.Row)) error {
+func (d Rows) RowOf(ctx context.Context, s events.AggregateName, yield func(verify.Row)) error {
 	kind, id, key := readmodel.RowOf(s)
 	if kind == "" {
 		return nil

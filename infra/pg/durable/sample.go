@@ -41,7 +41,7 @@ func (d Rows) block(ctx context.Context, place int) (kind string, block, all int
 }
 
 // At implements verify.Chunks.
-func (d Rows) At(ctx context.Context, place int) ([]events.Stream, error) {
+func (d Rows) At(ctx context.Context, place int) ([]events.AggregateName, error) {
 	kind, block, _, err := d.block(ctx, place)
 	if err != nil || kind == "" {
 		return nil, err
@@ -52,7 +52,7 @@ func (d Rows) At(ctx context.Context, place int) ([]events.Stream, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read a block of %s: %w", t.name, err)
 	}
-	return pgx.CollectRows(rows, func(r pgx.CollectableRow) (events.Stream, error) {
+	return pgx.CollectRows(rows, func(r pgx.CollectableRow) (events.AggregateName, error) {
 		var id, key string
 		err := r.Scan(&id, &key)
 		if key != "" {

@@ -31,8 +31,8 @@ type Shadow struct {
 	partitions  int
 	journal     string
 	accept      bool
-	quarantined map[events.Stream]quarantineStart // aggregates whose events could not be applied
-	live        []uint64                          // the live view's positions when the swap began; nil = another journal's
+	quarantined map[events.AggregateName]quarantineStart // aggregates whose events could not be applied
+	live        []uint64                                 // the live view's positions when the swap began; nil = another journal's
 }
 
 // quarantineStart is where an aggregate's quarantine starts.
@@ -87,7 +87,7 @@ func (t *shadowTable) key(rows ...string) string {
 // NewShadow creates an empty shadow for a journal and drops that of an earlier
 // run. accept lets the swap replace a view that was folded from another journal.
 func NewShadow(ctx context.Context, db *pg.DB, view, journal string, partitions int, accept bool) (*Shadow, error) {
-	s := &Shadow{db: db, view: view, partitions: partitions, journal: journal, accept: accept, quarantined: map[events.Stream]quarantineStart{},
+	s := &Shadow{db: db, view: view, partitions: partitions, journal: journal, accept: accept, quarantined: map[events.AggregateName]quarantineStart{},
 		fold: &View{db: db, view: ulid.Make().String(), schema: next}}
 	err := db.InTx(ctx, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, `DROP SCHEMA IF EXISTS agents_next CASCADE`); err != nil {
@@ -151,8 +151,8 @@ func (s *Shadow) apply(ctx context.Context, tx pgx.Tx, partition int, from, to u
 	}
 	for i := range c.Held {
 		m := &c.Held[i]
-		if l, known := s.quarantined[m.Stream]; !known || m.Revision < l.revision {
-			s.quarantined[m.Stream] = quarantineStart{partition, m.Revision}
+		if l, known := s.quarantined[m.Name]; !known || m.Revision < l.revision {
+			s.quarantined[m.Name] = quarantineStart{partition, m.Revision}
 		}
 	}
 	return nil

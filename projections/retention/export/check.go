@@ -28,7 +28,7 @@ type position struct {
 // MessageID is the id under which the journal's duplicate window knows the
 // first event of a command. An import stores recent events under it, so that a
 // client that repeats a command after the import gets its first receipt.
-type MessageID func(aggregate events.Stream, commandID string) string
+type MessageID func(aggregate events.AggregateName, commandID string) string
 
 // Check reads a whole file. It checks the form and the digest of the file, that
 // every event is in the partition of its aggregate, and that it continues the
@@ -55,7 +55,7 @@ func Check(path string, id MessageID, step func()) (*Checked, error) {
 		if home := events.Partition(ev.Stream.ID(), r.Header.Partitions); home != ev.Partition {
 			return nil, fmt.Errorf("%s: %w: %s is in partition %d and belongs into %d", path, ErrDamaged, ev.Stream, ev.Partition, home)
 		}
-		m := history.Message{Record: events.Record{Stream: ev.Stream, Partition: ev.Partition, Revision: ev.Revision}}
+		m := history.Message{Record: events.Record{Name: ev.Stream, Partition: ev.Partition, Revision: ev.Revision}}
 		if m.Event, m.Bad = events.Decode(ev.Body); m.Bad != nil {
 			c.Unreadable++
 		}
@@ -73,11 +73,11 @@ func Check(path string, id MessageID, step func()) (*Checked, error) {
 
 // decidedOn is the aggregate that the command of an event was decided on: a
 // conflict is stored beside the entry that it is about.
-func decidedOn(rec *events.Record) events.Stream {
+func decidedOn(rec *events.Record) events.AggregateName {
 	if rec.Type == events.StateSuperseded || rec.Type == events.StateRejected {
 		return events.StateEntry(rec.ID, rec.Key)
 	}
-	return rec.Stream
+	return rec.Name
 }
 
 // Open opens a file for reading.

@@ -38,7 +38,7 @@ func write(t failer, name string, partitions [][][]byte) []byte {
 	}
 	for p, bodies := range partitions {
 		for i, body := range bodies {
-			m := history.Message{Body: body, Record: events.Record{Stream: `agent.a"1.state.k`, Partition: p, Revision: uint64(i + 1)}}
+			m := history.Message{Body: body, Record: events.Record{Name: `agent.a"1.state.k`, Partition: p, Revision: uint64(i + 1)}}
 			if err := w.Event(&m); err != nil {
 				t.Fatal(err)
 			}

@@ -21,7 +21,7 @@ const maxLine = 64 << 20
 type Event struct {
 	Partition int
 	Revision  uint64
-	Stream    events.Stream
+	Stream    events.AggregateName
 	Body      []byte
 }
 
@@ -87,7 +87,7 @@ func (d *Reader) Next() (Event, error) {
 		return Event{}, d.damaged("%.80q is not the subject of an event", l.Subject)
 	}
 	d.hash(text)
-	ev := Event{Partition: l.Partition, Revision: l.Revision, Stream: events.Stream(stream), Body: l.Event}
+	ev := Event{Partition: l.Partition, Revision: l.Revision, Stream: events.AggregateName(stream), Body: l.Event}
 	if l.Event == nil {
 		ev.Body = l.Body
 	}

@@ -19,7 +19,7 @@ type Journal interface {
 // Stored is one event of a batch. ID is the message id for the journal's
 // duplicate window; empty = none.
 type Stored struct {
-	Stream events.Stream
+	Stream events.AggregateName
 	Body   []byte
 	ID     string
 }

@@ -42,7 +42,7 @@ func (d *Writer) Event(m *history.Message) error {
 	b = strconv.AppendInt(b, int64(m.Partition), 10)
 	b = append(b, `,"revision":`...)
 	b = strconv.AppendUint(b, m.Revision, 10)
-	b = append(events.AppendString(append(b, ','), "subject", subjectRoot+string(m.Stream)), ',')
+	b = append(events.AppendString(append(b, ','), "subject", subjectRoot+string(m.Name)), ',')
 	if isJSONLine(m.Body) {
 		b = append(append(b, `"event":`...), m.Body...)
 	} else {

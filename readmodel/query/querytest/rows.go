@@ -24,7 +24,7 @@ type History struct {
 	// Before runs before every read, for example to trim the journal; nil = nothing.
 	Before func()
 	// Append appends an event to its stream and returns its revision.
-	Append func(t *testing.T, s events.Stream, ev events.Event) uint64
+	Append func(t *testing.T, s events.AggregateName, ev events.Event) uint64
 }
 
 // Rows runs the suite; open makes a new, empty history.
@@ -39,7 +39,7 @@ func Rows(t *testing.T, open func(t *testing.T) History) {
 		"names are taken literally":       (*suite).literally,
 		"a missing entry is not an error": (*suite).never,
 	} {
-		t.Run(name, func(t *testing.T) { test(&suite{History: open(t), versions: map[events.Stream]uint64{}}, t) })
+		t.Run(name, func(t *testing.T) { test(&suite{History: open(t), versions: map[events.AggregateName]uint64{}}, t) })
 	}
 }
 
@@ -72,7 +72,7 @@ func (h *History) Versions(ctx context.Context, agent, key string, below uint64,
 
 type suite struct {
 	History
-	versions map[events.Stream]uint64
+	versions map[events.AggregateName]uint64
 	recorded time.Time // of the next event; zero = when.Add(1)
 }
 

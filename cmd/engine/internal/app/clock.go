@@ -58,7 +58,7 @@ func (k *clock) stop(ctx context.Context) {
 // run recovers what was active before this start, and then keeps time.
 func (k *clock) run(ctx context.Context) {
 	var open []events.Record
-	for _, pattern := range []events.Stream{"agent.*.lifecycle", "session.*"} {
+	for _, pattern := range []events.AggregateName{"agent.*.lifecycle", "session.*"} {
 		err := k.journal.history.EachLast(ctx, pattern, func(rec events.Record) {
 			k.commands.activity.Recover(&rec)
 			if rec.Type == events.HydrationStarted || rec.Type == events.FlushStarted {

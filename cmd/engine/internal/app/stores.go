@@ -87,6 +87,6 @@ func openQuarantine(ctx context.Context, nats *natsServer) (*quarantineStore, er
 }
 
 // of reports which aggregates a view holds in quarantine.
-func (q *quarantineStore) of(view string) func(int, events.Stream) bool {
-	return func(p int, s events.Stream) bool { return q.Quarantined(view, p, s) }
+func (q *quarantineStore) of(view string) func(int, events.AggregateName) bool {
+	return func(p int, s events.AggregateName) bool { return q.Quarantined(view, p, s) }
 }

@@ -87,7 +87,7 @@ func (c *Replay) partition(ctx context.Context, stores *deployment.Stores, p int
 	}
 	if after := max(c.from.revision, 1) - 1; after < cut {
 		err = source.Between(ctx, p, after, cut, func(m history.Message) error {
-			subject := root + string(m.Stream)
+			subject := root + string(m.Name)
 			if c.Subject != "" && !server.SubjectMatchesFilter(subject, c.Subject) {
 				return c.beyond(m.RecordedAt)
 			}
@@ -159,7 +159,7 @@ func (c *Replay) state(ctx context.Context, source history.Source, out *Output) 
 	state := projections.State{Revision: c.to.revision, Time: c.to.at}
 	if c.Subject != "" {
 		root := c.Target.Subject("events.")
-		state.Match = func(s events.Stream) bool { return server.SubjectMatchesFilter(root+string(s), c.Subject) }
+		state.Match = func(s events.AggregateName) bool { return server.SubjectMatchesFilter(root+string(s), c.Subject) }
 	}
 	for p := range source.Partitions() {
 		bar := NewProgress(-1, fmt.Sprintf("partition %d", p))

@@ -54,7 +54,7 @@ func (v *verification) sample(ctx context.Context) (*verified, error) {
 	return found, err
 }
 
-func (r *verified) add(s events.Stream, f *verify.Finding) {
+func (r *verified) add(s events.AggregateName, f *verify.Finding) {
 	r.Sample.Events += f.Events
 	r.Differences = append(r.Differences, f.Differences...)
 	if f.Unsettled != "" {

@@ -34,7 +34,7 @@ func (s *Stores) RebuildDurable(ctx context.Context, accept bool, step func(rebu
 func (s *Stores) RebuildHot(ctx context.Context, h *hot.Hot, caughtUp func(context.Context, []uint64), step func(rebuild.Step)) (*rebuild.ResetReport, error) {
 	r := rebuild.Reset{
 		View: "hot", Journal: s.Journal, Tiers: []verify.Tier{HotTier(h)}, Of: "kv", WaitCaughtUp: caughtUp, Step: step,
-		Quarantined: func(_ int, a events.Stream) bool { return h.Quarantined(s.Journal.Partition(a.ID()), a) },
+		Quarantined: func(_ int, a events.AggregateName) bool { return h.Quarantined(s.Journal.Partition(a.ID()), a) },
 	}
 	trimmed, err := Trimmed(ctx, s.Journal)
 	if err != nil {

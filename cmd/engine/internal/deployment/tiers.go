@@ -44,7 +44,7 @@ func (s *Stores) DurableTier() verify.Tier {
 			readmodel.KindEntry: 0, readmodel.KindTask: 0, readmodel.KindSession: 0,
 			readmodel.KindConfig: 0, readmodel.KindLifecycle: 0, readmodel.KindConflict: 0,
 		},
-		Restore: func(ctx context.Context, streams []events.Stream) error {
+		Restore: func(ctx context.Context, streams []events.AggregateName) error {
 			return durable.New(s.DB, "durable").Restore(ctx, s.History(), streams)
 		},
 	}
@@ -77,7 +77,7 @@ func OpenHot(ctx context.Context, nc *nats.Conn, j *journal.Journal) (*HotStore,
 	if err != nil {
 		return nil, err
 	}
-	t.Quarantined = func(p int, s events.Stream) bool {
+	t.Quarantined = func(p int, s events.AggregateName) bool {
 		return slices.ContainsFunc(held, func(h quarantine.Held) bool {
 			return h.View == "hot" && h.Journal == j.ID() && h.Partition == p && h.Stream == s
 		})

@@ -42,7 +42,7 @@ func TestPartitionSpreads(t *testing.T) {
 }
 
 func TestStreams(t *testing.T) {
-	for s, want := range map[events.Stream]string{
+	for s, want := range map[events.AggregateName]string{
 		events.StateEntry("a1", "k.l=/"): "agent.a1.state.k.l=/",
 		events.EntryConflicts("a1", "k"): "agent.a1.conflict.k",
 		events.AgentStates("a1"):         "agent.a1.state.>",
@@ -51,10 +51,10 @@ func TestStreams(t *testing.T) {
 			t.Errorf("%s of %s, not %s", s, s.ID(), want)
 		}
 	}
-	if id := events.Stream("task.t9").ID(); id != "t9" {
+	if id := events.AggregateName("task.t9").ID(); id != "t9" {
 		t.Error(id)
 	}
-	if id := events.Stream("odd").ID(); id != "" {
+	if id := events.AggregateName("odd").ID(); id != "" {
 		t.Error(id)
 	}
 }

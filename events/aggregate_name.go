@@ -5,30 +5,30 @@ import (
 	"strings"
 )
 
-// Stream is the name of an aggregate: the subject of its events below "events.".
+// AggregateName is the name of an aggregate: the subject of its events below "events.".
 // Each kind is built by one function and nowhere else, because compare-and-set
 // holds only if all writers check exactly the same subject.
-type Stream string
+type AggregateName string
 
 // StateEntry is the name of one state entry; every key of an agent is an
 // aggregate of its own, so keys never contend.
-func StateEntry(agent, key string) Stream {
-	return Stream("agent." + agent + ".state." + key)
+func StateEntry(agent, key string) AggregateName {
+	return AggregateName("agent." + agent + ".state." + key)
 }
 
 // EntryConflicts is the name under which the losing writes of one state entry are
 // stored.
-func EntryConflicts(agent, key string) Stream {
-	return Stream("agent." + agent + ".conflict." + key)
+func EntryConflicts(agent, key string) AggregateName {
+	return AggregateName("agent." + agent + ".conflict." + key)
 }
 
 // AgentStates is the pattern of all state entries of an agent, for listing only:
 // no decision uses a wildcard.
-func AgentStates(agent string) Stream { return Stream("agent." + agent + ".state.>") }
+func AgentStates(agent string) AggregateName { return AggregateName("agent." + agent + ".state.>") }
 
 // Home is the name under which an event must be stored, by its type and ids; empty
 // for a type that this build does not know.
-func (e *Event) Home() Stream {
+func (e *Event) Home() AggregateName {
 	switch e.Type {
 	case StateSet, StateDeleted:
 		return StateEntry(e.ID, e.Key)
@@ -49,7 +49,7 @@ func (e *Event) Home() Stream {
 }
 
 // ID is the aggregate id inside the name: the second token.
-func (s Stream) ID() string {
+func (s AggregateName) ID() string {
 	_, rest, _ := strings.Cut(string(s), ".")
 	id, _, _ := strings.Cut(rest, ".")
 	return id
@@ -69,7 +69,7 @@ func Partition(id string, n int) int {
 // Valid reports whether s can be the name of an aggregate: tokens without
 // wildcards and white space, joined by single dots. A bucket may hold keys that
 // another client wrote and that are not valid; they must not be used as a pattern.
-func (s Stream) Valid() bool {
+func (s AggregateName) Valid() bool {
 	for token := range strings.SplitSeq(string(s), ".") {
 		if token == "" || strings.ContainsAny(token, "*> \t\r\n") {
 			return false

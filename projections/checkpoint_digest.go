@@ -10,7 +10,7 @@ import (
 // Digested is a target that stores, with its position, the digest of the event at that position.
 // The digest distinguishes the journal the rows were folded from and a journal that was restored
 // from a backup and has grown beyond the position since.
-type Digested interface {
+type CheckpointDigester interface {
 	// CheckpointDigest returns a position of the target and the digest of the event there; an
 	// empty digest means unknown.
 	CheckpointDigest(ctx context.Context, partition int) (position uint64, digest string, err error)
@@ -19,7 +19,7 @@ type Digested interface {
 // CheckDigest compares the digest of the target's checkpoint with the journal's event at that
 // revision. Fails with ErrForeignJournal when they differ or when the revision is missing.
 func CheckDigest(ctx context.Context, src history.Source, target Target, partition int) error {
-	t, ok := target.(Digested)
+	t, ok := target.(CheckpointDigester)
 	if !ok {
 		return nil
 	}
@@ -43,7 +43,7 @@ func CheckDigest(ctx context.Context, src history.Source, target Target, partiti
 // CheckJournal runs CheckDigest for all partitions of a view and compares the positions with the
 // heads. Fails with ErrForeignJournal on a mismatch.
 func CheckJournal(ctx context.Context, src history.Source, target Target) error {
-	t, ok := target.(Digested)
+	t, ok := target.(CheckpointDigester)
 	if !ok {
 		return nil
 	}

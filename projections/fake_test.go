@@ -165,8 +165,8 @@ func (v *target) keep(c *projections.Changes) {
 	for i := range c.Entries {
 		v.rows[c.Entries[i].Key] = c.Entries[i].Revision
 	}
-	for i := range c.Held {
-		v.quarantined[c.Held[i].Revision] = c.Held[i].Bad.Error()
+	for i := range c.Quarantined {
+		v.quarantined[c.Quarantined[i].Revision] = c.Quarantined[i].Bad.Error()
 	}
 	for _, r := range c.Released {
 		maps.DeleteFunc(v.quarantined, func(at uint64, _ string) bool { return at <= r.UpTo })
@@ -176,7 +176,7 @@ func (v *target) keep(c *projections.Changes) {
 // fakeQuarantine is an in-memory quarantine of a view with one partition.
 type fakeQuarantine struct {
 	mu      sync.Mutex
-	held    map[events.AggregateName]quarantine.Held
+	held    map[events.AggregateName]quarantine.Entry
 	asked   map[events.AggregateName]string
 	changed chan struct{}
 	puts    int
@@ -184,32 +184,32 @@ type fakeQuarantine struct {
 }
 
 func newPaperQuarantine() *fakeQuarantine {
-	return &fakeQuarantine{held: map[events.AggregateName]quarantine.Held{}, asked: map[events.AggregateName]string{}, changed: make(chan struct{})}
+	return &fakeQuarantine{held: map[events.AggregateName]quarantine.Entry{}, asked: map[events.AggregateName]string{}, changed: make(chan struct{})}
 }
 
-func (q *fakeQuarantine) Held(context.Context, string, int) ([]quarantine.Held, error) {
-	return q.Known("", 0), q.err
+func (q *fakeQuarantine) Entries(context.Context, string, int) ([]quarantine.Entry, error) {
+	return q.Cached("", 0), q.err
 }
 
-func (q *fakeQuarantine) Known(string, int) (all []quarantine.Held) {
+func (q *fakeQuarantine) Cached(string, int) (all []quarantine.Entry) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for s, h := range q.held {
-		h.Asked = q.asked[s]
+		h.Request = q.asked[s]
 		all = append(all, h)
 	}
 	return all
 }
 
-func (q *fakeQuarantine) Put(_ context.Context, h quarantine.Held) error {
+func (q *fakeQuarantine) Put(_ context.Context, h quarantine.Entry) error {
 	return q.change(func() { q.puts++; q.held[h.Stream] = h })
 }
 
-func (q *fakeQuarantine) Remove(_ context.Context, h quarantine.Held) error {
+func (q *fakeQuarantine) Remove(_ context.Context, h quarantine.Entry) error {
 	return q.change(func() { delete(q.held, h.Stream) })
 }
 
-func (q *fakeQuarantine) Done(_ context.Context, h quarantine.Held) error {
+func (q *fakeQuarantine) Done(_ context.Context, h quarantine.Entry) error {
 	return q.change(func() { delete(q.asked, h.Stream) })
 }
 

@@ -17,11 +17,11 @@ type Changes struct {
 	Losses  []readmodel.Loss
 	Events  []*events.Record  // all folded events in order, for views that need each; parts of the batch
 	Poison  []history.Message // events that cannot be folded, each with its reason in Bad
-	// Held are the quarantined events of the batch, each with its reason in Bad: a target must not
+	// Quarantined are the quarantined events of the batch, each with its reason in Bad: a target must not
 	// keep serving the rows before them. Released are the aggregates, up to a revision, that left
 	// the quarantine.
-	Held     []history.Message
-	Released []quarantine.Released
+	Quarantined []history.Message
+	Released    []quarantine.Released
 
 	Messages []history.Message // set by FoldNothing only: all messages in order
 }

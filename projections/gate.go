@@ -84,17 +84,17 @@ func (r *Runner) head(ctx context.Context) (uint64, error) {
 }
 
 // frontQuarantine returns the leading view's quarantine by aggregate.
-func (r *Runner) frontQuarantine() map[events.AggregateName]quarantine.Held {
+func (r *Runner) frontQuarantine() map[events.AggregateName]quarantine.Entry {
 	if r.Follows == nil {
 		return nil
 	}
-	var front map[events.AggregateName]quarantine.Held
-	for _, h := range r.Quarantine.Known(r.Follows.view, r.Partition) {
+	var front map[events.AggregateName]quarantine.Entry
+	for _, h := range r.Quarantine.Cached(r.Follows.view, r.Partition) {
 		if h.AppliedAt > 0 || h.Journal != r.Source.ID() {
 			continue
 		}
 		if front == nil {
-			front = map[events.AggregateName]quarantine.Held{}
+			front = map[events.AggregateName]quarantine.Entry{}
 		}
 		front[h.Stream] = h
 	}
@@ -123,7 +123,7 @@ func (r *Runner) applyFrontQuarantine(batch []history.Message) []history.Message
 
 // releasedInFront reports, once for each event, that the leading view no longer quarantines the
 // event that h waits for.
-func (r *Runner) releasedInFront(h *quarantine.Held) bool {
+func (r *Runner) releasedInFront(h *quarantine.Entry) bool {
 	if r.Follows == nil || r.retried[h.Stream] == h.First {
 		return false
 	}

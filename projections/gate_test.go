@@ -22,18 +22,18 @@ type bothViews struct {
 	front *fakeQuarantine
 }
 
-func (q *bothViews) Held(ctx context.Context, view string, p int) ([]quarantine.Held, error) {
+func (q *bothViews) Entries(ctx context.Context, view string, p int) ([]quarantine.Entry, error) {
 	if view == "front" {
-		return q.front.Held(ctx, view, p)
+		return q.front.Entries(ctx, view, p)
 	}
-	return q.fakeQuarantine.Held(ctx, view, p)
+	return q.fakeQuarantine.Entries(ctx, view, p)
 }
 
-func (q *bothViews) Known(view string, p int) []quarantine.Held {
+func (q *bothViews) Cached(view string, p int) []quarantine.Entry {
 	if view == "front" {
-		return q.front.Known(view, p)
+		return q.front.Cached(view, p)
 	}
-	return q.fakeQuarantine.Known(view, p)
+	return q.fakeQuarantine.Cached(view, p)
 }
 
 // behind is a bench whose view follows another runner.
@@ -43,7 +43,7 @@ type behind struct {
 }
 
 // inFront changes the leading view's quarantine of a key and notifies the following view.
-func (x *behind) inFront(h quarantine.Held, there bool) {
+func (x *behind) inFront(h quarantine.Entry, there bool) {
 	h.View, h.Journal = "front", "journal"
 	_ = x.front.held.change(func() {
 		if delete(x.front.held.held, h.Stream); there {
@@ -80,7 +80,7 @@ func onBehind(t *testing.T, test func(*behind)) {
 }
 
 // held3 is the leading view's quarantine of k3.
-var held3 = quarantine.Held{Stream: events.StateEntry("a", "k3"), First: 3, Last: 3, Waiting: 1, Reason: "no room"}
+var held3 = quarantine.Entry{Stream: events.StateEntry("a", "k3"), First: 3, Last: 3, Waiting: 1, Reason: "no room"}
 
 func TestAFollowingViewStaysBehind(t *testing.T) {
 	onBehind(t, func(x *behind) {
@@ -137,7 +137,7 @@ func TestAFollowingViewQuarantinesTheSame(t *testing.T) {
 		if s.State != projections.Degraded || s.Quarantined != 1 || !strings.Contains(s.Reason, "quarantined by the view front: no room") || x.target.position != 5 {
 			t.Fatalf("%+v, at %d", s, x.target.position)
 		}
-		x.held.ask("k3", quarantine.AskRetry)
+		x.held.ask("k3", quarantine.RequestRetry)
 		x.pass(time.Second)
 		if h := x.entry("k3"); h.First != 3 || h.Waiting != 2 || h.Attempts != 1 || x.target.rows["k3"] != 0 {
 			t.Errorf("retried while the leading view quarantines it: %+v, rows %v", h, x.target.rows)
@@ -219,7 +219,7 @@ func TestAViewThatStartsAfterAQuarantinedEvent(t *testing.T) {
 		}
 		x.source.head = 4
 		x.inFront(held3, true)
-		x.inFront(quarantine.Held{Stream: events.StateEntry("a", "k7"), First: 7, Last: 7, Waiting: 1}, true) // not yet passed
+		x.inFront(quarantine.Entry{Stream: events.StateEntry("a", "k7"), First: 7, Last: 7, Waiting: 1}, true) // not yet passed
 		x.front.settle()
 		x.settle()
 		if h := x.entry("k3"); h.First != 3 || h.Waiting != 1 || len(x.held.held) != 1 {

@@ -31,7 +31,7 @@ func (r *Runner) runRequests(ctx context.Context, at uint64) error {
 	if err := r.adoptFrontQuarantine(ctx, at); err != nil {
 		return err
 	}
-	for _, known := range r.Quarantine.Known(r.View, r.Partition) {
+	for _, known := range r.Quarantine.Cached(r.View, r.Partition) {
 		h := r.quarantined[known.Stream]
 		adopted := h == nil && known.Waits() && known.Journal == r.Source.ID()
 		if adopted {
@@ -41,16 +41,16 @@ func (r *Runner) runRequests(ctx context.Context, at uint64) error {
 		var err error
 		switch {
 		case h == nil:
-		case !h.Dropped && (adopted || known.Asked == quarantine.AskRetry || known.Asked == "" && r.releasedInFront(h)):
+		case !h.Dropped && (adopted || known.Request == quarantine.RequestRetry || known.Request == "" && r.releasedInFront(h)):
 			err = r.retry(ctx, h, at)
-		case !h.Dropped && known.Asked == quarantine.AskDrop:
+		case !h.Dropped && known.Request == quarantine.RequestDrop:
 			err = r.drop(ctx, h, at)
 		}
-		if err == nil && known.Asked != "" {
+		if err == nil && known.Request != "" {
 			err = r.Quarantine.Done(ctx, known)
 		}
 		if err != nil {
-			return fmt.Errorf("%s of %s: %w", known.Asked, known.Stream, err)
+			return fmt.Errorf("%s of %s: %w", known.Request, known.Stream, err)
 		}
 	}
 	return nil
@@ -59,7 +59,7 @@ func (r *Runner) runRequests(ctx context.Context, at uint64) error {
 // retry applies the waiting events of an aggregate up to the view's position. On success the
 // aggregate leaves the quarantine; otherwise it stays quarantined from the first event that still
 // cannot be applied.
-func (r *Runner) retry(ctx context.Context, h *quarantine.Held, at uint64) error {
+func (r *Runner) retry(ctx context.Context, h *quarantine.Entry, at uint64) error {
 	h.Attempts++
 	first, waiting := h.First, h.Waiting
 	var batch []history.Message
@@ -109,7 +109,7 @@ var errStillFailing = errors.New("an event cannot be applied")
 
 // reapply writes events of one aggregate at the view's current position. Events that were written
 // are released, whatever happens to later ones.
-func (r *Runner) reapply(ctx context.Context, h *quarantine.Held, at uint64, batch []history.Message) error {
+func (r *Runner) reapply(ctx context.Context, h *quarantine.Entry, at uint64, batch []history.Message) error {
 	if len(batch) == 0 {
 		return nil
 	}
@@ -145,14 +145,14 @@ func (r *Runner) reapply(ctx context.Context, h *quarantine.Held, at uint64, bat
 }
 
 // stillFailing moves the start of the quarantine to m and sets its reason.
-func stillFailing(h *quarantine.Held, m *history.Message) error {
+func stillFailing(h *quarantine.Entry, m *history.Message) error {
 	h.First, h.Reason = m.Revision, m.Bad.Error()
 	return errStillFailing
 }
 
 // drop gives up the waiting events. The next event of the aggregate is applied as if those before
 // it had been.
-func (r *Runner) drop(ctx context.Context, h *quarantine.Held, at uint64) error {
+func (r *Runner) drop(ctx context.Context, h *quarantine.Entry, at uint64) error {
 	err := r.Target.Apply(ctx, r.Partition, at, at, Changes{Released: []quarantine.Released{{Stream: h.Stream, UpTo: at}}})
 	if err != nil {
 		return err

@@ -24,7 +24,7 @@ func unreadable(key string, revision uint64) history.Message {
 }
 
 // entry returns the quarantine entry of a key.
-func (x *bench) entry(key string) quarantine.Held {
+func (x *bench) entry(key string) quarantine.Entry {
 	x.held.mu.Lock()
 	defer x.held.mu.Unlock()
 	return x.held.held[events.StateEntry("a", key)]
@@ -104,7 +104,7 @@ func TestAnUnavailableQuarantineStopsTheView(t *testing.T) {
 func TestARestartKeepsTheQuarantine(t *testing.T) {
 	onBench(t, batching, func(x *bench) {
 		s := events.StateEntry("a", "bad")
-		x.held.held[s] = quarantine.Held{View: "view", Journal: "journal", Stream: s, First: 2, Last: 3, Waiting: 2, Reason: "torn"}
+		x.held.held[s] = quarantine.Entry{View: "view", Journal: "journal", Stream: s, First: 2, Last: 3, Waiting: 2, Reason: "torn"}
 		x.settle()
 		x.source.put(event("bad", 1))
 		x.source.put(event("bad", 2)) // readable meanwhile, and still quarantined
@@ -127,7 +127,7 @@ func TestARetryAppliesWaitingEventsOrReportsWhyNot(t *testing.T) {
 		x.source.send(6, 7)
 		x.source.put(event("bad", 8))
 		x.pass(time.Second)
-		x.held.ask("bad", quarantine.AskRetry)
+		x.held.ask("bad", quarantine.RequestRetry)
 		x.pass(time.Second)
 		if h := x.entry("bad"); h.Attempts != 1 || h.First != 1 || h.Waiting != 3 || len(x.held.asked) != 0 {
 			t.Errorf("%+v, asked %v", h, x.held.asked)
@@ -135,7 +135,7 @@ func TestARetryAppliesWaitingEventsOrReportsWhyNot(t *testing.T) {
 		x.target.mu.Lock()
 		x.target.refuses = func(e *readmodel.EntryChange) bool { return e.Key == "bad" && e.Revision > 5 }
 		x.target.mu.Unlock()
-		x.held.ask("bad", quarantine.AskRetry)
+		x.held.ask("bad", quarantine.RequestRetry)
 		x.pass(time.Second)
 		if h := x.entry("bad"); h.Attempts != 2 || h.First != 8 || h.Waiting != 1 || x.target.rows["bad"] != 5 || len(x.target.quarantined) != 1 {
 			t.Errorf("%+v, rows %v, quarantined %v", h, x.target.rows, x.target.quarantined)
@@ -143,7 +143,7 @@ func TestARetryAppliesWaitingEventsOrReportsWhyNot(t *testing.T) {
 		x.target.mu.Lock()
 		x.target.refuses = nil
 		x.target.mu.Unlock()
-		x.held.ask("bad", quarantine.AskRetry)
+		x.held.ask("bad", quarantine.RequestRetry)
 		x.pass(time.Second)
 		if s := x.Status(8, time.Now()); len(x.held.held) != 0 || x.target.rows["bad"] != 8 || s.State != projections.Running || len(x.target.quarantined) != 0 {
 			t.Errorf("%+v, %v, rows %v, quarantined %v", s, x.held.held, x.target.rows, x.target.quarantined)
@@ -171,7 +171,7 @@ func TestALongRetryStopsAtTheNextDefect(t *testing.T) {
 		x.source.mu.Lock()
 		x.source.log[0] = event("bad", 1) // readable again
 		x.source.mu.Unlock()
-		x.held.ask("bad", quarantine.AskRetry)
+		x.held.ask("bad", quarantine.RequestRetry)
 		x.pass(time.Second)
 		if h := x.entry("bad"); h.First != 700 || h.Waiting != 201 || h.Last != 900 || x.target.rows["bad"] != 699 || len(x.target.quarantined) != 201 {
 			t.Errorf("%+v, rows %v, %d quarantined", h, x.target.rows, len(x.target.quarantined))
@@ -187,7 +187,7 @@ func (x *bench) dropBad() {
 	x.source.put(event("bad", 2))
 	x.source.put(event("good", 3))
 	x.pass(time.Second)
-	x.held.ask("bad", quarantine.AskDrop)
+	x.held.ask("bad", quarantine.RequestDrop)
 	x.pass(time.Second)
 }
 
@@ -229,7 +229,7 @@ func TestAQuarantineOfAReplacedRunnerIsRetried(t *testing.T) {
 		x.source.send(2, 3)
 		x.pass(time.Second)
 		s := events.StateEntry("a", "bad")
-		_ = x.held.Put(t.Context(), quarantine.Held{View: "view", Journal: "journal", Stream: s, First: 1, Last: 1, Waiting: 1, Reason: "torn"})
+		_ = x.held.Put(t.Context(), quarantine.Entry{View: "view", Journal: "journal", Stream: s, First: 1, Last: 1, Waiting: 1, Reason: "torn"})
 		x.pass(time.Second)
 		if len(x.held.held) != 0 || x.Status(3, time.Now()).State != projections.Running {
 			t.Errorf("%+v", x.held.held)
@@ -250,7 +250,7 @@ func TestARetryIsRepeatedAfterTheTargetLosesIt(t *testing.T) {
 		x.source.mu.Lock()
 		x.source.log[1] = event("bad", 2) // readable again
 		x.source.mu.Unlock()
-		x.held.ask("bad", quarantine.AskRetry)
+		x.held.ask("bad", quarantine.RequestRetry)
 		x.pass(time.Second)
 		if s := x.Status(3, time.Now()); x.target.rows["bad"] != 2 || s.State != projections.Running {
 			t.Fatalf("%+v, rows %v", s, x.target.rows)

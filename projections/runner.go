@@ -50,9 +50,9 @@ type Runner struct {
 	// not block.
 	Applied func(events int, took time.Duration)
 
-	lastWrite   time.Time                                 // end of the last write
-	lastSize    int                                       // events in the last batch
-	quarantined map[events.AggregateName]*quarantine.Held // used by Run only
+	lastWrite   time.Time                                  // end of the last write
+	lastSize    int                                        // events in the last batch
+	quarantined map[events.AggregateName]*quarantine.Entry // used by Run only
 
 	// retried is the revision that was retried when the leading view released it; used by Run
 	// only.

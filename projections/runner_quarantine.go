@@ -15,16 +15,16 @@ import (
 // events before the position that the following view has passed too, and retried events that a
 // crash can no longer lose.
 func (r *Runner) loadQuarantine(ctx context.Context, from uint64) error {
-	r.quarantined, r.retried = map[events.AggregateName]*quarantine.Held{}, map[events.AggregateName]uint64{}
+	r.quarantined, r.retried = map[events.AggregateName]*quarantine.Entry{}, map[events.AggregateName]uint64{}
 	if r.Quarantine == nil {
 		return nil
 	}
-	if r.Follows != nil { // so that Known returns it
-		if _, err := r.Quarantine.Held(ctx, r.Follows.view, r.Partition); err != nil {
+	if r.Follows != nil { // so that Cached returns it
+		if _, err := r.Quarantine.Entries(ctx, r.Follows.view, r.Partition); err != nil {
 			return fmt.Errorf("read the quarantine of view %s: %w", r.Follows.view, err)
 		}
 	}
-	all, err := r.Quarantine.Held(ctx, r.View, r.Partition)
+	all, err := r.Quarantine.Entries(ctx, r.View, r.Partition)
 	if err != nil {
 		return fmt.Errorf("read the quarantine: %w", err)
 	}
@@ -100,7 +100,7 @@ func (r *Runner) fold(ctx context.Context, batch []history.Message) (Changes, er
 		rest, waiting := r.split(batch)
 		c := r.foldOf(rest)
 		if len(c.Poison) == 0 {
-			c.Held = waiting
+			c.Quarantined = waiting
 			return c, r.countWaiting(ctx, waiting)
 		}
 		if r.Quarantine == nil {
@@ -139,7 +139,7 @@ func (r *Runner) setAside(m *history.Message) {
 	if h := r.quarantined[m.Name]; h != nil && !h.Dropped && m.Revision > h.First {
 		return // a later event of a quarantined aggregate
 	}
-	r.quarantined[m.Name] = &quarantine.Held{
+	r.quarantined[m.Name] = &quarantine.Entry{
 		View: r.View, Partition: r.Partition, Stream: m.Name, Journal: r.Source.ID(), First: m.Revision,
 		Reason: m.Bad.Error(), Since: time.Now().UTC(),
 	}
@@ -150,7 +150,7 @@ func (r *Runner) setAside(m *history.Message) {
 // countWaiting stores the numbers of waiting events. An event that is read again after a restart
 // is counted once.
 func (r *Runner) countWaiting(ctx context.Context, waiting []history.Message) error {
-	grown := map[events.AggregateName]quarantine.Held{}
+	grown := map[events.AggregateName]quarantine.Entry{}
 	for i := range waiting {
 		m := &waiting[i]
 		h, ok := grown[m.Name]

@@ -49,7 +49,7 @@ func (r *Runner) addQuarantine(s *Status) {
 		return
 	}
 	var why []string
-	for _, h := range r.Quarantine.Known(r.View, r.Partition) {
+	for _, h := range r.Quarantine.Cached(r.View, r.Partition) {
 		if !h.Waits() {
 			continue
 		}

@@ -9,8 +9,8 @@ import (
 	"github.com/tidemark-engine/tidemark/events"
 )
 
-// Held is one aggregate that a view has quarantined.
-type Held struct {
+// Entry is one aggregate that a view has quarantined.
+type Entry struct {
 	View      string               `json:"view"`
 	Partition int                  `json:"partition"`
 	Stream    events.AggregateName `json:"stream"`
@@ -29,37 +29,37 @@ type Held struct {
 	AppliedAt uint64 `json:"level,omitzero"`
 	// Asked is the action that an operator has requested; it is stored separately, so that
 	// requests and counts never overwrite each other.
-	Asked string `json:"-"`
+	Request string `json:"-"`
 }
 
 // Waits reports whether the view excludes the aggregate now.
-func (h *Held) Waits() bool { return !h.Dropped && h.AppliedAt == 0 }
+func (h *Entry) Waits() bool { return !h.Dropped && h.AppliedAt == 0 }
 
 // Excludes reports whether an event of the aggregate at a revision waits or was dropped.
-func (h *Held) Excludes(revision uint64) bool {
+func (h *Entry) Excludes(revision uint64) bool {
 	return revision >= h.First && (!h.Dropped || revision <= h.Last)
 }
 
 // Actions that an operator may request.
 const (
-	AskRetry = "retry" // apply the waiting events again
-	AskDrop  = "drop"  // give up the waiting events permanently
+	RequestRetry = "retry" // apply the waiting events again
+	RequestDrop  = "drop"  // give up the waiting events permanently
 )
 
 // Store keeps the quarantine of all views, independent of each of them. Only a view's runner puts
 // and removes entries.
 type Store interface {
-	// Held reads the stored entries of a view in a partition.
-	Held(ctx context.Context, view string, partition int) ([]Held, error)
-	// Known returns the same entries from memory, sorted by stream; they may be stale.
-	Known(view string, partition int) []Held
+	// Entries reads the stored entries of a view in a partition.
+	Entries(ctx context.Context, view string, partition int) ([]Entry, error)
+	// Cached returns the same entries from memory, sorted by stream; they may be stale.
+	Cached(view string, partition int) []Entry
 	// Put stores an entry; it replaces the entry of the same aggregate.
-	Put(ctx context.Context, h Held) error
+	Put(ctx context.Context, h Entry) error
 	// Remove deletes an entry.
-	Remove(ctx context.Context, h Held) error
+	Remove(ctx context.Context, h Entry) error
 	// Done removes a request after it was executed or has failed.
-	Done(ctx context.Context, h Held) error
-	// Changed returns a channel that is closed when the result of Known may have changed.
+	Done(ctx context.Context, h Entry) error
+	// Changed returns a channel that is closed when the result of Cached may have changed.
 	Changed() <-chan struct{}
 }
 
@@ -68,7 +68,7 @@ type Store interface {
 type TargetQuarantine interface {
 	// Quarantined returns the aggregates of which the target has quarantined events in a
 	// partition.
-	Quarantined(ctx context.Context, partition int) ([]Held, error)
+	Quarantined(ctx context.Context, partition int) ([]Entry, error)
 }
 
 // Released names events of an aggregate that are no longer quarantined: all up to a revision.

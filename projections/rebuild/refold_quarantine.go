@@ -42,7 +42,7 @@ func (f *refold) foldRemaining(b *foldedBatch) projections.Changes {
 		c = projections.Fold(rest)
 	}
 	if len(c.Poison) == 0 {
-		c.Held = waiting
+		c.Quarantined = waiting
 		return c
 	}
 	for i := range c.Poison {

@@ -255,7 +255,7 @@ func TestQuarantineIsSharedBetweenEngines(t *testing.T) {
 		if h.Waiting != 1 || h.Partition != w.journal.Partition(h.Stream.ID()) || !strings.Contains(h.Reason, "defect") {
 			t.Errorf("%+v", h)
 		}
-		harness.Must(t, other.Request(t.Context(), h, quarantine.AskRetry))
+		harness.Must(t, other.Request(t.Context(), h, quarantine.RequestRetry))
 	}
 	for _, h := range all {
 		if now, there, err := other.Await(t.Context(), h); there || err != nil {

@@ -375,7 +375,7 @@ func TestNotificationsWithoutWhatIsQuarantined(t *testing.T) {
 	x.write("dropped", "2")
 	x.write("dropped", "3")
 	head := x.write("all", "1")
-	put := func(h quarantine.Held) quarantine.Held {
+	put := func(h quarantine.Entry) quarantine.Entry {
 		t.Helper()
 		h.View, h.Reason, h.Waiting = "durable", "no room", 1
 		if err := x.quarantine().Put(t.Context(), h); err != nil {
@@ -383,14 +383,14 @@ func TestNotificationsWithoutWhatIsQuarantined(t *testing.T) {
 		}
 		return h
 	}
-	waits := put(quarantine.Held{Journal: x.journal.ID(), Stream: events.StateEntry("a", "waits"), First: first, Last: first})
-	put(quarantine.Held{Journal: x.journal.ID(), Stream: events.StateEntry("a", "dropped"), First: dropped, Last: dropped + 1, Dropped: true})
-	all := put(quarantine.Held{Journal: x.journal.ID(), Stream: events.StateEntry("a", "all"), First: head, Last: head, Dropped: true})
-	put(quarantine.Held{Journal: "other", Stream: events.StateEntry("a", "free"), First: 1, Last: 9})
+	waits := put(quarantine.Entry{Journal: x.journal.ID(), Stream: events.StateEntry("a", "waits"), First: first, Last: first})
+	put(quarantine.Entry{Journal: x.journal.ID(), Stream: events.StateEntry("a", "dropped"), First: dropped, Last: dropped + 1, Dropped: true})
+	all := put(quarantine.Entry{Journal: x.journal.ID(), Stream: events.StateEntry("a", "all"), First: head, Last: head, Dropped: true})
+	put(quarantine.Entry{Journal: "other", Stream: events.StateEntry("a", "free"), First: 1, Last: 9})
 	x.front.at = head // it is caught up; the drops are kept for the views that follow
 
 	fresh := x.quarantine()
-	if known := fresh.Known("durable", 0); len(known) != 0 {
+	if known := fresh.Cached("durable", 0); len(known) != 0 {
 		t.Fatalf("known before the bucket is read: %v", known)
 	}
 	unread := errors.New("the quarantine does not answer")
@@ -417,7 +417,7 @@ func TestNotificationsWithoutWhatIsQuarantined(t *testing.T) {
 	follow.Go(func() { fresh.Follow(following) })
 	defer follow.Wait()
 	defer end()
-	if err := fresh.Request(t.Context(), waits, quarantine.AskRetry); err != nil { // of the durable view
+	if err := fresh.Request(t.Context(), waits, quarantine.RequestRetry); err != nil { // of the durable view
 		t.Fatal(err)
 	}
 	harness.Eventually(t, "the retry succeeds", func() bool { return behind.Status(head, time.Now()).State == projections.Running })
@@ -426,15 +426,17 @@ func TestNotificationsWithoutWhatIsQuarantined(t *testing.T) {
 	}
 	stop()
 	x.until(x.quarantine(), head) // removes the drops
-	if now, err := x.quarantine().Held(t.Context(), all.View, 0); err != nil || len(now) != 0 {
+	if now, err := x.quarantine().Entries(t.Context(), all.View, 0); err != nil || len(now) != 0 {
 		t.Errorf("still kept: %v %v", now, err)
 	}
 }
 
-// unreadable is a quarantine store whose Held fails.
+// unreadable is a quarantine store whose Entries fails.
 type unreadable struct {
 	quarantine.Store
 	err error
 }
 
-func (q *unreadable) Held(context.Context, string, int) ([]quarantine.Held, error) { return nil, q.err }
+func (q *unreadable) Entries(context.Context, string, int) ([]quarantine.Entry, error) {
+	return nil, q.err
+}

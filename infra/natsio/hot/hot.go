@@ -146,7 +146,7 @@ func (t *Hot) Apply(ctx context.Context, partition int, from, _ uint64, c projec
 			return err
 		}
 	}
-	if err := t.putTombstones(ctx, c.Held, header); err != nil { // after the events before the quarantine
+	if err := t.putTombstones(ctx, c.Quarantined, header); err != nil { // after the events before the quarantine
 		return err
 	}
 	return t.savePositions(ctx, partition, from, byBucket, header)

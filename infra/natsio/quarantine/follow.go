@@ -15,7 +15,7 @@ import (
 // bucket's last sequence.
 const headCheckInterval = 5 * time.Second
 
-// Follow keeps Known up to date with the bucket until ctx ends. It watches the
+// Follow keeps the answers of Cached up to date with the bucket until ctx ends. It watches the
 // bucket and starts a new watch when the watch ends or has missed a change.
 func (q *Store) Follow(ctx context.Context) {
 	for ctx.Err() == nil {

@@ -30,7 +30,7 @@ func OpenReadOnly(ctx context.Context, nc *nats.Conn) (*Store, error) {
 
 // Request stores an operator's request (quarantine.AskRetry or AskDrop) for the
 // engine that runs the view.
-func (q *Store) Request(ctx context.Context, h quarantine.Held, what string) error {
+func (q *Store) Request(ctx context.Context, h quarantine.Entry, what string) error {
 	if _, err := q.kv.PutString(ctx, keyOf(h.View, h.Partition, h.Stream)+requestSuffix, what); err != nil {
 		return fmt.Errorf("request %s of %s: %w", what, h.Stream, err)
 	}
@@ -39,7 +39,7 @@ func (q *Store) Request(ctx context.Context, h quarantine.Held, what string) err
 
 // Await waits until a request is carried out, and returns whether the aggregate is
 // still quarantined and its new state.
-func (q *Store) Await(ctx context.Context, requested quarantine.Held) (now quarantine.Held, quarantined bool, err error) {
+func (q *Store) Await(ctx context.Context, requested quarantine.Entry) (now quarantine.Entry, quarantined bool, err error) {
 	key := keyOf(requested.View, requested.Partition, requested.Stream)
 	w, err := q.kv.Watch(ctx, key+".>")
 	if err != nil {
@@ -65,7 +65,7 @@ func (q *Store) Await(ctx context.Context, requested quarantine.Held) (now quara
 	}
 }
 
-func (q *Store) get(ctx context.Context, key string) (h quarantine.Held, found bool, err error) {
+func (q *Store) get(ctx context.Context, key string) (h quarantine.Entry, found bool, err error) {
 	e, err := q.kv.Get(ctx, key)
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
 		return h, false, nil

@@ -83,9 +83,9 @@ func keyOf(view string, partition int, s events.AggregateName) string {
 	return view + "." + strconv.Itoa(partition) + "." + hex.EncodeToString(sum[:16])
 }
 
-// Held implements quarantine.Store. It reads from the bucket's leader and removes
+// Entries implements quarantine.Store. It reads from the bucket's leader and removes
 // requests for aggregates that are no longer quarantined.
-func (q *Store) Held(ctx context.Context, view string, partition int) ([]quarantine.Held, error) {
+func (q *Store) Entries(ctx context.Context, view string, partition int) ([]quarantine.Entry, error) {
 	s, err := q.js.Stream(ctx, "KV_"+BucketName)
 	if err != nil {
 		return nil, err
@@ -117,8 +117,8 @@ func (q *Store) Held(ctx context.Context, view string, partition int) ([]quarant
 	return decodeAll(found)
 }
 
-// Known implements quarantine.Store.
-func (q *Store) Known(view string, partition int) []quarantine.Held {
+// Cached implements quarantine.Store.
+func (q *Store) Cached(view string, partition int) []quarantine.Entry {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if len(q.known) == 0 {
@@ -131,11 +131,11 @@ func (q *Store) Known(view string, partition int) []quarantine.Held {
 			mine[key] = state
 		}
 	}
-	all, _ := decodeAll(mine) // invalid values are skipped; Held reports them
+	all, _ := decodeAll(mine) // invalid values are skipped; Entries reports them
 	return all
 }
 
-// Quarantined reports whether a view has quarantined an aggregate, as far as Known
+// Quarantined reports whether a view has quarantined an aggregate, as far as Cached
 // has read the bucket.
 func (q *Store) Quarantined(view string, partition int, s events.AggregateName) bool {
 	q.mu.Lock()
@@ -144,12 +144,12 @@ func (q *Store) Quarantined(view string, partition int, s events.AggregateName) 
 		return false
 	}
 	state := q.known[keyOf(view, partition, s)]
-	var h quarantine.Held
+	var h quarantine.Entry
 	return len(state.body) > 0 && json.Unmarshal(state.body, &h) == nil && h.Waits()
 }
 
 // All returns all quarantined aggregates of all views, oldest first.
-func (q *Store) All(ctx context.Context) ([]quarantine.Held, error) {
+func (q *Store) All(ctx context.Context) ([]quarantine.Entry, error) {
 	w, err := q.kv.WatchAll(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("list what is quarantined: %w", err)
@@ -177,17 +177,17 @@ func (q *Store) All(ctx context.Context) ([]quarantine.Held, error) {
 
 // decodeAll decodes the values of keys, each with its request, sorted by
 // aggregate. It skips invalid values; bad is the error of one of them.
-func decodeAll(keys map[string]keyState) (all []quarantine.Held, bad error) {
+func decodeAll(keys map[string]keyState) (all []quarantine.Entry, bad error) {
 	for key, state := range keys {
 		if strings.HasSuffix(key, requestSuffix) || len(state.body) == 0 {
 			continue
 		}
-		var h quarantine.Held
+		var h quarantine.Entry
 		if err := json.Unmarshal(state.body, &h); err != nil {
 			bad = fmt.Errorf("decode key %s of bucket %s: %w", key, BucketName, err)
 			continue
 		}
-		h.Asked = string(keys[key+requestSuffix].body)
+		h.Request = string(keys[key+requestSuffix].body)
 		all = append(all, h)
 	}
 	sort.Slice(all, func(i, j int) bool { return all[i].Stream < all[j].Stream })
@@ -195,7 +195,7 @@ func decodeAll(keys map[string]keyState) (all []quarantine.Held, bad error) {
 }
 
 // Put implements quarantine.Store.
-func (q *Store) Put(ctx context.Context, h quarantine.Held) error {
+func (q *Store) Put(ctx context.Context, h quarantine.Entry) error {
 	body, err := json.Marshal(h)
 	if err != nil {
 		return err
@@ -209,12 +209,12 @@ func (q *Store) Put(ctx context.Context, h quarantine.Held) error {
 }
 
 // Remove implements quarantine.Store.
-func (q *Store) Remove(ctx context.Context, h quarantine.Held) error {
+func (q *Store) Remove(ctx context.Context, h quarantine.Entry) error {
 	return q.remove(ctx, keyOf(h.View, h.Partition, h.Stream))
 }
 
 // Done implements quarantine.Store.
-func (q *Store) Done(ctx context.Context, h quarantine.Held) error {
+func (q *Store) Done(ctx context.Context, h quarantine.Entry) error {
 	return q.remove(ctx, keyOf(h.View, h.Partition, h.Stream)+requestSuffix)
 }
 

@@ -25,10 +25,10 @@ type Archive struct {
 }
 
 var (
-	_ projections.Target   = (*Archive)(nil)
-	_ projections.Folder   = (*Archive)(nil)
-	_ history.ArchiveStore = (*Archive)(nil)
-	_ projections.Digested = (*Archive)(nil)
+	_ projections.Target             = (*Archive)(nil)
+	_ projections.Folder             = (*Archive)(nil)
+	_ history.ArchiveStore           = (*Archive)(nil)
+	_ projections.CheckpointDigester = (*Archive)(nil)
 )
 
 // New returns the archive that the view with this name fills.

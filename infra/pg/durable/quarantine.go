@@ -33,7 +33,7 @@ func source(view string) string { return "view " + view }
 
 // queueQuarantine writes newly quarantined events and deletes released ones.
 func queueQuarantine(b *pgx.Batch, view string, partition int, c *projections.Changes) {
-	queueQuarantined(b, pg.Live, source(view), partition, c.Held)
+	queueQuarantined(b, pg.Live, source(view), partition, c.Quarantined)
 	if n := len(c.Released); n > 0 {
 		streams, revisions := make([]string, n), make([]int64, n)
 		for i, r := range c.Released {
@@ -59,14 +59,14 @@ func queueQuarantined(b *pgx.Batch, in pg.Schema, source string, partition int, 
 }
 
 // Quarantined implements quarantine.TargetQuarantine.
-func (t *View) Quarantined(ctx context.Context, partition int) ([]quarantine.Held, error) {
+func (t *View) Quarantined(ctx context.Context, partition int) ([]quarantine.Entry, error) {
 	rows, err := t.db.Pool().Query(ctx, `
 		SELECT subject, min(revision), max(revision), count(*), min(created_at), (array_agg(reason ORDER BY revision))[1]
 		FROM agents.dead_letters WHERE source = $1 AND partition = $2 GROUP BY subject`, source(t.view), partition)
 	if err != nil {
 		return nil, fmt.Errorf("read the quarantine: %w", err)
 	}
-	all, err := pgx.CollectRows(rows, func(r pgx.CollectableRow) (h quarantine.Held, err error) {
+	all, err := pgx.CollectRows(rows, func(r pgx.CollectableRow) (h quarantine.Entry, err error) {
 		err = r.Scan(&h.Stream, &h.First, &h.Last, &h.Waiting, &h.Since, &h.Reason)
 		return h, err
 	})

@@ -141,7 +141,7 @@ func (s *Shadow) apply(ctx context.Context, tx pgx.Tx, partition int, from, to u
 	b.Queue(pg.NoTimeouts)
 	s.fold.queueFence(b, partition, from, to, &c)
 	s.fold.queueRows(b, &c)
-	queueQuarantined(b, next, source(s.view), partition, c.Held)
+	queueQuarantined(b, next, source(s.view), partition, c.Quarantined)
 	err := tx.SendBatch(ctx, b).Close()
 	if errors.Is(err, projections.ErrFenced) || pg.HasSQLState(err, "42P01") { // undefined_table
 		return errReplaced
@@ -149,8 +149,8 @@ func (s *Shadow) apply(ctx context.Context, tx pgx.Tx, partition int, from, to u
 	if err != nil {
 		return fmt.Errorf("write %d events up to %d into the shadow: %w", len(c.Events), to, unappliable(err))
 	}
-	for i := range c.Held {
-		m := &c.Held[i]
+	for i := range c.Quarantined {
+		m := &c.Quarantined[i]
 		if l, known := s.quarantined[m.Name]; !known || m.Revision < l.revision {
 			s.quarantined[m.Name] = quarantineStart{partition, m.Revision}
 		}

@@ -24,8 +24,8 @@ type View struct {
 }
 
 var (
-	_ projections.Target   = (*View)(nil)
-	_ projections.Digested = (*View)(nil)
+	_ projections.Target             = (*View)(nil)
+	_ projections.CheckpointDigester = (*View)(nil)
 )
 
 // New returns the target of the durable view with this name in agents.checkpoints.

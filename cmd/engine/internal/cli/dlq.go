@@ -62,7 +62,7 @@ func (c *DLQList) Run(ctx context.Context, out *Output) error {
 }
 
 // printLetters prints JSON lines. A body that is not JSON is printed as text.
-func printLetters(out *Output, all []intake.DeadLetter, views []quarantine.Held) error {
+func printLetters(out *Output, all []intake.DeadLetter, views []quarantine.Entry) error {
 	for i := range all {
 		line := struct {
 			*intake.DeadLetter
@@ -91,7 +91,7 @@ type DLQRetry struct {
 
 // Run implements the command.
 func (c *DLQRetry) Run(ctx context.Context, out *Output) error {
-	return eachLetter(ctx, &c.Target, c.Which, out, quarantine.AskRetry, "enqueued again", func(ctx context.Context, box *intake.DeadLetters, l *intake.DeadLetter) error {
+	return eachLetter(ctx, &c.Target, c.Which, out, quarantine.RequestRetry, "enqueued again", func(ctx context.Context, box *intake.DeadLetters, l *intake.DeadLetter) error {
 		return box.Retry(ctx, l)
 	})
 }
@@ -104,7 +104,7 @@ type DLQDrop struct {
 
 // Run implements the command.
 func (c *DLQDrop) Run(ctx context.Context, out *Output) error {
-	return eachLetter(ctx, &c.Target, c.Which, out, quarantine.AskDrop, "dropped", func(ctx context.Context, box *intake.DeadLetters, l *intake.DeadLetter) error {
+	return eachLetter(ctx, &c.Target, c.Which, out, quarantine.RequestDrop, "dropped", func(ctx context.Context, box *intake.DeadLetters, l *intake.DeadLetter) error {
 		return box.Drop(ctx, l.Seq)
 	})
 }

@@ -29,14 +29,14 @@ type heldLetter struct {
 	Attempts  int       `json:"attempts"`
 }
 
-func letterOf(h *quarantine.Held) heldLetter {
+func letterOf(h *quarantine.Entry) heldLetter {
 	return heldLetter{
 		ID: heldID(h), Time: h.Since, Source: "view " + h.View, Subject: string(h.Stream), Reason: h.Reason,
 		Partition: h.Partition, Revision: h.First, Last: h.Last, Waiting: h.Waiting, Attempts: h.Attempts,
 	}
 }
 
-func heldID(h *quarantine.Held) string { return h.View + ":" + string(h.Stream) }
+func heldID(h *quarantine.Entry) string { return h.View + ":" + string(h.Stream) }
 
 // ofView reports whether an id is of a quarantined aggregate, not of a dead letter.
 func ofView(which string) bool { return strings.Contains(which, ":") }
@@ -51,15 +51,15 @@ func askViews(ctx context.Context, t *deployment.Target, out *Output, which, wha
 	}
 	defer nc.Close()
 	some, err := deployment.Quarantined(ctx, nc)
-	some = slices.DeleteFunc(some, func(h quarantine.Held) bool { return which != "all" && which != heldID(&h) })
+	some = slices.DeleteFunc(some, func(h quarantine.Entry) bool { return which != "all" && which != heldID(&h) })
 	if err != nil || len(some) == 0 {
 		if err == nil && ofView(which) {
 			err = fmt.Errorf("no view has %q in quarantine (engine dlq list)", which)
 		}
 		return 0, err
 	}
-	some = slices.DeleteFunc(some, func(h quarantine.Held) bool {
-		return h.View == durable.Notifications && slices.ContainsFunc(some, func(front quarantine.Held) bool {
+	some = slices.DeleteFunc(some, func(h quarantine.Entry) bool {
+		return h.View == durable.Notifications && slices.ContainsFunc(some, func(front quarantine.Entry) bool {
 			return front.View == "durable" && front.Stream == h.Stream // notifications follow the durable view
 		})
 	})
@@ -90,7 +90,7 @@ func askViews(ctx context.Context, t *deployment.Target, out *Output, which, wha
 		case there && now.Waits():
 			failed++
 			fmt.Fprintf(out, "%s still quarantined since revision %d: %s\n", heldID(&some[i]), now.First, now.Reason)
-		case what == quarantine.AskDrop:
+		case what == quarantine.RequestDrop:
 			fmt.Fprintf(out, "%s dropped with %d events\n", heldID(&some[i]), some[i].Waiting)
 		default:
 			fmt.Fprintf(out, "%s caught up\n", heldID(&some[i]))

@@ -113,7 +113,7 @@ func (v *verification) compare(ctx context.Context) (found *verified, err error)
 	return found, err
 }
 
-func (v *verification) label(differences []verify.Difference, held []quarantine.Held) {
+func (v *verification) label(differences []verify.Difference, held []quarantine.Entry) {
 	views := map[string]string{}
 	for _, t := range v.tiers {
 		views[t.Name] = t.View

@@ -78,7 +78,7 @@ func OpenHot(ctx context.Context, nc *nats.Conn, j *journal.Journal) (*HotStore,
 		return nil, err
 	}
 	t.Quarantined = func(p int, s events.AggregateName) bool {
-		return slices.ContainsFunc(held, func(h quarantine.Held) bool {
+		return slices.ContainsFunc(held, func(h quarantine.Entry) bool {
 			return h.View == "hot" && h.Journal == j.ID() && h.Partition == p && h.Stream == s
 		})
 	}
@@ -99,11 +99,11 @@ func (h *HotStore) Resume(ctx context.Context) error {
 }
 
 // Quarantined are the aggregates that views hold in quarantine, oldest first.
-func Quarantined(ctx context.Context, nc *nats.Conn) ([]quarantine.Held, error) {
+func Quarantined(ctx context.Context, nc *nats.Conn) ([]quarantine.Entry, error) {
 	q, err := natsquarantine.OpenReadOnly(ctx, nc)
 	if err != nil || q == nil {
 		return nil, err
 	}
 	all, err := q.All(ctx)
-	return slices.DeleteFunc(all, func(h quarantine.Held) bool { return !h.Waits() }), err
+	return slices.DeleteFunc(all, func(h quarantine.Entry) bool { return !h.Waits() }), err
 }

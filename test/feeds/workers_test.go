@@ -18,10 +18,10 @@ import (
 )
 
 // tasks is the number of tasks in a test.
-const tasks = 1000
+var tasks = harness.Rounds(200, 1000)
 
-// TestNodeWorker: the worker and the engine are killed while a thousand tasks
-// are under way. Each task ends exactly once, with the right result.
+// TestNodeWorker: the worker and the engine are killed while tasks are
+// under way, a thousand in a long run. Each task ends exactly once, with the right result.
 func TestNodeWorker(t *testing.T) {
 	t.Parallel() // most of the time is the ack_wait of 30 s
 	dir := harness.NodeModules(t, "../../examples/worker/node", "worker.mjs")

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"strconv"
 	"testing"
 	"time"
@@ -207,9 +208,16 @@ func (c *Client) Get(ctx context.Context, agent, key string, more M) (Entry, err
 	return e, err
 }
 
+// patience is the wait_ms of a read that must succeed: longer than the default, for a busy machine.
+const patience = 15_000
+
 // MustGet is Get that must find the entry.
 func (c *Client) MustGet(t testing.TB, agent, key string, more M) Entry {
 	t.Helper()
+	if more["token"] != nil && more["wait_ms"] == nil {
+		more = maps.Clone(more)
+		more["wait_ms"] = patience
+	}
 	e, err := c.Get(t.Context(), agent, key, more)
 	Mustf(t, err, "get %s.%s %v", agent, key, more)
 	return e

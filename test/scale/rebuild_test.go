@@ -15,7 +15,7 @@ import (
 // read: no read fails or is older than one before, no key leaves the bucket, no
 // row leaves SQL, and verify finds no difference afterwards.
 func TestRebuildUnderLoad(t *testing.T) {
-	events, entries := size(t, "EVENTS", 6_000), size(t, "AGGREGATES", 400)
+	events, entries := size(t, "EVENTS", 3_000), size(t, "AGGREGATES", 300)
 	e := harness.Start(t, harness.Config{Args: []string{"--durability", "relaxed", "--lifecycle", "manual"}})
 	m := model{entries: entries / 8 * 8}
 	m.fill(t, e, events)

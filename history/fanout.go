@@ -66,13 +66,7 @@ func (f *fanout) add(m Message, more <-chan Message) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for n, ok := 0, true; ok; n++ {
-		for f.next-f.first == fanoutRing || f.bytes > fanoutBytes && f.first < f.next {
-			f.drop()
-		}
-		f.ring[f.next%fanoutRing] = m
-		f.next++
-		f.bytes += sizeOf(&m)
-		f.last = m.Revision
+		f.put(&m)
 		if n == fanoutBatch-1 {
 			break
 		}
@@ -84,6 +78,17 @@ func (f *fanout) add(m Message, more <-chan Message) {
 	}
 	f.heard = time.Now()
 	f.moved.Broadcast()
+}
+
+// put stores a message in place of the oldest ones that it leaves no room for.
+func (f *fanout) put(m *Message) {
+	for f.next-f.first == fanoutRing || f.bytes > fanoutBytes && f.first < f.next {
+		f.drop()
+	}
+	f.ring[f.next%fanoutRing] = *m
+	f.next++
+	f.bytes += sizeOf(m)
+	f.last = m.Revision
 }
 
 func (f *fanout) drop() {

@@ -18,10 +18,9 @@ func (h *History) share(ctx context.Context, partition int, after uint64) (Curso
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	c := &sharedCursor{out: make(chan Message, cursorBuffer), ctx: ctx, cancel: cancel, history: h, fanout: f}
-	c.running.Go(func() { c.run(partition, after) })
-	return c, nil
+	return newSharedCursor(ctx, f, after, func(ctx context.Context, after uint64) (Cursor, error) {
+		return h.JournalStore.Read(ctx, partition, after)
+	}, func() { h.leave(f) }), nil
 }
 
 // fanoutSilence is how long a fan-out that lags behind the journal may receive
@@ -75,22 +74,31 @@ func (h *History) leave(f *fanout) {
 	f.end()
 }
 
-// sharedCursor is a cursor that reads from a fan-out.
+// sharedCursor is a cursor that reads from a fan-out, and with read what the fan-out
+// does not cover.
 type sharedCursor struct {
 	out     chan Message
 	ctx     context.Context
 	cancel  context.CancelFunc
 	running sync.WaitGroup
-	history *History
 	fanout  *fanout
+	read    func(ctx context.Context, after uint64) (Cursor, error)
+	leave   func()
 
 	mu  sync.Mutex
 	err error
 }
 
+func newSharedCursor(ctx context.Context, f *fanout, after uint64, read func(context.Context, uint64) (Cursor, error), leave func()) *sharedCursor {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	c := &sharedCursor{out: make(chan Message, cursorBuffer), ctx: ctx, cancel: cancel, fanout: f, read: read, leave: leave}
+	c.running.Go(func() { c.run(after) })
+	return c
+}
+
 // run delivers messages until the cursor stops or fails: from the fan-out, or from
 // its own reader while the fan-out does not cover the next message.
-func (c *sharedCursor) run(partition int, last uint64) {
+func (c *sharedCursor) run(last uint64) {
 	defer close(c.out)
 	stop := context.AfterFunc(c.ctx, c.fanout.wake)
 	defer stop()
@@ -98,7 +106,7 @@ func (c *sharedCursor) run(partition int, last uint64) {
 	for c.ctx.Err() == nil {
 		place, covered, err := c.fanout.after(last)
 		if err == nil && !covered {
-			last, err = c.catchUp(partition, last)
+			last, err = c.catchUp(last)
 		}
 		for covered && err == nil {
 			var n int
@@ -131,8 +139,8 @@ func (c *sharedCursor) pass(msgs []Message, last uint64) (uint64, error) {
 }
 
 // catchUp delivers from its own reader until the fan-out covers the next message.
-func (c *sharedCursor) catchUp(partition int, last uint64) (uint64, error) {
-	cur, err := c.history.JournalStore.Read(c.ctx, partition, last)
+func (c *sharedCursor) catchUp(last uint64) (uint64, error) {
+	cur, err := c.read(c.ctx, last)
 	if err != nil {
 		return last, err
 	}
@@ -167,7 +175,7 @@ func (c *sharedCursor) Stop() {
 	}
 	c.cancel()
 	c.running.Wait()
-	c.history.leave(c.fanout)
+	c.leave()
 }
 
 // The buffer between a reader and its user is limited in messages and, roughly, in

@@ -3,6 +3,7 @@ package projections
 import (
 	"context"
 	"fmt"
+	"sync"
 
 	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/history"
@@ -16,12 +17,56 @@ type Gate struct {
 	view   string // the leading view
 	behind Target
 	at     *Progress // of the leading view; zero until its quarantine is loaded
+
+	mu      sync.Mutex
+	relays  []*history.Relay // what the leading view has applied; nil until its quarantine is loaded
+	started chan struct{}    // closed and replaced when a relay is made
 }
 
 // NewGate makes the view of the target behind follow the named view. One gate serves all
 // partitions.
 func NewGate(view string, partitions int, behind Target) *Gate {
-	return &Gate{view: view, behind: behind, at: NewProgress(partitions)}
+	return &Gate{view: view, behind: behind, at: NewProgress(partitions),
+		relays: make([]*history.Relay, partitions), started: make(chan struct{})}
+}
+
+// reset starts a partition at the position that the leading view has loaded.
+func (g *Gate) reset(partition int, at uint64) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.at.Reset(partition, at)
+	if old := g.relays[partition]; old != nil {
+		old.End()
+	}
+	g.relays[partition] = history.NewRelay(at)
+	close(g.started)
+	g.started = make(chan struct{})
+}
+
+// passed hands on a batch that the leading view has applied.
+func (g *Gate) passed(partition int, to uint64, batch []history.Message) {
+	g.mu.Lock()
+	relay := g.relays[partition]
+	g.mu.Unlock()
+	relay.Add(batch)
+	g.at.Set(partition, to)
+}
+
+// relay waits until the leading view has loaded its position.
+func (g *Gate) relay(ctx context.Context, partition int) (*history.Relay, error) {
+	for {
+		g.mu.Lock()
+		relay, started := g.relays[partition], g.started
+		g.mu.Unlock()
+		if relay != nil {
+			return relay, nil
+		}
+		select {
+		case <-started:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
 }
 
 // cursor delivers the messages that the leading view has passed.
@@ -65,13 +110,22 @@ func (c *gateCursor) Stop() {
 	c.Cursor.Stop()
 }
 
-// read follows the journal, behind the gate if there is one.
+// read follows the journal, or behind a gate what the leading view hands on.
 func (r *Runner) read(ctx context.Context, from uint64) (history.Cursor, error) {
-	cur, err := r.Source.Read(ctx, r.Partition, from)
-	if err != nil || r.Follows == nil {
-		return cur, err
+	if r.Follows == nil {
+		return r.Source.Read(ctx, r.Partition, from)
 	}
-	return r.Follows.cursor(cur, r.Partition), nil
+	relay, err := r.Follows.relay(ctx, r.Partition)
+	if err != nil {
+		return nil, err
+	}
+	return relay.Read(ctx, from, func(ctx context.Context, after uint64) (history.Cursor, error) {
+		cur, err := r.Source.Read(ctx, r.Partition, after)
+		if err != nil {
+			return nil, err
+		}
+		return r.Follows.cursor(cur, r.Partition), nil
+	}), nil
 }
 
 // head returns the last revision that the view may read.

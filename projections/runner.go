@@ -92,6 +92,9 @@ func (r *Runner) Run(ctx context.Context) {
 			r.halt(ctx, err)
 			continue
 		}
+		if errors.Is(err, history.ErrRelayEnded) {
+			continue // the leading view has loaded its position again
+		}
 		if r.Progress.At(r.Partition) > before {
 			pause.Reset()
 		}
@@ -139,7 +142,7 @@ func (r *Runner) follow(ctx context.Context) error {
 		return err
 	}
 	if r.Leads != nil {
-		r.Leads.at.Reset(r.Partition, from)
+		r.Leads.reset(r.Partition, from)
 	}
 	cur, err := r.read(ctx, from)
 	if err != nil {
@@ -167,7 +170,7 @@ func (r *Runner) follow(ctx context.Context) error {
 		from = to
 		r.Progress.Set(r.Partition, to)
 		if r.Leads != nil {
-			r.Leads.at.Set(r.Partition, to)
+			r.Leads.passed(r.Partition, to, batch)
 		}
 		r.setOldest(time.Time{})
 	}

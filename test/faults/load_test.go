@@ -26,6 +26,8 @@ type load struct {
 	running sync.WaitGroup
 	pace    time.Duration // between two commands of one writer; 0 = none
 	patient bool          // no writer gives up
+
+	histories int // checked by judge
 }
 
 func newLoad(t *testing.T, pace time.Duration, patient bool) *load {
@@ -250,6 +252,11 @@ func (l *load) judgeOthers(e *harness.Engine, agent string) {
 		}
 		l.t.Error(why)
 	}
+	histories, wrong := l.Linearizable(all)
+	for _, why := range wrong {
+		l.t.Error(why)
+	}
+	l.histories = histories
 	count, _ := json.Marshal(l.Count())
 	l.t.Logf("%d events; %s", len(all), count)
 	for name, last := range harness.Last(all) {

@@ -173,3 +173,37 @@ func TestDifferencesCatches(t *testing.T) {
 		}
 	}
 }
+
+// TestLinearizable shows that the check finds a stale read and a lost write.
+func TestLinearizable(t *testing.T) {
+	write := func(id string, invoked, returned int) Op {
+		return Op{ID: id, Agent: "a", Key: "k", Value: "1", Invoked: at(invoked), Returned: at(returned), Outcome: "accepted"}
+	}
+	event := func(id string, version uint64) Event {
+		return Event{Type: "agent.state_set", Aggregate: "agent", ID: "a", Key: "k", Subject: "events.agent.a.state.k", CommandID: id, Version: version}
+	}
+	journal := []Event{event("one", 1), event("two", 2)}
+	for _, c := range []struct {
+		name  string
+		reads []Read
+		want  int
+	}{
+		{"in order", []Read{{Strong: true, Found: true, Version: 2, Invoked: at(6), Returned: at(7)}}, 0},
+		{"stale", []Read{{Strong: true, Found: true, Version: 1, Invoked: at(6), Returned: at(7)}}, 1},
+		{"backwards", []Read{{Strong: true, Found: true, Version: 2, Invoked: at(3), Returned: at(4)},
+			{Strong: true, Found: true, Version: 1, Invoked: at(6), Returned: at(7)}}, 1},
+		{"nothing where there is a value", []Read{{Strong: true, Invoked: at(6), Returned: at(7)}}, 1},
+		{"overlapping", []Read{{Strong: true, Found: true, Version: 1, Invoked: at(3), Returned: at(6)}}, 0},
+	} {
+		h := NewHistory()
+		h.Add(write("one", 1, 2))
+		h.Add(write("two", 2, 5))
+		for _, r := range c.reads {
+			r.Agent, r.Key = "a", "k"
+			h.AddRead(r)
+		}
+		if n, wrong := h.Linearizable(journal); n != 1 || len(wrong) != c.want {
+			t.Errorf("%s: %d histories, %v", c.name, n, wrong)
+		}
+	}
+}

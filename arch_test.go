@@ -57,9 +57,9 @@ var house = []rule{
 
 	{"readmodel", []string{"domain", "events"}, slices.Concat(nats, postgres),
 		"row types and the fold of one event into a row are the same for every tier"},
-	{"readmodel/tiers", []string{"domain", "events", "history", "readmodel"}, slices.Concat(nats, postgres),
+	{"readmodel/tiers", []string{"domain", "events", "history", "internal/wait", "readmodel"}, slices.Concat(nats, postgres),
 		"tiers answer from ports: technology belongs to the adapters"},
-	{"readmodel/query", []string{"domain", "events", "history", "readmodel", "readmodel/tiers"}, slices.Concat(nats, postgres),
+	{"readmodel/query", []string{"domain", "events", "history", "internal/wait", "readmodel", "readmodel/tiers"}, slices.Concat(nats, postgres),
 		"queries ask tiers and history, and encode the answers"},
 
 	{"commands", []string{"commands/groupcommit", "domain/...", "events", "history", "internal/wait"}, slices.Concat(nats, postgres),
@@ -80,7 +80,7 @@ var house = []rule{
 	{"projections/retention", []string{"domain", "events", "history", "projections", "readmodel"}, slices.Concat(nats, postgres),
 		"only retention and verify see journal and archive apart"},
 
-	{"infra/natsio", []string{"domain", "events"}, postgres,
+	{"infra/natsio", []string{"domain", "events", "internal/readiness"}, postgres,
 		"the connection kit knows no port: every NATS adapter stands on it"},
 	{"infra/natsio/journal", ports(), postgres, adapter},
 	{"infra/natsio/hot", ports(), postgres, adapter},
@@ -88,13 +88,13 @@ var house = []rule{
 	{"infra/natsio/messages", ports("commands", "infra/natsio/feeds"), postgres,
 		"messages use the streams that feeds own; otherwise adapters never import each other"},
 	{"infra/natsio/quarantine", ports(), postgres, adapter},
-	{"infra/natsio/service", ports("commands"), postgres, adapter},
+	{"infra/natsio/service", ports("commands", "commands/groupcommit"), postgres, adapter},
 	{"infra/natsio/intake", ports("commands", "commands/reactors"), postgres, adapter},
 	{"infra/natsio/coordination", ports(), postgres, adapter},
-	{"infra/natsio/topology", nil, postgres, adapter},
+	{"infra/natsio/topology", []string{"internal/readiness"}, postgres, adapter},
 	{"infra/natsio/embedded", nil, postgres,
 		"the embedded server is a server: it knows nothing of the engine"},
-	{"infra/pg", []string{"domain", "events"}, nats,
+	{"infra/pg", []string{"domain", "events", "internal/readiness"}, nats,
 		"pool, migrations and errors know no port: every SQL adapter stands on them"},
 	{"infra/pg/archive", pgPorts(), nats, adapter},
 	{"infra/pg/durable", pgPorts(), nats, adapter},
@@ -102,6 +102,8 @@ var house = []rule{
 	{"infra/pg/local", nil, nats,
 		"the managed server is a process: it knows nothing of the engine"},
 
+	{"internal/readiness", nil, slices.Concat(nats, postgres),
+		"a component says what prevents its work: any adapter may have to"},
 	{"internal/wait", nil, slices.Concat(nats, postgres),
 		"a sleep that a context ends: any package may need it"},
 	{"config", nil, pure,
@@ -110,9 +112,9 @@ var house = []rule{
 		"an example shows what a user can do with the wire contract alone"},
 	{"cmd/engine", []string{"cmd/engine/internal/cli", "cmd/engine/internal/demo"}, nil,
 		"the program is the table of its subcommands"},
-	{"cmd/engine/internal/deployment", []string{"events", "history", "infra/...", "projections/...", "readmodel"}, nil,
+	{"cmd/engine/internal/deployment", []string{"events", "history", "infra/...", "internal/readiness", "projections/...", "readmodel"}, nil,
 		"a deployment is an engine seen from outside: it starts none"},
-	{"cmd/engine/internal/app", []string{"cmd/engine/internal/deployment", "commands/...", "config", "domain/...", "events", "history", "infra/...", "internal/wait", "projections/...", "readmodel/..."}, nil,
+	{"cmd/engine/internal/app", []string{"cmd/engine/internal/deployment", "commands/...", "config", "domain/...", "events", "history", "infra/...", "internal/readiness", "internal/wait", "projections/...", "readmodel/..."}, nil,
 		"the engine is assembled here; it knows no subcommand"},
 	{"cmd/engine/internal/cli", []string{"cmd/engine/internal/app", "cmd/engine/internal/deployment", "commands/...", "events", "history", "infra/...", "internal/wait", "projections/..."}, nil,
 		"a subcommand reads flags and prints: the work belongs to other packages"},
@@ -124,12 +126,12 @@ var house = []rule{
 
 // ports are what a NATS adapter may import, and more that its row names.
 func ports(more ...string) []string {
-	return append([]string{"domain", "events", "history", "infra/natsio", "internal/wait", "projections/...", "readmodel/..."}, more...)
+	return append([]string{"domain", "events", "history", "infra/natsio", "internal/readiness", "internal/wait", "projections/...", "readmodel/..."}, more...)
 }
 
 // pgPorts is the same for an SQL adapter.
 func pgPorts(more ...string) []string {
-	return append([]string{"domain", "events", "history", "infra/pg", "projections/...", "readmodel/..."}, more...)
+	return append([]string{"domain", "events", "history", "infra/pg", "internal/readiness", "projections/...", "readmodel/..."}, more...)
 }
 
 const adapter = "an adapter implements ports with one technology: adapters never import each other, and no aggregate"

@@ -137,6 +137,9 @@ func (h *Handler) Refresh(name events.AggregateName, revision uint64) {
 	}
 }
 
+// Forget drops all cached heads, for a journal that lost events.
+func (h *Handler) Forget() { h.heads.cache.InvalidateAll() }
+
 // Stats counts the handler's work since its start.
 type Stats struct {
 	Appends   atomic.Int64 // events stored

@@ -110,3 +110,13 @@ func Known(aggregate, verb string) bool {
 	_, ok := verbs[aggregate][verb]
 	return ok
 }
+
+// Verbs are the verbs of the contract as "<aggregate>.<verb>", in no order.
+func Verbs() (names []string) {
+	for aggregate, known := range verbs {
+		for verb := range known {
+			names = append(names, aggregate+"."+verb)
+		}
+	}
+	return names
+}

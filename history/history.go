@@ -35,6 +35,18 @@ func New(journal JournalStore, archive ArchiveStore, skew time.Duration) *Histor
 	return &History{JournalStore: journal, archive: archive, skew: skew, shared: map[int]*fanout{}}
 }
 
+var errForgotten = errors.New("the journal was replaced or shortened")
+
+// Forget ends the shared readers, whose newest entries may no longer be in the
+// journal.
+func (h *History) Forget() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, f := range h.shared {
+		f.fail(errForgotten)
+	}
+}
+
 // Archived reports whether there is an archive to read.
 func (h *History) Archived() bool { return h.archive != nil }
 

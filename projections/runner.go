@@ -63,6 +63,7 @@ type Runner struct {
 	reason  string
 	rebuild bool
 	oldest  time.Time // recorded time of the oldest event that waits; zero = none
+	writing time.Time // when the write that runs began; zero = none runs
 }
 
 // States of a runner.
@@ -111,6 +112,7 @@ const haltAdvice = ` (restore the journal it was folded from, or accept this one
 func (r *Runner) halt(ctx context.Context, err error) {
 	if first := r.setState(Halted, err.Error()+haltAdvice); first {
 		r.Log.Error("view halted", "view", r.View, "partition", r.Partition, "error", err)
+		r.Progress.Reset(r.Partition, 0) // no reader may take the rows for those of this journal
 	}
 	t := time.NewTimer(haltedPoll)
 	defer t.Stop()
@@ -232,6 +234,8 @@ func (r *Runner) apply(ctx context.Context, from, to uint64, batch []history.Mes
 func (r *Runner) write(ctx context.Context, from, to uint64, batch []history.Message) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 	defer cancel()
+	r.setWriting(time.Now())
+	defer r.setWriting(time.Time{})
 	changes, err := r.fold(ctx, batch)
 	if err != nil {
 		return err

@@ -65,6 +65,8 @@ func (r *Runner) collect(ctx context.Context, cur history.Cursor, at uint64, cha
 		case <-stall.C:
 			if head, err := r.head(ctx); err != nil {
 				return nil, err
+			} else if head < at && r.Follows == nil {
+				return nil, fmt.Errorf("the view is at %d, the journal ends at %d", at, head)
 			} else if head > at && !behind {
 				behind = true // the event may have been appended just now
 			} else if head > at {

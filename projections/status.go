@@ -24,6 +24,9 @@ type Status struct {
 // maxNamed is the number of quarantined aggregates that a status names.
 const maxNamed = 5
 
+// slowWrite is how long a write may take before its view waits.
+const slowWrite = 2 * time.Second
+
 // Status returns the runner's state relative to the journal's head, which the caller has read.
 func (r *Runner) Status(head uint64, now time.Time) Status {
 	r.mu.Lock()
@@ -32,6 +35,9 @@ func (r *Runner) Status(head uint64, now time.Time) Status {
 		s.State = Rebuilding
 	}
 	oldest := r.oldest
+	if took := now.Sub(r.writing); !r.writing.IsZero() && took >= slowWrite && s.State != Halted {
+		s.State, s.Reason = Waiting, fmt.Sprintf("the store has not answered a write for %s", took.Truncate(time.Second))
+	}
 	r.mu.Unlock()
 	s.Position = r.Progress.At(r.Partition)
 	s.Head = max(head, s.Position)
@@ -91,4 +97,31 @@ func (r *Runner) setOldest(since time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.oldest = since
+}
+
+// setWriting sets when the write that runs began; zero = none runs.
+func (r *Runner) setWriting(since time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.writing = since
+}
+
+// Lag gives a status that has a lag in events a lag in seconds at least as large as the
+// time since the view was first seen with less than the head it had then. A view that
+// nobody runs, or that has read none of the events that wait, does not know their age.
+type Lag struct {
+	head uint64    // not reached since
+	at   time.Time // this time
+}
+
+// Add sets LagSeconds.
+func (l *Lag) Add(s *Status, now time.Time) {
+	if s.LagEvents == 0 {
+		l.head = 0
+		return
+	}
+	if l.head == 0 || s.Position >= l.head {
+		l.head, l.at = s.Head, now
+	}
+	s.LagSeconds = max(s.LagSeconds, now.Sub(l.at).Seconds())
 }

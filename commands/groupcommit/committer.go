@@ -35,7 +35,27 @@ func New(journal history.Journal, partitions int) *Committer {
 // pending is an append that waits for its round.
 type pending struct {
 	writes []history.Write
+	load   int64 // see WithLoad
+	bytes  int
 	done   chan result
+}
+
+type loadKey struct{}
+
+// WithLoad returns the context of an append whose client has so much under way, in
+// bytes. Where more appends wait than fit in a round, those of the least load go first,
+// so that a client that floods the engine delays itself.
+func WithLoad(ctx context.Context, load int64) context.Context {
+	return context.WithValue(ctx, loadKey{}, load)
+}
+
+func newPending(ctx context.Context, writes []history.Write) *pending {
+	p := &pending{writes: writes, done: make(chan result, 1)}
+	p.load, _ = ctx.Value(loadKey{}).(int64)
+	for _, w := range writes {
+		p.bytes += len(w.Event.Data) + len(w.Event.State)
+	}
+	return p
 }
 
 type result struct {
@@ -45,7 +65,7 @@ type result struct {
 
 // Append implements history.Appender.
 func (c *Committer) Append(ctx context.Context, writes []history.Write) (history.Appended, error) {
-	p := &pending{writes: writes, done: make(chan result, 1)}
+	p := newPending(ctx, writes)
 	l := &c.lanes[c.Partition(writes[0].Name.ID())]
 	if l.add(p) {
 		go c.work(l)

@@ -1,6 +1,8 @@
 package groupcommit
 
 import (
+	"cmp"
+	"slices"
 	"sync"
 	"time"
 )
@@ -35,24 +37,37 @@ func (l *lane) add(p *pending) (start bool) {
 	return false
 }
 
-// next takes the appends of the next round; none ends the worker.
+// roundBytes bounds the events of a round, except for its first append.
+const roundBytes = 2 << 20
+
+// next takes the appends of the next round; none ends the worker. When more wait than fit,
+// the first of all goes with those of the least load.
 func (l *lane) next() []*pending {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	n, room := 0, MaxBatch
-	for n < len(l.waiting) {
-		if room -= len(l.waiting[n].writes); room < 0 && n > 0 {
-			break
-		}
-		n++
-	}
-	if n == 0 {
+	if len(l.waiting) == 0 {
 		l.busy, l.last = false, 0
 		return nil
+	}
+	n := l.fits()
+	if n < len(l.waiting) {
+		slices.SortStableFunc(l.waiting[1:], func(a, b *pending) int { return cmp.Compare(a.load, b.load) })
+		n = l.fits()
 	}
 	round := l.waiting[:n:n]
 	l.waiting = l.waiting[n:]
 	return round
+}
+
+// fits is how many of the waiting appends one round takes.
+func (l *lane) fits() int {
+	room, bytes := MaxBatch, roundBytes
+	for n, p := range l.waiting {
+		if room, bytes = room-len(p.writes), bytes-p.bytes; n > 0 && (room < 0 || bytes < 0) {
+			return n
+		}
+	}
+	return len(l.waiting)
 }
 
 // maxCollect bounds the wait between two rounds.

@@ -18,6 +18,7 @@ const (
 	CodeNoResources       = 10023 // insufficient resources; the codes below are special cases
 	CodeStorageExceeded   = 10047
 	CodeMemoryExceeded    = 10028
+	CodeAccountExceeded   = 10002 // the account's limit is reached by a publish
 	CodeNoPeers           = 10005 // in a cluster: no suitable server, or none with room
 )
 

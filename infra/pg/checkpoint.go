@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // Checkpoint is a view's row of agents.checkpoints in one partition.
@@ -24,6 +25,24 @@ func (d *DB) Checkpoint(ctx context.Context, view string, partition int) (c Chec
 		return c, fmt.Errorf("read the checkpoint: %w", err)
 	}
 	return c, nil
+}
+
+// Journals returns the incarnations of the journals whose events the views have
+// applied; none before the first migration.
+func (d *DB) Journals(ctx context.Context) ([]string, error) {
+	rows, err := d.pool.Query(ctx, `SELECT DISTINCT incarnation FROM agents.checkpoints WHERE position > 0`)
+	if err != nil {
+		return nil, fmt.Errorf("read the journals of the checkpoints: %w", err)
+	}
+	ids, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	var missing *pgconn.PgError
+	if errors.As(err, &missing) && (missing.Code == "42P01" || missing.Code == "3F000") { // no table, no schema
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the journals of the checkpoints: %w", err)
+	}
+	return ids, nil
 }
 
 // MoveCheckpoint moves a view's position from one value to another; moved is

@@ -30,8 +30,8 @@ func (q *Query) agentEntries(ctx context.Context, agent string, in *request) (*p
 	if q.Tiers.Durable != nil {
 		rows, position, err := q.Tiers.Durable.Entries(waiting, p, agent, in.Prefix, in.Cursor, in.limit+1)
 		if err == nil && position < after {
-			if !q.Tiers.DurableProgress.Wait(waiting, p, after) {
-				return nil, tiers.Behind("sql", after, position)
+			if err := tiers.Reach(waiting, tiers.FromSQL, q.Tiers.DurableProgress, p, after); err != nil {
+				return nil, err
 			}
 			rows, position, err = q.Tiers.Durable.Entries(waiting, p, agent, in.Prefix, in.Cursor, in.limit+1)
 		}

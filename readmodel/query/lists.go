@@ -24,8 +24,8 @@ func (q *Query) awaitSQL(ctx context.Context, in *request) (token string, err er
 	at := domain.Token{Journal: q.Rows.Incarnation(), Positions: map[int]uint64{}}
 	progress := q.Tiers.DurableProgress
 	for p := range q.Rows.Partitions() {
-		if after := t.Positions[p]; after > 0 && !progress.Wait(waiting, p, after) {
-			return "", tiers.Behind("sql", after, progress.At(p))
+		if err := tiers.Reach(waiting, tiers.FromSQL, progress, p, t.Positions[p]); err != nil {
+			return "", err
 		}
 		at.Positions[p] = progress.At(p)
 	}

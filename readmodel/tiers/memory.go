@@ -100,6 +100,18 @@ func (m *Memory) Start(partition int, head uint64) uint64 {
 	return m.start[partition].Load() - 1
 }
 
+// Reset empties the tier, as it was before Start. Nothing may write to it
+// meanwhile.
+func (m *Memory) Reset() {
+	for p := range m.last {
+		m.start[p].Store(0)
+		for s := range m.last[p] {
+			m.last[p][s].Store(0)
+		}
+	}
+	m.cache.InvalidateAll()
+}
+
 // follows reports whether every event after asOf is applied.
 func (m *Memory) follows(partition int, asOf uint64) bool {
 	start := m.start[partition].Load()

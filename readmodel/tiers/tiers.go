@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"github.com/tidemark-engine/tidemark/domain"
+	"github.com/tidemark-engine/tidemark/internal/wait"
 	"github.com/tidemark-engine/tidemark/readmodel"
 )
 
@@ -59,6 +60,22 @@ type Progress interface {
 	Positions
 	// Wait returns false when ctx ends before the partition has reached position.
 	Wait(ctx context.Context, partition int, position uint64) bool
+}
+
+// Reach waits until a tier has reached a position, without the slot of the query: 503
+// read.behind when ctx ends first, 429 when too many wait.
+func Reach(ctx context.Context, tier string, p Progress, partition int, position uint64) error {
+	if p.At(partition) >= position {
+		return nil
+	}
+	reached := false
+	if err := wait.Idle(ctx, func(ctx context.Context) { reached = p.Wait(ctx, partition, position) }); err != nil {
+		return err
+	}
+	if !reached {
+		return Behind(tier, position, p.At(partition))
+	}
+	return nil
 }
 
 // Tiers reads memory, then KV, then SQL, and fills the upper tiers, never over a newer value.
@@ -161,8 +178,8 @@ func (t *Tiers) hot(ctx context.Context, p int, agent, key string, after uint64)
 			}
 			return Answer{Entry: e, Source: FromKV, AsOf: max(asOf, e.Revision)}, found, nil
 		}
-		if !t.HotProgress.Wait(ctx, p, after) {
-			return Answer{}, false, Behind("kv", after, t.HotProgress.At(p))
+		if err := Reach(ctx, "kv", t.HotProgress, p, after); err != nil {
+			return Answer{}, false, err
 		}
 	}
 }
@@ -248,8 +265,8 @@ func (t *Tiers) durable(ctx context.Context, p int, agent, key string, after uin
 		if position >= after || found && e.Revision >= after {
 			return Answer{Entry: e, Source: FromSQL, AsOf: max(position, e.Revision)}, found, nil
 		}
-		if !t.DurableProgress.Wait(ctx, p, after) {
-			return Answer{}, false, Behind("sql", after, position)
+		if err := Reach(ctx, "sql", t.DurableProgress, p, after); err != nil {
+			return Answer{}, false, err
 		}
 	}
 }

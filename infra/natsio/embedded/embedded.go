@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -25,17 +26,23 @@ type Config struct {
 	Listen string // loopback address for other clients; port 0 = any free port
 	// Synced syncs every write to disk before its ack (sync_interval: always).
 	// Otherwise the server syncs once a second.
-	Synced  bool
-	Private []string // subject prefixes that other clients may not publish to
-	Streams []string // streams that other clients may read but not manage
-	Log     *slog.Logger
+	Synced bool
+	// MaxStore limits JetStream's files in bytes; 0 = the size of the file system.
+	// The server's own default, a share of what is free at its start, would stay
+	// low after a start on a full disk.
+	MaxStore int64
+	Private  []string // subject prefixes that other clients may not publish to
+	Streams  []string // streams that other clients may read but not manage
+	Log      *slog.Logger
 }
 
 // Server is a running embedded server.
 type Server struct {
-	ns   *server.Server
-	user string
-	pass string
+	ns       *server.Server
+	user     string
+	pass     string
+	storeDir string
+	maxStore int64
 }
 
 // Start runs the server and returns when it accepts connections. It fails if
@@ -45,10 +52,16 @@ func Start(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{user: "engine", pass: rand.Text()}
+	s := &Server{user: "engine", pass: rand.Text(), storeDir: filepath.Join(cfg.Dir, "nats"), maxStore: cfg.MaxStore}
+	if err := os.MkdirAll(s.storeDir, 0o750); err != nil {
+		return nil, fmt.Errorf("create the directory of the embedded NATS server: %w", err)
+	}
+	if _, size, ok := s.Disk(); ok && s.maxStore == 0 {
+		s.maxStore = size
+	}
 	opts := &server.Options{
 		ServerName: "tidemark", Host: host, Port: port,
-		JetStream: true, StoreDir: filepath.Join(cfg.Dir, "nats"),
+		JetStream: true, StoreDir: s.storeDir, JetStreamMaxStore: s.maxStore,
 		MaxPayload: MaxPayload, NoSigs: true, NoLog: false,
 		SyncAlways: cfg.Synced, SyncInterval: time.Second,
 		NoAuthUser: "client",

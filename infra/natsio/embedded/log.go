@@ -11,8 +11,8 @@ type logger struct{ log *slog.Logger }
 
 func (l *logger) Noticef(f string, a ...any) { l.log.Debug("nats-server: " + fmt.Sprintf(f, a...)) }
 func (l *logger) Warnf(f string, a ...any) {
-	if strings.HasPrefix(f, "Plaintext passwords") {
-		return // the passwords are random and never leave this process
+	if strings.HasPrefix(f, "Plaintext passwords") || strings.HasPrefix(f, "Healthcheck failed") {
+		return // the passwords are random and never leave this process; Health has the reasons
 	}
 	l.log.Warn("nats-server: " + fmt.Sprintf(f, a...))
 }

@@ -85,6 +85,20 @@ func (t *Hot) position(ctx context.Context, b *Bucket, partition int, id string)
 			return 0, err
 		}
 	}
+	text, err := b.lastPosition(ctx, info)
+	if err != nil || text == "" {
+		return oldest, err
+	}
+	at, version, err := decodePosition(text, partition, id)
+	if err == nil && (t.version.Load() == nil || version < *t.version.Load()) {
+		t.version.Store(&version)
+	}
+	return max(at, oldest), err
+}
+
+// lastPosition returns the position that the last put of the view carries; "" =
+// there is no such put.
+func (b *Bucket) lastPosition(ctx context.Context, info *jetstream.StreamInfo) (string, error) {
 	seq := info.State.LastSeq
 	for range positionSearch {
 		if seq < info.State.FirstSeq || seq == 0 {
@@ -96,19 +110,28 @@ func (t *Hot) position(ctx context.Context, b *Bucket, partition int, id string)
 			continue
 		}
 		if err != nil {
-			return 0, fmt.Errorf("read the last messages of bucket %s: %w", b.name, err)
+			return "", fmt.Errorf("read the last messages of bucket %s: %w", b.name, err)
 		}
-		text := msg.Header.Get(positionHeader)
-		if text == "" {
-			continue
+		if text := msg.Header.Get(positionHeader); text != "" {
+			return text, nil
 		}
-		at, version, err := decodePosition(text, partition, id)
-		if err == nil && (t.version.Load() == nil || version < *t.version.Load()) {
-			t.version.Store(&version)
-		}
-		return max(at, oldest), err
 	}
-	return oldest, nil
+	return "", nil
+}
+
+// BucketJournal returns the incarnation of the journal whose rows the bucket of
+// state entries has, "" = unknown. Clients can write to the bucket.
+func BucketJournal(ctx context.Context, nc *nats.Conn) (string, error) {
+	b, err := OpenExistingBucket(ctx, nc, AgentStateBucket.Name)
+	if err != nil {
+		if errors.Is(err, jetstream.ErrStreamNotFound) {
+			return "", nil
+		}
+		return "", err
+	}
+	text, err := b.lastPosition(ctx, b.stream.CachedInfo())
+	journal, _, _ := strings.Cut(text, " ")
+	return journal, err
 }
 
 // positionKey is the key of the marker that stores the position of an idle

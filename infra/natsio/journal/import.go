@@ -59,13 +59,13 @@ func OpenImporter(ctx context.Context, nc *nats.Conn, cfg Config, digest string)
 	if err != nil {
 		return nil, err
 	}
-	existing, err := (&Journal{js: js}).existingPartitions(ctx)
+	found, err := (&Journal{js: js}).find(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if existing != 0 && existing != cfg.Partitions {
+	if found.partitions != 0 && found.partitions != cfg.Partitions {
 		return nil, fmt.Errorf("the export has %d partitions, the existing journal %d, and the number cannot change: "+
-			"import into a new data directory or another server", cfg.Partitions, existing)
+			"import into a new data directory or another server", cfg.Partitions, found.partitions)
 	}
 	cfg.importing = digest
 	j, err := Open(ctx, nc, cfg)

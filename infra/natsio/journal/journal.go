@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -26,6 +28,7 @@ const (
 	metaTrimmedAt   = "tidemark.trimmed_at" // time of the last trim; all trimmed events were stored before
 	metaImporting   = "tidemark.importing"  // digest of the export during an import
 	metaIntake      = "tidemark.intake"     // intake subject to restore after an import
+	metaAccepted    = "tidemark.accepted"   // see Accept
 )
 
 // Journal is the stream EVENTS, or with several partitions EVENTS_0 …
@@ -40,6 +43,7 @@ type Journal struct {
 	publish     []string // intake subject root per partition, with a trailing dot
 	root        string   // "events." with the prefix
 	incarnation string
+	accepted    string // the last Accept when the journal was opened
 	replicas    int
 }
 
@@ -51,6 +55,45 @@ type Config struct {
 	Partitions int    // cannot change later; 0 = 1
 	Replicas   int    // 0 = min(3, peers)
 	importing  string // digest of the export of the calling import
+	// Known are the journals that other stores have worked on. Open fails with
+	// ErrOtherJournal when the server has another one, and when it has none:
+	// a new journal would hide that the events are lost.
+	Known []Known
+	// Accept opens, or creates, the journal of the server in spite of Known.
+	Accept bool
+}
+
+// Known is a journal that a store has worked on. A weak one comes from a store
+// that clients can write to: it only prevents that a new journal is created.
+type Known struct {
+	Store, Incarnation string
+	Weak               bool
+}
+
+// ErrOtherJournal means that the server does not have the journal that another
+// store knows.
+var ErrOtherJournal = errors.New("the journal is missing or another one")
+
+// checkKnown compares the incarnation of the server's journal, "" = none, with
+// the journals that other stores know.
+func (c *Config) checkKnown(incarnation string) error {
+	if c.Accept {
+		return nil
+	}
+	for _, k := range c.Known {
+		switch {
+		case k.Incarnation == "" || strings.EqualFold(k.Incarnation, incarnation):
+		case incarnation == "":
+			return fmt.Errorf("%w: the NATS server has no journal, but %s knows journal %s. Nothing was created. "+
+				"Restore that journal (the directory of the server, or its streams EVENTS), or continue with a new, empty journal: engine serve --accept-journal",
+				ErrOtherJournal, k.Store, k.Incarnation)
+		case !k.Weak:
+			return fmt.Errorf("%w: the NATS server has journal %s, but %s knows journal %s. "+
+				"Use the stores that belong together, or make the server's journal the one of all: engine serve --accept-journal",
+				ErrOtherJournal, strings.ToLower(incarnation), k.Store, k.Incarnation)
+		}
+	}
+	return nil
 }
 
 // Open opens the journal and creates it if it does not exist. It fails if
@@ -66,18 +109,28 @@ func Open(ctx context.Context, nc *nats.Conn, cfg Config) (*Journal, error) {
 	}
 	j := &Journal{nc: nc, js: js, publisher: publisher, root: cfg.Subjects.Root("events.")}
 	want := max(cfg.Partitions, 1)
-	existing, err := j.existingPartitions(ctx)
+	found, err := j.find(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if existing != 0 && cfg.Partitions != 0 && existing != want {
-		return nil, fmt.Errorf("the journal has %d partitions, which cannot change to %d: "+
-			"start with --partitions %d or with a new data directory", existing, want, existing)
+	if err := cfg.checkKnown(found.incarnation); err != nil {
+		return nil, err
 	}
-	if existing != 0 {
-		want = existing
+	if found.partitions != 0 && cfg.Partitions != 0 && found.partitions != want {
+		return nil, fmt.Errorf("the journal has %d partitions, which cannot change to %d: "+
+			"start with --partitions %d or with a new data directory", found.partitions, want, found.partitions)
+	}
+	if found.partitions != 0 {
+		want = found.partitions
+	}
+	if len(found.missing) > 0 && (found.events > 0 || len(cfg.Known) > 0) {
+		return nil, fmt.Errorf("%w: of the journal's %d streams %s are missing. Nothing was created. Restore them, "+
+			"or delete the other streams of the journal and start with --accept-journal", ErrOtherJournal, want, strings.Join(found.missing, ", "))
 	}
 	id := ulid.Make().String()
+	if found.incarnation != "" {
+		id = found.incarnation
+	}
 	for p := range want {
 		s, err := j.openPartition(ctx, cfg, p, want, id)
 		if err != nil {
@@ -88,7 +141,7 @@ func Open(ctx context.Context, nc *nats.Conn, cfg Config) (*Journal, error) {
 			return nil, err
 		}
 		if p == 0 {
-			id = meta[metaIncarnation]
+			id, j.accepted = meta[metaIncarnation], meta[metaAccepted]
 		} else if meta[metaIncarnation] != id {
 			return nil, fmt.Errorf("streams %s and %s belong to different journals: remove the one that does not belong here", natsio.StreamName(p, want), natsio.StreamName(0, want))
 		}
@@ -105,34 +158,65 @@ func OpenExisting(ctx context.Context, nc *nats.Conn, s natsio.Subjects) (*Journ
 	if err != nil {
 		return nil, err
 	}
-	n, err := (&Journal{js: js}).existingPartitions(ctx)
+	found, err := (&Journal{js: js}).find(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if n == 0 {
+	if found.partitions == 0 {
 		return nil, errors.New("there is no journal on this server: start an engine first, or check the server address")
 	}
 	return Open(ctx, nc, Config{Subjects: s})
 }
 
-// existingPartitions returns the number of partitions of the journal on the
-// server; 0 = there is no journal.
-func (j *Journal) existingPartitions(ctx context.Context) (int, error) {
-	for _, name := range []string{"EVENTS", "EVENTS_0"} {
-		s, err := j.js.Stream(ctx, name)
-		if errors.Is(err, jetstream.ErrStreamNotFound) {
-			continue
+// existing is what a server has of a journal.
+type existing struct {
+	partitions  int // 0 = there is no journal
+	incarnation string
+	missing     []string // streams
+	events      uint64
+}
+
+// find looks for the streams of a journal. A start that was interrupted may have
+// created only some of them.
+func (j *Journal) find(ctx context.Context) (e existing, err error) {
+	present := map[string]bool{}
+	list := j.js.StreamNames(ctx)
+	for name := range list.Name() {
+		if number, ok := strings.CutPrefix(name, "EVENTS"); ok && (number == "" || isPartition(number)) {
+			present[name] = true
 		}
-		if err != nil {
-			return 0, fmt.Errorf("look up the journal stream %s: %w", name, err)
-		}
-		n, err := strconv.Atoi(s.CachedInfo().Config.Metadata[metaPartitions])
-		if err != nil {
-			return 0, fmt.Errorf("the stream %s is not a Tidemark journal (its metadata lacks %s): remove or rename it", name, metaPartitions)
-		}
-		return n, nil
 	}
-	return 0, nil
+	if err := list.Err(); err != nil {
+		return e, fmt.Errorf("look up the journal's streams: %w", err)
+	}
+	for _, name := range slices.Sorted(maps.Keys(present)) {
+		s, err := j.js.Stream(ctx, name)
+		if err != nil {
+			return e, fmt.Errorf("look up the journal stream %s: %w", name, err)
+		}
+		info := s.CachedInfo()
+		n, err := strconv.Atoi(info.Config.Metadata[metaPartitions])
+		if err != nil || n < 1 {
+			return e, fmt.Errorf("the stream %s is not a Tidemark journal (its metadata lacks %s): remove or rename it", name, metaPartitions)
+		}
+		if e.partitions == 0 {
+			e.partitions, e.incarnation = n, info.Config.Metadata[metaIncarnation]
+		}
+		e.events += info.State.LastSeq
+	}
+	for p := range e.partitions {
+		if name := natsio.StreamName(p, e.partitions); !present[name] {
+			e.missing = append(e.missing, name)
+		}
+	}
+	return e, nil
+}
+
+// isPartition reports whether text is "_" and a number.
+func isPartition(text string) bool {
+	number, ok := strings.CutPrefix(text, "_")
+	_, err := strconv.ParseUint(number, 10, 16)
+	return ok && err == nil
 }
 
 func (j *Journal) openPartition(ctx context.Context, cfg Config, p, n int, id string) (jetstream.Stream, error) {

@@ -1,14 +1,16 @@
 package service
 
 import (
-	"time"
+	"context"
+
+	"github.com/nats-io/nats.go"
 
 	"github.com/tidemark-engine/tidemark/commands"
 	"github.com/tidemark-engine/tidemark/infra/natsio"
 )
 
-// batch handles commands.batch. The caller has added the request to s.open.
-func (s *Service) batch(reply string, body []byte, start time.Time) {
+// batch handles commands.batch and calls finish after its reply.
+func (s *Service) batch(ctx context.Context, m *nats.Msg, finish func(outcome string, err error)) {
 	split := func(subject string) (aggregate, id, verb string, ok bool) {
 		t := s.tokens(subject, "commands.") // with or without the root
 		if len(t) != 3 {
@@ -16,15 +18,14 @@ func (s *Service) batch(reply string, body []byte, start time.Time) {
 		}
 		return t[0], t[1], t[2], true
 	}
-	s.cfg.Batch(s.ctx, body, split, func(results []commands.Result, err error) {
-		defer s.open.Done()
+	s.cfg.Batch(ctx, m.Data, split, func(results []commands.Result, err error) {
 		outcome := "ok"
 		if err != nil {
-			outcome = s.replyError(reply, err)
+			outcome = s.replyError(m.Reply, err)
 		} else {
-			s.reply(reply, s.encodeResults(results))
+			s.reply(m.Reply, s.encodeResults(results))
 		}
-		s.cfg.Observe("commands.batch", outcome, time.Since(start))
+		finish(outcome, err)
 	})
 }
 

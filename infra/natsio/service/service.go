@@ -1,19 +1,25 @@
 package service
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
+	"golang.org/x/time/rate"
 
 	"github.com/tidemark-engine/tidemark/commands"
+	"github.com/tidemark-engine/tidemark/commands/groupcommit"
 	"github.com/tidemark-engine/tidemark/domain"
 	"github.com/tidemark-engine/tidemark/infra/natsio"
+	"github.com/tidemark-engine/tidemark/internal/wait"
 )
 
 // Config configures the micro service.
@@ -29,24 +35,51 @@ type Config struct {
 	// ReplyPrefixes are the prefixes that reply subjects must have; empty =
 	// "_INBOX." and "_R_.".
 	ReplyPrefixes []string
+	Limits        Limits
 	Log           *slog.Logger
 }
+
+// Limits bound what requests hold until they are answered; zero values take the
+// defaults named here. One client may hold half of a number and a quarter of the bytes.
+type Limits struct {
+	Commands     int64 // commands and batches without an answer; default 8192
+	CommandBytes int64 // of their bodies; default 64 MiB
+	Queries      int64 // queries at work; default 1024
+	Waiting      int64 // queries that wait for a token or their turn; default 4096
+	QueryBytes   int64 // of the bodies of all queries; default 32 MiB
+}
+
+func (l Limits) orDefaults() Limits {
+	return Limits{
+		Commands: cmp.Or(l.Commands, 8192), CommandBytes: cmp.Or(l.CommandBytes, 64<<20),
+		Queries: cmp.Or(l.Queries, 1024), Waiting: cmp.Or(l.Waiting, 4096), QueryBytes: cmp.Or(l.QueryBytes, 32<<20),
+	}
+}
+
+// maxQueryBody is the largest body of a query, in bytes.
+const maxQueryBody = 64 << 10
 
 // Service answers commands.> and queries.> as the micro service "tidemark", in one
 // queue group with all other engines.
 type Service struct {
-	cfg        Config
-	nc         *nats.Conn
-	micro      micro.Service
-	ctx        context.Context
-	cancel     context.CancelFunc
-	querySlots chan struct{}     // limits concurrent queries
-	queries    chan pendingQuery // to the query workers
-	open       sync.WaitGroup
-}
+	cfg       Config
+	nc        *nats.Conn
+	discovery *discovery
+	requests  []*nats.Subscription
+	ctx       context.Context
+	cancel    context.CancelFunc
+	stopping  context.Context // ends the waits of queries
+	endWaits  context.CancelFunc
 
-// maxQueries limits the concurrent queries of one engine; more get status 429.
-const maxQueries = 1024
+	commands *budget
+	running  *budget           // queries at work
+	waiting  *budget           // queries that wait
+	bodies   *budget           // queries of both kinds
+	queries  chan pendingQuery // to the query workers
+	free     chan struct{}     // signals that a query has left
+	open     sync.WaitGroup
+	dropped  rate.Sometimes // logs requests that get no answer
+}
 
 // Serve starts the service on nc. The server routes requests to it when Serve
 // returns.
@@ -54,98 +87,147 @@ func Serve(nc *nats.Conn, cfg Config) (*Service, error) {
 	if len(cfg.ReplyPrefixes) == 0 {
 		cfg.ReplyPrefixes = []string{"_INBOX.", "_R_."}
 	}
-	s := &Service{cfg: cfg, nc: nc, querySlots: make(chan struct{}, maxQueries), queries: make(chan pendingQuery)}
+	l := cfg.Limits.orDefaults()
+	s := &Service{
+		cfg: cfg, nc: nc, discovery: newDiscovery(cfg.Version), queries: make(chan pendingQuery), free: make(chan struct{}, 1), dropped: rate.Sometimes{First: 3, Interval: 10 * time.Second},
+		commands: newBudget("commands", l.Commands, l.CommandBytes, nc.MaxPayload()),
+		running:  newBudget("queries at work", l.Queries, math.MaxInt64, 0),
+		waiting:  newBudget("queries that wait", l.Waiting, math.MaxInt64, 0),
+		bodies:   newBudget("queries", math.MaxInt64, l.QueryBytes, maxQueryBody),
+	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
-	var err error
-	s.micro, err = micro.AddService(nc, micro.Config{
-		Name: "tidemark", Version: cfg.Version,
-		Description: "event-sourced state for agents: commands in, receipts and read models out",
-	})
-	if err != nil {
-		return nil, fmt.Errorf("start the micro service: %w", err)
-	}
-	for name, handle := range map[string]micro.HandlerFunc{"commands": s.command, "queries": s.query} {
-		subject := cfg.Subjects.Root(name+".") + ">"
-		if err := s.micro.AddEndpoint(name, handle, micro.WithEndpointSubject(subject),
-			micro.WithEndpointPendingLimits(1<<20, 1<<30)); err != nil {
-			return nil, fmt.Errorf("subscribe to %s: %w", subject, err)
-		}
-	}
-	for range queryWorkers {
-		go s.runQueries()
-	}
-	// The server has the subscriptions after a flush; before, a request may get
-	// "no responders".
-	if err := nc.FlushTimeout(5 * time.Second); err != nil {
+	s.stopping, s.endWaits = context.WithCancel(context.Background())
+	if err := s.serve(); err != nil {
 		s.cancel()
 		return nil, fmt.Errorf("start the micro service: %w", err)
 	}
 	return s, nil
 }
 
-// Stop accepts no more requests and returns when all accepted ones are answered.
-func (s *Service) Stop() error {
-	err := s.micro.Stop()
-	s.open.Wait()
-	s.cancel()
-	if ferr := s.nc.FlushTimeout(2 * time.Second); err == nil {
-		err = ferr
+func (s *Service) serve() error {
+	for name, handle := range map[string]nats.MsgHandler{"commands": s.command, "queries": s.query} {
+		subject := s.cfg.Subjects.Root(name+".") + ">"
+		s.discovery.endpoint(name, subject, schemaOf(name))
+		sub, err := s.nc.QueueSubscribe(subject, queueGroup, handle)
+		if err != nil {
+			return fmt.Errorf("subscribe to %s: %w", subject, err)
+		}
+		s.requests = append(s.requests, sub)
+		if err := sub.SetPendingLimits(1<<20, 1<<30); err != nil {
+			return fmt.Errorf("subscribe to %s: %w", subject, err)
+		}
 	}
-	return err
+	if err := s.discovery.serve(s.nc); err != nil {
+		return err
+	}
+	for range queryWorkers {
+		go s.runQueries()
+	}
+	// The server has the subscriptions after a flush; before, a request may get
+	// "no responders".
+	return s.nc.FlushTimeout(5 * time.Second)
 }
 
-func (s *Service) command(r micro.Request) {
+// drainTimeout bounds the wait for requests that have arrived and are not yet handled.
+const drainTimeout = 5 * time.Second
+
+// Stop accepts no more requests and returns when all accepted ones are answered. Queries
+// that wait are answered at once.
+func (s *Service) Stop() error {
+	s.discovery.stop()
+	var failed error
+	for _, sub := range s.requests {
+		closed := sub.StatusChanged(nats.SubscriptionClosed)
+		if err := sub.Drain(); err != nil {
+			if !errors.Is(err, nats.ErrBadSubscription) && !errors.Is(err, nats.ErrConnectionClosed) { // stopped before
+				failed = errors.Join(failed, err)
+			}
+			continue
+		}
+		select {
+		case <-closed:
+		case <-time.After(drainTimeout):
+		}
+	}
+	s.endWaits()
+	s.open.Wait()
+	s.cancel()
+	return errors.Join(failed, s.nc.FlushTimeout(2*time.Second))
+}
+
+func (s *Service) command(m *nats.Msg) {
 	start := time.Now()
-	subject, reply := r.Subject(), r.Reply()
-	tokens := s.tokens(subject, "commands.")
-	if !s.replyAllowed(subject, reply) {
+	tokens := s.tokens(m.Subject, "commands.")
+	if !s.replyAllowed(m.Subject, m.Reply) {
 		return
 	}
-	kind := "commands.unknown"
+	kind, batch := "commands.unknown", len(tokens) == 1 && tokens[0] == "batch"
+	switch {
+	case batch:
+		kind = "commands.batch"
+	case len(tokens) == 3 && commands.Known(tokens[0], tokens[2]):
+		kind = "commands." + tokens[0] + "." + tokens[2]
+	}
+	client, size := clientOf(m.Reply), len(m.Data)
+	holds, err := s.commands.enter(client, size)
+	if err != nil {
+		s.observe("commands", kind, s.replyError(m.Reply, err), err, start)
+		return
+	}
+	ctx := groupcommit.WithLoad(s.ctx, holds.bytes+holds.count<<10)
 	s.open.Add(1)
+	finish := func(outcome string, err error) {
+		s.commands.leave(client, size)
+		s.observe("commands", kind, outcome, err, start)
+		s.open.Done()
+	}
+	if batch {
+		s.batch(ctx, m, finish)
+		return
+	}
 	answer := func(receipt commands.Receipt, err error) {
-		defer s.open.Done()
 		outcome := string(receipt.Outcome)
 		if err != nil {
-			outcome = s.replyError(reply, err)
+			outcome = s.replyError(m.Reply, err)
 		} else {
-			s.reply(reply, receipt.Encode())
+			s.reply(m.Reply, receipt.Encode())
 		}
-		s.cfg.Observe(kind, outcome, time.Since(start))
-	}
-	if len(tokens) == 1 && tokens[0] == "batch" {
-		s.batch(reply, r.Data(), start)
-		return
+		finish(outcome, err)
 	}
 	if len(tokens) != 3 {
 		answer(commands.Receipt{}, domain.Errorf(domain.NotFound, "command.unknown",
-			"subject %.256q does not have the form commands.<aggregate>.<id>.<verb>", subject))
+			"subject %.256q does not have the form commands.<aggregate>.<id>.<verb>", m.Subject))
 		return
 	}
-	if commands.Known(tokens[0], tokens[2]) {
-		kind = "commands." + tokens[0] + "." + tokens[2]
-	}
-	s.cfg.Commands(s.ctx, commands.Request{
+	s.cfg.Commands(ctx, commands.Request{
 		Aggregate: tokens[0], ID: tokens[1], Verb: tokens[2],
-		CommandID: r.Headers().Get(nats.MsgIdHdr), Body: r.Data(),
+		CommandID: m.Header.Get(nats.MsgIdHdr), Body: m.Data,
 	}, answer)
 }
 
-func (s *Service) query(r micro.Request) {
-	start := time.Now()
-	subject, reply, body := r.Subject(), r.Reply(), r.Data()
-	if reply == "" || !s.replyAllowed(subject, reply) {
+func (s *Service) observe(endpoint, kind, outcome string, err error, start time.Time) {
+	took, failed := time.Since(start), ""
+	if err != nil {
+		failed = outcome
+		var known *domain.Error
+		if errors.As(err, &known) {
+			failed += ":" + known.Code
+		}
+	}
+	s.discovery.answered(endpoint, failed, took)
+	s.cfg.Observe(kind, outcome, took)
+}
+
+func (s *Service) query(m *nats.Msg) {
+	if m.Reply == "" || !s.replyAllowed(m.Subject, m.Reply) {
 		return
 	}
-	select {
-	case s.querySlots <- struct{}{}:
-	default:
-		s.replyError(reply, domain.Errorf(domain.Overloaded, "engine.overloaded",
-			"the engine already runs %d queries: retry later", maxQueries).With("retry_after_ms", 50))
+	q := pendingQuery{subject: m.Subject, reply: m.Reply, client: clientOf(m.Reply), body: m.Data, size: len(m.Data) + queryRoom, start: time.Now()}
+	if err := s.admit(&q); err != nil {
+		s.observe("queries", "queries", s.replyError(q.reply, err), err, q.start)
 		return
 	}
 	s.open.Add(1)
-	q := pendingQuery{subject, reply, body, start}
 	select {
 	case s.queries <- q:
 	default: // all workers are busy
@@ -153,17 +235,37 @@ func (s *Service) query(r micro.Request) {
 	}
 }
 
-// pendingQuery is an accepted query without a reply.
-type pendingQuery struct {
-	subject, reply string
-	body           []byte
-	start          time.Time
+// admit takes a query, before its body is read.
+func (s *Service) admit(q *pendingQuery) error {
+	if len(q.body) > maxQueryBody {
+		return domain.Errorf(domain.TooLarge, "body.too_large", "the body has %d bytes, at most %d are accepted for a query", len(q.body), maxQueryBody)
+	}
+	if _, err := s.bodies.enter(q.client, q.size); err != nil {
+		return err
+	}
+	if _, err := s.running.enter(q.client, 0); err != nil {
+		s.bodies.leave(q.client, q.size)
+		return err
+	}
+	return nil
 }
 
-// queryWorkers is the number of goroutines that wait for queries. A goroutine per
-// query would grow its stack each time, which is a seventh of the cost of a fast
-// query.
-const queryWorkers = 64
+// pendingQuery is an accepted query without a reply.
+type pendingQuery struct {
+	subject, reply, client string
+	body                   []byte
+	size                   int
+	start                  time.Time
+}
+
+const (
+	// queryRoom is what a query takes besides its body, in bytes.
+	queryRoom = 1 << 10
+	// queryWorkers is the number of goroutines that wait for queries. A goroutine per
+	// query would grow its stack each time, which is a seventh of the cost of a fast
+	// query.
+	queryWorkers = 64
+)
 
 func (s *Service) runQueries() {
 	for {
@@ -181,17 +283,57 @@ const queryTimeout = 70 * time.Second
 
 func (s *Service) handleQuery(q pendingQuery) {
 	defer s.open.Done()
-	defer func() { <-s.querySlots }()
 	ctx := newDeadlineContext(s.ctx, q.start.Add(queryTimeout))
 	defer ctx.end()
 	outcome := "ok"
-	got, err := s.cfg.Queries(ctx, s.tokens(q.subject, "queries."), q.body)
+	got, err := s.cfg.Queries(wait.WithSlot(ctx, s.slot(q.client)), s.tokens(q.subject, "queries."), q.body)
 	if err != nil {
 		outcome = s.replyError(q.reply, err)
 	} else {
 		s.reply(q.reply, got)
 	}
-	s.cfg.Observe("queries", outcome, time.Since(q.start))
+	s.leave(q.client)
+	s.bodies.leave(q.client, q.size)
+	s.observe("queries", "queries", outcome, err, q.start)
+}
+
+// slot is the place of a query among those at work. A query that waits leaves it, and
+// has a place among those that wait instead.
+func (s *Service) slot(client string) *wait.Slot {
+	return &wait.Slot{
+		Leave: func() error {
+			if _, err := s.waiting.enter(client, 0); err != nil {
+				return err
+			}
+			s.leave(client)
+			return nil
+		},
+		Enter: func() {
+			s.waiting.leave(client, 0)
+			for {
+				if _, err := s.running.enter(client, 0); err == nil {
+					s.signal() // there may be room for more
+					return
+				}
+				<-s.free
+			}
+		},
+		Stop: s.stopping,
+	}
+}
+
+// leave ends a query's work, or its work before a wait.
+func (s *Service) leave(client string) {
+	s.running.leave(client, 0)
+	s.signal()
+}
+
+// signal wakes one query that has waited and wants to go on.
+func (s *Service) signal() {
+	select {
+	case s.free <- struct{}{}:
+	default:
+	}
 }
 
 func (s *Service) tokens(subject, root string) []string {
@@ -211,8 +353,10 @@ func (s *Service) replyAllowed(subject, reply string) bool {
 			return true
 		}
 	}
-	s.cfg.Log.Warn("request dropped: its reply subject is not an inbox (add its prefix to reply_prefixes to allow it)",
-		"subject", subject, "reply", reply)
+	s.dropped.Do(func() {
+		s.cfg.Log.Warn("requests are dropped: their reply subject is not an inbox (add its prefix to reply_prefixes to allow it)",
+			"subject", fmt.Sprintf("%.128q", subject), "reply", fmt.Sprintf("%.128q", reply))
+	})
 	return false
 }
 

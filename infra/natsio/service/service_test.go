@@ -156,6 +156,14 @@ func TestServiceIsDiscoverable(t *testing.T) {
 			t.Errorf("%+v", e)
 		}
 	}
+	for _, e := range info.Endpoints {
+		for _, name := range []string{"schema", "response_schema"} {
+			var schema map[string]any
+			if err := json.Unmarshal([]byte(e.Metadata[name]), &schema); err != nil || schema["$schema"] == nil {
+				t.Errorf("endpoint %s has the %s %q, %v", e.Name, name, e.Metadata[name], err)
+			}
+		}
+	}
 }
 
 // TestClientHeadersDoNotReachTheJournal sends headers that change how a stream
@@ -259,42 +267,5 @@ func TestStopAnswersAcceptedRequests(t *testing.T) {
 	close(lost)
 	for err := range lost {
 		t.Errorf("a request was lost: %v", err)
-	}
-}
-
-func TestExcessQueriesAreOverloaded(t *testing.T) {
-	server := support.NATS(t)
-	release := make(chan struct{})
-	service, err := service.Serve(support.Engine(t, server), service.Config{
-		Version: "1.0.0", Observe: func(string, string, time.Duration) {}, Log: harness.Log(t),
-		Queries: func(context.Context, []string, []byte) ([]byte, error) { <-release; return []byte("1"), nil },
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	client := support.Client(t, server)
-	replies, err := client.SubscribeSync("_INBOX.all")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for range 1100 {
-		if err := client.PublishRequest("queries.a.b.c", "_INBOX.all", nil); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for i := range 1100 - 1024 {
-		msg, err := replies.NextMsg(requestTimeout)
-		if err != nil || msg.Header.Get(micro.ErrorCodeHeader) != "429" || !strings.Contains(string(msg.Data), "retry_after_ms") {
-			t.Fatalf("the %d.: %+v, %v", i, msg, err)
-		}
-	}
-	close(release)
-	for i := range 1024 {
-		if msg, err := replies.NextMsg(requestTimeout); err != nil || string(msg.Data) != "1" {
-			t.Fatalf("the %d.: %+v, %v", i, msg, err)
-		}
-	}
-	if err := service.Stop(); err != nil {
-		t.Error(err)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
+	"github.com/tidemark-engine/tidemark/internal/readiness"
 )
 
 // Engine is one running engine. Its components are listed in the order in which
@@ -22,9 +23,12 @@ type Engine struct {
 	stops   stops
 	memory  *memory
 
+	readiness *readiness.Readiness // what every component says of itself
+
 	nats       *natsServer
 	postgres   *postgres
 	journal    *journalReader
+	guard      *guard
 	topology   *topologyCheck
 	buckets    *buckets
 	quarantine *quarantineStore
@@ -38,14 +42,15 @@ type Engine struct {
 	http       *httpServer
 	metrics    *metrics
 	service    *queryService
-	serving    atomic.Bool // the service answers
+	health     *health
+	assembled  atomic.Bool // the components above are there
 }
 
 // Start assembles the engine. Every component starts after those it uses, and
 // Stop stops them in the reverse order. After an error, what had started is
 // stopped.
 func Start(ctx context.Context, cfg *Config, version string, log *slog.Logger) (_ *Engine, err error) {
-	e := &Engine{cfg: cfg, version: version, log: log, started: time.Now(), metrics: newMetrics()}
+	e := &Engine{cfg: cfg, version: version, log: log, started: time.Now(), metrics: newMetrics(), readiness: readiness.New()}
 	defer func() {
 		if err != nil {
 			e.Stop()
@@ -66,10 +71,17 @@ func Start(ctx context.Context, cfg *Config, version string, log *slog.Logger) (
 		return nil, err
 	}
 	e.stops.add(func(context.Context) { _ = unlock() }) // the lock ends with the process in any case
+	e.starting("the HTTP server")
+	if e.http, err = startHTTP(cfg.HTTP, e, log); err != nil {
+		return nil, err
+	}
+	e.stops.add(e.http.stop)
+	e.starting("the NATS server and Postgres: what they stored is read")
 	if e.nats, e.postgres, err = startServers(ctx, cfg, &e.stops, log); err != nil {
 		return nil, err
 	}
 
+	e.starting("the journal and the stores are opened")
 	// The stores: journal, buckets, SQL, quarantine.
 	if err = e.openStores(ctx); err != nil {
 		return nil, err
@@ -82,6 +94,7 @@ func Start(ctx context.Context, cfg *Config, version string, log *slog.Logger) (
 		return nil, err
 	}
 
+	e.starting("the views")
 	// The read model, the commands, and the views that fold the events of both.
 	if e.views, err = newViews(ctx, e.nats, e.journal, e.quarantine, e.metrics, log); err != nil {
 		return nil, err
@@ -89,10 +102,13 @@ func Start(ctx context.Context, cfg *Config, version string, log *slog.Logger) (
 	e.stops.add(e.views.stop)
 	e.commands = newCommandSide(cfg, log)
 	e.model = newReadModel(e.journal, e.buckets, e.postgres.db, e.quarantine, e.commands.touched, e.metrics.hit)
-	e.commands.open(cfg, bounds, e.journal, e.nats, e.model, e.streams)
+	e.commands.open(cfg, bounds, e.journal, e.guard, e.nats, e.model, e.streams)
 	if err = e.startViews(); err != nil {
 		return nil, err
 	}
+
+	e.guard.start()
+	e.startDiskWatch()
 
 	// Background work on the views.
 	if err = e.startUpgrades(); err != nil {
@@ -101,6 +117,7 @@ func Start(ctx context.Context, cfg *Config, version string, log *slog.Logger) (
 	e.audit = startAudit(e)
 	e.stops.add(e.audit.stop)
 
+	e.starting("what sends commands")
 	// What sends commands: clients, the outbox, timers, the queue, reactors.
 	requests, err := e.nats.connect("requests")
 	if err != nil {
@@ -118,17 +135,22 @@ func Start(ctx context.Context, cfg *Config, version string, log *slog.Logger) (
 		return nil, err
 	}
 	e.stops.add(e.intake.stop)
-	if e.http, err = startHTTP(cfg.HTTP, e, log); err != nil {
-		return nil, err
-	}
-	e.stops.add(e.http.stop)
 	if e.service, err = startService(e, requests); err != nil {
 		return nil, err
 	}
 	e.stops.add(e.service.stop)
+	e.health = startHealth(e)
+	e.stops.add(e.health.stop)
+	e.assembled.Store(true)
+	e.readiness.Set("engine", readiness.OK, "")
 
 	e.stops.add(e.removeNotes)
 	return e, e.writeNotes()
+}
+
+// starting says what the start does next, until it is done.
+func (e *Engine) starting(step string) {
+	e.readiness.Set("engine", readiness.NotReady, "starting: "+step)
 }
 
 // stopTimeout bounds a clean stop as a whole.
@@ -139,5 +161,6 @@ const stopTimeout = 25 * time.Second
 func (e *Engine) Stop() {
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
+	e.readiness.Set("engine", readiness.NotReady, "stopping")
 	e.stops.run(ctx)
 }

@@ -28,8 +28,8 @@ func newCommandSide(cfg *Config, log *slog.Logger) *commandSide {
 }
 
 // open makes the handler, which needs the read model.
-func (c *commandSide) open(cfg *Config, bounds commands.Bounds, j *journalReader, nats *natsServer, m *readModel, s *streams) {
-	c.handler = commands.NewHandler(j.writer(nats.embedded != nil && cfg.Durability == "synced"), commands.Config{
+func (c *commandSide) open(cfg *Config, bounds commands.Bounds, j *journalReader, g *guard, nats *natsServer, m *readModel, s *streams) {
+	c.handler = commands.NewHandler(j.writer(g, nats.embedded != nil && cfg.Durability == "synced"), commands.Config{
 		Bounds: bounds, InFlight: cfg.LimitsInFlight, Evictor: m.hydrator, Messenger: messages.NewMessenger(s.Streams), Past: j.history,
 		Archive: j.commandIndex(), Observe: m.writeThrough,
 	})

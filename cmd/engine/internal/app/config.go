@@ -20,6 +20,9 @@ type Config struct {
 	Partitions int    `help:"Partitions of a new journal; they cannot change later. 0 = those of the existing journal, or 1." default:"0" env:"TIDEMARK_PARTITIONS"`
 	Durability string `help:"synced: the event is on disk before the acknowledgement. relaxed: within a second after it." enum:"synced,relaxed" default:"synced" env:"TIDEMARK_DURABILITY"`
 
+	AcceptJournal bool  `help:"Start although the journal is missing, another one, or shorter than SQL, KV or the data directory know; the views are rebuilt from it." env:"TIDEMARK_ACCEPT_JOURNAL"`
+	DiskReserve   int64 `help:"Free bytes of the data directory's file system below which commands are refused with journal.full; 0 = 64 MiB, but at most 5% of the file system. Embedded NATS only." default:"0" env:"TIDEMARK_DISK_RESERVE"`
+
 	Topology string `help:"YAML document of streams, buckets and consumers; default: the built-in one." env:"TIDEMARK_TOPOLOGY" placeholder:"FILE"`
 
 	SubjectPrefix string            `help:"Prefix of every subject." env:"TIDEMARK_SUBJECT_PREFIX" placeholder:"PREFIX"`
@@ -67,6 +70,8 @@ func (c *Config) bounds() (commands.Bounds, error) {
 		return b, fmt.Errorf("--limits-*: a limit must be at least 1")
 	case c.LimitsClockSkew < 0 || c.LimitsClockSkew > time.Minute:
 		return b, fmt.Errorf("--limits-clock-skew must be 0 to 1m")
+	case c.DiskReserve < 0:
+		return b, fmt.Errorf("--disk-reserve must be at least 0")
 	case c.AuditRate < 0 || c.AuditRate > 10_000:
 		return b, fmt.Errorf("--audit-rate must be 0 to 10000")
 	case c.Partitions < 0 || c.Partitions > 64:

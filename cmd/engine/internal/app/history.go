@@ -5,6 +5,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	natsgo "github.com/nats-io/nats.go"
+
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
 	"github.com/tidemark-engine/tidemark/commands/groupcommit"
 	"github.com/tidemark-engine/tidemark/history"
@@ -21,12 +23,8 @@ type journalReader struct {
 	known   atomic.Pointer[[]uint64] // the heads when they were last read
 }
 
-func openJournal(ctx context.Context, nats *natsServer, partitions int) (*journalReader, error) {
-	nc, err := nats.connect("journal")
-	if err != nil {
-		return nil, err
-	}
-	j, err := journal.Open(ctx, nc, journal.Config{Subjects: nats.subjects, Partitions: partitions})
+func openJournal(ctx context.Context, nc *natsgo.Conn, cfg journal.Config) (*journalReader, error) {
+	j, err := journal.Open(ctx, nc, cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -51,11 +49,11 @@ func (j *journalReader) source(view string) history.Source {
 
 // writer is the history as commands append to it. Where each append waits for
 // the disk of this machine, concurrent appends share one sync (group commit).
-func (j *journalReader) writer(synced bool) history.Journal {
+func (j *journalReader) writer(g *guard, synced bool) history.Journal {
 	if synced {
-		return groupcommit.New(j.history, j.Partitions())
+		return g.Wrap(groupcommit.New(j.history, j.Partitions()))
 	}
-	return j.history
+	return g.Wrap(j.history)
 }
 
 // commandIndex finds command ids beyond the duplicate window; nil without SQL.
@@ -83,4 +81,12 @@ func (j *journalReader) heads(ctx context.Context) ([]uint64, error) {
 	}
 	j.known.Store(&heads)
 	return heads, nil
+}
+
+// lastHeads are the heads when they were last read; nil = never.
+func (j *journalReader) lastHeads() []uint64 {
+	if known := j.known.Load(); known != nil {
+		return *known
+	}
+	return nil
 }

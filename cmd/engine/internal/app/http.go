@@ -8,10 +8,12 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/tidemark-engine/tidemark/internal/readiness"
 	"github.com/tidemark-engine/tidemark/projections"
 )
 
@@ -27,13 +29,19 @@ func startHTTP(addr string, e *Engine, log *slog.Logger) (*httpServer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--http: %w (127.0.0.1:0 chooses a free port)", err)
 	}
+	if tcp, ok := l.Addr().(*net.TCPAddr); ok && !tcp.IP.IsLoopback() {
+		log.Warn("--http is reachable from other machines: whoever reaches it reads the state of the engine", "address", l.Addr().String())
+	}
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "alive") })
+	mux.HandleFunc("GET /healthz", e.healthz)
 	mux.HandleFunc("GET /readyz", e.readyz)
 	e.metrics.registry.MustRegister(&scrape{e})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(e.metrics.registry, promhttp.HandlerOpts{}))
 	s := &httpServer{
-		server:   &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second},
+		server: &http.Server{
+			Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second,
+			IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10,
+		},
 		listener: l, done: make(chan struct{}),
 	}
 	go func() {
@@ -45,17 +53,29 @@ func startHTTP(addr string, e *Engine, log *slog.Logger) (*httpServer, error) {
 	return s, nil
 }
 
-func (e *Engine) readyz(w http.ResponseWriter, r *http.Request) {
-	ctx, cancel := context.WithTimeout(r.Context(), lookTime)
-	defer cancel()
-	var answer struct {
-		Ready   bool                 `json:"ready"`
-		Reasons []string             `json:"reasons"`
-		Views   []projections.Status `json:"views"`
+// healthz is 200 while the engine works or recovers by itself.
+func (e *Engine) healthz(w http.ResponseWriter, _ *http.Request) {
+	report := e.readiness.Report()
+	if report.Alive {
+		fmt.Fprintln(w, "alive")
+		return
 	}
-	answer.Ready, answer.Reasons = e.ready(ctx)
-	heads, _ := e.journal.heads(ctx) // an error is among the reasons
-	answer.Views = e.views.status(heads)
+	http.Error(w, strings.Join(report.Reasons(), "\n"), http.StatusServiceUnavailable)
+}
+
+// readyz is 200 while commands are executed.
+func (e *Engine) readyz(w http.ResponseWriter, _ *http.Request) {
+	report := e.readiness.Report()
+	answer := struct {
+		Ready    bool                 `json:"ready"`
+		Reasons  []string             `json:"reasons"`
+		Problems []readiness.Problem  `json:"problems,omitempty"`
+		Uptime   float64              `json:"uptime_seconds"`
+		Views    []projections.Status `json:"views"`
+	}{report.Ready, report.Reasons(), report.Problems, time.Since(e.started).Seconds(), []projections.Status{}}
+	if e.assembled.Load() {
+		answer.Views = e.views.status(e.journal.lastHeads(), false)
+	}
 	w.Header().Set("Content-Type", "application/json")
 	if !answer.Ready {
 		w.WriteHeader(http.StatusServiceUnavailable)

@@ -1,12 +1,13 @@
 package app
 
 import (
-	"context"
 	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/tidemark-engine/tidemark/projections"
 )
 
 // metrics are the engine's Prometheus series. The names without
@@ -87,21 +88,35 @@ var (
 	descDirty     = prometheus.NewDesc("dirty_state_entries", "Events not yet flushed to SQL.", nil, nil)
 	descAudited   = prometheus.NewDesc("tidemark_audit_checked_total", "Aggregates that the background audit has verified.", nil, nil)
 	descAuditBad  = prometheus.NewDesc("tidemark_audit_differences", "Differences that the background audit has found and that still exist.", nil, nil)
+	descReady     = prometheus.NewDesc("tidemark_ready", "1 while commands are executed.", nil, nil)
+	descAlive     = prometheus.NewDesc("tidemark_alive", "1 while the engine works or recovers by itself.", nil, nil)
+	descProblem   = prometheus.NewDesc("tidemark_problem", "Seconds that a component has had a problem.", []string{"component", "level"}, nil)
+	descUsed      = prometheus.NewDesc("tidemark_storage_used_bytes", "Storage that the streams take.", nil, nil)
+	descLimit     = prometheus.NewDesc("tidemark_storage_limit_bytes", "Storage that the streams may take; 0 = no limit is known.", nil, nil)
 	descConsist   = prometheus.NewDesc("consistency_lag_ms", "Age of the oldest event that is not in SQL, in milliseconds.", nil, nil)
 )
 
 // Describe implements prometheus.Collector. It is unchecked, because the views vary.
 func (s *scrape) Describe(chan<- *prometheus.Desc) {}
 
-// Collect implements prometheus.Collector.
+// Collect implements prometheus.Collector. It asks no server: what the stores hold is
+// as of the last look.
 func (s *scrape) Collect(out chan<- prometheus.Metric) {
-	ctx, cancel := context.WithTimeout(context.Background(), lookTime)
-	defer cancel()
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
 	counter := func(d *prometheus.Desc, v int64) {
 		out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v))
+	}
+	is := map[bool]float64{true: 1}
+	report := s.e.readiness.Report()
+	gauge(descReady, is[report.Ready])
+	gauge(descAlive, is[report.Alive])
+	for _, p := range report.Problems {
+		gauge(descProblem, time.Since(p.Since).Seconds(), p.Component, p.Level.String())
+	}
+	if !s.e.assembled.Load() {
+		return // the engine starts
 	}
 	stats := s.e.commands.handler.Stats()
 	counter(descAppends, stats.Appends.Load())
@@ -113,20 +128,13 @@ func (s *scrape) Collect(out chan<- prometheus.Metric) {
 		counter(descAudited, a.Checked)
 		gauge(descAuditBad, float64(a.Differences))
 	}
-	heads, err := s.e.journal.heads(ctx)
-	if err != nil {
-		return // /readyz shows that the journal is unavailable
-	}
 	dirty, lag := 0.0, 0.0
 	quarantined := map[string]int{}
-	for _, v := range s.e.views.status(heads) {
-		p, up := strconv.Itoa(v.Partition), 0.0
-		if v.State == "running" || v.State == "degraded" {
-			up = 1
-		}
+	for _, v := range s.e.views.status(s.e.journal.lastHeads(), false) {
+		p := strconv.Itoa(v.Partition)
 		gauge(descLag, float64(v.LagEvents), v.Name, p)
 		gauge(descLagTime, v.LagSeconds, v.Name, p)
-		gauge(descUp, up, v.Name, p)
+		gauge(descUp, is[v.State == projections.Running || v.State == projections.Degraded || v.State == projections.Rebuilding], v.Name, p)
 		quarantined[v.Name] += v.Quarantined
 		if v.Name == "durable" {
 			dirty, lag = dirty+float64(v.LagEvents), max(lag, v.LagSeconds*1000)
@@ -137,7 +145,8 @@ func (s *scrape) Collect(out chan<- prometheus.Metric) {
 	}
 	gauge(descDirty, dirty)
 	gauge(descConsist, lag)
-	if n, err := s.e.buckets.entries.Len(ctx); err == nil {
-		gauge(descKV, float64(n), "AGENT_STATE")
-	}
+	storage, keys := s.e.health.last()
+	gauge(descUsed, float64(storage.Used))
+	gauge(descLimit, float64(storage.Limit))
+	gauge(descKV, float64(keys), "AGENT_STATE")
 }

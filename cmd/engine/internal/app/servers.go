@@ -10,6 +10,7 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
 	"github.com/tidemark-engine/tidemark/infra/natsio"
@@ -143,7 +144,8 @@ func (p *postgres) stop(ctx context.Context) {
 	}
 }
 
-func (p *postgres) status(ctx context.Context) deployment.PostgresStatus {
+// status takes what the last probe said; empty = it answered.
+func (p *postgres) status(problem string) deployment.PostgresStatus {
 	if p.db == nil {
 		return deployment.PostgresStatus{Mode: "off", State: "off"}
 	}
@@ -151,10 +153,33 @@ func (p *postgres) status(ctx context.Context) deployment.PostgresStatus {
 	if p.local != nil {
 		s.Mode, s.Version = "managed", p.local.Version()
 	}
-	ctx, cancel := context.WithTimeout(ctx, lookTime/2)
-	defer cancel()
-	if err := p.db.Ping(ctx); err != nil {
-		s.State, s.Reason = "away", err.Error()
+	if problem != "" {
+		s.State, s.Reason = "away", problem
 	}
 	return s
+}
+
+// storage is how much of its storage the server uses. An account without a limit on a
+// server that is not ours has none that we know.
+func (n *natsServer) storage(ctx context.Context, reserve func(size int64) int64) (s deployment.StorageStatus, err error) {
+	if n.embedded != nil {
+		s.Used = uint64(n.embedded.Used())
+		if free, size, ok := n.embedded.Disk(); ok {
+			s.Free, s.Limit, s.Reserve = uint64(free), s.Used+uint64(free), uint64(reserve(size))
+		}
+		return s, nil
+	}
+	js, err := jetstream.New(n.conns[0])
+	if err != nil {
+		return s, err
+	}
+	info, err := js.AccountInfo(ctx)
+	if err != nil {
+		return s, err
+	}
+	s.Used, s.Limit = info.Store, uint64(max(0, info.Limits.MaxStore))
+	for _, tier := range info.Tiers {
+		s.Limit += uint64(max(0, tier.Limits.MaxStore))
+	}
+	return s, nil
 }

@@ -36,7 +36,6 @@ func startService(e *Engine, nc *nats.Conn) (*queryService, error) {
 	if err != nil {
 		return nil, err
 	}
-	e.serving.Store(true)
 	return &queryService{s, e.log}, nil
 }
 

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
-	"github.com/tidemark-engine/tidemark/projections"
 )
 
 // lookTime bounds each request to a server for the status.
@@ -25,6 +24,7 @@ func (e *Engine) status(ctx context.Context) deployment.Status {
 	ctx, cancel = context.WithTimeout(ctx, lookTime)
 	defer cancel()
 	stats := e.commands.handler.Stats()
+	report := e.readiness.Report()
 	s := deployment.Status{
 		Version: e.version, UptimeS: time.Since(e.started).Seconds(), Prefix: e.cfg.SubjectPrefix,
 		NATS: deployment.NATSStatus{URL: e.nats.url, Mode: "embedded", State: "up"}, HTTP: e.http.url(),
@@ -32,8 +32,9 @@ func (e *Engine) status(ctx context.Context) deployment.Status {
 			Incarnation: e.journal.ID(), Partitions: e.journal.Partitions(), Replicas: e.journal.Replicas(), Heads: heads,
 			Conflicts: stats.Conflicts.Load(), Replays: stats.Replays.Load(),
 		},
-		Views: e.views.status(heads), InFlight: e.commands.handler.InFlight(),
-		Topology: e.topology.status(ctx), Postgres: e.postgres.status(ctx), Audit: e.audit.status(),
+		Views: e.views.status(heads, headsErr == nil), InFlight: e.commands.handler.InFlight(),
+		Topology: e.topology.status(ctx), Postgres: e.postgres.status(e.health.problem("postgres")), Audit: e.audit.status(),
+		Ready: report.Ready, Reasons: report.Reasons(), Problems: report.Problems,
 	}
 	if abs, err := filepath.Abs(e.cfg.Data); err == nil {
 		s.Data = abs
@@ -48,7 +49,7 @@ func (e *Engine) status(ctx context.Context) deployment.Status {
 		s.NATS.State = "away"
 	}
 	s.Durability, s.Detail = e.durability()
-	s.Ready, s.Reasons = e.ready(ctx)
+	s.Storage, _ = e.health.last()
 	return s
 }
 
@@ -65,31 +66,6 @@ func (e *Engine) durability() (word, sentence string) {
 		return "replicated", "a majority of the journal's replicas has each event before its command is acknowledged"
 	}
 	return "external", "one copy on an external server; its sync_interval decides what a power failure loses (always = nothing)"
-}
-
-// ready reports whether commands and queries are served, and what prevents it. A
-// view that lags does not prevent it; a halted view does.
-func (e *Engine) ready(ctx context.Context) (bool, []string) {
-	reasons := []string{}
-	for _, nc := range e.nats.conns {
-		if !nc.IsConnected() {
-			reasons = append(reasons, "NATS connection "+nc.Opts.Name+" is "+nc.Status().String())
-		}
-	}
-	if len(reasons) == 0 {
-		if _, err := e.journal.heads(ctx); err != nil {
-			reasons = append(reasons, "the journal is unavailable: "+err.Error())
-		}
-	}
-	if !e.serving.Load() {
-		reasons = append(reasons, "the service has not started yet")
-	}
-	for _, v := range e.views.status(nil) {
-		if v.State == projections.Halted {
-			reasons = append(reasons, "view "+v.Name+" is halted: "+v.Reason)
-		}
-	}
-	return len(reasons) == 0, reasons
 }
 
 // Banner lists the servers and addresses of a started engine, says what an

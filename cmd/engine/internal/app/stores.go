@@ -12,12 +12,16 @@ import (
 	natsquarantine "github.com/tidemark-engine/tidemark/infra/natsio/quarantine"
 )
 
-// openStores opens the journal, applies the topology, and opens the buckets and
-// the database.
+// openStores opens the database and the journal that it, the data directory and
+// KV know, applies the topology, and opens the buckets.
 func (e *Engine) openStores(ctx context.Context) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	if e.journal, err = openJournal(ctx, e.nats, e.cfg.Partitions); err != nil {
+	if err = e.postgres.open(e.cfg.Postgres, &e.stops); err != nil {
+		return err
+	}
+	note, sql, err := e.openKnownJournal(ctx)
+	if err != nil {
 		return err
 	}
 	nc, err := e.nats.connect("views")
@@ -30,15 +34,13 @@ func (e *Engine) openStores(ctx context.Context) (err error) {
 	if e.buckets, err = openBuckets(ctx, nc, e.nats); err != nil {
 		return err
 	}
-	if err = e.postgres.open(e.cfg.Postgres, &e.stops); err != nil {
-		return err
-	}
 	bounds, err := e.cfg.bounds()
 	if err != nil {
 		return err
 	}
 	e.journal.useArchive(e.postgres.db, bounds.ClockSkew)
-	return nil
+	e.guard, err = e.newGuard(ctx, note, sql)
+	return err
 }
 
 // buckets are the KV buckets of the hot view and of cached answers.

@@ -101,6 +101,14 @@ type topologyCheck struct {
 	due     time.Time
 }
 
+// apply creates again what is missing on the server.
+func (c *topologyCheck) apply(ctx context.Context) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, err := c.planner.Apply(ctx)
+	return err
+}
+
 const checkInterval = 2 * time.Second
 
 // status takes at most half of lookTime. When the check fails it returns the

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -26,6 +27,8 @@ type views struct {
 	ctx       context.Context // of all runners
 	cancel    context.CancelFunc
 	running   sync.WaitGroup
+	mu        sync.Mutex
+	round     *round               // of the runners
 	leases    *coordination.Leases // nil = embedded server
 	broadcast *coordination.ProgressBroadcast
 
@@ -34,10 +37,19 @@ type views struct {
 	messages      *messages.View                   // nil without SQL; it folds AGENT_MESSAGES, not the journal
 	stopMessages  func(context.Context)
 	memoryStreams bool // the server keeps AGENT_MESSAGES in memory
+
+	lagMu sync.Mutex
+	lags  map[place]*projections.Lag
+}
+
+// place is one partition of a view.
+type place struct {
+	view      string
+	partition int
 }
 
 func newViews(ctx context.Context, nats *natsServer, j *journalReader, q *quarantineStore, m *metrics, log *slog.Logger) (*views, error) {
-	v := &views{journal: j, quarantine: q, metrics: m, log: log, progress: map[string]*projections.Progress{}}
+	v := &views{journal: j, quarantine: q, metrics: m, log: log, progress: map[string]*projections.Progress{}, lags: map[place]*projections.Lag{}}
 	if nats.embedded == nil {
 		nc, err := nats.connect("leases")
 		if err != nil {
@@ -49,6 +61,7 @@ func newViews(ctx context.Context, nats *natsServer, j *journalReader, q *quaran
 		v.broadcast = coordination.NewProgressBroadcast(nc, nats.subjects)
 	}
 	v.ctx, v.cancel = context.WithCancel(context.Background())
+	v.round = newRound()
 	return v, nil
 }
 
@@ -122,21 +135,81 @@ func (v *views) run(view string, runners ...*projections.Runner) {
 
 // runAll runs runners until ctx ends, and broadcasts their progress.
 func (v *views) runAll(ctx context.Context, runners []*projections.Runner) {
-	var running sync.WaitGroup
-	for _, r := range runners {
-		running.Go(func() { r.Run(ctx) })
-		if v.broadcast != nil {
+	if v.broadcast != nil {
+		for _, r := range runners {
 			v.running.Go(func() { v.broadcast.Publish(ctx, r.View, r.Partition, r.Progress) })
 		}
 	}
+	for ctx.Err() == nil {
+		v.runRound(ctx, runners)
+	}
+}
+
+// round is the time between two restarts of the runners.
+type round struct {
+	ctx     context.Context
+	end     context.CancelFunc
+	running sync.WaitGroup
+	next    chan struct{} // closed when the next round has begun
+}
+
+func newRound() *round {
+	r := &round{next: make(chan struct{})}
+	r.ctx, r.end = context.WithCancel(context.Background())
+	return r
+}
+
+// runRound runs runners until ctx or the round ends.
+func (v *views) runRound(ctx context.Context, runners []*projections.Runner) {
+	v.mu.Lock()
+	round := v.round
+	ended := round.ctx.Err() != nil
+	if !ended {
+		round.running.Add(1)
+	}
+	v.mu.Unlock()
+	if ended {
+		select {
+		case <-round.next:
+		case <-ctx.Done():
+		}
+		return
+	}
+	defer round.running.Done()
+	runCtx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(round.ctx, cancel)()
+	var running sync.WaitGroup
+	for _, r := range runners {
+		running.Go(func() { r.Run(runCtx) })
+	}
 	running.Wait()
+}
+
+// restart ends all runners, calls between, and runs them again from their stored
+// positions.
+func (v *views) restart(between func()) {
+	v.mu.Lock()
+	old := v.round
+	old.end()
+	v.mu.Unlock()
+	old.running.Wait()
+	between()
+	v.mu.Lock()
+	v.round = newRound()
+	v.mu.Unlock()
+	close(old.next)
 }
 
 // startLocal runs a view in this engine whatever others do.
 func (v *views) startLocal(view string, target projections.Target, progress *projections.Progress, b projections.Batching) {
 	for p := range v.journal.Partitions() {
 		r := v.runner(view, p, target, progress, b)
-		v.running.Go(func() { r.Run(v.ctx) })
+		v.running.Go(func() {
+			for v.ctx.Err() == nil {
+				v.runRound(v.ctx, []*projections.Runner{r})
+			}
+		})
 	}
 }
 
@@ -156,18 +229,45 @@ func (v *views) rebuilding(view string, on bool) {
 	}
 }
 
-// status is the state of every view; heads nil = the journal does not answer.
-func (v *views) status(heads []uint64) []projections.Status {
+// names are the views, each once, as the status lists them.
+func (v *views) names() (names []string) {
+	for _, r := range v.runners {
+		if !slices.Contains(names, r.View) {
+			names = append(names, r.View)
+		}
+	}
+	if v.messages != nil {
+		names = append(names, v.messages.Status(false).Name)
+	}
+	return names
+}
+
+// status is the state of every view; heads nil = unknown. refresh asks the server for
+// the lag of the messages; otherwise it is the one of the last look.
+func (v *views) status(heads []uint64, refresh bool) []projections.Status {
 	all := make([]projections.Status, 0, len(v.runners)+1)
+	now := time.Now()
 	for _, r := range v.runners {
 		head := uint64(0)
 		if heads != nil {
 			head = heads[r.Partition]
 		}
-		all = append(all, r.Status(head, time.Now()))
+		all = append(all, r.Status(head, now))
 	}
 	if v.messages != nil {
-		all = append(all, v.messages.Status(heads != nil))
+		all = append(all, v.messages.Status(refresh))
+	}
+	if heads == nil {
+		return all
+	}
+	v.lagMu.Lock()
+	defer v.lagMu.Unlock()
+	for i := range all {
+		p := place{all[i].Name, all[i].Partition}
+		if v.lags[p] == nil {
+			v.lags[p] = &projections.Lag{}
+		}
+		v.lags[p].Add(&all[i], now)
 	}
 	return all
 }

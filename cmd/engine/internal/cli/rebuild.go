@@ -106,6 +106,9 @@ func (c *Rebuild) Run(ctx context.Context, out *Output) error {
 			return fmt.Errorf("rebuild %s: %w", r.view, err)
 		}
 	}
+	if c.View == "all" && c.Accept && !c.Plan { // the running engine executes commands again
+		return stores.Journal.Accept(ctx)
+	}
 	return nil
 }
 

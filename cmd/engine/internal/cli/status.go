@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dustin/go-humanize"
+
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
 )
 
@@ -38,7 +40,10 @@ func (c *Status) Run(ctx context.Context, out *Output) error {
 func printStatus(w io.Writer, s *deployment.Status) {
 	state := "ready"
 	if !s.Ready {
-		state = "NOT READY: " + strings.Join(s.Reasons, "; ")
+		state = "NOT READY"
+	}
+	if len(s.Reasons) > 0 {
+		state += ": " + strings.Join(s.Reasons, "; ")
 	}
 	fmt.Fprintf(w, "Tidemark %s, up %s, %s\n", s.Version, time.Duration(s.UptimeS)*time.Second, state)
 	fmt.Fprintf(w, "  NATS        %-5s %s (%s)\n", s.NATS.State, s.NATS.URL, s.NATS.Mode)
@@ -48,6 +53,7 @@ func printStatus(w io.Writer, s *deployment.Status) {
 		printTopology(w, s.Topology)
 	}
 	fmt.Fprintf(w, "  journal     %s, heads %v, %d replica(s)\n", s.Journal.Incarnation, s.Journal.Heads, s.Journal.Replicas)
+	fmt.Fprintf(w, "  storage     %s\n", storage(s.Storage))
 	fmt.Fprintf(w, "  %-13s %9s %12s %12s %10s %8s  %s\n", "view", "partition", "position", "head", "lag", "lag s", "state")
 	for _, v := range s.Views {
 		fmt.Fprintf(w, "  %-13s %9d %12d %12d %10d %8.1f  %s %s\n",
@@ -56,6 +62,13 @@ func printStatus(w io.Writer, s *deployment.Status) {
 	if a := s.Audit; a != nil {
 		fmt.Fprintf(w, "  audit       %s %s, %d checked, %d differences %s\n", a.State, a.Reason, a.Checked, a.Differences, a.Last)
 	}
+}
+
+func storage(s deployment.StorageStatus) string {
+	if s.Limit == 0 {
+		return humanize.IBytes(s.Used) + " used, without a known limit"
+	}
+	return humanize.IBytes(s.Used) + " of " + humanize.IBytes(s.Limit) + " used"
 }
 
 func printTopology(w io.Writer, s *deployment.TopologyStatus) {

@@ -7,8 +7,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/gofrs/flock"
+
+	"github.com/tidemark-engine/tidemark/infra/natsio/journal"
 )
 
 // Note is the file engine.json that a serving engine keeps in its data
@@ -27,14 +30,47 @@ type Operator struct {
 	Password string `json:"password"`
 }
 
+// JournalNote is the file journal.json: the journal that the engines of a data
+// directory have worked on. It stays when the engine stops, so that the next
+// start notices another journal or one that has lost events.
+type JournalNote struct {
+	Incarnation string          `json:"incarnation"`
+	Accepted    string          `json:"accepted,omitempty"` // see journal.Point
+	Points      []journal.Point `json:"points,omitempty"`   // by partition: events that the journal had
+}
+
+func journalPath(data string) string { return filepath.Join(data, "journal.json") }
+
+// Write writes the note into a data directory.
+func (n *JournalNote) Write(data string) error { return writeJSON(journalPath(data), n) }
+
+// WriteChanged writes the note unless the data directory has it already.
+func (n *JournalNote) WriteChanged(data string) error {
+	if old, err := ReadJournalNote(data); err == nil && old.Incarnation == n.Incarnation && old.Accepted == n.Accepted && slices.Equal(old.Points, n.Points) {
+		return nil
+	}
+	return n.Write(data)
+}
+
+// ReadJournalNote reads the note; an empty one when there is none.
+func ReadJournalNote(data string) (n JournalNote, err error) {
+	if err = readJSON(journalPath(data), &n); errors.Is(err, fs.ErrNotExist) {
+		return n, nil
+	}
+	if err != nil {
+		err = fmt.Errorf("read %s, which names the journal of this data directory: %w", journalPath(data), err)
+	}
+	return n, err
+}
+
 func notePath(data string) string     { return filepath.Join(data, "engine.json") }
 func operatorPath(data string) string { return filepath.Join(data, "operator.json") }
 
 // Write writes the note into a data directory.
-func (n Note) Write(data string) error { return writeJSON(notePath(data), n, 0o644) }
+func (n Note) Write(data string) error { return writeJSON(notePath(data), n) }
 
 // Write writes the credentials into a data directory.
-func (o Operator) Write(data string) error { return writeJSON(operatorPath(data), o, 0o600) }
+func (o Operator) Write(data string) error { return writeJSON(operatorPath(data), o) }
 
 // ReadNote reads the note; fs.ErrNotExist when no engine serves the directory.
 func ReadNote(data string) (n Note, err error) { return n, readJSON(notePath(data), &n) }
@@ -53,17 +89,38 @@ func RemoveNotes(data string) error {
 	return failed
 }
 
-// writeJSON replaces a file in one step.
-func writeJSON(path string, v any, mode os.FileMode) error {
+// writeJSON replaces a file in one step. Only the owner can read it. A power
+// failure leaves the old content or the new one.
+func writeJSON(path string, v any) error {
 	body, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {
 		return err
 	}
 	tmp := path + ".tmp"
-	if err := os.WriteFile(tmp, append(body, '\n'), mode); err != nil {
+	if err := os.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return os.Rename(tmp, path)
+	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(append(body, '\n'))
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(tmp, path); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+// syncDir makes the names in a directory durable.
+func syncDir(path string) error {
+	d, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }
 
 func readJSON(path string, v any) error {

@@ -1,6 +1,7 @@
 package deployment
 
 import (
+	"github.com/tidemark-engine/tidemark/internal/readiness"
 	"github.com/tidemark-engine/tidemark/projections"
 	"github.com/tidemark-engine/tidemark/projections/verify"
 )
@@ -12,7 +13,9 @@ type Status struct {
 	Version    string               `json:"version"`
 	UptimeS    float64              `json:"uptime_seconds"`
 	Ready      bool                 `json:"ready"`
-	Reasons    []string             `json:"reasons,omitempty"` // why the engine is not ready
+	Reasons    []string             `json:"reasons"`            // what is wrong, the worst first; some of it does not prevent commands
+	Problems   []readiness.Problem  `json:"problems,omitempty"` // the same with component, level and time
+	Storage    StorageStatus        `json:"storage"`
 	NATS       NATSStatus           `json:"nats"`
 	Postgres   PostgresStatus       `json:"postgres"`
 	HTTP       string               `json:"http"`
@@ -55,6 +58,15 @@ type JournalStatus struct {
 	Heads       []uint64 `json:"heads"` // by partition
 	Conflicts   int64    `json:"conflicts"`
 	Replays     int64    `json:"replays"`
+}
+
+// StorageStatus is the room for the journal in bytes: the JetStream files and the
+// file system of an embedded server, or the account on an external one.
+type StorageStatus struct {
+	Used    uint64 `json:"used"`
+	Limit   uint64 `json:"limit"`             // 0 = none that the server names
+	Free    uint64 `json:"free,omitempty"`    // of the file system
+	Reserve uint64 `json:"reserve,omitempty"` // commands are refused below this much free space
 }
 
 // TopologyStatus compares the server with the topology document.

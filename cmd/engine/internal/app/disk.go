@@ -1,0 +1,126 @@
+package app
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/dustin/go-humanize"
+
+	"github.com/tidemark-engine/tidemark/domain"
+	"github.com/tidemark-engine/tidemark/infra/natsio/hot"
+)
+
+// diskWatch watches the disk of the embedded server. It stops the appends before
+// the disk is full, and opens the server's streams again after a write failed:
+// until then they store nothing, even when the disk has room again.
+type diskWatch struct {
+	e       *Engine
+	full    bool
+	checked time.Time // of the server's health
+	retry   time.Time // earliest time of the next restart of JetStream
+	pause   time.Duration
+}
+
+const (
+	diskInterval   = 200 * time.Millisecond
+	healthInterval = time.Second
+	defaultReserve = 64 << 20
+	// Two restarts of JetStream are that far apart at most, while it fails.
+	maxRestartPause = 8 * time.Second
+)
+
+func (e *Engine) startDiskWatch() {
+	if e.nats.embedded == nil {
+		return
+	}
+	w := &diskWatch{e: e}
+	e.stops.add(inBackground(w.run))
+}
+
+func (w *diskWatch) run(ctx context.Context) {
+	tick := time.NewTicker(diskInterval)
+	defer tick.Stop()
+	for {
+		w.check(ctx)
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// reserve is how much of a file system the engine leaves free.
+func (c *Config) reserve(size int64) int64 {
+	if c.DiskReserve > 0 {
+		return c.DiskReserve
+	}
+	return min(defaultReserve, size/20)
+}
+
+// check stops or allows the appends, and restarts JetStream where that is needed.
+func (w *diskWatch) check(ctx context.Context) {
+	server, g := w.e.nats.embedded, w.e.guard
+	free, size, known := server.Disk()
+	reserve := w.e.cfg.reserve(size)
+	if w.full {
+		reserve += reserve / 8 // so that the state does not change with every write
+	}
+	before := w.full
+	if w.full = known && free < reserve; w.full {
+		if !before {
+			w.e.log.Error("the disk is full; commands are refused", "directory", w.e.cfg.Data, "free", humanize.IBytes(uint64(free)), "reserve", humanize.IBytes(uint64(reserve)))
+		}
+		g.Stop(domain.Errorf(domain.Unavailable, "journal.full",
+			"the disk of the data directory is full: %s are free, %s are kept in reserve; free space, and send the same command id again",
+			humanize.IBytes(uint64(free)), humanize.IBytes(uint64(reserve))))
+		return
+	}
+	if !before && time.Since(w.checked) < healthInterval {
+		return
+	}
+	w.checked = time.Now()
+	h := server.Health()
+	if !h.Off && len(h.Failed) == 0 {
+		if before {
+			w.e.log.Info("the disk has room again; commands are executed")
+		}
+		g.Stop(nil)
+		w.pause = 0
+		return
+	}
+	g.Stop(domain.Errorf(domain.Unavailable, "journal.unavailable",
+		"the disk refused a write of the embedded NATS server (%s); its streams are opened again; send the same command id again", strings.Join(h.Failed, ", ")))
+	if time.Now().Before(w.retry) {
+		w.full = before // so that the next check comes soon
+		return
+	}
+	w.pause = min(max(2*w.pause, time.Second), maxRestartPause)
+	w.retry = time.Now().Add(w.pause)
+	w.e.log.Warn("opening the streams of the embedded NATS server again, after the disk refused a write", "streams", h.Failed)
+	if err := server.RestartJetStream(); err != nil {
+		w.e.log.Error("cannot open the streams again; retrying", "error", err, "in", w.pause)
+		return
+	}
+	w.checked = time.Time{}
+	w.renew(ctx)
+}
+
+// renew creates again what the embedded server had in memory.
+func (w *diskWatch) renew(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	if err := w.e.topology.apply(ctx); err != nil {
+		w.e.log.Warn("cannot apply the topology again", "error", err)
+	}
+	nc, err := w.e.nats.dial("renew")
+	if err != nil {
+		w.e.log.Warn("cannot connect to renew the buckets in memory", "error", err)
+		return
+	}
+	defer nc.Close()
+	if _, err := hot.OpenQueryCache(ctx, nc, w.e.log); err != nil {
+		w.e.log.Warn("cannot create the bucket of cached answers again", "error", err)
+	}
+}

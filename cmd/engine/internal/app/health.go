@@ -1,0 +1,165 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
+	"github.com/tidemark-engine/tidemark/internal/readiness"
+	"github.com/tidemark-engine/tidemark/projections"
+)
+
+// health asks the stores in the background. What /readyz and the metrics show comes
+// from its last look, so that they answer at once whatever the stores do.
+type health struct {
+	e        *Engine
+	stopping atomic.Bool
+
+	mu      sync.Mutex
+	storage deployment.StorageStatus
+	keys    uint64 // in the bucket of entries
+}
+
+// startHealth returns after the first question to the journal.
+func startHealth(e *Engine) *health {
+	h := &health{e: e}
+	r := e.readiness
+	r.Check("nats", h.nats)
+	r.Check("journal.guard", h.guard)
+	r.Check("views", h.halted)
+	for _, view := range e.views.names() {
+		r.Check("view."+view, func() (readiness.Level, string) { return h.view(view) })
+	}
+	probe := func(p readiness.Probe) { e.stops.add(inBackground(func(ctx context.Context) { r.Run(ctx, p) })) }
+	probe(readiness.Probe{Component: "journal", Level: readiness.NotReady, Ask: h.journal})
+	probe(readiness.Probe{Component: "storage", Level: readiness.Degraded, Every: 2 * time.Second, Ask: h.look})
+	if e.postgres.db != nil {
+		probe(readiness.Probe{Component: "postgres", Level: readiness.Degraded, Ask: func(ctx context.Context) error {
+			return withoutAddresses(e.postgres.db.Ping(ctx))
+		}})
+	}
+	return h
+}
+
+// stop ends the checks: connections and views that stop are no problem.
+func (h *health) stop(context.Context) { h.stopping.Store(true) }
+
+// nats reports connections that are away. One that is closed never comes back.
+func (h *health) nats() (readiness.Level, string) {
+	level, reason := readiness.OK, ""
+	for _, nc := range h.e.nats.conns {
+		switch {
+		case h.stopping.Load():
+			return readiness.OK, ""
+		case nc.IsClosed():
+			return readiness.Failed, "the connection " + nc.Opts.Name + " is closed and stays so: restart the engine"
+		case !nc.IsConnected():
+			level, reason = readiness.NotReady, "the connection "+nc.Opts.Name+" is "+nc.Status().String()
+		}
+	}
+	return level, reason
+}
+
+func (h *health) journal(ctx context.Context) error {
+	if _, err := h.e.journal.heads(ctx); err != nil {
+		return fmt.Errorf("it does not answer: %w", err)
+	}
+	return nil
+}
+
+// guard reports why the guard of the journal refuses commands.
+func (h *health) guard() (readiness.Level, string) {
+	if reasons := h.e.guard.reasons(); len(reasons) > 0 {
+		return readiness.NotReady, reasons[0]
+	}
+	return readiness.OK, ""
+}
+
+// fullAt is the share of the storage from which it counts as nearly full.
+const fullAt = 0.9
+
+func (h *health) look(ctx context.Context) error {
+	keys, err := h.e.buckets.entries.Len(ctx)
+	if err != nil {
+		return fmt.Errorf("the bucket AGENT_STATE does not answer: %w", err)
+	}
+	s, err := h.e.nats.storage(ctx, h.e.cfg.reserve)
+	if err != nil {
+		return fmt.Errorf("the server does not say how much storage is used: %w", err)
+	}
+	if h.e.views.messages != nil {
+		h.e.views.messages.Status(true)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.keys, h.storage = keys, s
+	if s.Limit > 0 && float64(s.Used) > fullAt*float64(s.Limit) {
+		return fmt.Errorf("%d of %d bytes of storage are used", s.Used, s.Limit)
+	}
+	return nil
+}
+
+func (h *health) last() (deployment.StorageStatus, uint64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.storage, h.keys
+}
+
+// halted reports views for which an operator must decide.
+func (h *health) halted() (readiness.Level, string) {
+	for _, v := range h.e.views.status(nil, false) {
+		if v.State == projections.Halted {
+			return readiness.NotReady, "view " + v.Name + " is halted: " + v.Reason
+		}
+	}
+	return readiness.OK, ""
+}
+
+// view reports a view that waits for its store.
+func (h *health) view(name string) (readiness.Level, string) {
+	if h.stopping.Load() {
+		return readiness.OK, ""
+	}
+	for _, v := range h.e.views.status(h.e.journal.lastHeads(), false) {
+		if v.Name == name && v.State == projections.Waiting {
+			return readiness.Degraded, fmt.Sprintf("it waits, %d events and %.0f s behind: %s", v.LagEvents, v.LagSeconds, v.Reason)
+		}
+	}
+	return readiness.OK, ""
+}
+
+// problem is the reason of a component's problem; empty = it has none.
+func (h *health) problem(component string) string {
+	report := h.e.readiness.Report()
+	for _, p := range report.Problems {
+		if p.Component == component {
+			return p.Reason
+		}
+	}
+	return ""
+}
+
+// withoutAddresses reduces an error of the database to what holds no address, user
+// or SQL: /readyz has readers who may not know them.
+func withoutAddresses(err error) error {
+	var refused *pgconn.PgError
+	var system syscall.Errno
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &refused):
+		return fmt.Errorf("the server refuses with SQLSTATE %s", refused.Code)
+	case errors.Is(err, context.DeadlineExceeded):
+		return errors.New("no answer in time")
+	case errors.As(err, &system):
+		return system
+	}
+	return errors.New("no connection")
+}

@@ -1,0 +1,14 @@
+//go:build linux || darwin || freebsd
+
+package embedded
+
+import "golang.org/x/sys/unix"
+
+// disk returns the bytes that a file system has free for this user, and its size.
+func disk(dir string) (free, size int64, ok bool) {
+	var s unix.Statfs_t
+	if unix.Statfs(dir, &s) != nil {
+		return 0, 0, false
+	}
+	return int64(s.Bavail) * int64(s.Bsize), int64(s.Blocks) * int64(s.Bsize), true
+}

@@ -1,0 +1,106 @@
+package embedded
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"net/url"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/nats-io/nats-server/v2/server"
+)
+
+// Health is what the server says of its streams on disk.
+type Health struct {
+	Off bool // JetStream does not run
+	// Failed are streams that could not write. They store nothing until
+	// RestartJetStream, even when the disk has room again.
+	Failed []string
+	// Lost are streams whose directories exist and that the server could not
+	// recover from them.
+	Lost []string
+}
+
+// Health asks the server for the state of its streams.
+func (s *Server) Health() (h Health) {
+	if h.Off = !s.ns.JetStreamEnabled(); h.Off {
+		return h
+	}
+	var answer recorder
+	s.ns.HandleHealthz(&answer, &http.Request{Method: http.MethodGet, URL: &url.URL{RawQuery: "details=true"}})
+	var status server.HealthStatus
+	if json.Unmarshal(answer.Bytes(), &status) != nil {
+		return h
+	}
+	for _, e := range status.Errors {
+		switch {
+		case e.Stream == "":
+		case strings.Contains(e.Error, "could not be recovered"):
+			h.Lost = append(h.Lost, e.Stream)
+		default:
+			h.Failed = append(h.Failed, e.Stream)
+		}
+	}
+	slices.Sort(h.Failed)
+	slices.Sort(h.Lost)
+	return h
+}
+
+// recorder keeps the body of an answer.
+type recorder struct {
+	bytes.Buffer
+	header http.Header
+}
+
+func (r *recorder) Header() http.Header {
+	if r.header == nil {
+		r.header = http.Header{}
+	}
+	return r.header
+}
+
+func (r *recorder) WriteHeader(int) {}
+
+// StreamDir is the directory of a stream.
+func (s *Server) StreamDir(stream string) string {
+	return filepath.Join(s.storeDir, server.JetStreamStoreDir, s.ns.GlobalAccount().GetName(), "streams", stream)
+}
+
+// RestartJetStream closes all streams and opens them again from the disk. Streams
+// and consumers in memory are lost. All clients are disconnected, so that they
+// connect again and renew their consumers at once. It fails when the disk refuses
+// the files that JetStream needs, and JetStream then stays off until the next
+// call.
+func (s *Server) RestartJetStream() error {
+	if err := s.ns.ShutdownJetStream(); err != nil {
+		return fmt.Errorf("stop JetStream: %w", err)
+	}
+	if err := s.ns.EnableJetStream(&server.JetStreamConfig{StoreDir: s.storeDir, MaxStore: s.maxStore}); err != nil {
+		return errors.Join(fmt.Errorf("start JetStream again: %w", err), s.ns.ShutdownJetStream())
+	}
+	clients, err := s.ns.Connz(&server.ConnzOptions{Limit: math.MaxInt32})
+	if err != nil {
+		return fmt.Errorf("list the connections: %w", err)
+	}
+	for _, c := range clients.Conns {
+		_ = s.ns.DisconnectClientByID(c.Cid) // fails when it is gone already
+	}
+	return nil
+}
+
+// Disk returns the free bytes of the data directory's file system, its size, and
+// false where the system does not say.
+func (s *Server) Disk() (free, size int64, ok bool) { return disk(s.storeDir) }
+
+// Used returns the bytes that JetStream stores on disk.
+func (s *Server) Used() int64 {
+	if info, err := s.ns.Jsz(nil); err == nil {
+		return int64(info.Store)
+	}
+	return 0
+}

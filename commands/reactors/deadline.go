@@ -2,7 +2,7 @@ package reactors
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -16,8 +16,13 @@ import (
 
 // Timers are durable: a timer fires once, also after restarts.
 type Timers interface {
-	Set(ctx context.Context, name string, at time.Time, body []byte) error
+	// Set sets a timer, or replaces it. It may fire earlier than at, when at is
+	// beyond its range.
+	Set(ctx context.Context, name string, at time.Time) error
 }
+
+// LastEvent returns the last event of an aggregate; ok is false if there is none.
+type LastEvent func(ctx context.Context, name events.AggregateName) (rec events.Record, ok bool, err error)
 
 // deadlineTimer is the prefix of the names of task deadline timers.
 const deadlineTimer = "deadline."
@@ -31,33 +36,44 @@ func Deadline(timers Timers) Reactor {
 			if err := json.Unmarshal(rec.Data, &d); err != nil || d.Deadline.IsZero() {
 				return err
 			}
-			return setDeadline(ctx, timers, &rec, d.Deadline)
+			return timers.Set(ctx, deadlineTimer+rec.ID, d.Deadline)
 		},
 	}
 }
 
-func setDeadline(ctx context.Context, timers Timers, rec *events.Record, at time.Time) error {
-	return timers.Set(ctx, deadlineTimer+rec.ID, at, []byte(CommandID("deadline", rec)))
-}
-
 // Due handles a timer that fired: it fails a started task with the reason
-// "deadline", cancels one that was never started, and leaves a finished one
-// alone. id is the command id stored with the timer.
-func Due(ctx context.Context, send Send, name, id string) error {
-	task, ok := strings.CutPrefix(name, deadlineTimer)
-	if !ok {
+// "deadline", cancels one that was never started, and does not change a finished
+// one. The task and the clock decide, not the message: whoever sent it, it never
+// ends a task early.
+func Due(ctx context.Context, last LastEvent, timers Timers, send Send, now func() time.Time, name string) error {
+	id, ok := strings.CutPrefix(name, deadlineTimer)
+	if !ok || domain.CheckID("task id", id) != nil {
 		return nil
 	}
-	_, err := send(ctx, commands.Request{
-		Aggregate: "task", ID: task, Verb: "fail", CommandID: id, Body: []byte(`{"reason":"deadline"}`),
-	})
-	var known *domain.Error
-	if errors.As(err, &known) && known.Code == "task.not_started" {
-		_, err = send(ctx, commands.Request{
-			Aggregate: "task", ID: task, Verb: "cancel", CommandID: id + "-c", Body: []byte(`{"reason":"deadline"}`),
-		})
+	rec, ok, err := last(ctx, events.Task(id))
+	if err != nil || !ok {
+		return err
 	}
-	return ignoreRefusal(err)
+	var t task.Task
+	if err := json.Unmarshal(rec.State, &t); err != nil {
+		return fmt.Errorf("read the state of task %s: %w", id, err)
+	}
+	if t.Deadline.IsZero() {
+		return nil
+	}
+	verb := map[task.Status]string{task.Created: "cancel", task.Started: "fail"}[t.Status]
+	if verb == "" {
+		return nil
+	}
+	if now().Before(t.Deadline) {
+		return timers.Set(ctx, name, t.Deadline)
+	}
+	// After a refusal the task has changed meanwhile; the next delivery sees how.
+	_, err = send(ctx, commands.Request{
+		Aggregate: "task", ID: id, Verb: verb, Body: []byte(`{"reason":"deadline"}`),
+		CommandID: DerivedID(t.Deadline, "deadline", id, verb, t.CreatedAt.Format(time.RFC3339Nano)),
+	})
+	return err
 }
 
 // Rearm sets the timer of an unfinished task again, from the state in its last
@@ -67,5 +83,5 @@ func Rearm(ctx context.Context, timers Timers, rec *events.Record) error {
 	if err := json.Unmarshal(rec.State, &t); err != nil || t.Deadline.IsZero() || t.Status == task.Completed || t.Status == task.Cancelled {
 		return nil // an unreadable state has no deadline
 	}
-	return setDeadline(ctx, timers, rec, t.Deadline)
+	return timers.Set(ctx, deadlineTimer+rec.ID, t.Deadline)
 }

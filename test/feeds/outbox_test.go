@@ -86,7 +86,7 @@ func TestOutboxKilled(t *testing.T) {
 	harness.Must(t, err)
 	for i := range 50 {
 		_, err := sql.Exec(t.Context(), `INSERT INTO agents.outbox (command_id, subject, body, created_at) VALUES ($1, $2, $3, now() - interval '1 day')`,
-			fmt.Sprintf("app-%d", i), fmt.Sprintf("commands.agent.a%d.set", i%5), harness.M{"key": "k", "value": i, "strategy": "last_write_wins"})
+			fmt.Sprintf("app-%d", i), fmt.Sprintf("commands.agent.a%d.set", i%5), fmt.Sprintf(`{"key":"k","value":%d,"strategy":"last_write_wins"}`, i))
 		harness.Must(t, err)
 	}
 	c.AwaitEvent(t, "all have taken effect", harness.Patience, func(ev harness.Event) bool { return ev.Revision == 50 })
@@ -109,9 +109,11 @@ func TestOutboxKilled(t *testing.T) {
 
 func insert(t *testing.T, sql *pgx.Conn, id, subject string, body any, commit bool) {
 	t.Helper()
+	text, err := json.Marshal(body)
+	harness.Must(t, err)
 	tx, err := sql.Begin(t.Context())
 	harness.Must(t, err)
-	_, err = tx.Exec(t.Context(), `INSERT INTO agents.outbox (command_id, subject, body) VALUES ($1, $2, $3)`, id, subject, body)
+	_, err = tx.Exec(t.Context(), `INSERT INTO agents.outbox (command_id, subject, body) VALUES ($1, $2, $3)`, id, subject, string(text))
 	harness.Must(t, err)
 	if commit {
 		harness.Must(t, tx.Commit(t.Context()))

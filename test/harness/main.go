@@ -15,7 +15,8 @@ import (
 // the functions that AtExit registered, in reverse order, and then fails the run
 // if a goroutine is left.
 func Main(m *testing.M) {
-	goleak.VerifyTestMain(tests{m}, goleak.IgnoreTopFunction(cacheCleaner), goleak.IgnoreTopFunction(cacheClock))
+	goleak.VerifyTestMain(tests{m}, goleak.IgnoreTopFunction(cacheCleaner), goleak.IgnoreTopFunction(cacheClock),
+		goleak.IgnoreTopFunction(sourceSetup))
 }
 
 // The goroutines of a cache with expiry. They hold the cache weakly and end some
@@ -24,6 +25,10 @@ const (
 	cacheCleaner = "github.com/maypok86/otter/v2.periodicCleanUp[...]"
 	cacheClock   = "github.com/maypok86/otter/v2.updateCoarseClock"
 )
+
+// sourceSetup waits up to half a minute for the reply of a consumer of a stream's
+// source, also after the embedded server has stopped.
+const sourceSetup = "github.com/nats-io/nats-server/v2/server.(*stream).trySetupSourceConsumer.func3"
 
 var atExit struct {
 	sync.Mutex

@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 	"github.com/oklog/ulid/v2"
 
 	"github.com/tidemark-engine/tidemark/commands"
@@ -73,8 +72,8 @@ func TestOutcomeIsPublished(t *testing.T) {
 	got, err := sub.NextMsgWithContext(t.Context())
 	harness.Must(t, err)
 	id := strings.TrimPrefix(got.Subject, "outcomes.")
-	if _, err := ulid.ParseStrict(id); err != nil || ack.Sequence != 1 {
-		t.Errorf("a command without an id got %q (%v)", id, err)
+	if id != fmt.Sprint("q-", ack.Sequence) {
+		t.Errorf("a command without an id got %q, its sequence is %d", id, ack.Sequence)
 	}
 	if got.Header.Get("Nats-Service-Error-Code") != "422" && got.Header.Get("Nats-Service-Error-Code") != "404" {
 		t.Errorf("headers %v", got.Header)
@@ -98,36 +97,59 @@ func TestOutcomeIsPublished(t *testing.T) {
 	}
 }
 
-// TestDuplicateID: a command id takes effect once and returns the first
-// receipt, also after the duplicate window of the stream.
-func TestDuplicateID(t *testing.T) {
+// TestIDs: a command id takes effect once on its aggregate and returns the first
+// receipt; another body under it is 409. The same id on another aggregate is
+// another command, and a refused command may be enqueued again under its id. The
+// stream swallows none of them, also one without an id beside a client's q-id.
+func TestIDs(t *testing.T) {
 	r := newRig(t, 1)
 	e := r.start(nil)
 	defer e.close()
-	body := `{"key":"k","value":1}`
-	id := r.enqueue("enqueue.agent.a1.set", "", body)
-	before := r.outcome(e, id)
-	ack, err := r.js.Publish(t.Context(), "enqueue.agent.a1.set", []byte(body), jetstream.WithMsgID(id))
-	harness.Must(t, err)
-	if !ack.Duplicate {
-		t.Error("the stream did not know the id")
+	ack := func(subject, id, body string) uint64 {
+		t.Helper()
+		a, err := r.js.PublishMsg(t.Context(), &nats.Msg{Subject: subject, Data: []byte(body), Header: nats.Header{"nats-msg-id": {id}}})
+		harness.Must(t, err)
+		return a.Sequence
 	}
-	// The same command in another message, as after the duplicate window.
-	harness.Must(t, r.again("enqueue.agent.a1.set", id, body))
-	harness.Eventually(t, "the replayed receipt", func() bool { return r.outcome(e, id).Replayed })
-	if after := r.outcome(e, id); after.Version != before.Version || after.Revision != before.Revision {
-		t.Errorf("%+v, first %+v", after, before)
+	// outcome waits for the outcome of the command at a sequence.
+	outcome := func(id string, seq uint64) (a answer) {
+		t.Helper()
+		harness.Eventually(t, "the outcome of "+id, func() bool {
+			m, err := r.js.Stream(t.Context(), intake.OutcomesStream)
+			harness.Must(t, err)
+			raw, err := m.GetLastMsgForSubject(t.Context(), "outcomes."+id)
+			if err != nil || raw.Header.Get("Tidemark-Sequence") != fmt.Sprint(seq) {
+				return false
+			}
+			a = r.outcome(e, id)
+			return true
+		})
+		return a
 	}
-	if got := r.history(events.StateEntry("a1", "k")); len(got) != 1 {
-		t.Errorf("%d events", len(got))
+	const body = `{"key":"k","value":1}`
+	for _, id := range []string{"plain", ulid.Make().String()} {
+		first := outcome(id, ack("enqueue.agent.d1.set", id, body))
+		if second := outcome(id, ack("enqueue.agent.d2.set", id, body)); first.Outcome != "accepted" || second.Outcome != "accepted" || second.Replayed {
+			t.Errorf("%s on d1: %+v, on d2: %+v", id, first, second)
+		}
+		again := outcome(id, ack("enqueue.agent.d1.set", id, ` { "value" : 1, "key":"k"}`))
+		if !again.Replayed || again.Version != first.Version || again.Revision != first.Revision {
+			t.Errorf("repeated: %+v, first %+v", again, first)
+		}
+		if other := outcome(id, ack("enqueue.agent.d1.set", id, `{"key":"k","value":2}`)); other.Error == nil || other.Error.Status != 409 {
+			t.Errorf("another body: %+v", other)
+		}
 	}
-}
-
-// again enqueues a command id outside the duplicate window.
-func (r *rig) again(subject, id, body string) error {
-	_, err := r.js.PublishMsg(r.t.Context(), &nats.Msg{Subject: subject, Data: []byte(body),
-		Header: nats.Header{"Tidemark-Command-Id": {id}}})
-	return err
+	if refused := outcome("s1", ack("enqueue.task.t1.start", "s1", `{"agent_id":"a1"}`)); refused.Error == nil || refused.Error.Status/100 != 4 {
+		t.Errorf("start before create: %+v", refused)
+	}
+	outcome("c1", ack("enqueue.task.t1.create", "c1", `{"kind":"k"}`))
+	if after := outcome("s1", ack("enqueue.task.t1.start", "s1", `{"agent_id":"a1"}`)); after.Outcome != "accepted" {
+		t.Errorf("start after create, under the same id: %+v", after)
+	}
+	if n := r.count(intake.DeadLettersStream); n != 0 {
+		t.Errorf("%d dead letters", n)
+	}
 }
 
 // TestEngineEndsBeforeOutcome: when an engine ends after the event and before
@@ -182,6 +204,73 @@ func TestBlockedCommandKeepsOrder(t *testing.T) {
 	for n, rec := range r.history(events.StateEntry("a1", "k")) {
 		if rec.CommandID != ids[n] {
 			t.Errorf("event %d is of %s, want %s", n, rec.CommandID, ids[n])
+		}
+	}
+	if n := r.count(intake.DeadLettersStream); n != 0 {
+		t.Errorf("%d dead letters", n)
+	}
+}
+
+// TestWaitingCommands: commands that must wait stop their own aggregates alone,
+// however many they are and however long each attempt takes; others settle. When
+// they need not wait, they follow in order. Two engines share the queue.
+func TestWaitingCommands(t *testing.T) {
+	r := newRig(t, 1)
+	release := make(chan struct{})
+	wrap := func(send reactors.Send) reactors.Send {
+		return func(ctx context.Context, req commands.Request) (commands.Receipt, error) {
+			select {
+			case <-release:
+				return send(ctx, req)
+			default:
+			}
+			switch req.ID[0] {
+			case 'w':
+				return commands.Receipt{}, errUnavailable
+			case 's': // a store that does not answer
+				<-release
+				return commands.Receipt{}, errUnavailable
+			}
+			return send(ctx, req)
+		}
+	}
+	first := r.start(wrap)
+	second := r.start(wrap)
+	defer second.close()
+	const waiting, slow, each, others = 300, 100, 3, 200
+	ids := map[string][]string{}
+	put := func(agent string, n int) {
+		id := r.enqueue("enqueue.agent."+agent+".set", "", fmt.Sprintf(`{"key":"k","value":%d,"strategy":"last_write_wins"}`, n))
+		ids[agent] = append(ids[agent], id)
+	}
+	for n := range each {
+		for a := range waiting {
+			put(fmt.Sprint("w", a), n)
+		}
+		for a := range slow {
+			put(fmt.Sprint("s", a), n)
+		}
+	}
+	for a := range others {
+		put(fmt.Sprint("other", a), 0)
+	}
+	for a := range others {
+		if o := r.outcome(second, ids[fmt.Sprint("other", a)][0]); o.Outcome != "accepted" {
+			t.Fatalf("outcome %+v", o)
+		}
+	}
+	close(release)
+	first.close() // what it holds goes to the second
+	r.drained()
+	for agent, want := range ids {
+		got := r.history(events.StateEntry(agent, "k"))
+		if len(got) != len(want) {
+			t.Fatalf("%s has %d events, want %d", agent, len(got), len(want))
+		}
+		for i, rec := range got {
+			if rec.CommandID != want[i] {
+				t.Errorf("event %d of %s is of %s, want %s", i, agent, rec.CommandID, want[i])
+			}
 		}
 	}
 	if n := r.count(intake.DeadLettersStream); n != 0 {

@@ -1,14 +1,17 @@
 package intake_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/oklog/ulid/v2"
 
 	"github.com/tidemark-engine/tidemark/commands"
 	"github.com/tidemark-engine/tidemark/commands/reactors"
@@ -44,6 +47,7 @@ func TestDeadLetters(t *testing.T) {
 	r.enqueue("enqueue.agent.a1.set", "no.id", body)
 	behind := r.enqueue("enqueue.agent.panics.set", "", body)
 	all := r.awaitDeadLetters(6)
+	codes := map[string]string{"enqueue.agent": "command.unknown", "enqueue.agent.a1.set.more": "command.unknown"}
 	reasons := map[string]string{}
 	for _, l := range all {
 		reasons[l.CommandID] = l.Reason
@@ -56,15 +60,15 @@ func TestDeadLetters(t *testing.T) {
 	}
 	for id, want := range map[string]string{
 		ids["enqueue.agent.panics.set"]: "no good", ids["enqueue.agent.defect.set"]: "a defect",
-		ids["enqueue.agent"]: "enqueue.<aggregate>", ids["enqueue.agent.a1.set.more"]: "enqueue.<aggregate>", "no.id": "command id",
+		ids["enqueue.agent"]: "enqueue.<aggregate>", ids["enqueue.agent.a1.set.more"]: "enqueue.<aggregate>",
 	} {
 		if !strings.Contains(reasons[id], want) {
 			t.Errorf("the reason of %s is %q, want %q", id, reasons[id], want)
 		}
-		if id != "no.id" {
-			if o := r.outcome(e, id); o.Error == nil || o.Error.Code != "command.set_aside" {
-				t.Errorf("outcome of %s: %+v", id, o)
-			}
+	}
+	for subject, id := range ids {
+		if o := r.outcome(e, id); o.Error == nil || o.Error.Code != cmp.Or(codes[subject], "command.set_aside") {
+			t.Errorf("outcome of %s: %+v", subject, o.Error)
 		}
 	}
 	if n := seen.add(ids["enqueue.agent.defect.set"]); n != 1+3+1 {
@@ -76,8 +80,17 @@ func TestDeadLetters(t *testing.T) {
 	for i := range all {
 		harness.Must(t, box.Retry(t.Context(), &all[i]))
 	}
-	left := r.awaitDeadLetters(3) // a message that cannot be decoded fails again
-	for _, name := range []string{"panics", "defect"} {
+	noID := ""
+	for _, l := range all {
+		if l.Subject == "enqueue.agent.a1.set" { // its own id was invalid
+			noID = fmt.Sprint("q-", l.Sequence)
+		}
+	}
+	left := r.awaitDeadLetters(2) // a message that is no command fails again
+	for _, name := range []string{"panics", "defect", "a1"} {
+		if name == "a1" {
+			ids["enqueue.agent.a1.set"] = noID
+		}
 		harness.Eventually(t, name+" is carried out by its retry", func() bool {
 			got := r.history(events.StateEntry(name, "k"))
 			return len(got) > 0 && got[0].CommandID == ids["enqueue.agent."+name+".set"]
@@ -112,6 +125,70 @@ func TestRetryTwice(t *testing.T) {
 	if n := r.count(intake.CommandsStream); n != 1 {
 		t.Errorf("%d messages enqueued", n)
 	}
+}
+
+// TestNeverSucceeds: what can never succeed is a dead letter at once, with an
+// outcome that says why, and with the id that the client knows: its own or that of
+// the PubAck. No header of a client changes the id or another client's outcome.
+func TestNeverSucceeds(t *testing.T) {
+	r := newRig(t, 1)
+	e := r.start(nil)
+	defer e.close()
+	victim := r.enqueue("enqueue.agent.victim.set", "victim", `{"key":"k","value":1}`)
+	before := r.outcome(e, victim)
+	var executed []uint64
+	for i, header := range []nats.Header{
+		{"Tidemark-Command-Id": {victim}}, {"Tidemark-Command-Id": {"no.id"}}, {"Tidemark-Sequence": {"1"}}, {"Tidemark-Time": {"garbage"}},
+		{"Tidemark-Time": {"0001-01-01T00:00:00Z"}}, {"Tidemark-Time": {"0000-00-00T00:00:00Z"}}, {"Tidemark-Time": {"9999-12-31T23:59:59Z"}},
+		{"Tidemark-Time": {"2026-02-30T00:00:00Z"}}, {"Tidemark-Time": {"-0044-03-15T00:00:00Z"}}, {"tidemark-time": {"1970-01-01T00:00:00Z"}},
+	} {
+		for n := range 20 {
+			msg := &nats.Msg{Subject: fmt.Sprintf("enqueue.agent.h%d.set", i), Data: fmt.Appendf(nil, `{"key":"k%d","value":1}`, n), Header: header}
+			ack, err := r.js.PublishMsg(t.Context(), msg)
+			harness.Must(t, err)
+			executed = append(executed, ack.Sequence)
+		}
+	}
+	bad := map[string]int{ // the status by subject and body
+		"enqueue.agent.a1.set {": 400, "enqueue.agent.a1.set ": 400, `enqueue.agent.a1.set {"key":"k","value":1,"x":1}`: 400,
+		"enqueue.agent.v1.2.set {}": 400, "enqueue.x.y.z {}": 404, "enqueue.agent.a1.fly {}": 404, "enqueue.agent {}": 404, "enqueue.agent.a1.a2.a3 {}": 404,
+		"enqueue.reactor.none.react {}": 404, "enqueue.reactor.echo.run {}": 404, "enqueue.agent.a1.hydrated {}": 404,
+		"enqueue.agent.a1.set " + strings.Repeat("x", 600_000): 413,
+	}
+	early := ulid.MustNew(uint64(time.Now().Add(24*365*time.Hour).UnixMilli()), nil).String()
+	sequences := map[string]uint64{}
+	for text := range bad {
+		subject, body, _ := strings.Cut(text, " ")
+		ack, err := r.js.Publish(t.Context(), subject, []byte(body))
+		harness.Must(t, err)
+		sequences[text] = ack.Sequence
+	}
+	r.enqueue("enqueue.agent.early.set", early, `{"key":"k","value":1}`)
+	r.drained()
+	for _, seq := range executed {
+		if o := r.outcome(e, fmt.Sprint("q-", seq)); o.Outcome != "accepted" {
+			t.Fatalf("outcome of q-%d: %+v", seq, o)
+		}
+	}
+	letters := map[string]intake.DeadLetter{}
+	all, err := r.deadLetters().All(t.Context())
+	harness.Must(t, err)
+	for _, l := range all {
+		letters[l.CommandID] = l
+	}
+	for text, status := range bad {
+		id := fmt.Sprint("q-", sequences[text])
+		o := r.outcome(e, id)
+		if o.Error == nil || o.Error.Status != status {
+			t.Errorf("%.60s: outcome %+v, want %d", text, o.Error, status)
+		} else if l := letters[id]; l.Sequence != sequences[text] || !strings.Contains(l.Reason, o.Error.Code) {
+			t.Errorf("%.60s: dead letter %+v", text, l)
+		}
+	}
+	if after := r.outcome(e, victim); after != before {
+		t.Errorf("the outcome of another client's command is %+v, was %+v", after, before)
+	}
+	r.outcome(e, early) // accepted or refused, but settled
 }
 
 // TestBadMessages: no malformed message ends the process; valid commands beside

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -17,12 +18,28 @@ import (
 // Timers are durable timers: scheduled messages that JetStream delivers at their
 // time (ADR-51) to one of the engines.
 type Timers struct {
-	js     jetstream.JetStream
-	root   string // "timers."
-	log    *slog.Logger
-	cancel context.CancelFunc
-	wait   jetstream.ConsumeContext
+	js      jetstream.JetStream
+	stream  jetstream.Stream
+	root    string // "timers."
+	log     *slog.Logger
+	cancel  context.CancelFunc
+	wait    jetstream.ConsumeContext
+	running sync.WaitGroup
 }
+
+const (
+	// timerAckWait is how long a timer that fired stays with a dead or frozen engine.
+	timerAckWait = 5 * time.Second
+	// maxTimersRunning is the number of timers that one engine handles at once.
+	maxTimersRunning = 256
+	// timerRetryMax bounds the pause before a failed timer is redelivered. It
+	// starts at a second and doubles.
+	timerRetryMax = time.Minute
+)
+
+// rangeEnd is the latest time of a schedule: the server counts nanoseconds in 64
+// bits, until April 2262.
+var rangeEnd = time.Date(2262, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // OpenTimers opens the stream TIMERS and creates it if it does not exist.
 func OpenTimers(ctx context.Context, nc *nats.Conn, s natsio.Subjects, log *slog.Logger) (*Timers, error) {
@@ -31,9 +48,9 @@ func OpenTimers(ctx context.Context, nc *nats.Conn, s natsio.Subjects, log *slog
 		return nil, err
 	}
 	t := &Timers{js: js, root: s.Root("timers."), log: log}
-	_, err = js.Stream(ctx, "TIMERS")
+	t.stream, err = js.Stream(ctx, "TIMERS")
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		_, err = js.CreateStream(ctx, jetstream.StreamConfig{
+		t.stream, err = js.CreateStream(ctx, jetstream.StreamConfig{
 			Name: "TIMERS", Description: "Tidemark's timers: task deadlines",
 			Subjects: []string{t.root + ">"}, Storage: jetstream.FileStorage, Retention: jetstream.LimitsPolicy,
 			MaxMsgsPerSubject: 1, AllowMsgSchedules: true, AllowMsgTTL: true, AllowDirect: true, Replicas: natsio.Replicas(nc, 0),
@@ -45,15 +62,18 @@ func OpenTimers(ctx context.Context, nc *nats.Conn, s natsio.Subjects, log *slog
 	return t, nil
 }
 
-// Set schedules a timer; a second call replaces the first. A time in the past fires
-// within a second. Times are truncated to seconds; the server fires within about
-// 0.1 s of them.
-func (t *Timers) Set(ctx context.Context, name string, at time.Time, body []byte) error {
+// Set schedules a timer; a second call replaces the first. It fires at its time or
+// within about 0.3 s after it, by the clock of the server; a time in the past fires
+// within about a second. A timer beyond rangeEnd fires there.
+func (t *Timers) Set(ctx context.Context, name string, at time.Time) error {
 	if soon := time.Now().Add(time.Second); at.Before(soon) {
 		at = soon
 	}
-	msg := &nats.Msg{Subject: t.root + "at." + name, Data: body, Header: nats.Header{
-		"Nats-Schedule":        []string{"@at " + at.UTC().Format(time.RFC3339)},
+	if at.After(rangeEnd) {
+		at = rangeEnd
+	}
+	msg := &nats.Msg{Subject: t.root + "at." + name, Header: nats.Header{
+		"Nats-Schedule":        []string{"@at " + at.UTC().Format(time.RFC3339Nano)},
 		"Nats-Schedule-Target": []string{t.root + "due." + name},
 	}}
 	if _, err := t.js.PublishMsg(ctx, msg); err != nil {
@@ -62,33 +82,53 @@ func (t *Timers) Set(ctx context.Context, name string, at time.Time, body []byte
 	return nil
 }
 
-// Watch calls due for every timer that fires, in one engine per timer. After an
-// error the timer is redelivered.
-func (t *Timers) Watch(due func(ctx context.Context, name string, body []byte) error) error {
+// Watch calls due for every timer that fires, in one engine per timer and for
+// many timers at once. After an error the timer is redelivered, later each time;
+// it never holds back another one. Any client may publish a message that looks
+// like a timer.
+func (t *Timers) Watch(due func(ctx context.Context, name string) error) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	t.cancel = cancel
 	createCtx, stop := context.WithTimeout(ctx, 10*time.Second)
 	defer stop()
 	c, err := t.js.CreateOrUpdateConsumer(createCtx, "TIMERS", jetstream.ConsumerConfig{
 		Durable: "timers", FilterSubject: t.root + "due.>", AckPolicy: jetstream.AckExplicitPolicy,
-		AckWait: 30 * time.Second, MaxAckPending: 100, BackOff: nil,
+		AckWait: timerAckWait, MaxAckPending: -1,
 	})
 	if err != nil {
 		cancel()
 		return fmt.Errorf("watch timers: %w", err)
 	}
+	slots := make(chan struct{}, maxTimersRunning)
 	t.wait, err = c.Consume(func(msg jetstream.Msg) {
-		name := strings.TrimPrefix(msg.Subject(), t.root+"due.")
-		if err := due(ctx, name, msg.Data()); err != nil {
-			t.log.Warn("executing a timer's command failed; the timer is redelivered", "timer", name, "error", err)
-			_ = msg.NakWithDelay(time.Second) // on failure it is redelivered after AckWait
-			return
-		}
-		if err := msg.Ack(); err != nil {
-			t.log.Warn("acknowledging a timer failed; it is redelivered", "timer", name, "error", err)
-		}
+		slots <- struct{}{}
+		t.running.Go(func() {
+			defer func() { <-slots }()
+			t.handle(ctx, msg, due)
+		})
 	}, jetstream.PullMaxMessages(50), jetstream.PullHeartbeat(2*time.Second))
 	return err
+}
+
+func (t *Timers) handle(ctx context.Context, msg jetstream.Msg, due func(ctx context.Context, name string) error) {
+	name := strings.TrimPrefix(msg.Subject(), t.root+"due.")
+	meta, err := msg.Metadata()
+	if err != nil {
+		return // not from the stream
+	}
+	if err := due(ctx, name); err != nil {
+		pause := min(time.Second<<min(meta.NumDelivered-1, 10), timerRetryMax)
+		if meta.NumDelivered == 1 {
+			t.log.Warn("executing a timer's command failed; the timer is redelivered", "timer", name, "error", err)
+		}
+		_ = msg.NakWithDelay(pause) // on failure it is redelivered after timerAckWait
+		return
+	}
+	if err := msg.Ack(); err != nil {
+		t.log.Warn("acknowledging a timer failed; it is redelivered", "timer", name, "error", err)
+		return
+	}
+	_ = t.stream.DeleteMsg(ctx, meta.Sequence.Stream) // the stream keeps what is acknowledged; on failure that does no harm
 }
 
 // Stop ends Watch.
@@ -100,4 +140,5 @@ func (t *Timers) Stop() {
 	if t.cancel != nil {
 		t.cancel()
 	}
+	t.running.Wait()
 }

@@ -2,15 +2,12 @@ package intake
 
 import (
 	"errors"
-	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
 	"github.com/tidemark-engine/tidemark/commands"
-	"github.com/tidemark-engine/tidemark/commands/reactors"
 	"github.com/tidemark-engine/tidemark/domain"
 )
 
@@ -23,6 +20,7 @@ type storedCommand struct {
 	subject     string // where the client sent it
 	seq         uint64 // in COMMANDS
 	delivered   uint64 // deliveries so far, this one included
+	refusal     error  // the message is no command
 	beforeStart bool   // stored before this engine started, within clock skew: an earlier engine may have executed it
 	trace       trace
 	began       time.Time
@@ -51,29 +49,38 @@ func (commandMarshaler) Marshal(any) (*message.Message, error) {
 	return nil, errors.New("the intake sends no commands")
 }
 
-// Unmarshal returns a poison error for an unknown subject or an invalid id.
+// Unmarshal never fails: a message that is no command has a refusal.
 func (c commandMarshaler) Unmarshal(m *message.Message, v any) error {
 	cmd := v.(*storedCommand)
 	cmd.began = time.Now()
-	cmd.subject, cmd.CommandID = c.clientSubject(m.Metadata), commandID(m.Metadata)
+	cmd.subject = c.clientSubject(m.Metadata)
 	cmd.seq, cmd.delivered = metaNumber(m.Metadata, metaSequence), metaNumber(m.Metadata, metaDelivered)
 	cmd.trace = traceOf(m.Metadata)
 	cmd.Body = m.Payload
 	cmd.MadeAt = firstStored(m.Metadata)
 	cmd.beforeStart = metaTimestamp(m.Metadata, metaTime).Before(c.started)
+	cmd.CommandID, cmd.refusal = commandID(m.Metadata)
+	cmd.kind = "enqueue.unknown"
 	tokens := strings.Split(strings.TrimPrefix(cmd.subject, c.enqueueRoot), ".")
 	if len(tokens) != 3 {
-		return &poisonError{fmt.Sprintf("%.256q is not enqueue.<aggregate>.<id>.<verb>", cmd.subject)}
+		cmd.refusal = badSubject(cmd.subject, tokens)
+		return nil
 	}
 	cmd.Aggregate, cmd.ID, cmd.Verb = tokens[0], tokens[1], tokens[2]
-	cmd.kind = "enqueue.unknown"
 	if commands.Known(cmd.Aggregate, cmd.Verb) {
 		cmd.kind = "enqueue." + cmd.Aggregate + "." + cmd.Verb
 	}
-	if err := domain.CheckID("command id", cmd.CommandID); err != nil {
-		return &poisonError{err.Error()} // it has no outcomes.<command_id>
-	}
 	return nil
+}
+
+// badSubject is the refusal of a subject that has not three tokens. An id that
+// holds a dot is the likely mistake when the verb is known.
+func badSubject(subject string, tokens []string) error {
+	if last := len(tokens) - 1; last > 2 && commands.Known(tokens[0], tokens[last]) {
+		return domain.Errorf(domain.Invalid, "id.invalid", "%s id %.128q may not hold a dot: it is one token of the subject",
+			tokens[0], strings.Join(tokens[1:last], "."))
+	}
+	return domain.Errorf(domain.NotFound, "command.unknown", "%.256q is not enqueue.<aggregate>.<id>.<verb>", subject)
 }
 
 // clientSubject is the subject that the client sent a message to, before the
@@ -87,27 +94,29 @@ func (s *streams) clientSubject(m message.Metadata) string {
 	return stored
 }
 
-// commandID is the client's id. Without one it is derived from the message's
-// position, so that a redelivery is the same command.
-func commandID(m message.Metadata) string {
-	for _, key := range []string{metaCommandID, metaMsgID} {
-		if id := m.Get(key); id != "" {
-			return id
-		}
+// commandID is the client's id, else q-<sequence>, so that a redelivery is the
+// same command. An invalid id is refused, under that id too.
+func commandID(m message.Metadata) (id string, refusal error) {
+	own := "q-" + m.Get(metaSequence)
+	id = m.Get(metaMsgID)
+	if id == "" {
+		return own, nil
 	}
-	stored := metaTimestamp(m, metaTime)
-	if stored.IsZero() {
-		return ""
+	if err := domain.CheckID("command id", id); err != nil {
+		return own, err
 	}
-	seq := strconv.FormatUint(metaNumber(m, metaSequence), 10)
-	return reactors.DerivedID(stored, m.Get(metaStream), seq, stored.UTC().Format(time.RFC3339Nano))
+	return id, nil
 }
 
+// maxRetryAge bounds how old a retried dead letter may say it is.
+const maxRetryAge = 366 * 24 * time.Hour
+
 // firstStored is when a command was stored; for a retried dead letter, when it
-// was first stored.
+// was first stored. Any client may send that header, so it only makes the search
+// for an earlier effect longer, up to maxRetryAge.
 func firstStored(m message.Metadata) time.Time {
 	at := metaTimestamp(m, metaTime)
-	if first := metaTimestamp(m, metaFirstTime); !first.IsZero() && first.Before(at) {
+	if first := metaTimestamp(m, metaFirstTime); first.Before(at) && first.After(at.Add(-maxRetryAge)) {
 		return first
 	}
 	return at

@@ -4,7 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
+	"github.com/ThreeDotsLabs/watermill/components/cqrs"
+	"github.com/ThreeDotsLabs/watermill/message/router/middleware"
+
+	"github.com/tidemark-engine/tidemark/commands"
 	"github.com/tidemark-engine/tidemark/commands/reactors"
 	"github.com/tidemark-engine/tidemark/domain"
 )
@@ -13,22 +18,50 @@ import (
 // while the command waits count too.
 const maxDeliveries = 25
 
-// handleCommand executes a stored command and publishes its outcome. An error
-// makes the middleware retry it in place, a poison error makes it a dead letter.
+// handleCommand executes a stored command and publishes its outcome. After a
+// transient error the command waits with its aggregate; after another one it is
+// retried in place, and a poison error makes it a dead letter.
 func (in *Intake) handleCommand(ctx context.Context, cmd *storedCommand) error {
 	if cmd.delivered > 1 || cmd.beforeStart {
 		if done, err := in.hasOutcome(ctx, cmd); done || err != nil {
 			return err
 		}
 	}
-	if cmd.delivered > maxDeliveries {
+	if cmd.delivered > maxDeliveries && !in.gaveBack.Load() {
 		return &poisonError{fmt.Sprintf("delivered %d times without an outcome: the command may crash its engine", cmd.delivered)}
 	}
-	body, result, err := in.execute(ctx, cmd)
-	if err != nil && !reactors.IsRefusal(err) {
+	body, result, err := []byte(nil), "", cmd.refusal
+	if err == nil {
+		body, result, err = in.execute(ctx, cmd)
+	}
+	if err != nil && (!reactors.IsRefusal(err) || isTransient(err)) {
 		return err
 	}
+	if neverSucceeds(err) {
+		if err := in.setAside(ctx, cmd, err); err != nil {
+			return err
+		}
+	}
 	return in.publishOutcome(ctx, cmd, body, result, err)
+}
+
+// neverSucceeds reports whether a refusal depends on the command alone, not on
+// the state of its aggregate. Such a command is also a dead letter.
+func neverSucceeds(refusal error) bool {
+	var known *domain.Error
+	if !errors.As(refusal, &known) {
+		return false
+	}
+	return known.Kind == domain.Invalid || known.Kind == domain.TooLarge || known.Code == "command.unknown"
+}
+
+// setAside makes a dead letter of a refused command.
+func (in *Intake) setAside(ctx context.Context, cmd *storedCommand, refusal error) error {
+	m := cqrs.OriginalMessageFromCtx(ctx)
+	m.Metadata.Set(middleware.ReasonForPoisonedKey, refusal.Error())
+	defer delete(m.Metadata, middleware.ReasonForPoisonedKey)
+	letters := deadLetterPublisher{in: in, source: sourceCommands, commandID: cmd.CommandID}
+	return letters.Publish(in.streams.deadLetterRoot+sourceCommands, m)
 }
 
 // execute runs a command and returns its receipt. A stop does not interrupt
@@ -39,14 +72,27 @@ func (in *Intake) execute(ctx context.Context, cmd *storedCommand) (body []byte,
 	}
 	receipt, err := in.cfg.Send(context.WithoutCancel(ctx), cmd.Request)
 	if err != nil {
-		return nil, "", err
+		return nil, "", early(cmd.CommandID, err)
 	}
 	return receipt.Encode(), string(receipt.Outcome), nil
 }
 
-// isTransient reports whether the command must wait in place until a store
-// answers. Redelivered with a delay instead, it would lose its place in the lane.
+// isTransient reports whether the command must wait with its aggregate until a
+// store answers.
 func isTransient(err error) bool {
 	var known *domain.Error
 	return errors.As(err, &known) && (known.Kind == domain.Unavailable || known.Kind == domain.Overloaded)
+}
+
+// maxEarly is how far ahead the time in a command id may be to wait for it:
+// further is no difference of clocks.
+const maxEarly = time.Minute
+
+// early turns the refusal of an id from the near future into a reason to wait.
+func early(id string, err error) error {
+	var known *domain.Error
+	if made, timed := commands.MadeAt(id); timed && errors.As(err, &known) && known.Code == "command.id_future" && time.Until(made) < maxEarly {
+		return domain.Errorf(domain.Unavailable, known.Code, "%s", known.Message)
+	}
+	return err
 }

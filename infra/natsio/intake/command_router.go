@@ -3,12 +3,10 @@ package intake
 import (
 	"context"
 	"errors"
-	"math"
 	"strconv"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill"
-	wmjs "github.com/ThreeDotsLabs/watermill-nats/v2/pkg/jetstream"
 	"github.com/ThreeDotsLabs/watermill/components/cqrs"
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/ThreeDotsLabs/watermill/message/router/middleware"
@@ -33,7 +31,7 @@ func (in *Intake) openCommandRouter(ctx context.Context) (*router, error) {
 	started := time.Now().Add(clockSkew)
 	sources := in.commandSources()
 	return in.openRouter(ctx, routerConfig{
-		name: "intake-commands", sources: sources, nakDelay: wmjs.NewStaticDelay(in.cfg.Backoff),
+		name: "intake-commands", sources: sources,
 		handlers: func(stopping context.Context, r *message.Router, sub message.Subscriber, log watermill.LoggerAdapter) error {
 			if err := in.addCommandMiddleware(stopping, r); err != nil {
 				return err
@@ -62,7 +60,7 @@ func (in *Intake) commandSources() map[string]source {
 	add := func(topic string, filters ...string) {
 		sources[topic] = source{CommandsStream, jetstream.ConsumerConfig{
 			Durable: topic, FilterSubjects: filters, AckPolicy: jetstream.AckExplicitPolicy,
-			AckWait: commandAckWait, MaxAckPending: 1,
+			AckWait: commandAckWait, MaxAckPending: -1, // waiting commands must not hold back others
 			// The work queue removes acknowledged messages, so a new consumer
 			// starts at the right place. State on disk would be synced per ack.
 			MemoryStorage: true,
@@ -79,27 +77,33 @@ func (in *Intake) commandSources() map[string]source {
 }
 
 // addCommandMiddleware adds, outermost first: stop signal and trace, poison
-// queue, retry, recoverer, check for unreadable messages.
+// queue, retry, recoverer.
 func (in *Intake) addCommandMiddleware(stopping context.Context, r *message.Router) error {
 	deadLetters := &deadLetterPublisher{in: in, source: sourceCommands, answer: in.publishSetAside}
 	poisonQueue, err := middleware.PoisonQueueWithFilter(deadLetters, in.streams.deadLetterRoot+sourceCommands, func(err error) bool {
-		return !errors.Is(err, context.Canceled)
+		return !isTransient(err) && !errors.Is(err, context.Canceled)
 	})
 	if err != nil {
 		return err
 	}
 	retry := middleware.Retry{
-		MaxRetries: math.MaxInt32, InitialInterval: in.cfg.Backoff, Multiplier: 2, MaxInterval: maxBackoff * in.cfg.Backoff,
-		RandomizationFactor: 0.5,
-		ShouldRetry: func(p middleware.RetryParams) bool {
-			if p.RetryNum == 1 && !isPoison(p.Err) {
-				in.cfg.Log.Warn("a command failed and blocks its lane, retrying", "error", p.Err)
-			}
-			return isTransient(p.Err) || !isPoison(p.Err) && p.RetryNum < defectRetries
-		},
+		MaxRetries: defectRetries, InitialInterval: in.cfg.Backoff, Multiplier: 2, RandomizationFactor: 0.5,
+		ShouldRetry: func(p middleware.RetryParams) bool { return !isTransient(p.Err) && !isPoison(p.Err) },
 	}
-	r.AddMiddleware(in.stopAndTrace(stopping), poisonQueue, retry.Middleware, middleware.Recoverer, rejectUnreadable)
+	r.AddMiddleware(in.stopAndTrace(stopping), in.logWaiting, poisonQueue, retry.Middleware, middleware.Recoverer)
 	return nil
+}
+
+// logWaiting logs that a command waits, at its first attempt.
+func (in *Intake) logWaiting(next message.HandlerFunc) message.HandlerFunc {
+	return func(m *message.Message) ([]*message.Message, error) {
+		out, err := next(m)
+		if err != nil && isTransient(err) {
+			in.log.Warn("a command must wait, and the later ones of its aggregate with it",
+				"subject", m.Metadata.Get(metaSubject), "sequence", m.Metadata.Get(metaSequence), "error", err)
+		}
+		return out, err
+	}
 }
 
 // stopAndTrace ends a message's context when the router is asked to stop, and

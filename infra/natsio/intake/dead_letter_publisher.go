@@ -9,8 +9,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// Headers of a dead letter. Its body is the message's. A retry sends
-// headerCommandID and headerTime with the command.
+// Headers of a dead letter. Its body is the message's. A retry sends headerTime
+// with the command.
 const (
 	headerReason    = "Tidemark-Reason"
 	headerSource    = "Tidemark-Source"  // "commands", or "reactor.<name>"
@@ -23,9 +23,10 @@ const (
 // deadLetterPublisher is the publisher of Watermill's poison queue. It stores
 // one dead letter per message, however often the message is delivered.
 type deadLetterPublisher struct {
-	in     *Intake
-	source string
-	answer func(m *message.Message, reason string) error // publishes an outcome; nil = none
+	in        *Intake
+	source    string
+	commandID string                                        // of a command that has an outcome
+	answer    func(m *message.Message, reason string) error // publishes an outcome; nil = none
 }
 
 // Publish implements message.Publisher.
@@ -55,11 +56,15 @@ func (p *deadLetterPublisher) publish(subject string, m *message.Message) error 
 			msg.Header[name] = []string{value}
 		}
 	}
+	if p.commandID != "" {
+		msg.Header[headerCommandID] = []string{p.commandID}
+	}
 	if p.answer != nil {
-		msg.Header[headerCommandID] = []string{firstLine(commandID(m.Metadata))}
+		id, _ := commandID(m.Metadata)
+		msg.Header[headerCommandID] = []string{id}
 	}
 	msgID := p.source + "-" + m.UUID + "-" + strconv.FormatUint(metaNumber(m.Metadata, metaSequence), 10) + "-" + m.Metadata.Get(metaTime)
-	p.in.cfg.Log.Error("storing a message as a dead letter", "source", p.source, "message", m.UUID,
+	p.in.log.Error("storing a message as a dead letter", "source", p.source, "message", m.UUID,
 		"subject", msg.Header.Get(headerSubject), "trace_id", traceID(m.Metadata.Get(metaTraceParent)), "reason", fullReason)
 	if err := p.in.publish(m.Context(), msg, DeadLettersStream, jetstream.WithMsgID(msgID)); err != nil {
 		return err

@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/synadia-io/orbit.go/jetstreamext"
 
+	"github.com/tidemark-engine/tidemark/domain"
 	"github.com/tidemark-engine/tidemark/infra/natsio"
 )
 
@@ -112,8 +113,11 @@ func decodeDeadLetter(msg *jetstream.RawStreamMsg) DeadLetter {
 
 // Retry enqueues the command again with the same command id and removes the
 // dead letter. For an event it enqueues a command that runs the reactor again.
-// After a failure Retry may be repeated: the command is enqueued once.
+// After a failure Retry may be repeated: the command takes effect once.
 func (d *DeadLetters) Retry(ctx context.Context, letter *DeadLetter) error {
+	if _, err := d.Get(ctx, letter.Seq); err != nil {
+		return err
+	}
 	msg := &nats.Msg{Subject: letter.Subject, Data: letter.Body, Header: nats.Header{}}
 	if name, ok := strings.CutPrefix(letter.Source, sourceReactors); ok {
 		// The journal accepts no event twice.
@@ -124,8 +128,8 @@ func (d *DeadLetters) Retry(ctx context.Context, letter *DeadLetter) error {
 		}
 		msg.Data = body
 	}
-	if letter.CommandID != "" {
-		msg.Header[headerCommandID] = []string{letter.CommandID}
+	if letter.CommandID != "" && domain.CheckID("command id", letter.CommandID) == nil {
+		msg.Header[nats.MsgIdHdr] = []string{letter.CommandID}
 	}
 	if letter.Stored != "" {
 		msg.Header[headerTime] = []string{letter.Stored}
@@ -133,9 +137,7 @@ func (d *DeadLetters) Retry(ctx context.Context, letter *DeadLetter) error {
 	if letter.trace.parent != "" {
 		msg.Header[metaTraceParent], msg.Header[metaTraceState] = []string{letter.trace.parent}, []string{letter.trace.state}
 	}
-	// Not the command id: it may still be in the stream's duplicate window.
-	id := fmt.Sprintf("retry-%d-%d", letter.Seq, letter.Time.UnixNano())
-	if _, err := d.js.PublishMsg(ctx, msg, jetstream.WithMsgID(id), jetstream.WithExpectStream(CommandsStream)); err != nil {
+	if _, err := d.js.PublishMsg(ctx, msg, jetstream.WithExpectStream(CommandsStream)); err != nil {
 		return fmt.Errorf("enqueue dead letter %d again: %w", letter.Seq, err)
 	}
 	return d.Drop(ctx, letter.Seq)

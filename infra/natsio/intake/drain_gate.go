@@ -77,12 +77,12 @@ const returnDelay = 100 * time.Millisecond
 type gatedConsumer struct {
 	jetstream.Consumer
 	gate      *drainGate
-	heartbeat time.Duration // interval of in-progress acks
+	heartbeat time.Duration // interval of in-progress acks; 0 = none
 	pull      int
 }
 
-// Consume implements jetstream.Consumer. Callbacks run one at a time; each
-// returns when Watermill's handler has acknowledged.
+// Consume implements jetstream.Consumer. Callbacks run one at a time. Those of
+// Watermill's own subscriber return when the handler has acknowledged.
 func (c *gatedConsumer) Consume(handle jetstream.MessageHandler, opts ...jetstream.PullConsumeOpt) (jetstream.ConsumeContext, error) {
 	opts = append(opts, jetstream.PullMaxMessages(c.pull), jetstream.PullExpiry(30*time.Second), jetstream.PullHeartbeat(2*time.Second),
 		jetstream.ConsumeErrHandler(func(jetstream.ConsumeContext, error) { c.checkExists() }))
@@ -92,8 +92,10 @@ func (c *gatedConsumer) Consume(handle jetstream.MessageHandler, opts ...jetstre
 			return
 		}
 		defer c.gate.leave()
-		beat := startHeartbeat(msg, c.heartbeat)
-		defer beat.stop()
+		if c.heartbeat > 0 {
+			beat := startHeartbeat(msg, c.heartbeat)
+			defer beat.stop()
+		}
 		handle(msg)
 	}, opts...)
 	if err != nil {

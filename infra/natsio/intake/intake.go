@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -50,6 +51,8 @@ type Intake struct {
 	stopping context.Context
 	stop     context.CancelFunc
 	routers  []<-chan struct{} // closed when a router has stopped for good
+	gaveBack atomic.Bool       // deliveries of a command no longer count crashes
+	log      natsio.LimitedLog // for what clients can repeat
 }
 
 // Start creates missing streams and consumers and starts to process messages.
@@ -61,7 +64,7 @@ func Start(ctx context.Context, cfg Config) (_ *Intake, err error) {
 	if cfg.Observe == nil {
 		cfg.Observe = func(string, string, time.Duration) {}
 	}
-	in := &Intake{cfg: cfg}
+	in := &Intake{cfg: cfg, log: natsio.NewLimitedLog(cfg.Log)}
 	in.stopping, in.stop = context.WithCancel(context.Background())
 	defer func() {
 		if err != nil {

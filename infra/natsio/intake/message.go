@@ -1,7 +1,6 @@
 package intake
 
 import (
-	"net/textproto"
 	"strconv"
 	"strings"
 	"time"
@@ -19,7 +18,6 @@ const (
 	metaTime        = "time" // when it was stored
 	metaDelivered   = "delivered"
 	metaMsgID       = "msg_id"     // Nats-Msg-Id
-	metaCommandID   = "command_id" // of a retried dead letter
 	metaFirstTime   = "first_time" // when a retried dead letter was first stored
 	metaUnreadable  = "unreadable" // why the message is unreadable
 	metaTraceParent = "traceparent"
@@ -36,7 +34,7 @@ func (unmarshaler) Unmarshal(msg jetstream.Msg) (*message.Message, error) {
 	m := message.NewMessage("", msg.Data())
 	m.Metadata.Set(metaSubject, msg.Subject())
 	header := msg.Headers()
-	for name, key := range map[string]string{nats.MsgIdHdr: metaMsgID, headerCommandID: metaCommandID, headerTime: metaFirstTime} {
+	for name, key := range map[string]string{nats.MsgIdHdr: metaMsgID, headerTime: metaFirstTime} {
 		if v := headerValue(header, name); v != "" {
 			m.Metadata.Set(key, v)
 		}
@@ -68,12 +66,17 @@ func metaTimestamp(m message.Metadata, key string) time.Time {
 	return at
 }
 
-// headerValue returns a header's first value, in the given or canonical case.
+// headerValue returns a header's first value; names are compared without case.
 func headerValue(h nats.Header, name string) string {
 	if v := h.Get(name); v != "" {
 		return v
 	}
-	return textproto.MIMEHeader(h).Get(name)
+	for key, values := range h {
+		if strings.EqualFold(key, name) && len(values) > 0 && values[0] != "" {
+			return values[0]
+		}
+	}
+	return ""
 }
 
 // maxTraceState is the longest tracestate that is propagated, in bytes (W3C

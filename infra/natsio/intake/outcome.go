@@ -43,13 +43,10 @@ func (in *Intake) publishOutcome(ctx context.Context, cmd *storedCommand, body [
 	return nil
 }
 
-// publishSetAside publishes the outcome of a command that became a dead letter,
-// if it has a valid id.
+// publishSetAside publishes the outcome of a command that became a dead letter
+// without a refusal.
 func (in *Intake) publishSetAside(m *message.Message, reason string) error {
-	id := commandID(m.Metadata)
-	if domain.CheckID("command id", id) != nil {
-		return nil
-	}
+	id, _ := commandID(m.Metadata)
 	cmd := &storedCommand{kind: "enqueue.set_aside", seq: metaNumber(m.Metadata, metaSequence), began: time.Now(), trace: traceOf(m.Metadata)}
 	cmd.CommandID = id
 	return in.publishOutcome(m.Context(), cmd, nil, "", domain.Errorf(domain.Internal, "command.set_aside",
@@ -67,7 +64,7 @@ func (in *Intake) publish(ctx context.Context, msg *nats.Msg, stream string, opt
 		defer cancel()
 		return in.js.PublishMsg(attempt, msg, opts...)
 	}, backoff.WithBackOff(pause), backoff.WithMaxElapsedTime(0), backoff.WithNotify(func(err error, next time.Duration) {
-		in.cfg.Log.Warn("storing a message failed, retrying", "subject", msg.Subject, "stream", stream, "error", err, "retry_in", next)
+		in.log.Warn("storing a message failed, retrying", "subject", msg.Subject, "stream", stream, "error", err, "retry_in", next)
 	}))
 	return err
 }

@@ -3,13 +3,16 @@ package intake
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/tidemark-engine/tidemark/commands"
 	"github.com/tidemark-engine/tidemark/commands/reactors"
 	"github.com/tidemark-engine/tidemark/domain"
 	"github.com/tidemark-engine/tidemark/events"
+	"github.com/tidemark-engine/tidemark/history"
 )
 
 // enqueue.reactor.<name>.react runs a reactor again on one event.
@@ -56,7 +59,7 @@ type reactBody struct {
 func (in *Intake) retryReaction(ctx context.Context, cmd *storedCommand) (body []byte, result string, err error) {
 	r := in.reactor(cmd.ID)
 	if r == nil || cmd.Verb != reactVerb {
-		return nil, "", &poisonError{fmt.Sprintf("%.256q: this engine has no such reactor", cmd.subject)}
+		return nil, "", domain.Errorf(domain.NotFound, "command.unknown", "%.256q: this engine has no such reactor", cmd.subject)
 	}
 	var req reactBody
 	if err := domain.DecodeBody(cmd.Body, &req); err != nil {
@@ -64,10 +67,15 @@ func (in *Intake) retryReaction(ctx context.Context, cmd *storedCommand) (body [
 	}
 	partition, ok := in.eventMarshaler().partitions[req.Stream]
 	if !ok {
-		return nil, "", &poisonError{fmt.Sprintf("there is no journal stream %.64q", req.Stream)}
+		return nil, "", domain.Errorf(domain.Invalid, "event.not_found", "there is no journal stream %.64q", req.Stream)
 	}
 	rec, err := in.cfg.Journal.At(ctx, partition, req.Revision)
-	if err == nil {
+	switch {
+	case req.Revision == 0 || errors.Is(err, history.ErrNoEntry):
+		return nil, "", domain.Errorf(domain.Invalid, "event.not_found", "%s has no event at revision %d", req.Stream, req.Revision)
+	case err == nil && !slices.Contains(r.Types, rec.Type): // a reactor has the rights of the engine
+		return nil, "", domain.Errorf(domain.Invalid, "event.unhandled", "reactor %s does not handle %s", r.Name, rec.Type)
+	case err == nil:
 		err = in.react(ctx, r, rec)
 	}
 	if err != nil {

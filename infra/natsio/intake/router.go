@@ -37,7 +37,7 @@ type source struct {
 type routerConfig struct {
 	name     string
 	sources  map[string]source // by Watermill topic
-	nakDelay wmjs.Delay
+	nakDelay wmjs.Delay        // nil = commands: commandSubscriber
 	// handlers adds handlers and middleware. stopping ends when the router is
 	// asked to stop.
 	handlers func(stopping context.Context, r *message.Router, sub message.Subscriber, log watermill.LoggerAdapter) error
@@ -56,7 +56,7 @@ func (in *Intake) openRouter(ctx context.Context, cfg routerConfig) (_ *router, 
 		return nil, err
 	}
 	log := watermillLog(in.cfg.Log.With("router", cfg.name))
-	r.sub, err = r.subscriber(ctx, cfg, log)
+	r.sub, err = in.subscriber(ctx, r, stopping, cfg, log)
 	if err == nil {
 		r.router, err = message.NewRouter(message.RouterConfig{CloseTimeout: closeTime}, log)
 	}
@@ -65,6 +65,9 @@ func (in *Intake) openRouter(ctx context.Context, cfg routerConfig) (_ *router, 
 	}
 	if err != nil {
 		stop()
+		if r.sub != nil {
+			_ = r.sub.Close()
+		}
 		r.conn.Close()
 		return nil, err
 	}
@@ -85,14 +88,17 @@ func (in *Intake) openRouter(ctx context.Context, cfg routerConfig) (_ *router, 
 }
 
 // subscriber creates the consumers behind the drain gate.
-func (r *router) subscriber(ctx context.Context, cfg routerConfig, log watermill.LoggerAdapter) (message.Subscriber, error) {
+func (in *Intake) subscriber(ctx context.Context, r *router, stopping context.Context, cfg routerConfig, log watermill.LoggerAdapter) (message.Subscriber, error) {
 	js, err := jetstream.New(r.conn)
 	if err != nil {
 		return nil, err
 	}
-	consumers, err := r.consumers(ctx, js, cfg.sources)
+	consumers, err := r.consumers(ctx, js, cfg)
 	if err != nil {
 		return nil, err
+	}
+	if cfg.nakDelay == nil {
+		return newCommandSubscriber(in, r.gate, stopping, consumers), nil
 	}
 	return wmjs.NewSubscriber(wmjs.SubscriberConfig{
 		Conn: r.conn, Logger: log, Unmarshaler: unmarshaler{}, NakDelay: cfg.nakDelay,
@@ -109,11 +115,11 @@ func (r *router) subscriber(ctx context.Context, cfg routerConfig, log watermill
 
 // consumers creates all consumers concurrently: in turn they delay a start by
 // half a second.
-func (r *router) consumers(ctx context.Context, js jetstream.JetStream, sources map[string]source) (map[string]jetstream.Consumer, error) {
+func (r *router) consumers(ctx context.Context, js jetstream.JetStream, cfg routerConfig) (map[string]jetstream.Consumer, error) {
 	var mu sync.Mutex
 	var g errgroup.Group
 	created := map[string]jetstream.Consumer{}
-	for topic, src := range sources {
+	for topic, src := range cfg.sources {
 		g.Go(func() error {
 			c, err := js.CreateOrUpdateConsumer(ctx, src.stream, src.config)
 			if err != nil {
@@ -121,7 +127,11 @@ func (r *router) consumers(ctx context.Context, js jetstream.JetStream, sources 
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			created[topic] = &gatedConsumer{Consumer: c, gate: r.gate, heartbeat: src.config.AckWait / 4, pull: src.pull}
+			gated := &gatedConsumer{Consumer: c, gate: r.gate, pull: src.pull}
+			if cfg.nakDelay != nil { // else the subscriber extends the ack wait
+				gated.heartbeat = src.config.AckWait / 4
+			}
+			created[topic] = gated
 			return nil
 		})
 	}

@@ -4,13 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/tidemark-engine/tidemark/domain"
 	"github.com/tidemark-engine/tidemark/infra/natsio"
 )
 
@@ -22,10 +25,8 @@ const (
 )
 
 const (
-	// defaultLanes is the number of commands that run concurrently. The server
-	// assigns commands to lanes by aggregate when it stores them. Each lane is a
-	// consumer that delivers one message at a time, to one engine. This keeps
-	// the order of an aggregate's commands across engines and redeliveries.
+	// defaultLanes is the number of consumers. The server assigns commands to lanes
+	// by aggregate when it stores them.
 	defaultLanes = 32
 	metaLanes    = "tidemark.lanes" // fixed when the stream is created
 
@@ -46,18 +47,74 @@ func openStreams(ctx context.Context, nc *nats.Conn, js jetstream.JetStream, sub
 	s.enqueueRoot, s.laneRoot = subjects.Root("enqueue."), subjects.Root("lanes.")
 	s.outcomeRoot, s.deadLetterRoot = subjects.Root("outcomes."), subjects.Root("deadletters.")
 	replicas := natsio.Replicas(nc, 0)
-	if s.commands, err = openStream(ctx, js, commandsConfig(s, replicas)); err != nil {
+	if s.deadLetters, err = openStream(ctx, js, deadLettersConfig(s, replicas)); err != nil {
+		return s, err
+	}
+	if s.commands, err = openCommands(ctx, js, commandsConfig(s, replicas)); err != nil {
 		return s, err
 	}
 	s.lanes, err = strconv.Atoi(s.commands.CachedInfo().Config.Metadata[metaLanes])
 	if err != nil || s.lanes < 1 {
 		return s, fmt.Errorf("the stream %s is not Tidemark's: its metadata has no %s; remove it or use another account", CommandsStream, metaLanes)
 	}
-	if s.outcomes, err = openStream(ctx, js, outcomesConfig(s, replicas)); err != nil {
-		return s, err
-	}
-	s.deadLetters, err = openStream(ctx, js, deadLettersConfig(s, replicas))
+	s.outcomes, err = openStream(ctx, js, outcomesConfig(s, replicas))
 	return s, err
+}
+
+// openCommands changes a stream that an earlier build created.
+func openCommands(ctx context.Context, js jetstream.JetStream, cfg jetstream.StreamConfig) (jetstream.Stream, error) {
+	s, err := openStream(ctx, js, cfg)
+	if err != nil {
+		return nil, err
+	}
+	if old := s.CachedInfo().Config; !old.AllowDirect || old.Duplicates != 0 {
+		old.AllowDirect, old.Duplicates, old.Sources = cfg.AllowDirect, cfg.Duplicates, cfg.Sources
+		if s, err = js.UpdateStream(ctx, old); err != nil {
+			return nil, fmt.Errorf("change stream %s: %w", cfg.Name, err)
+		}
+	}
+	return s, nil
+}
+
+// order returns the name of a command's aggregate and the root of its subjects.
+// The order of a message that is no command of an aggregate does not matter: it
+// has a name of its own and no root.
+func (s *streams) order(stored string, seq uint64) (name, root string) {
+	if lane, ok := strings.CutPrefix(stored, s.laneRoot); ok {
+		tokens := strings.Split(lane, ".")
+		if len(tokens) == 4 && domain.CheckID("aggregate", tokens[1]) == nil && domain.CheckID("id", tokens[2]) == nil {
+			name = tokens[1] + "." + tokens[2]
+			return name, s.laneRoot + tokens[0] + "." + name + "."
+		}
+	}
+	return "#" + strconv.FormatUint(seq, 10), ""
+}
+
+// firstTime bounds one question for the first command of an aggregate.
+const firstTime = 2 * time.Second
+
+// first returns the sequence of the first command of an aggregate from a sequence
+// on, which is seq or before; a larger number means that seq is not there. Any
+// replica may answer (ADR-31): one that has seq has received all before it, so
+// what it does not have of those was removed.
+func (s *streams) first(ctx context.Context, nc *nats.Conn, root string, from, seq uint64) (uint64, error) {
+	if root == "" {
+		return seq, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, firstTime)
+	defer cancel()
+	req := `{"seq":` + strconv.FormatUint(from, 10) + `,"next_by_subj":"` + root + `*"}`
+	reply, err := nc.RequestWithContext(ctx, "$JS.API.DIRECT.GET."+CommandsStream, []byte(req))
+	if err != nil {
+		return 0, err
+	}
+	if at := reply.Header.Get("Nats-Sequence"); at != "" {
+		return strconv.ParseUint(at, 10, 64)
+	}
+	if status := reply.Header.Get("Status"); status != "404" {
+		return 0, fmt.Errorf("read stream %s: status %q %s", CommandsStream, status, reply.Header.Get("Description"))
+	}
+	return math.MaxUint64, nil
 }
 
 func openStream(ctx context.Context, js jetstream.JetStream, cfg jetstream.StreamConfig) (jetstream.Stream, error) {
@@ -84,7 +141,14 @@ func commandsConfig(s streams, replicas int) jetstream.StreamConfig {
 	return jetstream.StreamConfig{
 		Name: CommandsStream, Description: "Tidemark: commands that wait for execution",
 		Subjects: []string{s.enqueueRoot + ">"}, Retention: jetstream.WorkQueuePolicy,
-		Storage: jetstream.FileStorage, Replicas: replicas, Duplicates: duplicateWindow,
+		Storage: jetstream.FileStorage, Replicas: replicas, AllowDirect: true,
+		// Sequences are part of command ids, so they continue beyond those of a
+		// stream of this name that was lost.
+		FirstSeq: uint64(time.Now().UnixMicro()),
+		// Clients' ids must not meet in a duplicate window, which spans all
+		// aggregates. Only a stream with a source may be without one
+		// (nats-server, checkStreamCfg); this source never has a message.
+		Duplicates: 0, Sources: []*jetstream.StreamSource{{Name: DeadLettersStream, FilterSubject: natsio.IntakeRoot + "none"}},
 		SubjectTransform: &jetstream.SubjectTransformConfig{
 			Source:      s.enqueueRoot + "*.*.*",
 			Destination: fmt.Sprintf("%s{{partition(%d,1,2)}}.{{wildcard(1)}}.{{wildcard(2)}}.{{wildcard(3)}}", s.laneRoot, defaultLanes),

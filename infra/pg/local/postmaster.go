@@ -24,6 +24,8 @@ func (s *Server) settings() []string {
 		"unix_socket_directories=" + s.socketDir, "unix_socket_permissions=0700",
 		"cluster_name=" + s.clusterName(), // part of every process title, see orphans
 		"max_connections=100", "shared_buffers=128MB", "jit=off",
+		"track_commit_timestamp=on",    // the outbox is relayed in the order of commits
+		"max_prepared_transactions=64", // applications may insert into it in two-phase transactions
 		"fsync=on", "full_page_writes=on", "synchronous_commit=on",
 		"timezone=UTC", "log_timezone=UTC", "log_destination=stderr", "logging_collector=off",
 	}

@@ -2,66 +2,224 @@ package outbox
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
+	"math"
 	"strings"
-	"sync"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/tidemark-engine/tidemark/commands"
 	"github.com/tidemark-engine/tidemark/domain"
 )
 
-// result is the outcome of a row: a receipt or {"error":{…}}. A row that is not
-// done is executed again.
-type result struct {
-	id      int64
-	done    bool
-	outcome string
+const (
+	// maxRunning is the number of aggregates that execute at once.
+	maxRunning = 256
+	// retryMin and retryMax bound the pause of an aggregate whose command must be
+	// retried. It doubles.
+	retryMin = 200 * time.Millisecond
+	retryMax = 15 * time.Second
+	// clockSkew is how far the database's clock may be ahead of the journal's.
+	// Deduplication searches events from the row's creation time minus clockSkew.
+	clockSkew = time.Minute
+)
+
+// relay is the relay of one engine, from taking the lease to its loss. One
+// goroutine owns it; each aggregate that executes has one more.
+type relay struct {
+	*Outbox
+	commitTimes bool // the server knows when a transaction was committed
+	aggregates  map[string]*aggregate
+	running     int
+	finished    chan finished
 }
 
-// clockSkew is how far the database's clock may be ahead of the journal's.
-// Deduplication searches events from the row's creation time minus clockSkew.
-const clockSkew = time.Minute
+// aggregate is an aggregate that executes or waits for a retry. Its rows are not
+// read meanwhile.
+type aggregate struct {
+	roots   []string // its rows' subjects without the verb
+	running bool
+	retry   time.Time
+	pause   time.Duration
+}
 
-// execute executes rows, those of each aggregate in order. It stops an aggregate at
-// a command that must be retried and adds it to blocked.
-func (o *Outbox) execute(ctx context.Context, rows []row, blocked map[string]bool) []result {
-	var order []string
-	queues := map[string][]row{}
-	for _, r := range rows {
-		o.parseSubject(&r)
-		name := r.aggregate + "." + r.aggregateID
-		if blocked[name] {
+// finished is what an aggregate has executed, in order; the last result may have
+// to be retried.
+type finished struct {
+	name    string
+	results []result
+}
+
+// run relays until ctx ends or the database fails.
+func (r *relay) run(ctx context.Context, healthy func()) (err error) {
+	defer func() {
+		for r.running > 0 { // executed commands are marked
+			if merr := r.settle(<-r.finished); err == nil {
+				err = merr
+			}
+		}
+	}()
+	for pause := pollMin; ctx.Err() == nil; {
+		started := 0
+		if r.running < maxRunning {
+			if started, err = r.start(ctx); err != nil {
+				if ctx.Err() != nil {
+					return nil
+				}
+				return err
+			}
+			healthy()
+		}
+		if pause = min(2*pause, pollMax); started > 0 {
+			pause = pollMin
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case f := <-r.finished:
+			if err := r.settle(f); err != nil {
+				return err
+			}
+			pause = pollMin
+		case <-timer.C:
+		case <-ctx.Done():
+		}
+		timer.Stop()
+	}
+	return nil
+}
+
+// start reads waiting rows and starts their aggregates; it returns how many.
+func (r *relay) start(ctx context.Context) (started int, err error) {
+	now := time.Now()
+	for name, a := range r.aggregates {
+		if !a.running && a.retry.Before(now.Add(-10*retryMax)) {
+			delete(r.aggregates, name) // its row is gone
+		}
+	}
+	for from := int64(math.MinInt64); ; {
+		rows, err := r.readWaiting(ctx, from, r.held(now))
+		if err != nil {
+			return started, err
+		}
+		queues, last := map[string][]row{}, from
+		var order []string
+		for _, w := range rows {
+			r.parseSubject(&w)
+			last = max(last, w.id)
+			name := w.aggregate + "." + w.aggregateID
+			if a := r.aggregates[name]; a != nil && a.held(now) {
+				a.add(w.root())
+				continue
+			}
+			if queues[name] == nil {
+				order = append(order, name)
+			}
+			queues[name] = append(queues[name], w)
+		}
+		for _, name := range order {
+			r.execute(ctx, name, queues[name])
+		}
+		if started += len(order); len(rows) < batchRows || r.running >= maxRunning || last == math.MaxInt64 {
+			return started, nil
+		}
+		from = last + 1
+	}
+}
+
+// held are the roots of the aggregates whose rows need not be read.
+func (r *relay) held(now time.Time) []string {
+	roots := []string{}
+	for _, a := range r.aggregates {
+		if a.held(now) {
+			roots = append(roots, a.roots...)
+		}
+	}
+	return roots
+}
+
+func (a *aggregate) held(now time.Time) bool { return a.running || now.Before(a.retry) }
+
+func (a *aggregate) add(root string) {
+	for _, known := range a.roots {
+		if known == root {
+			return
+		}
+	}
+	a.roots = append(a.roots, root)
+}
+
+// execute executes the rows of an aggregate in order. It stops at a command that
+// must be retried, and at rows that were read so long ago that another engine
+// may have taken the lease.
+func (r *relay) execute(ctx context.Context, name string, rows []row) {
+	a := r.aggregates[name]
+	if a == nil {
+		a = &aggregate{}
+		r.aggregates[name] = a
+	}
+	a.running = true
+	for i := range rows {
+		a.add(rows[i].root())
+	}
+	r.running++
+	read := time.Now()
+	go func() {
+		f := finished{name: name}
+		for i := range rows {
+			if ctx.Err() != nil || time.Since(read) > leaseTTL {
+				break
+			}
+			got := r.executeRow(ctx, &rows[i])
+			if f.results = append(f.results, got); !got.done {
+				break
+			}
+		}
+		r.finished <- f
+	}()
+}
+
+// settle marks what an aggregate has executed, together with what others have.
+func (r *relay) settle(first finished) error {
+	all := []finished{first}
+	for more := true; more; {
+		select {
+		case f := <-r.finished:
+			all = append(all, f)
+		default:
+			more = false
+		}
+	}
+	r.running -= len(all)
+	var results []result
+	for _, f := range all {
+		results = append(results, f.results...)
+	}
+	err := r.mark(results)
+	var refused *pgconn.PgError
+	if err != nil && !errors.As(err, &refused) {
+		return err
+	}
+	if err != nil {
+		r.Log.Warn("the database refuses the outcome of an outbox row; its aggregate waits", "error", err)
+	}
+	now := time.Now()
+	for _, f := range all {
+		failed := len(f.results) > 0 && !f.results[len(f.results)-1].done
+		if err != nil { // the database refuses one of the rows: find it
+			for i := range f.results {
+				failed = r.mark(f.results[i:i+1]) != nil || failed
+			}
+		}
+		a := r.aggregates[f.name]
+		if a.running = false; !failed {
+			delete(r.aggregates, f.name)
 			continue
 		}
-		if queues[name] == nil {
-			order = append(order, name)
-		}
-		queues[name] = append(queues[name], r)
+		a.pause = min(max(2*a.pause, retryMin), retryMax)
+		a.retry = now.Add(a.pause)
 	}
-	var mu sync.Mutex
-	var results []result
-	var running sync.WaitGroup
-	for _, name := range order {
-		running.Go(func() {
-			for _, r := range queues[name] {
-				if ctx.Err() != nil {
-					return
-				}
-				got := o.executeRow(ctx, &r)
-				mu.Lock()
-				results = append(results, got)
-				blocked[name] = !got.done
-				mu.Unlock()
-				if !got.done {
-					return
-				}
-			}
-		})
-	}
-	running.Wait()
-	return results
+	return nil
 }
 
 // parseSubject sets the aggregate, its id and the verb from the row's subject. It
@@ -76,18 +234,24 @@ func (o *Outbox) parseSubject(r *row) {
 
 // executeRow executes the command of a row.
 func (o *Outbox) executeRow(ctx context.Context, r *row) result {
-	if r.verb == "" {
+	switch {
+	case r.verb == "":
 		return rejected(r.id, domain.Errorf(domain.NotFound, "command.unknown",
 			"%.256q is not <aggregate>.<id>.<verb>", r.subject))
-	}
-	if r.commandID == "" {
+	case r.commandID == "":
 		return rejected(r.id, domain.Errorf(domain.Invalid, "id.invalid", "command_id is empty"))
+	case r.body == nil:
+		return rejected(r.id, domain.Errorf(domain.TooLarge, "body.too_large",
+			"the body has %d bytes, at most %d are accepted", r.bodyBytes, o.BodyBytes))
+	}
+	made := time.Unix(0, 0) // an impossible creation time says nothing
+	if r.created != nil {
+		made = r.created.Add(-clockSkew)
 	}
 	done := make(chan result, 1)
 	// A stopping relay does not interrupt a command; the handler limits its time.
 	o.Handle(context.WithoutCancel(ctx), commands.Request{
-		Aggregate: r.aggregate, ID: r.aggregateID, Verb: r.verb, CommandID: r.commandID, Body: []byte(r.body),
-		MadeAt: r.created.Add(-clockSkew),
+		Aggregate: r.aggregate, ID: r.aggregateID, Verb: r.verb, CommandID: r.commandID, Body: []byte(*r.body), MadeAt: made,
 	}, func(receipt commands.Receipt, err error) {
 		if err != nil {
 			done <- rejected(r.id, err)
@@ -96,30 +260,4 @@ func (o *Outbox) executeRow(ctx context.Context, r *row) result {
 		done <- result{id: r.id, done: true, outcome: string(receipt.Encode())}
 	})
 	return <-done
-}
-
-// rejected returns the result of an error, which is final unless the error is
-// temporary.
-func rejected(id int64, err error) result {
-	var e *domain.Error
-	if !errors.As(err, &e) {
-		e = domain.Errorf(domain.Internal, "internal", "an internal error: %v", err)
-	}
-	var body struct {
-		Error struct {
-			Kind    domain.Kind    `json:"kind"`
-			Code    string         `json:"code"`
-			Status  int            `json:"status"`
-			Message string         `json:"message"`
-			Details map[string]any `json:"details,omitempty"`
-		} `json:"error"`
-	}
-	body.Error.Kind, body.Error.Code, body.Error.Status = e.Kind, e.Code, e.Kind.Status()
-	body.Error.Message, body.Error.Details = strings.ToValidUTF8(strings.ReplaceAll(e.Message, "\x00", ""), "?"), e.Details
-	text, jerr := json.Marshal(body)
-	if jerr != nil {
-		text = []byte(`{"error":{"kind":"internal","code":"internal"}}`)
-	}
-	again := e.Kind == domain.Overloaded || e.Kind == domain.Unavailable
-	return result{id: id, done: !again, outcome: string(text)}
 }

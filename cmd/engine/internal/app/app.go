@@ -125,7 +125,7 @@ func Start(ctx context.Context, cfg *Config, version string, log *slog.Logger) (
 	}
 	e.stops.add(func(context.Context) { e.commands.handler.Close() })
 	if e.postgres.db != nil {
-		e.stops.add(startOutbox(e.postgres.db, e.nats, e.commands.handler, log))
+		e.stops.add(startOutbox(e.postgres.db, e.nats, e.commands.handler, cfg.LimitsBody, log))
 	}
 	if e.clock, err = startClock(e.nats, e.journal, e.commands, e.model); err != nil {
 		return nil, err

@@ -10,6 +10,7 @@ import (
 
 	"github.com/tidemark-engine/tidemark/commands/reactors"
 	"github.com/tidemark-engine/tidemark/events"
+	"github.com/tidemark-engine/tidemark/history"
 	"github.com/tidemark-engine/tidemark/infra/natsio/coordination"
 )
 
@@ -36,8 +37,11 @@ func startClock(nats *natsServer, j *journalReader, c *commandSide, m *readModel
 		return nil, err
 	}
 	k.reactors = []reactors.Reactor{reactors.Hydrate(m.hydrator), reactors.Flush(m.hydrator), reactors.Deadline(k.timers)}
-	if err := k.timers.Watch(func(ctx context.Context, name string, body []byte) error {
-		return reactors.Due(ctx, c.send, name, string(body))
+	last := func(ctx context.Context, name events.AggregateName) (events.Record, bool, error) {
+		return j.history.Last(ctx, name, history.Linearizable)
+	}
+	if err := k.timers.Watch(func(ctx context.Context, name string) error {
+		return reactors.Due(ctx, last, k.timers, c.send, time.Now, name)
 	}); err != nil {
 		return nil, err
 	}

@@ -70,8 +70,8 @@ func startIntake(nats *natsServer, j *journalReader, c *commandSide, rs []reacto
 
 func (q *intakeQueue) stop(context.Context) { q.Close() }
 
-// startOutbox publishes the rows of agents.outbox and executes their commands.
-func startOutbox(db *pg.DB, nats *natsServer, h *commands.Handler, log *slog.Logger) (stop func(context.Context)) {
-	o := &outbox.Outbox{DB: db, Prefix: nats.subjects.Root(""), Handle: h.Handle, Log: log}
+// startOutbox executes the commands in agents.outbox.
+func startOutbox(db *pg.DB, nats *natsServer, h *commands.Handler, bodyBytes int, log *slog.Logger) (stop func(context.Context)) {
+	o := &outbox.Outbox{DB: db, Prefix: nats.subjects.Root(""), BodyBytes: bodyBytes, Handle: h.Handle, Log: log}
 	return inBackground(o.Run)
 }

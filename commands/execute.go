@@ -163,6 +163,7 @@ func (h *Handler) append(ctx context.Context, cmd *Command, name events.Aggregat
 		r, err := h.replay(cmd, &rec)
 		return nil, &r, err
 	}
+	h.acked.raise(h.journal.Partition(cmd.ID), done.Revision)
 	h.policy.Measured(false, 1, time.Since(start))
 	h.stats.Appends.Add(int64(len(evs)))
 	rec := events.Record{Event: evs[len(evs)-1], Name: name, Partition: h.journal.Partition(cmd.ID), Revision: done.Revision}

@@ -116,6 +116,7 @@ func (g *group) finish(last uint64, jobs []*job) {
 // observe reports the events of a stored batch that ends at revision last.
 func (h *Handler) observe(writes []history.Write, last uint64) {
 	p := h.journal.Partition(writes[0].Name.ID())
+	h.acked.raise(p, last)
 	for i, w := range writes {
 		h.cfg.Observe(events.Record{Event: *w.Event, Name: w.Name, Partition: p, Revision: last - uint64(len(writes)-1-i)})
 	}

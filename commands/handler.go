@@ -57,6 +57,8 @@ type Handler struct {
 	archivePause atomic.Int64 // Unix nanoseconds until which an optional question to the archive is skipped
 	stats        Stats
 	policy       groupcommit.Policy
+	acked        acknowledged
+	published    atomic.Uint64 // sequence of the last message between agents
 }
 
 // NewHandler executes commands on a journal. Close it to drain.

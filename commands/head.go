@@ -30,7 +30,7 @@ func (h *Handler) load(ctx context.Context, name events.AggregateName, fold func
 	if known, ok := h.heads.get(name); ok {
 		return known, nil
 	}
-	rec, ok, err := h.journal.Last(ctx, name, history.Fast)
+	rec, ok, err := h.journal.Last(ctx, name, history.Linearizable)
 	if err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package commands
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -156,6 +157,9 @@ func (h *Handler) publish(ctx context.Context, cmd *Command, subject string, bod
 	case err != nil:
 		return Receipt{}, domain.Errorf(domain.Unavailable, "messages.unavailable",
 			"the stream for %s did not answer; send the same command id again (%v)", subject, err)
+	}
+	if cmd.Aggregate == "message" && !strings.HasPrefix(subject, "messages.notification.") { // which SQL does not store
+		raise(&h.published, sequence)
 	}
 	if duplicate {
 		h.stats.Replays.Add(1)

@@ -23,6 +23,7 @@ type Receipt struct {
 // receipt is that of a command which left its aggregate at a version and
 // revision.
 func (h *Handler) receipt(cmd *Command, o domain.Outcome, version, revision uint64) Receipt {
+	h.acked.raise(h.journal.Partition(cmd.ID), revision)
 	return Receipt{
 		CommandID: cmd.CommandID, Outcome: o, Aggregate: cmd.Aggregate, ID: cmd.ID, Key: cmd.Key,
 		Version: version, Revision: revision,

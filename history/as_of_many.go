@@ -33,15 +33,10 @@ func (h *History) ManyAsOf(ctx context.Context, pattern events.AggregateName, na
 	for i := range names {
 		s.open = append(s.open, i)
 	}
-	// With several copies of the journal one that lags may answer a request for
-	// many, and what it lacks looks like what did not exist.
-	together := h.Replicas() == 1
-	if together {
-		if err := s.together(ctx); err != nil {
-			return nil, err
-		}
+	if err := s.together(ctx); err != nil {
+		return nil, err
 	}
-	if err := s.alone(ctx, together); err != nil {
+	if err := s.alone(ctx); err != nil {
 		return nil, err
 	}
 	recs := s.found[:0]
@@ -67,8 +62,7 @@ func (h *History) EntriesOf(ctx context.Context, agent string, revision uint64, 
 
 // LastAt returns the last entry of each name up to a revision, in the order of
 // names; an empty Message stands for none. All names are of one partition. A fast
-// answer comes from the journal alone, perhaps from a copy that lags; a
-// linearizable one is as complete as AsOf.
+// answer comes from the journal alone; a linearizable one is as complete as AsOf.
 func (h *History) LastAt(ctx context.Context, names []events.AggregateName, revision uint64, f Freshness) ([]Message, error) {
 	last := make([]Message, len(names))
 	if len(names) == 0 || revision == 0 {
@@ -213,13 +207,13 @@ func (s *asOfSearch) scan(ctx context.Context) error {
 
 // alone looks up what is still open, each name by itself. What a complete journal
 // was asked for together and does not have up to a revision did not exist.
-func (s *asOfSearch) alone(ctx context.Context, together bool) error {
+func (s *asOfSearch) alone(ctx context.Context) error {
 	if len(s.open) == 0 {
 		return nil
 	}
 	p := s.Partition(s.pattern.ID())
 	cut, _, err := s.Trimmed(ctx, p) // asked afterwards: the mark comes before what it allows
-	if err != nil || cut == 0 && together && s.moment.Revision > 0 {
+	if err != nil || cut == 0 && s.moment.Revision > 0 {
 		return err
 	}
 	search := s.History

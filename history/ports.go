@@ -74,8 +74,8 @@ type Journal interface {
 type Freshness int
 
 const (
-	// Fast may answer from a replica that lags. It is enough before a
-	// compare-and-set append.
+	// Fast may answer from a replica that lags. It is enough where the next write
+	// compares and a stale answer costs only a repetition.
 	Fast Freshness = iota
 	// Linearizable answers from the leader and is never stale.
 	Linearizable

@@ -20,9 +20,6 @@ type JournalStore interface {
 	Partitions() int
 	// Partition returns where the aggregates with that id live.
 	Partition(id string) int
-	// Replicas is the number of copies of the journal. With more than one, a read
-	// may be answered by a copy that lags.
-	Replicas() int
 	// Head returns the revision of a partition's last entry; 0 = it is empty.
 	Head(ctx context.Context, partition int) (uint64, error)
 	// Trimmed returns the revision up to which a partition may lack entries and
@@ -35,14 +32,14 @@ type JournalStore interface {
 	// no trim explains ends it with ErrForeignJournal.
 	Read(ctx context.Context, partition int, after uint64) (Cursor, error)
 	// Range yields stored entries in order until yield fails, and passes over
-	// gaps.
+	// gaps. It ends not before the end that the partition had when it began.
 	Range(ctx context.Context, r Range, yield func(Message) error) error
 	// Ends returns the last entry of each of names within b, in the order asked;
-	// an empty Message stands for none. Without bounds, f says who answers; a
-	// bounded answer may come from a copy that lags.
+	// an empty Message stands for none. Without bounds, f says who answers. A
+	// bounded answer is complete up to the bound, whoever answers.
 	Ends(ctx context.Context, names []events.AggregateName, b Bound, f Freshness) ([]Message, error)
 	// EventsAt returns the entries at revisions of a partition, in their order; an empty
-	// Message stands for none, and for revision 0. A copy that lags may answer.
+	// Message stands for none, and for revision 0.
 	EventsAt(ctx context.Context, partition int, revisions []uint64) ([]Message, error)
 	// First returns the oldest stored entry of an aggregate, by the leader.
 	First(ctx context.Context, name events.AggregateName) (Message, error)
@@ -59,7 +56,9 @@ type Range struct {
 	After     uint64               // revisions after this one
 	UpTo      uint64               // and up to this one; 0 = the end as it is now
 	Since     time.Time            // with Aggregate: entries stored at or after it, instead of After
-	LastOnly  bool                 // with a pattern: the last entry of each aggregate, in no order
+	// LastOnly: with a pattern, the last entry of each aggregate, in no order. An
+	// aggregate may come again with a later entry.
+	LastOnly bool
 }
 
 // Bound restricts Ends to the entries up to a revision or, with revision 0, to

@@ -3,6 +3,7 @@ package natsio
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -19,7 +20,22 @@ type LastQuery struct {
 	Subjects []string   `json:"multi_last"`          // the server accepts at most 1,024
 	UpToSeq  uint64     `json:"up_to_seq,omitempty"` // only messages up to this sequence; 0 = no bound
 	UpToTime *time.Time `json:"up_to_time,omitempty"`
+	// Witness is the subject of the message at UpToSeq. A reply without that message
+	// is from a replica that lags, and LastMessages repeats the request; "" = any
+	// replica may answer.
+	Witness string `json:"-"`
 }
+
+// ReplicaLag bounds the wait for a replica that lags; ErrReplicaLags is the error
+// after it.
+const ReplicaLag = 10 * time.Second
+
+// ErrReplicaLags means that the replicas which answer lag behind the leader.
+var ErrReplicaLags = errors.New("the replicas that answer lag behind the leader of the stream")
+
+// replicaPause is the pause before a request that a replica which lags has answered
+// is sent again; another one may answer then.
+const replicaPause = 10 * time.Millisecond
 
 const (
 	multiLastSubjects = 1000
@@ -40,6 +56,9 @@ const (
 // particular order. It sends one request for up to 1,000 subjects. The server
 // limits a reply by bytes; LastMessages requests the missing subjects again.
 func LastMessages(ctx context.Context, nc *nats.Conn, stream string, q LastQuery, yield func(*jetstream.RawStreamMsg)) error {
+	if q.Witness != "" {
+		return witnessedLast(ctx, nc, stream, q, yield)
+	}
 	tooLong := func(s string) bool { return len(s) > singleGetSubjectBytes }
 	if len(q.Subjects) <= singleGetSubjects && q.UpToSeq == 0 && q.UpToTime == nil && !slices.ContainsFunc(q.Subjects, tooLong) {
 		return singleGets(ctx, nc, stream, q.Subjects, yield)
@@ -62,6 +81,45 @@ func LastMessages(ctx context.Context, nc *nats.Conn, stream string, q LastQuery
 			}
 			missing := slices.DeleteFunc(slices.Clone(q.Subjects), func(s string) bool { return found[s] })
 			subjects = append(missing, subjects...)
+		}
+	}
+	return nil
+}
+
+// witnessedLast is LastMessages with a witness. The server sends the witness last, so
+// it asks for fewer subjects when a reply is cut.
+func witnessedLast(ctx context.Context, nc *nats.Conn, stream string, q LastQuery, yield func(*jetstream.RawStreamMsg)) error {
+	deadline, page := time.Now().Add(ReplicaLag), multiLastSubjects
+	for subjects := q.Subjects; len(subjects) > 0; {
+		n := min(len(subjects), page)
+		part := q
+		part.Subjects = subjects[:n:n]
+		added := !slices.Contains(part.Subjects, q.Witness)
+		if added {
+			part.Subjects = append(part.Subjects, q.Witness)
+		}
+		msgs, err := part.fetch(ctx, nc, stream)
+		if err != nil {
+			return fmt.Errorf("read %d subjects of stream %s: %w", n, stream, err)
+		}
+		switch {
+		case slices.ContainsFunc(msgs, func(m *jetstream.RawStreamMsg) bool { return m.Sequence == q.UpToSeq }):
+			for _, m := range msgs {
+				if !added || m.Subject != q.Witness {
+					yield(m)
+				}
+			}
+			subjects = subjects[n:]
+		case len(msgs) > 0 && msgs[len(msgs)-1].Header.Get(numPendingHeader) != "0" && n > 1:
+			page = (n + 1) / 2
+		case time.Now().After(deadline):
+			return fmt.Errorf("read %d subjects of stream %s: %w", n, stream, ErrReplicaLags)
+		default:
+			select {
+			case <-time.After(replicaPause):
+			case <-ctx.Done():
+				return ctx.Err()
+			}
 		}
 	}
 	return nil

@@ -19,8 +19,7 @@ func (q *Query) agentEntries(ctx context.Context, agent string, in *request) (*p
 	if err != nil {
 		return nil, err
 	}
-	waiting, cancel, after, err := q.after(ctx, in, p)
-	defer cancel()
+	t, err := q.token(in)
 	if err != nil {
 		return nil, err
 	}
@@ -28,12 +27,20 @@ func (q *Query) agentEntries(ctx context.Context, agent string, in *request) (*p
 		return q.agentEntriesAsOf(ctx, agent, in, b)
 	}
 	if q.Tiers.Durable != nil {
-		rows, position, err := q.Tiers.Durable.Entries(waiting, p, agent, in.Prefix, in.Cursor, in.limit+1)
+		waiting, cancel := context.WithTimeout(ctx, in.wait())
+		defer cancel()
+		reading, stop := context.WithTimeout(ctx, max(in.wait(), defaultWait))
+		defer stop()
+		after := max(t.Positions[p], q.acknowledged(p))
+		rows, position, err := q.Tiers.Durable.Entries(reading, p, agent, in.Prefix, in.Cursor, in.limit+1)
 		if err == nil && position < after {
-			if err := tiers.Reach(waiting, tiers.FromSQL, q.Tiers.DurableProgress, p, after); err != nil {
+			switch err = tiers.Reach(waiting, tiers.FromSQL, q.Tiers.DurableProgress, p, after); {
+			case err == nil:
+				rows, position, err = q.Tiers.Durable.Entries(reading, p, agent, in.Prefix, in.Cursor, in.limit+1)
+			case position < t.Positions[p] || waiting.Err() == nil:
 				return nil, err
+			default: // the journal has what was acknowledged
 			}
-			rows, position, err = q.Tiers.Durable.Entries(waiting, p, agent, in.Prefix, in.Cursor, in.limit+1)
 		}
 		if err == nil {
 			rows, cursor := paginate(rows, in.limit, entryName)
@@ -86,11 +93,14 @@ func (q *Query) configEntries(ctx context.Context, agent string, in *request) (*
 	name := func(d *readmodel.Doc) (string, int) { return d.Key, len(d.State) }
 	if b == nil && q.Tiers.Durable != nil {
 		token, err := q.awaitSQL(ctx, in)
-		if err != nil {
+		if err != nil && (in.Token != "" || !tiers.IsBehind(err)) {
 			return nil, err
 		}
 		var rows []readmodel.Doc
-		quarantined, err := q.Tiers.Durable.QuarantinedStreams(ctx, string(events.Config(agent, "")), 1) // read before the rows
+		var quarantined []string
+		if err == nil {
+			quarantined, err = q.Tiers.Durable.QuarantinedStreams(ctx, string(events.Config(agent, "")), 1) // read before the rows
+		}
 		if err == nil && len(quarantined) == 0 {
 			rows, err = q.Tiers.Durable.Docs(ctx, readmodel.DocList{
 				Kind: readmodel.KindConfig, ID: agent, Prefix: in.Prefix, After: in.Cursor, Limit: in.limit + 1,

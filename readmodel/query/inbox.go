@@ -30,8 +30,16 @@ func (q *Query) inbox(ctx context.Context, agent string, in *request) (*page, er
 		}
 		list.Before, list.AfterID = time.UnixMicro(micros).UTC(), id
 	}
-	if q.Tiers.Durable == nil {
-		return nil, sqlOff()
+	token, err := q.awaitSQL(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	if q.Delivered != nil {
+		waiting, cancel := context.WithTimeout(ctx, in.wait())
+		defer cancel()
+		if !q.Delivered(waiting) {
+			return nil, domain.Errorf(domain.Unavailable, "read.behind", "sql has not stored all acknowledged messages in time")
+		}
 	}
 	rows, err := q.Tiers.Durable.Inbox(ctx, list)
 	if err != nil {
@@ -40,7 +48,7 @@ func (q *Query) inbox(ctx context.Context, agent string, in *request) (*page, er
 	rows, cursor := paginate(rows, in.limit, func(m *readmodel.Message) (string, int) {
 		return strconv.FormatInt(m.SentAt.UnixMicro(), 10) + "-" + m.ID, len(m.Body)
 	})
-	return &page{rows: encodeMessages(rows), source: tiers.FromSQL, cursor: cursor}, nil
+	return &page{rows: encodeMessages(rows), source: tiers.FromSQL, cursor: cursor, token: token}, nil
 }
 
 func encodeMessages(rows []readmodel.Message) []byte {

@@ -9,8 +9,17 @@ import (
 	"github.com/tidemark-engine/tidemark/readmodel/tiers"
 )
 
-// awaitSQL waits until SQL has reached the token in each of its partitions, and returns SQL's
-// positions as a token: 503 sql.off, read.behind.
+// acknowledged returns the last revision of a partition that this engine has acknowledged: lists
+// are at least as new.
+func (q *Query) acknowledged(partition int) uint64 {
+	if q.Acknowledged == nil {
+		return 0
+	}
+	return q.Acknowledged(partition)
+}
+
+// awaitSQL waits until SQL has reached the token and what this engine has acknowledged, in each
+// partition, and returns SQL's positions as a token: 503 sql.off, read.behind.
 func (q *Query) awaitSQL(ctx context.Context, in *request) (token string, err error) {
 	t, err := q.token(in)
 	if err != nil {
@@ -24,7 +33,7 @@ func (q *Query) awaitSQL(ctx context.Context, in *request) (token string, err er
 	at := domain.Token{Journal: q.Rows.Incarnation(), Positions: map[int]uint64{}}
 	progress := q.Tiers.DurableProgress
 	for p := range q.Rows.Partitions() {
-		if err := tiers.Reach(waiting, tiers.FromSQL, progress, p, t.Positions[p]); err != nil {
+		if err := tiers.Reach(waiting, tiers.FromSQL, progress, p, max(t.Positions[p], q.acknowledged(p))); err != nil {
 			return "", err
 		}
 		at.Positions[p] = progress.At(p)

@@ -16,6 +16,12 @@ type Query struct {
 	Rows   Rows
 	Status func(ctx context.Context) ([]byte, error) // queries.engine.status
 	Cache  QueryCache                                // nil = lists are always computed
+	// Acknowledged returns the last revision of a partition that this engine has
+	// acknowledged; nil = it acknowledges none.
+	Acknowledged func(partition int) uint64
+	// Delivered waits until SQL has every message that this engine has acknowledged;
+	// false = ctx ended before. nil = it sends none.
+	Delivered func(ctx context.Context) bool
 	// LastSeen returns the time of an agent's last sign of life; nil = not tracked.
 	LastSeen func(ctx context.Context, agent string) (time.Time, bool)
 	// Command returns the receipt or error of a durable command; nil = none are stored.
@@ -75,7 +81,7 @@ var handlers = map[string]handler{
 	"config.get":      {fields: "key token wait_ms at_revision at_time", check: domain.CheckAgentID, answer: docGet(readmodel.KindConfig)},
 	"config.history":  {fields: "key limit cursor", check: domain.CheckAgentID, answer: docHistory(readmodel.KindConfig)},
 	"config.entries":  {fields: "prefix limit cursor token wait_ms max_age_ms at_revision at_time", check: domain.CheckAgentID, list: (*Query).configEntries},
-	"message.inbox":   {fields: "kind broadcasts limit cursor max_age_ms", check: domain.CheckAgentID, list: (*Query).inbox},
+	"message.inbox":   {fields: "kind broadcasts limit cursor token wait_ms max_age_ms", check: domain.CheckAgentID, list: (*Query).inbox},
 }
 
 func checkTask(id string) error    { return domain.CheckID("task id", id) }

@@ -27,8 +27,8 @@ func Quarantined(tier string, s events.AggregateName, revision uint64) *domain.E
 		With("position", revision-1).With("quarantined", string(s))
 }
 
-// isBehind reports whether err is read.behind.
-func isBehind(err error) bool {
+// IsBehind reports whether err is read.behind.
+func IsBehind(err error) bool {
 	var known *domain.Error
 	return errors.As(err, &known) && known.Code == "read.behind"
 }

@@ -61,7 +61,7 @@ func (k *Hydrator) hydrate(ctx context.Context, agent string) ([]string, error) 
 	keys := []string{}
 	for after := ""; ; {
 		rows, _, err := k.Durable.Entries(ctx, k.Journal.Partition(agent), agent, "", after, hydrationPage)
-		if isBehind(err) {
+		if IsBehind(err) {
 			return k.hydrateFromJournal(ctx, agent)
 		}
 		if err != nil {

@@ -29,6 +29,12 @@ func Cluster(t testing.TB) jetstream.JetStream { return ClusterWith(t, 0) }
 // ClusterWith returns JetStream on three servers, each limited to store bytes.
 func ClusterWith(t testing.TB, store int64) jetstream.JetStream {
 	t.Helper()
+	return Connect(t, ClusterServers(t, store)[0])
+}
+
+// ClusterServers starts three servers of one cluster, each limited to store bytes.
+func ClusterServers(t testing.TB, store int64) []*server.Server {
+	t.Helper()
 	ports := FreePorts(t, 3)
 	var routes []string
 	for _, port := range ports {
@@ -49,7 +55,7 @@ func ClusterWith(t testing.TB, store int64) jetstream.JetStream {
 		}
 		return false
 	})
-	return Connect(t, servers[0])
+	return servers
 }
 
 // FreePorts returns n TCP ports that were free when it looked.

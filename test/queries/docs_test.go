@@ -166,7 +166,7 @@ func refuse(t *testing.T, c *harness.Client) {
 		{"message.r.inbox", M{"kind": "letter"}, 400, "kind.unknown"},
 		{"message.r.inbox", M{"cursor": "soon"}, 400, "cursor.invalid"},
 		{"message.r.inbox", M{"cursor": "12-a.b"}, 400, "cursor.invalid"},
-		{"message.r.inbox", M{"token": "x"}, 400, "body.unknown_field"},
+		{"message.r.inbox", M{"token": "x"}, 400, "token.invalid"},
 		{"message.kv.inbox", nil, 400, "id.invalid"},
 	} {
 		refused(t, c, q.subject, q.body, q.status, q.code)

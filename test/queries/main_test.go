@@ -35,6 +35,7 @@ func TestQueries(t *testing.T) {
 		{"lifecycle", askLifecycle},
 		{"past", askPast},
 		{"cache", askCached},
+		{"fresh lists", listFresh},
 		{"refusals", refuse},
 	} {
 		t.Run(part.name, func(t *testing.T) { part.test(t, c) })

@@ -127,7 +127,7 @@ func duplicates(ttl time.Duration) time.Duration {
 // Get returns the entry of a key; found is false if there is none or if its
 // value is invalid.
 func (b *Bucket) Get(ctx context.Context, agent, key string) (e readmodel.Entry, found bool, err error) {
-	msg, err := b.stream.GetLastMsgForSubject(ctx, b.prefix+agent+"."+key)
+	msg, err := natsio.LastMessage(ctx, b.nc, b.stream, b.prefix+agent+"."+key)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return e, false, nil
 	}
@@ -169,7 +169,7 @@ func (b *Bucket) Fill(ctx context.Context, e *readmodel.Entry, header nats.Heade
 		if !natsio.HasCode(err, natsio.CodeWrongLastSequence, natsio.CodeLastSeqInFlight) {
 			return false, fmt.Errorf("fill %s into bucket %s: %w", e.Key, b.name, err)
 		}
-		last, err := b.stream.GetLastMsgForSubject(ctx, subject)
+		last, err := natsio.LastMessage(ctx, b.nc, b.stream, subject)
 		if err != nil || !isMarker(last.Header) || revisionOf(last) > e.Revision || last.Header.Get(quarantineHeader) != "" {
 			return false, nil
 		}

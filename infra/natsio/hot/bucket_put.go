@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tidemark-engine/tidemark/events"
+	"github.com/tidemark-engine/tidemark/history"
 	"github.com/tidemark-engine/tidemark/infra/natsio"
 )
 
@@ -65,18 +66,18 @@ func (b *Bucket) prepare(ctx context.Context, puts []put, inJournal journalCheck
 		p.seq = last.seq
 		kept = append(kept, p)
 	}
-	unknown, err := b.refresh(ctx, unknown, inJournal)
+	unknown, err := b.refresh(ctx, unknown, inJournal, history.Fast) // a stale answer fails the put
 	return append(kept, unknown...), err
 }
 
 // refresh reads the current messages of the keys, sets the expected sequences
 // and drops the puts whose revision or a newer one is already stored.
-func (b *Bucket) refresh(ctx context.Context, puts []put, inJournal journalCheck) ([]put, error) {
+func (b *Bucket) refresh(ctx context.Context, puts []put, inJournal journalCheck, f history.Freshness) ([]put, error) {
 	subjects := make([]string, len(puts))
 	for i := range puts {
 		subjects[i] = b.prefix + puts[i].key
 	}
-	found, err := b.lastMessages(ctx, subjects)
+	found, err := b.lastMessages(ctx, subjects, f)
 	if err != nil {
 		return nil, err
 	}
@@ -99,11 +100,15 @@ func (b *Bucket) refresh(ctx context.Context, puts []put, inJournal journalCheck
 }
 
 // lastMessages returns the last message of each subject, by key.
-func (b *Bucket) lastMessages(ctx context.Context, subjects []string) (map[string]*jetstream.RawStreamMsg, error) {
+func (b *Bucket) lastMessages(ctx context.Context, subjects []string, f history.Freshness) (map[string]*jetstream.RawStreamMsg, error) {
 	found := make(map[string]*jetstream.RawStreamMsg, len(subjects))
-	err := natsio.LastMessages(ctx, b.nc, "KV_"+b.name, natsio.LastQuery{Subjects: subjects}, func(msg *jetstream.RawStreamMsg) {
-		found[strings.TrimPrefix(msg.Subject, b.prefix)] = msg
-	})
+	add := func(msg *jetstream.RawStreamMsg) { found[strings.TrimPrefix(msg.Subject, b.prefix)] = msg }
+	var err error
+	if f == history.Linearizable && natsio.Replicated(b.stream) {
+		err = natsio.LeaderLastMessages(ctx, b.nc, "KV_"+b.name, subjects, add)
+	} else {
+		err = natsio.LastMessages(ctx, b.nc, "KV_"+b.name, natsio.LastQuery{Subjects: subjects}, add)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read %d keys of bucket %s: %w", len(subjects), b.name, err)
 	}
@@ -183,7 +188,7 @@ func (b *Bucket) handleAcks(ctx context.Context, puts []put, inJournal journalCh
 			return nil, fmt.Errorf("put %s into bucket %s: %w", p.key, b.name, err)
 		}
 	}
-	conflicts, err := b.refresh(ctx, conflicts, inJournal)
+	conflicts, err := b.refresh(ctx, conflicts, inJournal, history.Linearizable)
 	return append(again, conflicts...), err
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/synadia-io/orbit.go/jetstreamext"
 
 	"github.com/tidemark-engine/tidemark/events"
+	"github.com/tidemark-engine/tidemark/infra/natsio"
 	"github.com/tidemark-engine/tidemark/projections/verify"
 	"github.com/tidemark-engine/tidemark/readmodel"
 )
@@ -50,7 +51,7 @@ func (t *Hot) RowOf(ctx context.Context, s events.AggregateName, yield func(veri
 	if b == nil || !events.AggregateName(key).Valid() {
 		return nil
 	}
-	msg, err := b.stream.GetLastMsgForSubject(ctx, b.prefix+key)
+	msg, err := natsio.LastMessage(ctx, b.nc, b.stream, b.prefix+key)
 	if errors.Is(err, jetstream.ErrMsgNotFound) || err == nil && isMarker(msg.Header) {
 		return nil
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/tidemark-engine/tidemark/history"
 	"github.com/tidemark-engine/tidemark/infra/natsio"
 	"github.com/tidemark-engine/tidemark/readmodel"
 	"github.com/tidemark-engine/tidemark/readmodel/tiers"
@@ -22,7 +23,7 @@ func (t *Hot) Has(ctx context.Context, agent string, keys []string) (map[string]
 	for i, key := range keys {
 		subjects[i] = t.entries.prefix + agent + "." + key
 	}
-	rows, err := t.entries.lastMessages(ctx, subjects)
+	rows, err := t.entries.lastMessages(ctx, subjects, history.Linearizable)
 	if err != nil {
 		return nil, err
 	}
@@ -45,7 +46,7 @@ func (t *Hot) Evict(ctx context.Context, agent string) error {
 	for s := range info.State.Subjects {
 		subjects = append(subjects, s)
 	}
-	rows, err := b.lastMessages(ctx, subjects)
+	rows, err := b.lastMessages(ctx, subjects, history.Linearizable)
 	if err != nil {
 		return err
 	}
@@ -70,7 +71,7 @@ func (t *Hot) Evict(ctx context.Context, agent string) error {
 // since.
 func (t *Hot) Remove(ctx context.Context, e *readmodel.Entry) error {
 	b, key := t.entries, e.Agent+"."+e.Key
-	last, err := b.stream.GetLastMsgForSubject(ctx, b.prefix+key)
+	last, err := natsio.LastMessage(ctx, b.nc, b.stream, b.prefix+key)
 	if errors.Is(err, jetstream.ErrMsgNotFound) || err == nil && revisionOf(last) != e.Revision {
 		return nil
 	}

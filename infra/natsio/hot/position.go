@@ -104,7 +104,7 @@ func (b *Bucket) lastPosition(ctx context.Context, info *jetstream.StreamInfo) (
 		if seq < info.State.FirstSeq || seq == 0 {
 			break
 		}
-		msg, err := b.stream.GetMsg(ctx, seq)
+		msg, err := natsio.MessageAt(ctx, b.nc, b.stream, seq)
 		seq--
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
 			continue

@@ -80,7 +80,7 @@ func (t *Hot) restore(ctx context.Context, b *Bucket, streams []events.Aggregate
 			_, key := t.locate(s)
 			subjects[i] = b.prefix + key
 		}
-		stored, err := b.lastMessages(ctx, subjects) // before the journal, see Restore
+		stored, err := b.lastMessages(ctx, subjects, history.Linearizable) // before the journal, see Restore
 		if err != nil {
 			return err
 		}

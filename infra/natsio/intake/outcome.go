@@ -100,7 +100,7 @@ func (in *Intake) Outcome(ctx context.Context, id string) ([]byte, error) {
 
 // lastOutcome returns nil if there is none.
 func (in *Intake) lastOutcome(ctx context.Context, id string) (*jetstream.RawStreamMsg, error) {
-	msg, err := in.streams.outcomes.GetLastMsgForSubject(ctx, in.streams.outcomeRoot+id)
+	msg, err := natsio.LastMessage(ctx, in.js.Conn(), in.streams.outcomes, in.streams.outcomeRoot+id)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return nil, nil
 	}

@@ -277,7 +277,7 @@ func (g *Guard) measure(ctx context.Context, infos []*jetstream.StreamInfo) {
 	}
 	u := Usage{Used: int64(account.Store), Limit: -1}
 	tier := account.Tier
-	if t, ok := account.Tiers["R"+strconv.Itoa(g.j.replicas)]; ok {
+	if t, ok := account.Tiers["R"+strconv.Itoa(g.j.Replicas())]; ok {
 		tier, u.Used = t, int64(t.Store)
 	}
 	if tier.Limits.MaxStore > 0 {

@@ -44,7 +44,6 @@ type Journal struct {
 	root        string   // "events." with the prefix
 	incarnation string
 	accepted    string // the last Accept when the journal was opened
-	replicas    int
 }
 
 var _ history.JournalStore = (*Journal)(nil)
@@ -146,7 +145,6 @@ func Open(ctx context.Context, nc *nats.Conn, cfg Config) (*Journal, error) {
 			return nil, fmt.Errorf("streams %s and %s belong to different journals: remove the one that does not belong here", natsio.StreamName(p, want), natsio.StreamName(0, want))
 		}
 		j.streams = append(j.streams, s)
-		j.replicas = s.CachedInfo().Config.Replicas
 	}
 	j.incarnation = strings.ToLower(id)
 	return j, nil
@@ -253,8 +251,9 @@ func (j *Journal) createPartition(ctx context.Context, cfg Config, p, n int, id 
 // Partitions returns the number of partitions.
 func (j *Journal) Partitions() int { return len(j.streams) }
 
-// Replicas returns the number of replicas of each stream.
-func (j *Journal) Replicas() int { return j.replicas }
+// Replicas returns the number of replicas of each stream, as of the last time that
+// the configuration was read.
+func (j *Journal) Replicas() int { return j.streams[0].CachedInfo().Config.Replicas }
 
 // Partition returns the partition of an aggregate id.
 func (j *Journal) Partition(id string) int { return events.Partition(id, len(j.streams)) }

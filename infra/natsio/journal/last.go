@@ -18,13 +18,17 @@ import (
 // leaderGetConcurrency is the number of get requests to the leader in flight.
 const leaderGetConcurrency = 32
 
-// Ends implements history.JournalStore. Any replica answers a fast or bounded read,
-// with up to 1,000 names a request. A linearizable read needs the leader. With one
-// replica every reply is the leader's, and Ends requests only the names without a
-// reply again, one by one, so that it does not report an existing aggregate as
-// missing. With several replicas it sends the leader one request per name.
+// Ends implements history.JournalStore. Any replica answers a fast read, with up to
+// 1,000 names a request. A linearizable read needs the leader. With one replica
+// every reply is the leader's, and Ends requests only the names without a reply
+// again, one by one, so that it does not report an existing aggregate as missing.
+// With several replicas it sends the leader one request per name. A bounded read is
+// answered by a replica that is proved to have the bound; see boundedEnds.
 func (j *Journal) Ends(ctx context.Context, names []events.AggregateName, b history.Bound, f history.Freshness) ([]history.Message, error) {
 	bounded := b != history.Bound{}
+	if bounded && j.Replicas() > 1 {
+		return j.boundedEnds(ctx, names, b)
+	}
 	if len(names) == 1 && !bounded {
 		m, err := j.last(ctx, names[0], f)
 		return []history.Message{m}, err
@@ -41,7 +45,7 @@ func (j *Journal) Ends(ctx context.Context, names []events.AggregateName, b hist
 		byPartition[p] = append(byPartition[p], j.root+string(name))
 	}
 	for p, subjects := range byPartition {
-		if len(subjects) == 0 || j.replicas > 1 && f == history.Linearizable && !bounded {
+		if len(subjects) == 0 || j.Replicas() > 1 && f == history.Linearizable {
 			continue
 		}
 		q := natsio.LastQuery{Subjects: subjects, UpToSeq: b.Revision}
@@ -93,7 +97,7 @@ func (j *Journal) last(ctx context.Context, name events.AggregateName, f history
 	p, subject := j.Partition(name.ID()), j.root+string(name)
 	var msg *jetstream.RawStreamMsg
 	if f == history.Linearizable {
-		msg, err = j.leaderGet(ctx, p, natsio.LastBySubject(subject))
+		msg, err = natsio.LastMessage(ctx, j.nc, j.streams[p], subject)
 	} else {
 		msg, err = j.streams[p].GetLastMsgForSubject(ctx, subject)
 	}
@@ -118,9 +122,19 @@ func (j *Journal) EventsAt(ctx context.Context, partition int, revisions []uint6
 	err := natsio.MessagesAt(ctx, j.nc, natsio.StreamName(partition, len(j.streams)), slices.Collect(maps.Keys(places)), func(msg *jetstream.RawStreamMsg) {
 		if i, asked := places[msg.Sequence]; asked {
 			found[i] = j.message(partition, msg.Subject, msg.Sequence, msg.Time, msg.Data)
+			delete(places, msg.Sequence)
 		}
 	})
-	return found, err
+	if err != nil || j.Replicas() == 1 {
+		return found, err
+	}
+	for revision, i := range places { // a replica that lags may lack them
+		err := j.single(ctx, partition, revision, func(m history.Message) error { found[i] = m; return nil })
+		if err != nil {
+			return nil, err
+		}
+	}
+	return found, nil
 }
 
 // First implements history.JournalStore.
@@ -134,11 +148,6 @@ func (j *Journal) First(ctx context.Context, name events.AggregateName) (m histo
 		return m, fmt.Errorf("read the first event of %s: %w", name, err)
 	}
 	return j.message(p, msg.Subject, msg.Sequence, msg.Time, msg.Data), nil
-}
-
-// leaderGet sends a get request to the leader of a partition.
-func (j *Journal) leaderGet(ctx context.Context, p int, request string) (*jetstream.RawStreamMsg, error) {
-	return natsio.LeaderGet(ctx, j.nc, natsio.StreamName(p, len(j.streams)), request)
 }
 
 // Names implements history.JournalStore with the subject index of the stream.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -37,13 +38,9 @@ func (j *Journal) Range(ctx context.Context, r history.Range, yield func(history
 	})
 }
 
-// single yields the event at one revision with a get request. A replica may lag:
-// single asks the leader for an event that the replica does not have.
+// single yields the event at one revision with a get request.
 func (j *Journal) single(ctx context.Context, partition int, revision uint64, yield func(history.Message) error) error {
-	msg, err := j.streams[partition].GetMsg(ctx, revision)
-	if errors.Is(err, jetstream.ErrMsgNotFound) && j.replicas > 1 {
-		msg, err = j.leaderGet(ctx, partition, `{"seq":`+strconv.FormatUint(revision, 10)+`}`)
-	}
+	msg, err := natsio.MessageAt(ctx, j.nc, j.streams[partition], revision)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return nil
 	}
@@ -70,23 +67,27 @@ func (j *Journal) aggregateRange(ctx context.Context, r history.Range, yield fun
 	if !r.Since.IsZero() {
 		start = jetstreamext.GetBatchStartTime(r.Since)
 	}
+	take := func(msg *jetstream.RawStreamMsg) (more bool, err error) {
+		if r.UpTo > 0 && msg.Sequence > r.UpTo {
+			return false, nil
+		}
+		return true, yield(j.message(r.Partition, msg.Subject, msg.Sequence, msg.Time, msg.Data))
+	}
+	last := uint64(0) // revision of the last event read; 0 = none
 	for size := firstPage; ; size = laterPage {
 		batch, err := jetstreamext.GetBatch(ctx, j.js, stream, size, subject, start)
 		if err != nil {
 			return fmt.Errorf("read %s: %w", r.Aggregate, err)
 		}
-		pending, last := "0", uint64(0)
+		pending := "0"
 		for msg, err := range batch {
 			if errors.Is(err, jetstreamext.ErrNoMessages) {
-				return nil
+				break
 			}
 			if err != nil {
 				return fmt.Errorf("read %s: %w", r.Aggregate, err)
 			}
-			if r.UpTo > 0 && msg.Sequence > r.UpTo {
-				return nil
-			}
-			if err := yield(j.message(r.Partition, msg.Subject, msg.Sequence, msg.Time, msg.Data)); err != nil {
+			if more, err := take(msg); !more || err != nil {
 				return err
 			}
 			// The server may end a batch early because of its size; only the header
@@ -94,16 +95,49 @@ func (j *Journal) aggregateRange(ctx context.Context, r history.Range, yield fun
 			pending, last = msg.Header.Get("Nats-Num-Pending"), msg.Sequence
 		}
 		if pending == "0" || pending == "" {
-			return nil
+			next, err := j.nextFromLeader(ctx, &r, last)
+			if next == nil || err != nil {
+				return err
+			}
+			if more, err := take(next); !more || err != nil {
+				return err
+			}
+			last = next.Sequence
 		}
 		start = jetstreamext.GetBatchSeq(last + 1)
 	}
 }
 
-// lastPerAggregate yields the last event of every aggregate that a pattern matches,
-// once.
+// nextFromLeader returns the event that follows the last one which a replica has
+// delivered of a range; nil = the replica has delivered all. last 0 = it has
+// delivered none.
+func (j *Journal) nextFromLeader(ctx context.Context, r *history.Range, last uint64) (*jetstream.RawStreamMsg, error) {
+	if j.Replicas() == 1 || r.UpTo > 0 && last >= r.UpTo {
+		return nil, nil
+	}
+	from := `"seq":` + strconv.FormatUint(max(last, r.After)+1, 10)
+	if last == 0 && !r.Since.IsZero() {
+		from = `"start_time":"` + r.Since.UTC().Format(time.RFC3339Nano) + `"`
+	}
+	msg, err := j.leaderGet(ctx, r.Partition, `{`+from+`,"next_by_subj":"`+j.root+string(r.Aggregate)+`"}`)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", r.Aggregate, err)
+	}
+	return msg, nil
+}
+
+// lastPerAggregate yields the last event of every aggregate that a pattern matches.
+// Where a replica that lags answers, it yields an aggregate again with its later
+// event.
 func (j *Journal) lastPerAggregate(ctx context.Context, p int, pattern events.AggregateName, yield func(history.Message) error) error {
 	failed := func(err error) error { return fmt.Errorf("read the last events of %s: %w", pattern, err) }
+	until, err := j.endOf(ctx, p, j.root+string(pattern), math.MaxUint64)
+	if err != nil {
+		return err
+	}
 	c, end, err := natsio.EphemeralConsumer(ctx, j.js, natsio.StreamName(p, len(j.streams)), jetstream.OrderedConsumerConfig{
 		DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy, FilterSubjects: []string{j.root + string(pattern)},
 	})
@@ -112,7 +146,7 @@ func (j *Journal) lastPerAggregate(ctx context.Context, p int, pattern events.Ag
 	}
 	defer end()
 	info, err := c.Info(ctx)
-	if err != nil || info.NumPending == 0 {
+	if err != nil || until.empty(info.NumPending) {
 		return err
 	}
 	it, err := c.Messages(natsio.IteratorOptions(j.nc)...)
@@ -121,7 +155,7 @@ func (j *Journal) lastPerAggregate(ctx context.Context, p int, pattern events.Ag
 	}
 	defer it.Stop()
 	for consumer := ""; ; {
-		msg, err := it.Next(jetstream.NextContext(ctx))
+		msg, err := until.next(ctx, it)
 		if err != nil {
 			return failed(err)
 		}
@@ -135,7 +169,7 @@ func (j *Journal) lastPerAggregate(ctx context.Context, p int, pattern events.Ag
 			consumer = meta.Consumer
 		case meta.Consumer:
 		default: // a reset consumer delivers every later event, not only the last ones
-			now, err := j.streams[p].GetLastMsgForSubject(ctx, msg.Subject())
+			now, err := natsio.LastMessage(ctx, j.nc, j.streams[p], msg.Subject())
 			if err != nil {
 				return failed(err)
 			}
@@ -146,7 +180,7 @@ func (j *Journal) lastPerAggregate(ctx context.Context, p int, pattern events.Ag
 				return err
 			}
 		}
-		if meta.NumPending == 0 {
+		if until.reached(meta) {
 			return nil
 		}
 	}

@@ -40,12 +40,20 @@ func (j *Journal) Raw(ctx context.Context, partition int, r RawRange, yield func
 	if r.Subject != "" {
 		cfg.FilterSubjects = []string{r.Subject}
 	}
+	pattern := r.Subject
+	if pattern == "" {
+		pattern = j.root + ">"
+	}
+	until, err := j.endOf(ctx, partition, pattern, last)
+	if err != nil || until.last < r.FromRevision {
+		return err
+	}
 	c, end, err := natsio.EphemeralConsumer(ctx, j.js, natsio.StreamName(partition, len(j.streams)), cfg)
 	if err != nil {
 		return fmt.Errorf("read partition %d: %w", partition, err)
 	}
 	defer end()
-	if info, err := c.Info(ctx); err != nil || info.NumPending == 0 {
+	if info, err := c.Info(ctx); err != nil || until.empty(info.NumPending) {
 		return err
 	}
 	it, err := c.Messages(natsio.IteratorOptions(j.nc)...)
@@ -54,7 +62,7 @@ func (j *Journal) Raw(ctx context.Context, partition int, r RawRange, yield func
 	}
 	defer it.Stop()
 	for {
-		msg, err := it.Next(jetstream.NextContext(ctx))
+		msg, err := until.next(ctx, it)
 		if err != nil {
 			return fmt.Errorf("read partition %d: %w", partition, err)
 		}
@@ -68,7 +76,7 @@ func (j *Journal) Raw(ctx context.Context, partition int, r RawRange, yield func
 		if err := yield(msg, meta.Sequence.Stream); err != nil {
 			return err
 		}
-		if meta.Sequence.Stream == last || meta.NumPending == 0 {
+		if until.reached(meta) {
 			return nil
 		}
 	}

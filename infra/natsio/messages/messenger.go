@@ -58,7 +58,7 @@ func (m Messenger) checkSame(ctx context.Context, ack *jetstream.PubAck, request
 	if err != nil {
 		return err
 	}
-	first, err := s.GetMsg(ctx, ack.Sequence)
+	first, err := natsio.MessageAt(ctx, m.streams.JS.Conn(), s, ack.Sequence)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return nil
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"github.com/tidemark-engine/tidemark/infra/natsio/feeds"
+	"github.com/tidemark-engine/tidemark/internal/wait"
 	"github.com/tidemark-engine/tidemark/projections"
 )
 
@@ -28,6 +30,40 @@ func (v *View) Status(refresh bool) projections.Status {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return v.status
+}
+
+// storedPoll is the interval at which Stored asks for the consumer's position.
+const storedPoll = 10 * time.Millisecond
+
+// Stored waits until the message at a sequence of AGENT_MESSAGES is in SQL; false =
+// ctx ended before.
+func (v *View) Stored(ctx context.Context, sequence uint64) bool {
+	for known := v.stored.Load(); known < sequence; known = v.stored.Load() {
+		v.mu.Lock()
+		c := v.consumer
+		v.mu.Unlock()
+		if c != nil {
+			info, err := c.Info(ctx)
+			if err == nil && info.AckFloor.Stream > known {
+				v.stored.CompareAndSwap(known, info.AckFloor.Stream)
+				continue
+			}
+			if err == nil && info.NumPending+uint64(info.NumAckPending) == 0 && v.lost(ctx, sequence) {
+				return true
+			}
+		}
+		if wait.Sleep(ctx, storedPoll) != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// lost reports whether the stream no longer has the message at a sequence, because
+// a server without a disk has restarted.
+func (v *View) lost(ctx context.Context, sequence uint64) bool {
+	s, err := v.streams.JS.Stream(ctx, feeds.AgentMessages)
+	return err == nil && s.CachedInfo().State.LastSeq < sequence
 }
 
 func (v *View) setState(state, reason string) {

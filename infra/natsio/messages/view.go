@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -31,6 +32,8 @@ type MessageStore interface {
 type View struct {
 	streams *feeds.Streams
 	store   MessageStore
+
+	stored atomic.Uint64 // a sequence up to which all messages are in SQL
 
 	mu       sync.Mutex
 	consumer jetstream.Consumer

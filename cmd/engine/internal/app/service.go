@@ -26,7 +26,12 @@ type queryService struct {
 func startService(e *Engine, nc *nats.Conn) (*queryService, error) {
 	q := &query.Query{
 		Tiers: e.model.tiers, Rows: e.model.rows, Cache: e.buckets.cache, Status: e.statusJSON,
-		LastSeen: e.commands.lastSeen, Command: e.intake.Outcome,
+		LastSeen: e.commands.lastSeen, Command: e.intake.Outcome, Acknowledged: e.commands.handler.Acknowledged,
+	}
+	if e.views.messages != nil {
+		q.Delivered = func(ctx context.Context) bool {
+			return e.views.messages.Stored(ctx, e.commands.handler.Published())
+		}
 	}
 	s, err := service.Serve(nc, service.Config{
 		Subjects: e.nats.subjects, Version: semver(e.version),

@@ -26,8 +26,10 @@ import (
 //     restarts rebuilds its duplicate window from the messages that it still
 //     stores, so it no longer knows those that were trimmed.
 //
-// Without SQL the first three remain, so an id that carries no time is
-// recognised for the duplicate window only.
+// Without SQL the first three remain, so while nothing was trimmed an id that
+// carries no time is recognised for the duplicate window only. Where events of
+// the command's aggregate were trimmed and the archive does not have them, the
+// command is refused (503).
 
 // madeAt is when the command was made, by its id or as its sender knows.
 func (c *Command) madeAt() (time.Time, bool) {
@@ -51,8 +53,14 @@ func (h *Handler) windowSuffices(ctx context.Context, cmd *Command, now time.Tim
 	if outsideWindow(cmd, now) || !timed && h.cfg.Archive != nil {
 		return false
 	}
-	lost, err := h.windowLost(ctx, cmd, now)
-	return err == nil && !lost
+	if lost, err := h.windowLost(ctx, cmd, now); err != nil || lost {
+		return false
+	}
+	if timed {
+		return true
+	}
+	trimmed, err := h.trimmedSince(ctx, cmd)
+	return err == nil && !trimmed
 }
 
 // dedup searches for an earlier delivery of the command before it is decided;

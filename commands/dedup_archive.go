@@ -15,39 +15,41 @@ import (
 const (
 	archiveTimeout = time.Second
 	archiveRest    = time.Second
+	// scanTimeout bounds a search of the history in place of the archive's index.
+	scanTimeout = 5 * time.Second
 )
 
 var errNoArchive = errors.New("the engine runs without SQL")
 
 // dedupArchive searches the archive's index of command ids, where only that can
 // tell. The answer is required when the command's event may have been trimmed:
-// without it the command is refused (503). It is optional for an id that
-// carries no time: commands continue without SQL, and the duplicate window
-// remains.
+// where the archive does not answer, or does not reach the trim mark, the command
+// is refused (503), unless the journal still has all events of its aggregate. It
+// is optional for an id that carries no time while nothing was trimmed: commands
+// continue without SQL, and the duplicate window remains.
 func (h *Handler) dedupArchive(ctx context.Context, cmd *Command, last *head, now time.Time) (r Receipt, found bool, err error) {
 	_, timed := MadeAt(cmd.CommandID)
-	optional := !timed && h.cfg.Archive != nil
 	required, err := h.windowLost(ctx, cmd, now)
 	if err != nil {
 		return Receipt{}, false, unavailable(err, false)
 	}
-	old := outsideWindow(cmd, now)
-	if !required && !old && !optional {
+	if !required && timed && !outsideWindow(cmd, now) {
 		return Receipt{}, false, nil
 	}
 	names, end, err := h.olderEvents(ctx, cmd, last)
 	if err != nil || len(names) == 0 {
 		return Receipt{}, false, err
 	}
-	if !required && old {
+	if !required {
 		if required, err = h.trimmedSince(ctx, cmd); err != nil {
 			return Receipt{}, false, unavailable(err, false)
 		}
 	}
-	if !required && (!optional || now.UnixNano() < h.archivePause.Load()) {
-		if optional {
-			h.stats.Unasked.Add(1)
-		}
+	if !required && (timed || h.cfg.Archive == nil) {
+		return Receipt{}, false, nil
+	}
+	if !required && now.UnixNano() < h.archivePause.Load() {
+		h.stats.Unasked.Add(1)
 		return Receipt{}, false, nil
 	}
 	rec, ok, reaches, err := h.askArchive(ctx, cmd, names)
@@ -55,15 +57,17 @@ func (h *Handler) dedupArchive(ctx context.Context, cmd *Command, last *head, no
 	case ok && err == nil:
 		r, err := h.replay(cmd, &rec)
 		return r, true, err
-	case err != nil && (ok || required):
+	case ok:
 		return Receipt{}, false, domain.Errorf(domain.Unavailable, "archive.unavailable",
-			"only the archive knows whether this command took effect before, and it cannot be read; send the same command id again (%v)", err)
-	case err != nil:
+			"only the archive knows whether this command took effect before, and its event cannot be decoded; send the same command id again")
+	case err != nil && !required:
 		h.archivePause.Store(now.Add(archiveRest).UnixNano())
 		h.stats.Unasked.Add(1)
 		return Receipt{}, false, nil
-	case reaches >= end:
+	case err == nil && reaches >= end:
 		return Receipt{}, false, nil
+	case err != nil:
+		reaches = 0
 	}
 	return h.scanUnarchived(ctx, cmd, names, reaches, now)
 }
@@ -97,27 +101,41 @@ func (h *Handler) olderEvents(ctx context.Context, cmd *Command, last *head) (na
 }
 
 // trimmedSince reports whether events recorded since the command was made may
-// have been trimmed.
+// have been trimmed; always, where its time is not known and anything was.
 func (h *Handler) trimmedSince(ctx context.Context, cmd *Command) (bool, error) {
 	p := h.journal.Partition(cmd.ID)
-	cut, _, err := h.journal.Trimmed(ctx, p)
-	if err != nil || cut == 0 {
+	t, err := h.trims.last(ctx, h.journal, p)
+	if err != nil || t.cut == 0 {
 		return false, err
 	}
-	made, _ := cmd.madeAt()
-	next, err := h.journal.At(ctx, p, cut+1)
+	made, timed := cmd.madeAt()
+	if !timed {
+		return true, nil
+	}
+	next, err := h.journal.At(ctx, p, t.cut+1)
 	return err != nil || !made.Add(-h.cfg.Bounds.ClockSkew-clockTolerance).After(next.RecordedAt), nil
 }
 
 // scanUnarchived searches the part of the history that the archive does not
-// have yet, unless all of it is still in the duplicate window.
+// have: with nothing trimmed beyond it, from there on and unless all of it is
+// still in the duplicate window; else all events of the aggregates, which fails
+// where some of them were trimmed.
 func (h *Handler) scanUnarchived(ctx context.Context, cmd *Command, names []events.AggregateName, reaches uint64, now time.Time) (Receipt, bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, scanTimeout)
+	defer cancel()
+	p := h.journal.Partition(cmd.ID)
+	t, err := h.trims.last(ctx, h.journal, p)
+	if err != nil {
+		return Receipt{}, false, unavailable(err, false)
+	}
 	from := time.Unix(0, 0)
-	if next, err := h.journal.At(ctx, h.journal.Partition(cmd.ID), reaches+1); err == nil {
-		if now.Sub(next.RecordedAt) < windowAge {
-			return Receipt{}, false, nil
+	if reaches > 0 && reaches >= t.cut {
+		if next, err := h.journal.At(ctx, p, reaches+1); err == nil {
+			if now.Sub(next.RecordedAt) < windowAge {
+				return Receipt{}, false, nil
+			}
+			from = next.RecordedAt.Add(-clockTolerance)
 		}
-		from = next.RecordedAt.Add(-clockTolerance)
 	}
 	return h.scan(ctx, cmd, names, from)
 }

@@ -20,48 +20,45 @@ const (
 
 // windowLost reports whether the duplicate window may lack the command's event:
 // its partition was trimmed within afterTrim, the command is not younger than
-// that, and the server may have restarted since. Without an archive nothing is
-// trimmed.
+// that, and the server may have restarted since.
 func (h *Handler) windowLost(ctx context.Context, cmd *Command, now time.Time) (bool, error) {
-	if h.cfg.Archive == nil {
-		return false, nil
-	}
-	at, err := h.trims.last(ctx, h.journal, h.journal.Partition(cmd.ID))
-	if err != nil || now.Sub(at) > afterTrim {
+	t, err := h.trims.last(ctx, h.journal, h.journal.Partition(cmd.ID))
+	if err != nil || t.cut == 0 || now.Sub(t.at) > afterTrim {
 		return false, err
 	}
 	made, timed := cmd.madeAt()
-	return !timed || made.Before(at.Add(clockTolerance)), nil
+	return !timed || made.Before(t.at.Add(clockTolerance)), nil
 }
 
-// trims caches when each partition was last trimmed.
+// trims caches how far and when each partition was last trimmed.
 type trims struct {
 	mu    sync.RWMutex
 	known map[int]lastTrim
 }
 
-type lastTrim struct{ at, checked time.Time }
+type lastTrim struct {
+	cut         uint64 // 0 = never trimmed
+	at, checked time.Time
+}
 
-// last is when a partition was last trimmed; zero = never.
-func (t *trims) last(ctx context.Context, journal history.Journal, partition int) (time.Time, error) {
+// last is the last trim of a partition.
+func (t *trims) last(ctx context.Context, journal history.Journal, partition int) (lastTrim, error) {
 	t.mu.RLock()
 	known := t.known[partition]
 	t.mu.RUnlock()
 	if time.Since(known.checked) <= trimCheckInterval {
-		return known.at, nil
+		return known, nil
 	}
 	cut, at, err := journal.Trimmed(ctx, partition)
 	if err != nil {
-		return time.Time{}, err
+		return lastTrim{}, err
 	}
-	if cut == 0 {
-		at = time.Time{}
-	}
+	known = lastTrim{cut, at, time.Now()}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.known == nil {
 		t.known = map[int]lastTrim{}
 	}
-	t.known[partition] = lastTrim{at, time.Now()}
-	return at, nil
+	t.known[partition] = known
+	return known, nil
 }

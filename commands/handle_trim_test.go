@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -117,5 +118,84 @@ func TestACommandIsRecognisedAfterATrimAndARestart(t *testing.T) {
 	later := newEngine(t, h, commands.Config{Archive: h, Now: func() time.Time { return time.Now().UTC().Add(10 * time.Minute) }})
 	if r, err := later.do(ulidAt(time.Now().Add(9*time.Minute)), "set", `{"key":"k","value":103,"strategy":"last_write_wins"}`); err != nil || r.Version != 7 {
 		t.Errorf("long after the trim: %+v, %v", r, err)
+	}
+}
+
+// Events were trimmed, and the archive does not answer, is empty, is an older copy,
+// or belongs to another journal: a command that may have taken effect among them
+// is refused and appends nothing, whatever the form of its id and alone or in a
+// batch. Commands whose past is known go on, and the others do as soon as the
+// archive reaches again.
+func TestNothingIsDecidedOnAnIncompletePast(t *testing.T) {
+	j := journaltest.New(t, 1)
+	full := &archived{}
+	h := history.New(j, full, 0)
+	e := newEngine(t, &commandstest.Windowless{Journal: h}, commands.Config{Archive: h})
+	hour := time.Now().Add(-time.Hour)
+	body := func(n int) string { return fmt.Sprintf(`{"key":"k","value":%d,"strategy":"last_write_wins"}`, n) }
+	ids := map[string]int{}
+	first := map[string]commands.Receipt{}
+	for n := range 5 {
+		for _, id := range []string{ulidAt(hour.Add(time.Duration(n) * time.Second)), fmt.Sprint("order-", n), youngID()} {
+			ids[id], first[id] = len(ids), e.accepted(id, "set", body(len(ids)))
+		}
+	}
+	e.accepted("", "set", body(100))
+	full.events = e.stored(events.StateEntry("a1", "k"))
+	full.reaches = full.events[len(full.events)-1].Revision
+	if _, err := e.Send(t.Context(), commands.Request{Aggregate: "agent", ID: "whole", Verb: "set", CommandID: "first-of-whole", Body: []byte(body(0))}); err != nil {
+		t.Fatal(err)
+	}
+	if err := j.MarkTrimmed(t.Context(), 0, full.reaches); err != nil {
+		t.Fatal(err)
+	}
+	if err := j.Purge(t.Context(), 0, full.events[0].Name, full.reaches); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		archive *archived
+		code    string
+	}{
+		"behind":             {&archived{events: full.events[:4], reaches: full.events[3].Revision}, "archive.incomplete"},
+		"empty":              {&archived{}, "archive.incomplete"},
+		"of another journal": {&archived{err: history.ErrForeignJournal}, "archive.incomplete"},
+		"no answer":          {&archived{err: errors.New("dial tcp 10.1.2.3:5432: user=tidemark")}, "archive.unavailable"},
+		"off":                {nil, "archive.unavailable"},
+	} {
+		cfg, past := commands.Config{}, history.New(j, nil, 0)
+		if c.archive != nil {
+			past = history.New(j, c.archive, 0)
+			cfg.Archive = past
+		}
+		x := newEngine(t, &commandstest.Windowless{Journal: past}, cfg)
+		for id, n := range ids {
+			if c.archive != nil && slices.ContainsFunc(c.archive.events, func(r events.Record) bool { return r.CommandID == id }) {
+				continue // known in spite of the gap
+			}
+			_, err := x.do(id, "set", body(n))
+			var refused *domain.Error
+			if !errors.As(err, &refused) || refused.Kind != domain.Unavailable || refused.Code != c.code || strings.Contains(err.Error(), "10.1.2.3") {
+				t.Errorf("archive %s: %s again: %v", name, id, err)
+			}
+			results, err := x.batch(fmt.Sprintf(`{"atomic":%t,"commands":[%s]}`, n%2 == 0, item("a1", "set", id, body(n))))
+			if len(results) == 1 {
+				err = results[0].Err
+			}
+			if !errors.As(err, &refused) || refused.Code != c.code {
+				t.Errorf("archive %s: %s again in a batch: %+v, %v", name, id, results, err)
+			}
+		}
+		for _, agent := range []string{"new", "whole"} { // the journal has all events of both
+			if got := harness.Receive(t, "an answer", x.send("of-"+strings.ReplaceAll(name, " ", "-"), agent, "set", body(0))); got.err != nil || got.Replayed {
+				t.Errorf("archive %s: a command on agent %s: %+v", name, agent, got)
+			}
+		}
+	}
+	if got := e.stored(full.events[0].Name); len(got) != len(full.events) {
+		t.Errorf("%d events, want %d", len(got), len(full.events))
+	}
+	e = newEngine(t, &commandstest.Windowless{Journal: h}, commands.Config{Archive: h})
+	for id, n := range ids {
+		e.replays(id, "set", body(n), first[id])
 	}
 }

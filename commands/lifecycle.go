@@ -49,7 +49,7 @@ func bindLifecycle(id, typ string, data events.LifecycleChange) Command {
 			}
 			keys, err := h.cfg.Evictor.Evict(ctx, id)
 			if err != nil {
-				return domain.Errorf(domain.Unavailable, "agent.not_flushed", "agent %s cannot be flushed and does not expire: %v", id, err)
+				return domain.Errorf(domain.Unavailable, "agent.not_flushed", "agent %s cannot be flushed to SQL and does not expire: %s", id, domain.PublicText(err))
 			}
 			c.Data.Keys, c.Data.More = bounded(keys)
 			return nil

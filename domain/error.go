@@ -1,6 +1,9 @@
 package domain
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
 
 // Kind says what the caller can do about an error. The nine kinds and their
 // HTTP-like codes are the wire contract's (section 2).
@@ -65,4 +68,15 @@ func (e *Error) With(name string, value any) *Error {
 	}
 	c.Details[name] = value
 	return &c
+}
+
+// PublicText is the part of an error that clients may read: the message of an
+// Error, else only that a store failed, because other errors may name servers,
+// users and statements.
+func PublicText(err error) string {
+	var known *Error
+	if errors.As(err, &known) {
+		return known.Message
+	}
+	return "a store does not answer; the engine's status and log have the cause"
 }

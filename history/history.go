@@ -73,7 +73,10 @@ func (h *History) holds(ctx context.Context, partition int, upTo uint64) error {
 		return NotArchived(partition, upTo)
 	}
 	reaches, err := h.archive.Reaches(ctx, partition, h.ID())
-	if err != nil {
+	switch {
+	case errors.Is(err, ErrForeignJournal):
+		return unreadable("archive.incomplete", partition, upTo, err)
+	case err != nil:
 		return unreadable("archive.unavailable", partition, upTo, err)
 	}
 	if reaches < upTo {
@@ -82,11 +85,38 @@ func (h *History) holds(ctx context.Context, partition int, upTo uint64) error {
 	return nil
 }
 
+// trimmedOf says how much of one aggregate only the archive has: its events up to
+// the returned revision, which is not after upTo. It is 0 where the journal still
+// has the aggregate's first event, because a trim takes events from an aggregate's
+// beginning; the archive is then not needed.
+func (h *History) trimmedOf(ctx context.Context, name events.AggregateName, upTo uint64) (archived uint64, err error) {
+	first, err := h.First(ctx, name)
+	if err != nil {
+		return 0, err
+	}
+	if first.Revision == 0 || first.Bad == nil && first.Version == 1 {
+		return 0, nil
+	}
+	return upTo, h.holds(ctx, h.Partition(name.ID()), upTo)
+}
+
+// Missing returns why events of a partition that were trimmed cannot be read from
+// the archive; nil = nothing was trimmed, or the archive has all of it.
+func (h *History) Missing(ctx context.Context, partition int) error {
+	_, err := h.trimmed(ctx, partition, 0, 0)
+	return err
+}
+
 // unreadable is the one error for events that were trimmed and that the archive
-// does not give: ErrNotArchived for the engine, 503 for clients.
+// does not give: ErrNotArchived with the reason for the engine; for clients 503
+// without the reason, which may name servers.
 func unreadable(code string, partition int, upTo uint64, why error) error {
+	what := "cannot be read from the archive now"
+	if code == "archive.incomplete" {
+		what = "are not in the archive: restore the database that has them, or wait until the archive has caught up"
+	}
 	return &notArchived{domain.Errorf(domain.Unavailable, code,
-		"the events up to revision %d of partition %d were trimmed from the journal and cannot be read from the archive: %v", upTo, partition, why)}
+		"the events up to revision %d of partition %d were trimmed from the journal and %s; then send the same request again", upTo, partition, what), why}
 }
 
 // ErrNotArchived means that a part of the past is neither in the journal nor in
@@ -99,9 +129,14 @@ func NotArchived(partition int, upTo uint64) error {
 	return unreadable("archive.unavailable", partition, upTo, errNoArchive)
 }
 
-type notArchived struct{ error }
+type notArchived struct {
+	public error
+	why    error
+}
 
-func (e *notArchived) Unwrap() error { return e.error }
+func (e *notArchived) Error() string { return e.public.Error() + " (" + e.why.Error() + ")" }
+
+func (e *notArchived) Unwrap() error { return e.public }
 
 func (e *notArchived) Is(target error) bool { return target == ErrNotArchived }
 

@@ -73,7 +73,18 @@ func (h *History) fromArchive(ctx context.Context, partition int, after, upTo ui
 // Of yields the entries of one aggregate after a revision, up to another (0 = the
 // end), oldest first, until yield fails.
 func (h *History) Of(ctx context.Context, name events.AggregateName, after, upTo uint64, yield func(Message) error) error {
-	archived, err := h.trimmed(ctx, h.Partition(name.ID()), after, upTo)
+	archived, _, err := h.Trimmed(ctx, h.Partition(name.ID()))
+	if err != nil {
+		return err
+	}
+	if upTo > 0 {
+		archived = min(archived, upTo)
+	}
+	if archived > after {
+		archived, err = h.trimmedOf(ctx, name, archived)
+	} else {
+		archived = 0
+	}
 	if err != nil {
 		return err
 	}
@@ -107,7 +118,10 @@ func (h *History) Since(ctx context.Context, name events.AggregateName, from tim
 	}
 	if cut == 0 || at.Before(from) {
 		cut = 0 // all that was trimmed was stored before from
-	} else {
+	} else if cut, err = h.trimmedOf(ctx, name, cut); err != nil {
+		return err
+	}
+	if cut > 0 {
 		old, err := h.archivedOf(ctx, name, cut, func(rec *events.Record) bool { return !rec.RecordedAt.Before(from) })
 		if err != nil {
 			return err

@@ -47,6 +47,26 @@ const busyBatch = 32
 // stallCheck is the interval at which a silent cursor is compared with the head.
 const stallCheck = 5 * time.Second
 
+// checkpointCheck is the interval at which an idle view compares its position with the one that
+// its target stores, which changes when a database is restored. A view that writes notices it by
+// the fence.
+const checkpointCheck = 2 * time.Second
+
+// checkCheckpoint fails when the target does not answer or no longer is at a position.
+func (r *Runner) checkCheckpoint(ctx context.Context, at uint64) error {
+	t, ok := r.Target.(CheckpointDigester)
+	if !ok {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, checkpointCheck)
+	defer cancel()
+	stored, _, err := t.CheckpointDigest(ctx, r.Partition)
+	if err == nil && stored != at {
+		err = fmt.Errorf("the stored position has changed from %d to %d", at, stored)
+	}
+	return err
+}
+
 // collect waits for a first event and collects more as Batching says. It fails when the cursor
 // stays silent while the journal grows, and returns no events when changed is closed first.
 func (r *Runner) collect(ctx context.Context, cur history.Cursor, at uint64, changed <-chan struct{}) ([]history.Message, error) {
@@ -54,6 +74,8 @@ func (r *Runner) collect(ctx context.Context, cur history.Cursor, at uint64, cha
 	behind := false
 	stall := time.NewTicker(stallCheck)
 	defer stall.Stop()
+	check := time.NewTicker(checkpointCheck)
+	defer check.Stop()
 	for len(batch.msgs) == 0 {
 		select {
 		case m, ok := <-cur.Messages():
@@ -71,6 +93,10 @@ func (r *Runner) collect(ctx context.Context, cur history.Cursor, at uint64, cha
 				behind = true // the event may have been appended just now
 			} else if head > at {
 				return nil, fmt.Errorf("the journal's reader is silent at %d while the journal is at %d (%v)", at, head, cur.Err())
+			}
+		case <-check.C:
+			if err := r.checkCheckpoint(ctx, at); err != nil {
+				return nil, err
 			}
 		case <-changed:
 			return nil, nil

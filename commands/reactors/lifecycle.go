@@ -6,6 +6,7 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"github.com/tidemark-engine/tidemark/commands"
+	"github.com/tidemark-engine/tidemark/domain"
 	"github.com/tidemark-engine/tidemark/events"
 )
 
@@ -25,7 +26,7 @@ func Hydrate(h Hydrator) Reactor {
 		React: func(ctx context.Context, rec events.Record, send Send) error {
 			keys, err := h.Hydrate(ctx, rec.ID)
 			if err != nil {
-				return sendOutcome(ctx, send, "hydrate", &rec, "hydration_failed", commands.Outcome{Reason: err.Error()})
+				return sendOutcome(ctx, send, "hydrate", &rec, "hydration_failed", commands.Outcome{Reason: domain.PublicText(err)})
 			}
 			return sendOutcome(ctx, send, "hydrate", &rec, "hydrated", commands.Outcome{Keys: keys})
 		},
@@ -40,7 +41,7 @@ func Flush(h Hydrator) Reactor {
 		React: func(ctx context.Context, rec events.Record, send Send) error {
 			keys, revision, err := h.Flush(ctx, rec.ID)
 			if err != nil {
-				return sendOutcome(ctx, send, "flush", &rec, "flush_failed", commands.Outcome{Reason: err.Error()})
+				return sendOutcome(ctx, send, "flush", &rec, "flush_failed", commands.Outcome{Reason: domain.PublicText(err)})
 			}
 			return sendOutcome(ctx, send, "flush", &rec, "flushed", commands.Outcome{Keys: keys, Revision: revision})
 		},

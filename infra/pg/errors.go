@@ -15,3 +15,9 @@ func HasSQLState(err error, state string) bool {
 // DataException is the SQLSTATE class of a failed cast, such as text that is not
 // JSON.
 const DataException = "22"
+
+// SQLSTATEs that the engine acts on.
+const (
+	readOnly     = "25006" // read_only_sql_transaction: after a failover
+	notPermitted = "42501" // insufficient_privilege
+)

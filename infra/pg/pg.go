@@ -5,58 +5,103 @@ package pg
 
 import (
 	"context"
-	"embed"
 	"errors"
 	"fmt"
-	"io/fs"
-	"log/slog"
+	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
-	"github.com/jackc/pgx/v5/stdlib"
-	"github.com/pressly/goose/v3"
-	"github.com/pressly/goose/v3/lock"
 )
 
-//go:embed migrations/*.sql
-var migrations embed.FS
+const (
+	// defaultConns is the size of the pool where the URL does not set
+	// pool_max_conns; minConns is the least with which a rebuild beside the outbox
+	// relay does not wait for itself.
+	defaultConns, minConns = 16, 3
+	connectTimeout         = 3 * time.Second
+	pingTimeout            = 2 * time.Second
+	// statementTimeout is the server's limit for a statement. A server that does
+	// not answer does not keep it, so the client ends the connection later.
+	statementTimeout = 15 * time.Second
+	answerTimeout    = statementTimeout + 5*time.Second
+)
+
+// sessionDefaults are the settings of each session. Settings in the URL override
+// them. They are set after the login, because poolers refuse them as startup
+// parameters.
+var sessionDefaults = map[string]string{
+	"statement_timeout": statementTimeout.String(), "lock_timeout": "5s",
+	"idle_in_transaction_session_timeout": "10s", "timezone": "UTC",
+}
 
 // DB is a connection pool whose statements, lock waits and idle transactions
-// time out, so that a stuck session cannot block the engine.
-type DB struct{ pool *pgxpool.Pool }
+// time out, so that neither a stuck session nor a server that stopped answering
+// blocks the engine. It replaces dead connections and those to a server that has
+// become read-only.
+type DB struct {
+	pool    *pgxpool.Pool
+	checked atomic.Bool             // the server, or the pooler before it, gives what the engine needs
+	wanted  atomic.Pointer[columns] // nil = not read yet
+}
 
 // Open creates the pool; the first use connects. Settings in the URL override
-// the default timeouts.
+// the defaults. The pool has at most pool_max_conns connections, which fails
+// below 3.
 func Open(url string) (*DB, error) {
 	cfg, err := pgxpool.ParseConfig(url)
 	if err != nil {
-		return nil, fmt.Errorf("parse the PostgreSQL URL: %w", redact(err))
+		return nil, fmt.Errorf("parse the PostgreSQL URL: %w", parseError(err))
 	}
-	for name, value := range map[string]string{
-		"statement_timeout": "15s", "lock_timeout": "5s",
-		"idle_in_transaction_session_timeout": "10s",
-		"application_name":                    "tidemark", "timezone": "UTC",
-	} {
-		if _, set := cfg.ConnConfig.RuntimeParams[name]; !set {
-			cfg.ConnConfig.RuntimeParams[name] = value
+	conn := cfg.ConnConfig
+	session := map[string]string{}
+	for name, value := range sessionDefaults {
+		if set, ok := conn.RuntimeParams[name]; ok {
+			value = set
+			delete(conn.RuntimeParams, name)
 		}
+		session[name] = value
 	}
-	cfg.ConnConfig.ConnectTimeout = 3 * time.Second
-	cfg.MaxConns = max(cfg.MaxConns, 16)
-	pool, err := pgxpool.NewWithConfig(context.Background(), cfg)
-	if err != nil {
-		return nil, fmt.Errorf("open the PostgreSQL pool: %w", redact(err))
+	if conn.RuntimeParams["application_name"] == "" {
+		conn.RuntimeParams["application_name"] = "tidemark"
 	}
-	return &DB{pool: pool}, nil
+	if conn.ConnectTimeout == 0 {
+		conn.ConnectTimeout = connectTimeout
+	}
+	if !strings.Contains(url, "target_session_attrs") {
+		conn.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
+	}
+	conn.DialFunc = dialer.DialContext
+	closes := conn.OnPgError
+	conn.OnPgError = func(c *pgconn.PgConn, e *pgconn.PgError) bool { return e.Code != readOnly && closes(c, e) }
+	if session["statement_timeout"] == sessionDefaults["statement_timeout"] {
+		conn.Tracer = answerLimit{}
+	}
+	if !strings.Contains(url, "pool_max_conns") {
+		cfg.MaxConns = defaultConns
+	}
+	if cfg.MaxConns < minConns {
+		return nil, fmt.Errorf("pool_max_conns=%d in the PostgreSQL URL is too few: the engine needs at least %d connections", cfg.MaxConns, minConns)
+	}
+	cfg.PingTimeout = pingTimeout
+	d := &DB{}
+	cfg.AfterConnect = func(ctx context.Context, c *pgx.Conn) error { return d.prepareSession(ctx, c, session) }
+	if d.pool, err = pgxpool.NewWithConfig(context.Background(), cfg); err != nil {
+		return nil, fmt.Errorf("open the PostgreSQL pool: %w", parseError(err))
+	}
+	return d, nil
 }
 
-// redact removes the password of a connection string from an error.
-func redact(err error) error {
+// parseError is what cannot be read in a connection string, without the string: a
+// part that looks like a port may be a password.
+func parseError(err error) error {
 	var parse *pgconn.ParseConfigError
 	if errors.As(err, &parse) {
-		return errors.New(parse.Error()) // pgx redacts the password here
+		if err = parse.Unwrap(); err == nil || strings.Contains(err.Error(), `"`) {
+			err = errors.New("it is neither postgres://user:password@host:port/database nor host=… user=… dbname=…")
+		}
 	}
 	return err
 }
@@ -64,39 +109,22 @@ func redact(err error) error {
 // Close closes the pool after its connections are released.
 func (d *DB) Close() { d.pool.Close() }
 
-// Ping fails when PostgreSQL does not answer.
-func (d *DB) Ping(ctx context.Context) error { return d.pool.Ping(ctx) }
-
-// Pool returns the pgx pool.
-func (d *DB) Pool() *pgxpool.Pool { return d.pool }
-
-// Migrate applies pending schema migrations under an advisory lock, so that
-// several engines may start on one database.
-func (d *DB) Migrate(ctx context.Context, log *slog.Logger) error {
-	db := stdlib.OpenDBFromPool(d.pool)
-	defer db.Close()
-	locker, err := lock.NewPostgresSessionLocker()
-	if err != nil {
+// Ping fails when PostgreSQL does not answer, or answers but takes no writes: the
+// pool then closes its connections, to find the server that does.
+func (d *DB) Ping(ctx context.Context) error {
+	var state string
+	if err := d.pool.QueryRow(ctx, `SELECT current_setting('transaction_read_only')`).Scan(&state); err != nil {
 		return err
 	}
-	sub, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		return err
-	}
-	p, err := goose.NewProvider(goose.DialectPostgres, db, sub, goose.WithSessionLocker(locker),
-		goose.WithTableName("tidemark_schema"))
-	if err != nil {
-		return fmt.Errorf("prepare migrations: %w", err)
-	}
-	done, err := p.Up(ctx)
-	if err != nil {
-		return fmt.Errorf("migrate the schema: %w", err)
-	}
-	for _, r := range done {
-		log.Debug("schema migrated", "file", r.Source.Path, "took", r.Duration)
+	if state == "on" {
+		d.pool.Reset()
+		return errors.New("the PostgreSQL server is read-only")
 	}
 	return nil
 }
+
+// Pool returns the pgx pool.
+func (d *DB) Pool() *pgxpool.Pool { return d.pool }
 
 // InTx runs f in a transaction; an error rolls it back.
 func (d *DB) InTx(ctx context.Context, f func(pgx.Tx) error) error {

@@ -73,7 +73,9 @@ func TestURLSettingsOverrideDefaults(t *testing.T) {
 func TestErrorsRedactThePassword(t *testing.T) {
 	for _, url := range []string{
 		"postgres://u:geheim@127.0.0.1:1/db?sslmode=nonsense", "postgres://u:geheim@127.0.0.1:x/db", "user=u password=geheim sslmode=nonsense",
-		"postgres://u:geheim@127.0.0.1:1/db?sslmode=disable",
+		"postgres://u:geheim@127.0.0.1:1/db?sslmode=disable", "postgres://127.0.0.1:1/db?user=u&password=geheim&sslmode=nonsense",
+		"postgres://u:a/geheim@127.0.0.1:1/db", "postgres://127.0.0.1:x/db?password=geheim", "host=127.0.0.1 port=x password='geheim'",
+		"postgres://127.0.0.1:1/db?password=geheim&pool_max_conns=x",
 	} {
 		db, err := pg.Open(url)
 		if err == nil {

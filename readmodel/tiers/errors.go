@@ -42,5 +42,5 @@ func Unavailable(tier string, err error) error {
 	if errors.Is(err, events.ErrNewer) {
 		return domain.Errorf(domain.Unavailable, "engine.older", "%v: run the build that wrote it, or a later one", err)
 	}
-	return domain.Errorf(domain.Unavailable, tier+".unavailable", "%s does not answer: %v", tier, err)
+	return domain.Errorf(domain.Unavailable, tier+".unavailable", "%s does not answer; send the same request again", tier)
 }

@@ -22,6 +22,7 @@ type Archive struct {
 	mu     sync.Mutex
 	months map[string]struct{} // partitions of the table that exist
 	last   map[int]uint64      // by journal partition: the last revision that Load found
+	whole  map[int]checked     // by journal partition
 }
 
 var (
@@ -33,7 +34,7 @@ var (
 
 // New returns the archive that the view with this name fills.
 func New(db *pg.DB, view string) *Archive {
-	return &Archive{db: db, view: view, months: map[string]struct{}{}, last: map[int]uint64{}}
+	return &Archive{db: db, view: view, months: map[string]struct{}{}, last: map[int]uint64{}, whole: map[int]checked{}}
 }
 
 // Fold implements projections.Folder.
@@ -53,6 +54,11 @@ func (a *Archive) Load(ctx context.Context, partition int, id string) (uint64, e
 	if err != nil {
 		return 0, err
 	}
+	// Rows that were lost are archived again from the journal, if it has them.
+	if _, err := a.db.Pool().Exec(ctx, `UPDATE agents.checkpoints SET position = $3, digest = NULL, updated_at = now()
+		WHERE view = $1 AND partition = $2 AND position > $3`, a.view, partition, position); err != nil {
+		return 0, fmt.Errorf("move the checkpoint back to %d: %w", position, err)
+	}
 	var last uint64
 	err = a.db.Pool().QueryRow(ctx, `SELECT coalesce(max(revision), 0) FROM agents.events WHERE partition = $1`, partition).Scan(&last)
 	if err != nil {
@@ -64,17 +70,31 @@ func (a *Archive) Load(ctx context.Context, partition int, id string) (uint64, e
 	return position, nil
 }
 
-// CheckpointDigest implements projections.Digested.
+// CheckpointDigest implements projections.CheckpointDigester. Where rows are
+// missing the position is the revision before the first of them, without a digest.
 func (a *Archive) CheckpointDigest(ctx context.Context, partition int) (position uint64, digest string, err error) {
-	return a.db.CheckpointDigest(ctx, a.view, partition)
+	var journal, tables string
+	var stored *string
+	err = a.db.Pool().QueryRow(ctx, selectReaches, a.view, partition).Scan(&position, &journal, &tables, &stored)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return 0, "", nil
+	}
+	if err != nil {
+		return 0, "", fmt.Errorf("read the checkpoint: %w", err)
+	}
+	whole, err := a.withoutGap(ctx, partition, position, tables)
+	if err != nil || whole < position || stored == nil {
+		return whole, "", err
+	}
+	return position, *stored, nil
 }
 
-// Reaches implements history.ArchiveStore. A power failure may undo the last
-// transactions before Settle.
+// Reaches implements history.ArchiveStore: the checkpoint, unless rows before it
+// are missing. A power failure may undo the last transactions before Settle.
 func (a *Archive) Reaches(ctx context.Context, partition int, id string) (position uint64, err error) {
-	var known string
-	err = a.db.Pool().QueryRow(ctx, `SELECT position, incarnation FROM agents.checkpoints WHERE view = $1 AND partition = $2`,
-		a.view, partition).Scan(&position, &known)
+	var known, tables string
+	var digest *string
+	err = a.db.Pool().QueryRow(ctx, selectReaches, a.view, partition).Scan(&position, &known, &tables, &digest)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return 0, nil
 	}
@@ -84,7 +104,7 @@ func (a *Archive) Reaches(ctx context.Context, partition int, id string) (positi
 	if known != id {
 		return 0, fmt.Errorf("%w: the archive belongs to journal %s, this is journal %s", history.ErrForeignJournal, known, id)
 	}
-	return position, nil
+	return a.withoutGap(ctx, partition, position, tables)
 }
 
 // Settle makes the events that Reaches has reported durable: a synchronous commit

@@ -1,6 +1,4 @@
 -- +goose Up
-CREATE SCHEMA IF NOT EXISTS agents;
-
 -- The position of each view in each partition, and the journal it refers to. A
 -- view's transaction moves its checkpoint by compare-and-set and writes its rows.
 CREATE TABLE agents.checkpoints (

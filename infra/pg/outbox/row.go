@@ -101,7 +101,7 @@ func (r *relay) mark(results []result) error {
 func rejected(id int64, err error) result {
 	var e *domain.Error
 	if !errors.As(err, &e) {
-		e = domain.Errorf(domain.Internal, "internal", "an internal error: %v", err)
+		e = domain.Errorf(domain.Internal, "internal", "an internal error: the engine's log has the cause")
 	}
 	var body struct {
 		Error struct {

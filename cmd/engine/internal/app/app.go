@@ -114,6 +114,7 @@ func Start(ctx context.Context, cfg *Config, version string, log *slog.Logger) (
 	if err = e.startUpgrades(); err != nil {
 		return nil, err
 	}
+	e.stops.add(e.watchArchive())
 	e.audit = startAudit(e)
 	e.stops.add(e.audit.stop)
 

@@ -2,10 +2,13 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -17,6 +20,7 @@ import (
 	"github.com/tidemark-engine/tidemark/infra/natsio/embedded"
 	"github.com/tidemark-engine/tidemark/infra/pg"
 	"github.com/tidemark-engine/tidemark/infra/pg/local"
+	"github.com/tidemark-engine/tidemark/internal/redact"
 	"github.com/tidemark-engine/tidemark/internal/wait"
 )
 
@@ -91,11 +95,14 @@ type postgres struct {
 	url   string        // as the status shows it; empty = off
 	db    *pg.DB        // nil = off
 	log   *slog.Logger
+
+	broken atomic.Pointer[string] // why the database cannot be used
 }
 
 // open opens the connection pool and migrates the schema. While the database is
 // unavailable the migration is retried in the background, because commands and
-// hot reads do not need SQL. It returns after the first attempt.
+// hot reads do not need SQL. It returns after the first attempt, and fails where
+// no retry helps.
 func (p *postgres) open(url string, stops *stops) error {
 	switch {
 	case p.local != nil:
@@ -103,38 +110,104 @@ func (p *postgres) open(url string, stops *stops) error {
 	case url == "off":
 		return nil
 	default:
-		p.url = redacted(url)
+		p.url = redact.URL(url)
 	}
 	var err error
 	if p.db, err = pg.Open(url); err != nil {
 		return err
 	}
 	stops.add(func(context.Context) { p.db.Close() })
-	first := make(chan struct{})
-	stops.add(inBackground(func(ctx context.Context) { p.migrate(ctx, first) }))
-	<-first
+	first := make(chan error)
+	stops.add(inBackground(func(ctx context.Context) { p.keepSchema(ctx, first) }))
+	var unsuitable *pg.Unsuitable
+	if err := <-first; errors.As(err, &unsuitable) {
+		return err
+	}
 	return nil
 }
 
-// migrate retries until the schema is current; it closes first after one attempt.
-func (p *postgres) migrate(ctx context.Context, first chan struct{}) {
+const (
+	migrateTimeout = 30 * time.Second
+	// schemaCheck is the pause between two checks that the tables are still there.
+	schemaCheck = 2 * time.Second
+)
+
+// keepSchema migrates the schema, and makes again what is removed from it. It
+// sends the result of the first attempt, and retries until it stops.
+func (p *postgres) keepSchema(ctx context.Context, first chan<- error) {
 	pause := backoff.NewExponentialBackOff()
 	pause.MaxInterval = 5 * time.Second
+	migrated, granted := false, false
 	for attempt := 0; ctx.Err() == nil; attempt++ {
-		attemptCtx, cancel := context.WithTimeout(ctx, 30*time.Second)
-		err := p.db.Migrate(attemptCtx, p.log)
+		limited, cancel := context.WithTimeout(ctx, migrateTimeout)
+		err := p.ensureSchema(limited, &migrated, &granted)
 		cancel()
+		if ctx.Err() != nil {
+			err = ctx.Err()
+		}
+		if was := p.problem(); err != nil && was == "" && ctx.Err() == nil {
+			p.log.Warn("Postgres cannot be used; the views in SQL wait for it, commands and hot reads do not", "error", err)
+		} else if err == nil && was != "" {
+			p.log.Info("Postgres can be used again")
+		}
+		p.setProblem(err)
 		if attempt == 0 {
-			close(first)
+			first <- err
 		}
-		if err == nil || ctx.Err() != nil {
-			return
+		if err != nil {
+			_ = wait.Sleep(ctx, pause.NextBackOff())
+			continue
 		}
-		if attempt == 0 {
-			p.log.Warn("Postgres is unavailable; the views in SQL wait for it, commands and hot reads do not", "error", err)
+		pause.Reset()
+		if attempt > 0 {
+			_ = wait.Sleep(ctx, schemaCheck)
 		}
-		_ = wait.Sleep(ctx, pause.NextBackOff())
 	}
+}
+
+// ensureSchema migrates; once that is done it grants, and repairs what it finds
+// damaged.
+func (p *postgres) ensureSchema(ctx context.Context, migrated, granted *bool) error {
+	if !*migrated {
+		err := p.db.Migrate(ctx, p.log)
+		*migrated = err == nil
+		return err
+	}
+	damage, err := p.db.Damage(ctx)
+	if err != nil {
+		return err
+	}
+	if len(damage) > 0 {
+		p.log.Error("tables were removed or changed from outside; they are made again", "missing", strings.Join(damage, ", "))
+		if err := p.db.Migrate(ctx, p.log); err != nil { // the whole schema may be gone
+			return err
+		}
+		if err := p.db.Repair(ctx, "durable", p.log); err != nil {
+			return err
+		}
+		*granted = false
+	}
+	if !*granted {
+		err = p.db.Grant(ctx, p.log)
+		*granted = err == nil
+	}
+	return err
+}
+
+// problem is why the database cannot be used; empty = it can.
+func (p *postgres) problem() string {
+	if text := p.broken.Load(); text != nil {
+		return *text
+	}
+	return ""
+}
+
+func (p *postgres) setProblem(err error) {
+	text := ""
+	if err != nil {
+		text = err.Error()
+	}
+	p.broken.Store(&text)
 }
 
 // stop stops the managed server.
@@ -152,6 +225,9 @@ func (p *postgres) status(problem string) deployment.PostgresStatus {
 	s := deployment.PostgresStatus{URL: p.url, Mode: "external", State: "up"}
 	if p.local != nil {
 		s.Mode, s.Version = "managed", p.local.Version()
+	}
+	if problem == "" {
+		problem = p.problem()
 	}
 	if problem != "" {
 		s.State, s.Reason = "away", problem

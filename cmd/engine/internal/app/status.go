@@ -4,12 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net/url"
 	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
+	"github.com/tidemark-engine/tidemark/internal/redact"
 )
 
 // lookTime bounds each request to a server for the status.
@@ -42,7 +42,7 @@ func (e *Engine) status(ctx context.Context) deployment.Status {
 	if e.nats.embedded != nil {
 		s.NATS.Version = e.nats.embedded.Version()
 	} else {
-		s.NATS.Mode, s.NATS.URL = "external", redacted(e.nats.url)
+		s.NATS.Mode, s.NATS.URL = "external", redact.URL(e.nats.url)
 		s.NATS.Version = e.nats.conns[0].ConnectedServerVersion()
 	}
 	if headsErr != nil {
@@ -82,13 +82,16 @@ func (e *Engine) Banner() string {
 	case e.postgres.db != nil:
 		pgLine = e.postgres.url + "  (external)"
 	}
+	if problem := e.postgres.problem(); problem != "" {
+		pgLine += "  NOT IN USE: " + problem
+	}
 	at, prefix := "", e.nats.subjects.Root("")
 	if e.cfg.Data != "./data" {
 		at = " --data " + e.cfg.Data
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "Tidemark %s serves.\n", e.version)
-	fmt.Fprintf(&b, "  NATS        %s  (%s)\n", redacted(e.nats.url), natsMode)
+	fmt.Fprintf(&b, "  NATS        %s  (%s)\n", redact.URL(e.nats.url), natsMode)
 	fmt.Fprintf(&b, "  Postgres    %s\n", pgLine)
 	fmt.Fprintf(&b, "  HTTP        %s/readyz  /healthz  /metrics\n", e.http.url())
 	fmt.Fprintf(&b, "  journal     %d partition(s), %d replica(s), data in %s\n", e.journal.Partitions(), e.journal.Replicas(), e.cfg.Data)
@@ -98,13 +101,4 @@ func (e *Engine) Banner() string {
 	fmt.Fprintf(&b, "  bin/engine query%s %squeries.agent.a1.get '{\"key\":\"mood\"}'\n", at, prefix)
 	fmt.Fprintf(&b, "  bin/engine demo%s\n", at)
 	return b.String()
-}
-
-// redacted hides the password of an external server's URL.
-func redacted(raw string) string {
-	u, err := url.Parse(raw)
-	if err != nil {
-		return "(a connection string)"
-	}
-	return u.Redacted()
 }

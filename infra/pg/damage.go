@@ -1,0 +1,196 @@
+package pg
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// columns are the columns of tables, by table.
+type columns map[string][]string
+
+// errRollback ends a transaction that was only a question.
+var errRollback = errors.New("roll back")
+
+// ddl is what the migrations do, in another schema than agents.
+func ddl(schema string) (string, error) {
+	files, err := fs.Glob(migrations, "migrations/*.sql")
+	if err != nil {
+		return "", err
+	}
+	slices.Sort(files)
+	var all strings.Builder
+	for _, file := range files {
+		text, err := migrations.ReadFile(file)
+		if err != nil {
+			return "", err
+		}
+		up, _, _ := strings.Cut(string(text), "-- +goose Down")
+		all.WriteString(strings.ReplaceAll(up, "agents.", schema+"."))
+	}
+	return all.String(), nil
+}
+
+// tableColumns reads the columns of the tables in a schema; $1 is its oid.
+const tableColumns = `
+	SELECT c.relname::text, array_agg(a.attname::text ORDER BY a.attnum) FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
+	WHERE c.relnamespace = %s AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND a.attnum > 0 AND NOT a.attisdropped
+	GROUP BY c.relname`
+
+func readColumns(ctx context.Context, q Querier, schema string) (columns, error) {
+	rows, err := q.Query(ctx, fmt.Sprintf(tableColumns, schema))
+	if err != nil {
+		return nil, err
+	}
+	found := columns{}
+	var table string
+	var names []string
+	_, err = pgx.ForEachRow(rows, []any{&table, &names}, func() error {
+		found[table] = slices.Clone(names)
+		return nil
+	})
+	return found, err
+}
+
+// wantedColumns are the columns of the tables that the migrations make, by making
+// temporary ones.
+func (d *DB) wantedColumns(ctx context.Context) (wanted columns, err error) {
+	if known := d.wanted.Load(); known != nil {
+		return *known, nil
+	}
+	sql, err := ddl("pg_temp")
+	if err != nil {
+		return nil, err
+	}
+	err = d.InTx(ctx, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, sql, pgx.QueryExecModeSimpleProtocol); err != nil {
+			return err
+		}
+		if wanted, err = readColumns(ctx, tx, "pg_my_temp_schema()"); err != nil {
+			return err
+		}
+		return errRollback
+	})
+	if !errors.Is(err, errRollback) {
+		return nil, fmt.Errorf("make temporary tables to compare with: %w", err)
+	}
+	d.wanted.Store(&wanted)
+	return wanted, nil
+}
+
+// Damage lists the tables and columns of the schema agents that are missing.
+func (d *DB) Damage(ctx context.Context) (missing []string, err error) {
+	wanted, err := d.wantedColumns(ctx)
+	if err != nil {
+		if HasSQLState(err, notPermitted) {
+			return nil, nil // without the right TEMPORARY nothing is compared
+		}
+		return nil, err
+	}
+	found, err := readColumns(ctx, d.pool, "coalesce(to_regnamespace('agents')::oid, 0)")
+	if err != nil {
+		return nil, fmt.Errorf("read the tables of the schema agents: %w", err)
+	}
+	for _, table := range slices.Sorted(maps.Keys(wanted)) {
+		if found[table] == nil {
+			missing = append(missing, "agents."+table)
+			continue
+		}
+		for _, c := range wanted[table] {
+			if !slices.Contains(found[table], c) {
+				missing = append(missing, "agents."+table+"."+c)
+			}
+		}
+	}
+	return missing, nil
+}
+
+// derived are the tables that a view fills from the history: what is wrong with
+// them costs nothing but time.
+var derived = []string{"config", "conflicts", "lifecycle", "sessions", "state", "tasks"}
+
+// Repair makes the tables again that Damage finds: missing ones, and derived ones
+// that lack a column. It resets the position of the view that fills the derived
+// ones. It fails for another table that lacks a column, because its rows are
+// nowhere else.
+func (d *DB) Repair(ctx context.Context, view string, log *slog.Logger) error {
+	missing, err := d.Damage(ctx)
+	if err != nil || len(missing) == 0 {
+		return err
+	}
+	sql, err := ddl("agents_repair")
+	if err != nil {
+		return err
+	}
+	err = d.InTx(ctx, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1)`, int64(schemaLock)); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, `DROP SCHEMA IF EXISTS agents_repair CASCADE; CREATE SCHEMA agents_repair;`+sql, pgx.QueryExecModeSimpleProtocol); err != nil {
+			return err
+		}
+		var made []string
+		for _, name := range missing {
+			table, column, lacks := strings.Cut(strings.TrimPrefix(name, "agents."), ".")
+			switch {
+			case slices.Contains(made, table):
+				continue
+			case lacks && !slices.Contains(derived, table):
+				return fmt.Errorf("agents.%s lacks the column %s: restore it from a backup", table, column)
+			}
+			if err := adopt(ctx, tx, table); err != nil {
+				return fmt.Errorf("make agents.%s again: %w", table, err)
+			}
+			made = append(made, table)
+		}
+		if slices.ContainsFunc(made, func(t string) bool { return slices.Contains(derived, t) }) {
+			if _, err := tx.Exec(ctx, `DELETE FROM agents.checkpoints WHERE view = $1`, view); err != nil {
+				return err
+			}
+		}
+		log.Warn("tables were made again; views fill theirs from the history, rows of other tables are lost", "tables", strings.Join(made, ", "))
+		_, err := tx.Exec(ctx, `DROP SCHEMA agents_repair CASCADE`)
+		return err
+	})
+	if err != nil {
+		return missingRight(fmt.Errorf("repair the schema agents (%s): %w", strings.Join(missing, ", "), err))
+	}
+	return nil
+}
+
+// adopt moves a table with its partitions and triggers from the schema
+// agents_repair to agents, in the place of one that is there.
+func adopt(ctx context.Context, tx pgx.Tx, table string) error {
+	if _, err := tx.Exec(ctx, `DROP TABLE IF EXISTS agents.`+table); err != nil {
+		return err
+	}
+	rows, err := tx.Query(ctx, `SELECT format('ALTER TABLE agents_repair.%I SET SCHEMA agents', c.relname) FROM pg_class c
+		WHERE c.relnamespace = 'agents_repair'::regnamespace AND c.relkind IN ('r', 'p')
+		AND (c.relname = $1 OR c.oid IN (SELECT inhrelid FROM pg_inherits WHERE inhparent = ('agents_repair.' || $1)::regclass))
+		UNION ALL SELECT format('ALTER FUNCTION %s SET SCHEMA agents', t.tgfoid::regprocedure) FROM pg_trigger t
+		WHERE t.tgrelid = ('agents_repair.' || $1)::regclass AND NOT t.tgisinternal`, table)
+	if err != nil {
+		return err
+	}
+	statements, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return err
+	}
+	for _, sql := range statements {
+		if function, is := strings.CutPrefix(sql, "ALTER FUNCTION agents_repair."); is {
+			name, _, _ := strings.Cut(function, " SET SCHEMA")
+			sql = `DROP FUNCTION IF EXISTS agents.` + name + `;` + sql
+		}
+		if _, err := tx.Exec(ctx, sql, pgx.QueryExecModeSimpleProtocol); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -4,8 +4,6 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"io"
 	"os"
 	"os/signal"
@@ -15,17 +13,11 @@ import (
 
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/cli"
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/demo"
+	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
 )
 
 // version is set by the build.
 var version = "0.1.0"
-
-// Exit codes of the program (contract, section 7).
-const (
-	exitDone   = 0
-	exitFailed = 1
-	exitUsage  = 2
-)
 
 // table is the program's subcommands.
 type table struct {
@@ -47,7 +39,7 @@ type table struct {
 }
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
@@ -58,31 +50,27 @@ func main() {
 // run runs one subcommand and returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	var t table
+	out := &cli.Output{Writer: stdout, AsJSON: cli.WantsJSON(args)}
 	exited := -1
-	k, err := kong.New(&t, kong.Name("engine"), kong.UsageOnError(),
+	k, err := kong.New(&t, kong.Name("engine"),
 		kong.Description("Tidemark: an event-sourced state engine for multi-agent systems."),
 		kong.Writers(stdout, stderr), kong.Exit(func(code int) { exited = code }),
-		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(&cli.Output{Writer: stdout}, cli.Version(version)), cli.ConfigFile(args))
-	if err != nil {
-		fmt.Fprintln(stderr, "engine:", err)
-		return exitUsage
-	}
-	if len(args) == 0 {
-		args = []string{"--help"}
-	}
-	parsed, err := k.Parse(args)
-	if exited >= 0 {
-		return exited
-	}
-	if err != nil {
-		fmt.Fprintln(stderr, "engine:", err)
-		return exitUsage
-	}
-	if err := parsed.Run(); err != nil {
-		if !errors.Is(err, cli.ErrFailed) {
-			fmt.Fprintln(stderr, "engine:", err)
+		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(out, cli.Version(version)), cli.ConfigFile(args))
+	if err == nil {
+		if len(args) == 0 {
+			args = []string{"--help"}
 		}
-		return exitFailed
+		var parsed *kong.Context
+		if parsed, err = k.Parse(args); exited >= 0 { // --help
+			return exited
+		}
+		if err == nil {
+			err = parsed.Run()
+			cli.PrintError(stderr, err, out.AsJSON)
+			return cli.ExitCode(err)
+		}
 	}
-	return exitDone
+	err = deployment.Usagef("%w (engine --help, engine COMMAND --help)", err)
+	cli.PrintError(stderr, err, out.AsJSON)
+	return cli.ExitUsage
 }

@@ -177,7 +177,7 @@ func TestRefusedStarts(t *testing.T) {
 			[]string{"another engine serves", e.Data, fmt.Sprint(e.PID())}},
 		{with("--nats-listen", taken.Addr().String()), 1, []string{"--nats-listen", "in use"}},
 		{with("--http", taken.Addr().String()), 1, []string{"--http", "in use"}},
-		{with("--nats-listen", "0.0.0.0:0"), 1, []string{"--nats-listen", "loopback"}},
+		{with("--nats-listen", "0.0.0.0:0"), 2, []string{"--nats-listen", "loopback"}},
 		{with("--nats", "nats://"+taken.Addr().String()), 1, []string{"NATS"}},
 		{with("--colour", "red"), 2, []string{"--colour"}},
 		{with("--durability", "someday"), 2, []string{"--durability", "synced"}},

@@ -180,6 +180,9 @@ func (i *Importer) AppendBatch(ctx context.Context, partition int, after uint64,
 		if err == nil {
 			return struct{}{}, nil
 		}
+		if errors.Is(err, nats.ErrMaxPayload) || errors.Is(err, nats.ErrBadSubject) || ctx.Err() != nil {
+			return struct{}{}, backoff.Permanent(err)
+		}
 		switch head, headErr := i.Head(ctx, partition); {
 		case headErr != nil:
 			return struct{}{}, err

@@ -16,6 +16,8 @@ type Checked struct {
 	Header     Header
 	Sum        string // digest of the file
 	Unreadable int    // events that this build cannot decode; an import keeps their bytes
+	Largest    int    // bytes of the largest event and its name
+	LargestAt  int    // its line
 	ids        map[position]string
 }
 
@@ -31,8 +33,8 @@ type position struct {
 type MessageID func(aggregate events.AggregateName, commandID string) string
 
 // Check reads a whole file. It checks the form and the digest of the file, that
-// every event is in the partition of its aggregate, and that it continues the
-// digest chain of the aggregate. step is called after each event.
+// every event is in the partition and under the name of its aggregate, and that
+// it continues the digest chain of the aggregate. step is called after each event.
 func Check(path string, id MessageID, step func()) (*Checked, error) {
 	r, file, err := Open(path)
 	if err != nil {
@@ -53,14 +55,19 @@ func Check(path string, id MessageID, step func()) (*Checked, error) {
 			return nil, fmt.Errorf("%s: %w", path, err)
 		}
 		if home := events.Partition(ev.Stream.ID(), r.Header.Partitions); home != ev.Partition {
-			return nil, fmt.Errorf("%s: %w: %s is in partition %d and belongs into %d", path, ErrDamaged, ev.Stream, ev.Partition, home)
+			return nil, fmt.Errorf("%s: %w", path, r.damaged("%s is in partition %d and belongs into %d", ev.Stream, ev.Partition, home))
+		}
+		if size := len(ev.Body) + len(ev.Stream); size > c.Largest {
+			c.Largest, c.LargestAt = size, r.Line()
 		}
 		m := history.Message{Record: events.Record{Name: ev.Stream, Partition: ev.Partition, Revision: ev.Revision}}
 		if m.Event, m.Bad = events.Decode(ev.Body); m.Bad != nil {
 			c.Unreadable++
+		} else if home := m.Home(); home != "" && home != ev.Stream {
+			return nil, fmt.Errorf("%s: %w", path, r.damaged("the event is of %s, its subject is of %s", home, ev.Stream))
 		}
 		if err := chains.Follow(&m); err != nil {
-			return nil, fmt.Errorf("%s: %w: %w", path, ErrDamaged, err)
+			return nil, fmt.Errorf("%s: %w", path, r.damaged("%w", err))
 		}
 		if m.Bad == nil && m.RecordedAt.After(since) {
 			if id := id(decidedOn(&m.Record), m.CommandID); !known[id] {

@@ -19,6 +19,14 @@ const (
 	Version = 1
 )
 
+// MaxPartitions is the largest number of partitions that a journal can have.
+const MaxPartitions = 64
+
+// maxName bounds the name of an aggregate, in bytes: an agent, "state" or "conflicts", and
+// the longest key, with room. A server closes the connection of a client that sends a
+// subject of more than 4 KiB.
+const maxName = 512
+
 // subjectRoot precedes a stream's name in a file. An engine's own subject prefix is not in the
 // file, so that a journal can be imported under another one.
 const subjectRoot = "events."

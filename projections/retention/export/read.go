@@ -8,6 +8,8 @@ import (
 	"hash"
 	"io"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/go-json-experiment/json"
 
@@ -54,8 +56,8 @@ func NewReader(r io.Reader) (*Reader, error) {
 	if h.Version != Version {
 		return nil, fmt.Errorf("the file has format version %d, this engine reads version %d: use the engine that wrote it, or a newer one", h.Version, Version)
 	}
-	if h.Partitions < 1 || len(h.Heads) != h.Partitions {
-		return nil, d.damaged("the header names %d partitions and %d heads", h.Partitions, len(h.Heads))
+	if h.Partitions < 1 || h.Partitions > MaxPartitions || len(h.Heads) != h.Partitions {
+		return nil, d.damaged("the header names %d partitions and %d heads, and a journal has 1 to %d", h.Partitions, len(h.Heads), MaxPartitions)
 	}
 	d.hash(text)
 	return d, nil
@@ -84,7 +86,7 @@ func (d *Reader) Next() (Event, error) {
 	}
 	stream, ok := strings.CutPrefix(l.Subject, subjectRoot)
 	if !ok || !addressable(stream) {
-		return Event{}, d.damaged("%.80q is not the subject of an event", l.Subject)
+		return Event{}, d.damaged("%.80q (%d bytes) is not the subject of an event", l.Subject, len(l.Subject))
 	}
 	d.hash(text)
 	ev := Event{Partition: l.Partition, Revision: l.Revision, Stream: events.AggregateName(stream), Body: l.Event}
@@ -94,11 +96,14 @@ func (d *Reader) Next() (Event, error) {
 	return ev, nil
 }
 
-// addressable reports whether a stream's name is a valid subject.
-func addressable(stream string) bool {
-	return len(stream) > 0 && !strings.ContainsAny(stream, " \t\r\n*>") &&
-		!strings.HasPrefix(stream, ".") && !strings.HasSuffix(stream, ".") && !strings.Contains(stream, "..")
+// addressable reports whether the name of an aggregate can be published to.
+func addressable(name string) bool {
+	return len(name) <= maxName && events.AggregateName(name).Valid() && utf8.ValidString(name) &&
+		!strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) })
 }
+
+// Line is the number of the line that was read last.
+func (d *Reader) Line() int { return d.n }
 
 // end checks the trailer, and that nothing follows it.
 func (d *Reader) end(l *line) error {
@@ -142,5 +147,5 @@ func (d *Reader) hash(text []byte) {
 }
 
 func (d *Reader) damaged(format string, args ...any) error {
-	return fmt.Errorf("%w: line %d: %s", ErrDamaged, d.n, fmt.Sprintf(format, args...))
+	return fmt.Errorf("%w: line %d: %w", ErrDamaged, d.n, fmt.Errorf(format, args...))
 }

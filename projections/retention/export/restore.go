@@ -30,9 +30,34 @@ const (
 	batchBytes  = 4 << 20
 )
 
+// headerRoom is the space that an event's headers take in a message, in bytes.
+const headerRoom = 4 << 10
+
+// CheckSize refuses a file with an event that a server does not take, whose largest
+// message has this many bytes.
+func (c *Checked) CheckSize(largestMessage int64) error {
+	if int64(c.Largest+headerRoom) > largestMessage {
+		return fmt.Errorf("line %d: an event has %d bytes, and the server takes messages of at most %d bytes: raise its max_payload", c.LargestAt, c.Largest, largestMessage)
+	}
+	return nil
+}
+
+// Unfinished is an import that stopped: the journal has some of the events and
+// stays closed.
+type Unfinished struct {
+	Stored, Events uint64
+	err            error
+}
+
+func (u *Unfinished) Error() string {
+	return fmt.Sprintf("the journal has %d of %d events and stays closed: run the same import again, and it continues there: %v", u.Stored, u.Events, u.err)
+}
+
+func (u *Unfinished) Unwrap() error { return u.err }
+
 // Restore reads a checked file once more and writes its events into a journal.
 // It skips the events that an earlier, interrupted run has written. step is
-// called after each event.
+// called after each event. The error of an import that has begun is an *Unfinished.
 func Restore(ctx context.Context, path string, checked *Checked, j Journal, step func()) error {
 	r, file, err := Open(path)
 	if err != nil {
@@ -48,21 +73,12 @@ func Restore(ctx context.Context, path string, checked *Checked, j Journal, step
 			return fmt.Errorf("partition %d is already at revision %d, and the file ends at %d: another program writes to this journal", p, f.heads[p], end)
 		}
 	}
-	for {
-		ev, err := r.Next()
-		if errors.Is(err, io.EOF) {
-			break
+	if err := f.run(r, step); err != nil {
+		u := &Unfinished{Events: checked.Header.Events(), err: fmt.Errorf("%s: %w", path, err)}
+		for _, head := range f.heads {
+			u.Stored += head
 		}
-		if err == nil {
-			err = f.add(&ev)
-		}
-		if err != nil {
-			return fmt.Errorf("%s: %w", path, err)
-		}
-		step()
-	}
-	if err := f.flush(); err != nil {
-		return err
+		return u
 	}
 	if r.Sum != checked.Sum {
 		return fmt.Errorf("%s changed during the import: the journal stays closed", path)
@@ -106,4 +122,24 @@ func (f *filler) flush() error {
 	f.heads[f.part] += uint64(len(f.batch))
 	f.batch, f.bytes = f.batch[:0], 0
 	return nil
+}
+
+// run writes all events of a file.
+func (f *filler) run(r *Reader, step func()) error {
+	for {
+		ev, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			return f.flush()
+		}
+		if err == nil {
+			err = f.ctx.Err()
+		}
+		if err == nil {
+			err = f.add(&ev)
+		}
+		if err != nil {
+			return err
+		}
+		step()
+	}
 }

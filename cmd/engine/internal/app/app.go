@@ -60,6 +60,9 @@ func Start(ctx context.Context, cfg *Config, version string, log *slog.Logger) (
 	if err != nil {
 		return nil, err
 	}
+	if err = cfg.check(); err != nil {
+		return nil, err
+	}
 
 	var stop func(context.Context)
 	e.memory, stop = newMemory()

@@ -6,6 +6,7 @@ import (
 
 	"github.com/tidemark-engine/tidemark/commands"
 	"github.com/tidemark-engine/tidemark/domain/agent"
+	"github.com/tidemark-engine/tidemark/infra/natsio/topology"
 )
 
 // Config is the configuration of the engine. Each field is a flag, an
@@ -23,7 +24,7 @@ type Config struct {
 	AcceptJournal bool  `help:"Start although the journal is missing, another one, or shorter than SQL, KV or the data directory know; the views are rebuilt from it." env:"TIDEMARK_ACCEPT_JOURNAL"`
 	DiskReserve   int64 `help:"Free bytes of the data directory's file system below which commands are refused with journal.full; 0 = 64 MiB, but at most 5% of the file system. Embedded NATS only." default:"0" env:"TIDEMARK_DISK_RESERVE"`
 
-	Topology string `help:"YAML document of streams, buckets and consumers; default: the built-in one." env:"TIDEMARK_TOPOLOGY" placeholder:"FILE"`
+	Topology string `help:"YAML document of streams, buckets and consumers; default: the built-in one." type:"existingfile" env:"TIDEMARK_TOPOLOGY" placeholder:"FILE"`
 
 	SubjectPrefix string            `help:"Prefix of every subject." env:"TIDEMARK_SUBJECT_PREFIX" placeholder:"PREFIX"`
 	ReplyPrefixes []string          `help:"Subject prefixes that answers may be sent to." default:"_INBOX.,_R_." env:"TIDEMARK_REPLY_PREFIXES"`
@@ -44,6 +45,8 @@ type Config struct {
 
 	Log      string `help:"Log level." enum:"debug,info,warn,error" default:"info" env:"TIDEMARK_LOG"`
 	LogStyle string `help:"auto: text on a terminal, JSON elsewhere." enum:"auto,text,json" default:"auto" env:"TIDEMARK_LOG_STYLE"`
+
+	document topology.Topology // of Topology; see check
 }
 
 // Validate refuses values that no engine can run with.

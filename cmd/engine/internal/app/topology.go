@@ -35,7 +35,7 @@ func ReadTopology(file string) (topology.Topology, error) {
 	}
 	t, err := topology.Parse(text)
 	if err != nil {
-		return t, fmt.Errorf("%s: %w", file, err)
+		return t, deployment.Usagef("%s: %w", file, err)
 	}
 	return t, nil
 }
@@ -45,11 +45,7 @@ func ReadTopology(file string) (topology.Topology, error) {
 // the server ends the start. A single step that is refused does not; the status
 // shows it as drift.
 func applyTopology(ctx context.Context, nc *nats.Conn, cfg *Config, embedded bool, log *slog.Logger) (*topologyCheck, error) {
-	want, err := ReadTopology(cfg.Topology)
-	if err != nil {
-		return nil, err
-	}
-	p, err := topology.NewPlanner(nc, want, topology.Options{Prefix: cfg.SubjectPrefix, Async: embedded, Lenient: cfg.Topology == ""})
+	p, err := topology.NewPlanner(nc, cfg.document, topology.Options{Prefix: cfg.SubjectPrefix, Async: embedded, Lenient: cfg.Topology == ""})
 	if err != nil {
 		return nil, err
 	}

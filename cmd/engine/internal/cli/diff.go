@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/wI2L/jsondiff"
 
@@ -19,7 +20,6 @@ type Diff struct {
 	Of   string `arg:"" help:"agent.<id>, config.<agent>, task.<id> or session.<id>."`
 	From string `required:"" help:"First instant, a revision or an RFC 3339 time; 0 = before the first event." placeholder:"REV|TIME"`
 	To   string `help:"Second instant; default: now." placeholder:"REV|TIME"`
-	JSON bool   `name:"json" help:"Machine output."`
 
 	noun, id string
 	from, to instant
@@ -37,8 +37,11 @@ func (c *Diff) Validate() (err error) {
 	if c.to, err = parseInstant(c.To); err != nil {
 		return fmt.Errorf("--to: %w", err)
 	}
-	if c.from.name == c.to.name && (c.from.revision > c.to.revision || c.from.at.After(c.to.at)) {
+	if c.from.after(&c.to) {
 		return errors.New("--from is after --to")
+	}
+	if c.from.at.After(time.Now()) {
+		return errors.New("--from is in the future")
 	}
 	return nil
 }
@@ -81,6 +84,9 @@ func (c *Diff) Run(ctx context.Context, out *Output) error {
 		if c.to, err = headOf(ctx, nc, &c.Target, c.id); err != nil {
 			return err
 		}
+		if c.from.revision > c.to.revision {
+			return usagef("--from %d is beyond the head of the journal, %d", c.from.revision, c.to.revision)
+		}
 	}
 	d := changed{Of: c.Of, From: c.from.String(), To: c.to.String(), Events: []cause{}}
 	r := &historyReader{nc: nc, t: &c.Target, noun: c.noun, id: c.id, from: c.from, to: c.to}
@@ -93,10 +99,7 @@ func (c *Diff) Run(ctx context.Context, out *Output) error {
 	if d.Patch == nil {
 		d.Patch = jsondiff.Patch{}
 	}
-	if c.JSON {
-		return out.JSON(&d)
-	}
-	return d.print(out)
+	return out.Result(&d, func() { d.print(out) })
 }
 
 // decodeNumbers keeps numbers as they are written.
@@ -106,23 +109,19 @@ func decodeNumbers(b []byte, v any) error {
 	return d.Decode(v)
 }
 
-func (d *changed) print(out *Output) error {
-	fmt.Fprintf(out, "%s from %s to %s\n", d.Of, d.From, d.To)
+func (d *changed) print(out *Output) {
+	out.Printf("%s from %s to %s\n", d.Of, d.From, d.To)
 	for _, op := range d.Patch {
 		line := fmt.Sprintf("  %-7s %s", op.Type, op.Path)
 		if op.Type != jsondiff.OperationRemove {
-			value, err := encodeJSON(op.Value)
-			if err != nil {
-				return err
-			}
+			value, _ := encodeJSON(op.Value) // it was decoded from JSON
 			line += " " + string(value)
 		}
-		fmt.Fprintln(out, line)
+		out.Printf("%s\n", line)
 	}
-	fmt.Fprintf(out, "%d change(s), caused by %d event(s)\n", len(d.Patch), len(d.Events))
+	out.Printf("%d change(s), caused by %d event(s)\n", len(d.Patch), len(d.Events))
 	for _, e := range d.Events {
-		fmt.Fprintf(out, "  %8d  %s  %s %s  version %d, command %s, writer %q\n",
+		out.Printf("  %8d  %s  %s %s  version %d, command %s, writer %s\n",
 			e.Revision, e.RecordedAt, e.Type, e.Key, e.Version, e.CommandID, e.Writer)
 	}
-	return nil
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"text/tabwriter"
 	"time"
 
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
@@ -25,7 +24,6 @@ type DLQ struct {
 // DLQList lists them.
 type DLQList struct {
 	deployment.Target
-	JSON bool `name:"json" help:"Machine output: one JSON object per line."`
 }
 
 // Run implements the command.
@@ -39,25 +37,25 @@ func (c *DLQList) Run(ctx context.Context, out *Output) error {
 		if err != nil {
 			return err
 		}
-		if c.JSON {
+		if out.AsJSON {
 			return printLetters(out, all, views)
 		}
 		if len(all)+len(views) == 0 {
-			fmt.Fprintln(out, "There are no dead letters.")
+			out.Printf("There are no dead letters.\n")
 			return nil
 		}
-		table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(table, "ID\tTIME\tSOURCE\tSUBJECT\tREASON")
-		for i := range all {
-			l := &all[i]
-			fmt.Fprintf(table, "%d\t%s\t%s\t%s\t%s\n", l.Seq, l.Time.Format(time.RFC3339), l.Source, l.Subject, l.Reason)
-		}
-		for i := range views {
-			l := letterOf(&views[i])
-			fmt.Fprintf(table, "%s\t%s\t%s\t%s\trevision %d (%d events wait): %s\n",
-				l.ID, l.Time.Format(time.RFC3339), l.Source, l.Subject, l.Revision, l.Waiting, l.Reason)
-		}
-		return table.Flush()
+		out.Table("ID\tTIME\tSOURCE\tSUBJECT\tREASON", func(row func(string, ...any)) {
+			for i := range all {
+				l := &all[i]
+				row("%d\t%s\t%s\t%s\t%s", l.Seq, l.Time.Format(time.RFC3339), l.Source, l.Subject, l.Reason)
+			}
+			for i := range views {
+				l := letterOf(&views[i])
+				row("%s\t%s\t%s\t%s\trevision %d (%d events wait): %s",
+					l.ID, l.Time.Format(time.RFC3339), l.Source, l.Subject, l.Revision, l.Waiting, l.Reason)
+			}
+		})
+		return nil
 	})
 }
 
@@ -83,11 +81,22 @@ func printLetters(out *Output, all []intake.DeadLetter, views []quarantine.Entry
 	return nil
 }
 
-// DLQRetry retries them.
-type DLQRetry struct {
+// DLQWhich names dead letters and quarantined aggregates.
+type DLQWhich struct {
 	deployment.Target
 	Which string `arg:"" help:"An id as listed (a number, or view:aggregate), or all."`
 }
+
+// Validate refuses what is no id.
+func (c *DLQWhich) Validate() error {
+	if seq, err := strconv.ParseUint(c.Which, 10, 64); c.Which == "all" || ofView(c.Which) || err == nil && seq > 0 {
+		return nil
+	}
+	return fmt.Errorf("%q is neither an id of a dead letter nor all", c.Which)
+}
+
+// DLQRetry retries them.
+type DLQRetry struct{ DLQWhich }
 
 // Run implements the command.
 func (c *DLQRetry) Run(ctx context.Context, out *Output) error {
@@ -97,10 +106,7 @@ func (c *DLQRetry) Run(ctx context.Context, out *Output) error {
 }
 
 // DLQDrop drops them.
-type DLQDrop struct {
-	deployment.Target
-	Which string `arg:"" help:"An id as listed (a number, or view:aggregate), or all."`
-}
+type DLQDrop struct{ DLQWhich }
 
 // Run implements the command.
 func (c *DLQDrop) Run(ctx context.Context, out *Output) error {
@@ -148,7 +154,9 @@ func eachLetter(ctx context.Context, t *deployment.Target, which string, out *Ou
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(out, "%d %s: %s\n", some[i].Seq, done, some[i].Subject)
+			if err := out.settled(strconv.FormatUint(some[i].Seq, 10), done, some[i].Subject); err != nil {
+				return err
+			}
 		}
 		return nil
 	})
@@ -156,20 +164,26 @@ func eachLetter(ctx context.Context, t *deployment.Target, which string, out *Ou
 		return err
 	}
 	views, err := askViews(ctx, t, out, which, what)
-	if err == nil && letters+views == 0 {
-		fmt.Fprintln(out, "There are no dead letters.")
+	if err == nil && letters+views == 0 && !out.AsJSON {
+		out.Printf("There are no dead letters.\n")
 	}
 	return err
+}
+
+// settled prints what became of a dead letter or a quarantined aggregate.
+func (o *Output) settled(id, result, detail string) error {
+	return o.Result(struct {
+		ID     string `json:"id"`
+		Result string `json:"result"`
+		Detail string `json:"detail"`
+	}{id, result, detail}, func() { o.Printf("%s %s: %s\n", id, result, detail) })
 }
 
 func chosen(ctx context.Context, box *intake.DeadLetters, which string) ([]intake.DeadLetter, error) {
 	if which == "all" {
 		return box.All(ctx)
 	}
-	seq, err := strconv.ParseUint(which, 10, 64)
-	if err != nil || seq == 0 {
-		return nil, fmt.Errorf("%q is neither an id of a dead letter nor all", which)
-	}
+	seq, _ := strconv.ParseUint(which, 10, 64) // checked by Validate
 	l, err := box.Get(ctx, seq)
 	return []intake.DeadLetter{l}, err
 }

@@ -89,11 +89,14 @@ func askViews(ctx context.Context, t *deployment.Target, out *Output, which, wha
 			return len(some), err
 		case there && now.Waits():
 			failed++
-			fmt.Fprintf(out, "%s still quarantined since revision %d: %s\n", heldID(&some[i]), now.First, now.Reason)
+			err = out.settled(heldID(&some[i]), "still quarantined", fmt.Sprintf("since revision %d: %s", now.First, now.Reason))
 		case what == quarantine.RequestDrop:
-			fmt.Fprintf(out, "%s dropped with %d events\n", heldID(&some[i]), some[i].Waiting)
+			err = out.settled(heldID(&some[i]), "dropped", fmt.Sprintf("with %d events", some[i].Waiting))
 		default:
-			fmt.Fprintf(out, "%s caught up\n", heldID(&some[i]))
+			err = out.settled(heldID(&some[i]), "caught up", "the view has applied its events")
+		}
+		if err != nil {
+			return len(some), err
 		}
 	}
 	if failed > 0 {

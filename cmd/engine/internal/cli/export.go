@@ -21,7 +21,6 @@ type Archive struct {
 type Export struct {
 	deployment.Target
 	File     string `arg:"" optional:"" default:"-" help:"File to write; - is standard output. Its name chooses the compression: .zst, .jsonl for none, gzip otherwise."`
-	JSON     bool   `name:"json" help:"Machine output."`
 	Postgres string `help:"Postgres with the archive of a trimmed journal; default: as in the engine's status." env:"TIDEMARK_POSTGRES" placeholder:"URL"`
 }
 
@@ -65,12 +64,10 @@ func (c *Export) Run(ctx context.Context, out *Output) error {
 		return err
 	}
 	h := saved.Header
-	if c.JSON {
-		err = out.JSON(transferred{File: c.File, Journal: h.Journal, Partitions: h.Partitions, Heads: h.Heads, Events: saved.Events, Bytes: saved.Bytes})
-	} else {
-		_, err = fmt.Fprintf(out, "exported %d events of %d partitions, heads %v, to %s (%d bytes)\n",
+	err = out.Result(transferred{File: c.File, Journal: h.Journal, Partitions: h.Partitions, Heads: h.Heads, Events: saved.Events, Bytes: saved.Bytes}, func() {
+		out.Printf("exported %d events of %d partitions, heads %v, to %s (%d bytes)\n",
 			saved.Events, h.Partitions, h.Heads, c.File, saved.Bytes)
-	}
+	})
 	return errors.Join(err, damageOf(saved))
 }
 
@@ -78,5 +75,5 @@ func damageOf(saved *export.Saved) error {
 	if saved == nil || saved.Damage == nil {
 		return nil
 	}
-	return fmt.Errorf("the journal itself is damaged: %w\n(the file has its events as they are, and an import refuses it; see 'engine verify')", saved.Damage)
+	return fmt.Errorf("the journal itself is damaged: %w (the file has its events as they are, and an import refuses it; see 'engine verify')", saved.Damage)
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/tidemark-engine/tidemark/history"
 	"github.com/tidemark-engine/tidemark/infra/natsio"
 	"github.com/tidemark-engine/tidemark/infra/natsio/coordination"
+	"github.com/tidemark-engine/tidemark/infra/natsio/embedded"
 	"github.com/tidemark-engine/tidemark/infra/natsio/journal"
 	"github.com/tidemark-engine/tidemark/projections/retention/export"
 )
@@ -26,8 +27,15 @@ import (
 // external server, or in a data directory that no engine serves.
 type Import struct {
 	deployment.Target
-	File string `arg:"" help:"File that export wrote; its compression is detected."`
-	JSON bool   `name:"json" help:"Machine output."`
+	File string `arg:"" type:"existingfile" help:"File that export wrote; its compression is detected."`
+}
+
+// Validate refuses standard input.
+func (c *Import) Validate() error {
+	if c.File == "-" {
+		return errors.New("import reads its file twice, so it does not read standard input")
+	}
+	return nil
 }
 
 // Run implements the command. It reads the whole file before the first write, so
@@ -35,7 +43,7 @@ type Import struct {
 func (c *Import) Run(ctx context.Context, out *Output) error {
 	info, err := os.Stat(c.File)
 	if err != nil {
-		return fmt.Errorf("%w (import reads its file twice, so it does not read standard input)", err)
+		return err
 	}
 	bar := NewProgress(-1, "events checked")
 	checked, err := export.Check(c.File, commands.MessageID, bar.Step)
@@ -43,29 +51,33 @@ func (c *Import) Run(ctx context.Context, out *Output) error {
 	if err != nil {
 		return err
 	}
-	nc, done, err := c.open(ctx)
+	nc, done, err := c.open(ctx, checked)
 	if err != nil {
 		return err
 	}
 	defer done()
+	if err := checked.CheckSize(nc.MaxPayload()); err != nil {
+		return err
+	}
 	if err := c.restore(ctx, nc, checked); err != nil {
 		return err
 	}
 	h := checked.Header
-	if c.JSON {
-		return out.JSON(transferred{File: c.File, Bytes: info.Size(), Journal: h.Journal, Partitions: h.Partitions,
-			Heads: h.Heads, Events: h.Events(), Unreadable: checked.Unreadable})
-	}
-	fmt.Fprintf(out, "imported %d events of %d partitions, heads %v\n", h.Events(), h.Partitions, h.Heads)
-	if checked.Unreadable > 0 {
-		fmt.Fprintf(out, "this engine cannot decode %d of them; it has stored them unchanged\n", checked.Unreadable)
-	}
-	return nil
+	return out.Result(transferred{File: c.File, Bytes: info.Size(), Journal: h.Journal, Partitions: h.Partitions,
+		Heads: h.Heads, Events: h.Events(), Unreadable: checked.Unreadable}, func() {
+		out.Printf("imported %d events of %d partitions, heads %v\n", h.Events(), h.Partitions, h.Heads)
+		if checked.Unreadable > 0 {
+			out.Printf("this engine cannot decode %d of them; it has stored them unchanged\n", checked.Unreadable)
+		}
+	})
 }
 
 // open connects with the rights of an import; done ends what it has started.
-func (c *Import) open(ctx context.Context) (nc *nats.Conn, done func(), err error) {
+func (c *Import) open(ctx context.Context, checked *export.Checked) (nc *nats.Conn, done func(), err error) {
 	if c.Server == "" {
+		if err := checked.CheckSize(embedded.MaxPayload); err != nil { // before the directory is made
+			return nil, nil, err
+		}
 		unlock, err := deployment.Lock(c.Data)
 		if err == nil {
 			nc, stop, err := c.startNATS()

@@ -9,14 +9,14 @@ import (
 	"time"
 )
 
-// instantFlags are the flags of a query about an earlier state.
-type instantFlags struct {
+// InstantFlags are the flags of a query about an earlier state.
+type InstantFlags struct {
 	AtRevision string `help:"As of this revision of the journal." placeholder:"REV"`
 	AtTime     string `help:"As of this time (RFC 3339)." placeholder:"TIME"`
 }
 
 // Validate refuses what no query accepts.
-func (f *instantFlags) Validate() error {
+func (f *InstantFlags) Validate() error {
 	if f.AtRevision != "" && f.AtTime != "" {
 		return errors.New("--at-revision and --at-time exclude each other")
 	}
@@ -29,7 +29,7 @@ func (f *instantFlags) Validate() error {
 	return nil
 }
 
-func (f *instantFlags) when() instant {
+func (f *InstantFlags) when() instant {
 	p, _ := parseInstant(f.AtRevision + f.AtTime) // Validate has checked them
 	return p
 }
@@ -69,6 +69,11 @@ func (p *instant) includes(revision uint64, recorded time.Time) bool {
 	return !recorded.After(p.at)
 }
 
+// after reports whether this instant is later than another one of the same kind.
+func (p *instant) after(q *instant) bool {
+	return p.name == q.name && (p.revision > q.revision || p.at.After(q.at))
+}
+
 func (p *instant) String() string {
 	if p.name == "" {
 		return "now"
@@ -83,22 +88,13 @@ func (p *instant) into(body []byte) ([]byte, error) {
 	}
 	members := map[string]json.RawMessage{}
 	if err := json.Unmarshal(body, &members); err != nil {
-		return nil, fmt.Errorf("the body must be a JSON object: %w", err)
+		return nil, usagef("the body must be a JSON object: %w", err)
 	}
 	for _, name := range []string{"at_revision", "at_time"} {
 		if _, ok := members[name]; ok {
-			return nil, fmt.Errorf("the body has %s already", name)
+			return nil, usagef("the body has %s already", name)
 		}
 	}
 	members[p.name] = p.value
 	return encodeJSON(members)
-}
-
-// agentOf is the id in agent.<id>.
-func agentOf(name string) (string, error) {
-	kind, id, _ := strings.Cut(name, ".")
-	if kind != "agent" || id == "" {
-		return "", fmt.Errorf("%q is not agent.<id>: only agents can be forked", name)
-	}
-	return id, nil
 }

@@ -3,23 +3,26 @@ package cli
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
+	"text/tabwriter"
 
 	"golang.org/x/term"
 )
 
-// Output is where a subcommand prints its result.
-type Output struct{ io.Writer }
+// Output is where a subcommand prints its result. Printf and the functions that
+// use it print text for people, in which they escape what a terminal would obey;
+// JSON prints values as they are.
+type Output struct {
+	io.Writer
+	// JSON chooses the machine output.
+	AsJSON bool
+}
 
 // Version is the version of the build.
 type Version string
-
-// ErrFailed ends the program with exit code 1 and without a message, because
-// the subcommand has printed what failed.
-var ErrFailed = errors.New("failed")
 
 // NewLog logs text on a terminal and JSON elsewhere, or in the given style.
 func NewLog(w io.Writer, level, style string) *slog.Logger {
@@ -37,6 +40,11 @@ func isTerminal(f any) bool {
 	return ok && term.IsTerminal(int(file.Fd()))
 }
 
+// Printf prints text; it escapes the control characters in its arguments.
+func (o *Output) Printf(format string, args ...any) {
+	fmt.Fprintf(o, format, escapeAll(args)...)
+}
+
 // JSON prints v on one line, with < and > as they are.
 func (o *Output) JSON(v any) error {
 	e := json.NewEncoder(o)
@@ -44,10 +52,41 @@ func (o *Output) JSON(v any) error {
 	return e.Encode(v)
 }
 
+// Result prints v as JSON, or else calls text.
+func (o *Output) Result(v any, text func()) error {
+	if o.AsJSON {
+		return o.JSON(v)
+	}
+	text()
+	return nil
+}
+
+// Document prints JSON as it came, or else on one line and harmless to a terminal.
+func (o *Output) Document(body []byte) error {
+	_, err := o.Write(append(o.line(body), '\n'))
+	return err
+}
+
+// line is the line of a document.
+func (o *Output) line(body []byte) []byte {
+	if !o.AsJSON {
+		body = escapeJSON(body)
+	}
+	return bytes.Clone(oneLine(body))
+}
+
+// Table prints rows in columns; each calls row for every one.
+func (o *Output) Table(header string, each func(row func(format string, args ...any))) {
+	table := tabwriter.NewWriter(o, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, header)
+	each(func(format string, args ...any) { fmt.Fprintf(table, format+"\n", escapeAll(args)...) })
+	_ = table.Flush() // a write that fails shows in the exit of the reader
+}
+
 // encodeJSON encodes v, with < and > as they are.
 func encodeJSON(v any) ([]byte, error) {
 	var b bytes.Buffer
-	err := (&Output{&b}).JSON(v)
+	err := (&Output{Writer: &b}).JSON(v)
 	return bytes.TrimSpace(b.Bytes()), err
 }
 
@@ -64,4 +103,18 @@ func oneLine(b []byte) []byte {
 		}
 	}
 	return c
+}
+
+// WantsJSON reports whether the arguments ask for machine output, also when they
+// cannot be parsed.
+func WantsJSON(args []string) bool {
+	for _, a := range args {
+		switch a {
+		case "--":
+			return false
+		case "--json", "--json=true":
+			return true
+		}
+	}
+	return false
 }

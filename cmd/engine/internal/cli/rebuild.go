@@ -26,7 +26,6 @@ type Rebuild struct {
 	Plan     bool   `help:"Show the steps, the time and the disk space of the rebuild; change nothing."`
 	Accept   bool   `name:"accept-journal" help:"Make the present journal the view's, whichever journal the view was folded from."`
 	Postgres string `help:"Postgres; default: as in the engine's status." env:"TIDEMARK_POSTGRES" placeholder:"URL"`
-	JSON     bool   `name:"json" help:"Machine output: one line for each step; the last one is the report."`
 }
 
 // rebuilders rebuild one view each, in the order of all. The archive is first,
@@ -159,7 +158,7 @@ const stepInterval = 200 * time.Millisecond
 
 func (c *rebuilding) steps() *steps {
 	s := &steps{bar: &Progress{}}
-	if c.JSON {
+	if c.out.AsJSON {
 		s.out = c.out
 	}
 	return s

@@ -7,7 +7,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"slices"
 	"time"
@@ -36,14 +35,53 @@ type Replay struct {
 	from, to instant
 }
 
-// Run implements the command.
-func (c *Replay) Run(ctx context.Context, out *Output) (err error) {
+// Validate refuses bounds that no event lies between.
+func (c *Replay) Validate() (err error) {
 	if c.from, err = parseInstant(c.From); err != nil {
 		return fmt.Errorf("--from: %w", err)
 	}
 	if c.to, err = parseInstant(c.To); err != nil {
 		return fmt.Errorf("--to: %w", err)
 	}
+	switch {
+	case c.State && c.From != "":
+		return errors.New("--state is the state at --to, which has no --from")
+	case c.to.name == "at_revision" && c.to.revision == 0:
+		return errors.New("--to 0 is before the first event, which has revision 1")
+	case c.from.after(&c.to):
+		return fmt.Errorf("--from %s is after --to %s", &c.from, &c.to)
+	case c.from.revision > 0 && c.to.name == "at_time" || c.from.name == "at_time" && c.to.name == "at_revision":
+		return errors.New("--from and --to must both be revisions or both be times")
+	case c.from.at.After(time.Now()):
+		return fmt.Errorf("--from %s is in the future", &c.from)
+	case c.Subject != "" && !wellFormed(c.Subject):
+		return fmt.Errorf("--subject: %q is not a subject pattern", c.Subject)
+	}
+	return nil
+}
+
+// checkHead refuses a first revision that no partition has yet, and a subject
+// that no event has.
+func (c *Replay) checkHead(ctx context.Context, j *journal.Journal) error {
+	if all := c.Target.Subject("events.>"); c.Subject != "" && !server.SubjectsCollide(c.Subject, all) {
+		return usagef("--subject: %q matches no event; events are on %s, for example '%s'", c.Subject, all, c.Target.Subject("events.agent.a1.>"))
+	}
+	last := uint64(0)
+	for p := range j.Partitions() {
+		head, err := j.Head(ctx, p)
+		if err != nil {
+			return err
+		}
+		last = max(last, head)
+	}
+	if c.from.revision > max(last, 1) {
+		return usagef("--from %d is beyond the head of the journal, %d", c.from.revision, last)
+	}
+	return nil
+}
+
+// Run implements the command.
+func (c *Replay) Run(ctx context.Context, out *Output) (err error) {
 	nc, err := c.Connect()
 	if err != nil {
 		return err
@@ -54,12 +92,15 @@ func (c *Replay) Run(ctx context.Context, out *Output) (err error) {
 		return err
 	}
 	defer stores.Close()
+	if err := c.checkHead(ctx, stores.Journal); err != nil {
+		return err
+	}
 	if c.State {
 		return c.state(ctx, stores.History(), out)
 	}
 	w := bufio.NewWriterSize(out, 1<<16)
 	for p := range stores.Journal.Partitions() {
-		if err := c.partition(ctx, stores, p, w); err != nil {
+		if err := c.partition(ctx, stores, p, out, w); err != nil {
 			return err
 		}
 	}
@@ -76,7 +117,7 @@ const maxSkew = time.Minute
 // partition prints the trimmed events of a partition from the archive and the
 // others from the journal. Bounds in time are about the recording of an event,
 // which is the same in both, and in the journal that an export came from.
-func (c *Replay) partition(ctx context.Context, stores *deployment.Stores, p int, w *bufio.Writer) error {
+func (c *Replay) partition(ctx context.Context, stores *deployment.Stores, p int, out *Output, w *bufio.Writer) error {
 	source, root := stores.History(), c.Target.Subject("events.")
 	cut, _, err := source.Trimmed(ctx, p)
 	if err != nil {
@@ -91,7 +132,7 @@ func (c *Replay) partition(ctx context.Context, stores *deployment.Stores, p int
 			if c.Subject != "" && !server.SubjectMatchesFilter(subject, c.Subject) {
 				return c.beyond(m.RecordedAt)
 			}
-			return c.event(w, subject, p, m.Revision, m.RecordedAt, m.Body)
+			return c.event(out, w, subject, p, m.Revision, m.RecordedAt, m.Body)
 		})
 	}
 	if err == nil {
@@ -105,7 +146,7 @@ func (c *Replay) partition(ctx context.Context, stores *deployment.Stores, p int
 			if !c.from.at.IsZero() || !c.to.at.IsZero() {
 				at = recordedAt(msg)
 			}
-			return c.event(w, msg.Subject(), p, revision, at, msg.Data())
+			return c.event(out, w, msg.Subject(), p, revision, at, msg.Data())
 		})
 	}
 	if errors.Is(err, errBeyond) {
@@ -115,7 +156,7 @@ func (c *Replay) partition(ctx context.Context, stores *deployment.Stores, p int
 }
 
 // event prints an event that was recorded between the bounds.
-func (c *Replay) event(w *bufio.Writer, subject string, p int, revision uint64, recorded time.Time, body []byte) error {
+func (c *Replay) event(out *Output, w *bufio.Writer, subject string, p int, revision uint64, recorded time.Time, body []byte) error {
 	if err := c.beyond(recorded); err != nil {
 		return err
 	}
@@ -125,7 +166,7 @@ func (c *Replay) event(w *bufio.Writer, subject string, p int, revision uint64, 
 	if c.Positions {
 		fmt.Fprintf(w, `{"subject":%q,"partition":%d,"revision":%d,"event":`, subject, p, revision)
 	}
-	w.Write(oneLine(body))
+	w.Write(out.line(body))
 	if c.Positions {
 		w.WriteByte('}')
 	}
@@ -175,17 +216,19 @@ func (c *Replay) state(ctx context.Context, source history.Source, out *Output) 
 		rows[i] = oneLine(rows[i])
 	}
 	slices.SortFunc(rows, bytes.Compare)
-	sum := sha256.New()
-	w := bufio.NewWriterSize(io.MultiWriter(out, sum), 1<<16)
+	sum := sha256.New() // of the rows as --json prints them
+	w := bufio.NewWriterSize(out, 1<<16)
 	for _, row := range rows {
-		w.Write(row)
+		sum.Write(row)
+		sum.Write([]byte{'\n'})
+		w.Write(out.line(row))
 		w.WriteByte('\n')
 	}
 	if err := w.Flush(); err != nil {
 		return err
 	}
 	for _, bad := range state.Bad {
-		fmt.Fprintln(os.Stderr, bad)
+		fmt.Fprintln(os.Stderr, Escape(bad))
 	}
 	fmt.Fprintf(os.Stderr, "%d rows, digest sha256:%x\n", len(rows), sum.Sum(nil))
 	if len(state.Bad) > 0 {

@@ -2,29 +2,43 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"slices"
+	"strings"
 
 	"github.com/nats-io/nats.go"
 
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
+	"github.com/tidemark-engine/tidemark/domain"
 )
 
 // Send sends a command.
 type Send struct {
 	deployment.Target
-	Subject string `arg:"" help:"For example commands.agent.a1.set."`
+	Subject string `arg:"" help:"commands.<aggregate>.<id>.<verb> answers with a receipt; enqueue.<aggregate>.<id>.<verb> is executed later, survives restarts and answers with the command id."`
 	Body    string `arg:"" optional:"" default:"{}" help:"JSON; - reads standard input."`
 	ID      string `help:"Command id; default: the engine makes one." placeholder:"ID"`
 }
 
+// Validate refuses what is not the subject of a command.
+func (c *Send) Validate() error { return checkSubject(c.Subject, "query", "commands", "enqueue") }
+
 // Run implements the command.
 func (c *Send) Run(ctx context.Context, out *Output) error {
+	root, err := rootOf(&c.Target, &c.Subject, "query", "commands", "enqueue")
+	if err != nil {
+		return err
+	}
 	msg := nats.NewMsg(c.Subject)
 	if c.ID != "" {
 		msg.Header.Set(nats.MsgIdHdr, c.ID)
+	}
+	if root == "enqueue" {
+		return enqueue(ctx, &c.Target, msg, c.Body, out)
 	}
 	return request(ctx, &c.Target, msg, c.Body, instant{}, out)
 }
@@ -32,25 +46,82 @@ func (c *Send) Run(ctx context.Context, out *Output) error {
 // Query asks a query.
 type Query struct {
 	deployment.Target
-	instantFlags
+	InstantFlags
 	Subject string `arg:"" help:"For example queries.agent.a1.get."`
 	Body    string `arg:"" optional:"" default:"{}" help:"JSON; - reads standard input."`
 }
 
+// Validate refuses what is not the subject of a query: a query changes nothing.
+func (c *Query) Validate() error { return checkSubject(c.Subject, "send", "queries") }
+
 // Run implements the command.
 func (c *Query) Run(ctx context.Context, out *Output) error {
+	if _, err := rootOf(&c.Target, &c.Subject, "send", "queries"); err != nil {
+		return err
+	}
 	return request(ctx, &c.Target, nats.NewMsg(c.Subject), c.Body, c.when(), out)
+}
+
+// checkSubject refuses what is not the subject of a request under any prefix.
+// other is the subcommand for the other requests.
+func checkSubject(subject, other string, roots ...string) error {
+	tokens := strings.Split(subject, ".")
+	known := false
+	for i, token := range tokens {
+		if token == "" || strings.ContainsAny(token, "*>") || strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || unprintable(r) }) {
+			return fmt.Errorf("%q is not the subject of a request: its tokens are joined by single dots, without spaces and wildcards", subject)
+		}
+		known = known || i < len(tokens)-1 && slices.Contains(roots, token)
+	}
+	if !known {
+		return fmt.Errorf("%q does not begin with %s.: use 'engine %s' for other requests", subject, strings.Join(roots, ". or "), other)
+	}
+	return nil
+}
+
+// rootOf is the root of a request's subject, which is one of roots. It puts the
+// engine's prefix before a subject that has none.
+func rootOf(t *deployment.Target, subject *string, other string, roots ...string) (string, error) {
+	if _, err := t.Find(); err != nil {
+		return "", err
+	}
+	root, _, _ := strings.Cut(*subject, ".")
+	if prefix := t.Subject(""); strings.HasPrefix(*subject, prefix) {
+		root, _, _ = strings.Cut((*subject)[len(prefix):], ".")
+	} else if slices.Contains(roots, root) {
+		*subject = prefix + *subject
+	}
+	if t.SubjectPrefix == "" && !slices.Contains([]string{"commands", "enqueue", "queries"}, root) { // a prefix that is not known here
+		for _, token := range strings.Split(*subject, ".") {
+			if slices.Contains(roots, token) {
+				return token, nil
+			}
+		}
+	}
+	if !slices.Contains(roots, root) {
+		return "", usagef("%q does not begin with %s.: use 'engine %s' for other requests", *subject, strings.Join(roots, ". or "), other)
+	}
+	return root, nil
+}
+
+// readBody is the body of a request; - is standard input.
+func readBody(text string) ([]byte, error) {
+	if text != "-" {
+		return []byte(text), nil
+	}
+	body, err := io.ReadAll(os.Stdin)
+	if err != nil {
+		return nil, fmt.Errorf("read the body from standard input: %w", err)
+	}
+	return body, nil
 }
 
 // request sends a message with a body, to which it adds the instant, and prints
 // the answer. It prints the body of a refusal too, so that programs can read it.
 func request(ctx context.Context, t *deployment.Target, msg *nats.Msg, body string, at instant, out *Output) error {
-	msg.Data = []byte(body)
 	var err error
-	if body == "-" {
-		if msg.Data, err = io.ReadAll(os.Stdin); err != nil {
-			return err
-		}
+	if msg.Data, err = readBody(body); err != nil {
+		return err
 	}
 	if msg.Data, err = at.into(msg.Data); err != nil {
 		return err
@@ -63,44 +134,83 @@ func request(ctx context.Context, t *deployment.Target, msg *nats.Msg, body stri
 	answer, err := deployment.Ask(ctx, nc, t.Timeout, msg)
 	var no *deployment.Refusal
 	if errors.As(err, &no) {
-		fmt.Fprintln(out, string(no.Body))
-		return err
+		return errors.Join(err, out.Document(no.Body))
 	}
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintln(out, string(answer))
-	return err
+	return out.Document(answer)
+}
+
+// enqueue publishes a command for the durable queue, and prints its id.
+func enqueue(ctx context.Context, t *deployment.Target, msg *nats.Msg, body string, out *Output) (err error) {
+	if msg.Data, err = readBody(body); err != nil {
+		return err
+	}
+	nc, err := t.Connect()
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	answer, err := deployment.Ask(ctx, nc, t.Timeout, msg)
+	if err != nil {
+		return err
+	}
+	var ack struct {
+		CommandID string `json:"command_id"`
+		Stream    string `json:"stream"`
+		Sequence  uint64 `json:"seq"`
+		Duplicate bool   `json:"duplicate,omitempty"`
+		Error     *struct {
+			Description string `json:"description"`
+		} `json:"error,omitempty"`
+	}
+	switch err := json.Unmarshal(answer, &ack); {
+	case err != nil:
+		return fmt.Errorf("the acknowledgement of %s: %w", msg.Subject, err)
+	case ack.Error != nil:
+		return fmt.Errorf("the queue refused the command: %s", ack.Error.Description)
+	}
+	if ack.CommandID = msg.Header.Get(nats.MsgIdHdr); ack.CommandID == "" {
+		ack.CommandID = fmt.Sprintf("q-%d", ack.Sequence) // contract, section 2
+	}
+	return out.JSON(ack)
 }
 
 // Fork starts an agent from an earlier state of another one.
 type Fork struct {
 	deployment.Target
-	instantFlags
+	InstantFlags
 	From   string `arg:"" help:"agent.<id>: the agent to copy."`
 	As     string `required:"" help:"The new agent's id." placeholder:"ID"`
 	Reason string `help:"Text for the event that names the origin." placeholder:"TEXT"`
 	ID     string `help:"Command id; default: the engine makes one. Repeat an interrupted fork with the same id." placeholder:"ID"`
 }
 
+// Validate refuses what is not an agent.
+func (c *Fork) Validate() error {
+	kind, id, _ := strings.Cut(c.From, ".")
+	if kind != "agent" || domain.CheckAgentID(id) != nil {
+		return fmt.Errorf("%q is not agent.<id>: only agents can be forked", c.From)
+	}
+	if err := domain.CheckAgentID(c.As); err != nil {
+		return fmt.Errorf("--as: %w", err)
+	}
+	return nil
+}
+
 // Run implements the command.
 func (c *Fork) Run(ctx context.Context, out *Output) error {
-	id, err := agentOf(c.From)
-	if err != nil {
-		return err
-	}
 	body, err := encodeJSON(struct {
 		From   string `json:"from"`
 		Reason string `json:"reason,omitempty"`
-	}{id, c.Reason})
+	}{strings.TrimPrefix(c.From, "agent."), c.Reason})
 	if err != nil {
 		return err
 	}
-	nc, err := c.Connect() // it finds the subject prefix
-	if err != nil {
+	if _, err = c.Find(); err != nil {
 		return err
 	}
-	nc.Close()
 	msg := nats.NewMsg(c.Subject("commands.agent." + c.As + ".fork"))
 	if c.ID != "" {
 		msg.Header.Set(nats.MsgIdHdr, c.ID)

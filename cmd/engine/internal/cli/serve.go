@@ -32,12 +32,3 @@ func Wait(ctx context.Context, out *Output, e *app.Engine) {
 	e.Stop()
 	fmt.Fprintln(out, "stopped.")
 }
-
-// ShowVersion prints the version.
-type ShowVersion struct{}
-
-// Run implements the command.
-func (ShowVersion) Run(version Version, out *Output) error {
-	_, err := fmt.Fprintln(out, version)
-	return err
-}

@@ -2,8 +2,6 @@ package cli
 
 import (
 	"context"
-	"fmt"
-	"io"
 	"strings"
 	"time"
 
@@ -15,7 +13,6 @@ import (
 // Status shows the state of an engine.
 type Status struct {
 	deployment.Target
-	JSON bool `name:"json" help:"Machine output."`
 }
 
 // Run implements the command.
@@ -29,15 +26,14 @@ func (c *Status) Run(ctx context.Context, out *Output) error {
 	if err != nil {
 		return err
 	}
-	if c.JSON {
-		_, err = fmt.Fprintln(out, string(raw))
-		return err
+	if out.AsJSON {
+		return out.Document(raw)
 	}
 	printStatus(out, &s)
 	return nil
 }
 
-func printStatus(w io.Writer, s *deployment.Status) {
+func printStatus(out *Output, s *deployment.Status) {
 	state := "ready"
 	if !s.Ready {
 		state = "NOT READY"
@@ -45,22 +41,22 @@ func printStatus(w io.Writer, s *deployment.Status) {
 	if len(s.Reasons) > 0 {
 		state += ": " + strings.Join(s.Reasons, "; ")
 	}
-	fmt.Fprintf(w, "Tidemark %s, up %s, %s\n", s.Version, time.Duration(s.UptimeS)*time.Second, state)
-	fmt.Fprintf(w, "  NATS        %-5s %s (%s)\n", s.NATS.State, s.NATS.URL, s.NATS.Mode)
-	fmt.Fprintf(w, "  Postgres    %-5s %s (%s) %s\n", s.Postgres.State, s.Postgres.URL, s.Postgres.Mode, s.Postgres.Reason)
-	fmt.Fprintf(w, "  durability  %s: %s\n", s.Durability, s.Detail)
+	out.Printf("Tidemark %s, up %s, %s\n", s.Version, time.Duration(s.UptimeS)*time.Second, state)
+	out.Printf("  NATS        %-5s %s (%s)\n", s.NATS.State, s.NATS.URL, s.NATS.Mode)
+	out.Printf("  Postgres    %-5s %s (%s) %s\n", s.Postgres.State, s.Postgres.URL, s.Postgres.Mode, s.Postgres.Reason)
+	out.Printf("  durability  %s: %s\n", s.Durability, s.Detail)
 	if s.Topology != nil {
-		printTopology(w, s.Topology)
+		printTopology(out, s.Topology)
 	}
-	fmt.Fprintf(w, "  journal     %s, heads %v, %d replica(s)\n", s.Journal.Incarnation, s.Journal.Heads, s.Journal.Replicas)
-	fmt.Fprintf(w, "  storage     %s\n", storage(s.Storage))
-	fmt.Fprintf(w, "  %-13s %9s %12s %12s %10s %8s  %s\n", "view", "partition", "position", "head", "lag", "lag s", "state")
+	out.Printf("  journal     %s, heads %v, %d replica(s)\n", s.Journal.Incarnation, s.Journal.Heads, s.Journal.Replicas)
+	out.Printf("  storage     %s\n", storage(s.Storage))
+	out.Printf("  %-13s %9s %12s %12s %10s %8s  %s\n", "view", "partition", "position", "head", "lag", "lag s", "state")
 	for _, v := range s.Views {
-		fmt.Fprintf(w, "  %-13s %9d %12d %12d %10d %8.1f  %s %s\n",
+		out.Printf("  %-13s %9d %12d %12d %10d %8.1f  %s %s\n",
 			v.Name, v.Partition, v.Position, v.Head, v.LagEvents, v.LagSeconds, v.State, v.Reason)
 	}
 	if a := s.Audit; a != nil {
-		fmt.Fprintf(w, "  audit       %s %s, %d checked, %d differences %s\n", a.State, a.Reason, a.Checked, a.Differences, a.Last)
+		out.Printf("  audit       %s %s, %d checked, %d differences %s\n", a.State, a.Reason, a.Checked, a.Differences, a.Last)
 	}
 }
 
@@ -71,16 +67,16 @@ func storage(s deployment.StorageStatus) string {
 	return humanize.IBytes(s.Used) + " of " + humanize.IBytes(s.Limit) + " used"
 }
 
-func printTopology(w io.Writer, s *deployment.TopologyStatus) {
+func printTopology(out *Output, s *deployment.TopologyStatus) {
 	switch {
 	case s.Reason != "":
-		fmt.Fprintf(w, "  topology    %s, the check failed: %s\n", s.File, s.Reason)
+		out.Printf("  topology    %s, the check failed: %s\n", s.File, s.Reason)
 	case s.Drift == 0:
-		fmt.Fprintf(w, "  topology    %s, all %d match\n", s.File, s.Things)
+		out.Printf("  topology    %s, all %d match\n", s.File, s.Things)
 	default:
-		fmt.Fprintf(w, "  topology    %s, %d of %d DRIFTED (engine topology plan shows more)\n", s.File, s.Drift, s.Things)
+		out.Printf("  topology    %s, %d of %d DRIFTED (engine topology plan shows more)\n", s.File, s.Drift, s.Things)
 	}
 	for _, d := range s.Drifted {
-		fmt.Fprintf(w, "              %s\n", d)
+		out.Printf("              %s\n", d)
 	}
 }

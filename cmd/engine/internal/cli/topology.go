@@ -23,8 +23,7 @@ type Topology struct {
 
 type topologyArgs struct {
 	deployment.Target
-	File string `short:"f" help:"YAML document; - reads standard input; default: the built-in one." env:"TIDEMARK_TOPOLOGY" placeholder:"FILE"`
-	JSON bool   `name:"json" help:"Machine output."`
+	File string `short:"f" help:"YAML document; - reads standard input; default: the built-in one." type:"existingfile" env:"TIDEMARK_TOPOLOGY" placeholder:"FILE"`
 }
 
 // TopologyPlan shows the differences.
@@ -71,14 +70,22 @@ func (c *topologyArgs) run(ctx context.Context, out *Output, do func(*topology.P
 	switch {
 	case plan.Refused():
 		return ErrFailed
-	case !c.JSON:
+	case !out.AsJSON:
 		fmt.Fprint(out, done)
 	}
 	return nil
 }
 
 func (c *topologyArgs) print(out *Output, plan *topology.Plan) error {
-	if !c.JSON {
+	if !out.AsJSON {
+		for i := range plan.Steps { // other programs choose parts of a stream's configuration
+			s := &plan.Steps[i]
+			s.Reason = Escape(s.Reason)
+			for j := range s.Diff {
+				d := &s.Diff[j]
+				d.From, d.To, d.Refused = Escape(d.From), Escape(d.To), Escape(d.Refused)
+			}
+		}
 		_, err := fmt.Fprint(out, plan.Text(isTerminal(out.Writer)))
 		return err
 	}

@@ -24,7 +24,6 @@ type Trim struct {
 	Before   string `required:"" help:"Bound of the events to remove: an RFC 3339 time, an age (30d, 12h), or a revision." placeholder:"TIME|AGE|REV"`
 	Plan     bool   `help:"Show what would be removed; change nothing."`
 	Yes      bool   `short:"y" help:"Do not ask for confirmation."`
-	JSON     bool   `name:"json" help:"Machine output."`
 	Postgres string `help:"Postgres; default: as in the engine's status." env:"TIDEMARK_POSTGRES" placeholder:"URL"`
 }
 
@@ -39,6 +38,13 @@ type trimReport struct {
 	Partitions []retention.TrimPlan `json:"partitions"`
 }
 
+// Validate refuses a bound that cannot be read.
+func (c *Trim) Validate() error {
+	_, err := parseBefore(c.Before, time.Now())
+	return err
+}
+
+// Run implements the command.
 func (c *Trim) Run(ctx context.Context, out *Output) error {
 	trim, err := parseBefore(c.Before, time.Now())
 	if err != nil {
@@ -110,7 +116,7 @@ func (c *Trim) trim(ctx context.Context, out *Output, trim *retention.Trim, part
 	if c.Plan || r.Events == 0 {
 		return c.print(out, &r)
 	}
-	if !c.JSON {
+	if !out.AsJSON {
 		if err := c.print(out, &r); err != nil {
 			return err
 		}
@@ -144,12 +150,12 @@ func (r *trimReport) add(p retention.TrimPlan) {
 }
 
 func (c *Trim) print(out *Output, r *trimReport) error {
-	if c.JSON {
+	if out.AsJSON {
 		return out.JSON(r)
 	}
 	took := time.Duration(r.Seconds * float64(time.Second)).Round(10 * time.Millisecond)
 	if r.Done {
-		fmt.Fprintf(out, "trimmed %d events in %s; queries read them from the archive\n", r.Events, took)
+		out.Printf("trimmed %d events in %s; queries read them from the archive\n", r.Events, took)
 		return nil
 	}
 	for _, p := range r.Partitions {
@@ -157,14 +163,14 @@ func (c *Trim) print(out *Output, r *trimReport) error {
 		if p.LimitedBy != "" {
 			held = ", limited by " + p.LimitedBy
 		}
-		fmt.Fprintf(out, "partition %d up to revision %d%s: remove %d events of %d aggregates, keep %d as the last of theirs\n",
+		out.Printf("partition %d up to revision %d%s: remove %d events of %d aggregates, keep %d as the last of theirs\n",
 			p.Partition, p.Cut, held, p.Events, p.Streams, p.Kept)
 	}
 	if r.Events == 0 {
-		fmt.Fprintln(out, "nothing to trim")
+		out.Printf("nothing to trim\n")
 		return nil
 	}
-	fmt.Fprintf(out, "the archive has all of them, byte for byte; removing %d events, %d bytes, takes about %s\n", r.Events, r.Bytes, took)
+	out.Printf("the archive has all of them, byte for byte; removing %d events, %d bytes, takes about %s\n", r.Events, r.Bytes, took)
 	return nil
 }
 
@@ -174,7 +180,7 @@ func (c *Trim) agreed() error {
 		return nil
 	}
 	if !isTerminal(os.Stderr) || !isTerminal(os.Stdin) {
-		return errors.New("trim removes events from the journal: give --yes to confirm, or --plan to change nothing")
+		return usagef("trim removes events from the journal: give --yes to confirm, or --plan to change nothing")
 	}
 	fmt.Fprint(os.Stderr, "Remove them from the journal? [y/N] ")
 	line, err := bufio.NewReader(os.Stdin).ReadString('\n')

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -22,14 +23,13 @@ type Verify struct {
 	Wait     time.Duration `help:"How long the views may take to reach the journal's head." default:"30s"`
 	Repair   bool          `help:"Rewrite the rows that differ from the journal, and verify again."`
 	Sample   int           `help:"Check about N random aggregates instead of all." placeholder:"N"`
-	JSON     bool          `name:"json" help:"Machine output."`
 	Show     int           `help:"Differences to print." default:"20"`
 }
 
-// Validate refuses a negative sample.
+// Validate refuses negative numbers.
 func (c *Verify) Validate() error {
-	if c.Sample < 0 {
-		return fmt.Errorf("--sample must be at least 1")
+	if c.Sample < 0 || c.Show < 0 || c.Wait < 0 {
+		return errors.New("--sample, --show and --wait must not be negative")
 	}
 	return nil
 }
@@ -169,11 +169,9 @@ func without(before, after []verify.Difference) []verify.Difference {
 // all verifies every aggregate.
 func (v *verification) all(ctx context.Context) (*verified, error) {
 	w := verify.Verifier{Journal: v.stores.Journal, Archive: v.archive, Tiers: v.tiers, Reached: v.lagging}
-	if !v.JSON {
-		bar := NewProgress(-1, "events")
-		defer bar.End()
-		w.Step = bar.Set
-	}
+	bar := NewProgress(-1, "events")
+	defer bar.End()
+	w.Step = bar.Set
 	report, err := w.Run(ctx)
 	if err != nil {
 		return nil, err

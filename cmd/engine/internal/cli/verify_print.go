@@ -15,15 +15,8 @@ type verified struct {
 
 // print prints the report and fails when there are differences.
 func (v *verification) print(out *Output, r *verified) error {
-	if v.JSON {
-		if err := out.JSON(r); err != nil {
-			return err
-		}
-	} else {
-		r.print(out, v.Show)
-	}
-	if r.OK() {
-		return nil
+	if err := out.Result(r, func() { r.print(out, v.Show) }); err != nil || r.OK() {
+		return err
 	}
 	text := fmt.Sprintf("verify: %d differences", len(r.Differences))
 	if n := len(r.Differences) - len(notQuarantined(r.Differences)); n > 0 {
@@ -37,11 +30,11 @@ func (v *verification) print(out *Output, r *verified) error {
 
 func (r *verified) print(out *Output, show int) {
 	if r.Sample != nil {
-		fmt.Fprintf(out, "sample      %d aggregates, %d events, chains checked; %d could not be judged\n",
+		out.Printf("sample      %d aggregates, %d events, chains checked; %d could not be judged\n",
 			r.Sample.Checked, r.Sample.Events, len(r.Sample.Unsettled))
 		printLines(out, show, "  not judged ", r.Sample.Unsettled, func(u unsettled) string { return u.Stream + ": " + u.Why })
 	} else {
-		fmt.Fprintf(out, "journal     %d events of %d aggregates, chains checked; %d living entries, digest %.16s\n",
+		out.Printf("journal     %d events of %d aggregates, chains checked; %d living entries, digest %.16s\n",
 			r.Events, r.Aggregates, r.Entries, r.Digest)
 		if r.Archive != nil {
 			printCounts(out, "archive", r.Archive, "")
@@ -64,14 +57,14 @@ func (r *verified) print(out *Output, show int) {
 	switch {
 	case !r.OK():
 	case r.Sample != nil:
-		fmt.Fprintln(out, "verified: the sampled aggregates are equal in the journal, the archive, KV and SQL")
+		out.Printf("verified: the sampled aggregates are equal in the journal, the archive, KV and SQL\n")
 	default:
-		fmt.Fprintln(out, "verified: the journal's fold, KV and SQL are equal")
+		out.Printf("verified: the journal's fold, KV and SQL are equal\n")
 	}
 }
 
 func printCounts(out *Output, name string, c *verify.Counts, more string) {
-	fmt.Fprintf(out, "%-11s %d rows: %d equal, %d newer, %d expired, %d different%s\n",
+	out.Printf("%-11s %d rows: %d equal, %d newer, %d expired, %d different%s\n",
 		name, c.Rows, c.Equal, c.Newer, c.Expired, c.Differences, more)
 }
 
@@ -79,9 +72,9 @@ func printCounts(out *Output, name string, c *verify.Counts, more string) {
 func printLines[T any](out *Output, show int, prefix string, all []T, line func(T) string) {
 	for i, one := range all {
 		if i == show {
-			fmt.Fprintf(out, "  … and %d more (--show, --json)\n", len(all)-i)
+			out.Printf("  … and %d more (--show, --json)\n", len(all)-i)
 			return
 		}
-		fmt.Fprintln(out, prefix+line(one))
+		out.Printf("%s\n", prefix+line(one))
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
 
@@ -98,21 +97,12 @@ func differBytes(want, got []byte) string {
 // maxDifferences is how many are printed.
 const maxDifferences = 20
 
-func (c *comparison) printDifferences(w io.Writer) {
+func (c *comparison) printDifferences(w *cli.Output) {
 	for i, d := range c.Differences {
 		if i == maxDifferences {
-			fmt.Fprintf(w, "  … and %s more (--json has all)\n", cli.Grouped(len(c.Differences)-i))
+			w.Printf("  … and %s more (--json has all)\n", cli.Grouped(len(c.Differences)-i))
 			return
 		}
-		fmt.Fprintf(w, "  %s  %s: %s\n", d.Tier, d.Key, d.What)
+		w.Printf("  %s  %s: %s\n", d.Tier, d.Key, d.What)
 	}
-}
-
-// report prints the result, as JSON or as text.
-func (c *Demo) report(out *cli.Output, result any, text func()) error {
-	if !c.JSON {
-		text()
-		return nil
-	}
-	return out.JSON(result)
 }

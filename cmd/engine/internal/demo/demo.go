@@ -29,7 +29,6 @@ type Demo struct {
 	Agent   string        `help:"With --input: the agent whose history is printed; default: the one with the most steps." placeholder:"ID"`
 	Lines   int           `help:"With --input: lines of its history; 0 = all." default:"40"`
 	Stop    bool          `help:"Stop an engine that the demo has started, instead of leaving it running; --json implies it."`
-	JSON    bool          `name:"json" help:"One JSON object at the end, instead of text."`
 }
 
 // Validate refuses flags that do not go together.
@@ -68,7 +67,7 @@ func (c *Demo) Run(ctx context.Context, version cli.Version, out *cli.Output) er
 		defer own.Stop()
 	}
 	err = c.show(ctx, out, runs, began)
-	if err == nil && own != nil && !c.JSON && !c.Stop {
+	if err == nil && own != nil && !out.AsJSON && !c.Stop {
 		fmt.Fprintf(out, "\nThe engine that the demo has started keeps running; Ctrl-C stops it.\n%s", own.Banner())
 		cli.Wait(ctx, out, own)
 	}
@@ -108,12 +107,12 @@ func (c *Demo) start(ctx context.Context, version cli.Version, out *cli.Output) 
 	if err != nil {
 		return nil, err
 	}
-	if !c.JSON {
-		fmt.Fprintf(out, "No engine runs in %s: starting one …\n", c.Data)
+	if !out.AsJSON {
+		out.Printf("No engine runs in %s: starting one …\n", c.Data)
 	}
 	own, err := app.Start(ctx, cfg, string(version), cli.NewLog(os.Stderr, cfg.Log, cfg.LogStyle))
 	if err != nil {
-		return nil, fmt.Errorf("%w\n(the demo starts 'engine serve' with its defaults; set its flags as TIDEMARK_NATS_LISTEN, TIDEMARK_HTTP …)", err)
+		return nil, fmt.Errorf("%w (the demo starts 'engine serve' with its defaults; set its flags as TIDEMARK_NATS_LISTEN, TIDEMARK_HTTP …)", err)
 	}
 	return own, nil
 }

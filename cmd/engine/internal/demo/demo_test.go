@@ -158,7 +158,7 @@ func TestDemo(t *testing.T) {
 		var table struct {
 			Demo Demo `cmd:""`
 		}
-		k, err := kong.New(&table, kong.BindTo(t.Context(), (*context.Context)(nil)), kong.Bind(&cli.Output{Writer: &out}, cli.Version("0")))
+		k, err := kong.New(&table, kong.BindTo(t.Context(), (*context.Context)(nil)), kong.Bind(&cli.Output{Writer: &out, AsJSON: true}, cli.Version("0")))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -2,7 +2,6 @@ package demo
 
 import (
 	"fmt"
-	"io"
 	"strconv"
 
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/cli"
@@ -16,43 +15,43 @@ var outcomeWords = []struct{ outcome, word string }{
 	{"replayed", "the same command id again: the first receipt was returned"},
 }
 
-func (c *Demo) printTour(w io.Writer, r *tourResult, rd *reader, t *tour) {
-	fmt.Fprintf(w, "%s agents (%s …) sent %s commands over %d NATS connections.\n",
+func (c *Demo) printTour(w *cli.Output, r *tourResult, rd *reader, t *tour) {
+	w.Printf("%s agents (%s …) sent %s commands over %d NATS connections.\n",
 		cli.Grouped(r.Agents), t.agent(0), cli.Grouped(r.Sent.Commands), len(t.links.conns))
 	for _, o := range outcomeWords {
-		fmt.Fprintf(w, "  %-10s %7s  %s\n", o.outcome, cli.Grouped(r.Outcomes[o.outcome]), o.word)
+		w.Printf("  %-10s %7s  %s\n", o.outcome, cli.Grouped(r.Outcomes[o.outcome]), o.word)
 	}
-	fmt.Fprintf(w, "  %s\n", r.Sent)
-	fmt.Fprintf(w, "  durability %s: %s\n", rd.status.Durability, rd.status.Detail)
+	w.Printf("  %s\n", r.Sent)
+	w.Printf("  durability %s: %s\n", rd.status.Durability, rd.status.Detail)
 	for i, odd := range r.Odd {
 		if i == maxDifferences {
 			break
 		}
-		fmt.Fprintf(w, "  UNEXPECTED  %s\n", odd)
+		w.Printf("  UNEXPECTED  %s\n", odd)
 	}
-	fmt.Fprintln(w, "\nThe same state, read in four ways:")
+	w.Printf("\nThe same state, read in four ways:\n")
 	r.comparison.print(w)
 	r.sample(w, t.agent(0)+".counter")
 	r.verdict(w)
-	fmt.Fprintf(w, "  %.1f s in all\n", r.Seconds)
+	w.Printf("  %.1f s in all\n", r.Seconds)
 	c.printNext(w, t.agent(0), "claim")
 }
 
 // print is the table of the tiers.
-func (c *comparison) print(w io.Writer) {
-	fmt.Fprintf(w, "  %-7s %8s %8s %11s %9s  %s\n", "tier", "entries", "deleted", "superseded", "rejected", "read by")
+func (c *comparison) print(w *cli.Output) {
+	w.Printf("  %-7s %8s %8s %11s %9s  %s\n", "tier", "entries", "deleted", "superseded", "rejected", "read by")
 	for _, t := range c.Tiers {
 		if t.Off != "" {
-			fmt.Fprintf(w, "  %-7s not read: %s\n", t.Tier, t.Off)
+			w.Printf("  %-7s not read: %s\n", t.Tier, t.Off)
 			continue
 		}
-		fmt.Fprintf(w, "  %-7s %8s %8s %11s %9s  %s%s\n", t.Tier, cli.Grouped(t.Entries),
+		w.Printf("  %-7s %8s %8s %11s %9s  %s%s\n", t.Tier, cli.Grouped(t.Entries),
 			t.seen("deleted"), t.seen("superseded"), t.seen("rejected"), t.Via, t.sources())
 	}
-	fmt.Fprintln(w, "SHA-256 of all rows in each:")
+	w.Printf("SHA-256 of all rows in each:\n")
 	for _, t := range c.Tiers {
 		if t.Off == "" {
-			fmt.Fprintf(w, "  %-7s %s\n", t.Tier, t.Digest)
+			w.Printf("  %-7s %s\n", t.Tier, t.Digest)
 		}
 	}
 }
@@ -75,16 +74,16 @@ func (t *reading) sources() (text string) {
 }
 
 // sample prints one entry of each tier.
-func (c *comparison) sample(w io.Writer, name string) {
-	fmt.Fprintf(w, "For example %s:\n", name)
+func (c *comparison) sample(w *cli.Output, name string) {
+	w.Printf("For example %s:\n", name)
 	for _, t := range c.Tiers {
 		if e, there := t.rows[name]; there {
-			fmt.Fprintf(w, "  %-7s version %d, revision %d, %s\n", t.Tier, e.Version, e.Revision, e.Value)
+			w.Printf("  %-7s version %d, revision %d, %s\n", t.Tier, e.Version, e.Revision, e.Value)
 		}
 	}
 }
 
-func (c *comparison) verdict(w io.Writer) {
+func (c *comparison) verdict(w *cli.Output) {
 	read := 0
 	for _, t := range c.Tiers {
 		if t.Off == "" {
@@ -92,19 +91,19 @@ func (c *comparison) verdict(w io.Writer) {
 		}
 	}
 	if !c.Equal {
-		fmt.Fprintf(w, "NOT EQUAL: %s differences.\n", cli.Grouped(len(c.Differences)))
+		w.Printf("NOT EQUAL: %s differences.\n", cli.Grouped(len(c.Differences)))
 		c.printDifferences(w)
 		return
 	}
 	ways := map[bool]string{true: "All four", false: "The " + strconv.Itoa(read) + " that were read"}[read == len(c.Tiers)]
-	fmt.Fprintf(w, "%s are equal, byte for byte.\n", ways)
+	w.Printf("%s are equal, byte for byte.\n", ways)
 }
 
 // printNext suggests commands.
-func (c *Demo) printNext(w io.Writer, agent, key string) {
+func (c *Demo) printNext(w *cli.Output, agent, key string) {
 	root := c.Subject("")
-	fmt.Fprintln(w, "\nLook closer:")
-	fmt.Fprintf(w, "  %s\n", c.hint("query", fmt.Sprintf(`%squeries.agent.%s.history '{"key":"%s","losers":true}'`, root, agent, key)))
-	fmt.Fprintf(w, "  %s\n", c.hint("watch", "'"+agent+".>'"))
-	fmt.Fprintf(w, "  %s\n", c.hint("replay", "--subject '"+root+"events.agent."+agent+".>'"))
+	w.Printf("\nLook closer:\n")
+	w.Printf("  %s\n", c.hint("query", fmt.Sprintf(`%squeries.agent.%s.history '{"key":"%s","losers":true}'`, root, agent, key)))
+	w.Printf("  %s\n", c.hint("watch", "'"+agent+".>'"))
+	w.Printf("  %s\n", c.hint("replay", "--subject '"+root+"events.agent."+agent+".>'"))
 }

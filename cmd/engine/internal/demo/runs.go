@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"strconv"
 	"sync"
@@ -82,10 +81,10 @@ func (c *Demo) play(ctx context.Context, out *cli.Output, l *links, runs []*agen
 		r.count(run, p.writes[run.agent])
 	}
 	r.Seconds = time.Since(began).Seconds()
-	if err := c.report(out, r, func() { c.printRuns(out, r) }); err != nil {
+	if err := out.Result(r, func() { c.printRuns(out, r) }); err != nil {
 		return err
 	}
-	if !c.JSON {
+	if !out.AsJSON {
 		if err := c.printTimeline(ctx, out, l, p.writes[c.Agent]); err != nil {
 			return err
 		}
@@ -244,16 +243,16 @@ func (r *runsResult) count(run *agentRun, writes []written) {
 	}
 }
 
-func (c *Demo) printRuns(w io.Writer, r *runsResult) {
-	fmt.Fprintf(w, "%d agents played %d steps from %s at the same time:\n", len(r.Agents), r.Steps, r.Input)
-	fmt.Fprintf(w, "  %s values, %s bytes, none in conflict\n  %s\n", cli.Grouped(r.Sent.Commands), cli.Grouped(r.Bytes), r.Sent)
-	fmt.Fprintln(w, "\nEvery value, read back and compared byte for byte with what was sent:")
+func (c *Demo) printRuns(w *cli.Output, r *runsResult) {
+	w.Printf("%d agents played %d steps from %s at the same time:\n", len(r.Agents), r.Steps, r.Input)
+	w.Printf("  %s values, %s bytes, none in conflict\n  %s\n", cli.Grouped(r.Sent.Commands), cli.Grouped(r.Bytes), r.Sent)
+	w.Printf("\nEvery value, read back and compared byte for byte with what was sent:\n")
 	r.comparison.print(w)
 	if !r.Equal {
-		fmt.Fprintf(w, "NOT EQUAL: %s differences.\n", cli.Grouped(len(r.Differences)))
+		w.Printf("NOT EQUAL: %s differences.\n", cli.Grouped(len(r.Differences)))
 		r.printDifferences(w)
 		return
 	}
-	fmt.Fprintf(w, "All equal: the last value of each entry in every tier, and in the journal all %s versions in their order.\n", cli.Grouped(r.Versions))
-	fmt.Fprintf(w, "  %.1f s in all\n", r.Seconds)
+	w.Printf("All equal: the last value of each entry in every tier, and in the journal all %s versions in their order.\n", cli.Grouped(r.Versions))
+	w.Printf("  %.1f s in all\n", r.Seconds)
 }

@@ -4,12 +4,12 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"fmt"
-	"io"
 	"slices"
 	"strings"
 	"time"
 	"unicode"
+
+	"github.com/tidemark-engine/tidemark/cmd/engine/internal/cli"
 )
 
 // pastVersion is one line of queries.agent.<agent>.history.
@@ -28,7 +28,7 @@ type pastPage struct {
 }
 
 // printTimeline prints the writes of an agent from the engine's history.
-func (c *Demo) printTimeline(ctx context.Context, w io.Writer, l *links, writes []written) error {
+func (c *Demo) printTimeline(ctx context.Context, w *cli.Output, l *links, writes []written) error {
 	steps := map[string]int{} // by command id
 	var keys []string
 	for _, wr := range writes {
@@ -46,13 +46,13 @@ func (c *Demo) printTimeline(ctx context.Context, w io.Writer, l *links, writes 
 		all = append(all, past...)
 	}
 	slices.SortFunc(all, func(a, b pastVersion) int { return cmp.Compare(a.Revision, b.Revision) })
-	fmt.Fprintf(w, "\nThe writes of %s, from queries.agent.%s.history:\n", c.Agent, c.Agent)
+	w.Printf("\nThe writes of %s, from queries.agent.%s.history:\n", c.Agent, c.Agent)
 	for i, v := range all {
 		if i == c.Lines && c.Lines > 0 {
-			fmt.Fprintf(w, "  … and %d more (--lines 0 prints all)\n", len(all)-i)
+			w.Printf("  … and %d more (--lines 0 prints all)\n", len(all)-i)
 			break
 		}
-		fmt.Fprintf(w, "  +%8.3fs  step %-3d %-11s v%-4d %s\n",
+		w.Printf("  +%8.3fs  step %-3d %-11s v%-4d %s\n",
 			v.RecordedAt.Sub(all[0].RecordedAt).Seconds(), steps[v.CommandID], v.Key, v.Version, glimpse(v.Value, 100))
 	}
 	return nil

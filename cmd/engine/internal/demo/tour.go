@@ -70,7 +70,7 @@ func (c *Demo) tour(ctx context.Context, out *cli.Output, l *links, began time.T
 		Demo: "tour", Run: t.prefix, Agents: c.Agents, Sent: sent, Outcomes: t.outcomes, Odd: t.odd,
 		comparison: compare(readings, readings[len(readings)-1].rows), Seconds: time.Since(began).Seconds(),
 	}
-	if err := c.report(out, r, func() { c.printTour(out, r, rd, t) }); err != nil {
+	if err := out.Result(r, func() { c.printTour(out, r, rd, t) }); err != nil {
 		return err
 	}
 	if len(r.Odd) > 0 || !r.Equal {

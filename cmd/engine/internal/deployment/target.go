@@ -20,32 +20,59 @@ import (
 type Target struct {
 	Server        string        `help:"NATS server; default: the address in the data directory, else NATS_URL." placeholder:"URL"`
 	Data          string        `help:"Data directory of a serving engine." default:"./data" env:"TIDEMARK_DATA" placeholder:"DIR"`
+	Creds         string        `help:"NATS credentials file." type:"existingfile" env:"NATS_CREDS" placeholder:"FILE"`
 	SubjectPrefix string        `help:"The engine's subject prefix; default: the one in the data directory." env:"TIDEMARK_SUBJECT_PREFIX" placeholder:"PREFIX"`
 	Timeout       time.Duration `help:"How long to wait for an answer." default:"15s"`
+	JSON          bool          `name:"json" help:"Machine output: JSON, and errors as JSON on standard error."`
 }
 
-// Connect finds the server and connects to it as any client does. It fills in
-// the subject prefix where none is given.
-func (t *Target) Connect() (*nats.Conn, error) {
-	url := t.Server
+// Validate refuses values that no command can work with.
+func (t *Target) Validate() error {
+	if t.Timeout <= 0 {
+		return errors.New("--timeout must be longer than 0")
+	}
+	if err := CheckNATSURLs("--server", t.Server); err != nil {
+		return err
+	}
+	return natsio.CheckPrefix(t.SubjectPrefix)
+}
+
+// ErrUnreachable means that no engine answered.
+var ErrUnreachable = errors.New("no engine answers")
+
+// Find finds the server. It fills in the subject prefix where none is given.
+func (t *Target) Find() (url string, err error) {
+	if t.Server != "" {
+		return t.Server, nil
+	}
 	n, err := ReadNote(t.Data)
 	switch {
-	case url != "":
 	case err == nil:
-		url = n.NATS
 		if t.SubjectPrefix == "" {
 			t.SubjectPrefix = n.Prefix
 		}
+		return n.NATS, nil
 	case !errors.Is(err, fs.ErrNotExist):
-		return nil, fmt.Errorf("read the engine's address in %s: %w", t.Data, err)
+		return "", fmt.Errorf("read the engine's address in %s: %w", t.Data, err)
 	case os.Getenv("NATS_URL") != "":
-		url = os.Getenv("NATS_URL")
-	default:
-		return nil, fmt.Errorf("%s has no engine.json and NATS_URL is not set: start an engine with 'engine serve', or name a --server", t.Data)
+		return os.Getenv("NATS_URL"), nil
 	}
-	nc, err := natsio.Connect(url, "tidemark-cli", slog.New(slog.DiscardHandler))
+	return "", fmt.Errorf("%w: %s has no engine.json and NATS_URL is not set: start an engine with 'engine serve', or name a --server", ErrUnreachable, t.Data)
+}
+
+// Connect finds the server and connects to it as any client does.
+func (t *Target) Connect() (*nats.Conn, error) {
+	url, err := t.Find()
 	if err != nil {
-		return nil, fmt.Errorf("%w (is the engine running?)", err)
+		return nil, err
+	}
+	var opts []nats.Option
+	if t.Creds != "" {
+		opts = append(opts, nats.UserCredentials(t.Creds))
+	}
+	nc, err := natsio.Connect(url, "tidemark-cli", slog.New(slog.DiscardHandler), opts...)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w (is the engine running?)", ErrUnreachable, err)
 	}
 	return nc, nil
 }
@@ -59,10 +86,13 @@ func (t *Target) ConnectOperator(ctx context.Context) (*nats.Conn, error) {
 		return nil, err
 	}
 	s, _, err := t.Status(ctx, nc)
-	if err != nil || !s.NATS.Embedded() {
-		return nc, err
+	if err == nil && !s.NATS.Embedded() {
+		return nc, nil
 	}
 	defer nc.Close()
+	if err != nil {
+		return nil, err
+	}
 	o, err := ReadOperator(s.Data)
 	if err != nil {
 		return nil, fmt.Errorf("this command needs the engine's own rights, which are in its data directory: %w", err)
@@ -100,7 +130,9 @@ func Ask(ctx context.Context, nc *nats.Conn, timeout time.Duration, msg *nats.Ms
 	reply, err := nc.RequestMsgWithContext(ctx, msg)
 	switch {
 	case errors.Is(err, nats.ErrNoResponders):
-		return nil, fmt.Errorf("%s has no responder, so no engine serves on %s: %w", msg.Subject, nc.ConnectedUrlRedacted(), err)
+		return nil, fmt.Errorf("%w: %s has no responder on %s", ErrUnreachable, msg.Subject, nc.ConnectedUrlRedacted())
+	case errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout):
+		return nil, fmt.Errorf("%w: %s within %s: %w", ErrUnreachable, msg.Subject, timeout, context.DeadlineExceeded)
 	case err != nil:
 		return nil, fmt.Errorf("%s: %w", msg.Subject, err)
 	}

@@ -1,0 +1,74 @@
+package app
+
+import (
+	"errors"
+	"io/fs"
+	"net"
+	"os"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
+	"github.com/tidemark-engine/tidemark/infra/natsio"
+)
+
+// check refuses a configuration before anything is created or connected, and
+// reads the topology document. Its error is a *deployment.UsageError.
+func (c *Config) check() error {
+	err := c.checkServers()
+	if err == nil {
+		err = c.checkPlaces()
+	}
+	if err != nil {
+		return deployment.Usagef("%w", err)
+	}
+	c.document, err = ReadTopology(c.Topology)
+	return err
+}
+
+// checkServers checks the names and addresses of servers.
+func (c *Config) checkServers() error {
+	if err := natsio.CheckPrefix(c.SubjectPrefix); err != nil {
+		return err
+	}
+	for _, prefix := range c.ReplyPrefixes {
+		if err := natsio.CheckReplyPrefix(prefix); err != nil {
+			return err
+		}
+	}
+	if err := deployment.CheckNATSURLs("--nats", c.NATS); err != nil {
+		return err
+	}
+	if c.Postgres != "" && c.Postgres != "off" {
+		if _, err := pgxpool.ParseConfig(c.Postgres); err != nil { // its text may have a password
+			return errors.New("--postgres is neither 'off' nor a PostgreSQL URL or key=value string")
+		}
+	}
+	return nil
+}
+
+// checkPlaces checks the listeners and the data directory.
+func (c *Config) checkPlaces() error {
+	if err := deployment.CheckAddress("--http", c.HTTP); err != nil {
+		return err
+	}
+	if c.NATS == "" {
+		if err := deployment.CheckAddress("--nats-listen", c.NATSListen); err != nil {
+			return err
+		}
+		if host, _, _ := net.SplitHostPort(c.NATSListen); host != "localhost" && !net.ParseIP(host).IsLoopback() {
+			return errors.New("--nats-listen " + c.NATSListen + ": the embedded server listens on loopback only; " +
+				"run your own NATS server and use --nats to listen elsewhere")
+		}
+	}
+	info, err := os.Stat(c.Data)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case !info.IsDir():
+		return errors.New("--data " + c.Data + " is not a directory")
+	}
+	return nil
+}

@@ -1,0 +1,101 @@
+package cli
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
+)
+
+// Exit codes of the program (contract, section 7).
+const (
+	ExitDone   = 0
+	ExitFailed = 1
+	ExitUsage  = 2
+)
+
+// ErrFailed ends the program with exit code 1 and without a message, because
+// the subcommand has printed what failed.
+var ErrFailed = errors.New("failed")
+
+// usagef is a mistake in the arguments.
+func usagef(format string, args ...any) error { return deployment.Usagef(format, args...) }
+
+// ExitCode is the exit code of a subcommand that ended with err.
+func ExitCode(err error) int {
+	var usage *deployment.UsageError
+	switch {
+	case err == nil:
+		return ExitDone
+	case errors.As(err, &usage):
+		return ExitUsage
+	}
+	return ExitFailed
+}
+
+// problem is an error as --json prints it.
+type problem struct {
+	Kind    string `json:"kind"` // of the wire contract, or usage, or failed
+	Code    string `json:"code"`
+	Message string `json:"message"`
+}
+
+// PrintError prints why a subcommand failed: a line of text, or with asJSON the
+// body of the engine's refusal or an object like it.
+func PrintError(w io.Writer, err error, asJSON bool) {
+	if err == nil || errors.Is(err, ErrFailed) {
+		return
+	}
+	text := message(err)
+	if !asJSON {
+		// Own line breaks stay; what follows them cannot look like another message.
+		lines := strings.Split(text, "\n")
+		for i := range lines {
+			lines[i] = Escape(lines[i])
+		}
+		fmt.Fprintln(w, "engine: "+strings.Join(lines, "\n  "))
+		return
+	}
+	var no *deployment.Refusal
+	if errors.As(err, &no) && json.Valid(no.Body) {
+		fmt.Fprintf(w, "%s\n", oneLine(no.Body))
+		return
+	}
+	p := problem{"failed", "failed", text}
+	switch {
+	case ExitCode(err) == ExitUsage:
+		p.Kind, p.Code = "usage", "usage"
+	case errors.Is(err, deployment.ErrUnreachable):
+		p.Kind, p.Code = "unavailable", "engine.unreachable"
+	}
+	body := struct {
+		Error problem `json:"error"`
+	}{p}
+	_ = (&Output{Writer: w}).JSON(body) // there is no other place to report it
+}
+
+// message is the text of an error, without what PostgreSQL's errors say about the
+// server behind: addresses, users and statements.
+func message(err error) string {
+	text := err.Error()
+	var connect *pgconn.ConnectError
+	var parse *pgconn.ParseConfigError
+	var server *pgconn.PgError
+	switch {
+	case errors.As(err, &connect):
+		why := "no connection"
+		if errors.As(err, &server) {
+			why = "the server refuses the connection, SQLSTATE " + server.Code
+		}
+		return strings.Replace(text, connect.Error(), "PostgreSQL is unavailable: "+why+
+			" (engine status shows its state; --postgres names another URL)", 1)
+	case errors.As(err, &parse):
+		return strings.Replace(text, parse.Error(), "not a PostgreSQL URL or DSN", 1)
+	}
+	return text
+}

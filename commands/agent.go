@@ -13,7 +13,7 @@ import (
 
 // writeBody is the body of agent set and, without value, agent delete.
 type writeBody struct {
-	Key             string         `json:"key"`
+	Key             *string        `json:"key"`
 	Value           jsontext.Value `json:"value"`
 	Strategy        string         `json:"strategy"`
 	Timestamp       string         `json:"timestamp"`
@@ -21,21 +21,21 @@ type writeBody struct {
 	Writer          string         `json:"writer"`
 }
 
-func readAgentSet(id string, body []byte, now time.Time, b Bounds) (Command, error) {
+func readAgentSet(id string, body []byte, _ time.Time, b Bounds) (Command, error) {
 	var in writeBody
 	if err := domain.DecodeBody(body, &in); err != nil {
 		return Command{}, err
 	}
-	if len(in.Value) == 0 {
-		return Command{}, domain.Errorf(domain.Invalid, "body.missing_field", `"value" is missing`)
+	if in.Key != nil && len(in.Value) == 0 {
+		return Command{}, domain.MissingField("value")
 	}
 	if err := b.checkSize("the value", in.Value); err != nil {
 		return Command{}, err
 	}
-	return entryWrite("set", id, in, now, b)
+	return entryWrite("set", id, in, b)
 }
 
-func readAgentDelete(id string, body []byte, now time.Time, b Bounds) (Command, error) {
+func readAgentDelete(id string, body []byte, _ time.Time, b Bounds) (Command, error) {
 	var in writeBody
 	if err := domain.DecodeBody(body, &in); err != nil {
 		return Command{}, err
@@ -43,31 +43,34 @@ func readAgentDelete(id string, body []byte, now time.Time, b Bounds) (Command, 
 	if in.Value != nil {
 		return Command{}, domain.Errorf(domain.Invalid, "body.unknown_field", `unknown field at "/value": delete takes no value`)
 	}
-	return entryWrite("delete", id, in, now, b)
+	return entryWrite("delete", id, in, b)
 }
 
-func entryWrite(verb, id string, in writeBody, now time.Time, b Bounds) (Command, error) {
+func entryWrite(verb, id string, in writeBody, b Bounds) (Command, error) {
 	if err := domain.CheckAgentID(id); err != nil {
 		return Command{}, err
 	}
-	if in.Key == "" {
-		return Command{}, domain.Errorf(domain.Invalid, "key.invalid", `"key" is missing or empty`)
+	if in.Key == nil {
+		return Command{}, domain.MissingField("key")
 	}
-	if err := domain.CheckKey(in.Key); err != nil {
+	key := *in.Key
+	if err := domain.CheckKey(key); err != nil {
 		return Command{}, err
 	}
 	if len(in.Writer) > domain.MaxID {
 		return Command{}, domain.Errorf(domain.Invalid, "writer.invalid", "writer has %d bytes, at most %d are accepted", len(in.Writer), domain.MaxID)
 	}
 	w := agent.Write{
-		Agent: id, Key: in.Key, Delete: verb == "delete", Value: in.Value,
+		Agent: id, Key: key, Delete: verb == "delete", Value: in.Value,
 		ExpectedVersion: in.ExpectedVersion, Writer: in.Writer,
 	}
 	var err error
-	if w.Timestamp, err = clientTime(in.Timestamp, now, b.ClockSkew); err != nil {
-		return Command{}, err
+	if in.Timestamp != "" {
+		if w.Timestamp, err = domain.ParseTime("timestamp", in.Timestamp); err != nil {
+			return Command{}, err
+		}
 	}
-	if w.Strategy = b.Strategies.For(id, in.Key); in.Strategy != "" {
+	if w.Strategy = b.Strategies.For(id, key); in.Strategy != "" {
 		if w.Strategy, err = agent.ParseStrategy(in.Strategy); err != nil {
 			return Command{}, err
 		}
@@ -76,23 +79,31 @@ func entryWrite(verb, id string, in writeBody, now time.Time, b Bounds) (Command
 	if in.ExpectedVersion != nil {
 		expected = strconv.FormatUint(*in.ExpectedVersion, 10)
 	}
-	w.Request = fingerprint(verb, in.Key, string(in.Value), in.Strategy, in.Timestamp, expected, in.Writer)
-	return bindEntry(w), nil
+	request := requestOf(in.Value, func(value string) string {
+		return fingerprint(verb, key, value, in.Strategy, in.Timestamp, expected, in.Writer)
+	})
+	w.Request = request.print
+	return bindEntry(w, request, b.ClockSkew), nil
 }
 
-// bindEntry binds a write to the entry that decides it.
-func bindEntry(w agent.Write) Command {
+// bindEntry binds a write to the entry that decides it. A timestamp is compared
+// with the clock when the write is decided, not when it is read: a repeated command
+// gets its first answer even after the clock was set back.
+func bindEntry(w agent.Write, request request, skew time.Duration) Command {
 	return Command{
 		Aggregate: "agent", ID: w.Agent, Key: w.Key,
 		Name:    events.StateEntry(w.Agent, w.Key),
 		Losers:  events.EntryConflicts(w.Agent, w.Key),
-		Request: w.Request,
+		request: request,
 		fold: func(ev *events.Event) (any, error) {
 			e, err := agent.EvolveEntry(agent.Entry{}, ev)
 			e.Value = nil // no decision needs it, and it would keep the event's bytes in memory
 			return e, err
 		},
 		decide: func(state any, meta domain.Metadata) domain.Decision {
+			if err := checkAhead(w.Timestamp, meta.Now, skew); err != nil {
+				return domain.Refuse(err)
+			}
 			entry, _ := state.(agent.Entry) // nil before the first event: the zero entry
 			return agent.DecideEntry(entry, w, meta)
 		},
@@ -118,20 +129,12 @@ func entryEffect(rec *events.Record) (effect, error) {
 	return effect{}, domain.Errorf(domain.Internal, "event.unexpected", "%s on %s", rec.Type, rec.Name)
 }
 
-// clientTime reads a client's timestamp; empty is the zero time. 400
-// timestamp.invalid if it is malformed, timestamp.future if it is more than skew
-// ahead of now.
-func clientTime(text string, now time.Time, skew time.Duration) (time.Time, error) {
-	if text == "" {
-		return time.Time{}, nil
+// checkAhead refuses a client's timestamp that is more than skew ahead of now: 400
+// timestamp.future.
+func checkAhead(at, now time.Time, skew time.Duration) *domain.Error {
+	if !at.After(now.Add(skew)) {
+		return nil
 	}
-	t, err := time.Parse(time.RFC3339Nano, text)
-	if t = t.UTC(); err != nil || t.IsZero() || t.Year() < 1 || t.Year() > 9999 {
-		return time.Time{}, domain.Errorf(domain.Invalid, "timestamp.invalid", "%.64q is not an RFC 3339 time", text)
-	}
-	if t.After(now.Add(skew)) {
-		return time.Time{}, domain.Errorf(domain.Invalid, "timestamp.future",
-			"%s is more than %s ahead of the engine's %s", text, skew, now.Format(time.RFC3339Nano))
-	}
-	return t, nil
+	return domain.Errorf(domain.Invalid, "timestamp.future", "%s is more than %s ahead of the engine's %s",
+		at.Format(time.RFC3339Nano), skew, now.Format(time.RFC3339Nano))
 }

@@ -6,8 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/go-json-experiment/json/jsontext"
-
 	"github.com/tidemark-engine/tidemark/domain"
 	"github.com/tidemark-engine/tidemark/events"
 )
@@ -21,56 +19,36 @@ type Result struct {
 	Err     error // a *domain.Error; the receipt is then empty
 }
 
-// batchBody is the body of commands.batch.
-type batchBody struct {
-	Atomic   bool `json:"atomic"`
-	Commands []struct {
-		Subject string         `json:"subject"`
-		ID      string         `json:"id"`
-		Body    jsontext.Value `json:"body"`
-	} `json:"commands"`
+// batchItem is one command of a batch, or why it cannot be read.
+type batchItem struct {
+	req Request
+	err error
 }
 
 // HandleBatch executes a batch and calls done once: with a result for each
 // command in order, or, if the batch cannot be read or an atomic one is refused,
-// with an error whose details.index is the first command at fault. split splits
-// a command's subject; ok is false when it is not one.
-func (h *Handler) HandleBatch(ctx context.Context, body []byte, split func(subject string) (aggregate, id, verb string, ok bool),
-	done func([]Result, error)) {
-	var in batchBody
-	if err := domain.DecodeBody(body, &in); err != nil {
+// with an error whose details.index is the first command at fault. below returns
+// the part of a command's subject below its root.
+func (h *Handler) HandleBatch(ctx context.Context, body []byte, below func(subject string) string, done func([]Result, error)) {
+	atomic, items, err := readBatch(body, below)
+	if err != nil {
 		done(nil, err)
 		return
 	}
-	if n := len(in.Commands); n == 0 || n > MaxBatch {
-		done(nil, domain.Errorf(domain.Invalid, "batch.size", "a batch holds 1 to %d commands, this has %d", MaxBatch, n))
+	if atomic {
+		h.handleAtomic(ctx, items, done)
 		return
 	}
-	reqs := make([]Request, len(in.Commands))
-	results := make([]Result, len(reqs))
-	for i, c := range in.Commands {
-		aggregate, id, verb, ok := split(c.Subject)
-		if !ok {
-			results[i].Err = domain.Errorf(domain.NotFound, "command.unknown", "%.256q is not <aggregate>.<id>.<verb>", c.Subject)
-		}
-		if !ok && in.Atomic {
-			done(nil, indexed(results[i].Err, i))
-			return
-		}
-		reqs[i] = Request{Aggregate: aggregate, ID: id, Verb: verb, CommandID: c.ID, Body: c.Body}
-	}
-	if in.Atomic {
-		h.handleAtomic(ctx, reqs, done)
-		return
-	}
+	results := make([]Result, len(items))
 	var open sync.WaitGroup
-	open.Add(len(reqs))
-	for i, req := range reqs {
-		if results[i].Err != nil {
+	open.Add(len(items))
+	for i, item := range items {
+		if item.err != nil {
+			results[i].Err = item.err
 			open.Done()
 			continue
 		}
-		h.Handle(ctx, req, func(r Receipt, err error) {
+		h.Handle(ctx, item.req, func(r Receipt, err error) {
 			results[i] = Result{Receipt: r, Err: err}
 			open.Done()
 		})
@@ -92,15 +70,18 @@ func indexed(err error, i int) error {
 
 // handleAtomic reads all commands, holds the mailboxes of all their aggregates,
 // and executes the commands with one append.
-func (h *Handler) handleAtomic(ctx context.Context, reqs []Request, done func([]Result, error)) {
+func (h *Handler) handleAtomic(ctx context.Context, items []batchItem, done func([]Result, error)) {
 	now := h.cfg.Now()
-	cmds := make([]Command, len(reqs))
+	cmds := make([]Command, len(items))
 	var names []events.AggregateName
 	seen := map[events.AggregateName]bool{}
 	ids, size := map[string]bool{}, 0
-	for i, req := range reqs {
+	for i, item := range items {
+		req, cmd, err := item.req, Command{}, item.err
 		size += len(req.Body)
-		cmd, err := read(req, now, h.cfg.Bounds)
+		if err == nil {
+			cmd, err = read(req, now, h.cfg.Bounds)
+		}
 		if err == nil && cmd.decide == nil {
 			err = domain.Errorf(domain.Rejected, "batch.not_atomic", "%s %s is not decided by an aggregate and cannot be part of an atomic batch", req.Aggregate, req.Verb)
 		}

@@ -18,7 +18,8 @@ type Command struct {
 	Key       string
 	Name      events.AggregateName // the aggregate: its last event is compared on append
 	Losers    events.AggregateName // holds the aggregate's losing writes; empty = there are none
-	Request   string               // fingerprint: a command id must not be used for two requests
+	request   request              // a command id must not be used for two requests
+	idTime    time.Time            // when CommandID was made, as it says; zero = it does not say
 	since     time.Time            // Request.MadeAt
 
 	fold   func(ev *events.Event) (any, error)                   // the state from the last event alone
@@ -43,10 +44,10 @@ type effect struct {
 
 // bind binds a command to an aggregate whose events carry its state: S is the
 // state, f its fold, C the domain's command.
-func bind[S, C any](aggregate, id, key string, name events.AggregateName, request string, f fold[S], c C,
+func bind[S, C any](aggregate, id, key string, name events.AggregateName, request request, f fold[S], c C,
 	decide func(S, C, domain.Metadata) domain.Decision) Command {
 	return Command{
-		Aggregate: aggregate, ID: id, Key: key, Name: name, Request: request,
+		Aggregate: aggregate, ID: id, Key: key, Name: name, request: request,
 		fold: f.carried,
 		decide: func(state any, meta domain.Metadata) domain.Decision {
 			known, _ := state.(S) // nil before the first event: the zero state

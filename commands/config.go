@@ -15,7 +15,7 @@ import (
 func readConfig(name string) verb {
 	return func(id string, body []byte, _ time.Time, b Bounds) (Command, error) {
 		var in struct {
-			Key             string         `json:"key"`
+			Key             *string        `json:"key"`
 			Value           jsontext.Value `json:"value"`
 			ExpectedVersion *uint64        `json:"expected_version"`
 		}
@@ -25,7 +25,11 @@ func readConfig(name string) verb {
 		if err := domain.CheckAgentID(id); err != nil {
 			return Command{}, err
 		}
-		if err := domain.CheckKey(in.Key); err != nil {
+		if in.Key == nil {
+			return Command{}, domain.MissingField("key")
+		}
+		key := *in.Key
+		if err := domain.CheckKey(key); err != nil {
 			return Command{}, err
 		}
 		unset := name == "unset"
@@ -33,7 +37,7 @@ func readConfig(name string) verb {
 		case unset && in.Value != nil:
 			return Command{}, domain.Errorf(domain.Invalid, "body.unknown_field", `unknown field at "/value": unset takes no value`)
 		case !unset && len(in.Value) == 0:
-			return Command{}, domain.Errorf(domain.Invalid, "body.missing_field", `"value" is missing`)
+			return Command{}, domain.MissingField("value")
 		}
 		if err := b.checkSize("value", in.Value); err != nil {
 			return Command{}, err
@@ -42,12 +46,13 @@ func readConfig(name string) verb {
 		if in.ExpectedVersion != nil {
 			expected = strconv.FormatUint(*in.ExpectedVersion, 10)
 		}
+		request := requestOf(in.Value, func(value string) string { return fingerprint(name, key, value, expected) })
 		w := config.Write{
-			Agent: id, Key: in.Key, Unset: unset, Value: in.Value, ExpectedVersion: in.ExpectedVersion,
-			Request: fingerprint(name, in.Key, string(in.Value), expected),
+			Agent: id, Key: key, Unset: unset, Value: in.Value, ExpectedVersion: in.ExpectedVersion,
+			Request: request.print,
 		}
 		return Command{
-			Aggregate: "config", ID: id, Key: in.Key, Name: events.Config(id, in.Key), Request: w.Request,
+			Aggregate: "config", ID: id, Key: key, Name: events.Config(id, key), request: request,
 			fold: func(ev *events.Event) (any, error) { return config.Evolve(config.Entry{}, ev) },
 			decide: func(state any, meta domain.Metadata) domain.Decision {
 				entry, _ := state.(config.Entry) // nil before the first event: the zero entry

@@ -33,11 +33,14 @@ import (
 
 // madeAt is when the command was made, by its id or as its sender knows.
 func (c *Command) madeAt() (time.Time, bool) {
-	if t, timed := MadeAt(c.CommandID); timed {
-		return t, true
+	if c.timed() {
+		return c.idTime, true
 	}
 	return c.since, !c.since.IsZero()
 }
+
+// timed reports whether the command id carries its time.
+func (c *Command) timed() bool { return !c.idTime.IsZero() }
 
 // outsideWindow reports whether a command is too old for the duplicate window.
 // A command of unknown age never is.
@@ -49,14 +52,13 @@ func outsideWindow(cmd *Command, now time.Time) bool {
 // windowSuffices reports whether the duplicate window alone recognises a
 // repeated command, so that nothing need be searched before the append.
 func (h *Handler) windowSuffices(ctx context.Context, cmd *Command, now time.Time) bool {
-	_, timed := MadeAt(cmd.CommandID)
-	if outsideWindow(cmd, now) || !timed && h.cfg.Archive != nil {
+	if outsideWindow(cmd, now) || !cmd.timed() && h.cfg.Archive != nil {
 		return false
 	}
 	if lost, err := h.windowLost(ctx, cmd, now); err != nil || lost {
 		return false
 	}
-	if timed {
+	if cmd.timed() {
 		return true
 	}
 	trimmed, err := h.trimmedSince(ctx, cmd)
@@ -130,7 +132,7 @@ func (h *Handler) replay(cmd *Command, rec *events.Record) (Receipt, error) {
 	if err != nil {
 		return Receipt{}, err
 	}
-	if rec.CommandID != cmd.CommandID || e.request != cmd.Request {
+	if rec.CommandID != cmd.CommandID || !cmd.request.is(e.request) {
 		return Receipt{}, domain.Errorf(domain.Conflict, "command.id_reused",
 			"command id %s has been used on %s with another verb or body", cmd.CommandID, cmd.Name)
 	}

@@ -28,7 +28,7 @@ var errNoArchive = errors.New("the engine runs without SQL")
 // is optional for an id that carries no time while nothing was trimmed: commands
 // continue without SQL, and the duplicate window remains.
 func (h *Handler) dedupArchive(ctx context.Context, cmd *Command, last *head, now time.Time) (r Receipt, found bool, err error) {
-	_, timed := MadeAt(cmd.CommandID)
+	timed := cmd.timed()
 	required, err := h.windowLost(ctx, cmd, now)
 	if err != nil {
 		return Receipt{}, false, unavailable(err, false)

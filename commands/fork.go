@@ -23,7 +23,7 @@ type fork struct {
 
 func readFork(id string, body []byte, now time.Time, b Bounds) (Command, error) {
 	var in struct {
-		From       string  `json:"from"`
+		From       *string `json:"from"`
 		AtRevision *uint64 `json:"at_revision"`
 		AtTime     string  `json:"at_time"`
 		Reason     string  `json:"reason"`
@@ -34,27 +34,33 @@ func readFork(id string, body []byte, now time.Time, b Bounds) (Command, error) 
 	if err := domain.CheckAgentID(id); err != nil {
 		return Command{}, err
 	}
-	if in.From == "" {
-		return Command{}, domain.Errorf(domain.Invalid, "body.missing_field", `"from" is missing: the agent to fork`)
+	if in.From == nil {
+		return Command{}, domain.MissingField("from")
 	}
-	if err := domain.CheckAgentID(in.From); err != nil {
+	if err := domain.CheckAgentID(*in.From); err != nil {
 		return Command{}, err
 	}
 	if in.AtRevision != nil && in.AtTime != "" {
 		return Command{}, domain.Errorf(domain.Invalid, "body.invalid", "at_revision and at_time exclude each other")
 	}
-	at, err := clientTime(in.AtTime, now, b.ClockSkew)
-	if err != nil {
-		return Command{}, err
+	var at time.Time
+	if in.AtTime != "" {
+		var err error
+		if at, err = domain.ParseTime("at_time", in.AtTime); err != nil {
+			return Command{}, err
+		}
+		if err := checkAhead(at, now, b.ClockSkew); err != nil {
+			return Command{}, err
+		}
 	}
 	asked := ""
 	if in.AtRevision != nil {
 		asked = strconv.FormatUint(*in.AtRevision, 10)
 	}
-	f := fork{from: in.From, past: in.AtRevision, at: at, reason: in.Reason}
-	f.request = fingerprint("fork", in.From, asked, in.AtTime, in.Reason)
+	f := fork{from: *in.From, past: in.AtRevision, at: at, reason: in.Reason}
+	f.request = fingerprint("fork", *in.From, asked, in.AtTime, in.Reason)
 	return Command{
-		Aggregate: "agent", ID: id, Name: events.Lifecycle(id), Request: f.request, effect: acceptedEffect,
+		Aggregate: "agent", ID: id, Name: events.Lifecycle(id), request: request{print: f.request}, effect: acceptedEffect,
 		fold: lifecycleFold.carried,
 		run:  f.execute,
 	}, nil

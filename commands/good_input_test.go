@@ -56,6 +56,10 @@ func TestNamesAreTaken(t *testing.T) {
 	for _, id := range []string{
 		"c", strings.Repeat("c", 128), ulidAt(noon), ulidAt(noon.Add(5 * time.Second)), ulidAt(time.UnixMilli(0)), uuid7At(noon.Add(5 * time.Second)),
 		strings.ToLower(ulidAt(noon)), "8ZZZZZZZZZZZZZZZZZZZZZZZZZ", "6ba7b810-9dad-11d1-80b4-00c04fd430c8",
+		// These only look like ids from the future.
+		ulidAt(noon.Add(5*time.Second + time.Millisecond)), ulidAt(noon.Add(time.Hour)), "7ZZZZZZZZZZZZZZZZZZZZZZZZZ",
+		uuid7At(noon.Add(5*time.Second + time.Millisecond)), uuid7At(noon.Add(24 * time.Hour)), "ffffffff-ffff-7fff-bfff-ffffffffffff",
+		"7f3a9c0d1e5b7f3a9c0d1e5b7f", "7F3A9C0D1E5B7F3A9C0D1E5B7F", "7f3a9c0d1E5B7F3A9C0D1E5B7F",
 	} {
 		req := agentSet(`{"key":"k","value":1}`)
 		req.CommandID = id

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -87,12 +88,6 @@ func TestEnginesThatCommitInGroups(t *testing.T) {
 	}
 }
 
-// split splits a command's subject, as the service does.
-func split(subject string) (aggregate, id, verb string, ok bool) {
-	n, err := fmt.Sscanf(subject, "%s %s %s", &aggregate, &id, &verb)
-	return aggregate, id, verb, n == 3 && err == nil
-}
-
 func (e *engine) batch(body string) ([]commands.Result, error) {
 	e.t.Helper()
 	type reply struct {
@@ -100,13 +95,13 @@ func (e *engine) batch(body string) ([]commands.Result, error) {
 		err     error
 	}
 	replies := make(chan reply, 1)
-	e.HandleBatch(context.Background(), []byte(body), split, func(r []commands.Result, err error) { replies <- reply{r, err} })
+	e.HandleBatch(context.Background(), []byte(body), strings.Clone, func(r []commands.Result, err error) { replies <- reply{r, err} })
 	got := harness.Receive(e.t, "a batch's answer", replies)
 	return got.results, got.err
 }
 
 func item(agent, verb, id, body string) string {
-	return fmt.Sprintf(`{"subject":"agent %s %s","id":%q,"body":%s}`, agent, verb, id, body)
+	return fmt.Sprintf(`{"subject":"agent.%s.%s","id":%q,"body":%s}`, agent, verb, id, body)
 }
 
 func TestABatchIsAnsweredOneByOne(t *testing.T) {
@@ -192,8 +187,10 @@ func TestARepeatedBatchOfOneCommandIsReplayed(t *testing.T) {
 func TestBatchesAreRead(t *testing.T) {
 	e := newEngine(t, journaltest.History(t, 4), commands.Config{})
 	for body, code := range map[string]string{
-		`{}`: "batch.size", `{"commands":[]}`: "batch.size", `{"commands":{}}`: "body.invalid", `{"command":[]}`: "body.unknown_field", `[`: "json.invalid",
-		`{"atomic":true,"commands":[{"subject":"x"}]}`: "command.unknown", `{"commands":[{"subject":"agent a set","nope":1}]}`: "body.unknown_field",
+		`{}`: "body.missing_field", `{"commands":[]}`: "batch.size", `{"commands":{}}`: "body.invalid", `{"command":[]}`: "body.unknown_field", `[`: "json.invalid",
+		`{"atomic":true,"commands":[{"subject":"x"}]}`: "command.unknown", `{"atomic":true,"commands":[{"subject":"agent.a.set","nope":1}]}`: "body.unknown_field",
+		`{"atomic":true,"atomic":true,"commands":[]}`: "json.invalid", `{"commands":[]} 1`: "json.invalid", `[]`: "body.invalid", `{"commands":[1,]}`: "json.invalid",
+		"{\"commands\":[],\"\xff\":1}": "body.unknown_field", `{"commands":null}`: "body.invalid", `{"commands":[{"subject":"agent.a.set"}`: "json.invalid", ``: "json.invalid",
 		`{"atomic":1,"commands":[]}`: "body.invalid",
 	} {
 		_, err := e.batch(body)
@@ -204,7 +201,7 @@ func TestBatchesAreRead(t *testing.T) {
 	}
 	all := ""
 	for i := range commands.MaxBatch + 1 {
-		all += fmt.Sprintf(`,{"subject":"agent a%d set","body":{"key":"k","value":1}}`, i)
+		all += fmt.Sprintf(`,{"subject":"agent.a%d.set","body":{"key":"k","value":1}}`, i)
 	}
 	if _, err := e.batch(`{"commands":[` + all[1:] + `]}`); err == nil {
 		t.Error("one too many is taken")

@@ -1,7 +1,11 @@
 package commands_test
 
 import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -132,11 +136,84 @@ func TestACommandIDAsksOneThing(t *testing.T) {
 	})
 }
 
-func TestACommandIDFromTheFuture(t *testing.T) {
+// TestIDsThatOnlyLookTimedAreOrdinaryIDs: 13 random bytes in hex, ids of a clock that
+// is wrong, spellings that are not canonical.
+func TestIDsThatOnlyLookTimedAreOrdinaryIDs(t *testing.T) {
 	e := one(t)
-	id := ulid.MustNew(ulid.Timestamp(time.Now().Add(time.Minute)), ulid.DefaultEntropy()).String()
-	e.refused(id, "set", `{"key":"k","value":1}`, domain.Invalid, "command.id_future")
-	e.count("k", 0, 0)
+	ids := []string{
+		ulid.MustNew(ulid.Timestamp(time.Now().Add(time.Hour)), ulid.DefaultEntropy()).String(),
+		strings.ToLower(youngID()), strings.ToLower(oldID()), "7ZZZZZZZZZZZZZZZZZZZZZZZZZ", "ffffffff-ffff-7fff-bfff-ffffffffffff",
+	}
+	for range 30 {
+		var id [13]byte
+		_, _ = rand.Read(id[:]) // never fails
+		ids = append(ids, hex.EncodeToString(id[:]), strings.ToUpper(hex.EncodeToString(id[:])))
+	}
+	for i, id := range ids {
+		body := fmt.Sprintf(`{"key":"k%d","value":1}`, i)
+		first := e.accepted(id, "set", body)
+		e.accepted("", "set", fmt.Sprintf(`{"key":"k%d","value":2}`, i))
+		e.replays(id, "set", body, first)
+	}
+}
+
+// TestBodiesAreComparedAsJSON: white space, the order of members and the spelling of
+// strings do not make another request of a repeated command.
+func TestBodiesAreComparedAsJSON(t *testing.T) {
+	e := one(t)
+	for _, c := range []struct{ aggregate, verb, body, same, other string }{
+		{"agent", "set", `{"key":"k","value":{"a":[1,"A"],"b":null}}`, ` {"value": { "b":null ,"a":[ 1, "\u0041" ] },"key":"k"}`, `{"key":"k","value":{"a":[1,"A"],"b":0}}`},
+		{"config", "set", `{"key":"k","value":{"a":1,"b":2}}`, `{"value":{"b":2,"a":1},"key":"\u006b"}`, `{"key":"k","value":{"a":2,"b":1}}`},
+		{"task", "create", `{"kind":"x","payload":{"a":1,"b":2}}`, `{"payload":{"b":2,"a":1},"kind":"x"}`, `{"kind":"x","payload":{"a":1}}`},
+		{"session", "open", `{"owner":"o","ttl":60}`, ` {"ttl":60 ,"owner":"o"}`, `{"owner":"o","ttl":61}`},
+	} {
+		send := func(body string) (commands.Receipt, error) {
+			return e.Send(t.Context(), commands.Request{Aggregate: c.aggregate, ID: "x", Verb: c.verb, CommandID: "id", Body: []byte(body)})
+		}
+		first, err := send(c.body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		first.Replayed = true
+		if again, err := send(c.same); err != nil || again != first {
+			t.Errorf("%s %s again: %+v, %v", c.aggregate, c.same, again, err)
+		}
+		var known *domain.Error
+		if again, err := send(c.other); !errors.As(err, &known) || known.Code != "command.id_reused" {
+			t.Errorf("%s %s under the same id: %+v, %v", c.aggregate, c.other, again, err)
+		}
+	}
+}
+
+// TestARepeatedCommandIsRecognisedBeforeTimesAreChecked: its deadline has passed
+// since, or the clock was set back behind its timestamp.
+func TestARepeatedCommandIsRecognisedBeforeTimesAreChecked(t *testing.T) {
+	clock := time.Now().UTC()
+	e := newEngine(t, journaltest.History(t, 1), commands.Config{Now: func() time.Time { return clock }})
+	deadline := clock.Add(10 * time.Second).Format(time.RFC3339Nano)
+	create := commands.Request{
+		Aggregate: "task", ID: "t1", Verb: "create", CommandID: "c1", Body: []byte(`{"kind":"k","deadline":"` + deadline + `"}`),
+	}
+	first, err := e.Send(t.Context(), create)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stamped := `{"key":"k","value":1,"timestamp":"` + clock.Add(time.Second).Format(time.RFC3339Nano) + `"}`
+	set := e.accepted("c2", "set", stamped)
+	for _, step := range []time.Duration{20 * time.Second, -time.Hour} {
+		clock = clock.Add(step)
+		first.Replayed = true
+		if again, err := e.Send(t.Context(), create); err != nil || again != first {
+			t.Errorf("after %s: %+v, %v", step, again, err)
+		}
+		e.replays("c2", "set", stamped, set)
+	}
+	create.ID, create.CommandID = "t2", "c3"
+	clock = clock.Add(2 * time.Hour)
+	var known *domain.Error
+	if _, err := e.Send(t.Context(), create); !errors.As(err, &known) || known.Code != "deadline.past" {
+		t.Errorf("a new task with a deadline that has passed: %v", err)
+	}
 }
 
 // A refused deletion leaves no event, so the same id may be used again.

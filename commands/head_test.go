@@ -12,7 +12,7 @@ import (
 // The size of a head includes its event's bytes only if its state shares them.
 func TestTheSizeOfAHead(t *testing.T) {
 	set := events.Event{Type: events.StateSet, Version: 1, Data: []byte(`{"value":"` + strings.Repeat("v", 1000) + `","request":"r"}`)}
-	entry := bindEntry(agent.Write{Agent: "a", Key: "k"}).fold
+	entry := bindEntry(agent.Write{Agent: "a", Key: "k"}, request{}, 0).fold
 	for name, c := range map[string]struct {
 		fold func(*events.Event) (any, error)
 		want int

@@ -22,39 +22,39 @@ const (
 	clockTolerance = 30 * time.Second
 )
 
-// MadeAt is the time that a command id carries: ULID and UUIDv7 do, other ids
-// do not.
-func MadeAt(id string) (time.Time, bool) {
+// MadeAt is the time that a command id carries: a ULID in its canonical upper case
+// and a UUIDv7 do, other ids do not. An id that is more than skew ahead of now does
+// not either: it only looks like one, or its maker's clock is wrong, and a search
+// from its time on would begin too late.
+func MadeAt(id string, now time.Time, skew time.Duration) (time.Time, bool) {
+	var at time.Time
 	switch len(id) {
 	case ulid.EncodedSize:
-		if u, err := ulid.ParseStrict(id); err == nil {
-			return ulid.Time(u.Time()).UTC(), true
+		u, err := ulid.ParseStrict(id)
+		if err != nil || u.String() != id {
+			return time.Time{}, false
 		}
+		at = ulid.Time(u.Time()).UTC()
 	case 36:
-		if u, err := uuid.Parse(id); err == nil && u.Version() == 7 {
-			ms := int64(u[0])<<40 | int64(u[1])<<32 | int64(u[2])<<24 | int64(u[3])<<16 | int64(u[4])<<8 | int64(u[5])
-			return time.UnixMilli(ms).UTC(), true
+		u, err := uuid.Parse(id)
+		if err != nil || u.Version() != 7 || u.Variant() != uuid.RFC4122 {
+			return time.Time{}, false
 		}
+		ms := int64(u[0])<<40 | int64(u[1])<<32 | int64(u[2])<<24 | int64(u[3])<<16 | int64(u[4])<<8 | int64(u[5])
+		at = time.UnixMilli(ms).UTC()
+	default:
+		return time.Time{}, false
 	}
-	return time.Time{}, false
+	return at, !at.After(now.Add(skew))
 }
 
-// checkCommandID makes an id if there is none. It refuses a malformed id (400
-// id.invalid) and one from the future (400 command.id_future), for which a later
-// search would begin too late.
-func checkCommandID(id string, now time.Time, skew time.Duration) (string, error) {
+// checkCommandID makes an id if there is none, and refuses a malformed one: 400
+// id.invalid.
+func checkCommandID(id string) (string, error) {
 	if id == "" {
 		return ulid.Make().String(), nil
 	}
-	if err := domain.CheckID("command id", id); err != nil {
-		return "", err
-	}
-	if t, ok := MadeAt(id); ok && t.After(now.Add(skew)) {
-		return "", domain.Errorf(domain.Invalid, "command.id_future",
-			"the command id says %s, more than %s ahead of %s",
-			t.Format(time.RFC3339Nano), skew, now.Format(time.RFC3339Nano))
-	}
-	return strings.Clone(id), nil // heads keep it, and it may share memory with all headers of the request
+	return strings.Clone(id), domain.CheckID("command id", id) // heads keep it, and it may share memory with all headers of the request
 }
 
 // MessageID is the JetStream message id of a command on an aggregate, the one

@@ -38,7 +38,7 @@ func readLifecycle(name, typ string) verb {
 // allowed, the agent is first flushed and evicted, and the event names the keys.
 func bindLifecycle(id, typ string, data events.LifecycleChange) Command {
 	c := &agent.Change{Agent: id, Type: typ, Data: data}
-	cmd := bind("agent", id, "", events.Lifecycle(id), data.Request, lifecycleFold, c,
+	cmd := bind("agent", id, "", events.Lifecycle(id), request{print: data.Request}, lifecycleFold, c,
 		func(l agent.Lifecycle, c *agent.Change, ask domain.Metadata) domain.Decision {
 			return agent.DecideLifecycle(l, *c, ask)
 		})

@@ -44,8 +44,8 @@ var (
 func readMessage(name string) verb {
 	return func(id string, body []byte, _ time.Time, b Bounds) (Command, error) {
 		var in struct {
-			To   string         `json:"to"`
-			Type string         `json:"type"`
+			To   *string        `json:"to"`
+			Type *string        `json:"type"`
 			Body jsontext.Value `json:"body"`
 		}
 		err := domain.DecodeBody(body, &in)
@@ -56,7 +56,7 @@ func readMessage(name string) verb {
 			err = checkMembers(name, in.To, in.Type)
 		}
 		if err == nil && len(in.Body) == 0 {
-			err = domain.Errorf(domain.Invalid, "body.missing_field", `"body" is missing`)
+			err = domain.MissingField("body")
 		}
 		if err == nil {
 			err = b.checkSize("body", in.Body)
@@ -64,31 +64,39 @@ func readMessage(name string) verb {
 		if err != nil {
 			return Command{}, err
 		}
+		var to, typ string
 		kind, subject := name, "messages."+name+"."+id
 		switch name {
 		case "direct":
-			err, subject = domain.CheckAgentID(in.To), subject+"."+in.To
+			to = *in.To
+			err, subject = domain.CheckAgentID(to), subject+"."+to
 		case "notify":
-			kind, subject = "notification", "messages.notification."+in.Type
-			err = domain.CheckID("type", in.Type)
+			typ = *in.Type
+			kind, subject = "notification", "messages.notification."+typ
+			err = domain.CheckID("type", typ)
 		}
 		return Command{
 			Aggregate: "message", ID: id, Name: events.AggregateName("message." + id),
-			Request: fingerprint(name, in.To, in.Type, string(in.Body)),
+			request: requestOf(in.Body, func(body string) string { return fingerprint(name, to, typ, body) }),
 			run: func(h *Handler, ctx context.Context, cmd *Command, _ bool) (Receipt, error) {
-				return h.publish(ctx, cmd, subject, encodeMessage(cmd.CommandID, kind, id, in.To, in.Type, in.Body, h.cfg.Now()))
+				return h.publish(ctx, cmd, subject, encodeMessage(cmd.CommandID, kind, id, to, typ, in.Body, h.cfg.Now()))
 			},
 		}, err
 	}
 }
 
-// checkMembers refuses members that belong to another verb.
-func checkMembers(verb, to, typ string) error {
-	if to != "" && verb != "direct" {
+// checkMembers refuses members that belong to another verb, and requires the verb's
+// own.
+func checkMembers(verb string, to, typ *string) error {
+	switch {
+	case to != nil && verb != "direct":
 		return domain.Errorf(domain.Invalid, "body.unknown_field", `unknown field at "/to": %s has none`, verb)
-	}
-	if typ != "" && verb != "notify" {
+	case typ != nil && verb != "notify":
 		return domain.Errorf(domain.Invalid, "body.unknown_field", `unknown field at "/type": %s has none`, verb)
+	case to == nil && verb == "direct":
+		return domain.MissingField("to")
+	case typ == nil && verb == "notify":
+		return domain.MissingField("type")
 	}
 	return nil
 }
@@ -122,7 +130,7 @@ func readHeartbeat(id string, body []byte, _ time.Time, b Bounds) (Command, erro
 	}
 	return Command{
 		Aggregate: "agent", ID: id, Name: events.AggregateName("agent." + id + ".heartbeat"),
-		Request: fingerprint("heartbeat", string(in.Status)),
+		request: requestOf(in.Status, func(status string) string { return fingerprint("heartbeat", status) }),
 		run: func(h *Handler, ctx context.Context, cmd *Command, _ bool) (Receipt, error) {
 			return h.publish(ctx, cmd, "agents.heartbeat."+id, encodeHeartbeat(cmd.CommandID, id, in.Status, h.cfg.Now()))
 		},
@@ -146,7 +154,7 @@ func (h *Handler) publish(ctx context.Context, cmd *Command, subject string, bod
 		return Receipt{}, domain.Errorf(domain.Unavailable, "messages.off", "this engine publishes no messages")
 	}
 	sequence, duplicate, err := h.cfg.Messenger.Publish(ctx, Publication{
-		Subject: subject, ID: MessageID(cmd.Name, cmd.CommandID), Request: cmd.Request, Body: body,
+		Subject: subject, ID: MessageID(cmd.Name, cmd.CommandID), Request: cmd.request.print, Body: body,
 	})
 	switch {
 	case errors.Is(err, ErrIDReused):

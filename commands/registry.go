@@ -1,8 +1,12 @@
 package commands
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/tidemark-engine/tidemark/domain"
@@ -65,29 +69,55 @@ var internalVerbs = map[string]map[string]verb{
 	},
 }
 
+// ParseSubject splits the part of a command's subject below its root,
+// <aggregate>.<id>.<verb>. An id with dots, which gives more tokens, is 400
+// id.invalid; any other number of tokens 404 command.unknown.
+func ParseSubject(subject string) (aggregate, id, verb string, err error) {
+	tokens := strings.Split(subject, ".")
+	last := len(tokens) - 1
+	switch {
+	case last == 2:
+		return tokens[0], tokens[1], tokens[2], nil
+	case last > 2 && verbs[tokens[0]] != nil:
+		return "", "", "", domain.DottedID(tokens[0]+" id", tokens[1:last])
+	}
+	return "", "", "", domain.Errorf(domain.NotFound, "command.unknown",
+		"%.256q is not a command: it must be <aggregate>.<id>.<verb>, where the aggregate is one of %s", subject, known(verbs))
+}
+
+// known lists the names of a table, sorted.
+func known[V any](table map[string]V) string {
+	return strings.Join(slices.Sorted(maps.Keys(table)), ", ")
+}
+
 // read turns a request into a command, or refuses it.
 func read(req Request, now time.Time, b Bounds) (Command, error) {
-	known, ok := verbs[req.Aggregate]
+	table, ok := verbs[req.Aggregate]
 	if !ok {
-		return Command{}, domain.Errorf(domain.NotFound, "command.unknown", "there is no aggregate %.64q", req.Aggregate)
+		return Command{}, domain.Errorf(domain.NotFound, "command.unknown",
+			"there is no aggregate %.64q: the aggregates are %s; queries go to queries.>", req.Aggregate, known(verbs))
 	}
-	readBody, ok := known[req.Verb]
+	readBody, ok := table[req.Verb]
 	if !ok && req.Internal {
 		readBody, ok = internalVerbs[req.Aggregate][req.Verb]
 	}
 	if !ok {
-		return Command{}, domain.Errorf(domain.NotFound, "command.unknown", "%s has no verb %.64q", req.Aggregate, req.Verb)
+		return Command{}, domain.Errorf(domain.NotFound, "command.unknown",
+			"%s has no verb %.64q: its verbs are %s; queries go to queries.>", req.Aggregate, req.Verb, known(table))
 	}
 	if len(req.Body) > b.BodyBytes && !req.Internal {
 		return Command{}, domain.Errorf(domain.TooLarge, "body.too_large",
 			"the body has %d bytes, at most %d are accepted", len(req.Body), b.BodyBytes)
 	}
-	id, err := checkCommandID(req.CommandID, now, b.ClockSkew)
+	id, err := checkCommandID(req.CommandID)
 	if err != nil {
 		return Command{}, err
 	}
 	cmd, err := readBody(req.ID, req.Body, now, b)
 	cmd.CommandID, cmd.since = id, req.MadeAt
+	if at, timed := MadeAt(id, now, b.ClockSkew); timed {
+		cmd.idTime = at
+	}
 	if cmd.run == nil {
 		cmd.run = (*Handler).execute
 	}
@@ -103,6 +133,27 @@ func fingerprint(parts ...string) string {
 		h.Write([]byte{0})
 	}
 	return hex.EncodeToString(h.Sum(nil)[:16])
+}
+
+// request identifies what a command asks for, whatever the spelling of its JSON.
+type request struct {
+	print  string // fingerprint, stored with the event
+	asSent string // that of the value as sent, which earlier builds stored; empty = the same
+}
+
+func (r request) is(stored string) bool {
+	return stored == r.print || r.asSent != "" && stored == r.asSent
+}
+
+// requestOf is the request with a JSON value, by the fingerprint of it with the
+// value's text.
+func requestOf(value []byte, print func(value string) string) request {
+	normal := domain.NormalJSON(value)
+	r := request{print: print(string(normal))}
+	if !bytes.Equal(normal, value) {
+		r.asSent = print(string(value))
+	}
+	return r
 }
 
 // Known reports whether the contract has such a verb; for labels of metrics.

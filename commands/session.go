@@ -11,7 +11,7 @@ import (
 	"github.com/tidemark-engine/tidemark/events"
 )
 
-func sessionCommand(c session.Command, request string) (Command, error) {
+func sessionCommand(c session.Command, request request) (Command, error) {
 	return bind("session", c.ID, "", events.Session(c.ID), request, sessionFold, c, session.Decide), domain.CheckID("session id", c.ID)
 }
 
@@ -20,13 +20,17 @@ const maxSessionTTL = 30 * 24 * 3600
 
 func readSessionOpen(id string, body []byte, _ time.Time, _ Bounds) (Command, error) {
 	var in struct {
-		Owner string `json:"owner"`
-		TTL   *int64 `json:"ttl"`
+		Owner *string `json:"owner"`
+		TTL   *int64  `json:"ttl"`
 	}
 	if err := domain.DecodeBody(body, &in); err != nil {
 		return Command{}, err
 	}
-	if err := domain.CheckID("owner", in.Owner); err != nil {
+	if in.Owner == nil {
+		return Command{}, domain.MissingField("owner")
+	}
+	owner := *in.Owner
+	if err := domain.CheckID("owner", owner); err != nil {
 		return Command{}, err
 	}
 	ttl := int64(session.DefaultTTL / time.Second)
@@ -37,31 +41,36 @@ func readSessionOpen(id string, body []byte, _ time.Time, _ Bounds) (Command, er
 		}
 		asked = strconv.FormatInt(ttl, 10)
 	}
-	data := events.SessionOpen{Owner: in.Owner, TTL: ttl, Request: fingerprint("open", in.Owner, asked)}
-	return sessionCommand(session.Command{ID: id, Type: events.SessionOpened, Data: data, Owner: in.Owner}, data.Request)
+	data := events.SessionOpen{Owner: owner, TTL: ttl, Request: fingerprint("open", owner, asked)}
+	return sessionCommand(session.Command{ID: id, Type: events.SessionOpened, Data: data, Owner: owner}, request{print: data.Request})
 }
 
 func readSessionPut(id string, body []byte, _ time.Time, b Bounds) (Command, error) {
 	var in struct {
-		Key   string         `json:"key"`
+		Key   *string        `json:"key"`
 		Value jsontext.Value `json:"value"`
 	}
 	if err := domain.DecodeBody(body, &in); err != nil {
 		return Command{}, err
 	}
-	if err := domain.CheckKey(in.Key); err != nil {
+	if in.Key == nil {
+		return Command{}, domain.MissingField("key")
+	}
+	key := *in.Key
+	if err := domain.CheckKey(key); err != nil {
 		return Command{}, err
 	}
 	if len(in.Value) == 0 {
-		return Command{}, domain.Errorf(domain.Invalid, "body.missing_field", `"value" is missing`)
+		return Command{}, domain.MissingField("value")
 	}
 	if err := b.checkSize("value", in.Value); err != nil {
 		return Command{}, err
 	}
-	data := events.SessionWrite{Key: in.Key, Value: in.Value, Request: fingerprint("put", in.Key, string(in.Value))}
+	request := requestOf(in.Value, func(value string) string { return fingerprint("put", key, value) })
+	data := events.SessionWrite{Key: key, Value: in.Value, Request: request.print}
 	return sessionCommand(session.Command{
-		ID: id, Type: events.SessionPut, Data: data, Key: in.Key, Bytes: len(in.Key) + len(in.Value), Limit: b.ValueBytes,
-	}, data.Request)
+		ID: id, Type: events.SessionPut, Data: data, Key: key, Bytes: len(key) + len(in.Value), Limit: b.ValueBytes,
+	}, request)
 }
 
 // readSessionChange reads a verb whose body is empty.
@@ -71,6 +80,6 @@ func readSessionChange(verb, typ string) verb {
 			return Command{}, err
 		}
 		data := events.Plain{Request: fingerprint(verb)}
-		return sessionCommand(session.Command{ID: id, Type: typ, Data: data}, data.Request)
+		return sessionCommand(session.Command{ID: id, Type: typ, Data: data}, request{print: data.Request})
 	}
 }

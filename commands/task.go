@@ -12,14 +12,14 @@ import (
 )
 
 // taskCommand binds a verb to its task.
-func taskCommand(id, typ, who string, data any, request string) (Command, error) {
+func taskCommand(id, typ, who string, data any, request request) (Command, error) {
 	return bind("task", id, "", events.Task(id), request, taskFold,
 		task.Command{ID: id, Type: typ, Data: data, Who: who}, task.Decide), domain.CheckID("task id", id)
 }
 
-func readTaskCreate(id string, body []byte, now time.Time, b Bounds) (Command, error) {
+func readTaskCreate(id string, body []byte, _ time.Time, b Bounds) (Command, error) {
 	var in struct {
-		Kind     string         `json:"kind"`
+		Kind     *string        `json:"kind"`
 		Payload  jsontext.Value `json:"payload"`
 		AgentID  string         `json:"agent_id"`
 		Priority *int           `json:"priority"`
@@ -28,7 +28,10 @@ func readTaskCreate(id string, body []byte, now time.Time, b Bounds) (Command, e
 	if err := domain.DecodeBody(body, &in); err != nil {
 		return Command{}, err
 	}
-	if err := domain.CheckID("kind", in.Kind); err != nil {
+	if in.Kind == nil {
+		return Command{}, domain.MissingField("kind")
+	}
+	if err := domain.CheckID("kind", *in.Kind); err != nil {
 		return Command{}, err
 	}
 	if in.AgentID != "" {
@@ -39,7 +42,7 @@ func readTaskCreate(id string, body []byte, now time.Time, b Bounds) (Command, e
 	if err := b.checkSize("payload", in.Payload); err != nil {
 		return Command{}, err
 	}
-	data := events.TaskCreate{Kind: in.Kind, Payload: in.Payload, AgentID: in.AgentID}
+	data := events.TaskCreate{Kind: *in.Kind, Payload: in.Payload, AgentID: in.AgentID}
 	priority := ""
 	if in.Priority != nil {
 		if data.Priority = *in.Priority; data.Priority < 1 || data.Priority > 10 {
@@ -48,30 +51,34 @@ func readTaskCreate(id string, body []byte, now time.Time, b Bounds) (Command, e
 		priority = strconv.Itoa(data.Priority)
 	}
 	if in.Deadline != "" {
-		t, err := time.Parse(time.RFC3339Nano, in.Deadline)
-		if err != nil {
-			return Command{}, domain.Errorf(domain.Invalid, "timestamp.invalid", "deadline %.64q is not an RFC 3339 time", in.Deadline)
-		}
-		if data.Deadline = t.UTC(); !t.After(now) {
-			return Command{}, domain.Errorf(domain.Invalid, "deadline.past", "deadline %s is not ahead of %s", in.Deadline, now.Format(time.RFC3339Nano))
+		var err error
+		if data.Deadline, err = domain.ParseTime("deadline", in.Deadline); err != nil {
+			return Command{}, err
 		}
 	}
-	data.Request = fingerprint("create", in.Kind, string(in.Payload), in.AgentID, priority, in.Deadline)
-	return taskCommand(id, events.TaskCreated, "", data, data.Request)
+	request := requestOf(in.Payload, func(payload string) string {
+		return fingerprint("create", *in.Kind, payload, in.AgentID, priority, in.Deadline)
+	})
+	data.Request = request.print
+	return taskCommand(id, events.TaskCreated, "", data, request)
 }
 
 func readTaskStart(id string, body []byte, _ time.Time, _ Bounds) (Command, error) {
 	var in struct {
-		AgentID string `json:"agent_id"`
+		AgentID *string `json:"agent_id"`
 	}
 	if err := domain.DecodeBody(body, &in); err != nil {
 		return Command{}, err
 	}
-	if err := domain.CheckAgentID(in.AgentID); err != nil {
+	if in.AgentID == nil {
+		return Command{}, domain.MissingField("agent_id")
+	}
+	agentID := *in.AgentID
+	if err := domain.CheckAgentID(agentID); err != nil {
 		return Command{}, err
 	}
-	data := events.TaskStart{AgentID: in.AgentID, Request: fingerprint("start", in.AgentID)}
-	return taskCommand(id, events.TaskStarted, in.AgentID, data, data.Request)
+	data := events.TaskStart{AgentID: agentID, Request: fingerprint("start", agentID)}
+	return taskCommand(id, events.TaskStarted, agentID, data, request{print: data.Request})
 }
 
 func readTaskProgress(id string, body []byte, _ time.Time, _ Bounds) (Command, error) {
@@ -90,7 +97,7 @@ func readTaskProgress(id string, body []byte, _ time.Time, _ Bounds) (Command, e
 		percent = strconv.FormatFloat(*in.Percent, 'g', -1, 64)
 	}
 	data := events.TaskProgress{Percent: in.Percent, Note: in.Note, Request: fingerprint("progress", percent, in.Note)}
-	return taskCommand(id, events.TaskProgressed, "", data, data.Request)
+	return taskCommand(id, events.TaskProgressed, "", data, request{print: data.Request})
 }
 
 func readTaskComplete(id string, body []byte, _ time.Time, b Bounds) (Command, error) {
@@ -103,24 +110,29 @@ func readTaskComplete(id string, body []byte, _ time.Time, b Bounds) (Command, e
 	if err := b.checkSize("result", in.Result); err != nil {
 		return Command{}, err
 	}
-	data := events.TaskComplete{Result: in.Result, Request: fingerprint("complete", string(in.Result))}
-	return taskCommand(id, events.TaskCompleted, "", data, data.Request)
+	request := requestOf(in.Result, func(result string) string { return fingerprint("complete", result) })
+	data := events.TaskComplete{Result: in.Result, Request: request.print}
+	return taskCommand(id, events.TaskCompleted, "", data, request)
 }
 
 func readTaskFail(id string, body []byte, _ time.Time, _ Bounds) (Command, error) {
 	var in struct {
-		Reason string `json:"reason"`
-		Detail string `json:"detail"`
+		Reason *string `json:"reason"`
+		Detail string  `json:"detail"`
 	}
 	if err := domain.DecodeBody(body, &in); err != nil {
 		return Command{}, err
 	}
-	if domain.CheckID("reason", in.Reason) != nil {
-		return Command{}, domain.Errorf(domain.Invalid, "reason.invalid",
-			"reason must be 1 to %d of [A-Za-z0-9_-], it names a subject; free text goes into detail", domain.MaxID)
+	if in.Reason == nil {
+		return Command{}, domain.MissingField("reason")
 	}
-	data := events.TaskEnd{Reason: in.Reason, Detail: in.Detail, Request: fingerprint("fail", in.Reason, in.Detail)}
-	return taskCommand(id, events.TaskFailed, "", data, data.Request)
+	reason := *in.Reason
+	if domain.CheckID("reason", reason) != nil {
+		return Command{}, domain.Errorf(domain.Invalid, "reason.invalid",
+			"reason %.64q must be 1 to %d of [A-Za-z0-9_-], it names a subject; free text goes into detail", reason, domain.MaxID)
+	}
+	data := events.TaskEnd{Reason: reason, Detail: in.Detail, Request: fingerprint("fail", reason, in.Detail)}
+	return taskCommand(id, events.TaskFailed, "", data, request{print: data.Request})
 }
 
 func readTaskCancel(id string, body []byte, _ time.Time, _ Bounds) (Command, error) {
@@ -131,5 +143,5 @@ func readTaskCancel(id string, body []byte, _ time.Time, _ Bounds) (Command, err
 		return Command{}, err
 	}
 	data := events.TaskEnd{Reason: in.Reason, Request: fingerprint("cancel", in.Reason)}
-	return taskCommand(id, events.TaskCancelled, "", data, data.Request)
+	return taskCommand(id, events.TaskCancelled, "", data, request{print: data.Request})
 }

@@ -19,6 +19,12 @@ func DecodeBody(body []byte, into any) error {
 	return bodyError(json.Unmarshal(body, into, json.RejectUnknownMembers(true)))
 }
 
+// MissingField is the refusal of a body without a required member, or with null for
+// it: 400 body.missing_field.
+func MissingField(name string) *Error {
+	return Errorf(Invalid, "body.missing_field", "%q is missing", name)
+}
+
 // bodyError maps a decoder's error to the contract's codes.
 func bodyError(err error) error {
 	if err == nil {

@@ -3,6 +3,9 @@ package domain
 import (
 	"errors"
 	"fmt"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // Kind says what the caller can do about an error. The nine kinds and their
@@ -79,4 +82,27 @@ func PublicText(err error) string {
 		return known.Message
 	}
 	return "a store does not answer; the engine's status and log have the cause"
+}
+
+// Encode is the error as the wire contract writes it: {"error":{"kind","code",
+// "status","message","details"?}}. Characters stay as they are, '<' included;
+// bytes that are not UTF-8 are replaced.
+func (e *Error) Encode() []byte {
+	var body struct {
+		Error struct {
+			Kind    Kind           `json:"kind"`
+			Code    string         `json:"code"`
+			Status  int            `json:"status"`
+			Message string         `json:"message"`
+			Details map[string]any `json:"details,omitempty"`
+		} `json:"error"`
+	}
+	body.Error.Kind, body.Error.Code, body.Error.Status = e.Kind, e.Code, e.Kind.Status()
+	body.Error.Message, body.Error.Details = e.Message, e.Details
+	text, err := json.Marshal(body, json.Deterministic(true), jsontext.AllowInvalidUTF8(true))
+	if err != nil { // a detail that is not JSON
+		body.Error.Details = nil
+		text, _ = json.Marshal(body, jsontext.AllowInvalidUTF8(true))
+	}
+	return text
 }

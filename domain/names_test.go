@@ -2,8 +2,10 @@ package domain_test
 
 import (
 	"errors"
+	"regexp"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/tidemark-engine/tidemark/domain"
 )
@@ -15,24 +17,25 @@ func TestIDs(t *testing.T) {
 		}
 	}
 	for bad, place := range map[string]string{
-		"":                            "this has 0",
+		"":                            "agent id is empty",
 		strings.Repeat("x", 129):      "this has 129",
-		strings.Repeat("ä", 64) + "b": "this has 129",
-		"a.b":                         "byte 1 is '.'",
-		"*":                           "byte 0 is '*'",
-		"a>":                          "byte 1 is '>'",
-		"a b":                         "byte 1 is ' '",
-		"a\tb":                        "byte 1 is '\\t'",
-		"a\x00":                       "byte 1 is '\\x00'",
-		"a\r\nNats-Rollup: all":       "byte 1 is '\\r'",
-		"..":                          "byte 0 is '.'",
-		"$JS":                         "byte 0 is '$'",
-		"$KV":                         "byte 0 is '$'",
-		"a=b":                         "byte 1 is '='",
-		"a/b":                         "byte 1 is '/'",
-		"é":                           "byte 0",
-		"a\xff":                       "byte 1",
-		"a:b":                         "byte 1 is ':'",
+		strings.Repeat("ä", 64) + "b": `"ä`,
+		"a.b":                         `"a.b" has a dot`,
+		"*":                           "has '*'",
+		"a>":                          "has '>'",
+		"a b":                         "has ' '",
+		"a\tb":                        "has '\\t'",
+		"a\x00":                       "has '\\x00'",
+		"a\r\nNats-Rollup: all":       "has '\\r'",
+		"..":                          "has a dot",
+		"$JS":                         "has '$'",
+		"$KV":                         "has '$'",
+		"a=b":                         "has '='",
+		"a/b":                         "has '/'",
+		"é":                           "\"é\" has 'é'",
+		"bob@example.org":             "has '@'",
+		"a\xff":                       "a byte that is not UTF-8",
+		"a:b":                         "has ':'",
 		"kv":                          `"kv" is reserved`,
 	} {
 		refused(t, domain.CheckAgentID(bad), "id.invalid", place)
@@ -53,25 +56,27 @@ func TestKeys(t *testing.T) {
 		}
 	}
 	for bad, place := range map[string]string{
-		"":                           "this has 0",
+		"":                           "key is empty",
 		strings.Repeat("k", 256):     "this has 256",
 		strings.Repeat("k.", 128):    "this has 256",
 		strings.Repeat("k.", 127):    "ends with a dot",
-		".a":                         "empty token at byte 0",
-		"a..b":                       "empty token at byte 2",
-		"..":                         "empty token at byte 0",
-		".":                          "empty token at byte 0",
+		".a":                         "a dot",
+		"a..b":                       "two dots",
+		"..":                         "begins with a dot",
+		".":                          "begins with a dot",
 		"a.":                         "ends with a dot",
-		"a.*":                        "byte 2 is '*'",
-		"a.>":                        "byte 2 is '>'",
-		">":                          "byte 0 is '>'",
-		"a:b":                        "byte 1 is ':'",
-		"a b":                        "byte 1 is ' '",
-		"$JS.API":                    "byte 0 is '$'",
-		"a\x7f":                      "byte 1 is '\\x7f'",
-		"k\u00e9":                    "byte 1",
-		"a\n":                        "byte 1 is '\\n'",
-		"'; DROP TABLE agents.state": "byte 0 is '\\''",
+		"a.*":                        "has '*'",
+		"a.>":                        "has '>'",
+		">":                          "has '>'",
+		"a:b":                        "has ':'",
+		"a b":                        "has ' '",
+		"$JS.API":                    "has '$'",
+		"a\x7f":                      "has '\\x7f'",
+		"k\u00e9":                    "has 'é'",
+		"ключ":                       "key \"ключ\" has 'к'",
+		"k\xff":                      "a byte that is not UTF-8",
+		"a\n":                        "has '\\n'",
+		"'; DROP TABLE agents.state": "has '\\''",
 	} {
 		refused(t, domain.CheckKey(bad), "key.invalid", place)
 	}
@@ -109,4 +114,38 @@ func TestWithLeavesTheErrorAlone(t *testing.T) {
 	if got := second.Error(); got != "conflict (state.conflict): version 3" {
 		t.Errorf("%q", got)
 	}
+}
+
+func TestErrorsKeepTheirCharacters(t *testing.T) {
+	for want, err := range map[string]*domain.Error{
+		`{"error":{"kind":"invalid","code":"key.invalid","status":400,"message":"key \"<ключ>&'","details":{"a":"<>","b":1}}}`: domain.Errorf(domain.Invalid, "key.invalid", `key "<ключ>&'`).With("b", 1).With("a", "<>"),
+		`{"error":{"kind":"conflict","code":"c","status":409,"message":"a` + "\ufffd" + `b"}}`:                                 domain.Errorf(domain.Conflict, "c", "a\xffb"),
+		`{"error":{"kind":"conflict","code":"c","status":409,"message":"m"}}`:                                                  domain.Errorf(domain.Conflict, "c", "m").With("bad", make(chan int)),
+	} {
+		if got := string(err.Encode()); got != want {
+			t.Errorf("got  %s\nwant %s", got, want)
+		}
+	}
+}
+
+var (
+	idForm  = regexp.MustCompile(`^[A-Za-z0-9_-]{1,128}$`)
+	keyForm = regexp.MustCompile(`^[A-Za-z0-9_=/-]+(\.[A-Za-z0-9_=/-]+)*$`)
+)
+
+func FuzzNames(f *testing.F) {
+	for _, name := range []string{"", "a", "a.b", "a..b", ".a", "a.", "*", "ключ", "a\xff", "kv", "a\u2028", strings.Repeat("k", 256), strings.Repeat("i", 129)} {
+		f.Add(name)
+	}
+	f.Fuzz(func(t *testing.T, name string) {
+		id, key := domain.CheckID("id", name), domain.CheckKey(name)
+		if (id == nil) != idForm.MatchString(name) || (key == nil) != (keyForm.MatchString(name) && len(name) <= domain.MaxKey) {
+			t.Errorf("%q: %v, %v", name, id, key)
+		}
+		for _, err := range []error{id, key} {
+			if err != nil && !utf8.ValidString(err.Error()) {
+				t.Errorf("%q: the message is not UTF-8: %q", name, err)
+			}
+		}
+	})
 }

@@ -49,7 +49,8 @@ func ParseToken(text, journal string, partitions int) (Token, error) {
 		}
 		t.Positions[n] = r
 	}
-	if len(parts) < 2 || t.Journal == "" {
+	// The one spelling: no signs, leading zeros or repeated partitions.
+	if len(parts) < 2 || t.Journal == "" || t.String() != text {
 		return Token{}, Errorf(Invalid, "token.invalid", "%.64q is not a read token", text)
 	}
 	if t.Journal != journal {

@@ -35,6 +35,7 @@ func TestTokensRefused(t *testing.T) {
 	for _, bad := range []string{
 		"", "j", ".", "j.", ".0-1", "j.0", "j.0-", "j.-1", "j.0-x", "j.x-0", "j.0-1.", "j.0-1.1", "j.4-1", "j.-0-1",
 		"j.0--1", "j.0-1-2", "j.0-18446744073709551616", "j.99999999999999999999-1", "j 0-1", "j.0-1\n", "j.0-1 ",
+		".+0-1", "j.+0-1", "j.0-+1", "j.00-1", "j.0-01", "j.0-1.0-2", "j.0-1.0-1", "j.1-1.0-1", "j.0-1_000", "j.٠-1",
 	} {
 		_, err := domain.ParseToken(bad, "j", 4)
 		refused(t, err, "token.invalid", "is not a read token")
@@ -52,9 +53,8 @@ func FuzzParseToken(f *testing.F) {
 		if err != nil {
 			return
 		}
-		again, err := domain.ParseToken(got.String(), "j", 4)
-		if err != nil || !maps.Equal(got.Positions, again.Positions) {
-			t.Errorf("%q is %v and writes %q, which is %v, %v", text, got, got.String(), again, err)
+		if got.String() != text {
+			t.Errorf("%q is %v and writes %q", text, got, got.String())
 		}
 		for p := range got.Positions {
 			if p < 0 || p > 3 {

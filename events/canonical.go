@@ -76,7 +76,7 @@ func cutStateWrite(data jsontext.Value) (w stateWriteParts, ok bool) {
 		return w, false
 	}
 	i := bytes.LastIndex(data, []byte(strategy))
-	if i < len(head) {
+	if i < len(head) || i+len(strategy) > len(data)-2 {
 		return w, false
 	}
 	names := data[i+len(strategy) : len(data)-2]

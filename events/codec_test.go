@@ -95,6 +95,7 @@ func FuzzDecodeStateWrite(f *testing.F) {
 	seed(f)
 	for _, s := range []string{
 		`{}`, `{"value":null}`, `{"value": 1.50 ,"strategy":"reject","request":"r"}`, `{"value":1,"value":2}`, `null`, `[]`, `{"strategy":1}`,
+		`{"value":00000000000000,"strategy":"}`, `{"value":1,"strategy":"}`, `{"value":,"strategy":"","request":""}`, `{"value":1,"strategy":"a","request":"}`,
 	} {
 		f.Add([]byte(s))
 	}

@@ -80,7 +80,9 @@ func TestDue(t *testing.T) {
 		})
 	}
 	away := errors.New("away")
-	err := reactors.Due(t.Context(), func(context.Context, events.AggregateName) (events.Record, bool, error) { return events.Record{}, false, away },
+	err := reactors.Due(t.Context(), func(context.Context, events.AggregateName) (events.Record, bool, error) {
+		return events.Record{}, false, away
+	},
 		timers{}, nil, time.Now, "deadline.t1")
 	if !errors.Is(err, away) {
 		t.Errorf("without the journal: %v, want a redelivery", err)

@@ -26,7 +26,7 @@ func ParseStrategy(s string) (Strategy, error) {
 		return v, nil
 	}
 	return "", domain.Errorf(domain.Invalid, "strategy.unknown",
-		"strategy %q is not one of last_write_wins, timestamp, reject", s)
+		"strategy %.64q is not one of last_write_wins, timestamp, reject", s)
 }
 
 // Entry is the state of one state entry. The zero Entry has never been written. A
@@ -67,7 +67,7 @@ type Write struct {
 	Delete          bool
 	Value           []byte // JSON; nil for a delete
 	Strategy        Strategy
-	Timestamp       time.Time // zero = the engine's clock
+	Timestamp       time.Time // zero = the engine's clock, or just after the entry's
 	ExpectedVersion *uint64   // nil = no expectation; 0 = must not exist
 	Writer          string
 	Request         string // fingerprint of the request, to detect a reused command id
@@ -78,7 +78,7 @@ type Write struct {
 func DecideEntry(e Entry, w Write, meta domain.Metadata) domain.Decision {
 	ts := w.Timestamp
 	if ts.IsZero() {
-		ts = meta.Now
+		ts = e.next(meta.Now)
 	}
 	switch {
 	case w.ExpectedVersion != nil && !e.meetsExpectation(*w.ExpectedVersion):
@@ -114,6 +114,15 @@ func (e Entry) meetsExpectation(expected uint64) bool {
 // under the timestamp strategy with a timestamp of the writer, as only then the
 // same writes in any order lead to the same state.
 func (w Write) keepsDeletion() bool { return w.Strategy == Timestamp && !w.Timestamp.IsZero() }
+
+// next is the timestamp of a write that has none: now, or just after the entry's
+// where clocks differ or one was set back. So it never loses to an earlier write.
+func (e Entry) next(now time.Time) time.Time {
+	if e.Version > 0 && !now.After(e.Timestamp) {
+		return e.Timestamp.Add(1)
+	}
+	return now
+}
 
 // before orders writes for the timestamp strategy.
 func (e Entry) before(ts time.Time, writer, commandID string) bool {

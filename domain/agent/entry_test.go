@@ -204,3 +204,37 @@ func TestEvolveIgnoresWhatItDoesNotKnow(t *testing.T) {
 		}
 	}
 }
+
+// TestAnUnstampedWriteNeverLosesToAnEarlierOne: clocks of engines differ and step
+// back, ids are in no order, and a client stamps at the edge of the allowed skew.
+func TestAnUnstampedWriteNeverLosesToAnEarlierOne(t *testing.T) {
+	clocks := []time.Duration{0, 2 * time.Second, 0, -30 * time.Second, -30 * time.Second, time.Hour, 0, 0}
+	for _, s := range []agent.Strategy{lww, stamp} {
+		e, last := agent.Entry{}, time.Time{}
+		for i, clock := range clocks {
+			w := by(set(s), strings.Repeat("z", len(clocks)-i))
+			if i == 5 { // the client's own stamp, ahead of every clock that follows
+				w = at(w, base.Add(5*time.Second))
+			}
+			if i == 6 {
+				w = by(del(s), "")
+			}
+			d := agent.DecideEntry(e, w, domain.Metadata{Now: base.Add(clock), CommandID: strings.Repeat("z", len(clocks)-i)})
+			if d.Outcome != domain.Accepted || len(d.Events) != 1 {
+				t.Fatalf("%s: write %d: %+v", s, i, d)
+			}
+			ev := d.Events[0]
+			if ev.Version = e.Version + 1; !ev.Timestamp.After(last) {
+				t.Errorf("%s: write %d is at %s, after one at %s", s, i, ev.Timestamp, last)
+			}
+			last = ev.Timestamp
+			var err error
+			if e, err = agent.EvolveEntry(e, &ev); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if want := base.Add(5*time.Second + 2); last != want {
+			t.Errorf("%s: the last write is at %s, want %s", s, last, want)
+		}
+	}
+}

@@ -1,6 +1,9 @@
 package task
 
 import (
+	"bytes"
+	"time"
+
 	"github.com/tidemark-engine/tidemark/domain"
 	"github.com/tidemark-engine/tidemark/events"
 )
@@ -27,22 +30,36 @@ var transitions = map[string]struct {
 	events.TaskCancelled:  {[]Status{Created, Started}, "task.not_cancellable"},
 }
 
-// unchangedIn is the status in which a command for an event changes nothing.
-var unchangedIn = map[string]Status{
+// endIn is the status in which a command for an event was already carried out.
+var endIn = map[string]Status{
 	events.TaskCompleted: Completed,
 	events.TaskFailed:    Failed,
 	events.TaskCancelled: Cancelled,
 }
 
 // Decide decides a command: 404 task.not_found before the task is created, 422 if
-// the table has no such transition, unchanged if the task is already so.
+// the table has no such transition. A task that already ended in this way, with the
+// same content, is unchanged; with other content the command is refused: 422
+// task.already_completed, task.already_failed or task.already_cancelled. A deadline
+// that is not ahead is 400 deadline.past.
 func Decide(t Task, c Command, meta domain.Metadata) domain.Decision {
 	rule := transitions[c.Type]
 	if t.Status == "" && c.Type != events.TaskCreated {
 		return domain.Refuse(domain.Errorf(domain.NotFound, "task.not_found", "there is no task %s", c.ID))
 	}
-	if s, ok := unchangedIn[c.Type]; ok && t.Status == s || c.Type == events.TaskStarted && t.Status == Started && t.AgentID == c.Who {
+	if c.Type == events.TaskStarted && t.Status == Started && t.AgentID == c.Who {
 		return domain.Decision{Outcome: domain.Unchanged}
+	}
+	if end, ok := endIn[c.Type]; ok && t.Status == end {
+		if t.endedWith(c.Data) {
+			return domain.Decision{Outcome: domain.Unchanged}
+		}
+		return domain.Refuse(domain.Errorf(domain.Rejected, "task.already_"+string(end),
+			"task %s is already %s, with other content", c.ID, end).With("status", string(end)))
+	}
+	if d, ok := c.Data.(events.TaskCreate); ok && t.Status == "" && !d.Deadline.IsZero() && !d.Deadline.After(meta.Now) {
+		return domain.Refuse(domain.Errorf(domain.Invalid, "deadline.past", "deadline %s is not ahead of the engine's %s",
+			d.Deadline.Format(time.RFC3339Nano), meta.Now.Format(time.RFC3339Nano)))
 	}
 	for _, from := range rule.from {
 		if t.Status == from {
@@ -51,6 +68,17 @@ func Decide(t Task, c Command, meta domain.Metadata) domain.Decision {
 	}
 	return domain.Refuse(domain.Errorf(domain.Rejected, rule.refusal, "task %s is %s: %s cannot follow", c.ID, t.Status, c.Type).
 		With("status", string(t.Status)))
+}
+
+// endedWith reports whether the task ended with the content of data.
+func (t Task) endedWith(data any) bool {
+	switch d := data.(type) {
+	case events.TaskComplete:
+		return bytes.Equal(domain.NormalJSON(t.Result), domain.NormalJSON(d.Result))
+	case events.TaskEnd:
+		return t.Reason == d.Reason && t.Detail == d.Detail
+	}
+	return false
 }
 
 func (t Task) event(c Command, meta domain.Metadata) domain.Decision {

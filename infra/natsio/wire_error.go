@@ -1,7 +1,6 @@
 package natsio
 
 import (
-	"encoding/json"
 	"errors"
 	"log/slog"
 	"strconv"
@@ -31,24 +30,10 @@ func EncodeError(err error, log *slog.Logger) WireError {
 		known = domain.Errorf(domain.Internal, "internal", "internal error: the engine's log has the cause under this trace id").
 			With("trace_id", trace)
 	}
-	body, jerr := json.Marshal(map[string]any{"error": errorBody{
-		Kind: string(known.Kind), Code: known.Code, Status: known.Kind.Status(), Message: known.Message, Details: known.Details,
-	}})
-	if jerr != nil {
-		log.Error("encoding an error failed", "code", known.Code, "error", jerr)
-	}
 	// A header is one line, but the message may quote line breaks of the client.
 	text := strings.NewReplacer("\r", " ", "\n", " ").Replace(known.Code + ": " + known.Message)
-	return WireError{Error: known, Body: body, Header: nats.Header{
+	return WireError{Error: known, Body: known.Encode(), Header: nats.Header{
 		micro.ErrorHeader:     []string{text},
 		micro.ErrorCodeHeader: []string{strconv.Itoa(known.Kind.Status())},
 	}}
-}
-
-type errorBody struct {
-	Kind    string         `json:"kind"`
-	Code    string         `json:"code"`
-	Status  int            `json:"status"`
-	Message string         `json:"message"`
-	Details map[string]any `json:"details,omitempty"`
 }

@@ -31,6 +31,14 @@ func (q *Query) token(in *request) (domain.Token, error) {
 	return domain.ParseToken(in.Token, q.Rows.Incarnation(), q.Rows.Partitions())
 }
 
+// key returns the key that a request must have: 400 body.missing_field, key.invalid.
+func (in *request) key() (string, error) {
+	if in.Key == nil {
+		return "", domain.MissingField("key")
+	}
+	return *in.Key, domain.CheckKey(*in.Key)
+}
+
 func (in *request) wait() time.Duration {
 	if in.WaitMS == nil {
 		return defaultWait
@@ -59,7 +67,7 @@ func (in *request) pastPoint() (*pastPoint, error) {
 	case in.AtRevision != nil:
 		return &pastPoint{revision: *in.AtRevision, beforeAll: *in.AtRevision == 0}, nil
 	case in.AtTime != "":
-		at, err := parseTime(in.AtTime)
+		at, err := domain.ParseTime("at_time", in.AtTime)
 		if at.After(lastTime) {
 			at = lastTime
 		}
@@ -77,7 +85,8 @@ func (b *pastPoint) keys(all func(after string, limit int) ([]string, error)) fu
 }
 
 func (q *Query) agentGet(ctx context.Context, agent string, in *request) ([]byte, error) {
-	if err := domain.CheckKey(in.Key); err != nil {
+	key, err := in.key()
+	if err != nil {
 		return nil, err
 	}
 	c := tiers.Consistency(in.Consistency)
@@ -100,9 +109,9 @@ func (q *Query) agentGet(ctx context.Context, agent string, in *request) ([]byte
 		return nil, err
 	}
 	if then != nil {
-		return q.agentGetAsOf(ctx, agent, in.Key, then)
+		return q.agentGetAsOf(ctx, agent, key, then)
 	}
-	a, err := q.Tiers.Get(waiting, agent, in.Key, c, after)
+	a, err := q.Tiers.Get(waiting, agent, key, c, after)
 	if err != nil {
 		return nil, err
 	}
@@ -125,19 +134,20 @@ func (q *Query) agentGetAsOf(ctx context.Context, agent, key string, b *pastPoin
 }
 
 func (q *Query) agentHistory(ctx context.Context, agent string, in *request) ([]byte, error) {
-	if err := domain.CheckKey(in.Key); err != nil {
+	key, err := in.key()
+	if err != nil {
 		return nil, err
 	}
 	below, err := in.below()
 	if err != nil {
 		return nil, err
 	}
-	rows, err := q.Rows.Versions(ctx, agent, in.Key, below, in.limit+1, in.Losers)
+	rows, err := q.Rows.Versions(ctx, agent, key, below, in.limit+1, in.Losers)
 	if err != nil {
 		return nil, tiers.Unavailable("journal", err)
 	}
 	if len(rows) == 0 && in.Cursor == "" {
-		return nil, tiers.NotFound(agent, in.Key)
+		return nil, tiers.NotFound(agent, key)
 	}
 	sort.SliceStable(rows, func(i, j int) bool { return rows[i].Revision > rows[j].Revision })
 	rows, cursor := paginate(rows, in.limit, func(v *readmodel.Version) (string, int) {

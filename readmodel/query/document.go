@@ -14,7 +14,7 @@ func docKey(kind string, in *request) (string, error) {
 	if kind != readmodel.KindConfig {
 		return "", nil
 	}
-	return in.Key, domain.CheckKey(in.Key)
+	return in.key()
 }
 
 func docGet(kind string) func(*Query, context.Context, string, *request) ([]byte, error) {

@@ -2,7 +2,6 @@ package query
 
 import (
 	"strconv"
-	"time"
 
 	"github.com/tidemark-engine/tidemark/domain"
 	"github.com/tidemark-engine/tidemark/events"
@@ -60,14 +59,4 @@ func encodeAgents(rows []readmodel.Agent) []byte {
 
 func tokenAt(p Rows, partition int, revision uint64) string {
 	return domain.TokenAt(p.Incarnation(), partition, revision).String()
-}
-
-// parseTime accepts only RFC 3339; time.Parse accepts more.
-func parseTime(text string) (time.Time, error) {
-	var t time.Time
-	err := t.UnmarshalText([]byte(text))
-	if t = t.UTC(); err != nil || t.Year() < 1 || t.Year() > 9999 {
-		return t, domain.Errorf(domain.Invalid, "timestamp.invalid", "%.64q is not an RFC 3339 time", text)
-	}
-	return t, nil
 }

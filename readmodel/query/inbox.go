@@ -24,11 +24,11 @@ func (q *Query) inbox(ctx context.Context, agent string, in *request) (*page, er
 	}
 	if in.Cursor != "" {
 		at, id, _ := strings.Cut(in.Cursor, "-")
-		micros, err := strconv.ParseInt(at, 10, 64)
+		micros, err := strconv.ParseUint(at, 10, 63)
 		if err != nil || domain.CheckID("message id", id) != nil {
 			return nil, badCursor(in.Cursor)
 		}
-		list.Before, list.AfterID = time.UnixMicro(micros).UTC(), id
+		list.Before, list.AfterID = time.UnixMicro(int64(micros)).UTC(), id
 	}
 	token, err := q.awaitSQL(ctx, in)
 	if err != nil {

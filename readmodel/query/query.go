@@ -2,6 +2,8 @@ package query
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -38,7 +40,7 @@ const (
 
 // request has the members of all queries; each query takes some of them.
 type request struct {
-	Key         string  `json:"key,omitzero"`
+	Key         *string `json:"key,omitzero"`
 	Prefix      string  `json:"prefix,omitzero"`
 	Limit       *int    `json:"limit,omitzero"`
 	Cursor      string  `json:"cursor,omitzero"`
@@ -105,6 +107,13 @@ func (q *Query) Ask(ctx context.Context, tokens []string, body []byte) ([]byte, 
 		}
 		return q.Command(ctx, id)
 	}
+	if len(tokens) > 3 {
+		last := len(tokens) - 1
+		known := tokens[0] + "." + tokens[last]
+		if handlers[known].check != nil || known == "command.get" {
+			return nil, domain.DottedID(tokens[0]+" id", tokens[1:last])
+		}
+	}
 	h, ok := handlers[name]
 	if !ok || (h.check != nil) != (len(tokens) == 3) {
 		return nil, unknownQuery(tokens)
@@ -124,8 +133,25 @@ func (q *Query) Ask(ctx context.Context, tokens []string, body []byte) ([]byte, 
 	return h.answer(q, ctx, id, in)
 }
 
+// unknownQuery lists the queries of the noun that was asked for, or all nouns.
 func unknownQuery(tokens []string) error {
-	return domain.Errorf(domain.NotFound, "query.unknown", "there is no query %.128q", strings.Join(tokens, "."))
+	var known []string
+	nouns := map[string]bool{"command": true, "engine": true}
+	for name, h := range handlers {
+		noun, query, _ := strings.Cut(name, ".")
+		if nouns[noun] = true; h.check != nil {
+			query = "<id>." + query
+		}
+		if noun == tokens[0] {
+			known = append(known, noun+"."+query)
+		}
+	}
+	if len(known) == 0 {
+		known = slices.Collect(maps.Keys(nouns))
+	}
+	slices.Sort(known)
+	return domain.Errorf(domain.NotFound, "query.unknown", "there is no query %.128q: there are %s; commands go to commands.>",
+		strings.Join(tokens, "."), strings.Join(known, ", "))
 }
 
 func readRequest(body []byte, fields string) (*request, error) {
@@ -161,10 +187,13 @@ func readRequest(body []byte, fields string) (*request, error) {
 // body has anything else.
 func (in *request) decodeSimple(body []byte, fields string) bool {
 	return domain.PlainObject(body, func(name, value []byte) bool {
+		if string(name) == "key" && in.Key == nil && len(value) > 0 && hasField(fields, "key") {
+			key := string(value)
+			in.Key = &key
+			return true
+		}
 		var into *string
 		switch string(name) {
-		case "key":
-			into = &in.Key
 		case "token":
 			into = &in.Token
 		case "consistency":

@@ -242,13 +242,9 @@ func TestABatchOfIDsWithoutATimeIsKnownForEver(t *testing.T) {
 	batch := []byte(`{"atomic":true,"commands":[
 		{"subject":"agent.b1.set","id":"first","body":{"key":"k","value":1}},
 		{"subject":"task.b2.create","id":"second","body":{"kind":"think"}}]}`)
-	split := func(subject string) (aggregate, id, verb string, ok bool) {
-		parts := strings.Split(subject, ".")
-		return parts[0], parts[1], parts[2], true
-	}
 	send := func(h *commands.Handler) []commands.Result {
 		answers := make(chan []commands.Result, 1)
-		h.HandleBatch(t.Context(), batch, split, func(got []commands.Result, err error) {
+		h.HandleBatch(t.Context(), batch, strings.Clone, func(got []commands.Result, err error) {
 			if err != nil {
 				t.Error(err)
 			}

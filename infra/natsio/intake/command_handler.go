@@ -4,12 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/ThreeDotsLabs/watermill/components/cqrs"
 	"github.com/ThreeDotsLabs/watermill/message/router/middleware"
 
-	"github.com/tidemark-engine/tidemark/commands"
 	"github.com/tidemark-engine/tidemark/commands/reactors"
 	"github.com/tidemark-engine/tidemark/domain"
 )
@@ -72,7 +70,7 @@ func (in *Intake) execute(ctx context.Context, cmd *storedCommand) (body []byte,
 	}
 	receipt, err := in.cfg.Send(context.WithoutCancel(ctx), cmd.Request)
 	if err != nil {
-		return nil, "", early(cmd.CommandID, err)
+		return nil, "", err
 	}
 	return receipt.Encode(), string(receipt.Outcome), nil
 }
@@ -82,17 +80,4 @@ func (in *Intake) execute(ctx context.Context, cmd *storedCommand) (body []byte,
 func isTransient(err error) bool {
 	var known *domain.Error
 	return errors.As(err, &known) && (known.Kind == domain.Unavailable || known.Kind == domain.Overloaded)
-}
-
-// maxEarly is how far ahead the time in a command id may be to wait for it:
-// further is no difference of clocks.
-const maxEarly = time.Minute
-
-// early turns the refusal of an id from the near future into a reason to wait.
-func early(id string, err error) error {
-	var known *domain.Error
-	if made, timed := commands.MadeAt(id); timed && errors.As(err, &known) && known.Code == "command.id_future" && time.Until(made) < maxEarly {
-		return domain.Errorf(domain.Unavailable, known.Code, "%s", known.Message)
-	}
-	return err
 }

@@ -2,6 +2,7 @@ package service
 
 import (
 	"context"
+	"strings"
 
 	"github.com/nats-io/nats.go"
 
@@ -11,14 +12,10 @@ import (
 
 // batch handles commands.batch and calls finish after its reply.
 func (s *Service) batch(ctx context.Context, m *nats.Msg, finish func(outcome string, err error)) {
-	split := func(subject string) (aggregate, id, verb string, ok bool) {
-		t := s.tokens(subject, "commands.") // with or without the root
-		if len(t) != 3 {
-			return "", "", "", false
-		}
-		return t[0], t[1], t[2], true
+	below := func(subject string) string { // prefix and root are optional
+		return strings.TrimPrefix(strings.TrimPrefix(subject, s.cfg.Subjects.Root("")), "commands.")
 	}
-	s.cfg.Batch(ctx, m.Data, split, func(results []commands.Result, err error) {
+	s.cfg.Batch(ctx, m.Data, below, func(results []commands.Result, err error) {
 		outcome := "ok"
 		if err != nil {
 			outcome = s.replyError(m.Reply, err)

@@ -27,7 +27,7 @@ type Config struct {
 	Subjects natsio.Subjects
 	Version  string // semantic version of the program
 	Commands func(ctx context.Context, req commands.Request, done func(commands.Receipt, error))
-	Batch    func(ctx context.Context, body []byte, split func(string) (aggregate, id, verb string, ok bool), done func([]commands.Result, error))
+	Batch    func(ctx context.Context, body []byte, below func(subject string) string, done func([]commands.Result, error))
 	Queries  func(ctx context.Context, tokens []string, body []byte) ([]byte, error)
 	// Observe is called after every reply with the kind of the request
 	// ("commands.agent.set"), its outcome or error status, and its duration.
@@ -194,15 +194,16 @@ func (s *Service) command(m *nats.Msg) {
 		}
 		finish(outcome, err)
 	}
-	if len(tokens) != 3 {
-		answer(commands.Receipt{}, domain.Errorf(domain.NotFound, "command.unknown",
-			"subject %.256q does not have the form commands.<aggregate>.<id>.<verb>", m.Subject))
+	aggregate, id, verb, err := commands.ParseSubject(strings.Join(tokens, "."))
+	var commandID string
+	if err == nil {
+		commandID, err = natsio.CommandID(m)
+	}
+	if err != nil {
+		answer(commands.Receipt{}, err)
 		return
 	}
-	s.cfg.Commands(ctx, commands.Request{
-		Aggregate: tokens[0], ID: tokens[1], Verb: tokens[2],
-		CommandID: m.Header.Get(nats.MsgIdHdr), Body: m.Data,
-	}, answer)
+	s.cfg.Commands(ctx, commands.Request{Aggregate: aggregate, ID: id, Verb: verb, CommandID: commandID, Body: m.Data}, answer)
 }
 
 func (s *Service) observe(endpoint, kind, outcome string, err error, start time.Time) {

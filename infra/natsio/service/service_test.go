@@ -105,8 +105,14 @@ func TestServiceErrorsAreMicroErrors(t *testing.T) {
 		{"commands.agent.kv.set", `{"key":"k","value":1}`, "400", "id.invalid", "reserved"},
 		{"commands.agent.$JS.set", `{"key":"k","value":1}`, "400", "id.invalid", "'$'"},
 		{"commands.agent.a1.nope", ``, "404", "command.unknown", "nope"},
-		{"commands.agent.a.b.set", ``, "404", "command.unknown", "agent.a.b.set"},
-		{"commands.agent", ``, "404", "command.unknown", "commands.agent"},
+		{"commands.agent.a.b.set", ``, "400", "id.invalid", `"a.b" has a dot`},
+		{"commands.agent.bob@example.org.set", ``, "400", "id.invalid", `"bob@example.org" has a dot`},
+		{"commands.agent.bob@example.set", ``, "400", "id.invalid", `"bob@example" has '@'`},
+		{"commands.session.v1.2.open", ``, "400", "id.invalid", `"v1.2" has a dot`},
+		{"commands.agent.a1.<b>", ``, "404", "command.unknown", `no verb "<b>": its verbs are delete, expire`},
+		{"commands.agent", ``, "404", "command.unknown", "agent, config, message, session, task"},
+		{"commands.queries.agent.a1.get", ``, "404", "command.unknown", "queries.agent.a1.get"},
+		{"commands.agent.a1.get", ``, "404", "command.unknown", "queries go to queries.>"},
 		{"commands.agent.a1.delete", `{"key":"k"}`, "404", "state.not_found", "k"},
 		{"commands.agent.a1.set", `{"key":"k","value":1,"expected_version":5}`, "409", "state.conflict", "5"},
 		{"commands.agent.a1.set", `{"key":"k","value":"` + strings.Repeat("v", 300<<10) + `"}`, "413", "value.too_large", "262144"},
@@ -125,6 +131,9 @@ func TestServiceErrorsAreMicroErrors(t *testing.T) {
 		if err != nil || reply.Header.Get(micro.ErrorCodeHeader) != c.status || got.Error.Code != c.code || got.Error.Kind == "" ||
 			!strings.Contains(got.Error.Message, c.text) || !strings.HasPrefix(header, c.code) || strings.ContainsAny(header, "\r\n") || len(reply.Header) != 2 {
 			t.Errorf("%s: %v %s, %v", c.subject, reply.Header, reply.Data, err)
+		}
+		if strings.Contains(string(reply.Data), `\u00`) && c.code != "key.invalid" {
+			t.Errorf("characters are escaped: %s", reply.Data)
 		}
 		if strings.Contains(string(reply.Data), "secret") {
 			t.Errorf("the reply contains the internal error: %s", reply.Data)
@@ -164,6 +173,26 @@ func TestServiceIsDiscoverable(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestHeaderNamesAreComparedWithoutCase: a retry under another spelling of the header
+// takes effect once.
+func TestHeaderNamesAreComparedWithoutCase(t *testing.T) {
+	s := serve(t, "")
+	for _, name := range []string{nats.MsgIdHdr, "nats-msg-id", "NATS-MSG-ID", "Nats-Msg-ID"} {
+		msg := nats.NewMsg("commands.agent.a1.set")
+		msg.Data, msg.Header[name] = []byte(`{"key":"k","value":1}`), []string{"c1"}
+		reply, err := s.client.RequestMsg(msg, requestTimeout)
+		if err != nil || len(reply.Header) > 0 || !strings.Contains(string(reply.Data), `"command_id":"c1"`) {
+			t.Errorf("%s: %s, %v", name, reply.Data, err)
+		}
+	}
+	msg := nats.NewMsg("commands.agent.a1.set")
+	msg.Data, msg.Header["nats-msg-id"], msg.Header["Nats-Msg-Id"] = []byte(`{"key":"k","value":2}`), []string{"c2"}, []string{"c3"}
+	if reply, err := s.client.RequestMsg(msg, requestTimeout); err != nil || !strings.Contains(string(reply.Data), "header.invalid") {
+		t.Errorf("two ids: %s, %v", reply.Data, err)
+	}
+	commandstest.Count(s.t, s.entries, "k", 1, 0)
 }
 
 // TestClientHeadersDoNotReachTheJournal sends headers that change how a stream

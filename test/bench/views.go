@@ -91,7 +91,7 @@ func openSQL(where entryFunc) func(ctx context.Context, b *bench) (player, error
 			return alternate(n,
 				func() (side, error) { return r.foldSQL(ctx, head) },
 				func() (side, error) {
-					pool, err := openPool(ctx, r.pg.SocketURL())
+					pool, err := openPool(ctx, r.pg.SuperuserURL())
 					if err != nil {
 						return side{}, err
 					}
@@ -103,7 +103,7 @@ func openSQL(where entryFunc) func(ctx context.Context, b *bench) (player, error
 }
 
 func (r *rig) foldSQL(ctx context.Context, head uint64) (s side, err error) {
-	admin, err := pgx.Connect(ctx, r.pg.SocketURL())
+	admin, err := pgx.Connect(ctx, r.pg.SuperuserURL())
 	if err != nil {
 		return s, err
 	}
@@ -113,7 +113,7 @@ func (r *rig) foldSQL(ctx context.Context, head uint64) (s side, err error) {
 	if _, err := admin.Exec(ctx, "CREATE DATABASE "+name); err != nil {
 		return s, err
 	}
-	db, err := pg.Open(strings.Replace(r.pg.SocketURL(), "/tidemark?", "/"+name+"?", 1))
+	db, err := pg.Open(strings.Replace(r.pg.SuperuserURL(), "/tidemark?", "/"+name+"?", 1))
 	if err != nil {
 		return s, err
 	}

@@ -45,7 +45,7 @@ func sharedURL() (string, error) {
 	cluster.Lock()
 	defer cluster.Unlock()
 	if cluster.server != nil {
-		return cluster.server.SocketURL(), nil
+		return cluster.server.SuperuserURL(), nil
 	}
 	dir, err := os.MkdirTemp("", "tidemark-tests-")
 	if err != nil {
@@ -67,7 +67,7 @@ func sharedURL() (string, error) {
 		defer cancel()
 		return server.Stop(ctx)
 	})
-	return server.SocketURL(), withoutSync(server.SocketURL())
+	return server.SuperuserURL(), withoutSync(server.SuperuserURL())
 }
 
 // withoutSync lets the cluster forget its last transactions in a power failure,

@@ -15,7 +15,9 @@ import (
 // Files in Config.Dir.
 const (
 	dataName     = "data"
-	passwordName = "password"
+	passwordName = "password"  // of the engine's role
+	adminName    = "superuser" // password of the superuser
+	passfileName = "pgpass"    // the engine's password as libpq reads it
 	portName     = "port"
 	lockName     = "lock"
 	runName      = "run"

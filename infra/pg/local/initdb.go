@@ -24,7 +24,7 @@ func (s *Server) prepareCluster(ctx context.Context) error {
 	if s.bins, err = chooseBinaries(ctx, major, s.account); err != nil {
 		return err
 	}
-	if err := s.loadPassword(major == 0); err != nil {
+	if err := s.loadPasswords(major == 0); err != nil {
 		return err
 	}
 	if major == 0 {
@@ -53,22 +53,39 @@ func clusterMajor(pgdata string) (int, error) {
 	return major, nil
 }
 
-// loadPassword reads the superuser's password. With create it writes one first
-// if there is none: initdb sets it, so no cluster exists without a password.
-func (s *Server) loadPassword(create bool) error {
-	path := filepath.Join(s.dir, passwordName)
-	text, err := os.ReadFile(path)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+// loadPasswords reads the passwords. With create it writes them first if there are
+// none: initdb sets the superuser's, so no cluster exists without a password. A
+// cluster of an earlier build has no superuser apart from the engine's role; its
+// password is written before setUp makes one.
+func (s *Server) loadPasswords(create bool) (err error) {
+	if s.password, err = s.loadPassword(passwordName, create); err != nil {
 		return err
 	}
-	if s.password = strings.TrimSpace(string(text)); s.password != "" {
+	if s.admin, err = s.loadPassword(adminName, true); err != nil {
+		return err
+	}
+	path := filepath.Join(s.dir, passfileName)
+	line := fmt.Appendf(nil, "*:*:*:%s:%s\n", role, s.password)
+	if text, err := os.ReadFile(path); err == nil && string(text) == string(line) {
 		return nil
 	}
-	if !create {
-		return fmt.Errorf("the cluster's password is missing: restore %s", path)
+	return os.WriteFile(path, line, 0o600)
+}
+
+func (s *Server) loadPassword(name string, create bool) (string, error) {
+	path := filepath.Join(s.dir, name)
+	text, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", err
 	}
-	s.password = rand.Text()
-	return errors.Join(os.WriteFile(path, []byte(s.password+"\n"), 0o600), s.account.chown(path), syncPath(path))
+	if password := strings.TrimSpace(string(text)); password != "" {
+		return password, nil
+	}
+	if !create {
+		return "", fmt.Errorf("the cluster's password is missing: restore %s", path)
+	}
+	password := rand.Text()
+	return password, errors.Join(os.WriteFile(path, []byte(password+"\n"), 0o600), s.account.chown(path), syncPath(path))
 }
 
 // initdb creates the cluster in a directory beside pgdata and renames it, so
@@ -90,7 +107,7 @@ func (s *Server) initdb(ctx context.Context) error {
 		return err
 	}
 	out, err := s.account.run(ctx, s.dir, filepath.Join(s.bins.dir, "initdb"),
-		"--pgdata="+tmp, "--username="+role, "--pwfile="+filepath.Join(s.dir, passwordName),
+		"--pgdata="+tmp, "--username="+superuser, "--pwfile="+filepath.Join(s.dir, adminName),
 		"--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--data-checksums", "--no-instructions")
 	if err != nil {
 		return fmt.Errorf("initdb: %w: %s", err, lastLines(out))

@@ -18,8 +18,10 @@ import (
 	"github.com/gofrs/flock"
 )
 
-// role is the superuser; the database has the same name.
-const role = "tidemark"
+const (
+	role      = "tidemark" // the engine's role, which owns the database of the same name
+	superuser = "postgres" // used only to prepare the cluster
+)
 
 // quitGrace is how long postgres gets between SIGQUIT and SIGKILL. It kills its
 // own stubborn children after 5 s.
@@ -44,7 +46,8 @@ type Server struct {
 	dir       string // Config.Dir with links resolved
 	account   account
 	bins      binaries
-	password  string
+	password  string // of role
+	admin     string // password of superuser
 	port      int
 	socketDir string
 	out       *logFile
@@ -95,15 +98,21 @@ func (s *Server) start(ctx context.Context) error {
 // pgdata is the data directory of the cluster, PGDATA in PostgreSQL's terms.
 func (s *Server) pgdata() string { return filepath.Join(s.dir, dataName) }
 
-// URL reaches the database over TCP on 127.0.0.1, with user and password. It
-// stays the same when postgres restarts.
-func (s *Server) URL() string { return s.tcpURL(role) }
-
-// tcpURL sets sslmode because the server has no TLS, and clients otherwise use
-// "prefer" or PGSSLMODE.
-func (s *Server) tcpURL(database string) string {
-	return fmt.Sprintf("postgres://%s:%s@127.0.0.1:%d/%s?sslmode=disable", role, url.QueryEscape(s.password), s.port, database)
+// URL reaches the database over TCP on 127.0.0.1. It names the file with the
+// password instead of the password, as clients with libpq or pgx understand it. It
+// stays the same when postgres restarts. It sets sslmode because the server has no
+// TLS, and clients otherwise use "prefer" or PGSSLMODE.
+func (s *Server) URL() string {
+	return fmt.Sprintf("postgres://%s@127.0.0.1:%d/%s?sslmode=disable&passfile=%s", role, s.port, role, url.QueryEscape(filepath.Join(s.dir, passfileName)))
 }
+
+// loginURL reaches a database over TCP with a password.
+func (s *Server) loginURL(user, password, database string) string {
+	return fmt.Sprintf("postgres://%s:%s@127.0.0.1:%d/%s?sslmode=disable", user, url.QueryEscape(password), s.port, database)
+}
+
+// SuperuserURL reaches the database with all rights.
+func (s *Server) SuperuserURL() string { return s.loginURL(superuser, s.admin, role) }
 
 // SocketURL reaches the database over the Unix socket, which only root and the
 // user that runs postgres may open.

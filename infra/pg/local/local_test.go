@@ -20,27 +20,31 @@ func TestColdAndWarmStart(t *testing.T) {
 	for sql, want := range map[string]string{
 		"SELECT current_user":       "tidemark",
 		"SELECT current_database()": "tidemark",
-		"SHOW is_superuser":         "on",
-		"SHOW server_encoding":      "UTF8",
-		"SHOW data_checksums":       "on",
-		"SHOW fsync":                "on",
-		"SHOW synchronous_commit":   "on",
-		"SHOW listen_addresses":     "127.0.0.1",
-		"SHOW password_encryption":  "scram-sha-256",
-		"SELECT count(*) FROM pg_hba_file_rules WHERE auth_method <> 'scram-sha-256'": "0",
-		"SELECT datcollate FROM pg_database WHERE datname = current_database()":       "C",
+		"SHOW is_superuser":         "off",
+		"SELECT count(*) FROM pg_roles WHERE rolname IN ('tidemark_reader', 'tidemark_outbox') AND NOT rolcanlogin": "2",
+		"SHOW server_encoding":     "UTF8",
+		"SHOW data_checksums":      "on",
+		"SHOW fsync":               "on",
+		"SHOW synchronous_commit":  "on",
+		"SHOW listen_addresses":    "127.0.0.1",
+		"SHOW password_encryption": "scram-sha-256",
+		"SELECT datcollate FROM pg_database WHERE datname = current_database()": "C",
 	} {
 		expect(t, s.URL(), sql, want)
+	}
+	expect(t, s.SuperuserURL(), "SELECT count(*) FROM pg_hba_file_rules WHERE auth_method <> 'scram-sha-256'", "0")
+	if strings.Contains(s.URL(), s.password) {
+		t.Error("the URL contains the password")
 	}
 	version, err := queryValue(t.Context(), s.SocketURL(), "SHOW server_version")
 	harness.Must(t, err)
 	if got, _, _ := strings.Cut(version, " "); got != s.Version() {
 		t.Errorf("Version is %q, the server says %q", s.Version(), version)
 	}
-	if _, err := queryValue(t.Context(), strings.Replace(s.URL(), s.password, "guess", 1), "SELECT 1"); err == nil {
+	if _, err := queryValue(t.Context(), s.loginURL(role, "guess", role), "SELECT 1"); err == nil {
 		t.Error("logged in with a wrong password")
 	}
-	for name, mode := range map[string]os.FileMode{passwordName: 0o600, dataName: 0o700, runName: 0o700} {
+	for name, mode := range map[string]os.FileMode{passwordName: 0o600, adminName: 0o600, passfileName: 0o600, dataName: 0o700, runName: 0o700} {
 		info, err := os.Stat(filepath.Join(dir, name))
 		harness.Must(t, err)
 		if info.Mode().Perm() != mode {

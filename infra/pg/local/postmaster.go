@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
-	"github.com/jackc/pgx/v5"
 )
 
 const readyTimeout = 60 * time.Second // for the first login
@@ -81,25 +80,5 @@ func (s *Server) checkReady(ctx context.Context, p *child) error {
 	if pid != p.cmd.Process.Pid || status != "ready" {
 		return errNotReady
 	}
-	return s.createDatabase(ctx)
-}
-
-// createDatabase logs in over TCP and creates the database if it is missing.
-func (s *Server) createDatabase(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	conn, err := pgx.Connect(ctx, s.tcpURL("postgres"))
-	if err != nil {
-		return err
-	}
-	defer conn.Close(ctx)
-	var exists bool
-	err = conn.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)", role).Scan(&exists)
-	if err != nil || exists {
-		return err
-	}
-	if _, err := conn.Exec(ctx, "CREATE DATABASE "+role); err != nil {
-		return fmt.Errorf("create database %s: %w", role, err)
-	}
-	return nil
+	return s.setUp(ctx)
 }

@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
+	"github.com/tidemark-engine/tidemark/internal/redact"
 )
 
 // stops are the functions that stop what has started.
@@ -37,15 +38,16 @@ func inBackground(f func(ctx context.Context)) (stop func(context.Context)) {
 // writeNotes writes the engine's addresses and, for an embedded server, its
 // credentials into the data directory.
 func (e *Engine) writeNotes() error {
-	n := deployment.Note{PID: os.Getpid(), NATS: e.nats.url, HTTP: e.http.url(), Prefix: e.cfg.SubjectPrefix}
+	n := deployment.Note{PID: os.Getpid(), NATS: redact.URL(e.nats.url), HTTP: e.http.url(), Prefix: e.cfg.SubjectPrefix}
 	if err := n.Write(e.cfg.Data); err != nil {
 		return err
 	}
-	if e.nats.embedded == nil {
-		return nil
-	}
 	var o deployment.Operator
-	o.User, o.Password = e.nats.embedded.Credentials()
+	if e.nats.embedded != nil {
+		o.User, o.Password = e.nats.embedded.Credentials()
+	} else {
+		o.URL = e.nats.url
+	}
 	return o.Write(e.cfg.Data)
 }
 

@@ -8,10 +8,12 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/gofrs/flock"
 
 	"github.com/tidemark-engine/tidemark/infra/natsio/journal"
+	"github.com/tidemark-engine/tidemark/internal/redact"
 )
 
 // Note is the file engine.json that a serving engine keeps in its data
@@ -24,10 +26,24 @@ type Note struct {
 }
 
 // Operator is the file operator.json: the credentials with the engine's own
-// rights on its embedded server. Only the owner of the engine can read it.
+// rights on its embedded server, or the URL of the external one with its secrets.
+// Only the owner of the engine can read it.
 type Operator struct {
-	User     string `json:"user"`
-	Password string `json:"password"`
+	User     string `json:"user,omitempty"`
+	Password string `json:"password,omitempty"`
+	URL      string `json:"url,omitempty"`
+}
+
+// address is the NATS URL to connect to. The note hides its secrets, which the
+// credentials have.
+func (n *Note) address(data string) string {
+	if !strings.Contains(n.NATS, redact.Hidden) {
+		return n.NATS
+	}
+	if o, err := ReadOperator(data); err == nil && o.URL != "" {
+		return o.URL
+	}
+	return n.NATS
 }
 
 // JournalNote is the file journal.json: the journal that the engines of a data

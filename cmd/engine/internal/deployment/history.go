@@ -13,6 +13,7 @@ import (
 	"github.com/tidemark-engine/tidemark/infra/natsio/journal"
 	"github.com/tidemark-engine/tidemark/infra/pg"
 	"github.com/tidemark-engine/tidemark/infra/pg/archive"
+	"github.com/tidemark-engine/tidemark/internal/redact"
 )
 
 // ArchiveView is the name of the view that fills the archive.
@@ -102,7 +103,7 @@ func openSQL(s *Status, url string) (*pg.DB, error) {
 	case s.Postgres.Mode == "off":
 		return nil, nil
 	case url != "":
-	case s.Postgres.Mode != "managed" && strings.Contains(s.Postgres.URL, "xxxxx"):
+	case s.Postgres.Mode != "managed" && strings.Contains(s.Postgres.URL, redact.Hidden):
 		return nil, fmt.Errorf("the status does not show the password of the external Postgres: give its URL as --postgres or TIDEMARK_POSTGRES")
 	default:
 		url = s.Postgres.URL

@@ -51,7 +51,7 @@ func (t *Target) Find() (url string, err error) {
 		if t.SubjectPrefix == "" {
 			t.SubjectPrefix = n.Prefix
 		}
-		return n.NATS, nil
+		return n.address(t.Data), nil
 	case !errors.Is(err, fs.ErrNotExist):
 		return "", fmt.Errorf("read the engine's address in %s: %w", t.Data, err)
 	case os.Getenv("NATS_URL") != "":

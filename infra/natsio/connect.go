@@ -32,6 +32,7 @@ func (s Subjects) Root(root string) string { return s.prefix + root }
 // Connect opens a connection that reconnects without limit after an outage. It
 // fails when the first connect fails.
 func Connect(url, name string, log *slog.Logger, opts ...nats.Option) (*nats.Conn, error) {
+	limited := NewLimitedLog(log)
 	base := []nats.Option{
 		nats.Name(name),
 		nats.MaxReconnects(-1),
@@ -50,7 +51,7 @@ func Connect(url, name string, log *slog.Logger, opts ...nats.Option) (*nats.Con
 			if sub != nil {
 				subject = sub.Subject
 			}
-			log.Error("NATS asynchronous error", "connection", name, "subject", subject, "error", err)
+			limited.Error("NATS asynchronous error", "connection", name, "subject", subject, "error", err)
 		}),
 	}
 	nc, err := nats.Connect(url, append(base, opts...)...)

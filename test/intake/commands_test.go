@@ -237,7 +237,7 @@ func TestWaitingCommands(t *testing.T) {
 	first := r.start(wrap)
 	second := r.start(wrap)
 	defer second.close()
-	const waiting, slow, each, others = 300, 100, 3, 200
+	const waiting, slow, each, behind, others = 60, 40, 2, 200, 200 // more behind one command than a consumer has slots
 	ids := map[string][]string{}
 	put := func(agent string, n int) {
 		id := r.enqueue("enqueue.agent."+agent+".set", "", fmt.Sprintf(`{"key":"k","value":%d,"strategy":"last_write_wins"}`, n))
@@ -250,6 +250,9 @@ func TestWaitingCommands(t *testing.T) {
 		for a := range slow {
 			put(fmt.Sprint("s", a), n)
 		}
+	}
+	for n := range behind {
+		put("w0", each+n)
 	}
 	for a := range others {
 		put(fmt.Sprint("other", a), 0)

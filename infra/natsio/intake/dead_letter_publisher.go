@@ -13,7 +13,7 @@ import (
 // with the command.
 const (
 	headerReason    = "Tidemark-Reason"
-	headerSource    = "Tidemark-Source"  // "commands", or "reactor.<name>"
+	headerSource    = "Tidemark-Source"  // "commands", "reactor.<name>" or "consumer.<stream>.<name>"
 	headerSubject   = "Tidemark-Subject" // where the message was sent
 	headerStream    = "Tidemark-Stream"  // where it was stored, at headerSequence
 	headerTime      = "Tidemark-Time"    // when it was stored

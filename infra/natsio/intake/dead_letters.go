@@ -21,7 +21,7 @@ import (
 type DeadLetter struct {
 	Seq       uint64    `json:"seq"`    // in DEAD_LETTERS
 	Time      time.Time `json:"time"`   // when it became a dead letter
-	Source    string    `json:"source"` // "commands", or "reactor.<name>"
+	Source    string    `json:"source"` // "commands", "reactor.<name>" or "consumer.<stream>.<name>"
 	Subject   string    `json:"subject"`
 	Reason    string    `json:"reason"`
 	CommandID string    `json:"command_id,omitempty"`
@@ -137,7 +137,11 @@ func (d *DeadLetters) Retry(ctx context.Context, letter *DeadLetter) error {
 	if letter.trace.parent != "" {
 		msg.Header[metaTraceParent], msg.Header[metaTraceState] = []string{letter.trace.parent}, []string{letter.trace.state}
 	}
-	if _, err := d.js.PublishMsg(ctx, msg, jetstream.WithExpectStream(CommandsStream)); err != nil {
+	stream := CommandsStream
+	if strings.HasPrefix(letter.Source, sourceConsumers) { // the workers get the task again
+		stream = letter.Stream
+	}
+	if _, err := d.js.PublishMsg(ctx, msg, jetstream.WithExpectStream(stream)); err != nil {
 		return fmt.Errorf("enqueue dead letter %d again: %w", letter.Seq, err)
 	}
 	return d.Drop(ctx, letter.Seq)

@@ -38,7 +38,10 @@ type Config struct {
 	// Backoff is the first pause before a retry. It doubles up to 300 times
 	// this value. Default 100 ms.
 	Backoff time.Duration
-	Log     *slog.Logger
+	// DeadLetterAge is how long dead letters are kept; 0 = until they are retried
+	// or dropped.
+	DeadLetterAge time.Duration
+	Log           *slog.Logger
 }
 
 // Intake is a running intake. Engines on the same servers share its consumers:
@@ -77,7 +80,10 @@ func Start(ctx context.Context, cfg Config) (_ *Intake, err error) {
 	if in.js, err = jetstream.New(in.conn); err != nil {
 		return nil, err
 	}
-	if in.streams, err = openStreams(ctx, in.conn, in.js, cfg.Subjects); err != nil {
+	if in.streams, err = openStreams(ctx, in.conn, in.js, cfg.Subjects, cfg.DeadLetterAge); err != nil {
+		return nil, err
+	}
+	if err = in.watchUndelivered(); err != nil {
 		return nil, err
 	}
 	opens := []openFunc{in.openCommandRouter}

@@ -25,9 +25,6 @@ const (
 	// eventPull is the number of events that an engine prefetches. Only the one
 	// being handled has its ack wait extended; the others may be redelivered.
 	eventPull = 2
-	// maxWaiting bounds the events that wait for a redelivery; then the reactor
-	// gets no new events.
-	maxWaiting = 1000
 )
 
 // openReactorRouter reads the journal with one durable consumer for each
@@ -54,7 +51,7 @@ func (in *Intake) reactorSources() map[string]source {
 			stream := natsio.StreamName(p, partitions)
 			sources[r.Name+"@"+stream] = source{stream, jetstream.ConsumerConfig{
 				Durable: "reactor-" + r.Name, FilterSubjects: in.filters(r), DeliverPolicy: jetstream.DeliverNewPolicy,
-				AckPolicy: jetstream.AckExplicitPolicy, AckWait: eventAckWait, MaxAckPending: maxWaiting,
+				AckPolicy: jetstream.AckExplicitPolicy, AckWait: eventAckWait, MaxAckPending: -1, // waiting events must not hold back others
 			}, eventPull}
 		}
 	}
@@ -110,13 +107,14 @@ func (in *Intake) reactor(name string) *reactors.Reactor {
 }
 
 // reactorPoisonQueue makes a dead letter of a poison message, and of an event
-// after maxReactions deliveries.
+// after maxReactions deliveries. An event whose command must wait is delivered
+// again until it need not.
 func (in *Intake) reactorPoisonQueue(next message.HandlerFunc) message.HandlerFunc {
 	return func(m *message.Message) ([]*message.Message, error) {
 		source := sourceReactors + reactorName(message.HandlerNameFromCtx(m.Context()))
 		deadLetters := &deadLetterPublisher{in: in, source: source}
 		queue, err := middleware.PoisonQueueWithFilter(deadLetters, in.streams.deadLetterRoot+source, func(err error) bool {
-			return isPoison(err) || !errors.Is(err, context.Canceled) && metaNumber(m.Metadata, metaDelivered) >= maxReactions
+			return isPoison(err) || !isTransient(err) && !errors.Is(err, context.Canceled) && metaNumber(m.Metadata, metaDelivered) >= maxReactions
 		})
 		if err != nil {
 			return nil, err

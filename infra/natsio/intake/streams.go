@@ -43,11 +43,11 @@ type streams struct {
 
 // openStreams opens the three streams and creates missing ones. It fails if a
 // stream of that name has other subjects.
-func openStreams(ctx context.Context, nc *nats.Conn, js jetstream.JetStream, subjects natsio.Subjects) (s streams, err error) {
+func openStreams(ctx context.Context, nc *nats.Conn, js jetstream.JetStream, subjects natsio.Subjects, deadLetterAge time.Duration) (s streams, err error) {
 	s.enqueueRoot, s.laneRoot = subjects.Root("enqueue."), subjects.Root("lanes.")
 	s.outcomeRoot, s.deadLetterRoot = subjects.Root("outcomes."), subjects.Root("deadletters.")
 	replicas := natsio.Replicas(nc, 0)
-	if s.deadLetters, err = openStream(ctx, js, deadLettersConfig(s, replicas)); err != nil {
+	if s.deadLetters, err = openDeadLetters(ctx, js, deadLettersConfig(s, replicas, deadLetterAge)); err != nil {
 		return s, err
 	}
 	if s.commands, err = openCommands(ctx, js, commandsConfig(s, replicas)); err != nil {
@@ -59,6 +59,21 @@ func openStreams(ctx context.Context, nc *nats.Conn, js jetstream.JetStream, sub
 	}
 	s.outcomes, err = openStream(ctx, js, outcomesConfig(s, replicas))
 	return s, err
+}
+
+// openDeadLetters changes the retention of an existing stream to the configured.
+func openDeadLetters(ctx context.Context, js jetstream.JetStream, cfg jetstream.StreamConfig) (jetstream.Stream, error) {
+	s, err := openStream(ctx, js, cfg)
+	if err != nil {
+		return nil, err
+	}
+	if old := s.CachedInfo().Config; old.MaxAge != cfg.MaxAge {
+		old.MaxAge, old.Duplicates = cfg.MaxAge, cfg.Duplicates
+		if s, err = js.UpdateStream(ctx, old); err != nil {
+			return nil, fmt.Errorf("change stream %s: %w", cfg.Name, err)
+		}
+	}
+	return s, nil
 }
 
 // openCommands changes a stream that an earlier build created.
@@ -171,10 +186,14 @@ func outcomesConfig(s streams, replicas int) jetstream.StreamConfig {
 	return cfg
 }
 
-func deadLettersConfig(s streams, replicas int) jetstream.StreamConfig {
-	return jetstream.StreamConfig{
+func deadLettersConfig(s streams, replicas int, age time.Duration) jetstream.StreamConfig {
+	cfg := jetstream.StreamConfig{
 		Name: DeadLettersStream, Description: "Tidemark: messages that could not be processed (engine dlq)",
 		Subjects: []string{s.deadLetterRoot + ">"}, Storage: jetstream.FileStorage, Replicas: replicas,
-		Duplicates: duplicateWindow, AllowDirect: true,
+		Duplicates: duplicateWindow, AllowDirect: true, MaxAge: age,
 	}
+	if age > 0 {
+		cfg.Duplicates = min(duplicateWindow, age)
+	}
+	return cfg
 }

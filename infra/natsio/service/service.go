@@ -13,7 +13,6 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
-	"golang.org/x/time/rate"
 
 	"github.com/tidemark-engine/tidemark/commands"
 	"github.com/tidemark-engine/tidemark/commands/groupcommit"
@@ -64,6 +63,7 @@ const maxQueryBody = 64 << 10
 type Service struct {
 	cfg       Config
 	nc        *nats.Conn
+	log       natsio.LimitedLog // for what clients can repeat
 	discovery *discovery
 	requests  []*nats.Subscription
 	ctx       context.Context
@@ -78,7 +78,6 @@ type Service struct {
 	queries  chan pendingQuery // to the query workers
 	free     chan struct{}     // signals that a query has left
 	open     sync.WaitGroup
-	dropped  rate.Sometimes // logs requests that get no answer
 }
 
 // Serve starts the service on nc. The server routes requests to it when Serve
@@ -89,7 +88,7 @@ func Serve(nc *nats.Conn, cfg Config) (*Service, error) {
 	}
 	l := cfg.Limits.orDefaults()
 	s := &Service{
-		cfg: cfg, nc: nc, discovery: newDiscovery(cfg.Version), queries: make(chan pendingQuery), free: make(chan struct{}, 1), dropped: rate.Sometimes{First: 3, Interval: 10 * time.Second},
+		cfg: cfg, nc: nc, discovery: newDiscovery(cfg.Version), queries: make(chan pendingQuery), free: make(chan struct{}, 1), log: natsio.NewLimitedLog(cfg.Log),
 		commands: newBudget("commands", l.Commands, l.CommandBytes, nc.MaxPayload()),
 		running:  newBudget("queries at work", l.Queries, math.MaxInt64, 0),
 		waiting:  newBudget("queries that wait", l.Waiting, math.MaxInt64, 0),
@@ -354,10 +353,8 @@ func (s *Service) replyAllowed(subject, reply string) bool {
 			return true
 		}
 	}
-	s.dropped.Do(func() {
-		s.cfg.Log.Warn("requests are dropped: their reply subject is not an inbox (add its prefix to reply_prefixes to allow it)",
-			"subject", fmt.Sprintf("%.128q", subject), "reply", fmt.Sprintf("%.128q", reply))
-	})
+	s.log.Warn("request dropped: its reply subject is not an inbox (add its prefix to reply_prefixes to allow it)",
+		"subject", subject, "reply", reply)
 	return false
 }
 
@@ -366,7 +363,7 @@ func (s *Service) reply(to string, body []byte) {
 		return
 	}
 	if err := s.nc.Publish(to, body); err != nil {
-		s.cfg.Log.Warn("sending a reply failed", "error", err)
+		s.log.Warn("sending a reply failed", "error", err)
 	}
 }
 
@@ -375,7 +372,7 @@ func (s *Service) replyError(to string, err error) string {
 	r := natsio.EncodeError(err, s.cfg.Log)
 	if to != "" {
 		if err := s.nc.PublishMsg(&nats.Msg{Subject: to, Data: r.Body, Header: r.Header}); err != nil {
-			s.cfg.Log.Warn("sending an error reply failed", "error", err)
+			s.log.Warn("sending an error reply failed", "error", err)
 		}
 	}
 	return r.Header.Get(micro.ErrorCodeHeader)

@@ -129,13 +129,14 @@ func Start(ctx context.Context, cfg *Config, version string, log *slog.Logger) (
 	}
 	e.stops.add(func(context.Context) { e.commands.handler.Close() })
 	if e.postgres.db != nil {
+		e.stops.add(startRetention(e.postgres.db, cfg, log))
 		e.stops.add(startOutbox(e.postgres.db, e.nats, e.commands.handler, cfg.LimitsBody, log))
 	}
 	if e.clock, err = startClock(e.nats, e.journal, e.commands, e.model); err != nil {
 		return nil, err
 	}
 	e.stops.add(e.clock.stop)
-	if e.intake, err = startIntake(e.nats, e.journal, e.commands, e.clock.reactors, e.metrics); err != nil {
+	if e.intake, err = startIntake(e.nats, e.journal, e.commands, e.clock.reactors, e.metrics, cfg.DeadLettersRetention); err != nil {
 		return nil, err
 	}
 	e.stops.add(e.intake.stop)

@@ -36,6 +36,11 @@ type Config struct {
 	Lifecycle string        `help:"auto: agents hydrate on access and expire when idle. manual: only by command." enum:"auto,manual" default:"auto" env:"TIDEMARK_LIFECYCLE"`
 	IdleTTL   time.Duration `name:"idle-ttl" help:"Idle time after which an active agent expires; 0 = never." default:"30m" env:"TIDEMARK_IDLE_TTL"`
 
+	OutboxRetention      time.Duration `help:"How long executed rows of agents.outbox are kept; 0 = for ever." default:"168h" env:"TIDEMARK_OUTBOX_RETENTION"`
+	MessagesRetention    time.Duration `help:"How long rows of agents.messages are kept; 0 = for ever." default:"2160h" env:"TIDEMARK_MESSAGES_RETENTION"`
+	ConflictsRetention   time.Duration `help:"How long rows of agents.conflicts are kept; 0 = for ever. Verify reports removed rows as differences." default:"0" env:"TIDEMARK_CONFLICTS_RETENTION"`
+	DeadLettersRetention time.Duration `help:"How long dead letters are kept; 0 = until they are retried or dropped." default:"2160h" env:"TIDEMARK_DEAD_LETTERS_RETENTION"`
+
 	AuditRate float64 `help:"Aggregates a second that the background audit verifies; 0 = none." default:"5" env:"TIDEMARK_AUDIT_RATE"`
 
 	LimitsBody      int           `help:"Largest command body, in bytes." default:"524288" env:"TIDEMARK_LIMITS_BODY"`
@@ -75,6 +80,10 @@ func (c *Config) bounds() (commands.Bounds, error) {
 		return b, fmt.Errorf("--limits-clock-skew must be 0 to 1m")
 	case c.DiskReserve < 0:
 		return b, fmt.Errorf("--disk-reserve must be at least 0")
+	case c.OutboxRetention < 0 || c.MessagesRetention < 0 || c.ConflictsRetention < 0 || c.DeadLettersRetention < 0:
+		return b, fmt.Errorf("--*-retention must not be negative; 0 keeps everything")
+	case c.DeadLettersRetention > 0 && c.DeadLettersRetention < time.Second:
+		return b, fmt.Errorf("--dead-letters-retention must be at least 1s, or 0")
 	case c.AuditRate < 0 || c.AuditRate > 10_000:
 		return b, fmt.Errorf("--audit-rate must be 0 to 10000")
 	case c.Partitions < 0 || c.Partitions > 64:

@@ -24,7 +24,8 @@ type health struct {
 
 	mu      sync.Mutex
 	storage deployment.StorageStatus
-	keys    uint64 // in the bucket of entries
+	keys    uint64            // in the bucket of entries
+	letters map[string]uint64 // dead letters by source
 }
 
 // startHealth returns after the first question to the journal.
@@ -94,12 +95,16 @@ func (h *health) look(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("the server does not say how much storage is used: %w", err)
 	}
+	letters, lettersErr := h.e.intake.DeadLetterCounts(ctx)
 	if h.e.views.messages != nil {
 		h.e.views.messages.Status(true)
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.keys, h.storage = keys, s
+	if lettersErr == nil {
+		h.letters = letters
+	}
 	if s.Limit > 0 && float64(s.Used) > fullAt*float64(s.Limit) {
 		return fmt.Errorf("%d of %d bytes of storage are used", s.Used, s.Limit)
 	}
@@ -110,6 +115,12 @@ func (h *health) last() (deployment.StorageStatus, uint64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.storage, h.keys
+}
+
+func (h *health) deadLetters() map[string]uint64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.letters
 }
 
 // halted reports views for which an operator must decide.

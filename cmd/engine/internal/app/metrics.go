@@ -84,6 +84,7 @@ var (
 	descLagTime   = prometheus.NewDesc("tidemark_view_lag_seconds", "Age of the oldest event that a view has not folded.", []string{"view", "partition"}, nil)
 	descUp        = prometheus.NewDesc("tidemark_view_up", "1 while a view runs, 0 while it waits or is halted.", []string{"view", "partition"}, nil)
 	descHeld      = prometheus.NewDesc("tidemark_view_quarantined", "Aggregates that a view holds in quarantine.", []string{"view"}, nil)
+	descLetters   = prometheus.NewDesc("tidemark_dead_letters", "Dead letters that wait for engine dlq, by source.", []string{"source"}, nil)
 	descKV        = prometheus.NewDesc("kv_entry_count", "Keys in a hot bucket.", []string{"bucket"}, nil)
 	descDirty     = prometheus.NewDesc("dirty_state_entries", "Events not yet flushed to SQL.", nil, nil)
 	descAudited   = prometheus.NewDesc("tidemark_audit_checked_total", "Aggregates that the background audit has verified.", nil, nil)
@@ -127,6 +128,9 @@ func (s *scrape) Collect(out chan<- prometheus.Metric) {
 	if a := s.e.audit.status(); a != nil {
 		counter(descAudited, a.Checked)
 		gauge(descAuditBad, float64(a.Differences))
+	}
+	for source, n := range s.e.health.deadLetters() {
+		gauge(descLetters, float64(n), source)
 	}
 	dirty, lag := 0.0, 0.0
 	quarantined := map[string]int{}

@@ -63,12 +63,12 @@ func semver(v string) string {
 // intakeQueue executes the enqueued commands and runs the reactors.
 type intakeQueue struct{ *intake.Intake }
 
-func startIntake(nats *natsServer, j *journalReader, c *commandSide, rs []reactors.Reactor, m *metrics) (*intakeQueue, error) {
+func startIntake(nats *natsServer, j *journalReader, c *commandSide, rs []reactors.Reactor, m *metrics, deadLetterAge time.Duration) (*intakeQueue, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	in, err := intake.Start(ctx, intake.Config{
 		Subjects: nats.subjects, Connect: nats.dial, Send: c.handler.Send, Observe: m.answered,
-		Reactors: rs, Journal: j.history, Log: nats.log,
+		Reactors: rs, Journal: j.history, DeadLetterAge: deadLetterAge, Log: nats.log,
 	})
 	return &intakeQueue{in}, err
 }

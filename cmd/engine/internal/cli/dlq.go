@@ -13,8 +13,9 @@ import (
 	"github.com/tidemark-engine/tidemark/projections/quarantine"
 )
 
-// DLQ lists, retries and drops dead letters, which are enqueued commands and
-// reactors' events that could not be processed, and quarantined aggregates.
+// DLQ lists, retries and drops dead letters, which are enqueued commands,
+// reactors' events and tasks that could not be processed, and quarantined
+// aggregates.
 type DLQ struct {
 	List  DLQList  `cmd:"" help:"List them, oldest first."`
 	Retry DLQRetry `cmd:"" help:"Retry one, or all: a command with the same command id, a quarantined aggregate from the event that the view could not apply."`
@@ -59,7 +60,8 @@ func (c *DLQList) Run(ctx context.Context, out *Output) error {
 	})
 }
 
-// printLetters prints JSON lines. A body that is not JSON is printed as text.
+// printLetters prints JSON lines. A body that is not
+// JSON is printed as text.
 func printLetters(out *Output, all []intake.DeadLetter, views []quarantine.Entry) error {
 	for i := range all {
 		line := struct {

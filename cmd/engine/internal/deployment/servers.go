@@ -13,7 +13,8 @@ const maxPartitions = 64
 
 // StartNATS starts the embedded NATS server on a data directory. Only the
 // engine's own connections may publish on the subjects of the journal, the
-// quarantine, the outcomes, the timers and the engines' broadcasts.
+// quarantine, the outcomes, the dead letters, the timers and the engines'
+// broadcasts.
 func StartNATS(data, listen, prefix string, synced bool, log *slog.Logger) (*embedded.Server, error) {
 	root := natsio.NewSubjects(prefix)
 	streams := []string{"EVENTS", "KV_" + quarantine.BucketName}
@@ -24,7 +25,7 @@ func StartNATS(data, listen, prefix string, synced bool, log *slog.Logger) (*emb
 		Dir: data, Listen: listen, Synced: synced, Streams: streams, Log: log,
 		Private: []string{
 			root.Root("events."), quarantine.SubjectPrefix, natsio.IntakeRoot,
-			root.Root("outcomes."), root.Root("timers."), root.Root("engines."),
+			root.Root("outcomes."), root.Root("deadletters."), root.Root("timers."), root.Root("engines."),
 		},
 	})
 }

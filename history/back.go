@@ -10,10 +10,10 @@ import (
 )
 
 // Back returns an aggregate's events below a revision (0 = from the end), newest
-// first, at most limit. It walks from the end with one request for each event, so
-// that a page costs the same at any length of the history; what was trimmed comes
-// in one request to the archive.
-func (h *History) Back(ctx context.Context, name events.AggregateName, below uint64, limit int) (recs []events.Record, err error) {
+// first, at most limit, up to the first for which full returns true. It walks from
+// the end with one request for each event, so that a page costs the same at any
+// length of the history; what was trimmed comes from the archive, some at a time.
+func (h *History) Back(ctx context.Context, name events.AggregateName, below uint64, limit int, full func(*events.Record) bool) (recs []events.Record, err error) {
 	var rec events.Record
 	var ok bool
 	switch below {
@@ -25,13 +25,12 @@ func (h *History) Back(ctx context.Context, name events.AggregateName, below uin
 		rec, ok, err = h.AsOf(ctx, name, Moment{Revision: below - 1})
 	}
 	for err == nil && ok {
-		if recs = append(recs, rec); len(recs) == limit || rec.Version == 1 || rec.Revision == 1 {
+		if recs = append(recs, rec); full(&rec) || len(recs) == limit || rec.Version == 1 || rec.Revision == 1 {
 			return recs, nil
 		}
 		last := rec
 		if rec, ok, err = h.lastUpTo(ctx, name, Bound{Revision: last.Revision - 1}); err == nil && !ok {
-			old, err := h.archivedBack(ctx, &last, limit-len(recs))
-			return append(recs, old...), err
+			return h.archivedBack(ctx, recs, limit, full)
 		}
 		if err == nil && rec.Version != last.Version-1 {
 			err = errBehind
@@ -40,9 +39,14 @@ func (h *History) Back(ctx context.Context, name events.AggregateName, below uin
 	return recs, err
 }
 
-// archivedBack returns the events before one from the archive, newest first. It
-// fails where one is missing.
-func (h *History) archivedBack(ctx context.Context, rec *events.Record, limit int) ([]events.Record, error) {
+// archivedAtOnce is how many events Back reads from the archive at a time: values
+// may be large.
+const archivedAtOnce = 32
+
+// archivedBack adds the events before the last of recs from the archive, newest
+// first. It fails where one is missing.
+func (h *History) archivedBack(ctx context.Context, recs []events.Record, limit int, full func(*events.Record) bool) ([]events.Record, error) {
+	rec := recs[len(recs)-1]
 	p, upTo := rec.Partition, rec.Revision-1
 	cut, _, err := h.Trimmed(ctx, p)
 	if err != nil {
@@ -54,19 +58,23 @@ func (h *History) archivedBack(ctx context.Context, rec *events.Record, limit in
 	if err := h.holds(ctx, p, upTo); err != nil {
 		return nil, err
 	}
-	recs, err := h.archive.Back(ctx, p, rec.Name, rec.Revision, limit)
-	if err != nil {
-		return nil, unreadable("archive.unavailable", p, upTo, err)
-	}
-	next := rec.Version
-	for i := range recs {
-		if recs[i].Version != next-1 {
-			break
+	for rec.Version != 1 && len(recs) < limit {
+		old, err := h.archive.Back(ctx, p, rec.Name, rec.Revision, min(limit-len(recs), archivedAtOnce))
+		if err != nil {
+			return nil, unreadable("archive.unavailable", p, upTo, err)
 		}
-		next--
-	}
-	if n := uint64(len(recs)); next != rec.Version-n || n < uint64(limit) && next != 1 {
-		return nil, unreadable("archive.incomplete", p, upTo, fmt.Errorf("version %d of %s is missing there", next-1, rec.Name))
+		if len(old) == 0 || old[0].Version != rec.Version-1 {
+			return nil, unreadable("archive.incomplete", p, upTo, fmt.Errorf("version %d of %s is missing there", rec.Version-1, rec.Name))
+		}
+		for i := range old {
+			if old[i].Version != rec.Version-1 {
+				break // the next look says what is missing
+			}
+			rec = old[i]
+			if recs = append(recs, rec); full(&rec) {
+				return recs, nil
+			}
+		}
 	}
 	return recs, nil
 }

@@ -69,7 +69,11 @@ func (r *Readiness) Set(component string, level Level, reason string) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.states[component] = Problem{Component: component, Level: level, Reason: reason}
+	since := time.Now().UTC()
+	if before, ok := r.states[component]; ok && before.Level != OK {
+		since = before.Since
+	}
+	r.states[component] = Problem{Component: component, Level: level, Reason: reason, Since: since}
 }
 
 // Check asks for the state of a component at every report. The function must not
@@ -188,7 +192,9 @@ func (r *Readiness) Report() Report {
 		if p.Level == OK {
 			continue
 		}
-		p.Since = time.Now().UTC()
+		if p.Since.IsZero() { // of a check: the first report that saw it
+			p.Since = time.Now().UTC()
+		}
 		if i := slices.IndexFunc(r.problems, func(q Problem) bool { return q.Component == p.Component }); i >= 0 {
 			p.Since = r.problems[i].Since
 		}

@@ -49,21 +49,14 @@ func closeAnswer(b []byte, source, token string) []byte {
 	return append(b, '}')
 }
 
-// Size of a page: the default NATS server takes messages of 1 MiB, so a page also ends when its
-// values fill it. The names and numbers of a row take less than rowRoom.
-const (
-	pageBytes = 768 << 10
-	rowRoom   = 768
-)
-
 // paginate cuts rows, which were read with one more than the limit, into a page, and returns the
 // cursor of the next page, empty when there is none. row returns a row's cursor and the size of
 // its values.
 func paginate[R any](rows []R, limit int, row func(*R) (cursor string, bytes int)) ([]R, string) {
-	size := 0
+	var room readmodel.PageRoom
 	for i := range rows {
 		_, bytes := row(&rows[i])
-		if size += bytes + rowRoom; i > 0 && (i == limit || size > pageBytes) {
+		if full := room.Add(bytes); i > 0 && (i == limit || full) {
 			cursor, _ := row(&rows[i-1])
 			return rows[:i], cursor
 		}

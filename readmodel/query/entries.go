@@ -2,6 +2,7 @@ package query
 
 import (
 	"context"
+	"slices"
 
 	"github.com/tidemark-engine/tidemark/domain"
 	"github.com/tidemark-engine/tidemark/events"
@@ -50,7 +51,7 @@ func (q *Query) agentEntries(ctx context.Context, agent string, in *request) (*p
 	hist := q.Rows
 	rows, newest, err := fromJournal(in, func(after string, limit int) ([]string, error) {
 		return hist.Keys(ctx, agent, in.Prefix, after, limit)
-	}, oneByOne(func(key string) (readmodel.Entry, bool, uint64, error) { return hist.Last(ctx, agent, key) }))
+	}, oneByOne(func(key string) (readmodel.Entry, bool, uint64, error) { return hist.Last(ctx, agent, key) }), entrySize)
 	if err != nil {
 		return nil, tiers.Unavailable("journal", err)
 	}
@@ -70,7 +71,7 @@ func (q *Query) agentEntriesAsOf(ctx context.Context, agent string, in *request,
 			newest = max(newest, rows[i].Revision)
 		}
 		return rows, newest, err
-	})
+	}, entrySize)
 	if err != nil {
 		return nil, tiers.Unavailable("journal", err)
 	}
@@ -79,6 +80,8 @@ func (q *Query) agentEntriesAsOf(ctx context.Context, agent string, in *request,
 }
 
 func entryName(e *readmodel.Entry) (string, int) { return e.Key, len(e.Value) }
+
+func entrySize(e *readmodel.Entry) int { return len(e.Value) }
 
 // configEntries lists an agent's configuration from SQL, or from the journal when SQL does not
 // answer or has quarantined some of it.
@@ -129,7 +132,7 @@ func (q *Query) configEntries(ctx context.Context, agent string, in *request) (*
 	}
 	rows, newest, err := fromJournal(in, b.keys(func(after string, limit int) ([]string, error) {
 		return hist.ConfigKeys(ctx, agent, in.Prefix, after, limit)
-	}), living)
+	}), living, func(d *readmodel.Doc) int { return len(d.State) })
 	if err != nil {
 		return nil, tiers.Unavailable("journal", err)
 	}
@@ -142,24 +145,35 @@ func (q *Query) configEntries(ctx context.Context, agent string, in *request) (*
 // revision read. keys returns the next names after one; living returns the rows that exist of some
 // names.
 func fromJournal[R any](in *request, keys func(after string, limit int) ([]string, error),
-	living func(keys []string) ([]R, uint64, error)) (rows []R, newest uint64, err error) {
+	living func(keys []string) ([]R, uint64, error), size func(*R) int) (rows []R, newest uint64, err error) {
 	after := in.Cursor
+	var room readmodel.PageRoom
 	for {
 		names, err := keys(after, in.limit+1)
 		if err != nil || len(names) == 0 {
 			return rows, newest, err
 		}
-		more, revision, err := living(names)
-		if err != nil {
-			return nil, 0, err
+		for some := range slices.Chunk(names, readAtOnce) {
+			more, revision, err := living(some)
+			if err != nil {
+				return nil, 0, err
+			}
+			newest = max(newest, revision)
+			for i := range more {
+				if rows = append(rows, more[i]); room.Add(size(&more[i])) || len(rows) > in.limit {
+					return rows, newest, nil
+				}
+			}
 		}
-		rows, newest = append(rows, more...), max(newest, revision)
-		if len(rows) > in.limit || len(names) <= in.limit {
-			return rows[:min(len(rows), in.limit+1)], newest, nil
+		if len(names) <= in.limit {
+			return rows, newest, nil
 		}
 		after = names[len(names)-1]
 	}
 }
+
+// readAtOnce is how many rows are read before their size is known.
+const readAtOnce = 64
 
 // oneByOne reads rows one by one.
 func oneByOne[R any](last func(key string) (R, bool, uint64, error)) func([]string) ([]R, uint64, error) {

@@ -28,6 +28,8 @@ type Query struct {
 	LastSeen func(ctx context.Context, agent string) (time.Time, bool)
 	// Command returns the receipt or error of a durable command; nil = none are stored.
 	Command func(ctx context.Context, id string) ([]byte, error)
+
+	pages turns
 }
 
 // Limits of a page and of waiting for a token.
@@ -126,6 +128,14 @@ func (q *Query) Ask(ctx context.Context, tokens []string, body []byte) ([]byte, 
 	in, err := readRequest(body, h.fields)
 	if err != nil {
 		return nil, err
+	}
+	if h.list != nil || strings.HasSuffix(name, ".history") {
+		paged, leave, err := q.pages.take(ctx)
+		if err != nil {
+			return nil, err
+		}
+		defer leave()
+		ctx = paged
 	}
 	if h.list != nil {
 		return q.cached(ctx, name+" "+id, in, func() (*page, error) { return h.list(q, ctx, id, in) })

@@ -1,6 +1,7 @@
 package query
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"sort"
@@ -104,28 +105,29 @@ func (r Rows) Changed(ctx context.Context, agent string, after uint64) (int, err
 }
 
 // Versions returns an entry's versions below a revision (0 = from the end), newest first, at most
-// limit; with losers it includes losing writes.
+// limit and not beyond a page; with losers it includes losing writes.
 func (r Rows) Versions(ctx context.Context, agent, key string, below uint64, limit int, losers bool) ([]readmodel.Version, error) {
-	recs, err := r.Back(ctx, events.StateEntry(agent, key), below, limit)
-	if err != nil {
-		return nil, err
-	}
+	names := []events.AggregateName{events.StateEntry(agent, key)}
 	if losers {
-		lost, err := r.Back(ctx, events.EntryConflicts(agent, key), below, limit)
-		if err != nil {
+		names = append(names, events.EntryConflicts(agent, key))
+	}
+	var rows []readmodel.Version
+	for _, name := range names {
+		var room readmodel.PageRoom
+		var failed error
+		_, err := r.Back(ctx, name, below, limit, func(rec *events.Record) bool {
+			row, err := readmodel.VersionOf(rec)
+			failed = err
+			rows = append(rows, row)
+			return err != nil || room.Add(len(row.Value))
+		})
+		if err = cmp.Or(err, failed); err != nil {
 			return nil, err
 		}
-		recs = append(recs, lost...)
-		sort.Slice(recs, func(i, j int) bool { return recs[i].Revision > recs[j].Revision })
-		recs = recs[:min(limit, len(recs))]
 	}
-	rows := make([]readmodel.Version, len(recs))
-	for i := range recs {
-		if rows[i], err = readmodel.VersionOf(&recs[i]); err != nil {
-			return nil, err
-		}
-	}
-	return rows, nil
+	// Where one of both ended with its page, the page of both ends before that row.
+	sort.SliceStable(rows, func(i, j int) bool { return rows[i].Revision > rows[j].Revision })
+	return rows[:min(limit, len(rows))], nil
 }
 
 // LastDoc reads a document at the journal's leader; found is false when it does not exist,
@@ -178,23 +180,19 @@ func (r Rows) ConfigKeys(ctx context.Context, agent, prefix, after string, limit
 }
 
 // DocVersions returns a document's versions below a revision (0 = from the end),
-// newest first, at most limit.
-func (r Rows) DocVersions(ctx context.Context, kind, id, key string, below uint64, limit int) ([]readmodel.DocVersion, error) {
-	recs, err := r.Back(ctx, readmodel.NameOf(kind, id, key), below, limit)
-	if err != nil {
-		return nil, err
-	}
-	rows := make([]readmodel.DocVersion, len(recs))
-	for i := range recs {
-		c, err := docOf(&recs[i])
-		if err != nil {
-			return nil, err
-		}
-		rows[i] = readmodel.DocVersion{
-			Doc: c.Doc, Type: recs[i].Type, Writer: recs[i].Writer, CommandID: recs[i].CommandID, Deleted: c.Deleted,
-		}
-	}
-	return rows, nil
+// newest first, at most limit and not beyond a page.
+func (r Rows) DocVersions(ctx context.Context, kind, id, key string, below uint64, limit int) (rows []readmodel.DocVersion, err error) {
+	var room readmodel.PageRoom
+	var failed error
+	_, err = r.Back(ctx, readmodel.NameOf(kind, id, key), below, limit, func(rec *events.Record) bool {
+		c, err := docOf(rec)
+		failed = err
+		rows = append(rows, readmodel.DocVersion{
+			Doc: c.Doc, Type: rec.Type, Writer: rec.Writer, CommandID: rec.CommandID, Deleted: c.Deleted,
+		})
+		return err != nil || room.Add(len(c.State))
+	})
+	return rows, cmp.Or(err, failed)
 }
 
 // docOf returns the document that an event results in.

@@ -67,15 +67,16 @@ func (k *Hydrator) hydrate(ctx context.Context, agent string) ([]string, error) 
 		if err != nil {
 			return nil, err
 		}
-		page := make([]string, len(rows))
+		page, room, full := make([]string, len(rows)), readmodel.PageRoom{}, len(rows) == hydrationPage
 		for i := range rows {
+			full = room.Add(len(rows[i].Value)) || full
 			page[i], after = rows[i].Key, rows[i].Key
 		}
 		if err := k.fillPage(ctx, agent, page, rows); err != nil {
 			return nil, err
 		}
 		keys = append(keys, page...)
-		if len(rows) < hydrationPage {
+		if !full {
 			return keys, nil
 		}
 	}

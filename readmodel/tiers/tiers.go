@@ -33,6 +33,8 @@ type HotTier interface {
 // DurableTier is SQL. Entry also returns the position of the view when it answered.
 type DurableTier interface {
 	Entry(ctx context.Context, partition int, agent, key string) (e readmodel.Entry, found bool, position uint64, err error)
+	// Entries, Docs and Inbox return at most limit rows, and none after the row that a page
+	// has no room for, see readmodel.PageRoom.
 	Entries(ctx context.Context, partition int, agent, prefix, after string, limit int) ([]readmodel.Entry, uint64, error)
 	Agents(ctx context.Context, list readmodel.AgentList) ([]readmodel.Agent, error)
 	Docs(ctx context.Context, list readmodel.DocList) ([]readmodel.Doc, error)

@@ -33,7 +33,14 @@ type Config struct {
 	MaxStore int64
 	Private  []string // subject prefixes that other clients may not publish to
 	Streams  []string // streams that other clients may read but not manage
+	Limits   Limits
 	Log      *slog.Logger
+}
+
+// Limits of a server; zero values are the server's own defaults.
+type Limits struct {
+	Connections  int   // connections of clients, the engine's included
+	PendingBytes int64 // bytes that wait for one connection before it is closed
 }
 
 // Server is a running embedded server.
@@ -64,6 +71,7 @@ func Start(cfg Config) (*Server, error) {
 		JetStream: true, StoreDir: s.storeDir, JetStreamMaxStore: s.maxStore,
 		MaxPayload: MaxPayload, NoSigs: true, NoLog: false,
 		SyncAlways: cfg.Synced, SyncInterval: time.Second,
+		MaxConn: cfg.Limits.Connections, MaxPending: cfg.Limits.PendingBytes,
 		NoAuthUser: "client",
 		Users: []*server.User{
 			{Username: s.user, Password: s.pass},

@@ -18,9 +18,9 @@ func (s *Service) batch(ctx context.Context, m *nats.Msg, finish func(outcome st
 	s.cfg.Batch(ctx, m.Data, below, func(results []commands.Result, err error) {
 		outcome := "ok"
 		if err != nil {
-			outcome = s.replyError(m.Reply, err)
+			outcome = s.replyError(s.nc, m.Reply, err)
 		} else {
-			s.reply(m.Reply, s.encodeResults(results))
+			s.reply(s.nc, m.Reply, s.encodeResults(results))
 		}
 		finish(outcome, err)
 	})

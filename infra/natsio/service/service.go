@@ -35,7 +35,10 @@ type Config struct {
 	// "_INBOX." and "_R_.".
 	ReplyPrefixes []string
 	Limits        Limits
-	Log           *slog.Logger
+	// QueryConn is a connection for queries, so that these do not wait behind the bytes
+	// of commands; nil = the one of commands.
+	QueryConn *nats.Conn
+	Log       *slog.Logger
 }
 
 // Limits bound what requests hold until they are answered; zero values take the
@@ -62,7 +65,7 @@ const maxQueryBody = 64 << 10
 // queue group with all other engines.
 type Service struct {
 	cfg       Config
-	nc        *nats.Conn
+	nc        *nats.Conn        // of commands
 	log       natsio.LimitedLog // for what clients can repeat
 	discovery *discovery
 	requests  []*nats.Subscription
@@ -72,6 +75,7 @@ type Service struct {
 	endWaits  context.CancelFunc
 
 	commands *budget
+	reading  *fairQueue        // commands whose bodies are to be read
 	running  *budget           // queries at work
 	waiting  *budget           // queries that wait
 	bodies   *budget           // queries of both kinds
@@ -88,13 +92,16 @@ func Serve(nc *nats.Conn, cfg Config) (*Service, error) {
 	}
 	l := cfg.Limits.orDefaults()
 	s := &Service{
-		cfg: cfg, nc: nc, discovery: newDiscovery(cfg.Version), queries: make(chan pendingQuery), free: make(chan struct{}, 1), log: natsio.NewLimitedLog(cfg.Log),
+		cfg: cfg, nc: nc, discovery: newDiscovery(cfg.Version), queries: make(chan pendingQuery), reading: newFairQueue(), free: make(chan struct{}, 1), log: natsio.NewLimitedLog(cfg.Log),
 		commands: newBudget("commands", l.Commands, l.CommandBytes, nc.MaxPayload()),
 		running:  newBudget("queries at work", l.Queries, math.MaxInt64, 0),
 		waiting:  newBudget("queries that wait", l.Waiting, math.MaxInt64, 0),
 		bodies:   newBudget("queries", math.MaxInt64, l.QueryBytes, maxQueryBody),
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
+	if s.cfg.QueryConn == nil {
+		s.cfg.QueryConn = nc
+	}
 	s.stopping, s.endWaits = context.WithCancel(context.Background())
 	if err := s.serve(); err != nil {
 		s.cancel()
@@ -104,28 +111,45 @@ func Serve(nc *nats.Conn, cfg Config) (*Service, error) {
 }
 
 func (s *Service) serve() error {
-	for name, handle := range map[string]nats.MsgHandler{"commands": s.command, "queries": s.query} {
-		subject := s.cfg.Subjects.Root(name+".") + ">"
-		s.discovery.endpoint(name, subject, schemaOf(name))
-		sub, err := s.nc.QueueSubscribe(subject, queueGroup, handle)
+	for _, e := range []struct {
+		name   string
+		nc     *nats.Conn
+		handle nats.MsgHandler
+	}{{"commands", s.nc, s.command}, {"queries", s.cfg.QueryConn, s.query}} {
+		subject := s.cfg.Subjects.Root(e.name+".") + ">"
+		s.discovery.endpoint(e.name, subject, schemaOf(e.name))
+		sub, err := e.nc.QueueSubscribe(subject, queueGroup, e.handle)
 		if err != nil {
 			return fmt.Errorf("subscribe to %s: %w", subject, err)
 		}
 		s.requests = append(s.requests, sub)
-		if err := sub.SetPendingLimits(1<<20, 1<<30); err != nil {
+		if err := sub.SetPendingLimits(1<<20, pendingBytes); err != nil {
 			return fmt.Errorf("subscribe to %s: %w", subject, err)
 		}
 	}
-	if err := s.discovery.serve(s.nc); err != nil {
+	if err := s.discovery.serve(s.cfg.QueryConn); err != nil {
 		return err
+	}
+	for range readers {
+		go s.reading.run()
 	}
 	for range queryWorkers {
 		go s.runQueries()
 	}
 	// The server has the subscriptions after a flush; before, a request may get
 	// "no responders".
-	return s.nc.FlushTimeout(5 * time.Second)
+	return errors.Join(s.nc.FlushTimeout(5*time.Second), s.cfg.QueryConn.FlushTimeout(5*time.Second))
 }
+
+const (
+	// pendingBytes bounds requests that have arrived and that no handler has seen.
+	// Handlers only admit or refuse, so these are few; beyond, requests are lost.
+	pendingBytes = 256 << 20
+	// readers is how many bodies of commands are read at a time.
+	readers = 2
+	// smallBody is a body that is read at once, in bytes.
+	smallBody = 4 << 10
+)
 
 // drainTimeout bounds the wait for requests that have arrived and are not yet handled.
 const drainTimeout = 5 * time.Second
@@ -150,8 +174,9 @@ func (s *Service) Stop() error {
 	}
 	s.endWaits()
 	s.open.Wait()
+	s.reading.close()
 	s.cancel()
-	return errors.Join(failed, s.nc.FlushTimeout(2*time.Second))
+	return errors.Join(failed, s.nc.FlushTimeout(2*time.Second), s.cfg.QueryConn.FlushTimeout(2*time.Second))
 }
 
 func (s *Service) command(m *nats.Msg) {
@@ -160,9 +185,9 @@ func (s *Service) command(m *nats.Msg) {
 	if !s.replyAllowed(m.Subject, m.Reply) {
 		return
 	}
-	kind, batch := "commands.unknown", len(tokens) == 1 && tokens[0] == "batch"
+	kind := "commands.unknown"
 	switch {
-	case batch:
+	case len(tokens) == 1 && tokens[0] == "batch":
 		kind = "commands.batch"
 	case len(tokens) == 3 && commands.Known(tokens[0], tokens[2]):
 		kind = "commands." + tokens[0] + "." + tokens[2]
@@ -170,7 +195,7 @@ func (s *Service) command(m *nats.Msg) {
 	client, size := clientOf(m.Reply), len(m.Data)
 	holds, err := s.commands.enter(client, size)
 	if err != nil {
-		s.observe("commands", kind, s.replyError(m.Reply, err), err, start)
+		s.observe("commands", kind, s.replyError(s.nc, m.Reply, err), err, start)
 		return
 	}
 	ctx := groupcommit.WithLoad(s.ctx, holds.bytes+holds.count<<10)
@@ -180,16 +205,25 @@ func (s *Service) command(m *nats.Msg) {
 		s.observe("commands", kind, outcome, err, start)
 		s.open.Done()
 	}
-	if batch {
+	if size <= smallBody && s.reading.idle(client) {
+		s.execute(ctx, m, tokens, finish)
+		return
+	}
+	s.reading.add(client, func() { s.execute(ctx, m, tokens, finish) })
+}
+
+// execute reads a command or a batch and calls finish after its reply.
+func (s *Service) execute(ctx context.Context, m *nats.Msg, tokens []string, finish func(outcome string, err error)) {
+	if len(tokens) == 1 && tokens[0] == "batch" {
 		s.batch(ctx, m, finish)
 		return
 	}
 	answer := func(receipt commands.Receipt, err error) {
 		outcome := string(receipt.Outcome)
 		if err != nil {
-			outcome = s.replyError(m.Reply, err)
+			outcome = s.replyError(s.nc, m.Reply, err)
 		} else {
-			s.reply(m.Reply, receipt.Encode())
+			s.reply(s.nc, m.Reply, receipt.Encode())
 		}
 		finish(outcome, err)
 	}
@@ -224,7 +258,7 @@ func (s *Service) query(m *nats.Msg) {
 	}
 	q := pendingQuery{subject: m.Subject, reply: m.Reply, client: clientOf(m.Reply), body: m.Data, size: len(m.Data) + queryRoom, start: time.Now()}
 	if err := s.admit(&q); err != nil {
-		s.observe("queries", "queries", s.replyError(q.reply, err), err, q.start)
+		s.observe("queries", "queries", s.replyError(s.cfg.QueryConn, q.reply, err), err, q.start)
 		return
 	}
 	s.open.Add(1)
@@ -288,9 +322,9 @@ func (s *Service) handleQuery(q pendingQuery) {
 	outcome := "ok"
 	got, err := s.cfg.Queries(wait.WithSlot(ctx, s.slot(q.client)), s.tokens(q.subject, "queries."), q.body)
 	if err != nil {
-		outcome = s.replyError(q.reply, err)
+		outcome = s.replyError(s.cfg.QueryConn, q.reply, err)
 	} else {
-		s.reply(q.reply, got)
+		s.reply(s.cfg.QueryConn, q.reply, got)
 	}
 	s.leave(q.client)
 	s.bodies.leave(q.client, q.size)
@@ -358,20 +392,20 @@ func (s *Service) replyAllowed(subject, reply string) bool {
 	return false
 }
 
-func (s *Service) reply(to string, body []byte) {
+func (s *Service) reply(nc *nats.Conn, to string, body []byte) {
 	if to == "" {
 		return
 	}
-	if err := s.nc.Publish(to, body); err != nil {
+	if err := nc.Publish(to, body); err != nil {
 		s.log.Warn("sending a reply failed", "error", err)
 	}
 }
 
 // replyError replies with an error and returns its status code, for the metrics.
-func (s *Service) replyError(to string, err error) string {
+func (s *Service) replyError(nc *nats.Conn, to string, err error) string {
 	r := natsio.EncodeError(err, s.cfg.Log)
 	if to != "" {
-		if err := s.nc.PublishMsg(&nats.Msg{Subject: to, Data: r.Body, Header: r.Header}); err != nil {
+		if err := nc.PublishMsg(&nats.Msg{Subject: to, Data: r.Body, Header: r.Header}); err != nil {
 			s.log.Warn("sending an error reply failed", "error", err)
 		}
 	}

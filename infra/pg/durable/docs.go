@@ -149,7 +149,7 @@ func (t *View) Docs(ctx context.Context, q readmodel.DocList) ([]readmodel.Doc, 
 	if err != nil {
 		return nil, fmt.Errorf("list %s: %w", tab.table, err)
 	}
-	docs, err := pgx.CollectRows(rows, scanDoc(q.Kind))
+	docs, err := collectPage(rows, func(d *readmodel.Doc) int { return len(d.State) }, scanDoc(q.Kind))
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return nil, fmt.Errorf("list %s: %w", tab.table, err)
 	}

@@ -37,7 +37,7 @@ func (t *View) Inbox(ctx context.Context, list readmodel.InboxList) ([]readmodel
 	if err != nil {
 		return nil, fmt.Errorf("read the inbox of %s: %w", list.Agent, err)
 	}
-	got, err := pgx.CollectRows(rows, func(r pgx.CollectableRow) (readmodel.Message, error) {
+	got, err := collectPage(rows, func(m *readmodel.Message) int { return len(m.Body) }, func(r pgx.CollectableRow) (readmodel.Message, error) {
 		var m readmodel.Message
 		var body string
 		err := r.Scan(&m.ID, &m.Kind, &m.From, &m.To, &body, &m.Sequence, &m.SentAt)

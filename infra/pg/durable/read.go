@@ -72,7 +72,7 @@ func (t *View) Entries(ctx context.Context, partition int, agent, prefix, after 
 		if err != nil {
 			return err
 		}
-		rows, err = pgx.CollectRows(got, func(r pgx.CollectableRow) (readmodel.Entry, error) {
+		rows, err = collectPage(got, func(e *readmodel.Entry) int { return len(e.Value) }, func(r pgx.CollectableRow) (readmodel.Entry, error) {
 			e := readmodel.Entry{Agent: agent}
 			var text string
 			var nanos int16

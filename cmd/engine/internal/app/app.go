@@ -22,6 +22,7 @@ type Engine struct {
 	started time.Time
 	stops   stops
 	memory  *memory
+	limits  limits
 
 	readiness *readiness.Readiness // what every component says of itself
 
@@ -64,6 +65,12 @@ func Start(ctx context.Context, cfg *Config, version string, log *slog.Logger) (
 		return nil, err
 	}
 
+	planned, err := cfg.memory()
+	if err != nil {
+		return nil, err
+	}
+	e.limits = newLimits(planned)
+
 	var stop func(context.Context)
 	e.memory, stop = newMemory()
 	e.stops.add(stop)
@@ -80,7 +87,7 @@ func Start(ctx context.Context, cfg *Config, version string, log *slog.Logger) (
 	}
 	e.stops.add(e.http.stop)
 	e.starting("the NATS server and Postgres: what they stored is read")
-	if e.nats, e.postgres, err = startServers(ctx, cfg, &e.stops, log); err != nil {
+	if e.nats, e.postgres, err = startServers(ctx, cfg, e.limits.server(), &e.stops, log); err != nil {
 		return nil, err
 	}
 
@@ -104,8 +111,8 @@ func Start(ctx context.Context, cfg *Config, version string, log *slog.Logger) (
 	}
 	e.stops.add(e.views.stop)
 	e.commands = newCommandSide(cfg, log)
-	e.model = newReadModel(e.journal, e.buckets, e.postgres.db, e.quarantine, e.commands.touched, e.metrics.hit)
-	e.commands.open(cfg, bounds, e.journal, e.guard, e.nats, e.model, e.streams)
+	e.model = newReadModel(e.journal, e.buckets, e.postgres.db, e.quarantine, e.limits.rowBytes(), e.commands.touched, e.metrics.hit)
+	e.commands.open(cfg, e.limits, bounds, e.journal, e.guard, e.nats, e.model, e.streams)
 	if err = e.startViews(); err != nil {
 		return nil, err
 	}
@@ -127,6 +134,10 @@ func Start(ctx context.Context, cfg *Config, version string, log *slog.Logger) (
 	if err != nil {
 		return nil, err
 	}
+	queries, err := e.nats.connect("queries")
+	if err != nil {
+		return nil, err
+	}
 	e.stops.add(func(context.Context) { e.commands.handler.Close() })
 	if e.postgres.db != nil {
 		e.stops.add(startRetention(e.postgres.db, cfg, log))
@@ -140,7 +151,7 @@ func Start(ctx context.Context, cfg *Config, version string, log *slog.Logger) (
 		return nil, err
 	}
 	e.stops.add(e.intake.stop)
-	if e.service, err = startService(e, requests); err != nil {
+	if e.service, err = startService(e, requests, queries); err != nil {
 		return nil, err
 	}
 	e.stops.add(e.service.stop)

@@ -28,9 +28,9 @@ func newCommandSide(cfg *Config, log *slog.Logger) *commandSide {
 }
 
 // open makes the handler, which needs the read model.
-func (c *commandSide) open(cfg *Config, bounds commands.Bounds, j *journalReader, g *guard, nats *natsServer, m *readModel, s *streams) {
+func (c *commandSide) open(cfg *Config, l limits, bounds commands.Bounds, j *journalReader, g *guard, nats *natsServer, m *readModel, s *streams) {
 	c.handler = commands.NewHandler(j.writer(g, nats.embedded != nil && cfg.Durability == "synced"), commands.Config{
-		Bounds: bounds, InFlight: cfg.LimitsInFlight, Evictor: m.hydrator, Messenger: messages.NewMessenger(s.Streams), Past: j.history,
+		Bounds: bounds, InFlight: cfg.LimitsInFlight, WaitBytes: l.waitBytes(), HeadBytes: l.headBytes(), Evictor: m.hydrator, Messenger: messages.NewMessenger(s.Streams), Past: j.history,
 		Archive: j.commandIndex(), Observe: m.writeThrough,
 	})
 }

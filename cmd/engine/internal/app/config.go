@@ -1,8 +1,16 @@
 package app
 
 import (
+	"errors"
 	"fmt"
+	"net"
+	"regexp"
+	"strconv"
+	"strings"
 	"time"
+
+	"github.com/dustin/go-humanize"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/tidemark-engine/tidemark/commands"
 	"github.com/tidemark-engine/tidemark/domain/agent"
@@ -48,16 +56,77 @@ type Config struct {
 	LimitsClockSkew time.Duration `help:"How far a client's clock may be ahead of the engine's." default:"5s" env:"TIDEMARK_LIMITS_CLOCK_SKEW"`
 	LimitsInFlight  int           `help:"Commands in flight; more are refused with 429." default:"8192" env:"TIDEMARK_LIMITS_IN_FLIGHT"`
 
+	Memory string `help:"Memory that the engine plans with, as in 2GiB; 0 = an eighth of the machine, within 512MiB and 2GiB." default:"0" env:"TIDEMARK_MEMORY" placeholder:"BYTES"`
+
 	Log      string `help:"Log level." enum:"debug,info,warn,error" default:"info" env:"TIDEMARK_LOG"`
 	LogStyle string `help:"auto: text on a terminal, JSON elsewhere." enum:"auto,text,json" default:"auto" env:"TIDEMARK_LOG_STYLE"`
 
 	document topology.Topology // of Topology; see check
 }
 
-// Validate refuses values that no engine can run with.
+// Validate refuses values that no engine can run with, before anything is created. The
+// error names the flag.
 func (c *Config) Validate() error {
-	_, err := c.bounds()
-	return err
+	if _, err := c.bounds(); err != nil {
+		return err
+	}
+	if _, err := c.memory(); err != nil {
+		return err
+	}
+	for _, listen := range [...]struct{ flag, address string }{{"--http", c.HTTP}, {"--nats-listen", c.NATSListen}} {
+		_, port, err := net.SplitHostPort(listen.address)
+		if _, perr := strconv.ParseUint(port, 10, 16); err != nil || perr != nil {
+			return fmt.Errorf("%s %q must be HOST:PORT, as 127.0.0.1:0", listen.flag, listen.address)
+		}
+	}
+	if host, _, _ := net.SplitHostPort(c.NATSListen); c.NATS == "" && host != "localhost" && !net.ParseIP(host).IsLoopback() {
+		return fmt.Errorf("--nats-listen %q must be a loopback address: run your own NATS server and use --nats to listen elsewhere", c.NATSListen)
+	}
+	if c.Topology != "" && c.Topology != "-" {
+		if _, err := ReadTopology(c.Topology); err != nil {
+			return fmt.Errorf("--topology: %w", err)
+		}
+	}
+	if c.Data == "" {
+		return errors.New("--data must name a directory")
+	}
+	if c.Postgres != "" && c.Postgres != "off" {
+		if _, err := pgconn.ParseConfig(c.Postgres); err != nil { // its text may hold the password
+			return errors.New("--postgres must be a URL, postgres://HOST:PORT/DATABASE, key=value pairs, or off")
+		}
+	}
+	if prefix := strings.TrimSuffix(c.SubjectPrefix, "."); c.SubjectPrefix != "" && !prefixForm.MatchString(prefix) {
+		return fmt.Errorf("--subject-prefix %q must be tokens of A-Z a-z 0-9 _ - joined by dots", c.SubjectPrefix)
+	}
+	for _, prefix := range c.ReplyPrefixes {
+		if !replyForm.MatchString(prefix) {
+			return fmt.Errorf("--reply-prefixes %q must each begin a subject, without spaces and wildcards", prefix)
+		}
+	}
+	return nil
+}
+
+var (
+	prefixForm = regexp.MustCompile(`^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$`)
+	replyForm  = regexp.MustCompile(`^[^\s.*>][^\s*>]*$`)
+)
+
+const (
+	smallestMemory = 256 << 20
+	largestLimit   = 64 << 20 // NATS takes no larger message
+	longest        = 10 * 365 * 24 * time.Hour
+)
+
+// memory is the memory in bytes that the engine plans with.
+func (c *Config) memory() (uint64, error) {
+	n, err := humanize.ParseBytes(c.Memory)
+	if err != nil || n != 0 && n < smallestMemory {
+		return 0, fmt.Errorf("--memory %q must be 0 or at least 256MiB", c.Memory)
+	}
+	if n == 0 {
+		n = min(max(machineMemory()/8, 512<<20), 2<<30)
+	}
+	return n, nil
 }
 
 // bounds are the limits of commands.
@@ -73,23 +142,32 @@ func (c *Config) bounds() (commands.Bounds, error) {
 		}
 		b.Strategies[prefix] = s
 	}
-	switch {
-	case c.LimitsBody < 1 || c.LimitsValue < 1 || c.LimitsInFlight < 1:
-		return b, fmt.Errorf("--limits-*: a limit must be at least 1")
-	case c.LimitsClockSkew < 0 || c.LimitsClockSkew > time.Minute:
-		return b, fmt.Errorf("--limits-clock-skew must be 0 to 1m")
-	case c.DiskReserve < 0:
-		return b, fmt.Errorf("--disk-reserve must be at least 0")
-	case c.OutboxRetention < 0 || c.MessagesRetention < 0 || c.ConflictsRetention < 0 || c.DeadLettersRetention < 0:
-		return b, fmt.Errorf("--*-retention must not be negative; 0 keeps everything")
-	case c.DeadLettersRetention > 0 && c.DeadLettersRetention < time.Second:
-		return b, fmt.Errorf("--dead-letters-retention must be at least 1s, or 0")
-	case c.AuditRate < 0 || c.AuditRate > 10_000:
-		return b, fmt.Errorf("--audit-rate must be 0 to 10000")
-	case c.Partitions < 0 || c.Partitions > 64:
-		return b, fmt.Errorf("--partitions must be 1 to 64")
-	case c.FlushThreshold < 1 || c.FlushInterval < 0 || c.FlushInterval > time.Minute:
-		return b, fmt.Errorf("--flush-threshold must be at least 1 and --flush-interval 0 to 1m")
+	for _, f := range [...]struct {
+		flag             string
+		value, low, high float64
+		form             string
+	}{
+		{"--limits-body", float64(c.LimitsBody), 1, largestLimit, "1 to 67108864 bytes"},
+		{"--limits-value", float64(c.LimitsValue), 1, largestLimit, "1 to 67108864 bytes"},
+		{"--limits-in-flight", float64(c.LimitsInFlight), 1, 1e6, "1 to 1000000"},
+		{"--limits-clock-skew", float64(c.LimitsClockSkew), 0, float64(time.Minute), "0 to 1m"},
+		{"--audit-rate", c.AuditRate, 0, 10_000, "0 to 10000"},
+		{"--partitions", float64(c.Partitions), 0, 64, "1 to 64, or 0 for those of the journal"},
+		{"--flush-threshold", float64(c.FlushThreshold), 1, 1e6, "1 to 1000000"},
+		{"--flush-interval", float64(c.FlushInterval), 0, float64(time.Minute), "0 to 1m"},
+		{"--disk-reserve", float64(c.DiskReserve), 0, 1 << 50, "at least 0 bytes"},
+		{"--outbox-retention", float64(c.OutboxRetention), 0, float64(longest), "0 to 87600h; 0 keeps everything"},
+		{"--messages-retention", float64(c.MessagesRetention), 0, float64(longest), "0 to 87600h; 0 keeps everything"},
+		{"--conflicts-retention", float64(c.ConflictsRetention), 0, float64(longest), "0 to 87600h; 0 keeps everything"},
+		{"--dead-letters-retention", float64(c.DeadLettersRetention), 0, float64(longest), "1s to 87600h; 0 keeps everything"},
+		{"--idle-ttl", float64(c.IdleTTL), 0, float64(longest), "0 to 87600h"},
+	} {
+		if !(f.value >= f.low && f.value <= f.high) { // also NaN
+			return b, fmt.Errorf("%s must be %s", f.flag, f.form)
+		}
+	}
+	if c.DeadLettersRetention > 0 && c.DeadLettersRetention < time.Second {
+		return b, errors.New("--dead-letters-retention must be 1s to 87600h; 0 keeps everything")
 	}
 	return b, nil
 }

@@ -46,7 +46,7 @@ func startHTTP(addr string, e *Engine, log *slog.Logger) (*httpServer, error) {
 	}
 	go func() {
 		defer close(s.done)
-		if err := s.server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		if err := s.server.Serve(limited(l, maxHTTP)); !errors.Is(err, http.ErrServerClosed) {
 			log.Error("the HTTP server ended", "error", err)
 		}
 	}()

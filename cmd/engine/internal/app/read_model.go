@@ -27,10 +27,10 @@ type readModel struct {
 
 // newReadModel wires the tiers. touched is called for an agent whose entry was
 // read from below KV, hit with the tier that answers.
-func newReadModel(j *journalReader, b *buckets, db *pg.DB, q *quarantineStore, touched, hit func(string)) *readModel {
+func newReadModel(j *journalReader, b *buckets, db *pg.DB, q *quarantineStore, rowBytes uint64, touched, hit func(string)) *readModel {
 	progress := func() *projections.Progress { return projections.NewProgress(j.Partitions()) }
 	m := &readModel{tail: progress(), hotProgress: progress(), durableProgress: progress(), rows: query.Rows{History: j.history}}
-	m.memory = tiers.NewMemory(tiers.MemoryConfig{Partitions: j.Partitions(), Tail: m.tail})
+	m.memory = tiers.NewMemory(tiers.MemoryConfig{Partitions: j.Partitions(), Bytes: rowBytes, Tail: m.tail})
 	m.hot = hot.NewHot(b.entries, j.Journal, m.hotProgress)
 	for kind, bucket := range b.docs {
 		m.hot.AddBucket(kind, bucket)

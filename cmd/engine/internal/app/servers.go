@@ -39,7 +39,7 @@ type natsServer struct {
 }
 
 // startServers starts NATS and Postgres at the same time.
-func startServers(ctx context.Context, cfg *Config, stops *stops, log *slog.Logger) (*natsServer, *postgres, error) {
+func startServers(ctx context.Context, cfg *Config, l embedded.Limits, stops *stops, log *slog.Logger) (*natsServer, *postgres, error) {
 	n := &natsServer{url: cfg.NATS, subjects: natsio.NewSubjects(cfg.SubjectPrefix), stops: stops, log: log}
 	p := &postgres{log: log}
 	var starting sync.WaitGroup
@@ -50,7 +50,7 @@ func startServers(ctx context.Context, cfg *Config, stops *stops, log *slog.Logg
 		})
 	}
 	if cfg.NATS == "" {
-		n.embedded, natsErr = deployment.StartNATS(cfg.Data, cfg.NATSListen, cfg.SubjectPrefix, cfg.Durability == "synced", log)
+		n.embedded, natsErr = deployment.StartNATS(cfg.Data, cfg.NATSListen, cfg.SubjectPrefix, cfg.Durability == "synced", l, log)
 	}
 	starting.Wait()
 	if p.local != nil {

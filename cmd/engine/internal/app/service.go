@@ -23,7 +23,7 @@ type queryService struct {
 	log *slog.Logger
 }
 
-func startService(e *Engine, nc *nats.Conn) (*queryService, error) {
+func startService(e *Engine, nc, queries *nats.Conn) (*queryService, error) {
 	q := &query.Query{
 		Tiers: e.model.tiers, Rows: e.model.rows, Cache: e.buckets.cache, Status: e.statusJSON,
 		LastSeen: e.commands.lastSeen, Command: e.intake.Outcome, Acknowledged: e.commands.handler.Acknowledged,
@@ -36,7 +36,7 @@ func startService(e *Engine, nc *nats.Conn) (*queryService, error) {
 	s, err := service.Serve(nc, service.Config{
 		Subjects: e.nats.subjects, Version: semver(e.version),
 		Commands: e.commands.handler.Handle, Batch: e.commands.handler.HandleBatch, Queries: q.Ask,
-		Observe: e.metrics.answered, ReplyPrefixes: e.cfg.ReplyPrefixes, Log: e.log,
+		Observe: e.metrics.answered, ReplyPrefixes: e.cfg.ReplyPrefixes, Limits: e.limits.requests(e.cfg.LimitsInFlight), QueryConn: queries, Log: e.log,
 	})
 	if err != nil {
 		return nil, err

@@ -43,6 +43,13 @@ func loadYAML(r io.Reader) (kong.Resolver, error) {
 	}
 	keys := yamlKeys{}
 	keys.flatten("", tree)
+	if n, ok := keys["journal-partitions"]; ok { // another name of it
+		if _, twice := keys["partitions"]; twice {
+			return nil, errors.New("configuration file: partitions and journal.partitions are the same setting: give one of them")
+		}
+		delete(keys, "journal-partitions")
+		keys["partitions"] = n
+	}
 	return keys, nil
 }
 
@@ -52,9 +59,6 @@ func (y yamlKeys) flatten(path string, tree map[string]any) {
 		if sub, ok := value.(map[string]any); ok && name != "strategies" {
 			y.flatten(name+"-", sub)
 			continue
-		}
-		if name == "journal-partitions" { // its name in the contract
-			name = "partitions"
 		}
 		y[name] = value
 	}

@@ -13,7 +13,6 @@ import (
 
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/cli"
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/demo"
-	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
 )
 
 // version is set by the build.
@@ -70,7 +69,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 			return cli.ExitCode(err)
 		}
 	}
-	err = deployment.Usagef("%w (engine --help, engine COMMAND --help)", err)
+	err = cli.UsageError(err)
 	cli.PrintError(stderr, err, out.AsJSON)
 	return cli.ExitUsage
 }

@@ -18,7 +18,8 @@ type TrimJournal interface {
 	history.JournalStore
 	// MarkTrimmed stores that events up to cut may be missing. The mark never decreases.
 	MarkTrimmed(ctx context.Context, partition int, cut uint64) error
-	// Purge removes the events of a stream before a revision; of all streams when s is empty.
+	// Purge removes the events of a stream before a revision; of all streams when s is empty, of all
+	// that a wildcard pattern matches when s is one.
 	Purge(ctx context.Context, partition int, s events.AggregateName, before uint64) error
 }
 
@@ -43,6 +44,11 @@ type Trim struct {
 	// Folded returns the revision up to which all other readers have read a partition, and the
 	// name of the slowest reader.
 	Folded func(ctx context.Context, partition int) (uint64, string, error)
+	// PurgeCost is the time of one purge without its search, which the server's disk decides.
+	PurgeCost time.Duration
+	// Measured is called once in a run with the time that it takes in all, in seconds, known from
+	// the first purges; nil = not.
+	Measured func(seconds float64)
 	// Step is called from time to time with the number of events scanned, or of streams purged.
 	Step func(n int)
 }
@@ -57,16 +63,19 @@ type TrimPlan struct {
 	Streams   int    `json:"streams"` // that lose events
 	Kept      int    `json:"kept"`    // events up to the cut that stay
 	Purges    int    `json:"purges"`
+	// Seconds is the estimated time of the removal.
+	Seconds float64 `json:"seconds"`
 
 	before  uint64 // every event before it is removed
 	streams []trimStream
 }
 
-// trimStream is a stream whose events before a revision are removed.
+// trimStream is a stream, or a pattern of streams, whose events before a revision are removed.
 type trimStream struct {
 	name   events.AggregateName
 	first  uint64
 	before uint64
+	search float64 // messages that the server looks at
 }
 
 // trimmed describes the events of a stream up to the cut.
@@ -75,6 +84,8 @@ type trimmed struct {
 	n           int
 	bytes       int64 // of all but the last
 	lastBytes   int64
+	search      uint64 // messages between its events in the same blocks
+	block       int64  // of the last event
 }
 
 // Plan reads and compares; it changes nothing. The error names the first event that differs from
@@ -92,7 +103,11 @@ func (t *Trim) Plan(ctx context.Context, partition int) (TrimPlan, error) {
 	if err != nil {
 		return p, err
 	}
-	return p, t.selectStreams(ctx, &p, head, streams)
+	err = t.selectStreams(ctx, &p, head, streams)
+	if p.Events > 0 {
+		t.estimate(&p)
+	}
+	return p, err
 }
 
 // limit returns the last revision that may be removed, and what limits it.
@@ -179,6 +194,7 @@ func (t *Trim) selectStreams(ctx context.Context, p *TrimPlan, head uint64, stre
 		}
 	}
 	p.before = p.Cut + 1
+	keepFrom := map[events.AggregateName]uint64{} // by pattern of an agent's streams: none of them loses this event
 	for _, name := range names {
 		s := streams[name]
 		before, n, bytes := s.last, s.n-1, s.bytes
@@ -188,15 +204,19 @@ func (t *Trim) selectStreams(ctx context.Context, p *TrimPlan, head uint64, stre
 			p.Kept++
 			p.before = min(p.before, s.last)
 		}
+		if group := groupOf(name); group != "" && (keepFrom[group] == 0 || before < keepFrom[group]) {
+			keepFrom[group] = before
+		}
 		if n > 0 {
 			p.Events, p.Bytes, p.Streams = p.Events+n, p.Bytes+bytes, p.Streams+1
-			p.streams = append(p.streams, trimStream{name, s.first, before})
+			p.streams = append(p.streams, trimStream{name, s.first, before, float64(s.search)})
 		}
 	}
 	// Streams that lose nothing beyond the common purge need no purge of
 	// their own. Neighbouring events lie in the same blocks on disk.
 	p.streams = slices.DeleteFunc(p.streams, func(s trimStream) bool { return s.before <= p.before })
-	slices.SortFunc(p.streams, func(a, b trimStream) int { return cmp.Compare(a.first, b.first) })
+	p.streams = inGroups(p.streams, keepFrom)
+	slices.SortStableFunc(p.streams, func(a, b trimStream) int { return cmp.Compare(a.first, b.first) })
 	if p.Purges = len(p.streams); p.Events > 0 {
 		p.Purges++
 	}
@@ -226,7 +246,11 @@ func (t *Trim) Run(ctx context.Context, p *TrimPlan) error {
 		return err
 	}
 	t.Step(1)
+	start := time.Now()
 	for i, s := range p.streams {
+		if i == measuredAfter {
+			t.measured(p, p.streams[:i], time.Since(start))
+		}
 		if err := t.Journal.Purge(ctx, p.Partition, s.name, s.before); err != nil {
 			return fmt.Errorf("%d of %d streams of partition %d are trimmed; run the same command again to continue: %w", i, len(p.streams), p.Partition, err)
 		}

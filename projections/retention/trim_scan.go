@@ -17,6 +17,7 @@ type trimScan struct {
 	streams map[events.AggregateName]*trimmed
 	batch   []history.Message
 	seen    int
+	offset  int64 // bytes of the journal's blocks before the event
 }
 
 func (l *trimScan) add(ctx context.Context, m history.Message) error {
@@ -25,8 +26,14 @@ func (l *trimScan) add(ctx context.Context, m history.Message) error {
 	}
 	s := l.streams[m.Name]
 	if s == nil {
-		s = &trimmed{first: m.Revision}
+		s = &trimmed{first: m.Revision, block: -1}
 		l.streams[m.Name] = s
+	}
+	l.offset += int64(len(m.Body) + len(m.Name) + messageOverhead)
+	if block := l.offset / blockSize; block == s.block {
+		s.search += m.Revision - s.last
+	} else {
+		s.block = block
 	}
 	s.n, s.last, s.bytes = s.n+1, m.Revision, s.bytes+s.lastBytes
 	s.lastBytes = int64(len(m.Body) + len(m.Name))

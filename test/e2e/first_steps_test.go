@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -240,6 +241,45 @@ func commandLine(t *testing.T, e *harness.Engine) {
 	}
 	if no := e.Run("send", "--server", e.NATSURL, "commands.agent.cli.set", `{"key":"k"}`); no.Code != 1 || !strings.Contains(no.Stdout, `"body.missing_field"`) {
 		t.Errorf("a command that is refused: %+v", no)
+	}
+	if no := e.Run("query", "commands.agent.cli.set", `{"key":"k","value":"w"}`); no.Code != 2 || !strings.Contains(no.Stderr, "engine send") {
+		t.Errorf("a command as a query: %+v", no)
+	}
+	if no := e.Run("send", "queries.agent.cli.get", `{"key":"k"}`, "--json"); no.Code != 2 || !strings.Contains(no.Stderr, `"kind":"usage"`) {
+		t.Errorf("a query as a command: %+v", no)
+	}
+	if no := e.Run("query", "queries.agent.cli.get", `{"key":"none"}`, "--json"); no.Code != 1 || no.Stdout != no.Stderr || !strings.Contains(no.Stderr, `"state.not_found"`) {
+		t.Errorf("a refusal with --json: %+v", no)
+	}
+	var queued struct {
+		CommandID string `json:"command_id"`
+		Seq       uint64 `json:"seq"`
+	}
+	enqueued := e.Run("send", "enqueue.agent.cli.set", `{"key":"later","value":1}`)
+	if err := json.Unmarshal([]byte(enqueued.Stdout), &queued); err != nil || queued.CommandID != fmt.Sprintf("q-%d", queued.Seq) || queued.Seq == 0 {
+		t.Errorf("send enqueue: %+v", enqueued)
+	}
+	harness.Eventually(t, "the outcome under the printed id", func() error {
+		if got := e.Run("query", "queries.command."+queued.CommandID+".get"); got.Code != 0 {
+			return fmt.Errorf("%+v", got)
+		}
+		return nil
+	})
+	if no := e.Run("replay", "--from", "99999999"); no.Code != 2 || !strings.Contains(no.Stderr, "beyond the head") {
+		t.Errorf("replay from beyond the head: %+v", no)
+	}
+	if no := e.Run("replay", "--subject", "agent.cli.>"); no.Code != 2 || !strings.Contains(no.Stderr, "events.") {
+		t.Errorf("replay of what no event has: %+v", no)
+	}
+	if no := e.Run("watch", "--feed", "commands.>"); no.Code != 2 || !strings.Contains(no.Stderr, "agents.state") {
+		t.Errorf("watch of what the feed never has: %+v", no)
+	}
+	e.Client(t).MustSet(t, "cli", "esc", "‮31m", nil)
+	if got := e.Run("query", "queries.agent.cli.get", `{"key":"esc"}`); got.Code != 0 || strings.ContainsAny(got.Stdout, "‮") || !strings.Contains(got.Stdout, `\u202e`) {
+		t.Errorf("a value that moves the terminal: %q", got.Stdout)
+	}
+	if got := e.Run("query", "queries.agent.cli.get", `{"key":"esc"}`, "--json"); !strings.Contains(got.Stdout, "‮31m") {
+		t.Errorf("--json changes the bytes: %q", got.Stdout)
 	}
 	status := e.Run("status", "--json")
 	var s harness.Status

@@ -26,6 +26,11 @@ var ErrFailed = errors.New("failed")
 // usagef is a mistake in the arguments.
 func usagef(format string, args ...any) error { return deployment.Usagef(format, args...) }
 
+// UsageError is an error in the arguments that the parser found.
+func UsageError(err error) error {
+	return usagef("%w (engine --help, engine COMMAND --help)", err)
+}
+
 // ExitCode is the exit code of a subcommand that ended with err.
 func ExitCode(err error) int {
 	var usage *deployment.UsageError

@@ -63,7 +63,7 @@ func escapeAll(args []any) []any {
 }
 
 // escapeJSON is the same JSON value without unprintable characters: \u202e in
-// strings, spaces between tokens.
+// strings, spaces and tabs between tokens.
 func escapeJSON(b []byte) []byte {
 	if strings.IndexFunc(string(b), unprintable) < 0 {
 		return b
@@ -71,7 +71,9 @@ func escapeJSON(b []byte) []byte {
 	safe := make([]byte, 0, len(b)+16)
 	for _, r := range string(b) {
 		switch {
-		case r < ' ': // white space, because strings cannot have it
+		case r == '\t':
+			safe = append(safe, '\t')
+		case r < ' ': // a line break, because strings cannot have it
 			safe = append(safe, ' ')
 		case !unprintable(r):
 			safe = utf8.AppendRune(safe, r)

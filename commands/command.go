@@ -28,6 +28,9 @@ type Command struct {
 	// prepare, if set, is called once before events are appended; the command is
 	// then decided again.
 	prepare func(ctx context.Context, h *Handler) error
+	// undo, if set, is called when the command fails after prepare has begun.
+	undo     func(ctx context.Context, h *Handler)
+	prepared bool // prepare has begun
 	// run executes the command. It is (*Handler).execute unless the command reads
 	// more than its own aggregate or leaves no event; decide is nil then.
 	run func(h *Handler, ctx context.Context, cmd *Command, unsure bool) (Receipt, error)

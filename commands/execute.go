@@ -51,7 +51,23 @@ func (h *Handler) execute(ctx context.Context, cmd *Command, unsure bool) (r Rec
 		}
 		return err
 	})
+	if err != nil {
+		h.undo(ctx, cmd)
+	}
 	return r, err
+}
+
+// undoTimeout bounds the undoing of a preparation.
+const undoTimeout = 10 * time.Second
+
+// undo undoes what the preparation of a failed command has done.
+func (h *Handler) undo(ctx context.Context, cmd *Command) {
+	if !cmd.prepared || cmd.undo == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
+	defer cancel()
+	cmd.undo(ctx, h)
 }
 
 // attempt executes a command once. It fails with history.ErrConflict or
@@ -68,6 +84,7 @@ func (h *Handler) attempt(ctx context.Context, cmd *Command, unsure bool) (Recei
 	d := cmd.decide(last.state, domain.Metadata{Now: now, CommandID: cmd.CommandID, Revision: last.revision})
 	if len(d.Events) > 0 {
 		if cmd.prepare != nil {
+			cmd.prepared = true
 			if err := cmd.prepare(ctx, h); err != nil {
 				return Receipt{}, err
 			}

@@ -34,6 +34,11 @@ func (h *Handler) executeBatch(ctx context.Context, cmds []Command) (results []R
 		}
 		return err
 	})
+	for i := range cmds {
+		if err != nil {
+			h.undo(ctx, &cmds[i])
+		}
+	}
 	return results, err
 }
 
@@ -147,6 +152,7 @@ func (b *batchAttempt) decide(ctx context.Context, cmd *Command) error {
 	meta := domain.Metadata{Now: b.now, CommandID: cmd.CommandID, Revision: last.revision}
 	d := cmd.decide(last.state, meta)
 	if len(d.Events) > 0 && cmd.prepare != nil {
+		cmd.prepared = true
 		if err := cmd.prepare(ctx, b.h); err != nil {
 			return err
 		}

@@ -139,8 +139,12 @@ func (h *Handler) Refresh(name events.AggregateName, revision uint64) {
 	}
 }
 
-// Forget drops all cached heads, for a journal that lost events.
-func (h *Handler) Forget() { h.heads.cache.InvalidateAll() }
+// Forget drops all that is cached of the journal, because it is not the one that was
+// read before.
+func (h *Handler) Forget() {
+	h.heads.cache.InvalidateAll()
+	h.acked.last.Clear()
+}
 
 // Stats counts the handler's work since its start.
 type Stats struct {

@@ -16,6 +16,8 @@ type Evictor interface {
 	// Evict flushes the agent's dirty keys, removes all its keys from the hot tier
 	// and returns them.
 	Evict(ctx context.Context, agent string) ([]string, error)
+	// Keep puts what the hot tier lacks of an active agent.
+	Keep(ctx context.Context, agent string) error
 }
 
 // readLifecycle reads the lifecycle verbs of an agent.
@@ -54,6 +56,11 @@ func bindLifecycle(id, typ string, data events.LifecycleChange) Command {
 			c.Data.Keys, c.Data.More = bounded(keys)
 			return nil
 		}
+		cmd.undo = func(ctx context.Context, h *Handler) {
+			if h.cfg.Evictor != nil {
+				_ = h.cfg.Evictor.Keep(ctx, id) // after a failure the keeper of active agents does it
+			}
+		}
 	}
 	return cmd
 }
@@ -72,6 +79,9 @@ func readOutcome(typ string) verb {
 			return Command{}, err
 		}
 		keys, more := bounded(in.Keys)
+		if keys == nil && (typ == events.Hydrated || typ == events.Flushed) {
+			keys = []string{}
+		}
 		return bindLifecycle(id, typ, events.LifecycleChange{
 			Reason: in.Reason, Keys: keys, More: more, Revision: in.Revision, Request: fingerprint(typ),
 		}), nil

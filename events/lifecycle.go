@@ -26,7 +26,7 @@ func Lifecycle(agent string) AggregateName { return AggregateName("agent." + age
 // LifecycleChange is the data of every lifecycle event.
 type LifecycleChange struct {
 	Reason   string   `json:"reason,omitempty"`
-	Keys     []string `json:"keys,omitempty"`    // hydrated or flushed
+	Keys     []string `json:"keys,omitzero"`     // hydrated, flushed or evicted; of a hydration and a flush also when there are none
 	More     int      `json:"more,omitzero"`     // number of further keys that are not named
 	Revision uint64   `json:"revision,omitzero"` // of a flush: up to which SQL has the agent's changes
 	Origin   *Origin  `json:"origin,omitempty"`  // of a fork

@@ -100,6 +100,16 @@ func (f *fanout) drop() {
 
 func sizeOf(m *Message) int { return len(m.Body) + len(m.Data) + len(m.State) }
 
+// newest returns the newest message in the ring.
+func (f *fanout) newest() (m Message, ok bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.next == f.first {
+		return m, false
+	}
+	return f.ring[(f.next-1)%fanoutRing], true
+}
+
 // covers reports whether the ring has every message after a revision, or the
 // fan-out has ended.
 func (f *fanout) covers(revision uint64) bool {

@@ -32,6 +32,7 @@ var errSilent = errors.New("the reader of the journal has gone silent")
 // join registers a cursor with the fan-out of a partition and replaces a fan-out
 // that has ended. A new fan-out starts at after, or at the head if that is far ahead.
 func (h *History) join(ctx context.Context, partition int, after uint64) (*fanout, error) {
+	h.checkFanout(ctx, partition)
 	head, err := h.Head(ctx, partition)
 	if err != nil {
 		return nil, err
@@ -58,6 +59,28 @@ func (h *History) join(ctx context.Context, partition int, after uint64) (*fanou
 	f.users++
 	return f, nil
 }
+
+// checkFanout ends a fan-out whose newest message is not in the journal: the journal
+// was restored from an older copy, and the fan-out has what it lost.
+func (h *History) checkFanout(ctx context.Context, partition int) {
+	h.mu.Lock()
+	f := h.shared[partition]
+	h.mu.Unlock()
+	if f == nil {
+		return
+	}
+	if m, ok := f.newest(); ok && m.Bad == nil {
+		digest, found, err := h.DigestAt(ctx, partition, m.Revision)
+		if err != nil || found && digest == m.Digest {
+			return
+		}
+		if cut, _, err := h.Trimmed(ctx, partition); err == nil && (found || m.Revision > cut) {
+			f.fail(errReplaced)
+		}
+	}
+}
+
+var errReplaced = errors.New("the journal is not the one that its reader began with")
 
 // leave unregisters a cursor; the last one ends the fan-out.
 func (h *History) leave(f *fanout) {

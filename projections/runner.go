@@ -50,6 +50,9 @@ type Runner struct {
 	// not block.
 	Applied func(events int, took time.Duration)
 
+	checked     time.Time                                  // when the journal and the target were checked last
+	silentAt    uint64                                     // position at the last check if the journal was beyond it, plus one
+	last        applied                                    // last event applied
 	lastWrite   time.Time                                  // end of the last write
 	lastSize    int                                        // events in the last batch
 	quarantined map[events.AggregateName]*quarantine.Entry // used by Run only
@@ -90,6 +93,12 @@ func (r *Runner) Run(ctx context.Context) {
 			return
 		}
 		if errors.Is(err, history.ErrForeignJournal) {
+			r.last = applied{}
+			if t, ok := r.Target.(Forgetter); ok {
+				r.Log.Error("the journal is not the one that was read; what was read is dropped", "view", r.View, "partition", r.Partition, "error", err)
+				t.Forget(r.Partition)
+				continue
+			}
 			r.halt(ctx, err)
 			continue
 		}
@@ -140,6 +149,9 @@ func (r *Runner) follow(ctx context.Context) error {
 		return err
 	}
 	r.Progress.Reset(r.Partition, from)
+	if r.last.revision != from {
+		r.last = applied{}
+	}
 	if err := r.loadQuarantine(ctx, from); err != nil {
 		return err
 	}
@@ -152,6 +164,7 @@ func (r *Runner) follow(ctx context.Context) error {
 	}
 	defer cur.Stop()
 	r.setState(Running, "")
+	r.checked, r.silentAt = time.Now(), 0
 	for {
 		changed := r.changed()
 		if err := r.runRequests(ctx, from); err != nil {
@@ -170,6 +183,7 @@ func (r *Runner) follow(ctx context.Context) error {
 		}
 		r.lastWrite, r.lastSize = time.Now(), len(batch)
 		from = to
+		r.last = applied{to, batch[len(batch)-1].Digest}
 		r.Progress.Set(r.Partition, to)
 		if r.Leads != nil {
 			r.Leads.passed(r.Partition, to, batch)

@@ -44,38 +44,12 @@ func (g *pendingBatch) hasRoom(n int) bool { return len(g.msgs) < n && g.bytes <
 // was always busy.
 const busyBatch = 32
 
-// stallCheck is the interval at which a silent cursor is compared with the head.
-const stallCheck = 5 * time.Second
-
-// checkpointCheck is the interval at which an idle view compares its position with the one that
-// its target stores, which changes when a database is restored. A view that writes notices it by
-// the fence.
-const checkpointCheck = 2 * time.Second
-
-// checkCheckpoint fails when the target does not answer or no longer is at a position.
-func (r *Runner) checkCheckpoint(ctx context.Context, at uint64) error {
-	t, ok := r.Target.(CheckpointDigester)
-	if !ok {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, checkpointCheck)
-	defer cancel()
-	stored, _, err := t.CheckpointDigest(ctx, r.Partition)
-	if err == nil && stored != at {
-		err = fmt.Errorf("the stored position has changed from %d to %d", at, stored)
-	}
-	return err
-}
-
-// collect waits for a first event and collects more as Batching says. It fails when the cursor
-// stays silent while the journal grows, and returns no events when changed is closed first.
+// collect waits for a first event and collects more as Batching says. It fails as check does, and
+// returns no events when changed is closed first.
 func (r *Runner) collect(ctx context.Context, cur history.Cursor, at uint64, changed <-chan struct{}) ([]history.Message, error) {
 	batch := pendingBatch{capacity: min(r.lastSize+r.lastSize/4, r.Batching.Max)} // sized by the previous batch
-	behind := false
-	stall := time.NewTicker(stallCheck)
-	defer stall.Stop()
-	check := time.NewTicker(checkpointCheck)
-	defer check.Stop()
+	due := time.NewTimer(time.Until(r.checked.Add(checkInterval)))
+	defer due.Stop()
 	for len(batch.msgs) == 0 {
 		select {
 		case m, ok := <-cur.Messages():
@@ -84,20 +58,12 @@ func (r *Runner) collect(ctx context.Context, cur history.Cursor, at uint64, cha
 			}
 			batch.add(m)
 			r.setOldest(m.RecordedAt)
-		case <-stall.C:
-			if head, err := r.head(ctx); err != nil {
-				return nil, err
-			} else if head < at && r.Follows == nil {
-				return nil, fmt.Errorf("the view is at %d, the journal ends at %d", at, head)
-			} else if head > at && !behind {
-				behind = true // the event may have been appended just now
-			} else if head > at {
-				return nil, fmt.Errorf("the journal's reader is silent at %d while the journal is at %d (%v)", at, head, cur.Err())
-			}
-		case <-check.C:
-			if err := r.checkCheckpoint(ctx, at); err != nil {
+		case <-due.C:
+			if err := r.check(ctx, cur, at); err != nil {
 				return nil, err
 			}
+			r.checked = time.Now()
+			due.Reset(checkInterval)
 		case <-changed:
 			return nil, nil
 		case <-ctx.Done(): // collected events are still flushed
@@ -108,8 +74,8 @@ func (r *Runner) collect(ctx context.Context, cur history.Cursor, at uint64, cha
 	if r.lastSize >= busyBatch && r.Batching.Busy > 0 {
 		enough, wait = r.Batching.Max, time.Until(r.lastWrite.Add(r.Batching.Busy))
 	}
-	due := time.NewTimer(wait)
-	defer due.Stop()
+	full := time.NewTimer(wait)
+	defer full.Stop()
 	for batch.hasRoom(min(enough, r.Batching.Max)) {
 		select {
 		case m, ok := <-cur.Messages():
@@ -118,7 +84,7 @@ func (r *Runner) collect(ctx context.Context, cur history.Cursor, at uint64, cha
 			}
 			batch.add(m)
 			continue
-		case <-due.C:
+		case <-full.C:
 		case <-ctx.Done(): // collected events are still flushed
 		}
 		break

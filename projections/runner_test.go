@@ -131,7 +131,7 @@ func TestASilentReaderIsNoticed(t *testing.T) {
 		x.source.mu.Lock()
 		x.source.head = 2 // and the reader stays silent
 		x.source.mu.Unlock()
-		x.pass(10 * time.Second) // two checks: at the first, the event may just have been appended
+		x.pass(4 * time.Second) // two checks: at the first, the event may just have been appended
 		if s := x.Status(2, time.Now()); s.State != projections.Waiting || !strings.Contains(s.Reason, "silent at 0 while the journal is at 2") {
 			t.Errorf("%+v", s)
 		}

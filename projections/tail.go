@@ -17,13 +17,26 @@ type Tail struct {
 	Refresh  func(s events.AggregateName, revision uint64)
 	Source   history.Source
 	Progress *Progress
-	// Touched is called for every agent whose entries changed, Changed for every document with its
-	// kind, id and state.
-	Touched func(agent string)
-	Changed func(kind, id string, state []byte)
+	// Forgotten is called when the journal is not the one that was read before.
+	Forgotten func()
+	// Touched is called for every entry that changed, with its agent and the revision; Changed for
+	// every document with its kind, id, state and revision. The order within a batch is not that of
+	// the events.
+	Touched func(agent string, revision uint64)
+	Changed func(kind, id string, state []byte, revision uint64)
 }
 
-var _ Target = (*Tail)(nil)
+var (
+	_ Target    = (*Tail)(nil)
+	_ Forgetter = (*Tail)(nil)
+)
+
+// Forget implements Forgetter.
+func (t *Tail) Forget(partition int) {
+	t.Memory.Forget(partition)
+	t.Progress.Reset(partition, 0)
+	t.Forgotten()
+}
 
 // Load implements Target.
 func (t *Tail) Load(ctx context.Context, partition int, _ string) (uint64, error) {
@@ -43,12 +56,12 @@ func (t *Tail) Apply(_ context.Context, partition int, _, _ uint64, c Changes) e
 		e := &c.Entries[i]
 		t.Memory.Apply(partition, e.Entry, e.Deleted)
 		t.Refresh(events.StateEntry(e.Agent, e.Key), e.Revision)
-		t.Touched(e.Agent)
+		t.Touched(e.Agent, e.Revision)
 	}
 	for i := range c.Docs {
 		d := &c.Docs[i]
 		t.Refresh(readmodel.NameOf(d.Doc.Kind, d.Doc.ID, d.Doc.Key), d.Revision)
-		t.Changed(d.Kind, d.ID, d.State)
+		t.Changed(d.Kind, d.ID, d.State, d.Revision)
 		if d.All {
 			t.Memory.DropAgent(d.ID)
 		}

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/tidemark-engine/tidemark/commands"
-	"github.com/tidemark-engine/tidemark/domain"
 	"github.com/tidemark-engine/tidemark/domain/agent"
 )
 
@@ -32,7 +31,7 @@ func (a *Activity) enqueue(r request) bool {
 
 // Run sends requests and looks for expired agents and sessions until ctx ends.
 func (a *Activity) Run(ctx context.Context) {
-	sessions, agents := time.NewTicker(time.Second), time.NewTicker(agentSweepInterval(a.ttl))
+	sessions, agents := time.NewTicker(time.Second), time.NewTimer(0)
 	defer sessions.Stop()
 	defer agents.Stop()
 	var running sync.WaitGroup
@@ -55,19 +54,38 @@ func (a *Activity) Run(ctx context.Context) {
 			return
 		case <-sessions.C:
 			a.expireSessions()
+			a.hydrateWanted()
 		case <-agents.C:
-			a.expireAgents()
+			a.sweepAgents()
+			agents.Reset(a.sweepInterval())
 		}
 	}
 }
 
-// agentSweepInterval bounds how late an expiry is noticed: an eighth of the
-// TTL, from 200 ms to 15 s.
-func agentSweepInterval(ttl time.Duration) time.Duration {
-	if ttl <= 0 {
-		return time.Hour
+// sweepInterval bounds how late an expiry is noticed: an eighth of the TTL, from
+// 200 ms to 15 s; rows are kept as punctually.
+func (a *Activity) sweepInterval() time.Duration {
+	interval := 15 * time.Second
+	if ttl := a.ttl(); ttl > 0 {
+		interval = min(interval, ttl/8)
 	}
-	return min(max(ttl/8, 200*time.Millisecond), 15*time.Second)
+	if a.keeper != nil {
+		interval = min(interval, a.keeper.Interval()/2)
+	}
+	return max(interval, 200*time.Millisecond)
+}
+
+// hydrateWanted repeats the requests of hydrations that have not begun.
+func (a *Activity) hydrateWanted() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for id := range a.wanted {
+		if s := a.agents[id]; !s.needsHydration() {
+			delete(a.wanted, id)
+		} else if !s.pending {
+			a.want(id, s)
+		}
+	}
 }
 
 func (a *Activity) expireSessions() {
@@ -81,24 +99,72 @@ func (a *Activity) expireSessions() {
 	}
 }
 
-func (a *Activity) expireAgents() {
-	now := a.now()
+// forgetAfter is how long an agent that is not active is remembered for its
+// last-seen time.
+const forgetAfter = time.Hour
+
+// sweepAgents expires idle agents, keeps the rows of the others, and forgets those
+// that are not active.
+func (a *Activity) sweepAgents() {
+	now, ttl := a.now(), a.ttl()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for id, s := range a.agents {
-		if a.ttl > 0 && s.phase == agent.Active && !s.pending && now.Sub(s.lastSeen) >= a.ttl {
+		_, wanted := a.wanted[id]
+		switch {
+		case s.pending:
+		case s.needsHydration():
+			if !wanted && now.Sub(s.lastSeen) > forgetAfter {
+				delete(a.agents, id)
+			}
+		case s.phase == agent.Active && ttl > 0 && now.Sub(s.lastSeen) >= ttl && !now.Before(s.retry):
 			s.pending = a.enqueue(request{"agent", id, "expire"})
 			a.agents[id] = s
+		case s.phase != agent.Hydrating && a.keeper != nil && now.Sub(s.kept) >= a.keeper.Interval():
+			if a.enqueue(request{"agent", id, "keep"}) {
+				s.kept = now
+				a.agents[id] = s
+			}
 		}
 	}
 }
 
 func (a *Activity) handle(ctx context.Context, r request) {
-	if r.aggregate == "session" {
+	switch {
+	case r.aggregate == "session":
 		a.expireSession(ctx, r)
-	} else {
+	case r.verb == "keep":
+		a.keep(ctx, r.id)
+	case r.verb == "hydrate" || a.stillIdle(r.id):
 		a.moveAgent(ctx, r)
 	}
+}
+
+func (a *Activity) keep(ctx context.Context, id string) {
+	err := a.keeper.Keep(ctx, id)
+	if err == nil || ctx.Err() != nil {
+		return
+	}
+	a.log.Warn("keeping the rows of an agent in KV failed, retrying", "agent", id, "error", err)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	s := a.agents[id]
+	s.kept = a.now().Add(min(agentRetry, a.keeper.Interval()/2) - a.keeper.Interval())
+	a.agents[id] = s
+}
+
+// stillIdle reports whether an agent has shown no sign of life since its expiry was
+// queued; signs of life from now on revive it.
+func (a *Activity) stillIdle(id string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	s, now := a.agents[id], a.now()
+	idle := s.phase == agent.Active && now.Sub(s.lastSeen) >= a.ttl()
+	if s.pending = idle; idle {
+		s.expiring = now
+	}
+	a.agents[id] = s
+	return idle
 }
 
 func (a *Activity) expireSession(ctx context.Context, r request) {
@@ -125,16 +191,13 @@ func (a *Activity) moveAgent(ctx context.Context, r request) {
 	}
 	s.pending = false
 	switch {
-	case ignoreRefusal(err) != nil:
+	case IsRefusal(err):
+		delete(a.wanted, r.id)
+	case err != nil:
 		a.log.Warn("changing an agent's phase failed, retrying", "agent", r.id, "verb", r.verb, "error", err)
-		if r.verb == "expire" {
-			s.lastSeen = a.now().Add(agentRetry - a.ttl)
-		}
-	case !s.needsHydration(): // the journal's event was quicker than the receipt
-	case r.verb == "hydrate" && err == nil && receipt.Outcome == domain.Unchanged:
-		s.phase = agent.Active // or hydrating already
-	case r.verb == "hydrate" && err == nil:
-		s.phase = agent.Hydrating
+		s.retry = a.now().Add(agentRetry)
+	case r.verb == "hydrate" && s.needsHydration() && receipt.Revision > s.revision: // the receipt was quicker than the journal's event
+		s.phase, s.revision = agent.Hydrating, receipt.Revision
 	}
 	a.agents[r.id] = s
 }

@@ -28,6 +28,9 @@ type HydrationBucket interface {
 	Has(ctx context.Context, agent string, keys []string) (map[string]bool, error)
 	// Evict removes all of an agent's keys.
 	Evict(ctx context.Context, agent string) error
+	// Keep puts the values of an agent's keys again that lapse soon, and returns the
+	// keys that have no value.
+	Keep(ctx context.Context, agent string, keys []string) (missing map[string]bool, err error)
 }
 
 // HydrationTable is the SQL table of state entries.
@@ -156,6 +159,35 @@ func (k *Hydrator) Flush(ctx context.Context, agent string) (keys []string, revi
 		return keys, revision, nil
 	}
 	return keys, revision, k.Durable.Flush(ctx, dirty)
+}
+
+// Keep makes KV hold every entry of an active agent: rows that the bucket has lost are put from the
+// journal, and rows that would lapse before the next call are put again.
+func (k *Hydrator) Keep(ctx context.Context, agent string) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	ends, err := k.Journal.After(ctx, agent, 0)
+	if err != nil {
+		return err
+	}
+	keys := make([]string, 0, len(ends))
+	for i := range ends {
+		if !ends[i].Deleted {
+			keys = append(keys, ends[i].Key)
+		}
+	}
+	missing, err := k.Hot.Keep(ctx, agent, keys)
+	if err != nil || len(missing) == 0 {
+		return err
+	}
+	for i := range ends {
+		if e := &ends[i]; !e.Deleted && missing[e.Key] {
+			if err := k.Hot.Fill(ctx, &e.Entry); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // Evict flushes an agent and removes its keys from KV. A key that is not in SQL is never removed;

@@ -104,10 +104,15 @@ func (m *Memory) Start(partition int, head uint64) uint64 {
 // meanwhile.
 func (m *Memory) Reset() {
 	for p := range m.last {
-		m.start[p].Store(0)
-		for s := range m.last[p] {
-			m.last[p][s].Store(0)
-		}
+		m.Forget(p)
+	}
+}
+
+// Forget drops all rows, because a partition of the journal is not the one that they were read from.
+func (m *Memory) Forget(partition int) {
+	m.start[partition].Store(0) // nothing is cached until the next Start
+	for i := range m.last[partition] {
+		m.last[partition][i].Store(0)
 	}
 	m.cache.InvalidateAll()
 }

@@ -122,7 +122,7 @@ func (w *world) target(view string) projections.Target {
 	}
 	return &projections.Tail{
 		Memory: w.memory, Refresh: w.Refresh, Source: w.history.Retained(), Progress: w.progress["memory"],
-		Touched: func(string) {}, Changed: func(string, string, []byte) {},
+		Forgotten: w.Forget, Touched: func(string, uint64) {}, Changed: func(string, string, []byte, uint64) {},
 	}
 }
 

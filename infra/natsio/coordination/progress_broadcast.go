@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nuid"
 
 	"github.com/tidemark-engine/tidemark/infra/natsio"
 	"github.com/tidemark-engine/tidemark/internal/wait"
@@ -20,11 +21,15 @@ import (
 type ProgressBroadcast struct {
 	nc   *nats.Conn
 	root string // "engines.progress."
+	self string // distinguishes this engine's messages
 }
+
+// engineHeader names the engine that sent a position.
+const engineHeader = "Tidemark-Engine"
 
 // NewProgressBroadcast returns a broadcast on nc.
 func NewProgressBroadcast(nc *nats.Conn, s natsio.Subjects) *ProgressBroadcast {
-	return &ProgressBroadcast{nc: nc, root: s.Root("engines.progress.")}
+	return &ProgressBroadcast{nc: nc, root: s.Root("engines.progress."), self: nuid.Next()}
 }
 
 // publishInterval is the least time between two messages of a changing position,
@@ -44,20 +49,27 @@ func (b *ProgressBroadcast) Publish(ctx context.Context, view string, partition 
 		p.Wait(idle, partition, position+1)
 		cancel()
 		position = p.At(partition)
-		if err := b.nc.Publish(subject, strconv.AppendUint(nil, position, 10)); err != nil {
+		err := b.nc.PublishMsg(&nats.Msg{
+			Subject: subject, Data: strconv.AppendUint(nil, position, 10), Header: nats.Header{engineHeader: []string{b.self}},
+		})
+		if err != nil {
 			return // the connection is closed
 		}
 		_ = wait.Sleep(ctx, publishInterval)
 	}
 }
 
-// Follow updates p with the positions of a view that other engines publish.
+// Follow sets p to the positions of a view that other engines publish, also to a
+// lower one: a view that has lost rows, or whose journal has lost events, goes back.
 func (b *ProgressBroadcast) Follow(view string, p *projections.Progress) error {
 	_, err := b.nc.Subscribe(b.root+view+".*", func(m *nats.Msg) {
 		partition, err1 := strconv.Atoi(m.Subject[strings.LastIndexByte(m.Subject, '.')+1:])
 		at, err2 := strconv.ParseUint(string(m.Data), 10, 64)
-		if err1 == nil && err2 == nil && partition >= 0 && partition < p.Partitions() {
-			p.Set(partition, at)
+		if err1 != nil || err2 != nil || partition < 0 || partition >= p.Partitions() || m.Header.Get(engineHeader) == b.self {
+			return
+		}
+		if at != p.At(partition) {
+			p.Reset(partition, at)
 		}
 	})
 	if err != nil {

@@ -25,7 +25,6 @@ type Bucket struct {
 	prefix    string // of its subjects: "$KV.NAME."
 	log       *slog.Logger
 	cfg       BucketConfig
-	ttl       time.Duration
 	// seqs caches the bucket's sequences of recently written keys, so that a
 	// compare-and-set put needs no read first. A wrong sequence costs one read.
 	seqs *sequenceCache
@@ -78,7 +77,7 @@ func OpenBucket(ctx context.Context, nc *nats.Conn, cfg BucketConfig, log *slog.
 	if err != nil {
 		return nil, err
 	}
-	b := &Bucket{nc: nc, js: js, publisher: publisher, name: cfg.Name, prefix: "$KV." + cfg.Name + ".", log: log, cfg: cfg, ttl: cfg.TTL,
+	b := &Bucket{nc: nc, js: js, publisher: publisher, name: cfg.Name, prefix: "$KV." + cfg.Name + ".", log: log, cfg: cfg,
 		seqs: newSequenceCache(1 << 20)}
 	b.stream, err = js.Stream(ctx, "KV_"+cfg.Name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
@@ -87,7 +86,6 @@ func OpenBucket(ctx context.Context, nc *nats.Conn, cfg BucketConfig, log *slog.
 	if err != nil {
 		return nil, fmt.Errorf("open bucket %s: %w", cfg.Name, err)
 	}
-	b.ttl = b.stream.CachedInfo().Config.MaxAge
 	return b, nil
 }
 
@@ -149,6 +147,10 @@ func (b *Bucket) Get(ctx context.Context, agent, key string) (e readmodel.Entry,
 // kvOperationHeader marks a KV message that is not a value (NATS ADR-8).
 const kvOperationHeader = "KV-Operation"
 
+// TTL is the age at which the bucket removes rows, as of the last time that its
+// configuration was read; 0 = never.
+func (b *Bucket) TTL() time.Duration { return b.stream.CachedInfo().Config.MaxAge }
+
 // isMarker reports whether a KV message is a marker (deleted, purged, expired)
 // instead of a value (NATS ADR-8).
 func isMarker(h nats.Header) bool {
@@ -202,6 +204,6 @@ func OpenExistingBucket(ctx context.Context, nc *nats.Conn, name string) (*Bucke
 	if err != nil {
 		return nil, fmt.Errorf("open bucket %s: %w", name, err)
 	}
-	return &Bucket{nc: nc, js: js, publisher: publisher, stream: s, name: name, prefix: "$KV." + name + ".", ttl: s.CachedInfo().Config.MaxAge,
+	return &Bucket{nc: nc, js: js, publisher: publisher, stream: s, name: name, prefix: "$KV." + name + ".",
 		log: slog.New(slog.DiscardHandler), seqs: newSequenceCache(1000)}, nil
 }

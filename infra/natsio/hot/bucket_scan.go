@@ -21,7 +21,7 @@ import (
 func (t *Hot) TTLs() map[string]time.Duration {
 	ttls := map[string]time.Duration{}
 	for kind, b := range t.byKind() {
-		ttls[kind] = b.ttl
+		ttls[kind] = b.TTL()
 	}
 	return ttls
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -65,6 +66,55 @@ func (t *Hot) Evict(ctx context.Context, agent string) error {
 		}
 	}
 	return nil
+}
+
+// maxKeepInterval bounds how long a row that the bucket has lost stays unnoticed.
+const maxKeepInterval = 5 * time.Minute
+
+// KeepInterval is the time between two calls of Keep for an agent, a third of the
+// bucket's TTL: a row is put again before it lapses, also when one call fails.
+func (t *Hot) KeepInterval() time.Duration {
+	if ttl := t.entries.TTL(); ttl > 0 {
+		return min(ttl/3, maxKeepInterval)
+	}
+	return maxKeepInterval
+}
+
+// Keep implements tiers.HydrationBucket. A row that the view has written meanwhile
+// stays.
+func (t *Hot) Keep(ctx context.Context, agent string, keys []string) (map[string]bool, error) {
+	b := t.entries
+	subjects, missing := make([]string, len(keys)), make(map[string]bool, len(keys))
+	for i, key := range keys {
+		subjects[i], missing[key] = b.prefix+agent+"."+key, true
+	}
+	rows, err := b.lastMessages(ctx, subjects, history.Linearizable)
+	if err != nil {
+		return nil, err
+	}
+	var puts []put
+	ttl := b.TTL()
+	for name, row := range rows {
+		if isMarker(row.Header) {
+			continue
+		}
+		delete(missing, strings.TrimPrefix(name, agent+"."))
+		if ttl > 0 && time.Since(row.Time) > ttl/3 {
+			puts = append(puts, put{key: name, value: row.Data, revision: revisionOf(row), seq: row.Sequence})
+			b.seqs.remove(name)
+		}
+	}
+	if t.foreign.Load() {
+		return nil, nil // the puts' position would claim the bucket for this journal
+	}
+	b.send(ctx, puts, t.Header())
+	for i := range puts {
+		err := puts[i].ack.Err
+		if err != nil && !natsio.HasCode(err, natsio.CodeWrongLastSequence, natsio.CodeLastSeqInFlight) {
+			return nil, fmt.Errorf("put a row of %s into bucket %s again: %w", agent, b.name, err)
+		}
+	}
+	return missing, nil
 }
 
 // Remove implements tiers.HotTier. It leaves a row that the view has written

@@ -32,19 +32,27 @@ type Hot struct {
 	foreign atomic.Bool         // the last Load found rows of another journal
 	loaded  atomic.Bool         // a Load has succeeded
 
-	mu      sync.Mutex
-	savedAt map[string]uint64 // by bucket and partition: the position that the last put carries
+	// Loaded, if set, is called after each Load: rows may have been lost before it.
+	Loaded func()
+
+	mu       sync.Mutex
+	seen     map[*Bucket]bucketState // at the last Load or Check
+	losses   map[*Bucket]int         // how often a bucket has lost rows
+	refolded map[loadKey]int         // losses that the last Load of a partition has taken into account
+	savedAt  map[string]uint64       // by bucket and partition: the position that the last put carries
 }
 
 var (
-	_ projections.Target = (*Hot)(nil)
-	_ tiers.HotTier      = (*Hot)(nil)
+	_ projections.Target  = (*Hot)(nil)
+	_ projections.Checker = (*Hot)(nil)
+	_ tiers.HotTier       = (*Hot)(nil)
 )
 
 // NewHot returns the hot view's target with the bucket of state entries;
 // progress holds the positions of the view's runners.
 func NewHot(entries *Bucket, j history.JournalStore, progress *projections.Progress) *Hot {
-	return &Hot{entries: entries, docs: map[string]*Bucket{}, journal: j, progress: progress, savedAt: map[string]uint64{}}
+	return &Hot{entries: entries, docs: map[string]*Bucket{}, journal: j, progress: progress, savedAt: map[string]uint64{},
+		seen: map[*Bucket]bucketState{}, losses: map[*Bucket]int{}, refolded: map[loadKey]int{}}
 }
 
 // AddBucket sets the bucket of a kind of document. Call it before the first
@@ -75,6 +83,9 @@ func (t *Hot) Load(ctx context.Context, partition int, id string) (uint64, error
 		}
 	}
 	t.loaded.Store(true)
+	if t.Loaded != nil {
+		t.Loaded()
+	}
 	return lowest, nil
 }
 

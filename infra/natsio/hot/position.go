@@ -80,10 +80,13 @@ func (t *Hot) position(ctx context.Context, b *Bucket, partition int, id string)
 		return 0, fmt.Errorf("read the state of bucket %s: %w", b.name, err)
 	}
 	oldest := uint64(0)
-	if b.ttl > 0 {
-		if oldest, err = t.journal.FirstSince(ctx, partition, time.Now().Add(-b.ttl)); err != nil {
+	if b.TTL() > 0 {
+		if oldest, err = t.journal.FirstSince(ctx, partition, time.Now().Add(-b.TTL())); err != nil {
 			return 0, err
 		}
+	}
+	if t.mustRefold(b, partition, info) {
+		return oldest, nil
 	}
 	text, err := b.lastPosition(ctx, info)
 	if err != nil || text == "" {

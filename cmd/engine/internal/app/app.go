@@ -110,8 +110,8 @@ func Start(ctx context.Context, cfg *Config, version string, log *slog.Logger) (
 		return nil, err
 	}
 	e.stops.add(e.views.stop)
-	e.commands = newCommandSide(cfg, log)
-	e.model = newReadModel(e.journal, e.buckets, e.postgres.db, e.quarantine, e.limits.rowBytes(), e.commands.touched, e.metrics.hit)
+	e.commands = newCommandSide(cfg, e.buckets, log)
+	e.model = newReadModel(e.journal, e.buckets, e.postgres.db, e.quarantine, e.limits.rowBytes(), e.commands.missed, e.metrics.hit)
 	e.commands.open(cfg, e.limits, bounds, e.journal, e.guard, e.nats, e.model, e.streams)
 	if err = e.startViews(); err != nil {
 		return nil, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"slices"
+	"sync"
 	"time"
 
 	natsgo "github.com/nats-io/nats.go"
@@ -61,20 +62,41 @@ func (k *clock) stop(ctx context.Context) {
 
 // run recovers what was active before this start, and then keeps time.
 func (k *clock) run(ctx context.Context) {
-	var open []events.Record
+	var open, expired []events.Record
 	for _, pattern := range []events.AggregateName{"agent.*.lifecycle", "session.*"} {
 		err := k.journal.history.EachLast(ctx, pattern, func(rec events.Record) {
 			k.commands.activity.Recover(&rec)
 			if rec.Type == events.HydrationStarted || rec.Type == events.FlushStarted {
 				open = append(open, rec)
 			}
+			if rec.Type == events.Expired {
+				expired = append(expired, rec)
+			}
 		})
 		if err != nil && ctx.Err() == nil {
 			k.log.Warn("cannot read which agents and sessions were active; they expire only after their next activity", "error", err)
 		}
 	}
+	var reviving sync.WaitGroup
+	defer reviving.Wait()
+	reviving.Go(func() { k.revive(ctx, expired) })
 	k.resume(ctx, open)
 	k.commands.activity.Run(ctx)
+}
+
+// revive touches the agents that were written after they expired, because the engine
+// that took the write may have stopped before it could.
+func (k *clock) revive(ctx context.Context, expired []events.Record) {
+	for _, rec := range expired {
+		n, err := k.journal.history.Changed(ctx, events.AgentStates(rec.ID), rec.Revision)
+		if err != nil && ctx.Err() == nil {
+			k.log.Warn("cannot read whether expired agents were written since; they become active with their next write", "error", err)
+			return
+		}
+		if n > 0 {
+			k.commands.written(rec.ID, 0)
+		}
+	}
 }
 
 // resume gives the reactors the hydrations and flushes that had not ended before

@@ -15,20 +15,34 @@ type commandSide struct {
 	handler  *commands.Handler
 	activity *reactors.Activity
 	auto     bool // agents hydrate and expire without commands
+	model    *readModel
 }
 
-func newCommandSide(cfg *Config, log *slog.Logger) *commandSide {
+func newCommandSide(cfg *Config, b *buckets, log *slog.Logger) *commandSide {
 	c := &commandSide{auto: cfg.Lifecycle == "auto"}
-	ttl := cfg.IdleTTL
-	if !c.auto {
-		ttl = 0
+	ttl := b.entries.TTL
+	switch {
+	case !c.auto:
+		ttl = func() time.Duration { return 0 }
+	case cfg.IdleTTL != nil:
+		ttl = func() time.Duration { return *cfg.IdleTTL }
 	}
-	c.activity = reactors.NewActivity(ttl, c.send, func() time.Time { return time.Now().UTC() }, log)
+	c.activity = reactors.NewActivity(ttl, c.send, (*keeper)(c), func() time.Time { return time.Now().UTC() }, log)
 	return c
 }
 
+// keeper keeps the rows of active agents in KV.
+type keeper commandSide
+
+func (k *keeper) Keep(ctx context.Context, agent string) error {
+	return k.model.hydrator.Keep(ctx, agent)
+}
+
+func (k *keeper) Interval() time.Duration { return k.model.hot.KeepInterval() }
+
 // open makes the handler, which needs the read model.
 func (c *commandSide) open(cfg *Config, l limits, bounds commands.Bounds, j *journalReader, g *guard, nats *natsServer, m *readModel, s *streams) {
+	c.model = m
 	c.handler = commands.NewHandler(j.writer(g, nats.embedded != nil && cfg.Durability == "synced"), commands.Config{
 		Bounds: bounds, InFlight: cfg.LimitsInFlight, WaitBytes: l.waitBytes(), HeadBytes: l.headBytes(), Evictor: m.hydrator, Messenger: messages.NewMessenger(s.Streams), Past: j.history,
 		Archive: j.commandIndex(), Observe: m.writeThrough,
@@ -39,10 +53,13 @@ func (c *commandSide) send(ctx context.Context, req commands.Request) (commands.
 	return c.handler.Send(ctx, req)
 }
 
-// touched records that an agent's entries were written, or read from below KV.
-func (c *commandSide) touched(agent string) {
+// missed records that an agent's entries were read from below KV.
+func (c *commandSide) missed(agent string) { c.written(agent, 0) }
+
+// written records that an agent's entry was written at a revision.
+func (c *commandSide) written(agent string, revision uint64) {
 	if c.auto {
-		c.activity.Touch(agent)
+		c.activity.Touch(agent, revision)
 	}
 }
 

@@ -41,8 +41,8 @@ type Config struct {
 	FlushThreshold int           `help:"Number of dirty keys that makes the durable view flush." default:"50" env:"TIDEMARK_FLUSH_THRESHOLD"`
 	FlushInterval  time.Duration `help:"Longest time from a dirty key to the start of its flush." default:"20ms" env:"TIDEMARK_FLUSH_INTERVAL"`
 
-	Lifecycle string        `help:"auto: agents hydrate on access and expire when idle. manual: only by command." enum:"auto,manual" default:"auto" env:"TIDEMARK_LIFECYCLE"`
-	IdleTTL   time.Duration `name:"idle-ttl" help:"Idle time after which an active agent expires; 0 = never." default:"30m" env:"TIDEMARK_IDLE_TTL"`
+	Lifecycle string         `help:"auto: agents hydrate on access and expire when idle. manual: only by command." enum:"auto,manual" default:"auto" env:"TIDEMARK_LIFECYCLE"`
+	IdleTTL   *time.Duration `name:"idle-ttl" help:"Idle time after which an active agent expires; 0 = never. Default: the TTL of bucket AGENT_STATE." env:"TIDEMARK_IDLE_TTL"`
 
 	OutboxRetention      time.Duration `help:"How long executed rows of agents.outbox are kept; 0 = for ever." default:"168h" env:"TIDEMARK_OUTBOX_RETENTION"`
 	MessagesRetention    time.Duration `help:"How long rows of agents.messages are kept; 0 = for ever." default:"2160h" env:"TIDEMARK_MESSAGES_RETENTION"`
@@ -160,11 +160,13 @@ func (c *Config) bounds() (commands.Bounds, error) {
 		{"--messages-retention", float64(c.MessagesRetention), 0, float64(longest), "0 to 87600h; 0 keeps everything"},
 		{"--conflicts-retention", float64(c.ConflictsRetention), 0, float64(longest), "0 to 87600h; 0 keeps everything"},
 		{"--dead-letters-retention", float64(c.DeadLettersRetention), 0, float64(longest), "1s to 87600h; 0 keeps everything"},
-		{"--idle-ttl", float64(c.IdleTTL), 0, float64(longest), "0 to 87600h"},
 	} {
 		if !(f.value >= f.low && f.value <= f.high) { // also NaN
 			return b, fmt.Errorf("%s must be %s", f.flag, f.form)
 		}
+	}
+	if c.IdleTTL != nil && (*c.IdleTTL < 0 || *c.IdleTTL > longest) {
+		return b, errors.New("--idle-ttl must be 0 to 87600h")
 	}
 	if c.DeadLettersRetention > 0 && c.DeadLettersRetention < time.Second {
 		return b, errors.New("--dead-letters-retention must be 1s to 87600h; 0 keeps everything")

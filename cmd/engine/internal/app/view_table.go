@@ -24,9 +24,10 @@ const (
 // archive, durable. The last three that need SQL are left out without it.
 func (e *Engine) startViews() error {
 	m := e.model
+	m.hot.Loaded = e.commands.activity.KeepAll
 	e.views.startLocal("memory", &projections.Tail{
 		Memory: m.memory, Refresh: e.commands.handler.Refresh, Source: e.journal.history.Retained(), Progress: m.tail,
-		Touched: e.commands.touched, Changed: e.commands.activity.Changed,
+		Forgotten: e.commands.handler.Forget, Touched: e.commands.written, Changed: e.commands.activity.Changed,
 	}, m.tail, projections.Batching{Busy: busyHot, Max: 1000})
 	if err := e.views.start("feeds", feeds.New(e.streams.Streams, e.journal.Journal), projections.NewProgress(e.journal.Partitions()),
 		projections.Batching{Threshold: 1000, Pace: 25 * time.Millisecond, Max: 2000}); err != nil {

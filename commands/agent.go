@@ -66,7 +66,7 @@ func entryWrite(verb, id string, in writeBody, b Bounds) (Command, error) {
 	}
 	var err error
 	if in.Timestamp != "" {
-		if w.Timestamp, err = domain.ParseTime("timestamp", in.Timestamp); err != nil {
+		if w.Timestamp, err = parseTime("timestamp", in.Timestamp); err != nil {
 			return Command{}, err
 		}
 	}
@@ -127,6 +127,16 @@ func entryEffect(rec *events.Record) (effect, error) {
 		return e, err
 	}
 	return effect{}, domain.Errorf(domain.Internal, "event.unexpected", "%s on %s", rec.Type, rec.Name)
+}
+
+// parseTime is domain.ParseTime without the zero time, which stands for none: 400
+// timestamp.invalid.
+func parseTime(noun, text string) (time.Time, error) {
+	t, err := domain.ParseTime(noun, text)
+	if err == nil && t.IsZero() {
+		err = domain.Errorf(domain.Invalid, "timestamp.invalid", "%s %s cannot be stored: RFC 3339 times are accepted after it", noun, text)
+	}
+	return t, err
 }
 
 // checkAhead refuses a client's timestamp that is more than skew ahead of now: 400

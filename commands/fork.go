@@ -46,7 +46,7 @@ func readFork(id string, body []byte, now time.Time, b Bounds) (Command, error) 
 	var at time.Time
 	if in.AtTime != "" {
 		var err error
-		if at, err = domain.ParseTime("at_time", in.AtTime); err != nil {
+		if at, err = parseTime("at_time", in.AtTime); err != nil {
 			return Command{}, err
 		}
 		if err := checkAhead(at, now, b.ClockSkew); err != nil {

@@ -52,7 +52,7 @@ func readTaskCreate(id string, body []byte, _ time.Time, b Bounds) (Command, err
 	}
 	if in.Deadline != "" {
 		var err error
-		if data.Deadline, err = domain.ParseTime("deadline", in.Deadline); err != nil {
+		if data.Deadline, err = parseTime("deadline", in.Deadline); err != nil {
 			return Command{}, err
 		}
 	}

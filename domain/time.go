@@ -16,7 +16,7 @@ func ParseTime(noun, text string) (time.Time, error) {
 	if err != nil {
 		return time.Time{}, Errorf(Invalid, "timestamp.invalid", "%s %.64q is not an RFC 3339 time: there is no such day or hour", noun, text)
 	}
-	if t = t.UTC(); t.IsZero() || t.Year() < 1 || t.Year() > 9999 {
+	if t = t.UTC(); t.Year() < 1 || t.Year() > 9999 {
 		return time.Time{}, Errorf(Invalid, "timestamp.invalid",
 			"%s %.64q cannot be stored: RFC 3339 times are in the years 1 to 9999 in UTC", noun, text)
 	}

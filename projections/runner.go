@@ -243,13 +243,28 @@ func (r *Runner) apply(ctx context.Context, from, to uint64, batch []history.Mes
 	}
 }
 
-// write folds a batch without the quarantined aggregates and applies it to the target. A stop must
-// not interrupt it: it has its own timeout.
-func (r *Runner) write(ctx context.Context, from, to uint64, batch []history.Message) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
+// A write may take writeTimeout, and writeGrace after the runner was stopped.
+const (
+	writeTimeout = 30 * time.Second
+	writeGrace   = 3 * time.Second
+)
+
+// write folds a batch without the quarantined aggregates and applies it to the target. A stop does
+// not interrupt a write that the target answers in time.
+func (r *Runner) write(stop context.Context, from, to uint64, batch []history.Message) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(stop), writeTimeout)
 	defer cancel()
 	r.setWriting(time.Now())
 	defer r.setWriting(time.Time{})
+	defer context.AfterFunc(stop, func() {
+		grace := time.NewTimer(writeGrace)
+		defer grace.Stop()
+		select {
+		case <-grace.C:
+			cancel()
+		case <-ctx.Done():
+		}
+	})()
 	changes, err := r.fold(ctx, batch)
 	if err != nil {
 		return err

@@ -63,15 +63,32 @@ func (e *Engine) Restart() {
 	e.Await()
 }
 
-// Launch is Restart without the wait.
-func (e *Engine) Launch() {
+// Refuses launches the engine, which must refuse to start, and returns the log of
+// this run.
+func (e *Engine) Refuses(args ...string) string {
+	e.t.Helper()
+	before := len(e.Log())
+	e.Launch(args...)
+	p := e.proc
+	if !endsWithin(p, readyWithin) {
+		e.t.Fatal("the engine starts, it should refuse")
+	}
+	e.proc = nil
+	if p.err == nil {
+		e.t.Error("the engine refused to start and ended with 0")
+	}
+	return e.Log()[before:]
+}
+
+// Launch is Restart without the wait; args are further flags of this run.
+func (e *Engine) Launch(args ...string) {
 	e.t.Helper()
 	if e.proc != nil {
 		e.t.Fatal("the engine runs already")
 	}
-	args := append([]string{"serve", "--data", e.Data,
+	args = append([]string{"serve", "--data", e.Data,
 		"--nats-listen", strings.TrimPrefix(e.NATSURL, "nats://"),
-		"--http", strings.TrimPrefix(e.HTTPURL, "http://")}, e.cfg.Args...)
+		"--http", strings.TrimPrefix(e.HTTPURL, "http://")}, append(slices.Clone(e.cfg.Args), args...)...)
 	if e.cfg.SQL != "" {
 		args = append(args, "--postgres", e.cfg.SQL)
 	}

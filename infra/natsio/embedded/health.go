@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"net/http"
 	"net/url"
 	"path/filepath"
@@ -72,8 +71,7 @@ func (s *Server) StreamDir(stream string) string {
 }
 
 // RestartJetStream closes all streams and opens them again from the disk. Streams
-// and consumers in memory are lost. All clients are disconnected, so that they
-// connect again and renew their consumers at once. It fails when the disk refuses
+// and consumers in memory are lost; connections stay. It fails when the disk refuses
 // the files that JetStream needs, and JetStream then stays off until the next
 // call.
 func (s *Server) RestartJetStream() error {
@@ -82,13 +80,6 @@ func (s *Server) RestartJetStream() error {
 	}
 	if err := s.ns.EnableJetStream(&server.JetStreamConfig{StoreDir: s.storeDir, MaxStore: s.maxStore}); err != nil {
 		return errors.Join(fmt.Errorf("start JetStream again: %w", err), s.ns.ShutdownJetStream())
-	}
-	clients, err := s.ns.Connz(&server.ConnzOptions{Limit: math.MaxInt32})
-	if err != nil {
-		return fmt.Errorf("list the connections: %w", err)
-	}
-	for _, c := range clients.Conns {
-		_ = s.ns.DisconnectClientByID(c.Cid) // fails when it is gone already
 	}
 	return nil
 }

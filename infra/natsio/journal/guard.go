@@ -41,7 +41,9 @@ type Guard struct {
 	accepted string
 	suspect  int // checks in a row that found the journal lost
 
-	acked []atomic.Uint64 // by partition: the highest revision that an append returned
+	acked []atomic.Pointer[Point] // by partition: the newest event that an append stored
+	// gone: an event that was acknowledged before an append got the same or a lower revision.
+	gone  []atomic.Pointer[Point]
 	lost  atomic.Pointer[domain.Error]
 	limit atomic.Pointer[domain.Error] // a limit is reached; the server refuses the appends itself
 	stop  atomic.Pointer[domain.Error] // why the caller has stopped the appends
@@ -61,7 +63,7 @@ type Usage struct {
 // the journal's acceptance was accepted. It ignores them when the journal was
 // accepted since.
 func (j *Journal) NewGuard(points []Point, accepted string, log *slog.Logger) *Guard {
-	g := &Guard{j: j, log: log, points: make([]Point, j.Partitions()), acked: make([]atomic.Uint64, j.Partitions()), accepted: accepted,
+	g := &Guard{j: j, log: log, points: make([]Point, j.Partitions()), acked: make([]atomic.Pointer[Point], j.Partitions()), gone: make([]atomic.Pointer[Point], j.Partitions()), accepted: accepted,
 		Changed: func(bool) {}}
 	copy(g.points, points)
 	return g
@@ -194,16 +196,19 @@ func (g *Guard) look(ctx context.Context) (seen []Point, accepted string, err er
 		}
 		if meta[metaAccepted] != known {
 			point = Point{} // an operator accepted the journal as it is
-			g.acked[p].CompareAndSwap(acked, 0)
-		} else {
-			point.Revision = max(point.Revision, acked)
-			if point.Revision != points[p].Revision {
-				point.Digest = ""
-			}
+			g.acked[p].CompareAndSwap(acked, nil)
+			g.gone[p].Store(nil)
+		} else if acked != nil && acked.Revision > point.Revision {
+			point = *acked
+		}
+		gone := g.gone[p].Load()
+		if gone != nil {
+			point = *gone
 		}
 		if seen[p], err = g.compare(ctx, p, info, point); err != nil {
 			return nil, "", err
 		}
+		g.gone[p].CompareAndSwap(gone, nil)
 	}
 	g.measure(ctx, infos)
 	return seen, accepted, nil
@@ -216,7 +221,7 @@ const lostAdvice = " Restore the journal; or accept it as it is, without the los
 func (g *Guard) compare(ctx context.Context, p int, info *jetstream.StreamInfo, point Point) (last Point, err error) {
 	s := info.State
 	if s.LastSeq < point.Revision {
-		return last, domain.Errorf(domain.Unavailable, "journal.behind",
+		return last, domain.Errorf(domain.Unavailable, "journal.rolled_back",
 			"partition %d of the journal ends at revision %d, but revision %d was acknowledged: the journal was shortened or restored from an older copy.%s",
 			p, s.LastSeq, point.Revision, lostAdvice)
 	}
@@ -246,7 +251,7 @@ func (g *Guard) compare(ctx context.Context, p int, info *jetstream.StreamInfo, 
 		}
 	}
 	if point.Digest != "" && digest != point.Digest {
-		return last, domain.Errorf(domain.Unavailable, "journal.behind",
+		return last, domain.Errorf(domain.Unavailable, "journal.rolled_back",
 			"revision %d of partition %d has another digest than before: the journal was restored from an older copy.%s", point.Revision, p, lostAdvice)
 	}
 	return last, nil
@@ -315,6 +320,11 @@ func (g *Guard) Err() error {
 	if err := g.Lost(); err != nil {
 		return err
 	}
+	return g.Room()
+}
+
+// Room returns why the journal takes no events; nil = it has room.
+func (g *Guard) Room() error {
 	if err := orNil(g.stop.Load()); err != nil {
 		return err
 	}

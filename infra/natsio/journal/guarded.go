@@ -61,11 +61,19 @@ func (j *guarded) Append(ctx context.Context, writes []history.Write) (history.A
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(gate.open, cancel)()
+	p := j.Partition(writes[0].Name.ID())
+	before := j.g.acked[p].Load()
 	done, err := j.Journal.Append(ctx, writes)
 	var refused *domain.Error
 	switch {
 	case err == nil:
-		raise(&j.g.acked[j.Partition(writes[0].Name.ID())], done.Revision)
+		switch {
+		case done.Duplicate:
+		case before != nil && done.Revision <= before.Revision: // the journal was shortened, and grows again
+			j.g.gone[p].CompareAndSwap(nil, before)
+		default:
+			raise(&j.g.acked[p], &Point{Revision: done.Revision, Digest: writes[len(writes)-1].Event.Digest})
+		}
 	case errors.As(err, &refused) && refused.Code == "journal.full":
 		j.g.refused.Store(time.Now().UnixNano())
 		j.g.limit.Store(limitReached)
@@ -73,11 +81,11 @@ func (j *guarded) Append(ctx context.Context, writes []history.Write) (history.A
 	return done, err
 }
 
-// raise sets a to the maximum of a and to.
-func raise(a *atomic.Uint64, to uint64) {
+// raise sets a to the newer of a and to.
+func raise(a *atomic.Pointer[Point], to *Point) {
 	for {
 		old := a.Load()
-		if old >= to || a.CompareAndSwap(old, to) {
+		if old != nil && old.Revision >= to.Revision || a.CompareAndSwap(old, to) {
 			return
 		}
 	}

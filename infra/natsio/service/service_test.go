@@ -195,26 +195,6 @@ func TestHeaderNamesAreComparedWithoutCase(t *testing.T) {
 	commandstest.Count(s.t, s.entries, "k", 1, 0)
 }
 
-// TestHeaderNamesAreComparedWithoutCase: a retry under another spelling of the header
-// takes effect once.
-func TestHeaderNamesAreComparedWithoutCase(t *testing.T) {
-	s := serve(t, "")
-	for _, name := range []string{nats.MsgIdHdr, "nats-msg-id", "NATS-MSG-ID", "Nats-Msg-ID"} {
-		msg := nats.NewMsg("commands.agent.a1.set")
-		msg.Data, msg.Header[name] = []byte(`{"key":"k","value":1}`), []string{"c1"}
-		reply, err := s.client.RequestMsg(msg, requestTimeout)
-		if err != nil || len(reply.Header) > 0 || !strings.Contains(string(reply.Data), `"command_id":"c1"`) {
-			t.Errorf("%s: %s, %v", name, reply.Data, err)
-		}
-	}
-	msg := nats.NewMsg("commands.agent.a1.set")
-	msg.Data, msg.Header["nats-msg-id"], msg.Header["Nats-Msg-Id"] = []byte(`{"key":"k","value":2}`), []string{"c2"}, []string{"c3"}
-	if reply, err := s.client.RequestMsg(msg, requestTimeout); err != nil || !strings.Contains(string(reply.Data), "header.invalid") {
-		t.Errorf("two ids: %s, %v", reply.Data, err)
-	}
-	commandstest.Count(s.t, s.entries, "k", 1, 0)
-}
-
 // TestClientHeadersDoNotReachTheJournal sends headers that change how a stream
 // stores a message.
 func TestClientHeadersDoNotReachTheJournal(t *testing.T) {

@@ -130,7 +130,7 @@ func Start(ctx context.Context, cfg *Config, version string, log *slog.Logger) (
 
 	e.starting("what sends commands")
 	// What sends commands: clients, the outbox, timers, the queue, reactors.
-	requests, err := e.nats.connect("requests")
+	requests, err := e.nats.connect(requestsConnection)
 	if err != nil {
 		return nil, err
 	}

@@ -23,7 +23,7 @@ func TestFlagsAreValidated(t *testing.T) {
 			func(c *Config) { c.AuditRate = math.NaN() }, func(c *Config) { c.AuditRate = math.Inf(1) }, func(c *Config) { c.AuditRate = -1 },
 			func(c *Config) { c.AuditRate = 1e9 },
 		},
-		"--idle-ttl":          {func(c *Config) { c.IdleTTL = -1 }, func(c *Config) { c.IdleTTL = math.MaxInt64 }},
+		"--idle-ttl":          {func(c *Config) { c.IdleTTL = new(time.Duration(-1)) }, func(c *Config) { c.IdleTTL = new(time.Duration(math.MaxInt64)) }},
 		"--flush-interval":    {func(c *Config) { c.FlushInterval = -1 }, func(c *Config) { c.FlushInterval = time.Hour }},
 		"--flush-threshold":   {func(c *Config) { c.FlushThreshold = 0 }, func(c *Config) { c.FlushThreshold = math.MaxInt }},
 		"--limits-clock-skew": {func(c *Config) { c.LimitsClockSkew = -1 }, func(c *Config) { c.LimitsClockSkew = time.Hour }},

@@ -8,6 +8,7 @@ import (
 	"github.com/dustin/go-humanize"
 
 	"github.com/tidemark-engine/tidemark/domain"
+	"github.com/tidemark-engine/tidemark/infra/natsio/embedded"
 	"github.com/tidemark-engine/tidemark/infra/natsio/hot"
 )
 
@@ -20,6 +21,8 @@ type diskWatch struct {
 	checked time.Time // of the server's health
 	retry   time.Time // earliest time of the next restart of JetStream
 	pause   time.Duration
+
+	distrusted bool
 }
 
 const (
@@ -72,6 +75,7 @@ func (w *diskWatch) check(ctx context.Context) {
 		if !before {
 			w.e.log.Error("the disk is full; commands are refused", "directory", w.e.cfg.Data, "free", humanize.IBytes(uint64(free)), "reserve", humanize.IBytes(uint64(reserve)))
 		}
+		w.distrust(server.Health)
 		g.Stop(domain.Errorf(domain.Unavailable, "journal.full",
 			"the disk of the data directory is full: %s are free, %s are kept in reserve; free space, and send the same command id again",
 			humanize.IBytes(uint64(free)), humanize.IBytes(uint64(reserve))))
@@ -81,6 +85,7 @@ func (w *diskWatch) check(ctx context.Context) {
 		return
 	}
 	w.checked = time.Now()
+	w.distrusted = false
 	h := server.Health()
 	if !h.Off && len(h.Failed) == 0 {
 		if before {
@@ -104,7 +109,22 @@ func (w *diskWatch) check(ctx context.Context) {
 		return
 	}
 	w.checked = time.Time{}
+	w.e.nats.reconnect()
 	w.renew(ctx)
+	w.e.views.restart(func() {}) // a bucket does not wait for the disk before it acknowledges a row
+}
+
+// distrust lets the views load their positions again, once for each full disk,
+// when a stream could not write: rows that a bucket acknowledged may be missing.
+func (w *diskWatch) distrust(health func() embedded.Health) {
+	if w.distrusted || time.Since(w.checked) < healthInterval {
+		return
+	}
+	w.checked = time.Now()
+	if len(health().Failed) > 0 {
+		w.distrusted = true
+		w.e.views.restart(func() {})
+	}
 }
 
 // renew creates again what the embedded server had in memory.

@@ -16,6 +16,7 @@ import (
 	"github.com/tidemark-engine/tidemark/history"
 	"github.com/tidemark-engine/tidemark/infra/natsio/hot"
 	"github.com/tidemark-engine/tidemark/infra/natsio/journal"
+	"github.com/tidemark-engine/tidemark/internal/readiness"
 	"github.com/tidemark-engine/tidemark/internal/wait"
 )
 
@@ -96,6 +97,8 @@ type guard struct {
 	*journal.Guard
 	e   *Engine
 	sql bool // SQL has been asked
+	// lost: the journal had lost events and was accepted, KV may have rows of them.
+	lost bool
 }
 
 // relaxed reports whether a power failure may lose acknowledged events.
@@ -132,7 +135,7 @@ func (e *Engine) newGuard(ctx context.Context, note *deployment.JournalNote, sql
 			return nil, err
 		}
 	}
-	if lost != nil {
+	if g.lost = lost != nil; g.lost {
 		if err := e.journal.Accept(ctx); err != nil {
 			return nil, err
 		}
@@ -244,6 +247,8 @@ func (g *guard) start() {
 			}
 		})
 	}
+	e.views.blocked = g.Err
+	g.report()
 	e.stops.add(inBackground(g.Run))
 	e.stops.add(func(context.Context) { g.note() })
 	e.stops.add(inBackground(g.keepNotes))
@@ -298,7 +303,7 @@ func (g *guard) adoptViews(ctx context.Context) {
 	}
 	defer nc.Close()
 	for pause := time.Second; ; pause = min(2*pause, time.Minute) {
-		done, err := e.journal.stores.Adopt(ctx, nc, e.nats.subjects, e.nats.embedded != nil, e.log)
+		done, err := e.journal.stores.Adopt(ctx, nc, e.nats.subjects, e.nats.embedded != nil, g.lost, e.log)
 		for _, view := range done {
 			e.log.Info("the view was rebuilt from this journal", "view", view)
 		}
@@ -312,11 +317,15 @@ func (g *guard) adoptViews(ctx context.Context) {
 	}
 }
 
-// reasons are why commands fail because of the journal.
-func (g *guard) reasons() []string {
-	var d *domain.Error
-	if !errors.As(g.Err(), &d) {
-		return nil
+// report tells the readiness why commands fail because of the journal.
+func (g *guard) report() {
+	level := func(err error) (readiness.Level, string) {
+		var d *domain.Error
+		if !errors.As(err, &d) {
+			return readiness.OK, ""
+		}
+		return readiness.NotReady, d.Code + ": " + d.Message
 	}
-	return []string{d.Code + ": " + d.Message}
+	g.e.readiness.Check("journal.incarnation", func() (readiness.Level, string) { return level(g.Lost()) })
+	g.e.readiness.Check("journal.full", func() (readiness.Level, string) { return level(g.Room()) })
 }

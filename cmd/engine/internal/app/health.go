@@ -33,7 +33,6 @@ func startHealth(e *Engine) *health {
 	h := &health{e: e}
 	r := e.readiness
 	r.Check("nats", h.nats)
-	r.Check("journal.guard", h.guard)
 	r.Check("views", h.halted)
 	for _, view := range e.views.names() {
 		r.Check("view."+view, func() (readiness.Level, string) { return h.view(view) })
@@ -73,14 +72,6 @@ func (h *health) journal(ctx context.Context) error {
 		return fmt.Errorf("it does not answer: %w", err)
 	}
 	return nil
-}
-
-// guard reports why the guard of the journal refuses commands.
-func (h *health) guard() (readiness.Level, string) {
-	if reasons := h.e.guard.reasons(); len(reasons) > 0 {
-		return readiness.NotReady, reasons[0]
-	}
-	return readiness.OK, ""
 }
 
 // fullAt is the share of the storage from which it counts as nearly full.

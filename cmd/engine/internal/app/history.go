@@ -51,7 +51,7 @@ func (j *journalReader) source(view string) history.Source {
 // the disk of this machine, concurrent appends share one sync (group commit).
 func (j *journalReader) writer(g *guard, synced bool) history.Journal {
 	if synced {
-		return g.Wrap(groupcommit.New(j.history, j.Partitions()))
+		return g.Wrap(groupcommit.New(g.Wrap(j.history), j.Partitions())) // the inner one ends rounds, the outer one waiting commands
 	}
 	return g.Wrap(j.history)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -34,6 +35,8 @@ type natsServer struct {
 	url      string
 	subjects natsio.Subjects
 	conns    []*nats.Conn
+	mu       sync.Mutex
+	dialed   []*nats.Conn // all of them, also those that a component closes
 	stops    *stops
 	log      *slog.Logger
 }
@@ -86,7 +89,30 @@ func (n *natsServer) dial(name string) (*nats.Conn, error) {
 	if n.embedded != nil {
 		opts = n.embedded.Options()
 	}
-	return natsio.Connect(n.url, "tidemark-"+name, n.log, opts...)
+	nc, err := natsio.Connect(n.url, "tidemark-"+name, n.log, opts...)
+	if err != nil {
+		return nil, err
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.dialed = append(slices.DeleteFunc(n.dialed, (*nats.Conn).IsClosed), nc)
+	return nc, nil
+}
+
+// requestsConnection answers the clients.
+const requestsConnection = "requests"
+
+// reconnect breaks the engine's connections, so that their consumers and watches
+// are renewed at once. The one that answers clients stays: its answers would be
+// lost.
+func (n *natsServer) reconnect() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, nc := range n.dialed {
+		if nc.Opts.Name != "tidemark-"+requestsConnection && !nc.IsClosed() {
+			_ = nc.ForceReconnect() // fails when it reconnects already
+		}
+	}
 }
 
 // postgres is the database: a managed server, an external one, or none.

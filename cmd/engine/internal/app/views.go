@@ -29,6 +29,7 @@ type views struct {
 	running   sync.WaitGroup
 	mu        sync.Mutex
 	round     *round               // of the runners
+	blocked   func() error         // why no view can reach the head now; it returns nil when unknown
 	leases    *coordination.Leases // nil = embedded server
 	broadcast *coordination.ProgressBroadcast
 
@@ -278,6 +279,12 @@ const flushTimeout = 5 * time.Second
 
 // stop lets the views reach the head and ends them.
 func (v *views) stop(ctx context.Context) {
+	if v.blocked != nil && v.blocked() != nil {
+		v.log.Warn("the views do not wait for the head; they catch up after the next start", "reason", v.blocked())
+		done, cancel := context.WithCancel(ctx)
+		cancel()
+		ctx = done
+	}
 	if v.messages != nil {
 		v.drainMessages(ctx)
 		v.stopMessages(ctx)
@@ -288,6 +295,9 @@ func (v *views) stop(ctx context.Context) {
 }
 
 func (v *views) flush(ctx context.Context) {
+	if ctx.Err() != nil {
+		return
+	}
 	ctx, cancel := context.WithTimeout(ctx, flushTimeout)
 	defer cancel()
 	for p := range v.journal.Partitions() {

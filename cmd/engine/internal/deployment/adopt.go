@@ -25,8 +25,9 @@ func (s *Stores) DetachArchive(ctx context.Context) (schema string, err error) {
 
 // Adopt rebuilds, from the journal, the views in SQL, KV and the feeds whose rows
 // were folded from another journal, or from events that the journal has lost. It
-// returns the views that it has rebuilt.
-func (s *Stores) Adopt(ctx context.Context, nc *nats.Conn, subjects natsio.Subjects, embedded bool, log *slog.Logger) (done []string, err error) {
+// returns the views that it has rebuilt. lost: the journal has lost events; the
+// position in a bucket does not show whether it has rows of them.
+func (s *Stores) Adopt(ctx context.Context, nc *nats.Conn, subjects natsio.Subjects, embedded, lost bool, log *slog.Logger) (done []string, err error) {
 	noStep := func(rebuild.Step) {}
 	streams, err := feeds.NewStreams(nc, subjects, embedded, log)
 	if err != nil {
@@ -65,7 +66,7 @@ func (s *Stores) Adopt(ctx context.Context, nc *nats.Conn, subjects natsio.Subje
 	for _, v := range views {
 		if fits, err := s.fits(ctx, v.target); err != nil {
 			return done, fmt.Errorf("view %s: %w", v.name, err)
-		} else if fits {
+		} else if fits && (!lost || v.name != "hot") {
 			continue
 		}
 		if err := coordination.WithLock(ctx, nc, v.name, v.rebuild); err != nil {

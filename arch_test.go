@@ -91,7 +91,7 @@ var house = []rule{
 	{"infra/natsio/service", ports("commands", "commands/groupcommit"), postgres, adapter},
 	{"infra/natsio/intake", ports("commands", "commands/reactors"), postgres, adapter},
 	{"infra/natsio/coordination", ports(), postgres, adapter},
-	{"infra/natsio/topology", []string{"internal/readiness"}, postgres, adapter},
+	{"infra/natsio/topology", []string{"infra/natsio", "internal/readiness"}, postgres, adapter},
 	{"infra/natsio/embedded", nil, postgres,
 		"the embedded server is a server: it knows nothing of the engine"},
 	{"infra/pg", []string{"domain", "events", "internal/readiness"}, nats,

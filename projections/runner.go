@@ -46,6 +46,9 @@ type Runner struct {
 	// that does not wait for the disk. A retry is then repeated after a restart that could have
 	// lost its rows.
 	Lossy bool
+	// Restart delivers a reason to load the position again, for example that the target has lost its
+	// rows; nil = never.
+	Restart <-chan string
 	// Applied is called for every batch that took effect, with the duration of the write. It must
 	// not block.
 	Applied func(events int, took time.Duration)
@@ -67,6 +70,9 @@ type Runner struct {
 	rebuild bool
 	oldest  time.Time // recorded time of the oldest event that waits; zero = none
 	writing time.Time // when the write that runs began; zero = none runs
+	// stuckAt is the position of a lagging view that this engine does not run, since stuckTime.
+	stuckAt   uint64
+	stuckTime time.Time
 }
 
 // States of a runner.

@@ -2,6 +2,7 @@ package projections
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -66,6 +67,8 @@ func (r *Runner) collect(ctx context.Context, cur history.Cursor, at uint64, cha
 			due.Reset(checkInterval)
 		case <-changed:
 			return nil, nil
+		case reason := <-r.Restart:
+			return nil, errors.New(reason)
 		case <-ctx.Done(): // collected events are still flushed
 			return nil, ctx.Err()
 		}

@@ -42,11 +42,31 @@ func (r *Runner) Status(head uint64, now time.Time) Status {
 	s.Position = r.Progress.At(r.Partition)
 	s.Head = max(head, s.Position)
 	s.LagEvents = s.Head - s.Position
-	if s.LagEvents > 0 && !oldest.IsZero() {
+	if s.LagEvents > 0 && oldest.IsZero() {
+		oldest = r.stuckSince(s.Position, now)
+	}
+	if s.LagEvents > 0 {
 		s.LagSeconds = max(0, now.Sub(oldest).Seconds())
+	}
+	if s.State == Standby && s.Reason == "" && s.LagSeconds > abandoned.Seconds() {
+		s.Reason = "no engine makes progress with this view"
 	}
 	r.addQuarantine(&s)
 	return s
+}
+
+// abandoned is the lag of a standby view from which on its status says that no engine runs it.
+const abandoned = 15 * time.Second
+
+// stuckSince returns since when the view is known to be at a position: another engine runs it, or
+// none, so that this one does not know its oldest waiting event.
+func (r *Runner) stuckSince(position uint64, now time.Time) time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.stuckTime.IsZero() || r.stuckAt != position {
+		r.stuckAt, r.stuckTime = position, now
+	}
+	return r.stuckTime
 }
 
 // addQuarantine adds the quarantined aggregates to the status.

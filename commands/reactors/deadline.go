@@ -77,11 +77,12 @@ func Due(ctx context.Context, last LastEvent, timers Timers, send Send, now func
 }
 
 // Rearm sets the timer of an unfinished task again, from the state in its last
-// event. An import restores events but no timers.
-func Rearm(ctx context.Context, timers Timers, rec *events.Record) error {
+// event; set reports whether the task has one. An import restores events but no
+// timers.
+func Rearm(ctx context.Context, timers Timers, rec *events.Record) (set bool, err error) {
 	var t task.Task
 	if err := json.Unmarshal(rec.State, &t); err != nil || t.Deadline.IsZero() || t.Status == task.Completed || t.Status == task.Cancelled {
-		return nil // an unreadable state has no deadline
+		return false, nil // an unreadable state has no deadline
 	}
-	return timers.Set(ctx, deadlineTimer+rec.ID, t.Deadline)
+	return true, timers.Set(ctx, deadlineTimer+rec.ID, t.Deadline)
 }

@@ -1,12 +1,14 @@
 // Package natsio is the NATS connection kit that the adapters below it share:
-// connections, subjects, stream names, server error codes, the publisher, batched
+// connections, subjects, streams, server error codes, the publisher, batched
 // reads and the wire form of errors. It knows no events and no views.
 package natsio
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -14,49 +16,91 @@ import (
 	"github.com/tidemark-engine/tidemark/internal/redact"
 )
 
-// Subjects builds the subjects of the wire contract with the configured prefix.
-type Subjects struct{ prefix string }
+// A server that neither answers nor closes the connection is left within
+// (maxPings+1) × pingInterval. A write to it blocks all others of its connection
+// for at most writeTimeout.
+const (
+	pingInterval   = 1500 * time.Millisecond
+	maxPings       = 2
+	writeTimeout   = 3 * time.Second
+	connectTimeout = 2 * time.Second // of one server; then the next one is tried
+	reconnectWait  = 200 * time.Millisecond
+)
 
-// NewSubjects takes the configured subject_prefix, with or without a trailing
-// dot; empty means no prefix.
-func NewSubjects(prefix string) Subjects {
-	if prefix != "" {
-		prefix = strings.TrimSuffix(prefix, ".") + "."
-	}
-	return Subjects{prefix: prefix}
-}
-
-// Root returns the prefix followed by root, which ends with a dot: "events.".
-func (s Subjects) Root(root string) string { return s.prefix + root }
-
-// Connect opens a connection that reconnects without limit after an outage. It
-// fails when the first connect fails.
+// Connect opens a connection to one of the servers in url, a comma-separated
+// list. Every connection of the engine and its tools is made here. After an
+// outage, or while its credentials are refused, the connection is tried again
+// without limit, with the credentials that its files hold then. Connect fails
+// when the first connect fails, or when no server has at least version MinServer.
 func Connect(url, name string, log *slog.Logger, opts ...nats.Option) (*nats.Conn, error) {
 	limited := NewLimitedLog(log)
+	d := &dialer{}
+	var last atomic.Pointer[string] // the last failure that was logged
+	changed := func(err error) bool {
+		text := err.Error()
+		before := last.Swap(&text)
+		return before == nil || *before != text
+	}
 	base := []nats.Option{
 		nats.Name(name),
-		nats.MaxReconnects(-1),
-		nats.ReconnectWait(200 * time.Millisecond),
-		nats.RetryOnFailedConnect(false),
+		nats.Timeout(connectTimeout), nats.SetCustomDialer(d),
+		nats.PingInterval(pingInterval), nats.MaxPingsOutstanding(maxPings), nats.FlusherTimeout(writeTimeout),
+		nats.MaxReconnects(-1), nats.ReconnectWait(reconnectWait), nats.IgnoreAuthErrorAbort(),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			if err != nil {
 				log.Warn("NATS connection lost", "connection", name, "error", err)
 			}
 		}),
+		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) {
+			if err != nil && changed(err) {
+				log.Warn("NATS reconnect failed; retrying", "connection", name, "error", err)
+			}
+		}),
 		nats.ReconnectHandler(func(c *nats.Conn) {
+			last.Store(nil)
+			if err := checkVersion(c.ConnectedServerVersion()); err != nil {
+				log.Error("NATS connection left", "connection", name, "server", c.ConnectedUrlRedacted(), "error", err)
+				time.AfterFunc(reconnectWait, func() { _ = c.ForceReconnect() }) // fails only when the connection is closed
+				return
+			}
 			log.Info("NATS reconnected", "connection", name, "server", c.ConnectedUrlRedacted())
 		}),
 		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
 			subject := ""
 			if sub != nil {
 				subject = sub.Subject
+			} else if !changed(err) {
+				return // an authentication error of every attempt to reconnect
 			}
 			limited.Error("NATS asynchronous error", "connection", name, "subject", subject, "error", err)
 		}),
+		nats.ClosedHandler(func(c *nats.Conn) {
+			if err := c.LastError(); err != nil {
+				log.Error("NATS connection closed", "connection", name, "error", err)
+			}
+		}),
 	}
 	nc, err := nats.Connect(url, append(base, opts...)...)
-	if err != nil {
-		return nil, fmt.Errorf("connect to NATS at %s: %w", redact.URL(url), err)
+	if err == nil {
+		if err = checkVersion(nc.ConnectedServerVersion()); err != nil {
+			nc.Close()
+		}
+	} else if old := d.tooOld.Load(); old != nil {
+		err = *old
 	}
+	if err != nil {
+		return nil, fmt.Errorf("connect to NATS at %s: %w%s", redact.URL(url), err, connectAdvice(err))
+	}
+	d.conn.Store(nc)
 	return nc, nil
+}
+
+func connectAdvice(err error) string {
+	switch {
+	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired), errors.Is(err, nats.ErrNkeysNotSupported):
+		return " (is the credentials file the right one for this server?)"
+	case errors.Is(err, nats.ErrSecureConnRequired), strings.Contains(err.Error(), "x509"), strings.Contains(err.Error(), "tls:"):
+		return " (does the server need a CA or a client certificate?)"
+	}
+	return ""
 }

@@ -7,15 +7,15 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// ephemeralIdleTimeout is how long the server keeps a consumer without requests.
+// EphemeralIdleTimeout is how long the server keeps a consumer without requests.
 // The client library creates the consumer of a reader that pauses for longer
 // again, at its position.
-const ephemeralIdleTimeout = 30 * time.Second
+const EphemeralIdleTimeout = 30 * time.Second
 
 // EphemeralConsumer creates an ordered consumer for one read. The caller must
 // call end, which deletes the consumer.
 func EphemeralConsumer(ctx context.Context, js jetstream.JetStream, stream string, cfg jetstream.OrderedConsumerConfig) (c jetstream.Consumer, end func(), err error) {
-	cfg.InactiveThreshold = ephemeralIdleTimeout
+	cfg.InactiveThreshold = EphemeralIdleTimeout
 	if c, err = js.OrderedConsumer(ctx, stream, cfg); err != nil {
 		return nil, nil, err
 	}

@@ -20,6 +20,18 @@ const (
 	CodeMemoryExceeded    = 10028
 	CodeAccountExceeded   = 10002 // the account's limit is reached by a publish
 	CodeNoPeers           = 10005 // in a cluster: no suitable server, or none with room
+	CodeAccountResources  = 10002 // the account's limits
+	CodeMaxStreamBytes    = 10122 // the account's limit of one stream
+
+	CodeReplicasNotSupported = 10074 // more than one replica on a server without a cluster
+	CodeMaxStreams           = 10027
+	CodeMaxConsumers         = 10026
+	CodeMaxBytesRequired     = 10113 // the account demands a size limit
+	CodeNoTier               = 10120 // the account has no tier for the number of replicas
+	CodeNotEnabled           = 10076 // JetStream is off
+	CodeNotEnabledForAccount = 10039
+	CodeNoLeader             = 10008 // the cluster has no leader now
+	CodeOffline              = 10118 // all replicas of a stream are down
 )
 
 // HasCode reports whether err is a JetStream API error with one of codes.

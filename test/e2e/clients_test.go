@@ -159,7 +159,10 @@ func noManagement(t *testing.T, e *harness.Engine) {
 func replySubjects(t *testing.T, e *harness.Engine) {
 	c := e.Client(t)
 	before := journalEnd(t, c)
-	for _, reply := range []string{"events.agent.x.state.y", "$JS.API.STREAM.PURGE.EVENTS", "$KV.AGENT_STATE.x.y"} {
+	for _, reply := range []string{
+		"events.agent.x.state.y", "$JS.API.STREAM.PURGE.EVENTS", "$KV.AGENT_STATE.x.y", "agents.state.x.y", "enqueue.agent.x.set",
+		"commands.agent.x.set", "outcomes.x", "timers.due.x", "lanes.0.x",
+	} {
 		harness.Must(t, c.PublishRequest("commands.agent.replies.set", reply, []byte(`{"key":"k","value":1}`)))
 		harness.Must(t, c.PublishRequest("commands.agent.replies.set", reply, []byte(`{"nonsense":1}`)))
 		harness.Must(t, c.PublishRequest("queries.engine.status", reply, nil))

@@ -23,7 +23,7 @@ func Limited(t testing.TB, memory, store int64) jetstream.JetStream {
 	return Connect(t, Run(t, &server.Options{JetStreamMaxMemory: memory, JetStreamMaxStore: store}))
 }
 
-// Cluster returns JetStream on three servers.
+// Cluster returns JetStream on three servers that do not advertise one another.
 func Cluster(t testing.TB) jetstream.JetStream { return ClusterWith(t, 0) }
 
 // ClusterWith returns JetStream on three servers, each limited to store bytes.
@@ -44,7 +44,7 @@ func ClusterServers(t testing.TB, store int64) []*server.Server {
 	for i, port := range ports {
 		servers = append(servers, Run(t, &server.Options{
 			ServerName: fmt.Sprintf("n%d", i), Routes: server.RoutesFromStr(strings.Join(routes, ",")),
-			Cluster: server.ClusterOpts{Name: "c", Host: "127.0.0.1", Port: port}, JetStreamMaxStore: store, JetStreamMaxMemory: store,
+			Cluster: server.ClusterOpts{Name: "c", Host: "127.0.0.1", Port: port, NoAdvertise: true}, JetStreamMaxStore: store, JetStreamMaxMemory: store,
 		}))
 	}
 	harness.Eventually(t, "a leader of the cluster with three peers", func() bool {

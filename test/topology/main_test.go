@@ -80,6 +80,12 @@ func start(t *testing.T, change func(*server.Options)) *server.Server {
 // cluster starts n servers of one cluster and waits until JetStream answers.
 func cluster(t *testing.T, n int, name string, tags []string, more ...func(*server.Options)) *nats.Conn {
 	t.Helper()
+	return connect(t, servers(t, n, name, tags, more...)[0].ClientURL())
+}
+
+// servers are those of cluster.
+func servers(t *testing.T, n int, name string, tags []string, more ...func(*server.Options)) []*server.Server {
+	t.Helper()
 	ports := harness.FreePorts(t, n)
 	var routes string
 	for _, p := range ports {
@@ -97,9 +103,8 @@ func cluster(t *testing.T, n int, name string, tags []string, more ...func(*serv
 			}
 		}))
 	}
-	nc := connect(t, servers[0].ClientURL())
 	await(t, servers)
-	return nc
+	return servers
 }
 
 // await waits for a leader that knows all servers: before that it finds too few

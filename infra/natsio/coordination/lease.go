@@ -19,10 +19,14 @@ import (
 // runs it. A lease only avoids duplicate work. A stale holder may run beside the
 // new one; the checkpoint of the view fences its writes.
 type Leases struct {
+	js  jetstream.JetStream
 	kv  jetstream.KeyValue
 	id  string
 	log *slog.Logger
 }
+
+// LeaseBucket is the bucket of the leases.
+const LeaseBucket = "TIDEMARK_LEASES"
 
 // A holder renews its lease about three times per leaseTTL. When it dies, another
 // engine takes over within leaseTTL + leaseRenewInterval.
@@ -37,14 +41,38 @@ func OpenLeases(ctx context.Context, nc *nats.Conn, log *slog.Logger) (*Leases, 
 	if err != nil {
 		return nil, err
 	}
-	kv, err := js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
-		Bucket: "TIDEMARK_LEASES", Description: "Which engine runs which view",
-		TTL: leaseTTL, History: 1, Storage: jetstream.MemoryStorage, Replicas: natsio.Replicas(nc, 0),
-	})
-	if err != nil {
+	l := &Leases{js: js, id: ulid.Make().String(), log: log}
+	if l.kv, err = openBucket(ctx, js, leaseConfig()); err != nil {
 		return nil, fmt.Errorf("open the bucket of leases: %w", err)
 	}
-	return &Leases{kv: kv, id: ulid.Make().String(), log: log}, nil
+	return l, nil
+}
+
+func leaseConfig() jetstream.StreamConfig {
+	return natsio.KVConfig(LeaseBucket, "Which engine runs which view", leaseTTL)
+}
+
+// openBucket opens a bucket of leases or locks. A bucket in memory, which older
+// builds made, is made again on disk: a server that restarts loses it, and a
+// cluster whose servers restart in turn may be left without its leader. Its
+// holders acquire their leases again.
+func openBucket(ctx context.Context, js jetstream.JetStream, cfg jetstream.StreamConfig) (jetstream.KeyValue, error) {
+	if s, err := js.Stream(ctx, cfg.Name); err == nil && s.CachedInfo().Config.Storage == jetstream.MemoryStorage {
+		if err := js.DeleteStream(ctx, cfg.Name); err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
+			return nil, fmt.Errorf("remove the bucket in memory: %w", err)
+		}
+	}
+	cfg.PersistMode = jetstream.AsyncPersistMode // nothing is lost with a lease
+	return natsio.OpenKV(ctx, js, cfg)
+}
+
+// Ensure makes the bucket again if it was removed. Every engine then acquires
+// leases as if they had expired.
+func (l *Leases) Ensure(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, leaseTTL)
+	defer cancel()
+	_, err := openBucket(ctx, l.js, leaseConfig())
+	return err
 }
 
 // Hold waits for the lease of name, calls run while it holds the lease, and repeats
@@ -55,6 +83,9 @@ func (l *Leases) Hold(ctx context.Context, name string, run func(ctx context.Con
 		if err != nil {
 			if !errors.Is(err, jetstream.ErrKeyExists) && ctx.Err() == nil {
 				l.log.Warn("acquiring a lease failed; retrying", "lease", name, "error", err)
+				if natsio.StreamMissing(err) && l.Ensure(ctx) == nil {
+					continue
+				}
 			}
 			_ = wait.Sleep(ctx, leaseRenewInterval)
 			continue
@@ -79,11 +110,14 @@ func (l *Leases) runWhileHeld(ctx context.Context, name string, rev uint64, run 
 			break
 		}
 		next, err := l.kv.Update(leaseCtx, name, []byte(l.id), rev)
+		if natsio.StreamMissing(err) && l.Ensure(leaseCtx) == nil { // the bucket was removed
+			next, err = l.kv.Create(leaseCtx, name, []byte(l.id))
+		}
 		if err == nil {
 			rev, renewed = next, time.Now()
 			continue
 		}
-		if natsio.HasCode(err, natsio.CodeWrongLastSequence, natsio.CodeLastSeqInFlight) || time.Since(renewed) > leaseTTL {
+		if errors.Is(err, jetstream.ErrKeyExists) || natsio.HasCode(err, natsio.CodeWrongLastSequence, natsio.CodeLastSeqInFlight) || time.Since(renewed) > leaseTTL {
 			l.log.Warn("lease lost: this engine stops the view", "lease", name, "error", err)
 			break
 		}

@@ -28,6 +28,9 @@ const (
 	lockTimeout       = 1200 * time.Millisecond
 )
 
+// LockBucket is the bucket of the locks.
+const LockBucket = "TIDEMARK_REBUILDS"
+
 // holder describes the process that holds a lock.
 type holder struct {
 	Run   string    `json:"run"` // unique per holder
@@ -44,10 +47,7 @@ func WithLock(ctx context.Context, nc *nats.Conn, name string, run func(ctx cont
 	if err != nil {
 		return err
 	}
-	kv, err := js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
-		Bucket: "TIDEMARK_REBUILDS", Description: "Which process rebuilds which view",
-		TTL: 10 * time.Second, History: 1, Storage: jetstream.MemoryStorage, Replicas: natsio.Replicas(nc, 0),
-	})
+	kv, err := openBucket(ctx, js, natsio.KVConfig(LockBucket, "Which process rebuilds which view", 10*time.Second))
 	if err != nil {
 		return fmt.Errorf("open the bucket of locks: %w", err)
 	}

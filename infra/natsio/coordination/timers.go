@@ -18,16 +18,24 @@ import (
 // Timers are durable timers: scheduled messages that JetStream delivers at their
 // time (ADR-51) to one of the engines.
 type Timers struct {
-	js      jetstream.JetStream
-	stream  jetstream.Stream
-	root    string // "timers."
-	log     *slog.Logger
+	js     jetstream.JetStream
+	stream jetstream.Stream
+	root   string // "timers."
+	log    *slog.Logger
+	keeper *natsio.StreamKeeper
+
+	mu      sync.Mutex
+	due     func(ctx context.Context, name string) error
 	cancel  context.CancelFunc
 	wait    jetstream.ConsumeContext
 	running sync.WaitGroup
 }
 
+// TimerStream is the stream of the timers.
+const TimerStream = "TIMERS"
+
 const (
+	timerConsumer = "timers"
 	// timerAckWait is how long a timer that fired stays with a dead or frozen engine.
 	timerAckWait = 5 * time.Second
 	// maxTimersRunning is the number of timers that one engine handles at once.
@@ -48,18 +56,19 @@ func OpenTimers(ctx context.Context, nc *nats.Conn, s natsio.Subjects, log *slog
 		return nil, err
 	}
 	t := &Timers{js: js, root: s.Root("timers."), log: log}
-	t.stream, err = js.Stream(ctx, "TIMERS")
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		t.stream, err = js.CreateStream(ctx, jetstream.StreamConfig{
-			Name: "TIMERS", Description: "Tidemark's timers: task deadlines",
-			Subjects: []string{t.root + ">"}, Storage: jetstream.FileStorage, Retention: jetstream.LimitsPolicy,
-			MaxMsgsPerSubject: 1, AllowMsgSchedules: true, AllowMsgTTL: true, AllowDirect: true, Replicas: natsio.Replicas(nc, 0),
-		})
-	}
-	if err != nil {
-		return nil, fmt.Errorf("open the stream TIMERS: %w", err)
+	t.keeper = &natsio.StreamKeeper{JS: js, Config: t.config()}
+	if t.stream, err = natsio.OpenStream(ctx, js, t.config()); err != nil {
+		return nil, err
 	}
 	return t, nil
+}
+
+func (t *Timers) config() jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name: TimerStream, Description: "Tidemark's timers: task deadlines",
+		Subjects: []string{t.root + ">"}, Storage: jetstream.FileStorage, Retention: jetstream.LimitsPolicy,
+		MaxMsgsPerSubject: 1, AllowMsgSchedules: true, AllowMsgTTL: true, AllowDirect: true,
+	}
 }
 
 // Set schedules a timer; a second call replaces the first. It fires at its time or
@@ -87,17 +96,29 @@ func (t *Timers) Set(ctx context.Context, name string, at time.Time) error {
 // it never holds back another one. Any client may publish a message that looks
 // like a timer.
 func (t *Timers) Watch(due func(ctx context.Context, name string) error) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.due = due
+	return t.watch()
+}
+
+func (t *Timers) watch() error {
+	due := t.due
 	ctx, cancel := context.WithCancel(context.Background())
 	t.cancel = cancel
-	createCtx, stop := context.WithTimeout(ctx, 10*time.Second)
+	createCtx, stop := context.WithTimeout(ctx, 30*time.Second)
 	defer stop()
-	c, err := t.js.CreateOrUpdateConsumer(createCtx, "TIMERS", jetstream.ConsumerConfig{
-		Durable: "timers", FilterSubject: t.root + "due.>", AckPolicy: jetstream.AckExplicitPolicy,
-		AckWait: timerAckWait, MaxAckPending: -1,
+	var c jetstream.Consumer
+	err := natsio.Attempt(createCtx, func(ctx context.Context) (err error) {
+		c, err = t.js.CreateOrUpdateConsumer(ctx, TimerStream, jetstream.ConsumerConfig{
+			Durable: timerConsumer, FilterSubject: t.root + "due.>", AckPolicy: jetstream.AckExplicitPolicy,
+			AckWait: timerAckWait, MaxAckPending: -1,
+		})
+		return err
 	})
 	if err != nil {
 		cancel()
-		return fmt.Errorf("watch timers: %w", err)
+		return fmt.Errorf("watch timers: %w", natsio.ConsumerError(TimerStream, timerConsumer, err))
 	}
 	slots := make(chan struct{}, maxTimersRunning)
 	t.wait, err = c.Consume(func(msg jetstream.Msg) {
@@ -131,11 +152,34 @@ func (t *Timers) handle(ctx context.Context, msg jetstream.Msg, due func(ctx con
 	_ = t.stream.DeleteMsg(ctx, meta.Sequence.Stream) // the stream keeps what is acknowledged; on failure that does no harm
 }
 
+// Check makes the stream or the consumer again if it was removed, and reports
+// whether the timers were lost, so that the caller sets them again.
+func (t *Timers) Check(ctx context.Context) (lost bool, few string, err error) {
+	lost, few, err = t.keeper.Check(ctx)
+	if err != nil {
+		return false, few, err
+	}
+	if _, err = t.js.Consumer(ctx, TimerStream, timerConsumer); !lost && !errors.Is(err, jetstream.ErrConsumerNotFound) {
+		return false, few, err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.stop()
+	return lost, few, t.watch()
+}
+
 // Stop ends Watch.
 func (t *Timers) Stop() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.stop()
+}
+
+func (t *Timers) stop() {
 	if t.wait != nil {
 		t.wait.Stop()
 		<-t.wait.Closed()
+		t.wait = nil
 	}
 	if t.cancel != nil {
 		t.cancel()

@@ -114,9 +114,11 @@ func clientPermissions(cfg Config) *server.Permissions {
 // URL is the address for other clients.
 func (s *Server) URL() string { return s.ns.ClientURL() }
 
-// Options connect in process with the engine's permissions.
+// Options connect in process with the engine's permissions. Such a connection
+// does not break by itself, so pings are rare: a server that is busy must not be
+// taken for a dead one.
 func (s *Server) Options() []nats.Option {
-	return []nats.Option{nats.InProcessServer(s.ns), nats.UserInfo(s.user, s.pass)}
+	return []nats.Option{nats.InProcessServer(s.ns), nats.UserInfo(s.user, s.pass), nats.PingInterval(nats.DefaultPingInterval)}
 }
 
 // Credentials are the engine's, for tools that its operator runs.

@@ -41,15 +41,16 @@ func (t *Feeds) open(ctx context.Context) ([]*feed, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	all := make([]*feed, 0, 2)
-	if _, err := t.streams.Open(ctx, AgentMessages); err != nil {
-		return nil, err // the feeds do not use it, but a subscriber may need it already
+	// The feeds do not use this stream, but a subscriber may need it already.
+	if _, err := t.streams.Open(ctx, AgentMessages); err != nil && !natsio.HasCode(err, natsio.CodeOffline) {
+		return nil, err
 	}
-	for _, name := range []string{taskExecution, AgentState} {
+	for _, name := range []string{TaskExecution, AgentState} {
 		st, err := t.streams.Open(ctx, name)
 		if err != nil {
 			return nil, err
 		}
-		if name == taskExecution {
+		if name == TaskExecution {
 			for _, cfg := range []jetstream.ConsumerConfig{t.streams.taskConsumer(), t.streams.markerConsumer()} {
 				if _, err := t.streams.Consumer(ctx, st, cfg); err != nil {
 					return nil, err
@@ -102,7 +103,7 @@ func (t *Feeds) Apply(ctx context.Context, partition int, from, to uint64, c pro
 		revisions[stream] = append(revisions[stream], rec.Revision)
 	}
 	t.mu.Lock()
-	tasks, agents := t.feeds[taskExecution], t.feeds[AgentState]
+	tasks, agents := t.feeds[TaskExecution], t.feeds[AgentState]
 	t.mu.Unlock()
 	for _, f := range []*feed{tasks, agents} {
 		if from == to {
@@ -141,7 +142,7 @@ func (t *Feeds) route(rec *events.Record) (stream, subject string, err error) {
 	case events.StateSet, events.StateDeleted:
 		return AgentState, root("agents.state.") + rec.ID + "." + rec.Key, nil
 	case events.TaskCreated, events.TaskCompleted, events.TaskCancelled:
-		return taskExecution, root("tasks.") + verb + "." + rec.ID, nil
+		return TaskExecution, root("tasks.") + verb + "." + rec.ID, nil
 	case events.TaskStarted, events.TaskFailed:
 		var d struct {
 			AgentID string `json:"agent_id"`
@@ -150,7 +151,7 @@ func (t *Feeds) route(rec *events.Record) (stream, subject string, err error) {
 		if err := json.Unmarshal(rec.Data, &d); err != nil || d.AgentID+d.Reason == "" {
 			return "", "", fmt.Errorf("%w: %s needs agent_id or reason in its data for its feed subject (%v)", projections.ErrUnappliable, rec.Type, err)
 		}
-		return taskExecution, root("tasks.") + verb + "." + rec.ID + "." + d.AgentID + d.Reason, nil
+		return TaskExecution, root("tasks.") + verb + "." + rec.ID + "." + d.AgentID + d.Reason, nil
 	}
 	if rec.Name == events.Lifecycle(rec.ID) {
 		return AgentState, root("agents.lifecycle.") + rec.ID + "." + verb, nil

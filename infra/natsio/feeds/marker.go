@@ -38,7 +38,7 @@ const (
 )
 
 func (s *Streams) markerRoot(stream string) string {
-	if stream == taskExecution {
+	if stream == TaskExecution {
 		return s.Subjects.Root("tasks.created.$feeds.")
 	}
 	return s.Subjects.Root("agents.state.$feeds.")
@@ -49,7 +49,7 @@ func (s *Streams) markerRoot(stream string) string {
 func (s *Streams) markerConsumer() jetstream.ConsumerConfig {
 	return jetstream.ConsumerConfig{
 		Durable: "feeds-position", Description: "Keeps the position of the engine's feeds in this stream",
-		FilterSubject: s.markerRoot(taskExecution) + ">", AckPolicy: jetstream.AckExplicitPolicy,
+		FilterSubject: s.markerRoot(TaskExecution) + ">", AckPolicy: jetstream.AckExplicitPolicy,
 	}
 }
 

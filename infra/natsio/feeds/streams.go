@@ -16,7 +16,7 @@ import (
 // Names of the streams and durable consumers of the wire contract.
 const (
 	AgentState    = "AGENT_STATE"
-	taskExecution = "TASK_EXECUTION"
+	TaskExecution = "TASK_EXECUTION"
 	AgentMessages = "AGENT_MESSAGES"
 
 	taskProcessor    = "task-processor"
@@ -59,16 +59,16 @@ func (s *Streams) config(name string) jetstream.StreamConfig {
 			Subjects: []string{root("agents.state.") + ">", root("agents.lifecycle.") + ">", root("agents.heartbeat.") + ">"},
 			Storage:  jetstream.FileStorage, Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardOld,
 			MaxAge: time.Hour, MaxMsgs: 1_000_000, MaxBytes: 2 << 30, MaxMsgSize: 1 << 20,
-			Duplicates: 2 * time.Minute, AllowRollup: true, Replicas: natsio.Replicas(s.nc, 0),
+			Duplicates: 2 * time.Minute, AllowRollup: true,
 		}
-	case taskExecution:
+	case TaskExecution:
 		return jetstream.StreamConfig{
-			Name: taskExecution, Description: "Task lifecycle events and execution tracking",
+			Name: TaskExecution, Description: "Task lifecycle events and execution tracking",
 			Subjects: []string{root("tasks.created.") + ">", root("tasks.started.") + ">", root("tasks.completed.") + ">",
 				root("tasks.failed.") + ">", root("tasks.cancelled.") + ">"},
 			Storage: jetstream.FileStorage, Retention: jetstream.InterestPolicy, Discard: jetstream.DiscardOld,
 			MaxAge: 24 * time.Hour, MaxMsgs: 10_000_000, MaxBytes: 5 << 30, MaxMsgSize: 5 << 20,
-			Duplicates: 5 * time.Minute, Replicas: natsio.Replicas(s.nc, 0),
+			Duplicates: 5 * time.Minute,
 		}
 	}
 	return jetstream.StreamConfig{
@@ -87,20 +87,17 @@ func (s *Streams) Open(ctx context.Context, name string) (jetstream.Stream, erro
 		return st, err
 	}
 	sc := s.config(name)
-	if name == AgentState && sc.Replicas == 1 && s.embedded {
+	if name == AgentState && s.embedded {
 		// The feed publishes again what a crash loses. Not so for tasks: a worker's
 		// ack must not apply to another message that gets the same sequence.
 		sc.PersistMode = jetstream.AsyncPersistMode
 	}
-	st, err = s.JS.CreateStream(ctx, sc)
-	if natsio.HasCode(err, natsio.CodeNoResources, natsio.CodeStorageExceeded, natsio.CodeMemoryExceeded) {
-		s.Log.Warn("the server cannot reserve the maximum size of the stream; the stream is created without a size limit",
-			"stream", name, "max_bytes", sc.MaxBytes)
-		sc.MaxBytes = -1
-		st, err = s.JS.CreateStream(ctx, sc)
+	if st, err = natsio.OpenStream(ctx, s.JS, sc); err != nil {
+		return nil, err
 	}
-	if err != nil {
-		return nil, fmt.Errorf("create the stream %s: %w", name, err)
+	if got := st.CachedInfo().Config.MaxBytes; got != sc.MaxBytes {
+		s.Log.Warn("the server cannot reserve the maximum size of the stream; the stream has another limit",
+			"stream", name, "max_bytes", sc.MaxBytes, "in_force", got)
 	}
 	return st, nil
 }
@@ -112,7 +109,7 @@ func (s *Streams) Consumer(ctx context.Context, st jetstream.Stream, cfg jetstre
 		return c, err
 	}
 	if c, err = st.CreateConsumer(ctx, cfg); err != nil {
-		return nil, fmt.Errorf("create the consumer %s: %w", cfg.Durable, err)
+		return nil, natsio.ConsumerError(st.CachedInfo().Config.Name, cfg.Durable, err)
 	}
 	return c, nil
 }

@@ -38,7 +38,7 @@ type BucketConfig struct {
 	History      int64
 	MaxValueSize int32
 	MaxBytes     int64
-	Replicas     int  // 0 = min(3, peers)
+	Replicas     int  // 0 = 3 where the servers can keep them
 	Embedded     bool // the server is the engine's own
 	Memory       bool // memory storage instead of file storage
 }
@@ -65,7 +65,8 @@ var (
 	}
 )
 
-// OpenBucket opens a bucket and creates it if it is missing. On a single
+// OpenBucket opens a bucket and creates it if it is missing. If that fails it
+// returns the bucket without its stream too. On a single
 // embedded node, writes do not wait for the disk: the view folds again what a
 // power cut loses.
 func OpenBucket(ctx context.Context, nc *nats.Conn, cfg BucketConfig, log *slog.Logger) (*Bucket, error) {
@@ -84,7 +85,8 @@ func OpenBucket(ctx context.Context, nc *nats.Conn, cfg BucketConfig, log *slog.
 		b.stream, err = b.create(ctx, cfg)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("open bucket %s: %w", cfg.Name, err)
+		b.stream = nil
+		return b, fmt.Errorf("open bucket %s: %w", cfg.Name, err)
 	}
 	return b, nil
 }
@@ -95,22 +97,22 @@ func (b *Bucket) create(ctx context.Context, cfg BucketConfig) (jetstream.Stream
 		MaxMsgsPerSubject: cfg.History, MaxBytes: cfg.MaxBytes, MaxAge: cfg.TTL, MaxMsgSize: cfg.MaxValueSize,
 		MaxMsgs: -1, MaxConsumers: -1, Storage: jetstream.FileStorage, Discard: jetstream.DiscardNew,
 		Duplicates: duplicates(cfg.TTL), AllowRollup: true, DenyDelete: true, AllowDirect: true,
-		Compression: jetstream.S2Compression, Replicas: natsio.Replicas(b.nc, cfg.Replicas),
+		Compression: jetstream.S2Compression, Replicas: cfg.Replicas,
 	}
 	if cfg.Memory {
 		sc.Storage, sc.Compression = jetstream.MemoryStorage, jetstream.NoCompression
-	} else if sc.Replicas == 1 && cfg.Embedded {
+	} else if cfg.Embedded {
 		sc.PersistMode = jetstream.AsyncPersistMode
 	}
-	s, err := b.js.CreateStream(ctx, sc)
-	if natsio.HasCode(err, natsio.CodeNoResources, natsio.CodeStorageExceeded, natsio.CodeMemoryExceeded, natsio.CodeNoPeers) && sc.MaxBytes > 0 {
-		sc.MaxBytes = -1
-		if s, err = b.js.CreateStream(ctx, sc); err == nil {
-			b.log.Warn("the server cannot reserve the maximum size of the bucket; the bucket is created without a size limit",
-				"bucket", cfg.Name, "max_bytes", cfg.MaxBytes)
-		}
+	s, err := natsio.OpenStream(ctx, b.js, sc)
+	if err != nil {
+		return nil, err
 	}
-	return s, err
+	if got := s.CachedInfo().Config.MaxBytes; got != sc.MaxBytes {
+		b.log.Warn("the server cannot reserve the maximum size of the bucket; the bucket has another limit",
+			"bucket", cfg.Name, "max_bytes", sc.MaxBytes, "in_force", got)
+	}
+	return s, nil
 }
 
 // duplicates returns the deduplication window: the server's default of two
@@ -121,6 +123,9 @@ func duplicates(ttl time.Duration) time.Duration {
 	}
 	return 2 * time.Minute
 }
+
+// Name returns the name of the bucket.
+func (b *Bucket) Name() string { return b.name }
 
 // Get returns the entry of a key; found is false if there is none or if its
 // value is invalid.

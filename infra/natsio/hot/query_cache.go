@@ -3,9 +3,11 @@ package hot
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tidemark-engine/tidemark/infra/natsio"
 	"github.com/tidemark-engine/tidemark/readmodel/query"
@@ -21,17 +23,40 @@ var QueryCacheBucket = BucketConfig{
 type QueryCache struct {
 	bucket *Bucket
 	log    *slog.Logger
+
+	mu    sync.Mutex
+	tried time.Time // when the bucket was last opened in vain
 }
 
 var _ query.QueryCache = (*QueryCache)(nil)
 
-// OpenQueryCache opens the bucket and creates it if it is missing.
+// OpenQueryCache opens the bucket and creates it if it is missing. The bucket has
+// one replica: while its server is down, nothing is cached.
 func OpenQueryCache(ctx context.Context, nc *nats.Conn, log *slog.Logger) (*QueryCache, error) {
 	b, err := OpenBucket(ctx, nc, QueryCacheBucket, log)
-	if err != nil {
+	if b == nil || err != nil && !natsio.HasCode(err, natsio.CodeOffline) {
 		return nil, err
 	}
+	if err != nil {
+		log.Warn("queries are not cached", "error", err)
+	}
 	return &QueryCache{bucket: b, log: log}, nil
+}
+
+// reopenInterval is the time between two attempts to open a missing bucket.
+const reopenInterval = 5 * time.Second
+
+// stream returns the bucket's stream; nil = it is not available.
+func (c *QueryCache) stream(ctx context.Context) jetstream.Stream {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.bucket.stream == nil && time.Since(c.tried) > reopenInterval {
+		c.tried = time.Now()
+		if s, err := c.bucket.js.Stream(ctx, "KV_"+c.bucket.name); err == nil {
+			c.bucket.stream = s
+		}
+	}
+	return c.bucket.stream
 }
 
 // computedHeader carries the time at which the computation of an answer began,
@@ -46,7 +71,11 @@ const cacheTimeout = 500 * time.Millisecond
 func (c *QueryCache) Get(ctx context.Context, key string) ([]byte, time.Time, bool) {
 	ctx, cancel := context.WithTimeout(ctx, cacheTimeout)
 	defer cancel()
-	msg, err := c.bucket.stream.GetLastMsgForSubject(ctx, c.bucket.prefix+key)
+	s := c.stream(ctx)
+	if s == nil {
+		return nil, time.Time{}, false
+	}
+	msg, err := s.GetLastMsgForSubject(ctx, c.bucket.prefix+key)
 	if err != nil || isMarker(msg.Header) {
 		return nil, time.Time{}, false
 	}
@@ -66,6 +95,9 @@ func (c *QueryCache) Put(ctx context.Context, key string, body []byte, at time.T
 	}
 	ctx, cancel := context.WithTimeout(ctx, cacheTimeout)
 	defer cancel()
+	if c.stream(ctx) == nil {
+		return
+	}
 	_, err := c.bucket.js.PublishMsg(ctx, &nats.Msg{Subject: c.bucket.prefix + key, Data: body, Header: header})
 	if err != nil && !natsio.HasCode(err, natsio.CodeStreamFull) {
 		c.log.Debug("an answer is not cached", "error", err)

@@ -56,6 +56,7 @@ type Intake struct {
 	routers  []<-chan struct{} // closed when a router has stopped for good
 	gaveBack atomic.Bool       // deliveries of a command no longer count crashes
 	log      natsio.LimitedLog // for what clients can repeat
+	keepers  []*natsio.StreamKeeper
 }
 
 // Start creates missing streams and consumers and starts to process messages.
@@ -86,6 +87,9 @@ func Start(ctx context.Context, cfg Config) (_ *Intake, err error) {
 	if err = in.watchUndelivered(); err != nil {
 		return nil, err
 	}
+	for _, stream := range []jetstream.StreamConfig{deadLettersConfig(in.streams, cfg.DeadLetterAge), commandsConfig(in.streams), outcomesConfig(in.streams)} {
+		in.keepers = append(in.keepers, &natsio.StreamKeeper{JS: in.js, Config: stream})
+	}
 	opens := []openFunc{in.openCommandRouter}
 	if len(cfg.Reactors) > 0 {
 		opens = append(opens, in.openReactorRouter)
@@ -98,6 +102,25 @@ func Start(ctx context.Context, cfg Config) (_ *Intake, err error) {
 		in.routers = append(in.routers, stopped)
 	}
 	return in, nil
+}
+
+// Check makes the streams again that were removed, and returns their names: their
+// messages are lost. few says which streams have fewer replicas than wanted.
+func (in *Intake) Check(ctx context.Context) (remade, few []string, err error) {
+	for _, k := range in.keepers {
+		if k.Config.Name == CommandsStream {
+			k.Config = commandsConfig(in.streams) // its first sequence is of now
+		}
+		lost, less, kerr := k.Check(ctx)
+		if lost {
+			remade = append(remade, k.Config.Name)
+		}
+		if less != "" {
+			few = append(few, less)
+		}
+		err = errors.Join(err, kerr)
+	}
+	return remade, few, err
 }
 
 // Close takes no more messages and returns when each message in progress is

@@ -13,6 +13,8 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/tidemark-engine/tidemark/infra/natsio"
 )
 
 // router is a running Watermill router with one subscriber. It has its own
@@ -121,9 +123,13 @@ func (r *router) consumers(ctx context.Context, js jetstream.JetStream, cfg rout
 	created := map[string]jetstream.Consumer{}
 	for topic, src := range cfg.sources {
 		g.Go(func() error {
-			c, err := js.CreateOrUpdateConsumer(ctx, src.stream, src.config)
+			var c jetstream.Consumer
+			err := natsio.Attempt(ctx, func(ctx context.Context) (err error) {
+				c, err = js.CreateOrUpdateConsumer(ctx, src.stream, src.config)
+				return err
+			})
 			if err != nil {
-				return fmt.Errorf("create consumer %s of stream %s: %w", src.config.Durable, src.stream, err)
+				return natsio.ConsumerError(src.stream, src.config.Durable, err)
 			}
 			mu.Lock()
 			defer mu.Unlock()

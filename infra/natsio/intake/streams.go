@@ -2,7 +2,6 @@ package intake
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -46,18 +45,17 @@ type streams struct {
 func openStreams(ctx context.Context, nc *nats.Conn, js jetstream.JetStream, subjects natsio.Subjects, deadLetterAge time.Duration) (s streams, err error) {
 	s.enqueueRoot, s.laneRoot = subjects.Root("enqueue."), subjects.Root("lanes.")
 	s.outcomeRoot, s.deadLetterRoot = subjects.Root("outcomes."), subjects.Root("deadletters.")
-	replicas := natsio.Replicas(nc, 0)
-	if s.deadLetters, err = openDeadLetters(ctx, js, deadLettersConfig(s, replicas, deadLetterAge)); err != nil {
+	if s.deadLetters, err = openDeadLetters(ctx, js, deadLettersConfig(s, deadLetterAge)); err != nil {
 		return s, err
 	}
-	if s.commands, err = openCommands(ctx, js, commandsConfig(s, replicas)); err != nil {
+	if s.commands, err = openCommands(ctx, js, commandsConfig(s)); err != nil {
 		return s, err
 	}
 	s.lanes, err = strconv.Atoi(s.commands.CachedInfo().Config.Metadata[metaLanes])
 	if err != nil || s.lanes < 1 {
 		return s, fmt.Errorf("the stream %s is not Tidemark's: its metadata has no %s; remove it or use another account", CommandsStream, metaLanes)
 	}
-	s.outcomes, err = openStream(ctx, js, outcomesConfig(s, replicas))
+	s.outcomes, err = openStream(ctx, js, outcomesConfig(s))
 	return s, err
 }
 
@@ -133,15 +131,9 @@ func (s *streams) first(ctx context.Context, nc *nats.Conn, root string, from, s
 }
 
 func openStream(ctx context.Context, js jetstream.JetStream, cfg jetstream.StreamConfig) (jetstream.Stream, error) {
-	s, err := js.Stream(ctx, cfg.Name)
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		s, err = js.CreateStream(ctx, cfg)
-		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // another engine created it
-			s, err = js.Stream(ctx, cfg.Name)
-		}
-	}
+	s, err := natsio.OpenStream(ctx, js, cfg)
 	if err != nil {
-		return nil, fmt.Errorf("open stream %s: %w", cfg.Name, err)
+		return nil, err
 	}
 	if got := s.CachedInfo().Config.Subjects; !slices.Equal(got, cfg.Subjects) {
 		return nil, fmt.Errorf("stream %s has the subjects %v, this engine needs %v: does it belong to an engine with another subject_prefix?",
@@ -152,11 +144,11 @@ func openStream(ctx context.Context, js jetstream.JetStream, cfg jetstream.Strea
 
 // commandsConfig stores enqueue.<aggregate>.<id>.<verb> as
 // lanes.<lane>.<aggregate>.<id>.<verb>. Other subjects stay as they are.
-func commandsConfig(s streams, replicas int) jetstream.StreamConfig {
+func commandsConfig(s streams) jetstream.StreamConfig {
 	return jetstream.StreamConfig{
 		Name: CommandsStream, Description: "Tidemark: commands that wait for execution",
 		Subjects: []string{s.enqueueRoot + ">"}, Retention: jetstream.WorkQueuePolicy,
-		Storage: jetstream.FileStorage, Replicas: replicas, AllowDirect: true,
+		Storage: jetstream.FileStorage, AllowDirect: true,
 		// Sequences are part of command ids, so they continue beyond those of a
 		// stream of this name that was lost.
 		FirstSeq: uint64(time.Now().UnixMicro()),
@@ -174,22 +166,18 @@ func commandsConfig(s streams, replicas int) jetstream.StreamConfig {
 
 // outcomesConfig does not sync outcomes to disk on a single node. A power
 // failure may lose the last ones; sending the command id again restores them.
-func outcomesConfig(s streams, replicas int) jetstream.StreamConfig {
-	cfg := jetstream.StreamConfig{
+func outcomesConfig(s streams) jetstream.StreamConfig {
+	return jetstream.StreamConfig{
 		Name: OutcomesStream, Description: "Tidemark: receipts and errors of enqueued commands",
 		Subjects: []string{s.outcomeRoot + ">"}, MaxAge: outcomeAge, MaxMsgsPerSubject: 1,
-		Storage: jetstream.FileStorage, Replicas: replicas, Duplicates: duplicateWindow, AllowDirect: true,
+		Storage: jetstream.FileStorage, PersistMode: jetstream.AsyncPersistMode, Duplicates: duplicateWindow, AllowDirect: true,
 	}
-	if replicas == 1 {
-		cfg.PersistMode = jetstream.AsyncPersistMode
-	}
-	return cfg
 }
 
-func deadLettersConfig(s streams, replicas int, age time.Duration) jetstream.StreamConfig {
+func deadLettersConfig(s streams, age time.Duration) jetstream.StreamConfig {
 	cfg := jetstream.StreamConfig{
 		Name: DeadLettersStream, Description: "Tidemark: messages that could not be processed (engine dlq)",
-		Subjects: []string{s.deadLetterRoot + ">"}, Storage: jetstream.FileStorage, Replicas: replicas,
+		Subjects: []string{s.deadLetterRoot + ">"}, Storage: jetstream.FileStorage,
 		Duplicates: duplicateWindow, AllowDirect: true, MaxAge: age,
 	}
 	if age > 0 {

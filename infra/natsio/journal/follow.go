@@ -68,7 +68,7 @@ func (j *Journal) FirstSince(ctx context.Context, partition int, from time.Time)
 // is seven times as fast as a filtered one.
 func (j *Journal) Read(ctx context.Context, partition int, after uint64) (history.Cursor, error) {
 	oc, err := j.js.OrderedConsumer(ctx, natsio.StreamName(partition, len(j.streams)), jetstream.OrderedConsumerConfig{
-		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: after + 1,
+		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: after + 1, InactiveThreshold: natsio.EphemeralIdleTimeout,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read partition %d after %d: %w", partition, after, err)

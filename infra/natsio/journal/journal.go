@@ -52,7 +52,7 @@ var _ history.JournalStore = (*Journal)(nil)
 type Config struct {
 	Subjects   natsio.Subjects
 	Partitions int    // cannot change later; 0 = 1
-	Replicas   int    // 0 = min(3, peers)
+	Replicas   int    // 0 = 3 where the servers can keep them
 	importing  string // digest of the export of the calling import
 	// Known are the journals that other stores have worked on. Open fails with
 	// ErrOtherJournal when the server has another one, and when it has none:
@@ -219,12 +219,9 @@ func isPartition(text string) bool {
 
 func (j *Journal) openPartition(ctx context.Context, cfg Config, p, n int, id string) (jetstream.Stream, error) {
 	name := natsio.StreamName(p, n)
-	s, err := j.js.Stream(ctx, name)
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		s, err = j.createPartition(ctx, cfg, p, n, id)
-	}
+	s, err := natsio.OpenStream(ctx, j.js, j.partitionConfig(cfg, p, n, id))
 	if err != nil {
-		return nil, fmt.Errorf("open the journal stream %s: %w", name, err)
+		return nil, fmt.Errorf("open the journal: %w", err)
 	}
 	info := s.CachedInfo().Config
 	if len(info.Subjects) != 1 || info.SubjectTransform == nil || info.SubjectTransform.Destination != j.root+">" {
@@ -235,17 +232,17 @@ func (j *Journal) openPartition(ctx context.Context, cfg Config, p, n int, id st
 	return s, nil
 }
 
-func (j *Journal) createPartition(ctx context.Context, cfg Config, p, n int, id string) (jetstream.Stream, error) {
+func (j *Journal) partitionConfig(cfg Config, p, n int, id string) jetstream.StreamConfig {
 	intake := natsio.IntakeRoot + nuid.Next() + "." + strconv.Itoa(p) + ".>"
-	return j.js.CreateStream(ctx, jetstream.StreamConfig{
+	return jetstream.StreamConfig{
 		Name: natsio.StreamName(p, n), Description: "Tidemark journal: all events", Subjects: []string{intake},
 		SubjectTransform: &jetstream.SubjectTransformConfig{Source: intake, Destination: j.root + ">"},
 		Retention:        jetstream.LimitsPolicy, Storage: jetstream.FileStorage, Discard: jetstream.DiscardNew,
 		MaxMsgs: -1, MaxBytes: -1, MaxMsgSize: -1, MaxMsgsPerSubject: -1,
 		Duplicates: history.DuplicateWindow, AllowDirect: true, AllowAtomicPublish: true, DenyDelete: true,
-		Replicas: natsio.Replicas(j.nc, cfg.Replicas),
+		Replicas: cfg.Replicas,
 		Metadata: map[string]string{metaIncarnation: id, metaPartitions: strconv.Itoa(n)},
-	})
+	}
 }
 
 // Partitions returns the number of partitions.

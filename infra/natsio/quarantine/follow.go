@@ -34,7 +34,7 @@ func (q *Store) follow(ctx context.Context) error {
 	defer func() { _ = w.Stop() }()
 	check := time.NewTicker(headCheckInterval)
 	defer check.Stop()
-	seen := uint64(0)
+	seen, created := uint64(0), time.Time{}
 	for {
 		select {
 		case e, open := <-w.Updates():
@@ -54,6 +54,13 @@ func (q *Store) follow(ctx context.Context) error {
 			s, err := q.js.Stream(ctx, "KV_"+BucketName)
 			if err != nil {
 				return err
+			}
+			at := s.CachedInfo().Created
+			if created.IsZero() {
+				created = at
+			}
+			if !at.Equal(created) {
+				return errors.New("the bucket was made again")
 			}
 			if last := s.CachedInfo().State.LastSeq; last > seen {
 				return fmt.Errorf("the watch is at sequence %d, the bucket at %d", seen, last)

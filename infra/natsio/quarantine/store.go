@@ -39,6 +39,8 @@ type Store struct {
 	kv  jetstream.KeyValue
 	log *slog.Logger
 
+	keeper natsio.StreamKeeper
+
 	mu      sync.Mutex
 	known   map[string]keyState // by key, with markers
 	changed chan struct{}
@@ -59,17 +61,43 @@ func Open(ctx context.Context, nc *nats.Conn, log *slog.Logger) (*Store, error) 
 		return nil, err
 	}
 	q := &Store{nc: nc, js: js, log: log, known: map[string]keyState{}, changed: make(chan struct{})}
-	q.kv, err = js.KeyValue(ctx, BucketName)
-	if errors.Is(err, jetstream.ErrBucketNotFound) {
-		q.kv, err = js.CreateKeyValue(ctx, jetstream.KeyValueConfig{
-			Bucket: BucketName, Description: "Aggregates that views cannot apply and leave out",
-			History: 1, Storage: jetstream.FileStorage, Replicas: natsio.Replicas(nc, 0),
-		})
-	}
-	if err != nil {
+	q.keeper = natsio.StreamKeeper{JS: js, Config: bucketConfig()}
+	if q.kv, err = natsio.OpenKV(ctx, js, bucketConfig()); err != nil {
 		return nil, fmt.Errorf("open the bucket of quarantined aggregates: %w", err)
 	}
 	return q, nil
+}
+
+// Check makes the bucket again if it was removed, with the entries that this engine
+// knows. lost reports whether that happened; requests of operators are lost.
+func (q *Store) Check(ctx context.Context) (lost bool, few string, err error) {
+	if lost, few, err = q.keeper.Check(ctx); !lost || err != nil {
+		return lost, few, err
+	}
+	q.mu.Lock()
+	before := q.known
+	q.known = map[string]keyState{} // the new bucket counts from 1
+	q.mu.Unlock()
+	for key, state := range before {
+		if len(state.body) == 0 || strings.HasSuffix(key, requestSuffix) {
+			continue
+		}
+		seq, err := q.kv.Create(ctx, key, state.body)
+		switch {
+		case err == nil:
+			q.update(key, keyState{seq, state.body})
+		case !errors.Is(err, jetstream.ErrKeyExists): // another engine was first
+			q.mu.Lock()
+			q.known[key] = keyState{body: state.body}
+			q.mu.Unlock()
+			return true, few, fmt.Errorf("store a quarantined aggregate again: %w", err)
+		}
+	}
+	return true, few, nil
+}
+
+func bucketConfig() jetstream.StreamConfig {
+	return natsio.KVConfig(BucketName, "Aggregates that views cannot apply and leave out", 0)
 }
 
 // requestSuffix ends the key of a request.

@@ -31,8 +31,8 @@ type Config struct {
 	// Observe is called after every reply with the kind of the request
 	// ("commands.agent.set"), its outcome or error status, and its duration.
 	Observe func(kind, outcome string, took time.Duration)
-	// ReplyPrefixes are the prefixes that reply subjects must have; empty =
-	// "_INBOX." and "_R_.".
+	// ReplyPrefixes are the prefixes that reply subjects must have; empty = any
+	// subject but those of the engine and the server.
 	ReplyPrefixes []string
 	Limits        Limits
 	// QueryConn is a connection for queries, so that these do not wait behind the bytes
@@ -87,9 +87,6 @@ type Service struct {
 // Serve starts the service on nc. The server routes requests to it when Serve
 // returns.
 func Serve(nc *nats.Conn, cfg Config) (*Service, error) {
-	if len(cfg.ReplyPrefixes) == 0 {
-		cfg.ReplyPrefixes = []string{"_INBOX.", "_R_."}
-	}
 	l := cfg.Limits.orDefaults()
 	s := &Service{
 		cfg: cfg, nc: nc, discovery: newDiscovery(cfg.Version), queries: make(chan pendingQuery), reading: newFairQueue(), free: make(chan struct{}, 1), log: natsio.NewLimitedLog(cfg.Log),
@@ -374,22 +371,27 @@ func (s *Service) tokens(subject, root string) []string {
 	return strings.Split(strings.TrimPrefix(subject, s.cfg.Subjects.Root(root)), ".")
 }
 
-// replyAllowed reports whether the service may publish to a reply subject. Only
-// inboxes are allowed: otherwise a client could make the engine publish to a
-// subject for which the client has no permission. A request without a reply
-// subject is allowed and gets no reply.
+// replyAllowed reports whether the service may publish to a reply subject. The
+// subjects of the engine and the server are not allowed: otherwise a client could
+// make the engine write where the client must not. Inboxes have any other prefix
+// that their clients choose. A request without a reply subject is allowed and gets
+// no reply.
 func (s *Service) replyAllowed(subject, reply string) bool {
-	if reply == "" {
-		return true
-	}
+	allowed := reply == ""
 	for _, prefix := range s.cfg.ReplyPrefixes {
-		if strings.HasPrefix(reply, prefix) {
-			return true
+		allowed = allowed || strings.HasPrefix(reply, prefix)
+	}
+	if len(s.cfg.ReplyPrefixes) == 0 && reply != "" {
+		allowed = s.cfg.Subjects.OwnSubject(reply) == "" && !strings.ContainsAny(reply, "*>")
+		for _, root := range []string{"agents.", "tasks.", "messages."} { // the feeds
+			allowed = allowed && !strings.HasPrefix(reply, s.cfg.Subjects.Root(root))
 		}
 	}
-	s.log.Warn("request dropped: its reply subject is not an inbox (add its prefix to reply_prefixes to allow it)",
-		"subject", subject, "reply", reply)
-	return false
+	if !allowed {
+		s.log.Warn("request dropped: its reply subject belongs to the engine or the server, or is not in reply_prefixes",
+			"subject", subject, "reply", reply)
+	}
+	return allowed
 }
 
 func (s *Service) reply(nc *nats.Conn, to string, body []byte) {

@@ -228,13 +228,31 @@ func TestClientHeadersDoNotReachTheJournal(t *testing.T) {
 	}
 }
 
-// TestRepliesGoToInboxesOnly: a client must not make the engine publish to a subject
-// for which the client has no permission.
-func TestRepliesGoToInboxesOnly(t *testing.T) {
+// TestRepliesToOwnInboxes: clients may choose their inbox prefix.
+func TestRepliesToOwnInboxes(t *testing.T) {
+	s := serve(t, "")
+	for _, prefix := range []string{"_INBOX_bob", "_mine", "acme.replies", "inbox"} {
+		nc, err := nats.Connect(s.server.URL(), nats.CustomInboxPrefix(prefix))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer nc.Close()
+		for _, subject := range []string{"commands.agent.a1.set", "queries.agent.a1.get"} {
+			if _, err := nc.Request(subject, []byte(`{"key":"k","value":1}`), requestTimeout); err != nil {
+				t.Errorf("%s: %s: %v", prefix, subject, err)
+			}
+		}
+	}
+}
+
+// TestRepliesOutsideTheEngine: a client must not make the engine publish to a subject
+// on which the client must not write.
+func TestRepliesOutsideTheEngine(t *testing.T) {
 	s := serve(t, "")
 	for _, reply := range []string{
-		"events.agent.a1.state.k", "journal.0.agent.a1.state.k", "$JS.API.STREAM.PURGE.EVENTS", "$KV.AGENT_STATE.a1.k", "agents.state.a1", "_INBOXx",
-		"commands.agent.a1.set",
+		"events.agent.a1.state.k", "$TIDEMARK.x.0.agent.a1.state.k", "$JS.API.STREAM.PURGE.EVENTS", "$KV.AGENT_STATE.a1.k", "$SRV.PING",
+		"agents.state.a1", "tasks.created.t1", "messages.direct.a.b", "commands.agent.a1.set", "enqueue.agent.a1.set", "lanes.0.agent.a1.set",
+		"queries.agent.a1.get", "outcomes.x", "deadletters.x", "timers.due.x", "engines.progress.hot.0",
 	} {
 		for _, subject := range []string{"commands.agent.a1.set", "commands.batch", "queries.agent.a1.get", "commands.x"} {
 			if err := s.client.PublishRequest(subject, reply, []byte(`{"key":"k","value":1}`)); err != nil {

@@ -17,12 +17,14 @@ const RateKey = "tidemark.rate_limit"
 func (p *Planner) consumerSteps(server *serverState, plan *Plan) {
 	for i := range p.topology.Consumers {
 		c := &p.topology.Consumers[i]
-		s := Step{Kind: KindConsumer, Name: c.Name, Mappings: p.consumerMappings(c)}
+		s := Step{Kind: KindConsumer, Name: c.Name, stream: c.Stream, Mappings: p.consumerMappings(c)}
 		live := server.consumers[c.Stream+" "+c.Name]
 		cfg := p.consumer(c)
 		switch {
 		case c.Name == "":
 			s.Name, s.Action = c.Key, Unchanged
+		case server.offline[c.Stream]:
+			s.Action, s.Reason = Refuse, isOffline
 		case live != nil:
 			s.updateConsumer(live, c.Stream, &cfg)
 		case !plan.has(c.Stream) && server.streams[c.Stream] == nil:

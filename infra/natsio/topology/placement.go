@@ -23,6 +23,9 @@ func (p *Planner) checkPlacement(a *api, server *serverState, all []*desired, pr
 	level := OK
 	for _, d := range all {
 		live := server.streams[d.cfg.Name]
+		if server.offline[d.cfg.Name] {
+			continue
+		}
 		if live != nil && live.Config.Replicas == d.replicas && placementText(live.Config.Placement) == placementText(d.cfg.Placement) {
 			continue
 		}

@@ -56,7 +56,8 @@ type Step struct {
 	Diff     []Change  `json:"diff,omitempty"`
 	Mappings []Mapping `json:"mappings,omitempty"`
 
-	apply func(*api) error
+	apply  func(*api) error
+	stream string // of a stream, a bucket or a consumer
 }
 
 // Change is one field that differs from the topology.

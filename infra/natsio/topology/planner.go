@@ -3,7 +3,10 @@ package topology
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"sync"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -34,6 +37,8 @@ type Planner struct {
 	// Results of the last probes, for Inspect, which probes nothing.
 	fits    map[string]fit
 	granted map[string]int64 // max_bytes in force by stream, if not as written
+	// created is when each stream was made, as of the last call.
+	created map[string]time.Time
 }
 
 // NewPlanner returns a planner of t for the server behind nc.
@@ -42,7 +47,7 @@ func NewPlanner(nc *nats.Conn, t Topology, opts Options) (*Planner, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Planner{nc: nc, js: js, topology: t, opts: opts, fits: map[string]fit{}, granted: map[string]int64{}}, nil
+	return &Planner{nc: nc, js: js, topology: t, opts: opts, fits: map[string]fit{}, granted: map[string]int64{}, created: map[string]time.Time{}}, nil
 }
 
 // Plan compares the topology with the server. It probes whether the server
@@ -81,19 +86,60 @@ func (p *Planner) Apply(ctx context.Context) (Plan, error) {
 	}
 	a := &api{ctx: ctx, js: p.js}
 	for i := range plan.Steps {
-		s := &plan.Steps[i]
-		if s.Action != Create && s.Action != Update {
-			continue
-		}
-		err := s.apply(a)
-		var refusal *jetstream.APIError
-		switch {
-		case err == nil:
-		case errors.As(err, &refusal):
-			s.Action, s.Reason = Refuse, "the server refuses it: "+refusal.Description
-		default:
+		if err := plan.Steps[i].run(a); err != nil {
 			return plan, err
 		}
 	}
 	return plan, nil
+}
+
+// run applies a step that creates or updates. A refusal of the server becomes the
+// step's reason.
+func (s *Step) run(a *api) error {
+	if s.Action != Create && s.Action != Update {
+		return nil
+	}
+	err := s.apply(a)
+	var refusal *jetstream.APIError
+	if errors.As(err, &refusal) {
+		s.Action, s.Reason = Refuse, "the server refuses it: "+refusal.Description
+		return nil
+	}
+	return err
+}
+
+// Restore creates what was removed from the server since the last call of Apply or
+// Restore, and applies the document to streams that another program has made again.
+// It leaves other differences alone. It returns the steps that it applied, and the
+// names of the streams that are not the ones of the last call: their messages are
+// lost.
+func (p *Planner) Restore(ctx context.Context) (plan Plan, applied []Step, remade []string, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	before := maps.Clone(p.created)
+	if plan, err = p.plan(ctx, false); err != nil {
+		return plan, nil, nil, err
+	}
+	a := &api{ctx: ctx, js: p.js}
+	for i := range plan.Steps {
+		s := &plan.Steps[i]
+		was, known := before[s.stream]
+		other := known && (s.Action == Create || !p.created[s.stream].Equal(was))
+		if s.Kind == KindConsumer {
+			other = slices.Contains(remade, s.stream)
+		}
+		if s.Action == Create || s.Action == Update && other {
+			if err := s.run(a); err != nil {
+				return plan, applied, remade, err
+			}
+			applied = append(applied, *s)
+		}
+		if other && s.Kind != KindConsumer && s.Action != Refuse {
+			remade = append(remade, s.stream)
+		}
+	}
+	if len(applied) > 0 { // remember the streams that were made now
+		_, err = p.plan(ctx, false)
+	}
+	return plan, applied, remade, err
 }

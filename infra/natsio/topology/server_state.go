@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -16,13 +17,14 @@ type serverState struct {
 	maxPayload int64
 	account    jetstream.AccountInfo
 	streams    map[string]*jetstream.StreamInfo
+	offline    map[string]bool                    // streams whose servers are all down
 	consumers  map[string]*jetstream.ConsumerInfo // by "stream consumer"
 }
 
 func (p *Planner) readServer(a *api) (s serverState, err error) {
 	s = serverState{
 		cluster: p.nc.ConnectedClusterName(), maxPayload: p.nc.MaxPayload(),
-		streams: map[string]*jetstream.StreamInfo{}, consumers: map[string]*jetstream.ConsumerInfo{},
+		streams: map[string]*jetstream.StreamInfo{}, offline: map[string]bool{}, consumers: map[string]*jetstream.ConsumerInfo{},
 	}
 	if err = a.do(func(ctx context.Context) error {
 		info, err := p.js.AccountInfo(ctx)
@@ -70,6 +72,10 @@ func (s *serverState) addStream(a *api, name string) error {
 	return a.do(func(ctx context.Context) error {
 		stream, err := a.js.Stream(ctx, name)
 		if errors.Is(err, jetstream.ErrStreamNotFound) {
+			return nil
+		}
+		if hasCode(err, server.JSStreamOfflineErr) {
+			s.offline[name] = true
 			return nil
 		}
 		if err == nil {

@@ -21,6 +21,9 @@ func (p *Planner) plan(ctx context.Context, probe bool) (plan Plan, err error) {
 	if err != nil {
 		return plan, err
 	}
+	for name, info := range server.streams {
+		p.created[name] = info.Created
+	}
 	var streams, buckets []*desired
 	for i := range p.topology.Streams {
 		streams = append(streams, p.stream(&p.topology.Streams[i]))
@@ -47,13 +50,21 @@ func (p *Planner) plan(ctx context.Context, probe bool) (plan Plan, err error) {
 // journalStream matches the names of the journal's streams (contract, section 3).
 var journalStream = regexp.MustCompile(`^EVENTS(_\d+)?$`)
 
+// isOffline is why a plan leaves a stream alone that it cannot read.
+const isOffline = "all servers that hold it are down"
+
+// Offline reports whether the step leaves alone what cannot be read now.
+func (s *Step) Offline() bool { return s.Action == Refuse && s.Reason == isOffline }
+
 func (p *Planner) streamSteps(a *api, server *serverState, all []*desired, probe bool, plan *Plan) error {
 	for _, d := range all {
-		s := Step{Kind: d.kind, Name: d.name, Mappings: d.mappings}
+		s := Step{Kind: d.kind, Name: d.name, stream: d.cfg.Name, Mappings: d.mappings}
 		live := server.streams[d.cfg.Name]
 		switch {
 		case journalStream.MatchString(d.cfg.Name):
 			s.Action, s.Reason = Refuse, "this is the engine's journal, which no topology may describe"
+		case server.offline[d.cfg.Name]:
+			s.Action, s.Reason = Refuse, isOffline
 		case d.refused != "":
 			s.Action, s.Reason = Refuse, d.refused
 		case live != nil:

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tidemark-engine/tidemark/infra/natsio"
 )
 
 // words are the values of a field; the empty word is the zero value.
@@ -42,7 +44,33 @@ var (
 	streamName = regexp.MustCompile(`^[^\s.*>/\\]+$`)
 )
 
+// engineStream matches the streams that the engine creates by itself, and
+// engineBucket its buckets.
+var (
+	engineStream = regexp.MustCompile(`^(EVENTS(_\d+)?|COMMANDS|OUTCOMES|DEAD_LETTERS|TIMERS|KV_.*|TIDEMARK_.*)$`)
+	engineBucket = regexp.MustCompile(`^TIDEMARK_`)
+	// A consumer would take messages that the engine needs.
+	engineQueue = regexp.MustCompile(`^(COMMANDS|TIMERS|KV_TIDEMARK_.*)$`)
+)
+
+// notOwn fails if a subject overlaps one of the engine. Both get the same prefix,
+// so they are compared without it.
+func notOwn(field, subject string) error {
+	if own := (natsio.Subjects{}).OwnSubject(subject); own != "" {
+		return fmt.Errorf("%s: %q overlaps %s, which belongs to the engine or the server", field, subject, own)
+	}
+	return nil
+}
+
 func (s *Stream) check() error {
+	if engineStream.MatchString(s.Name) {
+		return fmt.Errorf("name %q: the engine or a bucket uses streams of this name; choose another one", s.Name)
+	}
+	for _, subject := range s.Subjects {
+		if err := notOwn("subjects", subject); err != nil {
+			return err
+		}
+	}
 	if !streamName.MatchString(s.Name) {
 		return fmt.Errorf("name %q: a stream name cannot be empty or contain spaces, dots, wildcards or slashes", s.Name)
 	}
@@ -60,6 +88,9 @@ func (b *Bucket) check() error {
 	if !bucketName.MatchString(b.Bucket) {
 		return fmt.Errorf("bucket %q: a bucket name consists of letters, digits, _ and -", b.Bucket)
 	}
+	if engineBucket.MatchString(b.Bucket) {
+		return fmt.Errorf("bucket %q: names that start with TIDEMARK_ belong to the engine", b.Bucket)
+	}
 	if b.History < 0 || b.History > 64 {
 		return fmt.Errorf("history: %d is not between 1 and 64", b.History)
 	}
@@ -72,6 +103,9 @@ func (b *Bucket) check() error {
 func (c *Consumer) check() error {
 	if !streamName.MatchString(c.Stream) || c.Name != "" && !streamName.MatchString(c.Name) {
 		return fmt.Errorf("stream %q, name %q: names cannot contain spaces, dots, wildcards or slashes", c.Stream, c.Name)
+	}
+	if engineQueue.MatchString(c.Stream) {
+		return fmt.Errorf("stream %q: the engine alone reads this stream", c.Stream)
 	}
 	if (c.StartSequence != nil && *c.StartSequence > 0) != (c.DeliverPolicy == "by_start_sequence") {
 		return fmt.Errorf("start_sequence (1 or more) and deliver_policy by_start_sequence need each other; deliver_policy is %q", c.DeliverPolicy)
@@ -91,8 +125,14 @@ func (r *Republish) check() error {
 	if r != nil && r.Dest == "" {
 		return errors.New("republish: dest is missing")
 	}
-	return nil
+	if r == nil {
+		return nil
+	}
+	return notOwn("republish: dest", mapping.ReplaceAllString(r.Dest, "*"))
 }
+
+// mapping is a token of a destination that the server replaces, {{wildcard(1)}}.
+var mapping = regexp.MustCompile(`\{\{[^{}]*\}\}`)
 
 func notNegative(field string, v int64) error {
 	if v < 0 {

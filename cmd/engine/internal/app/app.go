@@ -40,6 +40,7 @@ type Engine struct {
 	audit      *audit
 	clock      *clock
 	intake     *intakeQueue
+	reconciler *reconciler
 	http       *httpServer
 	metrics    *metrics
 	service    *queryService
@@ -151,6 +152,8 @@ func Start(ctx context.Context, cfg *Config, version string, log *slog.Logger) (
 		return nil, err
 	}
 	e.stops.add(e.intake.stop)
+	e.reconciler = startReconciler(e)
+	e.stops.add(e.reconciler.stop)
 	if e.service, err = startService(e, requests, queries); err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"slices"
 	"sync"
@@ -97,6 +98,19 @@ func (k *clock) revive(ctx context.Context, expired []events.Record) {
 			k.commands.written(rec.ID, 0)
 		}
 	}
+}
+
+// rearm sets the timers of all unfinished tasks again.
+func (k *clock) rearm(ctx context.Context) (n int, err error) {
+	var failed error
+	err = k.journal.history.EachLast(ctx, "task.*", func(rec events.Record) {
+		set, err := reactors.Rearm(ctx, k.timers, &rec)
+		failed = errors.Join(failed, err)
+		if set {
+			n++
+		}
+	})
+	return n, errors.Join(err, failed)
 }
 
 // resume gives the reactors the hydrations and flushes that had not ended before

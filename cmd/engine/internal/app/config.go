@@ -14,6 +14,7 @@ import (
 
 	"github.com/tidemark-engine/tidemark/commands"
 	"github.com/tidemark-engine/tidemark/domain/agent"
+	"github.com/tidemark-engine/tidemark/infra/natsio"
 	"github.com/tidemark-engine/tidemark/infra/natsio/topology"
 )
 
@@ -21,13 +22,14 @@ import (
 // environment variable and a key of the YAML file, where the names of nested
 // keys are joined with a dash: limits: {clock_skew: 5s} is --limits-clock-skew.
 type Config struct {
-	Data       string `help:"Data directory." default:"./data" env:"TIDEMARK_DATA" placeholder:"DIR"`
-	NATS       string `name:"nats" help:"External NATS server; default: embedded." env:"TIDEMARK_NATS" placeholder:"URL"`
-	NATSListen string `name:"nats-listen" help:"Loopback listener of the embedded server." default:"127.0.0.1:4222" env:"TIDEMARK_NATS_LISTEN" placeholder:"ADDR"`
-	Postgres   string `help:"External Postgres; 'off' = without SQL; default: a managed local one." env:"TIDEMARK_POSTGRES" placeholder:"URL"`
-	HTTP       string `name:"http" help:"Address of /healthz, /readyz and /metrics." default:"127.0.0.1:8080" env:"TIDEMARK_HTTP" placeholder:"ADDR"`
-	Partitions int    `help:"Partitions of a new journal; they cannot change later. 0 = those of the existing journal, or 1." default:"0" env:"TIDEMARK_PARTITIONS"`
-	Durability string `help:"synced: the event is on disk before the acknowledgement. relaxed: within a second after it." enum:"synced,relaxed" default:"synced" env:"TIDEMARK_DURABILITY"`
+	Data       string        `help:"Data directory." default:"./data" env:"TIDEMARK_DATA" placeholder:"DIR"`
+	NATS       string        `name:"nats" help:"External NATS server; default: embedded." env:"TIDEMARK_NATS" placeholder:"URL"`
+	NATSAccess natsio.Access `embed:"" prefix:"nats-" envprefix:"TIDEMARK_NATS_"`
+	NATSListen string        `name:"nats-listen" help:"Loopback listener of the embedded server." default:"127.0.0.1:4222" env:"TIDEMARK_NATS_LISTEN" placeholder:"ADDR"`
+	Postgres   string        `help:"External Postgres; 'off' = without SQL; default: a managed local one." env:"TIDEMARK_POSTGRES" placeholder:"URL"`
+	HTTP       string        `name:"http" help:"Address of /healthz, /readyz and /metrics." default:"127.0.0.1:8080" env:"TIDEMARK_HTTP" placeholder:"ADDR"`
+	Partitions int           `help:"Partitions of a new journal; they cannot change later. 0 = those of the existing journal, or 1." default:"0" env:"TIDEMARK_PARTITIONS"`
+	Durability string        `help:"synced: the event is on disk before the acknowledgement. relaxed: within a second after it." enum:"synced,relaxed" default:"synced" env:"TIDEMARK_DURABILITY"`
 
 	AcceptJournal bool  `help:"Start although the journal is missing, another one, or shorter than SQL, KV or the data directory know; the views are rebuilt from it." env:"TIDEMARK_ACCEPT_JOURNAL"`
 	DiskReserve   int64 `help:"Free bytes of the data directory's file system below which commands are refused with journal.full; 0 = 64 MiB, but at most 5% of the file system. Embedded NATS only." default:"0" env:"TIDEMARK_DISK_RESERVE"`
@@ -35,7 +37,7 @@ type Config struct {
 	Topology string `help:"YAML document of streams, buckets and consumers; default: the built-in one." type:"existingfile" env:"TIDEMARK_TOPOLOGY" placeholder:"FILE"`
 
 	SubjectPrefix string            `help:"Prefix of every subject." env:"TIDEMARK_SUBJECT_PREFIX" placeholder:"PREFIX"`
-	ReplyPrefixes []string          `help:"Subject prefixes that answers may be sent to." default:"_INBOX.,_R_." env:"TIDEMARK_REPLY_PREFIXES"`
+	ReplyPrefixes []string          `help:"Subject prefixes that answers may be sent to; default: any but the engine's own subjects." env:"TIDEMARK_REPLY_PREFIXES"`
 	Strategies    map[string]string `help:"Default conflict strategy by prefix of AGENT.KEY; the longest prefix wins." env:"TIDEMARK_STRATEGIES" placeholder:"PREFIX=STRATEGY"`
 
 	FlushThreshold int           `help:"Number of dirty keys that makes the durable view flush." default:"50" env:"TIDEMARK_FLUSH_THRESHOLD"`
@@ -81,6 +83,9 @@ func (c *Config) Validate() error {
 	}
 	if host, _, _ := net.SplitHostPort(c.NATSListen); c.NATS == "" && host != "localhost" && !net.ParseIP(host).IsLoopback() {
 		return fmt.Errorf("--nats-listen %q must be a loopback address: run your own NATS server and use --nats to listen elsewhere", c.NATSListen)
+	}
+	if _, err := c.NATSAccess.Options(); err != nil {
+		return fmt.Errorf("--nats-*: %w", err)
 	}
 	if c.Topology != "" && c.Topology != "-" {
 		if _, err := ReadTopology(c.Topology); err != nil {

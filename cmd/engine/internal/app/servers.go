@@ -33,6 +33,7 @@ import (
 type natsServer struct {
 	embedded *embedded.Server // nil = external
 	url      string
+	access   []nats.Option // how to authenticate at an external server
 	subjects natsio.Subjects
 	conns    []*nats.Conn
 	mu       sync.Mutex
@@ -43,7 +44,11 @@ type natsServer struct {
 
 // startServers starts NATS and Postgres at the same time.
 func startServers(ctx context.Context, cfg *Config, l embedded.Limits, stops *stops, log *slog.Logger) (*natsServer, *postgres, error) {
-	n := &natsServer{url: cfg.NATS, subjects: natsio.NewSubjects(cfg.SubjectPrefix), stops: stops, log: log}
+	access, err := cfg.NATSAccess.Options()
+	if err != nil {
+		return nil, nil, err
+	}
+	n := &natsServer{access: access, url: cfg.NATS, subjects: natsio.NewSubjects(cfg.SubjectPrefix), stops: stops, log: log}
 	p := &postgres{log: log}
 	var starting sync.WaitGroup
 	var pgErr, natsErr error
@@ -85,7 +90,7 @@ func (n *natsServer) connect(name string) (*nats.Conn, error) {
 
 // dial opens a connection that the caller closes.
 func (n *natsServer) dial(name string) (*nats.Conn, error) {
-	var opts []nats.Option
+	opts := n.access
 	if n.embedded != nil {
 		opts = n.embedded.Options()
 	}

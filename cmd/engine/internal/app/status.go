@@ -33,7 +33,7 @@ func (e *Engine) status(ctx context.Context) deployment.Status {
 			Conflicts: stats.Conflicts.Load(), Replays: stats.Replays.Load(),
 		},
 		Views: e.views.status(heads, headsErr == nil), InFlight: e.commands.handler.InFlight(),
-		Topology: e.topology.status(ctx), Postgres: e.postgres.status(e.health.problem("postgres")), Audit: e.audit.status(),
+		Topology: e.topology.status(ctx, e.reconciler), Postgres: e.postgres.status(e.health.problem("postgres")), Audit: e.audit.status(),
 		Ready: report.Ready, Reasons: report.Reasons(), Problems: report.Problems,
 	}
 	if abs, err := filepath.Abs(e.cfg.Data); err == nil {

@@ -5,10 +5,14 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
 	"github.com/tidemark-engine/tidemark/events"
+	"github.com/tidemark-engine/tidemark/infra/natsio"
+	"github.com/tidemark-engine/tidemark/infra/natsio/coordination"
 	"github.com/tidemark-engine/tidemark/infra/natsio/hot"
+	"github.com/tidemark-engine/tidemark/infra/natsio/intake"
 	natsquarantine "github.com/tidemark-engine/tidemark/infra/natsio/quarantine"
 )
 
@@ -17,6 +21,9 @@ import (
 func (e *Engine) openStores(ctx context.Context) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
+	if err = e.checkAccount(ctx); err != nil {
+		return err
+	}
 	if err = e.postgres.open(e.cfg.Postgres, &e.stops); err != nil {
 		return err
 	}
@@ -41,6 +48,44 @@ func (e *Engine) openStores(ctx context.Context) (err error) {
 	e.journal.useArchive(e.postgres.db, bounds.ClockSkew)
 	e.guard, err = e.newGuard(ctx, note, sql)
 	return err
+}
+
+// consumersPerStream is how many consumers the engine needs on one stream: COMMANDS
+// has one for each lane; the journal has fewer.
+const consumersPerStream = 40
+
+// checkAccount fails when an external server does not permit the streams that the
+// engine needs, before any of them is created.
+func (e *Engine) checkAccount(ctx context.Context) error {
+	if e.nats.embedded != nil {
+		return nil
+	}
+	t, err := ReadTopology(e.cfg.Topology)
+	if err != nil {
+		return err
+	}
+	names := []string{
+		intake.CommandsStream, intake.OutcomesStream, intake.DeadLettersStream, coordination.TimerStream,
+		"KV_" + natsquarantine.BucketName, "KV_" + coordination.LeaseBucket, "KV_" + coordination.LockBucket,
+	}
+	for p := range max(e.cfg.Partitions, 1) {
+		names = append(names, natsio.StreamName(p, max(e.cfg.Partitions, 1)))
+	}
+	for i := range t.Streams {
+		names = append(names, t.Streams[i].Name)
+	}
+	for i := range t.Buckets {
+		names = append(names, "KV_"+t.Buckets[i].Bucket)
+	}
+	nc, err := e.nats.connect("start")
+	if err != nil {
+		return err
+	}
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return err
+	}
+	return natsio.CheckAccount(ctx, js, names, consumersPerStream)
 }
 
 // buckets are the KV buckets of the hot view and of cached answers.

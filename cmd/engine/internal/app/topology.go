@@ -109,7 +109,7 @@ const checkInterval = 2 * time.Second
 
 // status takes at most half of lookTime. When the check fails it returns the
 // result of the last one, with the reason.
-func (c *topologyCheck) status(ctx context.Context) *deployment.TopologyStatus {
+func (c *topologyCheck) status(ctx context.Context, r *reconciler) *deployment.TopologyStatus {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if now := time.Now(); now.After(c.due) {
@@ -126,5 +126,6 @@ func (c *topologyCheck) status(ctx context.Context) *deployment.TopologyStatus {
 		c.due = time.Now().Add(checkInterval)
 	}
 	s := c.last
+	s.Engine = r.problems()
 	return &s
 }

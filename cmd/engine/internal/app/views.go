@@ -35,6 +35,7 @@ type views struct {
 
 	runners       []*projections.Runner            // as the status lists them
 	progress      map[string]*projections.Progress // by view
+	restarts      map[string][]chan<- string       // by view: the runners' Restart
 	messages      *messages.View                   // nil without SQL; it folds AGENT_MESSAGES, not the journal
 	stopMessages  func(context.Context)
 	memoryStreams bool // the server keeps AGENT_MESSAGES in memory
@@ -50,7 +51,7 @@ type place struct {
 }
 
 func newViews(ctx context.Context, nats *natsServer, j *journalReader, q *quarantineStore, m *metrics, log *slog.Logger) (*views, error) {
-	v := &views{journal: j, quarantine: q, metrics: m, log: log, progress: map[string]*projections.Progress{}, lags: map[place]*projections.Lag{}}
+	v := &views{journal: j, quarantine: q, metrics: m, log: log, progress: map[string]*projections.Progress{}, lags: map[place]*projections.Lag{}, restarts: map[string][]chan<- string{}}
 	if nats.embedded == nil {
 		nc, err := nats.connect("leases")
 		if err != nil {
@@ -106,6 +107,8 @@ func (v *views) add(view string, target projections.Target, progress *projection
 	for p := range all {
 		r := v.runner(view, p, target, progress, b)
 		r.Lossy = view == "hot"
+		restart := make(chan string, 1)
+		r.Restart, v.restarts[view] = restart, append(v.restarts[view], restart)
 		r.Quarantine, r.ReadStream = v.quarantine.Store, v.journal.history.Of
 		v.runners = append(v.runners, r)
 		all[p] = r
@@ -200,6 +203,16 @@ func (v *views) restart(between func()) {
 	v.round = newRound()
 	v.mu.Unlock()
 	close(old.next)
+}
+
+// reload makes the runners of a view load their position again.
+func (v *views) reload(view, reason string) {
+	for _, c := range v.restarts[view] {
+		select {
+		case c <- reason:
+		default: // an earlier reason has the same effect
+		}
+	}
 }
 
 // startLocal runs a view in this engine whatever others do.

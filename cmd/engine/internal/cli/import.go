@@ -157,7 +157,7 @@ func rearm(ctx context.Context, nc *nats.Conn, s natsio.Subjects, j *journal.Jou
 	var failed error
 	err = history.New(j, nil, 0).EachLast(ctx, "task.*", func(rec events.Record) {
 		if failed == nil {
-			failed = reactors.Rearm(ctx, timers, &rec)
+			_, failed = reactors.Rearm(ctx, timers, &rec)
 		}
 	})
 	return errors.Join(err, failed)

@@ -76,5 +76,8 @@ type TopologyStatus struct {
 	Drift   int      `json:"drift"`
 	Drifted []string `json:"drifted,omitempty"` // one line each
 	Checked string   `json:"checked_at,omitempty"`
-	Reason  string   `json:"reason,omitempty"` // why the last check failed
+	// Engine has one line for each of the engine's own streams that is missing, cannot be
+	// read, or has too few replicas.
+	Engine []string `json:"engine,omitempty"`
+	Reason string   `json:"reason,omitempty"` // why the last check failed
 }

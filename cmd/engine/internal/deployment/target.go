@@ -20,9 +20,9 @@ import (
 type Target struct {
 	Server        string        `help:"NATS server; default: the address in the data directory, else NATS_URL." placeholder:"URL"`
 	Data          string        `help:"Data directory of a serving engine." default:"./data" env:"TIDEMARK_DATA" placeholder:"DIR"`
-	Creds         string        `help:"NATS credentials file." type:"existingfile" env:"NATS_CREDS" placeholder:"FILE"`
 	SubjectPrefix string        `help:"The engine's subject prefix; default: the one in the data directory." env:"TIDEMARK_SUBJECT_PREFIX" placeholder:"PREFIX"`
 	Timeout       time.Duration `help:"How long to wait for an answer." default:"15s"`
+	Access        natsio.Access `embed:"" envprefix:"TIDEMARK_NATS_"`
 	JSON          bool          `name:"json" help:"Machine output: JSON, and errors as JSON on standard error."`
 }
 
@@ -66,9 +66,9 @@ func (t *Target) Connect() (*nats.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	var opts []nats.Option
-	if t.Creds != "" {
-		opts = append(opts, nats.UserCredentials(t.Creds))
+	opts, err := t.Access.Options()
+	if err != nil {
+		return nil, err
 	}
 	nc, err := natsio.Connect(url, "tidemark-cli", slog.New(slog.DiscardHandler), opts...)
 	if err != nil {

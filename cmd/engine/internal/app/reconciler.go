@@ -1,0 +1,212 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
+	"github.com/tidemark-engine/tidemark/infra/natsio"
+	"github.com/tidemark-engine/tidemark/infra/natsio/feeds"
+)
+
+// reconciler compares the engine's streams, buckets and consumers with the server
+// every few seconds, makes again what was removed, and has it filled again. It does
+// not touch the journal.
+type reconciler struct {
+	e     *Engine
+	log   *slog.Logger
+	end   func(context.Context)
+	rearm bool // timers that were lost are not set again yet
+
+	mu    sync.Mutex
+	wrong map[string]string // by part: why it could not be checked, or what it lacks
+}
+
+const (
+	reconcileInterval = 3 * time.Second
+	reconcileTimeout  = 10 * time.Second // of one part
+	rearmTimeout      = 5 * time.Minute
+)
+
+func startReconciler(e *Engine) *reconciler {
+	r := &reconciler{e: e, log: e.log, wrong: map[string]string{}}
+	r.end = inBackground(r.run)
+	return r
+}
+
+func (r *reconciler) stop(ctx context.Context) { r.end(ctx) }
+
+// problems has one line for each part that is not as it should be.
+func (r *reconciler) problems() []string {
+	if r == nil {
+		return nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	all := slices.DeleteFunc(slices.Sorted(maps.Values(r.wrong)), func(s string) bool { return s == "" })
+	return slices.Compact(all)
+}
+
+func (r *reconciler) run(ctx context.Context) {
+	parts := []struct {
+		name  string
+		check func(context.Context) (few []string, err error)
+	}{
+		{"journal", r.checkJournal}, {"topology", r.checkTopology}, {"intake", r.checkIntake},
+		{"timers", r.checkTimers}, {"quarantine", r.checkQuarantine}, {"leases", r.checkLeases},
+	}
+	tick := time.NewTicker(reconcileInterval)
+	defer tick.Stop()
+	for {
+		for _, p := range parts {
+			partCtx, cancel := context.WithTimeout(ctx, reconcileTimeout)
+			few, err := p.check(partCtx)
+			cancel()
+			if ctx.Err() != nil {
+				return
+			}
+			if err != nil {
+				few = append(few, err.Error())
+			}
+			r.note(p.name, strings.Join(few, "; "))
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// note remembers what is wrong with a part and logs a change.
+func (r *reconciler) note(part, wrong string) {
+	r.mu.Lock()
+	before := r.wrong[part]
+	r.wrong[part] = wrong
+	r.mu.Unlock()
+	switch {
+	case wrong == before:
+	case wrong == "":
+		r.log.Info("streams and buckets are as they should be again", "part", part)
+	default:
+		r.log.Warn("streams or buckets are not as they should be", "part", part, "reason", wrong)
+	}
+}
+
+// checkJournal only looks at the number of replicas; a start raises it.
+func (r *reconciler) checkJournal(ctx context.Context) (few []string, err error) {
+	js, err := jetstream.New(r.e.nats.conns[0])
+	if err != nil {
+		return nil, err
+	}
+	n := r.e.journal.Partitions()
+	for p := range n {
+		s, err := js.Stream(ctx, natsio.StreamName(p, n))
+		if err != nil {
+			return few, fmt.Errorf("stream %s: %w", natsio.StreamName(p, n), err)
+		}
+		if less := natsio.Few(s.CachedInfo()); less != "" {
+			few = append(few, less+"; the next start of an engine gives it more when three servers are up")
+		}
+	}
+	return few, nil
+}
+
+func (r *reconciler) checkTopology(ctx context.Context) ([]string, error) {
+	plan, applied, remade, err := r.e.topology.planner.Restore(ctx)
+	for i := range applied {
+		s := &applied[i]
+		r.log.Warn("topology: "+string(s.Kind)+" "+s.Name+" was removed or changed by another program; it is made again", "action", s.Action, "reason", s.Reason)
+	}
+	r.refill(remade)
+	if err != nil {
+		return nil, fmt.Errorf("compare with the topology: %w", err)
+	}
+	var down []string
+	for i := range plan.Steps {
+		if s := &plan.Steps[i]; s.Offline() {
+			down = append(down, string(s.Kind)+" "+s.Name+": "+s.Reason)
+		}
+	}
+	return down, nil
+}
+
+// refill lets the views write again what the streams have lost.
+func (r *reconciler) refill(remade []string) {
+	for _, stream := range remade {
+		view := ""
+		switch {
+		case stream == feeds.AgentState, stream == feeds.TaskExecution:
+			view = "feeds"
+		case stream == "KV_"+r.e.buckets.entries.Name():
+			view = "hot"
+		}
+		for kind := range r.e.buckets.docs {
+			if stream == "KV_"+deployment.DocBuckets[kind].Name {
+				view = "hot"
+			}
+		}
+		if view == "" {
+			r.log.Warn("a stream was removed; its messages are lost", "stream", stream)
+			continue
+		}
+		r.log.Warn("a stream was removed; its view writes it again from the journal", "stream", stream, "view", view)
+		r.e.views.reload(view, "stream "+stream+" was removed; it is written again")
+	}
+}
+
+func (r *reconciler) checkIntake(ctx context.Context) ([]string, error) {
+	remade, few, err := r.e.intake.Check(ctx)
+	for _, stream := range remade {
+		r.log.Error("a stream was removed and is made again; the messages that it held are lost", "stream", stream)
+	}
+	return few, err
+}
+
+func (r *reconciler) checkTimers(ctx context.Context) ([]string, error) {
+	lost, few, err := r.e.clock.timers.Check(ctx)
+	if lost {
+		r.rearm = true
+		r.log.Error("the stream TIMERS was removed and is made again; the deadlines of all unfinished tasks are set again")
+	}
+	if r.rearm && err == nil {
+		armCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rearmTimeout)
+		defer cancel()
+		var n int
+		if n, err = r.e.clock.rearm(armCtx); err == nil {
+			r.rearm = false
+			r.log.Info("timers are set again", "tasks", n)
+		}
+	}
+	return some(few), err
+}
+
+func (r *reconciler) checkQuarantine(ctx context.Context) ([]string, error) {
+	lost, few, err := r.e.quarantine.Check(ctx)
+	if lost {
+		r.log.Error("the bucket of quarantined aggregates was removed; it is made again with the entries that this engine knows")
+	}
+	return some(few), err
+}
+
+func (r *reconciler) checkLeases(ctx context.Context) ([]string, error) {
+	if r.e.views.leases == nil {
+		return nil, nil
+	}
+	return nil, r.e.views.leases.Ensure(ctx)
+}
+
+func some(s string) []string {
+	if s == "" {
+		return nil
+	}
+	return []string{s}
+}

@@ -1,0 +1,99 @@
+package natsio
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/nats-io/nats.go"
+)
+
+// Access is how to authenticate at a NATS server; an empty Access is no
+// authentication, or the user and password in the URL. The files are read again
+// at every connect, so that rotated ones are used without a restart. The tags are
+// those of the flags.
+type Access struct {
+	Creds        string `help:"NATS credentials file, or a file with an NKey seed." env:"CREDS" placeholder:"FILE"`
+	NKey         string `name:"nkey" help:"File with the NKey seed for NATS." env:"NKEY" placeholder:"FILE"`
+	User         string `help:"User name for NATS." env:"USER" placeholder:"NAME"`
+	PasswordFile string `help:"File with the password for NATS." env:"PASSWORD_FILE" placeholder:"FILE"`
+	TLSCA        string `name:"tls-ca" help:"CA certificates that a NATS server's certificate must come from, PEM." env:"TLS_CA" placeholder:"FILE"`
+	TLSCert      string `name:"tls-cert" help:"Client certificate for NATS, PEM." env:"TLS_CERT" placeholder:"FILE"`
+	TLSKey       string `name:"tls-key" help:"Private key of the client certificate, PEM." env:"TLS_KEY" placeholder:"FILE"`
+}
+
+// Options are the options of Connect. Options fails if a file cannot be read, or
+// if one setting needs another.
+func (a Access) Options() (opts []nats.Option, err error) {
+	if (a.User == "") != (a.PasswordFile == "") {
+		return nil, errors.New("NATS access: the user name and the password file need each other")
+	}
+	if (a.TLSCert == "") != (a.TLSKey == "") {
+		return nil, errors.New("NATS access: the TLS certificate and its key need each other")
+	}
+	for _, file := range []string{a.Creds, a.NKey, a.PasswordFile, a.TLSCA, a.TLSCert, a.TLSKey} {
+		if file == "" {
+			continue
+		}
+		if _, err := os.ReadFile(file); err != nil {
+			return nil, fmt.Errorf("NATS access: %w", err)
+		}
+	}
+	if a.Creds != "" {
+		text, err := os.ReadFile(a.Creds)
+		switch {
+		case err != nil:
+			return nil, fmt.Errorf("NATS access: %w", err)
+		case bytes.Contains(text, []byte("BEGIN NATS USER JWT")):
+			opts = append(opts, nats.UserCredentials(a.Creds))
+		case a.NKey == "":
+			a.NKey = a.Creds
+		}
+	}
+	if a.NKey != "" {
+		nkey, err := nkeyFile(a.NKey)
+		if err != nil {
+			return nil, err
+		}
+		opts = append(opts, nkey)
+	}
+	if a.User != "" {
+		opts = append(opts, nats.UserInfoHandler(func() (user, password string) {
+			text, _ := os.ReadFile(a.PasswordFile) // the server refuses an empty password; the next try reads again
+			return a.User, strings.TrimRight(string(text), "\r\n")
+		}))
+	}
+	if a.TLSCA != "" {
+		opts = append(opts, nats.RootCAs(a.TLSCA))
+	}
+	if a.TLSCert != "" {
+		opts = append(opts, nats.ClientCert(a.TLSCert, a.TLSKey))
+	}
+	return opts, nil
+}
+
+// nkeyFile is the option for a file with an NKey seed.
+func nkeyFile(file string) (nats.Option, error) {
+	if _, err := nats.NkeyOptionFromSeed(file); err != nil {
+		return nil, fmt.Errorf("NATS access: %s holds neither credentials nor the seed of a user's NKey: %w", file, err)
+	}
+	return func(o *nats.Options) error {
+		if d, ok := o.CustomDialer.(*dialer); ok {
+			d.key = func() (string, error) {
+				var read nats.Options
+				opt, err := nats.NkeyOptionFromSeed(file)
+				if err == nil {
+					err = opt(&read)
+				}
+				return read.Nkey, err
+			}
+		}
+		opt, err := nats.NkeyOptionFromSeed(file)
+		if err != nil {
+			return err
+		}
+		return opt(o)
+	}, nil
+}

@@ -1,0 +1,57 @@
+package natsio
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// StreamKeeper keeps a stream of the engine in being: it creates a stream that was
+// removed, and gives one with too few replicas more when the cluster can keep them.
+// It is not safe for concurrent use.
+type StreamKeeper struct {
+	JS     jetstream.JetStream
+	Config jetstream.StreamConfig // for OpenStream
+
+	created time.Time // of the stream at the last check
+	tried   time.Time // when the replicas were last raised
+}
+
+// raiseInterval is the time between two attempts to raise the replicas.
+const raiseInterval = 30 * time.Second
+
+// Check creates the stream if it is missing. remade reports whether the stream is
+// another one than at the last check: the messages of the earlier one are lost. few
+// says why the stream has fewer replicas than wanted; "" = it has them.
+func (k *StreamKeeper) Check(ctx context.Context) (remade bool, few string, err error) {
+	s, err := k.JS.Stream(ctx, k.Config.Name)
+	switch {
+	case errors.Is(err, jetstream.ErrStreamNotFound):
+		s, err = OpenStream(ctx, k.JS, k.Config)
+	case err == nil && Few(s.CachedInfo()) != "" && time.Since(k.tried) > raiseInterval:
+		k.tried = time.Now()
+		s = raise(ctx, k.JS, s, WantedReplicas)
+	}
+	if err != nil {
+		return false, "", fmt.Errorf("stream %s: %w", k.Config.Name, err)
+	}
+	info := s.CachedInfo()
+	remade = !k.created.IsZero() && !info.Created.Equal(k.created)
+	k.created = info.Created
+	if remade {
+		err = dropped(info, &k.Config) // another program made it
+	}
+	return remade, Few(info), err
+}
+
+// Few says that a stream of a cluster has fewer than WantedReplicas; "" = it has
+// them, or there is no cluster.
+func Few(info *jetstream.StreamInfo) string {
+	if info.Cluster == nil || info.Cluster.Name == "" || info.Config.Replicas >= WantedReplicas {
+		return ""
+	}
+	return fmt.Sprintf("stream %s has %d of %d replicas", info.Config.Name, info.Config.Replicas, WantedReplicas)
+}

@@ -14,7 +14,6 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"github.com/tidemark-engine/tidemark/domain"
 	"github.com/tidemark-engine/tidemark/test/harness"
 )
 
@@ -52,8 +51,8 @@ func TestEveryDoorGivesTheSameVerdict(t *testing.T) {
 	for _, d := range []door{
 		{"request", 600, sendable, requests("commands.")},
 		{"batch", 500, quotable, batches},
-		{"enqueue", 500, func(c Case) bool { return sendable(c) && c.ID == "" && threeTokens(c) && !wildcard(c) }, enqueue},
-		{"outbox", 400, func(c Case) bool { return storable(c) && c.ID == "" && threeTokens(c) }, outbox},
+		{"enqueue", 500, func(c Case) bool { return sendable(c) && c.ID == "" && !wildcard(c) }, enqueue},
+		{"outbox", 400, func(c Case) bool { return storable(c) && c.ID == "" }, outbox},
 	} {
 		d.check(t, c, commands)
 	}
@@ -106,21 +105,14 @@ func quotable(c Case) bool {
 	return utf8.ValidString(c.Subject) && utf8.ValidString(c.ID) && !strings.Contains(c.ID+c.Subject, "\x00") && body == c.Body && (body == "" || json.Valid([]byte(body)))
 }
 
-// storable reports whether the outbox takes the case as it is: its column for the
-// body is jsonb.
+// storable reports whether Postgres takes the texts of the case.
 func storable(c Case) bool {
-	return utf8.ValidString(c.Subject) && !strings.Contains(c.Subject, "\x00") && domain.CheckJSON([]byte(c.Body)) == nil &&
-		!strings.Contains(c.Body, "1e3") && !strings.Contains(c.Body, "  ")
+	return utf8.ValidString(c.Subject+c.Body) && !strings.Contains(c.Subject+c.Body, "\x00")
 }
 
 // wildcard reports whether the subject is a pattern, under which no stream stores.
 func wildcard(c Case) bool {
 	return slices.ContainsFunc(strings.Split(c.Subject, "."), func(token string) bool { return token == "*" || token == ">" })
-}
-
-// threeTokens reports whether the subject has the form of a command's.
-func threeTokens(c Case) bool {
-	return strings.Count(c.Subject, ".") == 2 && !strings.Contains("."+c.Subject+".", "..")
 }
 
 func requests(root string) func(*testing.T, *harness.Client, map[int]Case) map[int][]byte {
@@ -216,7 +208,7 @@ func outbox(t *testing.T, c *harness.Client, cases map[int]Case) map[int][]byte 
 		ids, subjects, bodies = append(ids, strconv.Itoa(i)), append(subjects, no.Subject), append(bodies, no.Body)
 	}
 	_, err := sql.Exec(t.Context(), `INSERT INTO agents.outbox (command_id, subject, body)
-		SELECT b.id, b.subject, b.body::json FROM unnest($1::text[], $2::text[], $3::text[]) AS b (id, subject, body)`, ids, subjects, bodies)
+		SELECT b.id, b.subject, b.body::text FROM unnest($1::text[], $2::text[], $3::text[]) AS b (id, subject, body)`, ids, subjects, bodies)
 	harness.Must(t, err)
 	answers := map[int][]byte{}
 	harness.Eventually(t, "the outbox is relayed", func() error {

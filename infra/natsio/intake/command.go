@@ -61,26 +61,15 @@ func (c commandMarshaler) Unmarshal(m *message.Message, v any) error {
 	cmd.beforeStart = metaTimestamp(m.Metadata, metaTime).Before(c.started)
 	cmd.CommandID, cmd.refusal = commandID(m.Metadata)
 	cmd.kind = "enqueue.unknown"
-	tokens := strings.Split(strings.TrimPrefix(cmd.subject, c.enqueueRoot), ".")
-	if len(tokens) != 3 {
-		cmd.refusal = badSubject(cmd.subject, tokens)
+	var err error
+	if cmd.Aggregate, cmd.ID, cmd.Verb, err = commands.ParseSubject(strings.TrimPrefix(cmd.subject, c.enqueueRoot)); err != nil {
+		cmd.refusal = err
 		return nil
 	}
-	cmd.Aggregate, cmd.ID, cmd.Verb = tokens[0], tokens[1], tokens[2]
 	if commands.Known(cmd.Aggregate, cmd.Verb) {
 		cmd.kind = "enqueue." + cmd.Aggregate + "." + cmd.Verb
 	}
 	return nil
-}
-
-// badSubject is the refusal of a subject that has not three tokens. An id that
-// holds a dot is the likely mistake when the verb is known.
-func badSubject(subject string, tokens []string) error {
-	if last := len(tokens) - 1; last > 2 && commands.Known(tokens[0], tokens[last]) {
-		return domain.Errorf(domain.Invalid, "id.invalid", "%s id %.128q may not hold a dot: it is one token of the subject",
-			tokens[0], strings.Join(tokens[1:last], "."))
-	}
-	return domain.Errorf(domain.NotFound, "command.unknown", "%.256q is not enqueue.<aggregate>.<id>.<verb>", subject)
 }
 
 // clientSubject is the subject that the client sent a message to, before the

@@ -222,22 +222,19 @@ func (r *relay) settle(first finished) error {
 	return nil
 }
 
-// parseSubject sets the aggregate, its id and the verb from the row's subject. It
-// leaves them empty when the subject is not a command's.
+// parseSubject sets the aggregate, its id and the verb from the row's subject, or
+// why it is not a command's.
 func (o *Outbox) parseSubject(r *row) {
 	// The prefix and "commands." are optional, as in a batch.
-	tokens := strings.Split(strings.TrimPrefix(strings.TrimPrefix(r.subject, o.Prefix), "commands."), ".")
-	if len(tokens) == 3 {
-		r.aggregate, r.aggregateID, r.verb = tokens[0], tokens[1], tokens[2]
-	}
+	below := strings.TrimPrefix(strings.TrimPrefix(r.subject, o.Prefix), "commands.")
+	r.aggregate, r.aggregateID, r.verb, r.refusal = commands.ParseSubject(below)
 }
 
 // executeRow executes the command of a row.
 func (o *Outbox) executeRow(ctx context.Context, r *row) result {
 	switch {
-	case r.verb == "":
-		return rejected(r.id, domain.Errorf(domain.NotFound, "command.unknown",
-			"%.256q is not <aggregate>.<id>.<verb>", r.subject))
+	case r.refusal != nil:
+		return rejected(r.id, r.refusal)
 	case r.commandID == "":
 		return rejected(r.id, domain.Errorf(domain.Invalid, "id.invalid", "command_id is empty"))
 	case r.body == nil:

@@ -2,7 +2,6 @@ package outbox
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -24,7 +23,8 @@ type row struct {
 	body                         *string // nil = longer than BodyBytes
 	bodyBytes                    int
 	created                      *time.Time // nil = before 1970 or ahead of the database's clock
-	aggregate, aggregateID, verb string     // parsed from subject; empty = not a command
+	aggregate, aggregateID, verb string     // parsed from subject
+	refusal                      error      // of a subject that is not a command's
 }
 
 // root is the subject without the verb, as rootOf computes it.
@@ -103,21 +103,6 @@ func rejected(id int64, err error) result {
 	if !errors.As(err, &e) {
 		e = domain.Errorf(domain.Internal, "internal", "an internal error: the engine's log has the cause")
 	}
-	var body struct {
-		Error struct {
-			Kind    domain.Kind    `json:"kind"`
-			Code    string         `json:"code"`
-			Status  int            `json:"status"`
-			Message string         `json:"message"`
-			Details map[string]any `json:"details,omitempty"`
-		} `json:"error"`
-	}
-	body.Error.Kind, body.Error.Code, body.Error.Status = e.Kind, e.Code, e.Kind.Status()
-	body.Error.Message, body.Error.Details = e.Message, e.Details
-	text, jerr := json.Marshal(body) // replaces invalid UTF-8
-	if jerr != nil {
-		text = []byte(`{"error":{"kind":"internal","code":"internal"}}`)
-	}
 	again := e.Kind == domain.Overloaded || e.Kind == domain.Unavailable
-	return result{id: id, done: !again, outcome: strings.ReplaceAll(string(text), `\u0000`, `\ufffd`)} // jsonb has no NUL
+	return result{id: id, done: !again, outcome: strings.ReplaceAll(string(e.Encode()), `\u0000`, `\ufffd`)} // jsonb has no NUL
 }

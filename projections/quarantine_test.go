@@ -201,6 +201,9 @@ func TestDroppedEventsStayDroppedAndLaterOnesAreApplied(t *testing.T) {
 		x.target.mu.Lock()
 		x.target.position = 0
 		x.target.mu.Unlock()
+		x.source.mu.Lock()
+		x.source.head = 0 // otherwise a reader that delivers nothing is replaced again and again
+		x.source.mu.Unlock()
 		close(x.source.out)
 		x.pass(time.Minute)
 		x.source.put(unreadable("bad", 1))

@@ -105,9 +105,10 @@ func quotable(c Case) bool {
 	return utf8.ValidString(c.Subject) && utf8.ValidString(c.ID) && !strings.Contains(c.ID+c.Subject, "\x00") && body == c.Body && (body == "" || json.Valid([]byte(body)))
 }
 
-// storable reports whether Postgres takes the texts of the case.
+// storable reports whether Postgres takes the texts of the case, and the relay reads the whole
+// subject.
 func storable(c Case) bool {
-	return utf8.ValidString(c.Subject+c.Body) && !strings.Contains(c.Subject+c.Body, "\x00")
+	return len(c.Subject) <= 2048 && utf8.ValidString(c.Subject+c.Body) && !strings.Contains(c.Subject+c.Body, "\x00")
 }
 
 // wildcard reports whether the subject is a pattern, under which no stream stores.

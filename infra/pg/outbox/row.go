@@ -104,5 +104,9 @@ func rejected(id int64, err error) result {
 		e = domain.Errorf(domain.Internal, "internal", "an internal error: the engine's log has the cause")
 	}
 	again := e.Kind == domain.Overloaded || e.Kind == domain.Unavailable
-	return result{id: id, done: !again, outcome: strings.ReplaceAll(string(e.Encode()), `\u0000`, `\ufffd`)} // jsonb has no NUL
+	return result{id: id, done: !again, outcome: withoutNUL.Replace(string(e.Encode()))}
 }
+
+// withoutNUL replaces the character that jsonb does not have; an escaped backslash
+// before u0000 is text.
+var withoutNUL = strings.NewReplacer(`\\`, `\\`, `\u0000`, `\ufffd`)

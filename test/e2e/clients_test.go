@@ -201,7 +201,7 @@ func clientHeaders(t *testing.T, e *harness.Engine) {
 		{"Nats-Schedule": {"@every 1s"}, "Nats-Schedule-Target": {"events.agent.x.state.y"}},
 		{"Nats-Service-Error": {"no"}, "Nats-Service-Error-Code": {"500"}},
 		{"Tidemark-Position": {"x 0=999999"}, "Tidemark-Revision": {"999999"}},
-		{"Nats-Msg-Id": {"id-of-mine"}, "nats-msg-id": {"another"}},
+		{"Nats-Msg-Id": {"id-of-mine"}, "nats-msg-id": {"id-of-mine"}},
 		{"traceparent": {"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}},
 	} {
 		answer, err := c.Ask(t.Context(), &nats.Msg{Subject: "commands.agent.headers.set", Header: h,

@@ -274,11 +274,11 @@ func commandLine(t *testing.T, e *harness.Engine) {
 	if no := e.Run("watch", "--feed", "commands.>"); no.Code != 2 || !strings.Contains(no.Stderr, "agents.state") {
 		t.Errorf("watch of what the feed never has: %+v", no)
 	}
-	e.Client(t).MustSet(t, "cli", "esc", "‮31m", nil)
-	if got := e.Run("query", "queries.agent.cli.get", `{"key":"esc"}`); got.Code != 0 || strings.ContainsAny(got.Stdout, "‮") || !strings.Contains(got.Stdout, `\u202e`) {
+	e.Client(t).MustSet(t, "cli", "esc", "\u202e\u009b31m", nil)
+	if got := e.Run("query", "queries.agent.cli.get", `{"key":"esc"}`); got.Code != 0 || strings.ContainsAny(got.Stdout, "\u202e\u009b") || !strings.Contains(got.Stdout, `\u202e`) {
 		t.Errorf("a value that moves the terminal: %q", got.Stdout)
 	}
-	if got := e.Run("query", "queries.agent.cli.get", `{"key":"esc"}`, "--json"); !strings.Contains(got.Stdout, "‮31m") {
+	if got := e.Run("query", "queries.agent.cli.get", `{"key":"esc"}`, "--json"); !strings.Contains(got.Stdout, "\u202e\u009b31m") {
 		t.Errorf("--json changes the bytes: %q", got.Stdout)
 	}
 	status := e.Run("status", "--json")
@@ -288,7 +288,7 @@ func commandLine(t *testing.T, e *harness.Engine) {
 		t.Errorf("status: %+v", status)
 	}
 	replayed := e.Run("replay", "--subject", "events.agent.cli.state.>")
-	if replayed.Code != 0 || strings.Count(replayed.Stdout, "\n") != 1 || !strings.Contains(replayed.Stdout, r.CommandID) {
+	if replayed.Code != 0 || strings.Count(replayed.Stdout, "\n") != 3 || !strings.Contains(replayed.Stdout, r.CommandID) {
 		t.Errorf("replay: %+v", replayed)
 	}
 	if code, body := e.Ready(); code != 200 || !strings.Contains(body, `"ready":true`) {

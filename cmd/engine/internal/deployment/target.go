@@ -34,6 +34,9 @@ func (t *Target) Validate() error {
 	if err := CheckNATSURLs("--server", t.Server); err != nil {
 		return err
 	}
+	if _, err := t.Access.Options(); err != nil {
+		return err
+	}
 	return natsio.CheckPrefix(t.SubjectPrefix)
 }
 

@@ -76,7 +76,7 @@ func refusals(t *testing.T, c *harness.Client) {
 		status        int
 		code          string
 	}{
-		{"message.ann.direct", `{"body":1}`, 400, "id.invalid"},
+		{"message.ann.direct", `{"body":1}`, 400, "body.missing_field"},
 		{"message.ann.direct", `{"to":"a.b","body":1}`, 400, "id.invalid"},
 		{"message.ann.direct", `{"to":"kv","body":1}`, 400, "id.invalid"},
 		{"message.kv.broadcast", `{"body":1}`, 400, "id.invalid"},

@@ -47,7 +47,7 @@ func TestDeadLetters(t *testing.T) {
 	r.enqueue("enqueue.agent.a1.set", "no.id", body)
 	behind := r.enqueue("enqueue.agent.panics.set", "", body)
 	all := r.awaitDeadLetters(6)
-	codes := map[string]string{"enqueue.agent": "command.unknown", "enqueue.agent.a1.set.more": "command.unknown"}
+	codes := map[string]string{"enqueue.agent": "command.unknown", "enqueue.agent.a1.set.more": "id.invalid"}
 	reasons := map[string]string{}
 	for _, l := range all {
 		reasons[l.CommandID] = l.Reason
@@ -60,7 +60,7 @@ func TestDeadLetters(t *testing.T) {
 	}
 	for id, want := range map[string]string{
 		ids["enqueue.agent.panics.set"]: "no good", ids["enqueue.agent.defect.set"]: "a defect",
-		ids["enqueue.agent"]: "enqueue.<aggregate>", ids["enqueue.agent.a1.set.more"]: "enqueue.<aggregate>",
+		ids["enqueue.agent"]: "<aggregate>.<id>.<verb>", ids["enqueue.agent.a1.set.more"]: "has a dot",
 	} {
 		if !strings.Contains(reasons[id], want) {
 			t.Errorf("the reason of %s is %q, want %q", id, reasons[id], want)
@@ -151,7 +151,7 @@ func TestNeverSucceeds(t *testing.T) {
 	}
 	bad := map[string]int{ // the status by subject and body
 		"enqueue.agent.a1.set {": 400, "enqueue.agent.a1.set ": 400, `enqueue.agent.a1.set {"key":"k","value":1,"x":1}`: 400,
-		"enqueue.agent.v1.2.set {}": 400, "enqueue.x.y.z {}": 404, "enqueue.agent.a1.fly {}": 404, "enqueue.agent {}": 404, "enqueue.agent.a1.a2.a3 {}": 404,
+		"enqueue.agent.v1.2.set {}": 400, "enqueue.x.y.z {}": 404, "enqueue.agent.a1.fly {}": 404, "enqueue.agent {}": 404, "enqueue.agent.a1.a2.a3 {}": 400,
 		"enqueue.reactor.none.react {}": 404, "enqueue.reactor.echo.run {}": 404, "enqueue.agent.a1.hydrated {}": 404,
 		"enqueue.agent.a1.set " + strings.Repeat("x", 600_000): 413,
 	}

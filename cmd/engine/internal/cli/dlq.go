@@ -156,7 +156,7 @@ func eachLetter(ctx context.Context, t *deployment.Target, which string, out *Ou
 			if err != nil {
 				return err
 			}
-			if err := out.settled(strconv.FormatUint(some[i].Seq, 10), done, some[i].Subject); err != nil {
+			if err := out.settled(strconv.FormatUint(some[i].Seq, 10), done, ": ", some[i].Subject); err != nil {
 				return err
 			}
 		}
@@ -173,12 +173,12 @@ func eachLetter(ctx context.Context, t *deployment.Target, which string, out *Ou
 }
 
 // settled prints what became of a dead letter or a quarantined aggregate.
-func (o *Output) settled(id, result, detail string) error {
+func (o *Output) settled(id, result, separator, detail string) error {
 	return o.Result(struct {
 		ID     string `json:"id"`
 		Result string `json:"result"`
 		Detail string `json:"detail"`
-	}{id, result, detail}, func() { o.Printf("%s %s: %s\n", id, result, detail) })
+	}{id, result, detail}, func() { o.Printf("%s %s%s%s\n", id, result, separator, detail) })
 }
 
 func chosen(ctx context.Context, box *intake.DeadLetters, which string) ([]intake.DeadLetter, error) {

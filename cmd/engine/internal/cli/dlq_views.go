@@ -89,11 +89,11 @@ func askViews(ctx context.Context, t *deployment.Target, out *Output, which, wha
 			return len(some), err
 		case there && now.Waits():
 			failed++
-			err = out.settled(heldID(&some[i]), "still quarantined", fmt.Sprintf("since revision %d: %s", now.First, now.Reason))
+			err = out.settled(heldID(&some[i]), "still quarantined", " ", fmt.Sprintf("since revision %d: %s", now.First, now.Reason))
 		case what == quarantine.RequestDrop:
-			err = out.settled(heldID(&some[i]), "dropped", fmt.Sprintf("with %d events", some[i].Waiting))
+			err = out.settled(heldID(&some[i]), "dropped", " ", fmt.Sprintf("with %d events", some[i].Waiting))
 		default:
-			err = out.settled(heldID(&some[i]), "caught up", "the view has applied its events")
+			err = out.settled(heldID(&some[i]), "caught up", ": ", "the view has applied its events")
 		}
 		if err != nil {
 			return len(some), err

@@ -2,6 +2,7 @@ package intake
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -59,34 +60,47 @@ func openStreams(ctx context.Context, nc *nats.Conn, js jetstream.JetStream, sub
 	return s, err
 }
 
-// openDeadLetters changes the retention of an existing stream to the configured.
-func openDeadLetters(ctx context.Context, js jetstream.JetStream, cfg jetstream.StreamConfig) (jetstream.Stream, error) {
-	s, err := openStream(ctx, js, cfg)
+// change changes the configuration of an existing stream with the wanted subjects.
+func change(ctx context.Context, js jetstream.JetStream, want *jetstream.StreamConfig, differs func(*jetstream.StreamConfig) bool) error {
+	s, err := js.Stream(ctx, want.Name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return nil
+	}
 	if err != nil {
+		return fmt.Errorf("open stream %s: %w", want.Name, err)
+	}
+	cfg := s.CachedInfo().Config
+	if !slices.Equal(cfg.Subjects, want.Subjects) || !differs(&cfg) {
+		return nil
+	}
+	if _, err := js.UpdateStream(ctx, cfg); err != nil {
+		return fmt.Errorf("change stream %s: %w", want.Name, err)
+	}
+	return nil
+}
+
+// openDeadLetters changes the retention of an existing stream to the configured.
+func openDeadLetters(ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig) (jetstream.Stream, error) {
+	if err := change(ctx, js, &want, func(is *jetstream.StreamConfig) bool {
+		differs := is.MaxAge != want.MaxAge
+		is.MaxAge, is.Duplicates = want.MaxAge, want.Duplicates
+		return differs
+	}); err != nil {
 		return nil, err
 	}
-	if old := s.CachedInfo().Config; old.MaxAge != cfg.MaxAge {
-		old.MaxAge, old.Duplicates = cfg.MaxAge, cfg.Duplicates
-		if s, err = js.UpdateStream(ctx, old); err != nil {
-			return nil, fmt.Errorf("change stream %s: %w", cfg.Name, err)
-		}
-	}
-	return s, nil
+	return openStream(ctx, js, want)
 }
 
 // openCommands changes a stream that an earlier build created.
-func openCommands(ctx context.Context, js jetstream.JetStream, cfg jetstream.StreamConfig) (jetstream.Stream, error) {
-	s, err := openStream(ctx, js, cfg)
-	if err != nil {
+func openCommands(ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig) (jetstream.Stream, error) {
+	if err := change(ctx, js, &want, func(is *jetstream.StreamConfig) bool {
+		differs := !is.AllowDirect || is.Duplicates != 0
+		is.AllowDirect, is.Duplicates, is.Sources = want.AllowDirect, want.Duplicates, want.Sources
+		return differs
+	}); err != nil {
 		return nil, err
 	}
-	if old := s.CachedInfo().Config; !old.AllowDirect || old.Duplicates != 0 {
-		old.AllowDirect, old.Duplicates, old.Sources = cfg.AllowDirect, cfg.Duplicates, cfg.Sources
-		if s, err = js.UpdateStream(ctx, old); err != nil {
-			return nil, fmt.Errorf("change stream %s: %w", cfg.Name, err)
-		}
-	}
-	return s, nil
+	return openStream(ctx, js, want)
 }
 
 // order returns the name of a command's aggregate and the root of its subjects.

@@ -15,6 +15,7 @@ import (
 // the functions that AtExit registered, in reverse order, and then fails the run
 // if a goroutine is left.
 func Main(m *testing.M) {
+	useMemory()
 	goleak.VerifyTestMain(tests{m}, goleak.IgnoreTopFunction(cacheCleaner), goleak.IgnoreTopFunction(cacheClock),
 		goleak.IgnoreTopFunction(sourceSetup))
 }

@@ -119,7 +119,7 @@ func (w *world) changeArchive() []string {
 	for _, q := range []string{
 		"UPDATE agents.events SET body = replace(body, '\"n\":1', '\"n\":8') WHERE stream = 'agent.m0.state.k.1' AND version = 1",
 		"UPDATE agents.events SET command_id = 'other' WHERE stream = 'task.m0' AND version = 1", // one column
-		"DELETE FROM agents.events WHERE stream = 'session.m0'",
+		"UPDATE agents.events SET command_id = 'other' WHERE stream = 'session.m0'",
 		"UPDATE agents.events SET body = 'torn' WHERE stream = 'config.m0.a.b'",
 		`INSERT INTO agents.events SELECT revision, version, timestamp, recorded_at + interval '1 s', partition, schema, recorded_ns,
 			stream, aggregate, id, key, type, writer, command_id, digest, body, raw FROM agents.events WHERE stream = 'session.m1'`,

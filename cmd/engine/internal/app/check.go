@@ -14,12 +14,8 @@ import (
 
 // check refuses a configuration before anything is created or connected, and
 // reads the topology document. Its error is a *deployment.UsageError.
-func (c *Config) check() error {
-	err := c.checkServers()
-	if err == nil {
-		err = c.checkPlaces()
-	}
-	if err != nil {
+func (c *Config) check() (err error) {
+	if err := c.Validate(); err != nil {
 		return deployment.Usagef("%w", err)
 	}
 	c.document, err = ReadTopology(c.Topology)
@@ -60,6 +56,9 @@ func (c *Config) checkPlaces() error {
 			return errors.New("--nats-listen " + c.NATSListen + ": the embedded server listens on loopback only; " +
 				"run your own NATS server and use --nats to listen elsewhere")
 		}
+	}
+	if c.Data == "" {
+		return errors.New("--data must name a directory")
 	}
 	info, err := os.Stat(c.Data)
 	switch {

@@ -3,14 +3,9 @@ package app
 import (
 	"errors"
 	"fmt"
-	"net"
-	"regexp"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/dustin/go-humanize"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/tidemark-engine/tidemark/commands"
 	"github.com/tidemark-engine/tidemark/domain/agent"
@@ -75,15 +70,6 @@ func (c *Config) Validate() error {
 	if _, err := c.memory(); err != nil {
 		return err
 	}
-	for _, listen := range [...]struct{ flag, address string }{{"--http", c.HTTP}, {"--nats-listen", c.NATSListen}} {
-		_, port, err := net.SplitHostPort(listen.address)
-		if _, perr := strconv.ParseUint(port, 10, 16); err != nil || perr != nil {
-			return fmt.Errorf("%s %q must be HOST:PORT, as 127.0.0.1:0", listen.flag, listen.address)
-		}
-	}
-	if host, _, _ := net.SplitHostPort(c.NATSListen); c.NATS == "" && host != "localhost" && !net.ParseIP(host).IsLoopback() {
-		return fmt.Errorf("--nats-listen %q must be a loopback address: run your own NATS server and use --nats to listen elsewhere", c.NATSListen)
-	}
 	if _, err := c.NATSAccess.Options(); err != nil {
 		return fmt.Errorf("--nats-*: %w", err)
 	}
@@ -92,29 +78,11 @@ func (c *Config) Validate() error {
 			return fmt.Errorf("--topology: %w", err)
 		}
 	}
-	if c.Data == "" {
-		return errors.New("--data must name a directory")
+	if err := c.checkServers(); err != nil {
+		return err
 	}
-	if c.Postgres != "" && c.Postgres != "off" {
-		if _, err := pgconn.ParseConfig(c.Postgres); err != nil { // its text may hold the password
-			return errors.New("--postgres must be a URL, postgres://HOST:PORT/DATABASE, key=value pairs, or off")
-		}
-	}
-	if prefix := strings.TrimSuffix(c.SubjectPrefix, "."); c.SubjectPrefix != "" && !prefixForm.MatchString(prefix) {
-		return fmt.Errorf("--subject-prefix %q must be tokens of A-Z a-z 0-9 _ - joined by dots", c.SubjectPrefix)
-	}
-	for _, prefix := range c.ReplyPrefixes {
-		if !replyForm.MatchString(prefix) {
-			return fmt.Errorf("--reply-prefixes %q must each begin a subject, without spaces and wildcards", prefix)
-		}
-	}
-	return nil
+	return c.checkPlaces()
 }
-
-var (
-	prefixForm = regexp.MustCompile(`^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$`)
-	replyForm  = regexp.MustCompile(`^[^\s.*>][^\s*>]*$`)
-)
 
 const (
 	smallestMemory = 256 << 20

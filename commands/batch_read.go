@@ -2,6 +2,7 @@ package commands
 
 import (
 	"bytes"
+	"errors"
 	"io"
 
 	"github.com/go-json-experiment/json"
@@ -106,7 +107,7 @@ func eachMember(object []byte, take func(name string, value jsontext.Value) erro
 		_, err = d.ReadToken() // '}'
 	}
 	if err == nil {
-		if _, err = d.ReadToken(); err == io.EOF {
+		if _, err = d.ReadToken(); errors.Is(err, io.EOF) {
 			return nil
 		}
 	}

@@ -128,15 +128,6 @@ func (r *Runner) read(ctx context.Context, from uint64) (history.Cursor, error) 
 	}), nil
 }
 
-// head returns the last revision that the view may read.
-func (r *Runner) head(ctx context.Context) (uint64, error) {
-	head, err := r.Source.Head(ctx, r.Partition)
-	if r.Follows != nil {
-		head = min(head, r.Follows.at.At(r.Partition))
-	}
-	return head, err
-}
-
 // frontQuarantine returns the leading view's quarantine by aggregate.
 func (r *Runner) frontQuarantine() map[events.AggregateName]quarantine.Entry {
 	if r.Follows == nil {

@@ -141,7 +141,7 @@ func (r *Readiness) ask(ctx context.Context, p *Probe, timeout time.Duration) {
 	case <-limited.Done():
 		set(limited.Err())
 		select { // the function still runs
-		case <-answer:
+		case _ = <-answer:
 		case <-ctx.Done():
 		}
 	}

@@ -10,15 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/oklog/ulid/v2"
-
 	"github.com/tidemark-engine/tidemark/test/harness"
 )
-
-// ulidAt returns a command id that carries this time.
-func ulidAt(at time.Time) string {
-	return ulid.MustNew(ulid.Timestamp(at), ulid.DefaultEntropy()).String()
-}
 
 // everywhere checks that every tier shows the same value and version of an
 // entry. A nil value means that the entry does not exist.

@@ -122,8 +122,12 @@ func (r *Readiness) Run(ctx context.Context, p Probe) {
 func (r *Readiness) ask(ctx context.Context, p *Probe, timeout time.Duration) {
 	limited, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	answer := make(chan error, 1)
-	go func() { answer <- p.Ask(limited) }()
+	var answer error
+	answered := make(chan struct{})
+	go func() {
+		answer = p.Ask(limited)
+		close(answered)
+	}()
 	set := func(err error) {
 		switch {
 		case ctx.Err() != nil:
@@ -136,12 +140,12 @@ func (r *Readiness) ask(ctx context.Context, p *Probe, timeout time.Duration) {
 		}
 	}
 	select {
-	case err := <-answer:
-		set(err)
+	case <-answered:
+		set(answer)
 	case <-limited.Done():
 		set(limited.Err())
 		select { // the function still runs
-		case _ = <-answer:
+		case <-answered:
 		case <-ctx.Done():
 		}
 	}

@@ -51,6 +51,7 @@ type Guard struct {
 
 	refused atomic.Int64 // when the server last refused an append for want of room, Unix nanoseconds
 	gate    gate
+	pauses  pauses
 }
 
 // Usage is the storage of the journal's account in bytes; Limit -1 = none.

@@ -58,6 +58,9 @@ func (j *guarded) Append(ctx context.Context, writes []history.Write) (history.A
 	if gate.refusal != nil {
 		return history.Appended{}, gate.refusal
 	}
+	if err := j.g.pauses.refusal(); err != nil {
+		return history.Appended{}, err
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(gate.open, cancel)()

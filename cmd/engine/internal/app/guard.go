@@ -250,6 +250,9 @@ func (g *guard) start() {
 	e.views.blocked = g.Err
 	g.report()
 	e.stops.add(inBackground(g.Run))
+	if e.nats.embedded == nil {
+		e.stops.add(inBackground(g.WatchPauses))
+	}
 	e.stops.add(func(context.Context) { g.note() })
 	e.stops.add(inBackground(g.keepNotes))
 	if g.Lost() == nil && (e.cfg.AcceptJournal || e.relaxed()) {

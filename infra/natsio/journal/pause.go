@@ -1,0 +1,68 @@
+package journal
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/tidemark-engine/tidemark/domain"
+)
+
+// pauses notices that the process was stopped for a while, as by SIGSTOP or a
+// suspended machine. It then holds commands that it decided or received before the
+// pause. Their clients may have sent them to another engine since, and know its
+// answer; so none of them may take effect any more.
+type pauses struct {
+	begin  time.Time
+	ticked atomic.Int64 // time of the last tick since begin; 0 = not watched
+	until  atomic.Int64 // appends are refused until then
+}
+
+const (
+	pauseTick = 100 * time.Millisecond
+	longPause = 2 * time.Second // shorter than a client waits before it asks another engine
+	// afterPause is how long appends are refused after a pause: longer than it takes
+	// to read and decide what had arrived.
+	afterPause = time.Second
+)
+
+// WatchPauses refuses appends after a pause of the process until ctx ends. It is for
+// journals that several engines write.
+func (g *Guard) WatchPauses(ctx context.Context) {
+	tick := time.NewTicker(pauseTick)
+	defer tick.Stop()
+	for {
+		g.pauses.tick()
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// tick records that the process runs.
+func (p *pauses) tick() {
+	if p.begin.IsZero() {
+		p.begin = time.Now().Add(-pauseTick)
+	}
+	p.refusal()
+	p.ticked.Store(int64(time.Since(p.begin)))
+}
+
+// refusal returns why nothing may be appended now; nil = it may.
+func (p *pauses) refusal() *domain.Error {
+	ticked := p.ticked.Load()
+	if ticked == 0 {
+		return nil
+	}
+	now := int64(time.Since(p.begin))
+	if now-ticked > int64(longPause) {
+		p.until.Store(now + int64(afterPause))
+	}
+	if now >= p.until.Load() {
+		return nil
+	}
+	return domain.Errorf(domain.Unavailable, "engine.paused",
+		"the engine was stopped for a while, and another one may have answered meanwhile; send the same command id again")
+}

@@ -2,6 +2,7 @@ package projections_test
 
 import (
 	"context"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,6 +15,7 @@ func TestProgressWakesWhoHasReachedTheirs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := projections.NewProgress(2)
 		const n = 100
+		var mu sync.Mutex
 		got := make([]bool, n)
 		done := make([]bool, n)
 		for i := range n {
@@ -23,12 +25,17 @@ func TestProgressWakesWhoHasReachedTheirs(t *testing.T) {
 					ctx, cancel = context.WithTimeout(t.Context(), time.Second)
 				}
 				defer cancel()
-				got[i], done[i] = p.Wait(ctx, 0, uint64(n-i)), true
+				reached := p.Wait(ctx, 0, uint64(n-i))
+				mu.Lock()
+				defer mu.Unlock()
+				got[i], done[i] = reached, true
 			}()
 		}
 		check := func(reached int, late bool) {
 			t.Helper()
 			synctest.Wait()
+			mu.Lock()
+			defer mu.Unlock()
 			for i := range n {
 				in, gaveUp := n-i <= reached, late && i%3 == 0
 				if done[i] != (in || gaveUp) || got[i] != (in && (!gaveUp || n-i <= 40)) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -47,10 +48,19 @@ func TestProbe(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			ctx, stop := context.WithCancel(t.Context())
 			defer stop()
+			var mu sync.Mutex // of the two variables that the probe reads
 			var answer error
 			frozen, thaw := false, make(chan struct{})
+			set := func(isFrozen bool, err error) {
+				mu.Lock()
+				defer mu.Unlock()
+				frozen, answer = isFrozen, err
+			}
 			r := readiness.New()
 			go r.Run(ctx, readiness.Probe{Component: "postgres", Level: readiness.Degraded, Ask: func(ctx context.Context) error {
+				mu.Lock()
+				frozen, answer := frozen, answer
+				mu.Unlock()
 				if frozen && deaf {
 					<-thaw
 				} else if frozen {
@@ -71,16 +81,16 @@ func TestProbe(t *testing.T) {
 				}
 			}
 			after(time.Second)
-			answer = errors.New("refused")
+			set(false, errors.New("refused"))
 			after(time.Second, "postgres: refused")
 			since := r.Report().Problems[0].Since
-			frozen, answer = true, nil
+			set(true, nil)
 			after(3*time.Second, "postgres: no answer within 2s")
 			after(time.Minute, "postgres: no answer within 2s")
 			if got := r.Report().Problems[0].Since; !got.Equal(since) {
 				t.Errorf("the problem began at %s, now at %s", since, got)
 			}
-			frozen = false
+			set(false, nil)
 			close(thaw)
 			after(3 * time.Second)
 		})

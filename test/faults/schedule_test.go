@@ -2,12 +2,12 @@ package faults
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"slices"
 	"strconv"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -80,18 +80,25 @@ var faults = slices.Concat([]fault{
 	{"loss of the rows in Postgres", func(w *world) { w.exec(`DROP TABLE agents.state CASCADE`) }},
 	{"loss of the schema in Postgres", func(w *world) { w.exec(`DROP SCHEMA agents CASCADE`) }},
 	{"purge of the hot bucket", func(w *world) {
-		s, err := w.client.JS.Stream(w.t.Context(), "KV_AGENT_STATE")
-		if err == nil {
-			err = s.Purge(w.t.Context())
-		}
-		harness.Must(w.t, err)
+		w.ask("purge the bucket", func(ctx context.Context) error {
+			s, err := w.client.JS.Stream(ctx, "KV_AGENT_STATE")
+			if err == nil {
+				err = s.Purge(ctx)
+			}
+			return err
+		})
 	}},
 	{"deletion of the journal's consumers", func(w *world) {
-		s, err := w.client.JS.Stream(w.t.Context(), "EVENTS")
-		harness.Must(w.t, err)
-		for name := range s.ConsumerNames(w.t.Context()).Name() {
-			_ = s.DeleteConsumer(w.t.Context(), name)
-		}
+		w.ask("delete the consumers", func(ctx context.Context) error {
+			s, err := w.client.JS.Stream(ctx, "EVENTS")
+			if err != nil {
+				return err
+			}
+			for name := range s.ConsumerNames(ctx).Name() {
+				_ = s.DeleteConsumer(ctx, name)
+			}
+			return nil
+		})
 	}},
 }, deletions(streams...))
 
@@ -103,13 +110,26 @@ var streams = []string{"KV_AGENT_STATE", "KV_TASK_STATE", "KV_SESSION_DATA", "KV
 func deletions(streams ...string) (all []fault) {
 	for _, name := range streams {
 		all = append(all, fault{"deletion of " + name, func(w *world) {
-			err := w.client.JS.DeleteStream(w.t.Context(), name)
-			if err != nil && !strings.Contains(err.Error(), jetstream.ErrStreamNotFound.Error()) {
-				w.t.Errorf("delete %s: %v", name, err)
-			}
+			w.ask("delete "+name, func(ctx context.Context) error {
+				err := w.client.JS.DeleteStream(ctx, name)
+				if errors.Is(err, jetstream.ErrStreamNotFound) {
+					return nil // an earlier attempt had no answer
+				}
+				return err
+			})
 		}})
 	}
 	return all
+}
+
+// ask repeats a request to JetStream until it is answered.
+func (w *world) ask(what string, do func(ctx context.Context) error) {
+	w.t.Helper()
+	harness.Eventually(w.t, what, func() error {
+		ctx, cancel := context.WithTimeout(w.t.Context(), 2*time.Second)
+		defer cancel()
+		return do(ctx)
+	})
 }
 
 // pause lasts a time between two bounds.

@@ -2,6 +2,7 @@ package service
 
 import (
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,6 +12,7 @@ import (
 func TestFairQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := newFairQueue()
+		var mu sync.Mutex
 		done := map[string][]int{}
 		order := make(chan string, 1000)
 		for range 2 {
@@ -20,7 +22,9 @@ func TestFairQueue(t *testing.T) {
 			for i := range n {
 				q.add(client, func() {
 					time.Sleep(time.Millisecond)
+					mu.Lock()
 					done[client] = append(done[client], i) // only one work of a client is under way
+					mu.Unlock()
 					order <- client
 				})
 			}

@@ -16,10 +16,10 @@ func TestPartitions(t *testing.T) {
 	e := harness.Start(t, harness.Config{Args: []string{"--partitions", "4"}})
 	c := e.Client(t)
 	var all sync.WaitGroup
-	for a := range 40 {
+	for a := range 20 {
 		all.Go(func() {
 			agent := fmt.Sprintf("agent%d", a)
-			for n := range 10 {
+			for n := range 6 {
 				r, err := c.Set(t.Context(), agent, fmt.Sprintf("k%d", n%3), n, harness.M{"strategy": "last_write_wins"})
 				if err != nil {
 					t.Errorf("set: %v", err)
@@ -40,10 +40,10 @@ func TestPartitions(t *testing.T) {
 		used[ev.Partition]++
 	}
 	if len(used) != 4 {
-		t.Errorf("40 agents lie in %d of 4 partitions: %v", len(used), used)
+		t.Errorf("20 agents lie in %d of 4 partitions: %v", len(used), used)
 	}
-	if got := strings.Count(e.Run("replay", "--subject", "events.agent.*.state.>").Stdout, "\n"); got != 400 {
-		t.Errorf("replay prints %d of 400 events", got)
+	if got := strings.Count(e.Run("replay", "--subject", "events.agent.*.state.>").Stdout, "\n"); got != 120 {
+		t.Errorf("replay prints %d of 120 events", got)
 	}
 	e.Verify()
 
@@ -57,7 +57,7 @@ func TestPartitions(t *testing.T) {
 	}
 	e.Restart() // with the 4 partitions that it was created with
 	c.CheckAll(t)
-	if got := c.MustGet(t, "agent7", "k0", nil); string(got.Value) != "9" || got.Version != 4 {
+	if got := c.MustGet(t, "agent7", "k0", nil); string(got.Value) != "3" || got.Version != 2 {
 		t.Errorf("after the restart: %+v", got)
 	}
 	c.MustSet(t, "agent7", "k0", "more", nil)

@@ -18,9 +18,9 @@ func TestKillNine(t *testing.T) {
 		kills int
 		args  []string
 	}{
-		{"synced", harness.Rounds(4, 20), nil},
+		{"synced", harness.Rounds(2, 20), nil},
 		// The operating system keeps what a killed process has written.
-		{"relaxed, in three partitions", harness.Rounds(2, 5), []string{"--durability", "relaxed", "--partitions", "3"}},
+		{"relaxed, in three partitions", harness.Rounds(1, 5), []string{"--durability", "relaxed", "--partitions", "3"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			e := harness.Start(t, harness.Config{Args: c.args})
@@ -29,7 +29,7 @@ func TestKillNine(t *testing.T) {
 			for n := range c.kills {
 				l.wait(1 + rand.IntN(300))
 				e.Kill()
-				if n%4 == 3 { // and once more while it starts
+				if n == c.kills-1 || n%4 == 3 { // and once more while it starts
 					e.Launch()
 					pause(t.Context(), rand.N(400*time.Millisecond))
 					e.Kill()
@@ -38,7 +38,7 @@ func TestKillNine(t *testing.T) {
 			}
 			l.wait(100)
 			l.judge(e)
-			if n := l.Count(); n["accepted"] < 20*c.kills || n["sent again"] == 0 || n["reads"] == 0 {
+			if n := l.Count(); n["accepted"] < 20*c.kills || harness.Long() && n["sent again"] == 0 || n["reads"] == 0 {
 				t.Errorf("too little happened to prove anything: %v", n)
 			}
 		})

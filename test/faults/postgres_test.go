@@ -209,7 +209,7 @@ func TestPostmasterKilled(t *testing.T) {
 	c := e.Client(t)
 	l := newLoad(t, 2*time.Millisecond, true)
 	l.start(e, 6)
-	for range 3 {
+	for range harness.Rounds(1, 3) {
 		l.wait(100)
 		c.CaughtUp(t)
 		was := postmaster(t, e)

@@ -207,7 +207,7 @@ func TestFaultSchedule(t *testing.T) {
 	}
 	t.Logf("TIDEMARK_TEST_SEED=%d replays this schedule", seed)
 	random := rand.New(rand.NewPCG(seed, seed))
-	count := harness.Rounds(5, 10*len(faults))
+	count := harness.Rounds(4, 10*len(faults))
 	var times []time.Duration
 	histories := 0
 	for done := 0; done < count; {

@@ -17,11 +17,17 @@ import (
 // the server itself fail.
 func TestDiskFull(t *testing.T) {
 	t.Parallel()
-	for _, kind := range []struct {
+	kinds := []struct {
 		name   string
 		rounds int
 		args   []string
-	}{{"with the default reserve", 2, nil}, {"without a reserve", 5, []string{"--disk-reserve", "1"}}} {
+	}{{"with the default reserve", 2, nil}, {"without a reserve", harness.Rounds(2, 5), []string{"--disk-reserve", "1"}}}
+	if harness.RaceOn {
+		// nats-server 2.15.3 has a data race between the start of JetStream and requests to its
+		// API, which only a write error brings about.
+		kinds = kinds[:1]
+	}
+	for _, kind := range kinds {
 		t.Run(kind.name, func(t *testing.T) {
 			t.Parallel()
 			args := kind.args

@@ -41,7 +41,7 @@ func build() (err error) {
 	}
 	AtExit(func() error { return os.RemoveAll(built.dir) })
 	args := []string{"build", "-buildvcs=false", "-o", filepath.Join(built.dir, "engine")}
-	if raceOn {
+	if RaceOn {
 		args = append(args, "-race")
 	}
 	cmd := exec.Command("go", append(args, "./cmd/engine")...)

@@ -2,5 +2,6 @@
 
 package harness
 
-// raceOn reports whether the tests run with -race; the engine is then built so.
-const raceOn = true
+// RaceOn reports whether the tests run with -race; the engine is then built so.
+// RaceOn reports whether the race detector is on.
+const RaceOn = true

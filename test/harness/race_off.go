@@ -3,5 +3,4 @@
 package harness
 
 // RaceOn reports whether the tests run with -race; the engine is then built so.
-// RaceOn reports whether the race detector is on.
 const RaceOn = false

@@ -105,7 +105,7 @@ var house = []rule{
 	{"internal/readiness", nil, slices.Concat(nats, postgres),
 		"a component says what prevents its work: any adapter may have to"},
 	{"internal/redact", nil, slices.Concat(nats, postgres),
-		"a secret is hidden in one way: whoever shows a URL may have to"},
+		"a secret is hidden in one way: any package may show a URL"},
 	{"internal/wait", nil, slices.Concat(nats, postgres),
 		"a sleep that a context ends: any package may need it"},
 	{"config", nil, pure,

@@ -36,7 +36,7 @@ type JournalStore interface {
 	Range(ctx context.Context, r Range, yield func(Message) error) error
 	// Ends returns the last entry of each of names within b, in the order asked;
 	// an empty Message stands for none. Without bounds, f says who answers. A
-	// bounded answer is complete up to the bound, whoever answers.
+	// bounded answer is complete up to the bound, from any replica.
 	Ends(ctx context.Context, names []events.AggregateName, b Bound, f Freshness) ([]Message, error)
 	// EventsAt returns the entries at revisions of a partition, in their order; an empty
 	// Message stands for none, and for revision 0.

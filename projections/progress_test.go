@@ -10,7 +10,7 @@ import (
 	"github.com/tidemark-engine/tidemark/projections"
 )
 
-// Each waiter wakes at its own position, whatever the others wait for and whoever gave up.
+// Each waiter wakes at its own position, whatever the others wait for or have given up.
 func TestProgressWakesWhoHasReachedTheirs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := projections.NewProgress(2)

@@ -128,7 +128,7 @@ func (r *Runner) setWriting(since time.Time) {
 
 // Lag gives a status that has a lag in events a lag in seconds at least as large as the
 // time since the view was first seen with less than the head it had then. A view that
-// nobody runs, or that has read none of the events that wait, does not know their age.
+// no engine runs, or that has read none of the events that wait, does not know their age.
 type Lag struct {
 	head uint64    // not reached since
 	at   time.Time // this time

@@ -43,7 +43,7 @@ func Deadline(timers Timers) Reactor {
 
 // Due handles a timer that fired: it fails a started task with the reason
 // "deadline", cancels one that was never started, and does not change a finished
-// one. The task and the clock decide, not the message: whoever sent it, it never
+// one. The task and the clock decide, not the message, which any client may send: it never
 // ends a task early.
 func Due(ctx context.Context, last LastEvent, timers Timers, send Send, now func() time.Time, name string) error {
 	id, ok := strings.CutPrefix(name, deadlineTimer)

@@ -22,7 +22,7 @@ func (t timers) Set(_ context.Context, name string, at time.Time) error {
 	return nil
 }
 
-// TestDue: the state of the task and the clock decide what a timer does, whoever
+// TestDue: the state of the task and the clock decide what a timer does, whichever client
 // sent its message and whenever it fires.
 func TestDue(t *testing.T) {
 	deadline := time.Date(2026, 1, 2, 3, 4, 5, 678_901_234, time.UTC)

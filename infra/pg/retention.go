@@ -16,7 +16,7 @@ const (
 	ConflictRows Aging = "agents.conflicts"
 )
 
-// since is the column that tells the age of a row; a row without a value stays.
+// since is the column with the age of a row; a row without a value stays.
 var since = map[Aging]string{OutboxRows: "done_at", MessageRows: "stored_at", ConflictRows: "recorded_at"}
 
 // removeRows is the number of rows that one statement removes.

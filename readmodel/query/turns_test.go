@@ -39,7 +39,7 @@ func TestPagesTakeTurns(t *testing.T) {
 		}
 		time.Sleep(20 * time.Second)
 		if n := done.Load(); n != 5*maxPages {
-			t.Errorf("%d pages are made, although those that wait keep nobody waiting", n)
+			t.Errorf("%d pages are made, although those that wait hold no turn", n)
 		}
 		time.Sleep(2 * time.Hour)
 		if most.Load() != maxPages || done.Load() != 10*maxPages {

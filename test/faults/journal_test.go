@@ -12,7 +12,7 @@ import (
 
 // TestJournalLost: an engine never makes a new journal where it had one. It refuses
 // commands while it runs and refuses to start, names what to do, and goes on with
-// the journal when that is back, or without it when it is told to.
+// the journal when that is back, or without it when that is accepted.
 func TestJournalLost(t *testing.T) {
 	t.Parallel()
 	e := harness.Start(t, harness.Config{Env: []string{"TIDEMARK_LIFECYCLE=manual"}})

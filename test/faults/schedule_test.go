@@ -53,7 +53,7 @@ var faults = slices.Concat([]fault{
 		for _, p := range harness.Processes(w.sql.dir) {
 			w.signal(p.PID, syscall.SIGKILL)
 		}
-	}}, // whoever runs it starts it again
+	}}, // its owner starts it again
 	{"stop of Postgres", func(w *world) { w.sql.stop(); w.pause(0, 3*time.Second); w.sql.start() }},
 	{"freeze of Postgres", func(w *world) {
 		all := harness.Processes(w.sql.dir)

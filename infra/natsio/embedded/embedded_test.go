@@ -54,7 +54,7 @@ func TestServes(t *testing.T) {
 		if _, err := js.CreateOrUpdateStream(t.Context(), jetstream.StreamConfig{Name: "KEPT", Subjects: []string{"kept.>"}}); err != nil {
 			t.Fatal(err)
 		}
-		ack, err := js.Publish(t.Context(), "kept.a", make([]byte, 5<<20)) // the seed's largest message
+		ack, err := js.Publish(t.Context(), "kept.a", make([]byte, 5<<20)) // the largest message of the topology document
 		if err != nil || ack.Sequence == 0 {
 			t.Fatal(ack, err)
 		}

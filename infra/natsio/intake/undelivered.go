@@ -19,13 +19,13 @@ const (
 	// sourceConsumers is the source of dead letters that workers did not
 	// acknowledge, before "<stream>.<consumer>".
 	sourceConsumers = "consumer."
-	// maxDeliveriesAdvisory tells that a consumer has delivered a message for the
+	// maxDeliveriesAdvisory reports that a consumer has delivered a message for the
 	// last time (ADR-13).
 	maxDeliveriesAdvisory = "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES."
 )
 
 // watchUndelivered makes a dead letter of each task that a consumer of the feed
-// has delivered for the last time without an acknowledgement. The server tells it
+// has delivered for the last time without an acknowledgement. The server reports it
 // once, to one of the engines.
 func (in *Intake) watchUndelivered() error {
 	_, err := in.conn.QueueSubscribe(maxDeliveriesAdvisory+tasksStream+".*", "tidemark", func(m *nats.Msg) {

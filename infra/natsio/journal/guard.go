@@ -85,7 +85,7 @@ func (g *Guard) refusal() *domain.Error {
 	return g.stop.Load()
 }
 
-// Learn tells the guard of an event that another store has from this journal.
+// Learn gives the guard an event that another store has from this journal.
 func (g *Guard) Learn(partition int, p Point) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -260,7 +260,7 @@ func TestOpenRefusesAnotherJournal(t *testing.T) {
 		t.Errorf("there are %d streams", n)
 	}
 	if again, err := Open(t.Context(), nc, Config{}); err != nil || again.ID() != j.ID() { // as after an interrupted first start
-		t.Errorf("an empty journal that nobody knows: %v", err)
+		t.Errorf("an empty journal that no store knows: %v", err)
 	}
 }
 

@@ -46,21 +46,22 @@ func (p *pauses) tick() {
 	if p.begin.IsZero() {
 		p.begin = time.Now().Add(-pauseTick)
 	}
-	p.refusal()
-	p.ticked.Store(int64(time.Since(p.begin)))
+	p.ticked.Store(p.notice())
+}
+
+// notice returns the time since begin, and starts to refuse appends when the process
+// has not run for a while.
+func (p *pauses) notice() (now int64) {
+	now = int64(time.Since(p.begin))
+	if ticked := p.ticked.Load(); ticked > 0 && now-ticked > int64(longPause) {
+		p.until.Store(now + int64(afterPause))
+	}
+	return now
 }
 
 // refusal returns why nothing may be appended now; nil = it may.
 func (p *pauses) refusal() *domain.Error {
-	ticked := p.ticked.Load()
-	if ticked == 0 {
-		return nil
-	}
-	now := int64(time.Since(p.begin))
-	if now-ticked > int64(longPause) {
-		p.until.Store(now + int64(afterPause))
-	}
-	if now >= p.until.Load() {
+	if p.ticked.Load() == 0 || p.notice() >= p.until.Load() {
 		return nil
 	}
 	return domain.Errorf(domain.Unavailable, "engine.paused",

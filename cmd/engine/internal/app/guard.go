@@ -143,7 +143,7 @@ func (e *Engine) newGuard(ctx context.Context, note *deployment.JournalNote, sql
 	return g, g.CheckOnce(ctx)
 }
 
-// learn tells the guard how far the archive has this journal.
+// learn gives the guard how far the archive has this journal.
 func (g *guard) learn(ctx context.Context) error {
 	a := g.e.journal.stores.Archive()
 	for p := range g.e.journal.Partitions() {
@@ -320,7 +320,7 @@ func (g *guard) adoptViews(ctx context.Context) {
 	}
 }
 
-// report tells the readiness why commands fail because of the journal.
+// report gives the readiness why commands fail because of the journal.
 func (g *guard) report() {
 	level := func(err error) (readiness.Level, string) {
 		var d *domain.Error

@@ -30,7 +30,7 @@ func startHTTP(addr string, e *Engine, log *slog.Logger) (*httpServer, error) {
 		return nil, fmt.Errorf("--http: %w (127.0.0.1:0 chooses a free port)", err)
 	}
 	if tcp, ok := l.Addr().(*net.TCPAddr); ok && !tcp.IP.IsLoopback() {
-		log.Warn("--http is reachable from other machines: whoever reaches it reads the state of the engine", "address", l.Addr().String())
+		log.Warn("--http is reachable from other machines: any client there reads the state of the engine", "address", l.Addr().String())
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", e.healthz)

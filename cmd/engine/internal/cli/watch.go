@@ -134,7 +134,7 @@ func (c *Watch) checkFeed() error {
 	return usagef("%q never matches; %s", c.Pattern, feedGrammar)
 }
 
-// announce says what is watched, because a watch of what nobody writes is silent.
+// announce says what is watched, because a watch without messages is silent.
 func (c *Watch) announce(where, grammar string) {
 	fmt.Fprintf(os.Stderr, "watching %s for %s until interrupted (%s)\n", where, Escape(c.Pattern), grammar)
 }

@@ -143,10 +143,10 @@ func (w *world) signal(pid int, s syscall.Signal) {
 	}
 }
 
-// exec runs statements as the owner of the database.
+// exec runs statements as the superuser.
 func (w *world) exec(statements ...string) {
 	w.t.Helper()
-	conn, err := pgx.Connect(w.t.Context(), w.sql.URL())
+	conn, err := pgx.Connect(w.t.Context(), w.sql.SuperuserURL())
 	harness.Must(w.t, err)
 	defer conn.Close(context.Background())
 	for _, s := range statements {
@@ -158,7 +158,7 @@ func (w *world) exec(statements ...string) {
 // inTx runs a statement and keeps its locks for some seconds.
 func (w *world) inTx(statement string) {
 	w.t.Helper()
-	conn, err := pgx.Connect(w.t.Context(), w.sql.URL())
+	conn, err := pgx.Connect(w.t.Context(), w.sql.SuperuserURL())
 	harness.Must(w.t, err)
 	defer conn.Close(context.Background())
 	tx, err := conn.Begin(w.t.Context())

@@ -128,7 +128,7 @@ func (c *Config) bounds() (commands.Bounds, error) {
 		{"--partitions", float64(c.Partitions), 0, 64, "1 to 64, or 0 for those of the journal"},
 		{"--flush-threshold", float64(c.FlushThreshold), 1, 1e6, "1 to 1000000"},
 		{"--flush-interval", float64(c.FlushInterval), 0, float64(time.Minute), "0 to 1m"},
-		{"--disk-reserve", float64(c.DiskReserve), 0, 1 << 50, "at least 0 bytes"},
+		{"--disk-reserve", float64(c.DiskReserve), 0, 1 << 62, "at least 0 bytes"},
 		{"--outbox-retention", float64(c.OutboxRetention), 0, float64(longest), "0 to 87600h; 0 keeps everything"},
 		{"--messages-retention", float64(c.MessagesRetention), 0, float64(longest), "0 to 87600h; 0 keeps everything"},
 		{"--conflicts-retention", float64(c.ConflictsRetention), 0, float64(longest), "0 to 87600h; 0 keeps everything"},

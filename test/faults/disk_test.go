@@ -99,7 +99,14 @@ func fullByReserve(t *testing.T, e *harness.Engine) {
 	e.Client(t).MustSet(t, "a", "k", 1, nil)
 	e.Stop()
 	e.Launch("--disk-reserve", "4000000000000000000")
-	harness.Eventually(t, "a command is refused", func() error { return refusedAsFull(t, e.Client(t)) })
+	harness.Eventually(t, "the engine is not ready", func() error {
+		if code, body := e.Ready(); code != 503 || !strings.Contains(body, "journal.full") {
+			return fmt.Errorf("%d %s", code, body)
+		}
+		return nil
+	})
+	c := e.Client(t)
+	harness.Eventually(t, "a command is refused", func() error { return refusedAsFull(t, c) })
 	e.Stop()
 	e.Restart()
 	e.Client(t).MustSet(t, "a", "k", 2, nil)

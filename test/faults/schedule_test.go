@@ -201,7 +201,10 @@ func (w *world) recovered(name string) time.Duration {
 // every entry's history is linearizable. TIDEMARK_TEST_SEED replays a schedule.
 func TestFaultSchedule(t *testing.T) {
 	t.Parallel()
-	seed := rand.Uint64()
+	seed := uint64(12069231781170113441) // of a short run, which always plays the same schedule
+	if harness.Long() {
+		seed = rand.Uint64()
+	}
 	if text := os.Getenv("TIDEMARK_TEST_SEED"); text != "" {
 		var err error
 		seed, err = strconv.ParseUint(text, 10, 64)

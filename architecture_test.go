@@ -4,8 +4,11 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"regexp"
+	"strings"
 	"testing"
 )
 
@@ -34,6 +37,38 @@ func TestArchitectureSteps(t *testing.T) {
 		}
 		if !found {
 			t.Errorf("%s has no function %s", path, name)
+		}
+	}
+}
+
+// Every test that docs/explanation/reliability.md names exists.
+func TestReliabilityNamesTests(t *testing.T) {
+	page, err := os.ReadFile("docs/explanation/reliability.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	declared := map[string]bool{}
+	declaration := regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)\w+)\(`)
+	err = filepath.WalkDir(".", func(path string, _ fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		for _, m := range declaration.FindAllSubmatch(text, -1) {
+			declared[string(m[1])] = true
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := regexp.MustCompile(`\b(?:Test|Fuzz)[A-Z]\w+`).FindAllString(string(page), -1)
+	if len(named) < 80 {
+		t.Errorf("only %d tests are named", len(named))
+	}
+	for _, name := range named {
+		if !declared[name] {
+			t.Errorf("there is no test %s", name)
 		}
 	}
 }

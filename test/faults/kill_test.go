@@ -38,7 +38,7 @@ func TestKillNine(t *testing.T) {
 			}
 			l.wait(100)
 			l.judge(e)
-			if n := l.Count(); n["accepted"] < 20*c.kills || harness.Long() && n["sent again"] == 0 || n["reads"] == 0 {
+			if n := l.Count(); n["accepted"] < 20*c.kills || n["sent again"] == 0 || n["reads"] == 0 {
 				t.Errorf("too little happened to prove anything: %v", n)
 			}
 		})

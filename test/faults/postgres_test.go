@@ -18,6 +18,14 @@ import (
 	"github.com/tidemark-engine/tidemark/test/harness"
 )
 
+// readBound is the longest time of a read during an outage; the race detector makes an engine slower.
+func readBound() time.Duration {
+	if harness.RaceOn {
+		return 10 * time.Second
+	}
+	return 3 * time.Second
+}
+
 // outage returns how long Postgres is stopped.
 func outage() time.Duration {
 	if harness.Long() {
@@ -97,7 +105,7 @@ func TestPostgresUnavailable(t *testing.T) {
 			if got.Version != r.Version || got.Source == "sql" {
 				t.Errorf("during the outage, %v: %+v after version %d", ask, got, r.Version)
 			}
-			if took := time.Since(asked); took > 10*time.Second {
+			if took := time.Since(asked); took > readBound() {
 				t.Errorf("during the outage, %v: answered after %s", ask, took)
 			}
 		}
@@ -144,7 +152,7 @@ func TestPostgresUnavailable(t *testing.T) {
 		t.Error("the lag of the durable view does not grow steadily")
 	}
 	last := lags[len(lags)-1]
-	if int(last.LagEvents) < acked/2 || last.LagSeconds < 0.7*(length-5*time.Second).Seconds() || last.LagSeconds > length.Seconds()+20 {
+	if int(last.LagEvents) < acked/2 || last.LagSeconds < 0.7*(length-5*time.Second).Seconds() || last.LagSeconds > length.Seconds()+5 {
 		t.Errorf("%d writes were accepted in %s, and the lag is said to be %d events and %.1f s", acked, length, last.LagEvents, last.LagSeconds)
 	}
 	if acked < int(length.Seconds())*20 {

@@ -164,7 +164,14 @@ func TestNeverSucceeds(t *testing.T) {
 		sequences[text] = ack.Sequence
 	}
 	r.enqueue("enqueue.agent.early.set", early, `{"key":"k","value":1}`)
+	two := nats.NewMsg("enqueue.agent.a1.set")
+	two.Data, two.Header["Nats-Msg-Id"], two.Header["nats-msg-id"] = []byte(`{"key":"two","value":1}`), []string{"c1"}, []string{"c2"}
+	ack, err := r.js.PublishMsg(t.Context(), two)
+	harness.Must(t, err)
 	r.drained()
+	if o := r.outcome(e, fmt.Sprint("q-", ack.Sequence)); o.Error == nil || o.Error.Code != "header.invalid" {
+		t.Errorf("outcome of a command with two ids: %+v", o)
+	}
 	for _, seq := range executed {
 		if o := r.outcome(e, fmt.Sprint("q-", seq)); o.Outcome != "accepted" {
 			t.Fatalf("outcome of q-%d: %+v", seq, o)

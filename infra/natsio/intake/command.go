@@ -87,6 +87,9 @@ func (s *streams) clientSubject(m message.Metadata) string {
 // same command. An invalid id is refused, under that id too.
 func commandID(m message.Metadata) (id string, refusal error) {
 	own := "q-" + m.Get(metaSequence)
+	if two := m.Get(metaTwoIDs); two != "" {
+		return own, domain.Errorf(domain.Invalid, "header.invalid", "%s", two)
+	}
 	id = m.Get(metaMsgID)
 	if id == "" {
 		return own, nil

@@ -107,7 +107,7 @@ func decodeDeadLetter(msg *jetstream.RawStreamMsg) DeadLetter {
 		Seq: msg.Sequence, Time: msg.Time.UTC(), Source: h.Get(headerSource), Subject: h.Get(headerSubject),
 		Reason: h.Get(headerReason), CommandID: h.Get(headerCommandID), Stream: h.Get(headerStream),
 		Sequence: seq, Stored: h.Get(headerTime), Body: msg.Data,
-		trace: trace{headerValue(h, metaTraceParent), headerValue(h, metaTraceState)},
+		trace: trace{header(h, metaTraceParent), header(h, metaTraceState)},
 	}
 }
 

@@ -8,6 +8,8 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/tidemark-engine/tidemark/domain"
+	"github.com/tidemark-engine/tidemark/infra/natsio"
 )
 
 // Metadata keys of a Watermill message. The trace keys are also the headers.
@@ -18,6 +20,7 @@ const (
 	metaTime        = "time" // when it was stored
 	metaDelivered   = "delivered"
 	metaMsgID       = "msg_id"     // Nats-Msg-Id
+	metaTwoIDs      = "two_ids"    // why the command id is not clear
 	metaFirstTime   = "first_time" // when a retried dead letter was first stored
 	metaUnreadable  = "unreadable" // why the message is unreadable
 	metaTraceParent = "traceparent"
@@ -33,13 +36,17 @@ type unmarshaler struct{}
 func (unmarshaler) Unmarshal(msg jetstream.Msg) (*message.Message, error) {
 	m := message.NewMessage("", msg.Data())
 	m.Metadata.Set(metaSubject, msg.Subject())
-	header := msg.Headers()
-	for name, key := range map[string]string{nats.MsgIdHdr: metaMsgID, headerTime: metaFirstTime} {
-		if v := headerValue(header, name); v != "" {
-			m.Metadata.Set(key, v)
-		}
+	h := msg.Headers()
+	id, _, err := natsio.HeaderValue(h, nats.MsgIdHdr)
+	if err != nil {
+		m.Metadata.Set(metaTwoIDs, domain.PublicText(err))
+	} else if id != "" {
+		m.Metadata.Set(metaMsgID, id)
 	}
-	if parent, state := traceContext(header); parent != "" {
+	if first := header(h, headerTime); first != "" {
+		m.Metadata.Set(metaFirstTime, first)
+	}
+	if parent, state := traceContext(h); parent != "" {
 		m.Metadata.Set(metaTraceParent, parent)
 		m.Metadata.Set(metaTraceState, state)
 	}
@@ -66,17 +73,13 @@ func metaTimestamp(m message.Metadata, key string) time.Time {
 	return at
 }
 
-// headerValue returns a header's first value; names are compared without case.
-func headerValue(h nats.Header, name string) string {
-	if v := h.Get(name); v != "" {
-		return v
+// header returns the value of a header that the engine itself sets; "" when there are two.
+func header(h nats.Header, name string) string {
+	v, _, err := natsio.HeaderValue(h, name)
+	if err != nil {
+		return ""
 	}
-	for key, values := range h {
-		if strings.EqualFold(key, name) && len(values) > 0 && values[0] != "" {
-			return values[0]
-		}
-	}
-	return ""
+	return v
 }
 
 // maxTraceState is the longest tracestate that is propagated, in bytes (W3C
@@ -86,11 +89,11 @@ const maxTraceState = 512
 // traceContext returns the W3C trace context of a message, empty if it is
 // malformed.
 func traceContext(h nats.Header) (parent, state string) {
-	parent = headerValue(h, metaTraceParent)
+	parent = header(h, metaTraceParent)
 	if traceID(parent) == "" {
 		return "", ""
 	}
-	if state = headerValue(h, metaTraceState); len(state) > maxTraceState || strings.ContainsFunc(state, unprintable) {
+	if state = header(h, metaTraceState); len(state) > maxTraceState || strings.ContainsFunc(state, unprintable) {
 		state = ""
 	}
 	return parent, state

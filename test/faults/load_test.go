@@ -3,6 +3,7 @@ package faults
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -165,7 +166,7 @@ func (l *writer) carry(op *harness.Op, subject, body string) {
 				l.t.Errorf("an internal error: %s", no.Body)
 			}
 			return
-		case givesUp:
+		case givesUp, errors.Is(err, nats.ErrConnectionClosed): // closed: the test has ended
 			op.Outcome = harness.Unknown
 			return
 		case op.Returned.Sub(op.Invoked) > lifeTime:

@@ -11,45 +11,47 @@ import (
 	"testing"
 )
 
-var built struct {
-	once sync.Once
-	dir  string
-	err  error
-}
+var (
+	built   once
+	watched sync.Once
+)
 
-// Binary is the engine, built once per test process, with -race when the tests
+// Binary is the engine, built once for a test run, with -race when the tests
 // themselves run so.
 func Binary(t testing.TB) string {
 	t.Helper()
-	built.once.Do(func() { built.err = build() })
-	if built.err != nil {
-		t.Fatal(built.err)
+	watched.Do(func() {
+		root, err := moduleRoot()
+		Must(t, err)
+		Must(t, watch(root))
+	})
+	name, args := "engine", []string{"build", "-buildvcs=false"}
+	if RaceOn {
+		name, args = "engine-race", append(args, "-race")
 	}
-	return filepath.Join(built.dir, "engine")
+	dir, err := built.shared(name, func(dir string) error {
+		cmd, err := goCommand(append(args, "-o", filepath.Join(dir, "engine"), "./cmd/engine")...)
+		if err != nil {
+			return err
+		}
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("build the engine: %w\n%s", err, out)
+		}
+		return nil
+	})
+	Must(t, err)
+	return filepath.Join(dir, "engine")
 }
 
-func build() (err error) {
+// goCommand runs the go command in the root of the module.
+func goCommand(args ...string) (*exec.Cmd, error) {
 	root, err := moduleRoot()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if err := watch(root); err != nil {
-		return err
-	}
-	if built.dir, err = os.MkdirTemp("", "tidemark-bin-"); err != nil {
-		return err
-	}
-	AtExit(func() error { return os.RemoveAll(built.dir) })
-	args := []string{"build", "-buildvcs=false", "-o", filepath.Join(built.dir, "engine")}
-	if RaceOn {
-		args = append(args, "-race")
-	}
-	cmd := exec.Command("go", append(args, "./cmd/engine")...)
+	cmd := exec.Command("go", args...)
 	cmd.Dir = root
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("build the engine: %w\n%s", err, out)
-	}
-	return nil
+	return cmd, nil
 }
 
 // moduleRoot is the directory of go.mod, at or above the package under test. A

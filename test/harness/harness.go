@@ -17,6 +17,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -61,6 +62,9 @@ func New(t testing.TB, cfg Config) *Engine {
 		NATSURL: "nats://" + FreeAddress(t), HTTPURL: "http://" + FreeAddress(t)}
 	if e.Data == "" {
 		e.Data = filepath.Join(TempDir(t), "data")
+		if cfg.SQL == "" && !slices.Contains(cfg.Args, "--postgres") {
+			PostgresDir(t, filepath.Join(e.Data, "postgres"))
+		}
 	}
 	var err error
 	if e.log, err = os.Create(filepath.Join(TempDir(t), "engine.log")); err != nil {

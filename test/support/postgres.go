@@ -56,6 +56,9 @@ func sharedURL() (string, error) {
 	if err := os.Chmod(dir, 0o711); err != nil {
 		return "", err
 	}
+	if err := harness.CopyCluster(filepath.Join(dir, "postgres")); err != nil {
+		return "", err
+	}
 	server, err := local.Start(context.Background(), local.Config{
 		Dir: filepath.Join(dir, "postgres"), Log: slog.New(slog.DiscardHandler)})
 	if err != nil {

@@ -51,6 +51,7 @@ func launch(cmd *exec.Cmd) (*process, error) {
 // Bounds for an engine on a busy machine.
 const (
 	readyWithin = 60 * time.Second
+	runWithin   = 3 * time.Minute // one call of the command line
 	stopWithin  = 35 * time.Second // the engine gives itself 25
 	goneWithin  = 20 * time.Second
 )
@@ -219,7 +220,7 @@ func Run(t testing.TB, args ...string) Result { return RunWith(t, nil, args...) 
 // RunWith is Run with further environment.
 func RunWith(t testing.TB, env []string, args ...string) Result {
 	t.Helper()
-	return RunWithin(t, readyWithin, env, args...)
+	return RunWithin(t, runWithin, env, args...)
 }
 
 // RunWithin is RunWith with another bound.

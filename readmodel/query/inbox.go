@@ -12,15 +12,15 @@ import (
 	"github.com/tidemark-engine/tidemark/readmodel/tiers"
 )
 
-// inbox lists an agent's messages: direct ones, with "broadcasts" also broadcasts; "kind" selects
-// one of both.
+// inbox lists an agent's messages, direct ones and broadcasts; "broadcasts": false leaves the
+// latter out, and "kind" selects one of both.
 func (q *Query) inbox(ctx context.Context, agent string, in *request) (*page, error) {
 	if err := oneOf("kind", in.Kind, readmodel.MessageDirect, readmodel.MessageBroadcast); err != nil {
 		return nil, err
 	}
 	list := readmodel.InboxList{
 		Agent: agent, Direct: in.Kind != readmodel.MessageBroadcast,
-		Broadcasts: in.Kind == readmodel.MessageBroadcast || in.Broadcasts && in.Kind == "", Limit: in.limit + 1,
+		Broadcasts: in.Kind == readmodel.MessageBroadcast || in.Kind == "" && (in.Broadcasts == nil || *in.Broadcasts), Limit: in.limit + 1,
 	}
 	if in.Cursor != "" {
 		at, id, _ := strings.Cut(in.Cursor, "-")

@@ -56,7 +56,7 @@ type request struct {
 	Status      string  `json:"status,omitzero"`
 	AgentID     string  `json:"agent_id,omitzero"`
 	Kind        string  `json:"kind,omitzero"`
-	Broadcasts  bool    `json:"broadcasts,omitzero"`
+	Broadcasts  *bool   `json:"broadcasts,omitzero"`
 	MaxAgeMS    *int64  `json:"max_age_ms,omitzero"`
 
 	limit int // Limit, or its default

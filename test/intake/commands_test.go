@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/oklog/ulid/v2"
@@ -208,6 +210,31 @@ func TestBlockedCommandKeepsOrder(t *testing.T) {
 	}
 	if n := r.count(intake.DeadLettersStream); n != 0 {
 		t.Errorf("%d dead letters", n)
+	}
+}
+
+// TestEnginesTakeTurns: engines that have the commands of one aggregate between them
+// execute them in order, and without the pause of a retry at each.
+func TestEnginesTakeTurns(t *testing.T) {
+	r := newRig(t, 1)
+	r.prepare()
+	r.backoff = 2 * time.Second
+	for range 2 {
+		defer r.start(nil).close()
+	}
+	const n = 40
+	begin := time.Now()
+	for i := range n {
+		r.enqueue("enqueue.agent.a1.set", "", fmt.Sprintf(`{"key":"k","value":%d,"strategy":"last_write_wins"}`, i))
+	}
+	r.drained()
+	if took := time.Since(begin); took > n/8*r.backoff {
+		t.Errorf("%d commands took %v", n, took)
+	}
+	for i, rec := range r.history(events.StateEntry("a1", "k")) {
+		if write, err := events.DecodeStateWrite(rec.Data); err != nil || string(write.Value) != strconv.Itoa(i) {
+			t.Errorf("event %d holds %s: %v", i, write.Value, err)
+		}
 	}
 }
 

@@ -33,6 +33,7 @@ func TestMain(m *testing.M) { harness.Main(m) }
 type rig struct {
 	t       *testing.T
 	server  *embedded.Server
+	backoff time.Duration
 	client  *nats.Conn
 	js      jetstream.JetStream
 	journal *journal.Journal
@@ -40,7 +41,7 @@ type rig struct {
 
 func newRig(t *testing.T, partitions int) *rig {
 	t.Helper()
-	r := &rig{t: t, server: support.NATS(t)}
+	r := &rig{t: t, server: support.NATS(t), backoff: time.Millisecond}
 	r.client = support.Client(t, r.server)
 	r.js = support.JetStream(t, r.client)
 	var err error
@@ -68,7 +69,7 @@ func (r *rig) start(wrap func(reactors.Send) reactors.Send, list ...reactors.Rea
 		Connect: func(name string) (*nats.Conn, error) {
 			return natsio.Connect(r.server.URL(), name, harness.Log(r.t), r.server.Options()...)
 		},
-		Send: send, Reactors: list, Journal: history.New(r.journal, nil, 0), Backoff: time.Millisecond, Log: harness.Log(r.t),
+		Send: send, Reactors: list, Journal: history.New(r.journal, nil, 0), Backoff: r.backoff, Log: harness.Log(r.t),
 	})
 	harness.Must(r.t, err)
 	return e

@@ -63,9 +63,12 @@ const (
 	maxSettled = 16_384
 	// retryMax and lookMax bound the pauses before a failed command is executed
 	// again, and before a command looks again for an earlier one that another
-	// engine has; in units of Config.Backoff.
-	retryMax = 50
-	lookMax  = 20
+	// engine has; in units of Config.Backoff. The latter pauses begin with a
+	// lookFirst-th of the unit, because engines that share the commands of an
+	// aggregate wait for each other at each command.
+	retryMax  = 50
+	lookMax   = 20
+	lookFirst = 64
 )
 
 // commandTopic is one consumer.
@@ -156,7 +159,8 @@ func (s *commandSubscriber) receive(t *commandTopic, msg jetstream.Msg) {
 // work delivers the commands of a queue until it is empty or the router stops.
 func (s *commandSubscriber) work(q *commandQueue) {
 	defer s.gate.leave()
-	for attempt := 0; ; attempt++ {
+	failures, looks := 0, 0
+	for {
 		e, settled := s.next(q)
 		if e == nil {
 			return
@@ -166,23 +170,26 @@ func (s *commandSubscriber) work(q *commandQueue) {
 			giveBack(e.msg, returnDelay)
 			continue
 		}
-		limit := lookMax
+		pause := min(s.in.cfg.Backoff/lookFirst<<min(looks, 16), lookMax*s.in.cfg.Backoff)
 		first, err := s.in.streams.first(s.stopping, s.in.conn, q.root, min(settled+1, e.seq), e.seq)
 		switch {
 		case err == nil && first > e.seq:
 			// It is settled, or the replica that answered lags: then it is
 			// delivered again.
 			s.remove(q, e, false)
-			attempt = -1
+			failures, looks = 0, 0
 			continue
 		case err == nil && first == e.seq:
 			if s.deliver(q, e) {
 				s.remove(q, e, true)
 				_ = e.msg.Ack() // a lost ack costs a redelivery, which finds the work done
-				attempt = -1
+				failures, looks = 0, 0
 				continue
 			}
-			limit = retryMax
+			pause = s.in.cfg.Backoff * time.Duration(min(1<<min(failures, 16), retryMax))
+			failures++
+		default:
+			looks++
 		}
 		// It must wait, an earlier one is with another engine, or the stream does
 		// not answer.
@@ -191,7 +198,7 @@ func (s *commandSubscriber) work(q *commandQueue) {
 			giveBack(e.msg, heldElsewhere)
 			continue
 		}
-		_ = wait.Sleep(s.stopping, s.in.cfg.Backoff*time.Duration(min(1<<min(attempt, 16), limit)))
+		_ = wait.Sleep(s.stopping, pause)
 	}
 }
 

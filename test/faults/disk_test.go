@@ -48,7 +48,7 @@ func TestDiskFull(t *testing.T) {
 				empty := free()
 				harness.Within(t, 5*time.Second, "a command is refused", func() error { return refusedAsFull(t, c) })
 				harness.Within(t, 5*time.Second, "the engine is not ready", func() error {
-					if code, body := e.Ready(); code != 503 || !strings.Contains(body, "journal.full") {
+					if code, body := e.Ready(); code != 503 || !strings.Contains(body, `"journal.full: the disk`) {
 						return fmt.Errorf("%d %s", code, body)
 					}
 					return nil

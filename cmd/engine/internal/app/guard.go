@@ -322,13 +322,18 @@ func (g *guard) adoptViews(ctx context.Context) {
 
 // report gives the readiness why commands fail because of the journal.
 func (g *guard) report() {
-	level := func(err error) (readiness.Level, string) {
-		var d *domain.Error
-		if !errors.As(err, &d) {
-			return readiness.OK, ""
-		}
-		return readiness.NotReady, d.Code + ": " + d.Message
+	check := func(component string, refusal func() error) {
+		g.e.readiness.Check(component, func() (readiness.Level, string) {
+			var d *domain.Error
+			switch {
+			case !errors.As(refusal(), &d):
+				return readiness.OK, ""
+			case d.Code == component:
+				return readiness.NotReady, d.Message
+			}
+			return readiness.NotReady, d.Code + ": " + d.Message
+		})
 	}
-	g.e.readiness.Check("journal.incarnation", func() (readiness.Level, string) { return level(g.Lost()) })
-	g.e.readiness.Check("journal.full", func() (readiness.Level, string) { return level(g.Room()) })
+	check("journal.incarnation", g.Lost)
+	check("journal.full", g.Room)
 }

@@ -120,7 +120,7 @@ func (e *Engine) get(path string) (int, string) {
 		return 0, err.Error()
 	}
 	req.Close = true // no connection outlives its answer
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := anyCertificate.Do(req)
 	if err != nil {
 		return 0, err.Error()
 	}
@@ -199,7 +199,7 @@ func (e *Engine) Metrics(ctx context.Context) string {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, e.HTTPURL+"/metrics", nil)
 	Mustf(e.t, err, "ask for the metrics")
 	req.Close = true
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := anyCertificate.Do(req)
 	Mustf(e.t, err, "ask for the metrics")
 	defer resp.Body.Close()
 	text, err := io.ReadAll(resp.Body)

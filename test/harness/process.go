@@ -88,8 +88,7 @@ func (e *Engine) Launch(args ...string) {
 		e.t.Fatal("the engine runs already")
 	}
 	args = append([]string{"serve", "--data", e.Data,
-		"--nats-listen", strings.TrimPrefix(e.NATSURL, "nats://"),
-		"--http", strings.TrimPrefix(e.HTTPURL, "http://")}, append(slices.Clone(e.cfg.Args), args...)...)
+		"--nats-listen", address(e.NATSURL), "--http", address(e.HTTPURL)}, append(slices.Clone(e.cfg.Args), args...)...)
 	if e.cfg.SQL != "" {
 		args = append(args, "--postgres", e.cfg.SQL)
 	}
@@ -100,6 +99,12 @@ func (e *Engine) Launch(args ...string) {
 		e.proc = nil
 		e.t.Fatalf("start the engine: %v", err)
 	}
+}
+
+// address is HOST:PORT of a URL.
+func address(url string) string {
+	_, address, _ := strings.Cut(url, "://")
+	return address
 }
 
 // Await waits until a launched engine is ready.

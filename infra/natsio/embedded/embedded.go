@@ -6,8 +6,11 @@ package embedded
 
 import (
 	"crypto/rand"
+	"crypto/tls"
 	"fmt"
 	"log/slog"
+	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"time"
@@ -20,10 +23,18 @@ import (
 // messages of 5 MiB; the server's default limit is 1 MiB.
 const MaxPayload = 8 << 20
 
+// tlsTimeout bounds a TLS handshake: a client that does not go on is closed.
+const tlsTimeout = 5 * time.Second
+
 // Config of an embedded server.
 type Config struct {
 	Dir    string // JetStream stores its data in Dir/nats
-	Listen string // loopback address for other clients; port 0 = any free port
+	Listen string // address for other clients; port 0 = any free port
+	// TLS of the listener; nil = none. Connections in process never use it.
+	TLS *tls.Config
+	// Authenticated says that every client of the listener must authenticate. An
+	// address that other machines reach needs it and TLS.
+	Authenticated bool
 	// Synced syncs every write to disk before its ack (sync_interval: always).
 	// Otherwise the server syncs once a second.
 	Synced bool
@@ -55,7 +66,7 @@ type Server struct {
 // Start runs the server and returns when it accepts connections. It fails if
 // the listener's port is taken.
 func Start(cfg Config) (*Server, error) {
-	host, port, err := parseListen(cfg.Listen)
+	host, port, err := parseListen(cfg.Listen, cfg.TLS != nil && cfg.Authenticated)
 	if err != nil {
 		return nil, err
 	}
@@ -72,6 +83,7 @@ func Start(cfg Config) (*Server, error) {
 		MaxPayload: MaxPayload, NoSigs: true, NoLog: false,
 		SyncAlways: cfg.Synced, SyncInterval: time.Second,
 		MaxConn: cfg.Limits.Connections, MaxPending: cfg.Limits.PendingBytes,
+		TLSConfig: cfg.TLS, TLSTimeout: tlsTimeout.Seconds(),
 		NoAuthUser: "client",
 		Users: []*server.User{
 			{Username: s.user, Password: s.pass},
@@ -111,8 +123,22 @@ func clientPermissions(cfg Config) *server.Permissions {
 	}
 }
 
-// URL is the address for other clients.
-func (s *Server) URL() string { return s.ns.ClientURL() }
+// URL is the address for other clients. A listener on all addresses is named by the
+// loopback one.
+func (s *Server) URL() string {
+	u, err := url.Parse(s.ns.ClientURL())
+	if err != nil {
+		return s.ns.ClientURL()
+	}
+	if ip := net.ParseIP(u.Hostname()); ip != nil && ip.IsUnspecified() {
+		u.Host = net.JoinHostPort("127.0.0.1", u.Port())
+	}
+	return u.String()
+}
+
+// InProcess is the URL to give with Options: nats.go encrypts a connection to a tls URL,
+// and its certificate is not for this process.
+const InProcess = "nats://in-process"
 
 // Options connect in process with the engine's permissions. Such a connection
 // does not break by itself, so pings are rare: a server that is busy must not be

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
+	"github.com/tidemark-engine/tidemark/internal/certs"
 	"github.com/tidemark-engine/tidemark/internal/readiness"
 )
 
@@ -25,6 +26,7 @@ type Engine struct {
 	limits  limits
 
 	readiness *readiness.Readiness // what every component says of itself
+	certs     *certs.Certificates  // nil = without TLS
 
 	nats       *natsServer
 	postgres   *postgres
@@ -83,12 +85,15 @@ func Start(ctx context.Context, cfg *Config, version string, log *slog.Logger) (
 	}
 	e.stops.add(func(context.Context) { _ = unlock() }) // the lock ends with the process in any case
 	e.starting("the HTTP server")
-	if e.http, err = startHTTP(cfg.HTTP, e, log); err != nil {
+	if err = e.openCertificates(); err != nil {
+		return nil, err
+	}
+	if e.http, err = startHTTP(cfg, e, log); err != nil {
 		return nil, err
 	}
 	e.stops.add(e.http.stop)
 	e.starting("the NATS server and Postgres: what they stored is read")
-	if e.nats, e.postgres, err = startServers(ctx, cfg, e.limits.server(), &e.stops, log); err != nil {
+	if e.nats, e.postgres, err = startServers(ctx, cfg, e.limits.server(), e.natsTLS(), &e.stops, log); err != nil {
 		return nil, err
 	}
 

@@ -2,14 +2,17 @@ package app
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"net"
 	"os"
+	"regexp"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
 	"github.com/tidemark-engine/tidemark/infra/natsio"
+	"github.com/tidemark-engine/tidemark/infra/natsio/embedded"
 )
 
 // check refuses a configuration before anything is created or connected, and
@@ -43,6 +46,11 @@ func (c *Config) checkServers() error {
 	return nil
 }
 
+// authenticated reports whether every client of the embedded server must authenticate.
+func (c *Config) authenticated() bool { return false }
+
+var hostName = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?$`)
+
 // checkPlaces checks the listeners and the data directory.
 func (c *Config) checkPlaces() error {
 	if err := deployment.CheckAddress("--http", c.HTTP); err != nil {
@@ -52,9 +60,18 @@ func (c *Config) checkPlaces() error {
 		if err := deployment.CheckAddress("--nats-listen", c.NATSListen); err != nil {
 			return err
 		}
-		if host, _, _ := net.SplitHostPort(c.NATSListen); host != "localhost" && !net.ParseIP(host).IsLoopback() {
-			return errors.New("--nats-listen " + c.NATSListen + ": the embedded server listens on loopback only; " +
-				"run your own NATS server and use --nats to listen elsewhere")
+		if host, _, _ := net.SplitHostPort(c.NATSListen); !embedded.IsLoopback(host) && !(c.TLS.On() && c.authenticated()) {
+			return errors.New("--nats-listen " + c.NATSListen + ": the embedded server listens on loopback only unless clients authenticate " +
+				"and it has TLS (--auth on, --tls-cert and --tls-key); or run your own NATS server and use --nats")
+		}
+	}
+	if host, _, _ := net.SplitHostPort(c.HTTP); !embedded.IsLoopback(host) && !c.TLS.On() {
+		return errors.New("--http " + c.HTTP + ": HTTP without TLS listens on loopback only, because it shows the state of the engine; " +
+			"set --tls-cert and --tls-key, or let a reverse proxy on this machine serve other ones")
+	}
+	for _, name := range c.HTTPHosts {
+		if !hostName.MatchString(name) {
+			return fmt.Errorf("--http-hosts %q is not a host name", name)
 		}
 	}
 	if c.Data == "" {

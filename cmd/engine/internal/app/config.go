@@ -11,6 +11,7 @@ import (
 	"github.com/tidemark-engine/tidemark/domain/agent"
 	"github.com/tidemark-engine/tidemark/infra/natsio"
 	"github.com/tidemark-engine/tidemark/infra/natsio/topology"
+	"github.com/tidemark-engine/tidemark/internal/certs"
 )
 
 // Config is the configuration of the engine. Each field is a flag, an
@@ -20,9 +21,11 @@ type Config struct {
 	Data       string        `help:"Data directory." default:"./data" env:"TIDEMARK_DATA" placeholder:"DIR"`
 	NATS       string        `name:"nats" help:"External NATS server; default: embedded." env:"TIDEMARK_NATS" placeholder:"URL"`
 	NATSAccess natsio.Access `embed:"" prefix:"nats-" envprefix:"TIDEMARK_NATS_"`
-	NATSListen string        `name:"nats-listen" help:"Loopback listener of the embedded server." default:"127.0.0.1:4222" env:"TIDEMARK_NATS_LISTEN" placeholder:"ADDR"`
+	NATSListen string        `name:"nats-listen" help:"Listener of the embedded server; other addresses than loopback need TLS and authentication." default:"127.0.0.1:4222" env:"TIDEMARK_NATS_LISTEN" placeholder:"ADDR"`
 	Postgres   string        `help:"External Postgres; 'off' = without SQL; default: a managed local one." env:"TIDEMARK_POSTGRES" placeholder:"URL"`
+	TLS        certs.Files   `embed:"" envprefix:"TIDEMARK_"`
 	HTTP       string        `name:"http" help:"Address of /healthz, /readyz and /metrics." default:"127.0.0.1:8080" env:"TIDEMARK_HTTP" placeholder:"ADDR"`
+	HTTPHosts  []string      `name:"http-hosts" help:"Host names by which clients reach HTTP; localhost, IP addresses and the names in the TLS certificate always do." env:"TIDEMARK_HTTP_HOSTS" placeholder:"NAME"`
 	Partitions int           `help:"Partitions of a new journal; they cannot change later. 0 = those of the existing journal, or 1." default:"0" env:"TIDEMARK_PARTITIONS"`
 	Durability string        `help:"synced: the event is on disk before the acknowledgement. relaxed: within a second after it." enum:"synced,relaxed" default:"synced" env:"TIDEMARK_DURABILITY"`
 
@@ -77,6 +80,9 @@ func (c *Config) Validate() error {
 		if _, err := ReadTopology(c.Topology); err != nil {
 			return fmt.Errorf("--topology: %w", err)
 		}
+	}
+	if err := c.TLS.Check(); err != nil {
+		return err
 	}
 	if err := c.checkServers(); err != nil {
 		return err

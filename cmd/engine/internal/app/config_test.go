@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/tidemark-engine/tidemark/internal/certs"
 )
 
 // Values that no engine can run with are refused by the name of their flag.
@@ -33,12 +35,18 @@ func TestFlagsAreValidated(t *testing.T) {
 		"--partitions":        {func(c *Config) { c.Partitions = -1 }, func(c *Config) { c.Partitions = 65 }},
 		"--memory":            {func(c *Config) { c.Memory = "1KiB" }, func(c *Config) { c.Memory = "lots" }, func(c *Config) { c.Memory = "-1" }},
 		"--data":              {func(c *Config) { c.Data = "" }},
-		"--http":              {func(c *Config) { c.HTTP = "" }, func(c *Config) { c.HTTP = "8080" }, func(c *Config) { c.HTTP = "a:b" }, func(c *Config) { c.HTTP = "a:70000" }},
-		"--nats-listen":       {func(c *Config) { c.NATSListen = "x" }, func(c *Config) { c.NATSListen = "0.0.0.0:4222" }},
-		"--postgres":          {func(c *Config) { c.Postgres = "://secret" }},
-		"--topology":          {func(c *Config) { c.Topology = "no/such/file" }},
-		"--strategies":        {func(c *Config) { c.Strategies = map[string]string{"a": "nope"} }},
-		"--subject-prefix":    {func(c *Config) { c.SubjectPrefix = "ac me" }, func(c *Config) { c.SubjectPrefix = "a..b" }, func(c *Config) { c.SubjectPrefix = ">" }},
+		"--http": {func(c *Config) { c.HTTP = "" }, func(c *Config) { c.HTTP = "8080" }, func(c *Config) { c.HTTP = "a:b" }, func(c *Config) { c.HTTP = "a:70000" },
+			func(c *Config) { c.HTTP = "0.0.0.0:8080" }, func(c *Config) { c.HTTP = ":8080" }, func(c *Config) { c.HTTP = "[::]:0" },
+			func(c *Config) { c.HTTP = "example.org:80" }, func(c *Config) { c.HTTP = "192.0.2.1:0" },
+		},
+		"--http-hosts":     {func(c *Config) { c.HTTPHosts = []string{"a b"} }, func(c *Config) { c.HTTPHosts = []string{"http://a"} }},
+		"--tls-cert":       {func(c *Config) { c.TLS.Key = "x" }, func(c *Config) { c.TLS.Cert = "none" }, func(c *Config) { c.TLS = certs.Files{Cert: "none", Key: "none"} }},
+		"--tls-client-ca":  {func(c *Config) { c.TLS.ClientCA = "x" }},
+		"--nats-listen":    {func(c *Config) { c.NATSListen = "x" }, func(c *Config) { c.NATSListen = "0.0.0.0:4222" }},
+		"--postgres":       {func(c *Config) { c.Postgres = "://secret" }},
+		"--topology":       {func(c *Config) { c.Topology = "no/such/file" }},
+		"--strategies":     {func(c *Config) { c.Strategies = map[string]string{"a": "nope"} }},
+		"--subject-prefix": {func(c *Config) { c.SubjectPrefix = "ac me" }, func(c *Config) { c.SubjectPrefix = "a..b" }, func(c *Config) { c.SubjectPrefix = ">" }},
 		"--reply-prefixes": {
 			func(c *Config) { c.ReplyPrefixes = []string{""} }, func(c *Config) { c.ReplyPrefixes = []string{">"} },
 			func(c *Config) { c.ReplyPrefixes = []string{"_INBOX.", "a b"} },

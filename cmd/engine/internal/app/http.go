@@ -2,12 +2,14 @@ package app
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -17,15 +19,20 @@ import (
 	"github.com/tidemark-engine/tidemark/projections"
 )
 
+// readHeaderTimeout bounds the time from a request's first byte to the end of its
+// headers. Tests shorten it.
+var readHeaderTimeout = 5 * time.Second
+
 // httpServer answers /healthz, /readyz and /metrics.
 type httpServer struct {
 	server   *http.Server
 	listener net.Listener
+	secure   bool // TLS
 	done     chan struct{}
 }
 
-func startHTTP(addr string, e *Engine, log *slog.Logger) (*httpServer, error) {
-	l, err := net.Listen("tcp", addr)
+func startHTTP(cfg *Config, e *Engine, log *slog.Logger) (*httpServer, error) {
+	l, err := net.Listen("tcp", cfg.HTTP)
 	if err != nil {
 		return nil, fmt.Errorf("--http: %w (127.0.0.1:0 chooses a free port)", err)
 	}
@@ -37,16 +44,24 @@ func startHTTP(addr string, e *Engine, log *slog.Logger) (*httpServer, error) {
 	mux.HandleFunc("GET /readyz", e.readyz)
 	e.metrics.registry.MustRegister(&scrape{e})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(e.metrics.registry, promhttp.HandlerOpts{}))
+	var onlyHTTP1 http.Protocols // a connection is one request at a time
+	onlyHTTP1.SetHTTP1(true)
+	waiting := &waitingConns{since: map[net.Conn]time.Time{}}
 	s := &httpServer{
 		server: &http.Server{
-			Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second,
-			IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10,
+			Handler: guarded(mux, cfg.HTTPHosts, e.certs), ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: 10 * time.Second,
+			WriteTimeout: 30 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10, Protocols: &onlyHTTP1,
+			ConnState: waiting.state, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 		},
-		listener: l, done: make(chan struct{}),
+		listener: l, secure: e.certs != nil, done: make(chan struct{}),
+	}
+	serve := limited(l, maxHTTP, waiting.closeOldest)
+	if s.secure {
+		serve = tls.NewListener(serve, e.certs.Config(tls.VerifyClientCertIfGiven))
 	}
 	go func() {
 		defer close(s.done)
-		if err := s.server.Serve(limited(l, maxHTTP)); !errors.Is(err, http.ErrServerClosed) {
+		if err := s.server.Serve(serve); !errors.Is(err, http.ErrServerClosed) {
 			log.Error("the HTTP server ended", "error", err)
 		}
 	}()
@@ -85,7 +100,17 @@ func (e *Engine) readyz(w http.ResponseWriter, _ *http.Request) {
 	}
 }
 
-func (s *httpServer) url() string { return "http://" + s.listener.Addr().String() }
+// url is the address for clients on this machine.
+func (s *httpServer) url() string {
+	addr := s.listener.Addr().String()
+	if tcp, ok := s.listener.Addr().(*net.TCPAddr); ok && tcp.IP.IsUnspecified() {
+		addr = net.JoinHostPort("127.0.0.1", strconv.Itoa(tcp.Port))
+	}
+	if s.secure {
+		return "https://" + addr
+	}
+	return "http://" + addr
+}
 
 func (s *httpServer) stop(ctx context.Context) {
 	_ = s.server.Shutdown(ctx) // it returns only ctx's error

@@ -11,7 +11,7 @@ import (
 func TestHTTPConnectionsAreBounded(t *testing.T) {
 	inner, err := net.Listen("tcp", "127.0.0.1:0")
 	harness.Must(t, err)
-	l := limited(inner, 2)
+	l := limited(inner, 2, func() {})
 	accepted, ended := make(chan net.Conn, 10), make(chan error, 1)
 	go func() {
 		for {

@@ -38,17 +38,29 @@ func inBackground(f func(ctx context.Context)) (stop func(context.Context)) {
 // writeNotes writes the engine's addresses and, for an embedded server, its
 // credentials into the data directory.
 func (e *Engine) writeNotes() error {
-	n := deployment.Note{PID: os.Getpid(), NATS: redact.URL(e.nats.url), HTTP: e.http.url(), Prefix: e.cfg.SubjectPrefix}
-	if err := n.Write(e.cfg.Data); err != nil {
+	if err := e.writeNote(); err != nil {
 		return err
 	}
 	var o deployment.Operator
+	if e.certs != nil {
+		o.TLSCert, o.TLSKey = e.certs.OwnClient()
+	}
 	if e.nats.embedded != nil {
 		o.User, o.Password = e.nats.embedded.Credentials()
 	} else {
 		o.URL = e.nats.url
 	}
 	return o.Write(e.cfg.Data)
+}
+
+// writeNote writes the addresses, and the certificate that clients on this machine
+// find there.
+func (e *Engine) writeNote() error {
+	n := deployment.Note{PID: os.Getpid(), NATS: redact.URL(e.nats.url), HTTP: e.http.url(), Prefix: e.cfg.SubjectPrefix}
+	if e.certs != nil && e.nats.embedded != nil {
+		n.Fingerprint = e.certs.Fingerprint()
+	}
+	return n.Write(e.cfg.Data)
 }
 
 func (e *Engine) removeNotes(context.Context) {

@@ -94,6 +94,8 @@ var (
 	descProblem   = prometheus.NewDesc("tidemark_problem", "Seconds that a component has had a problem.", []string{"component", "level"}, nil)
 	descUsed      = prometheus.NewDesc("tidemark_storage_used_bytes", "Storage that the streams take.", nil, nil)
 	descLimit     = prometheus.NewDesc("tidemark_storage_limit_bytes", "Storage that the streams may take; 0 = no limit is known.", nil, nil)
+	descCertEnd   = prometheus.NewDesc("tidemark_tls_certificate_expiry_timestamp_seconds", "Unix time at which the served TLS certificate ends.", nil, nil)
+	descCertFails = prometheus.NewDesc("tidemark_tls_reload_failures_total", "Reads of the TLS files that failed; the certificate before stays in use.", nil, nil)
 	descConsist   = prometheus.NewDesc("consistency_lag_ms", "Age of the oldest event that is not in SQL, in milliseconds.", nil, nil)
 )
 
@@ -115,6 +117,11 @@ func (s *scrape) Collect(out chan<- prometheus.Metric) {
 	gauge(descAlive, is[report.Alive])
 	for _, p := range report.Problems {
 		gauge(descProblem, time.Since(p.Since).Seconds(), p.Component, p.Level.String())
+	}
+	if s.e.certs != nil {
+		c := s.e.certs.Status()
+		gauge(descCertEnd, float64(c.NotAfter.Unix()))
+		counter(descCertFails, c.Failed)
 	}
 	if !s.e.assembled.Load() {
 		return // the engine starts

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -43,7 +44,8 @@ type natsServer struct {
 }
 
 // startServers starts NATS and Postgres at the same time.
-func startServers(ctx context.Context, cfg *Config, l embedded.Limits, stops *stops, log *slog.Logger) (*natsServer, *postgres, error) {
+// tlsConfig is of the embedded server's listener; nil = without TLS.
+func startServers(ctx context.Context, cfg *Config, l embedded.Limits, tlsConfig *tls.Config, stops *stops, log *slog.Logger) (*natsServer, *postgres, error) {
 	access, err := cfg.NATSAccess.Options()
 	if err != nil {
 		return nil, nil, err
@@ -58,7 +60,10 @@ func startServers(ctx context.Context, cfg *Config, l embedded.Limits, stops *st
 		})
 	}
 	if cfg.NATS == "" {
-		n.embedded, natsErr = deployment.StartNATS(cfg.Data, cfg.NATSListen, cfg.SubjectPrefix, cfg.Durability == "synced", l, log)
+		n.embedded, natsErr = deployment.StartNATS(embedded.Config{
+			Dir: cfg.Data, Listen: cfg.NATSListen, Synced: cfg.Durability == "synced", Limits: l, Log: log,
+			TLS: tlsConfig, Authenticated: cfg.authenticated(),
+		}, cfg.SubjectPrefix)
 	}
 	starting.Wait()
 	if p.local != nil {
@@ -90,11 +95,11 @@ func (n *natsServer) connect(name string) (*nats.Conn, error) {
 
 // dial opens a connection that the caller closes.
 func (n *natsServer) dial(name string) (*nats.Conn, error) {
-	opts := n.access
+	url, opts := n.url, n.access
 	if n.embedded != nil {
-		opts = n.embedded.Options()
+		url, opts = embedded.InProcess, n.embedded.Options()
 	}
-	nc, err := natsio.Connect(n.url, "tidemark-"+name, n.log, opts...)
+	nc, err := natsio.Connect(url, "tidemark-"+name, n.log, opts...)
 	if err != nil {
 		return nil, err
 	}

@@ -34,6 +34,7 @@ func (e *Engine) status(ctx context.Context) deployment.Status {
 		},
 		Views: e.views.status(heads, headsErr == nil), InFlight: e.commands.handler.InFlight(),
 		Topology: e.topology.status(ctx, e.reconciler), Postgres: e.postgres.status(e.health.problem("postgres")), Audit: e.audit.status(),
+		TLS:   e.tlsStatus(),
 		Ready: report.Ready, Reasons: report.Reasons(), Problems: report.Problems,
 	}
 	if abs, err := filepath.Abs(e.cfg.Data); err == nil {

@@ -118,7 +118,7 @@ func (c *Import) startNATS() (*nats.Conn, func(), error) {
 		}
 	}
 	log := NewLog(os.Stderr, "warn", "auto")
-	s, err := deployment.StartNATS(c.Data, "127.0.0.1:0", c.SubjectPrefix, true, embedded.Limits{}, log)
+	s, err := deployment.StartNATS(embedded.Config{Dir: c.Data, Listen: "127.0.0.1:0", Synced: true, Log: log}, c.SubjectPrefix)
 	if err != nil {
 		return nil, nil, err
 	}

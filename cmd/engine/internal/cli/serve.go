@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/app"
 )
@@ -14,15 +16,40 @@ type Serve struct {
 	app.Config
 }
 
-// Run serves until ctx ends, then stops cleanly.
+// Run serves until ctx ends, then stops cleanly. SIGHUP reads the TLS files again, or
+// stops an engine that has none.
 func (c *Serve) Run(ctx context.Context, version Version, out *Output) error {
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
+	if !c.TLS.On() { // nothing to reload: a terminal that is closed stops the engine
+		var stop context.CancelFunc
+		ctx, stop = context.WithCancel(ctx)
+		defer stop()
+		go func() {
+			select {
+			case <-hangup:
+				stop()
+			case <-ctx.Done():
+			}
+		}()
+		hangup = nil
+	}
 	e, err := app.Start(ctx, &c.Config, string(version), NewLog(os.Stderr, c.Log, c.LogStyle))
 	if err != nil {
 		return err
 	}
 	fmt.Fprint(out, e.Banner())
-	Wait(ctx, out, e)
-	return nil
+	for {
+		select {
+		case <-hangup:
+			e.Reload()
+			continue
+		case <-ctx.Done():
+		}
+		Wait(ctx, out, e)
+		return nil
+	}
 }
 
 // Wait serves until ctx ends, then stops the engine.

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/alecthomas/kong"
-	"github.com/nats-io/nats.go"
 
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/app"
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/cli"
@@ -94,11 +93,11 @@ func (c *Demo) show(ctx context.Context, out *cli.Output, runs []*agentRun, bega
 // start starts an engine in this process, unless one is named by a flag, runs in
 // the data directory or is at NATS_URL; then it returns nil.
 func (c *Demo) start(ctx context.Context, version cli.Version, out *cli.Output) (*app.Engine, error) {
-	n, err := deployment.ReadNote(c.Data)
+	_, err := deployment.ReadNote(c.Data)
 	switch {
 	case c.Server != "":
 		return nil, nil
-	case err == nil && answers(n.NATS):
+	case err == nil && c.answers():
 		return nil, nil
 	case err != nil && os.Getenv("NATS_URL") != "":
 		return nil, nil
@@ -117,9 +116,9 @@ func (c *Demo) start(ctx context.Context, version cli.Version, out *cli.Output) 
 	return own, nil
 }
 
-// answers reports whether the engine of a note still runs.
-func answers(url string) bool {
-	nc, err := nats.Connect(url, nats.Timeout(time.Second), nats.MaxReconnects(0))
+// answers reports whether the engine of the data directory still runs.
+func (c *Demo) answers() bool {
+	nc, err := c.Connect()
 	if err == nil {
 		nc.Close()
 	}

@@ -23,6 +23,8 @@ type Note struct {
 	NATS   string `json:"nats"`
 	HTTP   string `json:"http"`
 	Prefix string `json:"subject_prefix,omitempty"`
+	// Fingerprint is the SHA-256 of the embedded server's certificate; "" = no TLS.
+	Fingerprint string `json:"tls_fingerprint,omitempty"`
 }
 
 // Operator is the file operator.json: the credentials with the engine's own
@@ -32,6 +34,8 @@ type Operator struct {
 	User     string `json:"user,omitempty"`
 	Password string `json:"password,omitempty"`
 	URL      string `json:"url,omitempty"`
+	TLSCert  string `json:"tls_cert,omitempty"` // client certificate, PEM; "" = none is needed
+	TLSKey   string `json:"tls_key,omitempty"`
 }
 
 // address is the NATS URL to connect to. The note hides its secrets, which the

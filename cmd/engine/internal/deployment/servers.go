@@ -1,8 +1,6 @@
 package deployment
 
 import (
-	"log/slog"
-
 	"github.com/tidemark-engine/tidemark/infra/natsio"
 	"github.com/tidemark-engine/tidemark/infra/natsio/embedded"
 	"github.com/tidemark-engine/tidemark/infra/natsio/quarantine"
@@ -15,17 +13,15 @@ const maxPartitions = 64
 // engine's own connections may publish on the subjects of the journal, the
 // quarantine, the outcomes, the dead letters, the timers and the engines'
 // broadcasts.
-func StartNATS(data, listen, prefix string, synced bool, l embedded.Limits, log *slog.Logger) (*embedded.Server, error) {
+func StartNATS(cfg embedded.Config, prefix string) (*embedded.Server, error) {
 	root := natsio.NewSubjects(prefix)
-	streams := []string{"EVENTS", "KV_" + quarantine.BucketName}
+	cfg.Streams = []string{"EVENTS", "KV_" + quarantine.BucketName}
 	for p := range maxPartitions {
-		streams = append(streams, natsio.StreamName(p, maxPartitions))
+		cfg.Streams = append(cfg.Streams, natsio.StreamName(p, maxPartitions))
 	}
-	return embedded.Start(embedded.Config{
-		Dir: data, Listen: listen, Synced: synced, Streams: streams, Limits: l, Log: log,
-		Private: []string{
-			root.Root("events."), quarantine.SubjectPrefix, natsio.IntakeRoot,
-			root.Root("outcomes."), root.Root("deadletters."), root.Root("timers."), root.Root("engines."),
-		},
-	})
+	cfg.Private = []string{
+		root.Root("events."), quarantine.SubjectPrefix, natsio.IntakeRoot,
+		root.Root("outcomes."), root.Root("deadletters."), root.Root("timers."), root.Root("engines."),
+	}
+	return embedded.Start(cfg)
 }

@@ -19,6 +19,7 @@ type Status struct {
 	NATS       NATSStatus           `json:"nats"`
 	Postgres   PostgresStatus       `json:"postgres"`
 	HTTP       string               `json:"http"`
+	TLS        *TLSStatus           `json:"tls,omitempty"`  // nil: the listeners have no TLS
 	Data       string               `json:"data,omitempty"` // absolute path of the data directory on the engine's machine
 	Durability string               `json:"durability"`
 	Detail     string               `json:"durability_detail"`
@@ -28,6 +29,13 @@ type Status struct {
 	Prefix     string               `json:"subject_prefix,omitempty"`
 	Topology   *TopologyStatus      `json:"topology,omitempty"`
 	Audit      *verify.AuditStatus  `json:"audit,omitempty"` // nil: the engine runs no audit
+}
+
+// TLSStatus is the certificate of the engine's listeners.
+type TLSStatus struct {
+	Expires string `json:"expires_at"`
+	Clients bool   `json:"client_certificates"` // clients need one
+	Reason  string `json:"reason,omitempty"`    // why the files cannot be used; the certificate before stays in use
 }
 
 // NATSStatus is the server that the engine runs on.

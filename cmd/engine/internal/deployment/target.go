@@ -2,6 +2,7 @@ package deployment
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/tidemark-engine/tidemark/infra/natsio"
+	"github.com/tidemark-engine/tidemark/internal/certs"
 )
 
 // Target is the running engine that a client command talks to; its fields are
@@ -24,6 +26,8 @@ type Target struct {
 	Timeout       time.Duration `help:"How long to wait for an answer." default:"15s"`
 	Access        natsio.Access `embed:"" envprefix:"TIDEMARK_NATS_"`
 	JSON          bool          `name:"json" help:"Machine output: JSON, and errors as JSON on standard error."`
+
+	tls *tls.Config // of the engine that serves Data, see Find; nil = by the flags
 }
 
 // Validate refuses values that no command can work with.
@@ -43,7 +47,8 @@ func (t *Target) Validate() error {
 // ErrUnreachable means that no engine answered.
 var ErrUnreachable = errors.New("no engine answers")
 
-// Find finds the server. It fills in the subject prefix where none is given.
+// Find finds the server. It fills in the subject prefix where none is given, and
+// trusts the certificate of the engine that serves the data directory.
 func (t *Target) Find() (url string, err error) {
 	if t.Server != "" {
 		return t.Server, nil
@@ -54,6 +59,15 @@ func (t *Target) Find() (url string, err error) {
 		if t.SubjectPrefix == "" {
 			t.SubjectPrefix = n.Prefix
 		}
+		if n.Fingerprint != "" && t.Access.TLSCA == "" {
+			o, err := ReadOperator(t.Data)
+			if err != nil && !errors.Is(err, fs.ErrPermission) {
+				return "", fmt.Errorf("read the client certificate in %s: %w", t.Data, err)
+			}
+			if t.tls, err = certs.Pinned(n.Fingerprint, o.TLSCert, o.TLSKey); err != nil {
+				return "", err
+			}
+		}
 		return n.address(t.Data), nil
 	case !errors.Is(err, fs.ErrNotExist):
 		return "", fmt.Errorf("read the engine's address in %s: %w", t.Data, err)
@@ -63,13 +77,22 @@ func (t *Target) Find() (url string, err error) {
 	return "", fmt.Errorf("%w: %s has no engine.json and NATS_URL is not set: start an engine with 'engine serve', or name a --server", ErrUnreachable, t.Data)
 }
 
+// options are how to authenticate.
+func (t *Target) options() (opts []nats.Option, err error) {
+	if t.tls != nil {
+		opts = append(opts, nats.Secure(t.tls))
+	}
+	more, err := t.Access.Options()
+	return append(opts, more...), err
+}
+
 // Connect finds the server and connects to it as any client does.
 func (t *Target) Connect() (*nats.Conn, error) {
 	url, err := t.Find()
 	if err != nil {
 		return nil, err
 	}
-	opts, err := t.Access.Options()
+	opts, err := t.options()
 	if err != nil {
 		return nil, err
 	}
@@ -100,7 +123,11 @@ func (t *Target) ConnectOperator(ctx context.Context) (*nats.Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("this command needs the engine's own rights, which are in its data directory: %w", err)
 	}
-	return natsio.Connect(nc.ConnectedUrl(), "tidemark-operator", slog.New(slog.DiscardHandler), nats.UserInfo(o.User, o.Password))
+	opts, err := t.options()
+	if err != nil {
+		return nil, err
+	}
+	return natsio.Connect(nc.ConnectedUrl(), "tidemark-operator", slog.New(slog.DiscardHandler), append(opts, nats.UserInfo(o.User, o.Password))...)
 }
 
 // Subject is a subject with the engine's prefix.

@@ -1,0 +1,175 @@
+package app
+
+import (
+	"bufio"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tidemark-engine/tidemark/internal/certs"
+	"github.com/tidemark-engine/tidemark/internal/readiness"
+	"github.com/tidemark-engine/tidemark/test/harness"
+)
+
+// What a browser can be made to send reaches nothing, what probes send does.
+func TestHTTPIsGuardedAgainstOtherSites(t *testing.T) {
+	reached := false
+	h := guarded(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reached = true }), []string{"engine.example.org"}, nil)
+	for _, c := range []struct {
+		method, host, origin, site string
+		code                       int
+	}{
+		{"GET", "localhost", "", "", 200},
+		{"GET", "LOCALHOST.:8080", "", "", 200},
+		{"GET", "127.0.0.1:8080", "", "", 200},
+		{"GET", "[::1]:8080", "", "", 200},
+		{"GET", "[::1]", "", "", 200},
+		{"GET", "10.1.2.3:8080", "", "", 200}, // a kubelet
+		{"GET", "", "", "", 200},              // HTTP/1.0
+		{"HEAD", "Engine.example.org:80", "", "", 200},
+		{"GET", "evil.example.org", "", "", 421},
+		{"GET", "evil.example.org:8080", "", "", 421},
+		{"GET", "localhost.evil.org", "", "", 421},
+		{"GET", "127.0.0.1.evil.org", "", "", 421},
+		{"GET", "2130706433", "", "", 421},
+		{"GET", "a.engine.example.org", "", "", 421},
+		{"POST", "evil.example.org", "http://evil.example.org", "same-origin", 421},
+		{"GET", "localhost", "http://evil.org", "cross-site", 200}, // shows nothing to the page
+		{"POST", "localhost", "http://evil.org", "", 403},
+		{"POST", "localhost", "null", "", 403},
+		{"PUT", "localhost", "", "cross-site", 403},
+		{"DELETE", "localhost:8080", "http://localhost:9090", "same-site", 403},
+		{"POST", "localhost:8080", "http://localhost:8080", "same-origin", 200},
+		{"POST", "localhost", "", "", 200}, // no browser
+	} {
+		r := httptest.NewRequest(c.method, "/", nil)
+		r.Host = c.host
+		if c.origin != "" {
+			r.Header.Set("Origin", c.origin)
+		}
+		if c.site != "" {
+			r.Header.Set("Sec-Fetch-Site", c.site)
+		}
+		reached = false
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		if w.Code != c.code || reached != (c.code == 200) {
+			t.Errorf("%+v: %d", c, w.Code)
+		}
+		for name, value := range securityHeaders {
+			if w.Header().Get(name) != value {
+				t.Errorf("%+v: no header %s", c, name)
+			}
+		}
+	}
+}
+
+// httpServerOf is a running HTTP server of an engine that starts.
+func httpServerOf(t *testing.T, cfg *Config, c *certs.Certificates) *httpServer {
+	t.Helper()
+	cfg.HTTP = "127.0.0.1:0"
+	e := &Engine{metrics: newMetrics(), readiness: readiness.New(), started: time.Now(), log: slog.New(slog.DiscardHandler), certs: c}
+	s, err := startHTTP(cfg, e, e.log)
+	harness.Must(t, err)
+	t.Cleanup(func() { s.stop(t.Context()) })
+	return s
+}
+
+// Connections that send nothing, too slowly or too much hold up no probe; no debug page
+// is there.
+func TestHTTPEndures(t *testing.T) {
+	normal := readHeaderTimeout
+	readHeaderTimeout = 300 * time.Millisecond
+	defer func() { readHeaderTimeout = normal }()
+	s := httpServerOf(t, &Config{}, nil)
+	dial := func(send string) net.Conn {
+		c, err := net.Dial("tcp", s.listener.Addr().String())
+		harness.Must(t, err)
+		t.Cleanup(func() { c.Close() })
+		_, err = io.WriteString(c, send)
+		harness.Must(t, err)
+		return c
+	}
+	const probe = "GET /healthz HTTP/1.1\r\nHost: 10.0.0.1\r\n\r\n"
+	answer := func(c net.Conn) string {
+		_ = c.SetDeadline(time.Now().Add(harness.Patience))
+		line, _ := bufio.NewReader(c).ReadString('\n')
+		return strings.TrimSpace(line)
+	}
+	slow := dial("GET /healthz HTTP/1.1\r\nHost: a\r\nX-Slow: ")
+	for range 3 * maxHTTP {
+		dial("")
+	}
+	if got := answer(dial(probe)); got != "HTTP/1.1 200 OK" {
+		t.Errorf("beside idle connections: %q", got)
+	}
+	if got := answer(slow); got != "" && !strings.Contains(got, "408") {
+		t.Errorf("a slow request: %q", got)
+	}
+	for name, c := range map[string]struct{ send, says string }{
+		"large headers": {"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-Large: " + strings.Repeat("x", 64<<10) + "\r\n\r\n", "431"},
+		"no host":       {"GET /healthz HTTP/1.1\r\n\r\n", "400"},
+		"a foreign one": {"GET /metrics HTTP/1.1\r\nHost: evil.org\r\n\r\n", "421"},
+		"HTTP/1.0":      {"GET /healthz HTTP/1.0\r\n\r\n", "200"},
+		"pprof":         {"GET /debug/pprof/ HTTP/1.1\r\nHost: localhost\r\n\r\n", "404"},
+		"vars":          {"GET /debug/vars HTTP/1.1\r\nHost: localhost\r\n\r\n", "404"},
+		"trace":         {"TRACE /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", "405"},
+		"a proxy's":     {"GET http://evil.org/healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", "421"},
+	} {
+		if got := answer(dial(c.send)); !strings.Contains(got, c.says) {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
+}
+
+// Over TLS the names in the certificate are the engine's. With a client CA all but the
+// probes' pages need a certificate.
+func TestHTTPS(t *testing.T) {
+	ca, dir := harness.NewCA(t), t.TempDir()
+	f := certs.Files{Cert: filepath.Join(dir, "cert"), Key: filepath.Join(dir, "key"), ClientCA: ca.File}
+	ca.Issue(f.Cert, f.Key, "server", time.Hour, "engine.test", "127.0.0.1")
+	c, err := certs.Open(f)
+	harness.Must(t, err)
+	s := httpServerOf(t, &Config{}, c)
+	ca.Issue(dir+"/client", dir+"/client.key", "client", time.Hour)
+	pair, err := tls.LoadX509KeyPair(dir+"/client", dir+"/client.key")
+	harness.Must(t, err)
+	for _, with := range [][]tls.Certificate{nil, {pair}} {
+		client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: ca.Pool(), Certificates: with}}}
+		for path, want := range map[string][2]int{"/healthz": {200, 200}, "/readyz": {200, 200}, "/metrics": {403, 200}, "/none": {403, 404}} {
+			for host, known := range map[string]bool{"": true, "engine.test": true, "evil.test": false} {
+				r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.url()+path, nil)
+				harness.Must(t, err)
+				r.Host = host
+				resp, err := client.Do(r)
+				harness.Must(t, err)
+				body, _ := io.ReadAll(resp.Body)
+				resp.Body.Close()
+				code := want[len(with)]
+				if !known {
+					code = http.StatusMisdirectedRequest
+				}
+				if resp.StatusCode != code {
+					t.Errorf("%s of %q with %d certificates: %d, want %d", path, host, len(with), resp.StatusCode, code)
+				}
+				if path == "/metrics" && code == 200 && !strings.Contains(string(body), fmt.Sprintf("tidemark_tls_certificate_expiry_timestamp_seconds %g", float64(c.Status().NotAfter.Unix()))) {
+					t.Errorf("no expiry in %s", body)
+				}
+			}
+		}
+	}
+	if resp, err := http.Get("http" + strings.TrimPrefix(s.url(), "https") + "/metrics"); err == nil {
+		resp.Body.Close()
+		if resp.StatusCode != 400 {
+			t.Errorf("without TLS: %d", resp.StatusCode)
+		}
+	}
+}

@@ -13,7 +13,7 @@ var (
 	// host is a URL without userinfo and a port that is a number: no part of it can
 	// be a password with a character that URLs must escape.
 	host     = regexp.MustCompile(`^([a-z]+://)?(\[[0-9a-fA-F:.%]+\]|[^\s:@/?#]*)(:[0-9]+)?([,/?#].*)?$`)
-	setting  = regexp.MustCompile(`(?i)\b(\w*pass(?:word|wd)?|token|\w*secret)(\s*=\s*)('(?:[^'\\]|\\.)*'?|[^\s&#]*)`)
+	setting  = regexp.MustCompile(`(?i)\b(\w*pass(?:word|wd)?|token|\w*secret)(\s*=\s*)('(?:[^'\\]|\\.)*'?|[^\s&#"]*)`)
 	postgres = regexp.MustCompile(`(?i)^postgres(ql)?://`)
 )
 
@@ -52,4 +52,30 @@ func url(raw string) string {
 		return "(a connection string)"
 	}
 	return scheme + user + setting.ReplaceAllString(rest, "$1${2}"+Hidden)
+}
+
+var userinfo = regexp.MustCompile(`([a-zA-Z][a-zA-Z0-9+.-]*://)([^\s"'<>]*)@`)
+
+// Text hides the passwords and tokens of the URLs and connection strings in a text,
+// such as an error or an argument.
+func Text(text string) string {
+	if strings.Contains(text, "://") {
+		text = userinfo.ReplaceAllStringFunc(text, func(match string) string {
+			scheme, user, _ := strings.Cut(strings.TrimSuffix(match, "@"), "://")
+			name, _, password := strings.Cut(user, ":")
+			switch {
+			case strings.ContainsAny(name, "@,/"): // several URLs, or a part of a password
+				name = Hidden
+			case password:
+				name += ":" + Hidden
+			case !postgres.MatchString(scheme + "://"):
+				name = Hidden
+			}
+			return scheme + "://" + name + "@"
+		})
+	}
+	if strings.Contains(text, "=") {
+		text = setting.ReplaceAllString(text, "$1${2}"+Hidden)
+	}
+	return text
 }

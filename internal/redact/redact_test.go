@@ -34,3 +34,22 @@ func TestNoSecretIsShown(t *testing.T) {
 		}
 	}
 }
+
+func TestTextHidesSecrets(t *testing.T) {
+	for raw, want := range map[string]string{
+		"nothing to hide, 1 = 1":                             "nothing to hide, 1 = 1",
+		"connect to nats://127.0.0.1:4222: timeout":          "connect to nats://127.0.0.1:4222: timeout",
+		"mail a@b.org about http://c":                        "mail a@b.org about http://c",
+		"connect to nats://u:SECRET@a:4222: timeout":         "connect to nats://u:xxxxx@a:4222: timeout",
+		"nats://SECRET@a:4222":                               "nats://xxxxx@a:4222",
+		"nats://u:SECRET@a,nats://v:SECRET@b":                "nats://u:xxxxx@b",
+		"unexpected argument postgres://u:SE/C@RET@a/db x":   "unexpected argument postgres://u:xxxxx@a/db x",
+		"postgres://u@a/db":                                  "postgres://u@a/db",
+		"--postgres=host=a password=SECRET user=u":           "--postgres=host=a password=xxxxx user=u",
+		`parse "postgresql://a/db?password=SECRET": invalid`: `parse "postgresql://a/db?password=xxxxx": invalid`,
+	} {
+		if got := redact.Text(raw); got != want {
+			t.Errorf("%s is shown as %s, want %s", raw, got, want)
+		}
+	}
+}

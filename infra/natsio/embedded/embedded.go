@@ -7,6 +7,7 @@ package embedded
 import (
 	"crypto/rand"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -71,7 +72,7 @@ func Start(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{user: "engine", pass: rand.Text(), storeDir: filepath.Join(cfg.Dir, "nats"), maxStore: cfg.MaxStore}
-	if err := os.MkdirAll(s.storeDir, 0o750); err != nil {
+	if err := errors.Join(os.MkdirAll(s.storeDir, 0o700), os.Chmod(s.storeDir, 0o700)); err != nil { // earlier builds let a group in
 		return nil, fmt.Errorf("create the directory of the embedded NATS server: %w", err)
 	}
 	if _, size, ok := s.Disk(); ok && s.maxStore == 0 {

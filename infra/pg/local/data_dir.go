@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -24,7 +25,14 @@ const (
 	logName      = "postgres.log"
 )
 
-const dirMode = 0o711 // the account passes through; its files below are private
+// dirMode is the mode of the directory: the account passes through it where it is not
+// the engine's own user. The files below are private.
+func (a account) dirMode() fs.FileMode {
+	if a.uid == uint32(os.Geteuid()) {
+		return 0o700
+	}
+	return 0o711
+}
 
 // relocated holds the directories of clusters whose account cannot enter
 // Config.Dir. Tests change it.
@@ -49,7 +57,7 @@ func (s *Server) openDir(ctx context.Context) error {
 	if linked && !exists(dir) {
 		return fmt.Errorf("the link points to %s, which is gone: restore it, or remove the link to begin an empty cluster", target)
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(dir, s.account.dirMode()); err != nil {
 		return err
 	}
 	if s.dir, err = filepath.EvalSymlinks(dir); err != nil {
@@ -57,7 +65,7 @@ func (s *Server) openDir(ctx context.Context) error {
 	}
 	unused := isEmpty(s.dir)
 	if unused {
-		_ = os.Chmod(s.dir, dirMode) // the directory may belong to another user
+		_ = os.Chmod(s.dir, s.account.dirMode()) // the directory may belong to another user
 	}
 	ok, err := s.account.canEnter(ctx, s.dir)
 	if err != nil || ok {
@@ -79,7 +87,7 @@ func (s *Server) relocate(dir string) error {
 	if err != nil {
 		return err
 	}
-	if err := os.Chmod(target, dirMode); err != nil {
+	if err := os.Chmod(target, s.account.dirMode()); err != nil {
 		return err
 	}
 	if err := syscall.Rmdir(dir); err != nil { // ENOTDIR if another engine has just linked it

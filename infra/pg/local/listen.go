@@ -32,7 +32,7 @@ func (s *Server) listen(ctx context.Context) (err error) {
 			return err
 		}
 		if err = s.launch(ctx); err == nil {
-			return os.WriteFile(path, fmt.Appendln(nil, s.port), 0o644)
+			return os.WriteFile(path, fmt.Appendln(nil, s.port), 0o600)
 		}
 		if now, probeErr := freePort(s.port); probeErr != nil || now == s.port || s.pid() != 0 {
 			return err // the port is not the reason

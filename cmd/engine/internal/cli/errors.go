@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
+	"github.com/tidemark-engine/tidemark/internal/redact"
 )
 
 // Exit codes of the program (contract, section 7).
@@ -56,7 +57,7 @@ func PrintError(w io.Writer, err error, asJSON bool) {
 	if err == nil || errors.Is(err, ErrFailed) {
 		return
 	}
-	text := message(err)
+	text := redact.Text(message(err))
 	if !asJSON {
 		// Own line breaks stay; what follows them cannot look like another message.
 		lines := strings.Split(text, "\n")

@@ -10,6 +10,8 @@ import (
 	"text/tabwriter"
 
 	"golang.org/x/term"
+
+	"github.com/tidemark-engine/tidemark/internal/redact"
 )
 
 // Output is where a subcommand prints its result. Printf and the functions that
@@ -28,11 +30,22 @@ type Version string
 func NewLog(w io.Writer, level, style string) *slog.Logger {
 	var l slog.Level
 	_ = l.UnmarshalText([]byte(level)) // the flag allows only levels
-	opts := &slog.HandlerOptions{Level: l}
+	opts := &slog.HandlerOptions{Level: l, ReplaceAttr: hideSecrets}
 	if style == "text" || style == "auto" && isTerminal(w) {
 		return slog.New(slog.NewTextHandler(w, opts))
 	}
 	return slog.New(slog.NewJSONHandler(w, opts))
+}
+
+// hideSecrets is the last stop for secrets in what others put into an error.
+func hideSecrets(_ []string, a slog.Attr) slog.Attr {
+	switch v := a.Value.Any().(type) {
+	case string:
+		a.Value = slog.StringValue(redact.Text(v))
+	case error:
+		a.Value = slog.StringValue(redact.Text(v.Error()))
+	}
+	return a
 }
 
 func isTerminal(f any) bool {

@@ -154,10 +154,14 @@ func readJSON(path string, v any) error {
 // Lock takes the data directory for this process and returns the function that
 // releases it. The operating system releases the lock of a process that ends.
 func Lock(data string) (unlock func() error, err error) {
-	if err := os.MkdirAll(data, 0o755); err != nil {
+	mode := fs.FileMode(0o700)
+	if os.Geteuid() == 0 {
+		mode = 0o711 // the user that runs postgres passes through
+	}
+	if err := os.MkdirAll(data, mode); err != nil {
 		return nil, fmt.Errorf("create the data directory: %w", err)
 	}
-	l := flock.New(filepath.Join(data, "engine.lock"), flock.SetPermissions(0o644))
+	l := flock.New(filepath.Join(data, "engine.lock"), flock.SetPermissions(0o600))
 	locked, err := l.TryLock()
 	switch {
 	case err != nil:

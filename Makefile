@@ -15,8 +15,11 @@ BENCHDOC = $(or $(DOC),$(if $(CELLS)$(filter 1,$(QUICK)),,docs/explanation/bench
 GOLANGCI_VERSION := v2.15.0
 GOLANGCI         := .tools/bin/golangci-lint-$(GOLANGCI_VERSION)
 
+GOVULNCHECK_VERSION := v1.9.0
+CYCLONEDX_VERSION   := v1.10.0
+
 .DEFAULT_GOAL := help
-.PHONY: help build run demo test faults bench scale lint fmt postgres clean
+.PHONY: help build run demo test faults bench scale lint vuln sbom fmt postgres clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -46,6 +49,13 @@ scale: postgres ## rebuild a million events over 50,000 aggregates under load (E
 lint: $(GOLANGCI) ## gofmt, go vet and the linters of .golangci.yml
 	$(GO) vet ./...
 	$(GOLANGCI) run --allow-parallel-runners ./...
+
+vuln: ## look for known vulnerabilities in what the program calls (asks vuln.go.dev)
+	@$(GO) run golang.org/x/vuln/cmd/govulncheck@$(GOVULNCHECK_VERSION) ./...
+
+sbom: ## write bin/engine.cdx.json, the modules of the program as CycloneDX
+	@mkdir -p bin
+	@GOFLAGS=-mod=mod $(GO) run github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@$(CYCLONEDX_VERSION) app -json -output bin/engine.cdx.json -main cmd/engine .
 
 fmt: ## format all Go code
 	@$(GO) fmt ./...

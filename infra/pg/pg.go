@@ -48,7 +48,7 @@ type DB struct {
 }
 
 // Open creates the pool; the first use connects. Settings in the URL override
-// the defaults. The pool has at most pool_max_conns connections, which fails
+// the defaults. A passfile and a client certificate that it names are read at each connect. The pool has at most pool_max_conns connections, which fails
 // below 3.
 func Open(url string) (*DB, error) {
 	cfg, err := pgxpool.ParseConfig(url)
@@ -86,12 +86,21 @@ func Open(url string) (*DB, error) {
 		return nil, fmt.Errorf("pool_max_conns=%d in the PostgreSQL URL is too few: the engine needs at least %d connections", cfg.MaxConns, minConns)
 	}
 	cfg.PingTimeout = pingTimeout
+	cfg.BeforeConnect = func(_ context.Context, c *pgx.ConnConfig) error { rereadPassword(url, c); return nil }
 	d := &DB{}
 	cfg.AfterConnect = func(ctx context.Context, c *pgx.Conn) error { return d.prepareSession(ctx, c, session) }
 	if d.pool, err = pgxpool.NewWithConfig(context.Background(), cfg); err != nil {
 		return nil, fmt.Errorf("open the PostgreSQL pool: %w", parseError(err))
 	}
 	return d, nil
+}
+
+// rereadPassword takes the password that the passfile of the URL holds now, so that a
+// rotated one is used without a restart; pgx does so with client certificates.
+func rereadPassword(url string, c *pgx.ConnConfig) {
+	if now, err := pgxpool.ParseConfig(url); err == nil {
+		c.Password = now.ConnConfig.Password
+	}
 }
 
 // parseError is what cannot be read in a connection string, without the string: a

@@ -225,7 +225,8 @@ func (j *Journal) openPartition(ctx context.Context, cfg Config, p, n int, id st
 	}
 	info := s.CachedInfo().Config
 	if len(info.Subjects) != 1 || info.SubjectTransform == nil || info.SubjectTransform.Destination != j.root+">" {
-		return nil, fmt.Errorf("the stream %s has the wrong subjects (%v, expected a transform to %s>): check subject_prefix",
+		return nil, fmt.Errorf("the stream %s has the wrong subjects (%v, expected a transform to %s>): check subject_prefix; "+
+			"engines with different prefixes need a NATS account each",
 			name, info.Subjects, j.root)
 	}
 	j.publish = append(j.publish, strings.TrimSuffix(info.Subjects[0], ">"))

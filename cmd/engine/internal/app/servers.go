@@ -129,6 +129,7 @@ func (n *natsServer) reconnect() {
 type postgres struct {
 	local *local.Server // nil = external or off
 	url   string        // as the status shows it; empty = off
+	risk  string        // of the way to an external one; empty = none
 	db    *pg.DB        // nil = off
 	log   *slog.Logger
 
@@ -147,6 +148,9 @@ func (p *postgres) open(url string, stops *stops) error {
 		return nil
 	default:
 		p.url = redact.URL(url)
+		if p.risk = pg.TransportRisk(url); p.risk != "" {
+			p.log.Warn(p.risk)
+		}
 	}
 	var err error
 	if p.db, err = pg.Open(url); err != nil {
@@ -258,7 +262,7 @@ func (p *postgres) status(problem string) deployment.PostgresStatus {
 	if p.db == nil {
 		return deployment.PostgresStatus{Mode: "off", State: "off"}
 	}
-	s := deployment.PostgresStatus{URL: p.url, Mode: "external", State: "up"}
+	s := deployment.PostgresStatus{URL: p.url, Mode: "external", State: "up", Warning: p.risk}
 	if p.local != nil {
 		s.Mode, s.Version = "managed", p.local.Version()
 	}

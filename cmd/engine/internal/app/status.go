@@ -83,6 +83,9 @@ func (e *Engine) Banner() string {
 	case e.postgres.db != nil:
 		pgLine = e.postgres.url + "  (external)"
 	}
+	if e.postgres.risk != "" {
+		pgLine += "  WARNING: " + e.postgres.risk
+	}
 	if problem := e.postgres.problem(); problem != "" {
 		pgLine += "  NOT IN USE: " + problem
 	}

@@ -44,6 +44,9 @@ func printStatus(out *Output, s *deployment.Status) {
 	out.Printf("Tidemark %s, up %s, %s\n", s.Version, time.Duration(s.UptimeS)*time.Second, state)
 	out.Printf("  NATS        %-5s %s (%s)\n", s.NATS.State, s.NATS.URL, s.NATS.Mode)
 	out.Printf("  Postgres    %-5s %s (%s) %s\n", s.Postgres.State, s.Postgres.URL, s.Postgres.Mode, s.Postgres.Reason)
+	if s.Postgres.Warning != "" {
+		out.Printf("              WARNING: %s\n", s.Postgres.Warning)
+	}
 	if s.TLS != nil {
 		out.Printf("  TLS         expires %s %s\n", s.TLS.Expires, s.TLS.Reason)
 	}

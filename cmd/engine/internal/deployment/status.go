@@ -55,6 +55,7 @@ type PostgresStatus struct {
 	Mode    string `json:"mode"`          // managed, external, off
 	State   string `json:"state"`         // up, away, off
 	Reason  string `json:"reason,omitempty"`
+	Warning string `json:"warning,omitempty"` // what the way to an external one lets others do
 	Version string `json:"version,omitempty"`
 }
 

@@ -39,7 +39,7 @@ type yamlKeys map[string]any
 func loadYAML(r io.Reader) (kong.Resolver, error) {
 	var tree map[string]any
 	if err := yaml.NewDecoder(r).Decode(&tree); err != nil && !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("configuration file: %w", err)
+		return nil, fmt.Errorf("configuration file: %s", yaml.FormatError(err, false, false)) // without the source: it may hold secrets
 	}
 	keys := yamlKeys{}
 	keys.flatten("", tree)

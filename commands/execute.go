@@ -82,6 +82,8 @@ func (h *Handler) attempt(ctx context.Context, cmd *Command, unsure bool) (Recei
 		return r, err
 	}
 	d := cmd.decide(last.state, domain.Metadata{Now: now, CommandID: cmd.CommandID, Revision: last.revision})
+	// gofail: var commandDecided struct{}
+	// return Receipt{}, history.ErrConflict
 	if len(d.Events) > 0 {
 		if cmd.prepare != nil {
 			cmd.prepared = true
@@ -129,6 +131,8 @@ func orEmpty(r *Receipt) Receipt {
 // confirm checks with the journal's leader that last is the aggregate's end;
 // else ErrConflict.
 func (h *Handler) confirm(ctx context.Context, name events.AggregateName, last *head) error {
+	// gofail: var commandConfirm struct{}
+	// return unavailable(context.DeadlineExceeded, false)
 	rec, _, err := h.journal.Last(ctx, name, history.Linearizable)
 	switch {
 	case err != nil:
@@ -164,6 +168,8 @@ func (h *Handler) append(ctx context.Context, cmd *Command, name events.Aggregat
 		return nil, nil, err
 	}
 	start := time.Now()
+	// gofail: var appendBegin struct{}
+	// return nil, nil, history.ErrConflict
 	done, err := h.journal.Append(ctx, history.Writes(name, last.revision, MessageID(cmd.Name, cmd.CommandID), evs))
 	switch {
 	case err != nil:
@@ -180,6 +186,8 @@ func (h *Handler) append(ctx context.Context, cmd *Command, name events.Aggregat
 		r, err := h.replay(cmd, &rec)
 		return nil, &r, err
 	}
+	// gofail: var appendDone struct{}
+	// return nil, nil, history.ErrOutcomeUnknown
 	h.acked.raise(h.journal.Partition(cmd.ID), done.Revision)
 	h.policy.Measured(false, 1, time.Since(start))
 	h.stats.Appends.Add(int64(len(evs)))

@@ -209,6 +209,8 @@ func (b *batchAttempt) append(ctx context.Context) error {
 	if len(b.writes) == 0 {
 		return nil
 	}
+	// gofail: var batchAppend struct{}
+	// return history.ErrConflict
 	done, err := b.h.journal.Append(ctx, b.writes)
 	if err != nil {
 		return err
@@ -216,6 +218,8 @@ func (b *batchAttempt) append(ctx context.Context) error {
 	if done.Duplicate { // a batch of one event, stored since dedup
 		return history.ErrOutcomeUnknown
 	}
+	// gofail: var batchAppended struct{}
+	// return history.ErrOutcomeUnknown
 	b.last = done.Revision
 	b.h.stats.Appends.Add(int64(len(b.writes)))
 	b.h.observe(b.writes, b.last)

@@ -43,7 +43,10 @@ func (h *Handler) executeGroup(queue []*job) int {
 	}
 	jobs := queue[:len(g.heads)]
 	start := time.Now()
+	// gofail: var groupAppend struct{}
 	done, err := h.journal.Append(ctx, g.writes)
+	// gofail: var groupAppended struct{}
+	// err = history.ErrOutcomeUnknown
 	if err != nil {
 		h.heads.drop(first.cmd.Name)
 		if errors.Is(err, history.ErrConflict) {

@@ -96,6 +96,7 @@ func NewHandler(journal history.Journal, cfg Config) *Handler {
 // and usually from another goroutine. The error, if any, is a *domain.Error.
 // Handle itself never blocks on I/O.
 func (h *Handler) Handle(ctx context.Context, req Request, done func(Receipt, error)) {
+	// gofail: var commandReceived struct{}
 	size := len(req.Body)
 	if err := h.admission.enter(1, size); err != nil {
 		done(Receipt{}, err)

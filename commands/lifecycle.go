@@ -49,10 +49,14 @@ func bindLifecycle(id, typ string, data events.LifecycleChange) Command {
 			if h.cfg.Evictor == nil {
 				return nil
 			}
+			// gofail: var expireBegin struct{}
+			// return domain.Errorf(domain.Unavailable, "agent.not_flushed", "failpoint")
 			keys, err := h.cfg.Evictor.Evict(ctx, id)
 			if err != nil {
 				return domain.Errorf(domain.Unavailable, "agent.not_flushed", "agent %s cannot be flushed to SQL and does not expire: %s", id, domain.PublicText(err))
 			}
+			// gofail: var expireEvicted struct{}
+			// return domain.Errorf(domain.Unavailable, "agent.not_flushed", "failpoint")
 			c.Data.Keys, c.Data.More = bounded(keys)
 			return nil
 		}

@@ -139,6 +139,8 @@ func (r *Runner) halt(ctx context.Context, err error) {
 
 // follow applies events from the checkpoint on until an operation fails.
 func (r *Runner) follow(ctx context.Context) error {
+	// gofail: var viewLoad struct{}
+	// return context.DeadlineExceeded
 	from, err := r.Target.Load(ctx, r.Partition, r.Source.ID())
 	if err != nil {
 		return fmt.Errorf("load the checkpoint: %w", err)
@@ -187,6 +189,8 @@ func (r *Runner) follow(ctx context.Context) error {
 		if err := r.apply(ctx, from, to, batch); err != nil {
 			return err
 		}
+		// gofail: var viewApplied struct{}
+		// return context.DeadlineExceeded
 		r.lastWrite, r.lastSize = time.Now(), len(batch)
 		from = to
 		r.last = applied{to, batch[len(batch)-1].Digest}

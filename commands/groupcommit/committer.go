@@ -128,10 +128,14 @@ func (c *Committer) commitBatch(ctx context.Context, round []*pending) bool {
 		}
 		writes = append(writes, p.writes...)
 	}
+	// gofail: var roundBegin struct{}
+	// return false
 	appended, err := c.Journal.Append(ctx, writes)
 	if err != nil {
 		return false
 	}
+	// gofail: var roundStored struct{}
+	// return false
 	revision := appended.Revision - uint64(len(writes))
 	for _, p := range round {
 		revision += uint64(len(p.writes))

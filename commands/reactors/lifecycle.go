@@ -24,10 +24,14 @@ func Hydrate(h Hydrator) Reactor {
 	return Reactor{
 		Name: "hydrate", Types: []string{events.HydrationStarted}, Subjects: lifecycleSubjects,
 		React: func(ctx context.Context, rec events.Record, send Send) error {
+			// gofail: var hydrateBegin struct{}
+			// return context.DeadlineExceeded
 			keys, err := h.Hydrate(ctx, rec.ID)
 			if err != nil {
 				return sendOutcome(ctx, send, "hydrate", &rec, "hydration_failed", commands.Outcome{Reason: domain.PublicText(err)})
 			}
+			// gofail: var hydrateDone struct{}
+			// return context.DeadlineExceeded
 			return sendOutcome(ctx, send, "hydrate", &rec, "hydrated", commands.Outcome{Keys: keys})
 		},
 	}
@@ -39,10 +43,14 @@ func Flush(h Hydrator) Reactor {
 	return Reactor{
 		Name: "flush", Types: []string{events.FlushStarted}, Subjects: lifecycleSubjects,
 		React: func(ctx context.Context, rec events.Record, send Send) error {
+			// gofail: var flushBegin struct{}
+			// return context.DeadlineExceeded
 			keys, revision, err := h.Flush(ctx, rec.ID)
 			if err != nil {
 				return sendOutcome(ctx, send, "flush", &rec, "flush_failed", commands.Outcome{Reason: domain.PublicText(err)})
 			}
+			// gofail: var flushDone struct{}
+			// return context.DeadlineExceeded
 			return sendOutcome(ctx, send, "flush", &rec, "flushed", commands.Outcome{Keys: keys, Revision: revision})
 		},
 	}

@@ -139,6 +139,7 @@ func (r *Rebuild) Run(ctx context.Context) (*Rebuilt, error) {
 	if err != nil {
 		return nil, fmt.Errorf("swap: %w", err)
 	}
+	// gofail: var rebuildSwapped struct{}
 	r.Step(Step{Name: "check"})
 	if err := r.check(ctx, f, done); err != nil {
 		return nil, err

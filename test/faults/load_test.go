@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -21,17 +23,18 @@ import (
 // sometimes it gives up.
 type load struct {
 	*harness.History
-	t       *testing.T
+	t       testing.TB
 	ctx     context.Context // ends the work between two commands
 	cancel  context.CancelFunc
 	running sync.WaitGroup
 	pace    time.Duration // between two commands of one writer; 0 = none
 	patient bool          // no writer gives up
+	epoch   atomic.Int64  // in the names of the agents: another one begins new histories
 
 	histories int // checked by judge
 }
 
-func newLoad(t *testing.T, pace time.Duration, patient bool) *load {
+func newLoad(t testing.TB, pace time.Duration, patient bool) *load {
 	l := &load{History: harness.NewHistory(), t: t, pace: pace, patient: patient}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	t.Cleanup(l.stop)
@@ -103,7 +106,7 @@ const agents, keys = 3, 4
 
 func (l *writer) write() {
 	for n := 0; l.ctx.Err() == nil; n++ {
-		op := harness.Op{ID: harness.NewID(), Agent: fmt.Sprintf("agent%d", rand.IntN(agents)), Key: fmt.Sprintf("key.%d", rand.IntN(keys)),
+		op := harness.Op{ID: harness.NewID(), Agent: fmt.Sprintf("agent%d-%d", l.epoch.Load(), rand.IntN(agents)), Key: fmt.Sprintf("key.%d", rand.IntN(keys)),
 			Value: fmt.Sprintf(`"%d of writer %d"`, n, l.n)}
 		verb, body := "set", `{"key":"`+op.Key+`","writer":"w`+fmt.Sprint(l.n)+`"`
 		switch dice := rand.IntN(20); {
@@ -236,16 +239,18 @@ func (l *load) wait(more int) {
 // judge stops the load and compares what the clients saw with the journal, and
 // the journal with every view. It restarts the engine first, so that no late
 // command is still under way.
-func (l *load) judge(e *harness.Engine) { l.judgeOthers(e, "") }
+func (l *load) judge(e *harness.Engine) { l.judgeOthers(e) }
 
-// judgeOthers is judge for agents that other clients wrote to as well.
-func (l *load) judgeOthers(e *harness.Engine, agent string) {
+// judgeOthers is judge where other clients wrote to agents with these prefixes. It returns the
+// journal.
+func (l *load) judgeOthers(e *harness.Engine, prefixes ...string) []harness.Event {
 	l.t.Helper()
 	l.stop()
 	e.Stop()
 	e.Restart()
 	c := e.Client(l.t)
-	all := slices.DeleteFunc(c.CheckAll(l.t), func(ev harness.Event) bool { return ev.ID == agent })
+	everything := c.CheckAll(l.t)
+	all := without(everything, prefixes...)
 	for i, why := range l.Check(all) {
 		if i == 20 {
 			l.t.Error("… and more")
@@ -273,4 +278,12 @@ func (l *load) judgeOthers(e *harness.Engine, agent string) {
 		}
 	}
 	e.Verify()
+	return everything
+}
+
+// without returns the events of the other aggregates.
+func without(all []harness.Event, prefixes ...string) []harness.Event {
+	return slices.DeleteFunc(slices.Clone(all), func(ev harness.Event) bool {
+		return slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(ev.ID, p) })
+	})
 }

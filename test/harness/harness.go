@@ -30,6 +30,8 @@ type Config struct {
 	Env  []string // further environment; the test's own TIDEMARK_, NATS_ and PG variables never reach the engine
 	Data string   // data directory; default: a new one
 	SQL  string   // URL of an external database; status shows it without its password
+
+	Program string // the engine's binary; default: Binary
 }
 
 // Engine is an engine in a child process. It keeps its data directory and its
@@ -57,7 +59,9 @@ func Start(t testing.TB, cfg Config) *Engine {
 // New prepares an engine that Restart will start.
 func New(t testing.TB, cfg Config) *Engine {
 	t.Helper()
-	Binary(t)
+	if cfg.Program == "" {
+		cfg.Program = Binary(t)
+	}
 	e := &Engine{t: t, cfg: cfg, Data: cfg.Data,
 		NATSURL: "nats://" + FreeAddress(t), HTTPURL: "http://" + FreeAddress(t)}
 	if e.Data == "" {

@@ -43,6 +43,8 @@ type History struct {
 	reads []Read
 	acked int
 	moved chan struct{} // closed at the next ack
+
+	concurrent int // see Concurrent
 }
 
 func NewHistory() *History { return &History{moved: make(chan struct{})} }

@@ -1,8 +1,10 @@
 package harness
 
 import (
+	"cmp"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/anishathalye/porcupine"
@@ -79,10 +81,32 @@ func (h *History) Linearizable(all []Event) (histories int, wrong []string) {
 			add(r.Agent+"."+r.Key, r.Invoked, r.Returned, entryOp{found: r.Found, version: r.Version}, false)
 		}
 	}
+	h.concurrent = 0
 	for name, ops := range byEntry {
+		if overlap(ops) {
+			h.concurrent++
+		}
 		if porcupine.CheckOperationsTimeout(register, ops, time.Minute) != porcupine.Ok {
 			wrong = append(wrong, fmt.Sprintf("%s: no order of its %d operations explains what clients saw", name, len(ops)))
 		}
 	}
 	return len(byEntry), wrong
+}
+
+// Concurrent returns the number of histories of the last Linearizable in which operations overlap.
+func (h *History) Concurrent() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.concurrent
+}
+
+func overlap(ops []porcupine.Operation) bool {
+	ops = slices.Clone(ops)
+	slices.SortFunc(ops, func(a, b porcupine.Operation) int { return cmp.Compare(a.Call, b.Call) })
+	for i := 1; i < len(ops); i++ {
+		if ops[i].Call < ops[i-1].Return {
+			return true
+		}
+	}
+	return false
 }

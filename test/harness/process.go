@@ -92,7 +92,7 @@ func (e *Engine) Launch(args ...string) {
 	if e.cfg.SQL != "" {
 		args = append(args, "--postgres", e.cfg.SQL)
 	}
-	cmd := command(Binary(e.t), e.cfg.Env, args...)
+	cmd := command(e.cfg.Program, e.cfg.Env, args...)
 	cmd.Stdout, cmd.Stderr = e.log, e.log
 	var err error
 	if e.proc, err = launch(cmd); err != nil {
@@ -231,10 +231,15 @@ func RunWith(t testing.TB, env []string, args ...string) Result {
 // RunWithin is RunWith with another bound.
 func RunWithin(t testing.TB, d time.Duration, env []string, args ...string) Result {
 	t.Helper()
+	return runProgram(t, Binary(t), d, env, args...)
+}
+
+func runProgram(t testing.TB, program string, d time.Duration, env []string, args ...string) Result {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), d)
 	defer cancel()
 	var stdout, stderr bytes.Buffer
-	cmd := command(Binary(t), env, args...)
+	cmd := command(program, env, args...)
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	cmd.WaitDelay = time.Second
 	p, err := launch(cmd)
@@ -256,8 +261,17 @@ func RunWithin(t testing.TB, d time.Duration, env []string, args ...string) Resu
 // Run runs a client subcommand against this engine.
 func (e *Engine) Run(name string, args ...string) Result {
 	e.t.Helper()
-	return Run(e.t, append([]string{name, "--data", e.Data}, args...)...)
+	return e.RunWith(nil, name, args...)
 }
+
+// RunWith is Run with further environment.
+func (e *Engine) RunWith(env []string, name string, args ...string) Result {
+	e.t.Helper()
+	return runProgram(e.t, e.cfg.Program, readyWithin, env, append([]string{name, "--data", e.Data}, args...)...)
+}
+
+// SetEnv replaces the further environment of the next start.
+func (e *Engine) SetEnv(env ...string) { e.cfg.Env = env }
 
 // command runs the program without the variables of the test's own environment
 // about engines, servers and databases.

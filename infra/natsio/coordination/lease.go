@@ -90,6 +90,7 @@ func (l *Leases) Hold(ctx context.Context, name string, run func(ctx context.Con
 			_ = wait.Sleep(ctx, leaseRenewInterval)
 			continue
 		}
+		// gofail: var leaseAcquired struct{}
 		l.log.Info("lease acquired: this engine runs the view", "lease", name)
 		l.runWhileHeld(ctx, name, rev, run)
 	}
@@ -109,6 +110,8 @@ func (l *Leases) runWhileHeld(ctx context.Context, name string, rev uint64, run 
 		if ctx.Err() != nil {
 			break
 		}
+		// gofail: var leaseRenew struct{}
+		// break
 		next, err := l.kv.Update(leaseCtx, name, []byte(l.id), rev)
 		if natsio.StreamMissing(err) && l.Ensure(leaseCtx) == nil { // the bucket was removed
 			next, err = l.kv.Create(leaseCtx, name, []byte(l.id))

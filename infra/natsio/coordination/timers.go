@@ -75,6 +75,8 @@ func (t *Timers) config() jetstream.StreamConfig {
 // within about 0.3 s after it, by the clock of the server; a time in the past fires
 // within about a second. A timer beyond rangeEnd fires there.
 func (t *Timers) Set(ctx context.Context, name string, at time.Time) error {
+	// gofail: var timerSet struct{}
+	// return context.DeadlineExceeded
 	if soon := time.Now().Add(time.Second); at.Before(soon) {
 		at = soon
 	}
@@ -137,6 +139,8 @@ func (t *Timers) handle(ctx context.Context, msg jetstream.Msg, due func(ctx con
 	if err != nil {
 		return // not from the stream
 	}
+	// gofail: var timerDue struct{}
+	// return
 	if err := due(ctx, name); err != nil {
 		pause := min(time.Second<<min(meta.NumDelivered-1, 10), timerRetryMax)
 		if meta.NumDelivered == 1 {
@@ -145,6 +149,8 @@ func (t *Timers) handle(ctx context.Context, msg jetstream.Msg, due func(ctx con
 		_ = msg.NakWithDelay(pause) // on failure it is redelivered after timerAckWait
 		return
 	}
+	// gofail: var timerAck struct{}
+	// return
 	if err := msg.Ack(); err != nil {
 		t.log.Warn("acknowledging a timer failed; it is redelivered", "timer", name, "error", err)
 		return

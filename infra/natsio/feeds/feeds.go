@@ -216,9 +216,13 @@ func (f *feed) publish(ctx context.Context, partition int, to uint64, msgs []*na
 		msgs, revisions = msgs[1:], revisions[1:]
 	}
 	if at.Position < to {
+		// gofail: var feedSend struct{}
+		// return context.DeadlineExceeded
 		if err := f.streams.send(ctx, msgs); err != nil {
 			return err
 		}
+		// gofail: var feedSent struct{}
+		// return context.DeadlineExceeded
 		if at, err = f.putMarker(ctx, partition, to, at); err != nil {
 			return err
 		}

@@ -97,6 +97,8 @@ func (n *Notifications) Apply(ctx context.Context, partition int, from, to uint6
 			msgs = append(msgs, n.message(partition, e, before))
 		}
 	}
+	// gofail: var notify struct{}
+	// return context.DeadlineExceeded
 	err = n.streams.send(ctx, msgs)
 	if natsio.StreamMissing(err) {
 		if _, err = n.streams.Open(ctx, AgentState); err == nil {
@@ -112,6 +114,8 @@ func (n *Notifications) Apply(ctx context.Context, partition int, from, to uint6
 		v.value = bytes.Clone(v.value) // it shares memory with its event
 		n.last.Set(events.StateEntry(e.Agent, e.Key), v)
 	}
+	// gofail: var notified struct{}
+	// return context.DeadlineExceeded
 	return n.positions.Save(ctx, partition, from, to)
 }
 

@@ -168,6 +168,8 @@ func isMarker(h nats.Header) bool {
 func (b *Bucket) Fill(ctx context.Context, e *readmodel.Entry, header nats.Header) (bool, error) {
 	subject, seq := b.prefix+e.Agent+"."+e.Key, uint64(0)
 	for range 2 { // first expect no message, then expect the marker that was found
+		// gofail: var hotFill struct{}
+		// return false, context.DeadlineExceeded
 		msg := &nats.Msg{Subject: subject, Data: e.EncodeKV(), Header: header}
 		_, err := b.js.PublishMsg(ctx, msg, jetstream.WithExpectLastSequencePerSubject(seq))
 		if err == nil {

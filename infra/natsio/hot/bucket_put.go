@@ -43,6 +43,8 @@ func (b *Bucket) putAll(ctx context.Context, puts []put, header nats.Header, inJ
 			return fmt.Errorf("bucket %s: other writers keep changing %d keys; gave up after %d retries", b.name, len(puts), maxPutRetries)
 		}
 		b.send(ctx, puts, header)
+		// gofail: var hotAcked struct{}
+		// return context.DeadlineExceeded
 		puts, err = b.handleAcks(ctx, puts, inJournal)
 	}
 	return err

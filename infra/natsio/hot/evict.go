@@ -58,6 +58,8 @@ func (t *Hot) Evict(ctx context.Context, agent string) error {
 			b.seqs.remove(key)
 		}
 	}
+	// gofail: var hotEvict struct{}
+	// return context.DeadlineExceeded
 	b.send(ctx, puts, t.Header())
 	for i := range puts {
 		err := puts[i].ack.Err

@@ -69,6 +69,8 @@ func (t *Hot) buckets() []*Bucket {
 
 // Load implements projections.Target.
 func (t *Hot) Load(ctx context.Context, partition int, id string) (uint64, error) {
+	// gofail: var hotLoad struct{}
+	// return 0, context.DeadlineExceeded
 	var lowest uint64
 	for i, b := range t.buckets() {
 		b.seqs.clear() // a crash may have lost the latest writes
@@ -152,6 +154,8 @@ func (t *Hot) Apply(ctx context.Context, partition int, from, _ uint64, c projec
 		head, err = t.journal.Head(ctx, partition)
 		return err == nil && revision <= head, err
 	}
+	// gofail: var hotPut struct{}
+	// return context.DeadlineExceeded
 	for b, puts := range byBucket {
 		if err := b.putAll(ctx, puts, header, inJournal); err != nil {
 			return err
@@ -160,5 +164,7 @@ func (t *Hot) Apply(ctx context.Context, partition int, from, _ uint64, c projec
 	if err := t.putTombstones(ctx, c.Quarantined, header); err != nil { // after the events before the quarantine
 		return err
 	}
+	// gofail: var hotPosition struct{}
+	// return context.DeadlineExceeded
 	return t.savePositions(ctx, partition, from, byBucket, header)
 }

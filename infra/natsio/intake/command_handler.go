@@ -40,6 +40,8 @@ func (in *Intake) handleCommand(ctx context.Context, cmd *storedCommand) error {
 			return err
 		}
 	}
+	// gofail: var queueOutcome struct{}
+	// return context.DeadlineExceeded
 	return in.publishOutcome(ctx, cmd, body, result, err)
 }
 

@@ -182,6 +182,7 @@ func (s *commandSubscriber) work(q *commandQueue) {
 		case err == nil && first == e.seq:
 			if s.deliver(q, e) {
 				s.remove(q, e, true)
+				// gofail: var queueAck struct{}
 				_ = e.msg.Ack() // a lost ack costs a redelivery, which finds the work done
 				failures, looks = 0, 0
 				continue
@@ -204,6 +205,8 @@ func (s *commandSubscriber) work(q *commandQueue) {
 
 // deliver gives a command to the router and reports whether it is settled.
 func (s *commandSubscriber) deliver(q *commandQueue, e *commandEntry) (settled bool) {
+	// gofail: var queueDeliver struct{}
+	// return false
 	m, _ := unmarshaler{}.Unmarshal(e.msg)
 	slow := time.AfterFunc(slowCommand, func() { s.wait(q) })
 	defer slow.Stop()

@@ -38,7 +38,11 @@ func (j *Journal) Append(ctx context.Context, writes []history.Write) (history.A
 		last, err := j.publishAtomic(ctx, msgs)
 		return history.Appended{Revision: last}, err
 	}
+	// gofail: var journalPublish struct{}
+	// return history.Appended{}, history.ErrOutcomeUnknown
 	ack := j.publisher.Publish(ctx, msgs[0])[0]
+	// gofail: var journalAcked struct{}
+	// return history.Appended{}, history.ErrOutcomeUnknown
 	if ack.Err != nil {
 		return history.Appended{}, appendError(ack.Err)
 	}
@@ -59,8 +63,12 @@ func (j *Journal) publishAtomic(ctx context.Context, msgs []*nats.Msg) (uint64, 
 			}
 		}
 	}
+	// gofail: var journalCommit struct{}
+	// return 0, history.ErrOutcomeUnknown
 	last := msgs[len(msgs)-1]
 	last.Header[batchCommitHeader] = []string{"1"}
 	ack := j.publisher.Publish(ctx, last)[0]
+	// gofail: var journalCommitted struct{}
+	// return 0, history.ErrOutcomeUnknown
 	return ack.Seq, appendError(ack.Err)
 }

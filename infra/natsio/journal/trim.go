@@ -42,6 +42,8 @@ func (j *Journal) Purge(ctx context.Context, partition int, s events.AggregateNa
 	if s != "" {
 		opts = append(opts, jetstream.WithPurgeSubject(j.root+string(s)))
 	}
+	// gofail: var trimPurge struct{}
+	// return context.DeadlineExceeded
 	if err := j.streams[partition].Purge(ctx, opts...); err != nil {
 		return fmt.Errorf("purge %s before revision %d of partition %d: %w", s, before, partition, err)
 	}

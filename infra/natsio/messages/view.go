@@ -155,6 +155,8 @@ func (v *View) process(ctx context.Context, batch []jetstream.Msg) error {
 		}
 	}
 	for _, msg := range batch {
+		// gofail: var messageAck struct{}
+		// return context.DeadlineExceeded
 		if err := msg.Ack(); err != nil {
 			return fmt.Errorf("acknowledge to %s: %w", feeds.MessageProcessor, err)
 		}
@@ -173,6 +175,8 @@ func (v *View) storeAll(ctx context.Context, rows []readmodel.Message) error {
 			bytes += len(rows[n].Body)
 			n++
 		}
+		// gofail: var messageStore struct{}
+		// return context.DeadlineExceeded
 		if err := v.store.StoreMessages(ctx, rows[:n]); err != nil {
 			return err
 		}

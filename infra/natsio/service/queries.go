@@ -76,6 +76,7 @@ func (s *Service) handleQuery(q pendingQuery) {
 	ctx := newDeadlineContext(s.ctx, q.start.Add(queryTimeout))
 	defer ctx.end()
 	outcome := "ok"
+	// gofail: var queryReceived struct{}
 	got, err := s.cfg.Queries(wait.WithSlot(ctx, s.slot(q.client)), s.tokens(q.subject, "queries."), q.body)
 	if err != nil {
 		outcome = s.replyError(s.cfg.QueryConn, q.reply, err)

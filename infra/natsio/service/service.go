@@ -279,6 +279,8 @@ func (s *Service) reply(nc *nats.Conn, to string, body []byte) {
 	if to == "" {
 		return
 	}
+	// gofail: var reply struct{}
+	// return
 	if err := nc.Publish(to, body); err != nil {
 		s.log.Warn("sending a reply failed", "error", err)
 	}

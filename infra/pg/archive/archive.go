@@ -136,6 +136,8 @@ func (a *Archive) Apply(ctx context.Context, partition int, from, to uint64, c p
 	a.mu.Lock()
 	again := from < a.last[partition]
 	a.mu.Unlock()
+	// gofail: var archiveBegin struct{}
+	// return context.DeadlineExceeded
 	err := a.db.InTx(ctx, func(tx pgx.Tx) error {
 		b := &pgx.Batch{}
 		b.Queue(`SET LOCAL synchronous_commit = off`)
@@ -154,13 +156,19 @@ func (a *Archive) Apply(ctx context.Context, partition int, from, to uint64, c p
 		if err := a.ensurePartitions(ctx, tx, months); err != nil {
 			return err
 		}
+		// gofail: var archiveCopy struct{}
+		// return context.DeadlineExceeded
 		_, err := tx.CopyFrom(ctx, pgx.Identifier{"agents", "events"}, eventColumns,
 			pgx.CopyFromSlice(len(rows), func(i int) ([]any, error) { return rows[i].values(), nil }))
+		// gofail: var archiveCommit struct{}
+		// return context.DeadlineExceeded
 		if err != nil || uint64(len(rows)) == to-from {
 			return err
 		}
 		return a.checkComplete(ctx, tx, partition, from, to)
 	})
+	// gofail: var archiveCommitted struct{}
+	// return context.DeadlineExceeded
 	a.cachePartitions(months, err)
 	if err == nil || errors.Is(err, projections.ErrFenced) || errors.Is(err, history.ErrForeignJournal) {
 		return err

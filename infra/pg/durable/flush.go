@@ -21,6 +21,8 @@ func (t *View) Flush(ctx context.Context, entries []readmodel.EntryChange) error
 		changes[i] = readmodel.EntryChange(e)
 	}
 	sort.Slice(changes, func(i, j int) bool { return changes[i].Key < changes[j].Key })
+	// gofail: var flushRows struct{}
+	// return context.DeadlineExceeded
 	err := t.db.InTx(ctx, func(tx pgx.Tx) error {
 		b := &pgx.Batch{}
 		queueEntries(b, t.schema, changes)

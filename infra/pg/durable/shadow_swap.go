@@ -30,6 +30,8 @@ func (s *Shadow) Swap(ctx context.Context, w rebuild.Swap) (done rebuild.Swapped
 			return err
 		}
 		lockedAt = time.Now()
+		// gofail: var swapLocked struct{}
+		// return context.DeadlineExceeded
 		touched, err := w.CatchUp(ctx, at, func(ctx context.Context, p int, from, to uint64, c projections.Changes) error {
 			return pgx.BeginFunc(ctx, tx, func(step pgx.Tx) error { // a savepoint: a rejected batch is retried in parts
 				return s.apply(ctx, step, p, from, to, c)
@@ -64,6 +66,8 @@ func (s *Shadow) Swap(ctx context.Context, w rebuild.Swap) (done rebuild.Swapped
 			done.Tables = append(done.Tables, change)
 		}
 		done.Position = at
+		// gofail: var swapMerged struct{}
+		// return context.DeadlineExceeded
 		return s.moveCheckpoints(ctx, tx, w)
 	})
 	done.Held = time.Since(lockedAt).Seconds()

@@ -39,6 +39,8 @@ func (t *View) Load(ctx context.Context, partition int, id string) (uint64, erro
 	if err != nil {
 		return 0, fmt.Errorf("create the checkpoint: %w", err)
 	}
+	// gofail: var pgCheckpoint struct{}
+	// return 0, context.DeadlineExceeded
 	at, err := t.db.Checkpoint(ctx, t.view, partition)
 	if err != nil {
 		return 0, err
@@ -88,6 +90,8 @@ const insertConflicts = `
 // removes quarantined events, waits, because nothing would repeat it. Fails with
 // projections.ErrUnappliable when SQL rejects the contents of a row.
 func (t *View) Apply(ctx context.Context, partition int, from, to uint64, c projections.Changes) error {
+	// gofail: var pgBegin struct{}
+	// return context.DeadlineExceeded
 	err := t.db.InTx(ctx, func(tx pgx.Tx) error {
 		b := &pgx.Batch{}
 		if from < to && len(c.Released) == 0 {
@@ -96,8 +100,15 @@ func (t *View) Apply(ctx context.Context, partition int, from, to uint64, c proj
 		t.queueFence(b, partition, from, to, &c)
 		t.queueRows(b, &c)
 		queueQuarantine(b, t.view, partition, &c)
-		return tx.SendBatch(ctx, b).Close()
+		// gofail: var pgUpsert struct{}
+		// return context.DeadlineExceeded
+		err := tx.SendBatch(ctx, b).Close()
+		// gofail: var pgCommit struct{}
+		// return context.DeadlineExceeded
+		return err
 	})
+	// gofail: var pgCommitted struct{}
+	// return context.DeadlineExceeded
 	if err == nil || errors.Is(err, projections.ErrFenced) {
 		return err
 	}

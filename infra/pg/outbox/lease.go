@@ -56,6 +56,8 @@ func (o *Outbox) takeLease(ctx context.Context) (_ *lease, err error) {
 
 // renew reports whether this engine holds the lease for another leaseTTL.
 func (l *lease) renew(ctx context.Context) (bool, error) {
+	// gofail: var outboxLease struct{}
+	// return false, context.DeadlineExceeded
 	ctx, cancel := context.WithTimeout(ctx, leaseTTL/2)
 	defer cancel()
 	got, err := l.conn.Exec(ctx, takeLease, leaseName, l.holder, leaseTTL)

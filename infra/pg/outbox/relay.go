@@ -91,6 +91,8 @@ func (r *relay) run(ctx context.Context, healthy func()) (err error) {
 
 // start reads waiting rows and starts their aggregates; it returns how many.
 func (r *relay) start(ctx context.Context) (started int, err error) {
+	// gofail: var outboxRead struct{}
+	// return 0, context.DeadlineExceeded
 	now := time.Now()
 	for name, a := range r.aggregates {
 		if !a.running && a.retry.Before(now.Add(-10*retryMax)) {
@@ -256,5 +258,6 @@ func (o *Outbox) executeRow(ctx context.Context, r *row) result {
 		}
 		done <- result{id: r.id, done: true, outcome: string(receipt.Encode())}
 	})
+	// gofail: var outboxExecuted struct{}
 	return <-done
 }

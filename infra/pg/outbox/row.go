@@ -90,9 +90,13 @@ func (r *relay) mark(results []result) error {
 	for i, r := range results {
 		ids[i], done[i], outcomes[i] = r.id, r.done, r.outcome
 	}
+	// gofail: var outboxMark struct{}
+	// return context.DeadlineExceeded
 	if _, err := r.DB.Pool().Exec(ctx, markOutbox, ids, done, outcomes); err != nil {
 		return fmt.Errorf("mark executed commands in the outbox: %w", err)
 	}
+	// gofail: var outboxMarked struct{}
+	// return context.DeadlineExceeded
 	return nil
 }
 

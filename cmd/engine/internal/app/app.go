@@ -174,6 +174,7 @@ func Start(ctx context.Context, cfg *Config, version string, log *slog.Logger) (
 
 // starting says what the start does next, until it is done.
 func (e *Engine) starting(step string) {
+	// gofail: var starting struct{}
 	e.readiness.Set("engine", readiness.NotReady, "starting: "+step)
 }
 

@@ -17,6 +17,7 @@ func (s *stops) add(f func(context.Context)) { *s = append(*s, f) }
 // run calls them, the last one first.
 func (s *stops) run(ctx context.Context) {
 	for len(*s) > 0 {
+		// gofail: var stopping struct{}
 		last := len(*s) - 1
 		stop := (*s)[last]
 		*s = (*s)[:last]

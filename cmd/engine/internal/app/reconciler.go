@@ -67,6 +67,7 @@ func (r *reconciler) run(ctx context.Context) {
 	defer tick.Stop()
 	for {
 		for _, p := range parts {
+			// gofail: var reconcile struct{}
 			partCtx, cancel := context.WithTimeout(ctx, reconcileTimeout)
 			few, err := p.check(partCtx)
 			cancel()

@@ -1,0 +1,95 @@
+package faults
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/tidemark-engine/tidemark/test/harness"
+)
+
+// inbox fails when SQL lacks an accepted message.
+func (tr *traffic) inbox(ctx context.Context) error {
+	conn, err := pgx.Connect(ctx, tr.sql)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(context.Background())
+	var n int
+	err = conn.QueryRow(ctx, `SELECT count(DISTINCT message_id) FROM agents.messages WHERE message_id = ANY($1)`, tr.messages).Scan(&n)
+	if err == nil && n < len(tr.messages) {
+		err = fmt.Errorf("%d of %d are there", n, len(tr.messages))
+	}
+	return err
+}
+
+// check compares what the traffic has seen with the journal: one effect for each command that was
+// taken, none that nobody sent, atomic batches whole, each task ended once and never early.
+func (tr *traffic) check(all []harness.Event) (wrong []string) {
+	complain := func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) }
+	effects, ends := map[string]int{}, map[string]int{}
+	for i := range all {
+		e := &all[i]
+		if !strings.HasPrefix(e.ID, side) {
+			continue
+		}
+		switch agent, _, _ := e.Entry(); {
+		case agent != "":
+			if effects[e.CommandID]++; !tr.sent[e.CommandID] {
+				complain("no client sent command %s of %s revision %d", e.CommandID, e.Subject, e.Revision)
+			}
+		case e.Type == "task.cancelled":
+			ends[e.ID]++
+			if deadline, ok := tr.tasks[e.ID]; ok && e.Timestamp.Before(deadline) {
+				complain("task %s ended at %s, before its deadline %s", e.ID, e.Timestamp, deadline)
+			}
+		}
+	}
+	once := func(what string, ids []string) {
+		for _, id := range ids {
+			if effects[id] != 1 {
+				complain("%s %s took effect %d times", what, id, effects[id])
+			}
+		}
+	}
+	once("enqueued command", tr.queued)
+	once("outbox row", tr.rows)
+	for _, b := range tr.batches {
+		n := 0
+		for _, id := range b.ids {
+			n += effects[id]
+		}
+		if n != len(b.ids) && (n > 0 || b.accepted) {
+			complain("%d of the %d commands of batch %v took effect", n, len(b.ids), b.ids)
+		}
+	}
+	for id := range tr.tasks {
+		if ends[id] != 1 {
+			complain("task %s ended %d times", id, ends[id])
+		}
+	}
+	return wrong
+}
+
+// checkFeed returns what the feed of entries lacks or has twice: each event of the journal belongs
+// there once.
+func checkFeed(all []harness.Event, feed []harness.Message) (wrong []string) {
+	seen := map[string]int{}
+	for _, m := range feed {
+		if strings.Count(m.Subject, ".") > 2 { // agents.state.<agent>.<key>; notifications have no key
+			seen[m.Header.Get("Tidemark-Revision")]++
+		}
+	}
+	for i := range all {
+		e := &all[i]
+		if _, _, loser := e.Entry(); loser || !strings.Contains(e.Subject, ".state.") {
+			continue
+		}
+		if n := seen[fmt.Sprint(e.Revision)]; n != 1 {
+			wrong = append(wrong, fmt.Sprintf("the feed has revision %d of %s %d times", e.Revision, e.Subject, n))
+		}
+	}
+	return wrong
+}

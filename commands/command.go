@@ -31,6 +31,9 @@ type Command struct {
 	// undo, if set, is called when the command fails after prepare has begun.
 	undo     func(ctx context.Context, h *Handler)
 	prepared bool // prepare has begun
+	// tried are the digests of the events that this delivery of the command has appended or
+	// tried to append.
+	tried []string
 	// run executes the command. It is (*Handler).execute unless the command reads
 	// more than its own aggregate or leaves no event; decide is nil then.
 	run func(h *Handler, ctx context.Context, cmd *Command, unsure bool) (Receipt, error)

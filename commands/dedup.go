@@ -2,6 +2,7 @@ package commands
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/tidemark-engine/tidemark/domain"
@@ -139,8 +140,9 @@ func (h *Handler) replay(cmd *Command, rec *events.Record) (Receipt, error) {
 	if e.refusal != nil {
 		return Receipt{}, e.refusal
 	}
-	h.stats.Replays.Add(1)
 	r := h.receipt(cmd, e.outcome, e.version, e.revision)
-	r.Replayed = true
+	if r.Replayed = !slices.Contains(cmd.tried, rec.Digest); r.Replayed { // else the acknowledgement of this delivery's append was lost
+		h.stats.Replays.Add(1)
+	}
 	return r, nil
 }

@@ -144,6 +144,15 @@ func (h *Handler) confirm(ctx context.Context, name events.AggregateName, last *
 	return nil
 }
 
+// complete completes the events of a command and remembers them as its own.
+func (cmd *Command) complete(evs []events.Event, last *head, now time.Time) error {
+	err := complete(evs, last, cmd.CommandID, now)
+	for i := range evs {
+		cmd.tried = append(cmd.tried, evs[i].Digest)
+	}
+	return err
+}
+
 // complete sets version, digest and metadata of the events that follow last.
 func complete(evs []events.Event, last *head, commandID string, now time.Time) error {
 	digest := last.digest
@@ -164,7 +173,7 @@ func complete(evs []events.Event, last *head, commandID string, now time.Time) e
 // the journal knew the command: it is the first receipt.
 func (h *Handler) append(ctx context.Context, cmd *Command, name events.AggregateName, last *head, evs []events.Event,
 	fold func(*events.Event) (any, error), now time.Time) (next *head, replayed *Receipt, err error) {
-	if err := complete(evs, last, cmd.CommandID, now); err != nil {
+	if err := cmd.complete(evs, last, now); err != nil {
 		return nil, nil, err
 	}
 	start := time.Now()

@@ -189,7 +189,7 @@ func (b *batchAttempt) decide(ctx context.Context, cmd *Command) error {
 
 // write adds a command's events after last and returns the head after them.
 func (b *batchAttempt) write(cmd *Command, name events.AggregateName, last *head, evs []events.Event, fold func(*events.Event) (any, error)) (*head, error) {
-	if err := complete(evs, last, cmd.CommandID, b.now); err != nil {
+	if err := cmd.complete(evs, last, b.now); err != nil {
 		return nil, err
 	}
 	writes := history.Writes(name, last.revision, MessageID(cmd.Name, cmd.CommandID), evs)

@@ -183,7 +183,7 @@ func (h *Handler) entriesAt(ctx context.Context, id string, past *uint64) ([]eve
 // append stores the copies, and the lifecycle event with the last of them.
 func (f fork) append(ctx context.Context, h *Handler, cmd *Command, last *head,
 	copies, lifecycle []events.Event, now time.Time) (r Receipt, err error) {
-	if err := complete(lifecycle, last, cmd.CommandID, now); err != nil {
+	if err := cmd.complete(lifecycle, last, now); err != nil {
 		return r, err
 	}
 	writes := make([]history.Write, 0, len(copies)+1)

@@ -64,8 +64,10 @@ func TestAnUnknownOutcomeIsResolved(t *testing.T) {
 			if err != nil || r.Outcome != domain.Accepted || r.Version != uint64(v) {
 				t.Fatalf("%+v, %v", r, err)
 			}
+			if r.Replayed {
+				t.Errorf("the first delivery is answered as a repeated one: %+v", r)
+			}
 			e.count("k", v, 0)
-			r.Replayed = false
 			e.replays(command, "set", body, r)
 		}
 	})

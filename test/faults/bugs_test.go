@@ -54,7 +54,7 @@ var plants = []planted{
 	{"bugLoser", "commands/execute.go", "if d.Loss != nil {", "d.Loss = nil"},
 	{"bugVersion", "commands/execute.go", "ev.CommandID, ev.Schema = commandID, events.Schema", "ev.Version = max(last.version, 1)"},
 	{"bugDigest", "commands/execute.go", "if ev.Digest, err = events.Chain(digest, ev)", `digest = ""`},
-	{"bugReplay", "commands/dedup.go", "h.stats.Replays.Add(1)", "e.version++"},
+	{"bugReplay", "commands/dedup.go", "r := h.receipt(cmd, e.outcome", "e.version++"},
 	{"bugReady", "cmd/engine/internal/app/http.go", "report := e.readiness.Report()\n\tanswer := struct", `fmt.Fprintln(w, "{}"); return`},
 	{"bugOutcome", "infra/natsio/intake/outcome.go", "msg.Header.Set(headerSequence", "return nil"},
 	{"bugEvict", "commands/lifecycle.go", "if h.cfg.Evictor != nil {", "return"},

@@ -145,7 +145,7 @@ func (f *failpoints) env(terms ...string) []string {
 	return []string{"GOFAIL_HTTP=" + f.addr, "GOFAIL_FAILPOINTS=" + strings.Join(terms, ";")}
 }
 
-func (f *failpoints) ask(method, path, body string) (string, error) {
+func (f *failpoints) request(method, path, body string) (string, error) {
 	req, err := http.NewRequest(method, "http://"+f.addr+"/"+path, strings.NewReader(body))
 	if err != nil {
 		return "", err
@@ -165,7 +165,7 @@ func (f *failpoints) ask(method, path, body string) (string, error) {
 // set puts terms of gofail in force, such as 1*sleep(100).
 func (f *failpoints) set(name, terms string) {
 	f.t.Helper()
-	_, err := f.ask(http.MethodPut, name, terms)
+	_, err := f.request(http.MethodPut, name, terms)
 	harness.Must(f.t, err)
 }
 
@@ -173,7 +173,7 @@ func (f *failpoints) set(name, terms string) {
 func (f *failpoints) off(name string) int {
 	f.t.Helper()
 	n := f.count(name)
-	_, err := f.ask(http.MethodDelete, name, "")
+	_, err := f.request(http.MethodDelete, name, "")
 	harness.Must(f.t, err)
 	return n
 }
@@ -181,7 +181,7 @@ func (f *failpoints) off(name string) int {
 // count returns how often the terms in force have acted.
 func (f *failpoints) count(name string) int {
 	f.t.Helper()
-	text, err := f.ask(http.MethodGet, name+"/count", "")
+	text, err := f.request(http.MethodGet, name+"/count", "")
 	harness.Must(f.t, err)
 	n, err := strconv.Atoi(text)
 	harness.Must(f.t, err)

@@ -116,6 +116,10 @@ var everyday = &scene{"everyday",
 		l.wait(300)
 		pause(context.Background(), 3*time.Second) // a deadline of the traffic passes
 		l.stop()
+		tr.stop()
+		for _, name := range []string{"reply", "hotPut", "pgBegin"} { // the answers to the checks are not lost
+			s.off(name)
+		}
 		if s.report(tr.settle()); s.Failed() {
 			return
 		}
@@ -171,7 +175,7 @@ var startingUp = &scene{"start", "", func(s *stage) {
 	s.SetEnv(s.env("starting=3*off->1*sleep(2000)", s.terms)...)
 	s.Launch()
 	s.eventually("the engine has begun to start", func() error {
-		if n, err := s.ask("GET", "starting/count", ""); err != nil || n != "4" {
+		if n, err := s.request("GET", "starting/count", ""); err != nil || n != "4" {
 			return errors.Join(err, fmt.Errorf("%s steps", n))
 		}
 		return nil

@@ -209,9 +209,11 @@ func (tr *traffic) settle() (wrong []string) {
 	complain := func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) }
 	ctx, cancel := context.WithTimeout(context.Background(), tr.wait)
 	defer cancel()
-	lacks := func(what string, holds func() error) {
+	lacks := func(what string, holds func(ctx context.Context) error) {
 		for {
-			err := holds()
+			attempt, done := context.WithTimeout(ctx, 5*time.Second)
+			err := holds(attempt)
+			done()
 			if err == nil {
 				return
 			}
@@ -222,8 +224,8 @@ func (tr *traffic) settle() (wrong []string) {
 			pause(ctx, 100*time.Millisecond)
 		}
 	}
-	lacks("outcomes of enqueued commands", func() error { return tr.outcomes(ctx) })
-	lacks("outcomes of the outbox", func() error {
+	lacks("outcomes of enqueued commands", tr.outcomes)
+	lacks("outcomes of the outbox", func(ctx context.Context) error {
 		conn, err := pgx.Connect(ctx, tr.sql)
 		if err != nil {
 			return err
@@ -236,9 +238,9 @@ func (tr *traffic) settle() (wrong []string) {
 		}
 		return err
 	})
-	lacks("messages in SQL", func() error { return tr.inbox(ctx) })
+	lacks("messages in SQL", tr.inbox)
 	for _, id := range tr.open() {
-		lacks("the end of task "+id, func() error {
+		lacks("the end of task "+id, func(ctx context.Context) error {
 			answer, err := tr.c.Query(ctx, "queries.task."+id+".get", nil)
 			if err == nil && !strings.Contains(string(answer), `"cancelled"`) {
 				err = fmt.Errorf("%.300s", answer)
@@ -251,7 +253,7 @@ func (tr *traffic) settle() (wrong []string) {
 	}
 	for i := range 2 {
 		agent := fmt.Sprintf("%sx%d", side, i)
-		lacks("activity of "+agent, func() error {
+		lacks("activity of "+agent, func(ctx context.Context) error {
 			id := harness.NewID()
 			tr.writes(id)
 			_, err := tr.c.Command(ctx, "commands.agent."+agent+".set", id, write("k1", 0))

@@ -1,0 +1,156 @@
+package faults
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/tidemark-engine/tidemark/test/harness"
+)
+
+// injection is what happens once at a failpoint.
+type injection struct{ point, action string }
+
+func (i injection) String() string { return i.action + " at " + i.point }
+
+// terms are gofail's.
+func (i injection) terms(c *campaign) string {
+	switch i.action {
+	case "error":
+		return fmt.Sprintf("%d*return", 1+c.random.IntN(3))
+	case "delay":
+		return fmt.Sprintf("1*sleep(%d)", 20+c.random.IntN(300))
+	default: // longer than a client waits for an answer, and than an engine takes to start
+		return fmt.Sprintf("1*sleep(%d)", 1000+c.random.IntN(2000))
+	}
+}
+
+// passWithin is how long a failpoint waits to be passed.
+const passWithin = 5 * time.Second
+
+// together puts several failpoints in force at once and returns when all have acted, or have waited
+// long enough.
+func (c *campaign) together(group []injection) {
+	for _, i := range group {
+		if slices.Contains(onReload, i.point) {
+			c.set("viewApplied", "12*return") // views begin again
+		}
+		c.set(i.point, i.terms(c))
+	}
+	waiting := slices.Clone(group)
+	for began := time.Now(); len(waiting) > 0 && time.Since(began) < passWithin; {
+		waiting = slices.DeleteFunc(waiting, func(i injection) bool { return c.count(i.point) > 0 })
+		pause(c.world.t.Context(), 5*time.Millisecond)
+	}
+	for _, i := range group {
+		c.note(i, c.off(i.point) > 0)
+	}
+	_, _ = c.request(http.MethodDelete, "viewApplied", "") // refused where it is off
+}
+
+func (c *campaign) note(i injection, acted bool) {
+	if acted {
+		c.acted[i.String()]++
+	} else {
+		c.silent[i.String()]++
+	}
+}
+
+// hold lets the next goroutine that passes a failpoint stand still there, for some milliseconds.
+// It reports whether one did.
+func (c *campaign) hold(point string, ms int) bool {
+	if slices.Contains(onReload, point) {
+		c.set("viewApplied", "12*return")
+	}
+	c.set(point, fmt.Sprintf("1*sleep(%d)", ms))
+	for began := time.Now(); time.Since(began) < passWithin; {
+		if c.count(point) > 0 {
+			return true
+		}
+		pause(c.world.t.Context(), time.Millisecond)
+	}
+	c.off(point)
+	return false
+}
+
+// forEver is longer than any test waits, in milliseconds.
+const forEver = 600_000
+
+// killAt kills the engine while it stands at a failpoint.
+func killAt(point string) step {
+	i := injection{point, "kill"}
+	return step{i.String(), func(c *campaign) {
+		acted := c.hold(point, forEver)
+		c.note(i, acted)
+		c.Kill()
+		c.Restart()
+	}}
+}
+
+// stopAt stops the engine while it stands at a failpoint.
+func stopAt(point string) step {
+	i := injection{point, "stop"}
+	return step{i.String(), func(c *campaign) {
+		c.note(i, c.hold(point, 500+c.random.IntN(1500)))
+		c.Stop()
+		c.Restart()
+	}}
+}
+
+// onTheWay kills or delays an engine at one of the steps of its start or its stop.
+func onTheWay(point string, steps int, action string) step {
+	i := injection{point, action}
+	return step{i.String(), func(c *campaign) {
+		skip, ms := c.random.IntN(steps), forEver
+		if action == "delay" {
+			ms = 1000
+		}
+		terms := fmt.Sprintf("%d*off->1*sleep(%d)", skip, ms)
+		if skip == 0 {
+			terms = fmt.Sprintf("1*sleep(%d)", ms)
+		}
+		if point == "starting" {
+			c.Kill()
+			c.SetEnv(c.env(point + "=" + terms)...)
+			c.Launch()
+			c.SetEnv(c.env()...)
+		} else {
+			c.set(point, terms)
+			c.signal(c.PID(), syscall.SIGTERM)
+		}
+		harness.Eventually(c.world.t, i.String(), func() error {
+			text, err := c.request(http.MethodGet, point+"/count", "")
+			if n, _ := strconv.Atoi(text); n <= skip {
+				return errors.Join(err, fmt.Errorf("%s of %d steps", text, skip))
+			}
+			return nil
+		})
+		c.note(i, true)
+		switch {
+		case action == "kill":
+			c.Kill()
+			c.Restart()
+		case point == "starting":
+			c.Await()
+		default:
+			c.Stop()
+			c.Restart()
+		}
+	}}
+}
+
+// rebuildAt folds SQL again with a failpoint in the process of the rebuild.
+func rebuildAt(point, action, terms string) step {
+	i := injection{point, action}
+	return step{i.String(), func(c *campaign) {
+		r := c.RunWith([]string{"GOFAIL_FAILPOINTS=" + point + "=" + terms}, "rebuild", "durable", "--postgres", c.sql.URL())
+		if ok := r.Code == 0; ok != (action == "delay") {
+			c.world.t.Errorf("a rebuild with %s ended with %d: %s%s", i, r.Code, r.Stdout, r.Stderr)
+		}
+		c.note(i, true)
+	}}
+}

@@ -83,7 +83,7 @@ func planOf(random *rand.Rand, part int) (plan []step) {
 	plan = append(plan, single...)
 	random.Shuffle(len(plan), func(i, j int) { plan[i], plan[j] = plan[j], plan[i] })
 	if !harness.Long() {
-		return plan[:8]
+		return plan[:6]
 	}
 	return plan[part*len(plan)/parts : (part+1)*len(plan)/parts]
 }

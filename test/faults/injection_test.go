@@ -32,22 +32,47 @@ func (i injection) terms(c *campaign) string {
 // passWithin is how long a failpoint waits to be passed.
 const passWithin = 5 * time.Second
 
-// together puts several failpoints in force at once and returns when all have acted, or have waited
-// long enough.
+// repeats is how often a failpoint acts in a step that puts several in force.
+const repeats = 3
+
+// together puts several failpoints in force at once, each again when it has acted, and returns when
+// all have acted often enough, or have waited long enough.
 func (c *campaign) together(group []injection) {
+	left := map[injection]int{}
 	for _, i := range group {
-		if slices.Contains(onReload, i.point) {
-			c.set("viewApplied", "12*return") // views begin again
+		left[i] = repeats
+		if i.action == "long delay" {
+			left[i] = 1
 		}
 		c.set(i.point, i.terms(c))
 	}
-	waiting := slices.Clone(group)
-	for began := time.Now(); len(waiting) > 0 && time.Since(began) < passWithin; {
-		waiting = slices.DeleteFunc(waiting, func(i injection) bool { return c.count(i.point) > 0 })
-		pause(c.world.t.Context(), 5*time.Millisecond)
+	has := func(points ...string) bool {
+		return slices.ContainsFunc(group, func(i injection) bool { return slices.Contains(points, i.point) })
+	}
+	reloads := has(onReload...) && !has("viewApplied")
+	acted := map[injection]bool{}
+	for began := time.Now(); len(left) > 0 && time.Since(began) < passWithin; {
+		if reloads {
+			c.set("viewApplied", "1*return") // a view begins again
+		}
+		for i := range left {
+			if c.count(i.point) == 0 {
+				continue
+			}
+			c.note(i, true)
+			acted[i] = true
+			if left[i]--; left[i] == 0 {
+				delete(left, i)
+				continue
+			}
+			c.set(i.point, i.terms(c))
+		}
+		pause(c.world.t.Context(), 10*time.Millisecond)
 	}
 	for _, i := range group {
-		c.note(i, c.off(i.point) > 0)
+		if c.off(i.point); !acted[i] {
+			c.note(i, false)
+		}
 	}
 	_, _ = c.request(http.MethodDelete, "viewApplied", "") // refused where it is off
 }

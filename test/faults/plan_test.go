@@ -33,9 +33,9 @@ func losing(f fault) bool {
 
 // Repetitions of an action at each failpoint in a long campaign, over all parts.
 const (
-	quickly = 16 // delays and errors, several failpoints at once
-	slowly  = 2  // delays beyond the patience of a client
-	kills   = 3
+	quickly = 6 // delays and errors, several failpoints at once
+	slowly  = 2 // delays beyond the patience of a client
+	kills   = 2
 	stops   = 1
 	outside = 2
 )

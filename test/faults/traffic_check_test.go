@@ -3,6 +3,7 @@ package faults
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -11,19 +12,48 @@ import (
 	"github.com/tidemark-engine/tidemark/test/harness"
 )
 
-// inbox fails when SQL lacks an accepted message.
-func (tr *traffic) inbox(ctx context.Context) error {
+// inSQL fails when a number in SQL is not the wanted one.
+func (tr *traffic) inSQL(ctx context.Context, want int, query string, args ...any) error {
 	conn, err := pgx.Connect(ctx, tr.sql)
 	if err != nil {
 		return err
 	}
 	defer conn.Close(context.Background())
 	var n int
-	err = conn.QueryRow(ctx, `SELECT count(DISTINCT message_id) FROM agents.messages WHERE message_id = ANY($1)`, tr.messages).Scan(&n)
-	if err == nil && n < len(tr.messages) {
-		err = fmt.Errorf("%d of %d are there", n, len(tr.messages))
+	if err = conn.QueryRow(ctx, query, args...).Scan(&n); err == nil && n != want {
+		err = fmt.Errorf("%d, want %d", n, want)
 	}
 	return err
+}
+
+// inbox fails when SQL lacks an accepted message.
+func (tr *traffic) inbox(ctx context.Context) error {
+	return tr.inSQL(ctx, len(tr.messages), `SELECT count(DISTINCT message_id) FROM agents.messages WHERE message_id = ANY($1)`, tr.messages)
+}
+
+// relayed fails when an inserted row has no outcome.
+func (tr *traffic) relayed(ctx context.Context) error {
+	return tr.inSQL(ctx, len(tr.rows), `SELECT count(DISTINCT command_id) FROM agents.outbox WHERE done_at IS NOT NULL AND command_id = ANY($1)`, tr.rows)
+}
+
+// ended fails when a task is open whose deadline has passed.
+func (tr *traffic) ended(ctx context.Context) error {
+	return tr.inSQL(ctx, len(tr.tasks), `SELECT count(*) FROM agents.tasks WHERE status = 'cancelled' AND task_id = ANY($1)`,
+		slices.Collect(maps.Keys(tr.tasks)))
+}
+
+// outcomes fails when an enqueued command has no outcome.
+func (tr *traffic) outcomes(context.Context) error {
+	has := map[string]bool{}
+	for _, m := range tr.c.Messages(tr.t, "OUTCOMES", "outcomes.>") {
+		has[strings.TrimPrefix(m.Subject, "outcomes.")] = true
+	}
+	for n, id := range tr.queued {
+		if !has[id] {
+			return fmt.Errorf("number %d of %d, %s, has none", n, len(tr.queued), id)
+		}
+	}
+	return nil
 }
 
 // check compares what the traffic has seen with the journal: one effect for each command that was

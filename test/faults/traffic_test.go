@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -28,9 +27,7 @@ type traffic struct {
 	ctx     context.Context
 	cancel  context.CancelFunc
 	running sync.WaitGroup
-	wait    time.Duration // for what must happen after the traffic has ended
-
-	answered int // of the enqueued commands, by settle
+	wait    time.Duration // for each thing that must happen after the traffic has ended
 
 	mu       sync.Mutex
 	queued   []string             // command ids that the stream has taken
@@ -206,51 +203,27 @@ func (tr *traffic) lifecycle(n int) {
 // are empty, the deadlines have passed, the agents are active. It returns what did not.
 func (tr *traffic) settle() (wrong []string) {
 	tr.stop()
-	complain := func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) }
-	ctx, cancel := context.WithTimeout(context.Background(), tr.wait)
-	defer cancel()
 	lacks := func(what string, holds func(ctx context.Context) error) {
+		ctx, cancel := context.WithTimeout(context.Background(), tr.wait)
+		defer cancel()
 		for {
-			attempt, done := context.WithTimeout(ctx, 5*time.Second)
+			attempt, done := context.WithTimeout(ctx, 10*time.Second)
 			err := holds(attempt)
 			done()
 			if err == nil {
 				return
 			}
 			if ctx.Err() != nil {
-				complain("%s: %v", what, err)
+				wrong = append(wrong, fmt.Sprintf("%s: %v", what, err))
 				return
 			}
 			pause(ctx, 100*time.Millisecond)
 		}
 	}
 	lacks("outcomes of enqueued commands", tr.outcomes)
-	lacks("outcomes of the outbox", func(ctx context.Context) error {
-		conn, err := pgx.Connect(ctx, tr.sql)
-		if err != nil {
-			return err
-		}
-		defer conn.Close(context.Background())
-		var open, done int
-		err = conn.QueryRow(ctx, `SELECT count(*) FILTER (WHERE done_at IS NULL), count(DISTINCT command_id) FROM agents.outbox`).Scan(&open, &done)
-		if err == nil && (open > 0 || done < len(tr.rows)) {
-			err = fmt.Errorf("%d rows wait, %d of %d are there", open, done, len(tr.rows))
-		}
-		return err
-	})
+	lacks("outcomes of the outbox", tr.relayed)
 	lacks("messages in SQL", tr.inbox)
-	for _, id := range tr.open() {
-		lacks("the end of task "+id, func(ctx context.Context) error {
-			answer, err := tr.c.Query(ctx, "queries.task."+id+".get", nil)
-			if err == nil && !strings.Contains(string(answer), `"cancelled"`) {
-				err = fmt.Errorf("%.300s", answer)
-			}
-			return err
-		})
-		if len(wrong) > 3 {
-			break
-		}
-	}
+	lacks("the end of tasks with a deadline", tr.ended)
 	for i := range 2 {
 		agent := fmt.Sprintf("%sx%d", side, i)
 		lacks("activity of "+agent, func(ctx context.Context) error {
@@ -268,22 +241,4 @@ func (tr *traffic) settle() (wrong []string) {
 		})
 	}
 	return wrong
-}
-
-func (tr *traffic) open() (ids []string) {
-	for id := range tr.tasks {
-		ids = append(ids, id)
-	}
-	slices.Sort(ids)
-	return ids
-}
-
-// outcomes fails when an enqueued command has no outcome.
-func (tr *traffic) outcomes(ctx context.Context) error {
-	for ; tr.answered < len(tr.queued); tr.answered++ {
-		if _, err := tr.c.Query(ctx, "queries.command."+tr.queued[tr.answered]+".get", nil); err != nil {
-			return fmt.Errorf("number %d of %d: %w", tr.answered, len(tr.queued), err)
-		}
-	}
-	return nil
 }

@@ -77,7 +77,7 @@ func seedOf(t *testing.T, short uint64) uint64 {
 }
 
 // parts is the number of engines of a long campaign. Each begins with an empty journal.
-const parts = 5
+const parts = 3
 
 // TestFailpoints strikes an engine at its failpoints, alone and several at once, with errors, delays,
 // kills and stops, and with faults from outside between them. After each the engine must be ready
@@ -109,7 +109,7 @@ func strike(t *testing.T, random *rand.Rand, plan []step, sum *tally) {
 	c.traffic = newTraffic(t, c.Engine, c.sql.URL())
 	before := sum.injections()
 	for n, s := range plan {
-		if n%3 == 2 {
+		if n%2 == 1 {
 			c.load.epoch.Add(1) // new histories
 		}
 		c.load.wait(10)
@@ -121,6 +121,8 @@ func strike(t *testing.T, random *rand.Rand, plan []step, sum *tally) {
 			break
 		}
 	}
+	c.traffic.stop()
+	c.traffic.messages = nil // their stream is in memory: a kill loses those that SQL does not have yet
 	for _, wrong := range c.traffic.settle() {
 		t.Error(wrong)
 	}

@@ -32,11 +32,13 @@ func (i injection) terms(c *campaign) string {
 // passWithin is how long a failpoint waits to be passed.
 const passWithin = 5 * time.Second
 
-// repeats is how often a failpoint acts in a step that puts several in force.
-const repeats = 3
+// In a step that puts several failpoints in force, each acts up to repeats times within window.
+const (
+	repeats = 10
+	window  = 3 * time.Second
+)
 
-// together puts several failpoints in force at once, each again when it has acted, and returns when
-// all have acted often enough, or have waited long enough.
+// together puts several failpoints in force at once, each again when it has acted.
 func (c *campaign) together(group []injection) {
 	left := map[injection]int{}
 	for _, i := range group {
@@ -51,7 +53,7 @@ func (c *campaign) together(group []injection) {
 	}
 	reloads := has(onReload...) && !has("viewApplied")
 	acted := map[injection]bool{}
-	for began := time.Now(); len(left) > 0 && time.Since(began) < passWithin; {
+	for began := time.Now(); len(left) > 0 && time.Since(began) < window; {
 		if reloads {
 			c.set("viewApplied", "1*return") // a view begins again
 		}

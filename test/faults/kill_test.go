@@ -1,9 +1,13 @@
 package faults
 
 import (
+	"fmt"
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats.go"
 
 	"github.com/tidemark-engine/tidemark/test/harness"
 )
@@ -43,4 +47,37 @@ func TestKillNine(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestOutcomesSurviveAKill kills the engine while it executes enqueued commands. Each that the queue
+// has taken has an outcome afterwards.
+func TestOutcomesSurviveAKill(t *testing.T) {
+	t.Parallel()
+	e := harness.Start(t, harness.Config{Args: []string{"--postgres", "off"}})
+	c := e.Client(t)
+	var queued []string
+	for range harness.Rounds(5, 20) {
+		for n := range 40 + rand.IntN(100) {
+			id := harness.NewID()
+			msg := &nats.Msg{Subject: fmt.Sprintf("enqueue.agent.a%d.set", n%20), Header: nats.Header{nats.MsgIdHdr: []string{id}},
+				Data: []byte(write("k", n))}
+			_, err := c.JS.PublishMsg(t.Context(), msg)
+			harness.Must(t, err)
+			queued = append(queued, id)
+		}
+		e.Kill()
+		e.Restart()
+	}
+	harness.Eventually(t, "each command has an outcome", func() error {
+		has := map[string]bool{}
+		for _, m := range c.Messages(t, "OUTCOMES", "outcomes.>") {
+			has[strings.TrimPrefix(m.Subject, "outcomes.")] = true
+		}
+		for n, id := range queued {
+			if !has[id] {
+				return fmt.Errorf("number %d of %d, %s, has none", n, len(queued), id)
+			}
+		}
+		return nil
+	})
 }

@@ -33,11 +33,11 @@ func losing(f fault) bool {
 
 // Repetitions of an action at each failpoint in a long campaign, over all parts.
 const (
-	quickly = 6 // delays and errors, several failpoints at once
-	slowly  = 2 // delays beyond the patience of a client
-	kills   = 2
+	quickly = 3 // delays and errors, several failpoints at once
+	slowly  = 1 // delays beyond the patience of a client
+	kills   = 1
 	stops   = 1
-	outside = 2
+	outside = 1
 )
 
 // planOf returns the steps of a part. Parts with the same random numbers share out the injections.

@@ -178,13 +178,13 @@ func commandsConfig(s streams) jetstream.StreamConfig {
 	}
 }
 
-// outcomesConfig does not sync outcomes to disk on a single node. A power
-// failure may lose the last ones; sending the command id again restores them.
+// outcomesConfig stores each outcome before its command is acknowledged: nothing
+// would make it again. A stream that an earlier build created keeps its mode.
 func outcomesConfig(s streams) jetstream.StreamConfig {
 	return jetstream.StreamConfig{
 		Name: OutcomesStream, Description: "Tidemark: receipts and errors of enqueued commands",
 		Subjects: []string{s.outcomeRoot + ">"}, MaxAge: outcomeAge, MaxMsgsPerSubject: 1,
-		Storage: jetstream.FileStorage, PersistMode: jetstream.AsyncPersistMode, Duplicates: duplicateWindow, AllowDirect: true,
+		Storage: jetstream.FileStorage, Duplicates: duplicateWindow, AllowDirect: true,
 	}
 }
 

@@ -27,7 +27,11 @@ func LeaderGet(ctx context.Context, nc *nats.Conn, stream, req string) (*jetstre
 		ctx, cancel = context.WithTimeout(ctx, directGetTimeout)
 		defer cancel()
 	}
-	reply, err := nc.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+stream, []byte(req))
+	var reply *nats.Msg
+	err := attempt(ctx, readTimeout, func(ctx context.Context) (err error) {
+		reply, err = nc.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+stream, []byte(req))
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package faults
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -30,6 +31,8 @@ type load struct {
 	pace    time.Duration // between two commands of one writer; 0 = none
 	patient bool          // no writer gives up
 	epoch   atomic.Int64  // in the names of the agents: another one begins new histories
+	opts    []nats.Option // of its connections
+	answer  time.Duration // how long a writer waits for an answer before it sends again; 0 = answerTime
 
 	histories int // checked by judge
 }
@@ -53,7 +56,7 @@ func (l *load) stop() {
 func (l *load) start(e *harness.Engine, writers int) {
 	for w := range writers {
 		c := &writer{load: l, n: w, link: newLink()}
-		opts := []nats.Option{nats.DisconnectErrHandler(func(*nats.Conn, error) { c.cut() })}
+		opts := append(slices.Clone(l.opts), nats.DisconnectErrHandler(func(*nats.Conn, error) { c.cut() }))
 		if c.hasty = w%2 == 0; c.hasty {
 			opts = append(opts, nats.ReconnectBufSize(-1))
 		}
@@ -146,11 +149,12 @@ const (
 func (l *writer) carry(op *harness.Op, subject, body string) {
 	givesUp := !l.patient && rand.IntN(6) == 0
 	op.Invoked = time.Now()
+	wait := cmp.Or(l.answer, answerTime)
 	for op.Sent = 1; ; op.Sent++ {
-		ctx, cancel := context.WithTimeout(context.Background(), answerTime)
+		ctx, cancel := context.WithTimeout(context.Background(), wait)
 		if l.hasty {
 			cancel()
-			ctx, cancel = l.during(answerTime)
+			ctx, cancel = l.during(wait)
 		}
 		r, err := l.Command(ctx, subject, op.ID, body)
 		cancel()
@@ -159,7 +163,8 @@ func (l *writer) carry(op *harness.Op, subject, body string) {
 		switch {
 		case err == nil:
 			op.Outcome, op.Receipt = r.Outcome, r
-			if r.CommandID != op.ID || r.Replayed && op.Sent == 1 {
+			// When a leader is lost the engine itself repeats an append.
+			if r.CommandID != op.ID || r.Replayed && op.Sent == 1 && l.opts == nil {
 				l.t.Errorf("the receipt of %s is %+v, sent %d times", op.ID, r, op.Sent)
 			}
 			return

@@ -3,6 +3,7 @@ package journal
 import (
 	"context"
 	"strconv"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -18,10 +19,19 @@ const (
 	batchCommitHeader = "Nats-Batch-Commit"
 )
 
+// appendTimeout bounds the wait for a leader that may be frozen or gone. The outcome
+// is then unknown, and the caller appends again, which another leader may answer.
+const appendTimeout = 1500 * time.Millisecond
+
 // Append implements history.Appender: one event is a plain publish, several are
 // one atomic batch (ADR-50). The server checks a batch against the state before
 // it, so only the first event of each aggregate carries an expected sequence.
 func (j *Journal) Append(ctx context.Context, writes []history.Write) (history.Appended, error) {
+	if j.Replicas() > 1 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, appendTimeout)
+		defer cancel()
+	}
 	p := j.Partition(writes[0].Name.ID())
 	msgs := make([]*nats.Msg, len(writes))
 	for i := range writes {

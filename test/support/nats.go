@@ -35,9 +35,9 @@ func Engine(t testing.TB, s *embedded.Server) *nats.Conn {
 }
 
 // Client is a connection with the rights of a client.
-func Client(t testing.TB, s *embedded.Server) *nats.Conn {
+func Client(t testing.TB, s *embedded.Server, opts ...nats.Option) *nats.Conn {
 	t.Helper()
-	return connect(t, s.URL(), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
+	return connect(t, s.URL(), append(opts, nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))...)
 }
 
 func connect(t testing.TB, url string, opts ...nats.Option) *nats.Conn {

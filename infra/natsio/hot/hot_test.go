@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tidemark-engine/tidemark/infra/natsio"
+	"github.com/tidemark-engine/tidemark/infra/natsio/embedded"
 	"github.com/tidemark-engine/tidemark/infra/natsio/hot"
 	"github.com/tidemark-engine/tidemark/infra/natsio/journal"
 	"github.com/tidemark-engine/tidemark/projections"
@@ -97,17 +98,19 @@ type hotView struct {
 	stream jetstream.Stream
 	kv     jetstream.KeyValue
 	js     jetstream.JetStream
+	server *embedded.Server
 }
 
 func newHotView(t *testing.T, cfg hot.BucketConfig) *hotView {
 	t.Helper()
-	nc := support.Engine(t, support.NATS(t))
+	server := support.NATS(t)
+	nc := support.Engine(t, server)
 	j, err := journal.Open(t.Context(), nc, journal.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	extendJournal(t, nc, "EVENTS", 20)
-	v := &hotView{Hot: hot.NewHot(openBucket(t, nc, cfg), j, projections.NewProgress(1)), t: t, js: support.JetStream(t, nc)}
+	v := &hotView{Hot: hot.NewHot(openBucket(t, nc, cfg), j, projections.NewProgress(1)), t: t, js: support.JetStream(t, nc), server: server}
 	if v.kv, err = v.js.KeyValue(t.Context(), cfg.Name); err != nil {
 		t.Fatal(err)
 	}
@@ -311,6 +314,27 @@ func TestPurgedKeyIsWrittenAgain(t *testing.T) {
 	v.expect("k", 0)
 	v.apply(hotEntry("k", 3), false)
 	v.expect("k", 3)
+}
+
+// A purge of some keys by another program is noticed; the view's own is none.
+func TestAPartialPurgeIsNoticed(t *testing.T) {
+	v := newHotView(t, smallBucket())
+	end, err := v.FollowPurges()
+	harness.Must(t, err)
+	defer end()
+	v.apply(hotEntry("kept", 1), false)
+	v.apply(hotEntry("lost", 2), false)
+	harness.Must(t, v.Check(t.Context(), 0))
+	purge := func(name string) {
+		nc := support.Client(t, v.server, nats.Name(name))
+		s, err := support.JetStream(t, nc).Stream(t.Context(), "KV_AGENT_STATE")
+		harness.Must(t, err)
+		harness.Must(t, s.Purge(t.Context(), jetstream.WithPurgeSubject("$KV.AGENT_STATE.a1.lost")))
+	}
+	purge("tidemark-views") // an engine's own
+	harness.Must(t, v.Check(t.Context(), 0))
+	purge("somebody")
+	harness.Eventually(t, "the loss is noticed", func() bool { return v.Check(t.Context(), 0) != nil })
 }
 
 func TestExpiredKeysAreWrittenAgain(t *testing.T) {

@@ -36,6 +36,11 @@ func (e *Engine) startViews() error {
 	if e.postgres.db != nil {
 		e.views.startMessages(e.streams, e.postgres.db)
 	}
+	followed, err := m.hot.FollowPurges()
+	if err != nil {
+		return err
+	}
+	e.stops.add(func(context.Context) { followed() })
 	if err := e.views.start("hot", m.hot, m.hotProgress, projections.Batching{Busy: busyHot, Max: 2000}); err != nil || e.postgres.db == nil {
 		return err
 	}

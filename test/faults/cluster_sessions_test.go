@@ -222,6 +222,31 @@ func (s *sessions) acked(within time.Duration) {
 	})
 }
 
+// count is the number of acknowledged commands.
+func (s *sessions) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.done)
+}
+
+// repeat sends the acknowledged commands from the n-th on again: each must be answered
+// as the first time. It returns how many there are.
+func (s *sessions) repeat(c *harness.Client, n int) int {
+	s.t.Helper()
+	s.mu.Lock()
+	all := slices.Clone(s.done[n:])
+	s.mu.Unlock()
+	for _, one := range all {
+		r, err := c.Command(context.Background(), one.subject, one.id, one.body)
+		one.receipt.Replayed = true
+		if err != nil || r != one.receipt {
+			s.t.Errorf("repeated: %+v %v; the first time %+v", r, err, one.receipt)
+			break
+		}
+	}
+	return len(all)
+}
+
 // judge stops the sessions, reports stale reads, and repeats every acknowledged
 // command through every client: each must be answered as the first time. It returns
 // a line of figures.

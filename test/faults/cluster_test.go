@@ -83,8 +83,8 @@ func (c *cluster) viewsRun(within time.Duration) {
 }
 
 // frozen is how long commands may pause while one server is silent. The servers take
-// up to 9 seconds to elect a leader; a busy machine makes them slower.
-func frozen() time.Duration { return time.Duration(harness.Rounds(20, 10)) * time.Second }
+// up to 9 seconds to elect a leader.
+const frozen = 10 * time.Second
 
 // TestCluster: two engines on three NATS servers. No read with a token is stale,
 // whichever engine and server answers it, while servers resign, are killed, frozen,
@@ -93,19 +93,17 @@ func frozen() time.Duration { return time.Duration(harness.Rounds(20, 10)) * tim
 func TestCluster(t *testing.T) {
 	t.Parallel()
 	c := startCluster(t)
-	c.sessions.wait(harness.Rounds(20, 2000))
+	c.sessions.wait(harness.Rounds(20, 1000))
 	c.resign()
-	if !harness.Long() {
-		c.freeze("EVENTS")
-	} else {
+	if harness.Long() {
 		for _, stream := range []string{"EVENTS", "KV_AGENT_STATE", "KV_TIDEMARK_LEASES"} {
-			c.resign()
 			c.kill(stream)
 			c.freeze(stream)
+			c.resign()
 		}
 		c.startWithoutOne()
 		c.noMajority()
-		c.sessions.wait(2000)
+		c.sessions.wait(1000)
 	}
 	c.finish()
 }
@@ -115,7 +113,7 @@ func (c *cluster) resign() {
 	c.t.Helper()
 	for _, stream := range []string{"EVENTS", "KV_AGENT_STATE", "KV_TIDEMARK_LEASES"} {
 		c.nodes.stepDown(stream)
-		c.sessions.wait(harness.Rounds(5, 150))
+		c.sessions.wait(harness.Rounds(3, 150))
 	}
 	c.recovered("leaders resign")
 }
@@ -132,17 +130,13 @@ func (c *cluster) kill(stream string) {
 	c.recovered("kill -9 of the leader of " + stream)
 }
 
-// freeze stops the leader of a stream with SIGSTOP until commands go on, and longer
-// in a long run.
+// freeze stops the leader of a stream with SIGSTOP for half a minute; commands go on
+// long before its end.
 func (c *cluster) freeze(stream string) {
 	c.t.Helper()
 	n, from := c.nodes.leader(stream), time.Now()
 	n.freeze()
-	pause(c.t.Context(), time.Second)
-	c.acked(2 * frozen())
-	if harness.Long() {
-		pause(c.t.Context(), 30*time.Second)
-	}
+	pause(c.t.Context(), 30*time.Second)
 	c.paused("the leader of "+stream+" is frozen", from)
 	n.thaw()
 	c.recovered("a frozen leader of " + stream)
@@ -153,7 +147,7 @@ func (c *cluster) paused(what string, from time.Time) {
 	c.t.Helper()
 	gap := c.longestGap(from)
 	c.t.Logf("%s: commands paused for %s", what, gap.Round(time.Millisecond))
-	if gap > frozen() {
+	if gap > frozen {
 		c.t.Errorf("%s: no acknowledgement for %s", what, gap)
 	}
 }
@@ -205,7 +199,7 @@ func (c *cluster) finish() {
 	}
 	c.engines[1].Stop()
 	c.engines[1].Restart()
-	c.load.judgeOthers(c.nodes.from(c.engines[0], 0), "ts")
+	c.load.judgeOthers(c.engines[0], "ts")
 	c.engines[1].Verify()
 }
 

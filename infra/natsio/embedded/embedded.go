@@ -37,7 +37,7 @@ type Config struct {
 	// address that other machines reach needs it and TLS.
 	Authenticated bool
 	// Synced syncs every write to disk before its ack (sync_interval: always).
-	// Otherwise the server syncs once a second.
+	// Otherwise messages, streams and consumers are synced once a second.
 	Synced bool
 	// MaxStore limits JetStream's files in bytes; 0 = the size of the file system.
 	// The server's own default, a share of what is free at its start, would stay
@@ -62,6 +62,7 @@ type Server struct {
 	pass     string
 	storeDir string
 	maxStore int64
+	meta     *metaSync // nil = the server syncs everything itself
 }
 
 // Start runs the server and returns when it accepts connections. It fails if
@@ -99,6 +100,11 @@ func Start(cfg Config) (*Server, error) {
 	if !s.ns.ReadyForConnections(20 * time.Second) {
 		s.Stop()
 		return nil, fmt.Errorf("the embedded NATS server accepts no connections on %s: is the port taken? (--nats-listen 127.0.0.1:0 selects a free one)", cfg.Listen)
+	}
+	if !cfg.Synced {
+		s.meta = startMetaSync(s.storeDir, func(err error) {
+			cfg.Log.Error("the description of a stream may be lost in a power failure", "error", err)
+		})
 	}
 	return s, nil
 }
@@ -155,6 +161,18 @@ func (s *Server) Credentials() (user, password string) { return s.user, s.pass }
 func (s *Server) Stop() {
 	s.ns.Shutdown()
 	s.ns.WaitForShutdown()
+	if s.meta != nil {
+		s.meta.stop()
+	}
+}
+
+// SyncMeta syncs the descriptions of streams and consumers now. The server does so
+// each second.
+func (s *Server) SyncMeta() error {
+	if s.meta == nil {
+		return nil
+	}
+	return (&metaSync{dir: s.storeDir, synced: map[string]time.Time{}}).sync()
 }
 
 // Version is the version of the embedded server.

@@ -5,6 +5,7 @@ package app
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"sync/atomic"
 	"time"
@@ -159,6 +160,11 @@ func Start(ctx context.Context, cfg *Config, version string, log *slog.Logger) (
 	e.stops.add(e.intake.stop)
 	e.reconciler = startReconciler(e)
 	e.stops.add(e.reconciler.stop)
+	if e.nats.embedded != nil {
+		if err = e.nats.embedded.SyncMeta(); err != nil { // a power cut must not lose a stream with acknowledged commands
+			return nil, fmt.Errorf("sync the streams of the embedded NATS server: %w", err)
+		}
+	}
 	if e.service, err = startService(e, requests, queries); err != nil {
 		return nil, err
 	}

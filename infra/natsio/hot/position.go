@@ -122,6 +122,27 @@ func (b *Bucket) lastPosition(ctx context.Context, info *jetstream.StreamInfo) (
 	return "", nil
 }
 
+// Newest yields the revisions of the newest rows and markers of a bucket, each with
+// the id that its key begins with. It reads as far back as a position is searched.
+func (b *Bucket) Newest(ctx context.Context, yield func(id string, revision uint64)) error {
+	info, err := b.stream.Info(ctx)
+	if err != nil {
+		return fmt.Errorf("read the state of bucket %s: %w", b.name, err)
+	}
+	for seq, n := info.State.LastSeq, 0; n < positionSearch && seq > 0 && seq >= info.State.FirstSeq; seq, n = seq-1, n+1 {
+		msg, err := natsio.MessageAt(ctx, b.nc, b.stream, seq)
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("read the last messages of bucket %s: %w", b.name, err)
+		}
+		id, _, _ := strings.Cut(strings.TrimPrefix(msg.Subject, b.prefix), ".")
+		yield(id, revisionOf(msg))
+	}
+	return nil
+}
+
 // BucketJournal returns the incarnation of the journal whose rows the bucket of
 // state entries has, "" = unknown. Clients can write to the bucket.
 func BucketJournal(ctx context.Context, nc *nats.Conn) (string, error) {

@@ -127,6 +127,12 @@ func (e *Engine) newGuard(ctx context.Context, note *deployment.JournalNote, sql
 			return g, err
 		}
 		e.log.Warn("the journal has lost its newest events, which relaxed durability allows; the views roll back to it", "error", lost)
+	case lost == nil && e.relaxed():
+		var err error
+		if g.lost, err = e.rowsAhead(ctx); g.lost {
+			e.log.Warn("KV has rows of events that the journal has lost, which relaxed durability allows; the view rolls back to the journal")
+		}
+		return g, err
 	default:
 		return g, nil
 	}
@@ -141,6 +147,25 @@ func (e *Engine) newGuard(ctx context.Context, note *deployment.JournalNote, sql
 		}
 	}
 	return g, g.CheckOnce(ctx)
+}
+
+// rowsAhead reports whether a bucket has rows of events that the journal does not
+// have. A power cut may keep them and lose the events, for each stream is synced at a
+// time of its own. It must be asked before the journal grows.
+func (e *Engine) rowsAhead(ctx context.Context) (ahead bool, err error) {
+	heads, err := e.journal.heads(ctx)
+	if err != nil {
+		return false, err
+	}
+	for _, b := range e.buckets.rows() {
+		err := b.Newest(ctx, func(id string, revision uint64) {
+			ahead = ahead || revision > heads[e.journal.Partition(id)]
+		})
+		if err != nil {
+			return false, err
+		}
+	}
+	return ahead, nil
 }
 
 // learn gives the guard how far the archive has this journal.

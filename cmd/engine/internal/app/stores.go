@@ -2,6 +2,8 @@ package app
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -93,6 +95,11 @@ type buckets struct {
 	entries *hot.Bucket
 	docs    map[string]*hot.Bucket // by kind
 	cache   *hot.QueryCache
+}
+
+// rows are the buckets of the hot view.
+func (b *buckets) rows() []*hot.Bucket {
+	return slices.AppendSeq([]*hot.Bucket{b.entries}, maps.Values(b.docs))
 }
 
 func openBuckets(ctx context.Context, nc *nats.Conn, nats *natsServer) (*buckets, error) {

@@ -103,12 +103,12 @@ func (h *Handler) handleAtomic(ctx context.Context, items []batchItem, done func
 			names = append(names, cmd.Name)
 		}
 	}
-	if err := h.admission.enter(len(cmds), size); err != nil {
+	if err := h.admission.enter(ctx, false, len(cmds), size); err != nil {
 		done(nil, err)
 		return
 	}
 	finish := func(r []Result, err error) {
-		h.admission.leave(len(cmds), size)
+		h.admission.leave(ctx, len(cmds), size)
 		done(r, err)
 	}
 	deadline := time.Now().Add(h.cfg.Timeout)

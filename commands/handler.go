@@ -87,7 +87,7 @@ func NewHandler(journal history.Journal, cfg Config) *Handler {
 		cfg.Observe = func(events.Record) {}
 	}
 	h := &Handler{journal: journal, cfg: cfg, heads: newHeads(cfg.HeadBytes)}
-	h.admission.maxCommands, h.admission.maxBytes = int64(cfg.InFlight), int64(cfg.WaitBytes)
+	h.admission.max = holding{int64(cfg.InFlight), int64(cfg.WaitBytes)}
 	h.mailboxes = newMailboxes(h.executeNext)
 	return h
 }
@@ -98,12 +98,12 @@ func NewHandler(journal history.Journal, cfg Config) *Handler {
 func (h *Handler) Handle(ctx context.Context, req Request, done func(Receipt, error)) {
 	// gofail: var commandReceived struct{}
 	size := len(req.Body)
-	if err := h.admission.enter(1, size); err != nil {
+	if err := h.admission.enter(ctx, req.Internal, 1, size); err != nil {
 		done(Receipt{}, err)
 		return
 	}
 	finish := func(r Receipt, err error) {
-		h.admission.leave(1, size)
+		h.admission.leave(ctx, 1, size)
 		done(r, err)
 	}
 	cmd, err := read(req, h.cfg.Now(), h.cfg.Bounds)
@@ -125,7 +125,7 @@ func (h *Handler) Send(ctx context.Context, req Request) (Receipt, error) {
 }
 
 // InFlight is the number of commands that are not yet answered.
-func (h *Handler) InFlight() int64 { return h.admission.commands.Load() }
+func (h *Handler) InFlight() int64 { return h.admission.inFlight() }
 
 // Close accepts no more commands and returns when the accepted ones are
 // answered.

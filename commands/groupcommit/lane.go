@@ -14,6 +14,8 @@ type lane struct {
 	busy     bool
 	want     int           // number of waiting appends that ends collect; 0 = collect is not running
 	complete chan struct{} // signals want; capacity 1
+	heavy    int64         // the largest load in the last round
+	light    time.Time     // of the last append with a much smaller load
 
 	// Only the worker uses these.
 	policy policy
@@ -27,6 +29,9 @@ func (l *lane) add(p *pending) (start bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.waiting = append(l.waiting, p)
+	if p.load < l.heavy/lightShare {
+		l.light = time.Now()
+	}
 	if !l.busy {
 		l.busy = true
 		return true
@@ -37,8 +42,15 @@ func (l *lane) add(p *pending) (start bool) {
 	return false
 }
 
-// roundBytes bounds the events of a round, except for its first append.
-const roundBytes = 2 << 20
+// A round has at most MaxBatch events and roundBytes bytes of them, except for its first
+// append. While a client with little under way appends too, rounds are shorter, because
+// it waits for the end of the one before its own.
+const (
+	roundBytes = 2 << 20
+	shortRound = 8               // as many times fewer events and bytes
+	lightShare = 8               // a light client has as many times less under way than the heaviest
+	lightTime  = 2 * time.Second // after its last append
+)
 
 // next takes the appends of the next round; none ends the worker. When more wait than fit,
 // the first of all goes with those of the least load.
@@ -56,12 +68,19 @@ func (l *lane) next() []*pending {
 	}
 	round := l.waiting[:n:n]
 	l.waiting = l.waiting[n:]
+	l.heavy = 0
+	for _, p := range round {
+		l.heavy = max(l.heavy, p.load)
+	}
 	return round
 }
 
 // fits is how many of the waiting appends one round takes.
 func (l *lane) fits() int {
 	room, bytes := MaxBatch, roundBytes
+	if time.Since(l.light) < lightTime {
+		room, bytes = room/shortRound, bytes/shortRound
+	}
 	for n, p := range l.waiting {
 		if room, bytes = room-len(p.writes), bytes-p.bytes; n > 0 && (room < 0 || bytes < 0) {
 			return n

@@ -141,8 +141,9 @@ const (
 	// pendingBytes bounds requests that have arrived and that no handler has seen.
 	// Handlers only admit or refuse, so these are few; beyond, requests are lost.
 	pendingBytes = 256 << 20
-	// readers is how many bodies of commands are read at a time.
-	readers = 2
+	// readers is how many large bodies of commands are read at a time: reading takes
+	// a processor, which the others need too.
+	readers = 1
 	// smallBody is a body that is read at once, in bytes.
 	smallBody = 4 << 10
 )
@@ -194,7 +195,7 @@ func (s *Service) command(m *nats.Msg) {
 		s.observe("commands", kind, s.replyError(s.nc, m.Reply, err), err, start)
 		return
 	}
-	ctx := groupcommit.WithLoad(s.ctx, holds.bytes+holds.count<<10)
+	ctx := commands.WithClient(groupcommit.WithLoad(s.ctx, holds.bytes+holds.count<<10), client)
 	s.open.Add(1)
 	finish := func(outcome string, err error) {
 		s.commands.leave(client, size)

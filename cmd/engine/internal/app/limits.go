@@ -22,7 +22,7 @@ func newLimits(memory uint64) limits {
 // memory several times: as its message, its event, and in the views that follow.
 func (l limits) requests(inFlight int) service.Limits {
 	return service.Limits{
-		Commands: int64(inFlight), CommandBytes: int64(l.memory / 32), QueryBytes: int64(l.memory / 64),
+		Commands: int64(inFlight), CommandBytes: int64(l.memory / 64), QueryBytes: int64(l.memory / 64),
 	}
 }
 

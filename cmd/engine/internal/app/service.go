@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/tidemark-engine/tidemark/commands"
+	"github.com/tidemark-engine/tidemark/commands/groupcommit"
 	"github.com/tidemark-engine/tidemark/commands/reactors"
 	"github.com/tidemark-engine/tidemark/infra/natsio/intake"
 	"github.com/tidemark-engine/tidemark/infra/natsio/service"
@@ -67,16 +68,32 @@ func startIntake(nats *natsServer, j *journalReader, c *commandSide, rs []reacto
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	in, err := intake.Start(ctx, intake.Config{
-		Subjects: nats.subjects, Connect: nats.dial, Send: c.handler.Send, Observe: m.answered,
+		Subjects: nats.subjects, Connect: nats.dial, Send: behind(c.handler.Send), Observe: m.answered,
 		Reactors: rs, Journal: j.history, DeadLetterAge: deadLetterAge, Log: nats.log,
 	})
 	return &intakeQueue{in}, err
+}
+
+// queued is the load of a command of the queue or the outbox: nobody waits for its answer,
+// so it goes behind those of clients.
+const queued = 1 << 20
+
+func behind(send reactors.Send) reactors.Send {
+	return func(ctx context.Context, req commands.Request) (commands.Receipt, error) {
+		if !req.Internal {
+			ctx = groupcommit.WithLoad(ctx, queued)
+		}
+		return send(ctx, req)
+	}
 }
 
 func (q *intakeQueue) stop(context.Context) { q.Close() }
 
 // startOutbox executes the commands in agents.outbox.
 func startOutbox(db *pg.DB, nats *natsServer, h *commands.Handler, bodyBytes int, log *slog.Logger) (stop func(context.Context)) {
-	o := &outbox.Outbox{DB: db, Prefix: nats.subjects.Root(""), BodyBytes: bodyBytes, Handle: h.Handle, Log: log}
+	o := &outbox.Outbox{DB: db, Prefix: nats.subjects.Root(""), BodyBytes: bodyBytes, Log: log}
+	o.Handle = func(ctx context.Context, req commands.Request, done func(commands.Receipt, error)) {
+		h.Handle(groupcommit.WithLoad(ctx, queued), req, done)
+	}
 	return inBackground(o.Run)
 }

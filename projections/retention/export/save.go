@@ -7,6 +7,9 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
 	"time"
 
 	"github.com/tidemark-engine/tidemark/history"
@@ -20,13 +23,19 @@ type Saved struct {
 	// Damage is the first break of a digest chain in the history itself. The
 	// file has the events as they are, and an import refuses it.
 	Damage error
+	// Removed is how many unfinished files of exports that were killed SaveFile has removed.
+	Removed int
 }
 
 // SaveFile writes a history into a file. It writes under another name and
 // renames the file when it is complete and on the disk, so that a partial file
 // is never taken for a backup.
 func SaveFile(ctx context.Context, src history.Source, path string, step func()) (_ *Saved, err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*.partial")
+	removed, err := removePartial(path)
+	if err != nil {
+		return nil, err
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), partialName(path)+strconv.Itoa(os.Getpid())+".*.partial")
 	if err != nil {
 		return nil, err
 	}
@@ -46,11 +55,51 @@ func SaveFile(ctx context.Context, src history.Source, path string, step func())
 	if err != nil {
 		return nil, err
 	}
-	saved.Bytes = info.Size()
+	saved.Bytes, saved.Removed = info.Size(), removed
 	if err := os.Rename(f.Name(), path); err != nil {
 		return nil, err
 	}
 	return saved, syncDir(filepath.Dir(path))
+}
+
+// partialName is how the names of the unfinished files of a path begin; the process that
+// writes the file follows.
+func partialName(path string) string { return "." + filepath.Base(path) + "." }
+
+// removePartial removes the unfinished files of a path whose processes have ended.
+func removePartial(path string) (removed int, err error) {
+	dir := filepath.Dir(path)
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		return 0, err
+	}
+	for _, file := range files {
+		rest, ours := strings.CutPrefix(file.Name(), partialName(path))
+		writer, number, two := strings.Cut(strings.TrimSuffix(rest, ".partial"), ".")
+		if !ours || !two || !strings.HasSuffix(rest, ".partial") {
+			continue
+		}
+		pid, err := strconv.Atoi(writer)
+		if _, notNumber := strconv.ParseUint(number, 10, 64); err != nil || notNumber != nil || alive(pid) {
+			continue
+		}
+		if err := os.Remove(filepath.Join(dir, file.Name())); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return removed, fmt.Errorf("remove the unfinished file of an export that was killed: %w", err)
+		}
+		removed++
+	}
+	return removed, nil
+}
+
+// alive reports whether a process runs.
+func alive(pid int) bool {
+	p, err := os.FindProcess(pid)
+	if err != nil {
+		return false
+	}
+	defer p.Release() //nolint:errcheck // it only frees a handle
+	err = p.Signal(syscall.Signal(0))
+	return err == nil || errors.Is(err, os.ErrPermission)
 }
 
 // syncDir makes the names in a directory durable.

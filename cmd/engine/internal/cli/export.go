@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
 	"github.com/tidemark-engine/tidemark/projections/retention/export"
@@ -62,6 +63,9 @@ func (c *Export) Run(ctx context.Context, out *Output) error {
 	bar.End()
 	if err != nil {
 		return err
+	}
+	if saved.Removed > 0 {
+		fmt.Fprintf(os.Stderr, "removed %d unfinished file(s) of exports to %s that were killed\n", saved.Removed, c.File)
 	}
 	h := saved.Header
 	err = out.Result(transferred{File: c.File, Journal: h.Journal, Partitions: h.Partitions, Heads: h.Heads, Events: saved.Events, Bytes: saved.Bytes}, func() {

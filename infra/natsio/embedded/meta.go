@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 )
 
@@ -16,6 +17,7 @@ type metaSync struct {
 	dir    string
 	synced map[string]time.Time // modification time of each file and directory
 	end    chan struct{}
+	once   sync.Once // closes end
 	ended  chan struct{}
 }
 
@@ -43,7 +45,7 @@ func startMetaSync(dir string, failed func(error)) *metaSync {
 }
 
 func (m *metaSync) stop() {
-	close(m.end)
+	m.once.Do(func() { close(m.end) })
 	<-m.ended
 }
 

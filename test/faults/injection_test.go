@@ -128,13 +128,16 @@ func stopAt(point string) step {
 	}}
 }
 
+// delay of one step of a start or a stop.
+const delay = time.Second
+
 // onTheWay kills or delays an engine at one of the steps of its start or its stop.
 func onTheWay(point string, steps int, action string) step {
 	i := injection{point, action}
 	return step{i.String(), func(c *campaign) {
 		skip, ms := c.random.IntN(steps), forEver
 		if action == "delay" {
-			ms = 1000
+			ms = int(delay.Milliseconds())
 		}
 		terms := fmt.Sprintf("%d*off->1*sleep(%d)", skip, ms)
 		if skip == 0 {
@@ -147,6 +150,13 @@ func onTheWay(point string, steps int, action string) step {
 			c.SetEnv(c.env()...)
 		} else {
 			c.set(point, terms)
+			if action == "delay" { // a second signal would end the engine at once
+				began := time.Now()
+				c.Stop()
+				c.note(i, time.Since(began) >= delay)
+				c.Restart()
+				return
+			}
 			c.signal(c.PID(), syscall.SIGTERM)
 		}
 		harness.Eventually(c.world.t, i.String(), func() error {
@@ -157,16 +167,12 @@ func onTheWay(point string, steps int, action string) step {
 			return nil
 		})
 		c.note(i, true)
-		switch {
-		case action == "kill":
-			c.Kill()
-			c.Restart()
-		case point == "starting":
+		if action == "delay" {
 			c.Await()
-		default:
-			c.Stop()
-			c.Restart()
+			return
 		}
+		c.Kill()
+		c.Restart()
 	}}
 }
 

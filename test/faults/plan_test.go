@@ -20,8 +20,8 @@ var (
 	onStart   = []string{"starting"}
 	onStop    = []string{"stopping"}
 	onRebuild = []string{"swapLocked", "swapMerged", "rebuildSwapped"}
-	onTrim    = []string{"trimMarked", "trimPurge"}             // TestFailpointsOfATrim
-	onLease   = []string{"leaseAcquired", "leaseRenew"}         // TestFailpointsOfALease
+	onTrim    = []string{"trimMarked", "trimPurge"}             // no plan strikes these yet: a trim leaves gaps
+	onLease   = []string{"leaseAcquired", "leaseRenew"}         // nor these, of engines on an external server
 	onReload  = []string{"viewLoad", "hotLoad", "pgCheckpoint"} // when a view begins again
 	apart     = slices.Concat(onStart, onStop, onRebuild, onTrim, onLease)
 )

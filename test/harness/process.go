@@ -51,7 +51,7 @@ func launch(cmd *exec.Cmd) (*process, error) {
 // Bounds for an engine on a busy machine.
 const (
 	readyWithin = 60 * time.Second
-	runWithin   = 3 * time.Minute // one call of the command line
+	runWithin   = 3 * time.Minute  // one call of the command line
 	stopWithin  = 35 * time.Second // the engine gives itself 25
 	goneWithin  = 20 * time.Second
 )

@@ -19,21 +19,15 @@ type Serve struct {
 // Run serves until ctx ends, then stops cleanly. SIGHUP reads the TLS files again, or
 // stops an engine that has none.
 func (c *Serve) Run(ctx context.Context, version Version, out *Output) error {
-	hangup := make(chan os.Signal, 1)
-	signal.Notify(hangup, syscall.SIGHUP)
-	defer signal.Stop(hangup)
-	if !c.TLS.On() { // nothing to reload: a terminal that is closed stops the engine
+	var hangup chan os.Signal
+	if c.TLS.On() {
+		hangup = make(chan os.Signal, 1)
+		signal.Notify(hangup, syscall.SIGHUP)
+		defer signal.Stop(hangup)
+	} else { // nothing to reload: a terminal that is closed stops the engine
 		var stop context.CancelFunc
-		ctx, stop = context.WithCancel(ctx)
+		ctx, stop = signal.NotifyContext(ctx, syscall.SIGHUP)
 		defer stop()
-		go func() {
-			select {
-			case <-hangup:
-				stop()
-			case <-ctx.Done():
-			}
-		}()
-		hangup = nil
 	}
 	e, err := app.Start(ctx, &c.Config, string(version), NewLog(os.Stderr, c.Log, c.LogStyle))
 	if err != nil {

@@ -24,11 +24,12 @@ func NewPosition(db *pg.DB, view string) *Position { return &Position{db: db, du
 
 // insertPosition starts at the position up to which an earlier build sent
 // notifications (column notified, NULL = up to position), and never ahead of the
-// durable view.
+// durable view. It waits for a swap that moves the durable view back: the row that the
+// swap deletes must not come back with the position before.
 const insertPosition = `
 	INSERT INTO agents.checkpoints (view, partition, position, incarnation)
 	SELECT $1, $2, coalesce(max(least(notified, position)), 0), coalesce(max(incarnation), $4)
-	FROM agents.checkpoints WHERE view = $3 AND partition = $2
+	FROM (SELECT notified, position, incarnation FROM agents.checkpoints WHERE view = $3 AND partition = $2 FOR SHARE) durable
 	ON CONFLICT DO NOTHING`
 
 // Load returns the position. Fails with history.ErrForeignJournal when it

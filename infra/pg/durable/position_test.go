@@ -7,6 +7,7 @@ import (
 	"github.com/tidemark-engine/tidemark/history"
 	"github.com/tidemark-engine/tidemark/infra/pg/durable"
 	"github.com/tidemark-engine/tidemark/projections"
+	"github.com/tidemark-engine/tidemark/test/harness"
 	"github.com/tidemark-engine/tidemark/test/pgtest"
 )
 
@@ -55,5 +56,37 @@ func TestPositionOfNotificationsIsFenced(t *testing.T) {
 	}
 	if at, err := p.Load(t.Context(), 0, "j"); err != nil || at != 5 {
 		t.Errorf("at %d %v", at, err)
+	}
+}
+
+// A load beside a swap that moves the durable view back and deletes the position of the
+// notifications returns the position after the swap.
+func TestPositionOfNotificationsBesideASwap(t *testing.T) {
+	db := pgtest.Migrated(t)
+	p := durable.NewPosition(db, "durable")
+	_, err := db.Pool().Exec(t.Context(), `INSERT INTO agents.checkpoints (view, partition, position, incarnation)
+		VALUES ('durable', 0, 16, 'j'), ('notifications', 0, 16, 'j')`)
+	harness.Must(t, err)
+	swap, err := db.Pool().Begin(t.Context())
+	harness.Must(t, err)
+	defer func() { _ = swap.Rollback(t.Context()) }()
+	for _, sql := range []string{`UPDATE agents.checkpoints SET position = 15, notified = 15 WHERE view = 'durable'`, `DELETE FROM agents.checkpoints WHERE view = 'notifications'`} {
+		_, err := swap.Exec(t.Context(), sql)
+		harness.Must(t, err)
+	}
+	loaded := make(chan uint64, 1)
+	go func() {
+		at, err := p.Load(t.Context(), 0, "j")
+		if err != nil {
+			t.Error(err)
+		}
+		loaded <- at
+	}()
+	harness.Eventually(t, "the load waits for the swap", func() bool {
+		return pgtest.Count(t, db, `SELECT count(*) FROM pg_locks WHERE NOT granted`) > 0
+	})
+	harness.Must(t, swap.Commit(t.Context()))
+	if at := harness.Receive(t, "the position", loaded); at != 15 {
+		t.Errorf("it is %d, the durable view is at 15", at)
 	}
 }

@@ -1,7 +1,6 @@
 package faults
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -78,26 +77,6 @@ func seedOf(t *testing.T, short uint64) uint64 {
 
 // parts is the number of engines of a long campaign. Each begins with an empty journal.
 const parts = 3
-
-// TestFailpoints strikes an engine at its failpoints, alone and several at once, with errors, delays,
-// kills and stops, and with faults from outside between them. After each the engine must be ready
-// again without help. At the end of each part the journal must explain what every client saw.
-func TestFailpoints(t *testing.T) {
-	t.Parallel()
-	seed := seedOf(t, 1)
-	failEngine(t)
-	sum := newTally()
-	for n := range harness.Rounds(1, parts) {
-		t.Run(fmt.Sprint("part ", n), func(t *testing.T) {
-			plan := planOf(rand.New(rand.NewPCG(seed, seed)), n)
-			strike(t, rand.New(rand.NewPCG(seed, uint64(n))), plan, sum)
-		})
-	}
-	sum.report(t)
-	if n := len(sum.times); harness.Long() && n > 0 && sum.times[n*99/100] > 10*time.Second {
-		t.Errorf("recovery took %s at p99, more than 10 s", sum.times[n*99/100])
-	}
-}
 
 // strike plays a plan against a new engine and judges it.
 func strike(t *testing.T, random *rand.Rand, plan []step, sum *tally) {

@@ -4,15 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
 	"runtime"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/jackc/pgx/v5"
 
 	"github.com/tidemark-engine/tidemark/test/harness"
 )
@@ -217,49 +213,3 @@ var rebuilding = &scene{"rebuild", "", func(s *stage) {
 	s.c.CaughtUp(s.recorder)
 	s.report(harness.Differences("SQL", s.c.Journal(s.recorder), s.c.Rows(s.recorder)))
 }}
-
-// TestPlantedBugs: the checkers of the fault tests say nothing of a right engine, and catch each of
-// the bugs in bugs.
-func TestPlantedBugs(t *testing.T) {
-	t.Parallel()
-	x := startExternal(t)
-	chosen := bugs
-	if !harness.Long() {
-		chosen = []bug{bugs[0], bugs[6]}
-	}
-	n := 0
-	database := func(t *testing.T) string {
-		n++
-		conn, err := pgx.Connect(t.Context(), x.SuperuserURL())
-		harness.Must(t, err)
-		defer conn.Close(context.Background())
-		name := fmt.Sprint("bug", n)
-		_, err = conn.Exec(t.Context(), "CREATE DATABASE "+name+" OWNER "+owner(t, x.URL()))
-		harness.Must(t, err)
-		return inDatabase(t, x.URL(), name)
-	}
-	clean := map[*scene]bool{}
-	for _, b := range chosen {
-		if !clean[b.scene] {
-			clean[b.scene] = true
-			t.Run("without a bug/"+b.scene.name, func(t *testing.T) {
-				for _, said := range perform(t, b.scene, "", database(t)) {
-					t.Error(said)
-				}
-			})
-		}
-	}
-	caught := 0
-	for _, b := range chosen {
-		t.Run(b.name, func(t *testing.T) {
-			said := perform(t, b.scene, b.terms, database(t))
-			n := slices.IndexFunc(said, regexp.MustCompile(b.sign).MatchString)
-			if n < 0 {
-				t.Fatalf("no checker noticed it, they said:\n%.3000s", strings.Join(said, "\n"))
-			}
-			caught++
-			t.Logf("caught: %.300s", said[n])
-		})
-	}
-	t.Logf("%d of %d planted bugs caught", caught, len(chosen))
-}

@@ -38,8 +38,8 @@ func TestAClusterOfAnEarlierBuildIsConverted(t *testing.T) {
 	for range 2 {
 		server := start(t, Config{Dir: dir})
 		for sql, want := range map[string]string{
-			"SHOW is_superuser":                "off",
-			"SELECT answer FROM agents.outbox": "42",
+			"SHOW is_superuser": "off",
+			"SELECT answer FROM agents.outbox WHERE answer <> 7":                                                                      "42", // the order is random
 			"SELECT count(*) FROM pg_roles WHERE rolsuper AND rolname <> 'postgres'":                                                  "0",
 			"SELECT count(*) FROM pg_class WHERE relname IN ('outbox', 'tidemark_schema') AND pg_get_userbyid(relowner) = 'tidemark'": "2",
 			"SELECT pg_get_userbyid(proowner) FROM pg_proc WHERE proname = 'f'":                                                       "tidemark",

@@ -164,13 +164,26 @@ func (e *Engine) Stop() {
 			e.t.Errorf("the engine was stopped and ended with %v; its log ends:\n%s", p.err, tail(e.Log(), 15))
 		}
 	case <-limit.C:
-		e.t.Errorf("the engine did not stop within %s", stopWithin)
-		_ = p.cmd.Process.Signal(syscall.SIGQUIT) // its log then shows where it hangs
+		e.t.Errorf("the engine did not stop within %s; its log ends:\n%s", stopWithin, tail(e.Log(), 15))
+		before := len(e.Log())
+		_ = p.cmd.Process.Signal(syscall.SIGQUIT)
 		if !endsWithin(p, 5*time.Second) {
 			_ = p.cmd.Process.Kill()
 			<-p.done
 		}
+		e.t.Logf("where it hangs:\n%s", ownStacks(e.Log()[before:]))
 	}
+}
+
+// ownStacks are the goroutines of a dump that are in a package of this module.
+func ownStacks(dump string) string {
+	var own []string
+	for _, goroutine := range strings.Split(dump, "\n\n") {
+		if strings.Contains(goroutine, "tidemark-engine/tidemark/") {
+			own = append(own, goroutine)
+		}
+	}
+	return strings.Join(own, "\n\n")
 }
 
 // Interrupt sends SIGTERM to an engine that may not be ready yet; any exit code

@@ -14,7 +14,8 @@ RUN adduser -D -H -u 10001 tidemark && install -d -o tidemark -g tidemark /data
 COPY --from=build /engine /usr/local/bin/engine
 USER tidemark
 WORKDIR /
-ENV TIDEMARK_DATA=/data TIDEMARK_HTTP=0.0.0.0:8080
+# Who publishes the port decides who reaches it: publish it on a loopback address.
+ENV TIDEMARK_DATA=/data TIDEMARK_HTTP=0.0.0.0:8080 TIDEMARK_HTTP_INSECURE=true
 VOLUME /data
 EXPOSE 8080
 HEALTHCHECK --interval=5s --timeout=3s --start-period=30s --retries=3 \

@@ -48,7 +48,8 @@ type DB struct {
 }
 
 // Open creates the pool; the first use connects. Settings in the URL override
-// the defaults. A passfile and a client certificate that it names are read at each connect. The pool has at most pool_max_conns connections, which fails
+// the defaults. A passfile and a client certificate that it names are read at each
+// connect. The pool has at most pool_max_conns connections, which fails
 // below 3.
 func Open(url string) (*DB, error) {
 	cfg, err := pgxpool.ParseConfig(url)

@@ -226,7 +226,7 @@ func (c *Certificates) Watch(ctx context.Context, interval time.Duration, done f
 }
 
 // Pinned is the configuration of a client that accepts the certificate with a
-// fingerprint, whatever host it is for and whoever signed it. cert and key, PEM, are
+// fingerprint, for any host and from any issuer. cert and key, PEM, are
 // the client's own; empty = none.
 func Pinned(fingerprint, cert, key string) (*tls.Config, error) {
 	cfg := &tls.Config{

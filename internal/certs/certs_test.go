@@ -100,7 +100,7 @@ func dial(t *testing.T, addr string, cfg *tls.Config) (*tls.Conn, error) {
 }
 
 // A new certificate is served without closing a connection; files that are broken in
-// between leave the old one in use and are told.
+// between leave the old one in use and are reported.
 func TestCertificatesRotate(t *testing.T) {
 	ca, f := issued(t)
 	c, err := certs.Open(f)

@@ -158,7 +158,7 @@ func wrongPassword(w *network) func() {
 // within is how soon the engine says what is wrong, and how soon it works again when
 // that is over.
 const (
-	toldWithin      = 10 * time.Second
+	reportedWithin  = 10 * time.Second
 	recoveredWithin = 10 * time.Second
 )
 
@@ -174,7 +174,7 @@ func TestPartitions(t *testing.T) {
 			return d.name != "only requests pass between engine and NATS" && d.name != "black hole between engine and Postgres" && d.name != "resets between clients and engine"
 		})
 	}
-	var told, recovered []time.Duration
+	var reported, recovered []time.Duration
 	w := startNetwork(t)
 	for range harness.Rounds(1, 3) {
 		for _, d := range all {
@@ -185,10 +185,10 @@ func TestPartitions(t *testing.T) {
 			began := time.Now()
 			heal := d.strike(w)
 			if d.check != nil {
-				harness.Within(t, harness.Patience, d.name+" is told", func() error { return d.check(w) })
-				told = append(told, time.Since(began))
-				if took := time.Since(began); took > toldWithin && harness.Long() {
-					t.Errorf("%s: told after %s", d.name, took)
+				harness.Within(t, harness.Patience, d.name+" is reported", func() error { return d.check(w) })
+				reported = append(reported, time.Since(began))
+				if took := time.Since(began); took > reportedWithin && harness.Long() {
+					t.Errorf("%s: reported after %s", d.name, took)
 				}
 			}
 			if harness.Long() {
@@ -208,9 +208,9 @@ func TestPartitions(t *testing.T) {
 		}
 	}
 	w.load.judgeOthers(w.Engine, "probe")
-	slices.Sort(told)
+	slices.Sort(reported)
 	slices.Sort(recovered)
-	t.Logf("%d disturbances of %d kinds; told after p50 %s, longest %s; recovered after p50 %s, longest %s", len(recovered), len(all),
-		told[len(told)/2].Round(time.Millisecond), told[len(told)-1].Round(time.Millisecond),
+	t.Logf("%d disturbances of %d kinds; reported after p50 %s, longest %s; recovered after p50 %s, longest %s", len(recovered), len(all),
+		reported[len(reported)/2].Round(time.Millisecond), reported[len(reported)-1].Round(time.Millisecond),
 		recovered[len(recovered)/2].Round(time.Millisecond), recovered[len(recovered)-1].Round(time.Millisecond))
 }

@@ -10,8 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
-	"net/url"
 	"os"
 	"path/filepath"
 	"time"
@@ -30,12 +28,9 @@ const tlsTimeout = 5 * time.Second
 // Config of an embedded server.
 type Config struct {
 	Dir    string // JetStream stores its data in Dir/nats
-	Listen string // address for other clients; port 0 = any free port
+	Listen string // loopback address for other clients; port 0 = any free port
 	// TLS of the listener; nil = none. Connections in process never use it.
 	TLS *tls.Config
-	// Authenticated says that every client of the listener must authenticate. An
-	// address that other machines reach needs it and TLS.
-	Authenticated bool
 	// Synced syncs every write to disk before its ack (sync_interval: always).
 	// Otherwise messages, streams and consumers are synced once a second.
 	Synced bool
@@ -68,7 +63,7 @@ type Server struct {
 // Start runs the server and returns when it accepts connections. It fails if
 // the listener's port is taken.
 func Start(cfg Config) (*Server, error) {
-	host, port, err := parseListen(cfg.Listen, cfg.TLS != nil && cfg.Authenticated)
+	host, port, err := parseListen(cfg.Listen)
 	if err != nil {
 		return nil, err
 	}
@@ -130,18 +125,8 @@ func clientPermissions(cfg Config) *server.Permissions {
 	}
 }
 
-// URL is the address for other clients. A listener on all addresses is named by the
-// loopback one.
-func (s *Server) URL() string {
-	u, err := url.Parse(s.ns.ClientURL())
-	if err != nil {
-		return s.ns.ClientURL()
-	}
-	if ip := net.ParseIP(u.Hostname()); ip != nil && ip.IsUnspecified() {
-		u.Host = net.JoinHostPort("127.0.0.1", u.Port())
-	}
-	return u.String()
-}
+// URL is the address for other clients.
+func (s *Server) URL() string { return s.ns.ClientURL() }
 
 // InProcess is the URL to give with Options: nats.go encrypts a connection to a tls URL,
 // and its certificate is not for this process.
@@ -172,7 +157,7 @@ func (s *Server) SyncMeta() error {
 	if s.meta == nil {
 		return nil
 	}
-	return (&metaSync{dir: s.storeDir, synced: map[string]time.Time{}}).sync()
+	return s.meta.sync()
 }
 
 // Version is the version of the embedded server.

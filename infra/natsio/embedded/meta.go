@@ -14,11 +14,13 @@ import (
 // in which they lie. Without Synced the server syncs only messages: a power cut in
 // the half minute until the kernel writes such a file would lose its stream.
 type metaSync struct {
-	dir    string
+	dir   string
+	end   chan struct{}
+	once  sync.Once // closes end
+	ended chan struct{}
+
+	mu     sync.Mutex
 	synced map[string]time.Time // modification time of each file and directory
-	end    chan struct{}
-	once   sync.Once // closes end
-	ended  chan struct{}
 }
 
 // metaInterval is how often the server syncs messages, too.
@@ -58,6 +60,8 @@ var metaFiles = []string{
 
 // sync syncs what has changed since the last time.
 func (m *metaSync) sync() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	var errs []error
 	for _, pattern := range metaFiles {
 		names, err := filepath.Glob(filepath.Join(m.dir, "jetstream", pattern))

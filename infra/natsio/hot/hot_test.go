@@ -333,7 +333,7 @@ func TestAPartialPurgeIsNoticed(t *testing.T) {
 	}
 	purge("tidemark-views") // an engine's own
 	harness.Must(t, v.Check(t.Context(), 0))
-	purge("somebody")
+	purge("another-program")
 	harness.Eventually(t, "the loss is noticed", func() bool { return v.Check(t.Context(), 0) != nil })
 }
 

@@ -7,8 +7,8 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// The server tells of every request to its API. A purge of some rows leaves no other
-// trace that could be told from rows that lapse.
+// The server publishes an advisory for every request to its API. A purge of some rows
+// leaves no other trace that differs from rows whose TTL has ended.
 const (
 	advisorySubject = "$JS.EVENT.ADVISORY.API"
 	purgeSubject    = "$JS.API.STREAM.PURGE."

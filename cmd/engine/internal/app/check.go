@@ -46,9 +46,6 @@ func (c *Config) checkServers() error {
 	return nil
 }
 
-// authenticated reports whether every client of the embedded server must authenticate.
-func (c *Config) authenticated() bool { return false }
-
 var hostName = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?$`)
 
 // checkPlaces checks the listeners and the data directory.
@@ -60,14 +57,14 @@ func (c *Config) checkPlaces() error {
 		if err := deployment.CheckAddress("--nats-listen", c.NATSListen); err != nil {
 			return err
 		}
-		if host, _, _ := net.SplitHostPort(c.NATSListen); !embedded.IsLoopback(host) && !(c.TLS.On() && c.authenticated()) {
-			return errors.New("--nats-listen " + c.NATSListen + ": the embedded server listens on loopback only unless clients authenticate " +
-				"and it has TLS (--auth on, --tls-cert and --tls-key); or run your own NATS server and use --nats")
+		if host, _, _ := net.SplitHostPort(c.NATSListen); !embedded.IsLoopback(host) {
+			return errors.New("--nats-listen " + c.NATSListen + ": the embedded server listens on loopback only; " +
+				"run your own NATS server and use --nats to listen elsewhere")
 		}
 	}
-	if host, _, _ := net.SplitHostPort(c.HTTP); !embedded.IsLoopback(host) && !c.TLS.On() {
+	if host, _, _ := net.SplitHostPort(c.HTTP); !embedded.IsLoopback(host) && !c.TLS.On() && !c.HTTPInsecure {
 		return errors.New("--http " + c.HTTP + ": HTTP without TLS listens on loopback only, because it shows the state of the engine; " +
-			"set --tls-cert and --tls-key, or let a reverse proxy on this machine serve other ones")
+			"set --tls-cert and --tls-key, or --http-insecure where only this machine or a proxy reaches the address")
 	}
 	for _, name := range c.HTTPHosts {
 		if !hostName.MatchString(name) {

@@ -18,16 +18,17 @@ import (
 // environment variable and a key of the YAML file, where the names of nested
 // keys are joined with a dash: limits: {clock_skew: 5s} is --limits-clock-skew.
 type Config struct {
-	Data       string        `help:"Data directory." default:"./data" env:"TIDEMARK_DATA" placeholder:"DIR"`
-	NATS       string        `name:"nats" help:"External NATS server; default: embedded." env:"TIDEMARK_NATS" placeholder:"URL"`
-	NATSAccess natsio.Access `embed:"" prefix:"nats-" envprefix:"TIDEMARK_NATS_"`
-	NATSListen string        `name:"nats-listen" help:"Listener of the embedded server; other addresses than loopback need TLS and authentication." default:"127.0.0.1:4222" env:"TIDEMARK_NATS_LISTEN" placeholder:"ADDR"`
-	Postgres   string        `help:"External Postgres; 'off' = without SQL; default: a managed local one." env:"TIDEMARK_POSTGRES" placeholder:"URL"`
-	TLS        certs.Files   `embed:"" envprefix:"TIDEMARK_"`
-	HTTP       string        `name:"http" help:"Address of /healthz, /readyz and /metrics." default:"127.0.0.1:8080" env:"TIDEMARK_HTTP" placeholder:"ADDR"`
-	HTTPHosts  []string      `name:"http-hosts" help:"Host names by which clients reach HTTP; localhost, IP addresses and the names in the TLS certificate always do." env:"TIDEMARK_HTTP_HOSTS" placeholder:"NAME"`
-	Partitions int           `help:"Partitions of a new journal; they cannot change later. 0 = those of the existing journal, or 1." default:"0" env:"TIDEMARK_PARTITIONS"`
-	Durability string        `help:"synced: the event is on disk before the acknowledgement. relaxed: within a second after it." enum:"synced,relaxed" default:"synced" env:"TIDEMARK_DURABILITY"`
+	Data         string        `help:"Data directory." default:"./data" env:"TIDEMARK_DATA" placeholder:"DIR"`
+	NATS         string        `name:"nats" help:"External NATS server; default: embedded." env:"TIDEMARK_NATS" placeholder:"URL"`
+	NATSAccess   natsio.Access `embed:"" prefix:"nats-" envprefix:"TIDEMARK_NATS_"`
+	NATSListen   string        `name:"nats-listen" help:"Loopback listener of the embedded server." default:"127.0.0.1:4222" env:"TIDEMARK_NATS_LISTEN" placeholder:"ADDR"`
+	Postgres     string        `help:"External Postgres; 'off' = without SQL; default: a managed local one." env:"TIDEMARK_POSTGRES" placeholder:"URL"`
+	TLS          certs.Files   `embed:"" envprefix:"TIDEMARK_"`
+	HTTP         string        `name:"http" help:"Address of /healthz, /readyz and /metrics." default:"127.0.0.1:8080" env:"TIDEMARK_HTTP" placeholder:"ADDR"`
+	HTTPInsecure bool          `name:"http-insecure" help:"HTTP without TLS on other addresses than loopback, where only this machine or a proxy reaches them, such as the port of a container." env:"TIDEMARK_HTTP_INSECURE"`
+	HTTPHosts    []string      `name:"http-hosts" help:"Host names by which clients reach HTTP; localhost, IP addresses and the names in the TLS certificate always do." env:"TIDEMARK_HTTP_HOSTS" placeholder:"NAME"`
+	Partitions   int           `help:"Partitions of a new journal; they cannot change later. 0 = those of the existing journal, or 1." default:"0" env:"TIDEMARK_PARTITIONS"`
+	Durability   string        `help:"synced: the event is on disk before the acknowledgement. relaxed: within a second after it." enum:"synced,relaxed" default:"synced" env:"TIDEMARK_DURABILITY"`
 
 	AcceptJournal bool  `help:"Start although the journal is missing, another one, or shorter than SQL, KV or the data directory know; the views are rebuilt from it." env:"TIDEMARK_ACCEPT_JOURNAL"`
 	DiskReserve   int64 `help:"Free bytes of the data directory's file system below which commands are refused with journal.full; 0 = 64 MiB, but at most 5% of the file system. Embedded NATS only." default:"0" env:"TIDEMARK_DISK_RESERVE"`

@@ -62,7 +62,7 @@ func startServers(ctx context.Context, cfg *Config, l embedded.Limits, tlsConfig
 	if cfg.NATS == "" {
 		n.embedded, natsErr = deployment.StartNATS(embedded.Config{
 			Dir: cfg.Data, Listen: cfg.NATSListen, Synced: cfg.Durability == "synced", Limits: l, Log: log,
-			TLS: tlsConfig, Authenticated: cfg.authenticated(),
+			TLS: tlsConfig,
 		}, cfg.SubjectPrefix)
 	}
 	starting.Wait()

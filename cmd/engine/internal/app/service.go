@@ -74,8 +74,8 @@ func startIntake(nats *natsServer, j *journalReader, c *commandSide, rs []reacto
 	return &intakeQueue{in}, err
 }
 
-// queued is the load of a command of the queue or the outbox: nobody waits for its answer,
-// so it goes behind those of clients.
+// queued is the load of a durable command or one of the outbox. No client waits for its
+// receipt, so it goes behind those of clients.
 const queued = 1 << 20
 
 func behind(send reactors.Send) reactors.Send {

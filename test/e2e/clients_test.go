@@ -307,7 +307,7 @@ func consumersDeleted(t *testing.T, e *harness.Engine) {
 	}
 	r := c.MustSet(t, "after", "k", 1, nil)
 	for _, consistency := range []string{"hot", "durable", "cached"} {
-		if got, err := c.Get(t.Context(), "after", "k", harness.M{"consistency": consistency, "token": r.Token, "wait_ms": 30000}); err != nil {
+		if got, err := c.Get(t.Context(), "after", "k", harness.M{"consistency": consistency, "token": r.Token, "wait_ms": 60000}); err != nil {
 			t.Errorf("get %s: %+v %v", consistency, got, err)
 		}
 	}

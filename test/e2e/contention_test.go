@@ -165,7 +165,7 @@ func readYourWrites(t *testing.T, e *harness.Engine) {
 				}
 				for _, consistency := range []string{"cached", "hot", "durable", "strong"} {
 					got, err := other.Get(t.Context(), fmt.Sprintf("reader%d", w), key,
-						harness.M{"token": r.Token, "consistency": consistency, "wait_ms": 15000})
+						harness.M{"token": r.Token, "consistency": consistency, "wait_ms": 60000})
 					if err != nil || got.Version < r.Version || string(got.Value) != fmt.Sprint(n) {
 						t.Errorf("get %s after version %d: %+v %v", consistency, r.Version, got, err)
 					}

@@ -27,7 +27,7 @@ func TestPartitions(t *testing.T) {
 				}
 				consistency := []string{"cached", "hot", "durable", "strong"}[n%4]
 				got, err := c.Get(t.Context(), agent, fmt.Sprintf("k%d", n%3),
-					harness.M{"token": r.Token, "consistency": consistency, "wait_ms": 15000})
+					harness.M{"token": r.Token, "consistency": consistency, "wait_ms": 60000})
 				if err != nil || got.Version < r.Version {
 					t.Errorf("get %s: %+v %v", consistency, got, err)
 				}

@@ -112,14 +112,19 @@ func NewID() string { return ulid.Make().String() }
 // gives a command ten seconds.
 const answerWithin = 20 * time.Second
 
+// withDefaultTimeout bounds a context that has no deadline.
+func withDefaultTimeout(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	if _, ok := ctx.Deadline(); ok {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, d)
+}
+
 // Ask sends a request: []byte and string bodies unchanged, others as JSON. It
 // returns the body of the reply, or a *Refusal, or the error of nats.go.
 func (c *Client) Ask(ctx context.Context, msg *nats.Msg) ([]byte, error) {
-	if _, ok := ctx.Deadline(); !ok {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, answerWithin)
-		defer cancel()
-	}
+	ctx, cancel := withDefaultTimeout(ctx, answerWithin)
+	defer cancel()
 	reply, err := c.RequestMsgWithContext(ctx, msg)
 	if err != nil {
 		return nil, fmt.Errorf("%.80s: %w", msg.Subject, err)
@@ -156,8 +161,16 @@ func (c *Client) Command(ctx context.Context, subject, id string, body any) (Rec
 	return r, err
 }
 
-// Query sends a query and returns the body of the reply.
+// Query sends a query and returns the body of the reply. One with wait_ms has that
+// much more time for it.
 func (c *Client) Query(ctx context.Context, subject string, body any) (json.RawMessage, error) {
+	if m, ok := body.(M); ok {
+		if wait, ok := m["wait_ms"].(int); ok && wait > 0 {
+			var cancel context.CancelFunc
+			ctx, cancel = withDefaultTimeout(ctx, answerWithin+time.Duration(wait)*time.Millisecond)
+			defer cancel()
+		}
+	}
 	return c.Ask(ctx, &nats.Msg{Subject: subject, Data: encode(body)})
 }
 
@@ -208,8 +221,9 @@ func (c *Client) Get(ctx context.Context, agent, key string, more M) (Entry, err
 	return e, err
 }
 
-// patience is the wait_ms of a read that must succeed: longer than the default, for a busy machine.
-const patience = 15_000
+// patience is the wait_ms of a read that must succeed: the longest that a read
+// may ask for. The default is no promise on a busy machine.
+const patience = 60_000
 
 // MustGet is Get that must find the entry.
 func (c *Client) MustGet(t testing.TB, agent, key string, more M) Entry {

@@ -46,7 +46,7 @@ func askLifecycle(t *testing.T, c *harness.Client) {
 		refused(t, c, list, M{"token": token, "wait_ms": 20}, 503, "read.behind")
 	}
 	free()
-	equal(t, "after it", len(ask(t, c, "agent.lively.entries", M{"token": token, "wait_ms": 20000})["entries"].([]any)) >= 2, true)
+	equal(t, "after it", len(ask(t, c, "agent.lively.entries", M{"token": token, "wait_ms": 60000})["entries"].([]any)) >= 2, true)
 	harness.Eventually(t, "dirty keys end", func() error {
 		if n := ask(t, c, "agent.lively.lifecycle", nil)["dirty_keys"]; n != float64(0) {
 			return fmt.Errorf("%v", n)

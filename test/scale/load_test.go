@@ -162,7 +162,7 @@ func (tr *traffic) read(ctx context.Context, nc *harness.Client, m model, consis
 		if r := last.Load(); r != nil && n%8 == 0 {
 			agent, key, least = r.ID, r.Key, r.Version
 			more["token"] = r.Token
-			more["wait_ms"] = 20_000
+			more["wait_ms"] = 60_000
 		}
 		got, err := nc.Get(context.WithoutCancel(ctx), agent, key, more)
 		name := agent + "." + key

@@ -138,7 +138,7 @@ func (w *world) journalIsUnchanged() {
 // answersAreUnchanged asks what was asked of the fixture's build.
 func (w *world) answersAreUnchanged() {
 	w.t.Helper()
-	entry := w.c.MustGet(w.t, "a1", "plan", M{"consistency": "durable", "token": w.Token, "wait_ms": 30_000})
+	entry := w.c.MustGet(w.t, "a1", "plan", M{"consistency": "durable", "token": w.Token, "wait_ms": 60_000})
 	if entry.Source != "sql" || string(entry.Value) != `{"step":1}` {
 		w.t.Errorf("a read with an old token: %s", entry)
 	}
@@ -251,7 +251,7 @@ func (w *world) goesOn() {
 	w.next("events.task.runs", "task.runs.complete", M{"result": "at last"})
 	w.next("events.task.queued", "task.queued.cancel", M{"reason": "late"})
 	fork := w.next("events.agent.fork3.lifecycle", "agent.fork3.fork", M{"from": "a1", "at_revision": 10})
-	entries, err := w.c.Query(w.t.Context(), "queries.agent.fork3.entries", M{"token": fork.Token, "wait_ms": 30_000})
+	entries, err := w.c.Query(w.t.Context(), "queries.agent.fork3.entries", M{"token": fork.Token, "wait_ms": 60_000})
 	must(w.t, err)
 	same(w.t, "a fork of what was trimmed", string(entries), `{"entries":[{"key":"mood","value":"\u00e9é\/"}]}`)
 	w.next("events.session.new", "session.new.open", M{"owner": "a1", "ttl": 3600})

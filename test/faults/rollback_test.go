@@ -85,5 +85,6 @@ func TestExternalStoreRolledBack(t *testing.T) {
 			}
 		}
 	}
+	c.CaughtUp(t)
 	e.Verify()
 }

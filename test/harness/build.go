@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -16,8 +17,17 @@ var (
 	watched sync.Once
 )
 
-// Binary is the engine, built once for a test run, with -race when the tests
-// themselves run so.
+// raceEngine are the packages whose engine looks for data races when the tests do, or
+// whose tests count on its pace. With the detector an engine needs a multiple of the
+// processor's time: everywhere at once, two cores are too slow for what the other
+// packages ask of time.
+var raceEngine = []string{"e2e", "feeds", "intake", "queries", "rebuild"}
+
+// raceAlways builds every engine with -race when the tests run so.
+const raceAlways = "TIDEMARK_TEST_RACE_ENGINE"
+
+// Binary is the engine, built once for a test run; with -race when the tests run so and
+// the package is one of raceEngine.
 func Binary(t testing.TB) string {
 	t.Helper()
 	watched.Do(func() {
@@ -26,7 +36,9 @@ func Binary(t testing.TB) string {
 		Must(t, watch(root))
 	})
 	name, args := "engine", []string{"build", "-buildvcs=false"}
-	if RaceOn {
+	wd, err := os.Getwd()
+	Must(t, err)
+	if RaceOn && (os.Getenv(raceAlways) == "1" || slices.Contains(raceEngine, filepath.Base(wd))) {
 		name, args = "engine-race", append(args, "-race")
 	}
 	dir, err := built.shared(name, func(dir string) error {

@@ -56,8 +56,13 @@ type reader struct {
 	out chan history.Message
 }
 
-func (r *reader) Messages() <-chan history.Message { return r.out }
-func (r *reader) Err() error                       { return fmt.Errorf("the reader failed") }
+// Messages waits while messages are sent, so that a batch has all of them.
+func (r *reader) Messages() <-chan history.Message {
+	r.s.mu.Lock()
+	defer r.s.mu.Unlock()
+	return r.out
+}
+func (r *reader) Err() error { return fmt.Errorf("the reader failed") }
 
 func (r *reader) Stop() {
 	r.s.mu.Lock()
@@ -65,10 +70,12 @@ func (r *reader) Stop() {
 	r.s.stopped++
 }
 
-// send delivers events for the revisions from up to to.
+// send delivers events for the revisions from up to to, at once.
 func (s *source) send(from, to uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for r := from; r <= to; r++ {
-		s.put(event(fmt.Sprint("k", r), r))
+		s.deliver(event(fmt.Sprint("k", r), r))
 	}
 }
 
@@ -84,9 +91,13 @@ func event(key string, revision uint64) history.Message {
 }
 
 func (s *source) put(m history.Message) {
-	s.out <- m
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.deliver(m)
+}
+
+func (s *source) deliver(m history.Message) {
+	s.out <- m // has room
 	s.log = append(s.log, m)
 	s.head = max(s.head, m.Revision)
 }

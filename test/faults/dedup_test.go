@@ -41,18 +41,16 @@ func TestDedupAcrossRestarts(t *testing.T) {
 	}
 	var all []*sent
 	send := func(s *sent) (harness.Receipt, int) {
-		var r harness.Receipt
-		var err error
-		for until := time.Now().Add(harness.Patience); ; { // as a client does: 503 says to send it again
+		r, err := c.Command(context.Background(), s.subject, s.id, s.body)
+		for until := time.Now().Add(harness.Patience); time.Now().Before(until); { // 503 says to send it again
+			if no := harness.Refused(err); no == nil || no.Status != 503 {
+				break
+			}
+			pause(t.Context(), 20*time.Millisecond)
 			r, err = c.Command(context.Background(), s.subject, s.id, s.body)
-			no := harness.Refused(err)
-			if no != nil && no.Status == 503 && time.Now().Before(until) {
-				continue
-			}
-			if no != nil {
-				return r, no.Status
-			}
-			break
+		}
+		if no := harness.Refused(err); no != nil {
+			return r, no.Status
 		}
 		if err != nil {
 			t.Errorf("%s %s: %v", s.name, s.id, err)

@@ -27,7 +27,7 @@ func TestDiskFull(t *testing.T) {
 			t.Parallel()
 			args := kind.args
 			disk, ok := "", false
-			if !harness.RaceOn { // nats-server 2.15.3 has a data race when it starts JetStream again after a write error
+			if !harness.RaceEngine(t) { // nats-server 2.15.3 has a data race when it starts JetStream again after a write error
 				disk, ok = harness.SmallDisk(t, 64<<20)
 			}
 			free := func() func() { return harness.FillDisk(t, disk) }

@@ -39,14 +39,14 @@ var instrumented struct {
 // failEngine returns the program of an engine with failpoints.
 func failEngine(t testing.TB) string {
 	t.Helper()
-	instrumented.once.Do(func() { instrumented.err = instrument() })
+	instrumented.once.Do(func() { instrumented.err = instrument(t) })
 	harness.Must(t, instrumented.err)
 	return instrumented.program
 }
 
 // instrument copies the module, plants the bugs, lets gofail turn its comments into code, and
 // builds. The copy has the same place for the same checkout, so that the build cache knows it.
-func instrument() (err error) {
+func instrument(t testing.TB) (err error) {
 	root, err := filepath.Abs("../..")
 	if err != nil {
 		return err
@@ -69,7 +69,7 @@ func instrument() (err error) {
 	harness.AtExit(func() error { return os.RemoveAll(to) })
 	instrumented.program = filepath.Join(to, "engine")
 	build := []string{"build", "-buildvcs=false", "-o", instrumented.program}
-	if harness.RaceOn {
+	if harness.RaceEngine(t) {
 		build = append(build, "-race")
 	}
 	for _, args := range [][]string{append([]string{"tool", "gofail", "enable"}, dirs...), append(build, "./cmd/engine")} {

@@ -19,16 +19,18 @@ import (
 )
 
 // readBound is the longest time of a read during an outage; the race detector makes an engine slower.
-func readBound() time.Duration {
-	if harness.RaceOn {
+func readBound(t *testing.T) time.Duration {
+	t.Helper()
+	if harness.RaceEngine(t) {
 		return 10 * time.Second
 	}
 	return 3 * time.Second
 }
 
 // leastRate is the number of writes that an engine takes in a second of an outage.
-func leastRate() int {
-	if harness.RaceOn {
+func leastRate(t *testing.T) int {
+	t.Helper()
+	if harness.RaceEngine(t) {
 		return 2
 	}
 	return 20
@@ -113,7 +115,7 @@ func TestPostgresUnavailable(t *testing.T) {
 			if got.Version != r.Version || got.Source == "sql" {
 				t.Errorf("during the outage, %v: %+v after version %d", ask, got, r.Version)
 			}
-			if took := time.Since(asked); took > readBound() {
+			if took := time.Since(asked); took > readBound(t) {
 				t.Errorf("during the outage, %v: answered after %s", ask, took)
 			}
 		}
@@ -164,7 +166,7 @@ func TestPostgresUnavailable(t *testing.T) {
 	if int(last.LagEvents) < acked/2 || last.LagSeconds < 0.7*(length-5*time.Second).Seconds() || last.LagSeconds > length.Seconds()+5 {
 		t.Errorf("%d writes were accepted in %s, and the lag is said to be %d events and %.1f s", acked, length, last.LagEvents, last.LagSeconds)
 	}
-	if acked < int(length.Seconds())*leastRate() {
+	if acked < int(length.Seconds())*leastRate(t) {
 		t.Errorf("only %d writes were accepted in %s", acked, length)
 	}
 	for outcome, n := range l.Count() {

@@ -17,17 +17,24 @@ var (
 	watched sync.Once
 )
 
-// raceEngine are the packages whose engine looks for data races when the tests do, or
-// whose tests count on its pace. With the detector an engine needs a multiple of the
-// processor's time: everywhere at once, two cores are too slow for what the other
-// packages ask of time.
-var raceEngine = []string{"e2e", "feeds", "intake", "queries", "rebuild"}
+// racePackages are the packages below test whose engine looks for data races when the
+// tests do; together they use every component. Such an engine needs a multiple of the
+// processor's time: in all packages, two cores would be too slow for what tests of faults
+// ask of time.
+var racePackages = []string{"e2e", "feeds", "intake", "queries", "rebuild"}
 
-// raceAlways builds every engine with -race when the tests run so.
+// raceAlways, set to 1, builds every engine with -race when the tests run so.
 const raceAlways = "TIDEMARK_TEST_RACE_ENGINE"
 
-// Binary is the engine, built once for a test run; with -race when the tests run so and
-// the package is one of raceEngine.
+// RaceEngine reports whether the engine of the package under test is built with -race.
+func RaceEngine(t testing.TB) bool {
+	t.Helper()
+	wd, err := os.Getwd()
+	Must(t, err)
+	return RaceOn && (os.Getenv(raceAlways) == "1" || slices.Contains(racePackages, filepath.Base(wd)))
+}
+
+// Binary is the engine, built once for a test run; see RaceEngine.
 func Binary(t testing.TB) string {
 	t.Helper()
 	watched.Do(func() {
@@ -36,9 +43,7 @@ func Binary(t testing.TB) string {
 		Must(t, watch(root))
 	})
 	name, args := "engine", []string{"build", "-buildvcs=false"}
-	wd, err := os.Getwd()
-	Must(t, err)
-	if RaceOn && (os.Getenv(raceAlways) == "1" || slices.Contains(raceEngine, filepath.Base(wd))) {
+	if RaceEngine(t) {
 		name, args = "engine-race", append(args, "-race")
 	}
 	dir, err := built.shared(name, func(dir string) error {

@@ -2,5 +2,5 @@
 
 package harness
 
-// RaceOn reports whether the tests run with -race; the engine is then built so.
+// RaceOn reports whether the tests run with -race; see RaceEngine for the engine.
 const RaceOn = false

@@ -75,10 +75,10 @@ func (w *diskWatch) check(ctx context.Context) {
 		if !before {
 			w.e.log.Error("the disk is full; commands are refused", "directory", w.e.cfg.Data, "free", humanize.IBytes(uint64(free)), "reserve", humanize.IBytes(uint64(reserve)))
 		}
-		w.distrust(server.Health)
 		g.Stop(domain.Errorf(domain.Unavailable, "journal.full",
 			"the disk of the data directory is full: %s are free, %s are kept in reserve; free space, and send the same command id again",
 			humanize.IBytes(uint64(free)), humanize.IBytes(uint64(reserve))))
+		w.distrust(server.Health) // waits for views that wait for the disk: after the refusal
 		return
 	}
 	if !before && time.Since(w.checked) < healthInterval {

@@ -92,8 +92,12 @@ var house = []rule{
 	{"infra/natsio/intake", ports("commands", "commands/reactors"), postgres, adapter},
 	{"infra/natsio/coordination", ports(), postgres, adapter},
 	{"infra/natsio/topology", []string{"infra/natsio", "internal/readiness"}, postgres, adapter},
-	{"infra/natsio/embedded", nil, postgres,
-		"the embedded server is a server: it knows nothing of the engine"},
+	{"infra/natsio/auth", []string{"internal/identity"}, postgres,
+		"keys and accounts know names and subjects, and nothing of what the engine does"},
+	{"infra/natsio/gate", []string{"infra/natsio", "infra/natsio/auth", "internal/identity"}, postgres,
+		"the gate decides what of the JetStream API a client reaches, from its account and its grants alone"},
+	{"infra/natsio/embedded", []string{"infra/natsio/auth"}, postgres,
+		"the embedded server is a server: it knows nothing of the engine but the accounts that it serves"},
 	{"infra/pg", []string{"domain", "events", "internal/readiness"}, nats,
 		"pool, migrations and errors know no port: every SQL adapter stands on them"},
 	{"infra/pg/archive", pgPorts(), nats, adapter},
@@ -102,6 +106,8 @@ var house = []rule{
 	{"infra/pg/local", nil, nats,
 		"the managed server is a process: it knows nothing of the engine"},
 
+	{"internal/identity", nil, slices.Concat(nats, postgres),
+		"the caller travels in the context: any package may ask who it is"},
 	{"internal/readiness", nil, slices.Concat(nats, postgres),
 		"a component says what prevents its work: any adapter may have to"},
 	{"internal/certs", nil, slices.Concat(nats, postgres),
@@ -118,7 +124,7 @@ var house = []rule{
 		"the program is the table of its subcommands"},
 	{"cmd/engine/internal/deployment", []string{"events", "history", "infra/...", "internal/certs", "internal/readiness", "internal/redact", "projections/...", "readmodel"}, nil,
 		"a deployment is an engine seen from outside: it starts none"},
-	{"cmd/engine/internal/app", []string{"cmd/engine/internal/deployment", "commands/...", "config", "domain/...", "events", "history", "infra/...", "internal/certs", "internal/readiness", "internal/redact", "internal/wait", "projections/...", "readmodel/..."}, nil,
+	{"cmd/engine/internal/app", []string{"cmd/engine/internal/deployment", "commands/...", "config", "domain/...", "events", "history", "infra/...", "internal/certs", "internal/identity", "internal/readiness", "internal/redact", "internal/wait", "projections/...", "readmodel/..."}, nil,
 		"the engine is assembled here; it knows no subcommand"},
 	{"cmd/engine/internal/cli", []string{"cmd/engine/internal/app", "cmd/engine/internal/deployment", "commands/...", "domain", "events", "history", "infra/...", "internal/redact", "internal/wait", "projections/..."}, nil,
 		"a subcommand reads flags and prints: the work belongs to other packages"},
@@ -130,7 +136,7 @@ var house = []rule{
 
 // ports are what a NATS adapter may import, and more that its row names.
 func ports(more ...string) []string {
-	return append([]string{"domain", "events", "history", "infra/natsio", "internal/readiness", "internal/wait", "projections/...", "readmodel/..."}, more...)
+	return append([]string{"domain", "events", "history", "infra/natsio", "internal/identity", "internal/readiness", "internal/wait", "projections/...", "readmodel/..."}, more...)
 }
 
 // pgPorts is the same for an SQL adapter.

@@ -24,6 +24,9 @@ type Access struct {
 	TLSKey       string `name:"tls-key" help:"Private key of the client certificate, PEM." env:"TLS_KEY" placeholder:"FILE"`
 }
 
+// None reports whether nothing says who connects.
+func (a Access) None() bool { return a.Creds == "" && a.NKey == "" && a.User == "" }
+
 // Options are the options of Connect. Options fails if a file cannot be read, or
 // if one setting needs another.
 func (a Access) Options() (opts []nats.Option, err error) {

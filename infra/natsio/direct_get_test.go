@@ -1,4 +1,4 @@
-package natsio
+package natsio_test
 
 import (
 	"context"
@@ -9,13 +9,14 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/tidemark-engine/tidemark/infra/natsio"
 	"github.com/tidemark-engine/tidemark/test/support"
 )
 
 // TestLastMessagesOfManySubjects reads more subjects than one request takes, some
 // without a message. Each last message is yielded once, with and without a bound.
 func TestLastMessagesOfManySubjects(t *testing.T) {
-	const present, absent = 2*multiLastSubjects + 100, 50
+	const present, absent = 2*natsio.MultiLastSubjects + 100, 50
 	nc := support.Engine(t, support.NATS(t))
 	js := support.JetStream(t, nc)
 	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{
@@ -23,7 +24,7 @@ func TestLastMessagesOfManySubjects(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	publisher, err := NewPublisher(nc)
+	publisher, err := natsio.NewPublisher(nc)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,7 +43,7 @@ func TestLastMessagesOfManySubjects(t *testing.T) {
 	}
 	for _, upTo := range []uint64{0, present + 7} {
 		got := map[string]uint64{}
-		err := LastMessages(t.Context(), nc, "MANY", LastQuery{Subjects: subjects, UpToSeq: upTo}, func(m *jetstream.RawStreamMsg) {
+		err := natsio.LastMessages(t.Context(), nc, "MANY", natsio.LastQuery{Subjects: subjects, UpToSeq: upTo}, func(m *jetstream.RawStreamMsg) {
 			if got[m.Subject] != 0 || string(m.Data) != strconv.FormatUint(m.Sequence-1, 10) {
 				t.Errorf("%s at %d is %q, already yielded at %d", m.Subject, m.Sequence, m.Data, got[m.Subject])
 			}
@@ -67,8 +68,8 @@ func TestLastMessagesOfManySubjects(t *testing.T) {
 // missing message.
 func TestIncompleteReplyIsAnError(t *testing.T) {
 	nc := support.Engine(t, support.NATS(t))
-	q := LastQuery{Subjects: []string{"many.1"}}
-	if _, err := q.fetch(t.Context(), nc, "MANY"); !errors.Is(err, nats.ErrNoResponders) {
+	q := natsio.LastQuery{Subjects: []string{"many.1"}}
+	if _, err := q.Fetch(t.Context(), nc, "MANY"); !errors.Is(err, nats.ErrNoResponders) {
 		t.Errorf("without the stream: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -77,7 +78,7 @@ func TestIncompleteReplyIsAnError(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := q.fetch(ctx, nc, "SILENT"); !errors.Is(err, context.Canceled) {
+	if _, err := q.Fetch(ctx, nc, "SILENT"); !errors.Is(err, context.Canceled) {
 		t.Errorf("without a reply: %v", err)
 	}
 	if err := silent.Unsubscribe(); err != nil {

@@ -50,20 +50,20 @@ var ownRoots = []string{
 // OwnSubject returns the pattern of the engine that a subject or wildcard pattern
 // overlaps; "" = none. Subjects that start with $ belong to the server.
 func (s Subjects) OwnSubject(subject string) string {
-	if overlaps(subject, "$>") {
+	if Overlaps(subject, "$>") {
 		return "$…"
 	}
 	for _, root := range ownRoots {
-		if own := s.prefix + root + ".>"; overlaps(subject, own) {
+		if own := s.prefix + root + ".>"; Overlaps(subject, own) {
 			return own
 		}
 	}
 	return ""
 }
 
-// overlaps reports whether a subject can match both patterns. The token "$>" of
+// Overlaps reports whether a subject can match both patterns. The token "$>" of
 // the second matches every token that starts with $.
-func overlaps(a, b string) bool {
+func Overlaps(a, b string) bool {
 	as, bs := strings.Split(a, "."), strings.Split(b, ".")
 	for i := 0; ; i++ {
 		switch {

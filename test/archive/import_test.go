@@ -148,8 +148,10 @@ func TestImportIsContinued(t *testing.T) {
 	sum := trailer(t, path)
 
 	// The state that an import leaves when it is killed after two events.
-	s := support.NATS(t)
-	nc := support.Engine(t, s)
+	url := support.PlainNATS(t)
+	nc, err := nats.Connect(url)
+	harness.Must(t, err)
+	t.Cleanup(nc.Close)
 	r, err := journal.OpenImporter(t.Context(), nc, journal.Config{Partitions: 1}, sum)
 	harness.Must(t, err)
 	for rev, msg := range stored(t, old, 2) {
@@ -161,7 +163,6 @@ func TestImportIsContinued(t *testing.T) {
 	if _, err := journal.OpenImporter(t.Context(), nc, journal.Config{Partitions: 1}, "another"); err == nil || !strings.Contains(err.Error(), "another file") {
 		t.Errorf("another file is imported into it: %v", err)
 	}
-	url := strings.Replace(s.URL(), "nats://", "nats://"+credentials(s.Credentials())+"@", 1)
 	refused(t, "not finished", "export", "--server", url, file(t, "none.gz"))
 	do(t, "import", "--server", url, path)
 	e := harness.Start(t, harness.Config{Args: []string{"--postgres", "off", "--nats", url}})
@@ -232,8 +233,6 @@ func cut(t *testing.T, from, to, typ string) {
 	}
 	harness.Must(t, err)
 }
-
-func credentials(user, password string) string { return user + ":" + password }
 
 // trailer returns the digest on the last line of a file.
 func trailer(t *testing.T, path string) string {

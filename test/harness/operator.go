@@ -14,11 +14,11 @@ import (
 // directory.
 func (e *Engine) Operator(t testing.TB) *nats.Conn {
 	t.Helper()
-	var o struct{ User, Password string }
+	var o struct{ Creds string }
 	text, err := os.ReadFile(filepath.Join(e.Data, "operator.json"))
 	Mustf(t, err, "read the operator's rights")
 	Mustf(t, json.Unmarshal(text, &o), "read the operator's rights")
-	nc, err := nats.Connect(e.NATSURL, nats.UserInfo(o.User, o.Password), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
+	nc, err := nats.Connect(e.NATSURL, nats.UserCredentialBytes([]byte(o.Creds)), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
 	Mustf(t, err, "connect as the operator")
 	t.Cleanup(nc.Close)
 	return nc

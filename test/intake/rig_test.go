@@ -69,6 +69,7 @@ func (r *rig) start(wrap func(reactors.Send) reactors.Send, list ...reactors.Rea
 		Connect: func(name string) (*nats.Conn, error) {
 			return natsio.Connect(r.server.URL(), name, harness.Log(r.t), r.server.Options()...)
 		},
+		Identify: r.server.Authority().Caller, Dev: r.server.Authority().Dev(),
 		Send: send, Reactors: list, Journal: history.New(r.journal, nil, 0), Backoff: r.backoff, Log: harness.Log(r.t),
 	})
 	harness.Must(r.t, err)

@@ -6,10 +6,14 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/tidemark-engine/tidemark/infra/natsio"
+	"github.com/tidemark-engine/tidemark/infra/natsio/auth"
 	"github.com/tidemark-engine/tidemark/infra/natsio/embedded"
+	"github.com/tidemark-engine/tidemark/infra/natsio/gate"
 	"github.com/tidemark-engine/tidemark/test/harness"
 )
 
@@ -19,13 +23,41 @@ func NATS(t testing.TB) *embedded.Server { return NATSIn(t, t.TempDir()) }
 // NATSIn is NATS on a directory that an earlier server may have used.
 func NATSIn(t testing.TB, dir string) *embedded.Server {
 	t.Helper()
-	s, err := embedded.Start(embedded.Config{
-		Dir: dir, Listen: "127.0.0.1:0", Private: []string{"events.", "$TIDEMARK."},
-		Streams: []string{"EVENTS", "EVENTS_0", "EVENTS_1", "EVENTS_2", "EVENTS_3"}, Log: harness.Log(t),
-	})
+	return NATSFor(t, embedded.Config{Dir: dir})
+}
+
+// NATSFor is a server of a configuration, with the gate that its clients need.
+func NATSFor(t testing.TB, cfg embedded.Config) *embedded.Server {
+	t.Helper()
+	cfg.Listen, cfg.Log, cfg.ReadRaw = "127.0.0.1:0", harness.Log(t), auth.Streams
+	cfg.Private = []string{cfg.Prefix + "events.", natsio.IntakeRoot}
+	s, err := embedded.Start(cfg)
 	harness.Must(t, err)
 	t.Cleanup(s.Stop)
+	g, err := gate.Start(gate.Config{
+		Engine: Engine(t, s), Dev: connect(t, s.URL(), s.GateOptions()...), Subjects: natsio.NewSubjects(cfg.Prefix),
+		Accounts: s.Authority(), Free: auth.Streams, Log: harness.Log(t),
+	})
+	harness.Must(t, err)
+	t.Cleanup(g.Stop)
 	return s
+}
+
+// PlainNATS is a server that is not the engine's: one user in the global account.
+// It returns the URL with the user's password.
+func PlainNATS(t testing.TB) (url string) {
+	t.Helper()
+	s, err := server.NewServer(&server.Options{
+		Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(), MaxPayload: embedded.MaxPayload,
+		Username: "engine", Password: "secret", NoSigs: true, NoLog: true,
+	})
+	harness.Must(t, err)
+	s.Start()
+	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+	if !s.ReadyForConnections(harness.Patience) {
+		t.Fatal("the NATS server is not ready")
+	}
+	return strings.Replace(s.ClientURL(), "nats://", "nats://engine:secret@", 1)
 }
 
 // Engine is a connection with the engine's own rights.

@@ -1,21 +1,28 @@
 // Package embedded runs a nats-server inside the engine: JetStream in the data
 // directory, a loopback listener for other clients, and an in-process
-// connection for the engine. It knows subjects and streams only as names that
-// its caller protects.
+// connection for the engine. The server runs in operator mode with the accounts
+// of package auth. It knows subjects and streams only as names that its caller
+// protects.
 package embedded
 
 import (
-	"crypto/rand"
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
+	"net/url"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
+	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+
+	"github.com/tidemark-engine/tidemark/infra/natsio/auth"
 )
 
 // MaxPayload is the largest message in bytes. The default topology allows
@@ -28,7 +35,7 @@ const tlsTimeout = 5 * time.Second
 // Config of an embedded server.
 type Config struct {
 	Dir    string // JetStream stores its data in Dir/nats
-	Listen string // loopback address for other clients; port 0 = any free port
+	Listen string // address for other clients; port 0 = any free port
 	// TLS of the listener; nil = none. Connections in process never use it.
 	TLS *tls.Config
 	// Synced syncs every write to disk before its ack (sync_interval: always).
@@ -38,10 +45,14 @@ type Config struct {
 	// The server's own default, a share of what is free at its start, would stay
 	// low after a start on a full disk.
 	MaxStore int64
-	Private  []string // subject prefixes that other clients may not publish to
-	Streams  []string // streams that other clients may read but not manage
-	Limits   Limits
-	Log      *slog.Logger
+	// Auth admits only clients with credentials. Otherwise clients without any are
+	// in the account DEV. An address that other machines reach needs Auth and TLS.
+	Auth    bool
+	Prefix  string   // of all subjects of the engine, with its dot
+	Private []string // subject prefixes that clients without credentials may not publish to
+	ReadRaw []string // streams that they read without the gate
+	Limits  Limits
+	Log     *slog.Logger
 }
 
 // Limits of a server; zero values are the server's own defaults.
@@ -53,45 +64,55 @@ type Limits struct {
 // Server is a running embedded server.
 type Server struct {
 	ns       *server.Server
-	user     string
-	pass     string
+	auth     *auth.Authority
 	storeDir string
 	maxStore int64
 	meta     *metaSync // nil = the server syncs everything itself
+	log      *slog.Logger
+	stop     context.CancelFunc
+	running  sync.WaitGroup
 }
+
+// KeysDir is the directory of the keys in a data directory.
+func KeysDir(dir string) string { return filepath.Join(dir, "auth") }
 
 // Start runs the server and returns when it accepts connections. It fails if
 // the listener's port is taken.
 func Start(cfg Config) (*Server, error) {
-	host, port, err := parseListen(cfg.Listen)
+	host, port, err := parseListen(cfg.Listen, cfg.TLS != nil && cfg.Auth)
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{user: "engine", pass: rand.Text(), storeDir: filepath.Join(cfg.Dir, "nats"), maxStore: cfg.MaxStore}
+	s := &Server{storeDir: filepath.Join(cfg.Dir, "nats"), maxStore: cfg.MaxStore, log: cfg.Log}
 	if err := errors.Join(os.MkdirAll(s.storeDir, 0o700), os.Chmod(s.storeDir, 0o700)); err != nil { // earlier builds let a group in
 		return nil, fmt.Errorf("create the directory of the embedded NATS server: %w", err)
 	}
 	if _, size, ok := s.Disk(); ok && s.maxStore == 0 {
 		s.maxStore = size
 	}
-	opts := &server.Options{
-		ServerName: "tidemark", Host: host, Port: port,
-		JetStream: true, StoreDir: s.storeDir, JetStreamMaxStore: s.maxStore,
-		MaxPayload: MaxPayload, NoSigs: true, NoLog: false,
-		SyncAlways: cfg.Synced, SyncInterval: time.Second,
-		MaxConn: cfg.Limits.Connections, MaxPending: cfg.Limits.PendingBytes,
-		TLSConfig: cfg.TLS, TLSTimeout: tlsTimeout.Seconds(),
-		NoAuthUser: "client",
-		Users: []*server.User{
-			{Username: s.user, Password: s.pass},
-			{Username: "client", Password: rand.Text(), Permissions: clientPermissions(cfg)},
-		},
+	denied := make([]string, 0, len(cfg.Private))
+	for _, root := range cfg.Private {
+		denied = append(denied, root+">")
 	}
+	s.auth, err = auth.Open(auth.Config{Dir: KeysDir(cfg.Dir), Prefix: cfg.Prefix, Denied: denied, ReadRaw: cfg.ReadRaw})
+	if err != nil {
+		return nil, err
+	}
+	if err := s.moveData(); err != nil {
+		return nil, err
+	}
+	opts, err := s.options(&cfg)
+	if err != nil {
+		return nil, fmt.Errorf("make the accounts of the embedded NATS server: %w", err)
+	}
+	opts.Host, opts.Port = host, port
 	if s.ns, err = server.NewServer(opts); err != nil {
 		return nil, fmt.Errorf("start the embedded NATS server: %w", err)
 	}
 	s.ns.SetLoggerV2(&logger{cfg.Log}, false, false, false)
 	s.ns.Start()
+	ctx, cancel := context.WithCancel(context.Background())
+	s.stop = cancel
 	if !s.ns.ReadyForConnections(20 * time.Second) {
 		s.Stop()
 		return nil, fmt.Errorf("the embedded NATS server accepts no connections on %s: is the port taken? (--nats-listen 127.0.0.1:0 selects a free one)", cfg.Listen)
@@ -101,49 +122,123 @@ func Start(cfg Config) (*Server, error) {
 			cfg.Log.Error("the description of a stream may be lost in a power failure", "error", err)
 		})
 	}
+	s.running.Go(func() { s.followPrincipals(ctx) })
 	return s, nil
 }
 
-// clientPermissions let other clients do everything except publish to private
-// subjects and manage protected streams.
-func clientPermissions(cfg Config) *server.Permissions {
-	var deny []string
-	for _, root := range cfg.Private {
-		deny = append(deny, root+">")
+func (s *Server) options(cfg *Config) (*server.Options, error) {
+	operator, err := s.auth.OperatorClaims()
+	if err != nil {
+		return nil, err
 	}
-	for _, stream := range cfg.Streams {
-		for _, api := range []string{
-			"STREAM.CREATE", "STREAM.UPDATE", "STREAM.DELETE", "STREAM.PURGE", "STREAM.MSG.DELETE",
-			"STREAM.RESTORE", "STREAM.PEER.REMOVE", "STREAM.LEADER.STEPDOWN",
-		} {
-			deny = append(deny, "$JS.API."+api+"."+stream)
+	opts := &server.Options{
+		ServerName: "tidemark",
+		JetStream:  true, StoreDir: s.storeDir, JetStreamMaxStore: s.maxStore,
+		MaxPayload: MaxPayload, NoSigs: true, NoLog: false,
+		SyncAlways: cfg.Synced, SyncInterval: time.Second,
+		MaxConn: cfg.Limits.Connections, MaxPending: cfg.Limits.PendingBytes,
+		TLSConfig: cfg.TLS, TLSTimeout: tlsTimeout.Seconds(),
+		TrustedOperators: []*jwt.OperatorClaims{operator}, SystemAccount: s.auth.System(), AccountResolver: resolver{s.auth},
+	}
+	if !cfg.Auth {
+		opts.DefaultSentinel, err = s.auth.Anonymous()
+	}
+	return opts, err
+}
+
+// resolver gives the server the JWTs of its accounts.
+type resolver struct{ *auth.Authority }
+
+func (resolver) Start(*server.Server) error { return nil }
+func (resolver) IsReadOnly() bool           { return true }
+func (resolver) IsTrackingUpdate() bool     { return false }
+func (resolver) Reload() error              { return nil }
+func (resolver) Close()                     {}
+func (resolver) Store(string, string) error {
+	return errors.New("this server's accounts are made with engine auth")
+}
+
+// principalCheck is the pause between two looks for principals that another
+// process has changed.
+const principalCheck = 500 * time.Millisecond
+
+// followPrincipals applies changes of principals to the server: connections of
+// revoked credentials are closed.
+func (s *Server) followPrincipals(ctx context.Context) {
+	tick := time.NewTicker(principalCheck)
+	defer tick.Stop()
+	for failing := false; ; {
+		changed, err := s.auth.Changed()
+		if err != nil && !failing {
+			s.log.Error("a change of a principal cannot be applied", "error", err)
 		}
-	}
-	return &server.Permissions{
-		Publish:   &server.SubjectPermission{Allow: []string{">"}, Deny: deny},
-		Subscribe: &server.SubjectPermission{Allow: []string{">"}},
+		failing = err != nil
+		for account, text := range changed {
+			s.apply(account, text)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
 	}
 }
 
-// URL is the address for other clients.
-func (s *Server) URL() string { return s.ns.ClientURL() }
+// URL is the address for other clients. A listener on all addresses is named by the
+// loopback one.
+func (s *Server) URL() string {
+	u, err := url.Parse(s.ns.ClientURL())
+	if err != nil {
+		return s.ns.ClientURL()
+	}
+	if ip := net.ParseIP(u.Hostname()); ip != nil && ip.IsUnspecified() {
+		u.Host = net.JoinHostPort("127.0.0.1", u.Port())
+	}
+	return u.String()
+}
 
 // InProcess is the URL to give with Options: nats.go encrypts a connection to a tls URL,
 // and its certificate is not for this process.
 const InProcess = "nats://in-process"
 
-// Options connect in process with the engine's permissions. Such a connection
-// does not break by itself, so pings are rare: a server that is busy must not be
-// taken for a dead one.
-func (s *Server) Options() []nats.Option {
-	return []nats.Option{nats.InProcessServer(s.ns), nats.UserInfo(s.user, s.pass), nats.PingInterval(nats.DefaultPingInterval)}
+// apply changes an account that the server has loaded.
+func (s *Server) apply(account, text string) {
+	acc, err := s.ns.LookupAccount(account)
+	if err != nil {
+		s.log.Error("the account of a principal cannot be loaded", "account", account, "error", err)
+		return
+	}
+	claims, err := jwt.DecodeAccountClaims(text)
+	if err != nil {
+		s.log.Error("the account of a principal cannot be changed", "account", account, "error", err)
+		return
+	}
+	s.ns.UpdateAccountClaims(acc, claims)
 }
 
-// Credentials are the engine's, for tools that its operator runs.
-func (s *Server) Credentials() (user, password string) { return s.user, s.pass }
+// Authority makes the accounts and credentials of the server.
+func (s *Server) Authority() *auth.Authority { return s.auth }
+
+// Options connect in process with the engine's rights. Such a connection does not
+// break by itself, so pings are rare: a server that is busy must not be taken for
+// a dead one.
+func (s *Server) Options() []nats.Option { return s.inProcess(s.auth.EngineUser) }
+
+// GateOptions connect the gate to the account DEV.
+func (s *Server) GateOptions() []nats.Option { return s.inProcess(s.auth.GateUser) }
+
+func (s *Server) inProcess(user func() (userJWT, seed string, err error)) []nats.Option {
+	text, seed, err := user()
+	if err != nil { // the connection is refused
+		s.log.Error("the engine's credentials cannot be made", "error", err)
+	}
+	return []nats.Option{nats.InProcessServer(s.ns), nats.UserJWTAndSeed(text, seed), nats.PingInterval(nats.DefaultPingInterval)}
+}
 
 // Stop shuts the server down and returns when it has ended.
 func (s *Server) Stop() {
+	s.stop()
+	s.running.Wait()
 	s.ns.Shutdown()
 	s.ns.WaitForShutdown()
 	if s.meta != nil {

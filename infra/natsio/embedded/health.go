@@ -67,7 +67,7 @@ func (r *recorder) WriteHeader(int) {}
 
 // StreamDir is the directory of a stream.
 func (s *Server) StreamDir(stream string) string {
-	return filepath.Join(s.storeDir, server.JetStreamStoreDir, s.ns.GlobalAccount().GetName(), "streams", stream)
+	return filepath.Join(s.storeDir, server.JetStreamStoreDir, s.auth.Engine(), "streams", stream)
 }
 
 // RestartJetStream closes all streams and opens them again from the disk. Streams

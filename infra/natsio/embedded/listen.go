@@ -8,15 +8,17 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 )
 
-// parseListen splits host:port and checks that the port is free. It accepts
-// loopback addresses only, because clients of this listener need no password.
-func parseListen(listen string) (host string, port int, err error) {
+// parseListen splits host:port and checks that the port is free. Without protected
+// it accepts loopback addresses only, because clients then need no password and send
+// their data in the clear.
+func parseListen(listen string, protected bool) (host string, port int, err error) {
 	host, portText, err := net.SplitHostPort(listen)
 	if err != nil {
 		return "", 0, fmt.Errorf("--nats-listen %q: %w", listen, err)
 	}
-	if !IsLoopback(host) {
-		return "", 0, fmt.Errorf("--nats-listen %q: the embedded server listens on loopback only; run your own NATS server and use --nats to listen elsewhere", listen)
+	if !protected && !IsLoopback(host) {
+		return "", 0, fmt.Errorf("--nats-listen %q: the embedded server listens on loopback only unless clients authenticate and it has TLS "+
+			"(--auth on, --tls-cert and --tls-key); or run your own NATS server and use --nats", listen)
 	}
 	number, err := strconv.ParseUint(portText, 10, 16)
 	if err != nil {

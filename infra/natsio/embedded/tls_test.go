@@ -3,6 +3,7 @@ package embedded_test
 import (
 	"crypto/tls"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -12,6 +13,31 @@ import (
 	"github.com/tidemark-engine/tidemark/internal/certs"
 	"github.com/tidemark-engine/tidemark/test/harness"
 )
+
+// Other machines reach the listener only with both, TLS and authentication.
+func TestAddressesOfOtherMachinesNeedTLSAndAuthentication(t *testing.T) {
+	ca, dir := harness.NewCA(t), t.TempDir()
+	f := certs.Files{Cert: filepath.Join(dir, "cert"), Key: filepath.Join(dir, "key")}
+	ca.Issue(f.Cert, f.Key, "server", time.Hour, "127.0.0.1")
+	c, err := certs.Open(f)
+	harness.Must(t, err)
+	withTLS := c.Config(tls.NoClientCert)
+	for _, try := range []struct {
+		tls           *tls.Config
+		authenticated bool
+	}{{nil, false}, {withTLS, false}, {nil, true}, {withTLS, true}} {
+		s, err := embedded.Start(embedded.Config{Dir: t.TempDir(), Listen: "0.0.0.0:0", TLS: try.tls, Auth: try.authenticated, Log: harness.Log(t)})
+		if may := try.tls != nil && try.authenticated; (err == nil) != may {
+			t.Errorf("%+v: %v", try, err)
+		}
+		if err == nil {
+			if !strings.HasPrefix(s.URL(), "tls://127.0.0.1:") {
+				t.Error(s.URL())
+			}
+			s.Stop()
+		}
+	}
+}
 
 // The listener takes TLS alone, with the certificate that is current; the engine's
 // connection in process and connections from before a rotation stay.

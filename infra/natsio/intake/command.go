@@ -18,6 +18,7 @@ type storedCommand struct {
 	commands.Request
 	kind        string // metrics label
 	subject     string // where the client sent it
+	account     string // that it came from; empty where clients have none
 	seq         uint64 // in COMMANDS
 	delivered   uint64 // deliveries so far, this one included
 	refusal     error  // the message is no command
@@ -53,7 +54,7 @@ func (commandMarshaler) Marshal(any) (*message.Message, error) {
 func (c commandMarshaler) Unmarshal(m *message.Message, v any) error {
 	cmd := v.(*storedCommand)
 	cmd.began = time.Now()
-	cmd.subject = c.clientSubject(m.Metadata)
+	cmd.subject, cmd.account = c.clientSubject(m.Metadata), c.streams.account(m.Metadata.Get(metaSubject))
 	cmd.seq, cmd.delivered = metaNumber(m.Metadata, metaSequence), metaNumber(m.Metadata, metaDelivered)
 	cmd.trace = traceOf(m.Metadata)
 	cmd.Body = m.Payload
@@ -78,6 +79,9 @@ func (s *streams) clientSubject(m message.Metadata) string {
 	stored := m.Get(metaSubject)
 	if lane, ok := strings.CutPrefix(stored, s.laneRoot); ok {
 		_, rest, _ := strings.Cut(lane, ".")
+		if s.accountRoot != "" && strings.Count(rest, ".") == 3 {
+			rest = rest[:strings.LastIndexByte(rest, '.')] // without the account
+		}
 		return s.enqueueRoot + rest
 	}
 	return stored

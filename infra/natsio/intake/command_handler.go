@@ -10,6 +10,7 @@ import (
 
 	"github.com/tidemark-engine/tidemark/commands/reactors"
 	"github.com/tidemark-engine/tidemark/domain"
+	"github.com/tidemark-engine/tidemark/internal/identity"
 )
 
 // maxDeliveries bounds how often a command may crash its engine. Clean stops
@@ -70,7 +71,15 @@ func (in *Intake) execute(ctx context.Context, cmd *storedCommand) (body []byte,
 	if cmd.Aggregate == reactorAggregate {
 		return in.retryReaction(ctx, cmd)
 	}
-	receipt, err := in.cfg.Send(context.WithoutCancel(ctx), cmd.Request)
+	caller, known := in.sender(cmd.account)
+	if !known {
+		return nil, "", domain.Errorf(domain.Forbidden, "forbidden", "the principal that enqueued this command has been revoked")
+	}
+	sending := context.WithoutCancel(ctx)
+	if caller != nil {
+		sending = identity.With(sending, caller)
+	}
+	receipt, err := in.cfg.Send(sending, cmd.Request)
 	if err != nil {
 		return nil, "", err
 	}

@@ -18,6 +18,7 @@ const (
 	headerStream    = "Tidemark-Stream"  // where it was stored, at headerSequence
 	headerTime      = "Tidemark-Time"    // when it was stored
 	headerCommandID = "Tidemark-Command-Id"
+	headerAccount   = "Tidemark-Account" // of the principal that sent it
 )
 
 // deadLetterPublisher is the publisher of Watermill's poison queue. It stores
@@ -55,6 +56,9 @@ func (p *deadLetterPublisher) publish(subject string, m *message.Message) error 
 		if value != "" {
 			msg.Header[name] = []string{value}
 		}
+	}
+	if account := p.in.streams.account(m.Metadata.Get(metaSubject)); account != p.in.streams.dev {
+		msg.Header[headerAccount] = []string{account}
 	}
 	if p.commandID != "" {
 		msg.Header[headerCommandID] = []string{p.commandID}

@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/synadia-io/orbit.go/jetstreamext"
 
+	"github.com/tidemark-engine/tidemark/commands"
 	"github.com/tidemark-engine/tidemark/domain"
 	"github.com/tidemark-engine/tidemark/infra/natsio"
 )
@@ -30,7 +31,8 @@ type DeadLetter struct {
 	Stored    string    `json:"stored"` // when it was stored there
 	Body      []byte    `json:"-"`
 
-	trace trace
+	trace   trace
+	account string // of the principal that sent it; empty = any other client
 }
 
 // DeadLetters reads, retries and drops the dead letters of a server. It needs
@@ -40,6 +42,7 @@ type DeadLetters struct {
 	stream      jetstream.Stream
 	root        string
 	enqueueRoot string
+	laneRoot    string
 }
 
 // ErrNoDeadLetter is returned for a sequence that has no dead letter.
@@ -55,7 +58,7 @@ func OpenDeadLetters(ctx context.Context, nc *nats.Conn, subjects natsio.Subject
 	if err != nil {
 		return nil, fmt.Errorf("open stream %s: %w", DeadLettersStream, err)
 	}
-	return &DeadLetters{js: js, stream: s, root: subjects.Root("deadletters."), enqueueRoot: subjects.Root("enqueue.")}, nil
+	return &DeadLetters{js: js, stream: s, root: subjects.Root("deadletters."), enqueueRoot: subjects.Root("enqueue."), laneRoot: subjects.Root("lanes.")}, nil
 }
 
 // Conn is the connection that reads them.
@@ -107,7 +110,8 @@ func decodeDeadLetter(msg *jetstream.RawStreamMsg) DeadLetter {
 		Seq: msg.Sequence, Time: msg.Time.UTC(), Source: h.Get(headerSource), Subject: h.Get(headerSubject),
 		Reason: h.Get(headerReason), CommandID: h.Get(headerCommandID), Stream: h.Get(headerStream),
 		Sequence: seq, Stored: h.Get(headerTime), Body: msg.Data,
-		trace: trace{header(h, metaTraceParent), header(h, metaTraceState)},
+		account: h.Get(headerAccount),
+		trace:   trace{header(h, metaTraceParent), header(h, metaTraceState)},
 	}
 }
 
@@ -127,6 +131,13 @@ func (d *DeadLetters) Retry(ctx context.Context, letter *DeadLetter) error {
 			return err
 		}
 		msg.Data = body
+	}
+	if letter.account != "" { // it takes effect as its sender's
+		aggregate, id, verb, err := commands.ParseSubject(strings.TrimPrefix(letter.Subject, d.enqueueRoot))
+		if err != nil {
+			return err
+		}
+		msg.Subject = laneSubject(d.laneRoot, defaultLanes, aggregate, id, verb, letter.account)
 	}
 	if letter.CommandID != "" && domain.CheckID("command id", letter.CommandID) == nil {
 		msg.Header[nats.MsgIdHdr] = []string{letter.CommandID}

@@ -19,6 +19,7 @@ import (
 	"github.com/tidemark-engine/tidemark/commands/reactors"
 	"github.com/tidemark-engine/tidemark/history"
 	"github.com/tidemark-engine/tidemark/infra/natsio"
+	"github.com/tidemark-engine/tidemark/internal/identity"
 )
 
 // Config configures an intake.
@@ -27,6 +28,11 @@ type Config struct {
 	// Connect opens a connection with the engine's permissions. The intake
 	// closes it.
 	Connect func(name string) (*nats.Conn, error)
+	// Identify returns who an account of the server belongs to; nil for an account
+	// that may not ask. Without Identify all clients share the engine's account.
+	Identify func(account string) *identity.Caller
+	// Dev is the account of clients without credentials.
+	Dev string
 	// Send executes a command, as commands.Handler.Send does.
 	Send reactors.Send
 	// Observe is called for every stored command that has an outcome. kind is
@@ -49,6 +55,7 @@ type Config struct {
 type Intake struct {
 	cfg      Config
 	conn     *nats.Conn // for everything but deliveries
+	door     *door      // nil where clients write to the stream themselves
 	js       jetstream.JetStream
 	streams  streams
 	stopping context.Context
@@ -81,11 +88,16 @@ func Start(ctx context.Context, cfg Config) (_ *Intake, err error) {
 	if in.js, err = jetstream.New(in.conn); err != nil {
 		return nil, err
 	}
-	if in.streams, err = openStreams(ctx, in.conn, in.js, cfg.Subjects, cfg.DeadLetterAge); err != nil {
+	if in.streams, err = openStreams(ctx, in.js, &in.cfg); err != nil {
 		return nil, err
 	}
 	if err = in.watchUndelivered(); err != nil {
 		return nil, err
+	}
+	if cfg.Identify != nil {
+		if in.door, err = openDoor(in); err != nil {
+			return nil, err
+		}
 	}
 	for _, stream := range []jetstream.StreamConfig{deadLettersConfig(in.streams, cfg.DeadLetterAge), commandsConfig(in.streams), outcomesConfig(in.streams)} {
 		in.keepers = append(in.keepers, &natsio.StreamKeeper{JS: in.js, Config: stream})
@@ -126,6 +138,7 @@ func (in *Intake) Check(ctx context.Context) (remade, few []string, err error) {
 // Close takes no more messages and returns when each message in progress is
 // settled or returned to its stream, which delivers it again later.
 func (in *Intake) Close() {
+	in.door.close()
 	in.stop()
 	for _, stopped := range in.routers {
 		<-stopped

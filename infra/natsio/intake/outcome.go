@@ -13,6 +13,7 @@ import (
 
 	"github.com/tidemark-engine/tidemark/domain"
 	"github.com/tidemark-engine/tidemark/infra/natsio"
+	"github.com/tidemark-engine/tidemark/internal/identity"
 )
 
 // headerSequence of an outcome is the command's sequence in COMMANDS.
@@ -26,7 +27,7 @@ const (
 // publishOutcome stores and publishes a command's receipt or error, encoded
 // like the reply to a request. It retries until the router stops.
 func (in *Intake) publishOutcome(ctx context.Context, cmd *storedCommand, body []byte, result string, refusal error) error {
-	msg := &nats.Msg{Subject: in.streams.outcomeRoot + cmd.CommandID, Data: body, Header: nats.Header{}}
+	msg := &nats.Msg{Subject: in.streams.outcomeSubject(cmd.account, cmd.CommandID), Data: body, Header: nats.Header{}}
 	if refusal != nil {
 		r := natsio.EncodeError(refusal, in.cfg.Log)
 		msg.Data, msg.Header, result = r.Body, r.Header, strconv.Itoa(r.Error.Kind.Status())
@@ -48,7 +49,7 @@ func (in *Intake) publishOutcome(ctx context.Context, cmd *storedCommand, body [
 func (in *Intake) publishSetAside(m *message.Message, reason string) error {
 	id, _ := commandID(m.Metadata)
 	cmd := &storedCommand{kind: "enqueue.set_aside", seq: metaNumber(m.Metadata, metaSequence), began: time.Now(), trace: traceOf(m.Metadata)}
-	cmd.CommandID = id
+	cmd.CommandID, cmd.account = id, in.streams.account(m.Metadata.Get(metaSubject))
 	return in.publishOutcome(m.Context(), cmd, nil, "", domain.Errorf(domain.Internal, "command.set_aside",
 		"the command was set aside as a dead letter: %s", reason))
 }
@@ -73,7 +74,7 @@ func (in *Intake) publish(ctx context.Context, msg *nats.Msg, stream string, opt
 // engine that died or lost its connection before the ack. A refusal leaves no
 // event: executed again, it might be accepted, after later commands.
 func (in *Intake) hasOutcome(ctx context.Context, cmd *storedCommand) (bool, error) {
-	msg, err := in.lastOutcome(ctx, cmd.CommandID)
+	msg, err := in.lastOutcome(ctx, cmd.account, cmd.CommandID)
 	if err != nil || msg == nil {
 		return false, err
 	}
@@ -87,7 +88,11 @@ func (in *Intake) Outcome(ctx context.Context, id string) ([]byte, error) {
 	if err := domain.CheckID("command id", id); err != nil {
 		return nil, err
 	}
-	msg, err := in.lastOutcome(ctx, id)
+	account := in.streams.dev
+	if caller := identity.From(ctx); caller != nil {
+		account = caller.Account
+	}
+	msg, err := in.lastOutcome(ctx, account, id)
 	if err != nil {
 		return nil, err
 	}
@@ -99,8 +104,8 @@ func (in *Intake) Outcome(ctx context.Context, id string) ([]byte, error) {
 }
 
 // lastOutcome returns nil if there is none.
-func (in *Intake) lastOutcome(ctx context.Context, id string) (*jetstream.RawStreamMsg, error) {
-	msg, err := natsio.LastMessage(ctx, in.js.Conn(), in.streams.outcomes, in.streams.outcomeRoot+id)
+func (in *Intake) lastOutcome(ctx context.Context, account, id string) (*jetstream.RawStreamMsg, error) {
+	msg, err := natsio.LastMessage(ctx, in.js.Conn(), in.streams.outcomes, in.streams.outcomeSubject(account, id))
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return nil, nil
 	}

@@ -39,11 +39,17 @@ type streams struct {
 	lanes                           int
 	enqueueRoot, laneRoot           string // subject prefixes
 	outcomeRoot, deadLetterRoot     string
+	accountRoot                     string // of the subjects of accounts; empty = clients share the engine's
+	dev                             string // account of clients without credentials
 }
 
 // openStreams opens the three streams and creates missing ones. It fails if a
 // stream of that name has other subjects.
-func openStreams(ctx context.Context, nc *nats.Conn, js jetstream.JetStream, subjects natsio.Subjects, deadLetterAge time.Duration) (s streams, err error) {
+func openStreams(ctx context.Context, js jetstream.JetStream, cfg *Config) (s streams, err error) {
+	subjects, deadLetterAge := cfg.Subjects, cfg.DeadLetterAge
+	if cfg.Identify != nil {
+		s.accountRoot, s.dev = subjects.Root("tm."), cfg.Dev
+	}
 	s.enqueueRoot, s.laneRoot = subjects.Root("enqueue."), subjects.Root("lanes.")
 	s.outcomeRoot, s.deadLetterRoot = subjects.Root("outcomes."), subjects.Root("deadletters.")
 	if s.deadLetters, err = openDeadLetters(ctx, js, deadLettersConfig(s, deadLetterAge)); err != nil {
@@ -56,11 +62,15 @@ func openStreams(ctx context.Context, nc *nats.Conn, js jetstream.JetStream, sub
 	if err != nil || s.lanes < 1 {
 		return s, fmt.Errorf("the stream %s is not Tidemark's: its metadata has no %s; remove it or use another account", CommandsStream, metaLanes)
 	}
+	if err = change(ctx, js, new(outcomesConfig(s)), func(is *jetstream.StreamConfig) bool { return false }); err != nil {
+		return s, err
+	}
 	s.outcomes, err = openStream(ctx, js, outcomesConfig(s))
 	return s, err
 }
 
-// change changes the configuration of an existing stream with the wanted subjects.
+// change changes the configuration of an existing stream with the wanted
+// subjects, or with the first of them: an earlier build had no accounts.
 func change(ctx context.Context, js jetstream.JetStream, want *jetstream.StreamConfig, differs func(*jetstream.StreamConfig) bool) error {
 	s, err := js.Stream(ctx, want.Name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
@@ -70,9 +80,14 @@ func change(ctx context.Context, js jetstream.JetStream, want *jetstream.StreamC
 		return fmt.Errorf("open stream %s: %w", want.Name, err)
 	}
 	cfg := s.CachedInfo().Config
-	if !slices.Equal(cfg.Subjects, want.Subjects) || !differs(&cfg) {
+	same := slices.Equal(cfg.Subjects, want.Subjects)
+	if !same && !slices.Equal(cfg.Subjects, want.Subjects[:1]) {
+		return nil // another engine's
+	}
+	if !differs(&cfg) && same {
 		return nil
 	}
+	cfg.Subjects = want.Subjects
 	if _, err := js.UpdateStream(ctx, cfg); err != nil {
 		return fmt.Errorf("change stream %s: %w", want.Name, err)
 	}
@@ -109,7 +124,7 @@ func openCommands(ctx context.Context, js jetstream.JetStream, want jetstream.St
 func (s *streams) order(stored string, seq uint64) (name, root string) {
 	if lane, ok := strings.CutPrefix(stored, s.laneRoot); ok {
 		tokens := strings.Split(lane, ".")
-		if len(tokens) == 4 && domain.CheckID("aggregate", tokens[1]) == nil && domain.CheckID("id", tokens[2]) == nil {
+		if (len(tokens) == 4 || len(tokens) == 5 && s.accountRoot != "") && domain.CheckID("aggregate", tokens[1]) == nil && domain.CheckID("id", tokens[2]) == nil {
 			name = tokens[1] + "." + tokens[2]
 			return name, s.laneRoot + tokens[0] + "." + name + "."
 		}
@@ -130,7 +145,7 @@ func (s *streams) first(ctx context.Context, nc *nats.Conn, root string, from, s
 	}
 	ctx, cancel := context.WithTimeout(ctx, firstTime)
 	defer cancel()
-	req := `{"seq":` + strconv.FormatUint(from, 10) + `,"next_by_subj":"` + root + `*"}`
+	req := `{"seq":` + strconv.FormatUint(from, 10) + `,"next_by_subj":"` + root + `>"}`
 	reply, err := nc.RequestWithContext(ctx, "$JS.API.DIRECT.GET."+CommandsStream, []byte(req))
 	if err != nil {
 		return 0, err
@@ -161,7 +176,7 @@ func openStream(ctx context.Context, js jetstream.JetStream, cfg jetstream.Strea
 func commandsConfig(s streams) jetstream.StreamConfig {
 	return jetstream.StreamConfig{
 		Name: CommandsStream, Description: "Tidemark: commands that wait for execution",
-		Subjects: []string{s.enqueueRoot + ">"}, Retention: jetstream.WorkQueuePolicy,
+		Subjects: s.commandSubjects(), Retention: jetstream.WorkQueuePolicy,
 		Storage: jetstream.FileStorage, AllowDirect: true,
 		// Sequences are part of command ids, so they continue beyond those of a
 		// stream of this name that was lost.

@@ -57,7 +57,7 @@ func (d *discovery) answered(endpoint, failed string, took time.Duration) {
 }
 
 // serve subscribes on nc.
-func (d *discovery) serve(nc *nats.Conn) error {
+func (d *discovery) serve(nc *nats.Conn, replyAllowed func(subject, reply string) bool) error {
 	for verb, answer := range map[micro.Verb]func() any{
 		micro.PingVerb:  func() any { return micro.Ping{ServiceIdentity: d.info.ServiceIdentity, Type: micro.PingResponseType} },
 		micro.InfoVerb:  func() any { return d.info },
@@ -69,6 +69,9 @@ func (d *discovery) serve(nc *nats.Conn) error {
 				return fmt.Errorf("the subject of %s: %w", verb, err)
 			}
 			sub, err := nc.Subscribe(subject, func(m *nats.Msg) {
+				if !replyAllowed(m.Subject, m.Reply) {
+					return
+				}
 				if body, err := json.Marshal(answer()); err == nil {
 					_ = m.Respond(body) // the client asks again
 				}

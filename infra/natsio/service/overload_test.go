@@ -33,7 +33,7 @@ func newCrowd(t *testing.T, limits service.Limits) *crowd {
 	c := &crowd{t: t, release: make(chan struct{}), replies: make(chan *nats.Msg, 10_000)}
 	var err error
 	c.service, err = service.Serve(support.Engine(t, server), service.Config{
-		Version: "1.0.0", Observe: func(string, string, time.Duration) {}, Log: harness.Log(t), Limits: limits,
+		Version: "1.0.0", Identify: server.Authority().Caller, Observe: func(string, string, time.Duration) {}, Log: harness.Log(t), Limits: limits,
 		Commands: func(_ context.Context, _ commands.Request, done func(commands.Receipt, error)) {
 			go func() { <-c.release; done(commands.Receipt{Outcome: "accepted"}, nil) }()
 		},

@@ -1,19 +1,30 @@
 package service
 
 import (
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
+
 	"github.com/tidemark-engine/tidemark/domain"
+	"github.com/tidemark-engine/tidemark/internal/identity"
 	"github.com/tidemark-engine/tidemark/internal/wait"
 )
 
 func (s *Service) query(m *nats.Msg) {
-	if m.Reply == "" || !s.replyAllowed(m.Subject, m.Reply) {
+	if m.Reply == "" {
 		return
 	}
-	q := pendingQuery{subject: m.Subject, reply: m.Reply, client: clientOf(m.Reply), body: m.Data, size: len(m.Data) + queryRoom, start: time.Now()}
-	if err := s.admit(&q); err != nil {
+	from, ok := s.sender(m, "queries.")
+	if !ok {
+		return
+	}
+	q := pendingQuery{tokens: strings.Split(from.rest, "."), caller: from.caller, reply: m.Reply, client: from.client, body: m.Data, size: len(m.Data) + queryRoom, start: time.Now()}
+	err := from.refusal
+	if err == nil {
+		err = s.admit(&q)
+	}
+	if err != nil {
 		s.observe("queries", "queries", s.replyError(s.cfg.QueryConn, q.reply, err), err, q.start)
 		return
 	}
@@ -42,10 +53,12 @@ func (s *Service) admit(q *pendingQuery) error {
 
 // pendingQuery is an accepted query without a reply.
 type pendingQuery struct {
-	subject, reply, client string
-	body                   []byte
-	size                   int
-	start                  time.Time
+	tokens        []string
+	caller        *identity.Caller
+	reply, client string
+	body          []byte
+	size          int
+	start         time.Time
 }
 
 const (
@@ -77,7 +90,11 @@ func (s *Service) handleQuery(q pendingQuery) {
 	defer ctx.end()
 	outcome := "ok"
 	// gofail: var queryReceived struct{}
-	got, err := s.cfg.Queries(wait.WithSlot(ctx, s.slot(q.client)), s.tokens(q.subject, "queries."), q.body)
+	asking := wait.WithSlot(ctx, s.slot(q.client))
+	if q.caller != nil {
+		asking = identity.With(asking, q.caller)
+	}
+	got, err := s.cfg.Queries(asking, q.tokens, q.body)
 	if err != nil {
 		outcome = s.replyError(s.cfg.QueryConn, q.reply, err)
 	} else {

@@ -18,6 +18,7 @@ import (
 	"github.com/tidemark-engine/tidemark/commands/groupcommit"
 	"github.com/tidemark-engine/tidemark/domain"
 	"github.com/tidemark-engine/tidemark/infra/natsio"
+	"github.com/tidemark-engine/tidemark/internal/identity"
 )
 
 // Config configures the micro service.
@@ -30,6 +31,9 @@ type Config struct {
 	// Observe is called after every reply with the kind of the request
 	// ("commands.agent.set"), its outcome or error status, and its duration.
 	Observe func(kind, outcome string, took time.Duration)
+	// Identify returns who an account of the server belongs to; nil for an account
+	// that may not ask. Without Identify all clients share the engine's account.
+	Identify func(account string) *identity.Caller
 	// ReplyPrefixes are the prefixes that reply subjects must have; empty = any
 	// subject but those of the engine and the server.
 	ReplyPrefixes []string
@@ -114,6 +118,9 @@ func (s *Service) serve() error {
 	}{{"commands", s.nc, s.command}, {"queries", s.cfg.QueryConn, s.query}} {
 		subject := s.cfg.Subjects.Root(e.name+".") + ">"
 		s.discovery.endpoint(e.name, subject, schemaOf(e.name))
+		if s.cfg.Identify != nil {
+			subject = s.cfg.Subjects.Root("tm.") + "*." + e.name + ".>"
+		}
 		sub, err := e.nc.QueueSubscribe(subject, queueGroup, e.handle)
 		if err != nil {
 			return fmt.Errorf("subscribe to %s: %w", subject, err)
@@ -123,7 +130,7 @@ func (s *Service) serve() error {
 			return fmt.Errorf("subscribe to %s: %w", subject, err)
 		}
 	}
-	if err := s.discovery.serve(s.cfg.QueryConn); err != nil {
+	if err := s.discovery.serve(s.cfg.QueryConn, s.replyAllowed); err != nil {
 		return err
 	}
 	for range readers {
@@ -178,10 +185,11 @@ func (s *Service) Stop() error {
 
 func (s *Service) command(m *nats.Msg) {
 	start := time.Now()
-	tokens := s.tokens(m.Subject, "commands.")
-	if !s.replyAllowed(m.Subject, m.Reply) {
+	from, ok := s.sender(m, "commands.")
+	if !ok {
 		return
 	}
+	tokens := strings.Split(from.rest, ".")
 	kind := "commands.unknown"
 	switch {
 	case len(tokens) == 1 && tokens[0] == "batch":
@@ -189,13 +197,20 @@ func (s *Service) command(m *nats.Msg) {
 	case len(tokens) == 3 && commands.Known(tokens[0], tokens[2]):
 		kind = "commands." + tokens[0] + "." + tokens[2]
 	}
-	client, size := clientOf(m.Reply), len(m.Data)
+	client, size := from.client, len(m.Data)
+	if from.refusal != nil {
+		s.observe("commands", kind, s.replyError(s.nc, m.Reply, from.refusal), from.refusal, start)
+		return
+	}
 	holds, err := s.commands.enter(client, size)
 	if err != nil {
 		s.observe("commands", kind, s.replyError(s.nc, m.Reply, err), err, start)
 		return
 	}
 	ctx := commands.WithClient(groupcommit.WithLoad(s.ctx, holds.bytes+holds.count<<10), client)
+	if from.caller != nil {
+		ctx = identity.With(ctx, from.caller)
+	}
 	s.open.Add(1)
 	finish := func(outcome string, err error) {
 		s.commands.leave(client, size)
@@ -249,16 +264,15 @@ func (s *Service) observe(endpoint, kind, outcome string, err error, start time.
 	s.cfg.Observe(kind, outcome, took)
 }
 
-func (s *Service) tokens(subject, root string) []string {
-	return strings.Split(strings.TrimPrefix(subject, s.cfg.Subjects.Root(root)), ".")
-}
-
 // replyAllowed reports whether the service may publish to a reply subject. The
 // subjects of the engine and the server are not allowed: otherwise a client could
 // make the engine write where the client must not. Inboxes have any other prefix
 // that their clients choose. A request without a reply subject is allowed and gets
 // no reply.
 func (s *Service) replyAllowed(subject, reply string) bool {
+	if s.cfg.Identify != nil {
+		return reply == "" || strings.HasPrefix(reply, natsio.ServiceReply)
+	}
 	allowed := reply == ""
 	for _, prefix := range s.cfg.ReplyPrefixes {
 		allowed = allowed || strings.HasPrefix(reply, prefix)

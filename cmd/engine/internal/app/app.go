@@ -165,6 +165,9 @@ func Start(ctx context.Context, cfg *Config, version string, log *slog.Logger) (
 			return nil, fmt.Errorf("sync the streams of the embedded NATS server: %w", err)
 		}
 	}
+	if err = e.nats.startGate(); err != nil {
+		return nil, err
+	}
 	if e.service, err = startService(e, requests, queries); err != nil {
 		return nil, err
 	}

@@ -46,6 +46,9 @@ func (c *Config) checkServers() error {
 	return nil
 }
 
+// authenticated reports whether every client of the embedded server must authenticate.
+func (c *Config) authenticated() bool { return c.Auth == "on" }
+
 var hostName = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?$`)
 
 // checkPlaces checks the listeners and the data directory.
@@ -57,9 +60,9 @@ func (c *Config) checkPlaces() error {
 		if err := deployment.CheckAddress("--nats-listen", c.NATSListen); err != nil {
 			return err
 		}
-		if host, _, _ := net.SplitHostPort(c.NATSListen); !embedded.IsLoopback(host) {
-			return errors.New("--nats-listen " + c.NATSListen + ": the embedded server listens on loopback only; " +
-				"run your own NATS server and use --nats to listen elsewhere")
+		if host, _, _ := net.SplitHostPort(c.NATSListen); !embedded.IsLoopback(host) && !(c.TLS.On() && c.authenticated()) {
+			return errors.New("--nats-listen " + c.NATSListen + ": the embedded server listens on loopback only unless clients authenticate " +
+				"and it has TLS (--auth on, --tls-cert and --tls-key); or run your own NATS server and use --nats")
 		}
 	}
 	if host, _, _ := net.SplitHostPort(c.HTTP); !embedded.IsLoopback(host) && !c.TLS.On() && !c.HTTPInsecure {

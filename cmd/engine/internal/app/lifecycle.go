@@ -47,7 +47,11 @@ func (e *Engine) writeNotes() error {
 		o.TLSCert, o.TLSKey = e.certs.OwnClient()
 	}
 	if e.nats.embedded != nil {
-		o.User, o.Password = e.nats.embedded.Credentials()
+		creds, err := e.nats.embedded.Authority().EngineCreds()
+		if err != nil {
+			return err
+		}
+		o.Creds = string(creds)
 	} else {
 		o.URL = e.nats.url
 	}

@@ -19,9 +19,12 @@ import (
 
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
 	"github.com/tidemark-engine/tidemark/infra/natsio"
+	"github.com/tidemark-engine/tidemark/infra/natsio/auth"
 	"github.com/tidemark-engine/tidemark/infra/natsio/embedded"
+	"github.com/tidemark-engine/tidemark/infra/natsio/gate"
 	"github.com/tidemark-engine/tidemark/infra/pg"
 	"github.com/tidemark-engine/tidemark/infra/pg/local"
+	"github.com/tidemark-engine/tidemark/internal/identity"
 	"github.com/tidemark-engine/tidemark/internal/redact"
 	"github.com/tidemark-engine/tidemark/internal/wait"
 )
@@ -62,7 +65,7 @@ func startServers(ctx context.Context, cfg *Config, l embedded.Limits, tlsConfig
 	if cfg.NATS == "" {
 		n.embedded, natsErr = deployment.StartNATS(embedded.Config{
 			Dir: cfg.Data, Listen: cfg.NATSListen, Synced: cfg.Durability == "synced", Limits: l, Log: log,
-			TLS: tlsConfig,
+			TLS: tlsConfig, Auth: cfg.authenticated(),
 		}, cfg.SubjectPrefix)
 	}
 	starting.Wait()
@@ -111,6 +114,37 @@ func (n *natsServer) dial(name string) (*nats.Conn, error) {
 
 // requestsConnection answers the clients.
 const requestsConnection = "requests"
+
+// identify returns who an account belongs to; nil where all clients share the
+// engine's account.
+func (n *natsServer) identify() func(account string) *identity.Caller {
+	if n.embedded == nil {
+		return nil
+	}
+	return n.embedded.Authority().Caller
+}
+
+// startGate lets clients read what belongs to the engine.
+func (n *natsServer) startGate() error {
+	if n.embedded == nil {
+		return nil
+	}
+	nc, err := n.connect("gate")
+	if err != nil {
+		return err
+	}
+	dev, err := natsio.Connect(n.url, "tidemark-gate", n.log, n.embedded.GateOptions()...)
+	if err != nil {
+		return err
+	}
+	n.stops.add(func(context.Context) { dev.Close() })
+	g, err := gate.Start(gate.Config{Engine: nc, Dev: dev, Subjects: n.subjects, Accounts: n.embedded.Authority(), Free: auth.Streams, Log: n.log})
+	if err != nil {
+		return err
+	}
+	n.stops.add(func(context.Context) { g.Stop() })
+	return nil
+}
 
 // reconnect breaks the engine's connections, so that their consumers and watches
 // are renewed at once. The one that answers clients stays: its answers would be

@@ -37,7 +37,7 @@ func startService(e *Engine, nc, queries *nats.Conn) (*queryService, error) {
 	s, err := service.Serve(nc, service.Config{
 		Subjects: e.nats.subjects, Version: semver(e.version),
 		Commands: e.commands.handler.Handle, Batch: e.commands.handler.HandleBatch, Queries: q.Ask,
-		Observe: e.metrics.answered, ReplyPrefixes: e.cfg.ReplyPrefixes, Limits: e.limits.requests(e.cfg.LimitsInFlight), QueryConn: queries, Log: e.log,
+		Identify: e.nats.identify(), Observe: e.metrics.answered, ReplyPrefixes: e.cfg.ReplyPrefixes, Limits: e.limits.requests(e.cfg.LimitsInFlight), QueryConn: queries, Log: e.log,
 	})
 	if err != nil {
 		return nil, err
@@ -67,10 +67,15 @@ type intakeQueue struct{ *intake.Intake }
 func startIntake(nats *natsServer, j *journalReader, c *commandSide, rs []reactors.Reactor, m *metrics, deadLetterAge time.Duration) (*intakeQueue, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	in, err := intake.Start(ctx, intake.Config{
+	cfg := intake.Config{
 		Subjects: nats.subjects, Connect: nats.dial, Send: behind(c.handler.Send), Observe: m.answered,
 		Reactors: rs, Journal: j.history, DeadLetterAge: deadLetterAge, Log: nats.log,
-	})
+		Identify: nats.identify(),
+	}
+	if nats.embedded != nil {
+		cfg.Dev = nats.embedded.Authority().Dev()
+	}
+	in, err := intake.Start(ctx, cfg)
 	return &intakeQueue{in}, err
 }
 

@@ -96,6 +96,9 @@ func (e *Engine) Banner() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "Tidemark %s serves.\n", e.version)
 	fmt.Fprintf(&b, "  NATS        %s  (%s)\n", redact.URL(e.nats.url), natsMode)
+	if e.nats.embedded != nil {
+		fmt.Fprintf(&b, "  clients     %s\n", e.clients())
+	}
 	fmt.Fprintf(&b, "  Postgres    %s\n", pgLine)
 	fmt.Fprintf(&b, "  HTTP        %s/readyz  /healthz  /metrics\n", e.http.url())
 	fmt.Fprintf(&b, "  journal     %d partition(s), %d replica(s), data in %s\n", e.journal.Partitions(), e.journal.Replicas(), e.cfg.Data)
@@ -105,4 +108,12 @@ func (e *Engine) Banner() string {
 	fmt.Fprintf(&b, "  bin/engine query%s %squeries.agent.a1.get '{\"key\":\"mood\"}'\n", at, prefix)
 	fmt.Fprintf(&b, "  bin/engine demo%s\n", at)
 	return b.String()
+}
+
+// clients says who may connect to the embedded server.
+func (e *Engine) clients() string {
+	if e.cfg.Auth == "on" {
+		return "need the credentials of a principal (--auth on)"
+	}
+	return "development mode: no credentials needed, on this machine alone; they cannot touch the journal, the buckets or each other's answers (--auth on for credentials)"
 }

@@ -75,7 +75,7 @@ type cause struct {
 
 // Run implements the command.
 func (c *Diff) Run(ctx context.Context, out *Output) error {
-	nc, err := c.Connect()
+	nc, err := c.ConnectStores()
 	if err != nil {
 		return err
 	}

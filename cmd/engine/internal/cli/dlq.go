@@ -119,7 +119,7 @@ func (c *DLQDrop) Run(ctx context.Context, out *Output) error {
 
 // openLetters opens the dead letters.
 func openLetters(ctx context.Context, t *deployment.Target, use func(context.Context, *intake.DeadLetters) error) error {
-	nc, err := t.Connect()
+	nc, err := t.ConnectStores()
 	if err != nil {
 		return err
 	}

@@ -82,7 +82,7 @@ func (c *Replay) checkHead(ctx context.Context, j *journal.Journal) error {
 
 // Run implements the command.
 func (c *Replay) Run(ctx context.Context, out *Output) (err error) {
-	nc, err := c.Connect()
+	nc, err := c.ConnectStores()
 	if err != nil {
 		return err
 	}

@@ -47,7 +47,7 @@ func (c *topologyArgs) run(ctx context.Context, out *Output, do func(*topology.P
 	if err != nil {
 		return err
 	}
-	nc, err := c.Connect()
+	nc, err := c.ConnectStores()
 	if err != nil {
 		return err
 	}

@@ -31,11 +31,10 @@ type Note struct {
 // rights on its embedded server, or the URL of the external one with its secrets.
 // Only the owner of the engine can read it.
 type Operator struct {
-	User     string `json:"user,omitempty"`
-	Password string `json:"password,omitempty"`
-	URL      string `json:"url,omitempty"`
-	TLSCert  string `json:"tls_cert,omitempty"` // client certificate, PEM; "" = none is needed
-	TLSKey   string `json:"tls_key,omitempty"`
+	Creds   string `json:"creds,omitempty"` // as in a credentials file
+	URL     string `json:"url,omitempty"`
+	TLSCert string `json:"tls_cert,omitempty"` // client certificate, PEM; "" = none is needed
+	TLSKey  string `json:"tls_key,omitempty"`
 }
 
 // address is the NATS URL to connect to. The note hides its secrets, which the

@@ -1,27 +1,29 @@
 package deployment
 
 import (
+	"strings"
+
 	"github.com/tidemark-engine/tidemark/infra/natsio"
+	"github.com/tidemark-engine/tidemark/infra/natsio/auth"
 	"github.com/tidemark-engine/tidemark/infra/natsio/embedded"
 	"github.com/tidemark-engine/tidemark/infra/natsio/quarantine"
 )
 
-// maxPartitions is the largest number of partitions that a journal can have.
-const maxPartitions = 64
-
-// StartNATS starts the embedded NATS server on a data directory. Only the
-// engine's own connections may publish on the subjects of the journal, the
-// quarantine, the outcomes, the dead letters, the timers and the engines'
-// broadcasts.
+// StartNATS starts the embedded NATS server on a data directory. With cfg.Auth
+// it admits only principals; otherwise clients without any share the account DEV.
+// Streams and subjects of the engine are in an account of its own; clients hear
+// at once that they may not publish there.
 func StartNATS(cfg embedded.Config, prefix string) (*embedded.Server, error) {
 	root := natsio.NewSubjects(prefix)
-	cfg.Streams = []string{"EVENTS", "KV_" + quarantine.BucketName}
-	for p := range maxPartitions {
-		cfg.Streams = append(cfg.Streams, natsio.StreamName(p, maxPartitions))
-	}
-	cfg.Private = []string{
+	private := []string{
 		root.Root("events."), quarantine.SubjectPrefix, natsio.IntakeRoot,
-		root.Root("outcomes."), root.Root("deadletters."), root.Root("timers."), root.Root("engines."),
+		root.Root("deadletters."), root.Root("timers."), root.Root("engines."), root.Root("lanes."),
 	}
+	for _, stream := range auth.Streams {
+		if bucket, ok := strings.CutPrefix(stream, "KV_"); ok {
+			private = append(private, "$KV."+bucket+".")
+		}
+	}
+	cfg.Prefix, cfg.ReadRaw, cfg.Private = root.Root(""), auth.Streams, private
 	return embedded.Start(cfg)
 }

@@ -9,11 +9,13 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/nats-io/nats.go"
 
 	"github.com/tidemark-engine/tidemark/infra/natsio"
+	"github.com/tidemark-engine/tidemark/infra/natsio/embedded"
 	"github.com/tidemark-engine/tidemark/internal/certs"
 )
 
@@ -27,7 +29,8 @@ type Target struct {
 	Access        natsio.Access `embed:"" envprefix:"TIDEMARK_NATS_"`
 	JSON          bool          `name:"json" help:"Machine output: JSON, and errors as JSON on standard error."`
 
-	tls *tls.Config // of the engine that serves Data, see Find; nil = by the flags
+	tls   *tls.Config // of the engine that serves Data, see Find; nil = by the flags
+	asker *nats.Conn  // asks the engine where the connection has the engine's own rights
 }
 
 // Validate refuses values that no command can work with.
@@ -86,7 +89,9 @@ func (t *Target) options() (opts []nats.Option, err error) {
 	return append(opts, more...), err
 }
 
-// Connect finds the server and connects to it as any client does.
+// Connect finds the server and connects to it as any client does. On the engine's
+// own machine it has the credentials of the operator, which are in the data
+// directory.
 func (t *Target) Connect() (*nats.Conn, error) {
 	url, err := t.Find()
 	if err != nil {
@@ -96,11 +101,19 @@ func (t *Target) Connect() (*nats.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	if file := filepath.Join(embedded.KeysDir(t.Data), "operator.creds"); t.Server == "" && t.Access.None() && readable(file) {
+		opts = append(opts, nats.UserCredentials(file))
+	}
 	nc, err := natsio.Connect(url, "tidemark-cli", slog.New(slog.DiscardHandler), opts...)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w (is the engine running?)", ErrUnreachable, err)
 	}
 	return nc, nil
+}
+
+func readable(file string) bool {
+	f, err := os.Open(file)
+	return err == nil && f.Close() == nil
 }
 
 // ConnectOperator connects with the engine's own rights, which a change of the
@@ -115,19 +128,45 @@ func (t *Target) ConnectOperator(ctx context.Context) (*nats.Conn, error) {
 	if err == nil && !s.NATS.Embedded() {
 		return nc, nil
 	}
-	defer nc.Close()
 	if err != nil {
+		nc.Close()
 		return nil, err
 	}
-	o, err := ReadOperator(s.Data)
-	if err != nil {
+	return t.own(nc, s.Data)
+}
+
+// own connects with the engine's own rights, in place of nc. Status still asks as
+// a client.
+func (t *Target) own(nc *nats.Conn, data string) (*nats.Conn, error) {
+	o, err := ReadOperator(data)
+	if err != nil || o.Creds == "" {
+		nc.Close()
 		return nil, fmt.Errorf("this command needs the engine's own rights, which are in its data directory: %w", err)
 	}
-	opts, err := t.options()
+	opts := []nats.Option{nats.UserCredentialBytes([]byte(o.Creds)), nats.ClosedHandler(func(*nats.Conn) { nc.Close() })}
+	if t.tls != nil {
+		opts = append(opts, nats.Secure(t.tls))
+	}
+	own, err := natsio.Connect(nc.ConnectedUrl(), "tidemark-operator", slog.New(slog.DiscardHandler), opts...)
 	if err != nil {
+		nc.Close()
 		return nil, err
 	}
-	return natsio.Connect(nc.ConnectedUrl(), "tidemark-operator", slog.New(slog.DiscardHandler), append(opts, nats.UserInfo(o.User, o.Password))...)
+	t.asker = nc
+	return own, nil
+}
+
+// ConnectStores connects for commands that read the streams themselves: with the
+// engine's own rights where the data directory has them, else as any client.
+func (t *Target) ConnectStores() (*nats.Conn, error) {
+	nc, err := t.Connect()
+	if err != nil || t.Server != "" || !t.Access.None() {
+		return nc, err
+	}
+	if o, err := ReadOperator(t.Data); err == nil && o.Creds != "" {
+		return t.own(nc, t.Data)
+	}
+	return nc, nil
 }
 
 // Subject is a subject with the engine's prefix.
@@ -138,6 +177,9 @@ func (t *Target) Subjects() natsio.Subjects { return natsio.NewSubjects(t.Subjec
 
 // Status asks the engine for its status; raw is the answer as it came.
 func (t *Target) Status(ctx context.Context, nc *nats.Conn) (s Status, raw []byte, err error) {
+	if t.asker != nil {
+		nc = t.asker
+	}
 	raw, err = Ask(ctx, nc, t.Timeout, nats.NewMsg(t.Subject("queries.engine.status")))
 	if err == nil {
 		err = json.Unmarshal(raw, &s)

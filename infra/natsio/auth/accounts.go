@@ -1,0 +1,269 @@
+package auth
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/nats-io/jwt/v2"
+)
+
+// Subjects inside the accounts. A client's request for the JetStream API is
+// mapped to ProxyRoot in DEV, which the gate answers; ownAPI is how the gate
+// reaches the JetStream of DEV itself.
+const (
+	ProxyRoot  = "tmapi."
+	OwnAPIRoot = "tmjs."
+	// Forbidden is where DEV maps what is published on subjects of the engine, so
+	// that an answer that a client sends there reaches nobody.
+	Forbidden = "engine-only."
+)
+
+// Limits of the JetStream of clients without credentials.
+const (
+	devMemory    = 64 << 20
+	devDisk      = 1 << 30
+	devStreams   = 64
+	devConsumers = 500
+	// maxConnections and maxSubscriptions bound one account.
+	maxConnections   = 4096
+	maxSubscriptions = 100_000
+)
+
+// TaskStream and TaskConsumer are what workers pull tasks from.
+const (
+	TaskStream   = "TASK_EXECUTION"
+	TaskConsumer = "task-processor"
+)
+
+// Streams are what clients read: the buckets and the feeds.
+var Streams = []string{
+	"KV_AGENT_STATE", "KV_TASK_STATE", "KV_SESSION_DATA", "KV_AGENT_CONFIG", "KV_QUERY_CACHE",
+	"AGENT_STATE", TaskStream, "AGENT_MESSAGES",
+}
+
+// Root is the root of an account's subjects in the account of the engine.
+func (a *Authority) Root(account string) string { return a.cfg.Prefix + "tm." + account + "." }
+
+// position is the position of the account's token in an export.
+func (a *Authority) position() uint { return uint(strings.Count(a.cfg.Prefix, ".")) + 2 }
+
+// OperatorClaims are the claims that the server trusts.
+func (a *Authority) OperatorClaims() (*jwt.OperatorClaims, error) {
+	claims := jwt.NewOperatorClaims(public(a.keys.Operator))
+	claims.Name, claims.SystemAccount = "tidemark", a.System()
+	if _, err := encode(claims, a.keys.Operator); err != nil {
+		return nil, err
+	}
+	return claims, nil
+}
+
+// Fetch returns the JWT of an account. It reads the directory for an account that
+// it does not know.
+func (a *Authority) Fetch(account string) (string, error) {
+	switch account {
+	case a.System():
+		return a.systemJWT()
+	case a.Engine():
+		return a.engineJWT()
+	case a.Dev():
+		return a.devJWT()
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if _, ok := a.accounts[account]; !ok {
+		if err := a.loadLocked(); err != nil {
+			return "", err
+		}
+	}
+	p := a.principals[a.accounts[account]]
+	if p == nil {
+		return "", fmt.Errorf("%w: account %.60s", ErrUnknown, account)
+	}
+	return a.principalJWT(p)
+}
+
+func newAccount(account, name string) *jwt.AccountClaims {
+	claims := jwt.NewAccountClaims(account)
+	claims.Name = name
+	claims.Limits.Subs, claims.Limits.Conn, claims.Limits.LeafNodeConn = maxSubscriptions, maxConnections, 0
+	return claims
+}
+
+func (a *Authority) systemJWT() (string, error) {
+	return encode(newAccount(a.System(), "SYS"), a.keys.Operator)
+}
+
+func (a *Authority) engineJWT() (string, error) {
+	claims := newAccount(a.Engine(), "ENGINE")
+	claims.Limits.Subs, claims.Limits.Conn = jwt.NoLimit, jwt.NoLimit
+	claims.Limits.MemoryStorage, claims.Limits.DiskStorage = jwt.NoLimit, jwt.NoLimit
+	claims.Limits.Streams, claims.Limits.Consumer = jwt.NoLimit, jwt.NoLimit
+	service := func(subject string, responses jwt.ResponseType, position uint) {
+		claims.Exports.Add(&jwt.Export{Name: subject, Subject: jwt.Subject(subject), Type: jwt.Service, ResponseType: responses, AccountTokenPosition: position})
+	}
+	stream := func(subject string, position uint) {
+		claims.Exports.Add(&jwt.Export{Name: subject, Subject: jwt.Subject(subject), Type: jwt.Stream, AccountTokenPosition: position})
+	}
+	own := a.cfg.Prefix + "tm.*."
+	for _, door := range []string{"commands.>", "queries.>", "intake.>"} {
+		service(own+door, jwt.ResponseTypeSingleton, a.position())
+	}
+	service(own+"api.>", jwt.ResponseTypeStream, a.position())
+	service("$SRV.*", jwt.ResponseTypeStream, 0)
+	service("$SRV.*.tidemark", jwt.ResponseTypeStream, 0)
+	service("$SRV.*.tidemark.*", jwt.ResponseTypeSingleton, 0)
+	for _, name := range a.cfg.ReadRaw {
+		service("$JS.API.DIRECT.GET."+name, jwt.ResponseTypeStream, 0)
+		service("$JS.API.DIRECT.GET."+name+".>", jwt.ResponseTypeSingleton, 0)
+		service("$JS.FC."+name+".>", jwt.ResponseTypeSingleton, 0)
+		// Nobody but this package makes accounts: the imports say whose consumers
+		// an account may use.
+		service("$JS.API.CONSUMER.MSG.NEXT."+name+".*", jwt.ResponseTypeStream, 0)
+		service("$JS.ACK."+name+".*.>", jwt.ResponseTypeStream, 0)
+	}
+	stream(own+"inbox.>", a.position())
+	stream(own+"outcomes.>", a.position())
+	for _, feed := range []string{"agents.>", "tasks.>", "messages.>", "outcomes.>"} {
+		stream(a.cfg.Prefix+feed, 0)
+	}
+	return encode(claims, a.keys.Operator)
+}
+
+// importer adds the imports of one account.
+type importer struct {
+	a      *Authority
+	claims *jwt.AccountClaims
+	own    string
+}
+
+func (i *importer) service(subject, local string, share bool) {
+	i.claims.Imports.Add(&jwt.Import{Name: local, Subject: jwt.Subject(subject), LocalSubject: jwt.RenamingSubject(local), Account: i.a.Engine(), Type: jwt.Service, Share: share})
+}
+
+func (i *importer) stream(subject, local string) {
+	i.claims.Imports.Add(&jwt.Import{Name: local, Subject: jwt.Subject(subject), LocalSubject: jwt.RenamingSubject(local), Account: i.a.Engine(), Type: jwt.Stream})
+}
+
+func (i *importer) common() {
+	prefix := i.a.cfg.Prefix
+	i.service(i.own+"commands.>", prefix+"commands.>", true)
+	i.service(i.own+"queries.>", prefix+"queries.>", true)
+	i.service(i.own+"intake.>", prefix+"enqueue.>", true)
+	// The server's micro service sees who asks in neither way; it tells all the same.
+	for _, discovery := range []string{"$SRV.*", "$SRV.*.tidemark", "$SRV.*.tidemark.*"} {
+		i.service(discovery, discovery, false)
+	}
+	for _, name := range i.a.cfg.ReadRaw {
+		i.service("$JS.FC."+name+".>", "$JS.FC."+name+".>", false)
+	}
+	i.stream(i.own+"inbox.>", "_INBOX.>")
+}
+
+// apiDoors are the requests of the JetStream API that the gate answers for a
+// principal, which has no JetStream of its own.
+var apiDoors = []string{
+	"INFO", "STREAM.>", "DIRECT.>", "CONSUMER.CREATE.>", "CONSUMER.DURABLE.>", "CONSUMER.INFO.>", "CONSUMER.DELETE.>",
+	"CONSUMER.LIST.>", "CONSUMER.NAMES.>", "CONSUMER.PAUSE.>", "CONSUMER.RESET.>", "CONSUMER.UNPIN.>", "CONSUMER.LEADER.>", "META.>", "ACCOUNT.>", "SERVER.>",
+}
+
+func (a *Authority) principalJWT(p *principal) (string, error) {
+	claims := newAccount(p.Account, p.Name)
+	for user, at := range p.Revoked {
+		claims.Revocations.Revoke(user, time.Unix(at, 0))
+	}
+	i := &importer{a: a, claims: claims, own: a.Root(p.Account)}
+	i.common()
+	for _, door := range apiDoors {
+		i.service(i.own+"api."+door, "$JS.API."+door, true)
+	}
+	for _, name := range a.cfg.ReadRaw {
+		if name != TaskStream {
+			i.service(i.own+"api.CONSUMER.MSG.NEXT."+name+".*", "$JS.API.CONSUMER.MSG.NEXT."+name+".*", true)
+		}
+	}
+	i.service(i.own+"api.CONSUMER.MSG.NEXT.EVENTS.*", "$JS.API.CONSUMER.MSG.NEXT.EVENTS.*", true)
+	i.service("$JS.API.CONSUMER.MSG.NEXT."+TaskStream+"."+p.Account, "$JS.API.CONSUMER.MSG.NEXT."+TaskStream+"."+TaskConsumer, false)
+	i.service("$JS.ACK."+TaskStream+"."+p.Account+".>", "$JS.ACK."+TaskStream+"."+p.Account+".>", false)
+	i.stream(i.own+"outcomes.>", a.cfg.Prefix+"outcomes.>")
+	for _, feed := range p.Feeds {
+		i.stream(a.cfg.Prefix+feed, a.cfg.Prefix+feed)
+	}
+	return encode(claims, a.keys.Operator)
+}
+
+func (a *Authority) devJWT() (string, error) {
+	claims := newAccount(a.Dev(), "DEV")
+	claims.Limits.MemoryStorage, claims.Limits.DiskStorage = devMemory, devDisk
+	claims.Limits.Streams, claims.Limits.Consumer = devStreams, devConsumers
+	i := &importer{a: a, claims: claims, own: a.Root(a.Dev())}
+	i.common()
+	for _, name := range a.cfg.ReadRaw {
+		i.service("$JS.API.DIRECT.GET."+name, ProxyRoot+"DIRECT.GET."+name, false)
+		i.service("$JS.API.DIRECT.GET."+name+".>", ProxyRoot+"DIRECT.GET."+name+".>", false)
+		if name != TaskStream {
+			i.service("$JS.API.CONSUMER.MSG.NEXT."+name+".*", ProxyRoot+"CONSUMER.MSG.NEXT."+name+".*", false)
+			i.service("$JS.ACK."+name+".*.>", "$JS.ACK."+name+".*.>", false)
+		}
+	}
+	i.service("$JS.API.CONSUMER.MSG.NEXT."+TaskStream+"."+TaskConsumer, ProxyRoot+"CONSUMER.MSG.NEXT."+TaskStream+"."+TaskConsumer, false)
+	i.service("$JS.ACK."+TaskStream+"."+TaskConsumer+".>", "$JS.ACK."+TaskStream+"."+TaskConsumer+".>", false)
+	for _, feed := range a.feeds() {
+		i.stream(feed, feed)
+	}
+	claims.Mappings = jwt.Mapping{
+		"$JS.API.>":      {{Subject: ProxyRoot + ">"}},
+		OwnAPIRoot + ">": {{Subject: "$JS.API.>"}},
+	}
+	for _, feed := range a.feeds() {
+		claims.Mappings[jwt.Subject(feed)] = []jwt.WeightedMapping{{Subject: jwt.Subject(Forbidden + feed)}}
+	}
+	return encode(claims, a.keys.Operator)
+}
+
+// feeds are what the engine publishes and DEV hears.
+func (a *Authority) feeds() []string {
+	return []string{a.cfg.Prefix + "agents.>", a.cfg.Prefix + "tasks.>", a.cfg.Prefix + "messages.>", a.cfg.Prefix + "outcomes.>"}
+}
+
+// Anonymous is the JWT of clients without credentials. They may overhear each
+// other, but can neither take requests that are for the engine nor publish what
+// only the engine publishes.
+func (a *Authority) Anonymous() (string, error) {
+	claims := jwt.NewUserClaims(public(a.keys.DevUser))
+	claims.Name, claims.BearerToken = "anonymous", true
+	claims.Pub.Allow.Add(">") // Resp alone would allow nothing else
+	prefix := a.cfg.Prefix
+	claims.Pub.Deny.Add(Forbidden+">", "$JS.API.>", "_R_.>", prefix+"tm.>", "_INBOX.>")
+	claims.Pub.Deny.Add(a.cfg.Denied...)
+	claims.Sub.Deny.Add(prefix+"commands.>", prefix+"queries.>", prefix+"enqueue.>", "$SRV.>", ProxyRoot+">", OwnAPIRoot+">",
+		"$JS.API.>", "$JS.ACK.>", "$JS.FC.>", prefix+"tm.>", Forbidden+">")
+	// They answer requests of each other.
+	claims.Resp = &jwt.ResponsePermission{MaxMsgs: 10_000, Expires: 5 * time.Minute}
+	return encode(claims, a.keys.Dev)
+}
+
+// EngineUser is the user of the engine's connections.
+func (a *Authority) EngineUser() (userJWT, seed string, err error) {
+	claims := jwt.NewUserClaims(public(a.keys.EngineUser))
+	claims.Name = "engine"
+	userJWT, err = encode(claims, a.keys.Engine)
+	return userJWT, a.keys.EngineUser, err
+}
+
+// GateUser is the user of the gate's connection in DEV.
+func (a *Authority) GateUser() (userJWT, seed string, err error) {
+	claims := jwt.NewUserClaims(public(a.keys.GateUser))
+	claims.Name = "gate"
+	userJWT, err = encode(claims, a.keys.Dev)
+	return userJWT, a.keys.GateUser, err
+}
+
+// EngineCreds is the credentials file of EngineUser.
+func (a *Authority) EngineCreds() ([]byte, error) {
+	text, seed, err := a.EngineUser()
+	if err != nil {
+		return nil, err
+	}
+	return jwt.FormatUserConfig(text, []byte(seed))
+}

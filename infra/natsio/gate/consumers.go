@@ -1,0 +1,432 @@
+package gate
+
+import (
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/tidemark-engine/tidemark/infra/natsio/auth"
+)
+
+// consumerConfig is what of a consumer's configuration a client may choose.
+type consumerConfig struct {
+	Name              string     `json:"name,omitempty"`
+	Durable           string     `json:"durable_name,omitempty"`
+	Description       string     `json:"description,omitempty"`
+	DeliverPolicy     string     `json:"deliver_policy,omitempty"`
+	StartSeq          uint64     `json:"opt_start_seq,omitempty"`
+	StartTime         *time.Time `json:"opt_start_time,omitempty"`
+	AckPolicy         string     `json:"ack_policy"`
+	AckWait           int64      `json:"ack_wait,omitempty"`
+	MaxDeliver        int        `json:"max_deliver,omitempty"`
+	BackOff           []int64    `json:"backoff,omitempty"`
+	FilterSubject     string     `json:"filter_subject,omitempty"`
+	FilterSubjects    []string   `json:"filter_subjects,omitempty"`
+	ReplayPolicy      string     `json:"replay_policy,omitempty"`
+	RateLimit         uint64     `json:"rate_limit_bps,omitempty"`
+	SampleFrequency   string     `json:"sample_freq,omitempty"`
+	MaxWaiting        int        `json:"max_waiting,omitempty"`
+	MaxAckPending     int        `json:"max_ack_pending,omitempty"`
+	FlowControl       bool       `json:"flow_control,omitempty"`
+	Heartbeat         int64      `json:"idle_heartbeat,omitempty"`
+	HeadersOnly       bool       `json:"headers_only,omitempty"`
+	MaxBatch          int        `json:"max_batch,omitempty"`
+	MaxExpires        int64      `json:"max_expires,omitempty"`
+	MaxBytes          int        `json:"max_bytes,omitempty"`
+	InactiveThreshold int64      `json:"inactive_threshold,omitempty"`
+	Replicas          int        `json:"num_replicas"`
+	Memory            bool       `json:"mem_storage,omitempty"`
+	DeliverSubject    string     `json:"deliver_subject,omitempty"`
+	DeliverGroup      string     `json:"deliver_group,omitempty"`
+
+	Metadata map[string]string `json:"metadata,omitempty"`
+}
+
+type createRequest struct {
+	Stream string         `json:"stream_name"`
+	Config consumerConfig `json:"config"`
+	Action string         `json:"action,omitempty"`
+}
+
+const (
+	// ownerMeta is the account that a consumer was made for.
+	ownerMeta = "tidemark.owner"
+	// maxThreshold is how long a consumer of a client lives without it.
+	maxThreshold = 5 * time.Minute
+	// maxConsumers bounds the consumers of one account.
+	maxConsumers = 500
+
+	inboxRoot = "_INBOX."
+)
+
+var consumerForm = regexp.MustCompile(`^[A-Za-z0-9_=-]{1,128}$`)
+
+// create makes a consumer for a client: it holds nothing back, ends by itself and
+// shows only what the client may read.
+func (g *Gate) create(r *request, stream string) {
+	var req createRequest
+	if err := json.Unmarshal(r.msg.Data, &req); err != nil {
+		r.refuse(400, "the request is not JSON of a consumer's configuration: "+err.Error())
+		return
+	}
+	c := &req.Config
+	at := 2
+	if r.is("CONSUMER", "DURABLE") {
+		at = 3
+	}
+	if len(r.tokens) > at+1 {
+		if given := c.Name; given != "" && given != r.tokens[at+1] {
+			r.refuse(400, "the consumer's name in the subject is not the one in the body")
+			return
+		}
+		c.Name = r.tokens[at+1]
+	}
+	if c.Name == "" {
+		c.Name = c.Durable
+	}
+	if len(r.tokens) > at+2 {
+		if filter := strings.Join(r.tokens[at+2:], "."); filter != c.FilterSubject {
+			r.refuse(400, "the consumer's filter in the subject is not the one in the body")
+			return
+		}
+	}
+	if c.Name != "" && !consumerForm.MatchString(c.Name) || req.Stream != stream {
+		r.refuse(400, "a consumer's name consists of A-Z a-z 0-9 _ = -, and the stream's name must be the one in the subject")
+		return
+	}
+	if stream == auth.TaskStream && (c.Name == auth.TaskConsumer || c.Durable == auth.TaskConsumer) {
+		g.taskConsumer(r)
+		return
+	}
+	if filters := append(slices.Clone(c.FilterSubjects), nonEmpty(c.FilterSubject)...); !r.access.All(stream) && (len(filters) == 0 || !r.covers(stream, filters)) {
+		r.forbidden(stream)
+		return
+	}
+	deliver := c.DeliverSubject
+	if deliver != "" {
+		rest, ok := strings.CutPrefix(deliver, inboxRoot)
+		if !ok || strings.ContainsAny(rest, "*> ") || rest == "" {
+			r.refuse(400, "the delivery subject of a consumer on a stream of the engine must begin with "+inboxRoot)
+			return
+		}
+		c.DeliverSubject = g.cfg.Accounts.Root(r.caller.Account) + "inbox." + rest
+	}
+	if c.Name != "" {
+		switch owner, found, err := g.owner(stream, c.Name); {
+		case err != nil:
+			r.unavailable(err)
+			return
+		case found && owner != r.caller.Account && r.dev && owner == "": // one that the topology made for clients
+			g.relay(r, "CONSUMER.INFO."+stream+"."+c.Name, nil)
+			return
+		case found && owner != r.caller.Account:
+			r.forbidden("the consumer " + c.Name)
+			return
+		}
+	}
+	g.restrict(r, stream, c)
+	if !g.quota.add(r.caller.Account, stream+" "+c.Name, func() map[string]bool { return g.owned(r.caller.Account) }) {
+		r.refuse(429, fmt.Sprintf("this account has %d consumers, as many as it may have", maxConsumers))
+		return
+	}
+	body, err := json.Marshal(req)
+	if err != nil {
+		r.unavailable(err)
+		return
+	}
+	api := "CONSUMER.CREATE." + stream
+	if c.Name != "" {
+		api += "." + c.Name
+		if c.FilterSubject != "" {
+			api += "." + c.FilterSubject
+		}
+	}
+	answer, err := g.ask(api, body)
+	if err != nil {
+		r.unavailable(err)
+		return
+	}
+	r.respond(&nats.Msg{Data: g.foreign(r, answer.Data)})
+}
+
+func nonEmpty(s string) []string {
+	if s == "" {
+		return nil
+	}
+	return []string{s}
+}
+
+// restrict takes away what could hold back the engine or outlive the client.
+func (g *Gate) restrict(r *request, stream string, c *consumerConfig) {
+	c.Metadata = map[string]string{ownerMeta: r.caller.Account}
+	c.Replicas, c.SampleFrequency = 1, ""
+	if r.dev && slices.Contains(g.cfg.Free, stream) {
+		if c.AckPolicy == "" {
+			c.AckPolicy = "none"
+		}
+		return
+	}
+	c.AckPolicy, c.AckWait, c.BackOff, c.MaxDeliver, c.MaxAckPending = "none", 0, nil, 0, 0
+	c.Durable, c.DeliverGroup, c.Memory = "", "", true
+	if c.InactiveThreshold <= 0 || c.InactiveThreshold > int64(maxThreshold) {
+		c.InactiveThreshold = int64(maxThreshold)
+	}
+}
+
+// foreign shows an answer about a consumer as the client knows it.
+func (g *Gate) foreign(r *request, body []byte) []byte {
+	root := g.cfg.Accounts.Root(r.caller.Account) + "inbox."
+	text := strings.ReplaceAll(string(body), `"deliver_subject":"`+root, `"deliver_subject":"`+inboxRoot)
+	if !r.dev {
+		text = strings.ReplaceAll(text, `"`+r.caller.Account+`"`, `"`+auth.TaskConsumer+`"`)
+	}
+	return []byte(text)
+}
+
+// owner returns the account that a consumer was made for.
+func (g *Gate) owner(stream, name string) (owner string, found bool, err error) {
+	answer, err := g.ask("CONSUMER.INFO."+stream+"."+name, nil)
+	if err != nil {
+		return "", false, err
+	}
+	var info struct {
+		Error  *errorBody     `json:"error"`
+		Config consumerConfig `json:"config"`
+	}
+	if err := json.Unmarshal(answer.Data, &info); err != nil {
+		return "", false, err
+	}
+	return info.Config.Metadata[ownerMeta], info.Error == nil, nil
+}
+
+// consumer answers CONSUMER.INFO and CONSUMER.DELETE.
+func (g *Gate) consumer(r *request, stream, name string) {
+	tasks := stream == auth.TaskStream && name == auth.TaskConsumer
+	if tasks && r.tokens[1] == "INFO" {
+		g.taskConsumer(r)
+		return
+	}
+	owner, found, err := g.owner(stream, name)
+	info := r.tokens[1] == "INFO"
+	switch {
+	case err != nil:
+		r.unavailable(err)
+		return
+	case found && owner != r.caller.Account && (!info || !r.dev), !found && !r.dev && !r.access.All(stream):
+		r.forbidden("the consumer " + name)
+		return
+	}
+	if !info {
+		g.quota.remove(r.caller.Account, stream+" "+name)
+	}
+	answer, err := g.ask(r.api, nil)
+	if err != nil {
+		r.unavailable(err)
+		return
+	}
+	r.respond(&nats.Msg{Data: g.foreign(r, answer.Data)})
+}
+
+// consumers answers CONSUMER.NAMES and CONSUMER.LIST with the caller's own ones;
+// DEV sees all.
+func (g *Gate) consumers(r *request, stream string) {
+	if r.dev {
+		g.relay(r, r.tokens[0]+"."+r.tokens[1]+"."+stream, r.msg.Data)
+		return
+	}
+	names := r.tokens[1] == "NAMES"
+	found := []json.RawMessage{}
+	for name := range g.owned(r.caller.Account) {
+		s, name, _ := strings.Cut(name, " ")
+		if s != stream {
+			continue
+		}
+		if names {
+			text, _ := json.Marshal(name) // a string
+			found = append(found, text)
+		} else if answer, err := g.ask("CONSUMER.INFO."+stream+"."+name, nil); err == nil {
+			found = append(found, g.foreign(r, answer.Data))
+		}
+	}
+	body, err := json.Marshal(map[string]any{
+		"type": "io.nats.jetstream.api.v1." + r.responseType(), "total": len(found), "offset": 0, "limit": pageSize, "consumers": found,
+	})
+	if err != nil {
+		r.unavailable(err)
+		return
+	}
+	r.respond(&nats.Msg{Data: g.foreign(r, body)})
+}
+
+// taskConsumer answers with the consumer of tasks, and makes the one of a
+// principal: its configuration is that of task-processor.
+func (g *Gate) taskConsumer(r *request) {
+	name := r.consumerName(auth.TaskStream, auth.TaskConsumer)
+	answer, err := g.ask("CONSUMER.INFO."+auth.TaskStream+"."+name, nil)
+	if err != nil {
+		r.unavailable(err)
+		return
+	}
+	var got struct {
+		Error *errorBody `json:"error"`
+	}
+	if json.Unmarshal(answer.Data, &got) == nil && got.Error != nil && got.Error.Code == 404 && !r.dev {
+		if answer, err = g.makeTaskConsumer(r, name); err != nil {
+			r.unavailable(err)
+			return
+		}
+	}
+	r.respond(&nats.Msg{Data: g.foreign(r, answer.Data)})
+}
+
+// TaskFilters are the subjects of tasks that a principal may pull.
+type TaskFilters interface{ Tasks() []string }
+
+func (g *Gate) makeTaskConsumer(r *request, name string) (*nats.Msg, error) {
+	model, err := g.ask("CONSUMER.INFO."+auth.TaskStream+"."+auth.TaskConsumer, nil)
+	if err != nil {
+		return nil, err
+	}
+	var is struct {
+		Error  *errorBody                 `json:"error"`
+		Config map[string]json.RawMessage `json:"config"`
+	}
+	if err := json.Unmarshal(model.Data, &is); err != nil || is.Error != nil {
+		return model, err
+	}
+	for member, value := range map[string]any{
+		"durable_name": name, "name": name, "metadata": map[string]string{ownerMeta: r.caller.Account},
+		"inactive_threshold": int64(0), "deliver_policy": "new",
+	} {
+		is.Config[member], _ = json.Marshal(value) // plain values
+	}
+	if filters, ok := r.access.(TaskFilters); ok {
+		delete(is.Config, "filter_subject")
+		is.Config["filter_subjects"], _ = json.Marshal(filters.Tasks()) // strings
+	} else if !r.access.All(auth.TaskStream) {
+		body, err := json.Marshal(apiError{Type: "io.nats.jetstream.api.v1.consumer_info_response", Error: &errorBody{Code: 403, Description: "forbidden: there is no grant to pull tasks"}})
+		return &nats.Msg{Data: body}, err
+	}
+	body, err := json.Marshal(map[string]any{"stream_name": auth.TaskStream, "config": is.Config})
+	if err != nil {
+		return nil, err
+	}
+	return g.ask("CONSUMER.CREATE."+auth.TaskStream+"."+name, body)
+}
+
+// next pulls messages from a consumer of the caller.
+func (g *Gate) next(r *request, stream, name string) {
+	if r.dev && slices.Contains(g.cfg.Free, stream) && (stream != auth.TaskStream || name == auth.TaskConsumer) {
+		return // the account imports it
+	}
+	owner, found, err := g.owner(stream, name)
+	if err != nil || !found || owner != r.caller.Account {
+		r.refuse(409, "Consumer Deleted")
+		return
+	}
+	pull := struct {
+		Batch     int           `json:"batch"`
+		Expires   time.Duration `json:"expires"`
+		NoWait    bool          `json:"no_wait"`
+		Heartbeat time.Duration `json:"idle_heartbeat"`
+	}{Batch: 1}
+	if len(r.msg.Data) > 0 && r.msg.Data[0] == '{' {
+		if err := json.Unmarshal(r.msg.Data, &pull); err != nil {
+			r.refuse(400, "Bad Request")
+			return
+		}
+	}
+	idle := apiTimeout
+	if !pull.NoWait || pull.Expires > 0 {
+		idle += max(pull.Expires, 0)
+	}
+	if pull.Expires == 0 && !pull.NoWait {
+		idle = maxThreshold
+	}
+	messages := 0
+	g.stream(r, r.api, r.msg.Data, min(idle, maxThreshold), func(m *nats.Msg, _ int) bool {
+		if status := m.Header.Get("Status"); status != "" {
+			return status != "100"
+		}
+		messages++
+		return messages >= max(pull.Batch, 1)
+	})
+}
+
+// quota counts the consumers of each account.
+type quota struct {
+	mu    sync.Mutex
+	owned map[string]map[string]bool // by account: "STREAM NAME"
+}
+
+// add counts a consumer. When there are too many, it counts those that are left.
+func (q *quota) add(account, name string, left func() map[string]bool) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	mine := q.owned[account]
+	if mine == nil {
+		mine = map[string]bool{}
+		q.owned[account] = mine
+	}
+	if !mine[name] && len(mine) >= maxConsumers {
+		mine = left()
+		q.owned[account] = mine
+	}
+	if !mine[name] && len(mine) >= maxConsumers {
+		return false
+	}
+	mine[name] = true
+	return true
+}
+
+func (q *quota) remove(account, name string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	delete(q.owned[account], name)
+}
+
+// owned lists the consumers that were made for an account and are left.
+func (g *Gate) owned(account string) map[string]bool {
+	left := map[string]bool{}
+	answer, err := g.ask("STREAM.NAMES", nil)
+	if err != nil {
+		return left
+	}
+	var streams struct {
+		Streams []string `json:"streams"`
+	}
+	_ = json.Unmarshal(answer.Data, &streams) // none
+	for _, stream := range streams.Streams {
+		for offset := 0; ; {
+			answer, err := g.ask("CONSUMER.LIST."+stream, fmt.Appendf(nil, `{"offset":%d}`, offset))
+			if err != nil {
+				break
+			}
+			var page struct {
+				Total     int `json:"total"`
+				Consumers []struct {
+					Name   string         `json:"name"`
+					Config consumerConfig `json:"config"`
+				} `json:"consumers"`
+			}
+			if json.Unmarshal(answer.Data, &page) != nil {
+				break
+			}
+			for i := range page.Consumers {
+				if c := &page.Consumers[i]; c.Config.Metadata[ownerMeta] == account {
+					left[stream+" "+c.Name] = true
+				}
+			}
+			if offset += len(page.Consumers); len(page.Consumers) == 0 || offset >= page.Total {
+				break
+			}
+		}
+	}
+	return left
+}

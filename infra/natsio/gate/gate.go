@@ -1,0 +1,362 @@
+// Package gate answers what clients ask of the JetStream API. Streams, buckets
+// and consumers belong to the account of the engine: the gate reads them for a
+// client within its grants, and makes consumers that cannot change or delay
+// anything. Clients without credentials have a small JetStream of their own,
+// whose requests pass the gate so that no stream of theirs takes or sends what is
+// the engine's.
+package gate
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/tidemark-engine/tidemark/infra/natsio"
+	"github.com/tidemark-engine/tidemark/infra/natsio/auth"
+	"github.com/tidemark-engine/tidemark/internal/identity"
+)
+
+// Access is what a caller may read of the engine's streams.
+type Access interface {
+	// All reports whether the caller may read a whole stream.
+	All(stream string) bool
+	// Covers reports whether the caller may read everything that a subject or
+	// pattern matches in a stream.
+	Covers(stream, subject string) bool
+}
+
+// Everything is the access to all streams.
+type Everything struct{}
+
+// All implements Access.
+func (Everything) All(string) bool { return true }
+
+// Covers implements Access.
+func (Everything) Covers(string, string) bool { return true }
+
+// Nothing is the access of a caller without grants.
+type Nothing struct{}
+
+// All implements Access.
+func (Nothing) All(string) bool { return false }
+
+// Covers implements Access.
+func (Nothing) Covers(string, string) bool { return false }
+
+// Config of a gate.
+type Config struct {
+	Engine   *nats.Conn // in the account of the engine
+	Dev      *nats.Conn // with all rights in the account DEV; nil = there are no clients without credentials
+	Subjects natsio.Subjects
+	Accounts *auth.Authority
+	// Access is what a principal may read; nil = nothing. DEV and the operator may
+	// read everything.
+	Access func(*identity.Caller) Access
+	// Free are streams on which DEV may have durable consumers and acknowledge.
+	Free []string
+	Log  *slog.Logger
+}
+
+// Gate is a running gate.
+type Gate struct {
+	cfg    Config
+	log    natsio.LimitedLog
+	subs   []*nats.Subscription
+	ctx    context.Context
+	cancel context.CancelFunc
+	open   sync.WaitGroup
+	slots  chan struct{}
+	quota  quota
+}
+
+// request is a request of the JetStream API.
+type request struct {
+	caller  *identity.Caller
+	access  Access
+	dev     bool
+	api     string // "STREAM.INFO.EVENTS"
+	tokens  []string
+	msg     *nats.Msg
+	respond func(*nats.Msg)
+}
+
+const (
+	// maxOpen bounds the requests that are answered at a time.
+	maxOpen = 1024
+	// apiTimeout bounds one question to JetStream.
+	apiTimeout = 5 * time.Second
+)
+
+// Start answers requests until Stop.
+func Start(cfg Config) (*Gate, error) {
+	g := &Gate{cfg: cfg, log: natsio.NewLimitedLog(cfg.Log), slots: make(chan struct{}, maxOpen), quota: quota{owned: map[string]map[string]bool{}}}
+	g.ctx, g.cancel = context.WithCancel(context.Background())
+	subscribe := func(nc *nats.Conn, subject string, handle nats.MsgHandler) error {
+		sub, err := nc.QueueSubscribe(subject, "gate", handle)
+		if err == nil {
+			g.subs = append(g.subs, sub)
+			err = nc.FlushTimeout(apiTimeout)
+		}
+		return err
+	}
+	err := subscribe(cfg.Engine, cfg.Subjects.Root("tm.")+"*.api.>", g.ofPrincipal)
+	if err == nil && cfg.Dev != nil {
+		err = subscribe(cfg.Dev, auth.ProxyRoot+">", g.ofDev)
+	}
+	if err != nil {
+		g.Stop()
+		return nil, fmt.Errorf("start the gate to JetStream: %w", err)
+	}
+	return g, nil
+}
+
+// Stop answers no more requests and returns when those that are open have ended.
+func (g *Gate) Stop() {
+	for _, sub := range g.subs {
+		_ = sub.Unsubscribe() // the connection may be closed
+	}
+	g.cancel()
+	g.open.Wait()
+}
+
+// ofPrincipal takes a request from the account of a principal.
+func (g *Gate) ofPrincipal(m *nats.Msg) {
+	account, api, ok := strings.Cut(strings.TrimPrefix(m.Subject, g.cfg.Subjects.Root("tm.")), ".api.")
+	if !ok || !strings.HasPrefix(m.Reply, natsio.ServiceReply) {
+		return
+	}
+	r := &request{api: api, msg: m, access: Nothing{}}
+	r.respond = func(answer *nats.Msg) { g.send(g.cfg.Engine, m.Reply, answer) }
+	if _, err := natsio.CheckRequester(m.Header, account); err == nil {
+		r.caller = g.cfg.Accounts.Caller(account)
+	}
+	switch {
+	case r.caller == nil:
+		r.refuse(403, "forbidden: the request does not say who sends it")
+		return
+	case r.caller.Principal == identity.Operator:
+		r.access = Everything{}
+	case g.cfg.Access != nil:
+		r.access = g.cfg.Access(r.caller)
+	}
+	g.serve(r)
+}
+
+// ofDev takes a request of a client without credentials. Answers go wherever it
+// wants, but not where the engine's own messages go.
+func (g *Gate) ofDev(m *nats.Msg) {
+	api := strings.TrimPrefix(m.Subject, auth.ProxyRoot)
+	if m.Reply != "" && g.engines(m.Reply) {
+		g.log.Warn("request of the JetStream API dropped: its reply subject belongs to the engine or the server", "request", api, "reply", m.Reply)
+		return
+	}
+	account := g.cfg.Accounts.Dev()
+	r := &request{caller: &identity.Caller{Principal: identity.Dev, Account: account}, access: Everything{}, dev: true, api: api, msg: m}
+	r.respond = func(answer *nats.Msg) { g.send(g.cfg.Dev, m.Reply, answer) }
+	g.serve(r)
+}
+
+func (g *Gate) send(nc *nats.Conn, to string, answer *nats.Msg) {
+	if to == "" {
+		return
+	}
+	answer.Subject = to
+	if err := nc.PublishMsg(answer); err != nil {
+		g.log.Warn("an answer of the JetStream API was not sent", "error", err)
+	}
+}
+
+func (g *Gate) serve(r *request) {
+	r.tokens = strings.Split(r.api, ".")
+	if r.dev && !g.forGate(r) {
+		g.own(r)
+		return
+	}
+	select {
+	case g.slots <- struct{}{}:
+	default:
+		r.refuse(429, "the engine answers as many requests of the JetStream API as it can: retry later")
+		return
+	}
+	g.open.Go(func() {
+		defer func() { <-g.slots }()
+		g.answer(r)
+	})
+}
+
+// stream is the token of a stream's name in a request, empty when it has none.
+func (r *request) stream() string {
+	at := -1
+	switch {
+	case r.is("STREAM", "MSG"), r.is("CONSUMER", "MSG"), r.is("CONSUMER", "DURABLE"), r.is("STREAM", "LEADER"), r.is("STREAM", "PEER"), r.is("CONSUMER", "LEADER"):
+		at = 3
+	case r.is("STREAM"), r.is("CONSUMER"), r.is("DIRECT"):
+		at = 2
+	}
+	if at < 0 || at >= len(r.tokens) {
+		return ""
+	}
+	return r.tokens[at]
+}
+
+func (r *request) is(tokens ...string) bool {
+	return len(r.tokens) >= len(tokens) && slices.Equal(r.tokens[:len(tokens)], tokens)
+}
+
+// forGate reports whether a request of DEV is about the engine's streams.
+func (g *Gate) forGate(r *request) bool {
+	return Reserved(r.stream()) || slices.Contains(g.cfg.Free, r.stream()) || r.is("STREAM", "NAMES") || r.is("STREAM", "LIST")
+}
+
+// Reserved reports whether a name is of a stream of the engine, whether it is there or not.
+func Reserved(stream string) bool {
+	switch stream {
+	case "EVENTS", "COMMANDS", "OUTCOMES", "DEAD_LETTERS", "TIMERS", "AUDIT", "AGENT_STATE", "TASK_EXECUTION", "AGENT_MESSAGES",
+		"KV_AGENT_STATE", "KV_TASK_STATE", "KV_SESSION_DATA", "KV_AGENT_CONFIG", "KV_QUERY_CACHE":
+		return true
+	}
+	for _, prefix := range []string{"EVENTS_", "KV_TIDEMARK_", "KV_VIEW_", "TIDEMARK_"} {
+		if strings.HasPrefix(stream, prefix) {
+			return true
+		}
+	}
+	return false
+}
+
+// engines reports whether a subject or pattern overlaps what belongs to the engine
+// or the server.
+func (g *Gate) engines(subject string) bool {
+	if g.cfg.Subjects.OwnSubject(subject) != "" {
+		return true
+	}
+	for _, root := range []string{
+		g.cfg.Subjects.Root("agents."), g.cfg.Subjects.Root("tasks."), g.cfg.Subjects.Root("messages."), g.cfg.Subjects.Root("tm."),
+		auth.ProxyRoot, auth.OwnAPIRoot, auth.Forbidden, natsio.ServiceReply,
+	} {
+		if natsio.Overlaps(subject, root+">") {
+			return true
+		}
+	}
+	return false
+}
+
+// answer answers a request about the engine's streams.
+func (g *Gate) answer(r *request) {
+	stream := r.stream()
+	switch {
+	case r.is("INFO") && len(r.tokens) == 1:
+		r.json(accountInfo)
+	case r.is("STREAM", "NAMES"), r.is("STREAM", "LIST"):
+		g.streams(r)
+	case !r.mayRead(stream):
+		r.forbidden(stream)
+	case r.is("STREAM", "INFO") && len(r.tokens) == 3:
+		g.streamInfo(r, stream)
+	case r.is("STREAM", "MSG", "GET") && len(r.tokens) == 4:
+		g.get(r, stream, "")
+	case r.is("DIRECT", "GET") && len(r.tokens) == 3:
+		g.get(r, stream, "")
+	case r.is("DIRECT", "GET"):
+		g.get(r, stream, strings.Join(r.tokens[3:], "."))
+	case r.is("CONSUMER", "CREATE"), r.is("CONSUMER", "DURABLE", "CREATE"):
+		g.create(r, stream)
+	case r.is("CONSUMER", "INFO") && len(r.tokens) == 4, r.is("CONSUMER", "DELETE") && len(r.tokens) == 4:
+		g.consumer(r, stream, r.tokens[3])
+	case r.is("CONSUMER", "NAMES"), r.is("CONSUMER", "LIST"):
+		g.consumers(r, stream)
+	case r.is("CONSUMER", "MSG", "NEXT") && len(r.tokens) == 5:
+		g.next(r, stream, r.tokens[4])
+	default:
+		r.refuse(403, "forbidden: the stream "+stream+" belongs to the engine; clients can read it")
+	}
+}
+
+// mayRead reports whether a caller may ask about a stream at all.
+func (r *request) mayRead(stream string) bool {
+	if stream == "" {
+		return false
+	}
+	if _, nothing := r.access.(Nothing); nothing {
+		return stream == auth.TaskStream && r.is("CONSUMER")
+	}
+	return true
+}
+
+func (r *request) forbidden(what string) {
+	r.refuse(403, "forbidden: there is no grant to read "+what)
+}
+
+// accountInfo is the answer to INFO: the account has no JetStream of its own.
+const accountInfo = `{"type":"io.nats.jetstream.api.v1.account_info_response","memory":0,"storage":0,"reserved_memory":0,"reserved_storage":0,` +
+	`"streams":0,"consumers":0,"limits":{"max_memory":0,"max_storage":0,"max_streams":0,"max_consumers":-1,"max_ack_pending":-1,` +
+	`"memory_max_stream_bytes":-1,"storage_max_stream_bytes":-1,"max_bytes_required":false},"api":{"level":2,"total":0,"errors":0}}`
+
+func (r *request) json(body string) { r.respond(&nats.Msg{Data: []byte(body)}) }
+
+// refuse answers as JetStream answers an error.
+func (r *request) refuse(code int, text string) {
+	if r.is("DIRECT") || r.is("CONSUMER", "MSG", "NEXT") {
+		r.respond(&nats.Msg{Header: nats.Header{"Status": {fmt.Sprint(code)}, "Description": {text}}})
+		return
+	}
+	body, err := json.Marshal(apiError{Type: "io.nats.jetstream.api.v1." + r.responseType(), Error: &errorBody{Code: code, Description: text}})
+	if err == nil {
+		r.respond(&nats.Msg{Data: body})
+	}
+}
+
+type apiError struct {
+	Type  string     `json:"type"`
+	Error *errorBody `json:"error,omitempty"`
+}
+
+type errorBody struct {
+	Code        int    `json:"code"`
+	ErrCode     int    `json:"err_code,omitempty"`
+	Description string `json:"description"`
+}
+
+func (r *request) responseType() string {
+	kind, verb := strings.ToLower(r.tokens[0]), ""
+	for _, token := range r.tokens[1:min(3, len(r.tokens))] {
+		if token == strings.ToUpper(token) && slices.Contains([]string{"CREATE", "UPDATE", "DELETE", "PURGE", "INFO", "NAMES", "LIST", "MSG", "GET", "RESTORE", "SNAPSHOT"}, token) {
+			verb += "_" + strings.ToLower(token)
+		}
+	}
+	return kind + verb + "_response"
+}
+
+// ask asks JetStream in the account of the engine.
+func (g *Gate) ask(api string, body []byte) (*nats.Msg, error) {
+	ctx, cancel := context.WithTimeout(g.ctx, apiTimeout)
+	defer cancel()
+	return g.cfg.Engine.RequestWithContext(ctx, "$JS.API."+api, body)
+}
+
+// relay asks JetStream and passes the answer on.
+func (g *Gate) relay(r *request, api string, body []byte) {
+	answer, err := g.ask(api, body)
+	if err != nil {
+		r.unavailable(err)
+		return
+	}
+	r.respond(&nats.Msg{Header: answer.Header, Data: answer.Data})
+}
+
+func (r *request) unavailable(err error) {
+	if errors.Is(err, nats.ErrNoResponders) { // there is no such stream, or it has no direct get
+		if r.is("DIRECT") {
+			r.respond(&nats.Msg{Header: nats.Header{"Status": {"503"}}})
+			return
+		}
+	}
+	r.refuse(503, "JetStream does not answer now: retry later")
+}

@@ -1,0 +1,268 @@
+package gate
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/tidemark-engine/tidemark/infra/natsio/auth"
+)
+
+// getRequest is a read of messages, by the API of the leader or of any replica.
+type getRequest struct {
+	Seq       uint64     `json:"seq,omitempty"`
+	Last      string     `json:"last_by_subj,omitempty"`
+	Next      string     `json:"next_by_subj,omitempty"`
+	StartTime *time.Time `json:"start_time,omitempty"`
+	Batch     int        `json:"batch,omitempty"`
+	MaxBytes  int        `json:"max_bytes,omitempty"`
+	MultiLast []string   `json:"multi_last,omitempty"`
+	UpToSeq   uint64     `json:"up_to_seq,omitempty"`
+	UpToTime  *time.Time `json:"up_to_time,omitempty"`
+	NoHeaders bool       `json:"no_hdr,omitempty"`
+}
+
+// get reads messages of a stream. A caller that may not read the whole stream
+// names subjects that it may read.
+func (g *Gate) get(r *request, stream, last string) {
+	var req getRequest
+	if last == "" {
+		if err := json.Unmarshal(r.msg.Data, &req); err != nil {
+			r.refuse(400, "the request is not JSON")
+			return
+		}
+	} else if len(r.msg.Data) > 0 {
+		r.refuse(408, "a request that names a subject has no body")
+		return
+	}
+	all := r.access.All(stream)
+	if !all {
+		subjects := slices.DeleteFunc(append([]string{last, req.Last, req.Next}, req.MultiLast...), func(s string) bool { return s == "" })
+		// Without a subject a message may be anybody's: its number says nothing.
+		if len(subjects) == 0 || !r.covers(stream, subjects) {
+			r.forbidden(stream)
+			return
+		}
+	}
+	api := strings.Join(r.tokens[:len(r.tokens)-len(strings.Split(last, "."))], ".")
+	var body []byte
+	if last == "" {
+		api = r.api
+		body, _ = json.Marshal(req) // plain values
+	} else {
+		api += "." + last
+	}
+	if req.Batch > 1 || len(req.MultiLast) > 0 {
+		g.stream(r, api, body, batchIdle, func(m *nats.Msg, _ int) bool {
+			status := m.Header.Get("Status")
+			return status != ""
+		})
+		return
+	}
+	g.relay(r, api, body)
+}
+
+// batchIdle is how long a batch may pause between two messages.
+const batchIdle = 5 * time.Second
+
+func (r *request) covers(stream string, subjects []string) bool {
+	return !slices.ContainsFunc(subjects, func(s string) bool { return !r.access.Covers(stream, s) })
+}
+
+// stream asks JetStream and passes on what comes until last is true for a message
+// or none comes for a while.
+func (g *Gate) stream(r *request, api string, body []byte, idle time.Duration, last func(m *nats.Msg, n int) bool) {
+	inbox := g.cfg.Engine.NewInbox()
+	sub, err := g.cfg.Engine.SubscribeSync(inbox)
+	if err != nil {
+		r.unavailable(err)
+		return
+	}
+	defer func() { _ = sub.Unsubscribe() }()
+	msg := &nats.Msg{Subject: "$JS.API." + api, Reply: inbox, Data: body}
+	if err := g.cfg.Engine.PublishMsg(msg); err != nil {
+		r.unavailable(err)
+		return
+	}
+	limit := time.NewTimer(idle)
+	defer limit.Stop()
+	for n := 1; ; n++ {
+		m, err := nextMsg(g, sub, idle)
+		if err != nil {
+			return
+		}
+		r.respond(&nats.Msg{Header: m.Header, Data: m.Data, Reply: m.Reply})
+		if last(m, n) {
+			return
+		}
+	}
+}
+
+func nextMsg(g *Gate, sub *nats.Subscription, idle time.Duration) (*nats.Msg, error) {
+	deadline := time.Now().Add(idle)
+	for {
+		m, err := sub.NextMsg(min(time.Second, time.Until(deadline)))
+		if err == nil || g.ctx.Err() != nil || time.Now().After(deadline) {
+			return m, err
+		}
+	}
+}
+
+// streamInfo answers with a stream's configuration, and with its state for who may
+// read the whole stream.
+func (g *Gate) streamInfo(r *request, stream string) {
+	var req struct {
+		Deleted bool   `json:"deleted_details,omitempty"`
+		Filter  string `json:"subjects_filter,omitempty"`
+		Offset  int    `json:"offset,omitempty"`
+	}
+	if len(r.msg.Data) > 0 {
+		if err := json.Unmarshal(r.msg.Data, &req); err != nil {
+			r.refuse(400, "the request is not JSON")
+			return
+		}
+	}
+	all := r.access.All(stream)
+	if !all && req.Filter != "" && !r.access.Covers(stream, req.Filter) {
+		r.forbidden(stream)
+		return
+	}
+	if !all {
+		req.Deleted = false
+	}
+	body, _ := json.Marshal(req) // plain values
+	answer, err := g.ask("STREAM.INFO."+stream, body)
+	if err != nil {
+		r.unavailable(err)
+		return
+	}
+	if all {
+		r.respond(&nats.Msg{Data: answer.Data})
+		return
+	}
+	var info map[string]json.RawMessage
+	if err := json.Unmarshal(answer.Data, &info); err != nil || info["error"] != nil {
+		r.forbidden(stream) // as for one that exists
+		return
+	}
+	var state struct {
+		Subjects json.RawMessage `json:"subjects,omitempty"`
+		Messages int             `json:"messages"`
+		Bytes    int             `json:"bytes"`
+		First    int             `json:"first_seq"`
+		Last     int             `json:"last_seq"`
+		Count    int             `json:"consumer_count"`
+	}
+	if err := json.Unmarshal(info["state"], &state); err != nil || req.Filter == "" {
+		state.Subjects = nil
+	}
+	state.Messages, state.Bytes, state.First, state.Last, state.Count = 0, 0, 0, 0, 0
+	info["state"], _ = json.Marshal(state)
+	delete(info, "cluster")
+	delete(info, "total")
+	cut, err := json.Marshal(info)
+	if err != nil {
+		r.unavailable(err)
+		return
+	}
+	r.respond(&nats.Msg{Data: cut})
+}
+
+// streams answers STREAM.NAMES and STREAM.LIST: the engine's streams that the
+// caller may read, and those of its own.
+func (g *Gate) streams(r *request) {
+	var req struct {
+		Offset  int    `json:"offset"`
+		Subject string `json:"subject,omitempty"`
+	}
+	if len(r.msg.Data) > 0 {
+		if err := json.Unmarshal(r.msg.Data, &req); err != nil {
+			r.refuse(400, "the request is not JSON")
+			return
+		}
+	}
+	list := r.tokens[1] == "LIST"
+	var found []json.RawMessage
+	pages := func(ask func(body []byte) (*nats.Msg, error)) error {
+		for offset := 0; ; {
+			body, _ := json.Marshal(map[string]any{"offset": offset, "subject": req.Subject}) // plain values
+			answer, err := ask(body)
+			if err != nil {
+				return err
+			}
+			var page struct {
+				Total   int               `json:"total"`
+				Streams []json.RawMessage `json:"streams"`
+			}
+			if err := json.Unmarshal(answer.Data, &page); err != nil {
+				return err
+			}
+			found = append(found, page.Streams...)
+			if offset += len(page.Streams); len(page.Streams) == 0 || offset >= page.Total {
+				return nil
+			}
+		}
+	}
+	err := pages(func(body []byte) (*nats.Msg, error) { return g.ask(r.api, body) })
+	if err != nil {
+		r.unavailable(err)
+		return
+	}
+	found = slices.DeleteFunc(found, func(s json.RawMessage) bool { return !r.access.All(nameOf(s, list)) && !r.mayReadSome(nameOf(s, list)) })
+	if !r.dev && list {
+		found = slices.DeleteFunc(found, func(s json.RawMessage) bool { return !r.access.All(nameOf(s, list)) })
+	}
+	if r.dev {
+		if err := pages(g.askOwn(r.api)); err != nil {
+			r.unavailable(err)
+			return
+		}
+	}
+	total := len(found)
+	found = found[min(max(req.Offset, 0), total):]
+	found = found[:min(len(found), pageSize)]
+	if found == nil {
+		found = []json.RawMessage{}
+	}
+	body, err := json.Marshal(map[string]any{
+		"type": "io.nats.jetstream.api.v1." + r.responseType(), "total": total, "offset": req.Offset, "limit": pageSize, "streams": found,
+	})
+	if err != nil {
+		r.unavailable(err)
+		return
+	}
+	r.respond(&nats.Msg{Data: body})
+}
+
+// pageSize is how many streams one answer holds.
+const pageSize = 256
+
+func (r *request) mayReadSome(string) bool {
+	_, nothing := r.access.(Nothing)
+	return !nothing
+}
+
+func nameOf(s json.RawMessage, list bool) (name string) {
+	if list {
+		var info struct {
+			Config struct {
+				Name string `json:"name"`
+			} `json:"config"`
+		}
+		_ = json.Unmarshal(s, &info) // no name
+		return info.Config.Name
+	}
+	_ = json.Unmarshal(s, &name) // no name
+	return name
+}
+
+// taskConsumer is the consumer of the engine that stands behind a name of a caller.
+func (r *request) consumerName(stream, name string) string {
+	if stream == auth.TaskStream && name == auth.TaskConsumer && !r.dev {
+		return r.caller.Account
+	}
+	return name
+}

@@ -1,0 +1,138 @@
+package intake
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tidemark-engine/tidemark/commands"
+	"github.com/tidemark-engine/tidemark/domain"
+	"github.com/tidemark-engine/tidemark/infra/natsio"
+)
+
+// door stores the commands that clients enqueue from their accounts, and answers
+// with the acknowledgement of the stream. It keeps no state: the reply subject of
+// a stored command names the client's.
+type door struct {
+	in   *Intake
+	nc   *nats.Conn
+	root string // of the acknowledgements' subjects
+	subs []*nats.Subscription
+}
+
+func openDoor(in *Intake) (d *door, err error) {
+	d = &door{in: in}
+	if d.nc, err = in.cfg.Connect("enqueue"); err != nil {
+		return nil, err
+	}
+	d.root = d.nc.NewInbox() + "."
+	for _, sub := range []struct {
+		subject, queue string
+		handle         nats.MsgHandler
+	}{{d.root + "*", "", d.acknowledged}, {in.streams.accountRoot + "*.intake.>", "intake", d.enqueue}} {
+		s, err := d.nc.QueueSubscribe(sub.subject, sub.queue, sub.handle)
+		if err != nil {
+			d.close()
+			return nil, fmt.Errorf("take enqueued commands: %w", err)
+		}
+		if err := s.SetPendingLimits(1<<20, doorBytes); err != nil {
+			d.close()
+			return nil, err
+		}
+		d.subs = append(d.subs, s)
+	}
+	return d, d.nc.FlushTimeout(publishTime)
+}
+
+// doorBytes bounds commands that have arrived and are not yet passed on.
+const doorBytes = 256 << 20
+
+// close takes no more commands. Those that are stored get their acknowledgements.
+func (d *door) close() {
+	if d == nil {
+		return
+	}
+	for i := len(d.subs) - 1; i > 0; i-- {
+		_ = d.subs[i].Unsubscribe() // the connection may be closed
+	}
+	_ = d.nc.FlushTimeout(publishTime) // the connection may be closed
+	d.nc.Close()
+}
+
+// enqueue stores a command under its sender's account. Of the headers it keeps
+// the command id and the trace context: others would be orders to the stream.
+func (d *door) enqueue(m *nats.Msg) {
+	if m.Reply != "" && !strings.HasPrefix(m.Reply, natsio.ServiceReply) {
+		d.in.log.Warn("enqueued command dropped: it did not come through the account of a client", "subject", m.Subject, "reply", m.Reply)
+		return
+	}
+	account, rest, _ := strings.Cut(strings.TrimPrefix(m.Subject, d.in.streams.accountRoot), ".intake.")
+	if _, err := natsio.CommandID(m); m.Header == nil && err != nil {
+		d.refuse(m, 400, err.Error())
+		return
+	}
+	if _, err := natsio.CheckRequester(m.Header, account); err != nil || d.in.cfg.Identify(account) == nil {
+		d.in.log.Warn("enqueued command refused: it is not known who sends it", "subject", m.Subject, "error", err)
+		d.refuse(m, 403, "forbidden: it is not known who sends this command")
+		return
+	}
+	stored := &nats.Msg{Subject: d.in.streams.enqueueRoot + rest, Data: m.Data, Header: nats.Header{}}
+	if account != d.in.streams.dev {
+		aggregate, id, verb, err := commands.ParseSubject(rest)
+		if err != nil {
+			d.refuse(m, 400, domain.PublicText(err))
+			return
+		}
+		stored.Subject = laneSubject(d.in.streams.laneRoot, d.in.streams.lanes, aggregate, id, verb, account)
+	}
+	for name, values := range m.Header {
+		switch strings.ToLower(strings.TrimSpace(name)) {
+		case strings.ToLower(nats.MsgIdHdr), metaTraceParent, metaTraceState:
+			stored.Header[name] = values
+		}
+	}
+	if m.Reply != "" {
+		stored.Reply = d.root + base64.RawURLEncoding.EncodeToString([]byte(m.Reply))
+	}
+	if err := d.nc.PublishMsg(stored); err != nil {
+		d.refuse(m, 503, "the command was not stored: retry later")
+	}
+}
+
+// acknowledged passes the stream's answer on.
+func (d *door) acknowledged(m *nats.Msg) {
+	reply, err := base64.RawURLEncoding.DecodeString(strings.TrimPrefix(m.Subject, d.root))
+	if err != nil || !strings.HasPrefix(string(reply), natsio.ServiceReply) {
+		return
+	}
+	if len(m.Data) == 0 { // the stream is away
+		d.answer(string(reply), 503, "the command was not stored: the stream COMMANDS does not answer; retry later")
+		return
+	}
+	if err := d.nc.Publish(string(reply), m.Data); err != nil {
+		d.in.log.Warn("the acknowledgement of an enqueued command was not sent", "error", err)
+	}
+}
+
+func (d *door) refuse(m *nats.Msg, code int, text string) { d.answer(m.Reply, code, text) }
+
+// answer answers as a stream answers that does not store a message.
+func (d *door) answer(reply string, code int, text string) {
+	if reply == "" {
+		return
+	}
+	body, err := json.Marshal(map[string]any{"stream": CommandsStream, "seq": 0, "error": jetstream.APIError{Code: code, ErrorCode: doorErrCode, Description: text}})
+	if err == nil {
+		err = d.nc.Publish(reply, body)
+	}
+	if err != nil {
+		d.in.log.Warn("the refusal of an enqueued command was not sent", "error", err)
+	}
+}
+
+// doorErrCode is the server's code for a message that a stream does not store.
+const doorErrCode = 10077

@@ -1,0 +1,28 @@
+// Package identity says on whose behalf the engine works: who sent a command, a
+// query or a request of the JetStream API. The caller travels in the context.
+package identity
+
+import "context"
+
+// Names of the callers that are no principals of the operator's choice.
+const (
+	Dev      = "dev"      // clients without credentials in development mode
+	Operator = "operator" // the credentials in the engine's data directory
+)
+
+// Caller is who sent a request, as the NATS server has authenticated it.
+type Caller struct {
+	Principal string // the name that the operator gave
+	Account   string // the account of the NATS server that the request came from
+}
+
+type key struct{}
+
+// With returns a context that carries the caller.
+func With(ctx context.Context, c *Caller) context.Context { return context.WithValue(ctx, key{}, c) }
+
+// From returns the caller that a context carries; nil is the engine itself.
+func From(ctx context.Context) *Caller {
+	c, _ := ctx.Value(key{}).(*Caller)
+	return c
+}

@@ -27,12 +27,12 @@ func TestBucketLost(t *testing.T) {
 			}
 			harness.Must(t, os.RemoveAll(at[0]))
 		}},
-		{"its stream, by a client, then a clean stop", func(t *testing.T, e *harness.Engine, c *harness.Client) {
-			harness.Must(t, c.JS.DeleteStream(t.Context(), "KV_AGENT_STATE"))
+		{"its stream, by an operator, then a clean stop", func(t *testing.T, e *harness.Engine, _ *harness.Client) {
+			harness.Must(t, e.OperatorJetStream(t).DeleteStream(t.Context(), "KV_AGENT_STATE"))
 			e.Stop()
 		}},
-		{"its stream, by a client, then more writes and a kill", func(t *testing.T, e *harness.Engine, c *harness.Client) {
-			harness.Must(t, c.JS.DeleteStream(t.Context(), "KV_AGENT_STATE"))
+		{"its stream, by an operator, then more writes and a kill", func(t *testing.T, e *harness.Engine, c *harness.Client) {
+			harness.Must(t, e.OperatorJetStream(t).DeleteStream(t.Context(), "KV_AGENT_STATE"))
 			for n := range 20 { // commands need no bucket
 				c.MustSet(t, "agent1", fmt.Sprintf("k%d", n), "meanwhile", nil)
 				if got := c.MustGet(t, "agent1", fmt.Sprintf("k%d", n), harness.M{"consistency": "strong"}); string(got.Value) != `"meanwhile"` {

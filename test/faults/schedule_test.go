@@ -80,8 +80,9 @@ var faults = slices.Concat([]fault{
 	{"loss of the rows in Postgres", func(w *world) { w.exec(`DROP TABLE agents.state CASCADE`) }},
 	{"loss of the schema in Postgres", func(w *world) { w.exec(`DROP SCHEMA agents CASCADE`) }},
 	{"purge of the hot bucket", func(w *world) {
+		js := w.OperatorJetStream(w.t)
 		w.ask("purge the bucket", func(ctx context.Context) error {
-			s, err := w.client.JS.Stream(ctx, "KV_AGENT_STATE")
+			s, err := js.Stream(ctx, "KV_AGENT_STATE")
 			if err == nil {
 				err = s.Purge(ctx)
 			}

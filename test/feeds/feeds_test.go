@@ -20,7 +20,7 @@ func TestSubjects(t *testing.T) {
 	t.Parallel()
 	e := harness.Start(t, harness.Config{Args: []string{"--lifecycle", "manual"}})
 	c := e.Client(t)
-	s, err := c.JS.Stream(t.Context(), "TASK_EXECUTION")
+	s, err := e.OperatorJetStream(t).Stream(t.Context(), "TASK_EXECUTION")
 	harness.Must(t, err)
 	_, err = s.CreateConsumer(t.Context(), jetstream.ConsumerConfig{Durable: "all", AckPolicy: jetstream.AckExplicitPolicy})
 	harness.Must(t, err) // the stream keeps only messages that a consumer wants
@@ -141,7 +141,7 @@ func TestRepublish(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	bucket, err := c.JS.KeyValue(t.Context(), "AGENT_STATE")
+	bucket, err := e.OperatorJetStream(t).KeyValue(t.Context(), "AGENT_STATE")
 	harness.Must(t, err)
 	harness.Must(t, bucket.Purge(t.Context(), "a1.k"))
 	harness.Must(t, bucket.Purge(t.Context(), "a2.k"))

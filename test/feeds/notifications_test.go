@@ -47,12 +47,13 @@ func TestNotifications(t *testing.T) {
 	c.CaughtUp(t)
 	published(t, c, append(want, "INSERT m <nil> -> true (7)")) // the window dropped the repetitions
 
-	s, err := c.JS.Stream(t.Context(), "AGENT_STATE")
+	js := e.OperatorJetStream(t)
+	s, err := js.Stream(t.Context(), "AGENT_STATE")
 	harness.Must(t, err)
 	harness.Must(t, s.Purge(t.Context()))
 	cfg := s.CachedInfo().Config
-	harness.Must(t, c.JS.DeleteStream(t.Context(), cfg.Name)) // with its duplicate window
-	_, err = c.JS.CreateStream(t.Context(), cfg)
+	harness.Must(t, js.DeleteStream(t.Context(), cfg.Name)) // with its duplicate window
+	_, err = js.CreateStream(t.Context(), cfg)
 	harness.Must(t, err)
 	earlier := func(notified string) { // as a build before the view has left it
 		t.Helper()

@@ -42,7 +42,7 @@ type rig struct {
 func newRig(t *testing.T, partitions int) *rig {
 	t.Helper()
 	r := &rig{t: t, server: support.NATS(t), backoff: time.Millisecond}
-	r.client = support.Client(t, r.server)
+	r.client = support.Engine(t, r.server) // stores commands also while no engine runs
 	r.js = support.JetStream(t, r.client)
 	var err error
 	r.journal, err = journal.Open(t.Context(), support.Engine(t, r.server), journal.Config{Partitions: partitions})

@@ -173,13 +173,14 @@ func (d damage) do(t *testing.T, sql *pgx.Conn) (undo func()) {
 }
 
 // damagedKV changes, breaks, deletes and adds a value in every bucket.
-func damagedKV(t *testing.T, e *harness.Engine, c *harness.Client) {
+func damagedKV(t *testing.T, e *harness.Engine, _ *harness.Client) {
+	js := e.OperatorJetStream(t)
 	names := map[string]string{"TASK_STATE v1": "task v1", "SESSION_DATA v2": "session v2", "AGENT_CONFIG v1.a.b": "config v1.a.b", "AGENT_STATE v1.k": "v1.k"}
 	each := func(do func(kv jetstream.KeyValue, key string, was []byte) error) {
 		t.Helper()
 		for place := range names {
 			bucket, key, _ := strings.Cut(place, " ")
-			kv, err := c.JS.KeyValue(t.Context(), bucket)
+			kv, err := js.KeyValue(t.Context(), bucket)
 			harness.Must(t, err)
 			harness.Must(t, do(kv, key, valueOf(t, kv, key)))
 		}

@@ -53,7 +53,7 @@ func TestEngine(t *testing.T) {
 		t.Errorf("plan: %d\n%s%s", r.Code, r.Stdout, r.Stderr)
 	}
 
-	js := e.Client(t).JS
+	js := e.OperatorJetStream(t)
 	s, err := js.Stream(t.Context(), "KV_TASK_STATE")
 	harness.Must(t, err)
 	cfg := s.CachedInfo().Config

@@ -91,7 +91,7 @@ func (w *world) exec(q string) {
 
 func (w *world) kv(bucket string) jetstream.KeyValue {
 	w.t.Helper()
-	kv, err := w.c.JS.KeyValue(w.t.Context(), bucket)
+	kv, err := w.OperatorJetStream(w.t).KeyValue(w.t.Context(), bucket)
 	harness.Must(w.t, err)
 	return kv
 }

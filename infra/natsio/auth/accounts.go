@@ -2,6 +2,7 @@ package auth
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -177,12 +178,14 @@ func (a *Authority) principalJWT(p *principal) (string, error) {
 	for _, door := range apiDoors {
 		i.service(i.own+"api."+door, "$JS.API."+door, true)
 	}
+	// Pulls cannot pass the gate: the server lets no client send a message with the
+	// reply subject of an acknowledgement. The names of these consumers are random,
+	// except those of the topology on AGENT_MESSAGES.
 	for _, name := range a.cfg.ReadRaw {
-		if name != TaskStream {
-			i.service(i.own+"api.CONSUMER.MSG.NEXT."+name+".*", "$JS.API.CONSUMER.MSG.NEXT."+name+".*", true)
+		if name != TaskStream && (name != "AGENT_MESSAGES" || slices.Contains(p.Feeds, "messages.>")) {
+			i.service("$JS.API.CONSUMER.MSG.NEXT."+name+".*", "$JS.API.CONSUMER.MSG.NEXT."+name+".*", false)
 		}
 	}
-	i.service(i.own+"api.CONSUMER.MSG.NEXT.EVENTS.*", "$JS.API.CONSUMER.MSG.NEXT.EVENTS.*", true)
 	i.service("$JS.API.CONSUMER.MSG.NEXT."+TaskStream+"."+p.Account, "$JS.API.CONSUMER.MSG.NEXT."+TaskStream+"."+TaskConsumer, false)
 	i.service("$JS.ACK."+TaskStream+"."+p.Account+".>", "$JS.ACK."+TaskStream+"."+p.Account+".>", false)
 	i.stream(i.own+"outcomes.>", a.cfg.Prefix+"outcomes.>")

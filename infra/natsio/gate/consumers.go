@@ -320,7 +320,7 @@ func (g *Gate) makeTaskConsumer(r *request, name string) (*nats.Msg, error) {
 	return g.ask("CONSUMER.CREATE."+auth.TaskStream+"."+name, body)
 }
 
-// next pulls messages from a consumer of the caller.
+// next pulls messages from a consumer of DEV on a stream that it does not import.
 func (g *Gate) next(r *request, stream, name string) {
 	if r.dev && slices.Contains(g.cfg.Free, stream) && (stream != auth.TaskStream || name == auth.TaskConsumer) {
 		return // the account imports it
@@ -330,33 +330,24 @@ func (g *Gate) next(r *request, stream, name string) {
 		r.refuse(409, "Consumer Deleted")
 		return
 	}
-	pull := struct {
-		Batch     int           `json:"batch"`
-		Expires   time.Duration `json:"expires"`
-		NoWait    bool          `json:"no_wait"`
-		Heartbeat time.Duration `json:"idle_heartbeat"`
-	}{Batch: 1}
-	if len(r.msg.Data) > 0 && r.msg.Data[0] == '{' {
-		if err := json.Unmarshal(r.msg.Data, &pull); err != nil {
-			r.refuse(400, "Bad Request")
-			return
-		}
+	g.forward(r)
+}
+
+// forward asks JetStream to answer a client of DEV itself: the account imports
+// where the answer goes as the client's inbox, and it stays as the server made
+// it.
+func (g *Gate) forward(r *request) {
+	inbox, ok := strings.CutPrefix(r.msg.Reply, inboxRoot)
+	if !r.dev || !ok {
+		r.refuse(409, "the reply subject must begin with "+inboxRoot)
+		return
 	}
-	idle := apiTimeout
-	if !pull.NoWait || pull.Expires > 0 {
-		idle += max(pull.Expires, 0)
-	}
-	if pull.Expires == 0 && !pull.NoWait {
-		idle = maxThreshold
-	}
-	messages := 0
-	g.stream(r, r.api, r.msg.Data, min(idle, maxThreshold), func(m *nats.Msg, _ int) bool {
-		if status := m.Header.Get("Status"); status != "" {
-			return status != "100"
-		}
-		messages++
-		return messages >= max(pull.Batch, 1)
+	err := g.cfg.Engine.PublishMsg(&nats.Msg{
+		Subject: "$JS.API." + r.api, Reply: g.cfg.Accounts.Root(r.caller.Account) + "inbox." + inbox, Data: r.msg.Data,
 	})
+	if err != nil {
+		r.unavailable(err)
+	}
 }
 
 // quota counts the consumers of each account.

@@ -45,7 +45,7 @@ func ofView(which string) bool { return strings.Contains(which, ":") }
 // applies nothing else meanwhile; it waits for the result and prints it. It
 // returns how many aggregates it has asked for.
 func askViews(ctx context.Context, t *deployment.Target, out *Output, which, what string) (int, error) {
-	nc, err := t.Connect()
+	nc, err := t.ConnectStores()
 	if err != nil {
 		return 0, err
 	}

@@ -47,7 +47,7 @@ type verification struct {
 
 // Run implements the command.
 func (c *Verify) Run(ctx context.Context, out *Output) error {
-	connect := c.Connect
+	connect := c.ConnectStores
 	if c.Repair { // only the engine may write some of the buckets
 		connect = func() (*nats.Conn, error) { return c.ConnectOperator(ctx) }
 	}

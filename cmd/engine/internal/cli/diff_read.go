@@ -57,7 +57,7 @@ func (r *historyReader) pages(ctx context.Context, query, list string, body map[
 		}
 		msg := nats.NewMsg(r.t.Subject("queries." + r.noun + "." + r.id + "." + query))
 		msg.Data = b
-		answer, err := deployment.Ask(ctx, r.nc, r.t.Timeout, msg)
+		answer, err := deployment.Ask(ctx, r.t.Asker(r.nc), r.t.Timeout, msg)
 		if err != nil {
 			return err
 		}

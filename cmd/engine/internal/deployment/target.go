@@ -169,6 +169,15 @@ func (t *Target) ConnectStores() (*nats.Conn, error) {
 	return nc, nil
 }
 
+// Asker is the connection for commands and queries: nc, or the client's connection
+// beside one with the engine's own rights.
+func (t *Target) Asker(nc *nats.Conn) *nats.Conn {
+	if t.asker != nil {
+		return t.asker
+	}
+	return nc
+}
+
 // Subject is a subject with the engine's prefix.
 func (t *Target) Subject(rest string) string { return t.Subjects().Root(rest) }
 
@@ -177,10 +186,7 @@ func (t *Target) Subjects() natsio.Subjects { return natsio.NewSubjects(t.Subjec
 
 // Status asks the engine for its status; raw is the answer as it came.
 func (t *Target) Status(ctx context.Context, nc *nats.Conn) (s Status, raw []byte, err error) {
-	if t.asker != nil {
-		nc = t.asker
-	}
-	raw, err = Ask(ctx, nc, t.Timeout, nats.NewMsg(t.Subject("queries.engine.status")))
+	raw, err = Ask(ctx, t.Asker(nc), t.Timeout, nats.NewMsg(t.Subject("queries.engine.status")))
 	if err == nil {
 		err = json.Unmarshal(raw, &s)
 	}

@@ -2,6 +2,7 @@ package auth
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -170,9 +171,7 @@ var apiDoors = []string{
 
 func (a *Authority) principalJWT(p *principal) (string, error) {
 	claims := newAccount(p.Account, p.Name)
-	for user, at := range p.Revoked {
-		claims.Revocations.Revoke(user, time.Unix(at, 0))
-	}
+	claims.Revocations = maps.Clone(p.Revoked)
 	i := &importer{a: a, claims: claims, own: a.Root(p.Account)}
 	i.common()
 	for _, door := range apiDoors {

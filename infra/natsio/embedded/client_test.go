@@ -152,3 +152,7 @@ func TestClientsCannotManageTheJournal(t *testing.T) {
 		t.Errorf("%+v, %v", info, err)
 	}
 }
+
+func streamConfig(name string) jetstream.StreamConfig {
+	return jetstream.StreamConfig{Name: name, Subjects: []string{"kept.>"}}
+}

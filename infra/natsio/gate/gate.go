@@ -133,7 +133,7 @@ func (g *Gate) ofPrincipal(m *nats.Msg) {
 	if !ok || !strings.HasPrefix(m.Reply, natsio.ServiceReply) {
 		return
 	}
-	r := &request{api: api, msg: m, access: Nothing{}}
+	r := &request{api: api, tokens: strings.Split(api, "."), msg: m, access: Nothing{}}
 	r.respond = func(answer *nats.Msg) { g.send(g.cfg.Engine, m.Reply, answer) }
 	if _, err := natsio.CheckRequester(m.Header, account); err == nil {
 		r.caller = g.cfg.Accounts.Caller(account)
@@ -159,7 +159,7 @@ func (g *Gate) ofDev(m *nats.Msg) {
 		return
 	}
 	account := g.cfg.Accounts.Dev()
-	r := &request{caller: &identity.Caller{Principal: identity.Dev, Account: account}, access: Everything{}, dev: true, api: api, msg: m}
+	r := &request{caller: &identity.Caller{Principal: identity.Dev, Account: account}, access: Everything{}, dev: true, api: api, tokens: strings.Split(api, "."), msg: m}
 	r.respond = func(answer *nats.Msg) { g.send(g.cfg.Dev, m.Reply, answer) }
 	g.serve(r)
 }
@@ -175,7 +175,6 @@ func (g *Gate) send(nc *nats.Conn, to string, answer *nats.Msg) {
 }
 
 func (g *Gate) serve(r *request) {
-	r.tokens = strings.Split(r.api, ".")
 	if r.dev && !g.forGate(r) {
 		g.own(r)
 		return

@@ -14,6 +14,7 @@ import (
 
 	"github.com/tidemark-engine/tidemark/infra/pg/local"
 	"github.com/tidemark-engine/tidemark/test/harness"
+	"github.com/tidemark-engine/tidemark/test/support"
 )
 
 // TestMessages: a message is published once, unchanged, acknowledged, and
@@ -154,7 +155,7 @@ func TestMessageOrder(t *testing.T) {
 func TestForeignMessages(t *testing.T) {
 	t.Parallel()
 	e := harness.Start(t, harness.Config{})
-	c := e.Client(t)
+	c, js := e.Client(t), e.OperatorJetStream(t)
 	good := `{"message_id":"m1","kind":"broadcast","from":"a","body":1,"sent_at":"2026-01-02T03:04:05Z"}`
 	for subject, bodies := range map[string][]string{
 		"messages.broadcast.a":  {good, good, "", "no JSON", `{"message_id":"m"}`, strings.Replace(good, "1,", `"\u0000",`, 1), `[1]`},
@@ -162,7 +163,7 @@ func TestForeignMessages(t *testing.T) {
 		"messages.direct.a.b.c": {good},
 	} {
 		for _, body := range bodies {
-			_, err := c.JS.Publish(t.Context(), subject, []byte(body))
+			_, err := js.Publish(t.Context(), subject, []byte(body))
 			harness.Must(t, err)
 		}
 	}
@@ -191,9 +192,12 @@ func TestMessagesWithoutSQL(t *testing.T) {
 	}
 	server := start()
 	stop := func() { harness.Must(t, server.Stop(context.Background())) }
-	first := harness.Start(t, harness.Config{Args: []string{"--postgres", server.SocketURL()}})
+	nats := support.PlainNATS(t)
+	first := harness.Start(t, harness.Config{Args: []string{"--postgres", server.SocketURL(), "--nats", nats}})
+	first.NATSURL = nats
 	c := first.Client(t)
-	second := harness.Start(t, harness.Config{Args: []string{"--postgres", server.SocketURL(), "--nats", first.NATSURL}})
+	second := harness.Start(t, harness.Config{Args: []string{"--postgres", server.SocketURL(), "--nats", nats}})
+	second.NATSURL = nats
 	c.CaughtUp(t)
 	stop()
 	for i := range 250 {

@@ -38,7 +38,7 @@ func (s *Server) Health() (h Health) {
 	}
 	for _, e := range status.Errors {
 		switch {
-		case e.Stream == "":
+		case e.Stream == "", e.Account != "" && e.Account != s.auth.Engine(): // a client's
 		case strings.Contains(e.Error, "could not be recovered"):
 			h.Lost = append(h.Lost, e.Stream)
 		default:

@@ -1,0 +1,118 @@
+package grants
+
+import "strings"
+
+// All reports whether a whole stream may be read as it is: every subject in it.
+func (s *Set) All(stream string) bool {
+	if s == nil || s.all {
+		return s != nil
+	}
+	switch stream {
+	case "AGENT_STATE", "KV_AGENT_STATE":
+		return s.watchesAll("agent")
+	case "KV_AGENT_CONFIG":
+		return s.watchesAll("config")
+	case "TASK_EXECUTION", "KV_TASK_STATE":
+		return s.watchesAll("task")
+	case "KV_SESSION_DATA":
+		return s.watchesAll("session")
+	case "AGENT_MESSAGES":
+		return s.watchesAll("message")
+	case "KV_QUERY_CACHE": // it has answers about everything
+		for _, aggregate := range watched {
+			if !s.watchesAll(aggregate) {
+				return false
+			}
+		}
+		return true
+	}
+	return false
+}
+
+func (s *Set) watchesAll(aggregate string) bool { return s.watches(aggregate, "*", "*") }
+
+// watches reports whether the grants cover a pattern of ids and one of keys; key is
+// empty for what has none.
+func (s *Set) watches(aggregate, id, key string) bool {
+	for i := range s.grants {
+		g := &s.grants[i]
+		if g.Kind == Watch && (g.Aggregate == "*" || g.Aggregate == aggregate) && covers(g.ID, id) &&
+			(g.wholeAgent() || key != "" && covers(g.Key, key)) {
+			return true
+		}
+	}
+	return false
+}
+
+// Covers reports whether all messages of a stream that subject matches may be read;
+// subject may have the wildcards of NATS, and has no subject prefix.
+func (s *Set) Covers(stream, subject string) bool {
+	if s.All(stream) {
+		return true
+	}
+	if s == nil {
+		return false
+	}
+	t := strings.Split(subject, ".")
+	for i, token := range t { // ">" is more than one token
+		if token == "" || token == ">" && i < len(t)-1 {
+			return false
+		}
+	}
+	switch stream {
+	case "KV_AGENT_STATE":
+		return s.coversBucket("agent", "AGENT_STATE", t)
+	case "KV_AGENT_CONFIG":
+		return s.coversBucket("config", "AGENT_CONFIG", t)
+	case "KV_TASK_STATE":
+		return s.coversBucket("task", "TASK_STATE", t)
+	case "KV_SESSION_DATA":
+		return s.coversBucket("session", "SESSION_DATA", t)
+	case "AGENT_STATE":
+		if len(t) < 3 || t[0] != "agents" {
+			return false
+		}
+		if t[1] == "state" && len(t) > 3 {
+			return s.coversKey("agent", t[2], t[3:])
+		}
+		return (t[1] == "state" || t[1] == "lifecycle" || t[1] == "heartbeat") && s.coversKey("agent", t[2], nil)
+	case "TASK_EXECUTION":
+		return len(t) > 2 && t[0] == "tasks" && s.coversKey("task", t[2], nil)
+	case "AGENT_MESSAGES":
+		return len(t) > 2 && t[0] == "messages" && s.coversMessages(t[1:])
+	}
+	return false
+}
+
+// coversBucket is Covers for $KV.<bucket>.<id>[.<key>].
+func (s *Set) coversBucket(aggregate, bucket string, t []string) bool {
+	return len(t) > 2 && t[0] == "$KV" && t[1] == bucket && s.coversKey(aggregate, t[2], t[3:])
+}
+
+func (s *Set) coversKey(aggregate, id string, key []string) bool {
+	if id == ">" {
+		return false
+	}
+	text := strings.Join(key, ".")
+	if strings.HasSuffix(text, ">") {
+		text = strings.TrimSuffix(text, ">") + "*"
+	}
+	return s.watches(aggregate, id, text)
+}
+
+// coversMessages is Covers for direct.<from>.<to>, broadcast.<from> and
+// notification.<type>: a direct message is for both of its agents, the others are for
+// every agent.
+func (s *Set) coversMessages(t []string) bool {
+	switch t[0] {
+	case "direct":
+		return len(t) == 3 && t[2] != ">" && (s.watches("message", t[1], "") || s.watches("message", t[2], ""))
+	case "broadcast", "notification":
+		for i := range s.grants {
+			if g := &s.grants[i]; g.Kind == Watch && (g.Aggregate == "*" || g.Aggregate == "message") {
+				return true
+			}
+		}
+	}
+	return false
+}

@@ -16,6 +16,10 @@ import (
 func (e *Event) appendCanonical(b []byte) ([]byte, error) {
 	var err error
 	b = append(b, '{')
+	if e.Actor != "" {
+		b = AppendString(b, "actor", e.Actor)
+		b = append(b, ',')
+	}
 	b = AppendString(b, "aggregate", e.Aggregate)
 	b = append(b, ',')
 	b = AppendString(b, "command_id", e.CommandID)

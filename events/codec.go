@@ -43,6 +43,10 @@ func (e *Event) appendFields(b []byte) []byte {
 	b = append(b, ',')
 	b = AppendString(b, "writer", e.Writer)
 	b = append(b, ',')
+	if e.Actor != "" {
+		b = AppendString(b, "actor", e.Actor)
+		b = append(b, ',')
+	}
 	b = AppendString(b, "command_id", e.CommandID)
 	b = append(b, `,"data":`...)
 	if len(e.Data) == 0 {
@@ -85,6 +89,7 @@ type wireEvent struct {
 	Timestamp  time.Time      `json:"timestamp"`
 	RecordedAt time.Time      `json:"recorded_at"`
 	Writer     string         `json:"writer"`
+	Actor      string         `json:"actor"`
 	CommandID  string         `json:"command_id"`
 	Data       jsontext.Value `json:"data"`
 	State      jsontext.Value `json:"state"`
@@ -107,7 +112,7 @@ func (u *upcaster) decode(body []byte) (Event, error) {
 	}
 	ev := Event{
 		Type: w.Type, Aggregate: w.Aggregate, ID: w.ID, Key: w.Key, Version: w.Version,
-		Timestamp: w.Timestamp.UTC(), RecordedAt: w.RecordedAt.UTC(), Writer: w.Writer, CommandID: w.CommandID,
+		Timestamp: w.Timestamp.UTC(), RecordedAt: w.RecordedAt.UTC(), Writer: w.Writer, Actor: w.Actor, CommandID: w.CommandID,
 		Data: w.Data, State: w.State, Digest: w.Digest, Schema: w.Schema,
 	}
 	if err := u.read(&ev); err != nil {

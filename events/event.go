@@ -24,6 +24,7 @@ type Event struct {
 	Timestamp  time.Time      // the writer's logical time, UTC
 	RecordedAt time.Time      // the engine's clock at the decision, UTC
 	Writer     string         // as the command named it; may be empty
+	Actor      string         // the authenticated sender of the command; empty = there is no identity
 	CommandID  string         // the command that caused it
 	Data       jsontext.Value // by type; byte for byte as encoded
 	State      jsontext.Value // the state after the event, if Data alone does not determine it

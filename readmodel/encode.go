@@ -44,6 +44,9 @@ func (v *DocVersion) Append(b []byte) []byte {
 	b = append(b, ',')
 	b = events.AppendString(b, "writer", v.Writer)
 	b = append(b, ',')
+	if v.Actor != "" {
+		b = append(events.AppendString(b, "actor", v.Actor), ',')
+	}
 	b = events.AppendString(b, "command_id", v.CommandID)
 	b = append(b, ',')
 	b = events.AppendString(b, "digest", v.Digest)

@@ -7,6 +7,7 @@ type DocVersion struct {
 	Doc
 	Type      string // of the event
 	Writer    string
+	Actor     string // the authenticated sender; empty = there is no identity
 	CommandID string
 	Deleted   bool
 }
@@ -14,6 +15,7 @@ type DocVersion struct {
 // Version is one version of an entry, or a losing write.
 type Version struct {
 	Entry
+	Actor     string // the authenticated sender; empty = there is no identity
 	CommandID string
 	Kind      string // "set", "deleted", "superseded", "rejected"
 	Reason    string // error code of a rejection
@@ -21,7 +23,7 @@ type Version struct {
 
 // VersionOf folds an event of an entry, or of its losing writes, into a version.
 func VersionOf(rec *events.Record) (Version, error) {
-	v := Version{CommandID: rec.CommandID, Entry: Entry{
+	v := Version{Actor: rec.Actor, CommandID: rec.CommandID, Entry: Entry{
 		Agent: rec.ID, Key: rec.Key, Timestamp: rec.Timestamp, Writer: rec.Writer,
 		Version: rec.Version, Revision: rec.Revision, UpdatedAt: rec.RecordedAt, Digest: rec.Digest,
 	}}

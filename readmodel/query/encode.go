@@ -25,9 +25,9 @@ func encodeHistory(rows []readmodel.Version, cursor, token string) []byte {
 	p.rows = encodeRows("versions", 384, rows, func(b []byte, v *readmodel.Version) []byte {
 		b = v.Entry.Append(b)
 		for _, m := range [...]struct{ name, value string }{
-			{"kind", v.Kind}, {"writer", v.Writer}, {"command_id", v.CommandID}, {"reason", v.Reason},
+			{"kind", v.Kind}, {"writer", v.Writer}, {"actor", v.Actor}, {"command_id", v.CommandID}, {"reason", v.Reason},
 		} {
-			if m.value == "" && m.name == "reason" {
+			if m.value == "" && (m.name == "reason" || m.name == "actor") {
 				continue
 			}
 			b = append(b, ',')

@@ -70,6 +70,7 @@ type cause struct {
 	Version    uint64 `json:"version"`
 	CommandID  string `json:"command_id"`
 	Writer     string `json:"writer"`
+	Actor      string `json:"actor,omitempty"`
 	RecordedAt string `json:"recorded_at"`
 }
 
@@ -121,7 +122,11 @@ func (d *changed) print(out *Output) {
 	}
 	out.Printf("%d change(s), caused by %d event(s)\n", len(d.Patch), len(d.Events))
 	for _, e := range d.Events {
-		out.Printf("  %8d  %s  %s %s  version %d, command %s, writer %s\n",
-			e.Revision, e.RecordedAt, e.Type, e.Key, e.Version, e.CommandID, e.Writer)
+		by := ""
+		if e.Actor != "" {
+			by = ", actor " + e.Actor
+		}
+		out.Printf("  %8d  %s  %s %s  version %d, command %s, writer %s%s\n",
+			e.Revision, e.RecordedAt, e.Type, e.Key, e.Version, e.CommandID, e.Writer, by)
 	}
 }

@@ -43,6 +43,7 @@ type historyRow struct {
 	Kind       string          `json:"kind"` // of an entry's version
 	Type       string          `json:"type"` // of a document's version
 	Writer     string          `json:"writer"`
+	Actor      string          `json:"actor"`
 	CommandID  string          `json:"command_id"`
 	RecordedAt time.Time       `json:"recorded_at"`
 }
@@ -189,7 +190,7 @@ func (r *historyReader) back(ctx context.Context, d *changed, body map[string]an
 		name(row)
 		d.Events = append(d.Events, cause{
 			Revision: row.Revision, Type: row.Type, Key: row.Key, Version: row.Version,
-			CommandID: row.CommandID, Writer: row.Writer, RecordedAt: row.RecordedAt.Format(time.RFC3339Nano),
+			CommandID: row.CommandID, Writer: row.Writer, Actor: row.Actor, RecordedAt: row.RecordedAt.Format(time.RFC3339Nano),
 		})
 		return true
 	})

@@ -59,10 +59,10 @@ var house = []rule{
 		"row types and the fold of one event into a row are the same for every tier"},
 	{"readmodel/tiers", []string{"domain", "events", "history", "internal/wait", "readmodel"}, slices.Concat(nats, postgres),
 		"tiers answer from ports: technology belongs to the adapters"},
-	{"readmodel/query", []string{"domain", "events", "history", "internal/wait", "readmodel", "readmodel/tiers"}, slices.Concat(nats, postgres),
+	{"readmodel/query", []string{"domain", "events", "history", "internal/grants", "internal/identity", "internal/wait", "readmodel", "readmodel/tiers"}, slices.Concat(nats, postgres),
 		"queries ask tiers and history, and encode the answers"},
 
-	{"commands", []string{"commands/groupcommit", "domain/...", "events", "history", "internal/wait"}, slices.Concat(nats, postgres),
+	{"commands", []string{"commands/groupcommit", "domain/...", "events", "history", "internal/grants", "internal/identity", "internal/wait"}, slices.Concat(nats, postgres),
 		"executing asks the history alone: the write side knows no read model and no technology"},
 	{"commands/groupcommit", []string{"events", "history"}, slices.Concat(nats, postgres),
 		"group commit is an appender over an appender: it knows no command"},
@@ -106,6 +106,8 @@ var house = []rule{
 	{"infra/pg/local", nil, nats,
 		"the managed server is a process: it knows nothing of the engine"},
 
+	{"internal/grants", nil, pure,
+		"what a principal may do is computed from its grants alone: every door asks it, and the gate"},
 	{"internal/identity", nil, slices.Concat(nats, postgres),
 		"the caller travels in the context: any package may ask who it is"},
 	{"internal/readiness", nil, slices.Concat(nats, postgres),

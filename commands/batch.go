@@ -71,7 +71,6 @@ func indexed(err error, i int) error {
 // handleAtomic reads all commands, holds the mailboxes of all their aggregates,
 // and executes the commands with one append.
 func (h *Handler) handleAtomic(ctx context.Context, items []batchItem, done func([]Result, error)) {
-	now := h.cfg.Now()
 	cmds := make([]Command, len(items))
 	var names []events.AggregateName
 	seen := map[events.AggregateName]bool{}
@@ -80,7 +79,7 @@ func (h *Handler) handleAtomic(ctx context.Context, items []batchItem, done func
 		req, cmd, err := item.req, Command{}, item.err
 		size += len(req.Body)
 		if err == nil {
-			cmd, err = read(req, now, h.cfg.Bounds)
+			cmd, err = h.read(ctx, req)
 		}
 		if err == nil && cmd.decide == nil {
 			err = domain.Errorf(domain.Rejected, "batch.not_atomic", "%s %s is not decided by an aggregate and cannot be part of an atomic batch", req.Aggregate, req.Verb)

@@ -16,11 +16,16 @@ type Command struct {
 	Aggregate string
 	ID        string
 	Key       string
-	Name      events.AggregateName // the aggregate: its last event is compared on append
-	Losers    events.AggregateName // holds the aggregate's losing writes; empty = there are none
-	request   request              // a command id must not be used for two requests
-	idTime    time.Time            // when CommandID was made, as it says; zero = it does not say
-	since     time.Time            // Request.MadeAt
+	Name      events.AggregateName  // the aggregate: its last event is compared on append
+	Losers    events.AggregateName  // holds the aggregate's losing writes; empty = there are none
+	request   request               // a command id must not be used for two requests
+	idTime    time.Time             // when CommandID was made, as it says; zero = it does not say
+	since     time.Time             // Request.MadeAt
+	actor     string                // the authenticated sender; empty = there is no identity
+	source    string                // an agent whose entries the command reads
+	holder    string                // the agent that a task is for, or works on it, after the command
+	creates   bool                  // the command makes the task
+	guard     func(state any) error // refuses the command in a state; nil = in none
 
 	fold   func(ev *events.Event) (any, error)                   // the state from the last event alone
 	decide func(state any, meta domain.Metadata) domain.Decision // state is nil before the first event

@@ -77,6 +77,14 @@ func (h *Handler) attempt(ctx context.Context, cmd *Command, unsure bool) (Recei
 	if err != nil {
 		return Receipt{}, unavailable(err, unsure)
 	}
+	if cmd.guard != nil {
+		if refused := cmd.guard(last.state); refused != nil {
+			if err := h.confirm(ctx, cmd.Name, last); err != nil {
+				return Receipt{}, err
+			}
+			return Receipt{}, refused
+		}
+	}
 	now := h.cfg.Now()
 	if r, found, err := h.dedup(ctx, cmd, last, now, unsure); found || err != nil {
 		return r, err
@@ -146,20 +154,20 @@ func (h *Handler) confirm(ctx context.Context, name events.AggregateName, last *
 
 // complete completes the events of a command and remembers them as its own.
 func (cmd *Command) complete(evs []events.Event, last *head, now time.Time) error {
-	err := complete(evs, last, cmd.CommandID, now)
+	err := complete(evs, last, cmd, now)
 	for i := range evs {
 		cmd.tried = append(cmd.tried, evs[i].Digest)
 	}
 	return err
 }
 
-// complete sets version, digest and metadata of the events that follow last.
-func complete(evs []events.Event, last *head, commandID string, now time.Time) error {
+// complete sets version, digest and metadata of a command's events that follow last.
+func complete(evs []events.Event, last *head, cmd *Command, now time.Time) error {
 	digest := last.digest
 	for i := range evs {
 		ev := &evs[i]
 		ev.Version, ev.RecordedAt = last.version+uint64(i)+1, now
-		ev.CommandID, ev.Schema = commandID, events.Schema
+		ev.CommandID, ev.Actor, ev.Schema = cmd.CommandID, cmd.actor, events.Schema
 		var err error
 		if ev.Digest, err = events.Chain(digest, ev); err != nil {
 			return domain.Errorf(domain.Internal, "event.canonical", "%v", err)

@@ -116,7 +116,10 @@ func (b *batchAttempt) dedup(ctx context.Context, cmds []Command, unsure bool) (
 			return nil, indexed(err, i)
 		}
 		var ok bool
-		if results[i].Receipt, ok, err = b.h.dedup(ctx, cmd, last, b.now, unsure); err != nil {
+		if results[i].Receipt, ok, err = b.h.dedup(ctx, cmd, last, b.now, unsure); err == nil && ok && cmd.guard != nil {
+			err = cmd.guard(last.state)
+		}
+		if err != nil {
 			return nil, indexed(err, i)
 		}
 		if ok {
@@ -148,6 +151,16 @@ func (b *batchAttempt) decide(ctx context.Context, cmd *Command) error {
 	last, err := b.load(ctx, cmd.Name, cmd.fold)
 	if err != nil {
 		return err
+	}
+	if cmd.guard != nil {
+		if refused := cmd.guard(last.state); refused != nil {
+			if last == b.loaded[cmd.Name] {
+				if err := b.h.confirm(ctx, cmd.Name, last); err != nil {
+					return err
+				}
+			}
+			return refused
+		}
 	}
 	meta := domain.Metadata{Now: b.now, CommandID: cmd.CommandID, Revision: last.revision}
 	d := cmd.decide(last.state, meta)

@@ -60,7 +60,7 @@ func readFork(id string, body []byte, now time.Time, b Bounds) (Command, error) 
 	f := fork{from: *in.From, past: in.AtRevision, at: at, reason: in.Reason}
 	f.request = fingerprint("fork", *in.From, asked, in.AtTime, in.Reason)
 	return Command{
-		Aggregate: "agent", ID: id, Name: events.Lifecycle(id), request: request{print: f.request}, effect: acceptedEffect,
+		Aggregate: "agent", ID: id, Name: events.Lifecycle(id), request: request{print: f.request}, effect: acceptedEffect, source: f.from,
 		fold: lifecycleFold.carried,
 		run:  f.execute,
 	}, nil
@@ -188,7 +188,7 @@ func (f fork) append(ctx context.Context, h *Handler, cmd *Command, last *head,
 	}
 	writes := make([]history.Write, 0, len(copies)+1)
 	for i := range copies {
-		if err := complete(copies[i:i+1], &head{}, cmd.CommandID, now); err != nil {
+		if err := complete(copies[i:i+1], &head{}, cmd, now); err != nil {
 			return r, err
 		}
 		name := events.StateEntry(cmd.ID, copies[i].Key)

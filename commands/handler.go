@@ -40,6 +40,7 @@ type Config struct {
 	Evictor   Evictor              // nil = an expiry evicts nothing
 	Messenger Messenger            // nil = messages and heartbeats are refused
 	Past      *history.History     // nil = forks are refused
+	Permit    Permit               // nil = every sender may do everything
 	// Observe receives every event that this handler appended, before the
 	// command is answered. It must not block.
 	Observe func(rec events.Record)
@@ -106,7 +107,7 @@ func (h *Handler) Handle(ctx context.Context, req Request, done func(Receipt, er
 		h.admission.leave(ctx, 1, size)
 		done(r, err)
 	}
-	cmd, err := read(req, h.cfg.Now(), h.cfg.Bounds)
+	cmd, err := h.read(ctx, req)
 	if err != nil {
 		finish(Receipt{}, err)
 		return

@@ -13,8 +13,13 @@ import (
 
 // taskCommand binds a verb to its task.
 func taskCommand(id, typ, who string, data any, request request) (Command, error) {
-	return bind("task", id, "", events.Task(id), request, taskFold,
-		task.Command{ID: id, Type: typ, Data: data, Who: who}, task.Decide), domain.CheckID("task id", id)
+	cmd := bind("task", id, "", events.Task(id), request, taskFold,
+		task.Command{ID: id, Type: typ, Data: data, Who: who}, task.Decide)
+	cmd.holder, cmd.creates = who, typ == events.TaskCreated
+	if create, ok := data.(events.TaskCreate); ok {
+		cmd.holder = create.AgentID
+	}
+	return cmd, domain.CheckID("task id", id)
 }
 
 func readTaskCreate(id string, body []byte, _ time.Time, b Bounds) (Command, error) {

@@ -10,7 +10,15 @@ type DocList struct {
 	Prefix string            // of the id, or of a configuration key
 	After  string            // the last name seen
 	Where  map[string]string // required column values
+	Only   *Visible          // nil = all
 	Limit  int
+}
+
+// Visible is what of a list its reader may see: rows that match one of the patterns, in
+// which * is any characters.
+type Visible struct {
+	IDs    []string // of the id
+	Agents []string // of the agent that a task is assigned to; tasks of nobody are visible then
 }
 
 // InboxList is a query for a page of an agent's messages, newest first.
@@ -24,7 +32,8 @@ type InboxList struct {
 
 // AgentList is a query for a page of agents.
 type AgentList struct {
-	Phase  string // empty = any
+	Phase  string   // empty = any
+	Only   *Visible // nil = all
 	Prefix string
 	After  string
 	Limit  int

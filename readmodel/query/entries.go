@@ -15,7 +15,7 @@ func (q *Query) agentEntries(ctx context.Context, agent string, in *request) (*p
 	if err := in.cursorAfter(domain.CheckKey); err != nil {
 		return nil, err
 	}
-	p := q.Rows.Partition(agent)
+	p, shows := q.Rows.Partition(agent), in.permission.keys(agent)
 	b, err := in.pastPoint()
 	if err != nil {
 		return nil, err
@@ -33,11 +33,21 @@ func (q *Query) agentEntries(ctx context.Context, agent string, in *request) (*p
 		reading, stop := context.WithTimeout(ctx, max(in.wait(), defaultWait))
 		defer stop()
 		after := max(t.Positions[p], q.acknowledged(p))
-		rows, position, err := q.Tiers.Durable.Entries(reading, p, agent, in.Prefix, in.Cursor, in.limit+1)
+		read := func() (rows []readmodel.Entry, position uint64, err error) {
+			rows, err = onlyRows(shows, in.Cursor, in.limit+1, entryName, func(after string) (more []readmodel.Entry, err error) {
+				var at uint64
+				if more, at, err = q.Tiers.Durable.Entries(reading, p, agent, in.Prefix, after, in.limit+1); after == in.Cursor {
+					position = at
+				}
+				return more, err
+			})
+			return rows, position, err
+		}
+		rows, position, err := read()
 		if err == nil && position < after {
 			switch err = tiers.Reach(waiting, tiers.FromSQL, q.Tiers.DurableProgress, p, after); {
 			case err == nil:
-				rows, position, err = q.Tiers.Durable.Entries(reading, p, agent, in.Prefix, in.Cursor, in.limit+1)
+				rows, position, err = read()
 			case position < t.Positions[p] || waiting.Err() == nil:
 				return nil, err
 			default: // the journal has what was acknowledged
@@ -51,7 +61,7 @@ func (q *Query) agentEntries(ctx context.Context, agent string, in *request) (*p
 	hist := q.Rows
 	rows, newest, err := fromJournal(in, func(after string, limit int) ([]string, error) {
 		return hist.Keys(ctx, agent, in.Prefix, after, limit)
-	}, oneByOne(func(key string) (readmodel.Entry, bool, uint64, error) { return hist.Last(ctx, agent, key) }), entrySize)
+	}, onlyKeys(shows, oneByOne(func(key string) (readmodel.Entry, bool, uint64, error) { return hist.Last(ctx, agent, key) })), entrySize)
 	if err != nil {
 		return nil, tiers.Unavailable("journal", err)
 	}
@@ -65,13 +75,13 @@ func (q *Query) agentEntriesAsOf(ctx context.Context, agent string, in *request,
 	hist := q.Rows
 	rows, newest, err := fromJournal(in, b.keys(func(after string, limit int) ([]string, error) {
 		return hist.Keys(ctx, agent, in.Prefix, after, limit)
-	}), func(keys []string) (rows []readmodel.Entry, newest uint64, err error) {
+	}), onlyKeys(in.permission.keys(agent), func(keys []string) (rows []readmodel.Entry, newest uint64, err error) {
 		rows, err = hist.EntriesAsOf(ctx, agent, keys, b.moment())
 		for i := range rows {
 			newest = max(newest, rows[i].Revision)
 		}
 		return rows, newest, err
-	}, entrySize)
+	}), entrySize)
 	if err != nil {
 		return nil, tiers.Unavailable("journal", err)
 	}
@@ -93,7 +103,7 @@ func (q *Query) configEntries(ctx context.Context, agent string, in *request) (*
 	if err != nil {
 		return nil, err
 	}
-	name := func(d *readmodel.Doc) (string, int) { return d.Key, len(d.State) }
+	name, shows := func(d *readmodel.Doc) (string, int) { return d.Key, len(d.State) }, in.permission.keys(agent)
 	if b == nil && q.Tiers.Durable != nil {
 		token, err := q.awaitSQL(ctx, in)
 		if err != nil && (in.Token != "" || !tiers.IsBehind(err)) {
@@ -105,8 +115,10 @@ func (q *Query) configEntries(ctx context.Context, agent string, in *request) (*
 			quarantined, err = q.Tiers.Durable.QuarantinedStreams(ctx, string(events.Config(agent, "")), 1) // read before the rows
 		}
 		if err == nil && len(quarantined) == 0 {
-			rows, err = q.Tiers.Durable.Docs(ctx, readmodel.DocList{
-				Kind: readmodel.KindConfig, ID: agent, Prefix: in.Prefix, After: in.Cursor, Limit: in.limit + 1,
+			rows, err = onlyRows(shows, in.Cursor, in.limit+1, name, func(after string) ([]readmodel.Doc, error) {
+				return q.Tiers.Durable.Docs(ctx, readmodel.DocList{
+					Kind: readmodel.KindConfig, ID: agent, Prefix: in.Prefix, After: after, Limit: in.limit + 1,
+				})
 			})
 		}
 		if err == nil && len(quarantined) == 0 {
@@ -132,7 +144,7 @@ func (q *Query) configEntries(ctx context.Context, agent string, in *request) (*
 	}
 	rows, newest, err := fromJournal(in, b.keys(func(after string, limit int) ([]string, error) {
 		return hist.ConfigKeys(ctx, agent, in.Prefix, after, limit)
-	}), living, func(d *readmodel.Doc) int { return len(d.State) })
+	}), onlyKeys(shows, living), func(d *readmodel.Doc) int { return len(d.State) })
 	if err != nil {
 		return nil, tiers.Unavailable("journal", err)
 	}

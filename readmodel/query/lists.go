@@ -2,9 +2,11 @@ package query
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"github.com/tidemark-engine/tidemark/domain"
+	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/readmodel"
 	"github.com/tidemark-engine/tidemark/readmodel/tiers"
 )
@@ -46,10 +48,13 @@ const maxQuarantined = 100
 
 // quarantined names the streams under a prefix that SQL has quarantined: their rows may be stale.
 // Read before the rows, it can name too many streams but never too few.
-func (q *Query) quarantined(ctx context.Context, prefix string) ([]string, error) {
+func (q *Query) quarantined(ctx context.Context, in *request, prefix string) ([]string, error) {
 	names, err := q.Tiers.Durable.QuarantinedStreams(ctx, prefix, maxQuarantined)
 	if err != nil {
 		return nil, tiers.Unavailable("sql", err)
+	}
+	if f := in.permission.set.Filter(strings.TrimSuffix(prefix, ".")); !f.All {
+		names = slices.DeleteFunc(names, func(name string) bool { return !f.ShowsID(events.AggregateName(name).ID()) })
 	}
 	return names, nil
 }
@@ -82,11 +87,16 @@ func (q *Query) agentsList(ctx context.Context, _ string, in *request) (*page, e
 	if err != nil {
 		return nil, err
 	}
-	quarantined, err := q.quarantined(ctx, "agent.")
+	quarantined, err := q.quarantined(ctx, in, "agent.")
 	if err != nil {
 		return nil, err
 	}
-	rows, err := q.Tiers.Durable.Agents(ctx, readmodel.AgentList{Phase: in.Phase, Prefix: in.Prefix, After: in.Cursor, Limit: in.limit + 1})
+	only := in.permission.visible("agent")
+	prefix, some := narrow(in.Prefix, only)
+	var rows []readmodel.Agent
+	if some {
+		rows, err = q.Tiers.Durable.Agents(ctx, readmodel.AgentList{Phase: in.Phase, Only: only, Prefix: prefix, After: in.Cursor, Limit: in.limit + 1})
+	}
 	if err != nil {
 		return nil, tiers.Unavailable("sql", err)
 	}
@@ -122,11 +132,11 @@ func (q *Query) tasksList(ctx context.Context, _ string, in *request) (*page, er
 	if err != nil {
 		return nil, err
 	}
-	quarantined, err := q.quarantined(ctx, "task.")
+	quarantined, err := q.quarantined(ctx, in, "task.")
 	if err != nil {
 		return nil, err
 	}
-	rows, err := q.Tiers.Durable.Docs(ctx, readmodel.DocList{Kind: readmodel.KindTask, After: in.Cursor, Where: where, Limit: in.limit + 1})
+	rows, err := q.Tiers.Durable.Docs(ctx, readmodel.DocList{Kind: readmodel.KindTask, Only: in.permission.visible("task"), After: in.Cursor, Where: where, Limit: in.limit + 1})
 	if err != nil {
 		return nil, tiers.Unavailable("sql", err)
 	}

@@ -29,6 +29,9 @@ type Query struct {
 	// Command returns the receipt or error of a durable command; nil = none are stored.
 	Command func(ctx context.Context, id string) ([]byte, error)
 
+	// Authority decides what the sender may read; nil = everything.
+	Authority Authority
+
 	pages turns
 }
 
@@ -60,6 +63,8 @@ type request struct {
 	MaxAgeMS    *int64  `json:"max_age_ms,omitzero"`
 
 	limit int // Limit, or its default
+
+	permission *permission
 }
 
 // handler answers one query; lists may be answered from the cache.
@@ -120,15 +125,26 @@ func (q *Query) Ask(ctx context.Context, tokens []string, body []byte) ([]byte, 
 	if !ok || (h.check != nil) != (len(tokens) == 3) {
 		return nil, unknownQuery(tokens)
 	}
+	permission, err := q.permit(ctx, name, id)
+	if err != nil {
+		return nil, err
+	}
 	if h.check != nil {
 		if err := h.check(id); err != nil {
 			return nil, err
 		}
 	}
 	in, err := readRequest(body, h.fields)
+	if err == nil {
+		err = permission.key(ctx, in)
+	}
+	if err == nil {
+		err = q.task(ctx, permission, id)
+	}
 	if err != nil {
 		return nil, err
 	}
+	in.permission = permission
 	if h.list != nil || strings.HasSuffix(name, ".history") {
 		paged, leave, err := q.pages.take(ctx)
 		if err != nil {
@@ -138,9 +154,14 @@ func (q *Query) Ask(ctx context.Context, tokens []string, body []byte) ([]byte, 
 		ctx = paged
 	}
 	if h.list != nil {
-		return q.cached(ctx, name+" "+id, in, func() (*page, error) { return h.list(q, ctx, id, in) })
+		return q.cached(ctx, name+" "+id+permission.cacheName(), in, func() (*page, error) { return h.list(q, ctx, id, in) })
 	}
 	return h.answer(q, ctx, id, in)
+}
+
+// Names are the queries of the contract as "<noun>.<query>", in no order.
+func Names() []string {
+	return append(slices.Collect(maps.Keys(handlers)), "command.get", "engine.status")
 }
 
 // unknownQuery lists the queries of the noun that was asked for, or all nouns.

@@ -144,6 +144,15 @@ func (t *View) Docs(ctx context.Context, q readmodel.DocList) ([]readmodel.Doc, 
 		args = append(args, value)
 		where += fmt.Sprintf(" AND %s = $%d", pgx.Identifier{column}.Sanitize(), len(args))
 	}
+	if q.Only != nil {
+		args = append(args, like(q.Only.IDs))
+		only := fmt.Sprintf("%s LIKE ANY ($%d)", tab.id, len(args))
+		if q.Kind == readmodel.KindTask && len(q.Only.Agents) > 0 {
+			args = append(args, like(q.Only.Agents))
+			only += fmt.Sprintf(" OR coalesce(agent_id, '') = '' OR agent_id LIKE ANY ($%d)", len(args))
+		}
+		where += " AND (" + only + ")"
+	}
 	rows, err := t.db.Pool().Query(ctx, `SELECT `+tab.id+`, `+tab.key+`, state_text, version, revision, updated_at, digest FROM `+
 		tab.table+` WHERE `+where+` ORDER BY `+order+` LIMIT $3`, args...)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -103,7 +104,7 @@ const selectAgents = `
 			(SELECT l.agent_id FROM agents.lifecycle l WHERE l.agent_id > hop.agent_id ORDER BY l.agent_id LIMIT 1))
 		FROM hop WHERE starts_with(hop.agent_id, $2)
 	), page AS (
-		SELECT agent_id FROM hop WHERE starts_with(agent_id, $2) AND ($4 = '' OR
+		SELECT agent_id FROM hop WHERE starts_with(agent_id, $2) AND ($5::text[] IS NULL OR agent_id LIKE ANY ($5)) AND ($4 = '' OR
 			coalesce((SELECT l.phase FROM agents.lifecycle l WHERE l.agent_id = hop.agent_id), 'cold') = $4)
 		LIMIT $3
 	)` + describeAgents
@@ -114,6 +115,7 @@ const selectAgentsIn = `
 	WITH page AS (
 		SELECT agent_id FROM agents.lifecycle
 		WHERE phase = $4 AND agent_id > $1 AND agent_id >= $2 AND starts_with(agent_id, $2)
+			AND ($5::text[] IS NULL OR agent_id LIKE ANY ($5))
 		ORDER BY agent_id LIMIT $3
 	)` + describeAgents
 
@@ -133,7 +135,11 @@ func (t *View) Agents(ctx context.Context, list readmodel.AgentList) ([]readmode
 	if list.Phase != "" && list.Phase != "cold" {
 		query = selectAgentsIn
 	}
-	rows, err := t.db.Pool().Query(ctx, query, list.After, list.Prefix, list.Limit, list.Phase)
+	var only []string
+	if list.Only != nil {
+		only = like(list.Only.IDs)
+	}
+	rows, err := t.db.Pool().Query(ctx, query, list.After, list.Prefix, list.Limit, list.Phase, only)
 	if err != nil {
 		return nil, fmt.Errorf("list agents: %w", err)
 	}
@@ -151,4 +157,15 @@ func (t *View) Agents(ctx context.Context, list readmodel.AgentList) ([]readmode
 		return nil, fmt.Errorf("list agents: %w", err)
 	}
 	return got, nil
+}
+
+// likePattern turns a pattern in which * is any characters into one for LIKE.
+var likePattern = strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`, `*`, `%`)
+
+func like(patterns []string) []string {
+	all := make([]string, 0, len(patterns))
+	for _, p := range patterns {
+		all = append(all, likePattern.Replace(p))
+	}
+	return all
 }

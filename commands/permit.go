@@ -1,0 +1,69 @@
+package commands
+
+import (
+	"context"
+
+	"github.com/tidemark-engine/tidemark/domain/task"
+	"github.com/tidemark-engine/tidemark/internal/grants"
+	"github.com/tidemark-engine/tidemark/internal/identity"
+)
+
+// Permit decides whether the sender of a request, which is in its context, may do a.
+// It fails with 403 forbidden. If the answer depends on who holds the task, it returns
+// a condition; nil = there is none.
+type Permit func(ctx context.Context, a grants.Action) (Condition, error)
+
+// Condition fails with 403 forbidden unless the sender is, or acts for, all of these
+// agents; "" is nobody and always permitted. exists = false is refused too: the sender
+// must not learn which tasks there are.
+type Condition func(exists bool, agents ...string) error
+
+// read turns a request into a command, or refuses it. What the sender may not do is
+// refused before its body is read.
+func (h *Handler) read(ctx context.Context, req Request) (Command, error) {
+	now := h.cfg.Now()
+	scope, known := grants.ScopeOf(grants.Command, req.Aggregate, req.Verb)
+	if h.cfg.Permit == nil || req.Internal || !Known(req.Aggregate, req.Verb) {
+		cmd, err := read(req, now, h.cfg.Bounds)
+		cmd.actor = identity.Actor(ctx)
+		return cmd, err
+	}
+	a := grants.Action{Kind: grants.Command, Aggregate: req.Aggregate, ID: req.ID, Verb: req.Verb, AnyKey: known && scope == grants.ByKey}
+	condition, err := h.cfg.Permit(ctx, a)
+	if err != nil {
+		return Command{}, err
+	}
+	cmd, err := read(req, now, h.cfg.Bounds)
+	if err != nil {
+		return Command{}, err
+	}
+	cmd.actor = identity.Actor(ctx)
+	if a.AnyKey {
+		a.AnyKey, a.Key = false, cmd.Key
+		if condition, err = h.cfg.Permit(ctx, a); err != nil {
+			return Command{}, err
+		}
+	}
+	if cmd.source != "" {
+		if _, err := h.cfg.Permit(ctx, grants.Action{Kind: grants.Query, Aggregate: "agent", ID: cmd.source, Verb: "entries"}); err != nil {
+			return Command{}, err
+		}
+	}
+	if condition != nil {
+		cmd.guard = guardOf(&cmd, condition)
+	}
+	return cmd, nil
+}
+
+// guardOf is the guard of a task's command that only the holder may give. Who creates
+// a task for an agent must be that agent.
+func guardOf(cmd *Command, permitted Condition) func(state any) error {
+	holder, creates := cmd.holder, cmd.creates
+	return func(state any) error {
+		if creates {
+			return permitted(true, holder)
+		}
+		t, exists := state.(task.Task)
+		return permitted(exists && t.Status != "", t.AgentID, holder)
+	}
+}

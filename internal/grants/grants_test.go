@@ -288,6 +288,25 @@ func TestStreams(t *testing.T) {
 	}
 }
 
+func TestFeeds(t *testing.T) {
+	for text, want := range map[string]string{
+		"watch *:*":           "agents.> messages.> tasks.>",
+		"watch agent:alice":   "agents.heartbeat.alice agents.lifecycle.alice.> agents.state.alice agents.state.alice.>",
+		"watch agent:alice-*": "",
+		"watch agent:alice.k": "",
+		"watch message:alice": "messages.broadcast.* messages.direct.*.alice messages.notification.*",
+		"watch message:a*":    "messages.broadcast.* messages.notification.*",
+		"watch task:t1":       "tasks.*.t1 tasks.*.t1.>",
+		"query agent:alice":   "",
+		"command agent:* set": "",
+		"watch session:alice": "",
+	} {
+		if got := strings.Join(grants.NewSet("", parse(t, text)...).Feeds(), " "); got != want {
+			t.Errorf("%s: %s", text, got)
+		}
+	}
+}
+
 func TestLists(t *testing.T) {
 	set := grants.NewSet("alice-*", parse(t, "query agent:alice-*", "query agent:team.mood", "query agent:bob get", "query task:* when holder", "query task:own")...)
 	f := set.Filter("agent")

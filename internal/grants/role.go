@@ -30,6 +30,7 @@ var Roles = map[string][]string{
 		"command agent:* expire,flush,hydrate,retire", "command task:* cancel", "command session:* close", "command view:*",
 		"query *:*", "watch *:*", "admin archive,dlq,rebuild,status,topology,verify",
 	},
+	"none":  {},
 	"admin": {"command *:*", "query *:*", "watch *:*", "admin *"},
 }
 
@@ -48,7 +49,7 @@ func CheckAgents(pattern string) error {
 func Of(role, agents string) ([]Grant, error) {
 	texts, ok := Roles[role]
 	if !ok {
-		return nil, fmt.Errorf("there is no role %.64q: the roles are agent, worker, reader, operator, admin", role)
+		return nil, fmt.Errorf("there is no role %.64q: the roles are agent, worker, reader, operator, admin, and none for grants alone", role)
 	}
 	if err := CheckAgents(agents); err != nil {
 		return nil, err

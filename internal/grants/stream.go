@@ -1,6 +1,9 @@
 package grants
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // All reports whether a whole stream may be read as it is: every subject in it.
 func (s *Set) All(stream string) bool {
@@ -115,4 +118,43 @@ func (s *Set) coversMessages(t []string) bool {
 		}
 	}
 	return false
+}
+
+// Feeds are the subjects of the feeds that the grants cover, for a client that
+// subscribes: all of a feed, and what belongs to agents and tasks that are named without
+// a "*". What a pattern covers is read through a consumer.
+func (s *Set) Feeds() (subjects []string) {
+	if s == nil {
+		return nil
+	}
+	all := map[string]string{"agent": "agents.>", "task": "tasks.>", "message": "messages.>"}
+	for aggregate, subject := range all {
+		if s.all || s.watchesAll(aggregate) {
+			subjects = append(subjects, subject)
+			delete(all, aggregate)
+		}
+	}
+	for i := range s.grants {
+		g := &s.grants[i]
+		if g.Kind != Watch || !g.wholeAgent() {
+			continue
+		}
+		named := !strings.Contains(g.ID, "*")
+		for aggregate := range all {
+			switch {
+			case g.Aggregate != "*" && g.Aggregate != aggregate:
+			case aggregate == "agent" && named:
+				subjects = append(subjects, "agents.state."+g.ID, "agents.state."+g.ID+".>", "agents.lifecycle."+g.ID+".>", "agents.heartbeat."+g.ID)
+			case aggregate == "task" && named:
+				subjects = append(subjects, "tasks.*."+g.ID, "tasks.*."+g.ID+".>")
+			case aggregate == "message":
+				subjects = append(subjects, "messages.broadcast.*", "messages.notification.*")
+				if named {
+					subjects = append(subjects, "messages.direct.*."+g.ID)
+				}
+			}
+		}
+	}
+	slices.Sort(subjects)
+	return slices.Compact(subjects)
 }

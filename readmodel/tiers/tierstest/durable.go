@@ -124,6 +124,22 @@ func listed(t *testing.T, d Durable, agents []string, entries int) {
 			}
 		}
 	}
+	for pattern, want := range map[string]string{"x*": "x x-y xx", "x": "x", "*": "0 X _ x x-y xx", "_": "_", "%": "", "?": "", "*-*": "x-y"} {
+		var got []string
+		for after := ""; ; after = got[len(got)-1] { // one by one: a page is filled with what is visible
+			page, err := d.Agents(t.Context(), readmodel.AgentList{Only: &readmodel.Visible{IDs: []string{pattern, "none"}}, After: after, Limit: 1})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(page) == 0 {
+				break
+			}
+			got = append(got, page[0].ID)
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("the agents that match %q: %q, want %q", pattern, got, want)
+		}
+	}
 }
 
 var when = time.Date(2026, 1, 2, 3, 4, 5, 123456789, time.UTC)

@@ -44,7 +44,7 @@ func CheckPrefix(prefix string) error {
 // ownRoots are the roots of the subjects that the engine publishes to, answers or
 // stores in streams that no topology document describes.
 var ownRoots = []string{
-	"events", "commands", "queries", "enqueue", "lanes", "outcomes", "deadletters", "timers", "engines",
+	"events", "commands", "queries", "enqueue", "lanes", "outcomes", "deadletters", "timers", "engines", "audit",
 }
 
 // OwnSubject returns the pattern of the engine that a subject or wildcard pattern

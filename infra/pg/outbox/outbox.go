@@ -12,6 +12,7 @@ import (
 
 	"github.com/tidemark-engine/tidemark/commands"
 	"github.com/tidemark-engine/tidemark/infra/pg"
+	"github.com/tidemark-engine/tidemark/internal/identity"
 )
 
 // Outbox relays the commands in agents.outbox while this engine holds the lease.
@@ -25,7 +26,10 @@ type Outbox struct {
 	Prefix    string // of subjects, ending in a dot; optional in a row's subject
 	BodyBytes int    // longer bodies are not read, and refused
 	Handle    func(ctx context.Context, req commands.Request, done func(commands.Receipt, error))
-	Log       *slog.Logger
+	// Caller is who a row of an SQL role is from; own = the engine's own role. nil = all
+	// rows are the engine's.
+	Caller func(role string, own bool) *identity.Caller
+	Log    *slog.Logger
 
 	holder string // of the lease
 }

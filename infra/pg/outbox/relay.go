@@ -11,6 +11,7 @@ import (
 
 	"github.com/tidemark-engine/tidemark/commands"
 	"github.com/tidemark-engine/tidemark/domain"
+	"github.com/tidemark-engine/tidemark/internal/identity"
 )
 
 const (
@@ -249,7 +250,13 @@ func (o *Outbox) executeRow(ctx context.Context, r *row) result {
 	}
 	done := make(chan result, 1)
 	// A stopping relay does not interrupt a command; the handler limits its time.
-	o.Handle(context.WithoutCancel(ctx), commands.Request{
+	ctx = context.WithoutCancel(ctx)
+	if o.Caller != nil {
+		if c := o.Caller(r.role, r.own); c != nil {
+			ctx = identity.With(ctx, c)
+		}
+	}
+	o.Handle(ctx, commands.Request{
 		Aggregate: r.aggregate, ID: r.aggregateID, Verb: r.verb, CommandID: r.commandID, Body: []byte(*r.body), MadeAt: made,
 	}, func(receipt commands.Receipt, err error) {
 		if err != nil {

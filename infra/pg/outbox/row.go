@@ -23,6 +23,8 @@ type row struct {
 	body                         *string // nil = longer than BodyBytes
 	bodyBytes                    int
 	created                      *time.Time // nil = before 1970 or ahead of the database's clock
+	role                         string     // that inserted the row
+	own                          bool       // it is the engine's
 	aggregate, aggregateID, verb string     // parsed from subject
 	refusal                      error      // of a subject that is not a command's
 }
@@ -39,7 +41,8 @@ const (
 	selectWaiting = `
 	SELECT id, left(command_id, 256), left(subject, 2048),
 		CASE WHEN coalesce(octet_length(body), 0) <= $3 THEN coalesce(body, '') END, coalesce(octet_length(body), 0),
-		CASE WHEN created_at BETWEEN '1970-01-01' AND now() THEN created_at END
+		CASE WHEN created_at BETWEEN '1970-01-01' AND now() THEN created_at END,
+		inserted_by, inserted_by = current_user
 	FROM (SELECT *, %s AS committed FROM agents.outbox
 		WHERE done_at IS NULL AND id >= $1 AND NOT ` + rootOf + ` = ANY ($4) ORDER BY id LIMIT $2) AS waiting
 	ORDER BY committed NULLS FIRST, id`
@@ -56,7 +59,7 @@ func (r *relay) readWaiting(ctx context.Context, from int64, without []string) (
 		return nil, fmt.Errorf("read the outbox: %w", err)
 	}
 	rows, err := pgx.CollectRows(got, func(c pgx.CollectableRow) (w row, err error) {
-		return w, c.Scan(&w.id, &w.commandID, &w.subject, &w.body, &w.bodyBytes, &w.created)
+		return w, c.Scan(&w.id, &w.commandID, &w.subject, &w.body, &w.bodyBytes, &w.created, &w.role, &w.own)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read the outbox: %w", err)

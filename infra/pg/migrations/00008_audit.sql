@@ -1,0 +1,20 @@
+-- +goose Up
+
+-- A copy of the stream AUDIT: who may use the engine, what was refused, and what
+-- operators did. body is the event as stored, with its digest.
+CREATE TABLE agents.audit (
+    sequence    bigint      PRIMARY KEY,
+    recorded_at timestamptz NOT NULL,
+    type        text        NOT NULL,
+    name        text        NOT NULL,
+    actor       text        NOT NULL,
+    body        text        NOT NULL
+);
+CREATE INDEX audit_of ON agents.audit (name, recorded_at);
+
+-- The login role that inserted a row; with --auth its grants decide.
+ALTER TABLE agents.outbox ADD COLUMN inserted_by text NOT NULL DEFAULT session_user;
+
+-- +goose Down
+ALTER TABLE agents.outbox DROP COLUMN inserted_by;
+DROP TABLE agents.audit;

@@ -1,0 +1,65 @@
+package outbox_test
+
+import (
+	"context"
+	"sync"
+	"testing"
+
+	"github.com/tidemark-engine/tidemark/commands"
+	"github.com/tidemark-engine/tidemark/infra/pg"
+	"github.com/tidemark-engine/tidemark/infra/pg/outbox"
+	"github.com/tidemark-engine/tidemark/internal/identity"
+	"github.com/tidemark-engine/tidemark/test/harness"
+	"github.com/tidemark-engine/tidemark/test/pgtest"
+)
+
+// TestARowIsFromItsRole: the login role that inserts a row is its sender, which the role
+// cannot choose.
+func TestARowIsFromItsRole(t *testing.T) {
+	t.Parallel()
+	db := pgtest.Migrated(t)
+	harness.Must(t, db.Grant(t.Context(), harness.Log(t)))
+	exec(t, db, `DROP ROLE IF EXISTS outbox_app`)
+	exec(t, db, `CREATE ROLE outbox_app IN ROLE `+pg.OutboxRole)
+	conn, err := db.Pool().Acquire(t.Context())
+	harness.Must(t, err)
+	for sql, allowed := range map[string]bool{
+		`INSERT INTO agents.outbox (command_id, subject, body) VALUES ('theirs', 'agent.a.set', '{}')`:            true,
+		`INSERT INTO agents.outbox (command_id, subject, inserted_by) VALUES ('forged', 'agent.a.set', 'engine')`: false,
+	} {
+		_, err = conn.Exec(t.Context(), `SET SESSION AUTHORIZATION outbox_app`)
+		harness.Must(t, err)
+		if _, err := conn.Exec(t.Context(), sql); (err == nil) != allowed {
+			t.Errorf("%s: %v", sql, err)
+		}
+		_, err = conn.Exec(t.Context(), `RESET SESSION AUTHORIZATION`)
+		harness.Must(t, err)
+	}
+	conn.Release()
+	exec(t, db, `INSERT INTO agents.outbox (command_id, subject, body) VALUES ('own', 'agent.b.set', '{}')`)
+
+	senders := make(chan string, 2)
+	o := &outbox.Outbox{
+		DB: db, BodyBytes: 1000, Log: harness.Log(t),
+		Caller: func(role string, own bool) *identity.Caller {
+			if own {
+				return nil
+			}
+			return &identity.Caller{Principal: role}
+		},
+		Handle: func(ctx context.Context, req commands.Request, done func(commands.Receipt, error)) {
+			senders <- req.CommandID + " " + identity.Actor(ctx)
+			done(commands.Receipt{CommandID: req.CommandID}, nil)
+		},
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() { o.Run(ctx) })
+	defer running.Wait()
+	defer cancel()
+	got := map[string]bool{harness.Receive(t, "a row", senders): true, harness.Receive(t, "a row", senders): true}
+	if !got["theirs outbox_app"] || !got["own "] {
+		t.Errorf("%v", got)
+	}
+	relayed(t, db, 0)
+}

@@ -8,7 +8,7 @@ import (
 )
 
 // budget bounds what requests hold until their answers, by number and by bytes, in
-// total and for each client. A client may hold no more than what is free, so that several
+// total and for each client: a principal, or a connection of one without credentials. A client may hold no more than what is free, so that several
 // greedy clients leave room for the others. It is asked before a body is read.
 type budget struct {
 	what       string // commands, queries, waiting queries
@@ -45,7 +45,7 @@ func (b *budget) enter(client string, bytes int) (holding, error) {
 	case !all.within(b.max):
 		return mine, overloaded("the engine holds %d %s of %d bytes, as many as it takes", b.used.count, b.what, b.used.bytes)
 	case !mine.within(b.share), mine.count > 1 && !mine.within(holding{b.max.count - all.count, b.max.bytes - all.bytes}):
-		return mine, overloaded("this connection has %d %s of %d bytes without an answer, as many as one may have", mine.count-1, b.what, mine.bytes-int64(bytes))
+		return mine, overloaded("this client has %d %s of %d bytes without an answer, as many as one may have", mine.count-1, b.what, mine.bytes-int64(bytes))
 	}
 	b.used = all
 	if mine.count == 1 {

@@ -13,7 +13,7 @@ import (
 // sender is who sent a request, and what it asks for.
 type sender struct {
 	caller  *identity.Caller // nil where all clients share an account
-	client  string           // names the connection
+	client  string           // names the principal, else the connection: limits count by it
 	rest    string           // the subject below its root
 	refusal error            // of a request that does not say who sends it
 }
@@ -36,6 +36,9 @@ func (s *Service) sender(m *nats.Msg, root string) (from sender, ok bool) {
 	who, err := natsio.CheckRequester(m.Header, account)
 	if err == nil {
 		from.client, from.caller = who.Client, s.cfg.Identify(account)
+		if from.caller != nil && from.caller.Principal != identity.Dev {
+			from.client = from.caller.Principal // however many connections it has
+		}
 	}
 	if _, unreadable := natsio.CommandID(m); m.Header == nil && unreadable != nil {
 		from.refusal = unreadable // the server cannot add to such a header

@@ -12,6 +12,8 @@ import (
 
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
 	"github.com/tidemark-engine/tidemark/internal/certs"
+	"github.com/tidemark-engine/tidemark/infra/natsio/gate"
+	"github.com/tidemark-engine/tidemark/internal/identity"
 	"github.com/tidemark-engine/tidemark/internal/readiness"
 )
 
@@ -37,6 +39,7 @@ type Engine struct {
 	buckets    *buckets
 	quarantine *quarantineStore
 	streams    *streams
+	authority  *authority
 	views      *views
 	model      *readModel
 	commands   *commandSide
@@ -111,6 +114,10 @@ func Start(ctx context.Context, cfg *Config, version string, log *slog.Logger) (
 		return nil, err
 	}
 
+	if err = e.openAuthority(ctx); err != nil {
+		return nil, err
+	}
+
 	e.starting("the views")
 	// The read model, the commands, and the views that fold the events of both.
 	if e.views, err = newViews(ctx, e.nats, e.journal, e.quarantine, e.metrics, log); err != nil {
@@ -119,7 +126,7 @@ func Start(ctx context.Context, cfg *Config, version string, log *slog.Logger) (
 	e.stops.add(e.views.stop)
 	e.commands = newCommandSide(cfg, e.buckets, log)
 	e.model = newReadModel(e.journal, e.buckets, e.postgres.db, e.quarantine, e.limits.rowBytes(), e.commands.missed, e.metrics.hit)
-	e.commands.open(cfg, e.limits, bounds, e.journal, e.guard, e.nats, e.model, e.streams)
+	e.commands.open(cfg, e.limits, bounds, e.journal, e.guard, e.nats, e.model, e.streams, e.authority)
 	if err = e.startViews(); err != nil {
 		return nil, err
 	}
@@ -148,7 +155,8 @@ func Start(ctx context.Context, cfg *Config, version string, log *slog.Logger) (
 	e.stops.add(func(context.Context) { e.commands.handler.Close() })
 	if e.postgres.db != nil {
 		e.stops.add(startRetention(e.postgres.db, cfg, log))
-		e.stops.add(startOutbox(e.postgres.db, e.nats, e.commands.handler, cfg.LimitsBody, log))
+		e.stops.add(startOutbox(e))
+		e.stops.add(inBackground(copyAudit(e.postgres.db, e.authority.store.Audit, log)))
 	}
 	if e.clock, err = startClock(e.nats, e.journal, e.commands, e.model); err != nil {
 		return nil, err
@@ -165,7 +173,7 @@ func Start(ctx context.Context, cfg *Config, version string, log *slog.Logger) (
 			return nil, fmt.Errorf("sync the streams of the embedded NATS server: %w", err)
 		}
 	}
-	if err = e.nats.startGate(); err != nil {
+	if err = e.nats.startGate(func(c *identity.Caller) gate.Access { return e.authority.access(c) }); err != nil {
 		return nil, err
 	}
 	if e.service, err = startService(e, requests, queries); err != nil {

@@ -41,11 +41,11 @@ func (k *keeper) Keep(ctx context.Context, agent string) error {
 func (k *keeper) Interval() time.Duration { return k.model.hot.KeepInterval() }
 
 // open makes the handler, which needs the read model.
-func (c *commandSide) open(cfg *Config, l limits, bounds commands.Bounds, j *journalReader, g *guard, nats *natsServer, m *readModel, s *streams) {
+func (c *commandSide) open(cfg *Config, l limits, bounds commands.Bounds, j *journalReader, g *guard, nats *natsServer, m *readModel, s *streams, a *authority) {
 	c.model = m
 	c.handler = commands.NewHandler(j.writer(g, nats.embedded != nil && cfg.Durability == "synced"), commands.Config{
 		Bounds: bounds, InFlight: cfg.LimitsInFlight, WaitBytes: l.waitBytes(), HeadBytes: l.headBytes(), Evictor: m.hydrator, Messenger: messages.NewMessenger(s.Streams), Past: j.history,
-		Archive: j.commandIndex(), Observe: m.writeThrough,
+		Archive: j.commandIndex(), Observe: m.writeThrough, Permit: a.permit,
 	})
 }
 

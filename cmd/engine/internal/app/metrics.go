@@ -19,6 +19,7 @@ type metrics struct {
 	batch    *prometheus.HistogramVec
 	events   *prometheus.CounterVec
 	tiers    *prometheus.CounterVec
+	refused  *prometheus.CounterVec
 	flush    prometheus.Histogram
 }
 
@@ -42,12 +43,15 @@ func newMetrics() *metrics {
 		tiers: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tidemark_tier_hits_total", Help: "Reads answered, by tier.",
 		}, []string{"tier"}),
+		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tidemark_refused_total", Help: "Requests refused because their sender lacks a grant, by kind of the grant.",
+		}, []string{"kind"}),
 		flush: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "flush_duration_ms", Help: "Time of one flush of dirty entries to SQL, in milliseconds.",
 			Buckets: prometheus.ExponentialBuckets(0.25, 2, 16),
 		}),
 	}
-	m.registry.MustRegister(m.requests, m.latency, m.batch, m.events, m.tiers, m.flush,
+	m.registry.MustRegister(m.requests, m.latency, m.batch, m.events, m.tiers, m.refused, m.flush,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

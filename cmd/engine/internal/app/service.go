@@ -13,7 +13,6 @@ import (
 	"github.com/tidemark-engine/tidemark/commands/reactors"
 	"github.com/tidemark-engine/tidemark/infra/natsio/intake"
 	"github.com/tidemark-engine/tidemark/infra/natsio/service"
-	"github.com/tidemark-engine/tidemark/infra/pg"
 	"github.com/tidemark-engine/tidemark/infra/pg/outbox"
 	"github.com/tidemark-engine/tidemark/readmodel/query"
 )
@@ -26,7 +25,7 @@ type queryService struct {
 
 func startService(e *Engine, nc, queries *nats.Conn) (*queryService, error) {
 	q := &query.Query{
-		Tiers: e.model.tiers, Rows: e.model.rows, Cache: e.buckets.cache, Status: e.statusJSON,
+		Tiers: e.model.tiers, Rows: e.model.rows, Cache: e.buckets.cache, Status: e.statusFor, Authority: e.authority,
 		LastSeen: e.commands.lastSeen, Command: e.intake.Outcome, Acknowledged: e.commands.handler.Acknowledged,
 	}
 	if e.views.messages != nil {
@@ -95,10 +94,12 @@ func behind(send reactors.Send) reactors.Send {
 func (q *intakeQueue) stop(context.Context) { q.Close() }
 
 // startOutbox executes the commands in agents.outbox.
-func startOutbox(db *pg.DB, nats *natsServer, h *commands.Handler, bodyBytes int, log *slog.Logger) (stop func(context.Context)) {
-	o := &outbox.Outbox{DB: db, Prefix: nats.subjects.Root(""), BodyBytes: bodyBytes, Log: log}
+func startOutbox(e *Engine) (stop func(context.Context)) {
+	o := &outbox.Outbox{
+		DB: e.postgres.db, Prefix: e.nats.subjects.Root(""), BodyBytes: e.cfg.LimitsBody, Caller: e.outboxCaller, Log: e.log,
+	}
 	o.Handle = func(ctx context.Context, req commands.Request, done func(commands.Receipt, error)) {
-		h.Handle(groupcommit.WithLoad(ctx, queued), req, done)
+		e.commands.handler.Handle(groupcommit.WithLoad(ctx, queued), req, done)
 	}
 	return inBackground(o.Run)
 }

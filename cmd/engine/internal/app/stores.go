@@ -15,6 +15,7 @@ import (
 	"github.com/tidemark-engine/tidemark/infra/natsio/coordination"
 	"github.com/tidemark-engine/tidemark/infra/natsio/hot"
 	"github.com/tidemark-engine/tidemark/infra/natsio/intake"
+	"github.com/tidemark-engine/tidemark/infra/natsio/principals"
 	natsquarantine "github.com/tidemark-engine/tidemark/infra/natsio/quarantine"
 )
 
@@ -67,7 +68,7 @@ func (e *Engine) checkAccount(ctx context.Context) error {
 		return err
 	}
 	names := []string{
-		intake.CommandsStream, intake.OutcomesStream, intake.DeadLettersStream, coordination.TimerStream,
+		intake.CommandsStream, intake.OutcomesStream, intake.DeadLettersStream, coordination.TimerStream, principals.StreamName,
 		"KV_" + natsquarantine.BucketName, "KV_" + coordination.LeaseBucket, "KV_" + coordination.LockBucket,
 	}
 	for p := range max(e.cfg.Partitions, 1) {

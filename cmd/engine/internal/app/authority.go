@@ -1,0 +1,160 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tidemark-engine/tidemark/commands"
+	"github.com/tidemark-engine/tidemark/domain"
+	"github.com/tidemark-engine/tidemark/infra/natsio/principals"
+	"github.com/tidemark-engine/tidemark/infra/pg"
+	"github.com/tidemark-engine/tidemark/internal/grants"
+	"github.com/tidemark-engine/tidemark/internal/identity"
+	"github.com/tidemark-engine/tidemark/internal/wait"
+)
+
+// authority decides what principals may do, counts what it refuses and records it.
+type authority struct {
+	store    *principals.Store
+	refusals *principals.Refusals
+	refused  *prometheus.CounterVec
+}
+
+// openAuthority opens the principals.
+func (e *Engine) openAuthority(ctx context.Context) error {
+	nc, err := e.nats.connect("principals")
+	if err != nil {
+		return err
+	}
+	a := &authority{refused: e.metrics.refused}
+	if a.store, err = principals.Open(ctx, nc, e.nats.subjects, nil, e.log); err != nil {
+		return err
+	}
+	a.refusals = principals.NewRefusals(a.store.Audit, e.log)
+	e.stops.add(inBackground(a.store.Follow))
+	e.stops.add(inBackground(a.refusals.Run))
+	e.authority = a
+	return nil
+}
+
+// access are the grants in force of a caller; nil = it has none. The engine itself, its
+// operator and the clients of development mode may do everything.
+func (a *authority) access(c *identity.Caller) *grants.Set {
+	if c == nil || c.Principal == identity.Dev || c.Principal == identity.Operator {
+		return grants.Unrestricted()
+	}
+	return a.store.Grants(c.Principal)
+}
+
+// Grants implements query.Authority.
+func (a *authority) Grants(ctx context.Context) *grants.Set { return a.access(identity.From(ctx)) }
+
+// Refuse implements query.Authority.
+func (a *authority) Refuse(ctx context.Context, missing grants.Grant) error {
+	name := ""
+	if c := identity.From(ctx); c != nil {
+		name = c.Principal
+	}
+	text := missing.String()
+	a.refused.WithLabelValues(string(missing.Kind)).Inc()
+	a.refusals.Add(name, text)
+	return domain.Errorf(domain.Forbidden, "forbidden",
+		"%s may not do that; the missing grant is %q: ask the operator of the engine (engine auth grant)", name, text).With("missing", text)
+}
+
+// permit implements commands.Permit.
+func (a *authority) permit(ctx context.Context, action grants.Action) (commands.Condition, error) {
+	set := a.Grants(ctx)
+	verdict, missing := set.Decide(action)
+	switch verdict {
+	case grants.Yes:
+		return nil, nil
+	case grants.No:
+		return nil, a.Refuse(ctx, missing)
+	}
+	return func(exists bool, agents ...string) error {
+		for _, agent := range agents {
+			exists = exists && set.Holds(agent)
+		}
+		if !exists {
+			return a.Refuse(ctx, missing)
+		}
+		return nil
+	}, nil
+}
+
+// may reports whether the sender of a request may work in an area of the engine.
+func (a *authority) may(ctx context.Context, area string) bool {
+	ok, _ := a.Grants(ctx).Allows(grants.Action{Kind: grants.Admin, Verb: area})
+	return ok
+}
+
+// publicStatus is what every principal may know of the engine.
+type publicStatus struct {
+	Version    string `json:"version"`
+	Ready      bool   `json:"ready"`
+	Durability string `json:"durability"`
+	Detail     string `json:"durability_detail"`
+	Prefix     string `json:"subject_prefix,omitempty"`
+}
+
+// statusFor answers queries.engine.status: everything to those who may see it.
+func (e *Engine) statusFor(ctx context.Context) ([]byte, error) {
+	if e.authority.may(ctx, "status") {
+		return e.statusJSON(ctx)
+	}
+	s := publicStatus{Version: e.version, Ready: e.readiness.Report().Ready, Prefix: e.cfg.SubjectPrefix}
+	s.Durability, s.Detail = e.durability()
+	return json.Marshal(s)
+}
+
+// outboxCaller is who a row of agents.outbox is from: the principal with the name of the
+// SQL role that has inserted it. The rows of the engine's own role, and all rows without
+// --auth, are the operator's.
+func (e *Engine) outboxCaller(role string, own bool) *identity.Caller {
+	if own || e.cfg.Auth != "on" {
+		return nil
+	}
+	if role == identity.Dev || role == identity.Operator {
+		role = "sql:" + role
+	}
+	return &identity.Caller{Principal: role}
+}
+
+const (
+	auditPause = time.Second
+	auditTime  = 10 * time.Second
+)
+
+// copyAudit copies the audit into agents.audit until ctx ends.
+func copyAudit(db *pg.DB, a *principals.Audit, log *slog.Logger) func(context.Context) {
+	step := func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, auditTime)
+		defer cancel()
+		after, err := db.LastAudit(ctx)
+		if err != nil {
+			return err
+		}
+		return a.Read(ctx, after, func(e *principals.Entry) error {
+			return db.InsertAudit(ctx, pg.AuditRow{
+				Sequence: e.Sequence, RecordedAt: e.RecordedAt, Type: e.Type, Name: e.ID, Actor: e.Actor, Body: e.Body,
+			})
+		})
+	}
+	return func(ctx context.Context) {
+		failed := false
+		for ctx.Err() == nil {
+			err := step(ctx)
+			if err != nil && !failed && !errors.Is(err, context.Canceled) {
+				log.Debug("the audit is not copied to SQL", "error", err)
+			}
+			failed = err != nil
+			_ = wait.Sleep(ctx, auditPause)
+		}
+	}
+}

@@ -33,6 +33,7 @@ type table struct {
 	Archive  cli.Archive     `cmd:"" help:"Export and import the journal, and trim archived events."`
 	DLQ      cli.DLQ         `cmd:"" name:"dlq" help:"List, retry or drop dead letters and quarantined aggregates."`
 	Topology cli.Topology    `cmd:"" help:"Compare the streams, buckets and consumers with their YAML document, and apply it."`
+	Auth     cli.Auth        `cmd:"" help:"Say who may use the engine and what they may do."`
 	Demo     demo.Demo       `cmd:"" help:"Take the tour, or play recorded agent runs."`
 	Version  cli.ShowVersion `cmd:"" help:"Print the version."`
 }

@@ -39,6 +39,7 @@ var subcommands = map[string][]string{
 	"status": nil, "send": {"commands.agent.a1.set", `{"key":"k","value":1}`}, "query": {"queries.agent.a1.get", `{"key":"k"}`},
 	"watch": {"a1.>"}, "replay": nil, "diff": {"agent.a1", "--from", "0"}, "fork": {"agent.a1", "--as", "a2"},
 	"verify": nil, "rebuild": {"hot"}, "archive export": {"x.gz"}, "archive trim": {"--before", "30d", "--plan"},
+	"auth list": nil, "auth show": {"alice"}, "auth revoke": {"alice"}, "auth grant": {"alice", "admin *"}, "auth log": nil,
 	"dlq list": nil, "dlq retry": {"all"}, "dlq drop": {"7"}, "topology plan": nil, "topology apply": nil,
 }
 
@@ -131,6 +132,8 @@ func TestUsage(t *testing.T) {
 		{"archive trim --before yesterday", "neither"}, {"archive trim", "--before"}, {"archive import -", "twice"}, {"archive import " + new, "new"},
 		{"dlq retry abc", "abc"}, {"dlq drop 0", "neither"}, {"dlq drop -1", "-1"},
 		{"topology plan -f " + bad, "line 3"}, {"topology apply -f " + new, "new"},
+		{"auth grant alice qury", "character 1"}, {"auth add a.b --role agent", "1 to 128"}, {"auth add a --role king", "no role"}, {"auth add a", "--role"},
+		{"auth add a --role agent --agents a.b", "pattern of agent ids"}, {"auth show operator", "built-in"},
 		{"demo --agents 0", "--agents"}, {"demo --input " + new, "new"},
 		{"serve --data " + new + " --subject-prefix a*", "subject-prefix"},
 		{"serve --data " + new + " --subject-prefix a..b", "subject-prefix"},

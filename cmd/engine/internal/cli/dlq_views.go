@@ -75,6 +75,7 @@ func askViews(ctx context.Context, t *deployment.Target, out *Output, which, wha
 	ctx, cancel := context.WithTimeout(ctx, t.Timeout)
 	defer cancel()
 	for i := range some {
+		recordAct(ctx, own, t, "dlq "+what, heldID(&some[i]))
 		if err := q.Request(ctx, some[i], what); err != nil {
 			return 0, err
 		}

@@ -92,7 +92,12 @@ func (c *Rebuild) Run(ctx context.Context, out *Output) error {
 		if c.View != "all" && c.View != r.view {
 			continue
 		}
-		one := func(ctx context.Context) error { return r.run(run, ctx) }
+		one := func(ctx context.Context) error {
+			if !c.Plan {
+				recordAct(ctx, nc, &c.Target, "rebuild", r.view)
+			}
+			return r.run(run, ctx)
+		}
 		if c.Plan {
 			err = one(ctx)
 		} else if err = coordination.WithLock(ctx, nc, r.view, one); errors.Is(err, coordination.ErrLocked) {

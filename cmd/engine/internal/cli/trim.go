@@ -74,7 +74,13 @@ func (c *Trim) Run(ctx context.Context, out *Output) error {
 	if s.Durability == "relaxed" {
 		trim.PurgeCost = purgeCostRelaxed
 	}
-	work := func(ctx context.Context) error { return c.trim(ctx, out, trim, j.Partitions()) }
+	work := func(ctx context.Context) error {
+		if !c.Plan {
+			c.SubjectPrefix = s.Prefix
+			recordAct(ctx, nc, &c.Target, "archive trim", "before "+c.Before)
+		}
+		return c.trim(ctx, out, trim, j.Partitions())
+	}
 	if c.Plan {
 		return work(ctx)
 	}

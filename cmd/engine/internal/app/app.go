@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
-	"github.com/tidemark-engine/tidemark/internal/certs"
 	"github.com/tidemark-engine/tidemark/infra/natsio/gate"
+	"github.com/tidemark-engine/tidemark/internal/certs"
 	"github.com/tidemark-engine/tidemark/internal/identity"
 	"github.com/tidemark-engine/tidemark/internal/readiness"
 )

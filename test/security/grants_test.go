@@ -19,7 +19,14 @@ import (
 // was answered.
 func refusal(t *testing.T, c *harness.Client, subject, id string) string {
 	t.Helper()
-	m, err := c.RequestMsg(&nats.Msg{Subject: strings.Replace(subject, "ID", id, 1), Data: []byte(`{"key":"k","value":1}`)}, harness.Patience)
+	body := `{"key":"k","value":1}`
+	switch {
+	case strings.HasPrefix(subject, "queries.task."):
+		body = `{}`
+	case strings.HasPrefix(subject, "queries."):
+		body = `{"key":"k"}`
+	}
+	m, err := c.RequestMsg(&nats.Msg{Subject: strings.Replace(subject, "ID", id, 1), Data: []byte(body)}, harness.Patience)
 	harness.Must(t, err)
 	if code := m.Header.Get("Nats-Service-Error-Code"); code != "" {
 		return code + " " + strings.ReplaceAll(string(m.Data), id, "ID")

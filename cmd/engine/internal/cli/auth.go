@@ -207,6 +207,9 @@ type AuthAdd struct {
 
 // Validate refuses what cannot be a principal.
 func (c *AuthAdd) Validate() error {
+	if err := c.Target.Validate(); err != nil || c.Role == "" { // the parser asks for the role
+		return err
+	}
 	if c.Agents == "" {
 		c.Agents = principals.DefaultAgents(c.Name, c.Role)
 	}
@@ -289,7 +292,12 @@ type AuthName struct {
 }
 
 // Validate refuses what cannot be a name.
-func (c *AuthName) Validate() error { return principals.CheckName(c.Name) }
+func (c *AuthName) Validate() error {
+	if err := c.Target.Validate(); err != nil {
+		return err
+	}
+	return principals.CheckName(c.Name)
+}
 
 // AuthShow shows a principal.
 type AuthShow struct{ AuthName }
@@ -324,8 +332,11 @@ type AuthGrant struct {
 
 // Validate refuses what is no grant.
 func (c *AuthGrant) Validate() error {
+	if err := c.AuthName.Validate(); err != nil {
+		return err
+	}
 	_, err := grants.Parse(c.Grant)
-	return errors.Join(principals.CheckName(c.Name), err)
+	return err
 }
 
 // Run implements the command.

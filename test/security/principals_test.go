@@ -32,13 +32,17 @@ func connect(t *testing.T, e *harness.Engine, creds []byte, opts ...nats.Option)
 // TestPrincipals: bob tries to hear, read, change and answer what is alice's.
 func TestPrincipals(t *testing.T) {
 	e := harness.Start(t, harness.Config{Args: []string{"--postgres", "off", "--auth", "on"}})
-	a := keys(t, e)
 	creds := map[string][]byte{}
 	for _, name := range []string{"alice", "bob", "carol"} { // while the engine runs
-		made, err := a.NewPrincipal(name)
+		file := filepath.Join(t.TempDir(), name+".creds")
+		if r := harness.Run(t, "auth", "add", name, "--role", map[string]string{"bob": "none"}[name]+map[string]string{"alice": "agent", "carol": "agent"}[name], "--agents", name+"*", "--out", file, "--data", e.Data); r.Code != 0 {
+			t.Fatalf("auth add: %s%s", r.Stdout, r.Stderr)
+		}
+		made, err := os.ReadFile(file)
 		harness.Must(t, err)
 		creds[name] = made
 	}
+	a := keys(t, e)
 	alice, _ := connect(t, e, creds["alice"])
 	bob, broken := connect(t, e, creds["bob"])
 	account, err := a.Account("alice")

@@ -11,9 +11,7 @@ import (
 	"time"
 
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
-	"github.com/tidemark-engine/tidemark/infra/natsio/gate"
 	"github.com/tidemark-engine/tidemark/internal/certs"
-	"github.com/tidemark-engine/tidemark/internal/identity"
 	"github.com/tidemark-engine/tidemark/internal/readiness"
 )
 
@@ -173,7 +171,7 @@ func Start(ctx context.Context, cfg *Config, version string, log *slog.Logger) (
 			return nil, fmt.Errorf("sync the streams of the embedded NATS server: %w", err)
 		}
 	}
-	if err = e.nats.startGate(func(c *identity.Caller) gate.Access { return e.authority.access(c) }); err != nil {
+	if err = e.nats.startGate(e.authority.reads); err != nil {
 		return nil, err
 	}
 	if e.service, err = startService(e, requests, queries); err != nil {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/tidemark-engine/tidemark/commands"
 	"github.com/tidemark-engine/tidemark/domain"
+	"github.com/tidemark-engine/tidemark/infra/natsio/gate"
 	"github.com/tidemark-engine/tidemark/infra/natsio/principals"
 	"github.com/tidemark-engine/tidemark/infra/pg"
 	"github.com/tidemark-engine/tidemark/internal/grants"
@@ -49,6 +50,15 @@ func (a *authority) access(c *identity.Caller) *grants.Set {
 		return grants.Unrestricted()
 	}
 	return a.store.Grants(c.Principal)
+}
+
+// reads is what a caller may read through the gate.
+func (a *authority) reads(c *identity.Caller) gate.Access {
+	set := a.access(c)
+	if !set.Unrestricted() && len(set.Grants()) == 0 {
+		return gate.Nothing{}
+	}
+	return set
 }
 
 // Grants implements query.Authority.

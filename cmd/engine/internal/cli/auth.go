@@ -89,7 +89,7 @@ func (c *authTarget) start(w *authWork) (*nats.Conn, error) {
 	}
 	w.close = func() { _ = unlock() } // the lock ends with the process in any case
 	log := slog.New(slog.DiscardHandler)
-	s, err := deployment.StartNATS(c.Data, "127.0.0.1:0", c.SubjectPrefix, true, true, embedded.Limits{}, log)
+	s, err := deployment.StartNATS(embedded.Config{Dir: c.Data, Listen: "127.0.0.1:0", Auth: true, Synced: true, Log: log}, c.SubjectPrefix)
 	if err != nil {
 		return nil, err
 	}

@@ -78,7 +78,7 @@ func TestTheListenerHasTLS(t *testing.T) {
 		t.Error(state, err)
 	}
 	for name, nc := range map[string]*nats.Conn{"in process": in, "from before": before} {
-		if _, err := nc.Request("$JS.API.INFO", nil, patience); err != nil {
+		if err := nc.FlushTimeout(patience); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -198,7 +198,7 @@ func commandsConfig(s streams) jetstream.StreamConfig {
 func outcomesConfig(s streams) jetstream.StreamConfig {
 	return jetstream.StreamConfig{
 		Name: OutcomesStream, Description: "Tidemark: receipts and errors of enqueued commands",
-		Subjects: []string{s.outcomeRoot + ">"}, MaxAge: outcomeAge, MaxMsgsPerSubject: 1,
+		Subjects: s.outcomeSubjects(), MaxAge: outcomeAge, MaxMsgsPerSubject: 1,
 		Storage: jetstream.FileStorage, Duplicates: duplicateWindow, AllowDirect: true,
 	}
 }

@@ -32,6 +32,23 @@ func (s *Set) All(stream string) bool {
 	return false
 }
 
+// Some reports whether anything of a stream may be read.
+func (s *Set) Some(stream string) bool {
+	if s.All(stream) {
+		return true
+	}
+	aggregate, ok := aggregateOf[stream]
+	return ok && s != nil && slices.ContainsFunc(s.grants, func(g Grant) bool {
+		return g.Kind == Watch && (g.Aggregate == "*" || g.Aggregate == aggregate)
+	})
+}
+
+// aggregateOf says whose messages a stream has, where those of one can be told apart.
+var aggregateOf = map[string]string{
+	"AGENT_STATE": "agent", "KV_AGENT_STATE": "agent", "KV_AGENT_CONFIG": "config", "TASK_EXECUTION": "task",
+	"KV_TASK_STATE": "task", "KV_SESSION_DATA": "session", "AGENT_MESSAGES": "message",
+}
+
 func (s *Set) watchesAll(aggregate string) bool { return s.watches(aggregate, "*", "*") }
 
 // watches reports whether the grants cover a pattern of ids and one of keys; key is

@@ -6,6 +6,9 @@
 package auth
 
 import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -165,6 +168,13 @@ func (a *Authority) Caller(account string) *identity.Caller {
 		return nil
 	}
 	return &identity.Caller{Principal: name, Account: account}
+}
+
+// Digest is a short text that only this authority can compute from another.
+func (a *Authority) Digest(text string) string {
+	h := hmac.New(sha256.New, []byte(a.keys.Operator))
+	_, _ = h.Write([]byte(text)) // it never fails
+	return hex.EncodeToString(h.Sum(nil)[:12])
 }
 
 // Principals returns the names of all principals but the operator, sorted.

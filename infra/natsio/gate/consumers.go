@@ -6,10 +6,10 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nuid"
 
 	"github.com/tidemark-engine/tidemark/infra/natsio/auth"
 )
@@ -59,8 +59,10 @@ const (
 	ownerMeta = "tidemark.owner"
 	// maxThreshold is how long a consumer of a client lives without it.
 	maxThreshold = 5 * time.Minute
-	// maxConsumers bounds the consumers of one account.
-	maxConsumers = 500
+	// maxConsumers bounds the consumers of one account; a stream has at most 1,000.
+	maxConsumers = 100
+	// randomName is the length of a name that clients choose at random.
+	randomName = 22
 
 	inboxRoot = "_INBOX."
 )
@@ -117,21 +119,25 @@ func (g *Gate) create(r *request, stream string) {
 		}
 		c.DeliverSubject = g.cfg.Accounts.Root(r.caller.Account) + "inbox." + rest
 	}
-	if c.Name != "" {
-		switch owner, found, err := g.owner(stream, c.Name); {
-		case err != nil:
-			r.unavailable(err)
-			return
-		case found && owner != r.caller.Account && r.dev && owner == "": // one that the topology made for clients
-			g.relay(r, "CONSUMER.INFO."+stream+"."+c.Name, nil)
-			return
-		case found && owner != r.caller.Account:
-			r.forbidden("the consumer " + c.Name)
-			return
-		}
+	if c.Name == "" {
+		c.Name = nuid.Next()
+	}
+	if deliver == "" {
+		c.Name = g.unguessable(r, stream, c.Name)
+	}
+	switch owner, found, err := g.owner(stream, c.Name); {
+	case err != nil:
+		r.unavailable(err)
+		return
+	case found && owner != r.caller.Account && r.dev && owner == "": // one that the topology made for clients
+		g.relay(r, "CONSUMER.INFO."+stream+"."+c.Name, nil)
+		return
+	case found && owner != r.caller.Account:
+		r.forbidden("the consumer")
+		return
 	}
 	g.restrict(r, stream, c)
-	if !g.quota.add(r.caller.Account, stream+" "+c.Name, func() map[string]bool { return g.owned(r.caller.Account) }) {
+	if !g.quota.add(r.caller.Account, stream+" "+c.Name, g.owned) {
 		r.refuse(429, fmt.Sprintf("this account has %d consumers, as many as it may have", maxConsumers))
 		return
 	}
@@ -140,12 +146,9 @@ func (g *Gate) create(r *request, stream string) {
 		r.unavailable(err)
 		return
 	}
-	api := "CONSUMER.CREATE." + stream
-	if c.Name != "" {
-		api += "." + c.Name
-		if c.FilterSubject != "" {
-			api += "." + c.FilterSubject
-		}
+	api := "CONSUMER.CREATE." + stream + "." + c.Name
+	if c.FilterSubject != "" {
+		api += "." + c.FilterSubject
 	}
 	answer, err := g.ask(api, body)
 	if err != nil {
@@ -213,24 +216,37 @@ func (g *Gate) consumer(r *request, stream, name string) {
 		return
 	}
 	owner, found, err := g.owner(stream, name)
+	if secret := g.unguessable(r, stream, name); err == nil && secret != name && (!found || owner != r.caller.Account) {
+		name = secret
+		owner, found, err = g.owner(stream, name)
+	}
 	info := r.tokens[1] == "INFO"
 	switch {
 	case err != nil:
 		r.unavailable(err)
 		return
 	case found && owner != r.caller.Account && (!info || !r.dev), !found && !r.dev && !r.access.All(stream):
-		r.forbidden("the consumer " + name)
+		r.forbidden("the consumer")
 		return
 	}
 	if !info {
 		g.quota.remove(r.caller.Account, stream+" "+name)
 	}
-	answer, err := g.ask(r.api, nil)
+	answer, err := g.ask("CONSUMER."+r.tokens[1]+"."+stream+"."+name, nil)
 	if err != nil {
 		r.unavailable(err)
 		return
 	}
 	r.respond(&nats.Msg{Data: g.foreign(r, answer.Data)})
+}
+
+// unguessable makes the name of a consumer that a principal pulls from, which it
+// learns from the answer, one that others cannot guess: pulls do not pass the gate.
+func (g *Gate) unguessable(r *request, stream, name string) string {
+	if r.dev || name == "" || len(name) >= randomName || stream == auth.TaskStream && name == auth.TaskConsumer {
+		return name
+	}
+	return name + "_" + g.cfg.Accounts.Digest(r.caller.Account+" "+stream+" "+name)
 }
 
 // consumers answers CONSUMER.NAMES and CONSUMER.LIST with the caller's own ones;
@@ -348,38 +364,6 @@ func (g *Gate) forward(r *request) {
 	if err != nil {
 		r.unavailable(err)
 	}
-}
-
-// quota counts the consumers of each account.
-type quota struct {
-	mu    sync.Mutex
-	owned map[string]map[string]bool // by account: "STREAM NAME"
-}
-
-// add counts a consumer. When there are too many, it counts those that are left.
-func (q *quota) add(account, name string, left func() map[string]bool) bool {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	mine := q.owned[account]
-	if mine == nil {
-		mine = map[string]bool{}
-		q.owned[account] = mine
-	}
-	if !mine[name] && len(mine) >= maxConsumers {
-		mine = left()
-		q.owned[account] = mine
-	}
-	if !mine[name] && len(mine) >= maxConsumers {
-		return false
-	}
-	mine[name] = true
-	return true
-}
-
-func (q *quota) remove(account, name string) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	delete(q.owned[account], name)
 }
 
 // owned lists the consumers that were made for an account and are left.

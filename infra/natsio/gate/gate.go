@@ -28,8 +28,10 @@ import (
 type Access interface {
 	// All reports whether the caller may read a whole stream.
 	All(stream string) bool
+	// Some reports whether the caller may read anything of a stream.
+	Some(stream string) bool
 	// Covers reports whether the caller may read everything that a subject or
-	// pattern matches in a stream.
+	// pattern, without the subject prefix, matches in a stream.
 	Covers(stream, subject string) bool
 }
 
@@ -39,6 +41,9 @@ type Everything struct{}
 // All implements Access.
 func (Everything) All(string) bool { return true }
 
+// Some implements Access.
+func (Everything) Some(string) bool { return true }
+
 // Covers implements Access.
 func (Everything) Covers(string, string) bool { return true }
 
@@ -47,6 +52,9 @@ type Nothing struct{}
 
 // All implements Access.
 func (Nothing) All(string) bool { return false }
+
+// Some implements Access.
+func (Nothing) Some(string) bool { return false }
 
 // Covers implements Access.
 func (Nothing) Covers(string, string) bool { return false }
@@ -60,6 +68,9 @@ type Config struct {
 	// Access is what a principal may read; nil = nothing. DEV and the operator may
 	// read everything.
 	Access func(*identity.Caller) Access
+	// Refused is called with the stream of a request that is refused for want of a
+	// grant; nil = nobody wants to know.
+	Refused func(c *identity.Caller, stream string)
 	// Free are streams on which DEV may have durable consumers and acknowledge.
 	Free []string
 	Log  *slog.Logger
@@ -73,12 +84,13 @@ type Gate struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	open   sync.WaitGroup
-	slots  chan struct{}
+	slots  slots
 	quota  quota
 }
 
 // request is a request of the JetStream API.
 type request struct {
+	gate    *Gate
 	caller  *identity.Caller
 	access  Access
 	dev     bool
@@ -89,15 +101,18 @@ type request struct {
 }
 
 const (
-	// maxOpen bounds the requests that are answered at a time.
-	maxOpen = 1024
+	// maxOpen bounds the requests that are answered at a time, maxOpenOfOne those of
+	// one account.
+	maxOpen, maxOpenOfOne = 1024, 128
+	// maxBody bounds the body of a request.
+	maxBody = 256 << 10
 	// apiTimeout bounds one question to JetStream.
 	apiTimeout = 5 * time.Second
 )
 
 // Start answers requests until Stop.
 func Start(cfg Config) (*Gate, error) {
-	g := &Gate{cfg: cfg, log: natsio.NewLimitedLog(cfg.Log), slots: make(chan struct{}, maxOpen), quota: quota{owned: map[string]map[string]bool{}}}
+	g := &Gate{cfg: cfg, log: natsio.NewLimitedLog(cfg.Log), slots: slots{of: map[string]int{}}, quota: newQuota()}
 	g.ctx, g.cancel = context.WithCancel(context.Background())
 	subscribe := func(nc *nats.Conn, subject string, handle nats.MsgHandler) error {
 		sub, err := nc.QueueSubscribe(subject, "gate", handle)
@@ -133,7 +148,7 @@ func (g *Gate) ofPrincipal(m *nats.Msg) {
 	if !ok || !strings.HasPrefix(m.Reply, natsio.ServiceReply) {
 		return
 	}
-	r := &request{api: api, tokens: strings.Split(api, "."), msg: m, access: Nothing{}}
+	r := &request{gate: g, api: api, tokens: strings.Split(api, "."), msg: m, access: Nothing{}}
 	r.respond = func(answer *nats.Msg) { g.send(g.cfg.Engine, m.Reply, answer) }
 	if _, err := natsio.CheckRequester(m.Header, account); err == nil {
 		r.caller = g.cfg.Accounts.Caller(account)
@@ -159,7 +174,7 @@ func (g *Gate) ofDev(m *nats.Msg) {
 		return
 	}
 	account := g.cfg.Accounts.Dev()
-	r := &request{caller: &identity.Caller{Principal: identity.Dev, Account: account}, access: Everything{}, dev: true, api: api, tokens: strings.Split(api, "."), msg: m}
+	r := &request{gate: g, caller: &identity.Caller{Principal: identity.Dev, Account: account}, access: Everything{}, dev: true, api: api, tokens: strings.Split(api, "."), msg: m}
 	r.respond = func(answer *nats.Msg) { g.send(g.cfg.Dev, m.Reply, answer) }
 	g.serve(r)
 }
@@ -179,14 +194,16 @@ func (g *Gate) serve(r *request) {
 		g.own(r)
 		return
 	}
-	select {
-	case g.slots <- struct{}{}:
-	default:
-		r.refuse(429, "the engine answers as many requests of the JetStream API as it can: retry later")
+	if len(r.msg.Data) > maxBody {
+		r.refuse(413, fmt.Sprintf("the body of the request has more than %d bytes", maxBody))
+		return
+	}
+	if !g.slots.enter(r.caller.Account) {
+		r.refuse(429, "as many requests of the JetStream API wait as the engine takes from this account: retry later")
 		return
 	}
 	g.open.Go(func() {
-		defer func() { <-g.slots }()
+		defer g.slots.leave(r.caller.Account)
 		g.answer(r)
 	})
 }
@@ -274,23 +291,36 @@ func (g *Gate) answer(r *request) {
 	case r.is("CONSUMER", "MSG", "NEXT") && len(r.tokens) == 5:
 		g.next(r, stream, r.tokens[4])
 	default:
-		r.refuse(403, "forbidden: the stream "+stream+" belongs to the engine; clients can read it")
+		r.notForClients(stream)
 	}
 }
 
 // mayRead reports whether a caller may ask about a stream at all.
 func (r *request) mayRead(stream string) bool {
-	if stream == "" {
-		return false
-	}
-	if _, nothing := r.access.(Nothing); nothing {
-		return stream == auth.TaskStream && r.is("CONSUMER")
-	}
-	return true
+	return stream != "" && (r.dev || r.access.All(stream) || r.access.Some(stream))
 }
 
+// forbidden refuses alike what there is and what there is not.
 func (r *request) forbidden(what string) {
+	if r.gate.cfg.Refused != nil && r.caller != nil {
+		stream := r.stream()
+		if !Reserved(stream) { // a name of the client's
+			stream = "other"
+		}
+		r.gate.cfg.Refused(r.caller, stream)
+	}
 	r.refuse(403, "forbidden: there is no grant to read "+what)
+}
+
+// notForClients refuses what only the engine may do.
+func (r *request) notForClients(stream string) {
+	if r.gate.cfg.Refused != nil && !Reserved(stream) {
+		stream = "other"
+	}
+	if r.gate.cfg.Refused != nil {
+		r.gate.cfg.Refused(r.caller, stream)
+	}
+	r.refuse(403, "forbidden: the streams belong to the engine; clients can read them")
 }
 
 // accountInfo is the answer to INFO: the account has no JetStream of its own.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
@@ -25,7 +26,8 @@ func TestMain(m *testing.M) { harness.Main(m) }
 // own covers what is of one agent.
 type own struct{ agent string }
 
-func (own) All(string) bool { return false }
+func (own) All(string) bool         { return false }
+func (own) Some(stream string) bool { return strings.HasSuffix(stream, "AGENT_STATE") }
 func (o own) Covers(_, subject string) bool {
 	for _, root := range []string{"$KV.AGENT_STATE.", "agents.state."} {
 		if rest, ok := strings.CutPrefix(subject, root); ok && (rest == o.agent || strings.HasPrefix(rest, o.agent+".")) {
@@ -41,9 +43,10 @@ type rig struct {
 	engine     jetstream.JetStream
 	bob, carol *nats.Conn
 	account    string // of bob
+	gate       *gate.Gate
 }
 
-func newRig(t *testing.T) *rig {
+func newRig(t testing.TB) *rig {
 	t.Helper()
 	s, err := embedded.Start(embedded.Config{Dir: t.TempDir(), Listen: "127.0.0.1:0", Auth: true, ReadRaw: auth.Streams, Log: harness.Log(t)})
 	harness.Must(t, err)
@@ -58,7 +61,7 @@ func newRig(t *testing.T) *rig {
 		}})
 	harness.Must(t, err)
 	t.Cleanup(g.Stop)
-	r := &rig{engine: support.JetStream(t, nc)}
+	r := &rig{engine: support.JetStream(t, nc), gate: g}
 	kv, err := r.engine.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: "AGENT_STATE", History: 5})
 	harness.Must(t, err)
 	_, err = r.engine.CreateStream(t.Context(), jetstream.StreamConfig{Name: "AGENT_STATE", Subjects: []string{"agents.state.>"}})
@@ -217,6 +220,7 @@ func TestRequestsStayWithinGrants(t *testing.T) {
 	harness.Must(t, err)
 	var made struct {
 		Config struct {
+			Name      string            `json:"name"`
 			Durable   string            `json:"durable_name"`
 			Ack       string            `json:"ack_policy"`
 			Threshold time.Duration     `json:"inactive_threshold"`
@@ -228,15 +232,33 @@ func TestRequestsStayWithinGrants(t *testing.T) {
 	if c := made.Config; c.Durable != "" || c.Ack != "none" || c.Threshold != 5*time.Minute || c.Pause != nil {
 		t.Errorf("the consumer is %s", m.Data)
 	}
-	if cons, err := r.engine.Consumer(t.Context(), "KV_AGENT_STATE", "mine"); err != nil || cons.CachedInfo().Config.Metadata["tidemark.owner"] != r.account {
+	if cons, err := r.engine.Consumer(t.Context(), "KV_AGENT_STATE", made.Config.Name); err != nil || cons.CachedInfo().Config.Metadata["tidemark.owner"] != r.account {
 		t.Errorf("the consumer's owner: %v", err)
 	}
 	names, err := r.bob.Request("$JS.API.CONSUMER.NAMES.KV_AGENT_STATE", nil, harness.Patience)
-	if err != nil || !strings.Contains(string(names.Data), `"consumers":["mine"]`) {
+	if err != nil || !strings.Contains(string(names.Data), `"consumers":["`+made.Config.Name+`"]`) {
 		t.Errorf("bob's consumers: %s %v", names.Data, err)
 	}
-	if m, err := r.carol.Request("$JS.API.CONSUMER.DELETE.KV_AGENT_STATE.mine", nil, harness.Patience); err != nil || !strings.Contains(string(m.Data), "403") {
+	// Pulls do not pass the gate: the name is one that nobody guesses, and its owner's
+	// requests may have the one that it chose.
+	if made.Config.Name == "mine" || !strings.HasPrefix(made.Config.Name, "mine_") {
+		t.Errorf("the consumer's name is %s", made.Config.Name)
+	}
+	if m, err := r.carol.Request("$JS.API.CONSUMER.DELETE.KV_AGENT_STATE."+made.Config.Name, nil, harness.Patience); err != nil || !strings.Contains(string(m.Data), "403") {
 		t.Errorf("carol deletes bob's consumer: %s %v", m.Data, err)
+	}
+	if m, err := r.bob.Request("$JS.API.CONSUMER.INFO.KV_AGENT_STATE.mine", nil, harness.Patience); err != nil || !strings.Contains(string(m.Data), made.Config.Name) {
+		t.Errorf("bob's consumer by the name that he chose: %s %v", m.Data, err)
+	}
+	bob := support.JetStream(t, r.bob)
+	named, err := bob.CreateOrUpdateConsumer(t.Context(), "AGENT_STATE", jetstream.ConsumerConfig{Name: "chosen", FilterSubject: "agents.state.bob.>"})
+	harness.Must(t, err)
+	if m, err := named.Next(jetstream.FetchMaxWait(harness.Patience)); err != nil || m.Subject() != "agents.state.bob.k" {
+		t.Errorf("a pull from a consumer with a chosen name: %v", err)
+	}
+	theirs, err := r.carol.Request("$JS.API.CONSUMER.MSG.NEXT.AGENT_STATE.chosen", []byte(`{"batch":1,"no_wait":true}`), time.Second)
+	if err == nil && len(theirs.Data) > 0 {
+		t.Errorf("carol pulls from bob's consumer: %s", theirs.Data)
 	}
 	for what, header := range map[string]nats.Header{"lower case": {"nats-request-info": {`{"acc":"X"}`}}, "upper case": {"NATS-REQUEST-INFO": {`{"acc":"X"}`}}} {
 		m, err := r.carol.RequestMsg(&nats.Msg{Subject: "$JS.API.STREAM.NAMES", Header: header}, harness.Patience)
@@ -269,5 +291,106 @@ func TestFeedsAreReadWithinGrants(t *testing.T) {
 	harness.Must(t, err)
 	if m, err := sub.NextMsg(harness.Patience); err != nil || m.Subject != "agents.state.bob.k" {
 		t.Errorf("the older interface: %v %v", m, err)
+	}
+}
+
+// A stream's state shows no more than the grants, and what may not be read at all is
+// refused as what does not exist.
+func TestStreamInfoStaysWithinGrants(t *testing.T) {
+	r := newRig(t)
+	_, err := r.engine.CreateStream(t.Context(), jetstream.StreamConfig{Name: "KV_TASK_STATE", Subjects: []string{"$KV.TASK_STATE.>"}})
+	harness.Must(t, err)
+	type state struct {
+		Messages int            `json:"messages"`
+		Last     int            `json:"last_seq"`
+		Subjects map[string]int `json:"subjects"`
+	}
+	ask := func(nc *nats.Conn, api, body string) (s state, text string) {
+		t.Helper()
+		m, err := nc.Request("$JS.API."+api, []byte(body), harness.Patience)
+		harness.Must(t, err)
+		var got struct{ State state }
+		harness.Must(t, json.Unmarshal(m.Data, &got))
+		return got.State, string(m.Data)
+	}
+	if s, text := ask(r.bob, "STREAM.INFO.KV_AGENT_STATE", ""); s.Messages != 0 || s.Last != 0 || !strings.Contains(text, `"max_msgs_per_subject":5`) {
+		t.Errorf("bob sees %s", text)
+	}
+	if s, text := ask(r.bob, "STREAM.INFO.KV_AGENT_STATE", `{"subjects_filter":"$KV.AGENT_STATE.bob.>"}`); s.Messages != 2 || s.Subjects["$KV.AGENT_STATE.bob.k"] != 2 || s.Last != 0 {
+		t.Errorf("bob sees of his own %s", text)
+	}
+	if s, text := ask(r.carol, "STREAM.INFO.KV_AGENT_STATE", ""); s.Messages != 4 || s.Last != 4 {
+		t.Errorf("carol sees %s", text)
+	}
+	for _, name := range []string{"KV_TASK_STATE", "EVENTS", "NONE"} { // one exists
+		if _, text := ask(r.bob, "STREAM.INFO."+name, ""); !strings.Contains(strings.ReplaceAll(text, name, "X"), `"description":"forbidden: there is no grant to read X"`) {
+			t.Errorf("bob sees of %s %s", name, text)
+		}
+	}
+	if _, text := ask(r.bob, "STREAM.NAMES", ""); !strings.Contains(text, `"streams":["AGENT_STATE","KV_AGENT_STATE"]`) {
+		t.Errorf("bob's streams: %s", text)
+	}
+	if _, text := ask(r.bob, "STREAM.LIST", ""); strings.Contains(text, "TASK_STATE") || strings.Contains(text, `"messages":4`) || !strings.Contains(text, `"KV_AGENT_STATE"`) {
+		t.Errorf("bob's list: %s", text)
+	}
+}
+
+// One account has a bounded number of consumers, whatever they are called.
+func TestConsumersAreCounted(t *testing.T) {
+	r := newRig(t)
+	create := func(nc *nats.Conn, more string) string {
+		m, err := nc.Request("$JS.API.CONSUMER.CREATE.AGENT_STATE", []byte(`{"stream_name":"AGENT_STATE","config":{"filter_subject":"agents.state.bob.>"`+more+`}}`), harness.Patience)
+		harness.Must(t, err)
+		return string(m.Data)
+	}
+	refused := 0
+	for range 120 {
+		if strings.Contains(create(r.bob, ""), `"code":429`) {
+			refused++
+		}
+	}
+	if refused != 20 {
+		t.Errorf("%d of 120 are refused", refused)
+	}
+	if got := create(r.carol, ""); strings.Contains(got, "error") {
+		t.Errorf("carol: %s", got)
+	}
+}
+
+// Whatever a client sends, the gate answers and stays.
+func TestMalformedRequestsAreAnswered(t *testing.T) {
+	r := newRig(t)
+	apis := []string{
+		"STREAM.INFO.KV_AGENT_STATE", "STREAM.MSG.GET.KV_AGENT_STATE", "DIRECT.GET.KV_AGENT_STATE", "DIRECT.GET.KV_AGENT_STATE.$KV.AGENT_STATE.bob.k",
+		"CONSUMER.CREATE.KV_AGENT_STATE.a.$KV.AGENT_STATE.bob.k", "CONSUMER.DURABLE.CREATE.KV_AGENT_STATE.d", "STREAM.LIST", "CONSUMER", "STREAM.", "A", ".", "",
+		"CONSUMER.LIST.AGENT_STATE", "CONSUMER.INFO.TASK_EXECUTION.task-processor", "CONSUMER.DELETE.KV_AGENT_STATE.x", "CONSUMER.MSG.NEXT.EVENTS.x",
+	}
+	bodies := []string{
+		"", "{", "null", "[]", "1e999", `{"config":null}`, `{"seq":1,"last_by_subj":"$KV.AGENT_STATE.bob.k"}`, `{"seq":-1}`, `{"batch":1e99}`, "\xff\x00",
+		`{"stream_name":"KV_AGENT_STATE","config":{"name":"a","filter_subject":"$KV.AGENT_STATE.bob.k"}}`, `{"stream_name":"KV_AGENT_STATE","config":{"filter_subjects":[null,""]}}`,
+		strings.Repeat("[", 100_000), `{"multi_last":["$KV.AGENT_STATE.bob.k"],"batch":2}`,
+	}
+	try := func(api string, body []byte) {
+		if r.gate.Answers(r.account, own{"bob"}, api, body) == 0 {
+			t.Errorf("%q %q has no answer", api, body)
+		}
+	}
+	random := rand.New(rand.NewPCG(1, 2))
+	mutate := func(text string) string {
+		b := []byte(text)
+		for range 1 + random.IntN(3) {
+			if len(b) > 0 {
+				b[random.IntN(len(b))] = "\x00\xff{}[]\",:.*>1-aZ "[random.IntN(17)]
+			}
+		}
+		return string(b)
+	}
+	for _, api := range apis {
+		for _, body := range bodies {
+			try(api, []byte(body))
+			for range 5 {
+				try(mutate(api), []byte(mutate(body)))
+			}
+		}
 	}
 }

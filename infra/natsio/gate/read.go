@@ -76,7 +76,9 @@ func (g *Gate) get(r *request, stream, last string) {
 const batchIdle = 5 * time.Second
 
 func (r *request) covers(stream string, subjects []string) bool {
-	return !slices.ContainsFunc(subjects, func(s string) bool { return !r.access.Covers(stream, s) })
+	return !slices.ContainsFunc(subjects, func(s string) bool {
+		return !r.access.Covers(stream, strings.TrimPrefix(s, r.gate.cfg.Subjects.Root("")))
+	})
 }
 
 // stream asks JetStream and passes on what comes until last is true for a message
@@ -133,7 +135,7 @@ func (g *Gate) streamInfo(r *request, stream string) {
 		}
 	}
 	all := r.access.All(stream)
-	if !all && req.Filter != "" && !r.access.Covers(stream, req.Filter) {
+	if !all && req.Filter != "" && !r.covers(stream, []string{req.Filter}) {
 		r.forbidden(stream)
 		return
 	}
@@ -150,49 +152,55 @@ func (g *Gate) streamInfo(r *request, stream string) {
 		r.respond(&nats.Msg{Data: answer.Data})
 		return
 	}
-	var info, config map[string]json.RawMessage
-	err = json.Unmarshal(answer.Data, &info)
-	if err == nil && info["error"] == nil {
-		err = json.Unmarshal(info["config"], &config)
-	}
+	shown, ok := restricted(answer.Data, all, req.Filter != "")
 	switch {
-	case (err != nil || info["error"] != nil) && !all:
+	case !ok && !all:
 		r.forbidden(stream) // as for one that exists
-		return
-	case err != nil || info["error"] != nil:
+	case !ok:
 		r.respond(&nats.Msg{Data: answer.Data})
-		return
+	default:
+		r.respond(&nats.Msg{Data: shown})
+	}
+}
+
+// restricted is what a principal sees of a stream: its configuration; the state only
+// if it may read all, or the subjects that it has asked for and may read. It fails
+// for what is no information about a stream.
+func restricted(body []byte, all, filtered bool) (shown []byte, ok bool) {
+	var info, config map[string]json.RawMessage
+	if json.Unmarshal(body, &info) != nil || info["error"] != nil || json.Unmarshal(info["config"], &config) != nil {
+		return nil, false
 	}
 	// What passes the gate loses the status line of a direct get, so that clients
 	// must ask in the other way.
 	config["allow_direct"] = json.RawMessage("false")
 	info["config"], _ = json.Marshal(config) // it was JSON
-	if all {
-		body, _ := json.Marshal(info) // it was JSON
-		r.respond(&nats.Msg{Data: body})
-		return
+	if !all {
+		var state struct {
+			Messages uint64            `json:"messages"`
+			Bytes    int               `json:"bytes"`
+			First    int               `json:"first_seq"`
+			Last     int               `json:"last_seq"`
+			Count    int               `json:"consumer_count"`
+			Distinct int               `json:"num_subjects,omitempty"`
+			Subjects map[string]uint64 `json:"subjects,omitempty"`
+		}
+		var full struct {
+			Subjects map[string]uint64 `json:"subjects"`
+		}
+		if filtered && json.Unmarshal(info["state"], &full) == nil {
+			state.Subjects, state.Distinct = full.Subjects, len(full.Subjects)
+			for _, n := range full.Subjects {
+				state.Messages += n
+			}
+		}
+		info["state"], _ = json.Marshal(state) // numbers
+		for _, member := range []string{"cluster", "alternates", "mirror", "sources"} {
+			delete(info, member)
+		}
 	}
-	var state struct {
-		Subjects json.RawMessage `json:"subjects,omitempty"`
-		Messages int             `json:"messages"`
-		Bytes    int             `json:"bytes"`
-		First    int             `json:"first_seq"`
-		Last     int             `json:"last_seq"`
-		Count    int             `json:"consumer_count"`
-	}
-	if err := json.Unmarshal(info["state"], &state); err != nil || req.Filter == "" {
-		state.Subjects = nil
-	}
-	state.Messages, state.Bytes, state.First, state.Last, state.Count = 0, 0, 0, 0, 0
-	info["state"], _ = json.Marshal(state)
-	delete(info, "cluster")
-	delete(info, "total")
-	cut, err := json.Marshal(info)
-	if err != nil {
-		r.unavailable(err)
-		return
-	}
-	r.respond(&nats.Msg{Data: cut})
+	shown, err := json.Marshal(info)
+	return shown, err == nil
 }
 
 // streams answers STREAM.NAMES and STREAM.LIST: the engine's streams that the
@@ -235,10 +243,23 @@ func (g *Gate) streams(r *request) {
 		r.unavailable(err)
 		return
 	}
-	found = slices.DeleteFunc(found, func(s json.RawMessage) bool { return !r.access.All(nameOf(s, list)) && !r.mayReadSome(nameOf(s, list)) })
-	if !r.dev && list {
-		found = slices.DeleteFunc(found, func(s json.RawMessage) bool { return !r.access.All(nameOf(s, list)) })
+	mine := found[:0]
+	for _, one := range found {
+		name := nameOf(one, list)
+		all := r.access.All(name)
+		if !all && !r.access.Some(name) {
+			continue
+		}
+		if list && !r.dev && r.caller.Principal != identity.Operator {
+			shown, ok := restricted(one, all, false)
+			if !ok {
+				continue
+			}
+			one = shown
+		}
+		mine = append(mine, one)
 	}
+	found = mine
 	if r.dev {
 		if err := pages(g.askOwn(r.api)); err != nil {
 			r.unavailable(err)
@@ -263,11 +284,6 @@ func (g *Gate) streams(r *request) {
 
 // pageSize is how many streams one answer holds.
 const pageSize = 256
-
-func (r *request) mayReadSome(string) bool {
-	_, nothing := r.access.(Nothing)
-	return !nothing
-}
 
 func nameOf(s json.RawMessage, list bool) (name string) {
 	if list {

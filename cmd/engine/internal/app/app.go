@@ -171,7 +171,7 @@ func Start(ctx context.Context, cfg *Config, version string, log *slog.Logger) (
 			return nil, fmt.Errorf("sync the streams of the embedded NATS server: %w", err)
 		}
 	}
-	if err = e.nats.startGate(e.authority.reads); err != nil {
+	if err = e.nats.startGate(e.authority); err != nil {
 		return nil, err
 	}
 	if e.service, err = startService(e, requests, queries); err != nil {

@@ -54,11 +54,13 @@ func (a *authority) access(c *identity.Caller) *grants.Set {
 
 // reads is what a caller may read through the gate.
 func (a *authority) reads(c *identity.Caller) gate.Access {
-	set := a.access(c)
-	if !set.Unrestricted() && len(set.Grants()) == 0 {
-		return gate.Nothing{}
-	}
-	return set
+	return a.access(c)
+}
+
+// unread counts and records that the gate has refused to read a stream.
+func (a *authority) unread(c *identity.Caller, stream string) {
+	a.refused.WithLabelValues(string(grants.Watch)).Inc()
+	a.refusals.Add(c.Principal, "watch stream "+stream)
 }
 
 // Grants implements query.Authority.

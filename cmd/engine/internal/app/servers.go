@@ -125,7 +125,7 @@ func (n *natsServer) identify() func(account string) *identity.Caller {
 }
 
 // startGate lets clients read what belongs to the engine.
-func (n *natsServer) startGate(access func(*identity.Caller) gate.Access) error {
+func (n *natsServer) startGate(a *authority) error {
 	if n.embedded == nil {
 		return nil
 	}
@@ -138,7 +138,7 @@ func (n *natsServer) startGate(access func(*identity.Caller) gate.Access) error 
 		return err
 	}
 	n.stops.add(func(context.Context) { dev.Close() })
-	g, err := gate.Start(gate.Config{Engine: nc, Dev: dev, Subjects: n.subjects, Accounts: n.embedded.Authority(), Access: access, Free: auth.Streams, Log: n.log})
+	g, err := gate.Start(gate.Config{Engine: nc, Dev: dev, Subjects: n.subjects, Accounts: n.embedded.Authority(), Access: a.reads, Refused: a.unread, Free: auth.Streams, Log: n.log})
 	if err != nil {
 		return err
 	}

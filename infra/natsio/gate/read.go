@@ -62,7 +62,7 @@ func (g *Gate) get(r *request, stream, last string) {
 	} else {
 		api += "." + last
 	}
-	if req.Batch > 1 || len(req.MultiLast) > 0 {
+	if r.is("DIRECT") && (req.Batch > 1 || len(req.MultiLast) > 0) {
 		g.stream(r, api, body, batchIdle, func(m *nats.Msg, _ int) bool {
 			status := m.Header.Get("Status")
 			return status != ""

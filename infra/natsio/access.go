@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/nats-io/nats.go"
@@ -26,6 +27,16 @@ type Access struct {
 
 // None reports whether nothing says who connects.
 func (a Access) None() bool { return a.Creds == "" && a.NKey == "" && a.User == "" }
+
+// Absolute is the same access from every working directory.
+func (a Access) Absolute() Access {
+	for _, file := range []*string{&a.Creds, &a.NKey, &a.PasswordFile, &a.TLSCA, &a.TLSCert, &a.TLSKey} {
+		if path, err := filepath.Abs(*file); *file != "" && err == nil {
+			*file = path
+		}
+	}
+	return a
+}
 
 // Options are the options of Connect. Options fails if a file cannot be read, or
 // if one setting needs another.

@@ -2,7 +2,10 @@
 // query or a request of the JetStream API. The caller travels in the context.
 package identity
 
-import "context"
+import (
+	"context"
+	"strings"
+)
 
 // Names of the callers that are no principals of the operator's choice.
 const (
@@ -25,4 +28,10 @@ func With(ctx context.Context, c *Caller) context.Context { return context.WithV
 func From(ctx context.Context) *Caller {
 	c, _ := ctx.Value(key{}).(*Caller)
 	return c
+}
+
+// ConfigAccount is the name of a principal's account in the configuration file of an
+// external server: the name in upper case, with _ for -.
+func ConfigAccount(name string) string {
+	return strings.ReplaceAll(strings.ToUpper(name), "-", "_")
 }

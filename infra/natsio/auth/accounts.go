@@ -97,7 +97,11 @@ func (a *Authority) systemJWT() (string, error) {
 }
 
 func (a *Authority) engineJWT() (string, error) {
-	claims := newAccount(a.Engine(), "ENGINE")
+	return encode(a.engineClaims(), a.keys.Operator)
+}
+
+func (a *Authority) engineClaims() *jwt.AccountClaims {
+	claims := newAccount(a.Engine(), EngineAccount)
 	claims.Limits.Subs, claims.Limits.Conn = jwt.NoLimit, jwt.NoLimit
 	claims.Limits.MemoryStorage, claims.Limits.DiskStorage = jwt.NoLimit, jwt.NoLimit
 	claims.Limits.Streams, claims.Limits.Consumer = jwt.NoLimit, jwt.NoLimit
@@ -129,22 +133,23 @@ func (a *Authority) engineJWT() (string, error) {
 	for _, feed := range []string{"agents.>", "tasks.>", "messages.>", "outcomes.>"} {
 		stream(a.cfg.Prefix+feed, 0)
 	}
-	return encode(claims, a.keys.Operator)
+	return claims
 }
 
 // importer adds the imports of one account.
 type importer struct {
 	a      *Authority
 	claims *jwt.AccountClaims
+	engine string // account
 	own    string
 }
 
 func (i *importer) service(subject, local string, share bool) {
-	i.claims.Imports.Add(&jwt.Import{Name: local, Subject: jwt.Subject(subject), LocalSubject: jwt.RenamingSubject(local), Account: i.a.Engine(), Type: jwt.Service, Share: share})
+	i.claims.Imports.Add(&jwt.Import{Name: local, Subject: jwt.Subject(subject), LocalSubject: jwt.RenamingSubject(local), Account: i.engine, Type: jwt.Service, Share: share})
 }
 
 func (i *importer) stream(subject, local string) {
-	i.claims.Imports.Add(&jwt.Import{Name: local, Subject: jwt.Subject(subject), LocalSubject: jwt.RenamingSubject(local), Account: i.a.Engine(), Type: jwt.Stream})
+	i.claims.Imports.Add(&jwt.Import{Name: local, Subject: jwt.Subject(subject), LocalSubject: jwt.RenamingSubject(local), Account: i.engine, Type: jwt.Stream})
 }
 
 func (i *importer) common() {
@@ -170,9 +175,15 @@ var apiDoors = []string{
 }
 
 func (a *Authority) principalJWT(p *principal) (string, error) {
-	claims := newAccount(p.Account, p.Name)
+	return encode(a.principalClaims(p, p.Account, a.Engine()), a.keys.Operator)
+}
+
+// principalClaims are what the account of a principal imports from the account of
+// the engine.
+func (a *Authority) principalClaims(p *principal, account, engine string) *jwt.AccountClaims {
+	claims := newAccount(account, p.Name)
 	claims.Revocations = maps.Clone(p.Revoked)
-	i := &importer{a: a, claims: claims, own: a.Root(p.Account)}
+	i := &importer{a: a, claims: claims, engine: engine, own: a.Root(account)}
 	i.common()
 	for _, door := range apiDoors {
 		i.service(i.own+"api."+door, "$JS.API."+door, true)
@@ -185,20 +196,20 @@ func (a *Authority) principalJWT(p *principal) (string, error) {
 			i.service("$JS.API.CONSUMER.MSG.NEXT."+name+".*", "$JS.API.CONSUMER.MSG.NEXT."+name+".*", false)
 		}
 	}
-	i.service("$JS.API.CONSUMER.MSG.NEXT."+TaskStream+"."+p.Account, "$JS.API.CONSUMER.MSG.NEXT."+TaskStream+"."+TaskConsumer, false)
-	i.service("$JS.ACK."+TaskStream+"."+p.Account+".>", "$JS.ACK."+TaskStream+"."+p.Account+".>", false)
+	i.service("$JS.API.CONSUMER.MSG.NEXT."+TaskStream+"."+account, "$JS.API.CONSUMER.MSG.NEXT."+TaskStream+"."+TaskConsumer, false)
+	i.service("$JS.ACK."+TaskStream+"."+account+".>", "$JS.ACK."+TaskStream+"."+account+".>", false)
 	i.stream(i.own+"outcomes.>", a.cfg.Prefix+"outcomes.>")
 	for _, feed := range p.Feeds {
 		i.stream(a.cfg.Prefix+feed, a.cfg.Prefix+feed)
 	}
-	return encode(claims, a.keys.Operator)
+	return claims
 }
 
 func (a *Authority) devJWT() (string, error) {
 	claims := newAccount(a.Dev(), "DEV")
 	claims.Limits.MemoryStorage, claims.Limits.DiskStorage = devMemory, devDisk
 	claims.Limits.Streams, claims.Limits.Consumer = devStreams, devConsumers
-	i := &importer{a: a, claims: claims, own: a.Root(a.Dev())}
+	i := &importer{a: a, claims: claims, engine: a.Engine(), own: a.Root(a.Dev())}
 	i.common()
 	for _, name := range a.cfg.ReadRaw {
 		i.service("$JS.API.DIRECT.GET."+name, ProxyRoot+"DIRECT.GET."+name, false)

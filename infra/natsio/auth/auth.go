@@ -6,6 +6,7 @@
 package auth
 
 import (
+	"bytes"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
@@ -66,6 +67,7 @@ type keys struct {
 	Dev        string `json:"dev_account"`
 	DevUser    string `json:"dev_user"`
 	GateUser   string `json:"gate_user"`
+	Mode       Mode   `json:"mode,omitempty"`
 }
 
 // principal is the file principals/NAME.json.
@@ -77,6 +79,7 @@ type principal struct {
 	Revoked map[string]int64 `json:"revoked,omitempty"`
 	User    string           `json:"user,omitempty"` // the one whose credentials are valid
 	Gone    bool             `json:"gone,omitempty"`
+	Profile json.RawMessage  `json:"profile,omitempty"` // see Apply
 }
 
 var (
@@ -217,7 +220,12 @@ func (a *Authority) NewPrincipal(name string) (creds []byte, err error) {
 	switch {
 	case p != nil && !p.Gone:
 		return nil, fmt.Errorf("%w: %s", ErrExists, name)
-	case p == nil:
+	case a.keys.Mode == ConfigFile:
+		if err := a.checkConfigName(name); err != nil {
+			return nil, err
+		}
+	}
+	if p == nil {
 		pair, err := nkeys.CreateAccount()
 		if err != nil {
 			return nil, err
@@ -259,6 +267,12 @@ func (a *Authority) Revoke(name string) error {
 // SetFeeds says which subjects of the feeds a principal hears by subscription:
 // "agents.>" or "agents.state.a1.>", without the prefix.
 func (a *Authority) SetFeeds(name string, subjects []string) error {
+	return a.Apply(name, subjects, nil)
+}
+
+// Apply is SetFeeds, and keeps a profile of the principal beside its keys unless it
+// is nil.
+func (a *Authority) Apply(name string, subjects []string, profile json.RawMessage) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	p, err := a.known(name)
@@ -267,7 +281,10 @@ func (a *Authority) SetFeeds(name string, subjects []string) error {
 	}
 	changed := *p
 	changed.Feeds = slices.Sorted(slices.Values(subjects))
-	if slices.Equal(changed.Feeds, p.Feeds) {
+	if profile != nil {
+		changed.Profile = profile
+	}
+	if slices.Equal(changed.Feeds, p.Feeds) && bytes.Equal(changed.Profile, p.Profile) {
 		return nil
 	}
 	return a.save(&changed)
@@ -298,9 +315,7 @@ func (a *Authority) issue(was *principal) ([]byte, error) {
 		return nil, err
 	}
 	p.User = public(string(seed))
-	claims := jwt.NewUserClaims(p.User)
-	claims.Name = p.Name
-	creds, err := sign(claims, p.Seed, string(seed))
+	creds, err := a.credentials(&p, string(seed))
 	if err != nil {
 		return nil, err
 	}

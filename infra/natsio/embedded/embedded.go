@@ -98,7 +98,7 @@ func Start(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.moveData(); err != nil {
+	if err := errors.Join(s.auth.SetMode(auth.Embedded), s.moveData()); err != nil {
 		return nil, err
 	}
 	opts, err := s.options(&cfg)

@@ -59,12 +59,20 @@ func (Nothing) Some(string) bool { return false }
 // Covers implements Access.
 func (Nothing) Covers(string, string) bool { return false }
 
+// Accounts says whose an account is.
+type Accounts interface {
+	Caller(account string) *identity.Caller // nil = it may not ask
+	Root(account string) string             // of its subjects in the account of the engine
+	Dev() string                            // of clients without credentials; empty = there are none
+	Digest(text string) string              // a short text that no client can compute from another
+}
+
 // Config of a gate.
 type Config struct {
 	Engine   *nats.Conn // in the account of the engine
 	Dev      *nats.Conn // with all rights in the account DEV; nil = there are no clients without credentials
 	Subjects natsio.Subjects
-	Accounts *auth.Authority
+	Accounts Accounts
 	// Access is what a principal may read; nil = nothing. DEV and the operator may
 	// read everything.
 	Access func(*identity.Caller) Access

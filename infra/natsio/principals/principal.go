@@ -20,6 +20,7 @@ type Principal struct {
 	CreatedAt time.Time      `json:"created_at"`
 	ChangedAt time.Time      `json:"changed_at"`
 	RotatedAt *time.Time     `json:"rotated_at,omitempty"` // of the credentials
+	Account   string         `json:"account,omitempty"`    // on an external server in operator mode
 }
 
 // DefaultAgents are the agents of a role when none are named.

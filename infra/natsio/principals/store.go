@@ -13,10 +13,12 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nkeys"
 
 	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/infra/natsio"
 	"github.com/tidemark-engine/tidemark/internal/grants"
+	"github.com/tidemark-engine/tidemark/internal/identity"
 	"github.com/tidemark-engine/tidemark/internal/wait"
 )
 
@@ -34,6 +36,8 @@ type Store struct {
 
 	mu      sync.RWMutex
 	known   map[string]state
+	byKey   map[string]string // names by Principal.Account
+	byName  map[string]string // names by the account in a configuration file; empty = of several
 	changed func()
 }
 
@@ -96,8 +100,42 @@ func (s *Store) take(e *Entry) error {
 	defer s.mu.Unlock()
 	if s.known[e.ID].sequence < e.Sequence {
 		s.known[e.ID] = at
+		s.index()
 	}
 	return err
+}
+
+// index finds the active principals of accounts.
+func (s *Store) index() {
+	s.byKey, s.byName = map[string]string{}, map[string]string{}
+	for name, p := range s.known {
+		if p.Revoked {
+			continue
+		}
+		if p.Account != "" {
+			s.byKey[p.Account] = name
+		}
+		account := identity.ConfigAccount(name)
+		if _, taken := s.byName[account]; taken {
+			name = "" // none of them
+		}
+		s.byName[account] = name
+	}
+}
+
+// Caller returns who an account of an external server belongs to: its public key in
+// operator mode, else its name in the configuration file. nil = nobody.
+func (s *Store) Caller(account string) *identity.Caller {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	name := s.byName[account]
+	if nkeys.IsValidPublicAccountKey(account) {
+		name = s.byKey[account]
+	}
+	if name == "" {
+		return nil
+	}
+	return &identity.Caller{Principal: name, Account: account}
 }
 
 // Follow applies changes by other processes until ctx ends.
@@ -166,18 +204,27 @@ func (s *Store) All() []Principal {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	all := make([]Principal, 0, len(s.known))
-	for _, p := range s.known {
-		all = append(all, p.Principal)
+	for name, p := range s.known {
+		if name != identity.Operator {
+			all = append(all, p.Principal)
+		}
 	}
 	slices.SortFunc(all, func(a, b Principal) int { return strings.Compare(a.Name, b.Name) })
 	return all
 }
 
-// change appends the event of a change to a principal. decide gets the principal, found
-// = there is one, and returns false when there is nothing to change.
-func (s *Store) change(ctx context.Context, typ, actor, name string, data any, decide func(p *Principal, found bool) (bool, error)) (Principal, error) {
+// step is a change of a principal. decide gets the principal, found = there is one,
+// and returns false when there is nothing to change.
+type step struct {
+	typ    string
+	data   any
+	decide func(now *Principal, found bool) (bool, error)
+}
+
+// change appends the event of a step.
+func (s *Store) change(ctx context.Context, actor, name string, do step) (Principal, error) {
 	var now Principal
-	encoded, err := json.Marshal(data)
+	encoded, err := json.Marshal(do.data)
 	if err != nil {
 		return now, err
 	}
@@ -188,15 +235,15 @@ func (s *Store) change(ctx context.Context, typ, actor, name string, data any, d
 				return nil, fmt.Errorf("read the principal %s: %w", name, err)
 			}
 		}
-		needed, err := decide(&now, last != nil)
+		needed, err := do.decide(&now, last != nil)
 		if err != nil || !needed {
 			return nil, err
 		}
 		now.ChangedAt = time.Now().UTC()
 		state, err := json.Marshal(now)
-		return &events.Event{Type: typ, Aggregate: "principal", ID: name, Actor: actor, Data: encoded, State: state}, err
+		return &events.Event{Type: do.typ, Aggregate: "principal", ID: name, Actor: actor, Data: encoded, State: state}, err
 	})
-	if err != nil {
+	if err != nil || e == nil {
 		return now, err
 	}
 	return now, s.take(e)
@@ -207,52 +254,73 @@ func (s *Store) Add(ctx context.Context, actor string, p Principal) (Principal, 
 	if err := p.Check(); err != nil {
 		return p, err
 	}
-	return s.change(ctx, Added, actor, p.Name, map[string]string{"role": p.Role, "agents": p.Agents}, func(now *Principal, found bool) (bool, error) {
+	return s.change(ctx, actor, p.Name, adding(p))
+}
+
+func adding(p Principal) step {
+	return step{Added, map[string]string{"role": p.Role, "agents": p.Agents}, func(now *Principal, found bool) (bool, error) {
 		if found && !now.Revoked {
 			return false, fmt.Errorf("%w: %s", ErrExists, p.Name)
 		}
 		*now = p
 		now.Revoked, now.CreatedAt = false, time.Now().UTC()
 		return true, nil
-	})
+	}}
 }
 
-func existing(now *Principal, found bool, name string) error {
-	if !found || now.Revoked {
-		return fmt.Errorf("%w: %s", ErrUnknown, name)
-	}
-	return nil
+// existing is a step of a principal that is there: ErrUnknown.
+func existing(typ, name string, data any, do func(now *Principal) bool) step {
+	return step{typ, data, func(now *Principal, found bool) (bool, error) {
+		if !found || now.Revoked {
+			return false, fmt.Errorf("%w: %s", ErrUnknown, name)
+		}
+		return do(now), nil
+	}}
 }
 
 // Grant gives a principal another grant; one that it has changes nothing.
 func (s *Store) Grant(ctx context.Context, actor, name string, g grants.Grant) (Principal, error) {
-	return s.change(ctx, Changed, actor, name, map[string]string{"granted": g.String()}, func(now *Principal, found bool) (bool, error) {
-		if err := existing(now, found, name); err != nil {
-			return false, err
-		}
-		return now.add(g), nil
-	})
+	return s.change(ctx, actor, name, granting(name, g))
+}
+
+func granting(name string, g grants.Grant) step {
+	return existing(Changed, name, map[string]string{"granted": g.String()}, func(now *Principal) bool { return now.add(g) })
 }
 
 // Revoke takes all grants from a principal.
 func (s *Store) Revoke(ctx context.Context, actor, name string) (Principal, error) {
-	return s.change(ctx, Revoked, actor, name, struct{}{}, func(now *Principal, found bool) (bool, error) {
-		if err := existing(now, found, name); err != nil {
-			return false, err
-		}
+	return s.change(ctx, actor, name, revoking(name))
+}
+
+func revoking(name string) step {
+	return existing(Revoked, name, struct{}{}, func(now *Principal) bool {
 		now.Revoked = true
-		return true, nil
+		return true
 	})
 }
 
 // Rotated records that a principal has new credentials.
 func (s *Store) Rotated(ctx context.Context, actor, name string) (Principal, error) {
-	return s.change(ctx, Rotated, actor, name, struct{}{}, func(now *Principal, found bool) (bool, error) {
-		if err := existing(now, found, name); err != nil {
-			return false, err
-		}
+	return s.change(ctx, actor, name, rotating(name))
+}
+
+func rotating(name string) step {
+	return existing(Rotated, name, struct{}{}, func(now *Principal) bool {
 		at := time.Now().UTC()
 		now.RotatedAt = &at
-		return true, nil
+		return true
+	})
+}
+
+// Bind records the account of a principal on a server in operator mode.
+func (s *Store) Bind(ctx context.Context, actor, name, account string) (Principal, error) {
+	return s.change(ctx, actor, name, binding(name, account))
+}
+
+func binding(name, account string) step {
+	return existing(Changed, name, map[string]string{"account": account}, func(now *Principal) bool {
+		was := now.Account
+		now.Account = account
+		return was != account
 	})
 }

@@ -178,6 +178,7 @@ func Start(ctx context.Context, cfg *Config, version string, log *slog.Logger) (
 		return nil, err
 	}
 	e.stops.add(e.service.stop)
+	e.watchAccounts()
 	e.health = startHealth(e)
 	e.stops.add(e.health.stop)
 	e.assembled.Store(true)

@@ -37,6 +37,9 @@ func (e *Engine) openAuthority(ctx context.Context) error {
 		return err
 	}
 	a.refusals = principals.NewRefusals(a.store.Audit, e.log)
+	if err = e.openExternal(ctx, a.store); err != nil {
+		return err
+	}
 	e.stops.add(inBackground(a.store.Follow))
 	e.stops.add(inBackground(a.refusals.Run))
 	e.authority = a

@@ -22,7 +22,7 @@ type Config struct {
 	NATS         string        `name:"nats" help:"External NATS server; default: embedded." env:"TIDEMARK_NATS" placeholder:"URL"`
 	NATSAccess   natsio.Access `embed:"" prefix:"nats-" envprefix:"TIDEMARK_NATS_"`
 	NATSListen   string        `name:"nats-listen" help:"Listener of the embedded server; other addresses than loopback need TLS and authentication." default:"127.0.0.1:4222" env:"TIDEMARK_NATS_LISTEN" placeholder:"ADDR"`
-	Auth         string        `help:"on: only clients with credentials of a principal are admitted (engine auth add). off: clients of the embedded server need none. Embedded NATS only." enum:"on,off" default:"off" env:"TIDEMARK_AUTH"`
+	Auth         string        `help:"on: only clients with credentials of a principal are admitted (engine auth add). off: clients of the embedded server need none; those of an external one share the engine's account." enum:"on,off" default:"off" env:"TIDEMARK_AUTH"`
 	Postgres     string        `help:"External Postgres; 'off' = without SQL; default: a managed local one." env:"TIDEMARK_POSTGRES" placeholder:"URL"`
 	TLS          certs.Files   `embed:"" envprefix:"TIDEMARK_"`
 	HTTP         string        `name:"http" help:"Address of /healthz, /readyz and /metrics." default:"127.0.0.1:8080" env:"TIDEMARK_HTTP" placeholder:"ADDR"`

@@ -2,14 +2,17 @@ package app
 
 import (
 	"context"
+	"strings"
 	"sync/atomic"
 	"time"
 
 	natsgo "github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
 	"github.com/tidemark-engine/tidemark/commands/groupcommit"
 	"github.com/tidemark-engine/tidemark/history"
+	"github.com/tidemark-engine/tidemark/infra/natsio"
 	"github.com/tidemark-engine/tidemark/infra/natsio/journal"
 	"github.com/tidemark-engine/tidemark/infra/pg"
 )
@@ -89,4 +92,17 @@ func (j *journalReader) lastHeads() []uint64 {
 		return *known
 	}
 	return nil
+}
+
+// intake is the subject on which the journal receives events: no client knows it.
+func (j *journalReader) intake(ctx context.Context, nc *natsgo.Conn) (string, error) {
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return "", err
+	}
+	s, err := js.Stream(ctx, natsio.StreamName(0, j.Partitions()))
+	if err != nil {
+		return "", err
+	}
+	return strings.Join(s.CachedInfo().Config.Subjects, " "), nil
 }

@@ -53,7 +53,7 @@ func (e *Engine) writeNotes() error {
 		}
 		o.Creds = string(creds)
 	} else {
-		o.URL = e.nats.url
+		o.URL, o.Access = e.nats.url, e.cfg.NATSAccess.Absolute()
 	}
 	return o.Write(e.cfg.Data)
 }
@@ -61,7 +61,7 @@ func (e *Engine) writeNotes() error {
 // writeNote writes the addresses, and the certificate that clients on this machine
 // find there.
 func (e *Engine) writeNote() error {
-	n := deployment.Note{PID: os.Getpid(), NATS: redact.URL(e.nats.url), HTTP: e.http.url(), Prefix: e.cfg.SubjectPrefix}
+	n := deployment.Note{PID: os.Getpid(), NATS: redact.URL(e.nats.url), HTTP: e.http.url(), Prefix: e.cfg.SubjectPrefix, Shared: e.nats.accounts == nil}
 	if e.certs != nil && e.nats.embedded != nil {
 		n.Fingerprint = e.certs.Fingerprint()
 	}

@@ -39,6 +39,9 @@ type natsServer struct {
 	url      string
 	access   []nats.Option // how to authenticate at an external server
 	subjects natsio.Subjects
+	accounts gate.Accounts // of clients; nil = they share the engine's
+	mode     auth.Mode     // of an external server with --auth on
+	operator string        // its account of the operator; empty = not known
 	conns    []*nats.Conn
 	mu       sync.Mutex
 	dialed   []*nats.Conn // all of them, also those that a component closes
@@ -73,7 +76,7 @@ func startServers(ctx context.Context, cfg *Config, l embedded.Limits, tlsConfig
 		stops.add(p.stop)
 	}
 	if n.embedded != nil {
-		n.url = n.embedded.URL()
+		n.url, n.accounts = n.embedded.URL(), n.embedded.Authority()
 		stops.add(func(context.Context) { n.embedded.Stop() })
 	}
 	switch {
@@ -118,27 +121,29 @@ const requestsConnection = "requests"
 // identify returns who an account belongs to; nil where all clients share the
 // engine's account.
 func (n *natsServer) identify() func(account string) *identity.Caller {
-	if n.embedded == nil {
+	if n.accounts == nil {
 		return nil
 	}
-	return n.embedded.Authority().Caller
+	return n.accounts.Caller
 }
 
 // startGate lets clients read what belongs to the engine.
 func (n *natsServer) startGate(a *authority) error {
-	if n.embedded == nil {
+	if n.accounts == nil {
 		return nil
 	}
 	nc, err := n.connect("gate")
 	if err != nil {
 		return err
 	}
-	dev, err := natsio.Connect(n.url, "tidemark-gate", n.log, n.embedded.GateOptions()...)
-	if err != nil {
-		return err
+	cfg := gate.Config{Engine: nc, Subjects: n.subjects, Accounts: n.accounts, Access: a.reads, Refused: a.unread, Free: auth.Streams, Log: n.log}
+	if n.embedded != nil {
+		if cfg.Dev, err = natsio.Connect(embedded.InProcess, "tidemark-gate", n.log, n.embedded.GateOptions()...); err != nil {
+			return err
+		}
+		n.stops.add(func(context.Context) { cfg.Dev.Close() })
 	}
-	n.stops.add(func(context.Context) { dev.Close() })
-	g, err := gate.Start(gate.Config{Engine: nc, Dev: dev, Subjects: n.subjects, Accounts: n.embedded.Authority(), Access: a.reads, Refused: a.unread, Free: auth.Streams, Log: n.log})
+	g, err := gate.Start(cfg)
 	if err != nil {
 		return err
 	}

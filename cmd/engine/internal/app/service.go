@@ -71,8 +71,8 @@ func startIntake(nats *natsServer, j *journalReader, c *commandSide, rs []reacto
 		Reactors: rs, Journal: j.history, DeadLetterAge: deadLetterAge, Log: nats.log,
 		Identify: nats.identify(),
 	}
-	if nats.embedded != nil {
-		cfg.Dev = nats.embedded.Authority().Dev()
+	if nats.accounts != nil {
+		cfg.Dev = nats.accounts.Dev()
 	}
 	in, err := intake.Start(ctx, cfg)
 	return &intakeQueue{in}, err

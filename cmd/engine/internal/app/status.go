@@ -44,7 +44,7 @@ func (e *Engine) status(ctx context.Context) deployment.Status {
 		s.NATS.Version = e.nats.embedded.Version()
 	} else {
 		s.NATS.Mode, s.NATS.URL = "external", redact.URL(e.nats.url)
-		s.NATS.Version = e.nats.conns[0].ConnectedServerVersion()
+		s.NATS.Version, s.NATS.Accounts = e.nats.conns[0].ConnectedServerVersion(), e.nats.mode
 	}
 	if headsErr != nil {
 		s.NATS.State = "away"
@@ -96,7 +96,7 @@ func (e *Engine) Banner() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "Tidemark %s serves.\n", e.version)
 	fmt.Fprintf(&b, "  NATS        %s  (%s)\n", redact.URL(e.nats.url), natsMode)
-	if e.nats.embedded != nil {
+	if e.nats.accounts != nil {
 		fmt.Fprintf(&b, "  clients     %s\n", e.clients())
 	}
 	fmt.Fprintf(&b, "  Postgres    %s\n", pgLine)
@@ -110,7 +110,7 @@ func (e *Engine) Banner() string {
 	return b.String()
 }
 
-// clients says who may connect to the embedded server.
+// clients says who may connect.
 func (e *Engine) clients() string {
 	if e.cfg.Auth == "on" {
 		return "need the credentials of a principal (--auth on)"

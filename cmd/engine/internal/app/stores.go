@@ -84,6 +84,9 @@ func (e *Engine) checkAccount(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := e.checkClients(ctx, nc); err != nil {
+		return err
+	}
 	js, err := jetstream.New(nc)
 	if err != nil {
 		return err

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -32,14 +33,27 @@ type Auth struct {
 	Grant  AuthGrant  `cmd:"" help:"Grant a principal more than its role does."`
 	Revoke AuthRevoke `cmd:"" help:"Take all grants from a principal and end its credentials."`
 	Rotate AuthRotate `cmd:"" help:"Write new credentials of a principal; the ones before end at once."`
+	Print  AuthPrint  `cmd:"" name:"print-config" help:"Print the configuration of an external NATS server with the accounts of the engine and of all principals."`
 	Log    AuthLog    `cmd:"" help:"Print the audit: changes of principals, refusals and what operators did; checks its digests."`
 }
 
 // authWork is what the subcommands of auth work on.
 type authWork struct {
-	*principals.Store
-	keys  *auth.Authority // nil = an external server, whose accounts its own tools make
+	store
+	keys  *auth.Authority
+	push  func(ctx context.Context, name string) error // an account to a server in operator mode; nil = nothing to do
 	close func()
+}
+
+// store keeps principals: a *principals.Store, or *principals.Offline where no server is.
+type store interface {
+	Add(ctx context.Context, actor string, p principals.Principal) (principals.Principal, error)
+	Grant(ctx context.Context, actor, name string, g grants.Grant) (principals.Principal, error)
+	Revoke(ctx context.Context, actor, name string) (principals.Principal, error)
+	Rotated(ctx context.Context, actor, name string) (principals.Principal, error)
+	Bind(ctx context.Context, actor, name, account string) (principals.Principal, error)
+	Get(name string) (principals.Principal, bool)
+	All() []principals.Principal
 }
 
 // open opens the principals of a running engine, or of a data directory.
@@ -58,24 +72,46 @@ func (c *authTarget) open(ctx context.Context) (w *authWork, err error) {
 			return nil, serr
 		}
 		c.SubjectPrefix = s.Prefix
-		if s.NATS.Embedded() {
-			w.keys, err = auth.Open(auth.Config{Dir: embedded.KeysDir(s.Data), Prefix: c.Subjects().Root("")})
+		dir := embedded.KeysDir(s.Data)
+		if !s.NATS.Embedded() {
+			dir = embedded.KeysDir(c.Data)
+			if !auth.Exists(dir) {
+				w.close()
+				return nil, fmt.Errorf("the engine runs on an external NATS server, and %s has no keys for it: work where they are, or make them with 'engine auth init --external'", c.Data)
+			}
 		}
-	case errors.Is(noted, fs.ErrNotExist):
+		if w.keys, err = c.openKeys(dir); err == nil && s.NATS.Accounts == auth.OperatorMode {
+			w.push = func(ctx context.Context, name string) error { return c.PushAccount(ctx, w.keys, name) }
+		}
+	case !errors.Is(noted, fs.ErrNotExist):
+		return nil, fmt.Errorf("read the engine's address in %s: %w", c.Data, noted)
+	case auth.Exists(embedded.KeysDir(c.Data)):
+		if w.keys, err = c.openKeys(embedded.KeysDir(c.Data)); err != nil {
+			return nil, err
+		}
+		if w.keys.Mode() != auth.Embedded { // the next start of the engine takes what is changed now
+			w.store, err = principals.OpenOffline(w.keys.Profiles())
+			return w, err
+		}
+		fallthrough
+	default:
 		if nc, err = c.start(w); err != nil {
 			return nil, err
 		}
-	default:
-		return nil, fmt.Errorf("read the engine's address in %s: %w", c.Data, noted)
 	}
 	if err == nil {
-		w.Store, err = principals.Open(ctx, nc, c.Subjects(), nil, slog.New(slog.DiscardHandler))
+		w.store, err = principals.Open(ctx, nc, c.Subjects(), nil, slog.New(slog.DiscardHandler))
 	}
 	if err != nil {
 		w.close()
 		return nil, err
 	}
 	return w, nil
+}
+
+// openKeys opens the keys of a directory with all streams that clients read.
+func (c *authTarget) openKeys(dir string) (*auth.Authority, error) {
+	return auth.Open(auth.Config{Dir: dir, Prefix: c.Subjects().Root(""), ReadRaw: auth.Streams})
 }
 
 // start runs the embedded server on the data directory of a stopped engine.
@@ -136,16 +172,44 @@ func show(p principals.Principal, creds string) shown {
 	return s
 }
 
-// feeds lets a principal hear the feeds that its grants cover.
-func (w *authWork) feeds(p principals.Principal) error {
-	set, err := p.Set()
-	if err != nil || set == nil || w.keys == nil {
+// apply writes a principal beside its keys, and lets it hear the feeds that its grants
+// cover.
+func (w *authWork) apply(ctx context.Context, p principals.Principal) error {
+	profile, err := json.Marshal(p)
+	if err != nil {
 		return err
 	}
-	return w.keys.SetFeeds(p.Name, set.Feeds())
+	var feeds []string
+	set, err := p.Set()
+	if err != nil {
+		return err
+	}
+	if set != nil {
+		feeds = set.Feeds()
+	}
+	if err := w.keys.Apply(p.Name, feeds, profile); err != nil && (!p.Revoked || !errors.Is(err, auth.ErrUnknown)) {
+		return err
+	}
+	if w.push == nil {
+		return nil
+	}
+	return w.push(ctx, p.Name)
 }
 
-var errExternal = errors.New("the engine runs on an external NATS server: its accounts and credentials are made with that server's tools (docs/howto/external-nats.md)")
+// suffix is of the files of credentials.
+func (w *authWork) suffix() string {
+	if w.keys.Mode() == auth.ConfigFile {
+		return ".nk"
+	}
+	return ".creds"
+}
+
+// reload says what the operator of an external server does next.
+func (w *authWork) reload(out *Output) {
+	if w.keys.Mode() == auth.ConfigFile {
+		out.Printf("The NATS server needs the new configuration: engine auth print-config, then reload each server twice.\n")
+	}
+}
 
 // newFile makes a credentials file that only its owner can read. It replaces none.
 func newFile(path string) (*os.File, error) {
@@ -175,17 +239,61 @@ func issue(path string, creds func() ([]byte, error)) (err error) {
 }
 
 // AuthInit makes the keys.
-type AuthInit struct{ authTarget }
+type AuthInit struct {
+	authTarget
+	External     bool `help:"For an engine on an external NATS server, whose configuration file has the accounts."`
+	OperatorMode bool `help:"With --external: the server trusts the operator of these keys (operator mode)."`
+}
+
+// Validate refuses flags that do not fit.
+func (c *AuthInit) Validate() error {
+	if c.OperatorMode && !c.External {
+		return errors.New("--operator-mode needs --external: the embedded server is always in operator mode")
+	}
+	return c.Target.Validate()
+}
+
+// external makes the keys for an external server.
+func (c *AuthInit) external(out *Output) error {
+	mode := auth.ConfigFile
+	if c.OperatorMode {
+		mode = auth.OperatorMode
+	}
+	if o, err := deployment.ReadOperator(c.Data); err == nil && o.Creds != "" {
+		return fmt.Errorf("an engine serves %s with its embedded NATS server: stop it first, or name another --data", c.Data)
+	}
+	dir := embedded.KeysDir(c.Data)
+	keys, err := c.openKeys(dir)
+	if err == nil {
+		err = keys.SetMode(mode)
+	}
+	if err != nil {
+		return err
+	}
+	engine, flag := keys.EngineFile(mode), "--nats-creds"
+	if mode == auth.ConfigFile {
+		flag = "--nats-nkey"
+	}
+	return out.Result(struct {
+		Dir      string    `json:"dir"`
+		Mode     auth.Mode `json:"mode"`
+		Engine   string    `json:"engine_creds"`
+		Operator string    `json:"operator_creds"`
+	}{dir, mode, engine, filepath.Join(dir, "operator.creds")}, func() {
+		out.Printf("The keys are in %s; who can read it is the operator.\nAdd principals with 'engine auth add', configure the NATS server with what 'engine auth print-config' prints, "+
+			"then serve with --nats URL %s %s --auth on.\n", dir, flag, engine)
+	})
+}
 
 // Run implements the command.
 func (c *AuthInit) Run(ctx context.Context, out *Output) error {
 	if err := os.MkdirAll(c.Data, 0o755); err != nil {
 		return err
 	}
+	if c.External {
+		return c.external(out)
+	}
 	return c.with(ctx, func(_ context.Context, w *authWork) error {
-		if w.keys == nil {
-			return errExternal
-		}
 		dir := embedded.KeysDir(c.Data)
 		return out.Result(struct {
 			Dir   string `json:"dir"`
@@ -202,7 +310,7 @@ type AuthAdd struct {
 	Name   string `arg:"" help:"Name of the principal: 1 to 128 of A-Z a-z 0-9 _ -."`
 	Role   string `required:"" help:"agent, worker, reader, operator, admin; none = only what is granted." placeholder:"ROLE"`
 	Agents string `help:"Pattern of the agent ids that the role covers, like alice-*. Default: NAME for agents and workers, else *." placeholder:"PATTERN"`
-	Out    string `help:"Credentials file to write; default: NAME.creds." placeholder:"FILE"`
+	Out    string `help:"Credentials file to write; default: NAME.creds, or NAME.nk with an NKey seed for an external server with a configuration file." placeholder:"FILE"`
 }
 
 // Validate refuses what cannot be a principal.
@@ -219,12 +327,9 @@ func (c *AuthAdd) Validate() error {
 
 // Run implements the command.
 func (c *AuthAdd) Run(ctx context.Context, out *Output) error {
-	if c.Out == "" {
-		c.Out = c.Name + ".creds"
-	}
 	return c.with(ctx, func(ctx context.Context, w *authWork) error {
-		if w.keys == nil {
-			return errExternal
+		if c.Out == "" {
+			c.Out = c.Name + w.suffix()
 		}
 		var p principals.Principal
 		err := issue(c.Out, func() (creds []byte, err error) {
@@ -235,8 +340,14 @@ func (c *AuthAdd) Run(ctx context.Context, out *Output) error {
 			if creds, err = w.keys.NewPrincipal(c.Name); errors.Is(err, auth.ErrExists) { // of an add that was interrupted
 				creds, err = w.keys.Rotate(c.Name)
 			}
+			if err == nil && w.keys.Mode() != auth.Embedded {
+				var account string
+				if account, err = w.keys.Account(c.Name); err == nil {
+					p, err = w.Bind(ctx, identity.Operator, c.Name, account)
+				}
+			}
 			if err == nil {
-				err = w.feeds(p)
+				err = w.apply(ctx, p)
 			}
 			if err != nil {
 				_, undone := w.Revoke(ctx, identity.Operator, c.Name)
@@ -249,6 +360,7 @@ func (c *AuthAdd) Run(ctx context.Context, out *Output) error {
 		}
 		return out.Result(show(p, c.Out), func() {
 			out.Printf("Added %s with the role %s for the agents %s; its credentials are in %s.\n", p.Name, p.Role, p.Agents, c.Out)
+			w.reload(out)
 		})
 	})
 }
@@ -346,9 +458,9 @@ func (c *AuthGrant) Run(ctx context.Context, out *Output) error {
 		return err
 	}
 	return c.with(ctx, func(ctx context.Context, w *authWork) error {
-		p, err := w.Store.Grant(ctx, identity.Operator, c.Name, g)
+		p, err := w.Grant(ctx, identity.Operator, c.Name, g)
 		if err == nil {
-			err = w.feeds(p)
+			err = w.apply(ctx, p)
 		}
 		if err != nil {
 			return err
@@ -364,44 +476,60 @@ type AuthRevoke struct{ AuthName }
 func (c *AuthRevoke) Run(ctx context.Context, out *Output) error {
 	return c.with(ctx, func(ctx context.Context, w *authWork) error {
 		p, err := w.Revoke(ctx, identity.Operator, c.Name)
-		if err == nil && w.keys != nil {
+		if err == nil {
+			profile, _ := json.Marshal(p)          // it was JSON
+			_ = w.keys.Apply(p.Name, nil, profile) // no keys: there is nothing to revoke
 			if err = w.keys.Revoke(c.Name); errors.Is(err, auth.ErrUnknown) {
 				err = nil
+			} else if err == nil && w.push != nil {
+				err = w.push(ctx, p.Name)
 			}
 		}
 		if err != nil {
 			return err
 		}
-		return out.Result(show(p, ""), func() { out.Printf("Revoked %s: it may do nothing, and its connections are closed.\n", p.Name) })
+		return out.Result(show(p, ""), func() {
+			if w.keys.Mode() == auth.ConfigFile {
+				out.Printf("Revoked %s: the engine refuses it.\n", p.Name)
+				w.reload(out)
+				return
+			}
+			out.Printf("Revoked %s: it may do nothing, and its connections are closed.\n", p.Name)
+		})
 	})
 }
 
 // AuthRotate makes new credentials.
 type AuthRotate struct {
 	AuthName
-	Out string `help:"Credentials file to write; default: NAME.creds." placeholder:"FILE"`
+	Out string `help:"Credentials file to write; default: as for add." placeholder:"FILE"`
 }
 
 // Run implements the command.
 func (c *AuthRotate) Run(ctx context.Context, out *Output) error {
-	if c.Out == "" {
-		c.Out = c.Name + ".creds"
-	}
 	return c.with(ctx, func(ctx context.Context, w *authWork) error {
-		if w.keys == nil {
-			return errExternal
+		if c.Out == "" {
+			c.Out = c.Name + w.suffix()
 		}
 		var p principals.Principal
 		err := issue(c.Out, func() (creds []byte, err error) {
 			if p, err = w.Rotated(ctx, identity.Operator, c.Name); err != nil {
 				return nil, err
 			}
-			return w.keys.Rotate(c.Name)
+			if creds, err = w.keys.Rotate(c.Name); err == nil {
+				err = w.apply(ctx, p)
+			}
+			return creds, err
 		})
 		if err != nil {
 			return err
 		}
 		return out.Result(show(p, c.Out), func() {
+			if w.keys.Mode() == auth.ConfigFile {
+				out.Printf("The new credentials of %s are in %s; the ones before end with the reload.\n", p.Name, c.Out)
+				w.reload(out)
+				return
+			}
 			out.Printf("The new credentials of %s are in %s; the ones before have ended.\n", p.Name, c.Out)
 		})
 	})
@@ -413,7 +541,11 @@ type AuthLog struct{ authTarget }
 // Run implements the command.
 func (c *AuthLog) Run(ctx context.Context, out *Output) error {
 	return c.with(ctx, func(ctx context.Context, w *authWork) error {
-		err := w.Read(ctx, 0, func(e *principals.Entry) error {
+		s, ok := w.store.(*principals.Store)
+		if !ok {
+			return fmt.Errorf("%w: the audit is on the NATS server of the engine, which does not run", deployment.ErrUnreachable)
+		}
+		err := s.Read(ctx, 0, func(e *principals.Entry) error {
 			if out.AsJSON {
 				return out.Document(e.Body)
 			}
@@ -423,7 +555,47 @@ func (c *AuthLog) Run(ctx context.Context, out *Output) error {
 		if err != nil {
 			return err
 		}
-		_, err = w.Verify(ctx)
+		_, err = s.Verify(ctx)
 		return err
 	})
+}
+
+// AuthPrint prints the configuration of an external server. It needs the keys alone.
+type AuthPrint struct {
+	authTarget
+	OperatorMode bool   `help:"The server trusts the operator of the keys, and new principals need no reload."`
+	ServerName   string `help:"Name of the server; each of a cluster has its own." default:"tidemark" placeholder:"NAME"`
+	Listen       string `help:"Address for clients." default:"127.0.0.1:4222" placeholder:"ADDR"`
+	StoreDir     string `help:"Directory of JetStream; the accounts of operator mode are beside it." default:"./nats-data" placeholder:"DIR"`
+}
+
+// Run implements the command.
+func (c *AuthPrint) Run(_ context.Context, out *Output) error {
+	dir := embedded.KeysDir(c.Data)
+	if !auth.Exists(dir) {
+		return fmt.Errorf("%s has no keys: make them with 'engine auth init --external'", c.Data)
+	}
+	if _, err := c.Find(); err != nil && !errors.Is(err, deployment.ErrUnreachable) { // it knows the subject prefix
+		return err
+	}
+	keys, err := c.openKeys(dir)
+	if err != nil {
+		return err
+	}
+	mode := auth.ConfigFile
+	if c.OperatorMode {
+		mode = auth.OperatorMode
+	}
+	text, err := keys.PrintConfig(mode, auth.ServerConfig{
+		Name: c.ServerName, Listen: c.Listen, Store: filepath.Join(c.StoreDir, "jetstream"), Accounts: filepath.Join(c.StoreDir, "accounts"), MaxPayload: embedded.MaxPayload,
+	})
+	if err != nil {
+		return err
+	}
+	result := struct {
+		Mode   auth.Mode `json:"mode"`
+		Engine string    `json:"engine_creds"`
+		Config string    `json:"config"`
+	}{mode, keys.EngineFile(mode), text}
+	return out.Result(result, func() { fmt.Fprint(out, text) })
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/gofrs/flock"
 
+	"github.com/tidemark-engine/tidemark/infra/natsio"
 	"github.com/tidemark-engine/tidemark/infra/natsio/journal"
 	"github.com/tidemark-engine/tidemark/internal/redact"
 )
@@ -25,6 +26,8 @@ type Note struct {
 	Prefix string `json:"subject_prefix,omitempty"`
 	// Fingerprint is the SHA-256 of the embedded server's certificate; "" = no TLS.
 	Fingerprint string `json:"tls_fingerprint,omitempty"`
+	// Shared: clients connect to the account of the engine, on an external server.
+	Shared bool `json:"shared_account,omitempty"`
 }
 
 // Operator is the file operator.json: the credentials with the engine's own
@@ -35,6 +38,8 @@ type Operator struct {
 	URL     string `json:"url,omitempty"`
 	TLSCert string `json:"tls_cert,omitempty"` // client certificate, PEM; "" = none is needed
 	TLSKey  string `json:"tls_key,omitempty"`
+	// Access is how the engine authenticates at the external server.
+	Access natsio.Access `json:"access,omitzero"`
 }
 
 // address is the NATS URL to connect to. The note hides its secrets, which the
@@ -43,7 +48,14 @@ func (n *Note) address(data string) string {
 	if !strings.Contains(n.NATS, redact.Hidden) {
 		return n.NATS
 	}
-	if o, err := ReadOperator(data); err == nil && o.URL != "" {
+	o, err := ReadOperator(data)
+	switch {
+	case !n.Shared: // the engine's user is not the client's
+		if err == nil && o.URL != "" {
+			return WithoutUsers(o.URL)
+		}
+		return WithoutUsers(n.NATS)
+	case err == nil && o.URL != "":
 		return o.URL
 	}
 	return n.NATS

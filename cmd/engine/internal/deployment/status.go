@@ -1,6 +1,7 @@
 package deployment
 
 import (
+	"github.com/tidemark-engine/tidemark/infra/natsio/auth"
 	"github.com/tidemark-engine/tidemark/internal/readiness"
 	"github.com/tidemark-engine/tidemark/projections"
 	"github.com/tidemark-engine/tidemark/projections/verify"
@@ -44,6 +45,9 @@ type NATSStatus struct {
 	Mode    string `json:"mode"`  // embedded, external
 	State   string `json:"state"` // up, away
 	Version string `json:"version,omitempty"`
+	// Accounts says where the accounts of principals are: auth.ConfigFile or
+	// auth.OperatorMode of an external server with --auth on, else empty.
+	Accounts auth.Mode `json:"accounts,omitempty"`
 }
 
 // Embedded reports whether the engine runs its own NATS server.

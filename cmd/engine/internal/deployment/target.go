@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/tidemark-engine/tidemark/infra/natsio"
+	"github.com/tidemark-engine/tidemark/infra/natsio/auth"
 	"github.com/tidemark-engine/tidemark/infra/natsio/embedded"
 	"github.com/tidemark-engine/tidemark/internal/certs"
 )
@@ -29,8 +30,9 @@ type Target struct {
 	Access        natsio.Access `embed:"" envprefix:"TIDEMARK_NATS_"`
 	JSON          bool          `name:"json" help:"Machine output: JSON, and errors as JSON on standard error."`
 
-	tls   *tls.Config // of the engine that serves Data, see Find; nil = by the flags
-	asker *nats.Conn  // asks the engine where the connection has the engine's own rights
+	tls    *tls.Config // of the engine that serves Data, see Find; nil = by the flags
+	shared bool        // clients share the engine's account
+	asker  *nats.Conn  // asks the engine where the connection has the engine's own rights
 }
 
 // Validate refuses values that no command can work with.
@@ -62,6 +64,7 @@ func (t *Target) Find() (url string, err error) {
 		if t.SubjectPrefix == "" {
 			t.SubjectPrefix = n.Prefix
 		}
+		t.shared = n.Shared
 		if n.Fingerprint != "" && t.Access.TLSCA == "" {
 			o, err := ReadOperator(t.Data)
 			if err != nil && !errors.Is(err, fs.ErrPermission) {
@@ -101,8 +104,12 @@ func (t *Target) Connect() (*nats.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	if file := filepath.Join(embedded.KeysDir(t.Data), "operator.creds"); t.Server == "" && t.Access.None() && readable(file) {
-		opts = append(opts, nats.UserCredentials(file))
+	if file := filepath.Join(embedded.KeysDir(t.Data), "operator.creds"); t.Server == "" && t.Access.None() && !t.shared && readable(file) {
+		operator, err := natsio.Access{Creds: file}.Options()
+		if err != nil {
+			return nil, err
+		}
+		opts = append(opts, operator...)
 	}
 	nc, err := natsio.Connect(url, "tidemark-cli", slog.New(slog.DiscardHandler), opts...)
 	if err != nil {
@@ -125,7 +132,7 @@ func (t *Target) ConnectOperator(ctx context.Context) (*nats.Conn, error) {
 		return nil, err
 	}
 	s, _, err := t.Status(ctx, nc)
-	if err == nil && !s.NATS.Embedded() {
+	if err == nil && !s.NATS.Embedded() && s.NATS.Accounts == auth.Embedded {
 		return nc, nil
 	}
 	if err != nil {
@@ -138,16 +145,27 @@ func (t *Target) ConnectOperator(ctx context.Context) (*nats.Conn, error) {
 // own connects with the engine's own rights, in place of nc. Status still asks as
 // a client.
 func (t *Target) own(nc *nats.Conn, data string) (*nats.Conn, error) {
+	url := nc.ConnectedUrl()
 	o, err := ReadOperator(data)
-	if err != nil || o.Creds == "" {
+	var opts []nats.Option
+	switch {
+	case err != nil || o.Creds == "" && o.URL == "":
 		nc.Close()
 		return nil, fmt.Errorf("this command needs the engine's own rights, which are in its data directory: %w", err)
+	case o.Creds != "":
+		opts = append(opts, nats.UserCredentialBytes([]byte(o.Creds)))
+	default:
+		url = o.URL
+		if opts, err = o.Access.Options(); err != nil {
+			nc.Close()
+			return nil, err
+		}
 	}
-	opts := []nats.Option{nats.UserCredentialBytes([]byte(o.Creds)), nats.ClosedHandler(func(*nats.Conn) { nc.Close() })}
+	opts = append(opts, nats.ClosedHandler(func(*nats.Conn) { nc.Close() }))
 	if t.tls != nil {
 		opts = append(opts, nats.Secure(t.tls))
 	}
-	own, err := natsio.Connect(nc.ConnectedUrl(), "tidemark-operator", slog.New(slog.DiscardHandler), opts...)
+	own, err := natsio.Connect(url, "tidemark-operator", slog.New(slog.DiscardHandler), opts...)
 	if err != nil {
 		nc.Close()
 		return nil, err
@@ -163,7 +181,7 @@ func (t *Target) ConnectStores() (*nats.Conn, error) {
 	if err != nil || t.Server != "" || !t.Access.None() {
 		return nc, err
 	}
-	if o, err := ReadOperator(t.Data); err == nil && o.Creds != "" {
+	if o, err := ReadOperator(t.Data); err == nil && (o.Creds != "" || o.URL != "" && !t.shared) {
 		return t.own(nc, t.Data)
 	}
 	return nc, nil
@@ -218,4 +236,51 @@ func Ask(ctx context.Context, nc *nats.Conn, timeout time.Duration, msg *nats.Ms
 		return nil, &Refusal{text: code + " " + reply.Header.Get("Nats-Service-Error"), Body: reply.Data}
 	}
 	return reply.Data, nil
+}
+
+// PushAccount sends the account of a principal to the servers in operator mode, which
+// keep it.
+func (t *Target) PushAccount(ctx context.Context, keys *auth.Authority, name string) error {
+	url, err := t.Find()
+	if err != nil {
+		return err
+	}
+	account, err := keys.AccountJWT(name)
+	if err != nil {
+		return err
+	}
+	user, seed, err := keys.SystemUser()
+	if err != nil {
+		return err
+	}
+	opts := []nats.Option{nats.UserJWTAndSeed(user, seed)}
+	if t.tls != nil {
+		opts = append(opts, nats.Secure(t.tls))
+	}
+	transport := natsio.Access{TLSCA: t.Access.TLSCA, TLSCert: t.Access.TLSCert, TLSKey: t.Access.TLSKey}
+	more, err := transport.Options()
+	if err != nil {
+		return err
+	}
+	nc, err := natsio.Connect(WithoutUsers(url), "tidemark-auth", slog.New(slog.DiscardHandler), append(opts, more...)...)
+	if err != nil {
+		return fmt.Errorf("send the account of %s to the NATS server: %w", name, err)
+	}
+	defer nc.Close()
+	reply, err := nc.RequestWithContext(ctx, "$SYS.REQ.CLAIMS.UPDATE", []byte(account))
+	if err != nil {
+		return fmt.Errorf("send the account of %s to the NATS server: %w", name, err)
+	}
+	var answer struct {
+		Error *struct {
+			Description string `json:"description"`
+		} `json:"error"`
+	}
+	if err := json.Unmarshal(reply.Data, &answer); err != nil {
+		return err
+	}
+	if answer.Error != nil {
+		return fmt.Errorf("the NATS server does not take the account of %s: %s", name, answer.Error.Description)
+	}
+	return nil
 }

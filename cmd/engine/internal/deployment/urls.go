@@ -27,6 +27,19 @@ func CheckNATSURLs(flag, list string) error {
 	return nil
 }
 
+// WithoutUsers removes users and passwords from a list of URLs.
+func WithoutUsers(list string) string {
+	all := strings.Split(list, ",")
+	for i, one := range all {
+		scheme, rest, found := strings.Cut(strings.TrimSpace(one), "://")
+		if !found {
+			scheme, rest = "nats", scheme
+		}
+		all[i] = scheme + "://" + rest[strings.LastIndex(rest, "@")+1:]
+	}
+	return strings.Join(all, ",")
+}
+
 // CheckAddress accepts HOST:PORT for a listener.
 func CheckAddress(flag, address string) error {
 	if _, port, err := net.SplitHostPort(address); err != nil || port == "" || !isPort(port) {

@@ -32,6 +32,8 @@ const (
 
 	outcomeAge      = 24 * time.Hour // retention of outcomes (contract, section 2)
 	duplicateWindow = 2 * time.Minute
+	// commandBytes is the room for commands that wait; more are refused.
+	commandBytes = 4 << 30
 )
 
 type streams struct {
@@ -70,7 +72,7 @@ func openStreams(ctx context.Context, js jetstream.JetStream, cfg *Config) (s st
 }
 
 // change changes the configuration of an existing stream with the wanted
-// subjects, or with the first of them: an earlier build had no accounts.
+// subjects, or with only the first of them: clients have accounts now, or had none before.
 func change(ctx context.Context, js jetstream.JetStream, want *jetstream.StreamConfig, differs func(*jetstream.StreamConfig) bool) error {
 	s, err := js.Stream(ctx, want.Name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
@@ -81,14 +83,19 @@ func change(ctx context.Context, js jetstream.JetStream, want *jetstream.StreamC
 	}
 	cfg := s.CachedInfo().Config
 	same := slices.Equal(cfg.Subjects, want.Subjects)
-	if !same && !slices.Equal(cfg.Subjects, want.Subjects[:1]) {
+	if !same && (len(cfg.Subjects) == 0 || cfg.Subjects[0] != want.Subjects[0] || max(len(cfg.Subjects), len(want.Subjects)) > 2) {
 		return nil // another engine's
 	}
 	if !differs(&cfg) && same {
 		return nil
 	}
 	cfg.Subjects = want.Subjects
-	if _, err := js.UpdateStream(ctx, cfg); err != nil {
+	_, err = js.UpdateStream(ctx, cfg)
+	if err != nil && cfg.MaxBytes > s.CachedInfo().Config.MaxBytes { // the account may have no room for it
+		cfg.MaxBytes = s.CachedInfo().Config.MaxBytes
+		_, err = js.UpdateStream(ctx, cfg)
+	}
+	if err != nil {
 		return fmt.Errorf("change stream %s: %w", want.Name, err)
 	}
 	return nil
@@ -109,8 +116,11 @@ func openDeadLetters(ctx context.Context, js jetstream.JetStream, want jetstream
 // openCommands changes a stream that an earlier build created.
 func openCommands(ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig) (jetstream.Stream, error) {
 	if err := change(ctx, js, &want, func(is *jetstream.StreamConfig) bool {
-		differs := !is.AllowDirect || is.Duplicates != 0
-		is.AllowDirect, is.Duplicates, is.Sources = want.AllowDirect, want.Duplicates, want.Sources
+		differs := !is.AllowDirect || is.Duplicates != 0 || is.Discard != want.Discard
+		is.AllowDirect, is.Duplicates, is.Sources, is.Discard = want.AllowDirect, want.Duplicates, want.Sources, want.Discard
+		if differs && is.MaxBytes <= 0 {
+			is.MaxBytes = want.MaxBytes
+		}
 		return differs
 	}); err != nil {
 		return nil, err
@@ -178,6 +188,8 @@ func commandsConfig(s streams) jetstream.StreamConfig {
 		Name: CommandsStream, Description: "Tidemark: commands that wait for execution",
 		Subjects: s.commandSubjects(), Retention: jetstream.WorkQueuePolicy,
 		Storage: jetstream.FileStorage, AllowDirect: true,
+		// A full stream refuses commands; it drops none.
+		MaxBytes: commandBytes, Discard: jetstream.DiscardNew,
 		// Sequences are part of command ids, so they continue beyond those of a
 		// stream of this name that was lost.
 		FirstSeq: uint64(time.Now().UnixMicro()),

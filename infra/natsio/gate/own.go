@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/nats-io/nats.go"
@@ -41,6 +42,8 @@ type external struct {
 // refuses says why a request may not pass; empty = it may.
 func (g *Gate) refuses(r *request) string {
 	switch {
+	case (r.is("STREAM") || r.is("CONSUMER")) && r.stream() == "" && !r.is("STREAM", "NAMES") && !r.is("STREAM", "LIST"):
+		return "the request names no stream"
 	case r.is("STREAM", "CREATE"), r.is("STREAM", "UPDATE"):
 		var cfg struct {
 			Name      string          `json:"name"`
@@ -87,8 +90,19 @@ func (g *Gate) refuses(r *request) string {
 		}
 	case r.is("CONSUMER", "RESET"):
 		return "a consumer of a client is not reset through the server's API"
+	default:
+		if !slices.ContainsFunc(ownRequests, func(tokens []string) bool { return r.is(tokens...) }) {
+			return "clients have no request " + r.api
+		}
 	}
 	return ""
+}
+
+// ownRequests may pass as they are. The server answers others to nobody, or only in
+// its own account.
+var ownRequests = [][]string{
+	{"INFO"}, {"STREAM", "INFO"}, {"STREAM", "NAMES"}, {"STREAM", "LIST"}, {"STREAM", "DELETE"}, {"STREAM", "PURGE"}, {"STREAM", "MSG", "GET"}, {"STREAM", "MSG", "DELETE"},
+	{"DIRECT", "GET"}, {"CONSUMER", "INFO"}, {"CONSUMER", "NAMES"}, {"CONSUMER", "LIST"}, {"CONSUMER", "DELETE"}, {"CONSUMER", "MSG", "NEXT"}, {"CONSUMER", "PAUSE"}, {"CONSUMER", "UNPIN"},
 }
 
 func set(raw json.RawMessage) bool { return len(raw) > 0 && string(raw) != "null" }

@@ -36,12 +36,12 @@ func (g *Gate) get(r *request, stream, last string) {
 		return
 	}
 	var req getRequest
-	if last == "" {
+	if last == "" && len(r.msg.Data) > 0 {
 		if err := json.Unmarshal(r.msg.Data, &req); err != nil {
 			r.refuse(400, "the request is not JSON")
 			return
 		}
-	} else if len(r.msg.Data) > 0 {
+	} else if last != "" && len(r.msg.Data) > 0 {
 		r.refuse(408, "a request that names a subject has no body")
 		return
 	}

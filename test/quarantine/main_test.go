@@ -7,12 +7,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
-
-	"github.com/nats-io/nats.go"
 
 	"github.com/tidemark-engine/tidemark/test/harness"
 	"github.com/tidemark-engine/tidemark/test/support"
@@ -27,13 +23,7 @@ var manual = harness.Config{Env: []string{"TIDEMARK_LIFECYCLE=manual"}}
 // this version would write.
 func appendRaw(t *testing.T, e *harness.Engine, stream, body string) {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(e.Data, "operator.json"))
-	harness.Must(t, err)
-	var o struct{ User, Password string }
-	harness.Must(t, json.Unmarshal(text, &o))
-	nc, err := nats.Connect(e.NATSURL, nats.UserInfo(o.User, o.Password))
-	harness.Must(t, err)
-	defer nc.Close()
+	nc := e.Operator(t)
 	if _, err := support.JetStream(t, nc).Publish(t.Context(), support.Intake(t, nc, "EVENTS")+stream, []byte(body)); err != nil {
 		t.Fatal(err)
 	}

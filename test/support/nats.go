@@ -61,9 +61,9 @@ func PlainNATS(t testing.TB) (url string) {
 }
 
 // Engine is a connection with the engine's own rights.
-func Engine(t testing.TB, s *embedded.Server) *nats.Conn {
+func Engine(t testing.TB, s *embedded.Server, opts ...nats.Option) *nats.Conn {
 	t.Helper()
-	return connect(t, s.URL(), s.Options()...)
+	return connect(t, s.URL(), append(s.Options(), opts...)...)
 }
 
 // Client is a connection with the rights of a client.

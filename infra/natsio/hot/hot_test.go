@@ -326,7 +326,7 @@ func TestAPartialPurgeIsNoticed(t *testing.T) {
 	v.apply(hotEntry("lost", 2), false)
 	harness.Must(t, v.Check(t.Context(), 0))
 	purge := func(name string) {
-		nc := support.Client(t, v.server, nats.Name(name))
+		nc := support.Engine(t, v.server, nats.Name(name))
 		s, err := support.JetStream(t, nc).Stream(t.Context(), "KV_AGENT_STATE")
 		harness.Must(t, err)
 		harness.Must(t, s.Purge(t.Context(), jetstream.WithPurgeSubject("$KV.AGENT_STATE.a1.lost")))

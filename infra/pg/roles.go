@@ -20,8 +20,7 @@ var grants = map[string]string{
 		GRANT SELECT ON ALL TABLES IN SCHEMA agents TO tidemark_reader;
 		ALTER DEFAULT PRIVILEGES IN SCHEMA agents GRANT SELECT ON TABLES TO tidemark_reader`,
 	OutboxRole: `GRANT USAGE ON SCHEMA agents TO tidemark_outbox;
-		REVOKE INSERT ON agents.outbox FROM tidemark_outbox;
-		GRANT INSERT (command_id, subject, body) ON agents.outbox TO tidemark_outbox`,
+		GRANT INSERT ON agents.outbox TO tidemark_outbox`,
 }
 
 // Grant gives the roles for clients and applications their rights. It creates the

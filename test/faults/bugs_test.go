@@ -52,7 +52,7 @@ var plants = []planted{
 	{"bugOutbox", "infra/pg/outbox/relay.go", "done <- result{id: r.id, done: true, outcome: string(receipt.Encode())}",
 		"o.Handle(context.WithoutCancel(ctx), commands.Request{Aggregate: r.aggregate, ID: r.aggregateID, Verb: r.verb, Body: []byte(*r.body)}, func(commands.Receipt, error) {})"},
 	{"bugLoser", "commands/execute.go", "if d.Loss != nil {", "d.Loss = nil"},
-	{"bugVersion", "commands/execute.go", "ev.CommandID, ev.Schema = commandID, events.Schema", "ev.Version = max(last.version, 1)"},
+	{"bugVersion", "commands/execute.go", "ev.CommandID, ev.Actor, ev.Schema = cmd.CommandID, cmd.actor, events.Schema", "ev.Version = max(last.version, 1)"},
 	{"bugDigest", "commands/execute.go", "if ev.Digest, err = events.Chain(digest, ev)", `digest = ""`},
 	{"bugReplay", "commands/dedup.go", "r := h.receipt(cmd, e.outcome", "e.version++"},
 	{"bugReady", "cmd/engine/internal/app/http.go", "report := e.readiness.Report()\n\tanswer := struct", `fmt.Fprintln(w, "{}"); return`},

@@ -35,10 +35,10 @@ func TestJournalLost(t *testing.T) {
 
 	// A file of the stream, then the whole directory.
 	e.Stop()
-	streams := filepath.Join(e.Data, "nats", "jetstream", "$G", "streams")
-	meta, aside := filepath.Join(streams, "EVENTS", "meta.inf"), filepath.Join(harness.TempDir(t), "aside")
+	events := harness.EventsDir(t, e.Data)
+	meta, aside := filepath.Join(events, "meta.inf"), filepath.Join(harness.TempDir(t), "aside")
 	harness.Must(t, os.Rename(meta, aside))
-	refuses("without meta.inf", filepath.Join(streams, "EVENTS"))
+	refuses("without meta.inf", events)
 	harness.Must(t, os.Rename(aside, meta))
 	harness.Must(t, os.Rename(filepath.Join(e.Data, "nats"), aside))
 	refuses("without the directory", "the data directory")
@@ -93,7 +93,7 @@ func TestRelaxedJournalRollsBack(t *testing.T) {
 	}
 	c.CaughtUp(t)
 	e.Stop()
-	events, older := filepath.Join(e.Data, "nats", "jetstream", "$G", "streams", "EVENTS"), filepath.Join(harness.TempDir(t), "older")
+	events, older := harness.EventsDir(t, e.Data), filepath.Join(harness.TempDir(t), "older")
 	harness.Must(t, os.CopyFS(older, os.DirFS(events)))
 	e.Restart()
 	for i := range 5 {

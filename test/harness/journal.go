@@ -8,6 +8,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -266,4 +268,22 @@ func Last(all []Event) map[string]*Event {
 		}
 	}
 	return last
+}
+
+// EventsDir returns the directory of the stream EVENTS at or below root. Its path names
+// the account of the engine.
+func EventsDir(t testing.TB, root string) (found string) {
+	t.Helper()
+	err := filepath.WalkDir(root, func(path string, d os.DirEntry, err error) error {
+		if err == nil && d.IsDir() && d.Name() == "EVENTS" {
+			found = path
+			return filepath.SkipAll
+		}
+		return err
+	})
+	if err == nil && found == "" {
+		err = errors.New("there is no stream EVENTS")
+	}
+	Must(t, err)
+	return found
 }

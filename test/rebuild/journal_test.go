@@ -1,7 +1,6 @@
 package rebuild
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -55,7 +54,7 @@ func TestJournalChanged(t *testing.T) {
 	accept(t, e, c)
 
 	e.Stop()
-	remove(t, eventsOf(t, streams))
+	remove(t, harness.EventsDir(t, streams))
 	if log := e.Refuses(); !strings.Contains(log, "--accept-journal") {
 		t.Error(log)
 	}
@@ -116,21 +115,4 @@ func copyTree(t *testing.T, from, to string) {
 func remove(t *testing.T, path string) {
 	t.Helper()
 	harness.Must(t, os.RemoveAll(path))
-}
-
-// eventsOf returns the directory of the stream EVENTS.
-func eventsOf(t *testing.T, root string) (found string) {
-	t.Helper()
-	err := filepath.WalkDir(root, func(path string, d os.DirEntry, err error) error {
-		if err == nil && d.IsDir() && d.Name() == "EVENTS" {
-			found = path
-			return filepath.SkipAll
-		}
-		return err
-	})
-	if err == nil && found == "" {
-		err = errors.New("there is no stream EVENTS")
-	}
-	harness.Must(t, err)
-	return found
 }

@@ -24,7 +24,6 @@ const (
 // Limits of the JetStream of clients without credentials.
 const (
 	devMemory    = 64 << 20
-	devDisk      = 1 << 30
 	devStreams   = 64
 	devConsumers = 500
 	// maxConnections and maxSubscriptions bound one account.
@@ -207,7 +206,7 @@ func (a *Authority) principalClaims(p *principal, account, engine string) *jwt.A
 
 func (a *Authority) devJWT() (string, error) {
 	claims := newAccount(a.Dev(), "DEV")
-	claims.Limits.MemoryStorage, claims.Limits.DiskStorage = devMemory, devDisk
+	claims.Limits.MemoryStorage, claims.Limits.DiskStorage = devMemory, a.cfg.DevDisk
 	claims.Limits.Streams, claims.Limits.Consumer = devStreams, devConsumers
 	i := &importer{a: a, claims: claims, engine: a.Engine(), own: a.Root(a.Dev())}
 	i.common()

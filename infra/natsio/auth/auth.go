@@ -39,6 +39,7 @@ type Config struct {
 	// ReadRaw are streams that DEV reads without the gate: the hot buckets and the
 	// feeds.
 	ReadRaw []string
+	DevDisk int64 // bytes that clients without credentials may store
 }
 
 // Authority makes accounts and credentials. Several processes may use the same

@@ -32,6 +32,10 @@ const MaxPayload = 8 << 20
 // tlsTimeout bounds a TLS handshake: a client that does not go on is closed.
 const tlsTimeout = 5 * time.Second
 
+// maxDevDisk bounds what clients without credentials store in streams of their own; it is
+// also at most an eighth of the file system.
+const maxDevDisk = 1 << 30
+
 // Config of an embedded server.
 type Config struct {
 	Dir    string // JetStream stores its data in Dir/nats
@@ -51,6 +55,9 @@ type Config struct {
 	Prefix  string   // of all subjects of the engine, with its dot
 	Private []string // subject prefixes that clients without credentials may not publish to
 	ReadRaw []string // streams that they read without the gate
+	// Journal begins the names of streams that only the engine has: by them its account's
+	// directory is known in a data directory that was restored without its keys.
+	Journal string
 	Limits  Limits
 	Log     *slog.Logger
 }
@@ -87,18 +94,26 @@ func Start(cfg Config) (*Server, error) {
 	if err := errors.Join(os.MkdirAll(s.storeDir, 0o700), os.Chmod(s.storeDir, 0o700)); err != nil { // earlier builds let a group in
 		return nil, fmt.Errorf("create the directory of the embedded NATS server: %w", err)
 	}
-	if _, size, ok := s.Disk(); ok && s.maxStore == 0 {
+	_, size, ok := s.Disk()
+	if ok && s.maxStore == 0 {
 		s.maxStore = size
+	}
+	devDisk := int64(maxDevDisk)
+	if ok {
+		devDisk = min(devDisk, size/8)
+	}
+	if s.maxStore > 0 {
+		s.maxStore += devDisk // what clients may reserve is not taken from the engine
 	}
 	denied := make([]string, 0, len(cfg.Private))
 	for _, root := range cfg.Private {
 		denied = append(denied, root+">")
 	}
-	s.auth, err = auth.Open(auth.Config{Dir: KeysDir(cfg.Dir), Prefix: cfg.Prefix, Denied: denied, ReadRaw: cfg.ReadRaw})
+	s.auth, err = auth.Open(auth.Config{Dir: KeysDir(cfg.Dir), Prefix: cfg.Prefix, Denied: denied, ReadRaw: cfg.ReadRaw, DevDisk: devDisk})
 	if err != nil {
 		return nil, err
 	}
-	if err := errors.Join(s.auth.SetMode(auth.Embedded), s.moveData()); err != nil {
+	if err := errors.Join(s.auth.SetMode(auth.Embedded), s.moveData(cfg.Journal)); err != nil {
 		return nil, err
 	}
 	opts, err := s.options(&cfg)
@@ -116,6 +131,10 @@ func Start(cfg Config) (*Server, error) {
 	if !s.ns.ReadyForConnections(20 * time.Second) {
 		s.Stop()
 		return nil, fmt.Errorf("the embedded NATS server accepts no connections on %s: is the port taken? (--nats-listen 127.0.0.1:0 selects a free one)", cfg.Listen)
+	}
+	if _, err := s.ns.LookupAccount(s.auth.Dev()); err != nil { // it reserves its share before streams do
+		s.Stop()
+		return nil, fmt.Errorf("open the account of clients without credentials: %w", err)
 	}
 	if !cfg.Synced {
 		s.meta = startMetaSync(s.storeDir, func(err error) {

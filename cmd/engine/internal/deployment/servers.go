@@ -24,6 +24,6 @@ func StartNATS(cfg embedded.Config, prefix string) (*embedded.Server, error) {
 			private = append(private, "$KV."+bucket+".")
 		}
 	}
-	cfg.Prefix, cfg.ReadRaw, cfg.Private = root.Root(""), auth.Streams, private
+	cfg.Prefix, cfg.ReadRaw, cfg.Private, cfg.Journal = root.Root(""), auth.Streams, private, "EVENTS"
 	return embedded.Start(cfg)
 }

@@ -42,6 +42,9 @@ func TestPrincipals(t *testing.T) {
 		harness.Must(t, err)
 		creds[name] = made
 	}
+	if r := harness.Run(t, "auth", "grant", "bob", "command agent:bob-*", "--data", e.Data); r.Code != 0 { // he may write, not read
+		t.Fatalf("auth grant: %s%s", r.Stdout, r.Stderr)
+	}
 	a := keys(t, e)
 	alice, _ := connect(t, e, creds["alice"])
 	bob, broken := connect(t, e, creds["bob"])

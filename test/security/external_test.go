@@ -274,9 +274,10 @@ func (x *external) matrix(i int) {
 	if err != nil || m.Subject != "outcomes.q-"+id || !strings.Contains(string(m.Data), `"accepted"`) {
 		t.Errorf("the outcome: %+v %v", m, err)
 	}
-	if _, err := alice.Query(t.Context(), "queries.command.q-"+id+".get", nil); err != nil {
-		t.Errorf("the outcome by query: %v", err)
-	}
+	harness.Eventually(t, "the outcome by query", func() error { // a subscriber may hear it before it is stored
+		_, err := alice.Query(t.Context(), "queries.command.q-"+id+".get", nil)
+		return err
+	})
 	for _, key := range []string{"k", "queued"} {
 		if m, err := feed.Next(jetstream.FetchMaxWait(harness.Patience)); err != nil || !strings.HasSuffix(m.Subject(), "."+key) {
 			t.Errorf("the feed of %s: %+v %v", key, m, err)

@@ -185,7 +185,7 @@ func TestExternal(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			x := startExternal(t, operator, 1, externalPrincipals)
 			e := x.engine(0)
-			x.matrix(0)
+			x.door(0).matrix()
 			x.abuse(0)
 
 			x.add("carol", "--role", "agent")
@@ -234,93 +234,17 @@ func TestExternal(t *testing.T) {
 func TestExternalCluster(t *testing.T) {
 	x := startExternal(t, false, 3, externalPrincipals)
 	engines := []*harness.Engine{x.engine(0), x.engine(1)}
+	x.door(0).matrix()
 	for i := range x.servers {
-		x.matrix(i)
+		x.door(i).goClient("alice-" + harness.NewID())
 	}
 	x.abuse(2)
 	engines[0].Stop()
-	x.matrix(1)
+	x.door(1).goClient("alice-" + harness.NewID())
 	x.abuse(1)
 	engines[0].Restart()
 	if r := engines[0].Run("verify"); r.Code != 0 {
 		t.Errorf("verify: %s%s", r.Stdout, r.Stderr)
-	}
-}
-
-// matrix does as principals what the contract offers.
-func (x *external) matrix(i int) {
-	t := x.t
-	t.Helper()
-	alice, broken := x.as(i, "alice")
-	id := "alice-" + harness.NewID()
-	feed, err := alice.JS.OrderedConsumer(t.Context(), "AGENT_STATE", jetstream.OrderedConsumerConfig{FilterSubjects: []string{"agents.state." + id + ".>"}})
-	harness.Mustf(t, err, "the feed")
-	outcomes, err := alice.SubscribeSync("outcomes.>")
-	harness.Must(t, err)
-	kv, err := alice.JS.KeyValue(t.Context(), "AGENT_STATE")
-	harness.Must(t, err)
-	watch, err := kv.Watch(t.Context(), id+".>")
-	harness.Must(t, err)
-	defer func() { _ = watch.Stop() }()
-	harness.Must(t, alice.Flush())
-
-	alice.MustSet(t, id, "k", 1, nil)
-	if got := alice.MustGet(t, id, "k", M{"consistency": "strong"}); string(got.Value) != "1" {
-		t.Errorf("%s", got)
-	}
-	_, err = alice.JS.Publish(t.Context(), "enqueue.agent."+id+".set", []byte(`{"key":"queued","value":2}`), jetstream.WithMsgID("q-"+id))
-	harness.Mustf(t, err, "enqueue")
-	m, err := outcomes.NextMsg(harness.Patience)
-	if err != nil || m.Subject != "outcomes.q-"+id || !strings.Contains(string(m.Data), `"accepted"`) {
-		t.Errorf("the outcome: %+v %v", m, err)
-	}
-	harness.Eventually(t, "the outcome by query", func() error { // a subscriber may hear it before it is stored
-		_, err := alice.Query(t.Context(), "queries.command.q-"+id+".get", nil)
-		return err
-	})
-	for _, key := range []string{"k", "queued"} {
-		if m, err := feed.Next(jetstream.FetchMaxWait(harness.Patience)); err != nil || !strings.HasSuffix(m.Subject(), "."+key) {
-			t.Errorf("the feed of %s: %+v %v", key, m, err)
-		}
-	}
-	harness.Eventually(t, "the bucket", func() error {
-		_, err := kv.Get(t.Context(), id+".k")
-		return err
-	})
-	for seen := map[string]bool{}; len(seen) < 2; {
-		if entry := harness.Receive(t, "the watch", watch.Updates()); entry != nil {
-			seen[entry.Key()] = true
-		}
-	}
-	ping, err := alice.Request("$SRV.PING.tidemark", nil, harness.Patience)
-	if err != nil || !strings.Contains(string(ping.Data), `"tidemark"`) {
-		t.Errorf("discovery: %v", err)
-	}
-
-	wendy, _ := x.as(i, "wendy")
-	tasks, err := wendy.JS.Consumer(t.Context(), "TASK_EXECUTION", "task-processor")
-	harness.Mustf(t, err, "task-processor")
-	boss, _ := x.as(i, "boss")
-	boss.MustDo(t, "task."+id+".create", M{"kind": "x"})
-	boss.MustDo(t, "task."+id+".start", M{"agent_id": id})
-	for _, end := range []func(jetstream.Msg) error{jetstream.Msg.Nak, func(m jetstream.Msg) error { return m.DoubleAck(t.Context()) }} {
-		harness.Eventually(t, "the task", func() bool {
-			m, err := tasks.Next(jetstream.FetchMaxWait(harness.Patience))
-			if err != nil {
-				return false
-			}
-			if !strings.HasSuffix(m.Subject(), "."+id) { // of the steps before
-				harness.Must(t, m.Ack())
-				return false
-			}
-			harness.Must(t, end(m))
-			return true
-		})
-	}
-	select {
-	case err := <-broken:
-		t.Errorf("alice: %v", err)
-	default:
 	}
 }
 

@@ -296,7 +296,11 @@ func TestNotificationsCatchUpAfterJetStreamWasUnavailable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	nc, err := nats.Connect(server.URL(), nats.ReconnectWait(10*time.Millisecond), nats.MaxReconnects(-1))
+	user, seed, err := server.Authority().EngineUser()
+	if err != nil {
+		t.Fatal(err)
+	}
+	nc, err := nats.Connect(server.URL(), nats.UserJWTAndSeed(user, seed), nats.ReconnectWait(10*time.Millisecond), nats.MaxReconnects(-1))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,6 +19,7 @@ import (
 type links struct {
 	target *deployment.Target
 	conns  []*nats.Conn
+	stores *nats.Conn   // reads the journal
 	again  atomic.Int64 // retried requests
 }
 
@@ -26,6 +27,10 @@ const demoConnections = 8
 
 func dial(t *deployment.Target) (*links, error) {
 	l := &links{target: t}
+	var err error
+	if l.stores, err = t.ConnectStores(); err != nil {
+		return nil, err
+	}
 	for range demoConnections {
 		nc, err := t.Connect()
 		if err != nil {
@@ -38,6 +43,7 @@ func dial(t *deployment.Target) (*links, error) {
 }
 
 func (l *links) close() {
+	l.stores.Close()
 	for _, nc := range l.conns {
 		nc.Close()
 	}

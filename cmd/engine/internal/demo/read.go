@@ -55,7 +55,7 @@ func newReader(ctx context.Context, l *links) (*reader, error) {
 	if r.status, _, err = l.target.Status(ctx, l.conns[0]); err != nil {
 		return nil, err
 	}
-	if r.journal, err = journal.OpenExisting(ctx, l.conns[0], l.target.Subjects()); err != nil {
+	if r.journal, err = journal.OpenExisting(ctx, l.stores, l.target.Subjects()); err != nil {
 		return nil, err
 	}
 	for p := range r.journal.Partitions() {

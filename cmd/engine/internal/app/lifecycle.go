@@ -37,11 +37,8 @@ func inBackground(f func(ctx context.Context)) (stop func(context.Context)) {
 }
 
 // writeNotes writes the engine's addresses and, for an embedded server, its
-// credentials into the data directory.
+// credentials into the data directory. Who finds the addresses finds the credentials.
 func (e *Engine) writeNotes() error {
-	if err := e.writeNote(); err != nil {
-		return err
-	}
 	var o deployment.Operator
 	if e.certs != nil {
 		o.TLSCert, o.TLSKey = e.certs.OwnClient()
@@ -55,7 +52,10 @@ func (e *Engine) writeNotes() error {
 	} else {
 		o.URL, o.Access = e.nats.url, e.cfg.NATSAccess.Absolute()
 	}
-	return o.Write(e.cfg.Data)
+	if err := o.Write(e.cfg.Data); err != nil {
+		return err
+	}
+	return e.writeNote()
 }
 
 // writeNote writes the addresses, and the certificate that clients on this machine

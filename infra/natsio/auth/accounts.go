@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -81,7 +82,7 @@ func (a *Authority) Fetch(account string) (string, error) {
 	if p == nil {
 		return "", fmt.Errorf("%w: account %.60s", ErrUnknown, account)
 	}
-	return a.principalJWT(p)
+	return a.give(p)
 }
 
 func newAccount(account, name string) *jwt.AccountClaims {
@@ -175,6 +176,24 @@ var apiDoors = []string{
 
 func (a *Authority) principalJWT(p *principal) (string, error) {
 	return encode(a.principalClaims(p, p.Account, a.Engine()), a.keys.Operator)
+}
+
+// give is principalJWT for the server: the same text as long as the claims are the same.
+// The caller holds the lock.
+func (a *Authority) give(p *principal) (string, error) {
+	claims := a.principalClaims(p, p.Account, a.Engine())
+	key, err := json.Marshal(claims) // without the time and the id that the signature adds
+	if err != nil {
+		return "", err
+	}
+	if was := a.given[p.Account]; was.claims == string(key) {
+		return was.jwt, nil
+	}
+	text, err := encode(claims, a.keys.Operator)
+	if err == nil {
+		a.given[p.Account] = given{string(key), text}
+	}
+	return text, err
 }
 
 // principalClaims are what the account of a principal imports from the account of

@@ -52,7 +52,11 @@ type Authority struct {
 	principals map[string]*principal // by name
 	accounts   map[string]string     // name by account
 	seen       map[string]fileState  // of the principals' files
+	given      map[string]given      // what the server has last got, by account
 }
+
+// given is a JWT and the claims that it was made of.
+type given struct{ claims, jwt string }
 
 type fileState struct {
 	changed time.Time
@@ -353,6 +357,7 @@ func (a *Authority) load() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.principals, a.accounts, a.seen = map[string]*principal{}, map[string]string{}, map[string]fileState{}
+	a.given = map[string]given{}
 	return a.loadLocked()
 }
 
@@ -392,8 +397,9 @@ func (a *Authority) read(wanted func(name string, state fileState) bool) (read [
 	return read, nil
 }
 
-// Changed returns the accounts whose files have changed since the last call,
-// with their JWTs.
+// Changed returns the JWTs of the accounts whose claims have changed since the server
+// got them, and an empty one for an account that is new to it. An update of an account
+// interrupts its requests, so one without a change must not be made.
 func (a *Authority) Changed() (jwts map[string]string, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -404,12 +410,17 @@ func (a *Authority) Changed() (jwts map[string]string, err error) {
 	})
 	jwts = map[string]string{}
 	for _, p := range read {
-		text, signed := a.principalJWT(p)
-		if signed != nil {
-			err = errors.Join(err, signed)
-			continue
+		text, was := "", a.given[p.Account].jwt
+		if was != "" {
+			var failed error
+			if text, failed = a.give(p); failed != nil {
+				err = errors.Join(err, failed)
+				continue
+			}
 		}
-		jwts[p.Account] = text
+		if text != was || was == "" {
+			jwts[p.Account] = text
+		}
 		a.seen[p.Name] = states[p.Name]
 	}
 	return jwts, err

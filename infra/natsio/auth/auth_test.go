@@ -20,3 +20,49 @@ func TestAccounts(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// The server is told of changed claims alone: what it does then interrupts requests.
+func TestChanged(t *testing.T) {
+	a, err := Open(Config{Dir: t.TempDir(), ReadRaw: []string{"KV_AGENT_STATE", TaskStream}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.NewPrincipal("alice"); err != nil {
+		t.Fatal(err)
+	}
+	account, _ := a.Account("alice")
+	changed := func(what string, want bool) (text string) {
+		t.Helper()
+		jwts, err := a.Changed()
+		text, got := jwts[account]
+		if err != nil || got != want {
+			t.Errorf("%s: changed is %t, %v", what, got, err)
+		}
+		return text
+	}
+	if text := changed("new", true); text != "" {
+		t.Error("an account that the server does not know is updated")
+	}
+	first, err := a.Fetch(account)
+	again, _ := a.Fetch(account)
+	if err != nil || first == "" || first != again {
+		t.Errorf("%v: two fetches differ: %t", err, first != again)
+	}
+	changed("nothing", false)
+	if err := a.Apply("alice", nil, []byte(`{"grants":["none"]}`)); err != nil {
+		t.Fatal(err)
+	}
+	changed("its profile", false)
+	if err := a.SetFeeds("alice", []string{"agents.>"}); err != nil {
+		t.Fatal(err)
+	}
+	if text := changed("its feeds", true); text == "" || text == first {
+		t.Error("the account is not updated")
+	}
+	if _, err := a.Rotate("alice"); err != nil {
+		t.Fatal(err)
+	}
+	if text := changed("its user", true); text == "" {
+		t.Error("the user before is not revoked")
+	}
+}

@@ -125,16 +125,18 @@ func Start(cfg Config) (*Server, error) {
 		return nil, fmt.Errorf("start the embedded NATS server: %w", err)
 	}
 	s.ns.SetLoggerV2(&logger{cfg.Log}, false, false, false)
+	// The share of clients is reserved before streams reserve theirs; and the server makes an
+	// account twice when two connections ask for it first.
+	if _, err := s.ns.LookupAccount(s.auth.Dev()); err != nil {
+		s.ns.Shutdown()
+		return nil, fmt.Errorf("open the account of clients without credentials: %w", err)
+	}
 	s.ns.Start()
 	ctx, cancel := context.WithCancel(context.Background())
 	s.stop = cancel
 	if !s.ns.ReadyForConnections(20 * time.Second) {
 		s.Stop()
 		return nil, fmt.Errorf("the embedded NATS server accepts no connections on %s: is the port taken? (--nats-listen 127.0.0.1:0 selects a free one)", cfg.Listen)
-	}
-	if _, err := s.ns.LookupAccount(s.auth.Dev()); err != nil { // it reserves its share before streams do
-		s.Stop()
-		return nil, fmt.Errorf("open the account of clients without credentials: %w", err)
 	}
 	if !cfg.Synced {
 		s.meta = startMetaSync(s.storeDir, func(err error) {
@@ -220,11 +222,14 @@ func (s *Server) URL() string {
 // and its certificate is not for this process.
 const InProcess = "nats://in-process"
 
-// apply changes an account that the server has loaded.
+// apply changes an account, or loads it when it is new: text is empty then.
 func (s *Server) apply(account, text string) {
 	acc, err := s.ns.LookupAccount(account)
 	if err != nil {
 		s.log.Error("the account of a principal cannot be loaded", "account", account, "error", err)
+		return
+	}
+	if text == "" {
 		return
 	}
 	claims, err := jwt.DecodeAccountClaims(text)

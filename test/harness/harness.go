@@ -11,6 +11,7 @@ package harness
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -62,8 +63,9 @@ func New(t testing.TB, cfg Config) *Engine {
 	if cfg.Program == "" {
 		cfg.Program = Binary(t)
 	}
+	ports := FreePorts(t, 2) // at once, so that they differ
 	e := &Engine{t: t, cfg: cfg, Data: cfg.Data,
-		NATSURL: "nats://" + FreeAddress(t), HTTPURL: "http://" + FreeAddress(t)}
+		NATSURL: fmt.Sprint("nats://127.0.0.1:", ports[0]), HTTPURL: fmt.Sprint("http://127.0.0.1:", ports[1])}
 	if e.Data == "" {
 		e.Data = filepath.Join(TempDir(t), "data")
 		if cfg.SQL == "" && !slices.Contains(cfg.Args, "--postgres") {

@@ -16,7 +16,7 @@ import (
 	"github.com/tidemark-engine/tidemark/test/support"
 )
 
-const soon = 20 * time.Millisecond
+const soon = 250 * time.Millisecond
 
 func TestEachConsistencyIsAnsweredByItsTier(t *testing.T) {
 	for _, partitions := range []int{1, 3} {

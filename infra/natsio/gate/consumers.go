@@ -119,6 +119,10 @@ func (g *Gate) create(r *request, stream string) {
 		}
 		c.DeliverSubject = g.cfg.Accounts.Root(r.caller.Account) + "inbox." + rest
 	}
+	if deliver == "" && !r.dev && !slices.Contains(g.cfg.Free, stream) { // no account imports its pulls: they would never be answered
+		r.refuse(400, "credentials do not pull from "+stream+": only the engine's own rights do, which the engine's commands have on its machine. Read its messages with STREAM.MSG.GET")
+		return
+	}
 	if c.Name == "" {
 		c.Name = nuid.Next()
 	}

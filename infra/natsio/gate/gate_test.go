@@ -357,6 +357,18 @@ func TestConsumersAreCounted(t *testing.T) {
 	}
 }
 
+// A pull that nothing would answer is refused before it waits for ever.
+func TestPullsThatNobodyAnswersAreRefused(t *testing.T) {
+	r := newRig(t)
+	_, err := r.engine.CreateStream(t.Context(), jetstream.StreamConfig{Name: "EVENTS", Subjects: []string{"events.>"}})
+	harness.Must(t, err)
+	_, err = support.JetStream(t, r.carol).OrderedConsumer(t.Context(), "EVENTS", jetstream.OrderedConsumerConfig{})
+	var refused *jetstream.APIError
+	if !errors.As(err, &refused) || refused.Code != 400 || !strings.Contains(refused.Description, "do not pull from EVENTS") {
+		t.Errorf("a consumer of EVENTS: %v", err)
+	}
+}
+
 // Whatever a client sends, the gate answers and stays.
 func TestMalformedRequestsAreAnswered(t *testing.T) {
 	r := newRig(t)

@@ -146,7 +146,7 @@ func Start(ctx context.Context, cfg *Config, version string, log *slog.Logger) (
 	if err != nil {
 		return nil, err
 	}
-	queries, err := e.nats.connect("queries")
+	queries, err := e.nats.connect(queriesConnection)
 	if err != nil {
 		return nil, err
 	}

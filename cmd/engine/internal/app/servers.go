@@ -115,8 +115,13 @@ func (n *natsServer) dial(name string) (*nats.Conn, error) {
 	return nc, nil
 }
 
-// requestsConnection answers the clients.
-const requestsConnection = "requests"
+// The connections that answer clients.
+const (
+	requestsConnection = "requests"
+	queriesConnection  = "queries"
+	gateConnection     = "gate"
+	enqueueConnection  = "enqueue" // of the intake
+)
 
 // identify returns who an account belongs to; nil where all clients share the
 // engine's account.
@@ -132,7 +137,7 @@ func (n *natsServer) startGate(a *authority) error {
 	if n.accounts == nil {
 		return nil
 	}
-	nc, err := n.connect("gate")
+	nc, err := n.connect(gateConnection)
 	if err != nil {
 		return err
 	}
@@ -152,13 +157,14 @@ func (n *natsServer) startGate(a *authority) error {
 }
 
 // reconnect breaks the engine's connections, so that their consumers and watches
-// are renewed at once. The one that answers clients stays: its answers would be
-// lost.
+// are renewed at once. Those that answer clients stay: their answers would be lost,
+// and requests would find nobody.
 func (n *natsServer) reconnect() {
+	answers := []string{requestsConnection, queriesConnection, gateConnection, enqueueConnection}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, nc := range n.dialed {
-		if nc.Opts.Name != "tidemark-"+requestsConnection && !nc.IsClosed() {
+		if !slices.Contains(answers, strings.TrimPrefix(nc.Opts.Name, "tidemark-")) && !nc.IsClosed() {
 			_ = nc.ForceReconnect() // fails when it reconnects already
 		}
 	}

@@ -46,10 +46,45 @@ func (s *Server) moveData(journal string) error {
 			return fmt.Errorf("make room for the streams of an earlier build: %w", err)
 		}
 	}
+	if filepath.Base(from) != oldAccount {
+		if err := s.moveClients(root, from); err != nil {
+			return err
+		}
+	}
 	if err := os.Rename(from, to); err != nil {
 		return fmt.Errorf("move the streams of an earlier build: %w", err)
 	}
 	s.log.Info("the streams of an earlier build belong to the engine's own account now", "note", filepath.Join(s.storeDir, "moved-streams.txt"))
+	return nil
+}
+
+// moveClients gives the streams of the clients of a restored backup to the clients of
+// today. Beside the journal's account only theirs has streams.
+func (s *Server) moveClients(root, journal string) error {
+	dev := filepath.Join(root, s.auth.Dev())
+	accounts, err := filepath.Glob(filepath.Join(root, "*"))
+	if err != nil {
+		return err
+	}
+	var found []string
+	for _, dir := range accounts {
+		streams, err := os.ReadDir(filepath.Join(dir, "streams"))
+		if err == nil && len(streams) > 0 && dir != journal {
+			found = append(found, dir)
+		}
+	}
+	if len(found) != 1 || found[0] == dev {
+		if len(found) > 1 {
+			s.log.Warn("it is not known whose streams these are; they stay where they are", "directories", found)
+		}
+		return nil
+	}
+	if err := os.RemoveAll(dev); err != nil { // it has no streams
+		return fmt.Errorf("make room for the streams of clients: %w", err)
+	}
+	if err := os.Rename(found[0], dev); err != nil {
+		return fmt.Errorf("move the streams of clients: %w", err)
+	}
 	return nil
 }
 

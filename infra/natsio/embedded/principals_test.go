@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tidemark-engine/tidemark/infra/natsio/embedded"
 	"github.com/tidemark-engine/tidemark/test/harness"
@@ -84,4 +85,31 @@ func TestStreamsOfOneAccountMove(t *testing.T) {
 	if _, err := embedded.Start(embedded.Config{Dir: dir, Listen: "127.0.0.1:0", Log: harness.Log(t)}); err == nil {
 		t.Error("streams of two builds are mixed")
 	}
+}
+
+// The streams of the engine and of its clients are found again after a restart, and when a
+// backup was restored without its keys.
+func TestABackupWithoutItsKeys(t *testing.T) {
+	cfg := embedded.Config{Dir: t.TempDir(), Journal: "EVENTS"}
+	s := support.NATSFor(t, cfg)
+	_, err := support.JetStream(t, support.Engine(t, s)).CreateStream(t.Context(), streamConfig("EVENTS"))
+	harness.Must(t, err)
+	_, err = own(t, support.Client(t, s), jetstream.StreamConfig{}).Publish(t.Context(), "own.a", []byte("x"))
+	harness.Must(t, err)
+	found := func(what string) {
+		t.Helper()
+		s = support.NATSFor(t, cfg)
+		if _, err := support.JetStream(t, support.Engine(t, s)).Stream(t.Context(), "EVENTS"); err != nil {
+			t.Errorf("%s: the journal: %v", what, err)
+		}
+		stream, err := support.JetStream(t, support.Client(t, s)).Stream(t.Context(), "OWN")
+		if err != nil || stream.CachedInfo().State.Msgs != 1 {
+			t.Errorf("%s: the client's stream: %v", what, err)
+		}
+	}
+	s.Stop()
+	found("restarted")
+	s.Stop()
+	harness.Must(t, os.RemoveAll(embedded.KeysDir(cfg.Dir)))
+	found("without keys")
 }

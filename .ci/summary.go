@@ -2,7 +2,7 @@
 
 // Summary reads `go test -json`, prints go test's line for each package and
 // the output of what failed, and ends with "N passed, N failed". It exits 1 if
-// a test failed or was skipped, or if none ran.
+// a test failed, was skipped or printed a secret key, or if none ran.
 package main
 
 import (
@@ -13,6 +13,9 @@ import (
 	"regexp"
 	"strings"
 )
+
+// secret is the seed of an NKey, which no program and no test may print.
+var secret = regexp.MustCompile(`\bS[AOUC][A-Z2-7]{56}\b|BEGIN USER NKEY SEED`)
 
 // event is one line of `go doc test2json`.
 type event struct {
@@ -75,6 +78,10 @@ func main() {
 		switch {
 		case e.Action == "output":
 			p.test(e.Test).output.WriteString(e.Output)
+			if secret.MatchString(e.Output) {
+				failed++
+				fmt.Println("a secret key is in the output of", e.Package, e.Test)
+			}
 		case e.Test != "":
 			switch e.Action {
 			case "pass":

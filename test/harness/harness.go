@@ -93,6 +93,7 @@ func (e *Engine) finish() {
 			e.t.Errorf("the engine's log has %q", strings.TrimSpace(bad))
 		}
 	}
+	noSecret(e.t, "the engine's log", log)
 	if e.t.Failed() {
 		e.t.Logf("the engine's log:\n%s", tail(log, 150))
 	}

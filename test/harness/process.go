@@ -268,6 +268,7 @@ func runProgram(t testing.TB, program string, d time.Duration, env []string, arg
 	if p.err != nil && !errors.As(p.err, &exit) {
 		t.Fatalf("run engine %v: %v", args, p.err)
 	}
+	noSecret(t, fmt.Sprintf("the output of engine %v", args), stdout.String()+stderr.String())
 	return Result{Code: cmd.ProcessState.ExitCode(), Stdout: stdout.String(), Stderr: stderr.String()}
 }
 

@@ -1,11 +1,13 @@
 package security
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -55,7 +57,11 @@ func TestPrincipals(t *testing.T) {
 	t.Run("hear", func(t *testing.T) { hear(t, alice, bob) })
 	t.Run("read", func(t *testing.T) { read(t, bob) })
 	t.Run("forge", func(t *testing.T) { forge(t, alice, bob, account) })
-	t.Run("rotate and revoke", func(t *testing.T) { rotate(t, e, a, creds) })
+	t.Run("rotate and revoke", func(t *testing.T) {
+		lost := others(t, alice)
+		rotate(t, e, a, creds)
+		lost()
+	})
 	select {
 	case err := <-broken:
 		if strings.Contains(err.Error(), "closed") {
@@ -185,6 +191,34 @@ func forge(t *testing.T, alice, bob *harness.Client, account string) {
 	}
 }
 
+// others has a principal work until the function that it returns is called, which fails
+// the test if any of its commands was lost.
+func others(t *testing.T, alice *harness.Client) func() {
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	n := 0
+	go func() {
+		for ctx.Err() == nil {
+			if _, err := alice.Set(context.WithoutCancel(ctx), "alice-1", "work", n, M{"strategy": "last_write_wins"}); err != nil {
+				done <- err
+				return
+			}
+			n++
+		}
+		done <- nil
+	}()
+	return func() {
+		t.Helper()
+		cancel()
+		if err := harness.Receive(t, "the end of alice's work", done); err != nil || n == 0 {
+			t.Errorf("%d commands of alice, then %v", n, err)
+		}
+	}
+}
+
+// revocation is within what time revoked credentials end.
+const revocation = 2 * time.Second
+
 // rotate ends credentials while others stay connected.
 func rotate(t *testing.T, e *harness.Engine, a *auth.Authority, creds map[string][]byte) {
 	gone := make(chan struct{}, 10)
@@ -204,7 +238,11 @@ func rotate(t *testing.T, e *harness.Engine, a *auth.Authority, creds map[string
 	refused("rotated credentials", creds["carol"])
 	carol, _ = connect(t, e, next, nats.DisconnectErrHandler(func(*nats.Conn, error) { gone <- struct{}{} }), nats.NoReconnect())
 	carol.MustSet(t, "carol-1", "k", 2, nil)
+	began := time.Now()
 	harness.Must(t, a.Revoke("carol"))
 	harness.Receive(t, "the end of the revoked connection", gone)
 	refused("revoked credentials", next)
+	if took := time.Since(began); took > revocation {
+		t.Errorf("the revocation took %s", took)
+	}
 }

@@ -3,8 +3,20 @@ package harness
 import (
 	"io/fs"
 	"path/filepath"
+	"regexp"
 	"testing"
 )
+
+// secretKey is the seed of an NKey, which no program may print.
+var secretKey = regexp.MustCompile(`\bS[AOUC][A-Z2-7]{56}\b|BEGIN USER NKEY SEED`)
+
+// noSecret fails the test if what a program printed has a secret key.
+func noSecret(t testing.TB, where, text string) {
+	t.Helper()
+	if secretKey.MatchString(text) {
+		t.Errorf("%s shows a secret key", where)
+	}
+}
 
 // PrivateFiles checks the modes below a data directory: other users read nothing.
 // Directories may be passed through where another user runs postgres.

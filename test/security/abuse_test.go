@@ -70,18 +70,48 @@ func devWorld(t *testing.T, all results) *world {
 	return w
 }
 
+// abusers are the principals that attack alice.
+var abusers = map[string][]string{
+	"norole": {"--role", "none", "--agents", "norole"}, "bob": {"--role", "agent", "--agents", "bob*"},
+	"worker": {"--role", "worker", "--agents", "worker"}, "reader": {"--role", "reader", "--agents", "reader*"},
+}
+
 func principalsWorld(t *testing.T, all results) *world {
 	e := harness.Start(t, harness.Config{Args: []string{"--postgres", "off", "--auth", "on"}})
 	w := &world{t: t, e: e, operator: e.Operator(t), results: all}
-	add := func(name, role, agents string) *abuser {
-		c, refused := connect(t, e, addPrincipal(t, e, name, "--role", role, "--agents", agents))
-		return &abuser{c, name, refused, false}
+	connectAs := func(name string, args ...string) (*harness.Client, chan error) {
+		return connect(t, e, addPrincipal(t, e, name, args...))
 	}
-	w.victim = add("alice", "agent", "alice").Client
+	w.victim, _ = connectAs("alice", "--role", "agent", "--agents", "alice")
+	w.admin, _ = connectAs("root", "--role", "admin")
 	var err error
 	w.account, err = keys(t, e).Account("alice")
 	harness.Must(t, err)
-	w.attackers = []*abuser{add("nobody", "none", "nobody"), add("bob", "agent", "bob*"), add("worker", "worker", "worker"), add("reader", "reader", "reader*")}
+	for _, name := range slices.Sorted(maps.Keys(abusers)) {
+		c, refused := connectAs(name, abusers[name]...)
+		w.attackers = append(w.attackers, &abuser{c, name, refused, false})
+	}
+	w.populate()
+	return w
+}
+
+// externalWorld is the same on an external server.
+func externalWorld(t *testing.T, operator bool) *world {
+	all := maps.Clone(abusers)
+	all["alice"], all["root"] = []string{"--role", "agent", "--agents", "alice"}, []string{"--role", "admin"}
+	x := startExternal(t, operator, 1, all)
+	w := &world{t: t, e: x.engine(0), results: results{}, account: x.account("alice")}
+	file := filepath.Join(x.data, "auth", map[bool]string{true: "engine.creds", false: "engine.nk"}[operator])
+	nc, err := nats.Connect(x.url(0), x.credentials(file))
+	harness.Must(t, err)
+	t.Cleanup(nc.Close)
+	w.operator = nc
+	w.victim, _ = x.as(0, "alice")
+	w.admin, _ = x.as(0, "root")
+	for _, name := range slices.Sorted(maps.Keys(abusers)) {
+		c, refused := x.as(0, name)
+		w.attackers = append(w.attackers, &abuser{c, name, refused, false})
+	}
 	w.populate()
 	return w
 }
@@ -106,17 +136,15 @@ func (w *world) populate() {
 	v.MustDo(w.t, "session.alice.open", M{"owner": "alice"})
 	v.MustDo(w.t, "config.alice.set", M{"key": "k", "value": "secret-of-alice"})
 	v.MustDo(w.t, "message.alice.direct", M{"to": "alice", "body": "secret-of-alice"})
-	w.admin = v
-	if w.account != "" {
-		c, _ := connect(w.t, w.e, addPrincipal(w.t, w.e, "root", "--role", "admin"))
-		w.admin = c
+	if w.admin == nil {
+		w.admin = v
 	}
 	w.admin.MustDo(w.t, "task.t-alice.create", M{"kind": "secret-of-alice", "agent_id": "alice"})
 	w.admin.CaughtUp(w.t)
 }
 
 // sequences are the ends of the engine's streams, but the audit's, which grows with
-// refusals.
+// refusals, and the leases', which the engine renews.
 func (w *world) sequences() string {
 	w.t.Helper()
 	m, err := w.operator.Request("$JS.API.STREAM.LIST", nil, harness.Patience)
@@ -133,7 +161,7 @@ func (w *world) sequences() string {
 	harness.Must(w.t, json.Unmarshal(m.Data, &list))
 	var all []string
 	for _, s := range list.Streams {
-		if s.Config.Name != "AUDIT" {
+		if s.Config.Name != "AUDIT" && s.Config.Name != "KV_TIDEMARK_LEASES" {
 			all = append(all, fmt.Sprintf("%s %d/%d", s.Config.Name, s.State.Messages, s.State.Last))
 		}
 	}
@@ -508,22 +536,29 @@ func TestAbuse(t *testing.T) {
 		ran++
 	})
 	t.Run("principals", func(t *testing.T) {
-		w := principalsWorld(t, all)
-		for _, step := range []struct {
-			name string
-			do   func()
-		}{{"doors", w.doors}, {"headers", w.headers}, {"api", w.api}, {"reads", w.reads}, {"publishes", w.publishes}, {"listens", w.listens}} {
-			t.Log(step.name)
-			step.do()
-		}
-		w.intact()
+		principalsWorld(t, all).everything()
 		ran++
 	})
+	for name, operator := range map[string]bool{"external server": false, "external server in operator mode": true} {
+		t.Run(name, func(t *testing.T) { externalWorld(t, operator).everything() })
+	}
 	if t.Failed() || ran < 2 { // a part of it was run
-
 		return
 	}
 	page(t, all)
+}
+
+// everything is what principals try.
+func (w *world) everything() {
+	w.t.Helper()
+	for _, step := range []struct {
+		name string
+		do   func()
+	}{{"doors", w.doors}, {"headers", w.headers}, {"api", w.api}, {"reads", w.reads}, {"publishes", w.publishes}, {"listens", w.listens}} {
+		w.t.Log(step.name)
+		step.do()
+	}
+	w.intact()
 }
 
 // intact compares what the victim has with what it had.
@@ -540,7 +575,7 @@ func page(t *testing.T, all results) {
 	t.Helper()
 	var b strings.Builder
 	total := 0
-	b.WriteString("# Cases of abuse\n\nWhat `test/security` has tried on a running engine. The test `TestAbuse` writes this page\n(`go test ./test/security -run TestAbuse -update`) and fails when it differs.\n\n")
+	b.WriteString("# Cases of abuse\n\nWhat `test/security` has tried on a running engine. What was tried as\nprincipals was also tried on external servers, in both modes of accounts. The test `TestAbuse` writes this\npage (`go test ./test/security -run TestAbuse -update`) and fails when it differs.\n\n")
 	for _, kind := range slices.Sorted(maps.Keys(all)) {
 		fmt.Fprintf(&b, "## %s\n\n| case | tried as | answer |\n|---|---|---|\n", kind)
 		for _, name := range slices.Sorted(maps.Keys(all[kind])) {

@@ -5,11 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
-
-	"github.com/tidemark-engine/tidemark/internal/wait"
 )
 
 // QuotaError says which limit of the account or the server does not permit a
@@ -68,18 +65,8 @@ func ConsumerError(stream, consumer string, err error) error {
 // streams of names that are missing, or fewer than consumers on one stream. Servers
 // that have no leader yet do not answer: it asks them again until ctx ends.
 func CheckAccount(ctx context.Context, js jetstream.JetStream, names []string, consumers int) error {
-	for {
-		limited, cancel := context.WithTimeout(ctx, answerTime)
-		err := checkAccount(limited, js, names, consumers)
-		cancel()
-		if !errors.Is(err, context.DeadlineExceeded) && !HasCode(err, CodeNoLeader) || wait.Sleep(ctx, answerTime/10) != nil {
-			return err
-		}
-	}
+	return Attempt(ctx, func(ctx context.Context) error { return checkAccount(ctx, js, names, consumers) })
 }
-
-// answerTime is how long one request about the account waits.
-const answerTime = 2 * time.Second
 
 func checkAccount(ctx context.Context, js jetstream.JetStream, names []string, consumers int) error {
 	info, err := js.AccountInfo(ctx)

@@ -151,6 +151,9 @@ func (d *StateWrite) Encode() jsontext.Value {
 		b = append(b, `,"origin":`...)
 		b = append(b, d.Origin...)
 	}
+	if d.Erased {
+		b = append(b, `,"erased":true`...)
+	}
 	return append(b, '}')
 }
 
@@ -188,6 +191,7 @@ func DecodeStateWrite(data jsontext.Value) (StateWrite, error) {
 		Strategy string         `json:"strategy"`
 		Request  string         `json:"request"`
 		Origin   jsontext.Value `json:"origin"`
+		Erased   bool           `json:"erased"`
 	}
 	if err := json.Unmarshal(data, &w); err != nil {
 		return StateWrite{}, fmt.Errorf("decode state write: %w", err)

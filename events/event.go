@@ -31,7 +31,10 @@ type Event struct {
 	Digest     string         // lower-case hex SHA-256, see Chain
 	Schema     int            // version of the format; see Schema
 
-	stored *Event // the stored event, if it is of an older schema
+	// Erased: the stored Data is encrypted with a key that was destroyed; see Erase.
+	Erased bool
+
+	stored *Event // the stored event, if it is of an older schema or sealed
 }
 
 // Record is an event with its position in the journal.

@@ -30,6 +30,10 @@ var golden = map[string]events.Event{
 		Data: (&events.StateWrite{Value: []byte(`{ "n" : 1.50 }`), Strategy: "timestamp", Request: "00",
 			Origin: []byte(`{"agent":"a0","partition":3,"revision":18446744073709551615,"at_time":"2026-03-04T05:06:07.000000089Z"}`)}).Encode(),
 	},
+	"agent.state_set.sealed.1": {
+		Type: events.StateSet, Aggregate: "agent", ID: "a", Key: "k", Version: 1, Timestamp: when, RecordedAt: when, CommandID: "c",
+		Data: []byte(`{"sealed":"AAH+/w","sealed_key":"00ff"}`),
+	},
 	"agent.state_set.null.1": {
 		Type: events.StateSet, Aggregate: "agent", ID: "a", Key: "k", Version: 1, Timestamp: time.Date(1, 1, 1, 0, 0, 0, 1, time.UTC),
 		RecordedAt: time.Date(9999, 12, 31, 23, 59, 59, 999999999, time.UTC), CommandID: "c",

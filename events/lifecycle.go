@@ -18,6 +18,7 @@ const (
 	Expired          = "agent.expired"
 	Retired          = "agent.retired"
 	Forked           = "agent.forked"
+	Erased           = "agent.erased"
 )
 
 // Lifecycle is the name of an agent's lifecycle.
@@ -30,7 +31,16 @@ type LifecycleChange struct {
 	More     int      `json:"more,omitzero"`     // number of further keys that are not named
 	Revision uint64   `json:"revision,omitzero"` // of a flush: up to which SQL has the agent's changes
 	Origin   *Origin  `json:"origin,omitempty"`  // of a fork
+	Erasure  *Erasure `json:"erasure,omitempty"` // of an erasure
 	Request  string   `json:"request"`
+}
+
+// Erasure is what the erasure of an agent removed.
+type Erasure struct {
+	Entries  int      `json:"entries"`       // state entries that existed
+	Config   int      `json:"config"`        // configuration entries that existed
+	DataKeys []string `json:"data_keys"`     // ids of the destroyed keys
+	More     int      `json:"more,omitzero"` // number of further keys that are not named
 }
 
 // Origin is the state that a forked agent, or one of its entries, starts from.

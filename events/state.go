@@ -17,6 +17,7 @@ type StateWrite struct {
 	Strategy string         // the conflict strategy in force
 	Request  string         // fingerprint of the command's verb and body
 	Origin   jsontext.Value // an Origin, if a fork copied the entry
+	Erased   bool           // of a deletion: the erasure of the agent deleted the entry
 }
 
 // StateLoss is the data of StateSuperseded and StateRejected: the write that

@@ -1,0 +1,269 @@
+// Package keys encrypts the content of events with a key of its agent and decrypts
+// it: Ring.Seal and Ring.Open are the only places that do. A key is wrapped by the
+// master key and stored through the port Store. Destroying the key of an agent
+// erases what it has encrypted.
+package keys
+
+import (
+	"context"
+	"crypto/cipher"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/maypok86/otter/v2"
+
+	"github.com/tidemark-engine/tidemark/domain"
+	"github.com/tidemark-engine/tidemark/events"
+)
+
+// Ring holds the keys that this process uses.
+type Ring struct {
+	store   Store
+	source  func(context.Context) (Masters, error)
+	log     *slog.Logger
+	masters atomic.Pointer[Masters]
+	mu      sync.Mutex // of changes of the cache
+	cache   *otter.Cache[string, *entry]
+}
+
+// entry is a cached record of an agent, never changed once it is in the cache.
+type entry struct {
+	revision uint64
+	record   Record
+	keys     map[string]cipher.AEAD
+	gone     map[string]bool // ids that are not among the keys: they were destroyed
+}
+
+const (
+	// cachedAgents bounds the agents whose keys are in memory.
+	cachedAgents = 200_000
+	// Settle is how long an erasure waits between the retirement of a key and the
+	// search for what it has encrypted: every engine hears of the retirement by then.
+	Settle = time.Second
+)
+
+// New returns a ring over a store. source loads the master keys; it is called again
+// when the data set has another master key.
+func New(store Store, source func(context.Context) (Masters, error), log *slog.Logger) *Ring {
+	return &Ring{store: store, source: source, log: log, cache: otter.Must(&otter.Options[string, *entry]{MaximumSize: cachedAgents})}
+}
+
+// Follow drops what other processes change from the cache, until ctx ends.
+func (r *Ring) Follow(ctx context.Context) error {
+	return r.store.Follow(ctx, func(name string, revision uint64) {
+		if name == masterName {
+			go r.reload(ctx)
+			return
+		}
+		agent, ok := strings.CutPrefix(name, agentPrefix)
+		if known, cached := r.cache.GetIfPresent(agent); ok && cached && known.revision < revision {
+			// The marker keeps an older answer that is on its way out of the cache.
+			r.keep(agent, &entry{revision: revision})
+		}
+	})
+}
+
+func unavailable(err error) error {
+	var known *domain.Error
+	if errors.As(err, &known) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", domain.Errorf(domain.Unavailable, "keys.unavailable",
+		"the key of the agent cannot be read now; send the same command id again"), err)
+}
+
+// lookup returns the keys of an agent, cached or from the store.
+func (r *Ring) lookup(ctx context.Context, agent string, fresh bool) (*entry, error) {
+	known, cached := r.cache.GetIfPresent(agent)
+	if cached && known.keys != nil && !fresh {
+		return known, nil
+	}
+	for {
+		body, revision, err := r.store.Get(ctx, agentPrefix+agent)
+		if err != nil {
+			return nil, unavailable(err)
+		}
+		if cached && known.keys != nil && known.revision == revision {
+			return known, nil
+		}
+		e, err := r.open(ctx, agent, body, revision)
+		if err != nil {
+			return nil, unavailable(err)
+		}
+		if e = r.keep(agent, e); e.keys != nil {
+			return e, nil
+		} // changed while it was read
+	}
+}
+
+// keep caches e unless the cache has a later entry, and returns what the cache has.
+func (r *Ring) keep(agent string, e *entry) *entry {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if now, ok := r.cache.GetIfPresent(agent); ok && now.revision > e.revision {
+		return now
+	}
+	r.cache.Set(agent, e)
+	return e
+}
+
+func (r *Ring) open(ctx context.Context, agent string, body []byte, revision uint64) (*entry, error) {
+	e := &entry{revision: revision, keys: map[string]cipher.AEAD{}, gone: map[string]bool{}}
+	if revision == 0 {
+		return e, nil
+	}
+	if err := json.Unmarshal(body, &e.record); err != nil {
+		return nil, fmt.Errorf("the keys of agent %s cannot be read: %w", agent, err)
+	}
+	for _, k := range e.record.all() {
+		aead, err := k.open(agent, r.Masters())
+		if errors.Is(err, errNoMaster) && r.reload(ctx) {
+			aead, err = k.open(agent, r.Masters())
+		}
+		if err != nil {
+			return nil, err
+		}
+		e.keys[k.ID] = aead
+	}
+	return e, nil
+}
+
+// put stores a record and returns it as cached.
+func (r *Ring) put(ctx context.Context, agent string, rec Record, after uint64) (*entry, error) {
+	body, err := json.Marshal(rec, json.Deterministic(true))
+	if err != nil {
+		return nil, err
+	}
+	revision, err := r.store.Put(ctx, agentPrefix+agent, body, after)
+	if err != nil {
+		return nil, err
+	}
+	e, err := r.open(ctx, agent, body, revision)
+	if err == nil {
+		r.keep(agent, e)
+	}
+	return e, err
+}
+
+// update changes the record of an agent, again where another process was first.
+// change returns false if nothing is to be changed.
+func (r *Ring) update(ctx context.Context, agent string, change func(*Record) (bool, error)) (*entry, error) {
+	for {
+		e, err := r.lookup(ctx, agent, true)
+		if err != nil {
+			return nil, err
+		}
+		rec := e.record
+		rec.Retired = slices.Clone(rec.Retired)
+		if rec.Current != nil {
+			current := *rec.Current
+			rec.Current = &current
+		}
+		changed, err := change(&rec)
+		if err != nil || !changed {
+			return e, err
+		}
+		next, err := r.put(ctx, agent, rec, e.revision)
+		if errors.Is(err, ErrChanged) {
+			continue
+		}
+		if err != nil {
+			return nil, unavailable(err)
+		}
+		return next, nil
+	}
+}
+
+// Seal encrypts the content of an event where it holds content of an agent. The
+// version of the event must be set. The first event of an agent makes its key; of
+// two engines that do so at once both use the one that was stored first. Fails with
+// 503 keys.unavailable.
+func (r *Ring) Seal(ctx context.Context, ev *events.Event) error {
+	if !ev.Sealable() {
+		return nil
+	}
+	e, err := r.lookup(ctx, ev.ID, false)
+	if err == nil && e.record.Current == nil {
+		e, err = r.update(ctx, ev.ID, func(rec *Record) (bool, error) {
+			if rec.Current != nil {
+				return false, nil
+			}
+			if err := r.checkMaster(ctx); err != nil {
+				return false, err
+			}
+			rec.Current, _, err = newDataKey(ev.ID, r.Masters()[0])
+			return true, err
+		})
+	}
+	if err != nil {
+		return err
+	}
+	id := e.record.Current.ID
+	ev.Seal(id, e.keys[id].Seal(nil, nil, ev.Data, ev.SealContext()))
+	return nil
+}
+
+// Open decrypts the content of an event. An event whose key was destroyed becomes
+// what readers see of it; see events.Event.Erase. Fails with 503 keys.unavailable
+// where the key cannot be read now.
+func (r *Ring) Open(ctx context.Context, ev *events.Event) error {
+	id, box, sealed := ev.Sealed()
+	if !sealed || ev.Erased {
+		return nil
+	}
+	e, err := r.lookup(ctx, ev.ID, false)
+	if err != nil {
+		return err
+	}
+	if e.keys[id] == nil && !e.gone[id] {
+		if e, err = r.lookup(ctx, ev.ID, true); err != nil {
+			return err
+		}
+		if e.keys[id] == nil && !e.gone[id] {
+			e = r.remember(ev.ID, e, id)
+		}
+	}
+	key := e.keys[id]
+	if key == nil {
+		ev.Erase()
+		return nil
+	}
+	data, err := key.Open(nil, nil, box, ev.SealContext())
+	if err != nil {
+		return fmt.Errorf("%w: %s version %d of %s cannot be decrypted with key %s", events.ErrDamaged, ev.Type, ev.Version, ev.ID, id)
+	}
+	ev.Unseal(jsontext.Value(data))
+	return nil
+}
+
+// remember caches that a key was destroyed. A destroyed key never comes back.
+func (r *Ring) remember(agent string, e *entry, id string) *entry {
+	next := *e
+	next.gone = map[string]bool{id: true}
+	for known := range e.gone {
+		next.gone[known] = true
+	}
+	r.keep(agent, &next)
+	return &next
+}
+
+// Closed opens nothing: it refuses to read encrypted events, which without a key would
+// look like damaged ones.
+type Closed struct{}
+
+// Open fails with 503 keys.missing for an encrypted event.
+func (Closed) Open(_ context.Context, ev *events.Event) error {
+	if _, _, sealed := ev.Sealed(); !sealed {
+		return nil
+	}
+	return domain.Errorf(domain.Unavailable, "keys.missing",
+		"the journal has encrypted events and this engine has no keys: start it with --encryption on and the master key")
+}

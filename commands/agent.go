@@ -120,6 +120,9 @@ func entryEffect(rec *events.Record) (effect, error) {
 	case events.StateSuperseded, events.StateRejected:
 		d, err := events.DecodeStateLoss(rec.Data)
 		e := effect{request: d.Request, outcome: domain.Superseded, version: d.CurrentVersion, revision: d.CurrentRevision}
+		if rec.Erased {
+			d.Reason, d.Message = "state.conflict", "the write lost a conflict; its details were erased with the agent"
+		}
 		if rec.Type == events.StateRejected {
 			e.refusal = agent.CurrentDetails(
 				domain.Errorf(domain.Conflict, d.Reason, "%s", d.Message), d.CurrentVersion, d.CurrentRevision)

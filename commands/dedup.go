@@ -133,7 +133,8 @@ func (h *Handler) replay(cmd *Command, rec *events.Record) (Receipt, error) {
 	if err != nil {
 		return Receipt{}, err
 	}
-	if rec.CommandID != cmd.CommandID || !cmd.request.is(e.request) {
+	// Of an erased event only the command id is left to compare.
+	if rec.CommandID != cmd.CommandID || !rec.Erased && !cmd.request.is(e.request) {
 		return Receipt{}, domain.Errorf(domain.Conflict, "command.id_reused",
 			"command id %s has been used on %s with another verb or body", cmd.CommandID, cmd.Name)
 	}

@@ -152,27 +152,33 @@ func (h *Handler) confirm(ctx context.Context, name events.AggregateName, last *
 	return nil
 }
 
-// complete completes the events of a command and remembers them as its own.
-func (cmd *Command) complete(evs []events.Event, last *head, now time.Time) error {
-	err := complete(evs, last, cmd, now)
+// completeOwn completes the events of a command and remembers them as its own.
+func (h *Handler) completeOwn(ctx context.Context, evs []events.Event, last *head, cmd *Command, now time.Time) error {
+	err := h.complete(ctx, evs, last, cmd, now)
 	for i := range evs {
 		cmd.tried = append(cmd.tried, evs[i].Digest)
 	}
 	return err
 }
 
-// complete sets version, digest and metadata of a command's events that follow last.
-func complete(evs []events.Event, last *head, cmd *Command, now time.Time) error {
+// complete sets version, digest and metadata of a command's events that follow last, and
+// encrypts their content where encryption is on.
+func (h *Handler) complete(ctx context.Context, evs []events.Event, last *head, cmd *Command, now time.Time) error {
 	digest := last.digest
 	for i := range evs {
 		ev := &evs[i]
 		ev.Version, ev.RecordedAt = last.version+uint64(i)+1, now
 		ev.CommandID, ev.Actor, ev.Schema = cmd.CommandID, cmd.actor, events.Schema
+		if h.cfg.Keys != nil {
+			if err := h.cfg.Keys.Seal(ctx, ev); err != nil {
+				return unavailable(err, false)
+			}
+		}
 		var err error
-		if ev.Digest, err = events.Chain(digest, ev); err != nil {
+		if digest, err = events.Chain(digest, ev); err != nil {
 			return domain.Errorf(domain.Internal, "event.canonical", "%v", err)
 		}
-		digest = ev.Digest
+		ev.SetDigest(digest)
 	}
 	return nil
 }
@@ -181,7 +187,7 @@ func complete(evs []events.Event, last *head, cmd *Command, now time.Time) error
 // the journal knew the command: it is the first receipt.
 func (h *Handler) append(ctx context.Context, cmd *Command, name events.AggregateName, last *head, evs []events.Event,
 	fold func(*events.Event) (any, error), now time.Time) (next *head, replayed *Receipt, err error) {
-	if err := cmd.complete(evs, last, now); err != nil {
+	if err := h.completeOwn(ctx, evs, last, cmd, now); err != nil {
 		return nil, nil, err
 	}
 	start := time.Now()

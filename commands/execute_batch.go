@@ -182,7 +182,7 @@ func (b *batchAttempt) decide(ctx context.Context, cmd *Command) error {
 	a := batchAnswer{outcome: d.Outcome, version: last.version, revision: last.revision, write: last.written}
 	switch {
 	case len(d.Events) > 0:
-		next, err := b.write(cmd, cmd.Name, last, d.Events, cmd.fold)
+		next, err := b.write(ctx, cmd, cmd.Name, last, d.Events, cmd.fold)
 		if err != nil {
 			return err
 		}
@@ -192,7 +192,7 @@ func (b *batchAttempt) decide(ctx context.Context, cmd *Command) error {
 		if err != nil {
 			return err
 		}
-		if _, err := b.write(cmd, cmd.Losers, losers, []events.Event{*d.Loss}, stateless); err != nil {
+		if _, err := b.write(ctx, cmd, cmd.Losers, losers, []events.Event{*d.Loss}, stateless); err != nil {
 			return err
 		}
 	}
@@ -201,8 +201,8 @@ func (b *batchAttempt) decide(ctx context.Context, cmd *Command) error {
 }
 
 // write adds a command's events after last and returns the head after them.
-func (b *batchAttempt) write(cmd *Command, name events.AggregateName, last *head, evs []events.Event, fold func(*events.Event) (any, error)) (*head, error) {
-	if err := cmd.complete(evs, last, b.now); err != nil {
+func (b *batchAttempt) write(ctx context.Context, cmd *Command, name events.AggregateName, last *head, evs []events.Event, fold func(*events.Event) (any, error)) (*head, error) {
+	if err := b.h.completeOwn(ctx, evs, last, cmd, b.now); err != nil {
 		return nil, err
 	}
 	writes := history.Writes(name, last.revision, MessageID(cmd.Name, cmd.CommandID), evs)

@@ -87,7 +87,7 @@ func (g *group) decide(ctx context.Context, jobs []*job) (err error) {
 		if len(d.Events) == 0 || d.Outcome != domain.Accepted || len(g.writes)+len(d.Events) > groupcommit.MaxBatch {
 			return nil
 		}
-		if err := cmd.complete(d.Events, last, now); err != nil {
+		if err := g.h.completeOwn(ctx, d.Events, last, cmd, now); err != nil {
 			return err
 		}
 		next, err := headOf(&events.Record{Event: d.Events[len(d.Events)-1]}, cmd.fold)

@@ -183,12 +183,12 @@ func (h *Handler) entriesAt(ctx context.Context, id string, past *uint64) ([]eve
 // append stores the copies, and the lifecycle event with the last of them.
 func (f fork) append(ctx context.Context, h *Handler, cmd *Command, last *head,
 	copies, lifecycle []events.Event, now time.Time) (r Receipt, err error) {
-	if err := cmd.complete(lifecycle, last, now); err != nil {
+	if err := h.completeOwn(ctx, lifecycle, last, cmd, now); err != nil {
 		return r, err
 	}
 	writes := make([]history.Write, 0, len(copies)+1)
 	for i := range copies {
-		if err := complete(copies[i:i+1], &head{}, cmd, now); err != nil {
+		if err := h.complete(ctx, copies[i:i+1], &head{}, cmd, now); err != nil {
 			return r, err
 		}
 		name := events.StateEntry(cmd.ID, copies[i].Key)

@@ -41,6 +41,8 @@ type Config struct {
 	Messenger Messenger            // nil = messages and heartbeats are refused
 	Past      *history.History     // nil = forks are refused
 	Permit    Permit               // nil = every sender may do everything
+	Keys      Keys                 // nil = content is not encrypted, and nothing can be erased
+	Eraser    Eraser               // cleans read models after an erasure; nil = there are none
 	// Observe receives every event that this handler appended, before the
 	// command is answered. It must not block.
 	Observe func(rec events.Record)

@@ -17,7 +17,16 @@ type Receipt struct {
 	Version   uint64 // of the aggregate after the command
 	Revision  uint64 // of the event in its journal
 	Token     string
-	Replayed  bool // the command id took effect before; the rest is its first receipt
+	Replayed  bool            // the command id took effect before; the rest is its first receipt
+	Erasure   *ReceiptErasure // of an erasure; nil = none
+}
+
+// ReceiptErasure is what an erasure did.
+type ReceiptErasure struct {
+	events.Erasure
+	// Complete: nothing is left in read models, feeds and SQL; otherwise they are
+	// still being cleaned, and the receipt of the same command id says when it is done.
+	Complete bool
 }
 
 // receipt is that of a command which left its aggregate at a version and
@@ -53,5 +62,11 @@ func (r *Receipt) Encode() []byte {
 	b = events.AppendString(b, "token", r.Token)
 	b = append(b, `,"replayed":`...)
 	b = strconv.AppendBool(b, r.Replayed)
+	if e := r.Erasure; e != nil {
+		b = strconv.AppendInt(append(b, `,"erasure":{"entries":`...), int64(e.Entries), 10)
+		b = strconv.AppendInt(append(b, `,"config":`...), int64(e.Config), 10)
+		b = strconv.AppendInt(append(b, `,"data_keys":`...), int64(len(e.DataKeys)+e.More), 10)
+		b = append(strconv.AppendBool(append(b, `,"complete":`...), e.Complete), '}')
+	}
 	return append(b, '}')
 }

@@ -28,6 +28,7 @@ var verbs = map[string]map[string]verb{
 		"expire":    readLifecycle("expire", events.Expired),
 		"retire":    readLifecycle("retire", events.Retired),
 		"fork":      readFork,
+		"erase":     readErase,
 		"heartbeat": readHeartbeat,
 	},
 	"task": {

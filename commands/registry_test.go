@@ -52,7 +52,7 @@ func FuzzRead(f *testing.F) {
 		if d.Refusal != nil && d.Refusal.Kind == domain.Internal {
 			t.Errorf("%q %q: %v", subject, body, d.Refusal)
 		}
-		if err := complete(d.Events, &head{}, &cmd, now); err != nil {
+		if err := (&Handler{}).complete(t.Context(), d.Events, &head{}, &cmd, now); err != nil {
 			t.Errorf("%q %q: %v", subject, body, err)
 		}
 		for _, ev := range d.Events {

@@ -42,6 +42,14 @@ type Appender interface {
 	Append(ctx context.Context, writes []Write) (Appended, error)
 }
 
+// Opener decrypts events. Journal and archive call it on each event that they read.
+type Opener interface {
+	// Open decrypts the content of ev, if it is encrypted. An event whose key was
+	// destroyed becomes erased, which is no error. It fails with events.ErrDamaged; after any other error the
+	// content is not known now.
+	Open(ctx context.Context, ev *events.Event) error
+}
+
 // Appended is the result of an append.
 type Appended struct {
 	Revision  uint64 // of the last event stored; for a duplicate, of the event stored before

@@ -76,6 +76,9 @@ func (c *Changes) add(m *history.Message, last map[events.AggregateName]int) err
 		last[m.Name] = len(c.Entries)
 		c.Entries = append(c.Entries, change)
 	case events.StateSuperseded, events.StateRejected:
+		if m.Erased { // nothing is left of it to list
+			return nil
+		}
 		loss, err := readmodel.LossOf(&m.Record)
 		if err != nil {
 			return err

@@ -50,6 +50,9 @@ func (v *DocVersion) Append(b []byte) []byte {
 	b = events.AppendString(b, "command_id", v.CommandID)
 	b = append(b, ',')
 	b = events.AppendString(b, "digest", v.Digest)
+	if v.Erased {
+		b = append(b, `,"erased":true`...)
+	}
 	if v.Deleted {
 		return b
 	}

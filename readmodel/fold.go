@@ -10,6 +10,7 @@ import (
 type EntryChange struct {
 	Entry
 	Deleted bool
+	Erased  bool // deleted because the agent was erased: its earlier value is not published
 }
 
 // EntryOf returns the row that an event of a state entry results in.
@@ -22,7 +23,7 @@ func EntryOf(rec *events.Record) (EntryChange, error) {
 	if !deleted && len(d.Value) == 0 {
 		return EntryChange{}, fmt.Errorf("%s without a value", rec.Type)
 	}
-	return EntryChange{Deleted: deleted, Entry: Entry{
+	return EntryChange{Deleted: deleted, Erased: rec.Erased || d.Erased, Entry: Entry{
 		Agent: rec.ID, Key: rec.Key, Value: d.Value, Timestamp: rec.Timestamp, Writer: rec.Writer,
 		Version: rec.Version, Revision: rec.Revision, UpdatedAt: rec.RecordedAt, Digest: rec.Digest,
 	}}, nil

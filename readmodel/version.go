@@ -10,6 +10,7 @@ type DocVersion struct {
 	Actor     string // the authenticated sender; empty = there is no identity
 	CommandID string
 	Deleted   bool
+	Erased    bool // the content was encrypted with a key that was destroyed
 }
 
 // Version is one version of an entry, or a losing write.
@@ -19,11 +20,12 @@ type Version struct {
 	CommandID string
 	Kind      string // "set", "deleted", "superseded", "rejected"
 	Reason    string // error code of a rejection
+	Erased    bool   // the content was encrypted with a key that was destroyed
 }
 
 // VersionOf folds an event of an entry, or of its losing writes, into a version.
 func VersionOf(rec *events.Record) (Version, error) {
-	v := Version{Actor: rec.Actor, CommandID: rec.CommandID, Entry: Entry{
+	v := Version{Actor: rec.Actor, CommandID: rec.CommandID, Erased: rec.Erased, Entry: Entry{
 		Agent: rec.ID, Key: rec.Key, Timestamp: rec.Timestamp, Writer: rec.Writer,
 		Version: rec.Version, Revision: rec.Revision, UpdatedAt: rec.RecordedAt, Digest: rec.Digest,
 	}}
@@ -31,7 +33,7 @@ func VersionOf(rec *events.Record) (Version, error) {
 	case events.StateSet, events.StateDeleted:
 		d, err := events.DecodeStateWrite(rec.Data)
 		v.Value, v.Kind = d.Value, "set"
-		if rec.Type == events.StateDeleted {
+		if rec.Stored().Type == events.StateDeleted {
 			v.Kind = "deleted"
 		}
 		return v, err

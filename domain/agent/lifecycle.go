@@ -49,6 +49,7 @@ var transitions = map[string]struct {
 	events.Expired:          {[]Phase{Active}, Expired},
 	events.Retired:          {[]Phase{Cold, Hydrating, Active, Flushing, Expired}, Cold},
 	events.Forked:           {[]Phase{Cold, Hydrating, Active, Flushing, Expired}, Active},
+	events.Erased:           {[]Phase{Cold, Hydrating, Active, Flushing, Expired}, Cold},
 }
 
 // unchangedIn are the phases in which a command for an event changes nothing.

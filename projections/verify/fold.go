@@ -30,6 +30,12 @@ func (v *Verifier) foldEvent(tier string, m *history.Message, keep func(rowKey, 
 	if !v.RowsOnly {
 		v.checkChain(tier, m)
 	}
+	if m.Erased && tier == InJournal {
+		if v.report.Erased == nil {
+			v.report.Erased = map[string]int{}
+		}
+		v.report.Erased[m.ID]++
+	}
 	row, deleted, err := rowOf(&m.Record)
 	if err != nil {
 		v.differ(eventDifference(tier, m), "revision %d: %v", m.Revision, err)
@@ -80,6 +86,9 @@ func rowOf(rec *events.Record) (r Row, deleted bool, err error) {
 		c, err := readmodel.EntryOf(rec)
 		return EntryRow(&c.Entry), c.Deleted, err
 	case events.StateSuperseded, events.StateRejected:
+		if rec.Erased { // the views drop it
+			return Row{}, false, nil
+		}
 		l, err := readmodel.LossOf(rec)
 		return LossRow(&l), false, err
 	}

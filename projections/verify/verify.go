@@ -103,6 +103,9 @@ type Report struct {
 	Archive     *Counts        `json:"archive,omitempty"` // archived events against the journal's
 	Tiers       []TierReport   `json:"tiers"`
 	Differences []Difference   `json:"differences"`
+	// Erased is the number of events by agent whose content is erased: their keys are
+	// destroyed. They are no differences, and their chains are checked.
+	Erased map[string]int `json:"erased,omitempty"`
 }
 
 // OK reports whether there is no difference.

@@ -33,6 +33,9 @@ func encodeHistory(rows []readmodel.Version, cursor, token string) []byte {
 			b = append(b, ',')
 			b = events.AppendString(b, m.name, m.value)
 		}
+		if v.Erased {
+			b = append(b, `,"erased":true`...)
+		}
 		b = append(b, ',')
 		return events.AppendTime(b, "recorded_at", v.UpdatedAt)
 	})

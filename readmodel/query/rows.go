@@ -188,7 +188,7 @@ func (r Rows) DocVersions(ctx context.Context, kind, id, key string, below uint6
 		c, err := docOf(rec)
 		failed = err
 		rows = append(rows, readmodel.DocVersion{
-			Doc: c.Doc, Type: rec.Type, Writer: rec.Writer, Actor: rec.Actor, CommandID: rec.CommandID, Deleted: c.Deleted,
+			Doc: c.Doc, Type: rec.Stored().Type, Writer: rec.Writer, Actor: rec.Actor, CommandID: rec.CommandID, Deleted: c.Deleted, Erased: rec.Erased,
 		})
 		return err != nil || room.Add(len(c.State))
 	})

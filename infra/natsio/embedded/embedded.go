@@ -59,7 +59,10 @@ type Config struct {
 	// directory is known in a data directory that was restored without its keys.
 	Journal string
 	Limits  Limits
-	Log     *slog.Logger
+	// Key encrypts JetStream's files; "" = they are not encrypted. Files from before
+	// are encrypted when the server opens them.
+	Key string
+	Log *slog.Logger
 }
 
 // Limits of a server; zero values are the server's own defaults.
@@ -157,6 +160,7 @@ func (s *Server) options(cfg *Config) (*server.Options, error) {
 		JetStream:  true, StoreDir: s.storeDir, JetStreamMaxStore: s.maxStore,
 		MaxPayload: MaxPayload, NoSigs: true, NoLog: false,
 		SyncAlways: cfg.Synced, SyncInterval: time.Second,
+		JetStreamKey: cfg.Key, JetStreamCipher: server.AES,
 		MaxConn: cfg.Limits.Connections, MaxPending: cfg.Limits.PendingBytes,
 		TLSConfig: cfg.TLS, TLSTimeout: tlsTimeout.Seconds(),
 		TrustedOperators: []*jwt.OperatorClaims{operator}, SystemAccount: s.auth.System(), AccountResolver: resolver{s.auth},

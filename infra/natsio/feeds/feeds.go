@@ -121,7 +121,7 @@ func (t *Feeds) Apply(ctx context.Context, partition int, from, to uint64, c pro
 
 func (t *Feeds) message(subject string, rec *events.Record) *nats.Msg {
 	return &nats.Msg{
-		Subject: subject, Data: rec.Encode(), Header: nats.Header{
+		Subject: subject, Data: rec.Published(), Header: nats.Header{
 			nats.MsgIdHdr:         []string{t.messageID(rec)},
 			natsio.RevisionHeader: []string{strconv.FormatUint(rec.Revision, 10)},
 		},

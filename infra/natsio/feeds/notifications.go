@@ -94,6 +94,9 @@ func (n *Notifications) Apply(ctx context.Context, partition int, from, to uint6
 	for i := range c.Entries {
 		e := &c.Entries[i]
 		if before := old[events.StateEntry(e.Agent, e.Key)]; !e.Deleted || before != nil { // otherwise the batch creates and deletes it
+			if e.Erased {
+				before = nil
+			}
 			msgs = append(msgs, n.message(partition, e, before))
 		}
 	}

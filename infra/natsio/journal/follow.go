@@ -87,8 +87,13 @@ func (j *Journal) Read(ctx context.Context, partition int, after uint64) (histor
 				return
 			}
 		}
+		m, err := j.message(ctx, partition, msg.Subject(), meta.Sequence.Stream, meta.Timestamp, msg.Data())
+		if err != nil {
+			failed = true
+			c.fail(err)
+			return
+		}
 		last = meta.Sequence.Stream
-		m := j.message(partition, msg.Subject(), last, meta.Timestamp, msg.Data())
 		m.Prior = prior(msg.Headers())
 		history.Deliver(c.out, &m, c.stop)
 	}, natsio.ReadAhead(j.nc), jetstream.PullHeartbeat(natsio.ReadHeartbeat),

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -102,12 +103,15 @@ func (j *Journal) boundedEnds(ctx context.Context, names []events.AggregateName,
 			continue // nothing was stored then
 		}
 		q := natsio.LastQuery{Subjects: slices.Collect(maps.Keys(asked)), UpToSeq: upTo, Witness: witness}
+		var failed error
 		err = natsio.LastMessages(ctx, j.nc, natsio.StreamName(p, len(j.streams)), q, func(msg *jetstream.RawStreamMsg) {
+			m, err := j.message(ctx, p, msg.Subject, msg.Sequence, msg.Time, msg.Data)
+			failed = cmp.Or(failed, err)
 			for _, i := range asked[msg.Subject] {
-				ends[i] = j.message(p, msg.Subject, msg.Sequence, msg.Time, msg.Data)
+				ends[i] = m
 			}
 		})
-		if err != nil {
+		if err = cmp.Or(err, failed); err != nil {
 			return nil, fmt.Errorf("read the last events of %d aggregates: %w", len(asked), err)
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"github.com/tidemark-engine/tidemark/domain"
+	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/infra/natsio"
 )
 
@@ -267,8 +268,8 @@ func (g *Guard) digestAt(ctx context.Context, p int, revision uint64) (digest st
 	if err != nil {
 		return "", false, err
 	}
-	m := g.j.message(p, msg.Subject, msg.Sequence, time.Time{}, msg.Data)
-	return m.Digest, true, nil
+	ev, _ := events.Decode(msg.Data) // an entry that is no event has no digest
+	return ev.Digest, true, nil
 }
 
 // margin is the room in bytes below which the journal counts as full.

@@ -119,11 +119,11 @@ func (i *Importer) redirect(ctx context.Context, p int) error {
 	})
 }
 
-// setIntake sets the intake subject of a partition in cfg and in the importer.
-func (i *Importer) setIntake(cfg *jetstream.StreamConfig, p int, intake string) {
+// setIntake sets the intake subject of a partition in cfg and in the journal.
+func (j *Journal) setIntake(cfg *jetstream.StreamConfig, p int, intake string) {
 	cfg.Subjects = []string{intake}
 	cfg.SubjectTransform = &jetstream.SubjectTransformConfig{Source: intake, Destination: cfg.SubjectTransform.Destination}
-	i.publish[p] = strings.TrimSuffix(intake, ">")
+	j.publish[p] = strings.TrimSuffix(intake, ">")
 }
 
 // Finish ends the import: it restores the intake subjects and lets engines open

@@ -29,6 +29,8 @@ const (
 	metaImporting   = "tidemark.importing"  // digest of the export during an import
 	metaIntake      = "tidemark.intake"     // intake subject to restore after an import
 	metaAccepted    = "tidemark.accepted"   // see Accept
+	metaEncrypted   = "tidemark.encrypted"  // id of the key store, since the journal is encrypted
+	metaPlaintext   = "tidemark.plaintext"  // revision up to which events may be from before that
 )
 
 // Journal is the stream EVENTS, or with several partitions EVENTS_0 …
@@ -43,8 +45,13 @@ type Journal struct {
 	publish     []string // intake subject root per partition, with a trailing dot
 	root        string   // "events." with the prefix
 	incarnation string
-	accepted    string // the last Accept when the journal was opened
+	accepted    string         // the last Accept when the journal was opened
+	opener      history.Opener // nil = encrypted events stay as they are stored
 }
+
+// OpenWith makes the journal decrypt the events that it reads. It must be called
+// before the first read.
+func (j *Journal) OpenWith(o history.Opener) { j.opener = o }
 
 var _ history.JournalStore = (*Journal)(nil)
 

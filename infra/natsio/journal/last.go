@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -52,12 +53,14 @@ func (j *Journal) Ends(ctx context.Context, names []events.AggregateName, b hist
 		if !b.Before.IsZero() {
 			q.UpToTime = &b.Before
 		}
+		var failed error
 		err := natsio.LastMessages(ctx, j.nc, natsio.StreamName(p, len(j.streams)), q, func(msg *jetstream.RawStreamMsg) {
-			if i, ok := missing[msg.Subject]; ok {
-				ends[i] = j.message(p, msg.Subject, msg.Sequence, msg.Time, msg.Data)
+			if i, ok := missing[msg.Subject]; ok && failed == nil {
+				ends[i], failed = j.message(ctx, p, msg.Subject, msg.Sequence, msg.Time, msg.Data)
 				delete(missing, msg.Subject)
 			}
 		})
+		err = cmp.Or(err, failed)
 		if err != nil {
 			return nil, fmt.Errorf("read the last events of %d aggregates: %w", len(subjects), err)
 		}
@@ -107,7 +110,7 @@ func (j *Journal) last(ctx context.Context, name events.AggregateName, f history
 	if err != nil {
 		return m, fmt.Errorf("read the last event of %s: %w", name, err)
 	}
-	return j.message(p, msg.Subject, msg.Sequence, msg.Time, msg.Data), nil
+	return j.message(ctx, p, msg.Subject, msg.Sequence, msg.Time, msg.Data)
 }
 
 // EventsAt implements history.JournalStore.
@@ -119,12 +122,14 @@ func (j *Journal) EventsAt(ctx context.Context, partition int, revisions []uint6
 			places[revision] = i
 		}
 	}
+	var failed error
 	err := natsio.MessagesAt(ctx, j.nc, natsio.StreamName(partition, len(j.streams)), slices.Collect(maps.Keys(places)), func(msg *jetstream.RawStreamMsg) {
-		if i, asked := places[msg.Sequence]; asked {
-			found[i] = j.message(partition, msg.Subject, msg.Sequence, msg.Time, msg.Data)
+		if i, asked := places[msg.Sequence]; asked && failed == nil {
+			found[i], failed = j.message(ctx, partition, msg.Subject, msg.Sequence, msg.Time, msg.Data)
 			delete(places, msg.Sequence)
 		}
 	})
+	err = cmp.Or(err, failed)
 	if err != nil || j.Replicas() == 1 {
 		return found, err
 	}
@@ -147,7 +152,7 @@ func (j *Journal) First(ctx context.Context, name events.AggregateName) (m histo
 	if err != nil {
 		return m, fmt.Errorf("read the first event of %s: %w", name, err)
 	}
-	return j.message(p, msg.Subject, msg.Sequence, msg.Time, msg.Data), nil
+	return j.message(ctx, p, msg.Subject, msg.Sequence, msg.Time, msg.Data)
 }
 
 // Names implements history.JournalStore with the subject index of the stream.

@@ -34,7 +34,11 @@ func (j *Journal) Range(ctx context.Context, r history.Range, yield func(history
 		if err != nil {
 			return err
 		}
-		return yield(j.message(r.Partition, msg.Subject(), revision, meta.Timestamp, msg.Data()))
+		m, err := j.message(ctx, r.Partition, msg.Subject(), revision, meta.Timestamp, msg.Data())
+		if err != nil {
+			return err
+		}
+		return yield(m)
 	})
 }
 
@@ -47,7 +51,11 @@ func (j *Journal) single(ctx context.Context, partition int, revision uint64, yi
 	if err != nil {
 		return fmt.Errorf("read revision %d of partition %d: %w", revision, partition, err)
 	}
-	return yield(j.message(partition, msg.Subject, msg.Sequence, msg.Time, msg.Data))
+	m, err := j.message(ctx, partition, msg.Subject, msg.Sequence, msg.Time, msg.Data)
+	if err != nil {
+		return err
+	}
+	return yield(m)
 }
 
 // The first page of a search is small, because often it is enough.
@@ -71,7 +79,11 @@ func (j *Journal) aggregateRange(ctx context.Context, r history.Range, yield fun
 		if r.UpTo > 0 && msg.Sequence > r.UpTo {
 			return false, nil
 		}
-		return true, yield(j.message(r.Partition, msg.Subject, msg.Sequence, msg.Time, msg.Data))
+		m, err := j.message(ctx, r.Partition, msg.Subject, msg.Sequence, msg.Time, msg.Data)
+		if err != nil {
+			return false, err
+		}
+		return true, yield(m)
 	}
 	last := uint64(0) // revision of the last event read; 0 = none
 	for size := firstPage; ; size = laterPage {
@@ -176,7 +188,11 @@ func (j *Journal) lastPerAggregate(ctx context.Context, p int, pattern events.Ag
 			last = now.Sequence == meta.Sequence.Stream
 		}
 		if last {
-			if err := yield(j.message(p, msg.Subject(), meta.Sequence.Stream, meta.Timestamp, msg.Data())); err != nil {
+			m, err := j.message(ctx, p, msg.Subject(), meta.Sequence.Stream, meta.Timestamp, msg.Data())
+			if err == nil {
+				err = yield(m)
+			}
+			if err != nil {
 				return err
 			}
 		}
@@ -186,12 +202,21 @@ func (j *Journal) lastPerAggregate(ctx context.Context, p int, pattern events.Ag
 	}
 }
 
-// message decodes a stored message; Bad is set if it is not a valid event.
-func (j *Journal) message(p int, subject string, seq uint64, at time.Time, data []byte) (m history.Message) {
+// message decodes a stored message; Bad is set if it is not a valid event. It fails
+// if the key of an encrypted event cannot be read now.
+func (j *Journal) message(ctx context.Context, p int, subject string, seq uint64, at time.Time, data []byte) (m history.Message, err error) {
 	name := events.AggregateName(strings.TrimPrefix(subject, j.root))
 	m.Body = data
-	if m.Record, m.Bad = events.DecodeAt(data, name, p, seq); m.Bad != nil {
+	m.Record, m.Bad = events.DecodeAt(data, name, p, seq)
+	if m.Bad == nil && j.opener != nil {
+		if err := j.opener.Open(ctx, &m.Event); errors.Is(err, events.ErrDamaged) {
+			m.Record, m.Bad = events.Record{}, err
+		} else if err != nil {
+			return m, fmt.Errorf("revision %d of partition %d: %w", seq, p, err)
+		}
+	}
+	if m.Bad != nil {
 		m.Name, m.Partition, m.Revision, m.RecordedAt = name, p, seq, at.UTC()
 	}
-	return m
+	return m, nil
 }

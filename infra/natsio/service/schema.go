@@ -18,6 +18,7 @@ var commandBodies = map[string]string{
 	"agent.retire":      "reason:s",
 	"agent.heartbeat":   "status:s",
 	"agent.fork":        "from:s! at_revision:i at_time:t reason:s",
+	"agent.erase":       "reason:s!",
 	"task.create":       "kind:s! payload:v agent_id:s priority:i deadline:t retry:o",
 	"task.start":        "agent_id:s!",
 	"task.progress":     "percent:n note:s",

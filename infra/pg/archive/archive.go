@@ -16,8 +16,9 @@ import (
 
 // Archive is the table agents.events, which the archive view fills.
 type Archive struct {
-	db   *pg.DB
-	view string
+	db     *pg.DB
+	view   string
+	opener history.Opener // nil = encrypted events stay as they are stored
 
 	mu     sync.Mutex
 	months map[string]struct{} // partitions of the table that exist
@@ -36,6 +37,9 @@ var (
 func New(db *pg.DB, view string) *Archive {
 	return &Archive{db: db, view: view, months: map[string]struct{}{}, last: map[int]uint64{}, whole: map[int]checked{}}
 }
+
+// OpenWith makes the archive decrypt the events that it reads.
+func (a *Archive) OpenWith(o history.Opener) { a.opener = o }
 
 // Fold implements projections.Folder.
 func (a *Archive) Fold(batch []history.Message) projections.Changes {

@@ -47,7 +47,7 @@ func (a *Archive) audit(ctx context.Context, after auditPosition, where string, 
 			return fmt.Errorf("audit the archive: %w", err)
 		}
 		page, err := pgx.CollectRows(rows, func(r pgx.CollectableRow) (history.Message, error) {
-			return scanAuditRow(r, partition, &after)
+			return a.scanAuditRow(ctx, r, partition, &after)
 		})
 		if err != nil {
 			return fmt.Errorf("audit the archive: %w", err)
@@ -67,7 +67,7 @@ var errColumns = errors.New("in the archive: the row's columns differ from its b
 
 // scanAuditRow reads a row and checks its columns, which lookups rely on, against
 // its body. It moves at to the row.
-func scanAuditRow(r pgx.CollectableRow, partition int, at *auditPosition) (history.Message, error) {
+func (a *Archive) scanAuditRow(ctx context.Context, r pgx.CollectableRow, partition int, at *auditPosition) (history.Message, error) {
 	var c struct {
 		nanos           int16
 		version, schema int64
@@ -82,7 +82,11 @@ func scanAuditRow(r pgx.CollectableRow, partition int, at *auditPosition) (histo
 	}
 	c.revision = uint64(at.revision)
 	m := history.Message{Body: c.bytes()}
-	if m.Record, m.Bad = c.record(partition); m.Bad != nil {
+	m.Record, m.Bad = a.record(ctx, &c.storedRow, partition)
+	if isClosed(m.Bad) {
+		return m, m.Bad
+	}
+	if m.Bad != nil {
 		m.Name, m.Partition, m.Revision = events.AggregateName(c.stream), partition, c.revision
 		m.RecordedAt = at.recordedAt.Add(time.Duration(c.nanos)).UTC()
 		return m, nil

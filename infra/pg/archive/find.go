@@ -42,6 +42,6 @@ func (a *Archive) FirstOf(ctx context.Context, partition int, journal, commandID
 	if r.revision == 0 {
 		return rec, false, reaches, nil
 	}
-	rec, err = r.record(partition)
+	rec, err = a.record(ctx, &r, partition)
 	return rec, true, reaches, err
 }

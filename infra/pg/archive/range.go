@@ -113,7 +113,11 @@ func (a *Archive) page(ctx context.Context, partition int, after, upTo uint64) e
 			return eachPage{err: fmt.Errorf("read the archive: %w", err)}
 		}
 		m := history.Message{Body: r.bytes()}
-		if m.Record, m.Bad = r.record(partition); m.Bad != nil {
+		m.Record, m.Bad = a.record(ctx, &r, partition)
+		if isClosed(m.Bad) {
+			return eachPage{err: m.Bad}
+		}
+		if m.Bad != nil {
 			m.Name, m.Partition, m.Revision = events.AggregateName(r.stream), partition, r.revision
 			m.RecordedAt = at.Add(time.Duration(nanos)).UTC()
 		}

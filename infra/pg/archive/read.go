@@ -57,7 +57,7 @@ func (a *Archive) queryRecord(ctx context.Context, partition int, query string, 
 	if err != nil {
 		return events.Record{}, false, fmt.Errorf("query the archive: %w", err)
 	}
-	rec, err := r.record(partition)
+	rec, err := a.record(ctx, &r, partition)
 	return rec, err == nil, err
 }
 
@@ -108,7 +108,7 @@ func (a *Archive) LastsOf(ctx context.Context, partition int, prefix string, upT
 			if page[i].revision == 0 {
 				continue // in another partition, or newer than the limits
 			}
-			rec, err := page[i].record(partition)
+			rec, err := a.record(ctx, &page[i], partition)
 			if err != nil {
 				return nil, err
 			}
@@ -128,7 +128,7 @@ func (a *Archive) queryRecords(ctx context.Context, partition int, query string,
 	}
 	recs := make([]events.Record, len(rows))
 	for i := range rows {
-		if recs[i], err = rows[i].record(partition); err != nil {
+		if recs[i], err = a.record(ctx, &rows[i], partition); err != nil {
 			return nil, err
 		}
 	}
@@ -163,10 +163,27 @@ func (r *storedRow) bytes() []byte {
 	return r.body
 }
 
-func (r *storedRow) record(partition int) (events.Record, error) {
+// record decodes a row and decrypts it.
+func (a *Archive) record(ctx context.Context, r *storedRow, partition int) (events.Record, error) {
 	rec, err := events.DecodeAt(r.bytes(), events.AggregateName(r.stream), partition, r.revision)
+	if err == nil && a.opener != nil {
+		if err = a.opener.Open(ctx, &rec.Event); err != nil && !errors.Is(err, events.ErrDamaged) {
+			return events.Record{}, &closedError{fmt.Errorf("revision %d of partition %d: %w", r.revision, partition, err)}
+		}
+	}
 	if err != nil {
 		return rec, fmt.Errorf("in the archive: %w", err)
 	}
 	return rec, nil
+}
+
+// closedError means that the key of an event cannot be read now.
+type closedError struct{ error }
+
+func (e *closedError) Unwrap() error { return e.error }
+
+// isClosed reports whether an event was not decoded because its key cannot be read.
+func isClosed(err error) bool {
+	var closed *closedError
+	return errors.As(err, &closed)
 }

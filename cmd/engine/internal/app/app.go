@@ -12,6 +12,7 @@ import (
 
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
 	"github.com/tidemark-engine/tidemark/internal/certs"
+	"github.com/tidemark-engine/tidemark/internal/keys"
 	"github.com/tidemark-engine/tidemark/internal/readiness"
 )
 
@@ -31,6 +32,7 @@ type Engine struct {
 
 	nats       *natsServer
 	postgres   *postgres
+	keys       *keys.Ring // nil = content is not encrypted
 	journal    *journalReader
 	guard      *guard
 	topology   *topologyCheck
@@ -41,6 +43,7 @@ type Engine struct {
 	views      *views
 	model      *readModel
 	commands   *commandSide
+	eraser     *eraser // nil = content is not encrypted
 	audit      *audit
 	clock      *clock
 	intake     *intakeQueue
@@ -124,7 +127,8 @@ func Start(ctx context.Context, cfg *Config, version string, log *slog.Logger) (
 	e.stops.add(e.views.stop)
 	e.commands = newCommandSide(cfg, e.buckets, log)
 	e.model = newReadModel(e.journal, e.buckets, e.postgres.db, e.quarantine, e.limits.rowBytes(), e.commands.missed, e.metrics.hit)
-	e.commands.open(cfg, e.limits, bounds, e.journal, e.guard, e.nats, e.model, e.streams, e.authority)
+	e.eraser = e.newEraser()
+	e.commands.open(cfg, e.limits, bounds, e.journal, e.guard, e.nats, e.model, e.streams, e.authority, e.eraser)
 	if err = e.startViews(); err != nil {
 		return nil, err
 	}
@@ -173,6 +177,9 @@ func Start(ctx context.Context, cfg *Config, version string, log *slog.Logger) (
 	}
 	if err = e.nats.startGate(e.authority); err != nil {
 		return nil, err
+	}
+	if e.eraser != nil {
+		e.stops.add(e.eraser.start())
 	}
 	if e.service, err = startService(e, requests, queries); err != nil {
 		return nil, err

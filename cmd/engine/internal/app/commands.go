@@ -41,12 +41,16 @@ func (k *keeper) Keep(ctx context.Context, agent string) error {
 func (k *keeper) Interval() time.Duration { return k.model.hot.KeepInterval() }
 
 // open makes the handler, which needs the read model.
-func (c *commandSide) open(cfg *Config, l limits, bounds commands.Bounds, j *journalReader, g *guard, nats *natsServer, m *readModel, s *streams, a *authority) {
+func (c *commandSide) open(cfg *Config, l limits, bounds commands.Bounds, j *journalReader, g *guard, nats *natsServer, m *readModel, s *streams, a *authority, er *eraser) {
 	c.model = m
-	c.handler = commands.NewHandler(j.writer(g, nats.embedded != nil && cfg.Durability == "synced"), commands.Config{
+	conf := commands.Config{
 		Bounds: bounds, InFlight: cfg.LimitsInFlight, WaitBytes: l.waitBytes(), HeadBytes: l.headBytes(), Evictor: m.hydrator, Messenger: messages.NewMessenger(s.Streams), Past: j.history,
 		Archive: j.commandIndex(), Observe: m.writeThrough, Permit: a.permit,
-	})
+	}
+	if er != nil {
+		conf.Keys, conf.Eraser = er.keys, er
+	}
+	c.handler = commands.NewHandler(j.writer(g, nats.embedded != nil && cfg.Durability == "synced"), conf)
 }
 
 func (c *commandSide) send(ctx context.Context, req commands.Request) (commands.Receipt, error) {

@@ -12,6 +12,7 @@ import (
 	"github.com/tidemark-engine/tidemark/infra/natsio"
 	"github.com/tidemark-engine/tidemark/infra/natsio/topology"
 	"github.com/tidemark-engine/tidemark/internal/certs"
+	"github.com/tidemark-engine/tidemark/internal/keys"
 )
 
 // Config is the configuration of the engine. Each field is a flag, an
@@ -33,6 +34,9 @@ type Config struct {
 
 	AcceptJournal bool  `help:"Start although the journal is missing, another one, or shorter than SQL, KV or the data directory know; the views are rebuilt from it." env:"TIDEMARK_ACCEPT_JOURNAL"`
 	DiskReserve   int64 `help:"Free bytes of the data directory's file system below which commands are refused with journal.full; 0 = 64 MiB, but at most 5% of the file system. Embedded NATS only." default:"0" env:"TIDEMARK_DISK_RESERVE"`
+
+	Encryption string      `help:"on: values are encrypted with a key for each agent, so that an agent can be erased. It cannot be turned off later." enum:"on,off" default:"off" env:"TIDEMARK_ENCRYPTION"`
+	Keys       keys.Source `embed:""`
 
 	Topology string `help:"YAML document of streams, buckets and consumers; default: the built-in one." type:"existingfile" env:"TIDEMARK_TOPOLOGY" placeholder:"FILE"`
 
@@ -84,6 +88,9 @@ func (c *Config) Validate() error {
 		}
 	}
 	if err := c.TLS.Check(); err != nil {
+		return err
+	}
+	if err := c.checkEncryption(); err != nil {
 		return err
 	}
 	if err := c.checkServers(); err != nil {

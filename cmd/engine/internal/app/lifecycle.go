@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"os"
+	"path/filepath"
 	"sync"
 
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
@@ -51,6 +52,13 @@ func (e *Engine) writeNotes() error {
 		o.Creds = string(creds)
 	} else {
 		o.URL, o.Access = e.nats.url, e.cfg.NATSAccess.Absolute()
+	}
+	if o.MasterKeyCommand = e.cfg.Keys.MasterKeyCommand; e.cfg.Keys.File() != "" {
+		path, err := filepath.Abs(e.cfg.Keys.File())
+		if err != nil {
+			return err
+		}
+		o.MasterKey = path
 	}
 	if err := o.Write(e.cfg.Data); err != nil {
 		return err

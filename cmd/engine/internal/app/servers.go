@@ -58,6 +58,12 @@ func startServers(ctx context.Context, cfg *Config, l embedded.Limits, tlsConfig
 	}
 	n := &natsServer{access: access, url: cfg.NATS, subjects: natsio.NewSubjects(cfg.SubjectPrefix), stops: stops, log: log}
 	p := &postgres{log: log}
+	key := ""
+	if cfg.NATS == "" {
+		if key, err = cfg.storageKey(ctx); err != nil {
+			return nil, nil, err
+		}
+	}
 	var starting sync.WaitGroup
 	var pgErr, natsErr error
 	if cfg.Postgres == "" {
@@ -68,7 +74,7 @@ func startServers(ctx context.Context, cfg *Config, l embedded.Limits, tlsConfig
 	if cfg.NATS == "" {
 		n.embedded, natsErr = deployment.StartNATS(embedded.Config{
 			Dir: cfg.Data, Listen: cfg.NATSListen, Synced: cfg.Durability == "synced", Limits: l, Log: log,
-			TLS: tlsConfig, Auth: cfg.authenticated(),
+			TLS: tlsConfig, Auth: cfg.authenticated(), Key: key,
 		}, cfg.SubjectPrefix)
 	}
 	starting.Wait()

@@ -15,6 +15,7 @@ import (
 	"github.com/tidemark-engine/tidemark/infra/natsio/coordination"
 	"github.com/tidemark-engine/tidemark/infra/natsio/hot"
 	"github.com/tidemark-engine/tidemark/infra/natsio/intake"
+	"github.com/tidemark-engine/tidemark/infra/natsio/keystore"
 	"github.com/tidemark-engine/tidemark/infra/natsio/principals"
 	natsquarantine "github.com/tidemark-engine/tidemark/infra/natsio/quarantine"
 )
@@ -32,6 +33,9 @@ func (e *Engine) openStores(ctx context.Context) (err error) {
 	}
 	note, sql, err := e.openKnownJournal(ctx)
 	if err != nil {
+		return err
+	}
+	if err := e.openKeys(ctx); err != nil {
 		return err
 	}
 	nc, err := e.nats.connect("views")
@@ -70,6 +74,9 @@ func (e *Engine) checkAccount(ctx context.Context) error {
 	names := []string{
 		intake.CommandsStream, intake.OutcomesStream, intake.DeadLettersStream, coordination.TimerStream, principals.StreamName,
 		"KV_" + natsquarantine.BucketName, "KV_" + coordination.LeaseBucket, "KV_" + coordination.LockBucket,
+	}
+	if e.cfg.encrypted() {
+		names = append(names, keystore.StreamName)
 	}
 	for p := range max(e.cfg.Partitions, 1) {
 		names = append(names, natsio.StreamName(p, max(e.cfg.Partitions, 1)))

@@ -26,15 +26,16 @@ import (
 // Auth says who may use the engine. It works on a running engine as its operator, and on
 // the data directory of a stopped one.
 type Auth struct {
-	Init   AuthInit   `cmd:"" help:"Make the keys of a data directory."`
-	Add    AuthAdd    `cmd:"" help:"Add a principal and write its credentials file."`
-	List   AuthList   `cmd:"" help:"List the principals."`
-	Show   AuthShow   `cmd:"" help:"Show what a principal may do."`
-	Grant  AuthGrant  `cmd:"" help:"Grant a principal more than its role does."`
-	Revoke AuthRevoke `cmd:"" help:"Take all grants from a principal and end its credentials."`
-	Rotate AuthRotate `cmd:"" help:"Write new credentials of a principal; the ones before end at once."`
-	Print  AuthPrint  `cmd:"" name:"print-config" help:"Print the configuration of an external NATS server with the accounts of the engine and of all principals."`
-	Log    AuthLog    `cmd:"" help:"Print the audit: changes of principals, refusals and what operators did; checks its digests."`
+	Init         AuthInit     `cmd:"" help:"Make the keys of a data directory."`
+	Add          AuthAdd      `cmd:"" help:"Add a principal and write its credentials file."`
+	List         AuthList     `cmd:"" help:"List the principals."`
+	Show         AuthShow     `cmd:"" help:"Show what a principal may do."`
+	Grant        AuthGrant    `cmd:"" help:"Grant a principal more than its role does."`
+	Revoke       AuthRevoke   `cmd:"" help:"Take all grants from a principal and end its credentials."`
+	Rotate       AuthRotate   `cmd:"" help:"Write new credentials of a principal; the ones before end at once."`
+	RotateMaster RotateMaster `cmd:"" help:"Wrap the keys of all agents with a new master key, while engines serve."`
+	Print        AuthPrint    `cmd:"" name:"print-config" help:"Print the configuration of an external NATS server with the accounts of the engine and of all principals."`
+	Log          AuthLog      `cmd:"" help:"Print the audit: changes of principals, refusals and what operators did; checks its digests."`
 }
 
 // authWork is what the subcommands of auth work on.

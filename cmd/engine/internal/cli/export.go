@@ -43,7 +43,7 @@ func (c *Export) Run(ctx context.Context, out *Output) error {
 		return err
 	}
 	defer nc.Close()
-	stores, err := c.OpenHistory(ctx, nc, c.Postgres)
+	stores, err := c.OpenHistory(ctx, nc, c.Postgres, nil)
 	if err != nil {
 		return err
 	}

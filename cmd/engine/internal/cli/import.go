@@ -20,6 +20,7 @@ import (
 	"github.com/tidemark-engine/tidemark/infra/natsio/coordination"
 	"github.com/tidemark-engine/tidemark/infra/natsio/embedded"
 	"github.com/tidemark-engine/tidemark/infra/natsio/journal"
+	"github.com/tidemark-engine/tidemark/internal/keys"
 	"github.com/tidemark-engine/tidemark/projections/retention/export"
 )
 
@@ -27,7 +28,8 @@ import (
 // external server, or in a data directory that no engine serves.
 type Import struct {
 	deployment.Target
-	File string `arg:"" type:"existingfile" help:"File that export wrote; its compression is detected."`
+	File string      `arg:"" type:"existingfile" help:"File that export wrote; its compression is detected."`
+	Keys keys.Source `embed:""`
 }
 
 // Validate refuses standard input.
@@ -80,7 +82,7 @@ func (c *Import) open(ctx context.Context, checked *export.Checked) (nc *nats.Co
 		}
 		unlock, err := deployment.Lock(c.Data)
 		if err == nil {
-			nc, stop, err := c.startNATS()
+			nc, stop, err := c.startNATS(ctx)
 			if err != nil {
 				return nil, nil, errors.Join(err, unlock())
 			}
@@ -109,7 +111,7 @@ func (c *Import) open(ctx context.Context, checked *export.Checked) (nc *nats.Co
 }
 
 // startNATS runs the embedded server on the data directory, as serve does.
-func (c *Import) startNATS() (*nats.Conn, func(), error) {
+func (c *Import) startNATS(ctx context.Context) (*nats.Conn, func(), error) {
 	if _, err := os.Stat(filepath.Join(c.Data, "nats")); errors.Is(err, fs.ErrNotExist) {
 		sql := filepath.Join(c.Data, "postgres")
 		if _, err := os.Stat(sql); err == nil {
@@ -118,7 +120,11 @@ func (c *Import) startNATS() (*nats.Conn, func(), error) {
 		}
 	}
 	log := NewLog(os.Stderr, "warn", "auto")
-	s, err := deployment.StartNATS(embedded.Config{Dir: c.Data, Listen: "127.0.0.1:0", Synced: true, Log: log}, c.SubjectPrefix)
+	key, err := deployment.StorageKey(ctx, c.Data, &c.Keys)
+	if err != nil {
+		return nil, nil, err
+	}
+	s, err := deployment.StartNATS(embedded.Config{Dir: c.Data, Listen: "127.0.0.1:0", Synced: true, Key: key, Log: log}, c.SubjectPrefix)
 	if err != nil {
 		return nil, nil, err
 	}

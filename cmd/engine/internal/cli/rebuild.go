@@ -14,6 +14,7 @@ import (
 	"github.com/tidemark-engine/tidemark/history"
 	"github.com/tidemark-engine/tidemark/infra/natsio/coordination"
 	"github.com/tidemark-engine/tidemark/infra/pg/durable"
+	"github.com/tidemark-engine/tidemark/internal/keys"
 	"github.com/tidemark-engine/tidemark/internal/wait"
 	"github.com/tidemark-engine/tidemark/projections"
 	"github.com/tidemark-engine/tidemark/projections/rebuild"
@@ -22,10 +23,11 @@ import (
 // Rebuild folds views again beside the running engine.
 type Rebuild struct {
 	deployment.Target
-	View     string `arg:"" help:"durable, hot, archive, feeds or all."`
-	Plan     bool   `help:"Show the steps, the time and the disk space of the rebuild; change nothing."`
-	Accept   bool   `name:"accept-journal" help:"Make the present journal the view's, whichever journal the view was folded from."`
-	Postgres string `help:"Postgres; default: as in the engine's status." env:"TIDEMARK_POSTGRES" placeholder:"URL"`
+	View     string      `arg:"" help:"durable, hot, archive, feeds or all."`
+	Plan     bool        `help:"Show the steps, the time and the disk space of the rebuild; change nothing."`
+	Accept   bool        `name:"accept-journal" help:"Make the present journal the view's, whichever journal the view was folded from."`
+	Postgres string      `help:"Postgres; default: as in the engine's status." env:"TIDEMARK_POSTGRES" placeholder:"URL"`
+	Keys     keys.Source `embed:""`
 }
 
 // rebuilders rebuild one view each, in the order of all. The archive is first,
@@ -81,7 +83,7 @@ func (c *Rebuild) Run(ctx context.Context, out *Output) error {
 	if err != nil {
 		return err
 	}
-	stores, err := deployment.OpenStores(ctx, nc, &s, c.Postgres)
+	stores, err := deployment.OpenStores(ctx, nc, &s, c.Postgres, &c.Keys)
 	if err != nil {
 		return err
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/history"
 	"github.com/tidemark-engine/tidemark/infra/natsio/journal"
+	"github.com/tidemark-engine/tidemark/internal/keys"
 	"github.com/tidemark-engine/tidemark/projections"
 )
 
@@ -33,6 +34,7 @@ type Replay struct {
 	State     bool   `help:"Print the state at --to instead of the events: every row, and a digest."`
 
 	from, to instant
+	Keys     keys.Source `embed:""`
 }
 
 // Validate refuses bounds that no event lies between.
@@ -87,7 +89,7 @@ func (c *Replay) Run(ctx context.Context, out *Output) (err error) {
 		return err
 	}
 	defer nc.Close()
-	stores, err := c.OpenHistory(ctx, nc, c.Postgres)
+	stores, err := c.OpenHistory(ctx, nc, c.Postgres, &c.Keys)
 	if err != nil {
 		return err
 	}
@@ -132,7 +134,11 @@ func (c *Replay) partition(ctx context.Context, stores *deployment.Stores, p int
 			if c.Subject != "" && !server.SubjectMatchesFilter(subject, c.Subject) {
 				return c.beyond(m.RecordedAt)
 			}
-			return c.event(out, w, subject, p, m.Revision, m.RecordedAt, m.Body)
+			body, err := stores.Published(ctx, m.Body)
+			if err != nil {
+				return err
+			}
+			return c.event(out, w, subject, p, m.Revision, m.RecordedAt, body)
 		})
 	}
 	if err == nil {
@@ -146,7 +152,11 @@ func (c *Replay) partition(ctx context.Context, stores *deployment.Stores, p int
 			if !c.from.at.IsZero() || !c.to.at.IsZero() {
 				at = recordedAt(msg)
 			}
-			return c.event(out, w, msg.Subject(), p, revision, at, msg.Data())
+			body, err := stores.Published(ctx, msg.Data())
+			if err != nil {
+				return err
+			}
+			return c.event(out, w, msg.Subject(), p, revision, at, body)
 		})
 	}
 	if errors.Is(err, errBeyond) {

@@ -15,16 +15,18 @@ import (
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
 	"github.com/tidemark-engine/tidemark/infra/natsio/coordination"
 	"github.com/tidemark-engine/tidemark/infra/natsio/journal"
+	"github.com/tidemark-engine/tidemark/internal/keys"
 	"github.com/tidemark-engine/tidemark/projections/retention"
 )
 
 // Trim removes archived events from the journal.
 type Trim struct {
 	deployment.Target
-	Before   string `required:"" help:"Bound of the events to remove: an RFC 3339 time, an age (30d, 12h), or a revision." placeholder:"TIME|AGE|REV"`
-	Plan     bool   `help:"Show what would be removed; change nothing."`
-	Yes      bool   `short:"y" help:"Do not ask for confirmation."`
-	Postgres string `help:"Postgres; default: as in the engine's status." env:"TIDEMARK_POSTGRES" placeholder:"URL"`
+	Before   string      `required:"" help:"Bound of the events to remove: an RFC 3339 time, an age (30d, 12h), or a revision." placeholder:"TIME|AGE|REV"`
+	Plan     bool        `help:"Show what would be removed; change nothing."`
+	Yes      bool        `short:"y" help:"Do not ask for confirmation."`
+	Postgres string      `help:"Postgres; default: as in the engine's status." env:"TIDEMARK_POSTGRES" placeholder:"URL"`
+	Keys     keys.Source `embed:""`
 }
 
 // trimReport is the output of trim.
@@ -59,7 +61,7 @@ func (c *Trim) Run(ctx context.Context, out *Output) error {
 	if err != nil {
 		return fmt.Errorf("trim needs the positions of the engine's views: %w", err)
 	}
-	stores, err := deployment.OpenStores(ctx, nc, &s, c.Postgres)
+	stores, err := deployment.OpenStores(ctx, nc, &s, c.Postgres, &c.Keys)
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
+	"github.com/tidemark-engine/tidemark/internal/keys"
 	"github.com/tidemark-engine/tidemark/internal/wait"
 	"github.com/tidemark-engine/tidemark/projections"
 	"github.com/tidemark-engine/tidemark/projections/quarantine"
@@ -24,6 +25,7 @@ type Verify struct {
 	Repair   bool          `help:"Rewrite the rows that differ from the journal, and verify again."`
 	Sample   int           `help:"Check about N random aggregates instead of all." placeholder:"N"`
 	Show     int           `help:"Differences to print." default:"20"`
+	Keys     keys.Source   `embed:""`
 }
 
 // Validate refuses negative numbers.
@@ -60,7 +62,7 @@ func (c *Verify) Run(ctx context.Context, out *Output) error {
 	if err != nil {
 		return err
 	}
-	stores, err := deployment.OpenStores(ctx, nc, &s, c.Postgres)
+	stores, err := deployment.OpenStores(ctx, nc, &s, c.Postgres, &c.Keys)
 	if err != nil {
 		return err
 	}

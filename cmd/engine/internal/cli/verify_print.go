@@ -2,6 +2,8 @@ package cli
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/tidemark-engine/tidemark/projections/verify"
 )
@@ -46,6 +48,10 @@ func (r *verified) print(out *Output, show int) {
 			}
 		}
 	}
+	agents := slices.Sorted(maps.Keys(r.Erased))
+	printLines(out, show, "erased      ", agents, func(agent string) string {
+		return fmt.Sprintf("agent %s: the content of %d events, whose chains are checked", agent, r.Erased[agent])
+	})
 	line := func(d verify.Difference) string {
 		if d.Quarantined != "" {
 			d.What += " (quarantined " + d.Quarantined + ")"

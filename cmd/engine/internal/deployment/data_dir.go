@@ -40,6 +40,9 @@ type Operator struct {
 	TLSKey  string `json:"tls_key,omitempty"`
 	// Access is how the engine authenticates at the external server.
 	Access natsio.Access `json:"access,omitzero"`
+	// Where the engine reads its master key, if not from its environment.
+	MasterKey        string `json:"master_key_file,omitempty"`
+	MasterKeyCommand string `json:"master_key_command,omitempty"`
 }
 
 // address is the NATS URL to connect to. The note hides its secrets, which the

@@ -8,11 +8,13 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/history"
 	"github.com/tidemark-engine/tidemark/infra/natsio"
 	"github.com/tidemark-engine/tidemark/infra/natsio/journal"
 	"github.com/tidemark-engine/tidemark/infra/pg"
 	"github.com/tidemark-engine/tidemark/infra/pg/archive"
+	"github.com/tidemark-engine/tidemark/internal/keys"
 	"github.com/tidemark-engine/tidemark/internal/redact"
 )
 
@@ -24,26 +26,39 @@ type Stores struct {
 	Journal *journal.Journal
 	DB      *pg.DB        // nil: the engine runs without SQL
 	Skew    time.Duration // how far the clocks of engines may differ; 0 = history.DefaultSkew
+	Keys    *keys.Ring    // nil: the journal is not encrypted
+	opener  history.Opener
+}
+
+// OpenWith makes journal and archive decrypt the events that they read.
+func (s *Stores) OpenWith(o history.Opener) {
+	s.opener = o
+	s.Journal.OpenWith(o)
 }
 
 // OpenStores opens the journal of a running engine and the database that its
-// status names; postgres, where it is given, is used instead.
-func OpenStores(ctx context.Context, nc *nats.Conn, s *Status, postgres string) (*Stores, error) {
+// status names; postgres, where it is given, is used instead. It decrypts with the
+// master key of source.
+func OpenStores(ctx context.Context, nc *nats.Conn, s *Status, postgres string, source *keys.Source) (*Stores, error) {
 	j, err := journal.OpenExisting(ctx, nc, natsio.NewSubjects(s.Prefix))
 	if err != nil {
 		return nil, err
 	}
-	db, err := openSQL(s, postgres)
-	if err != nil {
+	stores := &Stores{Journal: j}
+	if err := stores.openKeys(ctx, nc, s.Data, source); err != nil {
 		return nil, err
 	}
-	return &Stores{Journal: j, DB: db}, nil
+	if stores.DB, err = openSQL(s, postgres); err != nil {
+		return nil, err
+	}
+	return stores, nil
 }
 
 // OpenHistory opens the journal for reading, with the archive where there is
 // one. Only a trimmed journal needs a running engine, whose status names the
-// database; postgres, where it is given, is used instead.
-func (t *Target) OpenHistory(ctx context.Context, nc *nats.Conn, postgres string) (*Stores, error) {
+// database; postgres, where it is given, is used instead. With a source of the master
+// key it decrypts; with nil events stay as they are stored.
+func (t *Target) OpenHistory(ctx context.Context, nc *nats.Conn, postgres string, source *keys.Source) (*Stores, error) {
 	j, err := journal.OpenExisting(ctx, nc, t.Subjects())
 	if err != nil {
 		return nil, err
@@ -60,7 +75,14 @@ func (t *Target) OpenHistory(ctx context.Context, nc *nats.Conn, postgres string
 	if err != nil && trimmed {
 		return nil, fmt.Errorf("the journal is trimmed, so its old events are read from the archive in SQL: %w", err)
 	}
-	return &Stores{Journal: j, DB: db}, nil
+	stores := &Stores{Journal: j, DB: db}
+	if source != nil {
+		if err := stores.openKeys(ctx, nc, t.Data, source); err != nil {
+			stores.Close()
+			return nil, err
+		}
+	}
+	return stores, nil
 }
 
 // Trimmed reports whether any partition of a journal was trimmed.
@@ -80,12 +102,32 @@ func (s *Stores) Close() {
 	}
 }
 
+// Published is a stored event as readers see it. What is no event stays.
+func (s *Stores) Published(ctx context.Context, body []byte) ([]byte, error) {
+	if s.opener == nil {
+		return body, nil
+	}
+	ev, err := events.Decode(body)
+	if err != nil {
+		return body, nil
+	}
+	if _, _, sealed := ev.Sealed(); !sealed {
+		return body, nil
+	}
+	if err := s.opener.Open(ctx, &ev); err != nil {
+		return nil, err
+	}
+	return ev.Published(), nil
+}
+
 // Archive is the archive of the journal; nil without SQL.
 func (s *Stores) Archive() *archive.Archive {
 	if s.DB == nil {
 		return nil
 	}
-	return archive.New(s.DB, ArchiveView)
+	a := archive.New(s.DB, ArchiveView)
+	a.OpenWith(s.opener)
+	return a
 }
 
 // History is journal and archive as one sequence.

@@ -1,0 +1,217 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+
+	"github.com/tidemark-engine/tidemark/commands"
+	"github.com/tidemark-engine/tidemark/infra/natsio/intake"
+	"github.com/tidemark-engine/tidemark/infra/pg/durable"
+	"github.com/tidemark-engine/tidemark/internal/keys"
+	"github.com/tidemark-engine/tidemark/internal/wait"
+)
+
+// eraser cleans KV, feeds, dead letters and SQL of erased agents, in the background.
+// What is to be done is in the key store, so that the next start goes on.
+type eraser struct {
+	e    *Engine
+	keys *keys.Ring
+	log  *slog.Logger
+	wake chan struct{}
+
+	prepared bool
+}
+
+func (e *Engine) newEraser() *eraser {
+	if e.keys == nil {
+		return nil
+	}
+	return &eraser{e: e, keys: e.keys, log: e.log, wake: make(chan struct{}, 1)}
+}
+
+// Plaintext implements commands.Eraser.
+func (x *eraser) Plaintext(ctx context.Context, partition int) (uint64, error) {
+	return x.e.journal.Plaintext(ctx, partition)
+}
+
+// Cleaned implements commands.Eraser.
+func (x *eraser) Cleaned(ctx context.Context, agent string) (bool, error) {
+	pending, err := x.keys.IsPending(ctx, agent)
+	return err == nil && !pending, err
+}
+
+const (
+	// cleanWait is how long a command waits for its cleaning: most of a client's
+	// usual timeout is left to it.
+	cleanWait = 2 * time.Second
+	cleanPoll = 20 * time.Millisecond
+	// viewWait bounds how long one round of cleaning waits for the views.
+	viewWait = 30 * time.Second
+)
+
+// Begin implements commands.Eraser.
+func (x *eraser) Begin(ctx context.Context, er commands.Erasure) error {
+	return x.keys.SetPending(ctx, keys.Pending{Agent: er.Agent, Command: er.CommandID, Reason: er.Reason, Partition: er.Partition, Revision: er.Revision})
+}
+
+// Clean implements commands.Eraser.
+func (x *eraser) Clean(ctx context.Context, er commands.Erasure) (done bool, err error) {
+	if err := x.Begin(ctx, er); err != nil {
+		return false, err
+	}
+	x.trigger()
+	waiting, cancel := context.WithTimeout(ctx, cleanWait)
+	defer cancel()
+	for {
+		if done, err = x.Cleaned(waiting, er.Agent); done || wait.Sleep(waiting, cleanPoll) != nil {
+			return done, nil // the erasure itself is done
+		}
+	}
+}
+
+func (x *eraser) trigger() {
+	select {
+	case x.wake <- struct{}{}:
+	default:
+	}
+}
+
+// start continues erasures that were interrupted, and cleans what is pending, now and
+// whenever there is more.
+func (x *eraser) start() (stop func(context.Context)) {
+	x.trigger()
+	return inBackground(x.run)
+}
+
+// resume sends the commands again whose erasure an engine has begun and not ended.
+func (x *eraser) resume(ctx context.Context) error {
+	pending, err := x.keys.EachPending(ctx)
+	for _, p := range pending {
+		if p.Revision > 0 || err != nil {
+			continue
+		}
+		x.log.Info("an interrupted erasure is continued", "agent", p.Agent, "command_id", p.Command)
+		body, bad := json.Marshal(map[string]string{"reason": p.Reason})
+		if bad == nil {
+			_, bad = x.e.commands.send(ctx, commands.Request{Aggregate: "agent", ID: p.Agent, Verb: "erase", CommandID: p.Command, Body: body})
+		}
+		err = errors.Join(err, bad)
+	}
+	return err
+}
+
+// prepare does what is needed once: SQL may be unavailable at the start.
+func (x *eraser) prepare(ctx context.Context) error {
+	if x.e.postgres.db != nil && !x.prepared {
+		if err := durable.NewEraser(x.e.postgres.db).Prepare(ctx); err != nil {
+			return err
+		}
+	}
+	x.prepared = true
+	return nil
+}
+
+func (x *eraser) run(ctx context.Context) {
+	if err := x.resume(ctx); err != nil && ctx.Err() == nil {
+		x.log.Error("an interrupted erasure is not finished: send its command id again", "error", err)
+	}
+	pause := backoff.NewExponentialBackOff()
+	pause.InitialInterval, pause.MaxInterval, pause.RandomizationFactor = time.Second, time.Minute, 0.2
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-x.wake:
+		}
+		err := errors.Join(x.prepare(ctx), x.clean(ctx))
+		if err == nil {
+			pause.Reset()
+			continue
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		x.log.Warn("read models of erased agents are not cleaned yet; it is retried", "error", err)
+		if wait.Sleep(ctx, pause.NextBackOff()) != nil {
+			return
+		}
+		x.trigger()
+	}
+}
+
+// clean cleans the read models of all pending agents, then compacts the tables once.
+func (x *eraser) clean(ctx context.Context) error {
+	pending, err := x.keys.EachPending(ctx)
+	if err != nil || len(pending) == 0 {
+		return err
+	}
+	var failed error
+	done := pending[:0]
+	for _, p := range pending {
+		if p.Revision == 0 { // its command is running, or was refused after it had begun
+			continue
+		}
+		if err := x.cleanAgent(ctx, p); err != nil {
+			failed = errors.Join(failed, fmt.Errorf("agent %s: %w", p.Agent, err))
+			continue
+		}
+		done = append(done, p)
+	}
+	if len(done) == 0 {
+		return failed
+	}
+	if x.e.postgres.db != nil {
+		if err := durable.NewEraser(x.e.postgres.db).Compact(ctx); err != nil {
+			return errors.Join(failed, err)
+		}
+	}
+	for _, p := range done {
+		if err := x.keys.ClearPending(ctx, p.Agent); err != nil {
+			return errors.Join(failed, err)
+		}
+		x.log.Info("an erased agent has left all read models", "agent", p.Agent, "revision", p.Revision)
+	}
+	return failed
+}
+
+func (x *eraser) cleanAgent(ctx context.Context, p keys.Pending) error {
+	waiting, cancel := context.WithTimeout(ctx, viewWait)
+	defer cancel()
+	for view, progress := range x.e.views.progress {
+		if view != "archive" && !progress.Wait(waiting, p.Partition, p.Revision) {
+			return fmt.Errorf("the view %s has not reached revision %d", view, p.Revision)
+		}
+	}
+	for _, b := range x.e.buckets.rows() {
+		if err := b.EraseAgent(ctx, p.Agent); err != nil {
+			return err
+		}
+	}
+	if err := x.e.buckets.cache.Clear(ctx); err != nil {
+		return err
+	}
+	if err := x.e.streams.EraseAgent(ctx, p.Agent); err != nil {
+		return err
+	}
+	if err := x.eraseDeadLetters(ctx, p.Agent); err != nil {
+		return err
+	}
+	if x.e.postgres.db == nil {
+		return nil
+	}
+	return durable.NewEraser(x.e.postgres.db).Agent(ctx, p.Agent, p.Revision)
+}
+
+func (x *eraser) eraseDeadLetters(ctx context.Context, agent string) error {
+	letters, err := intake.OpenDeadLetters(ctx, x.e.nats.conns[0], x.e.nats.subjects)
+	if err != nil {
+		return err
+	}
+	return letters.EraseAgent(ctx, agent)
+}

@@ -1,0 +1,147 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
+	"github.com/tidemark-engine/tidemark/infra/natsio/keystore"
+	"github.com/tidemark-engine/tidemark/internal/keys"
+)
+
+// RotateMaster wraps the keys of all agents with a new master key while engines serve.
+type RotateMaster struct {
+	deployment.Target
+	Keys    keys.Source `embed:""`
+	NewKey  string      `name:"new-key" help:"File with the new master key; default: one is made. Only with --master-key FILE." placeholder:"FILE"`
+	KeepOld bool        `help:"Leave the old master key in the file, behind the new one."`
+}
+
+// Run implements the command. With a key file it writes the new key before the old one,
+// wraps, and removes the old one. Where a command or the environment gives the key, it
+// must give the new one first and then the old one; engines that have the key from
+// their environment must have been restarted with both.
+func (c *RotateMaster) Run(ctx context.Context, out *Output) error {
+	nc, err := c.ConnectOperator(ctx)
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	s, _, err := c.Status(ctx, nc)
+	if err != nil {
+		return err
+	}
+	if !c.Keys.Given() {
+		if o, err := deployment.ReadOperator(s.Data); err == nil {
+			c.Keys = keys.Source{MasterKey: o.MasterKey, MasterKeyCommand: o.MasterKeyCommand}
+		}
+	}
+	store, err := keystore.OpenExisting(ctx, nc)
+	if err != nil {
+		return err
+	}
+	if store == nil {
+		return errors.New("the engine does not encrypt: there is no key store to rotate")
+	}
+	file := c.Keys.File()
+	if file == "" && c.NewKey != "" {
+		return errors.New("--new-key needs --master-key FILE: elsewhere the source must give the new key first and then the old one")
+	}
+	if file != "" {
+		if err := c.prepend(ctx, file); err != nil {
+			return err
+		}
+	}
+	ring := keys.New(store, c.Keys.Load, slog.New(slog.DiscardHandler))
+	bar := NewProgress(-1, "keys")
+	changed, err := ring.Rotate(ctx, bar.Step)
+	bar.End()
+	if err != nil {
+		return fmt.Errorf("rotate the master key: %w (run the command again: it continues)", err)
+	}
+	masters := ring.Masters()
+	if s.NATS.Embedded() {
+		if _, err := deployment.MakeStorageKey(s.Data, masters); err != nil {
+			return fmt.Errorf("wrap the key of the data directory: %w", err)
+		}
+	}
+	if file != "" && !c.KeepOld {
+		if err := keepFirst(file); err != nil {
+			return err
+		}
+	}
+	return out.Result(struct {
+		Master string `json:"master"`
+		Keys   int    `json:"keys"`
+	}{masters[0].ID, changed}, func() {
+		out.Printf("the keys of %d agents are wrapped with master key %s\n", changed, masters[0].ID)
+	})
+}
+
+// prepend writes the new key before those in the file. A run that was interrupted has
+// done so: then the keys of the data set are not wrapped with the first one yet.
+func (c *RotateMaster) prepend(ctx context.Context, file string) error {
+	masters, err := c.Keys.Load(ctx)
+	if err != nil {
+		return err
+	}
+	secret := keys.NewSecret()
+	if c.NewKey != "" {
+		text, err := os.ReadFile(c.NewKey)
+		if err != nil {
+			return fmt.Errorf("read the new master key: %w", err)
+		}
+		secret = strings.TrimSpace(string(text))
+		source := keys.Source{MasterKey: c.NewKey}
+		fresh, err := source.Load(ctx)
+		if err != nil {
+			return err
+		}
+		if len(fresh) != 1 {
+			return fmt.Errorf("--new-key must hold one key, it holds %d", len(fresh))
+		}
+		if fresh[0].ID == masters[0].ID {
+			return nil
+		}
+	} else if len(masters) > 1 {
+		return nil
+	}
+	old, err := os.ReadFile(file)
+	if err != nil {
+		return fmt.Errorf("read the master key: %w", err)
+	}
+	return writeKeys(file, secret+"\n"+keys.Text(old))
+}
+
+// keepFirst removes all keys but the first from a file.
+func keepFirst(file string) error {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return fmt.Errorf("read the master key: %w", err)
+	}
+	first, _, _ := strings.Cut(keys.Text(text), "\n")
+	return writeKeys(file, first+"\n")
+}
+
+// writeKeys replaces a key file in one step.
+func writeKeys(file, text string) error {
+	tmp, err := os.CreateTemp(filepath.Dir(file), ".master-key-*") // mode 0600
+	if err != nil {
+		return fmt.Errorf("write the master key: %w", err)
+	}
+	_, err = tmp.WriteString(text)
+	err = errors.Join(err, tmp.Sync(), tmp.Close())
+	if err == nil {
+		err = os.Rename(tmp.Name(), file)
+	}
+	if err != nil {
+		_ = os.Remove(tmp.Name())
+		return fmt.Errorf("write the master key: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,129 @@
+package deployment
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"path/filepath"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/tidemark-engine/tidemark/history"
+	"github.com/tidemark-engine/tidemark/infra/natsio/keystore"
+	"github.com/tidemark-engine/tidemark/internal/keys"
+)
+
+// storageNote is the file storage-key.json: the key that encrypts the files of the
+// embedded NATS server, wrapped by the master key. Without it the files are lost.
+type storageNote struct {
+	Master  string `json:"master"`
+	Wrapped string `json:"wrapped"`
+}
+
+const storagePurpose = "storage"
+
+func storagePath(data string) string { return filepath.Join(data, "storage-key.json") }
+
+// Encrypted reports whether the embedded server of a data directory encrypts its files.
+func Encrypted(data string) (bool, error) {
+	var n storageNote
+	err := readJSON(storagePath(data), &n)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// StorageKey returns the key of the embedded server's files; "" where they are not
+// encrypted.
+func StorageKey(ctx context.Context, data string, source *keys.Source) (string, error) {
+	encrypted, err := Encrypted(data)
+	if err != nil || !encrypted {
+		return "", err
+	}
+	if !source.Given() {
+		return "", fmt.Errorf("the data directory %s is encrypted: give its master key with --master-key FILE, --master-key-command CMD or TIDEMARK_MASTER_KEY, and serve with --encryption on", data)
+	}
+	masters, err := source.Load(ctx)
+	if err != nil {
+		return "", err
+	}
+	return openStorageKey(data, masters)
+}
+
+func openStorageKey(data string, masters keys.Masters) (string, error) {
+	var n storageNote
+	if err := readJSON(storagePath(data), &n); err != nil {
+		return "", fmt.Errorf("read %s: %w", storagePath(data), err)
+	}
+	m := masters.Find(n.Master)
+	if m == nil {
+		return "", fmt.Errorf("%w: %s is encrypted with master key %s, and the one given is %s", keys.ErrWrongMaster, data, n.Master, masters[0].ID)
+	}
+	wrapped, err := base64.StdEncoding.DecodeString(n.Wrapped)
+	if err != nil {
+		return "", fmt.Errorf("read %s: %w", storagePath(data), err)
+	}
+	key, err := m.Unwrap(wrapped, storagePurpose)
+	return string(key), err
+}
+
+// MakeStorageKey returns the key of the embedded server's files and makes it where
+// there is none. It wraps it with the first of the master keys. While an engine serves
+// the directory, only a rotation may call it.
+func MakeStorageKey(data string, masters keys.Masters) (key string, err error) {
+	encrypted, err := Encrypted(data)
+	if err != nil {
+		return "", err
+	}
+	if encrypted {
+		if key, err = openStorageKey(data, masters); err != nil {
+			return "", err
+		}
+		var n storageNote
+		if err := readJSON(storagePath(data), &n); err == nil && n.Master == masters[0].ID {
+			return key, nil
+		}
+	} else {
+		key = keys.NewSecret()
+	}
+	return key, writeJSON(storagePath(data), storageNote{
+		Master: masters[0].ID, Wrapped: base64.StdEncoding.EncodeToString(masters[0].Wrap([]byte(key), storagePurpose)),
+	})
+}
+
+// openKeys makes the stores decrypt, where the journal is encrypted. source names the
+// master key; where it names none it is the one that the engine of the data directory
+// has noted.
+func (s *Stores) openKeys(ctx context.Context, nc *nats.Conn, data string, source *keys.Source) error {
+	if s.Journal.Encrypted() == "" {
+		return nil
+	}
+	if !source.Given() {
+		if o, err := ReadOperator(data); err == nil {
+			source = &keys.Source{MasterKey: o.MasterKey, MasterKeyCommand: o.MasterKeyCommand}
+		}
+	}
+	if !source.Given() {
+		return errors.New("the journal is encrypted: give its master key with --master-key FILE, --master-key-command CMD or TIDEMARK_MASTER_KEY")
+	}
+	store, err := keystore.OpenExisting(ctx, nc)
+	if err == nil && store == nil {
+		err = keys.ErrNoStore
+	}
+	if err != nil {
+		return err
+	}
+	ring := keys.New(store, source.Load, slog.New(slog.DiscardHandler))
+	if _, err := ring.Load(ctx, ""); err != nil {
+		return err
+	}
+	s.OpenWith(ring)
+	s.Keys = ring
+	return nil
+}
+
+var _ history.Opener = (*keys.Ring)(nil)

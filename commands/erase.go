@@ -1,0 +1,340 @@
+package commands
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/go-json-experiment/json"
+
+	"github.com/tidemark-engine/tidemark/domain"
+	"github.com/tidemark-engine/tidemark/domain/agent"
+	"github.com/tidemark-engine/tidemark/events"
+	"github.com/tidemark-engine/tidemark/history"
+	"github.com/tidemark-engine/tidemark/internal/wait"
+)
+
+// Keys encrypts the content of events with a key of its agent, and destroys keys.
+// All of it may be repeated. Errors are 503.
+type Keys interface {
+	// Seal encrypts the content of an event whose version is set.
+	Seal(ctx context.Context, ev *events.Event) error
+	// Retire makes a command's erasure begin: nothing more is encrypted with the keys
+	// whose ids it returns, once settle has passed.
+	Retire(ctx context.Context, agent, command string) (retired []string, settle time.Duration, err error)
+	// Destroy destroys the retired keys.
+	Destroy(ctx context.Context, agent, command string) error
+}
+
+// Erasure is an erased agent whose read models must be cleaned.
+type Erasure struct {
+	Agent, CommandID, Reason string
+	Partition                int
+	Revision                 uint64 // of the event agent.erased
+}
+
+// Eraser removes what read models and feeds have of an erased agent.
+type Eraser interface {
+	// Plaintext returns the revision of a partition up to which events were stored
+	// before encryption was turned on; 0 = all are encrypted.
+	Plaintext(ctx context.Context, partition int) (uint64, error)
+	// Begin stores that an erasure has begun: the next start of an engine continues
+	// one that was interrupted.
+	Begin(ctx context.Context, e Erasure) error
+	// Clean stores that the agent must be cleaned, cleans it in the background and
+	// waits some seconds for it. done is false while it has work left.
+	Clean(ctx context.Context, e Erasure) (done bool, err error)
+	// Cleaned reports whether an agent has been cleaned.
+	Cleaned(ctx context.Context, agent string) (bool, error)
+}
+
+// erase is the request to make all values of an agent unreadable.
+type erase struct {
+	reason  string
+	request string
+}
+
+func readErase(id string, body []byte, _ time.Time, _ Bounds) (Command, error) {
+	var in struct {
+		Reason *string `json:"reason"`
+	}
+	if err := domain.DecodeBody(body, &in); err != nil {
+		return Command{}, err
+	}
+	if err := domain.CheckAgentID(id); err != nil {
+		return Command{}, err
+	}
+	if in.Reason == nil {
+		return Command{}, domain.MissingField("reason")
+	}
+	e := erase{reason: *in.Reason, request: fingerprint("erase", *in.Reason)}
+	return Command{
+		Aggregate: "agent", ID: id, Name: events.Lifecycle(id), request: request{print: e.request}, effect: acceptedEffect,
+		fold: lifecycleFold.carried,
+		run:  e.execute,
+	}, nil
+}
+
+// execute retires the agent's key, deletes the entries that it has encrypted,
+// destroys it, appends the event agent.erased and has the read models cleaned. A
+// repeated command continues where an interrupted one stopped. What is written after
+// the key was retired is encrypted with another key and stays.
+func (e erase) execute(h *Handler, ctx context.Context, cmd *Command, _ bool) (r Receipt, err error) {
+	switch {
+	case h.cfg.Keys == nil:
+		return r, domain.Errorf(domain.Rejected, "erase.needs_encryption",
+			"values can be erased only where they are encrypted: start the engine with --encryption on and a --master-key")
+	case h.cfg.Past == nil:
+		return r, domain.Errorf(domain.Unavailable, "journal.unavailable", "this engine cannot read the history of agents")
+	}
+	err = h.retry(ctx, false, func(unsure bool) (err error) {
+		r, err = e.attempt(ctx, h, cmd, unsure)
+		if errors.Is(err, history.ErrConflict) || errors.Is(err, history.ErrOutcomeUnknown) {
+			h.heads.drop(cmd.Name)
+			return err
+		}
+		if err != nil {
+			err = unavailable(err, unsure)
+		}
+		return err
+	})
+	return r, err
+}
+
+func (e erase) attempt(ctx context.Context, h *Handler, cmd *Command, unsure bool) (Receipt, error) {
+	last, err := h.load(ctx, cmd.Name, cmd.fold)
+	if err != nil {
+		return Receipt{}, err
+	}
+	now := h.cfg.Now()
+	if r, found, err := h.dedupHistory(ctx, cmd, last, now); found || err != nil {
+		if err == nil {
+			err = h.addErasure(ctx, &r, cmd)
+		}
+		return r, err
+	}
+	if err := e.checkPlaintext(ctx, h, cmd.ID); err != nil {
+		return Receipt{}, err
+	}
+	if h.cfg.Eraser != nil {
+		begun := Erasure{Agent: cmd.ID, CommandID: cmd.CommandID, Reason: e.reason, Partition: h.journal.Partition(cmd.ID)}
+		if err := h.cfg.Eraser.Begin(ctx, begun); err != nil {
+			return Receipt{}, err
+		}
+	}
+	retired, settle, err := h.cfg.Keys.Retire(ctx, cmd.ID, cmd.CommandID)
+	if err != nil {
+		return Receipt{}, err
+	}
+	if len(retired) > 0 {
+		if err := wait.Sleep(ctx, settle); err != nil {
+			return Receipt{}, err
+		}
+	}
+	if _, err := e.deleteEntries(ctx, h, cmd, retired); err != nil {
+		return Receipt{}, err
+	}
+	if err := h.cfg.Keys.Destroy(ctx, cmd.ID, cmd.CommandID); err != nil {
+		return Receipt{}, err
+	}
+	// What another engine has appended meanwhile with the key is unreadable now.
+	deleted, err := e.deleteEntries(ctx, h, cmd, retired)
+	if err != nil {
+		return Receipt{}, err
+	}
+	if len(retired) == 0 && deleted == 0 && last.revision > 0 {
+		rec, err := h.journal.At(ctx, h.journal.Partition(cmd.ID), last.revision)
+		if err != nil {
+			return Receipt{}, err
+		}
+		if rec.Type == events.Erased { // nothing was written since
+			r := h.receipt(cmd, domain.Unchanged, last.version, last.revision)
+			return r, h.addErasure(ctx, &r, cmd)
+		}
+	}
+	return e.append(ctx, h, cmd, last, retired, now)
+}
+
+// checkPlaintext refuses to erase an agent with events from before encryption: their
+// values would stay readable.
+func (e erase) checkPlaintext(ctx context.Context, h *Handler, id string) error {
+	if h.cfg.Eraser == nil {
+		return nil
+	}
+	p := h.journal.Partition(id)
+	upTo, err := h.cfg.Eraser.Plaintext(ctx, p)
+	if err != nil || upTo == 0 {
+		return err
+	}
+	for _, pattern := range contentOf(id) {
+		names, err := h.cfg.Past.Names(ctx, pattern)
+		if err != nil {
+			return err
+		}
+		old, err := h.cfg.Past.ManyAsOf(ctx, pattern, names, history.Moment{Revision: upTo})
+		if err != nil {
+			return err
+		}
+		for i := range old {
+			return domain.Errorf(domain.Rejected, "erase.plaintext_history",
+				"agent %s has events from before encryption was turned on (%s, revision %d): their values cannot be made unreadable, and nothing was erased",
+				id, old[i].Name, old[i].Revision).With("revision", old[i].Revision)
+		}
+	}
+	return nil
+}
+
+// contentOf are the patterns of the aggregates that hold content of an agent.
+func contentOf(id string) []events.AggregateName {
+	return []events.AggregateName{
+		events.AgentStates(id), events.Config(id, ">"), events.EntryConflicts(id, ">"),
+	}
+}
+
+// deleteEntries deletes the entries and the configuration whose last event was
+// encrypted with one of the keys, and returns how many. It ends when there are none.
+func (e erase) deleteEntries(ctx context.Context, h *Handler, cmd *Command, keys []string) (deleted int, err error) {
+	for _, pattern := range contentOf(cmd.ID)[:2] {
+		for {
+			n, err := e.deletePass(ctx, h, cmd, pattern, keys)
+			deleted += n
+			if err != nil {
+				return deleted, err
+			}
+			if n == 0 {
+				break
+			}
+		}
+	}
+	return deleted, nil
+}
+
+func (e erase) deletePass(ctx context.Context, h *Handler, cmd *Command, pattern events.AggregateName, keys []string) (deleted int, err error) {
+	names, err := h.cfg.Past.Names(ctx, pattern)
+	if err != nil || len(names) == 0 {
+		return 0, err
+	}
+	ends, err := h.cfg.Past.Ends(ctx, names, history.Bound{}, history.Linearizable)
+	if err != nil {
+		return 0, err
+	}
+	var writes []history.Write
+	for i := range ends {
+		m := &ends[i]
+		if m.Bad != nil {
+			return deleted, m.Bad
+		}
+		key, _, _ := m.Sealed()
+		if !m.Erased && (m.Type != events.StateSet && m.Type != events.ConfigSet || !slices.Contains(keys, key)) {
+			continue
+		}
+		evs := []events.Event{e.deletion(&m.Record, h.cfg.Now())}
+		if err := h.complete(ctx, evs, headAt(&m.Record), cmd, h.cfg.Now()); err != nil {
+			return deleted, err
+		}
+		writes = append(writes, history.Writes(m.Name, m.Revision, "", evs)...)
+	}
+	for len(writes) > 0 {
+		n := min(len(writes), forkEvents)
+		done, err := h.journal.Append(ctx, writes[:n])
+		for _, w := range writes[:n] {
+			h.heads.drop(w.Name)
+		}
+		if err != nil {
+			return deleted, err
+		}
+		h.stats.Appends.Add(int64(n))
+		h.observe(writes[:n], done.Revision)
+		writes, deleted = writes[n:], deleted+n
+	}
+	return deleted, nil
+}
+
+// headAt is the head of an aggregate at an event, without its state.
+func headAt(rec *events.Record) *head {
+	return &head{revision: rec.Revision, version: rec.Version, digest: rec.Digest}
+}
+
+// deletion is the event that deletes an entry after its last event. It has no content.
+func (e erase) deletion(last *events.Record, now time.Time) events.Event {
+	at := now
+	if !at.After(last.Timestamp) {
+		at = last.Timestamp.Add(1)
+	}
+	ev := events.Event{Type: events.StateDeleted, Aggregate: last.Aggregate, ID: last.ID, Key: last.Key, Timestamp: at}
+	data := events.StateWrite{Strategy: string(agent.LastWriteWins), Request: e.request, Erased: true}
+	if last.Aggregate == "config" {
+		ev.Type, data.Strategy = events.ConfigUnset, ""
+	}
+	ev.Data = data.Encode()
+	return ev
+}
+
+// append appends the event agent.erased.
+func (e erase) append(ctx context.Context, h *Handler, cmd *Command, last *head, keys []string, now time.Time) (Receipt, error) {
+	var counts [2]int
+	for i, pattern := range contentOf(cmd.ID)[:2] {
+		names, err := h.cfg.Past.Names(ctx, pattern)
+		if err != nil {
+			return Receipt{}, err
+		}
+		ends, err := h.cfg.Past.Ends(ctx, names, history.Bound{}, history.Linearizable)
+		if err != nil {
+			return Receipt{}, err
+		}
+		for n := range ends {
+			if ends[n].CommandID == cmd.CommandID {
+				counts[i]++
+			}
+		}
+	}
+	named, more := bounded(keys)
+	if named == nil {
+		named = []string{}
+	}
+	lifecycle, _ := last.state.(agent.Lifecycle) // nil before the first event
+	d := agent.DecideLifecycle(lifecycle, agent.Change{Agent: cmd.ID, Type: events.Erased, Data: events.LifecycleChange{
+		Reason: e.reason, Request: e.request,
+		Erasure: &events.Erasure{Entries: counts[0], Config: counts[1], DataKeys: named, More: more},
+	}}, domain.Metadata{Now: now, CommandID: cmd.CommandID, Revision: last.revision})
+	if d.Refusal != nil {
+		return Receipt{}, d.Refusal
+	}
+	next, replayed, err := h.append(ctx, cmd, cmd.Name, last, d.Events, cmd.fold, now)
+	if err != nil {
+		return Receipt{}, err
+	}
+	r := orEmpty(replayed)
+	if replayed == nil {
+		r = h.receipt(cmd, domain.Accepted, next.version, next.revision)
+	}
+	return r, h.addErasure(ctx, &r, cmd)
+}
+
+// addErasure adds to a receipt what the erasure at its revision did, and has the read
+// models cleaned if they are not.
+func (h *Handler) addErasure(ctx context.Context, r *Receipt, cmd *Command) error {
+	p := h.journal.Partition(cmd.ID)
+	rec, err := h.journal.At(ctx, p, r.Revision)
+	if err != nil {
+		return err
+	}
+	var d events.LifecycleChange
+	if err := json.Unmarshal(rec.Data, &d); err != nil || d.Erasure == nil {
+		return domain.Errorf(domain.Internal, "event.unexpected", "%s at revision %d is no erasure", rec.Type, rec.Revision)
+	}
+	r.Erasure = &ReceiptErasure{Erasure: *d.Erasure, Complete: true}
+	if h.cfg.Eraser == nil {
+		return nil
+	}
+	if r.Replayed {
+		if r.Erasure.Complete, err = h.cfg.Eraser.Cleaned(ctx, cmd.ID); err != nil || r.Erasure.Complete {
+			return err
+		}
+	}
+	r.Erasure.Complete, err = h.cfg.Eraser.Clean(ctx, Erasure{
+		Agent: cmd.ID, CommandID: rec.CommandID, Reason: d.Reason, Partition: p, Revision: rec.Revision,
+	})
+	return err
+}

@@ -1,0 +1,300 @@
+package erasure
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/nats-io/nats.go"
+
+	"github.com/tidemark-engine/tidemark/test/harness"
+)
+
+type M = harness.M
+
+// marker is in every value of the agents that are erased.
+const marker = "MARKERofTheErased"
+
+// newKey writes a master key.
+func newKey(t *testing.T, name, secret string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	harness.Must(t, os.WriteFile(path, []byte(secret+"\n"), 0o600))
+	return path
+}
+
+// holding are the files below a directory that hold a text. The write-ahead log of
+// Postgres is left out: the server recycles it in its own time.
+func holding(t *testing.T, dir, text string) (files []string) {
+	t.Helper()
+	harness.Must(t, filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || strings.Contains(path, "pg_wal") {
+			return nil // files come and go
+		}
+		if body, err := os.ReadFile(path); err == nil && bytes.Contains(body, []byte(text)) {
+			files = append(files, path)
+		}
+		return nil
+	}))
+	return files
+}
+
+// rowsHolding counts the rows of each table that hold a text.
+func rowsHolding(t *testing.T, db *pgx.Conn, text string) map[string]int {
+	t.Helper()
+	rows, err := db.Query(t.Context(), `SELECT tablename::text FROM pg_tables WHERE schemaname = 'agents'`)
+	harness.Must(t, err)
+	tables, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	harness.Must(t, err)
+	found := map[string]int{}
+	for _, table := range tables {
+		var n int
+		harness.Must(t, db.QueryRow(t.Context(), `SELECT count(*) FROM agents.`+pgx.Identifier{table}.Sanitize()+` AS t WHERE t::text LIKE $1`, "%"+text+"%").Scan(&n))
+		if n > 0 {
+			found[table] = n
+		}
+	}
+	return found
+}
+
+type erasure struct {
+	harness.Receipt
+	Erasure struct {
+		Entries, Config int
+		DataKeys        int `json:"data_keys"`
+		Complete        bool
+	}
+}
+
+// erase erases an agent and waits until its receipt says that it is complete.
+func erase(t *testing.T, c *harness.Client, agent, id string) (r erasure) {
+	t.Helper()
+	harness.Eventually(t, "the erasure of "+agent+" is complete", func() error {
+		msg := nats.NewMsg("commands.agent." + agent + ".erase")
+		msg.Header.Set("Nats-Msg-Id", id)
+		msg.Data = []byte(`{"reason":"article 17"}`)
+		body, err := c.Ask(t.Context(), msg)
+		if err == nil {
+			err = json.Unmarshal(body, &r)
+		}
+		if err == nil && !r.Erasure.Complete {
+			err = fmt.Errorf("%s", body)
+		}
+		return err
+	})
+	return r
+}
+
+func TestErase(t *testing.T) {
+	t.Parallel()
+	key := newKey(t, "key", strings.Repeat("5a", 32))
+	e := harness.Start(t, harness.Config{Args: []string{"--encryption", "on", "--master-key", key}})
+	c := e.Client(t)
+	value := func(n int) string { return fmt.Sprintf("%s %d", marker, n) }
+
+	// Every way for a value to get in.
+	c.MustSet(t, "a1", "mood", value(1), nil)
+	c.MustSet(t, "a1", "mood", value(2), nil)
+	if _, err := c.Set(t.Context(), "a1", "mood", value(3), M{"expected_version": 1}); err == nil {
+		t.Error("no conflict")
+	}
+	c.MustSet(t, "a1", "large", strings.Repeat(value(4), 1000), nil)
+	c.MustDo(t, "config.a1.set", M{"key": "c", "value": value(5)})
+	c.MustDo(t, "message.a1.direct", M{"to": "friend", "body": value(6)})
+	c.MustDo(t, "message.friend.direct", M{"to": "a1", "body": value(7)})
+	c.MustDo(t, "message.a1.notify", M{"type": "news", "body": value(8)})
+	c.MustDo(t, "agent.a1.heartbeat", M{"status": value(9)})
+	db := c.SQL(t)
+	harness.Exec(t, db, `INSERT INTO agents.outbox (command_id, subject, body) VALUES ('o1', 'agent.a1.set', $1)`, `{"key":"outbox","value":"`+value(10)+`"}`)
+	nc, err := nats.Connect(e.NATSURL)
+	harness.Must(t, err)
+	defer nc.Close()
+	harness.Must(t, nc.Publish("enqueue.agent.a1.set", []byte(`{"key":"queued","value":"`+value(11)+`"}`)))
+	harness.Must(t, nc.Publish("enqueue.agent.a1.set", []byte(`{"key":"queued","valu":"`+value(12)+`"}`))) // a dead letter
+	for _, key := range []string{"outbox", "queued"} {
+		harness.Eventually(t, key+" is stored", func() error { _, err := c.Get(t.Context(), "a1", key, M{"consistency": "hot"}); return err })
+	}
+	c.MustSet(t, "a2", "k", value(13), nil)
+	c.MustSet(t, "other", "k", "stays", nil)
+	harness.Eventually(t, "SQL holds the values", func() bool {
+		found := rowsHolding(t, db, marker)
+		return found["state"] == 5 && found["config"] == 1 && found["conflicts"] == 1 && found["messages"] >= 2 && found["outbox"] == 1
+	})
+	if found := rowsHolding(t, db, marker); found["events"] > 0 {
+		t.Errorf("the archive holds %v in the clear", found)
+	}
+
+	// The master key is rotated while the engine serves.
+	if r := harness.Run(t, "auth", "rotate-master", "--data", e.Data); r.Code != 0 {
+		t.Fatalf("rotate-master: %+v", r)
+	}
+	if text, err := os.ReadFile(key); err != nil || bytes.Contains(text, []byte("5a5a")) || bytes.Count(text, []byte("\n")) != 1 {
+		t.Errorf("the old master key is left, or both are gone: %v", err)
+	}
+	c.MustSet(t, "after-rotation", "k", "v", nil)
+
+	if r := erase(t, c, "a1", "erase-1"); r.Erasure.Entries != 4 || r.Erasure.Config != 1 || r.Erasure.DataKeys != 1 {
+		t.Errorf("receipt %+v", r)
+	}
+	if r := erase(t, c, "a2", "erase-2"); r.Erasure.Entries != 1 {
+		t.Errorf("receipt %+v", r)
+	}
+	nowhere(t, e, db)
+
+	// What is left: versions and digests.
+	_, err = c.Get(t.Context(), "a1", "mood", nil)
+	harness.WantRefusal(t, "get", err, 404, "state.not_found")
+	_, err = c.Get(t.Context(), "a1", "mood", M{"at_revision": 1})
+	harness.WantRefusal(t, "get as of a revision", err, 404, "state.not_found")
+	answer, err := c.Query(t.Context(), "queries.agent.a1.history", M{"key": "mood", "losers": true})
+	harness.Must(t, err)
+	if n := bytes.Count(answer, []byte(`"erased":true`)); n != 3 || bytes.Contains(answer, []byte(`"value"`)) {
+		t.Errorf("the history has %d erased versions: %s", n, answer)
+	}
+	if r := e.Run("verify", "--json"); r.Code != 0 || !strings.Contains(r.Stdout, `"erased":{"a1":`) {
+		t.Errorf("verify: %+v", r)
+	}
+	if r := e.Run("rebuild", "all"); r.Code != 0 {
+		t.Errorf("rebuild: %+v", r)
+	}
+	if r := c.MustSet(t, "a1", "mood", "a new life", nil); r.Version != 4 {
+		t.Errorf("the version restarts: %+v", r)
+	}
+	e.Verify()
+	nowhere(t, e, db)
+	again := erase(t, c, "a1", "erase-1")
+	if !again.Replayed || again.Erasure.Entries != 4 {
+		t.Errorf("repeated: %+v", again)
+	}
+	if got := c.MustGet(t, "a1", "mood", nil); string(got.Value) != `"a new life"` {
+		t.Errorf("a repeated erasure erases what came later: %s", got.Value)
+	}
+
+	// A start with another master key, or without one, fails clearly.
+	e.Stop()
+	if files := holding(t, e.Data, marker); len(files) > 0 {
+		t.Errorf("after the stop %v hold a value", files)
+	}
+	if log := e.Refuses("--master-key", newKey(t, "wrong", strings.Repeat("77", 32))); !strings.Contains(log, "the master key is not the one of this data set") {
+		t.Errorf("another master key: %s", log)
+	}
+	if log := e.Refuses("--encryption", "off"); !strings.Contains(log, "is encrypted: start with --encryption on") {
+		t.Errorf("without encryption: %s", log)
+	}
+	e.Restart()
+	if got := c.MustGet(t, "other", "k", nil); string(got.Value) != `"stays"` {
+		t.Errorf("another agent: %s", got.Value)
+	}
+	e.Verify()
+}
+
+// nowhere checks that no file, row, export or replay holds a value.
+func nowhere(t *testing.T, e *harness.Engine, db *pgx.Conn) {
+	t.Helper()
+	if found := rowsHolding(t, db, marker); len(found) > 0 {
+		t.Errorf("SQL holds values in %v", found)
+	}
+	if files := holding(t, e.Data, marker); len(files) > 0 {
+		t.Errorf("files hold values: %v", files)
+	}
+	file := filepath.Join(t.TempDir(), "export.jsonl")
+	if r := harness.Run(t, "archive", "export", file, "--data", e.Data); r.Code != 0 {
+		t.Errorf("export: %+v", r)
+	}
+	if files := holding(t, filepath.Dir(file), marker); len(files) > 0 {
+		t.Error("the export holds a value")
+	}
+	if r := e.Run("replay"); r.Code != 0 || strings.Contains(r.Stdout, marker) {
+		t.Errorf("replay shows a value, or fails (%d): %s", r.Code, r.Stderr)
+	}
+}
+
+// An erasure that a power cut interrupts is finished by the next start. A journal that
+// is restored without its key store stays unreadable.
+func TestEraseInterrupted(t *testing.T) {
+	t.Parallel()
+	e := harness.Start(t, harness.Config{Args: []string{"--encryption", "on", "--master-key", newKey(t, "key", strings.Repeat("5a", 32)), "--postgres", "off"}})
+	c := e.Client(t)
+	for i := range 20 {
+		c.MustSet(t, "a1", fmt.Sprint("k", i), marker, nil)
+	}
+	c.MustSet(t, "a2", "k", "kept until the keys are lost", nil)
+	js := e.OperatorJetStream(t)
+	nc, err := nats.Connect(e.NATSURL)
+	harness.Must(t, err)
+	defer nc.Close()
+	msg := nats.NewMsg("commands.agent.a1.erase")
+	msg.Header.Set("Nats-Msg-Id", "interrupted")
+	msg.Reply, msg.Data = "_INBOX.none", []byte(`{"reason":"article 17"}`)
+	harness.Must(t, nc.PublishMsg(msg))
+	harness.Must(t, nc.Flush())
+	harness.Eventually(t, "the erasure begins", func() error {
+		s, err := js.Stream(t.Context(), "TIDEMARK_KEYS")
+		if err == nil {
+			_, err = s.GetLastMsgForSubject(t.Context(), "$TIDEMARK.keys.pending.a1")
+		}
+		return err
+	})
+	e.Kill()
+	e.Restart()
+	harness.Eventually(t, "the next start finishes the erasure", func() error {
+		_, err := c.Get(t.Context(), "a1", "k19", M{"consistency": "strong"})
+		if r := harness.Refused(err); r == nil || r.Status != 404 {
+			return fmt.Errorf("get: %v", err)
+		}
+		return nil
+	})
+	if r := erase(t, c, "a1", "interrupted"); r.Erasure.Entries != 20 || r.Erasure.DataKeys != 1 {
+		t.Errorf("receipt %+v", r)
+	}
+	e.Verify()
+	e.Stop()
+
+	store := filepath.Join(filepath.Dir(harness.EventsDir(t, e.Data)), "TIDEMARK_KEYS")
+	harness.Must(t, os.Rename(store, filepath.Join(t.TempDir(), "keys")))
+	if log := e.Refuses(); !strings.Contains(log, "restore its stream TIDEMARK_KEYS") {
+		t.Errorf("without its key store: %s", log)
+	}
+	e.Launch("--accept-journal")
+	e.Await()
+	_, err = c.Get(t.Context(), "a2", "k", M{"consistency": "strong"})
+	harness.WantRefusal(t, "a value whose key is lost", err, 404, "state.not_found")
+}
+
+// Events from before encryption stay readable, and an agent that has some cannot be
+// erased.
+func TestUpgradeOfPlaintext(t *testing.T) {
+	t.Parallel()
+	e := harness.Start(t, harness.Config{Args: []string{"--postgres", "off"}})
+	c := e.Client(t)
+	c.MustSet(t, "old", "k", "from before", nil)
+	_, err := c.Command(t.Context(), "commands.agent.old.erase", "", M{"reason": "x"})
+	harness.WantRefusal(t, "without encryption", err, 422, "erase.needs_encryption")
+	e.Stop()
+	e.Launch("--encryption", "on", "--master-key", newKey(t, "key", strings.Repeat("5a", 32)))
+	e.Await()
+	if got := c.MustGet(t, "old", "k", M{"consistency": "strong"}); string(got.Value) != `"from before"` {
+		t.Errorf("an event from before: %s", got.Value)
+	}
+	c.MustSet(t, "old", "k", "encrypted", nil)
+	_, err = c.Command(t.Context(), "commands.agent.old.erase", "", M{"reason": "x"})
+	harness.WantRefusal(t, "events from before", err, 422, "erase.plaintext_history")
+	c.MustSet(t, "new", "k", marker, nil)
+	erase(t, c, "new", "erase-new")
+	_, err = c.Get(t.Context(), "new", "k", nil)
+	harness.WantRefusal(t, "get", err, 404, "state.not_found")
+	if got := c.MustGet(t, "old", "k", nil); string(got.Value) != `"encrypted"` {
+		t.Errorf("a refused erasure: %s", got.Value)
+	}
+	e.Verify()
+	e.Stop()
+	if log := e.Refuses(); !strings.Contains(log, "is encrypted") {
+		t.Errorf("without encryption: %s", log)
+	}
+}

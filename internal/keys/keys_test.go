@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/tidemark-engine/tidemark/events"
@@ -25,6 +26,7 @@ type memory struct {
 	seq       uint64
 	names     map[string][]stored
 	followers []func(string, uint64)
+	deaf      bool // no follower hears of changes
 	fail      error
 }
 
@@ -58,7 +60,9 @@ func (m *memory) Put(_ context.Context, name string, body []byte, after uint64) 
 	m.seq++
 	m.names[name] = append(all, stored{m.seq, body})
 	for _, f := range m.followers {
-		f(name, m.seq)
+		if !m.deaf {
+			f(name, m.seq)
+		}
 	}
 	return m.seq, nil
 }
@@ -85,7 +89,13 @@ func (m *memory) Names(_ context.Context, prefix string) (names []string, err er
 	return names, nil
 }
 
-func (m *memory) Follow(_ context.Context, changed func(string, uint64)) error {
+func (m *memory) Last(context.Context) (uint64, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.seq, m.fail
+}
+
+func (m *memory) Follow(_ context.Context, _ uint64, changed func(string, uint64)) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.followers = append(m.followers, changed)
@@ -218,6 +228,62 @@ func TestSealOpenErase(t *testing.T) {
 	if n := len(m.names["agent.a1"]); n != 1 {
 		t.Errorf("the store keeps %d records of the erased agent", n)
 	}
+}
+
+// An engine that hears of no change neither encrypts nor decrypts with a key that
+// another engine has destroyed, and one that the store cannot reach does neither after
+// the time that an erasure waits.
+func TestDestroyedElsewhere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, file := newMemory(), keyFile(t, keys.NewSecret())
+		one, deaf := ring(t, m, file), ring(t, m, file)
+		alone := keys.New(m, (&keys.Source{MasterKey: file}).Load, slog.New(slog.DiscardHandler)) // it does not follow
+		if _, err := alone.Load(t.Context(), ""); err != nil {
+			t.Fatal(err)
+		}
+		body := sealed(t, one, write("a1", "SECRET"))
+		others := []*keys.Ring{deaf, alone}
+		for _, r := range others {
+			opened(t, r, body)
+			opened(t, r, sealed(t, r, write("a1", "cached")))
+		}
+		m.deaf = true
+		retired, settle, err := one.Retire(t.Context(), "a1", "c1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(settle)
+		for _, r := range others { // the erasure deletes what the retired key has encrypted
+			if ev := opened(t, r, body); ev.Erased {
+				t.Error("a retired key is destroyed already")
+			}
+			ev := write("a1", "later")
+			sealed(t, r, ev)
+			if id, _, _ := ev.Sealed(); slices.Contains(retired, id) {
+				t.Error("a retired key encrypts")
+			}
+		}
+		if err := one.Destroy(t.Context(), "a1", "c1"); err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range others { // at once
+			if ev := opened(t, r, body); !ev.Erased {
+				t.Errorf("a destroyed key decrypts: %s", ev.Published())
+			}
+		}
+
+		body = sealed(t, one, write("a2", "SECRET"))
+		opened(t, deaf, body)
+		m.fail = errors.New("no answer")
+		time.Sleep(settle)
+		ev, _ := events.Decode(body)
+		if err := deaf.Open(t.Context(), &ev); err == nil || !strings.Contains(err.Error(), "keys.unavailable") {
+			t.Errorf("a cached key decrypts while the store cannot be reached: %v", err)
+		}
+		if err := deaf.Seal(t.Context(), write("a2", "x")); err == nil || !strings.Contains(err.Error(), "keys.unavailable") {
+			t.Errorf("a cached key encrypts while the store cannot be reached: %v", err)
+		}
+	})
 }
 
 // Of two engines that make the first key at once both use the one stored first.

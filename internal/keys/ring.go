@@ -32,11 +32,13 @@ type Ring struct {
 	masters atomic.Pointer[Masters]
 	mu      sync.Mutex // of changes of the cache
 	cache   *otter.Cache[string, *entry]
+	fresh   freshness
 }
 
 // entry is a cached record of an agent, never changed once it is in the cache.
 type entry struct {
 	revision uint64
+	read     time.Duration // when the store was asked for it
 	record   Record
 	keys     map[string]cipher.AEAD
 	gone     map[string]bool // ids that are not among the keys: they were destroyed
@@ -46,29 +48,42 @@ const (
 	// cachedAgents bounds the agents whose keys are in memory.
 	cachedAgents = 200_000
 	// Settle is how long an erasure waits between the retirement of a key and the
-	// search for what it has encrypted: every engine hears of the retirement by then.
+	// search for what it has encrypted: every engine knows of the retirement by then,
+	// and asks the store before each use of the retired key.
 	Settle = time.Second
 )
 
 // New returns a ring over a store. source loads the master keys; it is called again
 // when the data set has another master key.
 func New(store Store, source func(context.Context) (Masters, error), log *slog.Logger) *Ring {
-	return &Ring{store: store, source: source, log: log, cache: otter.Must(&otter.Options[string, *entry]{MaximumSize: cachedAgents})}
+	return &Ring{
+		store: store, source: source, log: log, fresh: freshness{store: store, began: time.Now()},
+		cache: otter.Must(&otter.Options[string, *entry]{MaximumSize: cachedAgents}),
+	}
 }
 
-// Follow drops what other processes change from the cache, until ctx ends.
+// Follow drops what other processes change from the cache, until ctx ends. Without it
+// the store is asked for each agent again after half a second.
 func (r *Ring) Follow(ctx context.Context) error {
-	return r.store.Follow(ctx, func(name string, revision uint64) {
+	last, err := r.store.Last(ctx)
+	if err != nil {
+		return err
+	}
+	r.cache.InvalidateAll()
+	r.fresh.seen.Store(last)
+	err = r.store.Follow(ctx, last, func(name string, revision uint64) {
 		if name == masterName {
 			go r.reload(ctx)
-			return
-		}
-		agent, ok := strings.CutPrefix(name, agentPrefix)
-		if known, cached := r.cache.GetIfPresent(agent); ok && cached && known.revision < revision {
+		} else if agent, ok := strings.CutPrefix(name, agentPrefix); ok {
 			// The marker keeps an older answer that is on its way out of the cache.
 			r.keep(agent, &entry{revision: revision})
 		}
+		r.fresh.seen.Store(revision)
 	})
+	if err == nil {
+		r.fresh.followed.Store(true)
+	}
+	return err
 }
 
 func unavailable(err error) error {
@@ -81,34 +96,40 @@ func unavailable(err error) error {
 }
 
 // lookup returns the keys of an agent, cached or from the store.
-func (r *Ring) lookup(ctx context.Context, agent string, fresh bool) (*entry, error) {
-	known, cached := r.cache.GetIfPresent(agent)
-	if cached && known.keys != nil && !fresh {
-		return known, nil
+func (r *Ring) lookup(ctx context.Context, agent string, ask bool) (*entry, error) {
+	if !ask {
+		fresh := r.fresh.check(ctx) // before the cache is read
+		known, cached := r.cache.GetIfPresent(agent)
+		if cached && known.keys != nil && (fresh || r.fresh.now()-known.read < lease) {
+			return known, nil
+		}
 	}
 	for {
+		at := r.fresh.now()
 		body, revision, err := r.store.Get(ctx, agentPrefix+agent)
 		if err != nil {
 			return nil, unavailable(err)
 		}
-		if cached && known.keys != nil && known.revision == revision {
-			return known, nil
-		}
-		e, err := r.open(ctx, agent, body, revision)
-		if err != nil {
+		var e *entry
+		if known, cached := r.cache.GetIfPresent(agent); cached && known.keys != nil && known.revision == revision {
+			again := *known
+			e = &again
+		} else if e, err = r.open(ctx, agent, body, revision); err != nil {
 			return nil, unavailable(err)
 		}
+		e.read = at
 		if e = r.keep(agent, e); e.keys != nil {
 			return e, nil
 		} // changed while it was read
 	}
 }
 
-// keep caches e unless the cache has a later entry, and returns what the cache has.
+// keep caches e unless the cache has a later entry, and returns what the cache has. An
+// entry without keys is a marker, which replaces earlier ones alone.
 func (r *Ring) keep(agent string, e *entry) *entry {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if now, ok := r.cache.GetIfPresent(agent); ok && now.revision > e.revision {
+	if now, ok := r.cache.GetIfPresent(agent); ok && (now.revision > e.revision || now.revision == e.revision && e.keys == nil) {
 		return now
 	}
 	r.cache.Set(agent, e)
@@ -142,12 +163,14 @@ func (r *Ring) put(ctx context.Context, agent string, rec Record, after uint64) 
 	if err != nil {
 		return nil, err
 	}
+	at := r.fresh.now()
 	revision, err := r.store.Put(ctx, agentPrefix+agent, body, after)
 	if err != nil {
 		return nil, err
 	}
 	e, err := r.open(ctx, agent, body, revision)
 	if err == nil {
+		e.read = at
 		r.keep(agent, e)
 	}
 	return e, err
@@ -223,7 +246,8 @@ func (r *Ring) Open(ctx context.Context, ev *events.Event) error {
 	if err != nil {
 		return err
 	}
-	if e.keys[id] == nil && !e.gone[id] {
+	// A retired key may be destroyed at any time, and a key may be new.
+	if current := e.record.Current; (current == nil || current.ID != id) && !e.gone[id] {
 		if e, err = r.lookup(ctx, ev.ID, true); err != nil {
 			return err
 		}

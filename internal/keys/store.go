@@ -17,9 +17,12 @@ type Store interface {
 	Shred(ctx context.Context, name string, all bool) error
 	// Names returns the names that begin with a prefix.
 	Names(ctx context.Context, prefix string) ([]string, error)
-	// Follow reports every change from now on, until ctx ends. It returns once it
-	// follows.
-	Follow(ctx context.Context, changed func(name string, revision uint64)) error
+	// Last returns the revision of the last body of all names, from the leader; 0 = there
+	// is none.
+	Last(ctx context.Context) (revision uint64, err error)
+	// Follow reports every change after a revision in order, until ctx ends. It returns
+	// once it follows.
+	Follow(ctx context.Context, after uint64, changed func(name string, revision uint64)) error
 }
 
 // ErrChanged means that another process has changed a record first.

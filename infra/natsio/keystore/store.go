@@ -78,6 +78,12 @@ func (s *Store) Get(ctx context.Context, name string) ([]byte, uint64, error) {
 	return msg.Data, msg.Sequence, nil
 }
 
+// Last implements keys.Store.
+func (s *Store) Last(ctx context.Context) (uint64, error) {
+	_, revision, err := s.Get(ctx, ">")
+	return revision, err
+}
+
 // Put implements keys.Store.
 func (s *Store) Put(ctx context.Context, name string, body []byte, after uint64) (uint64, error) {
 	ack, err := s.js.PublishMsg(ctx, &nats.Msg{Subject: root + name, Data: body, Header: nats.Header{
@@ -120,9 +126,9 @@ func (s *Store) Names(ctx context.Context, prefix string) ([]string, error) {
 }
 
 // Follow implements keys.Store.
-func (s *Store) Follow(ctx context.Context, changed func(name string, revision uint64)) error {
+func (s *Store) Follow(ctx context.Context, after uint64, changed func(name string, revision uint64)) error {
 	c, err := s.js.OrderedConsumer(ctx, StreamName, jetstream.OrderedConsumerConfig{
-		DeliverPolicy: jetstream.DeliverNewPolicy, HeadersOnly: true, InactiveThreshold: natsio.EphemeralIdleTimeout,
+		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: after + 1, HeadersOnly: true, InactiveThreshold: natsio.EphemeralIdleTimeout,
 	})
 	if err != nil {
 		return fmt.Errorf("follow the key store: %w", err)

@@ -24,7 +24,7 @@ func TestStore(t *testing.T) {
 	s, err := keystore.Open(t.Context(), nc)
 	harness.Must(t, err)
 	changes := make(chan string, 10)
-	harness.Must(t, s.Follow(t.Context(), func(name string, _ uint64) { changes <- name }))
+	harness.Must(t, s.Follow(t.Context(), 0, func(name string, _ uint64) { changes <- name }))
 	if body, revision, err := s.Get(t.Context(), "agent.a"); body != nil || revision != 0 || err != nil {
 		t.Errorf("an unknown name: %s, %d, %v", body, revision, err)
 	}
@@ -40,6 +40,9 @@ func TestStore(t *testing.T) {
 	harness.Must(t, err)
 	_, err = s.Put(t.Context(), "pending.a", []byte("p"), 0)
 	harness.Must(t, err)
+	if last, err := s.Last(t.Context()); err != nil || last != second+1 {
+		t.Errorf("the last revision of all names is %d, %v; want %d", last, err, second+1)
+	}
 	harness.Must(t, s.Shred(t.Context(), "agent.a", false))
 	if body, revision, err := s.Get(t.Context(), "agent.a"); string(body) != "two" || revision != second || err != nil {
 		t.Errorf("after the shredding: %s, %d, %v", body, revision, err)

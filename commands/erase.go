@@ -76,8 +76,8 @@ func readErase(id string, body []byte, _ time.Time, _ Bounds) (Command, error) {
 	}, nil
 }
 
-// execute retires the agent's key, deletes the entries that it has encrypted,
-// destroys it, appends the event agent.erased and has the read models cleaned. A
+// execute retires the agent's key, deletes the entries that it has encrypted and the
+// content of tasks and sessions, destroys it, appends the event agent.erased and has the read models cleaned. A
 // repeated command continues where an interrupted one stopped. What is written after
 // the key was retired is encrypted with another key and stays.
 func (e erase) execute(h *Handler, ctx context.Context, cmd *Command, _ bool) (r Receipt, err error) {
@@ -162,8 +162,10 @@ func (e erase) checkPlaintext(ctx context.Context, h *Handler, id string) error 
 	if h.cfg.Eraser == nil {
 		return nil
 	}
-	p := h.journal.Partition(id)
-	upTo, err := h.cfg.Eraser.Plaintext(ctx, p)
+	if err := e.checkOldOwned(ctx, h, id); err != nil {
+		return err
+	}
+	upTo, err := h.cfg.Eraser.Plaintext(ctx, h.journal.Partition(id))
 	if err != nil || upTo == 0 {
 		return err
 	}
@@ -172,17 +174,23 @@ func (e erase) checkPlaintext(ctx context.Context, h *Handler, id string) error 
 		if err != nil {
 			return err
 		}
-		old, err := h.cfg.Past.ManyAsOf(ctx, pattern, names, history.Moment{Revision: upTo})
-		if err != nil {
+		if err := e.checkOld(ctx, h, id, pattern, names, upTo); err != nil {
 			return err
-		}
-		for i := range old {
-			return domain.Errorf(domain.Rejected, "erase.plaintext_history",
-				"agent %s has events from before encryption was turned on (%s, revision %d): their values cannot be made unreadable, and nothing was erased",
-				id, old[i].Name, old[i].Revision).With("revision", old[i].Revision)
 		}
 	}
 	return nil
+}
+
+// checkOld refuses to erase an agent with aggregates of one partition that existed at a
+// revision.
+func (e erase) checkOld(ctx context.Context, h *Handler, id string, pattern events.AggregateName, names []events.AggregateName, upTo uint64) error {
+	old, err := h.cfg.Past.ManyAsOf(ctx, pattern, names, history.Moment{Revision: upTo})
+	if err != nil || len(old) == 0 {
+		return err
+	}
+	return domain.Errorf(domain.Rejected, "erase.plaintext_history",
+		"agent %s has events from before encryption was turned on (%s, revision %d): their values cannot be made unreadable, and nothing was erased",
+		id, old[0].Name, old[0].Revision).With("revision", old[0].Revision)
 }
 
 // contentOf are the patterns of the aggregates that hold content of an agent.
@@ -193,7 +201,8 @@ func contentOf(id string) []events.AggregateName {
 }
 
 // deleteEntries deletes the entries and the configuration whose last event was
-// encrypted with one of the keys, and returns how many. It ends when there are none.
+// encrypted with one of the keys, and the content of such tasks and sessions, and
+// returns how many. It ends when there are none.
 func (e erase) deleteEntries(ctx context.Context, h *Handler, cmd *Command, keys []string) (deleted int, err error) {
 	for _, pattern := range contentOf(cmd.ID)[:2] {
 		for {
@@ -207,7 +216,8 @@ func (e erase) deleteEntries(ctx context.Context, h *Handler, cmd *Command, keys
 			}
 		}
 	}
-	return deleted, nil
+	n, err := e.eraseOwned(ctx, h, cmd, keys)
+	return deleted + n, err
 }
 
 func (e erase) deletePass(ctx context.Context, h *Handler, cmd *Command, pattern events.AggregateName, keys []string) (deleted int, err error) {
@@ -235,6 +245,11 @@ func (e erase) deletePass(ctx context.Context, h *Handler, cmd *Command, pattern
 		}
 		writes = append(writes, history.Writes(m.Name, m.Revision, "", evs)...)
 	}
+	return e.appendAll(ctx, h, writes)
+}
+
+// appendAll appends events of one partition, in several batches where they are many.
+func (e erase) appendAll(ctx context.Context, h *Handler, writes []history.Write) (appended int, err error) {
 	for len(writes) > 0 {
 		n := min(len(writes), forkEvents)
 		done, err := h.journal.Append(ctx, writes[:n])
@@ -242,13 +257,13 @@ func (e erase) deletePass(ctx context.Context, h *Handler, cmd *Command, pattern
 			h.heads.drop(w.Name)
 		}
 		if err != nil {
-			return deleted, err
+			return appended, err
 		}
 		h.stats.Appends.Add(int64(n))
 		h.observe(writes[:n], done.Revision)
-		writes, deleted = writes[n:], deleted+n
+		writes, appended = writes[n:], appended+n
 	}
-	return deleted, nil
+	return appended, nil
 }
 
 // headAt is the head of an aggregate at an event, without its state.
@@ -273,6 +288,10 @@ func (e erase) deletion(last *events.Record, now time.Time) events.Event {
 
 // append appends the event agent.erased.
 func (e erase) append(ctx context.Context, h *Handler, cmd *Command, last *head, keys []string, now time.Time) (Receipt, error) {
+	owned, err := Erased(ctx, h.cfg.Past, cmd.ID, cmd.CommandID)
+	if err != nil {
+		return Receipt{}, err
+	}
 	var counts [2]int
 	for i, pattern := range contentOf(cmd.ID)[:2] {
 		names, err := h.cfg.Past.Names(ctx, pattern)
@@ -296,7 +315,9 @@ func (e erase) append(ctx context.Context, h *Handler, cmd *Command, last *head,
 	lifecycle, _ := last.state.(agent.Lifecycle) // nil before the first event
 	d := agent.DecideLifecycle(lifecycle, agent.Change{Agent: cmd.ID, Type: events.Erased, Data: events.LifecycleChange{
 		Reason: e.reason, Request: e.request,
-		Erasure: &events.Erasure{Entries: counts[0], Config: counts[1], DataKeys: named, More: more},
+		Erasure: &events.Erasure{
+			Entries: counts[0], Config: counts[1], Tasks: len(owned["task"]), Sessions: len(owned["session"]), DataKeys: named, More: more,
+		},
 	}}, domain.Metadata{Now: now, CommandID: cmd.CommandID, Revision: last.revision})
 	if d.Refusal != nil {
 		return Receipt{}, d.Refusal

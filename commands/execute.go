@@ -170,6 +170,9 @@ func (h *Handler) complete(ctx context.Context, evs []events.Event, last *head, 
 		ev.Version, ev.RecordedAt = last.version+uint64(i)+1, now
 		ev.CommandID, ev.Actor, ev.Schema = cmd.CommandID, cmd.actor, events.Schema
 		if h.cfg.Keys != nil {
+			if err := setOutline(ev); err != nil {
+				return domain.Errorf(domain.Internal, "event.fold", "%v", err)
+			}
 			if err := h.cfg.Keys.Seal(ctx, ev); err != nil {
 				return unavailable(err, false)
 			}

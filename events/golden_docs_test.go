@@ -29,7 +29,7 @@ func init() {
 		events.Retired:          events.LifecycleChange{Reason: "é \u2028", Request: "r"},
 		events.Forked: events.LifecycleChange{Reason: "what if", Origin: &events.Origin{
 			Agent: "a0", Partition: 3, Revision: 18446744073709551615, AtTime: when, Keys: 12}, Request: "r"},
-		events.Erased: events.LifecycleChange{Reason: "article 17", Erasure: &events.Erasure{Entries: 3, DataKeys: []string{"00ff"}}, Request: "r"},
+		events.Erased: events.LifecycleChange{Reason: "article 17", Erasure: &events.Erasure{Entries: 3, Tasks: 2, DataKeys: []string{"00ff"}}, Request: "r"},
 		events.TaskCreated: events.TaskCreate{
 			Kind: "k", Payload: jsontext.Value(`{"n":1.50,"s":"\u0041\/"}`), AgentID: "a1", Priority: 10, Deadline: when, Request: "r"},
 		events.TaskStarted:    events.TaskStart{AgentID: "a1", Request: "r"},
@@ -42,6 +42,8 @@ func init() {
 		events.SessionTouched: events.Plain{Request: "r"},
 		events.SessionClosed:  events.Plain{Request: "r"},
 		events.SessionExpired: events.Plain{Request: "r"},
+		events.TaskErased:     events.Plain{Request: "r"},
+		events.SessionErased:  events.Plain{Request: "r"},
 	} {
 		encoded, err := json.Marshal(data, json.Deterministic(true), jsontext.PreserveRawStrings(true))
 		if err != nil {

@@ -34,6 +34,10 @@ var golden = map[string]events.Event{
 		Type: events.StateSet, Aggregate: "agent", ID: "a", Key: "k", Version: 1, Timestamp: when, RecordedAt: when, CommandID: "c",
 		Data: []byte(`{"sealed":"AAH+/w","sealed_key":"00ff"}`),
 	},
+	"task.completed.sealed.1": {
+		Type: events.TaskCompleted, Aggregate: "task", ID: "t", Version: 3, Timestamp: when, RecordedAt: when, CommandID: "c",
+		Data: []byte(`{"sealed":"AAH+/w","sealed_key":"00ff","sealed_for":"a"}`), State: []byte(`{"status":"completed","kind":"k"}`),
+	},
 	"agent.state_set.null.1": {
 		Type: events.StateSet, Aggregate: "agent", ID: "a", Key: "k", Version: 1, Timestamp: time.Date(1, 1, 1, 0, 0, 0, 1, time.UTC),
 		RecordedAt: time.Date(9999, 12, 31, 23, 59, 59, 999999999, time.UTC), CommandID: "c",

@@ -39,6 +39,8 @@ type LifecycleChange struct {
 type Erasure struct {
 	Entries  int      `json:"entries"`       // state entries that existed
 	Config   int      `json:"config"`        // configuration entries that existed
+	Tasks    int      `json:"tasks"`         // tasks that belonged to it
+	Sessions int      `json:"sessions"`      // sessions that it owned
 	DataKeys []string `json:"data_keys"`     // ids of the destroyed keys
 	More     int      `json:"more,omitzero"` // number of further keys that are not named
 }

@@ -9,6 +9,7 @@ const (
 	SessionTouched = "session.touched"
 	SessionClosed  = "session.closed"
 	SessionExpired = "session.expired"
+	SessionErased  = "session.erased" // the content is gone with the agent that owned it
 )
 
 // Session is the name of a session.

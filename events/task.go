@@ -14,6 +14,7 @@ const (
 	TaskCompleted  = "task.completed"
 	TaskFailed     = "task.failed"
 	TaskCancelled  = "task.cancelled"
+	TaskErased     = "task.erased" // the content is gone with the agent that it belonged to
 )
 
 // Task is the name of a task.

@@ -2,7 +2,9 @@ package session_test
 
 import (
 	"testing"
+	"time"
 
+	"github.com/go-json-experiment/json/jsontext"
 	"pgregory.net/rapid"
 
 	"github.com/tidemark-engine/tidemark/domain"
@@ -19,8 +21,25 @@ func TestLaws(t *testing.T) {
 		Load:    domain.CarriedState[session.Session],
 		Types: []string{
 			events.SessionOpened, events.SessionPut, events.SessionTouched, events.SessionClosed, events.SessionExpired,
+			events.SessionErased,
 		},
 	}.Laws(t)
+}
+
+// Erasing closes a session that is open and leaves no content.
+func TestErased(t *testing.T) {
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	for from, want := range map[session.Status]session.Status{
+		session.Open: session.Closed, session.Closed: session.Closed, session.Expired: session.Expired,
+	} {
+		full := session.Session{Status: from, Owner: "a1", TTL: 60, Data: map[string]jsontext.Value{"k": jsontext.Value(`1`)}}
+		owner, outline := full.Outline()
+		erased, err := session.Evolve(full, &events.Event{Type: events.SessionErased, Timestamp: at})
+		if err != nil || owner != "a1" || outline.Status != from || outline.Data != nil || erased.Status != want || erased.Data != nil ||
+			(from != want) != erased.EndedAt.Equal(at) {
+			t.Errorf("%s: outline %+v of %s, erased %+v, %v", from, outline, owner, erased, err)
+		}
+	}
 }
 
 func draw(t *rapid.T) session.Command {

@@ -62,8 +62,20 @@ func Evolve(s Session, ev *events.Event) (Session, error) {
 			s.Status = Expired
 		}
 		return s, nil
+	case events.SessionErased:
+		if s.Status == Open {
+			s.Status, s.EndedAt = Closed, ev.Timestamp
+		}
+		s.Data = nil
+		return s, nil
 	}
 	return s, nil
+}
+
+// Outline is the agent that owns the session, and the session without its content.
+func (s Session) Outline() (agent string, outline Session) {
+	s.Data = nil
+	return s.Owner, s
 }
 
 func (s Session) touched(at time.Time) Session {

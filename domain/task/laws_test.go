@@ -1,7 +1,9 @@
 package task_test
 
 import (
+	"bytes"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -19,8 +21,38 @@ func TestLaws(t *testing.T) {
 		Load:    domain.CarriedState[task.Task],
 		Types: []string{
 			events.TaskCreated, events.TaskStarted, events.TaskProgressed, events.TaskCompleted, events.TaskFailed, events.TaskCancelled,
+			events.TaskErased,
 		},
 	}.Laws(t)
+}
+
+// Erasing ends a task that is open and leaves no content, which Outline has none of.
+func TestErased(t *testing.T) {
+	const marker = "CONTENT"
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	for from, want := range map[task.Status]task.Status{
+		task.Created: task.Cancelled, task.Started: task.Cancelled, task.Completed: task.Completed, task.Failed: task.Failed, task.Cancelled: task.Cancelled,
+	} {
+		full := task.Task{
+			Status: from, Kind: "k", Payload: []byte(`"` + marker + `"`), AgentID: "a1", Note: marker, Result: []byte(`"` + marker + `"`), Detail: marker, Reason: "slug",
+		}
+		if from == task.Cancelled {
+			full.Reason = marker
+		}
+		agent, outline := full.Outline()
+		erased, err := task.Evolve(full, &events.Event{Type: events.TaskErased, Timestamp: at})
+		if err != nil || agent != "a1" || outline.Status != from || erased.Status != want || erased.Kind != "k" || from == task.Failed && erased.Reason != "slug" {
+			t.Errorf("%s: outline %+v of %s, erased %+v, %v", from, outline, agent, erased, err)
+		}
+		if from != want && !erased.FinishedAt.Equal(at) {
+			t.Errorf("%s: finished at %s", from, erased.FinishedAt)
+		}
+		for _, s := range []task.Task{outline, erased} {
+			if body, err := domain.Encode(s); err != nil || bytes.Contains(body, []byte(marker)) {
+				t.Errorf("%s: %s, %v", from, body, err)
+			}
+		}
+	}
 }
 
 func draw(t *rapid.T) task.Command {

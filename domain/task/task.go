@@ -81,6 +81,22 @@ func Evolve(t Task, ev *events.Event) (Task, error) {
 			t.Status = Cancelled
 		}
 		return t, err
+	case events.TaskErased:
+		if t.Status == Created || t.Status == Started {
+			t.Status, t.FinishedAt = Cancelled, ev.Timestamp
+		}
+		_, t = t.Outline()
+		return t, nil
 	}
 	return t, nil
+}
+
+// Outline is the agent that the task belongs to, empty = none, and the task without its
+// content.
+func (t Task) Outline() (agent string, outline Task) {
+	t.Payload, t.Note, t.Result, t.Detail = nil, "", nil, ""
+	if t.Status == Cancelled { // free text; that of a failure is a slug
+		t.Reason = ""
+	}
+	return t.AgentID, t
 }

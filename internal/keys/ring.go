@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
 	"github.com/maypok86/otter/v2"
 
 	"github.com/tidemark-engine/tidemark/domain"
@@ -213,16 +212,17 @@ func (r *Ring) Seal(ctx context.Context, ev *events.Event) error {
 	if !ev.Sealable() {
 		return nil
 	}
-	e, err := r.lookup(ctx, ev.ID, false)
+	agent := ev.KeyAgent()
+	e, err := r.lookup(ctx, agent, false)
 	if err == nil && e.record.Current == nil {
-		e, err = r.update(ctx, ev.ID, func(rec *Record) (bool, error) {
+		e, err = r.update(ctx, agent, func(rec *Record) (bool, error) {
 			if rec.Current != nil {
 				return false, nil
 			}
 			if err := r.checkMaster(ctx); err != nil {
 				return false, err
 			}
-			rec.Current, _, err = newDataKey(ev.ID, r.Masters()[0])
+			rec.Current, _, err = newDataKey(agent, r.Masters()[0])
 			return true, err
 		})
 	}
@@ -230,7 +230,7 @@ func (r *Ring) Seal(ctx context.Context, ev *events.Event) error {
 		return err
 	}
 	id := e.record.Current.ID
-	ev.Seal(id, e.keys[id].Seal(nil, nil, ev.Data, ev.SealContext()))
+	ev.Seal(id, e.keys[id].Seal(nil, nil, ev.Content(), ev.SealContext()))
 	return nil
 }
 
@@ -242,17 +242,18 @@ func (r *Ring) Open(ctx context.Context, ev *events.Event) error {
 	if !sealed || ev.Erased {
 		return nil
 	}
-	e, err := r.lookup(ctx, ev.ID, false)
+	agent := ev.KeyAgent()
+	e, err := r.lookup(ctx, agent, false)
 	if err != nil {
 		return err
 	}
 	// A retired key may be destroyed at any time, and a key may be new.
 	if current := e.record.Current; (current == nil || current.ID != id) && !e.gone[id] {
-		if e, err = r.lookup(ctx, ev.ID, true); err != nil {
+		if e, err = r.lookup(ctx, agent, true); err != nil {
 			return err
 		}
 		if e.keys[id] == nil && !e.gone[id] {
-			e = r.remember(ev.ID, e, id)
+			e = r.remember(agent, e, id)
 		}
 	}
 	key := e.keys[id]
@@ -264,8 +265,7 @@ func (r *Ring) Open(ctx context.Context, ev *events.Event) error {
 	if err != nil {
 		return fmt.Errorf("%w: %s version %d of %s cannot be decrypted with key %s", events.ErrDamaged, ev.Type, ev.Version, ev.ID, id)
 	}
-	ev.Unseal(jsontext.Value(data))
-	return nil
+	return ev.Unseal(data)
 }
 
 // remember caches that a key was destroyed. A destroyed key never comes back.

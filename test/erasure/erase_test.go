@@ -66,9 +66,9 @@ func rowsHolding(t *testing.T, db *pgx.Conn, text string) map[string]int {
 type erasure struct {
 	harness.Receipt
 	Erasure struct {
-		Entries, Config int
-		DataKeys        int `json:"data_keys"`
-		Complete        bool
+		Entries, Config, Tasks, Sessions int
+		DataKeys                         int `json:"data_keys"`
+		Complete                         bool
 	}
 }
 
@@ -110,13 +110,38 @@ func TestErase(t *testing.T) {
 	c.MustDo(t, "message.friend.direct", M{"to": "a1", "body": value(7)})
 	c.MustDo(t, "message.a1.notify", M{"type": "news", "body": value(8)})
 	c.MustDo(t, "agent.a1.heartbeat", M{"status": value(9)})
+	for _, id := range []string{"t-new", "t-done", "t-failed", "t-cancelled", "t-second"} {
+		c.MustDo(t, "task."+id+".create", M{"kind": "k", "agent_id": "a1", "payload": M{"p": value(20)}})
+	}
+	for _, id := range []string{"t-done", "t-failed"} {
+		c.MustDo(t, "task."+id+".start", M{"agent_id": "a1"})
+		c.MustDo(t, "task."+id+".progress", M{"percent": 50, "note": value(21)})
+	}
+	c.MustDo(t, "task.t-done.complete", M{"result": value(22)})
+	c.MustDo(t, "task.t-failed.fail", M{"reason": "slug", "detail": value(23)})
+	c.MustDo(t, "task.t-cancelled.cancel", M{"reason": value(24)})
+	c.MustDo(t, "session.s1.open", M{"owner": "a1"})
+	c.MustDo(t, "session.s1.put", M{"key": "k", "value": value(25)})
+	c.MustDo(t, "session.s1.touch", M{})
+	c.MustDo(t, "task.t-other.create", M{"kind": "k", "agent_id": "other", "payload": "stays"})
+	c.MustDo(t, "session.s-other.open", M{"owner": "other"})
+	c.MustDo(t, "session.s-other.put", M{"key": "k", "value": "stays"})
 	db := c.SQL(t)
-	harness.Exec(t, db, `INSERT INTO agents.outbox (command_id, subject, body) VALUES ('o1', 'agent.a1.set', $1)`, `{"key":"outbox","value":"`+value(10)+`"}`)
+	for id, subject := range map[string]string{"o1": "agent.a1.set", "o2": "commands.agent.a1.set", "o3": "commands.batch", "o4": "session.s1.put", "o5": "commands.task.t-new.progress"} {
+		body := `{"key":"outbox","value":"` + value(10) + `"}`
+		if subject == "commands.batch" {
+			body = `{"atomic":true,"commands":[{"subject":"agent.a1.set","body":` + body + `}]}`
+		}
+		harness.Exec(t, db, `INSERT INTO agents.outbox (command_id, subject, body) VALUES ($1, $2, $3)`, id, subject, body)
+	}
 	nc, err := nats.Connect(e.NATSURL)
 	harness.Must(t, err)
 	defer nc.Close()
 	harness.Must(t, nc.Publish("enqueue.agent.a1.set", []byte(`{"key":"queued","value":"`+value(11)+`"}`)))
-	harness.Must(t, nc.Publish("enqueue.agent.a1.set", []byte(`{"key":"queued","valu":"`+value(12)+`"}`))) // a dead letter
+	for _, subject := range []string{"agent.a1.set", "config.a1.set", "task.t-new.progress", "session.s1.put", "message.a1.direct"} { // dead letters
+		harness.Must(t, nc.Publish("enqueue."+subject, []byte(`{"key":"queued","valu":"`+value(12)+`"}`)))
+	}
+	harness.Must(t, nc.Publish("enqueue.batch", []byte(`{"atomic":false,"commands":[{"subject":"agent.a1.set","body":{"key":"k","value":"`+value(12)+`"}}]}`)))
 	for _, key := range []string{"outbox", "queued"} {
 		harness.Eventually(t, key+" is stored", func() error { _, err := c.Get(t.Context(), "a1", key, M{"consistency": "hot"}); return err })
 	}
@@ -124,7 +149,10 @@ func TestErase(t *testing.T) {
 	c.MustSet(t, "other", "k", "stays", nil)
 	harness.Eventually(t, "SQL holds the values", func() bool {
 		found := rowsHolding(t, db, marker)
-		return found["state"] == 5 && found["config"] == 1 && found["conflicts"] == 1 && found["messages"] >= 2 && found["outbox"] == 1
+		var done int
+		harness.Must(t, db.QueryRow(t.Context(), `SELECT count(*) FROM agents.outbox WHERE done_at IS NOT NULL`).Scan(&done))
+		return found["state"] == 5 && found["config"] == 1 && found["conflicts"] == 1 && found["messages"] >= 2 &&
+			found["tasks"] == 5 && found["sessions"] == 1 && found["outbox"] == 5 && done == 5
 	})
 	if found := rowsHolding(t, db, marker); found["events"] > 0 {
 		t.Errorf("the archive holds %v in the clear", found)
@@ -139,7 +167,14 @@ func TestErase(t *testing.T) {
 	}
 	c.MustSet(t, "after-rotation", "k", "v", nil)
 
-	if r := erase(t, c, "a1", "erase-1"); r.Erasure.Entries != 4 || r.Erasure.Config != 1 || r.Erasure.DataKeys != 1 {
+	before := filepath.Join(t.TempDir(), "export.jsonl")
+	if r := harness.Run(t, "archive", "export", before, "--data", e.Data); r.Code != 0 {
+		t.Errorf("export: %+v", r)
+	}
+	if files := holding(t, filepath.Dir(before), marker); len(files) > 0 {
+		t.Error("an export from before the erasure holds a value")
+	}
+	if r := erase(t, c, "a1", "erase-1"); r.Erasure.Entries != 4 || r.Erasure.Config != 1 || r.Erasure.Tasks != 5 || r.Erasure.Sessions != 1 || r.Erasure.DataKeys != 1 {
 		t.Errorf("receipt %+v", r)
 	}
 	if r := erase(t, c, "a2", "erase-2"); r.Erasure.Entries != 1 {
@@ -156,6 +191,18 @@ func TestErase(t *testing.T) {
 	harness.Must(t, err)
 	if n := bytes.Count(answer, []byte(`"erased":true`)); n != 3 || bytes.Contains(answer, []byte(`"value"`)) {
 		t.Errorf("the history has %d erased versions: %s", n, answer)
+	}
+	for query, want := range map[string]string{
+		"task.t-new.get": `"status":"cancelled"`, "task.t-done.get": `"status":"completed"`, "task.t-failed.get": `"reason":"slug"`,
+		"task.t-done.history": `"erased":true`, "session.s1.get": `"status":"closed"`, "session.s1.history": `"erased":true`,
+		"task.t-other.get": `"payload":"stays"`, "session.s-other.get": `{"k":"stays"}`, "tasks.list": `"t-done"`,
+	} {
+		if answer, err := c.Query(t.Context(), "queries."+query, nil); err != nil || !bytes.Contains(answer, []byte(want)) || bytes.Contains(answer, []byte(marker)) {
+			t.Errorf("%s: %s, %v", query, answer, err)
+		}
+	}
+	if r := harness.Run(t, "dlq", "list", "--json", "--data", e.Data); r.Code != 0 || strings.Contains(r.Stdout, "a1") || strings.Contains(r.Stdout, marker) {
+		t.Errorf("dead letters: %+v", r)
 	}
 	if r := e.Run("verify", "--json"); r.Code != 0 || !strings.Contains(r.Stdout, `"erased":{"a1":`) {
 		t.Errorf("verify: %+v", r)
@@ -202,6 +249,9 @@ func nowhere(t *testing.T, e *harness.Engine, db *pgx.Conn) {
 	}
 	if files := holding(t, e.Data, marker); len(files) > 0 {
 		t.Errorf("files hold values: %v", files)
+	}
+	if strings.Contains(e.Log(), marker) {
+		t.Error("the log holds a value")
 	}
 	file := filepath.Join(t.TempDir(), "export.jsonl")
 	if r := harness.Run(t, "archive", "export", file, "--data", e.Data); r.Code != 0 {

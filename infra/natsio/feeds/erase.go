@@ -17,7 +17,7 @@ import (
 // received.
 func (s *Streams) EraseAgent(ctx context.Context, agent string) error {
 	root := s.Subjects.Root
-	for _, f := range []struct{ stream, subject string }{
+	err := s.erase(ctx, []feedSubject{
 		{AgentState, root("agents.state.") + agent},
 		{AgentState, root("agents.state.") + agent + ".>"},
 		{AgentState, root("agents.state.") + "kv.$KV.AGENT_STATE." + agent + ".>"}, // the bucket's republish
@@ -30,7 +30,26 @@ func (s *Streams) EraseAgent(ctx context.Context, agent string) error {
 		{AgentMessages, root("messages.direct.") + agent + ".*"},
 		{AgentMessages, root("messages.direct.") + "*." + agent},
 		{AgentMessages, root("messages.broadcast.") + agent},
-	} {
+	})
+	if err != nil {
+		return err
+	}
+	return s.eraseNotifications(ctx, agent)
+}
+
+// EraseTask overwrites and removes the messages of an erased task.
+func (s *Streams) EraseTask(ctx context.Context, id string) error {
+	root := s.Subjects.Root
+	return s.erase(ctx, []feedSubject{
+		{TaskExecution, root("tasks.*.") + id},
+		{TaskExecution, root("tasks.*.") + id + ".*"},
+	})
+}
+
+type feedSubject struct{ stream, subject string }
+
+func (s *Streams) erase(ctx context.Context, subjects []feedSubject) error {
+	for _, f := range subjects {
 		st, err := s.JS.Stream(ctx, f.stream)
 		if errors.Is(err, jetstream.ErrStreamNotFound) {
 			continue
@@ -42,7 +61,7 @@ func (s *Streams) EraseAgent(ctx context.Context, agent string) error {
 			return err
 		}
 	}
-	return s.eraseNotifications(ctx, agent)
+	return nil
 }
 
 // eraseNotifications removes the notifications that an agent has sent: only their

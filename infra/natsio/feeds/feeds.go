@@ -148,10 +148,18 @@ func (t *Feeds) route(rec *events.Record) (stream, subject string, err error) {
 			AgentID string `json:"agent_id"`
 			Reason  string `json:"reason"`
 		}
-		if err := json.Unmarshal(rec.Data, &d); err != nil || d.AgentID+d.Reason == "" {
+		from := rec.Data
+		if rec.Erased { // the outline has them too
+			from = rec.State
+		}
+		if err := json.Unmarshal(from, &d); err != nil || d.AgentID+d.Reason == "" {
 			return "", "", fmt.Errorf("%w: %s needs agent_id or reason in its data for its feed subject (%v)", projections.ErrUnappliable, rec.Type, err)
 		}
-		return TaskExecution, root("tasks.") + verb + "." + rec.ID + "." + d.AgentID + d.Reason, nil
+		last := d.AgentID
+		if rec.Type == events.TaskFailed {
+			last = d.Reason
+		}
+		return TaskExecution, root("tasks.") + verb + "." + rec.ID + "." + last, nil
 	}
 	if rec.Name == events.Lifecycle(rec.ID) {
 		return AgentState, root("agents.lifecycle.") + rec.ID + "." + verb, nil

@@ -3,6 +3,7 @@ package hot
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -15,9 +16,17 @@ func (b *Bucket) EraseAgent(ctx context.Context, agent string) error {
 		return fmt.Errorf("list the keys of %s in bucket %s: %w", agent, b.name, err)
 	}
 	for subject := range info.State.Subjects {
-		if err := b.stream.Purge(ctx, jetstream.WithPurgeSubject(subject), jetstream.WithPurgeKeep(1)); err != nil {
-			return fmt.Errorf("remove %s from bucket %s: %w", subject, b.name, err)
+		if err := b.ErasePast(ctx, strings.TrimPrefix(subject, b.prefix)); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+// ErasePast removes all values of a key but the last one.
+func (b *Bucket) ErasePast(ctx context.Context, key string) error {
+	if err := b.stream.Purge(ctx, jetstream.WithPurgeSubject(b.prefix+key), jetstream.WithPurgeKeep(1)); err != nil {
+		return fmt.Errorf("remove %s from bucket %s: %w", key, b.name, err)
 	}
 	return nil
 }

@@ -6,7 +6,9 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/infra/pg"
+	"github.com/tidemark-engine/tidemark/projections"
 )
 
 // Eraser removes what the tables have of erased agents. The archive needs nothing: its
@@ -16,23 +18,49 @@ type Eraser struct{ db *pg.DB }
 // NewEraser returns the eraser of a database.
 func NewEraser(db *pg.DB) *Eraser { return &Eraser{db} }
 
-// eraseAgent removes the rows of an agent ($1) up to the revision of its erasure ($2):
-// those of entries and configuration are gone if the view has reached it. Commands of
-// the outbox that wait are executed later, as those of a new life.
+// eraseAgent removes the rows of an agent up to the revision of its erasure: those of
+// entries and configuration are gone if the view has reached it. Commands of the outbox
+// that wait are executed later, as those of a new life.
 var eraseAgent = []string{
-	`DELETE FROM agents.state WHERE agent_id = $1 AND revision <= $2`,
-	`DELETE FROM agents.config WHERE agent_id = $1 AND revision <= $2`,
-	`DELETE FROM agents.conflicts WHERE agent_id = $1 AND revision <= $2`,
-	`DELETE FROM agents.messages WHERE (sender = $1 OR recipient = $1) AND $2::bigint IS NOT NULL`,
-	`DELETE FROM agents.outbox WHERE done_at IS NOT NULL AND $2::bigint IS NOT NULL
-		AND split_part(subject, '.', 2) = $1 AND split_part(subject, '.', 1) IN ('agent', 'config', 'message')`,
+	`DELETE FROM agents.state WHERE agent_id = @agent AND revision <= @revision`,
+	`DELETE FROM agents.config WHERE agent_id = @agent AND revision <= @revision`,
+	`DELETE FROM agents.conflicts WHERE agent_id = @agent AND revision <= @revision`,
+	`DELETE FROM agents.messages WHERE sender = @agent OR recipient = @agent`,
+	`DELETE FROM agents.outbox WHERE done_at IS NOT NULL AND (` + outboxOf + `
+		OR (regexp_match(subject, '(?:^|\.)task\.([A-Za-z0-9_-]+)'))[1] = ANY (@tasks::text[])
+		OR (regexp_match(subject, '(?:^|\.)session\.([A-Za-z0-9_-]+)'))[1] = ANY (@sessions::text[]))`,
 }
 
-// Agent removes the rows of an agent up to the revision of its erasure.
-func (e *Eraser) Agent(ctx context.Context, agent string, revision uint64) error {
+// outboxOf are the rows of the outbox on an agent, with or without the root of
+// commands, and those of batches that name it.
+const outboxOf = `subject ~ ('(^|\.)(agent|config|message)\.' || @agent::text || '(\.|$)')
+	OR subject !~ '\.[^.]+\.' AND position('.' || @agent::text || '.' IN body) > 0`
+
+// eraseAgain removes, when the view reaches the erasure of an agent, what the erasure
+// has removed before: the database may be one restored from an older backup.
+var eraseAgain = []string{
+	`DELETE FROM agents.conflicts WHERE agent_id = @agent AND revision <= @revision`,
+	`DELETE FROM agents.messages WHERE (sender = @agent OR recipient = @agent) AND sent_at <= @at`,
+	`DELETE FROM agents.outbox WHERE done_at <= @at AND (` + outboxOf + `)`,
+}
+
+func queueErased(b *pgx.Batch, c *projections.Changes) {
+	for _, rec := range c.Events {
+		if rec.Type == events.Erased {
+			for _, sql := range eraseAgain {
+				b.Queue(sql, pgx.NamedArgs{"agent": rec.ID, "revision": int64(rec.Revision), "at": rec.RecordedAt})
+			}
+		}
+	}
+}
+
+// Agent removes the rows of an agent up to the revision of its erasure, and the commands
+// of the outbox on the tasks and sessions that were erased with it.
+func (e *Eraser) Agent(ctx context.Context, agent string, revision uint64, tasks, sessions []string) error {
+	args := pgx.NamedArgs{"agent": agent, "revision": int64(revision), "tasks": tasks, "sessions": sessions}
 	err := e.db.InTx(ctx, func(tx pgx.Tx) error {
 		for _, sql := range eraseAgent {
-			if _, err := tx.Exec(ctx, sql, agent, int64(revision)); err != nil {
+			if _, err := tx.Exec(ctx, sql, args); err != nil {
 				return err
 			}
 		}
@@ -50,6 +78,8 @@ var erasable = map[string][]string{
 	"state":     {"state_value", "state_text"},
 	"config":    {"config_value", "state_text"},
 	"conflicts": {"state_text"},
+	"tasks":     {"payload", "result", "reason", "detail", "state_text"},
+	"sessions":  {"data", "state_text"},
 	"messages":  {"body", "body_text"},
 	"outbox":    {"body"},
 }

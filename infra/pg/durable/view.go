@@ -128,6 +128,9 @@ func (t *View) queueRows(b *pgx.Batch, c *projections.Changes) {
 	queueEntries(b, t.schema, c.Entries)
 	queueDocs(b, t.schema, c.Docs)
 	queueConflicts(b, t.schema, c.Losses)
+	if t.schema != next { // which has neither messages nor an outbox
+		queueErased(b, c)
+	}
 }
 
 func queueEntries(b *pgx.Batch, s pg.Schema, changes []readmodel.EntryChange) {

@@ -15,6 +15,7 @@ import (
 	"github.com/tidemark-engine/tidemark/infra/pg/durable"
 	"github.com/tidemark-engine/tidemark/internal/keys"
 	"github.com/tidemark-engine/tidemark/internal/wait"
+	"github.com/tidemark-engine/tidemark/readmodel"
 )
 
 // eraser cleans KV, feeds, dead letters and SQL of erased agents, in the background.
@@ -188,8 +189,28 @@ func (x *eraser) cleanAgent(ctx context.Context, p keys.Pending) error {
 			return fmt.Errorf("the view %s has not reached revision %d", view, p.Revision)
 		}
 	}
+	owned, err := commands.Erased(ctx, x.e.journal.history, p.Agent, p.Command)
+	if err != nil {
+		return err
+	}
+	tasks, sessions := owned[readmodel.KindTask], owned[readmodel.KindSession]
+	if err := x.awaitOwned(waiting, p.Partition); len(owned) > 0 && err != nil {
+		return err
+	}
 	for _, b := range x.e.buckets.rows() {
 		if err := b.EraseAgent(ctx, p.Agent); err != nil {
+			return err
+		}
+	}
+	for kind, ids := range owned {
+		for _, id := range ids {
+			if err := x.e.buckets.docs[kind].ErasePast(ctx, id); err != nil {
+				return err
+			}
+		}
+	}
+	for _, id := range tasks {
+		if err := x.e.streams.EraseTask(ctx, id); err != nil {
 			return err
 		}
 	}
@@ -199,19 +220,39 @@ func (x *eraser) cleanAgent(ctx context.Context, p keys.Pending) error {
 	if err := x.e.streams.EraseAgent(ctx, p.Agent); err != nil {
 		return err
 	}
-	if err := x.eraseDeadLetters(ctx, p.Agent); err != nil {
+	if err := x.eraseDeadLetters(ctx, p.Agent, tasks, sessions); err != nil {
 		return err
 	}
 	if x.e.postgres.db == nil {
 		return nil
 	}
-	return durable.NewEraser(x.e.postgres.db).Agent(ctx, p.Agent, p.Revision)
+	return durable.NewEraser(x.e.postgres.db).Agent(ctx, p.Agent, p.Revision, tasks, sessions)
 }
 
-func (x *eraser) eraseDeadLetters(ctx context.Context, agent string) error {
+// awaitOwned waits until the views have reached the ends of the other partitions, where
+// tasks and sessions may be.
+func (x *eraser) awaitOwned(ctx context.Context, but int) error {
+	for partition := range x.e.journal.Partitions() {
+		if partition == but {
+			continue
+		}
+		head, err := x.e.journal.Head(ctx, partition)
+		if err != nil {
+			return err
+		}
+		for view, progress := range x.e.views.progress {
+			if view != "archive" && !progress.Wait(ctx, partition, head) {
+				return fmt.Errorf("the view %s has not reached revision %d of partition %d", view, head, partition)
+			}
+		}
+	}
+	return nil
+}
+
+func (x *eraser) eraseDeadLetters(ctx context.Context, agent string, tasks, sessions []string) error {
 	letters, err := intake.OpenDeadLetters(ctx, x.e.nats.conns[0], x.e.nats.subjects)
 	if err != nil {
 		return err
 	}
-	return letters.EraseAgent(ctx, agent)
+	return letters.EraseAgent(ctx, agent, tasks, sessions)
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tidemark-engine/tidemark/test/harness"
 )
@@ -142,6 +143,17 @@ func TestErase(t *testing.T) {
 		harness.Must(t, nc.Publish("enqueue."+subject, []byte(`{"key":"queued","valu":"`+value(12)+`"}`)))
 	}
 	harness.Must(t, nc.Publish("enqueue.batch", []byte(`{"atomic":false,"commands":[{"subject":"agent.a1.set","body":{"key":"k","value":"`+value(12)+`"}}]}`)))
+	if js, err := jetstream.New(nc); err != nil {
+		t.Error(err)
+	} else if _, err := js.Stream(t.Context(), "TIDEMARK_KEYS"); err == nil {
+		t.Error("a client opens the key store")
+	} else {
+		for name := range js.StreamNames(t.Context()).Name() {
+			if name == "TIDEMARK_KEYS" {
+				t.Error("a client sees the key store")
+			}
+		}
+	}
 	for _, key := range []string{"outbox", "queued"} {
 		harness.Eventually(t, key+" is stored", func() error { _, err := c.Get(t.Context(), "a1", key, M{"consistency": "hot"}); return err })
 	}

@@ -305,8 +305,15 @@ func (g *Gate) answer(r *request) {
 
 // mayRead reports whether a caller may ask about a stream at all.
 func (r *request) mayRead(stream string) bool {
-	return stream != "" && (r.dev || r.access.All(stream) || r.access.Some(stream))
+	return stream != "" && !r.hidden(stream) && (r.dev || r.access.All(stream) || r.access.Some(stream))
 }
+
+// keyStream holds the keys of agents. They are wrapped, but who copies them and learns the
+// master key later could undo an erasure.
+const keyStream = "TIDEMARK_KEYS"
+
+// hidden reports whether clients without credentials must not see a stream.
+func (r *request) hidden(stream string) bool { return r.dev && stream == keyStream }
 
 // forbidden refuses alike what there is and what there is not.
 func (r *request) forbidden(what string) {

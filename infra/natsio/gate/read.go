@@ -247,7 +247,7 @@ func (g *Gate) streams(r *request) {
 	for _, one := range found {
 		name := nameOf(one, list)
 		all := r.access.All(name)
-		if !all && !r.access.Some(name) {
+		if r.hidden(name) || !all && !r.access.Some(name) {
 			continue
 		}
 		if list && !r.dev && r.caller.Principal != identity.Operator {

@@ -30,12 +30,11 @@ func newKey(t *testing.T, name, secret string) string {
 	return path
 }
 
-// holding are the files below a directory that hold a text. The write-ahead log of
-// Postgres is left out: the server recycles it in its own time.
+// holding are the files below a directory that hold a text.
 func holding(t *testing.T, dir, text string) (files []string) {
 	t.Helper()
 	harness.Must(t, filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() || strings.Contains(path, "pg_wal") {
+		if err != nil || d.IsDir() {
 			return nil // files come and go
 		}
 		if body, err := os.ReadFile(path); err == nil && bytes.Contains(body, []byte(text)) {
@@ -339,7 +338,7 @@ func TestUpgradeOfPlaintext(t *testing.T) {
 	_, err := c.Command(t.Context(), "commands.agent.old.erase", "", M{"reason": "x"})
 	harness.WantRefusal(t, "without encryption", err, 422, "erase.needs_encryption")
 	e.Stop()
-	e.Launch("--encryption", "on", "--master-key", newKey(t, "key", strings.Repeat("5a", 32)))
+	e.Launch("--encryption", "on") // it makes a master key
 	e.Await()
 	if got := c.MustGet(t, "old", "k", M{"consistency": "strong"}); string(got.Value) != `"from before"` {
 		t.Errorf("an event from before: %s", got.Value)
@@ -356,6 +355,15 @@ func TestUpgradeOfPlaintext(t *testing.T) {
 	}
 	e.Verify()
 	e.Stop()
+	if r := harness.Run(t, "auth", "add", "alice", "--role", "agent", "--out", filepath.Join(t.TempDir(), "alice.creds"), "--data", e.Data); r.Code != 0 {
+		t.Errorf("auth add beside a stopped engine: %s%s", r.Stdout, r.Stderr)
+	}
+	key := filepath.Join(e.Data, "master.key")
+	harness.Must(t, os.Rename(key, key+".away"))
+	if log := e.Refuses("--encryption", "on"); !strings.Contains(log, "restore it") {
+		t.Errorf("without the master key: %s", log)
+	}
+	harness.Must(t, os.Rename(key+".away", key))
 	if log := e.Refuses(); !strings.Contains(log, "is encrypted") {
 		t.Errorf("without encryption: %s", log)
 	}

@@ -90,7 +90,7 @@ func (c *Config) Validate() error {
 	if err := c.TLS.Check(); err != nil {
 		return err
 	}
-	if err := c.checkEncryption(); err != nil {
+	if err := c.Keys.Validate(); err != nil {
 		return err
 	}
 	if err := c.checkServers(); err != nil {

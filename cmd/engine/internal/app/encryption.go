@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 
 	"github.com/oklog/ulid/v2"
 
@@ -15,13 +16,18 @@ import (
 // encrypted reports whether the engine encrypts the content of agents.
 func (c *Config) encrypted() bool { return c.Encryption == "on" }
 
-// checkEncryption refuses flags that do not fit together.
-func (c *Config) checkEncryption() error {
-	if err := c.Keys.Validate(); err != nil {
+// useMasterKey makes a master key in the data directory where none is given.
+func (c *Config) useMasterKey(log *slog.Logger) error {
+	if !c.encrypted() || c.Keys.Given() {
+		return nil
+	}
+	made, err := deployment.MakeMasterKey(c.Data)
+	if err != nil {
 		return err
 	}
-	if c.encrypted() && !c.Keys.Given() {
-		return errors.New("--encryption on needs a master key: --master-key FILE, --master-key-command CMD or TIDEMARK_MASTER_KEY")
+	c.Keys.MasterKey = deployment.MasterKeyFile(c.Data)
+	if made {
+		log.Warn("a master key was made in the data directory; keep a copy elsewhere: without it the data cannot be read, and who has the directory can read them", "file", c.Keys.MasterKey)
 	}
 	return nil
 }

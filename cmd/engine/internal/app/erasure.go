@@ -172,6 +172,11 @@ func (x *eraser) clean(ctx context.Context) error {
 			return errors.Join(failed, err)
 		}
 	}
+	if x.e.postgres.local != nil {
+		if err := x.e.postgres.local.DropWAL(ctx); err != nil {
+			return errors.Join(failed, err)
+		}
+	}
 	for _, p := range done {
 		if err := x.keys.ClearPending(ctx, p.Agent); err != nil {
 			return errors.Join(failed, err)

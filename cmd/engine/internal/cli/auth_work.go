@@ -17,6 +17,7 @@ import (
 	"github.com/tidemark-engine/tidemark/infra/natsio/embedded"
 	"github.com/tidemark-engine/tidemark/infra/natsio/principals"
 	"github.com/tidemark-engine/tidemark/internal/grants"
+	"github.com/tidemark-engine/tidemark/internal/keys"
 )
 
 // authWork is what the subcommands of auth work on.
@@ -77,7 +78,7 @@ func (c *authTarget) open(ctx context.Context) (w *authWork, err error) {
 		}
 		fallthrough
 	default:
-		if nc, err = c.start(w); err != nil {
+		if nc, err = c.start(ctx, w); err != nil {
 			return nil, err
 		}
 	}
@@ -97,7 +98,7 @@ func (c *authTarget) openKeys(dir string) (*auth.Authority, error) {
 }
 
 // start runs the embedded server on the data directory of a stopped engine.
-func (c *authTarget) start(w *authWork) (*nats.Conn, error) {
+func (c *authTarget) start(ctx context.Context, w *authWork) (*nats.Conn, error) {
 	if _, err := os.Stat(c.Data); err != nil {
 		return nil, fmt.Errorf("%w: %s has no data of an engine: start one with 'engine serve', or make the keys first with 'engine auth init'", deployment.ErrUnreachable, c.Data)
 	}
@@ -107,8 +108,13 @@ func (c *authTarget) start(w *authWork) (*nats.Conn, error) {
 	}
 	w.close = func() { _ = unlock() } // the lock ends with the process in any case
 	log := slog.New(slog.DiscardHandler)
-	s, err := deployment.StartNATS(embedded.Config{Dir: c.Data, Listen: "127.0.0.1:0", Auth: true, Synced: true, Log: log}, c.SubjectPrefix)
+	key, err := deployment.StorageKey(ctx, c.Data, &c.Keys)
+	var s *embedded.Server
+	if err == nil {
+		s, err = deployment.StartNATS(embedded.Config{Dir: c.Data, Listen: "127.0.0.1:0", Auth: true, Synced: true, Key: key, Log: log}, c.SubjectPrefix)
+	}
 	if err != nil {
+		w.close()
 		return nil, err
 	}
 	w.close = func() { s.Stop(); _ = unlock() }
@@ -122,7 +128,10 @@ func (c *authTarget) start(w *authWork) (*nats.Conn, error) {
 }
 
 // authTarget are the flags of every subcommand.
-type authTarget struct{ deployment.Target }
+type authTarget struct {
+	deployment.Target
+	Keys keys.Source `embed:""`
+}
 
 // with opens the principals and closes them after use.
 func (c *authTarget) with(ctx context.Context, use func(ctx context.Context, w *authWork) error) error {

@@ -36,11 +36,7 @@ func (c *RotateMaster) Run(ctx context.Context, out *Output) error {
 	if err != nil {
 		return err
 	}
-	if !c.Keys.Given() {
-		if o, err := deployment.ReadOperator(s.Data); err == nil {
-			c.Keys = keys.Source{MasterKey: o.MasterKey, MasterKeyCommand: o.MasterKeyCommand}
-		}
-	}
+	c.Keys = *deployment.MasterKey(s.Data, &c.Keys)
 	store, err := keystore.OpenExisting(ctx, nc)
 	if err != nil {
 		return err

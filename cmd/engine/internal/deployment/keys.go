@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"os"
 	"path/filepath"
 
 	"github.com/nats-io/nats.go"
@@ -24,6 +25,38 @@ type storageNote struct {
 }
 
 const storagePurpose = "storage"
+
+// MasterKeyFile is the file in a data directory that holds the master key where an
+// engine was given none.
+func MasterKeyFile(data string) string { return filepath.Join(data, "master.key") }
+
+// MakeMasterKey makes that file, unless it is there. It refuses when the directory has
+// been encrypted with another one.
+func MakeMasterKey(data string) (made bool, err error) {
+	path := MasterKeyFile(data)
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		return false, err
+	}
+	if encrypted, err := Encrypted(data); encrypted || err != nil {
+		return false, errors.Join(err, fmt.Errorf("the data directory %s is encrypted and %s is not there: restore it, or give its master key with --master-key FILE, --master-key-command CMD or TIDEMARK_MASTER_KEY", data, path))
+	}
+	return true, writeFile(path, []byte(keys.NewSecret()+"\n"))
+}
+
+// MasterKey is the source of the master key of a data directory: the given one, else
+// what its engine has noted, else the file that an engine makes itself.
+func MasterKey(data string, given *keys.Source) *keys.Source {
+	if given.Given() {
+		return given
+	}
+	if o, err := ReadOperator(data); err == nil && (o.MasterKey != "" || o.MasterKeyCommand != "") {
+		return &keys.Source{MasterKey: o.MasterKey, MasterKeyCommand: o.MasterKeyCommand}
+	}
+	if _, err := os.Stat(MasterKeyFile(data)); err == nil {
+		return &keys.Source{MasterKey: MasterKeyFile(data)}
+	}
+	return given
+}
 
 func storagePath(data string) string { return filepath.Join(data, "storage-key.json") }
 
@@ -44,7 +77,7 @@ func StorageKey(ctx context.Context, data string, source *keys.Source) (string, 
 	if err != nil || !encrypted {
 		return "", err
 	}
-	if !source.Given() {
+	if source = MasterKey(data, source); !source.Given() {
 		return "", fmt.Errorf("the data directory %s is encrypted: give its master key with --master-key FILE, --master-key-command CMD or TIDEMARK_MASTER_KEY, and serve with --encryption on", data)
 	}
 	masters, err := source.Load(ctx)
@@ -102,12 +135,7 @@ func (s *Stores) openKeys(ctx context.Context, nc *nats.Conn, data string, sourc
 	if s.Journal.Encrypted() == "" {
 		return nil
 	}
-	if !source.Given() {
-		if o, err := ReadOperator(data); err == nil {
-			source = &keys.Source{MasterKey: o.MasterKey, MasterKeyCommand: o.MasterKeyCommand}
-		}
-	}
-	if !source.Given() {
+	if source = MasterKey(data, source); !source.Given() {
 		return errors.New("the journal is encrypted: give its master key with --master-key FILE, --master-key-command CMD or TIDEMARK_MASTER_KEY")
 	}
 	store, err := keystore.OpenExisting(ctx, nc)

@@ -2,7 +2,9 @@ package e2e
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -191,6 +193,43 @@ func TestOverload(t *testing.T) {
 	if got := c.MustGet(t, "busy", "k", harness.M{"consistency": "strong"}); got.Version != uint64(accepted) {
 		t.Errorf("%d accepted, version %d", accepted, got.Version)
 	}
+}
+
+// TestRate: a client that sends more than --limits-rate a second is refused with the time
+// to wait, at each door, and another client is not.
+func TestRate(t *testing.T) {
+	t.Parallel()
+	e := harness.Start(t, harness.Config{Args: []string{"--postgres", "off", "--limits-rate", "20"}})
+	busy, other := e.Client(t), e.Client(t)
+	doors := map[string]func() (code string){
+		"command": func() string {
+			return answered(busy.Request("commands.agent.a.set", []byte(`{"key":"k","value":1,"strategy":"last_write_wins"}`), harness.Patience))
+		},
+		"query": func() string {
+			return answered(busy.Request("queries.agent.a.get", []byte(`{"key":"k"}`), harness.Patience))
+		},
+		"enqueue": func() string {
+			return answered(busy.Request("enqueue.agent.a.set", []byte(`{"key":"k","value":1}`), harness.Patience))
+		},
+	}
+	for name, ask := range doors {
+		harness.Eventually(t, "the refusal of a "+name, func() bool { return ask() == "429" })
+		other.MustSet(t, "b", name, 1, nil)
+	}
+	harness.Eventually(t, "a command after a pause", func() bool { return doors["command"]() == "" })
+	e.Verify()
+}
+
+// answered is the code of an answer's error.
+func answered(m *nats.Msg, err error) string {
+	if err != nil {
+		return err.Error()
+	}
+	var ack struct{ Error struct{ Code int } }
+	if json.Unmarshal(m.Data, &ack) == nil && ack.Error.Code != 0 {
+		return fmt.Sprint(ack.Error.Code)
+	}
+	return m.Header.Get("Nats-Service-Error-Code")
 }
 
 // refusedPublish waits until the server reports that a publish was not allowed.

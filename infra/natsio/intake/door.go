@@ -12,6 +12,7 @@ import (
 	"github.com/tidemark-engine/tidemark/commands"
 	"github.com/tidemark-engine/tidemark/domain"
 	"github.com/tidemark-engine/tidemark/infra/natsio"
+	"github.com/tidemark-engine/tidemark/internal/identity"
 )
 
 // door stores the commands that clients enqueue from their accounts, and answers
@@ -75,9 +76,19 @@ func (d *door) enqueue(m *nats.Msg) {
 		d.refuse(m, 400, err.Error())
 		return
 	}
-	if _, err := natsio.CheckRequester(m.Header, account); err != nil || d.in.cfg.Identify(account) == nil {
+	who, err := natsio.CheckRequester(m.Header, account)
+	caller := d.in.cfg.Identify(account)
+	if err != nil || caller == nil {
 		d.in.log.Warn("enqueued command refused: it is not known who sends it", "subject", m.Subject, "error", err)
 		d.refuse(m, 403, "forbidden: it is not known who sends this command")
+		return
+	}
+	client := who.Client
+	if caller.Principal != identity.Dev {
+		client = caller.Principal
+	}
+	if err := d.in.cfg.Rates.Take(client); err != nil {
+		d.refuse(m, 429, domain.PublicText(err))
 		return
 	}
 	stored := &nats.Msg{Subject: d.in.streams.enqueueRoot + rest, Data: m.Data, Header: nats.Header{}}

@@ -31,6 +31,7 @@ type Config struct {
 	// Identify returns who an account of the server belongs to; nil for an account
 	// that may not ask. Without Identify all clients share the engine's account.
 	Identify func(account string) *identity.Caller
+	Rates    *natsio.Rates // of the requests of each client; may be nil
 	// Dev is the account of clients without credentials.
 	Dev string
 	// Send executes a command, as commands.Handler.Send does.

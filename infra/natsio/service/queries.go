@@ -41,6 +41,9 @@ func (s *Service) admit(q *pendingQuery) error {
 	if len(q.body) > maxQueryBody {
 		return domain.Errorf(domain.TooLarge, "body.too_large", "the body has %d bytes, at most %d are accepted for a query", len(q.body), maxQueryBody)
 	}
+	if err := s.cfg.Rates.Take(q.client); err != nil {
+		return err
+	}
 	if _, err := s.bodies.enter(q.client, q.size); err != nil {
 		return err
 	}

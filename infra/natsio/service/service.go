@@ -34,6 +34,7 @@ type Config struct {
 	// Identify returns who an account of the server belongs to; nil for an account
 	// that may not ask. Without Identify all clients share the engine's account.
 	Identify func(account string) *identity.Caller
+	Rates    *natsio.Rates // of the requests of each client; may be nil
 	// ReplyPrefixes are the prefixes that reply subjects must have; empty = any
 	// subject but those of the engine and the server.
 	ReplyPrefixes []string
@@ -202,7 +203,11 @@ func (s *Service) command(m *nats.Msg) {
 		s.observe("commands", kind, s.replyError(s.nc, m.Reply, from.refusal), from.refusal, start)
 		return
 	}
-	holds, err := s.commands.enter(client, size)
+	err := s.cfg.Rates.Take(client)
+	var holds holding
+	if err == nil {
+		holds, err = s.commands.enter(client, size)
+	}
 	if err != nil {
 		s.observe("commands", kind, s.replyError(s.nc, m.Reply, err), err, start)
 		return

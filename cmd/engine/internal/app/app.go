@@ -77,7 +77,7 @@ func Start(ctx context.Context, cfg *Config, version string, log *slog.Logger) (
 	if err != nil {
 		return nil, err
 	}
-	e.limits = newLimits(planned)
+	e.limits = newLimits(planned, cfg.LimitsRate)
 
 	var stop func(context.Context)
 	e.memory, stop = newMemory()
@@ -167,7 +167,7 @@ func Start(ctx context.Context, cfg *Config, version string, log *slog.Logger) (
 		return nil, err
 	}
 	e.stops.add(e.clock.stop)
-	if e.intake, err = startIntake(e.nats, e.journal, e.commands, e.clock.reactors, e.metrics, cfg.DeadLettersRetention); err != nil {
+	if e.intake, err = startIntake(e.nats, e.journal, e.commands, e.clock.reactors, e.metrics, e.limits.rates, cfg.DeadLettersRetention); err != nil {
 		return nil, err
 	}
 	e.stops.add(e.intake.stop)

@@ -60,6 +60,7 @@ type Config struct {
 	LimitsBody      int           `help:"Largest command body, in bytes." default:"524288" env:"TIDEMARK_LIMITS_BODY"`
 	LimitsValue     int           `help:"Largest value, in bytes." default:"262144" env:"TIDEMARK_LIMITS_VALUE"`
 	LimitsClockSkew time.Duration `help:"How far a client's clock may be ahead of the engine's." default:"5s" env:"TIDEMARK_LIMITS_CLOCK_SKEW"`
+	LimitsRate      int           `help:"Commands and queries a second of each client (a principal, or a connection without credentials); more are refused with 429. 0 = no limit." default:"0" env:"TIDEMARK_LIMITS_RATE"`
 	LimitsInFlight  int           `help:"Commands in flight; more are refused with 429." default:"8192" env:"TIDEMARK_LIMITS_IN_FLIGHT"`
 
 	Memory string `help:"Memory that the engine plans with, as in 2GiB; 0 = an eighth of the machine, within 512MiB and 2GiB." default:"0" env:"TIDEMARK_MEMORY" placeholder:"BYTES"`
@@ -137,6 +138,7 @@ func (c *Config) bounds() (commands.Bounds, error) {
 	}{
 		{"--limits-body", float64(c.LimitsBody), 1, largestLimit, "1 to 67108864 bytes"},
 		{"--limits-value", float64(c.LimitsValue), 1, largestLimit, "1 to 67108864 bytes"},
+		{"--limits-rate", float64(c.LimitsRate), 0, 1e6, "0 to 1000000"},
 		{"--limits-in-flight", float64(c.LimitsInFlight), 1, 1e6, "1 to 1000000"},
 		{"--limits-clock-skew", float64(c.LimitsClockSkew), 0, float64(time.Minute), "0 to 1m"},
 		{"--audit-rate", c.AuditRate, 0, 10_000, "0 to 10000"},

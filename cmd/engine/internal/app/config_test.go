@@ -31,6 +31,7 @@ func TestFlagsAreValidated(t *testing.T) {
 		"--limits-clock-skew": {func(c *Config) { c.LimitsClockSkew = -1 }, func(c *Config) { c.LimitsClockSkew = time.Hour }},
 		"--limits-body":       {func(c *Config) { c.LimitsBody = 0 }, func(c *Config) { c.LimitsBody = 1 << 40 }},
 		"--limits-value":      {func(c *Config) { c.LimitsValue = -5 }, func(c *Config) { c.LimitsValue = 1 << 40 }},
+		"--limits-rate":       {func(c *Config) { c.LimitsRate = -1 }, func(c *Config) { c.LimitsRate = 1 << 40 }},
 		"--limits-in-flight":  {func(c *Config) { c.LimitsInFlight = 0 }, func(c *Config) { c.LimitsInFlight = 1 << 40 }},
 		"--partitions":        {func(c *Config) { c.Partitions = -1 }, func(c *Config) { c.Partitions = 65 }},
 		"--memory":            {func(c *Config) { c.Memory = "1KiB" }, func(c *Config) { c.Memory = "lots" }, func(c *Config) { c.Memory = "-1" }},

@@ -6,16 +6,20 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/tidemark-engine/tidemark/infra/natsio"
 	"github.com/tidemark-engine/tidemark/infra/natsio/embedded"
 	"github.com/tidemark-engine/tidemark/infra/natsio/service"
 )
 
 // limits share out the memory and the file descriptors of the process.
-type limits struct{ memory uint64 }
+type limits struct {
+	memory uint64
+	rates  *natsio.Rates // of each client's requests
+}
 
-func newLimits(memory uint64) limits {
+func newLimits(memory uint64, perSecond int) limits {
 	debug.SetMemoryLimit(int64(memory)) // the collector works harder only near it
-	return limits{memory}
+	return limits{memory, natsio.NewRates(perSecond)}
 }
 
 // requests are what commands and queries hold until they are answered. A command is in

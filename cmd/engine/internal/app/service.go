@@ -11,6 +11,7 @@ import (
 	"github.com/tidemark-engine/tidemark/commands"
 	"github.com/tidemark-engine/tidemark/commands/groupcommit"
 	"github.com/tidemark-engine/tidemark/commands/reactors"
+	"github.com/tidemark-engine/tidemark/infra/natsio"
 	"github.com/tidemark-engine/tidemark/infra/natsio/intake"
 	"github.com/tidemark-engine/tidemark/infra/natsio/service"
 	"github.com/tidemark-engine/tidemark/infra/pg/outbox"
@@ -36,7 +37,7 @@ func startService(e *Engine, nc, queries *nats.Conn) (*queryService, error) {
 	s, err := service.Serve(nc, service.Config{
 		Subjects: e.nats.subjects, Version: semver(e.version),
 		Commands: e.commands.handler.Handle, Batch: e.commands.handler.HandleBatch, Queries: q.Ask,
-		Identify: e.nats.identify(), Observe: e.metrics.answered, ReplyPrefixes: e.cfg.ReplyPrefixes, Limits: e.limits.requests(e.cfg.LimitsInFlight), QueryConn: queries, Log: e.log,
+		Identify: e.nats.identify(), Rates: e.limits.rates, Observe: e.metrics.answered, ReplyPrefixes: e.cfg.ReplyPrefixes, Limits: e.limits.requests(e.cfg.LimitsInFlight), QueryConn: queries, Log: e.log,
 	})
 	if err != nil {
 		return nil, err
@@ -63,13 +64,13 @@ func semver(v string) string {
 // intakeQueue executes the enqueued commands and runs the reactors.
 type intakeQueue struct{ *intake.Intake }
 
-func startIntake(nats *natsServer, j *journalReader, c *commandSide, rs []reactors.Reactor, m *metrics, deadLetterAge time.Duration) (*intakeQueue, error) {
+func startIntake(nats *natsServer, j *journalReader, c *commandSide, rs []reactors.Reactor, m *metrics, rates *natsio.Rates, deadLetterAge time.Duration) (*intakeQueue, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	cfg := intake.Config{
 		Subjects: nats.subjects, Connect: nats.dial, Send: behind(c.handler.Send), Observe: m.answered,
 		Reactors: rs, Journal: j.history, DeadLetterAge: deadLetterAge, Log: nats.log,
-		Identify: nats.identify(),
+		Identify: nats.identify(), Rates: rates,
 	}
 	if nats.accounts != nil {
 		cfg.Dev = nats.accounts.Dev()

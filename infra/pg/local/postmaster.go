@@ -25,7 +25,7 @@ func (s *Server) settings() []string {
 		"max_connections=100", "shared_buffers=128MB", "jit=off",
 		"track_commit_timestamp=on",    // the outbox is relayed in the order of commits
 		"max_prepared_transactions=64", // applications may insert into it in two-phase transactions
-		"wal_recycle=off", // a file that is used again keeps what erased agents had in it
+		"wal_recycle=off",              // a file that is used again keeps what erased agents had in it
 		"fsync=on", "full_page_writes=on", "synchronous_commit=on",
 		"timezone=UTC", "log_timezone=UTC", "log_destination=stderr", "logging_collector=off",
 	}

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/synadia-io/orbit.go/jetstreamext"
 
 	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/infra/natsio"
@@ -146,21 +145,20 @@ func (t *Hot) At(ctx context.Context, index int) ([]events.AggregateName, error)
 		return nil, err
 	}
 	b := t.byKind()[kind]
-	batch, err := jetstreamext.GetBatch(ctx, b.js, "KV_"+b.name, segmentSize, jetstreamext.GetBatchSeq(from))
-	if err != nil {
-		return nil, fmt.Errorf("read a segment of bucket %s: %w", b.name, err)
-	}
 	var streams []events.AggregateName
-	for msg, err := range batch {
-		if errors.Is(err, jetstreamext.ErrNoMessages) {
-			break
-		}
+	for page, end := (natsio.PageQuery{FromSeq: from, Batch: segmentSize}), from+segmentSize; ; {
+		msgs, more, err := page.Page(ctx, b.js.Conn(), "KV_"+b.name)
 		if err != nil {
 			return nil, fmt.Errorf("read a segment of bucket %s: %w", b.name, err)
 		}
-		if key := strings.TrimPrefix(msg.Subject, b.prefix); msg.Sequence < from+segmentSize && !isMarker(msg.Header) {
-			streams = append(streams, readmodel.NameOfRow(kind, key))
+		for _, msg := range msgs {
+			if key := strings.TrimPrefix(msg.Subject, b.prefix); msg.Sequence < end && !isMarker(msg.Header) {
+				streams = append(streams, readmodel.NameOfRow(kind, key))
+			}
+			page.FromSeq = msg.Sequence + 1
+		}
+		if !more || page.FromSeq >= end {
+			return streams, nil
 		}
 	}
-	return streams, nil
 }

@@ -11,7 +11,6 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/synadia-io/orbit.go/jetstreamext"
 
 	"github.com/tidemark-engine/tidemark/commands"
 	"github.com/tidemark-engine/tidemark/domain"
@@ -67,25 +66,16 @@ func (d *DeadLetters) Conn() *nats.Conn { return d.js.Conn() }
 // All returns the dead letters, oldest first.
 func (d *DeadLetters) All(ctx context.Context) ([]DeadLetter, error) {
 	var all []DeadLetter
-	for from := uint64(1); ; {
-		batch, err := jetstreamext.GetBatch(ctx, d.js, DeadLettersStream, 500,
-			jetstreamext.GetBatchSubject(d.root+">"), jetstreamext.GetBatchSeq(from))
+	for page := (natsio.PageQuery{Subject: d.root + ">", FromSeq: 1, Batch: 500}); ; {
+		msgs, more, err := page.Page(ctx, d.js.Conn(), DeadLettersStream)
 		if err != nil {
 			return nil, fmt.Errorf("read the dead letters: %w", err)
 		}
-		n := 0
-		for msg, err := range batch {
-			if errors.Is(err, jetstreamext.ErrNoMessages) {
-				return all, nil
-			}
-			if err != nil {
-				return nil, fmt.Errorf("read the dead letters: %w", err)
-			}
+		for _, msg := range msgs {
 			all = append(all, decodeDeadLetter(msg))
-			from = msg.Sequence + 1
-			n++
+			page.FromSeq = msg.Sequence + 1
 		}
-		if n == 0 {
+		if !more {
 			return all, nil
 		}
 	}

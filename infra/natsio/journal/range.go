@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/synadia-io/orbit.go/jetstreamext"
 
 	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/history"
@@ -70,10 +69,10 @@ func (j *Journal) aggregateRange(ctx context.Context, r history.Range, yield fun
 	if name := events.AggregateName(strings.TrimSuffix(string(r.Aggregate), ".>")); !name.Valid() {
 		return nil
 	}
-	stream, subject := natsio.StreamName(r.Partition, len(j.streams)), jetstreamext.GetBatchSubject(j.root+string(r.Aggregate))
-	start := jetstreamext.GetBatchSeq(r.After + 1)
+	stream := natsio.StreamName(r.Partition, len(j.streams))
+	page := natsio.PageQuery{Subject: j.root + string(r.Aggregate), FromSeq: r.After + 1, Batch: firstPage}
 	if !r.Since.IsZero() {
-		start = jetstreamext.GetBatchStartTime(r.Since)
+		page.FromSeq, page.FromTime = 0, &r.Since
 	}
 	take := func(msg *jetstream.RawStreamMsg) (more bool, err error) {
 		if r.UpTo > 0 && msg.Sequence > r.UpTo {
@@ -86,27 +85,18 @@ func (j *Journal) aggregateRange(ctx context.Context, r history.Range, yield fun
 		return true, yield(m)
 	}
 	last := uint64(0) // revision of the last event read; 0 = none
-	for size := firstPage; ; size = laterPage {
-		batch, err := jetstreamext.GetBatch(ctx, j.js, stream, size, subject, start)
+	for {
+		msgs, more, err := page.Page(ctx, j.nc, stream)
 		if err != nil {
 			return fmt.Errorf("read %s: %w", r.Aggregate, err)
 		}
-		pending := "0"
-		for msg, err := range batch {
-			if errors.Is(err, jetstreamext.ErrNoMessages) {
-				break
-			}
-			if err != nil {
-				return fmt.Errorf("read %s: %w", r.Aggregate, err)
-			}
+		for _, msg := range msgs {
 			if more, err := take(msg); !more || err != nil {
 				return err
 			}
-			// The server may end a batch early because of its size; only the header
-			// shows how many messages are left.
-			pending, last = msg.Header.Get("Nats-Num-Pending"), msg.Sequence
+			last = msg.Sequence
 		}
-		if pending == "0" || pending == "" {
+		if !more {
 			next, err := j.nextFromLeader(ctx, &r, last)
 			if next == nil || err != nil {
 				return err
@@ -116,7 +106,7 @@ func (j *Journal) aggregateRange(ctx context.Context, r history.Range, yield fun
 			}
 			last = next.Sequence
 		}
-		start = jetstreamext.GetBatchSeq(last + 1)
+		page.FromSeq, page.FromTime, page.Batch = last+1, nil, laterPage
 	}
 }
 

@@ -11,14 +11,19 @@ import (
 	"github.com/tidemark-engine/tidemark/events"
 )
 
+// entryBody is what the bodies of all writes to an entry have.
+type entryBody struct {
+	Key             *string `json:"key"`
+	ExpectedVersion *uint64 `json:"expected_version"`
+	Writer          string  `json:"writer"`
+}
+
 // writeBody is the body of agent set and, without value, agent delete.
 type writeBody struct {
-	Key             *string        `json:"key"`
-	Value           jsontext.Value `json:"value"`
-	Strategy        string         `json:"strategy"`
-	Timestamp       string         `json:"timestamp"`
-	ExpectedVersion *uint64        `json:"expected_version"`
-	Writer          string         `json:"writer"`
+	entryBody
+	Value     jsontext.Value `json:"value"`
+	Strategy  string         `json:"strategy"`
+	Timestamp string         `json:"timestamp"`
 }
 
 func readAgentSet(id string, body []byte, _ time.Time, b Bounds) (Command, error) {
@@ -47,43 +52,51 @@ func readAgentDelete(id string, body []byte, _ time.Time, b Bounds) (Command, er
 }
 
 func entryWrite(verb, id string, in writeBody, b Bounds) (Command, error) {
-	if err := domain.CheckAgentID(id); err != nil {
+	w, err := in.write(id)
+	if err != nil {
 		return Command{}, err
 	}
-	if in.Key == nil {
-		return Command{}, domain.MissingField("key")
-	}
-	key := *in.Key
-	if err := domain.CheckKey(key); err != nil {
-		return Command{}, err
-	}
-	if len(in.Writer) > domain.MaxID {
-		return Command{}, domain.Errorf(domain.Invalid, "writer.invalid", "writer has %d bytes, at most %d are accepted", len(in.Writer), domain.MaxID)
-	}
-	w := agent.Write{
-		Agent: id, Key: key, Delete: verb == "delete", Value: in.Value,
-		ExpectedVersion: in.ExpectedVersion, Writer: in.Writer,
-	}
-	var err error
+	w.Delete, w.Value = verb == "delete", in.Value
 	if in.Timestamp != "" {
 		if w.Timestamp, err = parseTime("timestamp", in.Timestamp); err != nil {
 			return Command{}, err
 		}
 	}
-	if w.Strategy = b.Strategies.For(id, key); in.Strategy != "" {
+	if w.Strategy = b.Strategies.For(id, w.Key); in.Strategy != "" {
 		if w.Strategy, err = agent.ParseStrategy(in.Strategy); err != nil {
 			return Command{}, err
 		}
 	}
-	expected := ""
-	if in.ExpectedVersion != nil {
-		expected = strconv.FormatUint(*in.ExpectedVersion, 10)
-	}
 	request := requestOf(in.Value, func(value string) string {
-		return fingerprint(verb, key, value, in.Strategy, in.Timestamp, expected, in.Writer)
+		return fingerprint(verb, w.Key, value, in.Strategy, in.Timestamp, in.expected(), in.Writer)
 	})
 	w.Request = request.print
 	return bindEntry(w, request, b.ClockSkew), nil
+}
+
+// write is a write to an entry of an agent, without its value.
+func (in entryBody) write(id string) (w agent.Write, err error) {
+	if err := domain.CheckAgentID(id); err != nil {
+		return w, err
+	}
+	if in.Key == nil {
+		return w, domain.MissingField("key")
+	}
+	if err := domain.CheckKey(*in.Key); err != nil {
+		return w, err
+	}
+	if len(in.Writer) > domain.MaxID {
+		return w, domain.Errorf(domain.Invalid, "writer.invalid", "writer has %d bytes, at most %d are accepted", len(in.Writer), domain.MaxID)
+	}
+	return agent.Write{Agent: id, Key: *in.Key, ExpectedVersion: in.ExpectedVersion, Writer: in.Writer}, nil
+}
+
+// expected is the expected version in a fingerprint.
+func (in entryBody) expected() string {
+	if in.ExpectedVersion == nil {
+		return ""
+	}
+	return strconv.FormatUint(*in.ExpectedVersion, 10)
 }
 
 // bindEntry binds a write to the entry that decides it. A timestamp is compared
@@ -94,12 +107,8 @@ func bindEntry(w agent.Write, request request, skew time.Duration) Command {
 		Aggregate: "agent", ID: w.Agent, Key: w.Key,
 		Name:    events.StateEntry(w.Agent, w.Key),
 		Losers:  events.EntryConflicts(w.Agent, w.Key),
-		request: request,
-		fold: func(ev *events.Event) (any, error) {
-			e, err := agent.EvolveEntry(agent.Entry{}, ev)
-			e.Value = nil // no decision needs it, and it would keep the event's bytes in memory
-			return e, err
-		},
+		request: request, computes: w.Computation != nil,
+		fold: func(ev *events.Event) (any, error) { return agent.EvolveEntry(agent.Entry{}, ev) },
 		decide: func(state any, meta domain.Metadata) domain.Decision {
 			if err := checkAhead(w.Timestamp, meta.Now, skew); err != nil {
 				return domain.Refuse(err)
@@ -116,7 +125,7 @@ func entryEffect(rec *events.Record) (effect, error) {
 	switch rec.Type {
 	case events.StateSet, events.StateDeleted:
 		d, err := events.DecodeStateWrite(rec.Data)
-		return effect{request: d.Request, outcome: domain.Accepted, version: rec.Version, revision: rec.Revision}, err
+		return effect{request: d.Request, outcome: domain.Accepted, version: rec.Version, revision: rec.Revision, value: string(d.Value)}, err
 	case events.StateSuperseded, events.StateRejected:
 		d, err := events.DecodeStateLoss(rec.Data)
 		e := effect{request: d.Request, outcome: domain.Superseded, version: d.CurrentVersion, revision: d.CurrentRevision}

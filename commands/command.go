@@ -25,6 +25,7 @@ type Command struct {
 	source    string                // an agent whose entries the command reads
 	holder    string                // the agent that a task is for, or works on it, after the command
 	creates   bool                  // the command makes the task
+	computes  bool                  // the command decides with the value of its entry, and its receipt has the new one
 	guard     func(state any) error // refuses the command in a state; nil = in none
 
 	fold   func(ev *events.Event) (any, error)                   // the state from the last event alone
@@ -51,6 +52,7 @@ type effect struct {
 	version  uint64
 	revision uint64
 	refusal  *domain.Error
+	value    string // of the entry
 }
 
 // bind binds a command to an aggregate whose events carry its state: S is the
@@ -92,9 +94,8 @@ func DefaultBounds() Bounds {
 
 // checkSize refuses a value over the limit: 413 value.too_large.
 func (b Bounds) checkSize(name string, v []byte) error {
-	if len(v) > b.ValueBytes {
-		return domain.Errorf(domain.TooLarge, "value.too_large",
-			"%s has %d bytes, at most %d are accepted", name, len(v), b.ValueBytes)
+	if err := domain.CheckSize(name, v, b.ValueBytes); err != nil {
+		return err
 	}
 	return nil
 }

@@ -142,6 +142,9 @@ func (h *Handler) replay(cmd *Command, rec *events.Record) (Receipt, error) {
 		return Receipt{}, e.refusal
 	}
 	r := h.receipt(cmd, e.outcome, e.version, e.revision)
+	if cmd.computes {
+		r.Value = e.value
+	}
 	if r.Replayed = !slices.Contains(cmd.tried, rec.Digest); r.Replayed { // else the acknowledgement of this delivery's append was lost
 		h.stats.Replays.Add(1)
 	}

@@ -73,6 +73,7 @@ func (h *Handler) undo(ctx context.Context, cmd *Command) {
 // attempt executes a command once. It fails with history.ErrConflict or
 // ErrOutcomeUnknown when it must be attempted again.
 func (h *Handler) attempt(ctx context.Context, cmd *Command, unsure bool) (Receipt, error) {
+	h.dropValueless(cmd)
 	last, err := h.load(ctx, cmd.Name, cmd.fold)
 	if err != nil {
 		return Receipt{}, unavailable(err, unsure)
@@ -105,7 +106,7 @@ func (h *Handler) attempt(ctx context.Context, cmd *Command, unsure bool) (Recei
 		if err != nil || replayed != nil {
 			return orEmpty(replayed), err
 		}
-		return h.receipt(cmd, d.Outcome, next.version, next.revision), nil
+		return h.receiptAt(cmd, d.Outcome, next, next.revision), nil
 	}
 	// No append compares the state that this answer rests on.
 	if err := h.confirm(ctx, cmd.Name, last); err != nil {

@@ -53,17 +53,20 @@ type batchAttempt struct {
 	last    uint64 // revision of the last write, once stored
 }
 
-// batchAnswer is the result of one command: its aggregate's version and
-// revision. write is the number of the write, from 1, that set them; 0 = they
+// batchAnswer is the result of one command: its aggregate's head after it, and the
+// revision of that. write is the number of the write, from 1, that set them; 0 = they
 // are from before the batch.
 type batchAnswer struct {
 	outcome  domain.Outcome
-	version  uint64
+	head     *head
 	revision uint64
 	write    int
 }
 
 func (b *batchAttempt) execute(ctx context.Context, cmds []Command, unsure bool) ([]Result, error) {
+	for i := range cmds {
+		b.h.dropValueless(&cmds[i])
+	}
 	if results, err := b.dedup(ctx, cmds, unsure); results != nil || err != nil {
 		return results, err
 	}
@@ -179,14 +182,14 @@ func (b *batchAttempt) decide(ctx context.Context, cmd *Command) error {
 	if d.Refusal != nil {
 		return d.Refusal
 	}
-	a := batchAnswer{outcome: d.Outcome, version: last.version, revision: last.revision, write: last.written}
+	a := batchAnswer{outcome: d.Outcome, head: last, revision: last.revision, write: last.written}
 	switch {
 	case len(d.Events) > 0:
 		next, err := b.write(ctx, cmd, cmd.Name, last, d.Events, cmd.fold)
 		if err != nil {
 			return err
 		}
-		a.version, a.write = next.version, next.written
+		a.head, a.write = next, next.written
 	case d.Loss != nil:
 		losers, err := b.load(ctx, cmd.Losers, stateless)
 		if err != nil {
@@ -255,7 +258,7 @@ func (b *batchAttempt) results(cmds []Command) []Result {
 		if a.write > 0 {
 			a.revision = b.revision(a.write)
 		}
-		results[i] = Result{Receipt: b.h.receipt(&cmds[i], a.outcome, a.version, a.revision)}
+		results[i] = Result{Receipt: b.h.receiptAt(&cmds[i], a.outcome, a.head, a.revision)}
 	}
 	return results
 }

@@ -72,6 +72,7 @@ func (g *group) decide(ctx context.Context, jobs []*job) (err error) {
 			err = history.ErrConflict
 		}
 	}()
+	g.h.dropValueless(&jobs[0].cmd)
 	first, err := g.h.load(ctx, name, jobs[0].cmd.fold)
 	if err != nil {
 		return err
@@ -112,7 +113,7 @@ func (g *group) finish(last uint64, jobs []*job) {
 	h.heads.put(jobs[0].cmd.Name, newest)
 	h.observe(g.writes, last)
 	for i, j := range jobs {
-		j.finish(h.receipt(&j.cmd, domain.Accepted, g.heads[i].version, last-uint64(n-g.ends[i])), nil)
+		j.finish(h.receiptAt(&j.cmd, domain.Accepted, g.heads[i], last-uint64(n-g.ends[i])), nil)
 	}
 }
 

@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"time"
@@ -63,6 +64,40 @@ func headOf(rec *events.Record, fold func(*events.Event) (any, error)) (*head, e
 	return h, nil
 }
 
+// maxCachedValue is the size in bytes up to which the value of an entry stays in
+// memory: counters and small objects are computed without a read.
+const maxCachedValue = 512
+
+// cached is the head as it stays in memory, without the bytes of the entry's event and
+// without a larger value.
+func (h *head) cached() *head {
+	e, ok := h.state.(agent.Entry)
+	if !ok || e.Value == nil {
+		return h
+	}
+	c := *h
+	if c.bytes = len(e.Value); c.bytes <= maxCachedValue {
+		e.Value = bytes.Clone(e.Value)
+	} else {
+		e.Value, c.bytes = nil, 0
+	}
+	c.state = e
+	return &c
+}
+
+// dropValueless drops the cached head that a command cannot compute with, so that load
+// reads the entry with its value.
+func (h *Handler) dropValueless(cmd *Command) {
+	if !cmd.computes {
+		return
+	}
+	if known, ok := h.heads.get(cmd.Name); ok {
+		if e, ok := known.state.(agent.Entry); ok && e.Exists && e.Value == nil {
+			h.heads.drop(cmd.Name)
+		}
+	}
+}
+
 // stateless is the fold of losing writes, of which only the end is needed.
 func stateless(*events.Event) (any, error) { return nil, nil }
 
@@ -83,5 +118,5 @@ func newHeads(maxBytes uint64) *heads {
 }
 
 func (h *heads) get(name events.AggregateName) (*head, bool) { return h.cache.GetIfPresent(name) }
-func (h *heads) put(name events.AggregateName, v *head)      { h.cache.Set(name, v) }
+func (h *heads) put(name events.AggregateName, v *head)      { h.cache.Set(name, v.cached()) }
 func (h *heads) drop(name events.AggregateName)              { h.cache.Invalidate(name) }

@@ -25,9 +25,23 @@ func TestTheSizeOfAHead(t *testing.T) {
 		if err != nil || h.bytes != c.want {
 			t.Errorf("%s: %d bytes, want %d, %v", name, h.bytes, c.want, err)
 		}
-		if e, ok := h.state.(agent.Entry); ok && e.Value != nil {
+		if e, ok := h.cached().state.(agent.Entry); ok && e.Value != nil {
 			t.Errorf("%s holds its value", name)
 		}
+	}
+}
+
+// A small value stays in memory, with a size, and shares nothing with its event.
+func TestASmallValueIsCached(t *testing.T) {
+	set := events.Event{Type: events.StateSet, Version: 1, Data: []byte(`{"value":12345,"request":"r"}`)}
+	h, err := headOf(&events.Record{Event: set}, bindEntry(agent.Write{Agent: "a", Key: "k"}, request{}, 0).fold)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := h.cached()
+	clear(set.Data)
+	if e := c.state.(agent.Entry); string(e.Value) != "12345" || c.bytes != 5 {
+		t.Errorf("%q, %d bytes", e.Value, c.bytes)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"strconv"
 
 	"github.com/tidemark-engine/tidemark/domain"
+	"github.com/tidemark-engine/tidemark/domain/agent"
 	"github.com/tidemark-engine/tidemark/events"
 )
 
@@ -17,6 +18,7 @@ type Receipt struct {
 	Version   uint64 // of the aggregate after the command
 	Revision  uint64 // of the event in its journal
 	Token     string
+	Value     string          // of the entry after a command that computes, as JSON; empty = none
 	Replayed  bool            // the command id took effect before; the rest is its first receipt
 	Erasure   *ReceiptErasure // of an erasure; nil = none
 }
@@ -38,6 +40,15 @@ func (h *Handler) receipt(cmd *Command, o domain.Outcome, version, revision uint
 		Version: version, Revision: revision,
 		Token: domain.TokenAt(h.journal.Incarnation(), h.journal.Partition(cmd.ID), revision).String(),
 	}
+}
+
+// receiptAt is the receipt of a command that left its aggregate at a head.
+func (h *Handler) receiptAt(cmd *Command, o domain.Outcome, at *head, revision uint64) Receipt {
+	r := h.receipt(cmd, o, at.version, revision)
+	if entry, ok := at.state.(agent.Entry); ok && cmd.computes {
+		r.Value = string(entry.Value)
+	}
+	return r
 }
 
 // Encode is the receipt as the reply's body.
@@ -62,6 +73,9 @@ func (r *Receipt) Encode() []byte {
 	b = events.AppendString(b, "token", r.Token)
 	b = append(b, `,"replayed":`...)
 	b = strconv.AppendBool(b, r.Replayed)
+	if r.Value != "" {
+		b = append(append(b, `,"value":`...), r.Value...)
+	}
 	if e := r.Erasure; e != nil {
 		b = strconv.AppendInt(append(b, `,"erasure":{"entries":`...), int64(e.Entries), 10)
 		b = strconv.AppendInt(append(b, `,"config":`...), int64(e.Config), 10)

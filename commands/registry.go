@@ -23,6 +23,9 @@ var verbs = map[string]map[string]verb{
 	"agent": {
 		"set":       readAgentSet,
 		"delete":    readAgentDelete,
+		"merge":     readMerge,
+		"add":       readAdd,
+		"append":    readAppend,
 		"hydrate":   readLifecycle("hydrate", events.HydrationStarted),
 		"flush":     readLifecycle("flush", events.FlushStarted),
 		"expire":    readLifecycle("expire", events.Expired),

@@ -24,6 +24,8 @@ func FuzzRead(f *testing.F) {
 		"agent.a1.set":    `{"key":"k","value":{"b":1.50,"a":"\u0041"},"timestamp":"2026-06-07T11:00:00Z","strategy":"reject","expected_version":0,"writer":"w"}`,
 		"agent.a1.delete": `{"key":"k","timestamp":"2026-06-07T11:00:00.5+01:00"}`, "task.t1.create": `{"kind":"k","payload":[1],"priority":3,"deadline":"2300-01-01T00:00:00Z"}`,
 		"session.s1.open": `{"owner":"o","ttl":60}`, "config.a1.set": `{"key":"k","value":null}`, "message.a1.notify": `{"type":"t","body":"b"}`,
+		"agent.a1.merge": `{"key":"k","value":{"a":{"b":null,"c":1}}}`,
+		"agent.a1.add":   `{"key":"k","delta":-0.1e-5,"min":-1,"max":1}`, "agent.a1.append": `{"key":"k","items":[1,[]],"max_items":1}`,
 		"agent.b1.fork": `{"from":"a1","at_revision":3}`, "agent.a1.heartbeat": `{"status":{}}`,
 	} {
 		f.Add(subject, "c1", []byte(body))

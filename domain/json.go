@@ -52,6 +52,14 @@ func CheckJSON(body []byte) error {
 	}
 }
 
+// CheckSize refuses a value of more than limit bytes: 413 value.too_large.
+func CheckSize(name string, value []byte, limit int) *Error {
+	if len(value) <= limit {
+		return nil
+	}
+	return Errorf(TooLarge, "value.too_large", "%s has %d bytes, at most %d are accepted", name, len(value), limit)
+}
+
 // startsTopLevel reports whether the token just read, after which the decoder is
 // at depth, started a top-level value.
 func startsTopLevel(k jsontext.Kind, depth int) bool {

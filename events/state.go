@@ -13,7 +13,7 @@ const (
 
 // StateWrite is the data of StateSet and StateDeleted. A deletion has no value.
 type StateWrite struct {
-	Value    jsontext.Value // as sent, byte for byte
+	Value    jsontext.Value // as sent, byte for byte, or as computed
 	Strategy string         // the conflict strategy in force
 	Request  string         // fingerprint of the command's verb and body
 	Origin   jsontext.Value // an Origin, if a fork copied the entry
@@ -23,8 +23,8 @@ type StateWrite struct {
 // StateLoss is the data of StateSuperseded and StateRejected: the write that
 // lost, and what it lost against.
 type StateLoss struct {
-	Verb            string         // "set" or "delete"
-	Value           jsontext.Value // the losing value; empty for a delete
+	Verb            string         // "set", "merge", "add", "append" or "delete"
+	Value           jsontext.Value // the losing value, or what it would be computed with; empty for a delete
 	Strategy        string
 	Request         string
 	Reason          string // error code of a rejection

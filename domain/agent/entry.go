@@ -61,11 +61,13 @@ func EvolveEntry(e Entry, ev *events.Event) (Entry, error) {
 	return next, nil
 }
 
-// Write is the command to set or delete one entry.
+// Write is the command to set, compute or delete one entry.
 type Write struct {
 	Agent, Key      string
 	Delete          bool
-	Value           []byte // JSON; nil for a delete
+	Value           []byte      // JSON; of a computation the operand; nil for a delete
+	Computation     Computation // nil = Value is the new value. There is no Strategy and Timestamp then
+	MaxValue        int         // largest computed value, in bytes
 	Strategy        Strategy
 	Timestamp       time.Time // zero = the engine's clock, or just after the entry's
 	ExpectedVersion *uint64   // nil = no expectation; 0 = must not exist
@@ -74,8 +76,12 @@ type Write struct {
 }
 
 // DecideEntry decides a write: expected version first, then existence, then the
-// strategy. A refused conflict is kept as a losing write.
+// strategy. A refused conflict is kept as a losing write. A computed write takes effect
+// after the entry's last one, whatever that was.
 func DecideEntry(e Entry, w Write, meta domain.Metadata) domain.Decision {
+	if w.Computation != nil {
+		w.Strategy = LastWriteWins
+	}
 	ts := w.Timestamp
 	if ts.IsZero() {
 		ts = e.next(meta.Now)
@@ -92,6 +98,16 @@ func DecideEntry(e Entry, w Write, meta domain.Metadata) domain.Decision {
 	case w.Strategy == Reject && e.Exists && w.ExpectedVersion == nil:
 		return reject(e, w, meta, ts, domain.Errorf(domain.Conflict, "state.conflict",
 			"%s.%s exists at version %d and the strategy is reject", w.Agent, w.Key, e.Version))
+	}
+	if w.Computation != nil {
+		value, err := w.Computation.apply(e.Value, w.Value)
+		if err == nil {
+			err = domain.CheckSize("the value", value, w.MaxValue)
+		}
+		if err != nil {
+			return domain.Refuse(err)
+		}
+		w.Value = value
 	}
 	typ := events.StateSet
 	if w.Delete {
@@ -156,8 +172,11 @@ func CurrentDetails(err *domain.Error, version, revision uint64) *domain.Error {
 
 func (w Write) loss(e Entry, meta domain.Metadata) events.StateLoss {
 	verb := "set"
-	if w.Delete {
+	switch {
+	case w.Delete:
 		verb = "delete"
+	case w.Computation != nil:
+		verb = w.Computation.Verb()
 	}
 	return events.StateLoss{
 		Verb: verb, Value: w.Value, Strategy: string(w.Strategy), Request: w.Request,

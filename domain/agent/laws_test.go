@@ -2,6 +2,7 @@ package agent_test
 
 import (
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -15,7 +16,7 @@ func TestLaws(t *testing.T) {
 	domaintest.Aggregate[agent.Entry, agent.Write]{
 		Evolve:  agent.EvolveEntry,
 		Decide:  agent.DecideEntry,
-		Command: drawWrite,
+		Command: drawAnyWrite,
 		Version: func(e agent.Entry) uint64 { return e.Version },
 		Types:   []string{events.StateSet, events.StateDeleted, events.StateSuperseded, events.StateRejected},
 	}.Laws(t)
@@ -38,6 +39,20 @@ func TestLifecycleLaws(t *testing.T) {
 		Load:  domain.CarriedState[agent.Lifecycle],
 		Types: types,
 	}.Laws(t)
+}
+
+// drawAnyWrite draws a write that may compute.
+func drawAnyWrite(t *rapid.T) agent.Write {
+	w := drawWrite(t)
+	if w.Delete || rapid.Bool().Draw(t, "plain") {
+		return w
+	}
+	w.Computation, w.MaxValue = rapid.SampledFrom([]agent.Computation{
+		agent.Merge{}, agent.Add{}, agent.Add{Min: "-1", Max: "3"}, agent.Append{}, agent.Append{MaxItems: 2},
+	}).Draw(t, "computation"), 50
+	w.Value = map[string][]byte{"merge": []byte(`{"a":1,"b":{"a":null}}`), "add": []byte(`1.25`), "append": []byte(`[1,"x"]`)}[w.Computation.Verb()]
+	w.Strategy, w.Timestamp = "", time.Time{}
+	return w
 }
 
 func drawWrite(t *rapid.T) agent.Write {

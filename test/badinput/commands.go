@@ -24,7 +24,7 @@ type Case struct {
 func Commands(now time.Time) (all []Case) {
 	for _, part := range [][]Case{
 		badNames(), badKeys(), badCommandIDs(), badBodies(), badValues(), badFields(), badTypes(), badTimestamps(now),
-		badNumbers(), badSizes(), badSubjects(), badMembers(now), badPayloads(), missingMembers(),
+		badNumbers(), badSizes(), badSubjects(), badMembers(now), badPayloads(), missingMembers(), badComputations(),
 	} {
 		all = append(all, part...)
 	}
@@ -320,6 +320,7 @@ func badMembers(now time.Time) (all []Case) {
 func badPayloads() (all []Case) {
 	for _, in := range [][3]string{
 		{"task.t1.create", `{"kind":"k","payload":`, "/payload"}, {"task.t1.complete", `{"result":`, "/result"}, {"config.a1.set", `{"key":"k","value":`, "/value"},
+		{"agent.a1.merge", `{"key":"k","value":`, "/value"}, {"agent.a1.add", `{"key":"k","delta":`, "/delta"}, {"agent.a1.append", `{"key":"k","items":`, "/items"},
 		{"session.s1.put", `{"key":"k","value":`, "/value"}, {"message.a1.broadcast", `{"body":`, "/body"}, {"agent.a1.heartbeat", `{"status":`, "/status"},
 	} {
 		for _, value := range []string{
@@ -327,6 +328,9 @@ func badPayloads() (all []Case) {
 			strings.Repeat("[", 65) + strings.Repeat("]", 65), strings.Repeat(`{"a":`, 65) + "1" + strings.Repeat("}", 65),
 		} {
 			all = append(all, Case{command(in[0], in[1]+value+"}"), 400, "json.invalid", in[2]})
+		}
+		if strings.Contains("agent.a1.merge agent.a1.add agent.a1.append", in[0]) {
+			continue // they do not take a string
 		}
 		all = append(all, Case{command(in[0], in[1]+`"`+strings.Repeat("v", 256<<10)+`"}`), 413, "value.too_large", "262144"})
 	}
@@ -337,7 +341,10 @@ func badPayloads() (all []Case) {
 func missingMembers() (all []Case) {
 	for _, c := range [][3]string{
 		{"agent.a1.set", `{"value":1}`, "key"}, {"agent.a1.set", `{"key":"k"}`, "value"}, {"agent.a1.delete", `{}`, "key"}, {"agent.b1.fork", `{}`, "from"},
-		{"agent.b1.fork", `{"from":null}`, "from"}, {"task.t1.create", `{}`, "kind"}, {"task.t1.create", `{"kind":null}`, "kind"}, {"task.t1.create", ``, "kind"},
+		{"agent.b1.fork", `{"from":null}`, "from"}, {"agent.a1.merge", `{"value":{}}`, "key"}, {"agent.a1.merge", `{"key":"k"}`, "value"},
+		{"agent.a1.merge", `{"key":"k","value":null}`, "value"}, {"agent.a1.add", `{"delta":1}`, "key"}, {"agent.a1.add", `{"key":"k","min":0}`, "delta"},
+		{"agent.a1.add", `{"key":"k","delta":null}`, "delta"}, {"agent.a1.append", `{"items":[]}`, "key"}, {"agent.a1.append", `{"key":"k"}`, "items"},
+		{"agent.a1.append", `{"key":null,"items":[]}`, "key"}, {"agent.a1.append", `{"key":"k","items":null}`, "items"}, {"task.t1.create", `{}`, "kind"}, {"task.t1.create", `{"kind":null}`, "kind"}, {"task.t1.create", ``, "kind"},
 		{"task.t1.start", `{}`, "agent_id"}, {"task.t1.start", `{"agent_id":null}`, "agent_id"}, {"task.t1.fail", `{}`, "reason"},
 		{"task.t1.fail", `{"detail":"d"}`, "reason"}, {"task.t1.fail", `{"reason":null}`, "reason"}, {"session.s1.open", `{}`, "owner"},
 		{"session.s1.open", `{"ttl":60}`, "owner"}, {"session.s1.open", `{"owner":null}`, "owner"}, {"session.s1.put", `{"value":1}`, "key"},
@@ -353,10 +360,49 @@ func missingMembers() (all []Case) {
 		"task.t1.cancel": `{`, "session.s1.open": `{"owner":"o",`, "session.s1.put": `{"key":"k","value":1,`, "session.s1.touch": `{`, "session.s1.close": `{`,
 		"config.a1.set": `{"key":"k","value":1,`, "config.a1.unset": `{"key":"k",`, "message.a1.direct": `{"to":"b","body":1,`, "message.a1.broadcast": `{"body":1,`,
 		"message.a1.notify": `{"type":"t","body":1,`, "agent.a1.hydrate": `{`, "agent.a1.flush": `{`, "agent.a1.expire": `{`, "agent.a1.retire": `{`,
-		"agent.a1.heartbeat": `{`, "agent.b1.fork": `{"from":"a",`,
+		"agent.a1.heartbeat": `{`, "agent.b1.fork": `{"from":"a",`, "agent.a1.merge": `{"key":"k","value":{},`, "agent.a1.add": `{"key":"k","delta":1,`,
+		"agent.a1.append": `{"key":"k","items":[],`,
 	} {
 		all = append(all, Case{command(subject, body+`"nope":1}`), 400, "body.unknown_field", `"/nope"`},
 			Case{command(subject, body+`"nope":1,"nope":2}`), 400, "json.invalid", `"/nope"`})
 	}
 	return all
+}
+
+// badComputations are bodies of the verbs that compute.
+func badComputations() (all []Case) {
+	for _, c := range []struct{ subject, body, code, place string }{
+		{"agent.a1.merge", `"value":[]`, "body.invalid", `"/value" (a JSON [): must be an object`},
+		{"agent.a1.merge", `"value":"{}"`, "body.invalid", "must be an object"},
+		{"agent.a1.merge", `"value":1`, "body.invalid", "must be an object"},
+		{"agent.a1.add", `"delta":"1"`, "body.invalid", `"/delta" (a JSON string): must be a number`},
+		{"agent.a1.add", `"delta":[1]`, "body.invalid", "must be a number"},
+		{"agent.a1.add", `"delta":true`, "body.invalid", "must be a number"},
+		{"agent.a1.add", `"delta":1,"min":"0"`, "body.invalid", `"/min"`},
+		{"agent.a1.add", `"delta":1,"max":{}`, "body.invalid", `"/max"`},
+		{"agent.a1.add", `"delta":1,"max":1e309`, "json.invalid", `"/max"`},
+		{"agent.a1.add", `"delta":1,"min":0.2,"max":0.1`, "range.invalid", "min 0.2 is greater than max 0.1"},
+		{"agent.a1.append", `"items":{}`, "body.invalid", `"/items" (a JSON {): must be an array`},
+		{"agent.a1.append", `"items":"x"`, "body.invalid", "must be an array"},
+		{"agent.a1.append", `"items":[],"max_items":0`, "max_items.invalid", "1 or more"},
+		{"agent.a1.append", `"items":[],"max_items":-1`, "body.invalid", "/max_items"},
+		{"agent.a1.append", `"items":[],"max_items":1.5`, "body.invalid", "/max_items"},
+		{"agent.a1.append", `"items":[],"max_items":"1"`, "body.invalid", "/max_items"},
+	} {
+		all = append(all, Case{command(c.subject, `{"key":"k",`+c.body+`}`), 400, c.code, c.place})
+	}
+	for subject, operand := range map[string]string{"agent.a1.merge": `"value":{}`, "agent.a1.add": `"delta":1`, "agent.a1.append": `"items":[]`} {
+		for _, c := range [][3]string{
+			{`"key":"a b"`, "key.invalid", "' '"}, {`"key":1`, "body.invalid", "/key"}, {`"key":"k","expected_version":-1`, "body.invalid", "/expected_version"},
+			{`"key":"k","writer":7`, "body.invalid", "/writer"}, {`"key":"k","writer":"` + strings.Repeat("w", 129) + `"`, "writer.invalid", "129"},
+			{`"key":"k","strategy":"reject"`, "body.unknown_field", "/strategy"}, {`"key":"k","timestamp":"2026-01-01T00:00:00Z"`, "body.unknown_field", "/timestamp"},
+		} {
+			all = append(all, Case{command(subject, "{"+c[0]+","+operand+"}"), 400, c[1], c[2]})
+		}
+		all = append(all, Case{command(strings.Replace(subject, "a1", "kv", 1), `{"key":"k",`+operand+`}`), 400, "id.invalid", "reserved"})
+	}
+	large := strings.Repeat("v", 256<<10)
+	return append(all,
+		Case{command("agent.a1.merge", `{"key":"k","value":{"a":"`+large+`"}}`), 413, "value.too_large", "262152"},
+		Case{command("agent.a1.append", `{"key":"k","items":["`+large+`"]}`), 413, "value.too_large", "262148"})
 }

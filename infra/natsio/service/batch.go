@@ -20,7 +20,14 @@ func (s *Service) batch(ctx context.Context, m *nats.Msg, finish func(outcome st
 		if err != nil {
 			outcome = s.replyError(s.nc, m.Reply, err)
 		} else {
-			s.reply(s.nc, m.Reply, s.encodeResults(results))
+			answer := s.encodeResults(results)
+			if int64(len(answer)) > s.nc.MaxPayload() {
+				for i := range results {
+					results[i].Receipt.Value = ""
+				}
+				answer = s.encodeResults(results)
+			}
+			s.reply(s.nc, m.Reply, answer)
 		}
 		finish(outcome, err)
 	})

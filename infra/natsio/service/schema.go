@@ -12,6 +12,9 @@ import (
 var commandBodies = map[string]string{
 	"agent.set":         "key:s! value:v! strategy:s timestamp:t expected_version:i writer:s",
 	"agent.delete":      "key:s! strategy:s timestamp:t expected_version:i writer:s",
+	"agent.merge":       "key:s! value:o! expected_version:i writer:s",
+	"agent.add":         "key:s! delta:n! min:n max:n expected_version:i writer:s",
+	"agent.append":      "key:s! items:a! max_items:i expected_version:i writer:s",
 	"agent.hydrate":     "reason:s",
 	"agent.flush":       "reason:s",
 	"agent.expire":      "reason:s",
@@ -38,7 +41,7 @@ var commandBodies = map[string]string{
 }
 
 // receiptBody is the answer to a command.
-const receiptBody = "command_id:s! outcome:s! aggregate:s! id:s! key:s version:i! revision:i! token:s! replayed:b!"
+const receiptBody = "command_id:s! outcome:s! aggregate:s! id:s! key:s version:i! revision:i! token:s! replayed:b! value:v"
 
 const paged = " limit:i cursor:s"
 

@@ -44,7 +44,7 @@ func (h *Handler) execute(ctx context.Context, cmd *Command, unsure bool) (r Rec
 		return Receipt{}, domain.Errorf(domain.Unavailable, "engine.late",
 			"the command waited too long behind others of its aggregate and was not executed; send it again")
 	}
-	err = h.retry(ctx, unsure, func(unsure bool) (err error) {
+	err = h.retry(ctx, cmd.computes, unsure, func(unsure bool) (err error) {
 		if r, err = h.attempt(ctx, cmd, unsure); errors.Is(err, history.ErrOutcomeUnknown) {
 			h.heads.drop(cmd.Name)
 			h.heads.drop(cmd.Losers)

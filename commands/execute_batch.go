@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"github.com/tidemark-engine/tidemark/domain"
@@ -24,7 +25,8 @@ func (h *Handler) executeBatch(ctx context.Context, cmds []Command) (results []R
 			results, err = nil, fmt.Errorf("panic while executing a batch: %v\n%s", p, debug.Stack())
 		}
 	}()
-	err = h.retry(ctx, false, func(unsure bool) (err error) {
+	computes := slices.ContainsFunc(cmds, func(c Command) bool { return c.computes })
+	err = h.retry(ctx, computes, false, func(unsure bool) (err error) {
 		b := batchAttempt{h: h, heads: map[events.AggregateName]*head{}, loaded: map[events.AggregateName]*head{}, now: h.cfg.Now()}
 		results, err = b.execute(ctx, cmds, unsure)
 		if errors.Is(err, history.ErrConflict) || errors.Is(err, history.ErrOutcomeUnknown) {

@@ -80,7 +80,7 @@ func (f fork) execute(h *Handler, ctx context.Context, cmd *Command, _ bool) (r 
 	if h.cfg.Past == nil {
 		return Receipt{}, domain.Errorf(domain.Unavailable, "journal.unavailable", "this engine cannot read the state of agents in the past")
 	}
-	err = h.retry(ctx, false, func(unsure bool) (err error) {
+	err = h.retry(ctx, false, false, func(unsure bool) (err error) {
 		r, err = f.attempt(ctx, h, cmd, unsure)
 		if errors.Is(err, history.ErrConflict) || errors.Is(err, history.ErrOutcomeUnknown) {
 			h.heads.drop(cmd.Name)

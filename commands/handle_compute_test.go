@@ -9,9 +9,12 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/tidemark-engine/tidemark/commands"
 	"github.com/tidemark-engine/tidemark/domain"
 	"github.com/tidemark-engine/tidemark/events"
+	"github.com/tidemark-engine/tidemark/history"
 	"github.com/tidemark-engine/tidemark/test/harness"
+	"github.com/tidemark-engine/tidemark/test/journaltest"
 )
 
 // computed expects the value in the receipt.
@@ -44,6 +47,25 @@ func TestAComputedCommandAgainHasItsValue(t *testing.T) {
 			e.count(key, 4, 0)
 		}
 	})
+}
+
+// A conflict is no answer to a command that computes, however often other writers win.
+func TestConflictsOfComputedCommandsAreRetried(t *testing.T) {
+	journal := &troubled{Journal: journaltest.History(t, 1)}
+	e := newEngine(t, journal, commands.Config{})
+	lost := func(func() (history.Appended, error)) (history.Appended, error) {
+		return history.Appended{}, history.ErrConflict
+	}
+	for range 26 {
+		journal.next = append(journal.next, lost)
+	}
+	again := slices.Clone(journal.next)
+	e.computed("", "add", `{"key":"n","delta":1}`, "1")
+	journal.next = again
+	results, err := e.batch(`{"atomic":true,"commands":[` + item("a1", "add", "", `{"key":"n","delta":1}`) + `]}`)
+	if err != nil || results[0].Receipt.Value != "2" {
+		t.Errorf("%+v, %v", results, err)
+	}
 }
 
 // Values that memory does not keep are read before they are computed with.

@@ -60,7 +60,7 @@ func permit(t *testing.T, of map[string][]string) commands.Permit {
 func TestPermit(t *testing.T) {
 	journal := journaltest.History(t, 1)
 	e := newEngine(t, journal, commands.Config{Past: journal, Permit: permit(t, map[string][]string{
-		"bob": {"command agent:bob-*", "command agent:team.mood set", "query agent:shared", "command message:bob-* direct",
+		"bob": {"command agent:bob-*", "command agent:team.mood set", "command agent:team.n add,append", "query agent:shared", "command message:bob-* direct",
 			"command task:* start,progress,complete,create when holder"},
 	})})
 	as := func(who, subject, body string) error {
@@ -89,6 +89,11 @@ func TestPermit(t *testing.T) {
 		{"bob", "config.bob-1.set", `{"key":"k","value":1}`, "command config:bob-1 set"},
 		{"bob", "agent.team.set", `{"key":"mood","value":1}`, ok},
 		{"bob", "agent.team.set", `{"key":"wish","value":1}`, "command agent:team set"},
+		{"bob", "agent.team.add", `{"key":"n","delta":1}`, ok},
+		{"bob", "agent.team.add", `{"key":"mood","delta":1}`, "command agent:team add"},
+		{"bob", "agent.team.append", `{"key":"n.list","items":[]}`, "command agent:team append"},
+		{"bob", "agent.team.merge", `{"key":"n","value":{}}`, "command agent:team merge"},
+		{"bob", "agent.team.set", `{"key":"n","value":1}`, "command agent:team set"},
 		{"bob", "agent.team.expire", ``, "command agent:team expire"},
 		{"bob", "agent.bob-2.fork", `{"from":"secret"}`, "query agent:secret entries"},
 		{"bob", "agent.bob-2.fork", `{"from":"nobody"}`, "query agent:nobody entries"},

@@ -3,6 +3,7 @@ package commands
 import (
 	"context"
 	"errors"
+	"math"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -20,10 +21,15 @@ const maxAttempts = 24
 // retry calls attempt again after a conflict and after an append with an unknown
 // outcome, with exponential backoff (2 ms to 64 ms, full jitter). Once an
 // outcome was unknown, attempt is called with unsure set. Other errors are
-// returned at once.
-func (h *Handler) retry(ctx context.Context, unsure bool, attempt func(unsure bool) error) error {
+// returned at once. Commands that compute commute with each other, so a conflict is no
+// answer to them: they are attempted until the deadline of ctx.
+func (h *Handler) retry(ctx context.Context, computes, unsure bool, attempt func(unsure bool) error) error {
+	limit := maxAttempts
+	if computes {
+		limit = math.MaxInt
+	}
 	var pauses *backoff.ExponentialBackOff
-	for n := range maxAttempts {
+	for n := range limit {
 		if n > 0 {
 			if pauses == nil {
 				pauses = &backoff.ExponentialBackOff{

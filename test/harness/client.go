@@ -51,6 +51,16 @@ type Receipt struct {
 	Revision  uint64 `json:"revision"`
 	Token     string `json:"token"`
 	Replayed  bool   `json:"replayed"`
+	Value     Text   `json:"value"`
+}
+
+// Text is JSON as it was sent.
+type Text string
+
+// UnmarshalJSON keeps the text.
+func (x *Text) UnmarshalJSON(text []byte) error {
+	*x = Text(text)
+	return nil
 }
 
 // Entry is the answer to queries.agent.<agent>.get.

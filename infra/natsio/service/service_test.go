@@ -325,3 +325,29 @@ func TestStopAnswersAcceptedRequests(t *testing.T) {
 		t.Errorf("a request was lost: %v", err)
 	}
 }
+
+// A batch whose values are together larger than a message may be is answered without them.
+func TestALargeBatchIsAnsweredWithoutValues(t *testing.T) {
+	server := support.NATS(t)
+	s, err := service.Serve(support.Engine(t, server), service.Config{
+		Version: "1.0.0", Identify: server.Authority().Caller, Observe: func(string, string, time.Duration) {}, Log: harness.Log(t),
+		Batch: func(_ context.Context, body []byte, _ func(string) string, done func([]commands.Result, error)) {
+			results := make([]commands.Result, len(body))
+			for i := range results {
+				results[i].Receipt = commands.Receipt{CommandID: "c", Value: `"` + strings.Repeat("v", 256<<10) + `"`}
+			}
+			done(results, nil)
+		},
+	})
+	harness.Must(t, err)
+	defer func() { harness.Must(t, s.Stop()) }()
+	client := support.Client(t, server)
+	for _, n := range []int{20, 40} {
+		m, err := client.Request("commands.batch", make([]byte, n), harness.Patience)
+		harness.Must(t, err)
+		receipts, values := strings.Count(string(m.Data), `"command_id":"c"`), strings.Count(string(m.Data), `"value":"v`)
+		if receipts != n || (n == 20) != (values == n) || (n == 40) != (values == 0) {
+			t.Errorf("%d receipts and %d values of %d", receipts, values, n)
+		}
+	}
+}

@@ -32,11 +32,21 @@ const insertPosition = `
 	FROM (SELECT notified, position, incarnation FROM agents.checkpoints WHERE view = $3 AND partition = $2 FOR SHARE) durable
 	ON CONFLICT DO NOTHING`
 
+// lowerPosition takes back a position ahead of the durable view, which has accepted a
+// shorter journal: a save from before may come after the swap that removed the row.
+const lowerPosition = `
+	UPDATE agents.checkpoints n SET position = d.position, incarnation = d.incarnation
+	FROM agents.checkpoints d
+	WHERE n.view = $1 AND n.partition = $2 AND d.view = $3 AND d.partition = n.partition AND n.position > d.position`
+
 // Load returns the position. Fails with history.ErrForeignJournal when it
 // belongs to another journal than id.
 func (p *Position) Load(ctx context.Context, partition int, id string) (uint64, error) {
 	if _, err := p.db.Pool().Exec(ctx, insertPosition, Notifications, partition, p.durable, id); err != nil {
 		return 0, fmt.Errorf("create the checkpoint: %w", err)
+	}
+	if _, err := p.db.Pool().Exec(ctx, lowerPosition, Notifications, partition, p.durable); err != nil {
+		return 0, fmt.Errorf("lower the checkpoint: %w", err)
 	}
 	at, err := p.db.Checkpoint(ctx, Notifications, partition)
 	if err == nil && at.Journal != id {

@@ -25,6 +25,8 @@ func TestFirstPositionOfNotifications(t *testing.T) {
 		if at, err := p.Load(t.Context(), 1, "j"); err != nil || at != want {
 			t.Errorf("notified %s: starts at %d %v, want %d", notified, at, err, want)
 		}
+		_, err = db.Pool().Exec(t.Context(), `UPDATE agents.checkpoints SET position = 8 WHERE view = 'durable' AND partition = 1`)
+		harness.Must(t, err)
 		if err := p.Save(t.Context(), 1, want, 8); err != nil {
 			t.Error(err)
 		}
@@ -88,5 +90,26 @@ func TestPositionOfNotificationsBesideASwap(t *testing.T) {
 	harness.Must(t, swap.Commit(t.Context()))
 	if at := harness.Receive(t, "the position", loaded); at != 15 {
 		t.Errorf("it is %d, the durable view is at 15", at)
+	}
+}
+
+// A save from before a swap that moves the durable view back may come after it: the next
+// load takes the position back.
+func TestPositionOfNotificationsAfterALateSave(t *testing.T) {
+	db := pgtest.Migrated(t)
+	p := durable.NewPosition(db, "durable")
+	_, err := db.Pool().Exec(t.Context(), `INSERT INTO agents.checkpoints (view, partition, position, incarnation, notified)
+		VALUES ('durable', 0, 12, 'j', 12), ('durable', 1, 12, 'j', 12)`)
+	harness.Must(t, err)
+	for partition := range 2 {
+		if at, err := p.Load(t.Context(), partition, "j"); err != nil || at != 12 {
+			t.Fatalf("partition %d is at %d %v", partition, at, err)
+		}
+	}
+	harness.Must(t, p.Save(t.Context(), 0, 12, 16))
+	for partition := range 2 {
+		if at, err := p.Load(t.Context(), partition, "j"); err != nil || at != 12 {
+			t.Errorf("partition %d is at %d %v, the durable view is at 12", partition, at, err)
+		}
 	}
 }

@@ -255,7 +255,7 @@ func (x *eraser) awaitOwned(ctx context.Context, but int) error {
 }
 
 func (x *eraser) eraseDeadLetters(ctx context.Context, agent string, tasks, sessions []string) error {
-	letters, err := intake.OpenDeadLetters(ctx, x.e.nats.conns[0], x.e.nats.subjects)
+	letters, err := intake.OpenDeadLetters(ctx, x.e.nats.first(), x.e.nats.subjects)
 	if err != nil {
 		return err
 	}

@@ -111,7 +111,7 @@ func (e *Engine) openExternal(ctx context.Context, store *principals.Store) erro
 	if e.nats.mode == auth.Embedded {
 		return nil
 	}
-	secret, err := e.journal.intake(ctx, e.nats.conns[0])
+	secret, err := e.journal.intake(ctx, e.nats.first())
 	if err != nil {
 		return err
 	}
@@ -229,7 +229,7 @@ func (p *accountsProbe) look(ctx context.Context) error {
 		}
 		err = p.nc.FlushTimeout(probeTime)
 		if err == nil {
-			err = n.conns[0].Publish(n.accounts.Root(n.operator)+own+id, nil)
+			err = n.first().Publish(n.accounts.Root(n.operator)+own+id, nil)
 		}
 		if err == nil {
 			limited, cancel := context.WithTimeout(ctx, probeTime)

@@ -54,7 +54,7 @@ func (h *health) stop(context.Context) { h.stopping.Store(true) }
 // nats reports connections that are away. One that is closed never comes back.
 func (h *health) nats() (readiness.Level, string) {
 	level, reason := readiness.OK, ""
-	for _, nc := range h.e.nats.conns {
+	for _, nc := range h.e.nats.kept() {
 		switch {
 		case h.stopping.Load():
 			return readiness.OK, ""

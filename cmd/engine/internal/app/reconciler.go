@@ -104,7 +104,7 @@ func (r *reconciler) note(part, wrong string) {
 
 // checkJournal only looks at the number of replicas; a start raises it.
 func (r *reconciler) checkJournal(ctx context.Context) (few []string, err error) {
-	js, err := jetstream.New(r.e.nats.conns[0])
+	js, err := jetstream.New(r.e.nats.first())
 	if err != nil {
 		return nil, err
 	}

@@ -100,10 +100,23 @@ func (n *natsServer) connect(name string) (*nats.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	n.mu.Lock()
 	n.conns = append(n.conns, nc)
+	n.mu.Unlock()
 	n.stops.add(func(context.Context) { nc.Close() })
 	return nc, nil
 }
+
+// kept are the connections that stay until the stop, in the order in which connect
+// opened them; components that run already ask while later ones are opened.
+func (n *natsServer) kept() []*nats.Conn {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.Clone(n.conns)
+}
+
+// first is the oldest of them.
+func (n *natsServer) first() *nats.Conn { return n.kept()[0] }
 
 // dial opens a connection that the caller closes.
 func (n *natsServer) dial(name string) (*nats.Conn, error) {
@@ -336,7 +349,7 @@ func (n *natsServer) storage(ctx context.Context, reserve func(size int64) int64
 		}
 		return s, nil
 	}
-	js, err := jetstream.New(n.conns[0])
+	js, err := jetstream.New(n.first())
 	if err != nil {
 		return s, err
 	}

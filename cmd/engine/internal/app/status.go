@@ -44,7 +44,7 @@ func (e *Engine) status(ctx context.Context) deployment.Status {
 		s.NATS.Version = e.nats.embedded.Version()
 	} else {
 		s.NATS.Mode, s.NATS.URL = "external", redact.URL(e.nats.url)
-		s.NATS.Version, s.NATS.Accounts = e.nats.conns[0].ConnectedServerVersion(), e.nats.mode
+		s.NATS.Version, s.NATS.Accounts = e.nats.first().ConnectedServerVersion(), e.nats.mode
 	}
 	if headsErr != nil {
 		s.NATS.State = "away"

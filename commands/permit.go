@@ -14,7 +14,7 @@ import (
 type Permit func(ctx context.Context, a grants.Action) (Condition, error)
 
 // Condition fails with 403 forbidden unless the sender is, or acts for, all of these
-// agents; "" is nobody and always permitted. exists = false is refused too: the sender
+// agents; "" is no agent and always permitted. exists = false is refused too: the sender
 // must not learn which tasks there are.
 type Condition func(exists bool, agents ...string) error
 

@@ -66,7 +66,7 @@ func LastMessages(ctx context.Context, nc *nats.Conn, stream string, q LastQuery
 	for subjects := q.Subjects; len(subjects) > 0; {
 		n := min(len(subjects), multiLastSubjects)
 		q.Subjects = subjects[:n]
-		msgs, err := q.fetch(ctx, nc, stream)
+		msgs, err := directGet(ctx, nc, stream, &q)
 		if err != nil {
 			return fmt.Errorf("read %d subjects of stream %s: %w", n, stream, err)
 		}
@@ -98,7 +98,7 @@ func witnessedLast(ctx context.Context, nc *nats.Conn, stream string, q LastQuer
 		if added {
 			part.Subjects = append(part.Subjects, q.Witness)
 		}
-		msgs, err := part.fetch(ctx, nc, stream)
+		msgs, err := directGet(ctx, nc, stream, &part)
 		if err != nil {
 			return fmt.Errorf("read %d subjects of stream %s: %w", n, stream, err)
 		}
@@ -134,9 +134,10 @@ const (
 	statusNoResponders = "503"
 )
 
-// fetch sends one request and waits for the last message of the reply.
-func (q *LastQuery) fetch(ctx context.Context, nc *nats.Conn, stream string) ([]*jetstream.RawStreamMsg, error) {
-	body, err := json.Marshal(q)
+// directGet sends a query for several messages and waits for the mark that ends the
+// reply.
+func directGet(ctx context.Context, nc *nats.Conn, stream string, query any) ([]*jetstream.RawStreamMsg, error) {
+	body, err := json.Marshal(query)
 	if err != nil {
 		return nil, err
 	}

@@ -11,5 +11,5 @@ const MultiLastSubjects = multiLastSubjects
 
 // Fetch is one request.
 func (q LastQuery) Fetch(ctx context.Context, nc *nats.Conn, stream string) (any, error) {
-	return q.fetch(ctx, nc, stream)
+	return directGet(ctx, nc, stream, q)
 }

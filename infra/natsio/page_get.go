@@ -2,7 +2,6 @@ package natsio
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"time"
 
@@ -30,26 +29,12 @@ func (q PageQuery) Page(ctx context.Context, nc *nats.Conn, stream string) (msgs
 	if q.PageBytes == 0 {
 		q.PageBytes = pageBytes
 	}
-	body, err := json.Marshal(q)
-	if err != nil {
-		return nil, false, err
-	}
-	var page []*jetstream.RawStreamMsg // owned by the callback until collectReplies returns
-	inbox := nc.NewInbox()
-	err = collectReplies(ctx, nc, inbox, func() error {
-		return nc.PublishRequest("$JS.API.DIRECT.GET."+stream, inbox, body)
-	}, func(msg *jetstream.RawStreamMsg) (last bool, err error) {
-		if msg != nil {
-			page = append(page, msg)
-		}
-		return msg == nil, nil
-	})
-	if err != nil {
+	if msgs, err = directGet(ctx, nc, stream, q); err != nil {
 		return nil, false, fmt.Errorf("read a page of stream %s: %w", stream, err)
 	}
-	if n := len(page); n > 0 {
-		pending := page[n-1].Header.Get(numPendingHeader)
+	if n := len(msgs); n > 0 {
+		pending := msgs[n-1].Header.Get(numPendingHeader)
 		more = pending != "0" && pending != ""
 	}
-	return page, more, nil
+	return msgs, more, nil
 }

@@ -2,6 +2,7 @@ package natsio
 
 import (
 	"math"
+	"strings"
 
 	"github.com/maypok86/otter/v2"
 	"golang.org/x/time/rate"
@@ -34,7 +35,7 @@ func (r *Rates) Take(client string) error {
 	}
 	l, known := r.clients.GetIfPresent(client)
 	if !known {
-		l, _ = r.clients.SetIfAbsent(string([]byte(client)), rate.NewLimiter(rate.Limit(r.limit), r.limit)) // client may be a part of a message
+		l, _ = r.clients.SetIfAbsent(strings.Clone(client), rate.NewLimiter(rate.Limit(r.limit), r.limit)) // client may be a part of a message
 	}
 	if l.Allow() {
 		return nil

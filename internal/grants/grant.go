@@ -13,7 +13,7 @@ type Grant struct {
 	ID        string   // pattern of ids; empty for Admin
 	Key       string   // pattern of keys; empty = the whole agent
 	Verbs     []string // sorted; empty = all. Areas for Admin.
-	Holder    bool     // only for a task that is assigned to an agent of the principal, or to nobody
+	Holder    bool     // only for a task that is assigned to an agent of the principal, or to none
 }
 
 // String is the grant as Parse reads it.

@@ -132,7 +132,7 @@ func TestDefaultDeny(t *testing.T) {
 			if set != nil && set.Agents() == "*" {
 				continue
 			}
-			t.Error("it holds the tasks of nobody")
+			t.Error("it holds the unassigned tasks")
 		}
 	}
 }

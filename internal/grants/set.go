@@ -32,7 +32,7 @@ type Verdict int
 
 const (
 	No       Verdict = iota
-	IfHolder         // if the task is assigned to an agent of the principal, or to nobody
+	IfHolder         // if the task is assigned to an agent of the principal, or to none
 	Yes
 )
 
@@ -73,7 +73,7 @@ func (s *Set) Agents() string {
 func (s *Set) Unrestricted() bool { return s != nil && s.all }
 
 // Holds reports whether the principal may act for a task that is assigned to agent;
-// empty = it is assigned to nobody.
+// empty = it is assigned to no agent.
 func (s *Set) Holds(agent string) bool {
 	return s != nil && (s.all || s.agents != "" && (agent == "" || Matches(s.agents, agent)))
 }
@@ -139,7 +139,7 @@ func (g *Grant) wholeAgent() bool { return g.Key == "" || g.Key == "*" }
 type Filter struct {
 	All    bool
 	IDs    []string // patterns of ids
-	Agents []string // patterns of agents whose tasks it may show, and those of nobody
+	Agents []string // patterns of agents whose tasks it may show, and unassigned ones
 }
 
 // Empty reports whether the list may show nothing.
@@ -150,7 +150,7 @@ func (f Filter) Shows(id, agent string) bool {
 	return f.ShowsID(id) || slices.ContainsFunc(f.Agents, func(p string) bool { return agent == "" || Matches(p, agent) })
 }
 
-// ShowsID reports whether the list may show a row with an id, whoever it is assigned to.
+// ShowsID reports whether the list may show a row with an id, whatever agent it is assigned to.
 func (f Filter) ShowsID(id string) bool {
 	return f.All || slices.ContainsFunc(f.IDs, func(p string) bool { return Matches(p, id) })
 }

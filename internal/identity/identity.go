@@ -19,6 +19,15 @@ type Caller struct {
 	Account   string // the account of the NATS server that the request came from
 }
 
+// Client names the caller where limits count: a principal over all its connections, and
+// each connection of clients without credentials for itself.
+func (c *Caller) Client(connection string) string {
+	if c.Principal == Dev {
+		return connection
+	}
+	return c.Principal
+}
+
 type key struct{}
 
 // With returns a context that carries the caller.

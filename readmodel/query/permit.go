@@ -109,7 +109,7 @@ func (p *permission) keys(id string) func(key string) bool {
 	}
 }
 
-// cacheName tells answers for different permissions apart.
+// cacheName separates the answers for different permissions.
 func (p *permission) cacheName() string {
 	if p.set.Unrestricted() {
 		return ""
@@ -181,7 +181,7 @@ func onlyRows[R any](shows func(key string) bool, after string, limit int, row f
 	}
 }
 
-// agentOf is the agent that a task is assigned to; empty = nobody.
+// agentOf is the agent that a task is assigned to; empty = no agent.
 func agentOf(d *readmodel.Doc) (string, error) {
 	var task struct {
 		AgentID string `json:"agent_id"`

@@ -101,7 +101,7 @@ func manage(t *testing.T, c *harness.Client) {
 	}
 }
 
-// publish says what only the engine says. Nobody hears it.
+// publish says what only the engine says. No client hears it.
 func publish(t *testing.T, e *harness.Engine, c *harness.Client, broken <-chan error) {
 	listener := e.Client(t)
 	var subs []*nats.Subscription

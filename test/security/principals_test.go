@@ -80,7 +80,7 @@ func TestPrincipals(t *testing.T) {
 	}
 }
 
-// credentials tries to connect as somebody else.
+// credentials tries to connect as another one.
 func credentials(t *testing.T, e *harness.Engine, alice []byte) {
 	foreign, err := auth.Open(auth.Config{Dir: t.TempDir()})
 	harness.Must(t, err)
@@ -179,7 +179,7 @@ func forge(t *testing.T, alice, bob *harness.Client, account string) {
 	}
 	for _, name := range []string{"Nats-Request-Info", "nats-request-info", "NATS-REQUEST-INFO"} {
 		m := &nats.Msg{Subject: "commands.agent.alice-1.set", Header: nats.Header{name: {fmt.Sprintf(`{"acc":%q,"kind":"Client","user":"x"}`, account)}}, Data: []byte(`{"key":"secret","value":"bob"}`)}
-		if _, err := bob.Ask(t.Context(), m); err == nil && name != "Nats-Request-Info" { // the server writes that one anew
+		if _, err := bob.Ask(t.Context(), m); err == nil && name != "Nats-Request-Info" { // the server replaces that one
 			t.Errorf("a forged %s is believed", name)
 		}
 	}

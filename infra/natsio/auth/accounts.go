@@ -18,7 +18,7 @@ const (
 	ProxyRoot  = "tmapi."
 	OwnAPIRoot = "tmjs."
 	// Forbidden is where DEV maps what is published on subjects of the engine, so
-	// that an answer that a client sends there reaches nobody.
+	// that an answer that a client sends there reaches no client.
 	Forbidden = "engine-only."
 )
 
@@ -123,7 +123,7 @@ func (a *Authority) engineClaims() *jwt.AccountClaims {
 		service("$JS.API.DIRECT.GET."+name, jwt.ResponseTypeStream, 0)
 		service("$JS.API.DIRECT.GET."+name+".>", jwt.ResponseTypeSingleton, 0)
 		service("$JS.FC."+name+".>", jwt.ResponseTypeSingleton, 0)
-		// Nobody but this package makes accounts: the imports say whose consumers
+		// Only this package makes accounts: the imports say whose consumers
 		// an account may use.
 		service("$JS.API.CONSUMER.MSG.NEXT."+name+".*", jwt.ResponseTypeStream, 0)
 		service("$JS.ACK."+name+".*.>", jwt.ResponseTypeStream, 0)
@@ -157,7 +157,7 @@ func (i *importer) common() {
 	i.service(i.own+"commands.>", prefix+"commands.>", true)
 	i.service(i.own+"queries.>", prefix+"queries.>", true)
 	i.service(i.own+"intake.>", prefix+"enqueue.>", true)
-	// The server's micro service sees who asks in neither way; it tells all the same.
+	// The server's micro service sees who asks in neither way; it answers all alike.
 	for _, discovery := range []string{"$SRV.*", "$SRV.*.tidemark", "$SRV.*.tidemark.*"} {
 		i.service(discovery, discovery, false)
 	}

@@ -21,7 +21,7 @@ func TestAccounts(t *testing.T) {
 	}
 }
 
-// The server is told of changed claims alone: what it does then interrupts requests.
+// The server gets changed claims alone: what it does then interrupts requests.
 func TestChanged(t *testing.T) {
 	a, err := Open(Config{Dir: t.TempDir(), ReadRaw: []string{"KV_AGENT_STATE", TaskStream}})
 	if err != nil {

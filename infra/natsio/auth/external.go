@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nkeys"
 
+	"github.com/tidemark-engine/tidemark/internal/files"
 	"github.com/tidemark-engine/tidemark/internal/identity"
 )
 
@@ -79,7 +80,7 @@ func (a *Authority) SetMode(mode Mode) error {
 		_, err = a.issue(operator)
 		return err
 	}
-	return writeBytes(path, text)
+	return files.Replace(path, text)
 }
 
 // EngineFile is the file of the engine's own credentials for an external server.
@@ -104,7 +105,7 @@ func (a *Authority) writeEngine(mode Mode) (err error) {
 	if was, err := os.ReadFile(path); err == nil && (bytes.Equal(was, text) || mode == OperatorMode) {
 		return nil // a JWT differs in its time alone
 	}
-	return writeBytes(path, text)
+	return files.Replace(path, text)
 }
 
 // credentials are the credentials of a principal in the form that the server takes.

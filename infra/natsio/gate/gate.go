@@ -8,8 +8,6 @@ package gate
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -35,30 +33,6 @@ type Access interface {
 	Covers(stream, subject string) bool
 }
 
-// Everything is the access to all streams.
-type Everything struct{}
-
-// All implements Access.
-func (Everything) All(string) bool { return true }
-
-// Some implements Access.
-func (Everything) Some(string) bool { return true }
-
-// Covers implements Access.
-func (Everything) Covers(string, string) bool { return true }
-
-// Nothing is the access of a caller without grants.
-type Nothing struct{}
-
-// All implements Access.
-func (Nothing) All(string) bool { return false }
-
-// Some implements Access.
-func (Nothing) Some(string) bool { return false }
-
-// Covers implements Access.
-func (Nothing) Covers(string, string) bool { return false }
-
 // Accounts says whose an account is.
 type Accounts interface {
 	Caller(account string) *identity.Caller // nil = it may not ask
@@ -77,7 +51,7 @@ type Config struct {
 	// read everything.
 	Access func(*identity.Caller) Access
 	// Refused is called with the stream of a request that is refused for want of a
-	// grant; nil = nobody wants to know.
+	// grant; nil = it is not counted.
 	Refused func(c *identity.Caller, stream string)
 	// Free are streams on which DEV may have durable consumers and acknowledge.
 	Free []string
@@ -94,18 +68,6 @@ type Gate struct {
 	open   sync.WaitGroup
 	slots  slots
 	quota  quota
-}
-
-// request is a request of the JetStream API.
-type request struct {
-	gate    *Gate
-	caller  *identity.Caller
-	access  Access
-	dev     bool
-	api     string // "STREAM.INFO.EVENTS"
-	tokens  []string
-	msg     *nats.Msg
-	respond func(*nats.Msg)
 }
 
 const (
@@ -216,25 +178,6 @@ func (g *Gate) serve(r *request) {
 	})
 }
 
-// stream is the token of a stream's name in a request, empty when it has none.
-func (r *request) stream() string {
-	at := -1
-	switch {
-	case r.is("STREAM", "MSG"), r.is("CONSUMER", "MSG"), r.is("CONSUMER", "DURABLE"), r.is("STREAM", "LEADER"), r.is("STREAM", "PEER"), r.is("CONSUMER", "LEADER"):
-		at = 3
-	case r.is("STREAM"), r.is("CONSUMER"), r.is("DIRECT"):
-		at = 2
-	}
-	if at < 0 || at >= len(r.tokens) {
-		return ""
-	}
-	return r.tokens[at]
-}
-
-func (r *request) is(tokens ...string) bool {
-	return len(r.tokens) >= len(tokens) && slices.Equal(r.tokens[:len(tokens)], tokens)
-}
-
 // forGate reports whether a request of DEV is about the engine's streams.
 func (g *Gate) forGate(r *request) bool {
 	return Reserved(r.stream()) || slices.Contains(g.cfg.Free, r.stream()) || r.is("STREAM", "NAMES") || r.is("STREAM", "LIST")
@@ -303,80 +246,14 @@ func (g *Gate) answer(r *request) {
 	}
 }
 
-// mayRead reports whether a caller may ask about a stream at all.
-func (r *request) mayRead(stream string) bool {
-	return stream != "" && !r.hidden(stream) && (r.dev || r.access.All(stream) || r.access.Some(stream))
-}
-
 // keyStream holds the keys of agents. They are wrapped, but who copies them and learns the
 // master key later could undo an erasure.
 const keyStream = "TIDEMARK_KEYS"
-
-// hidden reports whether clients without credentials must not see a stream.
-func (r *request) hidden(stream string) bool { return r.dev && stream == keyStream }
-
-// forbidden refuses alike what there is and what there is not.
-func (r *request) forbidden(what string) {
-	if r.gate.cfg.Refused != nil && r.caller != nil {
-		stream := r.stream()
-		if !Reserved(stream) { // a name of the client's
-			stream = "other"
-		}
-		r.gate.cfg.Refused(r.caller, stream)
-	}
-	r.refuse(403, "forbidden: there is no grant to read "+what)
-}
-
-// notForClients refuses what only the engine may do.
-func (r *request) notForClients(stream string) {
-	if r.gate.cfg.Refused != nil && !Reserved(stream) {
-		stream = "other"
-	}
-	if r.gate.cfg.Refused != nil {
-		r.gate.cfg.Refused(r.caller, stream)
-	}
-	r.refuse(403, "forbidden: the streams belong to the engine; clients can read them")
-}
 
 // accountInfo is the answer to INFO: the account has no JetStream of its own.
 const accountInfo = `{"type":"io.nats.jetstream.api.v1.account_info_response","memory":0,"storage":0,"reserved_memory":0,"reserved_storage":0,` +
 	`"streams":0,"consumers":0,"limits":{"max_memory":0,"max_storage":0,"max_streams":0,"max_consumers":-1,"max_ack_pending":-1,` +
 	`"memory_max_stream_bytes":-1,"storage_max_stream_bytes":-1,"max_bytes_required":false},"api":{"level":2,"total":0,"errors":0}}`
-
-func (r *request) json(body string) { r.respond(&nats.Msg{Data: []byte(body)}) }
-
-// refuse answers as JetStream answers an error.
-func (r *request) refuse(code int, text string) {
-	if r.is("DIRECT") || r.is("CONSUMER", "MSG", "NEXT") {
-		r.respond(&nats.Msg{Header: nats.Header{"Status": {fmt.Sprint(code)}, "Description": {text}}})
-		return
-	}
-	body, err := json.Marshal(apiError{Type: "io.nats.jetstream.api.v1." + r.responseType(), Error: &errorBody{Code: code, Description: text}})
-	if err == nil {
-		r.respond(&nats.Msg{Data: body})
-	}
-}
-
-type apiError struct {
-	Type  string     `json:"type"`
-	Error *errorBody `json:"error,omitempty"`
-}
-
-type errorBody struct {
-	Code        int    `json:"code"`
-	ErrCode     int    `json:"err_code,omitempty"`
-	Description string `json:"description"`
-}
-
-func (r *request) responseType() string {
-	kind, verb := strings.ToLower(r.tokens[0]), ""
-	for _, token := range r.tokens[1:min(3, len(r.tokens))] {
-		if token == strings.ToUpper(token) && slices.Contains([]string{"CREATE", "UPDATE", "DELETE", "PURGE", "INFO", "NAMES", "LIST", "MSG", "GET", "RESTORE", "SNAPSHOT"}, token) {
-			verb += "_" + strings.ToLower(token)
-		}
-	}
-	return kind + verb + "_response"
-}
 
 // ask asks JetStream in the account of the engine.
 func (g *Gate) ask(api string, body []byte) (*nats.Msg, error) {
@@ -393,14 +270,4 @@ func (g *Gate) relay(r *request, api string, body []byte) {
 		return
 	}
 	r.respond(&nats.Msg{Header: answer.Header, Data: answer.Data})
-}
-
-func (r *request) unavailable(err error) {
-	if errors.Is(err, nats.ErrNoResponders) { // there is no such stream, or it has no direct get
-		if r.is("DIRECT") {
-			r.respond(&nats.Msg{Header: nats.Header{"Status": {"503"}}})
-			return
-		}
-	}
-	r.refuse(503, "JetStream does not answer now: retry later")
 }

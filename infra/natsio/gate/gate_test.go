@@ -239,7 +239,7 @@ func TestRequestsStayWithinGrants(t *testing.T) {
 	if err != nil || !strings.Contains(string(names.Data), `"consumers":["`+made.Config.Name+`"]`) {
 		t.Errorf("bob's consumers: %s %v", names.Data, err)
 	}
-	// Pulls do not pass the gate: the name is one that nobody guesses, and its owner's
+	// Pulls do not pass the gate: the name cannot be guessed, and its owner's
 	// requests may have the one that it chose.
 	if made.Config.Name == "mine" || !strings.HasPrefix(made.Config.Name, "mine_") {
 		t.Errorf("the consumer's name is %s", made.Config.Name)

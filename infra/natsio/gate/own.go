@@ -98,7 +98,7 @@ func (g *Gate) refuses(r *request) string {
 	return ""
 }
 
-// ownRequests may pass as they are. The server answers others to nobody, or only in
+// ownRequests may pass as they are. The server answers others to no client, or only in
 // its own account.
 var ownRequests = [][]string{
 	{"INFO"}, {"STREAM", "INFO"}, {"STREAM", "NAMES"}, {"STREAM", "LIST"}, {"STREAM", "DELETE"}, {"STREAM", "PURGE"}, {"STREAM", "MSG", "GET"}, {"STREAM", "MSG", "DELETE"},

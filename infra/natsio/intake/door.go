@@ -12,7 +12,6 @@ import (
 	"github.com/tidemark-engine/tidemark/commands"
 	"github.com/tidemark-engine/tidemark/domain"
 	"github.com/tidemark-engine/tidemark/infra/natsio"
-	"github.com/tidemark-engine/tidemark/internal/identity"
 )
 
 // door stores the commands that clients enqueue from their accounts, and answers
@@ -83,11 +82,7 @@ func (d *door) enqueue(m *nats.Msg) {
 		d.refuse(m, 403, "forbidden: it is not known who sends this command")
 		return
 	}
-	client := who.Client
-	if caller.Principal != identity.Dev {
-		client = caller.Principal
-	}
-	if err := d.in.cfg.Rates.Take(client); err != nil {
+	if err := d.in.cfg.Rates.Take(caller.Client(who.Client)); err != nil {
 		d.refuse(m, 429, domain.PublicText(err))
 		return
 	}

@@ -124,7 +124,7 @@ func (s *Store) index() {
 }
 
 // Caller returns who an account of an external server belongs to: its public key in
-// operator mode, else its name in the configuration file. nil = nobody.
+// operator mode, else its name in the configuration file. nil = no principal.
 func (s *Store) Caller(account string) *identity.Caller {
 	s.mu.RLock()
 	defer s.mu.RUnlock()

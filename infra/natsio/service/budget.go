@@ -8,8 +8,9 @@ import (
 )
 
 // budget bounds what requests hold until their answers, by number and by bytes, in
-// total and for each client: a principal, or a connection of one without credentials. A client may hold no more than what is free, so that several
-// greedy clients leave room for the others. It is asked before a body is read.
+// total and for each client: a principal, or a connection of one without credentials. A
+// client may hold no more than what is free, so that several greedy clients leave room
+// for the others. It is asked before a body is read.
 type budget struct {
 	what       string // commands, queries, waiting queries
 	max, share holding

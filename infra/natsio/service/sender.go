@@ -35,9 +35,9 @@ func (s *Service) sender(m *nats.Msg, root string) (from sender, ok bool) {
 	from.rest = strings.TrimPrefix(rest, root)
 	who, err := natsio.CheckRequester(m.Header, account)
 	if err == nil {
-		from.client, from.caller = who.Client, s.cfg.Identify(account)
-		if from.caller != nil && from.caller.Principal != identity.Dev {
-			from.client = from.caller.Principal // however many connections it has
+		from.client = who.Client
+		if from.caller = s.cfg.Identify(account); from.caller != nil {
+			from.client = from.caller.Client(who.Client)
 		}
 	}
 	if _, unreadable := natsio.CommandID(m); m.Header == nil && unreadable != nil {

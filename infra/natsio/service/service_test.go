@@ -266,7 +266,7 @@ func TestRepliesOutsideTheEngine(t *testing.T) {
 	if r := s.request("commands.agent.a2.set", `{"key":"k","value":1}`); len(r.Header) > 0 {
 		t.Errorf("%s", r.Data)
 	}
-	// Its own commands take effect, but nobody took an answer for a command.
+	// Its own commands take effect, but no worker took an answer for a command.
 	stream, err := support.JetStream(t, support.Engine(t, s.server)).Stream(t.Context(), "EVENTS")
 	harness.Must(t, err)
 	info, err := stream.Info(t.Context(), jetstream.WithSubjectFilter(">"))

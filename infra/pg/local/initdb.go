@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"github.com/tidemark-engine/tidemark/internal/files"
 )
 
 const unfinished = "initdb-" // prefix of a cluster that initdb has not completed
@@ -85,7 +87,7 @@ func (s *Server) loadPassword(name string, create bool) (string, error) {
 		return "", fmt.Errorf("the cluster's password is missing: restore %s", path)
 	}
 	password := rand.Text()
-	return password, errors.Join(os.WriteFile(path, []byte(password+"\n"), 0o600), s.account.chown(path), syncPath(path))
+	return password, errors.Join(os.WriteFile(path, []byte(password+"\n"), 0o600), s.account.chown(path), files.Sync(path))
 }
 
 // initdb creates the cluster in a directory beside pgdata and renames it, so
@@ -115,14 +117,5 @@ func (s *Server) initdb(ctx context.Context) error {
 	if err := os.Remove(s.pgdata()); err != nil && !errors.Is(err, fs.ErrNotExist) { // fails unless it is empty
 		return err
 	}
-	return errors.Join(os.Rename(tmp, s.pgdata()), syncPath(s.dir))
-}
-
-// syncPath makes a file or the entries of a directory durable.
-func syncPath(path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
+	return errors.Join(os.Rename(tmp, s.pgdata()), files.Sync(s.dir))
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/tidemark-engine/tidemark/history"
+	"github.com/tidemark-engine/tidemark/internal/files"
 )
 
 // Saved is a file that was written.
@@ -59,7 +60,7 @@ func SaveFile(ctx context.Context, src history.Source, path string, step func())
 	if err := os.Rename(f.Name(), path); err != nil {
 		return nil, err
 	}
-	return saved, syncDir(filepath.Dir(path))
+	return saved, files.Sync(filepath.Dir(path))
 }
 
 // partialName is how the names of the unfinished files of a path begin; the process that
@@ -100,15 +101,6 @@ func alive(pid int) bool {
 	defer p.Release() //nolint:errcheck // it only frees a handle
 	err = p.Signal(syscall.Signal(0))
 	return err == nil || errors.Is(err, os.ErrPermission)
-}
-
-// syncDir makes the names in a directory durable.
-func syncDir(path string) error {
-	d, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 // Save writes a history up to the heads that it has at the beginning; name

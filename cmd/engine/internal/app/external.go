@@ -44,7 +44,7 @@ func (a *externalAccounts) Digest(text string) string {
 	return hex.EncodeToString(h.Sum(nil)[:12])
 }
 
-// checkClients refuses an external server that does not tell principals apart. Its
+// checkClients refuses an external server that does not distinguish principals. Its
 // error is a *deployment.UsageError.
 func (e *Engine) checkClients(ctx context.Context, nc *nats.Conn) error {
 	if e.nats.embedded != nil || !e.cfg.authenticated() {
@@ -77,7 +77,7 @@ func (e *Engine) checkClients(ctx context.Context, nc *nats.Conn) error {
 }
 
 // claimsChecked reports whether a server refuses a client that claims an NKey which is
-// nobody's. A server without NKeys admits it, and tells others that name.
+// no principal's. A server without NKeys admits it, and passes that name on.
 func claimsChecked(url string, access natsio.Access) (bool, error) {
 	access.Creds, access.NKey = "", ""
 	opts, err := access.Options()
@@ -179,7 +179,7 @@ func (p *accountsProbe) ask(ctx context.Context) error {
 		return nil
 	}
 	if err := p.look(ctx); err != nil {
-		return fmt.Errorf("%w: print the configuration anew (engine auth print-config) and reload each server twice", err)
+		return fmt.Errorf("%w: print the configuration again (engine auth print-config) and reload each server twice", err)
 	}
 	p.ok = time.Now()
 	return nil
@@ -242,7 +242,7 @@ func (p *accountsProbe) look(ctx context.Context) error {
 			return err
 		}
 	}
-	// And nobody may speak for another account.
+	// And no client may speak for another account.
 	limited, cancel := context.WithTimeout(ctx, probeTime)
 	defer cancel()
 	_, err := p.nc.RequestWithContext(limited, n.subjects.Root("tm.")+"OTHER.queries.engine.status", nil)

@@ -3,17 +3,13 @@ package app
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"log/slog"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
-	"time"
 
-	"github.com/cenkalti/backoff/v5"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -22,11 +18,8 @@ import (
 	"github.com/tidemark-engine/tidemark/infra/natsio/auth"
 	"github.com/tidemark-engine/tidemark/infra/natsio/embedded"
 	"github.com/tidemark-engine/tidemark/infra/natsio/gate"
-	"github.com/tidemark-engine/tidemark/infra/pg"
 	"github.com/tidemark-engine/tidemark/infra/pg/local"
 	"github.com/tidemark-engine/tidemark/internal/identity"
-	"github.com/tidemark-engine/tidemark/internal/redact"
-	"github.com/tidemark-engine/tidemark/internal/wait"
 )
 
 // natsServer is the NATS server, embedded or external, and the engine's
@@ -177,7 +170,7 @@ func (n *natsServer) startGate(a *authority) error {
 
 // reconnect breaks the engine's connections, so that their consumers and watches
 // are renewed at once. Those that answer clients stay: their answers would be lost,
-// and requests would find nobody.
+// and requests would have no responder.
 func (n *natsServer) reconnect() {
 	answers := []string{requestsConnection, queriesConnection, gateConnection, enqueueConnection}
 	n.mu.Lock()
@@ -187,156 +180,6 @@ func (n *natsServer) reconnect() {
 			_ = nc.ForceReconnect() // fails when it reconnects already
 		}
 	}
-}
-
-// postgres is the database: a managed server, an external one, or none.
-type postgres struct {
-	local *local.Server // nil = external or off
-	url   string        // as the status shows it; empty = off
-	risk  string        // of the way to an external one; empty = none
-	db    *pg.DB        // nil = off
-	log   *slog.Logger
-
-	broken atomic.Pointer[string] // why the database cannot be used
-}
-
-// open opens the connection pool and migrates the schema. While the database is
-// unavailable the migration is retried in the background, because commands and
-// hot reads do not need SQL. It returns after the first attempt, and fails where
-// no retry helps.
-func (p *postgres) open(url string, stops *stops) error {
-	switch {
-	case p.local != nil:
-		url, p.url = p.local.SocketURL(), p.local.URL()
-	case url == "off":
-		return nil
-	default:
-		p.url = redact.URL(url)
-		if p.risk = pg.TransportRisk(url); p.risk != "" {
-			p.log.Warn(p.risk)
-		}
-	}
-	var err error
-	if p.db, err = pg.Open(url); err != nil {
-		return err
-	}
-	stops.add(func(context.Context) { p.db.Close() })
-	first := make(chan error)
-	stops.add(inBackground(func(ctx context.Context) { p.keepSchema(ctx, first) }))
-	var unsuitable *pg.Unsuitable
-	if err := <-first; errors.As(err, &unsuitable) {
-		return err
-	}
-	return nil
-}
-
-const (
-	migrateTimeout = 30 * time.Second
-	// schemaCheck is the pause between two checks that the tables are still there.
-	schemaCheck = 2 * time.Second
-)
-
-// keepSchema migrates the schema, and makes again what is removed from it. It
-// sends the result of the first attempt, and retries until it stops.
-func (p *postgres) keepSchema(ctx context.Context, first chan<- error) {
-	pause := backoff.NewExponentialBackOff()
-	pause.MaxInterval = 5 * time.Second
-	migrated, granted := false, false
-	for attempt := 0; ctx.Err() == nil; attempt++ {
-		limited, cancel := context.WithTimeout(ctx, migrateTimeout)
-		err := p.ensureSchema(limited, &migrated, &granted)
-		cancel()
-		if ctx.Err() != nil {
-			err = ctx.Err()
-		}
-		if was := p.problem(); err != nil && was == "" && ctx.Err() == nil {
-			p.log.Warn("Postgres cannot be used; the views in SQL wait for it, commands and hot reads do not", "error", err)
-		} else if err == nil && was != "" {
-			p.log.Info("Postgres can be used again")
-		}
-		p.setProblem(err)
-		if attempt == 0 {
-			first <- err
-		}
-		if err != nil {
-			_ = wait.Sleep(ctx, pause.NextBackOff())
-			continue
-		}
-		pause.Reset()
-		if attempt > 0 {
-			_ = wait.Sleep(ctx, schemaCheck)
-		}
-	}
-}
-
-// ensureSchema migrates; once that is done it grants, and repairs what it finds
-// damaged.
-func (p *postgres) ensureSchema(ctx context.Context, migrated, granted *bool) error {
-	if !*migrated {
-		err := p.db.Migrate(ctx, p.log)
-		*migrated = err == nil
-		return err
-	}
-	damage, err := p.db.Damage(ctx)
-	if err != nil {
-		return err
-	}
-	if len(damage) > 0 {
-		p.log.Error("tables were removed or changed from outside; they are made again", "missing", strings.Join(damage, ", "))
-		if err := p.db.Migrate(ctx, p.log); err != nil { // the whole schema may be gone
-			return err
-		}
-		if err := p.db.Repair(ctx, "durable", p.log); err != nil {
-			return err
-		}
-		*granted = false
-	}
-	if !*granted {
-		err = p.db.Grant(ctx, p.log)
-		*granted = err == nil
-	}
-	return err
-}
-
-// problem is why the database cannot be used; empty = it can.
-func (p *postgres) problem() string {
-	if text := p.broken.Load(); text != nil {
-		return *text
-	}
-	return ""
-}
-
-func (p *postgres) setProblem(err error) {
-	text := ""
-	if err != nil {
-		text = err.Error()
-	}
-	p.broken.Store(&text)
-}
-
-// stop stops the managed server.
-func (p *postgres) stop(ctx context.Context) {
-	if err := p.local.Stop(ctx); err != nil {
-		p.log.Error("Postgres did not stop cleanly", "error", err)
-	}
-}
-
-// status takes what the last probe said; empty = it answered.
-func (p *postgres) status(problem string) deployment.PostgresStatus {
-	if p.db == nil {
-		return deployment.PostgresStatus{Mode: "off", State: "off"}
-	}
-	s := deployment.PostgresStatus{URL: p.url, Mode: "external", State: "up", Warning: p.risk}
-	if p.local != nil {
-		s.Mode, s.Version = "managed", p.local.Version()
-	}
-	if problem == "" {
-		problem = p.problem()
-	}
-	if problem != "" {
-		s.State, s.Reason = "away", problem
-	}
-	return s
 }
 
 // storage is how much of its storage the server uses. An account without a limit on a

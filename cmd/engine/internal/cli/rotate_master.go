@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
 	"github.com/tidemark-engine/tidemark/infra/natsio/keystore"
+	"github.com/tidemark-engine/tidemark/internal/files"
 	"github.com/tidemark-engine/tidemark/internal/keys"
 )
 
@@ -124,19 +124,9 @@ func keepFirst(file string) error {
 	return writeKeys(file, first+"\n")
 }
 
-// writeKeys replaces a key file in one step.
+// writeKeys replaces a key file: the new key is durable before it wraps anything.
 func writeKeys(file, text string) error {
-	tmp, err := os.CreateTemp(filepath.Dir(file), ".master-key-*") // mode 0600
-	if err != nil {
-		return fmt.Errorf("write the master key: %w", err)
-	}
-	_, err = tmp.WriteString(text)
-	err = errors.Join(err, tmp.Sync(), tmp.Close())
-	if err == nil {
-		err = os.Rename(tmp.Name(), file)
-	}
-	if err != nil {
-		_ = os.Remove(tmp.Name())
+	if err := files.Replace(file, []byte(text)); err != nil {
 		return fmt.Errorf("write the master key: %w", err)
 	}
 	return nil

@@ -14,6 +14,7 @@ import (
 
 	"github.com/tidemark-engine/tidemark/history"
 	"github.com/tidemark-engine/tidemark/infra/natsio/keystore"
+	"github.com/tidemark-engine/tidemark/internal/files"
 	"github.com/tidemark-engine/tidemark/internal/keys"
 )
 
@@ -40,7 +41,7 @@ func MakeMasterKey(data string) (made bool, err error) {
 	if encrypted, err := Encrypted(data); encrypted || err != nil {
 		return false, errors.Join(err, fmt.Errorf("the data directory %s is encrypted and %s is not there: restore it, or give its master key with --master-key FILE, --master-key-command CMD or TIDEMARK_MASTER_KEY", data, path))
 	}
-	return true, writeFile(path, []byte(keys.NewSecret()+"\n"))
+	return true, files.Replace(path, []byte(keys.NewSecret()+"\n"))
 }
 
 // MasterKey is the source of the master key of a data directory: the given one, else

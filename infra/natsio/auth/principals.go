@@ -1,0 +1,198 @@
+package auth
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/nats-io/jwt/v2"
+	"github.com/nats-io/nkeys"
+
+	"github.com/tidemark-engine/tidemark/internal/files"
+	"github.com/tidemark-engine/tidemark/internal/identity"
+)
+
+// Principals returns the names of all principals but the operator, sorted.
+func (a *Authority) Principals() []string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.Sorted(func(yield func(string) bool) {
+		for name, p := range a.principals {
+			if !p.Gone && name != identity.Operator && !yield(name) {
+				return
+			}
+		}
+	})
+}
+
+// Account returns the account of a principal.
+func (a *Authority) Account(name string) (string, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	p := a.principals[name]
+	if p == nil || p.Gone {
+		return "", fmt.Errorf("%w: %s", ErrUnknown, name)
+	}
+	return p.Account, nil
+}
+
+// NewPrincipal makes a principal with an account of its own, and returns its
+// credentials. Nothing can make them again. A name that was revoked gets its
+// account back.
+func (a *Authority) NewPrincipal(name string) (creds []byte, err error) {
+	if !nameForm.MatchString(name) || name == identity.Dev {
+		return nil, fmt.Errorf("the name %q of a principal is not 1 to 128 of A-Z a-z 0-9 _ -, or is %q, which is taken", name, identity.Dev)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if err := a.loadLocked(); err != nil {
+		return nil, err
+	}
+	p := a.principals[name]
+	switch {
+	case p != nil && !p.Gone:
+		return nil, fmt.Errorf("%w: %s", ErrExists, name)
+	case a.keys.Mode == ConfigFile:
+		if err := a.checkConfigName(name); err != nil {
+			return nil, err
+		}
+	}
+	if p == nil {
+		pair, err := nkeys.CreateAccount()
+		if err != nil {
+			return nil, err
+		}
+		seed, err := pair.Seed()
+		if err != nil {
+			return nil, err
+		}
+		p = &principal{Name: name, Seed: string(seed), Account: public(string(seed))}
+	}
+	return a.issue(p)
+}
+
+// Rotate returns new credentials of a principal. Those before end at once.
+func (a *Authority) Rotate(name string) (creds []byte, err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	p, err := a.known(name)
+	if err != nil {
+		return nil, err
+	}
+	return a.issue(p)
+}
+
+// Revoke ends the credentials of a principal and closes its connections.
+func (a *Authority) Revoke(name string) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	p, err := a.known(name)
+	if err != nil {
+		return err
+	}
+	gone := *p
+	gone.Gone, gone.Feeds = true, nil
+	gone.revokeUser()
+	return a.save(&gone)
+}
+
+// SetFeeds says which subjects of the feeds a principal hears by subscription:
+// "agents.>" or "agents.state.a1.>", without the prefix.
+func (a *Authority) SetFeeds(name string, subjects []string) error {
+	return a.Apply(name, subjects, nil)
+}
+
+// Apply is SetFeeds, and keeps a profile of the principal beside its keys unless it
+// is nil.
+func (a *Authority) Apply(name string, subjects []string, profile json.RawMessage) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	p, err := a.known(name)
+	if err != nil {
+		return err
+	}
+	changed := *p
+	changed.Feeds = slices.Sorted(slices.Values(subjects))
+	if profile != nil {
+		changed.Profile = profile
+	}
+	if slices.Equal(changed.Feeds, p.Feeds) && bytes.Equal(changed.Profile, p.Profile) {
+		return nil
+	}
+	return a.save(&changed)
+}
+
+func (a *Authority) known(name string) (*principal, error) {
+	if err := a.loadLocked(); err != nil {
+		return nil, err
+	}
+	p := a.principals[name]
+	if p == nil || p.Gone {
+		return nil, fmt.Errorf("%w: %s", ErrUnknown, name)
+	}
+	return p, nil
+}
+
+// issue gives a principal a new user, in place of the one it has.
+func (a *Authority) issue(was *principal) ([]byte, error) {
+	p := *was
+	p.revokeUser()
+	p.Gone = false
+	pair, err := nkeys.CreateUser()
+	if err != nil {
+		return nil, err
+	}
+	seed, err := pair.Seed()
+	if err != nil {
+		return nil, err
+	}
+	p.User = public(string(seed))
+	creds, err := a.credentials(&p, string(seed))
+	if err != nil {
+		return nil, err
+	}
+	if p.Name == identity.Operator {
+		if err := files.Replace(filepath.Join(a.cfg.Dir, "operator.creds"), creds); err != nil {
+			return nil, err
+		}
+	}
+	return creds, a.save(&p)
+}
+
+func (p *principal) revokeUser() {
+	p.Revoked = maps.Clone(p.Revoked)
+	if p.Revoked == nil {
+		p.Revoked = map[string]int64{}
+	}
+	if p.User != "" {
+		p.Revoked[p.User] = time.Now().Unix() + 1
+	}
+	p.User = ""
+}
+
+// sign returns a credentials file.
+func sign(claims *jwt.UserClaims, accountSeed, userSeed string) ([]byte, error) {
+	text, err := encode(claims, accountSeed)
+	if err != nil {
+		return nil, err
+	}
+	return jwt.FormatUserConfig(text, []byte(userSeed))
+}
+
+func encode(claims jwt.Claims, seed string) (string, error) {
+	pair, err := nkeys.FromSeed([]byte(seed))
+	if err != nil {
+		return "", err
+	}
+	var problems jwt.ValidationResults
+	claims.Validate(&problems)
+	if problems.IsBlocking(true) {
+		return "", fmt.Errorf("make a JWT: %w", errors.Join(problems.Errors()...))
+	}
+	return claims.Encode(pair)
+}

@@ -1,0 +1,120 @@
+package gate
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/tidemark-engine/tidemark/internal/identity"
+)
+
+// request is a request of the JetStream API.
+type request struct {
+	gate    *Gate
+	caller  *identity.Caller
+	access  Access
+	dev     bool
+	api     string // "STREAM.INFO.EVENTS"
+	tokens  []string
+	msg     *nats.Msg
+	respond func(*nats.Msg)
+}
+
+// stream is the token of a stream's name in a request, empty when it has none.
+func (r *request) stream() string {
+	at := -1
+	switch {
+	case r.is("STREAM", "MSG"), r.is("CONSUMER", "MSG"), r.is("CONSUMER", "DURABLE"), r.is("STREAM", "LEADER"), r.is("STREAM", "PEER"), r.is("CONSUMER", "LEADER"):
+		at = 3
+	case r.is("STREAM"), r.is("CONSUMER"), r.is("DIRECT"):
+		at = 2
+	}
+	if at < 0 || at >= len(r.tokens) {
+		return ""
+	}
+	return r.tokens[at]
+}
+
+func (r *request) is(tokens ...string) bool {
+	return len(r.tokens) >= len(tokens) && slices.Equal(r.tokens[:len(tokens)], tokens)
+}
+
+// mayRead reports whether a caller may ask about a stream at all.
+func (r *request) mayRead(stream string) bool {
+	return stream != "" && !r.hidden(stream) && (r.dev || r.access.All(stream) || r.access.Some(stream))
+}
+
+// hidden reports whether clients without credentials must not see a stream.
+func (r *request) hidden(stream string) bool { return r.dev && stream == keyStream }
+
+// forbidden refuses alike what there is and what there is not.
+func (r *request) forbidden(what string) {
+	if r.gate.cfg.Refused != nil && r.caller != nil {
+		stream := r.stream()
+		if !Reserved(stream) { // a name of the client's
+			stream = "other"
+		}
+		r.gate.cfg.Refused(r.caller, stream)
+	}
+	r.refuse(403, "forbidden: there is no grant to read "+what)
+}
+
+// notForClients refuses what only the engine may do.
+func (r *request) notForClients(stream string) {
+	if r.gate.cfg.Refused != nil && !Reserved(stream) {
+		stream = "other"
+	}
+	if r.gate.cfg.Refused != nil {
+		r.gate.cfg.Refused(r.caller, stream)
+	}
+	r.refuse(403, "forbidden: the streams belong to the engine; clients can read them")
+}
+
+func (r *request) responseType() string {
+	kind, verb := strings.ToLower(r.tokens[0]), ""
+	for _, token := range r.tokens[1:min(3, len(r.tokens))] {
+		if token == strings.ToUpper(token) && slices.Contains([]string{"CREATE", "UPDATE", "DELETE", "PURGE", "INFO", "NAMES", "LIST", "MSG", "GET", "RESTORE", "SNAPSHOT"}, token) {
+			verb += "_" + strings.ToLower(token)
+		}
+	}
+	return kind + verb + "_response"
+}
+
+func (r *request) unavailable(err error) {
+	if errors.Is(err, nats.ErrNoResponders) { // there is no such stream, or it has no direct get
+		if r.is("DIRECT") {
+			r.respond(&nats.Msg{Header: nats.Header{"Status": {"503"}}})
+			return
+		}
+	}
+	r.refuse(503, "JetStream does not answer now: retry later")
+}
+
+func (r *request) json(body string) { r.respond(&nats.Msg{Data: []byte(body)}) }
+
+// refuse answers as JetStream answers an error.
+func (r *request) refuse(code int, text string) {
+	if r.is("DIRECT") || r.is("CONSUMER", "MSG", "NEXT") {
+		r.respond(&nats.Msg{Header: nats.Header{"Status": {fmt.Sprint(code)}, "Description": {text}}})
+		return
+	}
+	body, err := json.Marshal(apiError{Type: "io.nats.jetstream.api.v1." + r.responseType(), Error: &errorBody{Code: code, Description: text}})
+	if err == nil {
+		r.respond(&nats.Msg{Data: body})
+	}
+}
+
+type apiError struct {
+	Type  string     `json:"type"`
+	Error *errorBody `json:"error,omitempty"`
+}
+
+type errorBody struct {
+	Code        int    `json:"code"`
+	ErrCode     int    `json:"err_code,omitempty"`
+	Description string `json:"description"`
+}

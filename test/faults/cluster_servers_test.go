@@ -12,31 +12,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tidemark-engine/tidemark/test/harness"
 )
-
-// serverConfig names the configuration file with which this test binary runs a NATS
-// server instead of its tests.
-const serverConfig = "TIDEMARK_TEST_NATS_SERVER"
-
-// serve runs a NATS server until the process is killed.
-func serve(file string) error {
-	opts, err := server.ProcessConfigFile(file)
-	if err != nil {
-		return err
-	}
-	s, err := server.NewServer(opts)
-	if err != nil {
-		return err
-	}
-	s.Start()
-	s.WaitForShutdown()
-	return nil
-}
 
 // node is one NATS server of a cluster, in a process of its own.
 type node struct {
@@ -49,7 +29,7 @@ type node struct {
 
 func (n *node) start() {
 	n.t.Helper()
-	n.child = harness.StartSelf(n.t, n.name, serverConfig+"="+n.file)
+	n.child = harness.StartNATSServer(n.t, n.name, n.file)
 }
 
 func (n *node) kill() {

@@ -4,20 +4,9 @@
 package faults
 
 import (
-	"fmt"
-	"os"
 	"testing"
 
 	"github.com/tidemark-engine/tidemark/test/harness"
 )
 
-func TestMain(m *testing.M) {
-	if file := os.Getenv(serverConfig); file != "" {
-		if err := serve(file); err != nil {
-			fmt.Fprintln(os.Stderr, "run a NATS server:", err)
-			os.Exit(1)
-		}
-		return
-	}
-	harness.Main(m)
-}
+func TestMain(m *testing.M) { harness.Main(m) }

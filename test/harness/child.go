@@ -5,6 +5,8 @@ import (
 	"os/exec"
 	"syscall"
 	"testing"
+
+	"github.com/nats-io/nats-server/v2/server"
 )
 
 // Child is a server that a test runs as a process of its own. It ends with the
@@ -23,13 +25,34 @@ func StartChild(t testing.TB, name string, cmd *exec.Cmd) *Child {
 	return &Child{t: t, name: name, proc: p}
 }
 
-// StartSelf runs this test binary again with further environment, which its
-// TestMain must understand.
-func StartSelf(t testing.TB, name string, env ...string) *Child {
+// serverConfig names the configuration file with which a test binary runs a NATS
+// server instead of its tests.
+const serverConfig = "TIDEMARK_TEST_NATS_SERVER"
+
+// StartNATSServer runs a NATS server in a process of its own until the end of the test.
+func StartNATSServer(t testing.TB, name, config string) *Child {
 	t.Helper()
 	self, err := os.Executable()
 	Must(t, err)
-	return StartChild(t, name, command(self, env))
+	c := StartChild(t, name, command(self, []string{serverConfig + "=" + config}))
+	t.Cleanup(c.Kill)
+	return c
+}
+
+// serveNATS runs a NATS server until the process is killed.
+func serveNATS(config string) error {
+	opts, err := server.ProcessConfigFile(config)
+	if err != nil {
+		return err
+	}
+	s, err := server.NewServer(opts)
+	if err != nil {
+		return err
+	}
+	s.ConfigureLogger()
+	s.Start()
+	s.WaitForShutdown()
+	return nil
 }
 
 // Signal sends a signal to the process.

@@ -13,8 +13,15 @@ import (
 
 // Main runs the tests of a package; TestMain calls it. After the tests it runs
 // the functions that AtExit registered, in reverse order, and then fails the run
-// if a goroutine is left.
+// if a goroutine is left. In a process of StartNATSServer it runs that server.
 func Main(m *testing.M) {
+	if config := os.Getenv(serverConfig); config != "" {
+		if err := serveNATS(config); err != nil {
+			fmt.Fprintln(os.Stderr, "run a NATS server:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	useMemory()
 	goleak.VerifyTestMain(tests{m}, goleak.IgnoreTopFunction(cacheCleaner), goleak.IgnoreTopFunction(cacheClock),
 		goleak.IgnoreTopFunction(sourceSetup))

@@ -5,9 +5,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nkeys"
@@ -21,17 +21,18 @@ import (
 type external struct {
 	t        *testing.T
 	dir      string
-	data     string // of the first engine, with the keys
-	operator bool   // mode
-	ports    []int  // of clients, then of routes
-	servers  []*server.Server
+	data     string           // of the first engine, with the keys
+	operator bool             // mode
+	ports    []int            // of clients, then of routes
+	reloads  int              // so far
+	servers  []*harness.Child // each in a process of its own
 }
 
 // startExternal makes the keys and the principals, then starts n servers.
 func startExternal(t *testing.T, operator bool, n int, principals map[string][]string) *external {
 	t.Helper()
 	dir := harness.TempDir(t)
-	x := &external{t: t, dir: dir, data: filepath.Join(dir, "data"), operator: operator, ports: harness.FreePorts(t, 2*n), servers: make([]*server.Server, n)}
+	x := &external{t: t, dir: dir, data: filepath.Join(dir, "data"), operator: operator, ports: harness.FreePorts(t, 2*n), servers: make([]*harness.Child, n)}
 	mode := []string{"init", "--external"}
 	if operator {
 		mode = append(mode, "--operator-mode")
@@ -79,7 +80,8 @@ func (x *external) print() {
 // a single one.
 func (x *external) start(i int) {
 	x.t.Helper()
-	n, own := len(x.servers), fmt.Sprintf("include \"accounts.conf\"\nserver_name: n%d\nlisten: \"127.0.0.1:%d\"\njetstream { store_dir: %q }\n", i, x.ports[i], filepath.Join(x.dir, fmt.Sprint("n", i)))
+	n, own := len(x.servers), fmt.Sprintf("include \"accounts.conf\"\nserver_name: n%d\nlisten: \"127.0.0.1:%d\"\nlog_file: %q\njetstream { store_dir: %q }\n",
+		i, x.ports[i], x.log(i), filepath.Join(x.dir, fmt.Sprint("n", i)))
 	if x.operator {
 		own += fmt.Sprintf("resolver { type: full, dir: %q }\n", filepath.Join(x.dir, fmt.Sprint("accounts", i)))
 	}
@@ -92,18 +94,20 @@ func (x *external) start(i int) {
 	}
 	file := filepath.Join(x.dir, fmt.Sprintf("n%d.conf", i))
 	harness.Must(x.t, os.WriteFile(file, []byte(own), 0o600))
-	opts, err := server.ProcessConfigFile(file)
-	harness.Must(x.t, err)
-	opts.NoSigs, opts.NoLog = true, true
-	s, err := server.NewServer(opts)
-	harness.Must(x.t, err)
-	x.servers[i] = s
-	s.Start()
-	x.t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-	if n == 1 && !s.ReadyForConnections(harness.Patience) {
-		x.t.Fatal("the NATS server is not ready")
-	}
+	x.servers[i] = harness.StartNATSServer(x.t, fmt.Sprint("n", i), file)
+	x.logged(i, "Server is ready", 1)
 }
+
+// logged waits until the log of the i-th server has a text n times.
+func (x *external) logged(i int, text string, n int) {
+	x.t.Helper()
+	harness.Eventually(x.t, fmt.Sprintf("%q in the log of the server %d", text, i), func() bool {
+		log, err := os.ReadFile(x.log(i))
+		return err == nil && strings.Count(string(log), text) >= n
+	})
+}
+
+func (x *external) log(i int) string { return filepath.Join(x.dir, fmt.Sprintf("n%d.log", i)) }
 
 // url has all servers, the i-th first.
 func (x *external) url(i int) string {
@@ -151,11 +155,13 @@ func (x *external) as(i int, name string, opts ...nats.Option) (*harness.Client,
 	return attacker(x.t, at, append(opts, nats.DontRandomize(), x.credentials(x.file(name)))...)
 }
 
-// reload reads the configuration of all servers again.
+// reload makes all servers read the configuration again.
 func (x *external) reload() {
 	x.t.Helper()
-	for _, s := range x.servers {
-		harness.Must(x.t, s.Reload())
+	x.reloads++
+	for i, s := range x.servers {
+		s.Signal(syscall.SIGHUP)
+		x.logged(i, "Reloaded server configuration", x.reloads)
 	}
 }
 

@@ -186,6 +186,27 @@ func (s *Set) Filter(aggregate string) (f Filter) {
 	return f
 }
 
+// Found returns the agents of which a search may show entries: those of which the query
+// get may answer some key.
+func (s *Set) Found() (f Filter) {
+	if s == nil || s.all {
+		return Filter{All: s != nil}
+	}
+	for i := range s.grants {
+		g := &s.grants[i]
+		if g.Kind != Query || g.Aggregate != "*" && g.Aggregate != "agent" || len(g.Verbs) > 0 && !slices.Contains(g.Verbs, "get") {
+			continue
+		}
+		if g.ID == "*" {
+			return Filter{All: true}
+		}
+		f.IDs = append(f.IDs, g.ID)
+	}
+	slices.Sort(f.IDs)
+	f.IDs = slices.Compact(f.IDs)
+	return f
+}
+
 // Keys returns the patterns of the keys of one agent that a query may show; all = every
 // key.
 func (s *Set) Keys(aggregate, id, verb string) (patterns []string, all bool) {

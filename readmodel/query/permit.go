@@ -45,7 +45,11 @@ func (q *Query) permit(ctx context.Context, name, id string) (*permission, error
 	case known && (scope == grants.Own || scope == grants.Open):
 		return p, nil
 	case known && scope == grants.List:
-		if p.set.Filter(noun).Empty() {
+		shown := p.set.Filter(noun)
+		if verb == "find" {
+			shown = p.set.Found()
+		}
+		if shown.Empty() {
 			_, missing := (*grants.Set)(nil).Decide(p.action)
 			return nil, p.Refuse(ctx, missing)
 		}
@@ -96,6 +100,15 @@ func (p *permission) visible(noun string) *readmodel.Visible {
 		return nil
 	}
 	return &readmodel.Visible{IDs: f.IDs, Agents: f.Agents}
+}
+
+// found are the patterns of the agents whose entries a search may show; nil = every agent.
+func (p *permission) found() []string {
+	f := p.set.Found()
+	if f.All {
+		return nil
+	}
+	return f.IDs
 }
 
 // keys reports whether a page of entries may show a key; nil = every one.

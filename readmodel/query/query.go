@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-json-experiment/json/jsontext"
+
 	"github.com/tidemark-engine/tidemark/domain"
 	"github.com/tidemark-engine/tidemark/readmodel"
 	"github.com/tidemark-engine/tidemark/readmodel/tiers"
@@ -28,6 +30,9 @@ type Query struct {
 	LastSeen func(ctx context.Context, agent string) (time.Time, bool)
 	// Command returns the receipt or error of a durable command; nil = none are stored.
 	Command func(ctx context.Context, id string) ([]byte, error)
+
+	// Search says which entries queries.state.find may search; nil = none.
+	Search *readmodel.Search
 
 	// Authority decides what the sender may read; nil = everything.
 	Authority Authority
@@ -62,6 +67,12 @@ type request struct {
 	Broadcasts  *bool   `json:"broadcasts,omitzero"`
 	MaxAgeMS    *int64  `json:"max_age_ms,omitzero"`
 
+	AgentPrefix string         `json:"agent_prefix,omitzero"`
+	KeyPrefix   string         `json:"key_prefix,omitzero"`
+	Contains    jsontext.Value `json:"contains,omitzero"`
+	Path        string         `json:"path,omitzero"`
+	Text        string         `json:"text,omitzero"`
+
 	limit int // Limit, or its default
 
 	permission *permission
@@ -90,6 +101,7 @@ var handlers = map[string]handler{
 	"config.get":      {fields: "key token wait_ms at_revision at_time", check: domain.CheckAgentID, answer: docGet(readmodel.KindConfig)},
 	"config.history":  {fields: "key limit cursor", check: domain.CheckAgentID, answer: docHistory(readmodel.KindConfig)},
 	"config.entries":  {fields: "prefix limit cursor token wait_ms max_age_ms at_revision at_time", check: domain.CheckAgentID, list: (*Query).configEntries},
+	"state.find":      {fields: "agent_prefix key key_prefix contains path text limit cursor token wait_ms", list: (*Query).stateFind},
 	"message.inbox":   {fields: "kind broadcasts limit cursor token wait_ms max_age_ms", check: domain.CheckAgentID, list: (*Query).inbox},
 }
 

@@ -39,6 +39,8 @@ type DurableTier interface {
 	Agents(ctx context.Context, list readmodel.AgentList) ([]readmodel.Agent, error)
 	Docs(ctx context.Context, list readmodel.DocList) ([]readmodel.Doc, error)
 	Inbox(ctx context.Context, list readmodel.InboxList) ([]readmodel.Message, error)
+	// Find fails with a *domain.Error when find cannot be read, or takes too long.
+	Find(ctx context.Context, find readmodel.EntryFind) ([]readmodel.Entry, error)
 	// QuarantinedStreams returns at most limit streams with a prefix whose rows are stale because
 	// the view has quarantined them.
 	QuarantinedStreams(ctx context.Context, prefix string, limit int) ([]string, error)

@@ -40,7 +40,7 @@ type door struct {
 // engine, without waiting in between. Nothing is appended, and the engine still works.
 func TestEveryDoorGivesTheSameVerdict(t *testing.T) {
 	t.Parallel()
-	e := harness.Start(t, harness.Config{Args: []string{"--lifecycle", "manual"}})
+	e := harness.Start(t, harness.Config{Args: []string{"--lifecycle", "manual", "--search"}})
 	c := e.Client(t)
 	c.MustSet(t, "a1", "there", 1, nil)
 	before := len(c.Journal(t))

@@ -54,6 +54,7 @@ var queryBodies = map[string]string{
 	"task.get":        "token:s wait_ms:i at_revision:i at_time:t",
 	"task.history":    paged,
 	"tasks.list":      "status:s agent_id:s kind:s token:s wait_ms:i max_age_ms:i" + paged,
+	"state.find":      "agent_prefix:s key:s key_prefix:s contains:v path:s text:s token:s wait_ms:i" + paged,
 	"session.get":     "token:s wait_ms:i at_revision:i at_time:t",
 	"session.history": paged,
 	"config.get":      "key:s! token:s wait_ms:i at_revision:i at_time:t",

@@ -38,6 +38,8 @@ type Config struct {
 	Encryption string      `help:"on: values are encrypted with a key for each agent, so that an agent can be erased. It cannot be turned off later." enum:"on,off" default:"off" env:"TIDEMARK_ENCRYPTION"`
 	Keys       keys.Source `embed:""`
 
+	Search Search `help:"Let queries.state.find search entries by content, and keep indexes for it: alone = every key, or prefixes of keys, as in order.,note. . Each write of such an entry costs more." default:"off" env:"TIDEMARK_SEARCH" placeholder:"[PREFIX,…]"`
+
 	Topology string `help:"YAML document of streams, buckets and consumers; default: the built-in one." type:"existingfile" env:"TIDEMARK_TOPOLOGY" placeholder:"FILE"`
 
 	SubjectPrefix string            `help:"Prefix of every subject." env:"TIDEMARK_SUBJECT_PREFIX" placeholder:"PREFIX"`

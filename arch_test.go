@@ -66,8 +66,8 @@ var house = []rule{
 		"executing asks the history alone: the write side knows no read model and no technology"},
 	{"commands/groupcommit", []string{"events", "history"}, slices.Concat(nats, postgres),
 		"group commit is an appender over an appender: it knows no command"},
-	{"commands/reactors", []string{"commands", "domain/...", "events", "history"}, slices.Concat(nats, postgres),
-		"a reactor turns an event into a command; delivery belongs to the adapters"},
+	{"commands/reactors", []string{"commands", "domain/...", "events", "history", "internal/wait", "readmodel"}, slices.Concat(nats, postgres),
+		"a reactor turns an event, or time that passed, into a command; delivery belongs to the adapters"},
 
 	{"projections", []string{"domain", "events", "history", "projections/quarantine", "readmodel", "readmodel/tiers"}, slices.Concat(nats, postgres),
 		"a view folds published events alone: a rule of one aggregate used here would make rows depend on code that decides"},

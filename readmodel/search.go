@@ -1,6 +1,9 @@
 package readmodel
 
-import "strings"
+import (
+	"strings"
+	"time"
+)
 
 // Search says which entries queries.state.find may search. The durable view keeps indexes
 // of their values.
@@ -35,4 +38,11 @@ type EntryFind struct {
 	AfterAgent  string // the last entry seen
 	AfterKey    string
 	Limit       int
+}
+
+// WrittenEntry says when an entry was last written.
+type WrittenEntry struct {
+	Agent, Key string
+	Version    uint64
+	WrittenAt  time.Time
 }

@@ -159,7 +159,10 @@ func Start(ctx context.Context, cfg *Config, version string, log *slog.Logger) (
 	}
 	e.stops.add(func(context.Context) { e.commands.handler.Close() })
 	if e.postgres.db != nil {
-		e.stops.add(startSearch(e.model.durable, cfg.Search.of, log))
+		e.stops.add(startIndexes(log, "search", func(ctx context.Context) ([]string, bool, error) {
+			return e.model.durable.IndexSearch(ctx, cfg.Search.of)
+		}))
+		e.stops.add(startKeyRetention(e))
 		e.stops.add(startRetention(e.postgres.db, cfg, log))
 		e.stops.add(startOutbox(e))
 		e.stops.add(inBackground(copyAudit(e.postgres.db, e.authority.store.Audit, log)))

@@ -52,6 +52,8 @@ type Config struct {
 	Lifecycle string         `help:"auto: agents hydrate on access and expire when idle. manual: only by command." enum:"auto,manual" default:"auto" env:"TIDEMARK_LIFECYCLE"`
 	IdleTTL   *time.Duration `name:"idle-ttl" help:"Idle time after which an active agent expires; 0 = never. Default: the TTL of bucket AGENT_STATE." env:"TIDEMARK_IDLE_TTL"`
 
+	Retention map[string]string `help:"Delete state entries some time after their last write, by prefix of the key; the longest prefix wins, * = every key, 0 = never. Needs SQL." env:"TIDEMARK_RETENTION" placeholder:"PREFIX=30d"`
+
 	OutboxRetention      time.Duration `help:"How long executed rows of agents.outbox are kept; 0 = for ever." default:"168h" env:"TIDEMARK_OUTBOX_RETENTION"`
 	MessagesRetention    time.Duration `help:"How long rows of agents.messages are kept; 0 = for ever." default:"2160h" env:"TIDEMARK_MESSAGES_RETENTION"`
 	ConflictsRetention   time.Duration `help:"How long rows of agents.conflicts are kept; 0 = for ever. Verify reports removed rows as differences." default:"0" env:"TIDEMARK_CONFLICTS_RETENTION"`
@@ -132,6 +134,9 @@ func (c *Config) bounds() (commands.Bounds, error) {
 			return b, fmt.Errorf("--strategies %s: %w", prefix, err)
 		}
 		b.Strategies[prefix] = s
+	}
+	if _, err := c.retention(); err != nil {
+		return b, err
 	}
 	for _, f := range [...]struct {
 		flag             string

@@ -11,7 +11,6 @@ import (
 	"github.com/cenkalti/backoff/v5"
 
 	"github.com/tidemark-engine/tidemark/domain"
-	"github.com/tidemark-engine/tidemark/infra/pg/durable"
 	"github.com/tidemark-engine/tidemark/internal/wait"
 	"github.com/tidemark-engine/tidemark/readmodel"
 )
@@ -55,22 +54,22 @@ func (s *Search) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// startSearch creates the indexes of --search, and removes those of an earlier setting.
-// It tries again until that is done.
-func startSearch(view *durable.View, search *readmodel.Search, log *slog.Logger) (stop func(context.Context)) {
+// startIndexes makes the indexes of a feature as its flag wants them, and tries again
+// until that is done.
+func startIndexes(log *slog.Logger, feature string, index func(context.Context) (changed []string, done bool, err error)) (stop func(context.Context)) {
 	return inBackground(func(ctx context.Context) {
 		pause := backoff.NewExponentialBackOff()
 		for {
 			began := time.Now()
-			changed, done, err := view.IndexSearch(ctx, search)
+			changed, done, err := index(ctx)
 			if len(changed) > 0 {
-				log.Info("indexes of the search changed", "indexes", strings.Join(changed, ", "), "took", time.Since(began))
+				log.Info("indexes changed", "for", feature, "indexes", strings.Join(changed, ", "), "took", time.Since(began))
 			}
 			if done || ctx.Err() != nil {
 				return
 			}
 			if err != nil {
-				log.Warn("the indexes of the search are not complete, retrying: searches are slow until then", "error", err)
+				log.Warn("indexes are not complete, retrying: what needs them is slow until then", "for", feature, "error", err)
 			}
 			if wait.Sleep(ctx, pause.NextBackOff()) != nil {
 				return

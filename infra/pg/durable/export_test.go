@@ -16,7 +16,7 @@ func ExplainFind(t *testing.T, db *pg.DB, find readmodel.EntryFind) string {
 	t.Helper()
 	tx, err := db.Pool().Begin(t.Context())
 	harness.Must(t, err)
-	defer tx.Rollback(t.Context())
+	defer func() { _ = tx.Rollback(t.Context()) }() // nothing was written
 	_, err = tx.Exec(t.Context(), `SET LOCAL enable_seqscan = off; SET LOCAL enable_indexscan = off`)
 	harness.Must(t, err)
 	sql, args := findStatement(&find, false)

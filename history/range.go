@@ -14,8 +14,8 @@ import (
 var errStop = errors.New("stop")
 
 // Between yields the entries of a partition after one revision, up to another,
-// in order, until yield fails. What was trimmed must be in the archive, without
-// gaps.
+// in order, until yield fails. What was trimmed, also while it is read, must be in
+// the archive, without gaps.
 func (h *History) Between(ctx context.Context, partition int, after, upTo uint64, yield func(Message) error) error {
 	if upTo <= after {
 		return nil
@@ -34,20 +34,32 @@ func (h *History) Between(ctx context.Context, partition int, after, upTo uint64
 			return err
 		}
 	}
-	archived, err := h.trimmed(ctx, partition, after, upTo)
-	if err != nil {
-		return err
-	}
-	if archived > 0 {
-		if err := h.fromArchive(ctx, partition, after, archived, yield); err != nil {
+	last := after
+	fill := func(upTo uint64) error { // what a trim has taken up to a revision
+		archived, err := h.trimmed(ctx, partition, last, upTo)
+		if err != nil || archived == 0 {
 			return err
 		}
-		after = archived
+		err = h.fromArchive(ctx, partition, last, archived, yield)
+		last = archived
+		return err
 	}
-	if upTo <= after {
-		return nil
+	if err := fill(upTo); err != nil || last == upTo {
+		return err
 	}
-	return h.Range(ctx, Range{Partition: partition, After: after, UpTo: upTo}, yield)
+	err := h.Range(ctx, Range{Partition: partition, After: last, UpTo: upTo}, func(m Message) error {
+		if m.Revision > last+1 {
+			if err := fill(m.Revision - 1); err != nil {
+				return err
+			}
+		}
+		last = m.Revision
+		return yield(m)
+	})
+	if err != nil || last == upTo {
+		return err
+	}
+	return fill(upTo)
 }
 
 // fromArchive yields a partition's events from the archive, which must have every

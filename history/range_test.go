@@ -1,0 +1,71 @@
+package history_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/tidemark-engine/tidemark/history"
+)
+
+// trimmingJournal is a journal that is trimmed while it is read: of its revisions up to
+// cut, which is 0 before, it has some.
+type trimmingJournal struct {
+	history.JournalStore
+	cut, then uint64
+	has       []uint64
+}
+
+func (j *trimmingJournal) ID() string { return "journal" }
+
+func (j *trimmingJournal) Trimmed(context.Context, int) (uint64, time.Time, error) {
+	return j.cut, time.Time{}, nil
+}
+
+func (j *trimmingJournal) Range(_ context.Context, r history.Range, yield func(history.Message) error) error {
+	j.cut = j.then
+	for _, revision := range j.has {
+		m := history.Message{}
+		if m.Revision = revision; revision > r.After && revision <= r.UpTo {
+			if err := yield(m); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// Between gives every revision once, also when a trim takes some of them meanwhile.
+func TestBetweenFillsWhatATrimTakesMeanwhile(t *testing.T) {
+	for name, c := range map[string]struct {
+		after, upTo uint64
+		cut, then   uint64
+		journal     []uint64
+		archive     []uint64
+		want        []uint64
+		err         error
+	}{
+		"nothing is trimmed":    {0, 5, 0, 0, upTo(5), nil, upTo(5), nil},
+		"before":                {1, 5, 3, 3, []uint64{4, 5}, upTo(3), []uint64{2, 3, 4, 5}, nil},
+		"meanwhile":             {0, 6, 0, 5, []uint64{2, 5, 6}, upTo(5), upTo(6), nil},
+		"meanwhile, at the end": {0, 4, 0, 5, []uint64{2, 5, 6}, upTo(5), upTo(4), nil},
+		"all of it":             {0, 3, 0, 5, []uint64{5, 6}, upTo(5), upTo(3), nil},
+		"again":                 {0, 6, 2, 5, []uint64{5, 6}, upTo(5), upTo(6), nil},
+		"and lost":              {0, 6, 0, 5, []uint64{1, 5, 6}, []uint64{1, 2, 5}, []uint64{1, 2}, history.ErrNotArchived},
+		"a gap of no trim":      {0, 6, 0, 0, []uint64{1, 5, 6}, nil, []uint64{1, 5, 6}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := history.New(&trimmingJournal{cut: c.cut, then: c.then, has: c.journal}, paperArchive{has: c.archive}, 0)
+			var got []uint64
+			err := h.Between(t.Context(), 0, c.after, c.upTo, func(m history.Message) error {
+				got = append(got, m.Revision)
+				return nil
+			})
+			if !slices.Equal(got, c.want) || !errors.Is(err, c.err) {
+				t.Errorf("%v, %v; want %v, %v", got, err, c.want, c.err)
+			}
+		})
+	}
+}

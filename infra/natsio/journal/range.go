@@ -66,7 +66,7 @@ const (
 // aggregateRange reads pages with batched direct gets, which is faster than a
 // consumer for each search.
 func (j *Journal) aggregateRange(ctx context.Context, r history.Range, yield func(history.Message) error) error {
-	if name := events.AggregateName(strings.TrimSuffix(string(r.Aggregate), ".>")); !name.Valid() {
+	if !events.Pattern(r.Aggregate).Valid() {
 		return nil
 	}
 	stream := natsio.StreamName(r.Partition, len(j.streams))

@@ -18,6 +18,9 @@ type RawRange struct {
 	Subject                  string // a subject pattern; empty = all subjects, which is much faster
 }
 
+// shortRead is a number of messages that are requested at once, without reading ahead.
+const shortRead = 1000
+
 // Raw yields the stored messages of a partition in order, without decoding them.
 func (j *Journal) Raw(ctx context.Context, partition int, r RawRange, yield func(msg jetstream.Msg, revision uint64) error) error {
 	head, err := j.Head(ctx, partition)
@@ -56,7 +59,13 @@ func (j *Journal) Raw(ctx context.Context, partition int, r RawRange, yield func
 	if info, err := c.Info(ctx); err != nil || until.empty(info.NumPending) {
 		return err
 	}
-	it, err := c.Messages(natsio.IteratorOptions(j.nc)...)
+	opts := natsio.IteratorOptions(j.nc)
+	if n := int(last - r.FromRevision + 1); r.Subject == "" && r.FromRevision > 0 && n <= shortRead {
+		opts = []jetstream.PullMessagesOpt{
+			jetstream.PullMaxMessagesWithBytesLimit(n, int(natsio.ReadAhead(j.nc))), jetstream.StopAfter(n), jetstream.PullHeartbeat(natsio.ReadHeartbeat),
+		}
+	}
+	it, err := c.Messages(opts...)
 	if err != nil {
 		return fmt.Errorf("read partition %d: %w", partition, err)
 	}

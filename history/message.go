@@ -28,3 +28,12 @@ func (m *Message) event() (events.Record, bool, error) {
 	}
 	return m.Record, m.Bad == nil, m.Bad
 }
+
+// Published is the event as readers see it: of a sealed event with its content, or
+// erased; of any other event the stored bytes.
+func (m *Message) Published() []byte {
+	if _, _, sealed := m.Sealed(); sealed {
+		return m.Event.Published()
+	}
+	return m.Body
+}

@@ -57,7 +57,7 @@ var queries = map[string]map[string]Scope{
 	"reminder": {"get": ByID, "list": List},
 	"claim":    {"get": ByID, "list": List},
 	"view":     {"get": ByID, "list": ByID},
-	"events":   {"read": ByID},
+	"events":   {"read": List},
 	"command":  {"get": Own},
 	"engine":   {"status": Open},
 }

@@ -44,6 +44,12 @@ func (q *Query) permit(ctx context.Context, name, id string) (*permission, error
 	switch {
 	case known && (scope == grants.Own || scope == grants.Open):
 		return p, nil
+	case noun == "events":
+		if !p.set.Events() {
+			_, missing := (*grants.Set)(nil).Decide(p.action)
+			return nil, p.Refuse(ctx, missing)
+		}
+		return p, nil
 	case known && scope == grants.List:
 		shown := p.set.Filter(noun)
 		if verb == "find" {

@@ -34,6 +34,9 @@ type Query struct {
 	// Search says which entries queries.state.find may search; nil = none.
 	Search *readmodel.Search
 
+	// Tail is how far this engine has read the journal: events.read waits for it.
+	Tail tiers.Progress
+
 	// Authority decides what the sender may read; nil = everything.
 	Authority Authority
 
@@ -66,6 +69,10 @@ type request struct {
 	Kind        string  `json:"kind,omitzero"`
 	Broadcasts  *bool   `json:"broadcasts,omitzero"`
 	MaxAgeMS    *int64  `json:"max_age_ms,omitzero"`
+	Subject     string  `json:"subject,omitzero"`
+	From        *uint64 `json:"from,omitzero"`
+	Until       *uint64 `json:"until,omitzero"`
+	Partition   *int    `json:"partition,omitzero"`
 
 	AgentPrefix string         `json:"agent_prefix,omitzero"`
 	KeyPrefix   string         `json:"key_prefix,omitzero"`
@@ -103,6 +110,7 @@ var handlers = map[string]handler{
 	"config.entries":  {fields: "prefix limit cursor token wait_ms max_age_ms at_revision at_time", check: domain.CheckAgentID, list: (*Query).configEntries},
 	"state.find":      {fields: "agent_prefix key key_prefix contains path text limit cursor token wait_ms", list: (*Query).stateFind},
 	"message.inbox":   {fields: "kind broadcasts limit cursor token wait_ms max_age_ms", check: domain.CheckAgentID, list: (*Query).inbox},
+	"events.read":     {fields: "subject from until partition limit wait_ms", answer: (*Query).eventsRead},
 }
 
 func checkTask(id string) error    { return domain.CheckID("task id", id) }
@@ -157,7 +165,7 @@ func (q *Query) Ask(ctx context.Context, tokens []string, body []byte) ([]byte, 
 		return nil, err
 	}
 	in.permission = permission
-	if h.list != nil || strings.HasSuffix(name, ".history") {
+	if h.list != nil || name == "events.read" || strings.HasSuffix(name, ".history") {
 		paged, leave, err := q.pages.take(ctx)
 		if err != nil {
 			return nil, err

@@ -67,7 +67,7 @@ func TestGrants(t *testing.T) {
 	}
 	for _, name := range query.Names() {
 		noun, q, _ := strings.Cut(name, ".")
-		if q != "list" && noun != "engine" && noun != "command" {
+		if q != "list" && noun != "engine" && noun != "command" && noun != "events" {
 			subjects = append(subjects, "queries."+noun+".ID."+q)
 		}
 	}
@@ -114,6 +114,8 @@ func TestGrants(t *testing.T) {
 		}
 	}
 
+	seesItsOwnEvents(t, e, dir, alice, bob)
+
 	auth("grant", "bob", "query agent:alice.k")
 	harness.Eventually(t, "the grant", func() bool { return refusal(t, bob, "queries.agent.ID.get", "alice") == "" })
 	auth("revoke", "bob")
@@ -138,5 +140,37 @@ func TestGrants(t *testing.T) {
 	}
 	if refused == 0 || !strings.Contains(e.Metrics(t.Context()), `tidemark_refused_total{kind="command"}`) {
 		t.Errorf("%d refusals in the audit\n%s", refused, e.Metrics(t.Context()))
+	}
+}
+
+// seesItsOwnEvents: the events of alice are not among those that bob reads, by query and
+// with the program; those of a name are refused alike, whether it exists or not.
+func seesItsOwnEvents(t *testing.T, e *harness.Engine, dir string, alice, bob *harness.Client) {
+	t.Helper()
+	read := func(c *harness.Client, body string) string {
+		m, err := c.Request("queries.events.read", []byte(body), harness.Patience)
+		harness.Must(t, err)
+		return string(m.Data)
+	}
+	for c, own := range map[*harness.Client][2]string{alice: {`"id":"alice"`, `"bob-1"`}, bob: {`"id":"bob-1"`, `"alice"`}} {
+		for _, body := range []string{`{}`, `{"subject":"agent.>"}`, `{"subject":"agent.*.state.k"}`} {
+			if got := read(c, body); !strings.Contains(got, own[0]) || strings.Contains(got, own[1]) || strings.Count(got, "state_set") != 1 {
+				t.Errorf("%s: %s", body, got)
+			}
+		}
+	}
+	there, missing := read(bob, `{"subject":"agent.alice.>"}`), read(bob, `{"subject":"agent.nobody.state.k"}`)
+	if !strings.Contains(there, `"missing":"query agent:alice history"`) || strings.ReplaceAll(there, "alice", "nobody") != missing {
+		t.Errorf("events of alice: %s\nof nobody: %s", there, missing)
+	}
+	mine := harness.Run(t, "replay", "--server", e.NATSURL, "--creds", filepath.Join(dir, "bob.creds"))
+	all := e.Run("replay")
+	for line := range strings.Lines(mine.Stdout) {
+		if !strings.Contains(line, `"id":"bob-1"`) || !strings.Contains(all.Stdout, line) {
+			t.Errorf("bob replays %s", line)
+		}
+	}
+	if mine.Code != 0 || strings.Count(mine.Stdout, "state_set") != 1 || strings.Count(all.Stdout, "state_set") != 2 {
+		t.Errorf("replay of bob: %+v\nof the operator: %+v", mine, all)
 	}
 }

@@ -61,6 +61,7 @@ var queryBodies = map[string]string{
 	"config.entries":  "prefix:s token:s wait_ms:i max_age_ms:i at_revision:i at_time:t" + paged,
 	"config.history":  "key:s!" + paged,
 	"message.inbox":   "kind:s broadcasts:b max_age_ms:i" + paged,
+	"events.read":     "subject:s from:i until:i partition:i limit:i wait_ms:i",
 	"command.get":     "",
 	"engine.status":   "",
 }

@@ -1,0 +1,133 @@
+package query_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tidemark-engine/tidemark/events"
+	"github.com/tidemark-engine/tidemark/history"
+	"github.com/tidemark-engine/tidemark/projections"
+	"github.com/tidemark-engine/tidemark/readmodel"
+	"github.com/tidemark-engine/tidemark/readmodel/query"
+	"github.com/tidemark-engine/tidemark/test/harness"
+	"github.com/tidemark-engine/tidemark/test/journaltest"
+)
+
+// appendEvents appends an event of so many entries of an agent.
+func appendEvents(t testing.TB, h *history.History, agent string, n int, value string) {
+	t.Helper()
+	for i := range n {
+		ev := events.Event{Type: events.StateSet, Aggregate: "agent", ID: agent, Key: fmt.Sprint("k", i), Version: 1, Digest: "d", Schema: 1,
+			Timestamp: time.Now().UTC(), RecordedAt: time.Now().UTC(), Data: (&events.StateWrite{Value: []byte(value)}).Encode()}
+		_, err := h.Append(t.Context(), history.Writes(events.StateEntry(agent, ev.Key), 0, agent+ev.Key, []events.Event{ev}))
+		harness.Must(t, err)
+	}
+}
+
+type eventsPage struct {
+	Events []struct {
+		Revision uint64
+		ID, Key  string
+	}
+	Next, Head uint64
+	Token      string
+}
+
+func readEvents(ctx context.Context, t testing.TB, q *query.Query, body string) (p eventsPage, size int) {
+	t.Helper()
+	b, err := q.Ask(ctx, []string{"events", "read"}, []byte(body))
+	if err == nil {
+		err = json.Unmarshal(b, &p)
+	}
+	if err != nil {
+		t.Errorf("%s: %v\n%.300s", body, err, b)
+	}
+	return p, len(b)
+}
+
+// TestEventsRead: the pages together have every event once, in order, whatever ends
+// them; a filter finds its events in one step.
+func TestEventsRead(t *testing.T) {
+	h := journaltest.History(t, 1)
+	tail := projections.NewProgress(1)
+	q := &query.Query{Rows: query.Rows{History: h}, Tail: tail}
+	appendEvents(t, h, "a", 20, `"`+strings.Repeat("x", 100_000)+`"`)
+	appendEvents(t, h, "b", 30, `1`)
+	const head = 50
+	for _, c := range []struct {
+		body        string
+		want, pages int
+	}{
+		{``, head, 4}, {`,"limit":1000`, head, 3}, {`,"limit":7`, head, 8}, {`,"subject":">","limit":1000`, head, 4},
+		{`,"subject":"agent.a.>","limit":1000`, 20, 3}, {`,"subject":"agent.b.>"`, 30, 1}, {`,"subject":"agent.*.state.k3"`, 2, 1},
+		{`,"subject":"agent.nobody.>"`, 0, 1}, {`,"subject":"task.*"`, 0, 1}, {`,"until":25,"limit":1000`, 25, 3}, {`,"until":9000,"partition":0`, head, 4},
+	} {
+		from, got, pages, last := uint64(1), 0, 0, uint64(0)
+		for end := uint64(head); from <= end; pages++ {
+			p, size := readEvents(t.Context(), t, q, fmt.Sprintf(`{"wait_ms":0,"from":%d%s}`, from, c.body))
+			if strings.Contains(c.body, `"until":25`) {
+				end = 25
+			}
+			if p.Next <= from || p.Head != head || size > readmodel.PageBytes+1000 || p.Token == "" {
+				t.Fatalf("%s from %d: next %d, head %d, %d bytes", c.body, from, p.Next, p.Head, size)
+			}
+			for _, ev := range p.Events {
+				if ev.Revision <= last {
+					t.Errorf("%s: revision %d after %d", c.body, ev.Revision, last)
+				}
+				last = ev.Revision
+			}
+			from, got = p.Next, got+len(p.Events)
+		}
+		if got != c.want || pages > c.pages {
+			t.Errorf("%s: %d events in %d pages, want %d in %d", c.body, got, pages, c.want, c.pages)
+		}
+	}
+}
+
+// TestEventsReadWaits: for the next event that the filter selects, also from a revision
+// that is not there yet; an empty page is no error.
+func TestEventsReadWaits(t *testing.T) {
+	h := journaltest.History(t, 1)
+	tail := projections.NewProgress(1)
+	q := &query.Query{Rows: query.Rows{History: h}, Tail: tail}
+	for body, next := range map[string]uint64{`{"wait_ms":1}`: 1, `{"wait_ms":0,"from":7}`: 7, `{"wait_ms":10,"from":3,"until":4}`: 3} {
+		if p, _ := readEvents(t.Context(), t, q, body); len(p.Events) != 0 || p.Next != next {
+			t.Errorf("%s of an empty journal: %+v", body, p)
+		}
+	}
+	for body, first := range map[string]uint64{
+		`{"wait_ms":30000}`: 1, `{"wait_ms":30000,"from":2}`: 2, `{"wait_ms":30000,"subject":"agent.y.>"}`: 3, `{"wait_ms":30000,"subject":"*.y.>"}`: 3,
+	} {
+		h := journaltest.History(t, 1)
+		tail := projections.NewProgress(1)
+		q := &query.Query{Rows: query.Rows{History: h}, Tail: tail}
+		answered := make(chan eventsPage, 1)
+		go func() {
+			p, _ := readEvents(t.Context(), t, q, body)
+			answered <- p
+		}()
+		for i, agent := range []string{"w", "x", "y"} {
+			appendEvents(t, h, agent, 1, "1")
+			tail.Set(0, uint64(i)+1)
+		}
+		if p := harness.Receive(t, "an answer", answered); len(p.Events) == 0 || p.Events[0].Revision != first || p.Next <= first {
+			t.Errorf("%s: %+v", body, p)
+		}
+	}
+}
+
+// BenchmarkEventsRead reads a page of 1,000 events.
+func BenchmarkEventsRead(b *testing.B) {
+	h := journaltest.History(b, 1)
+	appendEvents(b, h, "a", 2000, `{"n":12345,"text":"some text of a value, as long as a sentence"}`)
+	q := &query.Query{Rows: query.Rows{History: h}}
+	for b.Loop() {
+		readEvents(b.Context(), b, q, `{"from":500,"limit":1000}`)
+	}
+	b.ReportMetric(1000*float64(b.N)/b.Elapsed().Seconds(), "events/s")
+}

@@ -84,6 +84,9 @@ func (c *Replay) checkHead(ctx context.Context, j *journal.Journal) error {
 
 // Run implements the command.
 func (c *Replay) Run(ctx context.Context, out *Output) (err error) {
+	if c.Remote() && !c.State && c.Postgres == "" && !c.Keys.Given() {
+		return c.asked(ctx, out)
+	}
 	nc, err := c.ConnectStores()
 	if err != nil {
 		return err

@@ -178,7 +178,7 @@ func (t *Target) own(nc *nats.Conn, data string) (*nats.Conn, error) {
 // engine's own rights where the data directory has them, else as any client.
 func (t *Target) ConnectStores() (*nats.Conn, error) {
 	nc, err := t.Connect()
-	if err != nil || t.Server != "" || !t.Access.None() {
+	if err != nil || t.Remote() {
 		return nc, err
 	}
 	if o, err := ReadOperator(t.Data); err == nil && (o.Creds != "" || o.URL != "" && !t.shared) {
@@ -186,6 +186,10 @@ func (t *Target) ConnectStores() (*nats.Conn, error) {
 	}
 	return nc, nil
 }
+
+// Remote reports whether the target is a named server, or credentials are given: the
+// command is then a client without the engine's own rights.
+func (t *Target) Remote() bool { return t.Server != "" || !t.Access.None() }
 
 // Asker is the connection for commands and queries: nc, or the client's connection
 // beside one with the engine's own rights.

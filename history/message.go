@@ -29,6 +29,11 @@ func (m *Message) event() (events.Record, bool, error) {
 	return m.Record, m.Bad == nil, m.Bad
 }
 
+// MessageRoom is what a message may hold besides an event, in bytes: headers in the
+// journal, the other members of an answer. An event that leaves less of the largest
+// message is not appended.
+const MessageRoom = 1 << 10
+
 // Published is the event as readers see it: of a sealed event with its content, or
 // erased; of any other event the stored bytes.
 func (m *Message) Published() []byte {

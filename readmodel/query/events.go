@@ -3,6 +3,7 @@ package query
 import (
 	"context"
 	"errors"
+	"math"
 	"strconv"
 	"time"
 
@@ -38,7 +39,7 @@ func (q *Query) eventsRead(ctx context.Context, _ string, in *request) ([]byte, 
 	}
 	waiting, cancel := context.WithTimeout(ctx, in.wait())
 	defer cancel()
-	for {
+	for stopped := false; ; {
 		head, err := q.Rows.Head(ctx, p.partition)
 		if err == nil && p.next <= head {
 			err = p.read(ctx, q.Rows.History, head)
@@ -46,13 +47,14 @@ func (q *Query) eventsRead(ctx context.Context, _ string, in *request) ([]byte, 
 		if err != nil && !errors.Is(err, errFull) {
 			return nil, tiers.Unavailable("journal", err)
 		}
-		if err != nil || p.count > 0 || p.next <= head || p.next > p.until || waiting.Err() != nil {
+		if err != nil || p.count > 0 || p.next <= head || p.next > p.until || stopped || waiting.Err() != nil {
 			return p.encode(&q.Rows, head), nil
 		}
 		err = wait.Idle(waiting, func(ctx context.Context) {
 			if q.Tail.Wait(ctx, p.partition, p.next) && p.scanned > 0 {
 				_ = wait.Sleep(ctx, gatherEvents)
 			}
+			stopped = ctx.Err() != nil
 		})
 		if err != nil {
 			return nil, err
@@ -63,8 +65,11 @@ func (q *Query) eventsRead(ctx context.Context, _ string, in *request) ([]byte, 
 // eventPage reads the request: 400 subject.invalid, partition.invalid, until.invalid.
 func (q *Query) eventPage(ctx context.Context, in *request) (*eventPage, error) {
 	p := &eventPage{
-		pattern: events.Pattern(in.Subject), limit: in.limit, next: 1, until: in.until(), permission: in.permission,
-		body: append(make([]byte, 0, 16<<10), `{"events":[`...),
+		pattern: events.Pattern(in.Subject), limit: in.limit, next: 1, until: math.MaxUint64, permission: in.permission,
+		body: append(make([]byte, 0, 16<<10), `{"events":[`...), room: math.MaxInt,
+	}
+	if q.MaxAnswer != nil {
+		p.room = int(q.MaxAnswer()) - history.MessageRoom
 	}
 	if len(in.Subject) > maxPattern || !p.pattern.Valid() {
 		return nil, domain.Errorf(domain.Invalid, "subject.invalid",
@@ -79,6 +84,9 @@ func (q *Query) eventPage(ctx context.Context, in *request) (*eventPage, error) 
 	}
 	if in.From != nil {
 		p.next = max(1, *in.From)
+	}
+	if in.Until != nil {
+		p.until = *in.Until
 	}
 	if p.until < p.next {
 		return nil, domain.Errorf(domain.Invalid, "until.invalid", "until %d is before from %d", p.until, p.next)
@@ -100,13 +108,6 @@ func (q *Query) eventPage(ctx context.Context, in *request) (*eventPage, error) 
 	return p, nil
 }
 
-func (in *request) until() uint64 {
-	if in.Until == nil {
-		return 1<<64 - 2
-	}
-	return min(*in.Until, 1<<64-2)
-}
-
 // eventPage is a page of events while it is read.
 type eventPage struct {
 	partition  int
@@ -114,6 +115,7 @@ type eventPage struct {
 	limit      int
 	until      uint64 // the last revision that the client wants
 	permission *permission
+	room       int // of body, in bytes
 
 	next    uint64 // the revision to go on from
 	body    []byte
@@ -175,9 +177,13 @@ func (p *eventPage) add(m history.Message) error {
 		if m.Bad != nil {
 			return m.Bad
 		}
-		event := m.Published()
-		if p.count > 0 && len(p.body)+len(event) > readmodel.PageBytes {
+		event, size := m.Published(), len(p.body)
+		if size += len(event); p.count > 0 && size > min(readmodel.PageBytes, p.room) {
 			return errFull
+		}
+		if size > p.room {
+			return domain.Errorf(domain.TooLarge, "event.too_large", "the event at revision %d has %d bytes, more than the max_payload of the NATS server lets an answer have: "+
+				"raise that, or go on from %d", m.Revision, len(event), m.Revision+1).With("revision", m.Revision)
 		}
 		p.append(event, m.Revision)
 	}

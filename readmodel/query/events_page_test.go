@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/tidemark-engine/tidemark/domain"
 	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/history"
 	"github.com/tidemark-engine/tidemark/internal/grants"
@@ -42,13 +43,15 @@ func fill(t *testing.T, p *eventPage, m history.Message, max int) (taken int) {
 }
 
 func newPage(limit int, pattern events.Pattern, set *grants.Set) *eventPage {
-	return &eventPage{pattern: pattern, limit: limit, next: 1, until: 1 << 60, permission: &permission{set: set}, body: []byte(`{"events":[`)}
+	return &eventPage{pattern: pattern, limit: limit, next: 1, until: 1 << 60, room: 16 << 20, permission: &permission{set: set}, body: []byte(`{"events":[`)}
 }
 
 // TestEventPageBounds: a page ends at its limit, at its bytes, and where it has read
 // enough that it does not show; next is after what it has read.
 func TestEventPageBounds(t *testing.T) {
 	all := grants.Unrestricted()
+	small := newPage(1000, "", all)
+	small.room = 64_000
 	for name, c := range map[string]struct {
 		page                *eventPage
 		size                int
@@ -57,6 +60,7 @@ func TestEventPageBounds(t *testing.T) {
 		"limit":         {newPage(7, "", all), 10, 7, 7, 1000},
 		"bytes":         {newPage(1000, "", all), 100_000, 7, 7, readmodel.PageBytes + 100},
 		"one large":     {newPage(1000, "", all), 2 * readmodel.PageBytes, 1, 1, 2*readmodel.PageBytes + 1000},
+		"max_payload":   {small, 10_000, 6, 6, 64_000},
 		"filter":        {newPage(10, "task.>", all), 10, maxScan, 0, 1000},
 		"grants":        {newPage(10, "", setOf(t, "query agent:bob-*")), 10, maxScan, 0, 1000},
 		"filter, large": {newPage(10, "task.>", all), 10 << 20, 7, 0, 1000},
@@ -70,6 +74,26 @@ func TestEventPageBounds(t *testing.T) {
 				t.Errorf("%.200s", c.page.body)
 			}
 		})
+	}
+}
+
+// TestEventPageOfTooLargeAnEvent: what no answer can hold is an error that says where to
+// go on, after a page with the events before it.
+func TestEventPageOfTooLargeAnEvent(t *testing.T) {
+	p := newPage(10, "", grants.Unrestricted())
+	p.room = 64_000
+	large := message(2, "agent.a.state.k", "k", "", 64_000)
+	if err := p.add(message(1, "agent.a.state.k", "k", "", 1)); err != nil {
+		t.Error(err)
+	}
+	if err := p.add(large); !errors.Is(err, errFull) || p.next != 2 {
+		t.Errorf("%v, next is %d", err, p.next)
+	}
+	p = newPage(10, "", grants.Unrestricted())
+	p.room = 64_000
+	var no *domain.Error
+	if err := p.add(large); !errors.As(err, &no) || no.Code != "event.too_large" || !strings.Contains(no.Message, "go on from 3") {
+		t.Error(err)
 	}
 }
 

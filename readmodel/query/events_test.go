@@ -4,12 +4,14 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/history"
+	"github.com/tidemark-engine/tidemark/internal/wait"
 	"github.com/tidemark-engine/tidemark/projections"
 	"github.com/tidemark-engine/tidemark/readmodel"
 	"github.com/tidemark-engine/tidemark/readmodel/query"
@@ -95,7 +97,7 @@ func TestEventsReadWaits(t *testing.T) {
 	h := journaltest.History(t, 1)
 	tail := projections.NewProgress(1)
 	q := &query.Query{Rows: query.Rows{History: h}, Tail: tail}
-	for body, next := range map[string]uint64{`{"wait_ms":1}`: 1, `{"wait_ms":0,"from":7}`: 7, `{"wait_ms":10,"from":3,"until":4}`: 3} {
+	for body, next := range map[string]uint64{`{"wait_ms":1}`: 1, `{"wait_ms":0,"from":7}`: 7, `{"wait_ms":0,"from":0}`: 1, `{"wait_ms":1,"from":18446744073709551615}`: math.MaxUint64, `{"wait_ms":10,"from":3,"until":4}`: 3} {
 		if p, _ := readEvents(t.Context(), t, q, body); len(p.Events) != 0 || p.Next != next {
 			t.Errorf("%s of an empty journal: %+v", body, p)
 		}
@@ -118,6 +120,28 @@ func TestEventsReadWaits(t *testing.T) {
 		if p := harness.Receive(t, "an answer", answered); len(p.Events) == 0 || p.Events[0].Revision != first || p.Next <= first {
 			t.Errorf("%s: %+v", body, p)
 		}
+	}
+}
+
+// TestEventsReadHoldsNothingWhileItWaits: it gives up its slot, and the end of the engine
+// ends its wait with the page as it is.
+func TestEventsReadHoldsNothingWhileItWaits(t *testing.T) {
+	h := journaltest.History(t, 1)
+	q := &query.Query{Rows: query.Rows{History: h}, Tail: projections.NewProgress(1)}
+	stop, end := context.WithCancel(t.Context())
+	left, taken := make(chan struct{}, 10), make(chan struct{}, 10)
+	ctx := wait.WithSlot(t.Context(), &wait.Slot{
+		Leave: func() error { left <- struct{}{}; return nil }, Enter: func() { taken <- struct{}{} }, Stop: stop,
+	})
+	answered := make(chan eventsPage, 1)
+	go func() {
+		p, _ := readEvents(ctx, t, q, `{"wait_ms":30000}`)
+		answered <- p
+	}()
+	harness.Receive(t, "a wait", left)
+	end()
+	if p := harness.Receive(t, "an answer", answered); len(p.Events) != 0 || p.Next != 1 || len(left) > 0 || len(taken) != 1 {
+		t.Errorf("%+v, after %d more waits", p, len(left))
 	}
 }
 

@@ -34,6 +34,8 @@ type Query struct {
 	// Search says which entries queries.state.find may search; nil = none.
 	Search *readmodel.Search
 
+	// MaxAnswer is the size of the largest answer that can be sent, in bytes; nil = any.
+	MaxAnswer func() int64
 	// Tail is how far this engine has read the journal: events.read waits for it.
 	Tail tiers.Progress
 

@@ -37,6 +37,9 @@ func (j *Journal) Append(ctx context.Context, writes []history.Write) (history.A
 	for i := range writes {
 		w := &writes[i]
 		msgs[i] = &nats.Msg{Subject: j.publish[p] + string(w.Name), Data: w.Event.Encode(), Header: nats.Header{}}
+		if int64(len(msgs[i].Data))+history.MessageRoom > j.nc.MaxPayload() {
+			return history.Appended{}, appendError(nats.ErrMaxPayload)
+		}
 		if w.First {
 			msgs[i].Header[jetstream.ExpectedLastSubjSeqHeader] = []string{strconv.FormatUint(w.After, 10)}
 		}

@@ -1,18 +1,50 @@
 package journal
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 
+	"github.com/tidemark-engine/tidemark/domain"
 	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/history"
 	"github.com/tidemark-engine/tidemark/infra/natsio"
 	"github.com/tidemark-engine/tidemark/test/harness"
 	"github.com/tidemark-engine/tidemark/test/natsiotest"
 )
+
+// TestTheLargestEvent: an event leaves room in a message for what it is stored and
+// answered with.
+func TestTheLargestEvent(t *testing.T) {
+	s := natsiotest.Run(t, &server.Options{MaxPayload: 64 << 10})
+	nc, err := nats.Connect(s.ClientURL())
+	harness.Must(t, err)
+	t.Cleanup(nc.Close)
+	j, err := Open(t.Context(), nc, Config{})
+	harness.Must(t, err)
+	ev := events.Event{Type: events.StateSet, Aggregate: "agent", ID: "a", Key: "k", Version: 1, Digest: "d", Schema: 1}
+	sized := func(key string, size int) []history.Write {
+		ev := ev
+		ev.Key, ev.Data = key, []byte(`""`)
+		ev.Data = []byte(`"` + strings.Repeat("x", size-len(ev.Encode())) + `"`)
+		return history.Writes(events.StateEntry("a", key), 0, key, []events.Event{ev})
+	}
+	most := 64<<10 - history.MessageRoom
+	for _, w := range [][]history.Write{sized("a", most), append(sized("b", 500), sized("c", most)...)} {
+		if _, err := j.Append(t.Context(), w); err != nil {
+			t.Errorf("%d events: %v", len(w), err)
+		}
+	}
+	for _, w := range [][]history.Write{sized("d", most+1), append(sized("e", 500), sized("f", most+1)...)} {
+		var no *domain.Error
+		if _, err := j.Append(t.Context(), w); !errors.As(err, &no) || no.Code != "event.too_large" {
+			t.Errorf("%d events: %v", len(w), err)
+		}
+	}
+}
 
 // TestReadMessagesLargerThanMinReadAhead: a reader requests more bytes if the server
 // accepts larger messages.

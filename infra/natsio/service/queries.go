@@ -98,6 +98,9 @@ func (s *Service) handleQuery(q pendingQuery) {
 		asking = identity.With(asking, q.caller)
 	}
 	got, err := s.cfg.Queries(asking, q.tokens, q.body)
+	if most := s.cfg.QueryConn.MaxPayload(); err == nil && int64(len(got)) > most {
+		err = domain.Errorf(domain.TooLarge, "answer.too_large", "the answer has %d bytes, and the max_payload of the NATS server is %d: raise that, or ask for less", len(got), most)
+	}
 	if err != nil {
 		outcome = s.replyError(s.cfg.QueryConn, q.reply, err)
 	} else {

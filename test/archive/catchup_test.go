@@ -19,6 +19,7 @@ import (
 func TestCatchUp(t *testing.T) {
 	t.Parallel()
 	e := harness.Start(t, harness.Config{Args: []string{"--lifecycle", "manual"}})
+	e.RunPage(t, "docs/howto/catch-up.md")
 	ctx, cancel := context.WithTimeout(t.Context(), time.Duration(harness.Rounds(2, 15))*time.Minute)
 	defer cancel()
 	dir := harness.NodeModules(t, "../e2e/testdata/node", "catchup.mjs")

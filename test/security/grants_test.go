@@ -164,6 +164,9 @@ func seesItsOwnEvents(t *testing.T, e *harness.Engine, dir string, alice, bob *h
 		t.Errorf("events of alice: %s\nof nobody: %s", there, missing)
 	}
 	mine := harness.Run(t, "replay", "--server", e.NATSURL, "--creds", filepath.Join(dir, "bob.creds"))
+	if r := harness.Run(t, "diff", "agent.bob-1", "--from", "0", "--server", e.NATSURL, "--creds", filepath.Join(dir, "bob.creds")); r.Code != 0 || !strings.Contains(r.Stdout, "1 change(s)") {
+		t.Errorf("diff of bob: %+v", r)
+	}
 	all := e.Run("replay")
 	for line := range strings.Lines(mine.Stdout) {
 		if !strings.Contains(line, `"id":"bob-1"`) || !strings.Contains(all.Stdout, line) {

@@ -82,7 +82,7 @@ func (c *Diff) Run(ctx context.Context, out *Output) error {
 	}
 	defer nc.Close()
 	if c.to.name == "" { // all queries ask for the same instant
-		if c.to, err = headOf(ctx, nc, &c.Target, c.id); err != nil {
+		if c.to, err = headOf(ctx, nc, &c.Target, c.noun, c.id); err != nil {
 			return err
 		}
 		if c.from.revision > c.to.revision {

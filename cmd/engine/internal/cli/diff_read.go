@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"sort"
 	"strconv"
 	"time"
@@ -24,13 +25,14 @@ type historyReader struct {
 	from, to instant
 }
 
-// headOf is the head of an aggregate's partition.
-func headOf(ctx context.Context, nc *nats.Conn, t *deployment.Target, id string) (instant, error) {
-	s, _, err := t.Status(ctx, nc)
+// headOf is the head of an aggregate's partition. It asks for the events after the last
+// possible one, which who may read the aggregate may ask for.
+func headOf(ctx context.Context, nc *nats.Conn, t *deployment.Target, noun, id string) (instant, error) {
+	page, err := askEvents(ctx, t.Asker(nc), t, map[string]any{"subject": noun + "." + id + ".>", "from": uint64(math.MaxUint64), "wait_ms": 0})
 	if err != nil {
 		return instant{}, err
 	}
-	return parseInstant(strconv.FormatUint(s.Journal.Heads[events.Partition(id, len(s.Journal.Heads))], 10))
+	return parseInstant(strconv.FormatUint(page.Head, 10))
 }
 
 // historyRow is a row of a page of entries, or of a history.

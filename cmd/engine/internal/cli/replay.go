@@ -93,6 +93,9 @@ func (c *Replay) Run(ctx context.Context, out *Output) (err error) {
 	}
 	defer nc.Close()
 	stores, err := c.OpenHistory(ctx, nc, c.Postgres, &c.Keys)
+	if err != nil && c.Remote() && c.State {
+		return fmt.Errorf("%w; --state reads the stores with the engine's own rights, which --data has on its machine", err)
+	}
 	if err != nil {
 		return err
 	}

@@ -61,20 +61,9 @@ func (c *Replay) askedPartition(ctx context.Context, nc *nats.Conn, p int, patte
 		ask["until"] = c.to.revision
 	}
 	for {
-		msg := nats.NewMsg(c.Target.Subject("queries.events.read"))
-		if msg.Data, err = json.Marshal(ask); err != nil {
-			return 0, err
-		}
-		answer, err := deployment.Ask(ctx, nc, c.Timeout, msg)
+		page, err := askEvents(ctx, nc, &c.Target, ask)
 		if err != nil {
 			return 0, err
-		}
-		var page struct {
-			Events     []json.RawMessage
-			Next, Head uint64
-		}
-		if err := json.Unmarshal(answer, &page); err != nil {
-			return 0, fmt.Errorf("%s: %w", msg.Subject, err)
 		}
 		if head == 0 {
 			head = page.Head
@@ -91,6 +80,27 @@ func (c *Replay) askedPartition(ctx context.Context, nc *nats.Conn, p int, patte
 		}
 		ask["from"] = page.Next
 	}
+}
+
+// eventsPage is an answer of queries.events.read.
+type eventsPage struct {
+	Events     []json.RawMessage
+	Next, Head uint64
+}
+
+func askEvents(ctx context.Context, nc *nats.Conn, t *deployment.Target, body map[string]any) (page eventsPage, err error) {
+	msg := nats.NewMsg(t.Subject("queries.events.read"))
+	if msg.Data, err = json.Marshal(body); err != nil {
+		return page, err
+	}
+	answer, err := deployment.Ask(ctx, nc, t.Timeout, msg)
+	if err != nil {
+		return page, err
+	}
+	if err := json.Unmarshal(answer, &page); err != nil {
+		return page, fmt.Errorf("%s: %w", msg.Subject, err)
+	}
+	return page, nil
 }
 
 // askedEvent prints one event of an answer as it is stored: without its revision, which

@@ -56,8 +56,10 @@ func (j *Journal) Raw(ctx context.Context, partition int, r RawRange, yield func
 		return fmt.Errorf("read partition %d: %w", partition, err)
 	}
 	defer end()
-	if info, err := c.Info(ctx); err != nil || until.empty(info.NumPending) {
-		return err
+	if until.empty(c.CachedInfo().NumPending) { // as the server created it
+		if info, err := c.Info(ctx); err != nil || until.empty(info.NumPending) {
+			return err
+		}
 	}
 	opts := natsio.IteratorOptions(j.nc)
 	if n := int(last - r.FromRevision + 1); r.Subject == "" && r.FromRevision > 0 && n <= shortRead {

@@ -36,9 +36,9 @@ const MessageRoom = 1 << 10
 
 // Published is the event as readers see it: of a sealed event with its content, or
 // erased; of any other event the stored bytes.
-func (m *Message) Published() []byte {
+func (m *Message) Published() (event []byte, sealed bool) {
 	if _, _, sealed := m.Sealed(); sealed {
-		return m.Event.Published()
+		return m.Event.Published(), true
 	}
-	return m.Body
+	return m.Body, false
 }

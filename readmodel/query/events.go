@@ -37,17 +37,21 @@ func (q *Query) eventsRead(ctx context.Context, _ string, in *request) ([]byte, 
 	if err != nil {
 		return nil, err
 	}
+	if read := q.ahead.take(ctx, p.key(q.Rows.ID())); read != nil {
+		p = read
+	}
 	waiting, cancel := context.WithTimeout(ctx, in.wait())
 	defer cancel()
 	for stopped := false; ; {
 		head, err := q.Rows.Head(ctx, p.partition)
-		if err == nil && p.next <= head {
+		if err == nil && p.next <= head && p.count == 0 {
 			err = p.read(ctx, q.Rows.History, head)
 		}
 		if err != nil && !errors.Is(err, errFull) {
 			return nil, tiers.Unavailable("journal", err)
 		}
 		if err != nil || p.count > 0 || p.next <= head || p.next > p.until || stopped || waiting.Err() != nil {
+			q.ahead.start(ctx, q.Rows.History, p, head)
 			return p.encode(&q.Rows, head), nil
 		}
 		err = wait.Idle(waiting, func(ctx context.Context) {
@@ -64,10 +68,7 @@ func (q *Query) eventsRead(ctx context.Context, _ string, in *request) ([]byte, 
 
 // eventPage reads the request: 400 subject.invalid, partition.invalid, until.invalid.
 func (q *Query) eventPage(ctx context.Context, in *request) (*eventPage, error) {
-	p := &eventPage{
-		pattern: events.Pattern(in.Subject), limit: in.limit, next: 1, until: math.MaxUint64, permission: in.permission,
-		body: append(make([]byte, 0, 16<<10), `{"events":[`...), room: math.MaxInt,
-	}
+	p := newEventPage(0, events.Pattern(in.Subject), in.limit, in.permission)
 	if q.MaxAnswer != nil {
 		p.room = int(q.MaxAnswer()) - history.MessageRoom
 	}
@@ -119,9 +120,17 @@ type eventPage struct {
 
 	next    uint64 // the revision to go on from
 	body    []byte
-	count   int // events in body
-	scanned int // events read
-	bytes   int // of them
+	count   int  // events in body
+	scanned int  // events read
+	bytes   int  // of them
+	sealed  bool // body has content that is stored encrypted
+}
+
+func newEventPage(partition int, pattern events.Pattern, limit int, p *permission) *eventPage {
+	return &eventPage{
+		partition: partition, pattern: pattern, limit: limit, next: 1, until: math.MaxUint64, permission: p,
+		body: append(make([]byte, 0, 16<<10), `{"events":[`...), room: math.MaxInt,
+	}
 }
 
 // errFull ends the reading of a page.
@@ -177,7 +186,8 @@ func (p *eventPage) add(m history.Message) error {
 		if m.Bad != nil {
 			return m.Bad
 		}
-		event, size := m.Published(), len(p.body)
+		event, sealed := m.Published()
+		size := len(p.body)
 		if size += len(event); p.count > 0 && size > min(readmodel.PageBytes, p.room) {
 			return errFull
 		}
@@ -185,6 +195,7 @@ func (p *eventPage) add(m history.Message) error {
 			return domain.Errorf(domain.TooLarge, "event.too_large", "the event at revision %d has %d bytes, more than the max_payload of the NATS server lets an answer have: "+
 				"raise that, or go on from %d", m.Revision, len(event), m.Revision+1).With("revision", m.Revision)
 		}
+		p.sealed = p.sealed || sealed
 		p.append(event, m.Revision)
 	}
 	p.next = m.Revision + 1

@@ -91,6 +91,26 @@ func TestEventsRead(t *testing.T) {
 	}
 }
 
+// TestEventsReadAhead: pages that were read ahead have every event once, in order.
+func TestEventsReadAhead(t *testing.T) {
+	h := journaltest.History(t, 1)
+	q := &query.Query{Rows: query.Rows{History: h}}
+	appendEvents(t, h, "a", 1700, `1`)
+	last := uint64(0)
+	for from := uint64(1); from <= 1700; {
+		p, _ := readEvents(t.Context(), t, q, fmt.Sprintf(`{"wait_ms":0,"limit":500,"from":%d}`, from))
+		for _, ev := range p.Events {
+			if ev.Revision != last+1 {
+				t.Fatalf("revision %d after %d", ev.Revision, last)
+			}
+			last = ev.Revision
+		}
+		if from = p.Next; p.Next != last+1 || p.Head != 1700 {
+			t.Fatalf("next %d, head %d", p.Next, p.Head)
+		}
+	}
+}
+
 // TestEventsReadWaits: for the next event that the filter selects, also from a revision
 // that is not there yet; an empty page is no error.
 func TestEventsReadWaits(t *testing.T) {

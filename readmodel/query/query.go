@@ -43,6 +43,7 @@ type Query struct {
 	Authority Authority
 
 	pages turns
+	ahead ahead
 }
 
 // Limits of a page and of waiting for a token.

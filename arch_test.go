@@ -49,6 +49,7 @@ var house = []rule{
 		"the kernel is shared by all aggregates: it knows none of them, and it is a pure function of its arguments"},
 	{"domain/agent", []string{"domain", "events"}, pure, decider},
 	{"domain/task", []string{"domain", "events"}, pure, decider},
+	{"domain/reminder", []string{"domain", "events"}, pure, decider},
 	{"domain/session", []string{"domain", "events"}, pure, decider},
 	{"domain/config", []string{"domain", "events"}, pure, decider},
 
@@ -66,7 +67,7 @@ var house = []rule{
 		"executing asks the history alone: the write side knows no read model and no technology"},
 	{"commands/groupcommit", []string{"events", "history"}, slices.Concat(nats, postgres),
 		"group commit is an appender over an appender: it knows no command"},
-	{"commands/reactors", []string{"commands", "domain/...", "events", "history", "internal/wait", "readmodel"}, slices.Concat(nats, postgres),
+	{"commands/reactors", []string{"commands", "domain/...", "events", "history", "internal/identity", "internal/wait", "readmodel"}, slices.Concat(nats, postgres),
 		"a reactor turns an event, or time that passed, into a command; delivery belongs to the adapters"},
 
 	{"projections", []string{"domain", "events", "history", "projections/quarantine", "readmodel", "readmodel/tiers"}, slices.Concat(nats, postgres),

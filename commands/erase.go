@@ -222,7 +222,7 @@ func (e erase) append(ctx context.Context, h *Handler, cmd *Command, last *head,
 	d := agent.DecideLifecycle(lifecycle, agent.Change{Agent: cmd.ID, Type: events.Erased, Data: events.LifecycleChange{
 		Reason: e.reason, Request: e.request,
 		Erasure: &events.Erasure{
-			Entries: counts[0], Config: counts[1], Tasks: len(owned["task"]), Sessions: len(owned["session"]), DataKeys: named, More: more,
+			Entries: counts[0], Config: counts[1], Tasks: len(owned["task"]), Sessions: len(owned["session"]), Reminders: len(owned["reminder"]), DataKeys: named, More: more,
 		},
 	}}, domain.Metadata{Now: now, CommandID: cmd.CommandID, Revision: last.revision})
 	if d.Refusal != nil {

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/tidemark-engine/tidemark/domain"
+	"github.com/tidemark-engine/tidemark/domain/reminder"
 	"github.com/tidemark-engine/tidemark/domain/session"
 	"github.com/tidemark-engine/tidemark/domain/task"
 	"github.com/tidemark-engine/tidemark/events"
@@ -14,7 +15,7 @@ import (
 )
 
 // A task belongs to the agent that it is for or that works on it, a session to its
-// owner. Their events are encrypted with the key of that agent; a task that goes to
+// owner, a reminder to the agent that its command goes to. Their events are encrypted with the key of that agent; a task that goes to
 // another agent takes its content along.
 
 // owned is how the tasks or the sessions of an agent are erased.
@@ -27,8 +28,9 @@ type owned struct {
 }
 
 var ownedKinds = map[string]owned{
-	"task":    ownedKind("task.*", events.TaskErased, task.Evolve),
-	"session": ownedKind("session.*", events.SessionErased, session.Evolve),
+	"task":     ownedKind("task.*", events.TaskErased, task.Evolve),
+	"reminder": ownedKind("reminder.*", events.ReminderErased, reminder.Evolve),
+	"session":  ownedKind("session.*", events.SessionErased, session.Evolve),
 }
 
 func ownedKind[S interface{ Outline() (string, S) }](pattern events.AggregateName, erased string, evolve func(S, *events.Event) (S, error)) owned {

@@ -90,7 +90,7 @@ func (h *Handler) attempt(ctx context.Context, cmd *Command, unsure bool) (Recei
 	if r, found, err := h.dedup(ctx, cmd, last, now, unsure); found || err != nil {
 		return r, err
 	}
-	d := cmd.decide(last.state, domain.Metadata{Now: now, CommandID: cmd.CommandID, Revision: last.revision})
+	d := cmd.decide(last.state, domain.Metadata{Now: now, CommandID: cmd.CommandID, Actor: cmd.actor, Revision: last.revision})
 	// gofail: var commandDecided struct{}
 	// return Receipt{}, history.ErrConflict
 	if len(d.Events) > 0 {

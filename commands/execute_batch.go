@@ -141,7 +141,7 @@ func (b *batchAttempt) dedup(ctx context.Context, cmds []Command, unsure bool) (
 	}
 	for _, i := range missing {
 		cmd, last := &cmds[i], b.heads[cmds[i].Name]
-		d := cmd.decide(last.state, domain.Metadata{Now: b.now, CommandID: cmd.CommandID, Revision: last.revision})
+		d := cmd.decide(last.state, domain.Metadata{Now: b.now, CommandID: cmd.CommandID, Actor: cmd.actor, Revision: last.revision})
 		if d.Outcome != domain.Unchanged {
 			return nil, domain.Errorf(domain.Conflict, "command.id_reused",
 				"%d of the batch's %d command ids took effect before, outside of this batch", found, len(cmds)).With("index", i)
@@ -167,7 +167,7 @@ func (b *batchAttempt) decide(ctx context.Context, cmd *Command) error {
 			return refused
 		}
 	}
-	meta := domain.Metadata{Now: b.now, CommandID: cmd.CommandID, Revision: last.revision}
+	meta := domain.Metadata{Now: b.now, CommandID: cmd.CommandID, Actor: cmd.actor, Revision: last.revision}
 	d := cmd.decide(last.state, meta)
 	if len(d.Events) > 0 && cmd.prepare != nil {
 		cmd.prepared = true

@@ -84,7 +84,7 @@ func (g *group) decide(ctx context.Context, jobs []*job) (err error) {
 			g.ids[cmd.CommandID] || last.commandID == cmd.CommandID || !g.h.windowSuffices(ctx, cmd, now) {
 			return nil
 		}
-		d := cmd.decide(last.state, domain.Metadata{Now: now, CommandID: cmd.CommandID, Revision: last.revision})
+		d := cmd.decide(last.state, domain.Metadata{Now: now, CommandID: cmd.CommandID, Actor: cmd.actor, Revision: last.revision})
 		if len(d.Events) == 0 || d.Outcome != domain.Accepted || len(g.writes)+len(d.Events) > groupcommit.MaxBatch {
 			return nil
 		}

@@ -2,6 +2,7 @@ package commands
 
 import (
 	"context"
+	"time"
 
 	"github.com/tidemark-engine/tidemark/domain/task"
 	"github.com/tidemark-engine/tidemark/internal/grants"
@@ -21,7 +22,15 @@ type Condition func(exists bool, agents ...string) error
 // read turns a request into a command, or refuses it. What the sender may not do is
 // refused before its body is read.
 func (h *Handler) read(ctx context.Context, req Request) (Command, error) {
-	now := h.cfg.Now()
+	cmd, err := h.readAt(ctx, req, h.cfg.Now())
+	if err == nil {
+		err = h.checkSent(ctx, &cmd)
+	}
+	return cmd, err
+}
+
+// readAt is read at a time, without what the command sends later.
+func (h *Handler) readAt(ctx context.Context, req Request, now time.Time) (Command, error) {
 	scope, known := grants.ScopeOf(grants.Command, req.Aggregate, req.Verb)
 	if h.cfg.Permit == nil || req.Internal || !Known(req.Aggregate, req.Verb) {
 		cmd, err := read(req, now, h.cfg.Bounds)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/tidemark-engine/tidemark/domain"
 	"github.com/tidemark-engine/tidemark/domain/agent"
+	"github.com/tidemark-engine/tidemark/domain/reminder"
 	"github.com/tidemark-engine/tidemark/domain/session"
 	"github.com/tidemark-engine/tidemark/domain/task"
 	"github.com/tidemark-engine/tidemark/events"
@@ -27,6 +28,7 @@ type fold[S any] struct {
 
 var (
 	taskFold      = fold[task.Task]{task.Evolve, 1}
+	reminderFold  = fold[reminder.Reminder]{reminder.Evolve, 1}
 	sessionFold   = fold[session.Session]{session.Evolve, 1}
 	lifecycleFold = fold[agent.Lifecycle]{agent.EvolveLifecycle, 1}
 )

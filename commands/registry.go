@@ -57,10 +57,14 @@ var verbs = map[string]map[string]verb{
 		"broadcast": readMessage("broadcast"),
 		"notify":    readMessage("notify"),
 	},
+	"reminder": {
+		"set":    readReminderSet,
+		"cancel": readReminderCancel,
+	},
 }
 
 // internalVerbs may be sent by the engine only: the results of a hydration or a
-// flush, and the expiry of a session.
+// flush, the expiry of a session, and what comes of a reminder's due time.
 var internalVerbs = map[string]map[string]verb{
 	"agent": {
 		"hydrated":         readOutcome(events.Hydrated),
@@ -70,6 +74,10 @@ var internalVerbs = map[string]map[string]verb{
 	},
 	"session": {
 		"expire": readSessionChange("expire", events.SessionExpired),
+	},
+	"reminder": {
+		"due":   readReminderDue,
+		"fired": readReminderFired,
 	},
 }
 

@@ -22,6 +22,7 @@ const (
 type Metadata struct {
 	Now       time.Time // the engine's clock, UTC
 	CommandID string
+	Actor     string // the authenticated sender; empty = there is no identity
 	Revision  uint64 // of the aggregate's last event; 0 = none
 }
 

@@ -34,8 +34,8 @@ type Event struct {
 	// Erased: the stored Data is encrypted with a key that was destroyed; see Erase.
 	Erased bool
 
-	// Owner is the agent whose key encrypts the content of a task or a session; empty =
-	// it belongs to none and is not encrypted. Outline is State without content, which
+	// Owner is the agent whose key encrypts the content of a task, a session or a reminder;
+	// empty = it belongs to none and is not encrypted. Outline is State without content, which
 	// stays readable. Both are set to encrypt an event, and are not stored as they are.
 	Owner   string
 	Outline jsontext.Value

@@ -37,12 +37,13 @@ type LifecycleChange struct {
 
 // Erasure is what the erasure of an agent removed.
 type Erasure struct {
-	Entries  int      `json:"entries"`       // state entries that existed
-	Config   int      `json:"config"`        // configuration entries that existed
-	Tasks    int      `json:"tasks"`         // tasks that belonged to it
-	Sessions int      `json:"sessions"`      // sessions that it owned
-	DataKeys []string `json:"data_keys"`     // ids of the destroyed keys
-	More     int      `json:"more,omitzero"` // number of further keys that are not named
+	Entries   int      `json:"entries"`            // state entries that existed
+	Config    int      `json:"config"`             // configuration entries that existed
+	Tasks     int      `json:"tasks"`              // tasks that belonged to it
+	Sessions  int      `json:"sessions"`           // sessions that it owned
+	Reminders int      `json:"reminders,omitzero"` // reminders whose commands went to it
+	DataKeys  []string `json:"data_keys"`          // ids of the destroyed keys
+	More      int      `json:"more,omitzero"`      // number of further keys that are not named
 }
 
 // Origin is the state that a forked agent, or one of its entries, starts from.

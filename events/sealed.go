@@ -39,7 +39,7 @@ func (e *Event) Sealable() bool {
 		return true
 	case HydrationStarted, FlushStarted, Expired, Retired, Forked:
 		return bytes.Contains(e.Data, []byte(`"reason":`))
-	case TaskErased, SessionErased:
+	case TaskErased, SessionErased, ReminderErased:
 		return false
 	}
 	return e.Owner != ""

@@ -12,6 +12,7 @@ import (
 const (
 	KindTask      = "task"
 	KindSession   = "session"
+	KindReminder  = "reminder"
 	KindConfig    = "config"
 	KindLifecycle = "lifecycle"
 )
@@ -19,7 +20,7 @@ const (
 // Doc is a document as every tier stores it.
 type Doc struct {
 	Kind      string
-	ID        string // task, session or agent
+	ID        string // task, session, reminder or agent
 	Key       string // of a configuration entry
 	State     []byte // JSON
 	Timestamp time.Time
@@ -36,6 +37,8 @@ func (d *Doc) IDName() string {
 		return "task_id"
 	case KindSession:
 		return "session_id"
+	case KindReminder:
+		return "reminder_id"
 	}
 	return "agent_id"
 }

@@ -86,3 +86,9 @@ func Rearm(ctx context.Context, timers Timers, rec *events.Record) (set bool, er
 	}
 	return true, timers.Set(ctx, deadlineTimer+rec.ID, t.Deadline)
 }
+
+// Rearms are the functions that set the timers of aggregates again, by the pattern of
+// their names.
+var Rearms = map[events.AggregateName]func(context.Context, Timers, *events.Record) (bool, error){
+	"task.*": Rearm, "reminder.*": RearmReminder,
+}

@@ -54,7 +54,7 @@ var queries = map[string]map[string]Scope{
 	"session":  {"get": ByID, "history": ByID, "list": List},
 	"config":   {"get": ByKey, "history": ByKey, "entries": ByKey},
 	"message":  {"inbox": ByID},
-	"reminder": {"get": ByID, "list": List},
+	"reminder": {"get": ByID, "history": ByID, "list": List},
 	"claim":    {"get": ByID, "list": List},
 	"view":     {"get": ByID, "list": ByID},
 	"events":   {"read": List},
@@ -64,7 +64,7 @@ var queries = map[string]map[string]Scope{
 
 // watched are the aggregates that buckets and feeds show; the verb of a watch has no
 // name.
-var watched = []string{"agent", "task", "session", "config", "message"}
+var watched = []string{"agent", "task", "session", "config", "message", "reminder"}
 
 // areas are what an admin grant can name.
 var areas = []string{"archive", "auth", "dlq", "rebuild", "status", "topology", "verify"}

@@ -125,21 +125,43 @@ func (q *Query) tasksList(ctx context.Context, _ string, in *request) (*page, er
 		}
 		where[f.column] = f.value
 	}
-	if err := in.cursorAfter(checkTask); err != nil {
+	return q.docsOf(ctx, readmodel.KindTask, checkTask, where, in)
+}
+
+// docsOf answers a list of documents of a kind.
+func (q *Query) docsOf(ctx context.Context, kind string, check func(string) error, where map[string]string, in *request) (*page, error) {
+	if err := in.cursorAfter(check); err != nil {
 		return nil, err
 	}
 	token, err := q.awaitSQL(ctx, in)
 	if err != nil {
 		return nil, err
 	}
-	quarantined, err := q.quarantined(ctx, in, "task.")
+	quarantined, err := q.quarantined(ctx, in, kind+".")
 	if err != nil {
 		return nil, err
 	}
-	rows, err := q.Tiers.Durable.Docs(ctx, readmodel.DocList{Kind: readmodel.KindTask, Only: in.permission.visible("task"), After: in.Cursor, Where: where, Limit: in.limit + 1})
+	rows, err := q.Tiers.Durable.Docs(ctx, readmodel.DocList{Kind: kind, Only: in.permission.visible(kind), After: in.Cursor, Where: where, Limit: in.limit + 1})
 	if err != nil {
 		return nil, tiers.Unavailable("sql", err)
 	}
 	rows, cursor := paginate(rows, in.limit, func(d *readmodel.Doc) (string, int) { return d.ID, len(d.State) })
-	return &page{rows: encodeDocs("tasks", rows), source: tiers.FromSQL, cursor: cursor, token: token, quarantined: quarantined}, nil
+	return &page{rows: encodeDocs(kind+"s", rows), source: tiers.FromSQL, cursor: cursor, token: token, quarantined: quarantined}, nil
+}
+
+func (q *Query) remindersList(ctx context.Context, _ string, in *request) (*page, error) {
+	if err := oneOf("status", in.Status, "active", "done", "cancelled"); err != nil {
+		return nil, err
+	}
+	where := map[string]string{}
+	if in.Status != "" {
+		where["status"] = in.Status
+	}
+	if in.AgentID != "" {
+		if err := domain.CheckAgentID(in.AgentID); err != nil {
+			return nil, err
+		}
+		where["agent_id"] = in.AgentID
+	}
+	return q.docsOf(ctx, readmodel.KindReminder, checkReminder, where, in)
 }

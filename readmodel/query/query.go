@@ -98,26 +98,30 @@ type handler struct {
 
 // handlers are the queries by "<noun>.<query>".
 var handlers = map[string]handler{
-	"agent.get":       {fields: "key token wait_ms consistency at_revision at_time", check: domain.CheckAgentID, answer: (*Query).agentGet},
-	"agent.history":   {fields: "key limit cursor losers", check: domain.CheckAgentID, answer: (*Query).agentHistory},
-	"agent.lifecycle": {fields: "token wait_ms at_revision at_time", check: domain.CheckAgentID, answer: (*Query).lifecycle},
-	"agent.entries":   {fields: "prefix limit cursor token wait_ms max_age_ms at_revision at_time", check: domain.CheckAgentID, list: (*Query).agentEntries},
-	"agents.list":     {fields: "phase prefix limit cursor token wait_ms max_age_ms", list: (*Query).agentsList},
-	"task.get":        {fields: "token wait_ms at_revision at_time", check: checkTask, answer: docGet(readmodel.KindTask)},
-	"task.history":    {fields: "limit cursor", check: checkTask, answer: docHistory(readmodel.KindTask)},
-	"tasks.list":      {fields: "status agent_id kind limit cursor token wait_ms max_age_ms", list: (*Query).tasksList},
-	"session.get":     {fields: "token wait_ms at_revision at_time", check: checkSession, answer: docGet(readmodel.KindSession)},
-	"session.history": {fields: "limit cursor", check: checkSession, answer: docHistory(readmodel.KindSession)},
-	"config.get":      {fields: "key token wait_ms at_revision at_time", check: domain.CheckAgentID, answer: docGet(readmodel.KindConfig)},
-	"config.history":  {fields: "key limit cursor", check: domain.CheckAgentID, answer: docHistory(readmodel.KindConfig)},
-	"config.entries":  {fields: "prefix limit cursor token wait_ms max_age_ms at_revision at_time", check: domain.CheckAgentID, list: (*Query).configEntries},
-	"state.find":      {fields: "agent_prefix key key_prefix contains path text limit cursor token wait_ms", list: (*Query).stateFind},
-	"message.inbox":   {fields: "kind broadcasts limit cursor token wait_ms max_age_ms", check: domain.CheckAgentID, list: (*Query).inbox},
-	"events.read":     {fields: "subject from until partition limit wait_ms", answer: (*Query).eventsRead},
+	"agent.get":        {fields: "key token wait_ms consistency at_revision at_time", check: domain.CheckAgentID, answer: (*Query).agentGet},
+	"agent.history":    {fields: "key limit cursor losers", check: domain.CheckAgentID, answer: (*Query).agentHistory},
+	"agent.lifecycle":  {fields: "token wait_ms at_revision at_time", check: domain.CheckAgentID, answer: (*Query).lifecycle},
+	"agent.entries":    {fields: "prefix limit cursor token wait_ms max_age_ms at_revision at_time", check: domain.CheckAgentID, list: (*Query).agentEntries},
+	"agents.list":      {fields: "phase prefix limit cursor token wait_ms max_age_ms", list: (*Query).agentsList},
+	"task.get":         {fields: "token wait_ms at_revision at_time", check: checkTask, answer: docGet(readmodel.KindTask)},
+	"task.history":     {fields: "limit cursor", check: checkTask, answer: docHistory(readmodel.KindTask)},
+	"tasks.list":       {fields: "status agent_id kind limit cursor token wait_ms max_age_ms", list: (*Query).tasksList},
+	"session.get":      {fields: "token wait_ms at_revision at_time", check: checkSession, answer: docGet(readmodel.KindSession)},
+	"session.history":  {fields: "limit cursor", check: checkSession, answer: docHistory(readmodel.KindSession)},
+	"reminder.get":     {fields: "token wait_ms at_revision at_time", check: checkReminder, answer: docGet(readmodel.KindReminder)},
+	"reminder.history": {fields: "limit cursor", check: checkReminder, answer: docHistory(readmodel.KindReminder)},
+	"reminders.list":   {fields: "status agent_id limit cursor token wait_ms max_age_ms", list: (*Query).remindersList},
+	"config.get":       {fields: "key token wait_ms at_revision at_time", check: domain.CheckAgentID, answer: docGet(readmodel.KindConfig)},
+	"config.history":   {fields: "key limit cursor", check: domain.CheckAgentID, answer: docHistory(readmodel.KindConfig)},
+	"config.entries":   {fields: "prefix limit cursor token wait_ms max_age_ms at_revision at_time", check: domain.CheckAgentID, list: (*Query).configEntries},
+	"state.find":       {fields: "agent_prefix key key_prefix contains path text limit cursor token wait_ms", list: (*Query).stateFind},
+	"message.inbox":    {fields: "kind broadcasts limit cursor token wait_ms max_age_ms", check: domain.CheckAgentID, list: (*Query).inbox},
+	"events.read":      {fields: "subject from until partition limit wait_ms", answer: (*Query).eventsRead},
 }
 
-func checkTask(id string) error    { return domain.CheckID("task id", id) }
-func checkSession(id string) error { return domain.CheckID("session id", id) }
+func checkTask(id string) error     { return domain.CheckID("task id", id) }
+func checkReminder(id string) error { return domain.CheckID("reminder id", id) }
+func checkSession(id string) error  { return domain.CheckID("session id", id) }
 
 // Ask answers the request on queries.<tokens>. Errors are *domain.Error.
 func (q *Query) Ask(ctx context.Context, tokens []string, body []byte) ([]byte, error) {

@@ -59,6 +59,11 @@ var (
 		Name: "SESSION_DATA", Description: "Temporary user and agent session storage",
 		TTL: time.Hour, History: 1, MaxValueSize: 1 << 20, MaxBytes: 1 << 30,
 	}
+	// ReminderStateBucket has no TTL: a reminder may wait for years.
+	ReminderStateBucket = BucketConfig{
+		Name: "REMINDER_STATE", Description: "Reminders and their next due times",
+		History: 1, MaxValueSize: 1 << 20, MaxBytes: 1 << 30,
+	}
 	AgentConfigBucket = BucketConfig{
 		Name: "AGENT_CONFIG", Description: "Agent configuration and persistent settings",
 		History: 10, MaxValueSize: 512 << 10, MaxBytes: 1 << 30,

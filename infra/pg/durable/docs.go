@@ -58,6 +58,16 @@ var docUpserts = map[string]string{
 		ended_at = excluded.ended_at, state_text = excluded.state_text, version = excluded.version,
 		revision = excluded.revision, updated_at = excluded.updated_at, digest = excluded.digest
 	WHERE t.revision < excluded.revision`,
+	readmodel.KindReminder: `
+	INSERT INTO agents.reminders AS t (reminder_id, status, agent_id, subject, next_at, fired, missed, outcome, set_at, ended_at,
+		state_text, version, revision, updated_at, digest)
+	SELECT id, s->>'status', s->>'agent_id', s#>>'{command,subject}', (s->>'next_at')::timestamptz, (s->>'fired')::bigint,
+		(s->>'missed_count')::bigint, s#>>'{last,outcome}', (s->>'set_at')::timestamptz, (s->>'ended_at')::timestamptz, st, v, r, u, d` + docRows + `
+	ON CONFLICT (reminder_id) DO UPDATE SET status = excluded.status, agent_id = excluded.agent_id, subject = excluded.subject,
+		next_at = excluded.next_at, fired = excluded.fired, missed = excluded.missed, outcome = excluded.outcome,
+		set_at = excluded.set_at, ended_at = excluded.ended_at, state_text = excluded.state_text, version = excluded.version,
+		revision = excluded.revision, updated_at = excluded.updated_at, digest = excluded.digest
+	WHERE t.revision < excluded.revision`,
 	readmodel.KindLifecycle: `
 	INSERT INTO agents.lifecycle AS t (agent_id, phase, since, state_text, version, revision, updated_at, digest)
 	SELECT id, s->>'phase', coalesce((s->>'since')::timestamptz, u), st, v, r, u, d` + docRows + `
@@ -91,7 +101,7 @@ func queueDocs(b *pgx.Batch, s pg.Schema, changes []readmodel.DocChange) {
 		}
 		kinds[c.Kind].add(&c.Doc)
 	}
-	for _, kind := range [...]string{readmodel.KindConfig, readmodel.KindLifecycle, readmodel.KindSession, readmodel.KindTask} {
+	for _, kind := range [...]string{readmodel.KindConfig, readmodel.KindLifecycle, readmodel.KindReminder, readmodel.KindSession, readmodel.KindTask} {
 		if c := kinds[kind]; c != nil {
 			b.Queue(s.In(docUpserts[kind]), c.ids, c.keys, c.states, c.versions, c.revisions, c.updated, c.digests)
 		}
@@ -113,6 +123,10 @@ var docTables = map[string]struct{ table, id, key, same string }{
 		ended_at) IS NOT DISTINCT FROM
 		(s->>'status', s->>'owner', s->'data', (s->>'ttl_seconds')::bigint, (s->>'opened_at')::timestamptz,
 		(s->>'expires_at')::timestamptz, (s->>'ended_at')::timestamptz)`},
+	readmodel.KindReminder: {"agents.reminders", "reminder_id", "''", `(status, agent_id, subject, next_at, fired, missed, outcome,
+		set_at, ended_at) IS NOT DISTINCT FROM
+		(s->>'status', s->>'agent_id', s#>>'{command,subject}', (s->>'next_at')::timestamptz, (s->>'fired')::bigint,
+		(s->>'missed_count')::bigint, s#>>'{last,outcome}', (s->>'set_at')::timestamptz, (s->>'ended_at')::timestamptz)`},
 	readmodel.KindLifecycle: {"agents.lifecycle", "agent_id", "''",
 		`phase = s->>'phase' AND since = coalesce((s->>'since')::timestamptz, updated_at)`},
 	readmodel.KindConfig: {"agents.config", "agent_id", "config_key", `config_value = s`},

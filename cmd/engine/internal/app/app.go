@@ -167,7 +167,7 @@ func Start(ctx context.Context, cfg *Config, version string, log *slog.Logger) (
 		e.stops.add(startOutbox(e))
 		e.stops.add(inBackground(copyAudit(e.postgres.db, e.authority.store.Audit, log)))
 	}
-	if e.clock, err = startClock(e.nats, e.journal, e.commands, e.model); err != nil {
+	if e.clock, err = startClock(e.nats, e.journal, e.commands, e.model, e.metrics.fired); err != nil {
 		return nil, err
 	}
 	e.stops.add(e.clock.stop)

@@ -22,12 +22,13 @@ type clock struct {
 	commands *commandSide
 	journal  *journalReader
 	timers   *coordination.Timers
+	remind   *reactors.Reminders
 	reactors []reactors.Reactor // process managers that run on the journal's events
 	end      func(context.Context)
 	log      *slog.Logger
 }
 
-func startClock(nats *natsServer, j *journalReader, c *commandSide, m *readModel) (*clock, error) {
+func startClock(nats *natsServer, j *journalReader, c *commandSide, m *readModel, fired func(string, time.Duration)) (*clock, error) {
 	nc, err := nats.connect("time")
 	if err != nil {
 		return nil, err
@@ -38,11 +39,15 @@ func startClock(nats *natsServer, j *journalReader, c *commandSide, m *readModel
 	if k.timers, err = coordination.OpenTimers(ctx, nc, nats.subjects, nats.log); err != nil {
 		return nil, err
 	}
-	k.reactors = []reactors.Reactor{reactors.Hydrate(m.hydrator), reactors.Flush(m.hydrator), reactors.Deadline(k.timers)}
 	last := func(ctx context.Context, name events.AggregateName) (events.Record, bool, error) {
 		return j.history.Last(ctx, name, history.Linearizable)
 	}
+	k.remind = &reactors.Reminders{Last: last, Timers: k.timers, Send: c.send, Now: time.Now, Since: time.Now(), Near: true, Fired: fired, Log: nats.log}
+	k.reactors = []reactors.Reactor{reactors.Hydrate(m.hydrator), reactors.Flush(m.hydrator), reactors.Deadline(k.timers), k.remind.Reactor()}
 	if err := k.timers.Watch(func(ctx context.Context, name string) error {
+		if mine, err := k.remind.Due(ctx, name); mine {
+			return err
+		}
 		return reactors.Due(ctx, last, k.timers, c.send, time.Now, name)
 	}); err != nil {
 		return nil, err
@@ -59,6 +64,7 @@ func startClock(nats *natsServer, j *journalReader, c *commandSide, m *readModel
 func (k *clock) stop(ctx context.Context) {
 	k.end(ctx)
 	k.timers.Stop()
+	k.remind.Stop()
 }
 
 // run recovers what was active before this start, and then keeps time.
@@ -100,17 +106,20 @@ func (k *clock) revive(ctx context.Context, expired []events.Record) {
 	}
 }
 
-// rearm sets the timers of all unfinished tasks again.
+// rearm sets the timers of all unfinished tasks and reminders again.
 func (k *clock) rearm(ctx context.Context) (n int, err error) {
-	var failed error
-	err = k.journal.history.EachLast(ctx, "task.*", func(rec events.Record) {
-		set, err := reactors.Rearm(ctx, k.timers, &rec)
-		failed = errors.Join(failed, err)
-		if set {
-			n++
-		}
-	})
-	return n, errors.Join(err, failed)
+	for pattern, rearm := range reactors.Rearms {
+		var failed error
+		last := k.journal.history.EachLast(ctx, pattern, func(rec events.Record) {
+			set, err := rearm(ctx, k.timers, &rec)
+			failed = errors.Join(failed, err)
+			if set {
+				n++
+			}
+		})
+		err = errors.Join(err, last, failed)
+	}
+	return n, err
 }
 
 // resume gives the reactors the hydrations and flushes that had not ended before

@@ -20,6 +20,8 @@ type metrics struct {
 	events   *prometheus.CounterVec
 	tiers    *prometheus.CounterVec
 	refused  *prometheus.CounterVec
+	firings  *prometheus.CounterVec
+	late     prometheus.Histogram
 	flush    prometheus.Histogram
 }
 
@@ -46,12 +48,19 @@ func newMetrics() *metrics {
 		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tidemark_refused_total", Help: "Requests refused because their sender lacks a grant, by kind of the grant.",
 		}, []string{"kind"}),
+		firings: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tidemark_reminders_fired_total", Help: "Commands of reminders that were answered, by outcome; refused = with an error.",
+		}, []string{"outcome"}),
+		late: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "tidemark_reminder_late_seconds", Help: "Time from a reminder's due time to the answer of its command.",
+			Buckets: prometheus.ExponentialBuckets(0.01, 2.5, 14),
+		}),
 		flush: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "flush_duration_ms", Help: "Time of one flush of dirty entries to SQL, in milliseconds.",
 			Buckets: prometheus.ExponentialBuckets(0.25, 2, 16),
 		}),
 	}
-	m.registry.MustRegister(m.requests, m.latency, m.batch, m.events, m.tiers, m.refused, m.flush,
+	m.registry.MustRegister(m.requests, m.latency, m.batch, m.events, m.tiers, m.refused, m.firings, m.late, m.flush,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -59,6 +68,11 @@ func newMetrics() *metrics {
 func (m *metrics) answered(kind, outcome string, took time.Duration) {
 	m.requests.WithLabelValues(kind, outcome).Inc()
 	m.latency.WithLabelValues(kind).Observe(took.Seconds())
+}
+
+func (m *metrics) fired(outcome string, late time.Duration) {
+	m.firings.WithLabelValues(outcome).Inc()
+	m.late.Observe(late.Seconds())
 }
 
 func (m *metrics) hit(tier string) { m.tiers.WithLabelValues(tier).Inc() }

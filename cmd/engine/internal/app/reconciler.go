@@ -176,7 +176,7 @@ func (r *reconciler) checkTimers(ctx context.Context) ([]string, error) {
 	lost, few, err := r.e.clock.timers.Check(ctx)
 	if lost {
 		r.rearm = true
-		r.log.Error("the stream TIMERS was removed and is made again; the deadlines of all unfinished tasks are set again")
+		r.log.Error("the stream TIMERS was removed and is made again; the timers of all unfinished tasks and reminders are set again")
 	}
 	if r.rearm && err == nil {
 		armCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rearmTimeout)
@@ -184,7 +184,7 @@ func (r *reconciler) checkTimers(ctx context.Context) ([]string, error) {
 		var n int
 		if n, err = r.e.clock.rearm(armCtx); err == nil {
 			r.rearm = false
-			r.log.Info("timers are set again", "tasks", n)
+			r.log.Info("timers are set again", "timers", n)
 		}
 	}
 	return some(few), err

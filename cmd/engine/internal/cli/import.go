@@ -154,17 +154,20 @@ func (c *Import) restore(ctx context.Context, nc *nats.Conn, checked *export.Che
 	return j.Finish(ctx)
 }
 
-// rearm sets the timers of open tasks, because an export has no timers.
+// rearm sets the timers of open tasks and reminders, because an export has no timers.
 func rearm(ctx context.Context, nc *nats.Conn, s natsio.Subjects, j *journal.Journal) error {
 	timers, err := coordination.OpenTimers(ctx, nc, s, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
 	}
-	var failed error
-	err = history.New(j, nil, 0).EachLast(ctx, "task.*", func(rec events.Record) {
-		if failed == nil {
-			_, failed = reactors.Rearm(ctx, timers, &rec)
-		}
-	})
-	return errors.Join(err, failed)
+	for pattern, rearm := range reactors.Rearms {
+		var failed error
+		last := history.New(j, nil, 0).EachLast(ctx, pattern, func(rec events.Record) {
+			if failed == nil {
+				_, failed = rearm(ctx, timers, &rec)
+			}
+		})
+		err = errors.Join(err, last, failed)
+	}
+	return err
 }

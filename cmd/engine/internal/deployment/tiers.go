@@ -22,9 +22,10 @@ import (
 // DocBuckets are the buckets of documents by kind. A lifecycle has no bucket in
 // the topology.
 var DocBuckets = map[string]hot.BucketConfig{
-	readmodel.KindTask:    hot.TaskStateBucket,
-	readmodel.KindSession: hot.SessionDataBucket,
-	readmodel.KindConfig:  hot.AgentConfigBucket,
+	readmodel.KindTask:     hot.TaskStateBucket,
+	readmodel.KindSession:  hot.SessionDataBucket,
+	readmodel.KindConfig:   hot.AgentConfigBucket,
+	readmodel.KindReminder: hot.ReminderStateBucket,
 }
 
 // HotTier is the KV tier for verify; each bucket has a TTL of its own.
@@ -41,7 +42,7 @@ func (s *Stores) DurableTier() verify.Tier {
 	return verify.Tier{
 		Name: "sql", View: "durable", Each: rows.EachRow, Of: rows.RowOf, Chunks: rows,
 		Keeps: map[string]time.Duration{
-			readmodel.KindEntry: 0, readmodel.KindTask: 0, readmodel.KindSession: 0,
+			readmodel.KindEntry: 0, readmodel.KindTask: 0, readmodel.KindSession: 0, readmodel.KindReminder: 0,
 			readmodel.KindConfig: 0, readmodel.KindLifecycle: 0, readmodel.KindConflict: 0,
 		},
 		Restore: func(ctx context.Context, streams []events.AggregateName) error {

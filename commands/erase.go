@@ -76,7 +76,7 @@ func readErase(id string, body []byte, _ time.Time, _ Bounds) (Command, error) {
 }
 
 // execute retires the agent's key, deletes the entries that it has encrypted and the
-// content of tasks and sessions, destroys it, appends the event agent.erased and has the read models cleaned. A
+// content of tasks, sessions and reminders, destroys it, appends the event agent.erased and has the read models cleaned. A
 // repeated command continues where an interrupted one stopped. What is written after
 // the key was retired is encrypted with another key and stays.
 func (e erase) execute(h *Handler, ctx context.Context, cmd *Command, _ bool) (r Receipt, err error) {

@@ -18,7 +18,7 @@ func contentOf(id string) []events.AggregateName {
 }
 
 // deleteEntries deletes the entries and the configuration whose last event was
-// encrypted with one of the keys, and the content of such tasks and sessions, and
+// encrypted with one of the keys, and the content of such tasks, sessions and reminders, and
 // returns how many. It ends when there are none.
 func (e erase) deleteEntries(ctx context.Context, h *Handler, cmd *Command, keys []string) (deleted int, err error) {
 	for _, pattern := range contentOf(cmd.ID)[:2] {

@@ -18,7 +18,7 @@ import (
 // owner, a reminder to the agent that its command goes to. Their events are encrypted with the key of that agent; a task that goes to
 // another agent takes its content along.
 
-// owned is how the tasks or the sessions of an agent are erased.
+// owned is how the tasks, the sessions or the reminders of an agent are erased.
 type owned struct {
 	pattern events.AggregateName
 	erased  string // type of the event
@@ -60,7 +60,7 @@ func ownedKind[S interface{ Outline() (string, S) }](pattern events.AggregateNam
 	}
 }
 
-// setOutline sets Owner and Outline of an event of a task or a session.
+// setOutline sets Owner and Outline of an event of a task, a session or a reminder.
 func setOutline(ev *events.Event) error {
 	if kind, ok := ownedKinds[ev.Aggregate]; ok {
 		return kind.outline(ev)
@@ -68,7 +68,7 @@ func setOutline(ev *events.Event) error {
 	return nil
 }
 
-// eachOwned yields the last events of all tasks and sessions.
+// eachOwned yields the last events of all tasks, sessions and reminders.
 func eachOwned(ctx context.Context, past *history.History, yield func(events.Record) error) error {
 	for _, kind := range ownedKinds {
 		var failed error
@@ -82,7 +82,7 @@ func eachOwned(ctx context.Context, past *history.History, yield func(events.Rec
 	return nil
 }
 
-// ownedBy returns the last events of the tasks and sessions of an agent that were not
+// ownedBy returns the last events of the tasks, sessions and reminders of an agent that were not
 // erased, one of each.
 func ownedBy(ctx context.Context, past *history.History, agent string) (all []events.Record, err error) {
 	found := map[events.AggregateName]int{}
@@ -104,7 +104,7 @@ func ownedBy(ctx context.Context, past *history.History, agent string) (all []ev
 	return all, err
 }
 
-// ownerOf is the agent that a task or a session belongs to after an event.
+// ownerOf is the agent that a task, a session or a reminder belongs to after an event.
 func ownerOf(ev *events.Event) (string, error) {
 	if _, _, sealed := ev.Sealed(); sealed {
 		return ev.KeyAgent(), nil
@@ -114,7 +114,7 @@ func ownerOf(ev *events.Event) (string, error) {
 	return open.Owner, err
 }
 
-// Erased returns the ids of the tasks and sessions that a command has erased with an
+// Erased returns the ids of the tasks, sessions and reminders that a command has erased with an
 // agent, by aggregate.
 func Erased(ctx context.Context, past *history.History, agent, command string) (map[string][]string, error) {
 	ids := map[string][]string{}
@@ -131,7 +131,7 @@ func Erased(ctx context.Context, past *history.History, agent, command string) (
 	return ids, err
 }
 
-// checkOldOwned refuses to erase an agent with tasks or sessions from before encryption.
+// checkOldOwned refuses to erase an agent with tasks, sessions or reminders from before encryption.
 func (e erase) checkOldOwned(ctx context.Context, h *Handler, id string) error {
 	marks, old := make([]uint64, h.cfg.Past.Partitions()), false
 	for p := range marks {
@@ -158,7 +158,7 @@ func (e erase) checkOldOwned(ctx context.Context, h *Handler, id string) error {
 	return nil
 }
 
-// eraseOwned appends an event to each task and session whose last event was encrypted
+// eraseOwned appends an event to each task, session and reminder whose last event was encrypted
 // with one of the keys, and returns how many: the content is gone, and what was open is
 // ended.
 func (e erase) eraseOwned(ctx context.Context, h *Handler, cmd *Command, keys []string) (erased int, err error) {
@@ -191,7 +191,7 @@ func (e erase) eraseOwned(ctx context.Context, h *Handler, cmd *Command, keys []
 	return erased, nil
 }
 
-// erasedEvents is the event that erases a task or a session after its last event.
+// erasedEvents is the event that erases a task, a session or a reminder after its last event.
 func (e erase) erasedEvents(ctx context.Context, h *Handler, cmd *Command, last *events.Record) ([]events.Event, error) {
 	kind, now := ownedKinds[last.Aggregate], h.cfg.Now()
 	data, err := domain.Encode(events.Plain{Request: e.request})

@@ -44,6 +44,16 @@ func init() {
 		events.SessionExpired: events.Plain{Request: "r"},
 		events.TaskErased:     events.Plain{Request: "r"},
 		events.SessionErased:  events.Plain{Request: "r"},
+		events.ReminderSet: events.ReminderSchedule{
+			Cron: "0 9 * * 1-5", Timezone: "Europe/Berlin", Until: when, Count: 3, Missed: "one", Command: events.ReminderCommand{Subject: "agent.a1.set", Body: jsontext.Value(`{"n":1.50,"s":"\u0041\/"}`)},
+			AgentID: "a1", Owner: "a1", SetBy: "alice", NextAt: when, Request: "r"},
+		events.ReminderDue: events.ReminderDueTime{Due: when, CommandID: "c2", Missed: 2, NextAt: when.Add(1), Request: "r"},
+		events.ReminderFired: events.ReminderAnswer{
+			Due: when, CommandID: "c2", Outcome: "refused", Error: &events.ReminderError{Code: "key.invalid", Status: 400, Message: "é"}, Request: "r"},
+		events.ReminderMissed:    events.ReminderMiss{Count: 2, First: when, Last: when.Add(1), Request: "r"},
+		events.ReminderCancelled: events.Plain{Request: "r"},
+		events.ReminderDone:      events.ReminderEnd{Reason: "count", Fired: 3, Request: "r"},
+		events.ReminderErased:    events.Plain{Request: "r"},
 	} {
 		encoded, err := json.Marshal(data, json.Deterministic(true), jsontext.PreserveRawStrings(true))
 		if err != nil {

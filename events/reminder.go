@@ -46,9 +46,9 @@ type ReminderSchedule struct {
 // ReminderDueTime is the data of ReminderDue.
 type ReminderDueTime struct {
 	Due       time.Time `json:"due"`
-	CommandID string    `json:"command_id"`       // of the command that is sent
-	Missed    int       `json:"missed,omitzero"`  // earlier due times that this firing stands for
-	NextAt    time.Time `json:"next_at,omitzero"` // zero = there is none
+	CommandID string    `json:"command_id"`            // of the command that is sent
+	Missed    int       `json:"missed_count,omitzero"` // earlier due times that this firing stands for
+	NextAt    time.Time `json:"next_at,omitzero"`      // zero = there is none
 	Request   string    `json:"request"`
 }
 

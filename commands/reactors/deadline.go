@@ -76,19 +76,18 @@ func Due(ctx context.Context, last LastEvent, timers Timers, send Send, now func
 	return err
 }
 
-// Rearm sets the timer of an unfinished task again, from the state in its last
-// event; set reports whether the task has one. An import restores events but no
-// timers.
+// Timed are the patterns of the aggregates whose last events Rearm takes.
+var Timed = []events.AggregateName{"task.*", "reminder.*"}
+
+// Rearm sets the timer of an unfinished task or reminder again, from the state in its
+// last event; set reports whether it has one. An import restores events but no timers.
 func Rearm(ctx context.Context, timers Timers, rec *events.Record) (set bool, err error) {
+	if rec.Aggregate == "reminder" {
+		return rearmReminder(ctx, timers, rec)
+	}
 	var t task.Task
 	if err := json.Unmarshal(rec.State, &t); err != nil || t.Deadline.IsZero() || t.Status == task.Completed || t.Status == task.Cancelled {
 		return false, nil // an unreadable state has no deadline
 	}
 	return true, timers.Set(ctx, deadlineTimer+rec.ID, t.Deadline)
-}
-
-// Rearms are the functions that set the timers of aggregates again, by the pattern of
-// their names.
-var Rearms = map[events.AggregateName]func(context.Context, Timers, *events.Record) (bool, error){
-	"task.*": Rearm, "reminder.*": RearmReminder,
 }

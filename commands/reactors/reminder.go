@@ -102,9 +102,9 @@ func (r *Reminders) arm(ctx context.Context, id string) error {
 	}
 }
 
-// RearmReminder sets the timer of a reminder again, from the state in its last event;
+// rearmReminder sets the timer of a reminder again, from the state in its last event;
 // set reports whether it has one.
-func RearmReminder(ctx context.Context, timers Timers, rec *events.Record) (set bool, err error) {
+func rearmReminder(ctx context.Context, timers Timers, rec *events.Record) (set bool, err error) {
 	var s reminder.Reminder
 	if err := json.Unmarshal(rec.State, &s); err != nil {
 		return false, nil // an unreadable state has no due time

@@ -82,6 +82,11 @@ func ParseCron(text string) (cron.Schedule, error) {
 	if strings.Contains(parts[0], "=") {
 		return nil, fmt.Errorf("the time zone goes into timezone")
 	}
+	for _, part := range parts {
+		if strings.Contains(","+part+",", ",,") {
+			return nil, fmt.Errorf("%q has an empty item", part)
+		}
+	}
 	days := strings.Split(parts[4], ",")
 	for i, day := range days {
 		if day == "7" {

@@ -10,11 +10,11 @@ import (
 var Roles = map[string][]string{
 	"agent": {
 		"command agent:AGENTS add,append,delete,expire,flush,fork,heartbeat,hydrate,merge,retire,revert,set",
-		"command config:AGENTS", "command session:AGENTS", "command message:AGENTS",
+		"command config:AGENTS", "command session:AGENTS", "command message:AGENTS", "command reminder:AGENTS",
 		"command task:* claim,complete,fail,next,progress,start when holder",
-		"query agent:AGENTS", "query config:AGENTS", "query session:AGENTS", "query message:AGENTS",
+		"query agent:AGENTS", "query config:AGENTS", "query session:AGENTS", "query message:AGENTS", "query reminder:AGENTS",
 		"query task:* when holder",
-		"watch agent:AGENTS", "watch config:AGENTS", "watch session:AGENTS", "watch message:AGENTS",
+		"watch agent:AGENTS", "watch config:AGENTS", "watch session:AGENTS", "watch message:AGENTS", "watch reminder:AGENTS",
 	},
 	"worker": {
 		"command agent:AGENTS heartbeat",
@@ -22,12 +22,12 @@ var Roles = map[string][]string{
 		"query task:* when holder", "watch task:*",
 	},
 	"reader": {
-		"query agent:AGENTS", "query config:AGENTS", "query session:AGENTS", "query message:AGENTS",
+		"query agent:AGENTS", "query config:AGENTS", "query session:AGENTS", "query message:AGENTS", "query reminder:AGENTS",
 		"query task:* when holder",
-		"watch agent:AGENTS", "watch config:AGENTS", "watch session:AGENTS", "watch message:AGENTS",
+		"watch agent:AGENTS", "watch config:AGENTS", "watch session:AGENTS", "watch message:AGENTS", "watch reminder:AGENTS",
 	},
 	"operator": {
-		"command agent:* expire,flush,hydrate,retire", "command task:* cancel", "command session:* close", "command view:*",
+		"command agent:* expire,flush,hydrate,retire", "command task:* cancel", "command session:* close", "command reminder:* cancel", "command view:*",
 		"query *:*", "watch *:*", "admin archive,dlq,rebuild,status,topology,verify",
 	},
 	"none":  {},

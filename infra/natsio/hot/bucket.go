@@ -59,7 +59,8 @@ var (
 		Name: "SESSION_DATA", Description: "Temporary user and agent session storage",
 		TTL: time.Hour, History: 1, MaxValueSize: 1 << 20, MaxBytes: 1 << 30,
 	}
-	// ReminderStateBucket has no TTL: a reminder may wait for years.
+	// ReminderStateBucket is not in the topology document. Its rows do not expire: a
+	// reminder may wait for years.
 	ReminderStateBucket = BucketConfig{
 		Name: "REMINDER_STATE", Description: "Reminders and their next due times",
 		History: 1, MaxValueSize: 1 << 20, MaxBytes: 1 << 30,
@@ -94,6 +95,19 @@ func OpenBucket(ctx context.Context, nc *nats.Conn, cfg BucketConfig, log *slog.
 		return b, fmt.Errorf("open bucket %s: %w", cfg.Name, err)
 	}
 	return b, nil
+}
+
+// Ensure makes the bucket again if it was removed, and reports whether it was.
+func (b *Bucket) Ensure(ctx context.Context) (remade bool, err error) {
+	_, err = b.js.Stream(ctx, "KV_"+b.name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		_, err = b.create(ctx, b.cfg)
+		remade = err == nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("bucket %s: %w", b.name, err)
+	}
+	return remade, nil
 }
 
 func (b *Bucket) create(ctx context.Context, cfg BucketConfig) (jetstream.Stream, error) {

@@ -28,12 +28,14 @@ var eraseAgent = []string{
 	`DELETE FROM agents.messages WHERE sender = @agent OR recipient = @agent`,
 	`DELETE FROM agents.outbox WHERE done_at IS NOT NULL AND (` + outboxOf + `
 		OR (regexp_match(subject, '(?:^|\.)task\.([A-Za-z0-9_-]+)'))[1] = ANY (@tasks::text[])
-		OR (regexp_match(subject, '(?:^|\.)session\.([A-Za-z0-9_-]+)'))[1] = ANY (@sessions::text[]))`,
+		OR (regexp_match(subject, '(?:^|\.)session\.([A-Za-z0-9_-]+)'))[1] = ANY (@sessions::text[])
+		OR (regexp_match(subject, '(?:^|\.)reminder\.([A-Za-z0-9_-]+)'))[1] = ANY (@reminders::text[]))`,
 }
 
 // outboxOf are the rows of the outbox on an agent, with or without the root of
-// commands, and those of batches that name it.
+// commands, and those of reminders and batches that name it.
 const outboxOf = `subject ~ ('(^|\.)(agent|config|message)\.' || @agent::text || '(\.|$)')
+	OR subject ~ '(^|\.)reminder\.' AND position('.' || @agent::text || '.' IN body) > 0
 	OR subject !~ '\.[^.]+\.' AND position('.' || @agent::text || '.' IN body) > 0`
 
 // eraseAgain removes, when the view reaches the erasure of an agent, what the erasure
@@ -55,9 +57,9 @@ func queueErased(b *pgx.Batch, c *projections.Changes) {
 }
 
 // Agent removes the rows of an agent up to the revision of its erasure, and the commands
-// of the outbox on the tasks and sessions that were erased with it.
-func (e *Eraser) Agent(ctx context.Context, agent string, revision uint64, tasks, sessions []string) error {
-	args := pgx.NamedArgs{"agent": agent, "revision": int64(revision), "tasks": tasks, "sessions": sessions}
+// of the outbox on the tasks, sessions and reminders that were erased with it.
+func (e *Eraser) Agent(ctx context.Context, agent string, revision uint64, tasks, sessions, reminders []string) error {
+	args := pgx.NamedArgs{"agent": agent, "revision": int64(revision), "tasks": tasks, "sessions": sessions, "reminders": reminders}
 	err := e.db.InTx(ctx, func(tx pgx.Tx) error {
 		for _, sql := range eraseAgent {
 			if _, err := tx.Exec(ctx, sql, args); err != nil {
@@ -80,6 +82,7 @@ var erasable = map[string][]string{
 	"conflicts": {"state_text"},
 	"tasks":     {"payload", "result", "reason", "detail", "state_text"},
 	"sessions":  {"data", "state_text"},
+	"reminders": {"state_text"},
 	"messages":  {"body", "body_text"},
 	"outbox":    {"body"},
 }

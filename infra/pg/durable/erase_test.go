@@ -33,6 +33,9 @@ var outboxRows = []struct {
 	{"task", "commands.task.t.complete", "v", false, true},
 	{"session", "session.s.put", "v", false, true},
 	{"task2", "task.t2.complete", "v", false, false},
+	{"reminder", "reminder.r.set", "v", false, true},
+	{"reminder2", "commands.reminder.r2.set", `{"command":{"subject":"agent.a.set"}}`, true, false},
+	{"reminder3", "reminder.r3.set", `{"command":{"subject":"agent.b.set"}}`, false, false},
 }
 
 func fillOutbox(t *testing.T, db *pg.DB, done time.Time) {
@@ -84,7 +87,7 @@ func wantOutbox(t *testing.T, db *pg.DB, owned bool) {
 func TestEraser(t *testing.T) {
 	db := pgtest.Migrated(t)
 	fillOutbox(t, db, pgtest.When)
-	if err := durable.NewEraser(db).Agent(t.Context(), "a", 5, []string{"t"}, []string{"s"}); err != nil {
+	if err := durable.NewEraser(db).Agent(t.Context(), "a", 5, []string{"t"}, []string{"s"}, []string{"r"}); err != nil {
 		t.Fatal(err)
 	}
 	wantOutbox(t, db, true)

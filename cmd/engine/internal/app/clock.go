@@ -108,18 +108,18 @@ func (k *clock) revive(ctx context.Context, expired []events.Record) {
 
 // rearm sets the timers of all unfinished tasks and reminders again.
 func (k *clock) rearm(ctx context.Context) (n int, err error) {
-	for pattern, rearm := range reactors.Rearms {
-		var failed error
-		last := k.journal.history.EachLast(ctx, pattern, func(rec events.Record) {
-			set, err := rearm(ctx, k.timers, &rec)
+	var failed error
+	for _, pattern := range reactors.Timed {
+		err := k.journal.history.EachLast(ctx, pattern, func(rec events.Record) {
+			set, err := reactors.Rearm(ctx, k.timers, &rec)
 			failed = errors.Join(failed, err)
 			if set {
 				n++
 			}
 		})
-		err = errors.Join(err, last, failed)
+		failed = errors.Join(failed, err)
 	}
-	return n, err
+	return n, failed
 }
 
 // resume gives the reactors the hydrations and flushes that had not ended before

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -126,6 +127,13 @@ func (r *reconciler) checkTopology(ctx context.Context) ([]string, error) {
 	for i := range applied {
 		s := &applied[i]
 		r.log.Warn("topology: "+string(s.Kind)+" "+s.Name+" was removed or changed by another program; it is made again", "action", s.Action, "reason", s.Reason)
+	}
+	for _, b := range r.e.buckets.docs { // of which the document may not have every one
+		made, berr := b.Ensure(ctx)
+		if made {
+			remade = append(remade, "KV_"+b.Name())
+		}
+		err = errors.Join(err, berr)
 	}
 	r.refill(remade)
 	if err != nil {

@@ -87,6 +87,11 @@ func (e *Engine) checkAccount(ctx context.Context) error {
 	for i := range t.Buckets {
 		names = append(names, "KV_"+t.Buckets[i].Bucket)
 	}
+	for _, b := range deployment.DocBuckets {
+		if name := "KV_" + b.Name; !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
 	nc, err := e.nats.connect("start")
 	if err != nil {
 		return err

@@ -160,14 +160,14 @@ func rearm(ctx context.Context, nc *nats.Conn, s natsio.Subjects, j *journal.Jou
 	if err != nil {
 		return err
 	}
-	for pattern, rearm := range reactors.Rearms {
-		var failed error
-		last := history.New(j, nil, 0).EachLast(ctx, pattern, func(rec events.Record) {
+	var failed error
+	for _, pattern := range reactors.Timed {
+		err := history.New(j, nil, 0).EachLast(ctx, pattern, func(rec events.Record) {
 			if failed == nil {
-				_, failed = rearm(ctx, timers, &rec)
+				_, failed = reactors.Rearm(ctx, timers, &rec)
 			}
 		})
-		err = errors.Join(err, last, failed)
+		failed = errors.Join(failed, err)
 	}
-	return err
+	return failed
 }

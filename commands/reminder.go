@@ -60,7 +60,7 @@ func readReminderSet(id string, body []byte, now time.Time, b Bounds) (Command, 
 	case in.Command.Subject == nil:
 		return Command{}, domain.MissingField("command.subject")
 	}
-	if data.Command = (events.ReminderCommand{Subject: *in.Command.Subject, Body: in.Command.Body}); len(data.Command.Body) == 0 {
+	if data.Command = (events.ReminderCommand{Subject: strings.TrimPrefix(*in.Command.Subject, "commands."), Body: in.Command.Body}); len(data.Command.Body) == 0 {
 		data.Command.Body = jsontext.Value("{}")
 	}
 	if err := b.checkSize("command.body", data.Command.Body); err != nil {

@@ -49,6 +49,7 @@ type Reminders struct {
 
 	mu      sync.Mutex
 	near    map[string]*time.Timer
+	busy    map[string]chan struct{} // closed when the work on a reminder has ended
 	stopped bool
 	running sync.WaitGroup
 }
@@ -129,6 +130,7 @@ func (r *Reminders) Due(ctx context.Context, timer string) (mine bool, err error
 
 // fire does what is due of a reminder.
 func (r *Reminders) fire(ctx context.Context, id string) error {
+	defer r.alone(id)()
 	start := time.Now()
 	for {
 		s, ok, err := r.state(ctx, id)
@@ -179,7 +181,7 @@ func (r *Reminders) answer(ctx context.Context, id string, s *reminder.Reminder)
 		a.Outcome, a.Version, a.Revision = string(receipt.Outcome), receipt.Version, receipt.Revision
 	case IsRefusal(err) && errors.As(err, &refused):
 		a.Error = &events.ReminderError{Code: refused.Code, Status: refused.Kind.Status(), Message: refused.Message}
-		r.Log.Warn("the command of a reminder was refused", "reminder", id, "command_id", p.CommandID, "code", refused.Code, "reason", refused.Message)
+		r.Log.Warn("the command of a reminder was refused", "reminder", id, "command_id", p.CommandID, "code", refused.Code)
 	default:
 		return err
 	}

@@ -58,3 +58,28 @@ func (r *Reminders) Stop() {
 	r.mu.Unlock()
 	r.running.Wait()
 }
+
+// alone waits until no other timer of this engine works on a reminder: a command that is
+// refused leaves no event, and a second delivery of it might be accepted. done ends the
+// work.
+func (r *Reminders) alone(id string) (done func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for r.busy[id] != nil {
+		other := r.busy[id]
+		r.mu.Unlock()
+		<-other
+		r.mu.Lock()
+	}
+	if r.busy == nil {
+		r.busy = map[string]chan struct{}{}
+	}
+	end := make(chan struct{})
+	r.busy[id] = end
+	return func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		delete(r.busy, id)
+		close(end)
+	}
+}

@@ -66,7 +66,7 @@ func badReminders(now time.Time) (all []Case) {
 	} {
 		all = append(all, Case{Request{Subject: "reminder.r1.set", Body: c[0]}, 400, c[1], c[2]})
 	}
-	for _, subject := range []string{"", "agent", "agent.a1", "ghost.a1.set", "commands.agent.a1.set", "agent.a1.nope", "session.s1.expire", "reminder.r1.due", "batch", "queries.agent.a1.get"} {
+	for _, subject := range []string{"", "agent", "agent.a1", "ghost.a1.set", "commands.commands.agent.a1.set", "agent.a1.nope", "session.s1.expire", "reminder.r1.due", "batch", "queries.agent.a1.get"} {
 		all = append(all, Case{Request{Subject: "reminder.r1.set", Body: `{"every_ms":1000,"command":{"subject":"` + subject + `"}}`}, 404, "command.unknown", "command: "})
 	}
 	all = append(all,

@@ -66,9 +66,9 @@ func rowsHolding(t *testing.T, db *pgx.Conn, text string) map[string]int {
 type erasure struct {
 	harness.Receipt
 	Erasure struct {
-		Entries, Config, Tasks, Sessions int
-		DataKeys                         int `json:"data_keys"`
-		Complete                         bool
+		Entries, Config, Tasks, Sessions, Reminders int
+		DataKeys                                    int `json:"data_keys"`
+		Complete                                    bool
 	}
 }
 
@@ -123,14 +123,20 @@ func TestErase(t *testing.T) {
 	c.MustDo(t, "session.s1.open", M{"owner": "a1"})
 	c.MustDo(t, "session.s1.put", M{"key": "k", "value": value(25)})
 	c.MustDo(t, "session.s1.touch", M{})
+	c.MustDo(t, "reminder.r1.set", M{"at": "2126-01-01T00:00:00Z", "command": M{"subject": "agent.a1.set", "body": M{"key": "reminded", "value": value(26)}}})
+	c.MustDo(t, "reminder.r2.set", M{"every_ms": 1000, "count": 1, "agent_id": "a1", "command": M{"subject": "task.t-none.fail", "body": M{"reason": "r", "detail": value(27)}}})
+	c.MustDo(t, "reminder.r-other.set", M{"at": "2126-01-01T00:00:00Z", "command": M{"subject": "agent.other.set", "body": M{"key": "k", "value": "stays"}}})
 	c.MustDo(t, "task.t-other.create", M{"kind": "k", "agent_id": "other", "payload": "stays"})
 	c.MustDo(t, "session.s-other.open", M{"owner": "other"})
 	c.MustDo(t, "session.s-other.put", M{"key": "k", "value": "stays"})
 	db := c.SQL(t)
-	for id, subject := range map[string]string{"o1": "agent.a1.set", "o2": "commands.agent.a1.set", "o3": "commands.batch", "o4": "session.s1.put", "o5": "commands.task.t-new.progress"} {
+	for id, subject := range map[string]string{"o1": "agent.a1.set", "o2": "commands.agent.a1.set", "o3": "commands.batch", "o4": "session.s1.put", "o5": "commands.task.t-new.progress", "o6": "reminder.r1.set", "o7": "reminder.r-bad.set"} {
 		body := `{"key":"outbox","value":"` + value(10) + `"}`
 		if subject == "commands.batch" {
 			body = `{"atomic":true,"commands":[{"subject":"agent.a1.set","body":` + body + `}]}`
+		}
+		if subject == "reminder.r-bad.set" {
+			body = `{"command":{"subject":"agent.a1.set","body":` + body + `}}`
 		}
 		harness.Exec(t, db, `INSERT INTO agents.outbox (command_id, subject, body) VALUES ($1, $2, $3)`, id, subject, body)
 	}
@@ -138,7 +144,7 @@ func TestErase(t *testing.T) {
 	harness.Must(t, err)
 	defer nc.Close()
 	harness.Must(t, nc.Publish("enqueue.agent.a1.set", []byte(`{"key":"queued","value":"`+value(11)+`"}`)))
-	for _, subject := range []string{"agent.a1.set", "config.a1.set", "task.t-new.progress", "session.s1.put", "message.a1.direct"} { // dead letters
+	for _, subject := range []string{"agent.a1.set", "config.a1.set", "task.t-new.progress", "session.s1.put", "message.a1.direct", "reminder.r1.set"} { // dead letters
 		harness.Must(t, nc.Publish("enqueue."+subject, []byte(`{"key":"queued","valu":"`+value(12)+`"}`)))
 	}
 	harness.Must(t, nc.Publish("enqueue.batch", []byte(`{"atomic":false,"commands":[{"subject":"agent.a1.set","body":{"key":"k","value":"`+value(12)+`"}}]}`)))
@@ -163,7 +169,7 @@ func TestErase(t *testing.T) {
 		var done int
 		harness.Must(t, db.QueryRow(t.Context(), `SELECT count(*) FROM agents.outbox WHERE done_at IS NOT NULL`).Scan(&done))
 		return found["state"] == 5 && found["config"] == 1 && found["conflicts"] == 1 && found["messages"] >= 2 &&
-			found["tasks"] == 5 && found["sessions"] == 1 && found["outbox"] == 5 && done == 5
+			found["tasks"] == 5 && found["sessions"] == 1 && found["reminders"] == 2 && found["outbox"] == 7 && done == 7
 	})
 	if found := rowsHolding(t, db, marker); found["events"] > 0 {
 		t.Errorf("the archive holds %v in the clear", found)
@@ -185,14 +191,14 @@ func TestErase(t *testing.T) {
 	if files := holding(t, filepath.Dir(before), marker); len(files) > 0 {
 		t.Error("an export from before the erasure holds a value")
 	}
-	published := func(what string, erased int) {
-		answer, err := c.Query(t.Context(), "queries.events.read", M{"limit": 1000, "wait_ms": 0})
-		if n := bytes.Count(answer, []byte(`"data":{"erased":true`)); err != nil || (n > 0) != (erased > 0) || bytes.Contains(answer, []byte(marker)) != (erased == 0) || bytes.Contains(answer, []byte(`"sealed"`)) {
-			t.Errorf("the events %s, %d of them erased: %.500s, %v", what, n, answer, err)
+	if r := erase(t, c, "a1", "erase-1"); r.Erasure.Entries != 4 || r.Erasure.Config != 1 || r.Erasure.Tasks != 5 || r.Erasure.Sessions != 1 || r.Erasure.Reminders != 2 || r.Erasure.DataKeys != 1 {
+		published := func(what string, erased int) {
+			answer, err := c.Query(t.Context(), "queries.events.read", M{"limit": 1000, "wait_ms": 0})
+			if n := bytes.Count(answer, []byte(`"data":{"erased":true`)); err != nil || (n > 0) != (erased > 0) || bytes.Contains(answer, []byte(marker)) != (erased == 0) || bytes.Contains(answer, []byte(`"sealed"`)) {
+				t.Errorf("the events %s, %d of them erased: %.500s, %v", what, n, answer, err)
+			}
 		}
-	}
-	published("before the erasure", 0)
-	if r := erase(t, c, "a1", "erase-1"); r.Erasure.Entries != 4 || r.Erasure.Config != 1 || r.Erasure.Tasks != 5 || r.Erasure.Sessions != 1 || r.Erasure.DataKeys != 1 {
+		published("before the erasure", 0)
 		t.Errorf("receipt %+v", r)
 	}
 	if r := erase(t, c, "a2", "erase-2"); r.Erasure.Entries != 1 {
@@ -215,6 +221,7 @@ func TestErase(t *testing.T) {
 		"task.t-new.get": `"status":"cancelled"`, "task.t-done.get": `"status":"completed"`, "task.t-failed.get": `"reason":"slug"`,
 		"task.t-done.history": `"erased":true`, "session.s1.get": `"status":"closed"`, "session.s1.history": `"erased":true`,
 		"task.t-other.get": `"payload":"stays"`, "session.s-other.get": `{"k":"stays"}`, "tasks.list": `"t-done"`,
+		"reminder.r1.get": `"status":"cancelled"`, "reminder.r1.history": `"erased":true`, "reminder.r2.history": `"task.not_found"`, "reminder.r-other.get": `"value":"stays"`, "reminders.list": `"r2"`,
 	} {
 		if answer, err := c.Query(t.Context(), "queries."+query, nil); err != nil || !bytes.Contains(answer, []byte(want)) || bytes.Contains(answer, []byte(marker)) {
 			t.Errorf("%s: %s, %v", query, answer, err)

@@ -105,7 +105,7 @@ var faults = slices.Concat([]fault{
 }, deletions(streams...))
 
 // streams are those that the engine makes again when they are deleted.
-var streams = []string{"KV_AGENT_STATE", "KV_TASK_STATE", "KV_SESSION_DATA", "KV_AGENT_CONFIG", "AGENT_STATE", "TASK_EXECUTION", "AGENT_MESSAGES",
+var streams = []string{"KV_AGENT_STATE", "KV_TASK_STATE", "KV_SESSION_DATA", "KV_AGENT_CONFIG", "KV_REMINDER_STATE", "AGENT_STATE", "TASK_EXECUTION", "AGENT_MESSAGES",
 	"TIMERS", "COMMANDS", "OUTCOMES", "DEAD_LETTERS", "KV_TIDEMARK_QUARANTINE"}
 
 // deletions returns a fault for each stream: its deletion.

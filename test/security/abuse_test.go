@@ -379,7 +379,7 @@ func (w *world) api() {
 // reads are all ways to a message that is not the attacker's.
 func (w *world) reads() {
 	subjects := map[string]string{
-		"KV_AGENT_STATE": "$KV.AGENT_STATE.alice.k", "KV_TASK_STATE": "$KV.TASK_STATE.t-alice", "KV_SESSION_DATA": "$KV.SESSION_DATA.alice", "KV_AGENT_CONFIG": "$KV.AGENT_CONFIG.alice.k",
+		"KV_AGENT_STATE": "$KV.AGENT_STATE.alice.k", "KV_TASK_STATE": "$KV.TASK_STATE.t-alice", "KV_SESSION_DATA": "$KV.SESSION_DATA.alice", "KV_AGENT_CONFIG": "$KV.AGENT_CONFIG.alice.k", "KV_REMINDER_STATE": "$KV.REMINDER_STATE.alice",
 		"AGENT_STATE": "agents.state.alice.k", "TASK_EXECUTION": "tasks.created.t-alice", "AGENT_MESSAGES": "messages.direct.alice.alice", "EVENTS": "events.agent.alice.state.k",
 		"OUTCOMES": "outcomes.x", "COMMANDS": "enqueue.agent.alice.set", "AUDIT": "audit.principal.alice", "KV_QUERY_CACHE": "$KV.QUERY_CACHE.alice", "NONE": "alice",
 	}
@@ -437,7 +437,7 @@ func (w *world) publishes() {
 	subjects := slices.Concat(engineSubjects, []string{
 		"agents.heartbeat.alice", "agents.state.alice", "agents.state.kv.$KV.AGENT_STATE.alice.k", "tasks.completed.t-alice", "tasks.failed.t-alice.stolen", "messages.broadcast.alice", "messages.notification.x",
 		"audit.principal.bob", "lanes.0.agent.alice.set", "lanes.0.agent.alice.set." + w.account, "tm." + w.account + ".outcomes.x", "tm." + w.account + ".inbox.x", "tm." + w.account + ".api.STREAM.NAMES",
-		"$KV.TASK_STATE.t-alice", "$KV.SESSION_DATA.alice", "$KV.AGENT_CONFIG.alice.k", "$KV.QUERY_CACHE.x", "$JS.ACK.COMMANDS.lane-0.1.1.1.1.1", "$JS.ACK.TASK_EXECUTION.task-processor.1.1.1.1.0", "$JS.ACK.TASK_EXECUTION." + w.account + "X.1.1.1.1.0", "$JS.ACK.AGENT_MESSAGES.message-batch-processor.1.1.1.1.0",
+		"$KV.TASK_STATE.t-alice", "$KV.SESSION_DATA.alice", "$KV.AGENT_CONFIG.alice.k", "$KV.REMINDER_STATE.alice", "$KV.QUERY_CACHE.x", "$JS.ACK.COMMANDS.lane-0.1.1.1.1.1", "$JS.ACK.TASK_EXECUTION.task-processor.1.1.1.1.0", "$JS.ACK.TASK_EXECUTION." + w.account + "X.1.1.1.1.0", "$JS.ACK.AGENT_MESSAGES.message-batch-processor.1.1.1.1.0",
 		"$JS.FC.EVENTS.x.y", "$JS.API.STREAM.PURGE.EVENTS", "$JS.API.CONSUMER.DELETE.COMMANDS.lane-0", "$JS.EVENT.ADVISORY.API", "$SYS.REQ.SERVER.RELOAD", "$SYS.SERVER.X.STATSZ", "$SRV.INFO.tidemark", "_INBOX.x", "events.x",
 	})
 	for _, subject := range subjects {

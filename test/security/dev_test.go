@@ -15,7 +15,7 @@ import (
 // engineStreams are the engine's streams in the default topology.
 var engineStreams = []string{
 	"EVENTS", "COMMANDS", "OUTCOMES", "DEAD_LETTERS", "TIMERS", "AGENT_STATE", "TASK_EXECUTION", "AGENT_MESSAGES",
-	"KV_AGENT_STATE", "KV_TASK_STATE", "KV_SESSION_DATA", "KV_AGENT_CONFIG", "KV_QUERY_CACHE", "KV_TIDEMARK_QUARANTINE",
+	"KV_AGENT_STATE", "KV_TASK_STATE", "KV_SESSION_DATA", "KV_AGENT_CONFIG", "KV_REMINDER_STATE", "KV_QUERY_CACHE", "KV_TIDEMARK_QUARANTINE",
 }
 
 // engineSubjects are subjects on which only the engine speaks or listens.

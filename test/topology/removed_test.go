@@ -18,7 +18,7 @@ import (
 // removed are the streams that hold what the engine can make again.
 var removed = []string{
 	"TIMERS", "COMMANDS", "OUTCOMES", "DEAD_LETTERS", "AGENT_STATE", "TASK_EXECUTION", "AGENT_MESSAGES",
-	"KV_AGENT_STATE", "KV_TASK_STATE", "KV_SESSION_DATA", "KV_AGENT_CONFIG", "KV_QUERY_CACHE", "KV_TIDEMARK_QUARANTINE", "KV_TIDEMARK_LEASES",
+	"KV_AGENT_STATE", "KV_TASK_STATE", "KV_SESSION_DATA", "KV_AGENT_CONFIG", "KV_REMINDER_STATE", "KV_QUERY_CACHE", "KV_TIDEMARK_QUARANTINE", "KV_TIDEMARK_LEASES",
 }
 
 // TestRemovedWhileRunning removes every stream and bucket but the journal from an
@@ -34,6 +34,7 @@ func TestRemovedWhileRunning(t *testing.T) {
 	do(t, nc, "agent.a1.set", `{"key":"k","value":1}`)
 	do(t, nc, "task.t1.create", `{"kind":"x","deadline":"`+deadline+`"}`)
 	do(t, nc, "config.a1.set", `{"key":"k","value":1}`)
+	do(t, nc, "reminder.r1.set", `{"at":"`+deadline+`","command":{"subject":"agent.reminded.set","body":{"key":"k","value":1}}}`)
 	harness.Eventually(t, "the views are written", func() error { _, err := value(t, js, "AGENT_STATE", "a1.k"); return err })
 
 	harness.Eventually(t, "only the reader of the journal and the watch of the quarantine are left", func() error {
@@ -66,7 +67,7 @@ func TestRemovedWhileRunning(t *testing.T) {
 			return nil
 		})
 	}
-	for bucket, key := range map[string]string{"AGENT_STATE": "a1.k", "AGENT_CONFIG": "a1.k", "TASK_STATE": "t1"} {
+	for bucket, key := range map[string]string{"AGENT_STATE": "a1.k", "AGENT_CONFIG": "a1.k", "TASK_STATE": "t1", "REMINDER_STATE": "r1"} {
 		harness.Eventually(t, bucket+" is filled again", func() error { _, err := value(t, js, bucket, key); return err })
 	}
 	harness.Eventually(t, "the feed is written again", func() error {
@@ -87,6 +88,7 @@ func TestRemovedWhileRunning(t *testing.T) {
 		_, err := value(t, js, "AGENT_STATE", "a2.k")
 		return err
 	})
+	harness.Eventually(t, "the reminder fires", func() error { _, err := value(t, js, "AGENT_STATE", "reminded.k"); return err })
 	harness.Eventually(t, "the deadline ends the task", func() error {
 		v, err := value(t, js, "TASK_STATE", "t1")
 		if err == nil && !strings.Contains(v, `"cancelled"`) {

@@ -195,6 +195,11 @@ func TestRoles(t *testing.T) {
 		{"query message.alice-1.inbox", "ynyyyy"},
 		{"query task.t1.get", "hhhyyy"},
 		{"query session.bob.get", "nnnyyy"},
+		{"command reminder.alice-1.set", "ynnnny"},
+		{"command reminder.alice-1.cancel", "ynnnyy"},
+		{"command reminder.bob.set", "nnnnny"},
+		{"query reminder.alice-1.history", "ynyyyy"},
+		{"query reminder.bob.get", "nnnyyy"},
 		{"admin .x.rebuild", "nnnnyy"},
 		{"admin .x.auth", "nnnnny"},
 	} {

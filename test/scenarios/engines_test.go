@@ -88,6 +88,9 @@ func TestTwoEngines(t *testing.T) {
 		t.Fatalf("the view hot runs in engine 0: %v, in engine 1: %v", runs(engines[0]), runs(engines[1]))
 	}
 	c.CaughtUp(t)
+	for i := range 10 {
+		c.MustDo(t, fmt.Sprintf("reminder.two%d.set", i), M{"every_ms": 1000, "count": 5, "missed": "all", "command": M{"subject": fmt.Sprintf("agent.reminded%d.add", i), "body": M{"key": "n", "delta": 1}}})
+	}
 
 	first.Kill()
 	killed := time.Now()
@@ -103,6 +106,12 @@ func TestTwoEngines(t *testing.T) {
 	for a := range 4 {
 		if got := c.MustGet(t, fmt.Sprintf("two%d", a), "n", M{"consistency": "strong"}); got.Version != 80 {
 			t.Errorf("agent two%d: %+v", a, got)
+		}
+	}
+	for i := range 10 { // either engine may be at it when one is killed
+		awaitReminder(t, c, fmt.Sprint("two", i), func(r remindState) bool { return r.Status == "done" && r.Fired == 5 })
+		if got := c.MustGet(t, fmt.Sprint("reminded", i), "n", M{"consistency": "strong"}); got.Version != 5 {
+			t.Errorf("a reminder of two engines: %s", got)
 		}
 	}
 	c.CheckAll(t)

@@ -2,6 +2,7 @@ package security
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -118,7 +119,29 @@ func TestGrants(t *testing.T) {
 
 	auth("grant", "bob", "query agent:alice.k")
 	harness.Eventually(t, "the grant", func() bool { return refusal(t, bob, "queries.agent.ID.get", "alice") == "" })
+	// A reminder acts as the principal that has set it, as long as that one may.
+	carol := as("carol", "--role", "reader")
+	if _, err := bob.Command(t.Context(), "commands.reminder.bob-r.set", "", harness.M{"every_ms": 1000, "command": harness.M{"subject": "agent.alice.set", "body": harness.M{"key": "k", "value": 3}}}); err == nil || !strings.Contains(err.Error(), "command agent:alice set") {
+		t.Errorf("bob has alice's entry changed later: %v", err)
+	}
+	bob.MustDo(t, "reminder.bob-r.set", harness.M{"every_ms": 1000, "command": harness.M{"subject": "agent.bob-1.set", "body": harness.M{"key": "later", "value": 1}}})
+	reminded := func(want string) {
+		t.Helper()
+		harness.Eventually(t, "bob's reminder", func() error {
+			answer, err := carol.Query(t.Context(), "queries.reminder.bob-r.get", nil)
+			if err == nil && !strings.Contains(string(answer), want) {
+				err = errors.New(string(answer))
+			}
+			return err
+		})
+	}
+	reminded(`"outcome":"accepted"`)
+	if answer, err := carol.Query(t.Context(), "queries.agent.bob-1.history", harness.M{"key": "later"}); err != nil || !strings.Contains(string(answer), `"actor":"bob"`) {
+		t.Errorf("the reminder's write: %s, %v", answer, err)
+	}
+
 	auth("revoke", "bob")
+	reminded(`"outcome":"refused","error":{"code":"forbidden"`)
 	harness.Eventually(t, "the end of bob's connection", func() bool {
 		_, err := bob.Request("queries.agent.bob-1.get", []byte(`{"key":"k"}`), answerTime)
 		return err != nil

@@ -44,7 +44,7 @@ type Reminders struct {
 	Now    func() time.Time
 	Since  time.Time                                // when this engine has started: due times before it may be missed
 	Near   bool                                     // due times that are near are kept in memory too
-	Fired  func(outcome string, late time.Duration) // is told of every firing; nil = no one is
+	Fired  func(outcome string, late time.Duration) // observes every firing; nil = nothing does
 	Log    *slog.Logger
 
 	mu      sync.Mutex

@@ -191,14 +191,14 @@ func TestErase(t *testing.T) {
 	if files := holding(t, filepath.Dir(before), marker); len(files) > 0 {
 		t.Error("an export from before the erasure holds a value")
 	}
-	if r := erase(t, c, "a1", "erase-1"); r.Erasure.Entries != 4 || r.Erasure.Config != 1 || r.Erasure.Tasks != 5 || r.Erasure.Sessions != 1 || r.Erasure.Reminders != 2 || r.Erasure.DataKeys != 1 {
-		published := func(what string, erased int) {
-			answer, err := c.Query(t.Context(), "queries.events.read", M{"limit": 1000, "wait_ms": 0})
-			if n := bytes.Count(answer, []byte(`"data":{"erased":true`)); err != nil || (n > 0) != (erased > 0) || bytes.Contains(answer, []byte(marker)) != (erased == 0) || bytes.Contains(answer, []byte(`"sealed"`)) {
-				t.Errorf("the events %s, %d of them erased: %.500s, %v", what, n, answer, err)
-			}
+	published := func(what string, erased int) {
+		answer, err := c.Query(t.Context(), "queries.events.read", M{"limit": 1000, "wait_ms": 0})
+		if n := bytes.Count(answer, []byte(`"data":{"erased":true`)); err != nil || (n > 0) != (erased > 0) || bytes.Contains(answer, []byte(marker)) != (erased == 0) || bytes.Contains(answer, []byte(`"sealed"`)) {
+			t.Errorf("the events %s, %d of them erased: %.500s, %v", what, n, answer, err)
 		}
-		published("before the erasure", 0)
+	}
+	published("before the erasure", 0)
+	if r := erase(t, c, "a1", "erase-1"); r.Erasure.Entries != 4 || r.Erasure.Config != 1 || r.Erasure.Tasks != 5 || r.Erasure.Sessions != 1 || r.Erasure.Reminders != 2 || r.Erasure.DataKeys != 1 {
 		t.Errorf("receipt %+v", r)
 	}
 	if r := erase(t, c, "a2", "erase-2"); r.Erasure.Entries != 1 {

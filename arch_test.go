@@ -67,6 +67,8 @@ var house = []rule{
 		"executing asks the history alone: the write side knows no read model and no technology"},
 	{"commands/groupcommit", []string{"events", "history"}, slices.Concat(nats, postgres),
 		"group commit is an appender over an appender: it knows no command"},
+	{"commands/taskqueue", []string{"commands", "domain", "domain/task", "events", "internal/identity", "internal/wait"}, slices.Concat(nats, postgres),
+		"the queue chooses and the command decides: it knows no store"},
 	{"commands/reactors", []string{"commands", "domain/...", "events", "history", "internal/identity", "internal/wait", "readmodel"}, slices.Concat(nats, postgres),
 		"a reactor turns an event, or time that passed, into a command; delivery belongs to the adapters"},
 

@@ -88,7 +88,7 @@ func (h *Handler) handleAtomic(ctx context.Context, items []batchItem, done func
 			err = domain.Errorf(domain.Rejected, "batch.partitions",
 				"%s %s is in another journal partition than the first command; an atomic batch stays in one", cmd.Aggregate, cmd.ID)
 		}
-		if message := MessageID(cmd.Name, cmd.CommandID); err == nil && ids[message] {
+		if message := cmd.messageID(); err == nil && ids[message] {
 			err = domain.Errorf(domain.Invalid, "batch.repeated_id", "command id %s is used twice for one aggregate", cmd.CommandID)
 		} else {
 			ids[message] = true

@@ -25,6 +25,8 @@ type Command struct {
 	source    string                // an agent whose entries the command reads
 	holder    string                // the agent that a task is for, or works on it, after the command
 	creates   bool                  // the command makes the task
+	claims    bool                  // the command claims the task, and its receipt has the task
+	next      bool                  // the engine has chosen the task, for tasks.next
 	sends     *sending              // a command that it makes the engine send later
 	computes  bool                  // the command decides with the value of its entry, and its receipt has the new one
 	guard     func(state any) error // refuses the command in a state; nil = in none

@@ -145,6 +145,9 @@ func (h *Handler) replay(cmd *Command, rec *events.Record) (Receipt, error) {
 	if cmd.computes {
 		r.Value = e.value
 	}
+	if cmd.claims {
+		r.Task = string(rec.State)
+	}
 	if r.Replayed = !slices.Contains(cmd.tried, rec.Digest); r.Replayed { // else the acknowledgement of this delivery's append was lost
 		h.stats.Replays.Add(1)
 	}

@@ -224,7 +224,7 @@ func (e erase) append(ctx context.Context, h *Handler, cmd *Command, last *head,
 		Erasure: &events.Erasure{
 			Entries: counts[0], Config: counts[1], Tasks: len(owned["task"]), Sessions: len(owned["session"]), Reminders: len(owned["reminder"]), DataKeys: named, More: more,
 		},
-	}}, domain.Metadata{Now: now, CommandID: cmd.CommandID, Revision: last.revision})
+	}}, domain.Metadata{Now: now, CommandID: cmd.CommandID, Revision: last.revision, Version: last.version})
 	if d.Refusal != nil {
 		return Receipt{}, d.Refusal
 	}

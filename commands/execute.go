@@ -90,7 +90,7 @@ func (h *Handler) attempt(ctx context.Context, cmd *Command, unsure bool) (Recei
 	if r, found, err := h.dedup(ctx, cmd, last, now, unsure); found || err != nil {
 		return r, err
 	}
-	d := cmd.decide(last.state, domain.Metadata{Now: now, CommandID: cmd.CommandID, Actor: cmd.actor, Revision: last.revision})
+	d := cmd.decide(last.state, domain.Metadata{Now: now, CommandID: cmd.CommandID, Actor: cmd.actor, Revision: last.revision, Version: last.version})
 	// gofail: var commandDecided struct{}
 	// return Receipt{}, history.ErrConflict
 	if len(d.Events) > 0 {
@@ -197,7 +197,7 @@ func (h *Handler) append(ctx context.Context, cmd *Command, name events.Aggregat
 	start := time.Now()
 	// gofail: var appendBegin struct{}
 	// return nil, nil, history.ErrConflict
-	done, err := h.journal.Append(ctx, history.Writes(name, last.revision, MessageID(cmd.Name, cmd.CommandID), evs))
+	done, err := h.journal.Append(ctx, history.Writes(name, last.revision, cmd.messageID(), evs))
 	switch {
 	case err != nil:
 		h.heads.drop(name)
@@ -209,6 +209,9 @@ func (h *Handler) append(ctx context.Context, cmd *Command, name events.Aggregat
 		rec, err := h.journal.At(ctx, h.journal.Partition(cmd.ID), done.Revision)
 		if err != nil {
 			return nil, nil, unavailable(err, false)
+		}
+		if rec.Name != cmd.Name {
+			return nil, nil, &ClaimedElsewhere{Task: rec.ID}
 		}
 		r, err := h.replay(cmd, &rec)
 		return nil, &r, err

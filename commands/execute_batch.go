@@ -141,7 +141,7 @@ func (b *batchAttempt) dedup(ctx context.Context, cmds []Command, unsure bool) (
 	}
 	for _, i := range missing {
 		cmd, last := &cmds[i], b.heads[cmds[i].Name]
-		d := cmd.decide(last.state, domain.Metadata{Now: b.now, CommandID: cmd.CommandID, Actor: cmd.actor, Revision: last.revision})
+		d := cmd.decide(last.state, domain.Metadata{Now: b.now, CommandID: cmd.CommandID, Actor: cmd.actor, Revision: last.revision, Version: last.version})
 		if d.Outcome != domain.Unchanged {
 			return nil, domain.Errorf(domain.Conflict, "command.id_reused",
 				"%d of the batch's %d command ids took effect before, outside of this batch", found, len(cmds)).With("index", i)
@@ -167,7 +167,7 @@ func (b *batchAttempt) decide(ctx context.Context, cmd *Command) error {
 			return refused
 		}
 	}
-	meta := domain.Metadata{Now: b.now, CommandID: cmd.CommandID, Actor: cmd.actor, Revision: last.revision}
+	meta := domain.Metadata{Now: b.now, CommandID: cmd.CommandID, Actor: cmd.actor, Revision: last.revision, Version: last.version}
 	d := cmd.decide(last.state, meta)
 	if len(d.Events) > 0 && cmd.prepare != nil {
 		cmd.prepared = true
@@ -210,7 +210,7 @@ func (b *batchAttempt) write(ctx context.Context, cmd *Command, name events.Aggr
 	if err := b.h.completeOwn(ctx, evs, last, cmd, b.now); err != nil {
 		return nil, err
 	}
-	writes := history.Writes(name, last.revision, MessageID(cmd.Name, cmd.CommandID), evs)
+	writes := history.Writes(name, last.revision, cmd.messageID(), evs)
 	writes[0].First = last == b.loaded[name]
 	b.writes = append(b.writes, writes...)
 	next, err := headOf(&events.Record{Event: evs[len(evs)-1]}, fold)

@@ -84,7 +84,7 @@ func (g *group) decide(ctx context.Context, jobs []*job) (err error) {
 			g.ids[cmd.CommandID] || last.commandID == cmd.CommandID || !g.h.windowSuffices(ctx, cmd, now) {
 			return nil
 		}
-		d := cmd.decide(last.state, domain.Metadata{Now: now, CommandID: cmd.CommandID, Actor: cmd.actor, Revision: last.revision})
+		d := cmd.decide(last.state, domain.Metadata{Now: now, CommandID: cmd.CommandID, Actor: cmd.actor, Revision: last.revision, Version: last.version})
 		if len(d.Events) == 0 || d.Outcome != domain.Accepted || len(g.writes)+len(d.Events) > groupcommit.MaxBatch {
 			return nil
 		}
@@ -95,7 +95,7 @@ func (g *group) decide(ctx context.Context, jobs []*job) (err error) {
 		if err != nil {
 			return err
 		}
-		writes := history.Writes(name, first.revision, MessageID(cmd.Name, cmd.CommandID), d.Events)
+		writes := history.Writes(name, first.revision, cmd.messageID(), d.Events)
 		writes[0].First = len(g.writes) == 0
 		g.writes = append(g.writes, writes...)
 		g.ids[cmd.CommandID] = true

@@ -104,7 +104,7 @@ func (f fork) attempt(ctx context.Context, h *Handler, cmd *Command, unsure bool
 		return Receipt{}, unavailable(err, unsure)
 	}
 	lifecycle, _ := last.state.(agent.Lifecycle) // nil before the first event
-	copies, d := agent.DecideFork(lifecycle, request, domain.Metadata{Now: now, CommandID: cmd.CommandID, Revision: last.revision})
+	copies, d := agent.DecideFork(lifecycle, request, domain.Metadata{Now: now, CommandID: cmd.CommandID, Revision: last.revision, Version: last.version})
 	if d.Refusal != nil {
 		if err := h.confirm(ctx, cmd.Name, last); err != nil {
 			return Receipt{}, err

@@ -57,6 +57,15 @@ func checkCommandID(id string) (string, error) {
 	return strings.Clone(id), domain.CheckID("command id", id) // heads keep it, and it may share memory with all headers of the request
 }
 
+// messageID is the JetStream message id of the command. That of tasks.next is without the
+// task: engines that choose different ones claim one of them.
+func (c *Command) messageID() string {
+	if c.next {
+		return MessageID("tasks.next", c.CommandID)
+	}
+	return MessageID(c.Name, c.CommandID)
+}
+
 // MessageID is the JetStream message id of a command on an aggregate, the one
 // that decides it, also where the event is a losing write. It includes the
 // aggregate because the duplicate window spans the whole journal: one client's

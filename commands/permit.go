@@ -59,20 +59,23 @@ func (h *Handler) readAt(ctx context.Context, req Request, now time.Time) (Comma
 		}
 	}
 	if condition != nil {
-		cmd.guard = guardOf(&cmd, condition)
+		cmd.guard = guardOf(&cmd, condition, h.cfg.Now)
 	}
 	return cmd, nil
 }
 
 // guardOf is the guard of a task's command that only the holder may give. Who creates
-// a task for an agent must be that agent.
-func guardOf(cmd *Command, permitted Condition) func(state any) error {
-	holder, creates := cmd.holder, cmd.creates
+// a task for an agent must be that agent. A task whose lease ran out is claimed from nobody.
+func guardOf(cmd *Command, permitted Condition, now func() time.Time) func(state any) error {
+	holder, creates, claims := cmd.holder, cmd.creates, cmd.claims
 	return func(state any) error {
 		if creates {
 			return permitted(true, holder)
 		}
 		t, exists := state.(task.Task)
+		if claims && t.Expired(now()) {
+			t.AgentID = t.AssignedTo
+		}
 		return permitted(exists && t.Status != "", t.AgentID, holder)
 	}
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/tidemark-engine/tidemark/domain"
 	"github.com/tidemark-engine/tidemark/domain/agent"
+	"github.com/tidemark-engine/tidemark/domain/task"
 	"github.com/tidemark-engine/tidemark/events"
 )
 
@@ -20,6 +21,7 @@ type Receipt struct {
 	Token     string
 	Value     string          // of the entry after a command that computes, as JSON; empty = none
 	Replayed  bool            // the command id took effect before; the rest is its first receipt
+	Task      string          // state of the task that was claimed, as JSON; empty = none
 	Erasure   *ReceiptErasure // of an erasure; nil = none
 }
 
@@ -47,6 +49,10 @@ func (h *Handler) receiptAt(cmd *Command, o domain.Outcome, at *head, revision u
 	r := h.receipt(cmd, o, at.version, revision)
 	if entry, ok := at.state.(agent.Entry); ok && cmd.computes {
 		r.Value = string(entry.Value)
+	}
+	if t, ok := at.state.(task.Task); ok && cmd.claims {
+		state, _ := domain.Encode(t) // it was read from such a text
+		r.Task = string(state)
 	}
 	return r
 }

@@ -36,6 +36,7 @@ var verbs = map[string]map[string]verb{
 	},
 	"task": {
 		"create":   readTaskCreate,
+		"claim":    readTaskClaim,
 		"start":    readTaskStart,
 		"progress": readTaskProgress,
 		"complete": readTaskComplete,
@@ -64,13 +65,18 @@ var verbs = map[string]map[string]verb{
 }
 
 // internalVerbs may be sent by the engine only: the results of a hydration or a
-// flush, the expiry of a session, and what comes of a reminder's due time.
+// flush, the expiry of a lease or a session, the claim of the next task, and what comes
+// of a reminder's due time.
 var internalVerbs = map[string]map[string]verb{
 	"agent": {
 		"hydrated":         readOutcome(events.Hydrated),
 		"hydration_failed": readOutcome(events.HydrationFailed),
 		"flushed":          readOutcome(events.Flushed),
 		"flush_failed":     readOutcome(events.FlushFailed),
+	},
+	"task": {
+		"expire": readTaskExpire,
+		"next":   readTaskNext,
 	},
 	"session": {
 		"expire": readSessionChange("expire", events.SessionExpired),

@@ -13,13 +13,17 @@ import (
 
 // taskCommand binds a verb to its task.
 func taskCommand(id, typ, who string, data any, request request) (Command, error) {
-	cmd := bind("task", id, "", events.Task(id), request, taskFold,
-		task.Command{ID: id, Type: typ, Data: data, Who: who}, task.Decide)
-	cmd.holder, cmd.creates = who, typ == events.TaskCreated
-	if create, ok := data.(events.TaskCreate); ok {
+	return bindTask(task.Command{ID: id, Type: typ, Data: data, Who: who}, request)
+}
+
+func bindTask(c task.Command, request request) (Command, error) {
+	cmd := bind("task", c.ID, "", events.Task(c.ID), request, taskFold, c, task.Decide)
+	cmd.effect = taskEffect
+	cmd.holder, cmd.creates, cmd.claims = c.Who, c.Type == events.TaskCreated, c.Claim
+	if create, ok := c.Data.(events.TaskCreate); ok {
 		cmd.holder = create.AgentID
 	}
-	return cmd, domain.CheckID("task id", id)
+	return cmd, domain.CheckID("task id", c.ID)
 }
 
 func readTaskCreate(id string, body []byte, _ time.Time, b Bounds) (Command, error) {
@@ -29,6 +33,10 @@ func readTaskCreate(id string, body []byte, _ time.Time, b Bounds) (Command, err
 		AgentID  string         `json:"agent_id"`
 		Priority *int           `json:"priority"`
 		Deadline string         `json:"deadline"`
+		Retry    *struct {
+			MaxAttempts *int  `json:"max_attempts"`
+			BackoffMS   int64 `json:"backoff_ms"`
+		} `json:"retry"`
 	}
 	if err := domain.DecodeBody(body, &in); err != nil {
 		return Command{}, err
@@ -61,8 +69,22 @@ func readTaskCreate(id string, body []byte, _ time.Time, b Bounds) (Command, err
 			return Command{}, err
 		}
 	}
+	var retry []string
+	if r := in.Retry; r != nil {
+		if r.MaxAttempts == nil {
+			return Command{}, domain.MissingField("retry/max_attempts")
+		}
+		data.Retry = &events.TaskRetry{MaxAttempts: *r.MaxAttempts, BackoffMS: r.BackoffMS}
+		if *r.MaxAttempts < 1 || *r.MaxAttempts > maxTaskAttempts {
+			return Command{}, domain.Errorf(domain.Invalid, "retry.invalid", "retry/max_attempts must be 1 to %d, this is %d", maxTaskAttempts, *r.MaxAttempts)
+		}
+		if err := checkMillis("retry.invalid", "retry/backoff_ms", r.BackoffMS, 0, maxBackoffMS); err != nil {
+			return Command{}, err
+		}
+		retry = []string{strconv.Itoa(*r.MaxAttempts), strconv.FormatInt(r.BackoffMS, 10)}
+	}
 	request := requestOf(in.Payload, func(payload string) string {
-		return fingerprint("create", *in.Kind, payload, in.AgentID, priority, in.Deadline)
+		return fingerprint(append([]string{"create", *in.Kind, payload, in.AgentID, priority, in.Deadline}, retry...)...)
 	})
 	data.Request = request.print
 	return taskCommand(id, events.TaskCreated, "", data, request)
@@ -90,6 +112,7 @@ func readTaskProgress(id string, body []byte, _ time.Time, _ Bounds) (Command, e
 	var in struct {
 		Percent *float64 `json:"percent"`
 		Note    string   `json:"note"`
+		holderBody
 	}
 	if err := domain.DecodeBody(body, &in); err != nil {
 		return Command{}, err
@@ -101,13 +124,14 @@ func readTaskProgress(id string, body []byte, _ time.Time, _ Bounds) (Command, e
 		}
 		percent = strconv.FormatFloat(*in.Percent, 'g', -1, 64)
 	}
-	data := events.TaskProgress{Percent: in.Percent, Note: in.Note, Request: fingerprint("progress", percent, in.Note)}
-	return taskCommand(id, events.TaskProgressed, "", data, request{print: data.Request})
+	data := events.TaskProgress{Percent: in.Percent, Note: in.Note, Request: fingerprint(in.parts("progress", percent, in.Note)...)}
+	return in.command(id, events.TaskProgressed, data, request{print: data.Request})
 }
 
 func readTaskComplete(id string, body []byte, _ time.Time, b Bounds) (Command, error) {
 	var in struct {
 		Result jsontext.Value `json:"result"`
+		holderBody
 	}
 	if err := domain.DecodeBody(body, &in); err != nil {
 		return Command{}, err
@@ -115,15 +139,16 @@ func readTaskComplete(id string, body []byte, _ time.Time, b Bounds) (Command, e
 	if err := b.checkSize("result", in.Result); err != nil {
 		return Command{}, err
 	}
-	request := requestOf(in.Result, func(result string) string { return fingerprint("complete", result) })
+	request := requestOf(in.Result, func(result string) string { return fingerprint(in.parts("complete", result)...) })
 	data := events.TaskComplete{Result: in.Result, Request: request.print}
-	return taskCommand(id, events.TaskCompleted, "", data, request)
+	return in.command(id, events.TaskCompleted, data, request)
 }
 
 func readTaskFail(id string, body []byte, _ time.Time, _ Bounds) (Command, error) {
 	var in struct {
 		Reason *string `json:"reason"`
 		Detail string  `json:"detail"`
+		holderBody
 	}
 	if err := domain.DecodeBody(body, &in); err != nil {
 		return Command{}, err
@@ -136,8 +161,8 @@ func readTaskFail(id string, body []byte, _ time.Time, _ Bounds) (Command, error
 		return Command{}, domain.Errorf(domain.Invalid, "reason.invalid",
 			"reason %.64q must be 1 to %d of [A-Za-z0-9_-], it names a subject; free text goes into detail", reason, domain.MaxID)
 	}
-	data := events.TaskEnd{Reason: reason, Detail: in.Detail, Request: fingerprint("fail", reason, in.Detail)}
-	return taskCommand(id, events.TaskFailed, "", data, request{print: data.Request})
+	data := events.TaskEnd{Reason: reason, Detail: in.Detail, Request: fingerprint(in.parts("fail", reason, in.Detail)...)}
+	return in.command(id, events.TaskFailed, data, request{print: data.Request})
 }
 
 func readTaskCancel(id string, body []byte, _ time.Time, _ Bounds) (Command, error) {

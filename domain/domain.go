@@ -24,6 +24,7 @@ type Metadata struct {
 	CommandID string
 	Actor     string // the authenticated sender; empty = there is no identity
 	Revision  uint64 // of the aggregate's last event; 0 = none
+	Version   uint64 // of the aggregate's last event; 0 = none
 }
 
 // Decision is an aggregate's answer to a command. Version, command id and digest

@@ -37,6 +37,9 @@ func init() {
 		events.TaskCompleted:  events.TaskComplete{Result: jsontext.Value(`[12345678901234567890,null]`), Request: "r"},
 		events.TaskFailed:     events.TaskEnd{Reason: "boom", Detail: "out of\nmemory", Request: "r"},
 		events.TaskCancelled:  events.TaskEnd{Request: "r"},
+		events.TaskRetried:    events.TaskBack{NotBefore: when, Request: "r"},
+		events.TaskLeaseExpired: events.TaskLeaseExpire{
+			AgentID: "a1", Fence: 18446744073709551615, Followed: events.Followed{Followed: true}, Request: "r"},
 		events.SessionOpened:  events.SessionOpen{Owner: "o", TTL: 3600, Request: "r"},
 		events.SessionPut:     events.SessionWrite{Key: "k", Value: jsontext.Value(`1.50`), Request: "r"},
 		events.SessionTouched: events.Plain{Request: "r"},

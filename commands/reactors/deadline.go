@@ -2,7 +2,9 @@ package reactors
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -24,30 +26,47 @@ type Timers interface {
 // LastEvent returns the last event of an aggregate; ok is false if there is none.
 type LastEvent func(ctx context.Context, name events.AggregateName) (rec events.Record, ok bool, err error)
 
-// deadlineTimer is the prefix of the names of task deadline timers.
-const deadlineTimer = "deadline."
+// Prefixes of the names of the timers of tasks.
+const (
+	deadlineTimer = "deadline."
+	leaseTimer    = "lease."
+)
 
-// Deadline sets a timer for every task that is created with a deadline.
+// Deadline sets a timer for every task that is created with a deadline, and for every
+// one that is started with a lease.
 func Deadline(timers Timers) Reactor {
 	return Reactor{
-		Name: "deadline", Types: []string{events.TaskCreated}, Subjects: []string{"task.>"},
+		Name: "deadline", Types: []string{events.TaskCreated, events.TaskStarted}, Subjects: []string{"task.>"},
 		React: func(ctx context.Context, rec events.Record, _ Send) error {
-			var d events.TaskCreate
-			if err := json.Unmarshal(rec.Data, &d); err != nil || d.Deadline.IsZero() {
+			var t task.Task
+			if err := json.Unmarshal(rec.State, &t); err != nil {
 				return err
 			}
-			return timers.Set(ctx, deadlineTimer+rec.ID, d.Deadline)
+			switch {
+			case rec.Type == events.TaskCreated && !t.Deadline.IsZero():
+				return timers.Set(ctx, deadlineTimer+rec.ID, t.Deadline)
+			case rec.Type == events.TaskStarted && !t.LeaseExpiresAt.IsZero():
+				return timers.Set(ctx, leaseTimer+rec.ID, t.LeaseExpiresAt)
+			}
+			return nil
 		},
 	}
 }
 
-// Due handles a timer that fired: it fails a started task with the reason
-// "deadline", cancels one that was never started, and does not change a finished
-// one. The task and the clock decide, not the message, which any client may send: it never
+// Due handles a timer that fired: of a deadline it fails a started task with the reason
+// "deadline", cancels one that is not started, and does not change a finished
+// one; of a lease it ends the lease, or waits until the end of one that was renewed. The
+// task and the clock decide, not the message, which any client may send: it never
 // ends a task early.
 func Due(ctx context.Context, last LastEvent, timers Timers, send Send, now func() time.Time, name string) error {
-	id, ok := strings.CutPrefix(name, deadlineTimer)
-	if !ok || domain.CheckID("task id", id) != nil {
+	id, lease := strings.CutPrefix(name, leaseTimer)
+	if !lease {
+		var deadline bool
+		if id, deadline = strings.CutPrefix(name, deadlineTimer); !deadline {
+			return nil
+		}
+	}
+	if domain.CheckID("task id", id) != nil {
 		return nil
 	}
 	rec, ok, err := last(ctx, events.Task(id))
@@ -57,6 +76,9 @@ func Due(ctx context.Context, last LastEvent, timers Timers, send Send, now func
 	var t task.Task
 	if err := json.Unmarshal(rec.State, &t); err != nil {
 		return fmt.Errorf("read the state of task %s: %w", id, err)
+	}
+	if lease {
+		return leaseDue(ctx, timers, send, now, name, id, &t)
 	}
 	if t.Deadline.IsZero() {
 		return nil
@@ -76,18 +98,39 @@ func Due(ctx context.Context, last LastEvent, timers Timers, send Send, now func
 	return err
 }
 
+// leaseDue ends the lease of a task that has run out.
+func leaseDue(ctx context.Context, timers Timers, send Send, now func() time.Time, timer, id string, t *task.Task) error {
+	switch {
+	case t.Status != task.Started || t.LeaseExpiresAt.IsZero():
+		return nil
+	case !t.Expired(now()):
+		return timers.Set(ctx, timer, t.LeaseExpiresAt)
+	}
+	_, err := send(ctx, commands.Request{
+		Aggregate: "task", ID: id, Verb: "expire", Internal: true, Body: fmt.Appendf(nil, `{"fence":%d}`, t.Fence),
+		CommandID: DerivedID(t.LeaseExpiresAt, "lease", id, strconv.FormatUint(t.Fence, 10), t.LeaseExpiresAt.Format(time.RFC3339Nano)),
+	})
+	return ignoreRefusal(err) // the task has changed meanwhile
+}
+
 // Timed are the patterns of the aggregates whose last events Rearm takes.
 var Timed = []events.AggregateName{"task.*", "reminder.*"}
 
-// Rearm sets the timer of an unfinished task or reminder again, from the state in its
+// Rearm sets the timers of an unfinished task or reminder again, from the state in its
 // last event; set reports whether it has one. An import restores events but no timers.
 func Rearm(ctx context.Context, timers Timers, rec *events.Record) (set bool, err error) {
 	if rec.Aggregate == "reminder" {
 		return rearmReminder(ctx, timers, rec)
 	}
 	var t task.Task
-	if err := json.Unmarshal(rec.State, &t); err != nil || t.Deadline.IsZero() || t.Status == task.Completed || t.Status == task.Cancelled {
+	if err := json.Unmarshal(rec.State, &t); err != nil || t.Status == task.Completed || t.Status == task.Cancelled {
 		return false, nil // an unreadable state has no deadline
 	}
-	return true, timers.Set(ctx, deadlineTimer+rec.ID, t.Deadline)
+	if !t.Deadline.IsZero() {
+		set, err = true, timers.Set(ctx, deadlineTimer+rec.ID, t.Deadline)
+	}
+	if !t.LeaseExpiresAt.IsZero() {
+		set, err = true, errors.Join(err, timers.Set(ctx, leaseTimer+rec.ID, t.LeaseExpiresAt))
+	}
+	return set, err
 }

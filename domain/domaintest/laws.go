@@ -48,6 +48,7 @@ func Metadata(t *rapid.T) domain.Metadata {
 		Now:       Time(t, "now"),
 		CommandID: rapid.StringMatching(`[A-Z0-9]{1,4}`).Draw(t, "command id"),
 		Revision:  rapid.Uint64Range(0, 1000).Draw(t, "revision"),
+		Version:   rapid.Uint64Range(0, 1000).Draw(t, "version"),
 	}
 }
 

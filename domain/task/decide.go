@@ -13,7 +13,13 @@ type Command struct {
 	ID   string
 	Type string // of the event it leads to
 	Data any    // one of the data structs in events
-	Who  string // agent that starts it; empty for other commands
+	Who  string // agent that starts or claims it; empty for other commands
+	// Claim: the start is a claim, which respects assignment, backoff and leases.
+	Claim bool
+	// Holder and Fence are who the sender believes holds the task; empty and nil = it
+	// does not say.
+	Holder string
+	Fence  *uint64
 }
 
 // transitions are the statuses that each event may follow, and the code of the
@@ -38,16 +44,26 @@ var endIn = map[string]Status{
 }
 
 // Decide decides a command: 404 task.not_found before the task is created, 422 if
-// the table has no such transition. A task that already ended in this way, with the
-// same content, is unchanged; with other content the command is refused: 422
-// task.already_completed, task.already_failed or task.already_cancelled. A deadline
-// that is not ahead is 400 deadline.past.
+// the table has no such transition. A sender that names the holder or the fence, and
+// is no longer the holder, is refused with 409 task.fenced. A task that already ended
+// in this way, with the same content, is unchanged; with other content the command is
+// refused: 422 task.already_completed, task.already_failed or task.already_cancelled. A
+// deadline that is not ahead is 400 deadline.past.
 func Decide(t Task, c Command, meta domain.Metadata) domain.Decision {
-	rule := transitions[c.Type]
 	if t.Status == "" && c.Type != events.TaskCreated {
 		return domain.Refuse(domain.Errorf(domain.NotFound, "task.not_found", "there is no task %s", c.ID))
 	}
-	if c.Type == events.TaskStarted && t.Status == Started && t.AgentID == c.Who {
+	switch {
+	case c.Claim:
+		return t.claim(c, meta)
+	case c.Type == events.TaskLeaseExpired:
+		return t.expire(c, meta)
+	case t.failedBefore(c):
+		return domain.Decision{Outcome: domain.Unchanged}
+	case t.fenced(c):
+		return domain.Refuse(t.details(domain.Errorf(domain.Conflict, "task.fenced",
+			"task %s is not held by this agent and fence: it is %s; its lease may have run out", c.ID, t.held())))
+	case c.Type == events.TaskStarted && t.Status == Started && t.AgentID == c.Who:
 		return domain.Decision{Outcome: domain.Unchanged}
 	}
 	if end, ok := endIn[c.Type]; ok && t.Status == end {
@@ -61,13 +77,50 @@ func Decide(t Task, c Command, meta domain.Metadata) domain.Decision {
 		return domain.Refuse(domain.Errorf(domain.Invalid, "deadline.past", "deadline %s is not ahead of the engine's %s",
 			d.Deadline.Format(time.RFC3339Nano), meta.Now.Format(time.RFC3339Nano)))
 	}
+	rule := transitions[c.Type]
 	for _, from := range rule.from {
 		if t.Status == from {
-			return t.event(c, meta)
+			return t.carryOut(c, meta)
 		}
 	}
 	return domain.Refuse(domain.Errorf(domain.Rejected, rule.refusal, "task %s is %s: %s cannot follow", c.ID, t.Status, c.Type).
 		With("status", string(t.Status)))
+}
+
+// carryOut makes the events of a command that the table allows.
+func (t Task) carryOut(c Command, meta domain.Metadata) domain.Decision {
+	switch d := c.Data.(type) {
+	case events.TaskStart:
+		d.Fence = meta.Version + 1
+		return t.accept(c, meta, fact{c.Type, d})
+	case events.TaskEnd:
+		if c.Type != events.TaskFailed || t.Retry == nil || !t.attemptLeft(meta.Now) {
+			break
+		}
+		back := events.TaskBack{Request: d.Request}
+		if t.Retry.BackoffMS > 0 {
+			back.NotBefore = meta.Now.Add(time.Duration(t.Retry.BackoffMS) * time.Millisecond)
+		}
+		d.Followed.Followed = true
+		return t.accept(c, meta, fact{c.Type, d}, fact{events.TaskRetried, back})
+	}
+	return t.accept(c, meta, fact{c.Type, c.Data})
+}
+
+// failedBefore reports whether a failure has been reported with this reason, and the
+// task waits for its next attempt.
+func (t Task) failedBefore(c Command) bool {
+	d, ok := c.Data.(events.TaskEnd)
+	return ok && c.Type == events.TaskFailed && t.Status == Created && t.Attempts > 0 && t.Reason == d.Reason &&
+		(c.Fence == nil || *c.Fence == t.Fence)
+}
+
+// fenced reports whether the sender says that it holds a task which it does not hold.
+func (t Task) fenced(c Command) bool {
+	if c.Holder == "" && c.Fence == nil || t.Attempts == 0 {
+		return false
+	}
+	return t.Status == Created || c.Holder != "" && c.Holder != t.AgentID || c.Fence != nil && *c.Fence != t.Fence
 }
 
 // endedWith reports whether the task ended with the content of data.
@@ -81,12 +134,21 @@ func (t Task) endedWith(data any) bool {
 	return false
 }
 
-func (t Task) event(c Command, meta domain.Metadata) domain.Decision {
-	data, err := domain.Encode(c.Data)
-	if err != nil {
-		return domain.Refuse(domain.Errorf(domain.Internal, "event.encode", "%v", err))
+// fact is an event to be made.
+type fact struct {
+	typ  string
+	data any
+}
+
+func (t Task) accept(c Command, meta domain.Metadata, facts ...fact) domain.Decision {
+	evs := make([]events.Event, 0, len(facts))
+	for _, f := range facts {
+		data, err := domain.Encode(f.data)
+		if err != nil {
+			return domain.Refuse(domain.Errorf(domain.Internal, "event.encode", "%v", err))
+		}
+		evs = append(evs, events.Event{Type: f.typ, Aggregate: "task", ID: c.ID, Timestamp: meta.Now, Data: data})
 	}
-	evs := []events.Event{{Type: c.Type, Aggregate: "task", ID: c.ID, Timestamp: meta.Now, Data: data}}
 	if err := domain.CarryState(t, evs, Evolve); err != nil {
 		return domain.Refuse(domain.Errorf(domain.Internal, "event.fold", "%v", err))
 	}

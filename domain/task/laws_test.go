@@ -21,7 +21,7 @@ func TestLaws(t *testing.T) {
 		Load:    domain.CarriedState[task.Task],
 		Types: []string{
 			events.TaskCreated, events.TaskStarted, events.TaskProgressed, events.TaskCompleted, events.TaskFailed, events.TaskCancelled,
-			events.TaskErased,
+			events.TaskErased, events.TaskRetried, events.TaskLeaseExpired,
 		},
 	}.Laws(t)
 }
@@ -59,11 +59,30 @@ func draw(t *rapid.T) task.Command {
 	c := task.Command{ID: "t1"}
 	value := []byte(rapid.SampledFrom([]string{`null`, `1.50`, `{"a":[12345678901234567890,"\u0041"]}`, `""`}).Draw(t, "value"))
 	text := rapid.SampledFrom([]string{"", "slow", "é\n"}).Draw(t, "text")
-	switch rapid.IntRange(0, 5).Draw(t, "verb") {
+	verb := rapid.IntRange(0, 7).Draw(t, "verb")
+	if verb > 1 && verb < 6 && rapid.Bool().Draw(t, "fenced") {
+		fence := rapid.Uint64Range(0, 4).Draw(t, "fence")
+		c.Holder, c.Fence = rapid.SampledFrom([]string{"", "a1", "a2"}).Draw(t, "holder"), &fence
+	}
+	switch verb {
+	case 6:
+		c.Who, c.Claim = rapid.SampledFrom([]string{"a1", "a2"}).Draw(t, "who"), true
+		c.Type, c.Data = events.TaskStarted, events.TaskStart{AgentID: c.Who, LeaseMS: rapid.SampledFrom([]int64{1, 1000, 3_600_000}).Draw(t, "lease"), Request: "r"}
+	case 7:
+		fence := rapid.Uint64Range(0, 4).Draw(t, "fence")
+		c.Type, c.Data, c.Fence = events.TaskLeaseExpired, events.TaskLeaseExpire{Request: "r"}, &fence
 	case 0:
 		c.Type, c.Data = events.TaskCreated, events.TaskCreate{
 			Kind: "k", Payload: value, AgentID: "a1", Priority: rapid.IntRange(0, 10).Draw(t, "priority"),
 			Deadline: domaintest.Time(t, "deadline"), Request: "r",
+		}
+		if rapid.Bool().Draw(t, "retries") {
+			create := c.Data.(events.TaskCreate)
+			create.Retry = &events.TaskRetry{MaxAttempts: rapid.IntRange(1, 3).Draw(t, "attempts"), BackoffMS: rapid.Int64Range(0, 2).Draw(t, "backoff")}
+			if rapid.Bool().Draw(t, "for none") {
+				create.AgentID, create.Deadline = "", time.Time{}
+			}
+			c.Data = create
 		}
 	case 1:
 		c.Who = rapid.SampledFrom([]string{"a1", "a2"}).Draw(t, "who")

@@ -143,6 +143,20 @@ func (t *Feeds) route(rec *events.Record) (stream, subject string, err error) {
 		return AgentState, root("agents.state.") + rec.ID + "." + rec.Key, nil
 	case events.TaskCreated, events.TaskCompleted, events.TaskCancelled:
 		return TaskExecution, root("tasks.") + verb + "." + rec.ID, nil
+	case events.TaskRetried:
+		return TaskExecution, root("tasks.created.") + rec.ID, nil
+	case events.TaskLeaseExpired:
+		var t struct {
+			Status string `json:"status"`
+			Reason string `json:"reason"`
+		}
+		if err := json.Unmarshal(rec.State, &t); err != nil {
+			return "", "", fmt.Errorf("%w: the state of %s: %v", projections.ErrUnappliable, rec.Type, err)
+		}
+		if t.Status == "created" {
+			return TaskExecution, root("tasks.created.") + rec.ID, nil
+		}
+		return TaskExecution, root("tasks.failed.") + rec.ID + "." + t.Reason, nil
 	case events.TaskStarted, events.TaskFailed:
 		var d struct {
 			AgentID string `json:"agent_id"`

@@ -23,10 +23,11 @@ var commandBodies = map[string]string{
 	"agent.fork":        "from:s! at_revision:i at_time:t reason:s",
 	"agent.erase":       "reason:s!",
 	"task.create":       "kind:s! payload:v agent_id:s priority:i deadline:t retry:o",
+	"task.claim":        "agent_id:s! lease_ms:i",
 	"task.start":        "agent_id:s!",
-	"task.progress":     "percent:n note:s",
-	"task.complete":     "result:v",
-	"task.fail":         "reason:s! detail:v",
+	"task.progress":     "percent:n note:s agent_id:s fence:i",
+	"task.complete":     "result:v agent_id:s fence:i",
+	"task.fail":         "reason:s! detail:s agent_id:s fence:i",
 	"task.cancel":       "reason:s",
 	"session.open":      "owner:s! ttl:s",
 	"session.put":       "key:s! value:v!",
@@ -40,6 +41,7 @@ var commandBodies = map[string]string{
 	"reminder.set":      "at:t every_ms:i cron:s timezone:s until:t count:i missed:s command:o! agent_id:s",
 	"reminder.cancel":   "",
 	"batch":             "atomic:b commands:a!",
+	"tasks.next":        "agent_id:s! kind:s lease_ms:i wait_ms:i",
 }
 
 // receiptBody is the answer to a command.

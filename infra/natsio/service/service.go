@@ -28,6 +28,8 @@ type Config struct {
 	Commands func(ctx context.Context, req commands.Request, done func(commands.Receipt, error))
 	Batch    func(ctx context.Context, body []byte, below func(subject string) string, done func([]commands.Result, error))
 	Queries  func(ctx context.Context, tokens []string, body []byte) ([]byte, error)
+	// Next claims the next task for an agent and may wait for one.
+	Next func(ctx context.Context, commandID string, body []byte) (commands.Receipt, error)
 	// Observe is called after every reply with the kind of the request
 	// ("commands.agent.set"), its outcome or error status, and its duration.
 	Observe func(kind, outcome string, took time.Duration)
@@ -195,12 +197,18 @@ func (s *Service) command(m *nats.Msg) {
 	switch {
 	case len(tokens) == 1 && tokens[0] == "batch":
 		kind = "commands.batch"
+	case len(tokens) == 2 && tokens[0] == "tasks" && tokens[1] == "next":
+		kind = kindNext
 	case len(tokens) == 3 && commands.Known(tokens[0], tokens[2]):
 		kind = "commands." + tokens[0] + "." + tokens[2]
 	}
 	client, size := from.client, len(m.Data)
 	if from.refusal != nil {
 		s.observe("commands", kind, s.replyError(s.nc, m.Reply, from.refusal), from.refusal, start)
+		return
+	}
+	if kind == kindNext {
+		s.next(m, &from, start)
 		return
 	}
 	err := s.cfg.Rates.Take(client)

@@ -69,6 +69,9 @@ func (k *clock) stop(ctx context.Context) {
 
 // run recovers what was active before this start, and then keeps time.
 func (k *clock) run(ctx context.Context) {
+	var reviving sync.WaitGroup
+	defer reviving.Wait()
+	reviving.Go(func() { k.commands.tasks.Run(ctx) })
 	var open, expired []events.Record
 	for _, pattern := range []events.AggregateName{"agent.*.lifecycle", "session.*"} {
 		err := k.journal.history.EachLast(ctx, pattern, func(rec events.Record) {
@@ -84,8 +87,6 @@ func (k *clock) run(ctx context.Context) {
 			k.log.Warn("cannot read which agents and sessions were active; they expire only after their next activity", "error", err)
 		}
 	}
-	var reviving sync.WaitGroup
-	defer reviving.Wait()
 	reviving.Go(func() { k.revive(ctx, expired) })
 	k.resume(ctx, open)
 	k.commands.activity.Run(ctx)

@@ -7,13 +7,19 @@ import (
 
 	"github.com/tidemark-engine/tidemark/commands"
 	"github.com/tidemark-engine/tidemark/commands/reactors"
+	"github.com/tidemark-engine/tidemark/commands/taskqueue"
+	"github.com/tidemark-engine/tidemark/domain"
+	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/infra/natsio/messages"
+	"github.com/tidemark-engine/tidemark/projections"
+	"github.com/tidemark-engine/tidemark/readmodel"
 )
 
 // commandSide executes commands, and follows which agents are active.
 type commandSide struct {
 	handler  *commands.Handler
 	activity *reactors.Activity
+	tasks    *taskqueue.Queue
 	auto     bool // agents hydrate and expire without commands
 	model    *readModel
 }
@@ -45,12 +51,52 @@ func (c *commandSide) open(cfg *Config, l limits, bounds commands.Bounds, j *jou
 	c.model = m
 	conf := commands.Config{
 		Bounds: bounds, InFlight: cfg.LimitsInFlight, WaitBytes: l.waitBytes(), HeadBytes: l.headBytes(), Evictor: m.hydrator, Messenger: messages.NewMessenger(s.Streams), Past: j.history,
-		Archive: j.commandIndex(), Observe: m.writeThrough, Permit: a.permit,
+		Archive: j.commandIndex(), Permit: a.permit,
+		Observe: func(rec events.Record) {
+			m.writeThrough(rec)
+			c.tasks.Observe(&rec)
+		},
 	}
 	if er != nil {
 		conf.Keys, conf.Eraser = er.keys, er
 	}
 	c.handler = commands.NewHandler(j.writer(g, nats.embedded != nil && cfg.Durability == "synced"), conf)
+	c.tasks = taskqueue.New(taskqueue.Config{
+		Claim: c.send, Permit: c.handler.PermitNext, Now: func() time.Time { return time.Now().UTC() }, Bytes: l.taskBytes(), Log: nats.log,
+		Load: func(ctx context.Context, yield func(*events.Record)) error {
+			return j.history.EachLast(ctx, "task.*", func(rec events.Record) { yield(&rec) })
+		},
+		CaughtUp: func(ctx context.Context) error { return caughtUp(ctx, j, m.tail) },
+	})
+}
+
+// caughtUp waits until this engine has followed the journal to its present end.
+func caughtUp(ctx context.Context, j *journalReader, tail *projections.Progress) error {
+	for p := range j.Partitions() {
+		head, err := j.Head(ctx, p)
+		if err != nil {
+			return domain.Errorf(domain.Unavailable, "journal.unavailable", "the journal cannot be read; send the same request again")
+		}
+		if !tail.Wait(ctx, p, head) {
+			return domain.Errorf(domain.Unavailable, "read.behind", "this engine is behind the journal's end; send the same request again")
+		}
+	}
+	return nil
+}
+
+// changed takes a document's state from the journal.
+func (c *commandSide) changed(kind, id string, state []byte, revision uint64) {
+	if kind == readmodel.KindTask {
+		c.tasks.Changed(id, state, revision)
+		return
+	}
+	c.activity.Changed(kind, id, state, revision)
+}
+
+// forget drops what is known of a journal that was replaced.
+func (c *commandSide) forget() {
+	c.handler.Forget()
+	c.tasks.Reload()
 }
 
 func (c *commandSide) send(ctx context.Context, req commands.Request) (commands.Receipt, error) {

@@ -39,6 +39,9 @@ func (l limits) headBytes() uint64 { return min(l.memory/8, 256<<20) }
 // rowBytes bounds the rows in the memory tier.
 func (l limits) rowBytes() uint64 { return min(l.memory/16, 128<<20) }
 
+// taskBytes bounds the index of the tasks that wait.
+func (l limits) taskBytes() int { return int(min(l.memory/16, 128<<20)) }
+
 // server bounds the embedded server. The descriptors that it leaves are for files,
 // Postgres and HTTP.
 func (l limits) server() embedded.Limits {

@@ -98,6 +98,8 @@ var (
 	descReplays   = prometheus.NewDesc("tidemark_replays_total", "Repeated commands answered with their first receipt.", nil, nil)
 	descUnasked   = prometheus.NewDesc("tidemark_archive_unasked_total", "Commands whose id carries no time, executed while the archive was unavailable.", nil, nil)
 	descInFlight  = prometheus.NewDesc("tidemark_commands_in_flight", "Commands in flight.", nil, nil)
+	descTasks     = prometheus.NewDesc("tidemark_tasks_claimable", "Tasks that tasks.next can claim, as this engine knows.", nil, nil)
+	descPolls     = prometheus.NewDesc("tidemark_tasks_next_waiting", "Requests on tasks.next that wait in this engine.", nil, nil)
 	descLag       = prometheus.NewDesc("tidemark_view_lag_events", "Events from a view's position to the journal's head.", []string{"view", "partition"}, nil)
 	descLagTime   = prometheus.NewDesc("tidemark_view_lag_seconds", "Age of the oldest event that a view has not folded.", []string{"view", "partition"}, nil)
 	descUp        = prometheus.NewDesc("tidemark_view_up", "1 while a view runs, 0 while it waits or is halted.", []string{"view", "partition"}, nil)
@@ -150,6 +152,9 @@ func (s *scrape) Collect(out chan<- prometheus.Metric) {
 	counter(descReplays, stats.Replays.Load())
 	counter(descUnasked, stats.Unasked.Load())
 	gauge(descInFlight, float64(s.e.commands.handler.InFlight()))
+	tasks, polls := s.e.commands.tasks.Waiting()
+	gauge(descTasks, float64(tasks))
+	gauge(descPolls, float64(polls))
 	if a := s.e.audit.status(); a != nil {
 		counter(descAudited, a.Checked)
 		gauge(descAuditBad, float64(a.Differences))

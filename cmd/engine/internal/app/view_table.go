@@ -27,7 +27,7 @@ func (e *Engine) startViews() error {
 	m.hot.Loaded = e.commands.activity.KeepAll
 	e.views.startLocal("memory", &projections.Tail{
 		Memory: m.memory, Refresh: e.commands.handler.Refresh, Source: e.journal.history.Retained(), Progress: m.tail,
-		Forgotten: e.commands.handler.Forget, Touched: e.commands.written, Changed: e.commands.activity.Changed,
+		Forgotten: e.commands.forget, Touched: e.commands.written, Changed: e.commands.changed,
 	}, m.tail, projections.Batching{Busy: busyHot, Max: 1000})
 	if err := e.views.start("feeds", feeds.New(e.streams.Streams, e.journal.Journal), projections.NewProgress(e.journal.Partitions()),
 		projections.Batching{Threshold: 1000, Pace: 25 * time.Millisecond, Max: 2000}); err != nil {

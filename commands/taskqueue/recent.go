@@ -1,0 +1,38 @@
+package taskqueue
+
+import "time"
+
+const (
+	// recentAge is how long a command id is remembered after its claim.
+	recentAge = 10 * time.Minute
+	maxRecent = 250_000
+)
+
+// recent remembers which task a command id has claimed.
+type recent struct {
+	tasks map[string]string // by command id
+	order []claim
+	from  time.Time // claims since then are all here
+}
+
+type claim struct {
+	id string
+	at time.Time
+}
+
+func newRecent() recent { return recent{tasks: map[string]string{}} }
+
+func (r *recent) add(id, task string, at time.Time) {
+	if r.tasks[id] == task || at.Before(r.from) {
+		return
+	}
+	if _, known := r.tasks[id]; !known {
+		r.order = append(r.order, claim{id, at})
+	}
+	r.tasks[id] = task
+	for len(r.order) > 0 && (len(r.order) > maxRecent || at.Sub(r.order[0].at) > recentAge) {
+		r.from = r.order[0].at
+		delete(r.tasks, r.order[0].id)
+		r.order = r.order[1:]
+	}
+}

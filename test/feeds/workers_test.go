@@ -24,7 +24,7 @@ var tasks = harness.Rounds(200, 1000)
 // under way, a thousand in a long run. Each task ends exactly once, with the right result.
 func TestNodeWorker(t *testing.T) {
 	t.Parallel() // most of the time is the ack_wait of 30 s
-	dir := harness.NodeModules(t, "../../examples/worker/node", "worker.mjs")
+	dir := harness.NodeModules(t, "../../examples/feed-worker/node", "worker.mjs")
 	killed(t, func(url string) *exec.Cmd { return exec.Command("node", filepath.Join(dir, "worker.mjs"), url) })
 }
 
@@ -32,7 +32,7 @@ func TestNodeWorker(t *testing.T) {
 func TestGoWorker(t *testing.T) {
 	t.Parallel()
 	bin := filepath.Join(t.TempDir(), "worker")
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", bin, "../../examples/worker/go").CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", bin, "../../examples/feed-worker/go").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	killed(t, func(url string) *exec.Cmd { return exec.Command(bin, url) })

@@ -1,166 +1,151 @@
-// Command go is a task worker with a plain NATS client. It pulls started tasks
-// from the stream TASK_EXECUTION, does the job of each and reports the result. A
-// redelivered message repeats the job; its report takes effect once.
+// Command go is a task worker with a plain NATS client. It asks the engine for the next
+// task, does the job of each and reports the result. Several workers may run, also under
+// one agent id: each task is given to one of them at a time. If this process dies, the
+// lease of its task runs out and another worker gets it; what this one reports later is
+// refused.
 package main
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log"
 	"os"
 	"os/signal"
 	"strconv"
-	"sync"
 	"syscall"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
-	"golang.org/x/time/rate"
 )
 
-// limit is the rate_limit of task-processor, in messages per second. The server
-// has no such field, so each client that pulls applies it.
-const limit = 1000
+const (
+	lease = 10 * time.Second // the engine gives the task to another worker when it is not renewed
+	poll  = 10 * time.Second // how long the engine waits for a task before it answers that there is none
+)
 
 func main() {
-	url := nats.DefaultURL
+	url, agent := nats.DefaultURL, "worker-go"
 	if len(os.Args) > 1 {
 		url = os.Args[1]
 	}
+	if len(os.Args) > 2 {
+		agent = os.Args[2]
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := work(ctx, url); err != nil {
+	nc, err := nats.Connect(url, nats.Name(agent), nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1), nats.ReconnectWait(200*time.Millisecond))
+	if err != nil {
 		log.Fatal(err)
 	}
-}
-
-func work(ctx context.Context, url string) error {
-	nc, err := nats.Connect(url, nats.Name("worker-go"), nats.MaxReconnects(-1), nats.ReconnectWait(200*time.Millisecond))
-	if err != nil {
-		return err
-	}
 	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		return err
-	}
-	c, err := js.Consumer(ctx, "TASK_EXECUTION", "task-processor")
-	if err != nil {
-		return fmt.Errorf("is an engine running at %s? %w", url, err)
-	}
-	messages, err := c.Messages(jetstream.PullMaxMessages(100), jetstream.PullExpiry(30*time.Second))
-	if err != nil {
-		return err
-	}
-	defer messages.Stop()
-	pace := rate.NewLimiter(limit, limit/10)
-	var jobs sync.WaitGroup // at most max_ack_pending = 100 at a time
-	for {
-		msg, err := messages.Next(jetstream.NextContext(ctx))
-		if err == nil {
-			err = pace.Wait(ctx)
+	w := worker{nc, agent}
+	for ctx.Err() == nil {
+		if t := w.next(ctx); t != nil {
+			w.work(ctx, t)
 		}
-		switch {
-		case ctx.Err() != nil:
-			jobs.Wait()
-			return nil
-		case errors.Is(err, jetstream.ErrMsgIteratorClosed):
-			return err
-		case err != nil:
-			log.Print(err) // the iterator recovers by itself
-			continue
-		}
-		jobs.Go(func() { handle(ctx, nc, msg) })
 	}
 }
 
-// event is the body of a message on tasks.started.<task>.<agent>.
-type event struct {
-	ID         string    `json:"id"`
-	Digest     string    `json:"digest"`
-	RecordedAt time.Time `json:"recorded_at"`
-	State      struct {
-		Kind    string `json:"kind"`
+type worker struct {
+	nc    *nats.Conn
+	agent string
+}
+
+// task is the answer to tasks.next.
+type task struct {
+	Task struct {
+		ID      string `json:"task_id"`
 		Payload struct {
 			Numbers []float64 `json:"numbers"`
+			MS      int       `json:"ms"` // the time that the job takes
 		} `json:"payload"`
-	} `json:"state"`
+	} `json:"task"`
+	Fence uint64 `json:"fence"`
 }
 
-// handle does the job of one message and acknowledges it after the engine has
-// accepted the report.
-func handle(ctx context.Context, nc *nats.Conn, msg jetstream.Msg) {
-	var ev event
-	if err := json.Unmarshal(msg.Data(), &ev); err != nil {
-		log.Printf("%s: the message is not an event: %v", msg.Subject(), err)
-		_ = msg.Term() // without it the server redelivers the message
+// next claims a task; nil = there is none now.
+func (w *worker) next(ctx context.Context) *task {
+	answer, code := w.command(ctx, poll, "tasks.next", map[string]any{
+		"kind": "sum", "agent_id": w.agent, "lease_ms": lease.Milliseconds(), "wait_ms": poll.Milliseconds(),
+	})
+	var t task
+	if code != "" {
+		if code != "404" && ctx.Err() == nil {
+			log.Printf("tasks.next: %s %s", code, answer)
+			pause(ctx, time.Second)
+		}
+		return nil
+	}
+	if err := json.Unmarshal(answer, &t); err != nil {
+		log.Printf("tasks.next: %v", err)
+		return nil
+	}
+	return &t
+}
+
+// work does the job of a task and reports the result. A worker that is asked to stop
+// finishes its task first.
+func (w *worker) work(ctx context.Context, t *task) {
+	ctx = context.WithoutCancel(ctx)
+	renewing, done := context.WithCancel(ctx)
+	go w.renew(renewing, t)
+	verb, body := job(t)
+	done()
+	body["agent_id"], body["fence"] = w.agent, t.Fence
+	answer, code := w.command(ctx, 0, "task."+t.Task.ID+"."+verb, body)
+	if code != "" { // 409: the lease ran out and another worker has the task
+		log.Printf("%s %s: %s %s", t.Task.ID, verb, code, answer)
 		return
 	}
-	verb, body := job(&ev)
-	for ctx.Err() == nil {
-		if report(ctx, nc, &ev, verb, body) {
-			_ = msg.Ack()
-			return
-		}
-		_ = msg.InProgress() // extends ack_wait while the engine does not answer
-		select {
-		case <-time.After(250 * time.Millisecond):
-		case <-ctx.Done():
-		}
+	fmt.Println(t.Task.ID, verb)
+}
+
+// renew keeps the lease while the job takes long.
+func (w *worker) renew(ctx context.Context, t *task) {
+	for pause(ctx, lease/3); ctx.Err() == nil; pause(ctx, lease/3) {
+		w.command(ctx, 0, "task."+t.Task.ID+".progress", map[string]any{"agent_id": w.agent, "fence": t.Fence})
 	}
 }
 
 // job adds the numbers of the payload. A task without numbers fails.
-func job(ev *event) (verb, body string) {
-	if len(ev.State.Payload.Numbers) == 0 {
-		return "fail", `{"reason":"no-numbers","detail":"the payload has nothing to add"}`
+func job(t *task) (verb string, body map[string]any) {
+	time.Sleep(time.Duration(t.Task.Payload.MS) * time.Millisecond)
+	if len(t.Task.Payload.Numbers) == 0 {
+		return "fail", map[string]any{"reason": "no-numbers", "detail": "the payload has nothing to add"}
 	}
 	sum := 0.0
-	for _, n := range ev.State.Payload.Numbers {
+	for _, n := range t.Task.Payload.Numbers {
 		sum += n
 	}
-	return "complete", `{"result":{"sum":` + strconv.FormatFloat(sum, 'g', -1, 64) + `}}`
+	return "complete", map[string]any{"result": map[string]any{"sum": json.Number(strconv.FormatFloat(sum, 'g', -1, 64))}}
 }
 
-// report sends the result of a task to the engine; done means that no retry is
-// needed.
-func report(ctx context.Context, nc *nats.Conn, ev *event, verb, body string) (done bool) {
-	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
-	defer cancel()
-	msg := nats.NewMsg("commands.task." + ev.ID + "." + verb)
-	msg.Data = []byte(body)
-	msg.Header.Set(nats.MsgIdHdr, commandID(ev))
-	reply, err := nc.RequestMsgWithContext(ctx, msg)
-	if err != nil {
-		return false
+// command sends a command until it is answered, always under the same id, so that it takes
+// effect once. wait is how long the engine may take besides. It returns the reply and the
+// status of a refusal.
+func (w *worker) command(ctx context.Context, wait time.Duration, subject string, body any) (answer []byte, code string) {
+	msg := nats.NewMsg("commands." + subject)
+	msg.Header.Set(nats.MsgIdHdr, uuid.Must(uuid.NewV7()).String())
+	msg.Data, _ = json.Marshal(body) // maps of plain values
+	for ctx.Err() == nil {
+		attempt, cancel := context.WithTimeout(ctx, wait+10*time.Second)
+		reply, err := w.nc.RequestMsgWithContext(attempt, msg)
+		cancel()
+		if err == nil {
+			if code = reply.Header.Get("Nats-Service-Error-Code"); code != "429" && code != "503" {
+				return reply.Data, code
+			}
+		}
+		pause(ctx, 250*time.Millisecond)
 	}
-	switch code := reply.Header.Get("Nats-Service-Error-Code"); code {
-	case "":
-		fmt.Printf("%s %s %s\n", ev.ID, verb, body)
-		return true
-	case "429", "503":
-		return false
-	default: // the task is cancelled, or another worker reported it
-		log.Printf("%s %s: %s %s", ev.ID, verb, code, reply.Data)
-		return true
-	}
+	return nil, "stopped"
 }
 
-// commandID is derived from the event, so that a repeated job takes effect once.
-// It is a UUIDv7 of the event's time, so that the engine recognises it without a
-// time limit.
-func commandID(ev *event) string {
-	sum := sha256.Sum256([]byte(ev.Digest))
-	id := uuid.UUID(sum[:16])
-	ms := ev.RecordedAt.UnixMilli()
-	for i := range 6 {
-		id[i] = byte(ms >> (40 - 8*i))
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-ctx.Done():
 	}
-	id[6], id[8] = id[6]&0x0f|0x70, id[8]&0x3f|0x80
-	return id.String()
 }

@@ -210,7 +210,7 @@ func (h *Handler) append(ctx context.Context, cmd *Command, name events.Aggregat
 		if err != nil {
 			return nil, nil, unavailable(err, false)
 		}
-		if rec.Name != cmd.Name {
+		if cmd.next && rec.Name != cmd.Name {
 			return nil, nil, &ClaimedElsewhere{Task: rec.ID}
 		}
 		r, err := h.replay(cmd, &rec)

@@ -88,3 +88,44 @@ func TestDue(t *testing.T) {
 		t.Errorf("without the journal: %v, want a redelivery", err)
 	}
 }
+
+// TestLeaseDue: a lease ends when it has run out, not before, whatever its timer says; a
+// renewed one sets the timer again.
+func TestLeaseDue(t *testing.T) {
+	end := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	for name, c := range map[string]struct {
+		task  task.Task
+		now   time.Time
+		sent  bool
+		again time.Time
+	}{
+		"run out":         {task.Task{Status: task.Started, LeaseExpiresAt: end, Fence: 7}, end, true, time.Time{}},
+		"renewed":         {task.Task{Status: task.Started, LeaseExpiresAt: end, Fence: 7}, end.Add(-1), false, end},
+		"completed":       {task.Task{Status: task.Completed, Fence: 7}, end, false, time.Time{}},
+		"waits again":     {task.Task{Status: task.Created, Fence: 7}, end, false, time.Time{}},
+		"without a lease": {task.Task{Status: task.Started, Fence: 7, Deadline: end}, end, false, time.Time{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			state, err := json.Marshal(c.task)
+			harness.Must(t, err)
+			rec := events.Record{Event: events.Event{Type: events.TaskStarted, ID: "t1", State: state}}
+			last := func(context.Context, events.AggregateName) (events.Record, bool, error) { return rec, true, nil }
+			var sent []commands.Request
+			send := func(_ context.Context, req commands.Request) (commands.Receipt, error) {
+				sent = append(sent, req)
+				return commands.Receipt{}, nil
+			}
+			set := timers{}
+			harness.Must(t, reactors.Due(t.Context(), last, set, send, func() time.Time { return c.now }, "lease.t1"))
+			if (len(sent) == 1) != c.sent || c.sent && (sent[0].Verb != "expire" || !sent[0].Internal || string(sent[0].Body) != `{"fence":7}`) || !set["lease.t1"].Equal(c.again) {
+				t.Errorf("sent %+v, set %v", sent, set)
+			}
+			set = timers{}
+			harness.Must(t, reactors.Deadline(set).React(t.Context(), rec, nil))
+			armed, err := reactors.Rearm(t.Context(), timers{}, &rec)
+			if want := !c.task.LeaseExpiresAt.IsZero(); err != nil || !set["lease.t1"].Equal(c.task.LeaseExpiresAt) || armed != (want || !c.task.Deadline.IsZero() && c.task.Status == task.Started) {
+				t.Errorf("after the start: %v, armed %v, %v", set, armed, err)
+			}
+		})
+	}
+}

@@ -24,7 +24,7 @@ type Case struct {
 func Commands(now time.Time) (all []Case) {
 	for _, part := range [][]Case{
 		badNames(), badKeys(), badCommandIDs(), badBodies(), badValues(), badFields(), badTypes(), badTimestamps(now),
-		badNumbers(), badSizes(), badSubjects(), badMembers(now), badPayloads(), missingMembers(), badComputations(), badReminders(now),
+		badNumbers(), badSizes(), badSubjects(), badMembers(now), badPayloads(), missingMembers(), badComputations(), badReminders(now), badClaims(),
 	} {
 		all = append(all, part...)
 	}

@@ -57,6 +57,7 @@ func TestEveryDoorGivesTheSameVerdict(t *testing.T) {
 		d.check(t, c, commands)
 	}
 	door{"query", 140, sendable, requests("queries.")}.check(t, c, queries)
+	door{"tasks.next", 30, sendable, requests("commands.")}.check(t, c, Next())
 	if after := len(c.Journal(t)); after != before {
 		t.Errorf("the journal has %d events, %d before", after, before)
 	}

@@ -75,6 +75,7 @@ func TestTwoEngines(t *testing.T) {
 	engines[0].NATSURL, engines[1].NATSURL = url, url
 	c := engines[0].Client(t)
 	write(t, c, 0, 40)
+	claimEach(t, c, 60)
 	for i, e := range engines {
 		if n := answered(t, e); n == 0 {
 			t.Errorf("engine %d answered no command", i)

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/nats-io/nats.go"
@@ -165,5 +166,55 @@ func claimsOverAKill(t *testing.T, e *harness.Engine, c *harness.Client) {
 	}
 	if err != nil || back.Fence <= before.Fence || back.Task.Attempts != 2 {
 		t.Errorf("after the lease: %+v, %v", back, err)
+	}
+}
+
+// claimEach claims tasks that several engines choose from: each is claimed once, by the
+// request that asks for it, also when that is sent twice.
+func claimEach(t *testing.T, c *harness.Client, tasks int) {
+	t.Helper()
+	for i := range tasks {
+		c.MustDo(t, fmt.Sprintf("task.each%d.create", i), M{"kind": "each"})
+	}
+	var mu sync.Mutex
+	claimed := map[string]string{}
+	var asking sync.WaitGroup
+	for w := range 8 {
+		asking.Go(func() {
+			for {
+				id := harness.NewID()
+				answers := make(chan nextTask, 2)
+				errs := make(chan error, 2)
+				for range 2 {
+					go func() {
+						got, err := next(t.Context(), c, id, M{"kind": "each", "agent_id": fmt.Sprint("w", w)})
+						answers <- got
+						errs <- err
+					}()
+				}
+				a, b, err := <-answers, <-answers, errors.Join(<-errs, <-errs)
+				if no := harness.Refused(err); no != nil && no.Code == "task.none" && a.Task.ID+b.Task.ID == "" {
+					return
+				}
+				mu.Lock()
+				for _, got := range []nextTask{a, b} {
+					if got.Task.ID == "" {
+						continue // the other request has taken the last task
+					}
+					if other := claimed[got.Task.ID]; other != "" && other != id || got.Fence != 2 {
+						t.Errorf("%+v, claimed by %s before", got, other)
+					}
+					claimed[got.Task.ID] = id
+				}
+				if a.Task.ID != "" && b.Task.ID != "" && a.Task.ID != b.Task.ID {
+					t.Errorf("%s has claimed %s and %s", id, a.Task.ID, b.Task.ID)
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	asking.Wait()
+	if len(claimed) != tasks {
+		t.Errorf("%d of %d tasks are claimed", len(claimed), tasks)
 	}
 }

@@ -250,8 +250,9 @@ func (w *world) doors() {
 			w.forbiddenFor(a, "command", "commands."+aggregate+"."+id+"."+verb, `{"key":"k","value":"stolen","owner":"bob","kind":"x","agent_id":"bob"}`, nil)
 		}
 	}
-	for _, verb := range []string{"start", "complete", "fail", "progress"} {
-		body := map[string]string{"fail": `{"reason":"stolen"}`, "start": `{"agent_id":"alice"}`}[verb]
+	w.forbidden("a task of alice", "commands.tasks.next", `{"agent_id":"alice","wait_ms":60000}`, nil)
+	for _, verb := range []string{"claim", "start", "complete", "fail", "progress"} {
+		body := map[string]string{"fail": `{"reason":"stolen"}`, "start": `{"agent_id":"alice"}`, "claim": `{"agent_id":"alice"}`}[verb]
 		w.forbidden("a task of alice", "commands.task.t-alice."+verb, body+map[bool]string{true: "{}"}[body == ""], nil)
 	}
 	for _, name := range query.Names() {

@@ -152,6 +152,15 @@ func (d *door) goClient(id string) {
 			return true
 		})
 	}
+	boss, _ := d.opens("boss")
+	boss.MustDo(t, "task.next-"+id+".create", M{"kind": id})
+	claimed, err := wendy.Ask(t.Context(), &nats.Msg{Subject: "commands.tasks.next", Data: []byte(`{"agent_id":"` + id + `","kind":"` + id + `","wait_ms":60000}`)})
+	if err != nil || !strings.Contains(string(claimed), `"fence":2`) {
+		t.Errorf("tasks.next: %s %v", claimed, err)
+	}
+	if _, err := wendy.Command(t.Context(), "commands.task.next-"+id+".complete", "", M{"agent_id": id, "fence": 2}); err != nil {
+		t.Errorf("complete: %v", err)
+	}
 	d.unbroken(broken)
 }
 

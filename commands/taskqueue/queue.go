@@ -85,7 +85,7 @@ func (q *Queue) Changed(id string, state []byte, revision uint64) {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if f.ClaimID != "" && !f.StartedAt.IsZero() {
+	if f.ClaimID != "" && q.cfg.Now().Sub(f.StartedAt) < recentAge {
 		q.recent.add(f.ClaimID, id, f.StartedAt)
 	}
 	e := q.known[id]

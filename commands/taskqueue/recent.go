@@ -31,7 +31,9 @@ func (r *recent) add(id, task string, at time.Time) {
 	}
 	r.tasks[id] = task
 	for len(r.order) > 0 && (len(r.order) > maxRecent || at.Sub(r.order[0].at) > recentAge) {
-		r.from = r.order[0].at
+		if first := r.order[0].at; first.After(r.from) { // a load adds them in no order
+			r.from = first
+		}
 		delete(r.tasks, r.order[0].id)
 		r.order = r.order[1:]
 	}

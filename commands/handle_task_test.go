@@ -33,14 +33,15 @@ func (e *engine) mustOn(task, verb, id, body string) commands.Receipt {
 	return r
 }
 
-func (e *engine) wantCode(err error, code string) *domain.Error {
+// wantCode returns the kind and the details of a refusal that must have a code.
+func (e *engine) wantCode(err error, code string) (domain.Kind, map[string]any) {
 	e.t.Helper()
 	var known *domain.Error
 	if !errors.As(err, &known) || known.Code != code {
 		e.t.Errorf("%v, want %s", err, code)
-		return &domain.Error{}
+		return "", nil
 	}
-	return known
+	return known.Kind, known.Details
 }
 
 // TestRepeatedTaskCommands: a command with two events, and one on a task that has moved
@@ -148,9 +149,9 @@ func TestFencedDetails(t *testing.T) {
 	e.mustOn("t", "create", "", `{"kind":"k"}`)
 	e.mustOn("t", "claim", "", `{"agent_id":"a"}`)
 	_, err := e.on("t", "complete", "", `{"agent_id":"b","fence":2}`)
-	known := e.wantCode(err, "task.fenced")
-	if known.Kind != domain.Conflict || known.Details["agent_id"] != "a" || known.Details["fence"] != uint64(2) || known.Details["lease_expires_at"] == nil {
-		t.Errorf("%+v", known)
+	kind, details := e.wantCode(err, "task.fenced")
+	if kind != domain.Conflict || details["agent_id"] != "a" || details["fence"] != uint64(2) || details["lease_expires_at"] == nil {
+		t.Errorf("%s %v", kind, details)
 	}
 }
 

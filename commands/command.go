@@ -23,8 +23,8 @@ type Command struct {
 	since     time.Time             // Request.MadeAt
 	actor     string                // the authenticated sender; empty = there is no identity
 	source    string                // an agent whose entries the command reads
-	holder    string                // the agent that a task is for, or works on it, after the command
-	creates   bool                  // the command makes the task
+	holder    string                // the agent that a task is for, or works on it, after the command; the owner of a claim
+	creates   bool                  // the command makes the task, or is about a claim: only the holder after it matters
 	claims    bool                  // the command claims the task, and its receipt has the task
 	next      bool                  // the engine has chosen the task, for tasks.next
 	sends     *sending              // a command that it makes the engine send later

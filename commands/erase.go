@@ -76,7 +76,7 @@ func readErase(id string, body []byte, _ time.Time, _ Bounds) (Command, error) {
 }
 
 // execute retires the agent's key, deletes the entries that it has encrypted and the
-// content of tasks, sessions and reminders, destroys it, appends the event agent.erased and has the read models cleaned. A
+// content of tasks, sessions, reminders and claims, destroys it, appends the event agent.erased and has the read models cleaned. A
 // repeated command continues where an interrupted one stopped. What is written after
 // the key was retired is encrypted with another key and stays.
 func (e erase) execute(h *Handler, ctx context.Context, cmd *Command, _ bool) (r Receipt, err error) {
@@ -222,7 +222,7 @@ func (e erase) append(ctx context.Context, h *Handler, cmd *Command, last *head,
 	d := agent.DecideLifecycle(lifecycle, agent.Change{Agent: cmd.ID, Type: events.Erased, Data: events.LifecycleChange{
 		Reason: e.reason, Request: e.request,
 		Erasure: &events.Erasure{
-			Entries: counts[0], Config: counts[1], Tasks: len(owned["task"]), Sessions: len(owned["session"]), Reminders: len(owned["reminder"]), DataKeys: named, More: more,
+			Entries: counts[0], Config: counts[1], Tasks: len(owned["task"]), Sessions: len(owned["session"]), Reminders: len(owned["reminder"]), Claims: len(owned["claim"]), DataKeys: named, More: more,
 		},
 	}}, domain.Metadata{Now: now, CommandID: cmd.CommandID, Revision: last.revision, Version: last.version})
 	if d.Refusal != nil {

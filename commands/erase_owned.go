@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/tidemark-engine/tidemark/domain"
+	"github.com/tidemark-engine/tidemark/domain/claim"
 	"github.com/tidemark-engine/tidemark/domain/reminder"
 	"github.com/tidemark-engine/tidemark/domain/session"
 	"github.com/tidemark-engine/tidemark/domain/task"
@@ -15,10 +16,10 @@ import (
 )
 
 // A task belongs to the agent that it is for or that works on it, a session to its
-// owner, a reminder to the agent that its command goes to. Their events are encrypted with the key of that agent; a task that goes to
+// owner, a reminder to the agent that its command goes to.claim to its owner or last owner. Their events are encrypted with the key of that agent; a task that goes to
 // another agent takes its content along.
 
-// owned is how the tasks, the sessions or the reminders of an agent are erased.
+// owned is how the tasks, the sessions sessions, reminders or claims of an agent are erased.
 type owned struct {
 	pattern events.AggregateName
 	erased  string // type of the event
@@ -31,6 +32,7 @@ var ownedKinds = map[string]owned{
 	"task":     ownedKind("task.*", events.TaskErased, task.Evolve),
 	"reminder": ownedKind("reminder.*", events.ReminderErased, reminder.Evolve),
 	"session":  ownedKind("session.*", events.SessionErased, session.Evolve),
+	"claim":    ownedKind("claim.*", events.ClaimErased, claim.Evolve),
 }
 
 func ownedKind[S interface{ Outline() (string, S) }](pattern events.AggregateName, erased string, evolve func(S, *events.Event) (S, error)) owned {
@@ -60,7 +62,7 @@ func ownedKind[S interface{ Outline() (string, S) }](pattern events.AggregateNam
 	}
 }
 
-// setOutline sets Owner and Outline of an event of a task, a session or a reminder.
+// setOutline sets Owner and Outline of an event of a task, a session, a reminder or a claim.
 func setOutline(ev *events.Event) error {
 	if kind, ok := ownedKinds[ev.Aggregate]; ok {
 		return kind.outline(ev)
@@ -68,7 +70,7 @@ func setOutline(ev *events.Event) error {
 	return nil
 }
 
-// eachOwned yields the last events of all tasks, sessions and reminders.
+// eachOwned yields the last events of all tasks, sessions, reminders and claims.
 func eachOwned(ctx context.Context, past *history.History, yield func(events.Record) error) error {
 	for _, kind := range ownedKinds {
 		var failed error
@@ -82,7 +84,7 @@ func eachOwned(ctx context.Context, past *history.History, yield func(events.Rec
 	return nil
 }
 
-// ownedBy returns the last events of the tasks, sessions and reminders of an agent that were not
+// ownedBy returns the last events of the tasks, sessions, reminders and claims of an agent that were not
 // erased, one of each.
 func ownedBy(ctx context.Context, past *history.History, agent string) (all []events.Record, err error) {
 	found := map[events.AggregateName]int{}
@@ -104,7 +106,7 @@ func ownedBy(ctx context.Context, past *history.History, agent string) (all []ev
 	return all, err
 }
 
-// ownerOf is the agent that a task, a session or a reminder belongs to after an event.
+// ownerOf is the agent that a task, a session, a reminder or a claim belongs to after an event.
 func ownerOf(ev *events.Event) (string, error) {
 	if _, _, sealed := ev.Sealed(); sealed {
 		return ev.KeyAgent(), nil
@@ -114,7 +116,7 @@ func ownerOf(ev *events.Event) (string, error) {
 	return open.Owner, err
 }
 
-// Erased returns the ids of the tasks, sessions and reminders that a command has erased with an
+// Erased returns the ids of the tasks, sessions, reminders and claims that a command has erased with an
 // agent, by aggregate.
 func Erased(ctx context.Context, past *history.History, agent, command string) (map[string][]string, error) {
 	ids := map[string][]string{}
@@ -131,7 +133,7 @@ func Erased(ctx context.Context, past *history.History, agent, command string) (
 	return ids, err
 }
 
-// checkOldOwned refuses to erase an agent with tasks, sessions or reminders from before encryption.
+// checkOldOwned refuses to erase an agent with tasks, sessions, reminders or claims from before encryption.
 func (e erase) checkOldOwned(ctx context.Context, h *Handler, id string) error {
 	marks, old := make([]uint64, h.cfg.Past.Partitions()), false
 	for p := range marks {
@@ -158,7 +160,7 @@ func (e erase) checkOldOwned(ctx context.Context, h *Handler, id string) error {
 	return nil
 }
 
-// eraseOwned appends an event to each task, session and reminder whose last event was encrypted
+// eraseOwned appends an event to each task, session, reminder and claim whose last event was encrypted
 // with one of the keys, and returns how many: the content is gone, and what was open is
 // ended.
 func (e erase) eraseOwned(ctx context.Context, h *Handler, cmd *Command, keys []string) (erased int, err error) {
@@ -191,7 +193,7 @@ func (e erase) eraseOwned(ctx context.Context, h *Handler, cmd *Command, keys []
 	return erased, nil
 }
 
-// erasedEvents is the event that erases a task, a session or a reminder after its last event.
+// erasedEvents is the event that erases a task, a session, a reminder or a claim after its last event.
 func (e erase) erasedEvents(ctx context.Context, h *Handler, cmd *Command, last *events.Record) ([]events.Event, error) {
 	kind, now := ownedKinds[last.Aggregate], h.cfg.Now()
 	data, err := domain.Encode(events.Plain{Request: e.request})

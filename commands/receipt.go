@@ -87,6 +87,7 @@ func (r *Receipt) Encode() []byte {
 		b = strconv.AppendInt(append(b, `,"config":`...), int64(e.Config), 10)
 		b = strconv.AppendInt(append(b, `,"tasks":`...), int64(e.Tasks), 10)
 		b = strconv.AppendInt(append(b, `,"sessions":`...), int64(e.Sessions), 10)
+		b = strconv.AppendInt(append(b, `,"claims":`...), int64(e.Claims), 10)
 		b = strconv.AppendInt(append(b, `,"reminders":`...), int64(e.Reminders), 10)
 		b = strconv.AppendInt(append(b, `,"data_keys":`...), int64(len(e.DataKeys)+e.More), 10)
 		b = append(strconv.AppendBool(append(b, `,"complete":`...), e.Complete), '}')

@@ -8,6 +8,7 @@ import (
 
 	"github.com/tidemark-engine/tidemark/domain"
 	"github.com/tidemark-engine/tidemark/domain/agent"
+	"github.com/tidemark-engine/tidemark/domain/claim"
 	"github.com/tidemark-engine/tidemark/domain/reminder"
 	"github.com/tidemark-engine/tidemark/domain/session"
 	"github.com/tidemark-engine/tidemark/domain/task"
@@ -30,6 +31,7 @@ var (
 	taskFold      = fold[task.Task]{task.Evolve, 1}
 	reminderFold  = fold[reminder.Reminder]{reminder.Evolve, 1}
 	sessionFold   = fold[session.Session]{session.Evolve, 1}
+	claimFold     = fold[claim.Claim]{claim.Evolve, 1}
 	lifecycleFold = fold[agent.Lifecycle]{agent.EvolveLifecycle, 1}
 )
 

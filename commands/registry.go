@@ -53,6 +53,11 @@ var verbs = map[string]map[string]verb{
 		"set":   readConfig("set"),
 		"unset": readConfig("unset"),
 	},
+	"claim": {
+		"acquire": readClaimAcquire,
+		"renew":   readClaimRenew,
+		"release": readClaimRelease,
+	},
 	"message": {
 		"direct":    readMessage("direct"),
 		"broadcast": readMessage("broadcast"),
@@ -65,7 +70,7 @@ var verbs = map[string]map[string]verb{
 }
 
 // internalVerbs may be sent by the engine only: the results of a hydration or a
-// flush, the expiry of a lease or a session, the claim of the next task, and what comes
+// flush, the expiry of a lease, a session or a claim, the claim of the next task, and what comes
 // of a reminder's due time.
 var internalVerbs = map[string]map[string]verb{
 	"agent": {
@@ -80,6 +85,9 @@ var internalVerbs = map[string]map[string]verb{
 	},
 	"session": {
 		"expire": readSessionChange("expire", events.SessionExpired),
+	},
+	"claim": {
+		"expire": readClaimExpire,
 	},
 	"reminder": {
 		"due":   readReminderDue,

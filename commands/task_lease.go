@@ -78,7 +78,7 @@ func (b *claimBody) start(verb string, more ...string) (events.TaskStart, error)
 	return d, checkMillis("lease_ms.invalid", "lease_ms", d.LeaseMS, 1, maxLeaseMS)
 }
 
-func claimCommand(id string, d events.TaskStart) (Command, error) {
+func claimTaskCommand(id string, d events.TaskStart) (Command, error) {
 	return bindTask(task.Command{ID: id, Type: events.TaskStarted, Data: d, Who: d.AgentID, Claim: true}, request{print: d.Request})
 }
 
@@ -91,7 +91,7 @@ func readTaskClaim(id string, body []byte, _ time.Time, _ Bounds) (Command, erro
 	if err != nil {
 		return Command{}, err
 	}
-	return claimCommand(id, d)
+	return claimTaskCommand(id, d)
 }
 
 // readTaskNext reads the claim of a task that the engine has chosen. Its body is that of
@@ -101,7 +101,7 @@ func readTaskNext(id string, body []byte, _ time.Time, _ Bounds) (Command, error
 	if err != nil {
 		return Command{}, err
 	}
-	cmd, err := claimCommand(id, next.start)
+	cmd, err := claimTaskCommand(id, next.start)
 	cmd.next = true
 	return cmd, err
 }

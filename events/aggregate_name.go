@@ -44,6 +44,8 @@ func (e *Event) Home() AggregateName {
 		return Task(e.ID)
 	case "session":
 		return Session(e.ID)
+	case "claim":
+		return Claim(e.ID)
 	case "reminder":
 		return Reminder(e.ID)
 	}

@@ -47,6 +47,11 @@ func init() {
 		events.SessionExpired: events.Plain{Request: "r"},
 		events.TaskErased:     events.Plain{Request: "r"},
 		events.SessionErased:  events.Plain{Request: "r"},
+		events.ClaimAcquired:  events.ClaimHold{Owner: "o", LeaseMS: 30000, Data: jsontext.Value(`{"n":1.50}`), Fence: 3, Request: "r"},
+		events.ClaimRenewed:   events.ClaimRenewal{LeaseMS: 30000, Request: "r"},
+		events.ClaimReleased:  events.ClaimEnd{Request: "r"},
+		events.ClaimExpired:   events.ClaimEnd{TakenBy: "p", Request: "r"},
+		events.ClaimErased:    events.Plain{Request: "r"},
 		events.ReminderSet: events.ReminderSchedule{
 			Cron: "0 9 * * 1-5", Timezone: "Europe/Berlin", Until: when, Count: 3, Missed: "one", Command: events.ReminderCommand{Subject: "agent.a1.set", Body: jsontext.Value(`{"n":1.50,"s":"\u0041\/"}`)},
 			AgentID: "a1", Owner: "a1", SetBy: "alice", NextAt: when, Request: "r"},

@@ -41,6 +41,7 @@ type Erasure struct {
 	Config    int      `json:"config"`             // configuration entries that existed
 	Tasks     int      `json:"tasks"`              // tasks that belonged to it
 	Sessions  int      `json:"sessions"`           // sessions that it owned
+	Claims    int      `json:"claims,omitzero"`    // claims that it held or was the last to hold
 	Reminders int      `json:"reminders,omitzero"` // reminders whose commands went to it
 	DataKeys  []string `json:"data_keys"`          // ids of the destroyed keys
 	More      int      `json:"more,omitzero"`      // number of further keys that are not named

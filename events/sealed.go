@@ -16,7 +16,7 @@ import (
 //
 //	{"sealed":"<base64>","sealed_key":"<id of the key>"}
 //
-// and of a task, a session or a reminder also "sealed_for":"<agent>", and the outline as its state.
+// and of a task, a session, a reminder or a claim also "sealed_for":"<agent>", and the outline as its state.
 // The other members stay readable, so that chains can be verified after the key was
 // destroyed. This package knows the form; it has no key (internal/keys).
 
@@ -32,14 +32,14 @@ var ErrDamaged = errors.New("the encrypted content was changed")
 // Sealable reports whether the event holds content of an agent, which is encrypted
 // where encryption is on: values of entries and of configuration, losing writes,
 // the reasons that clients give for a change of the lifecycle, and what the tasks,
-// sessions and reminders of an agent hold.
+// sessions, reminders and claims of an agent hold.
 func (e *Event) Sealable() bool {
 	switch e.Type {
 	case StateSet, StateSuperseded, StateRejected, ConfigSet:
 		return true
 	case HydrationStarted, FlushStarted, Expired, Retired, Forked:
 		return bytes.Contains(e.Data, []byte(`"reason":`))
-	case TaskErased, SessionErased, ReminderErased:
+	case TaskErased, SessionErased, ReminderErased, ClaimErased:
 		return false
 	}
 	return e.Owner != ""
@@ -62,7 +62,7 @@ type content struct {
 	State jsontext.Value `json:"state,omitempty"`
 }
 
-// Content is what is encrypted: Data, and of a task, a session or a reminder also State.
+// Content is what is encrypted: Data, and of a task, a session, a reminder or a claim also State.
 func (e *Event) Content() []byte {
 	if e.Owner == "" {
 		return e.Data
@@ -149,7 +149,7 @@ func (e *Event) Unseal(box []byte) error {
 }
 
 // Erase makes a sealed event whose key was destroyed what readers see of it: a write
-// is the deletion of its entry, and of a task, a session or a reminder the outline is left. Its
+// is the deletion of its entry, and of a task, a session, a reminder or a claim the outline is left. Its
 // stored form stays.
 func (e *Event) Erase() {
 	e.keepStored()

@@ -14,13 +14,14 @@ const (
 	KindSession   = "session"
 	KindReminder  = "reminder"
 	KindConfig    = "config"
+	KindClaim     = "claim"
 	KindLifecycle = "lifecycle"
 )
 
 // Doc is a document as every tier stores it.
 type Doc struct {
 	Kind      string
-	ID        string // task, session, reminder or agent
+	ID        string // task, session, reminderclaim or agent
 	Key       string // of a configuration entry
 	State     []byte // JSON
 	Timestamp time.Time
@@ -37,6 +38,8 @@ func (d *Doc) IDName() string {
 		return "task_id"
 	case KindSession:
 		return "session_id"
+	case KindClaim:
+		return "claim_id"
 	case KindReminder:
 		return "reminder_id"
 	}

@@ -31,6 +31,8 @@ func docKind(typ string) string {
 		return KindTask
 	case strings.HasPrefix(typ, "session."):
 		return KindSession
+	case strings.HasPrefix(typ, "claim."):
+		return KindClaim
 	case strings.HasPrefix(typ, "reminder."):
 		return KindReminder
 	}

@@ -18,7 +18,7 @@ type DocList struct {
 // which * is any characters.
 type Visible struct {
 	IDs    []string // of the id
-	Agents []string // of the agent that a task is assigned to; unassigned tasks are visible then
+	Agents []string // of the agent that a task is assigned to or that owns a claim; unassigned tasks are visible then
 }
 
 // InboxList is a query for a page of an agent's messages, newest first.

@@ -22,7 +22,7 @@ func RowOf(s events.AggregateName) (kind, id, key string) {
 		return KindLifecycle, id, ""
 	case aggregate == "config":
 		return KindConfig, id, rest
-	case aggregate == "task", aggregate == "session", aggregate == "reminder":
+	case aggregate == "task", aggregate == "session", aggregate == "reminder", aggregate == "claim":
 		return aggregate, string(s)[len(aggregate)+1:], ""
 	}
 	return "", "", ""
@@ -42,6 +42,8 @@ func NameOf(kind, id, key string) events.AggregateName {
 		return events.Task(id)
 	case KindSession:
 		return events.Session(id)
+	case KindClaim:
+		return events.Claim(id)
 	case KindReminder:
 		return events.Reminder(id)
 	}

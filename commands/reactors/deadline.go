@@ -55,10 +55,13 @@ func Deadline(timers Timers) Reactor {
 
 // Due handles a timer that fired: of a deadline it fails a started task with the reason
 // "deadline", cancels one that is not started, and does not change a finished
-// one; of a lease it ends the lease, or waits until the end of one that was renewed. The
-// task and the clock decide, not the message, which any client may send: it never
+// one; of a lease of a task or a claim it ends the lease, or waits until the end of one
+// that was renewed. The aggregate and the clock decide, not the message, which any client may send: it never
 // ends a task early.
 func Due(ctx context.Context, last LastEvent, timers Timers, send Send, now func() time.Time, name string) error {
+	if id, ok := strings.CutPrefix(name, claimTimer); ok {
+		return claimDue(ctx, last, timers, send, now, id)
+	}
 	id, lease := strings.CutPrefix(name, leaseTimer)
 	if !lease {
 		var deadline bool
@@ -114,13 +117,16 @@ func leaseDue(ctx context.Context, timers Timers, send Send, now func() time.Tim
 }
 
 // Timed are the patterns of the aggregates whose last events Rearm takes.
-var Timed = []events.AggregateName{"task.*", "reminder.*"}
+var Timed = []events.AggregateName{"task.*", "reminder.*", "claim.*"}
 
-// Rearm sets the timers of an unfinished task or reminder again, from the state in its
-// last event; set reports whether it has one. An import restores events but no timers.
+// Rearm sets the timers of an unfinished task or reminder, or of a held claim, again, from
+// the state in its last event; set reports whether it has one. An import restores events but no timers.
 func Rearm(ctx context.Context, timers Timers, rec *events.Record) (set bool, err error) {
-	if rec.Aggregate == "reminder" {
+	switch rec.Aggregate {
+	case "reminder":
 		return rearmReminder(ctx, timers, rec)
+	case "claim":
+		return rearmClaim(ctx, timers, rec)
 	}
 	var t task.Task
 	if err := json.Unmarshal(rec.State, &t); err != nil || t.Status == task.Completed || t.Status == task.Cancelled {

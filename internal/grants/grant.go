@@ -13,7 +13,7 @@ type Grant struct {
 	ID        string   // pattern of ids; empty for Admin
 	Key       string   // pattern of keys; empty = the whole agent
 	Verbs     []string // sorted; empty = all. Areas for Admin.
-	Holder    bool     // only for a task that is assigned to an agent of the principal, or to none
+	Holder    bool     // only for a task that is assigned to an agent of the principal, or to none, or a claim with such an owner
 }
 
 // String is the grant as Parse reads it.
@@ -140,8 +140,8 @@ func Parse(text string) (Grant, error) {
 	if len(rest) > 2 {
 		return fail(rest[2].at, "%.64q is not expected after \"when holder\"", rest[2].text)
 	}
-	if g.Aggregate != "task" || g.Kind == Watch {
-		return fail(rest[0].at, "only commands and queries of tasks have a holder")
+	if g.Aggregate != "task" && g.Aggregate != "claim" || g.Kind == Watch {
+		return fail(rest[0].at, "only commands and queries of tasks and claims have a holder")
 	}
 	g.Holder = true
 	return g, nil

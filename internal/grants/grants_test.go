@@ -195,6 +195,10 @@ func TestRoles(t *testing.T) {
 		{"query message.alice-1.inbox", "ynyyyy"},
 		{"query task.t1.get", "hhhyyy"},
 		{"query session.bob.get", "nnnyyy"},
+		{"command claim.c1.acquire", "hhnnny"},
+		{"command claim.c1.release", "hhnnyy"},
+		{"query claim.c1.get", "hhhyyy"},
+		{"query claim.c1.history", "hhhyyy"},
 		{"command reminder.alice-1.set", "ynnnny"},
 		{"command reminder.alice-1.cancel", "ynnnyy"},
 		{"command reminder.bob.set", "nnnnny"},
@@ -369,12 +373,12 @@ func TestMatchesIsAGlob(t *testing.T) {
 // draw draws a grant.
 func draw(t *rapid.T) grants.Grant {
 	kind := rapid.SampledFrom([]string{"command", "query", "watch"}).Draw(t, "kind")
-	aggregate := rapid.SampledFrom([]string{"agent", "task", "session", "config", "*"}).Draw(t, "aggregate")
+	aggregate := rapid.SampledFrom([]string{"agent", "task", "session", "config", "claim", "*"}).Draw(t, "aggregate")
 	text := kind + " " + aggregate + ":" + pattern(t)
 	if (aggregate == "agent" || aggregate == "config") && rapid.Bool().Draw(t, "keyed") {
 		text += "." + pattern(t)
 	}
-	if aggregate == "task" && kind != "watch" && rapid.Bool().Draw(t, "holder") {
+	if (aggregate == "task" || aggregate == "claim") && kind != "watch" && rapid.Bool().Draw(t, "holder") {
 		text += " when holder"
 	}
 	g, err := grants.Parse(text)

@@ -42,7 +42,7 @@ var verbs = map[string]map[string]Scope{
 	"message":  {"direct": ByID, "broadcast": ByID, "notify": ByID},
 	"reminder": {"set": ByID, "cancel": ByID},
 	"view":     {"define": ByID, "remove": ByID},
-	"claim":    {"acquire": ByID, "renew": ByID, "release": ByID},
+	"claim":    {"acquire": ByTask, "renew": ByTask, "release": ByTask},
 }
 
 // queries are all queries of the wire contract by noun and name.
@@ -55,7 +55,7 @@ var queries = map[string]map[string]Scope{
 	"config":   {"get": ByKey, "history": ByKey, "entries": ByKey},
 	"message":  {"inbox": ByID},
 	"reminder": {"get": ByID, "history": ByID, "list": List},
-	"claim":    {"get": ByID, "list": List},
+	"claim":    {"get": ByTask, "history": ByTask, "list": List},
 	"view":     {"get": ByID, "list": ByID},
 	"events":   {"read": List},
 	"command":  {"get": Own},
@@ -64,7 +64,7 @@ var queries = map[string]map[string]Scope{
 
 // watched are the aggregates that buckets and feeds show; the verb of a watch has no
 // name.
-var watched = []string{"agent", "task", "session", "config", "message", "reminder"}
+var watched = []string{"agent", "task", "session", "config", "message", "reminder", "claim"}
 
 // areas are what an admin grant can name.
 var areas = []string{"archive", "auth", "dlq", "rebuild", "status", "topology", "verify"}

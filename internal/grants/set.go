@@ -32,7 +32,7 @@ type Verdict int
 
 const (
 	No       Verdict = iota
-	IfHolder         // if the task is assigned to an agent of the principal, or to none
+	IfHolder         // if the task is assigned to an agent of the principal or to none, or if the owner of the claim is one
 	Yes
 )
 

@@ -19,6 +19,8 @@ func (s *Set) All(stream string) bool {
 		return s.watchesAll("task")
 	case "KV_SESSION_DATA":
 		return s.watchesAll("session")
+	case "KV_CLAIM_STATE":
+		return s.watchesAll("claim")
 	case "KV_REMINDER_STATE":
 		return s.watchesAll("reminder")
 	case "AGENT_MESSAGES":
@@ -48,7 +50,7 @@ func (s *Set) Some(stream string) bool {
 // aggregateOf says whose messages a stream has, where those of one can be told apart.
 var aggregateOf = map[string]string{
 	"AGENT_STATE": "agent", "KV_AGENT_STATE": "agent", "KV_AGENT_CONFIG": "config", "TASK_EXECUTION": "task",
-	"KV_TASK_STATE": "task", "KV_SESSION_DATA": "session", "KV_REMINDER_STATE": "reminder", "AGENT_MESSAGES": "message",
+	"KV_TASK_STATE": "task", "KV_SESSION_DATA": "session", "KV_REMINDER_STATE": "reminder", "KV_CLAIM_STATE": "claim", "AGENT_MESSAGES": "message",
 }
 
 func (s *Set) watchesAll(aggregate string) bool { return s.watches(aggregate, "*", "*") }
@@ -90,6 +92,8 @@ func (s *Set) Covers(stream, subject string) bool {
 		return s.coversBucket("task", "TASK_STATE", t)
 	case "KV_SESSION_DATA":
 		return s.coversBucket("session", "SESSION_DATA", t)
+	case "KV_CLAIM_STATE":
+		return s.coversBucket("claim", "CLAIM_STATE", t)
 	case "KV_REMINDER_STATE":
 		return s.coversBucket("reminder", "REMINDER_STATE", t)
 	case "AGENT_STATE":

@@ -25,7 +25,7 @@ type permission struct {
 	Authority
 	set    *grants.Set
 	action grants.Action
-	holder bool // only if the sender holds the task
+	holder bool // only if the sender holds the task or the claim
 }
 
 // permit decides about the query noun.name of an id, before its body is read.
@@ -82,14 +82,15 @@ func (p *permission) key(ctx context.Context, in *request) error {
 	return nil
 }
 
-// task decides about a task that only its holder may read.
-func (q *Query) task(ctx context.Context, p *permission, id string) error {
+// holder decides about a task or a claim that only its holder may read.
+func (q *Query) holder(ctx context.Context, p *permission, id string) error {
 	if !p.holder {
 		return nil
 	}
-	d, found, _, err := q.Rows.LastDoc(ctx, readmodel.KindTask, id, "")
+	kind := p.action.Aggregate
+	d, found, _, err := q.Rows.LastDoc(ctx, kind, id, "")
 	if err != nil {
-		return domain.Errorf(domain.Unavailable, "journal.unavailable", "task %s cannot be read: %s", id, domain.PublicText(err))
+		return domain.Errorf(domain.Unavailable, "journal.unavailable", "%s %s cannot be read: %s", kind, id, domain.PublicText(err))
 	}
 	agent, err := agentOf(&d)
 	if found && err == nil && p.set.Holds(agent) {
@@ -200,11 +201,16 @@ func onlyRows[R any](shows func(key string) bool, after string, limit int, row f
 	}
 }
 
-// agentOf is the agent that a task is assigned to; empty = no agent.
+// agentOf is the agent that a task is assigned to, empty = no agent; or the owner of a
+// claim.
 func agentOf(d *readmodel.Doc) (string, error) {
-	var task struct {
+	var state struct {
 		AgentID string `json:"agent_id"`
+		Owner   string `json:"owner"`
 	}
-	err := json.Unmarshal(d.State, &task)
-	return task.AgentID, err
+	err := json.Unmarshal(d.State, &state)
+	if d.Kind == readmodel.KindClaim {
+		return state.Owner, err
+	}
+	return state.AgentID, err
 }

@@ -69,6 +69,7 @@ type request struct {
 	Phase       string  `json:"phase,omitzero"`
 	Status      string  `json:"status,omitzero"`
 	AgentID     string  `json:"agent_id,omitzero"`
+	Owner       string  `json:"owner,omitzero"`
 	Kind        string  `json:"kind,omitzero"`
 	Broadcasts  *bool   `json:"broadcasts,omitzero"`
 	MaxAgeMS    *int64  `json:"max_age_ms,omitzero"`
@@ -108,6 +109,9 @@ var handlers = map[string]handler{
 	"tasks.list":       {fields: "status agent_id kind limit cursor token wait_ms max_age_ms", list: (*Query).tasksList},
 	"session.get":      {fields: "token wait_ms at_revision at_time", check: checkSession, answer: docGet(readmodel.KindSession)},
 	"session.history":  {fields: "limit cursor", check: checkSession, answer: docHistory(readmodel.KindSession)},
+	"claim.get":        {fields: "token wait_ms at_revision at_time", check: checkClaim, answer: docGet(readmodel.KindClaim)},
+	"claim.history":    {fields: "limit cursor", check: checkClaim, answer: docHistory(readmodel.KindClaim)},
+	"claims.list":      {fields: "owner status prefix limit cursor token wait_ms max_age_ms", list: (*Query).claimsList},
 	"reminder.get":     {fields: "token wait_ms at_revision at_time", check: checkReminder, answer: docGet(readmodel.KindReminder)},
 	"reminder.history": {fields: "limit cursor", check: checkReminder, answer: docHistory(readmodel.KindReminder)},
 	"reminders.list":   {fields: "status agent_id limit cursor token wait_ms max_age_ms", list: (*Query).remindersList},
@@ -122,6 +126,7 @@ var handlers = map[string]handler{
 func checkTask(id string) error     { return domain.CheckID("task id", id) }
 func checkReminder(id string) error { return domain.CheckID("reminder id", id) }
 func checkSession(id string) error  { return domain.CheckID("session id", id) }
+func checkClaim(id string) error    { return domain.CheckID("claim id", id) }
 
 // Ask answers the request on queries.<tokens>. Errors are *domain.Error.
 func (q *Query) Ask(ctx context.Context, tokens []string, body []byte) ([]byte, error) {
@@ -166,7 +171,7 @@ func (q *Query) Ask(ctx context.Context, tokens []string, body []byte) ([]byte, 
 		err = permission.key(ctx, in)
 	}
 	if err == nil {
-		err = q.task(ctx, permission, id)
+		err = q.holder(ctx, permission, id)
 	}
 	if err != nil {
 		return nil, err

@@ -24,7 +24,8 @@ type Case struct {
 func Commands(now time.Time) (all []Case) {
 	for _, part := range [][]Case{
 		badNames(), badKeys(), badCommandIDs(), badBodies(), badValues(), badFields(), badTypes(), badTimestamps(now),
-		badNumbers(), badSizes(), badSubjects(), badMembers(now), badPayloads(), missingMembers(), badComputations(), badReminders(now), badClaims(),
+		badNumbers(), badSizes(), badSubjects(), badMembers(now), badPayloads(), missingMembers(), badComputations(), badReminders(now), badTaskClaims(),
+		badClaims(),
 	} {
 		all = append(all, part...)
 	}
@@ -308,6 +309,7 @@ func badMembers(now time.Time) (all []Case) {
 	for _, c := range [][2]string{
 		{"task.*.create", `{"kind":"k"}`}, {"session.*.open", `{"owner":"o"}`}, {"config.*.set", `{"key":"k","value":1}`},
 		{"message.*.broadcast", `{"body":1}`}, {"agent.*.heartbeat", `{}`}, {"agent.*.expire", `{}`}, {"agent.*.fork", `{"from":"a"}`},
+		{"claim.*.acquire", `{"owner":"o"}`}, {"claim.*.renew", `{"owner":"o","fence":1}`}, {"claim.*.release", `{"owner":"o","fence":1}`},
 	} {
 		for id, place := range map[string]string{"a.b": "2 tokens", "v1.2.3": "3 tokens", "a$b": "'$'", "é": "'é'", strings.Repeat("i", 129): "129"} {
 			all = append(all, Case{command(strings.Replace(c[0], "*", id, 1), c[1]), 400, "id.invalid", place})
@@ -322,6 +324,7 @@ func badPayloads() (all []Case) {
 		{"task.t1.create", `{"kind":"k","payload":`, "/payload"}, {"task.t1.complete", `{"result":`, "/result"}, {"config.a1.set", `{"key":"k","value":`, "/value"},
 		{"agent.a1.merge", `{"key":"k","value":`, "/value"}, {"agent.a1.add", `{"key":"k","delta":`, "/delta"}, {"agent.a1.append", `{"key":"k","items":`, "/items"},
 		{"session.s1.put", `{"key":"k","value":`, "/value"}, {"message.a1.broadcast", `{"body":`, "/body"}, {"agent.a1.heartbeat", `{"status":`, "/status"},
+		{"claim.c1.acquire", `{"owner":"o","data":`, "/data"},
 	} {
 		for _, value := range []string{
 			`"\u0000"`, `{"\u0000":1}`, `"\ud800"`, `"\udc00"`, `{"a":1,"a":1}`, `[{"b":{"c":1,"c":2}}]`, `1e309`, `-1e-309`, strings.Repeat("7", 41), "\"\xff\"",
@@ -351,6 +354,9 @@ func missingMembers() (all []Case) {
 		{"session.s1.put", `{"key":"k"}`, "value"}, {"session.s1.put", `{"key":null,"value":1}`, "key"}, {"config.a1.set", `{"value":1}`, "key"},
 		{"config.a1.set", `{"key":"k"}`, "value"}, {"config.a1.unset", `{}`, "key"}, {"message.a1.direct", `{"body":1}`, "to"},
 		{"message.a1.direct", `{"to":null,"body":1}`, "to"}, {"message.a1.direct", `{"to":"b"}`, "body"}, {"message.a1.broadcast", `{}`, "body"},
+		{"claim.c1.acquire", `{}`, "owner"}, {"claim.c1.acquire", `{"owner":null,"lease_ms":1}`, "owner"}, {"claim.c1.renew", `{"fence":1}`, "owner"},
+		{"claim.c1.renew", `{"owner":"o"}`, "fence"}, {"claim.c1.renew", `{"owner":"o","fence":null}`, "fence"}, {"claim.c1.release", `{"fence":1}`, "owner"},
+		{"claim.c1.release", `{"owner":"o"}`, "fence"}, {"claim.c1.release", ``, "owner"},
 		{"message.a1.notify", `{"body":1}`, "type"}, {"message.a1.notify", `{"type":"t"}`, "body"}, {"message.a1.notify", `{"type":null,"body":1}`, "type"},
 	} {
 		all = append(all, Case{command(c[0], c[1]), 400, "body.missing_field", fmt.Sprintf("%q is missing", c[2])})
@@ -361,7 +367,7 @@ func missingMembers() (all []Case) {
 		"config.a1.set": `{"key":"k","value":1,`, "config.a1.unset": `{"key":"k",`, "message.a1.direct": `{"to":"b","body":1,`, "message.a1.broadcast": `{"body":1,`,
 		"message.a1.notify": `{"type":"t","body":1,`, "agent.a1.hydrate": `{`, "agent.a1.flush": `{`, "agent.a1.expire": `{`, "agent.a1.retire": `{`,
 		"agent.a1.heartbeat": `{`, "agent.b1.fork": `{"from":"a",`, "agent.a1.merge": `{"key":"k","value":{},`, "agent.a1.add": `{"key":"k","delta":1,`,
-		"agent.a1.append": `{"key":"k","items":[],`,
+		"agent.a1.append": `{"key":"k","items":[],`, "claim.c1.acquire": `{"owner":"o",`, "claim.c1.renew": `{"owner":"o","fence":1,`, "claim.c1.release": `{"owner":"o","fence":1,`,
 	} {
 		all = append(all, Case{command(subject, body+`"nope":1}`), 400, "body.unknown_field", `"/nope"`},
 			Case{command(subject, body+`"nope":1,"nope":2}`), 400, "json.invalid", `"/nope"`})

@@ -85,6 +85,18 @@ func Queries() (all []Case) {
 		{"tasks.list", `{"status":"late"}`, 400, "status.unknown", "late"},
 		{"tasks.list", `{"agent_id":"kv"}`, 400, "id.invalid", "reserved"},
 		{"tasks.list", `{"kind":"a.b"}`, 400, "id.invalid", "kind"},
+		{"claims.list", `{"owner":"a b"}`, 400, "id.invalid", "owner"},
+		{"claims.list", `{"owner":1}`, 400, "body.invalid", "/owner"},
+		{"claims.list", `{"status":"open"}`, 400, "status.unknown", "open"},
+		{"claims.list", `{"limit":0}`, 400, "limit.invalid", "1 to 1000"},
+		{"claims.list", `{"cursor":"a b"}`, 400, "cursor.invalid", "a b"},
+		{"claims.list", `{"prefix":"` + strings.Repeat("p", 256) + `"}`, 400, "prefix.invalid", "255"},
+		{"claims.list", `{"agent_id":"a"}`, 400, "body.unknown_field", "/agent_id"},
+		{"claim.a.b.get", `{}`, 400, "id.invalid", "2 tokens"},
+		{"claim.c1.get", `{"key":"k"}`, 400, "body.unknown_field", "/key"},
+		{"claim.c1.get", `{"at_revision":1,"at_time":"2026-01-01T00:00:00Z"}`, 400, "body.invalid", "exclude"},
+		{"claim.c1.history", `{"cursor":"x"}`, 400, "cursor.invalid", "x"},
+		{"claim.c1.list", `{}`, 404, "query.unknown", "claim.<id>.get"},
 		{"message.a1.inbox", `{"kind":"letter"}`, 400, "kind.unknown", "letter"},
 		{"message.a1.inbox", `{"cursor":"+12-a"}`, 400, "cursor.invalid", "+12-a"},
 		{"message.a1.inbox", `{"cursor":"-12-a"}`, 400, "cursor.invalid", "-12-a"},
@@ -128,7 +140,7 @@ func Queries() (all []Case) {
 	for _, text := range badTimes {
 		all = append(all, Case{command("agent.a1.get", `{"key":"k","at_time":"`+text+`"}`), 400, "timestamp.invalid", "at_time"})
 	}
-	for _, subject := range []string{"task.t1.get", "session.s1.get", "agent.a1.entries", "agent.a1.lifecycle", "config.a1.entries"} {
+	for _, subject := range []string{"task.t1.get", "session.s1.get", "claim.c1.get", "agent.a1.entries", "agent.a1.lifecycle", "config.a1.entries"} {
 		all = append(all, Case{command(subject, `{"at_time":"2026-06-07T12:00:00,5Z"}`), 400, "timestamp.invalid", "at_time"},
 			Case{command(subject, `{"token":".+0-1"}`), 400, "token.invalid", "not a read token"},
 			Case{command(subject, `{"nope":{"a":1,"a":2}}`), 400, "json.invalid", "/nope/a"})

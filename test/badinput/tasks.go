@@ -1,7 +1,7 @@
 package badinput
 
-// badClaims are claims, reports of holders and retries.
-func badClaims() (all []Case) {
+// badTaskClaims are claims, reports of holders and retries.
+func badTaskClaims() (all []Case) {
 	for _, c := range claims {
 		all = append(all, Case{command("task.t1.claim", c.body), 400, c.code, c.place})
 	}

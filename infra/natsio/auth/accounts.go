@@ -40,7 +40,7 @@ const (
 
 // Streams are what clients read: the buckets and the feeds.
 var Streams = []string{
-	"KV_AGENT_STATE", "KV_TASK_STATE", "KV_SESSION_DATA", "KV_AGENT_CONFIG", "KV_REMINDER_STATE", "KV_QUERY_CACHE",
+	"KV_AGENT_STATE", "KV_TASK_STATE", "KV_SESSION_DATA", "KV_AGENT_CONFIG", "KV_REMINDER_STATE", "KV_CLAIM_STATE", "KV_QUERY_CACHE",
 	"AGENT_STATE", TaskStream, "AGENT_MESSAGES",
 }
 

@@ -187,7 +187,7 @@ func (g *Gate) forGate(r *request) bool {
 func Reserved(stream string) bool {
 	switch stream {
 	case "EVENTS", "COMMANDS", "OUTCOMES", "DEAD_LETTERS", "TIMERS", "AUDIT", "AGENT_STATE", "TASK_EXECUTION", "AGENT_MESSAGES",
-		"KV_AGENT_STATE", "KV_TASK_STATE", "KV_SESSION_DATA", "KV_AGENT_CONFIG", "KV_REMINDER_STATE", "KV_QUERY_CACHE":
+		"KV_AGENT_STATE", "KV_TASK_STATE", "KV_SESSION_DATA", "KV_AGENT_CONFIG", "KV_REMINDER_STATE", "KV_CLAIM_STATE", "KV_QUERY_CACHE":
 		return true
 	}
 	for _, prefix := range []string{"EVENTS_", "KV_TIDEMARK_", "KV_VIEW_", "TIDEMARK_"} {

@@ -69,6 +69,12 @@ var (
 		Name: "AGENT_CONFIG", Description: "Agent configuration and persistent settings",
 		History: 10, MaxValueSize: 512 << 10, MaxBytes: 1 << 30,
 	}
+	// ClaimStateBucket is not in the topology document. Its rows do not expire: a claim
+	// may be held for ever.
+	ClaimStateBucket = BucketConfig{
+		Name: "CLAIM_STATE", Description: "Claims: who holds which name, and until when",
+		History: 1, MaxValueSize: 1 << 20, MaxBytes: 256 << 20,
+	}
 )
 
 // OpenBucket opens a bucket and creates it if it is missing. If that fails it

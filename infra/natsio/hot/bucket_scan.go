@@ -117,7 +117,7 @@ func (t *Hot) Chunks(ctx context.Context) (int, error) {
 // the number of segments in the buckets before it. With index -1, all is the
 // number of segments in all buckets.
 func (t *Hot) segment(ctx context.Context, index int) (kind string, from uint64, all int, err error) {
-	for _, kind := range [...]string{readmodel.KindEntry, readmodel.KindTask, readmodel.KindSession, readmodel.KindReminder, readmodel.KindConfig} {
+	for _, kind := range [...]string{readmodel.KindEntry, readmodel.KindTask, readmodel.KindSession, readmodel.KindReminder, readmodel.KindConfig, readmodel.KindClaim} {
 		b := t.byKind()[kind]
 		if b == nil {
 			continue

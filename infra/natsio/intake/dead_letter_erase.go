@@ -12,15 +12,15 @@ import (
 )
 
 // EraseAgent overwrites and removes the dead letters of commands on an erased agent, on
-// its configuration, on the tasks, sessions and reminders that were erased with it, of messages
+// its configuration, on the tasks, sessions, reminders and claims that were erased with it, of messages
 // that it has sent, and of batches that name it.
-func (d *DeadLetters) EraseAgent(ctx context.Context, agent string, tasks, sessions, reminders []string) error {
+func (d *DeadLetters) EraseAgent(ctx context.Context, agent string, tasks, sessions, reminders, claims []string) error {
 	all, err := d.All(ctx)
 	if err != nil {
 		return err
 	}
 	for i := range all {
-		if !d.concerns(&all[i], agent, tasks, sessions, reminders) {
+		if !d.concerns(&all[i], agent, tasks, sessions, reminders, claims) {
 			continue
 		}
 		err := d.stream.SecureDeleteMsg(ctx, all[i].Seq)
@@ -31,7 +31,7 @@ func (d *DeadLetters) EraseAgent(ctx context.Context, agent string, tasks, sessi
 	return nil
 }
 
-func (d *DeadLetters) concerns(l *DeadLetter, agent string, tasks, sessions, reminders []string) bool {
+func (d *DeadLetters) concerns(l *DeadLetter, agent string, tasks, sessions, reminders, claims []string) bool {
 	subject, enqueued := strings.CutPrefix(l.Subject, d.enqueueRoot)
 	tokens := strings.Split(subject, ".")
 	if len(tokens) < 2 {
@@ -44,6 +44,8 @@ func (d *DeadLetters) concerns(l *DeadLetter, agent string, tasks, sessions, rem
 		return enqueued && slices.Contains(tasks, tokens[1])
 	case "session":
 		return enqueued && slices.Contains(sessions, tokens[1])
+	case "claim":
+		return enqueued && slices.Contains(claims, tokens[1])
 	case "reminder": // also one that was refused, whose command is on the agent
 		return enqueued && (slices.Contains(reminders, tokens[1]) || bytes.Contains(l.Body, []byte("."+agent+".")))
 	}

@@ -68,6 +68,16 @@ var docUpserts = map[string]string{
 		set_at = excluded.set_at, ended_at = excluded.ended_at, state_text = excluded.state_text, version = excluded.version,
 		revision = excluded.revision, updated_at = excluded.updated_at, digest = excluded.digest
 	WHERE t.revision < excluded.revision`,
+	readmodel.KindClaim: `
+	INSERT INTO agents.claims AS t (claim_id, status, owner, fence, lease_ms, data, acquired_at, renewed_at, expires_at, ended_at,
+		state_text, version, revision, updated_at, digest)
+	SELECT id, s->>'status', s->>'owner', (s->>'fence')::bigint, (s->>'lease_ms')::bigint, s->'data', (s->>'acquired_at')::timestamptz,
+		(s->>'renewed_at')::timestamptz, (s->>'expires_at')::timestamptz, (s->>'ended_at')::timestamptz, st, v, r, u, d` + docRows + `
+	ON CONFLICT (claim_id) DO UPDATE SET status = excluded.status, owner = excluded.owner, fence = excluded.fence,
+		lease_ms = excluded.lease_ms, data = excluded.data, acquired_at = excluded.acquired_at, renewed_at = excluded.renewed_at,
+		expires_at = excluded.expires_at, ended_at = excluded.ended_at, state_text = excluded.state_text, version = excluded.version,
+		revision = excluded.revision, updated_at = excluded.updated_at, digest = excluded.digest
+	WHERE t.revision < excluded.revision`,
 	readmodel.KindLifecycle: `
 	INSERT INTO agents.lifecycle AS t (agent_id, phase, since, state_text, version, revision, updated_at, digest)
 	SELECT id, s->>'phase', coalesce((s->>'since')::timestamptz, u), st, v, r, u, d` + docRows + `
@@ -101,7 +111,7 @@ func queueDocs(b *pgx.Batch, s pg.Schema, changes []readmodel.DocChange) {
 		}
 		kinds[c.Kind].add(&c.Doc)
 	}
-	for _, kind := range [...]string{readmodel.KindConfig, readmodel.KindLifecycle, readmodel.KindReminder, readmodel.KindSession, readmodel.KindTask} {
+	for _, kind := range [...]string{readmodel.KindClaim, readmodel.KindConfig, readmodel.KindLifecycle, readmodel.KindReminder, readmodel.KindSession, readmodel.KindTask} {
 		if c := kinds[kind]; c != nil {
 			b.Queue(s.In(docUpserts[kind]), c.ids, c.keys, c.states, c.versions, c.revisions, c.updated, c.digests)
 		}
@@ -123,6 +133,10 @@ var docTables = map[string]struct{ table, id, key, same string }{
 		ended_at) IS NOT DISTINCT FROM
 		(s->>'status', s->>'owner', s->'data', (s->>'ttl_seconds')::bigint, (s->>'opened_at')::timestamptz,
 		(s->>'expires_at')::timestamptz, (s->>'ended_at')::timestamptz)`},
+	readmodel.KindClaim: {"agents.claims", "claim_id", "''", `(status, owner, fence, lease_ms, data, acquired_at, renewed_at,
+		expires_at, ended_at) IS NOT DISTINCT FROM
+		(s->>'status', s->>'owner', (s->>'fence')::bigint, (s->>'lease_ms')::bigint, s->'data', (s->>'acquired_at')::timestamptz,
+		(s->>'renewed_at')::timestamptz, (s->>'expires_at')::timestamptz, (s->>'ended_at')::timestamptz)`},
 	readmodel.KindReminder: {"agents.reminders", "reminder_id", "''", `(status, agent_id, subject, next_at, fired, missed, outcome,
 		set_at, ended_at) IS NOT DISTINCT FROM
 		(s->>'status', s->>'agent_id', s#>>'{command,subject}', (s->>'next_at')::timestamptz, (s->>'fired')::bigint,
@@ -164,6 +178,10 @@ func (t *View) Docs(ctx context.Context, q readmodel.DocList) ([]readmodel.Doc, 
 		if q.Kind == readmodel.KindTask && len(q.Only.Agents) > 0 {
 			args = append(args, like(q.Only.Agents))
 			only += fmt.Sprintf(" OR coalesce(agent_id, '') = '' OR agent_id LIKE ANY ($%d)", len(args))
+		}
+		if q.Kind == readmodel.KindClaim && len(q.Only.Agents) > 0 {
+			args = append(args, like(q.Only.Agents))
+			only += fmt.Sprintf(" OR owner LIKE ANY ($%d)", len(args))
 		}
 		where += " AND (" + only + ")"
 	}

@@ -29,6 +29,7 @@ var eraseAgent = []string{
 	`DELETE FROM agents.outbox WHERE done_at IS NOT NULL AND (` + outboxOf + `
 		OR (regexp_match(subject, '(?:^|\.)task\.([A-Za-z0-9_-]+)'))[1] = ANY (@tasks::text[])
 		OR (regexp_match(subject, '(?:^|\.)session\.([A-Za-z0-9_-]+)'))[1] = ANY (@sessions::text[])
+		OR (regexp_match(subject, '(?:^|\.)claim\.([A-Za-z0-9_-]+)'))[1] = ANY (@claims::text[])
 		OR (regexp_match(subject, '(?:^|\.)reminder\.([A-Za-z0-9_-]+)'))[1] = ANY (@reminders::text[]))`,
 }
 
@@ -57,9 +58,9 @@ func queueErased(b *pgx.Batch, c *projections.Changes) {
 }
 
 // Agent removes the rows of an agent up to the revision of its erasure, and the commands
-// of the outbox on the tasks, sessions and reminders that were erased with it.
-func (e *Eraser) Agent(ctx context.Context, agent string, revision uint64, tasks, sessions, reminders []string) error {
-	args := pgx.NamedArgs{"agent": agent, "revision": int64(revision), "tasks": tasks, "sessions": sessions, "reminders": reminders}
+// of the outbox on the tasks, sessions, reminders and claims that were erased with it.
+func (e *Eraser) Agent(ctx context.Context, agent string, revision uint64, tasks, sessions, reminders, claims []string) error {
+	args := pgx.NamedArgs{"agent": agent, "revision": int64(revision), "tasks": tasks, "sessions": sessions, "reminders": reminders, "claims": claims}
 	err := e.db.InTx(ctx, func(tx pgx.Tx) error {
 		for _, sql := range eraseAgent {
 			if _, err := tx.Exec(ctx, sql, args); err != nil {
@@ -82,6 +83,7 @@ var erasable = map[string][]string{
 	"conflicts": {"state_text"},
 	"tasks":     {"payload", "result", "reason", "detail", "state_text"},
 	"sessions":  {"data", "state_text"},
+	"claims":    {"data", "state_text"},
 	"reminders": {"state_text"},
 	"messages":  {"body", "body_text"},
 	"outbox":    {"body"},

@@ -32,6 +32,7 @@ var outboxRows = []struct {
 	{"o9", "agent.b.set", `{"key":"x.a.y"}`, false, false},
 	{"task", "commands.task.t.complete", "v", false, true},
 	{"session", "session.s.put", "v", false, true},
+	{"claim", "claim.c.renew", "v", false, true},
 	{"task2", "task.t2.complete", "v", false, false},
 	{"reminder", "reminder.r.set", "v", false, true},
 	{"reminder2", "commands.reminder.r2.set", `{"command":{"subject":"agent.a.set"}}`, true, false},
@@ -87,7 +88,7 @@ func wantOutbox(t *testing.T, db *pg.DB, owned bool) {
 func TestEraser(t *testing.T) {
 	db := pgtest.Migrated(t)
 	fillOutbox(t, db, pgtest.When)
-	if err := durable.NewEraser(db).Agent(t.Context(), "a", 5, []string{"t"}, []string{"s"}, []string{"r"}); err != nil {
+	if err := durable.NewEraser(db).Agent(t.Context(), "a", 5, []string{"t"}, []string{"s"}, []string{"r"}, []string{"c"}); err != nil {
 		t.Fatal(err)
 	}
 	wantOutbox(t, db, true)

@@ -71,6 +71,7 @@ var tables = map[string]struct{ name, id, key string }{
 	readmodel.KindConfig:    {"agents.config", "agent_id", "config_key"},
 	readmodel.KindTask:      {"agents.tasks", "task_id", "''"},
 	readmodel.KindSession:   {"agents.sessions", "session_id", "''"},
+	readmodel.KindClaim:     {"agents.claims", "claim_id", "''"},
 	readmodel.KindReminder:  {"agents.reminders", "reminder_id", "''"},
 	readmodel.KindLifecycle: {"agents.lifecycle", "agent_id", "''"},
 }

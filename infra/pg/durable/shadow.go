@@ -54,6 +54,7 @@ var shadowTables = []shadowTable{
 	{readmodel.KindEntry, "state", []string{"agent_id", "state_key"}},
 	{readmodel.KindTask, "tasks", []string{"task_id"}},
 	{readmodel.KindSession, "sessions", []string{"session_id"}},
+	{readmodel.KindClaim, "claims", []string{"claim_id"}},
 	{readmodel.KindReminder, "reminders", []string{"reminder_id"}},
 	{readmodel.KindConfig, "config", []string{"agent_id", "config_key"}},
 	{readmodel.KindLifecycle, "lifecycle", []string{"agent_id"}},

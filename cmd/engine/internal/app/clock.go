@@ -43,7 +43,7 @@ func startClock(nats *natsServer, j *journalReader, c *commandSide, m *readModel
 		return j.history.Last(ctx, name, history.Linearizable)
 	}
 	k.remind = &reactors.Reminders{Last: last, Timers: k.timers, Send: c.send, Now: time.Now, Since: time.Now(), Near: true, Fired: fired, Log: nats.log}
-	k.reactors = []reactors.Reactor{reactors.Hydrate(m.hydrator), reactors.Flush(m.hydrator), reactors.Deadline(k.timers), k.remind.Reactor()}
+	k.reactors = []reactors.Reactor{reactors.Hydrate(m.hydrator), reactors.Flush(m.hydrator), reactors.Deadline(k.timers), reactors.ClaimLease(k.timers), k.remind.Reactor()}
 	if err := k.timers.Watch(func(ctx context.Context, name string) error {
 		if mine, err := k.remind.Due(ctx, name); mine {
 			return err
@@ -107,7 +107,7 @@ func (k *clock) revive(ctx context.Context, expired []events.Record) {
 	}
 }
 
-// rearm sets the timers of all unfinished tasks and reminders again.
+// rearm sets the timers of all unfinished tasks and reminders and of held claims again.
 func (k *clock) rearm(ctx context.Context) (n int, err error) {
 	var failed error
 	for _, pattern := range reactors.Timed {

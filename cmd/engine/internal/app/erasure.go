@@ -198,7 +198,7 @@ func (x *eraser) cleanAgent(ctx context.Context, p keys.Pending) error {
 	if err != nil {
 		return err
 	}
-	tasks, sessions, reminders := owned[readmodel.KindTask], owned[readmodel.KindSession], owned[readmodel.KindReminder]
+	tasks, sessions, reminders, claims := owned[readmodel.KindTask], owned[readmodel.KindSession], owned[readmodel.KindReminder], owned[readmodel.KindClaim]
 	if err := x.awaitOwned(waiting, p.Partition); len(owned) > 0 && err != nil {
 		return err
 	}
@@ -225,17 +225,17 @@ func (x *eraser) cleanAgent(ctx context.Context, p keys.Pending) error {
 	if err := x.e.streams.EraseAgent(ctx, p.Agent); err != nil {
 		return err
 	}
-	if err := x.eraseDeadLetters(ctx, p.Agent, tasks, sessions, reminders); err != nil {
+	if err := x.eraseDeadLetters(ctx, p.Agent, tasks, sessions, reminders, claims); err != nil {
 		return err
 	}
 	if x.e.postgres.db == nil {
 		return nil
 	}
-	return durable.NewEraser(x.e.postgres.db).Agent(ctx, p.Agent, p.Revision, tasks, sessions, reminders)
+	return durable.NewEraser(x.e.postgres.db).Agent(ctx, p.Agent, p.Revision, tasks, sessions, reminders, claims)
 }
 
 // awaitOwned waits until the views have reached the ends of the other partitions, where
-// tasks, sessions and reminders may be.
+// tasks, sessions, reminders and claims may be.
 func (x *eraser) awaitOwned(ctx context.Context, but int) error {
 	for partition := range x.e.journal.Partitions() {
 		if partition == but {
@@ -254,10 +254,10 @@ func (x *eraser) awaitOwned(ctx context.Context, but int) error {
 	return nil
 }
 
-func (x *eraser) eraseDeadLetters(ctx context.Context, agent string, tasks, sessions, reminders []string) error {
+func (x *eraser) eraseDeadLetters(ctx context.Context, agent string, tasks, sessions, reminders, claims []string) error {
 	letters, err := intake.OpenDeadLetters(ctx, x.e.nats.first(), x.e.nats.subjects)
 	if err != nil {
 		return err
 	}
-	return letters.EraseAgent(ctx, agent, tasks, sessions, reminders)
+	return letters.EraseAgent(ctx, agent, tasks, sessions, reminders, claims)
 }

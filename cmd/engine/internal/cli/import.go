@@ -154,7 +154,7 @@ func (c *Import) restore(ctx context.Context, nc *nats.Conn, checked *export.Che
 	return j.Finish(ctx)
 }
 
-// rearm sets the timers of open tasks and reminders, because an export has no timers.
+// rearm sets the timers of open tasks, reminders and claims, because an export has no timers.
 func rearm(ctx context.Context, nc *nats.Conn, s natsio.Subjects, j *journal.Journal) error {
 	timers, err := coordination.OpenTimers(ctx, nc, s, slog.New(slog.DiscardHandler))
 	if err != nil {

@@ -61,7 +61,7 @@ func TestPermit(t *testing.T) {
 	journal := journaltest.History(t, 1)
 	e := newEngine(t, journal, commands.Config{Past: journal, Permit: permit(t, map[string][]string{
 		"bob": {"command agent:bob-*", "command agent:team.mood set", "command agent:team.n add,append", "query agent:shared", "command message:bob-* direct",
-			"command task:* start,progress,complete,create when holder"},
+			"command task:* start,progress,complete,create when holder", "command claim:* acquire,renew when holder", "command claim:open release"},
 	})})
 	as := func(who, subject, body string) error {
 		aggregate, id, verb, err := commands.ParseSubject(subject)
@@ -108,6 +108,14 @@ func TestPermit(t *testing.T) {
 		{"bob", "task.new.create", `{"kind":"k","agent_id":"alice"}`, "command task:new create"},
 		{"bob", "task.new.create", `{"kind":"k","agent_id":"bob-1"}`, ok},
 		{"bob", "task.new.cancel", `{}`, "command task:new cancel"},
+		{"bob", "claim.c1.acquire", `{"owner":"bob-1"}`, ok},
+		{"bob", "claim.c2.acquire", `{"owner":"alice"}`, "command claim:c2 acquire"},
+		{"bob", "claim.c1.renew", `{"owner":"alice","fence":1}`, "command claim:c1 renew"},
+		{"bob", "claim.c1.renew", `{"owner":"bob-1","fence":1,"lease_ms":9}`, ok},
+		{"bob", "claim.c1.release", `{"owner":"bob-1","fence":1}`, "command claim:c1 release"},
+		{"", "claim.open.acquire", `{"owner":"alice"}`, ok},
+		{"bob", "claim.open.release", `{"owner":"alice","fence":1}`, ok},
+		{"eve", "claim.c1.acquire", `{"owner":"eve-1"}`, "command claim:c1 acquire"},
 		{"eve", "agent.eve-1.set", `{"key":"k","value":1}`, "command agent:eve-1 set"},
 	} {
 		err := as(c.who, c.subject, c.body)

@@ -30,15 +30,16 @@ type batchItem struct {
 // with an error whose details.index is the first command at fault. below returns
 // the part of a command's subject below its root.
 func (h *Handler) HandleBatch(ctx context.Context, body []byte, below func(subject string) string, done func([]Result, error)) {
-	atomic, items, err := readBatch(body, below)
+	in, err := readBatch(body, below)
 	if err != nil {
 		done(nil, err)
 		return
 	}
-	if atomic {
-		h.handleAtomic(ctx, items, done)
+	if in.atomic || len(in.require) > 0 {
+		h.handleAtomic(ctx, in, done)
 		return
 	}
+	items := in.items
 	results := make([]Result, len(items))
 	var open sync.WaitGroup
 	open.Add(len(items))
@@ -68,9 +69,10 @@ func indexed(err error, i int) error {
 	return err
 }
 
-// handleAtomic reads all commands, holds the mailboxes of all their aggregates,
-// and executes the commands with one append.
-func (h *Handler) handleAtomic(ctx context.Context, items []batchItem, done func([]Result, error)) {
+// handleAtomic reads all commands, holds the mailboxes of all their aggregates and of the
+// required ones, and executes the commands with one append.
+func (h *Handler) handleAtomic(ctx context.Context, in batch, done func([]Result, error)) {
+	items := in.items
 	cmds := make([]Command, len(items))
 	var names []events.AggregateName
 	seen := map[events.AggregateName]bool{}
@@ -102,6 +104,25 @@ func (h *Handler) handleAtomic(ctx context.Context, items []batchItem, done func
 			names = append(names, cmd.Name)
 		}
 	}
+	if err := h.permitRequire(ctx, in.require); err != nil {
+		done(nil, err)
+		return
+	}
+	if len(in.require) > 0 { // batches that share their guards' aggregate do not conflict
+		names = append(names, events.Require(cmds[0].ID))
+	}
+	for i := range in.require {
+		r := &in.require[i]
+		if h.journal.Partition(r.id) != h.journal.Partition(cmds[0].ID) {
+			done(nil, domain.Errorf(domain.Rejected, "require.partitions",
+				"%s is in another journal partition than the commands; a requirement holds at the append of one partition only", r.name).With("index", i))
+			return
+		}
+		if !seen[r.name] {
+			seen[r.name] = true
+			names = append(names, r.name)
+		}
+	}
 	if err := h.admission.enter(ctx, false, len(cmds), size); err != nil {
 		done(nil, err)
 		return
@@ -114,7 +135,7 @@ func (h *Handler) handleAtomic(ctx context.Context, items []batchItem, done func
 	posted := h.mailboxes.postAll(names, func() {
 		ctx, cancel := context.WithDeadline(ctx, deadline)
 		defer cancel()
-		finish(h.executeBatch(ctx, cmds))
+		finish(h.executeBatch(ctx, cmds, in.require))
 	})
 	if !posted {
 		finish(nil, domain.Errorf(domain.Unavailable, "engine.stopping", "the engine is stopping; send the same command ids again"))

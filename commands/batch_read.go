@@ -11,19 +11,29 @@ import (
 	"github.com/tidemark-engine/tidemark/domain"
 )
 
-// readBatch reads the body of commands.batch, {"atomic","commands"}. Each command
-// is read by itself: what is wrong with one is that item's error.
-func readBatch(body []byte, below func(string) string) (atomic bool, items []batchItem, err error) {
+// batch is the body of commands.batch, {"atomic","commands","require"}.
+type batch struct {
+	atomic  bool
+	items   []batchItem
+	require []requirement
+}
+
+// readBatch reads a batch. Each command is read by itself: what is wrong with one is that
+// item's error.
+func readBatch(body []byte, below func(string) string) (in batch, err error) {
 	var list jsontext.Value
 	err = eachMember(body, func(name string, value jsontext.Value) error {
 		switch name {
 		case "atomic":
-			return member(name, value, &atomic)
+			return member(name, value, &in.atomic)
 		case "commands":
 			if list = value; value.Kind() != '[' {
 				return domain.Errorf(domain.Invalid, "body.invalid", `"/commands" must be an array`)
 			}
 			return nil
+		case "require":
+			in.require, err = readRequire(value, below)
+			return err
 		}
 		return domain.Errorf(domain.Invalid, "body.unknown_field", "unknown field at %.64q", "/"+name)
 	})
@@ -31,24 +41,27 @@ func readBatch(body []byte, below func(string) string) (atomic bool, items []bat
 		err = domain.MissingField("commands")
 	}
 	if err != nil {
-		return false, nil, err
+		return batch{}, err
 	}
 	d := lenientDecoder(list)
 	for _, _ = d.ReadToken(); d.PeekKind() != ']'; { // '[': eachMember has parsed the list
 		value, err := d.ReadValue()
 		if err != nil {
-			return false, nil, domain.CheckJSON(list)
+			return batch{}, domain.CheckJSON(list)
 		}
 		var item batchItem
-		if len(items) < MaxBatch {
+		if len(in.items) < MaxBatch {
 			item.req, item.err = readBatchItem(slice(d, list, value), below)
 		}
-		items = append(items, item)
+		in.items = append(in.items, item)
 	}
-	if n := len(items); n == 0 || n > MaxBatch {
-		return false, nil, domain.Errorf(domain.Invalid, "batch.size", "a batch holds 1 to %d commands, this has %d", MaxBatch, n)
+	if n := len(in.items); n == 0 || n > MaxBatch {
+		return batch{}, domain.Errorf(domain.Invalid, "batch.size", "a batch holds 1 to %d commands, this has %d", MaxBatch, n)
 	}
-	return atomic, items, nil
+	if len(in.require) > 0 && !in.atomic && len(in.items) > 1 {
+		return batch{}, domain.Errorf(domain.Invalid, "require.not_atomic", `"/require" needs "atomic":true, or one command`)
+	}
+	return in, nil
 }
 
 // readBatchItem reads {"subject","id","body"}. The body is checked like the body of

@@ -15,7 +15,7 @@ import (
 
 // executeBatch executes the commands of an atomic batch with one append. The
 // mailboxes of all their aggregates are held. A panic fails this batch only.
-func (h *Handler) executeBatch(ctx context.Context, cmds []Command) (results []Result, err error) {
+func (h *Handler) executeBatch(ctx context.Context, cmds []Command, require []requirement) (results []Result, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			for i := range cmds {
@@ -25,10 +25,12 @@ func (h *Handler) executeBatch(ctx context.Context, cmds []Command) (results []R
 			results, err = nil, fmt.Errorf("panic while executing a batch: %v\n%s", p, debug.Stack())
 		}
 	}()
-	computes := slices.ContainsFunc(cmds, func(c Command) bool { return c.computes })
-	err = h.retry(ctx, computes, false, func(unsure bool) (err error) {
+	// A conflict is no answer where the next attempt decides: it finds the requirements
+	// failed, or computes with the new value.
+	again := len(require) > 0 || slices.ContainsFunc(cmds, func(c Command) bool { return c.computes })
+	err = h.retry(ctx, again, false, func(unsure bool) (err error) {
 		b := batchAttempt{h: h, heads: map[events.AggregateName]*head{}, loaded: map[events.AggregateName]*head{}, now: h.cfg.Now()}
-		results, err = b.execute(ctx, cmds, unsure)
+		results, err = b.execute(ctx, cmds, require, unsure)
 		if errors.Is(err, history.ErrConflict) || errors.Is(err, history.ErrOutcomeUnknown) {
 			for name := range b.loaded {
 				h.heads.drop(name)
@@ -65,12 +67,22 @@ type batchAnswer struct {
 	write    int
 }
 
-func (b *batchAttempt) execute(ctx context.Context, cmds []Command, unsure bool) ([]Result, error) {
+func (b *batchAttempt) execute(ctx context.Context, cmds []Command, require []requirement, unsure bool) ([]Result, error) {
 	for i := range cmds {
 		b.h.dropValueless(&cmds[i])
 	}
 	if results, err := b.dedup(ctx, cmds, unsure); results != nil || err != nil {
 		return results, err
+	}
+	if err := b.require(ctx, require); err != nil {
+		if errors.Is(err, history.ErrConflict) {
+			return nil, err
+		}
+		// The first delivery of a repeated batch may have changed what it requires.
+		if results, found := b.dedup(ctx, cmds, true); results != nil && found == nil {
+			return results, nil
+		}
+		return nil, err
 	}
 	for i := range cmds {
 		err := b.decide(ctx, &cmds[i])
@@ -85,7 +97,10 @@ func (b *batchAttempt) execute(ctx context.Context, cmds []Command, unsure bool)
 			return nil, indexed(err, i)
 		}
 	}
-	err := b.append(ctx)
+	err := b.guard(ctx, cmds, require)
+	if err == nil {
+		err = b.append(ctx)
+	}
 	switch {
 	case errors.Is(err, history.ErrConflict), errors.Is(err, history.ErrOutcomeUnknown):
 		return nil, err
@@ -226,6 +241,9 @@ func (b *batchAttempt) write(ctx context.Context, cmd *Command, name events.Aggr
 func (b *batchAttempt) append(ctx context.Context) error {
 	if len(b.writes) == 0 {
 		return nil
+	}
+	if err := tooManyWrites(b.writes); err != nil {
+		return err
 	}
 	// gofail: var batchAppend struct{}
 	// return history.ErrConflict

@@ -10,10 +10,13 @@ import (
 // Write is one event of an append.
 type Write struct {
 	Name  events.AggregateName // the aggregate
-	First bool                 // the aggregate's first event in this append: After is compared
+	First bool                 // After is compared; on the aggregate's first event in this append
 	After uint64               // expected revision of the aggregate's last event; 0 = it has none
-	ID    string               // message id for deduplication; empty on the later events of one command
-	Event *events.Event
+	// Compares is the aggregate of which After is compared, in place of Name. No earlier
+	// write of the append may be to it. Empty = Name.
+	Compares events.AggregateName
+	ID       string // message id for deduplication; empty on the later events of one command
+	Event    *events.Event
 }
 
 // Writes returns the writes of one command: evs follow the event at revision after
@@ -30,7 +33,8 @@ func Writes(name events.AggregateName, after uint64, id string, evs []events.Eve
 // Appender stores events.
 type Appender interface {
 	// Append stores the events of writes in order, all or none. The last event of
-	// each aggregate must be at After of its first write, and all aggregates must
+	// each aggregate must be at After of its first write, that of an aggregate that is
+	// only compared at After of the write that compares it, and all aggregates must
 	// be in one partition. One write is a plain publish; several are one atomic
 	// batch with consecutive revisions.
 	//

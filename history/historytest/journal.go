@@ -28,6 +28,8 @@ func Journal(t *testing.T, open func(t *testing.T) history.Journal) {
 		{"a message id is stored once", suite.idOnce},
 		{"a batch is stored in order", suite.batch},
 		{"a batch across aggregates is all or nothing", suite.batchAcross},
+		{"a batch compares what it does not write", suite.batchCompares},
+		{"a batch races with writers of what it compares", suite.batchComparesInRace},
 		{"a repeated batch is not stored again", suite.batchAgain},
 		{"a duplicate message id fails the batch", suite.batchKnownID},
 		{"since starts at a time", suite.sinceTime},

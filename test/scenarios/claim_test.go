@@ -1,6 +1,7 @@
 package scenarios
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -13,23 +14,29 @@ import (
 	"github.com/tidemark-engine/tidemark/test/harness"
 )
 
-// TestClaims: one holder at a time, at every door, with rising fences, over a kill; leases
-// end by themselves; every view and query shows the same.
+// TestClaims: one holder at a time, at every door of two engines, with rising fences, over a
+// kill; leases end by themselves; batches take effect only while their requirements hold;
+// every view and query shows the same.
 func TestClaims(t *testing.T) {
 	t.Parallel()
-	e := harness.Start(t, harness.Config{})
+	url, sql := external(t), postgres(t)
+	var engines [2]*harness.Engine
+	for i := range engines {
+		engines[i] = harness.Start(t, harness.Config{Args: []string{"--nats", url, "--postgres", sql}, SQL: sql})
+		engines[i].NATSURL = url
+	}
+	e := engines[0]
 	c := e.Client(t)
 	e.RunPage(t, "docs/howto/claims.md")
 	claimRaces(t, e, c)
 	claimsAtEveryDoor(t, c)
 	claimPast(t, c)
-	e.Verify()
-	for _, view := range []string{"durable", "hot"} {
-		if r := e.Run("rebuild", view); r.Code != 0 {
-			t.Errorf("rebuild %s: %+v", view, r)
+	requireAcrossEngines(t, e, c)
+	for _, args := range [][]string{{"verify"}, {"rebuild", "durable"}, {"rebuild", "hot"}, {"verify"}} {
+		if r := e.Run(args[0], append(args[1:], "--postgres", sql)...); r.Code != 0 {
+			t.Errorf("%s: %+v", args, r)
 		}
 	}
-	e.Verify()
 }
 
 // claimRaces lets 20 owners race for one claim in rounds. The engine is killed meanwhile;
@@ -48,7 +55,9 @@ func claimRaces(t *testing.T, e *harness.Engine, c *harness.Client) {
 	}
 	do := func(o owner, verb string, body M) (harness.Receipt, error) {
 		for id := harness.NewID(); ; {
-			r, err := o.c.Command(t.Context(), "commands.claim.race."+verb, id, body)
+			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+			r, err := o.c.Command(ctx, "commands.claim.race."+verb, id, body)
+			cancel()
 			if no := harness.Refused(err); err == nil || no != nil && no.Status < 500 || t.Context().Err() != nil {
 				return r, err
 			}
@@ -181,5 +190,50 @@ func claimPast(t *testing.T, c *harness.Client) {
 	}
 	if row := claimOf(t, c, "past", M{"token": third.Token}); row.Owner != "b" || row.Fence != 3 {
 		t.Errorf("now: %+v", row)
+	}
+}
+
+// requireAcrossEngines lets clients of both engines spend a budget of 20: each batch adds to an own
+// counter and requires the versions of both others, of which it has read the sum.
+func requireAcrossEngines(t *testing.T, e *harness.Engine, c *harness.Client) {
+	const counters, budget = 3, 20
+	for i := range counters {
+		c.MustDo(t, "agent.budget.set", M{"key": fmt.Sprint("n", i), "value": 0})
+	}
+	var open sync.WaitGroup
+	for i := range counters {
+		own := e.Client(t)
+		open.Go(func() {
+			for t.Context().Err() == nil {
+				sum, require := 0, []M{}
+				for k := range counters {
+					key := fmt.Sprint("n", k)
+					got := own.MustGet(t, "budget", key, M{"consistency": "strong"})
+					var n int
+					_ = json.Unmarshal(got.Value, &n)
+					sum += n
+					require = append(require, M{"subject": "agent.budget", "key": key, "version": got.Version})
+				}
+				if sum == budget {
+					return
+				}
+				body, _ := json.Marshal(M{"atomic": true, "require": require, "commands": []M{item("", "agent.budget.add", M{"key": fmt.Sprint("n", i), "delta": 1})}})
+				_, err := own.Ask(t.Context(), &nats.Msg{Subject: "commands.batch", Data: body, Header: nats.Header{}})
+				if no := harness.Refused(err); err != nil && (no == nil || no.Code != "require.failed" || !strings.Contains(string(no.Body), `"index":`)) {
+					t.Errorf("a batch: %v", err)
+					return
+				}
+			}
+		})
+	}
+	open.Wait()
+	sum := 0
+	for k := range counters {
+		var n int
+		harness.Must(t, json.Unmarshal(c.MustGet(t, "budget", fmt.Sprint("n", k), M{"consistency": "strong"}).Value, &n))
+		sum += n
+	}
+	if sum != budget {
+		t.Errorf("%d of %d were spent", sum, budget)
 	}
 }

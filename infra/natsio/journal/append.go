@@ -25,7 +25,8 @@ const appendTimeout = 1500 * time.Millisecond
 
 // Append implements history.Appender: one event is a plain publish, several are
 // one atomic batch (ADR-50). The server checks a batch against the state before
-// it, so only the first event of each aggregate carries an expected sequence.
+// it, so only the first event of each aggregate carries an expected sequence. The subject
+// of a comparison with another aggregate is that under which its events are stored.
 func (j *Journal) Append(ctx context.Context, writes []history.Write) (history.Appended, error) {
 	if j.Replicas() > 1 {
 		var cancel context.CancelFunc
@@ -42,6 +43,9 @@ func (j *Journal) Append(ctx context.Context, writes []history.Write) (history.A
 		}
 		if w.First {
 			msgs[i].Header[jetstream.ExpectedLastSubjSeqHeader] = []string{strconv.FormatUint(w.After, 10)}
+			if w.Compares != "" {
+				msgs[i].Header[jetstream.ExpectedLastSubjSeqSubjHeader] = []string{j.root + string(w.Compares)}
+			}
 		}
 		if w.ID != "" {
 			msgs[i].Header[jetstream.MsgIDHeader] = []string{w.ID}

@@ -41,9 +41,9 @@ var commandBodies = map[string]string{
 	"message.direct":    "to:s! body:v!",
 	"message.broadcast": "body:v!",
 	"message.notify":    "type:s! body:v!",
+	"batch":             "atomic:b commands:a! require:a",
 	"reminder.set":      "at:t every_ms:i cron:s timezone:s until:t count:i missed:s command:o! agent_id:s",
 	"reminder.cancel":   "",
-	"batch":             "atomic:b commands:a!",
 	"tasks.next":        "agent_id:s! kind:s lease_ms:i wait_ms:i",
 }
 

@@ -72,3 +72,9 @@ func (j suite) batchComparesInRace(t *testing.T) {
 		}
 	}
 }
+
+// Compares runs the tests of comparisons with other aggregates on an empty journal.
+func Compares(t *testing.T, journal history.Journal) {
+	t.Run("compares", suite{journal}.batchCompares)
+	t.Run("race", suite{journal}.batchComparesInRace)
+}

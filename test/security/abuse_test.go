@@ -140,6 +140,7 @@ func (w *world) populate() {
 		w.admin = v
 	}
 	w.admin.MustDo(w.t, "task.t-alice.create", M{"kind": "secret-of-alice", "agent_id": "alice"})
+	w.admin.MustDo(w.t, "claim.alice.acquire", M{"owner": "alice", "data": "secret-of-alice"})
 	w.admin.CaughtUp(w.t)
 }
 
@@ -247,6 +248,9 @@ func (w *world) doors() {
 			if aggregate == "task" && slices.Contains([]string{"claim", "complete", "fail", "next", "progress", "start"}, verb) && (a.name == "bob" || a.name == "worker") {
 				continue // decided when it is known who holds the task: below
 			}
+			if aggregate == "claim" && (a.name == "bob" || a.name == "worker") {
+				continue // decided by the owner in the body: below
+			}
 			w.forbiddenFor(a, "command", "commands."+aggregate+"."+id+"."+verb, `{"key":"k","value":"stolen","owner":"bob","kind":"x","agent_id":"bob"}`, nil)
 		}
 	}
@@ -254,6 +258,9 @@ func (w *world) doors() {
 	for _, verb := range []string{"claim", "start", "complete", "fail", "progress"} {
 		body := map[string]string{"fail": `{"reason":"stolen"}`, "start": `{"agent_id":"alice"}`, "claim": `{"agent_id":"alice"}`}[verb]
 		w.forbidden("a task of alice", "commands.task.t-alice."+verb, body+map[bool]string{true: "{}"}[body == ""], nil)
+	}
+	for verb, body := range map[string]string{"acquire": `{"owner":"alice"}`, "renew": `{"owner":"alice","fence":1}`, "release": `{"owner":"alice","fence":1}`} {
+		w.forbidden("a claim as alice", "commands.claim.alice."+verb, body, nil)
 	}
 	for _, name := range query.Names() {
 		noun, q, _ := strings.Cut(name, ".")
@@ -265,8 +272,8 @@ func (w *world) doors() {
 			id = "t-alice"
 		}
 		for _, body := range []string{`{"key":"k"}`, `{"key":"k","at_revision":1}`, `{"key":"k","consistency":"strong"}`, `{"key":"k","from":1,"to":2}`, ``} {
-			if noun == "task" {
-				body = "{}" // it is decided when the task is known
+			if noun == "task" || noun == "claim" {
+				body = "{}" // it is decided when the task or claim is known
 			}
 			w.forbidden("query", "queries."+noun+"."+id+"."+q, body, nil)
 		}
@@ -276,6 +283,8 @@ func (w *world) doors() {
 		`{"atomic":true,"commands":[{"subject":"agent.alice.set","body":{"key":"k","value":"stolen"}}]}`,
 		`{"atomic":true,"commands":[{"subject":"commands.agent.alice.delete","body":{"key":"k"}},{"subject":"agent.alice.set","body":{"key":"k","value":"stolen"}}]}`,
 		`{"commands":[],"require":[{"subject":"agent.alice","key":"k","version":1}]}`,
+		`{"atomic":true,"commands":[{"subject":"agent.bob.set","body":{"key":"k","value":1}}],"require":[{"subject":"agent.alice","key":"k","version":1}]}`,
+		`{"atomic":true,"commands":[{"subject":"agent.bob.set","body":{"key":"k","value":1}}],"require":[{"subject":"claim.alice","owner":"alice"}]}`,
 	} {
 		for _, a := range w.attackers {
 			code, text := w.ask(a, "commands.batch", body, nil)
@@ -380,7 +389,7 @@ func (w *world) api() {
 // reads are all ways to a message that is not the attacker's.
 func (w *world) reads() {
 	subjects := map[string]string{
-		"KV_AGENT_STATE": "$KV.AGENT_STATE.alice.k", "KV_TASK_STATE": "$KV.TASK_STATE.t-alice", "KV_SESSION_DATA": "$KV.SESSION_DATA.alice", "KV_AGENT_CONFIG": "$KV.AGENT_CONFIG.alice.k", "KV_REMINDER_STATE": "$KV.REMINDER_STATE.alice",
+		"KV_AGENT_STATE": "$KV.AGENT_STATE.alice.k", "KV_TASK_STATE": "$KV.TASK_STATE.t-alice", "KV_SESSION_DATA": "$KV.SESSION_DATA.alice", "KV_CLAIM_STATE": "$KV.CLAIM_STATE.alice", "KV_AGENT_CONFIG": "$KV.AGENT_CONFIG.alice.k", "KV_REMINDER_STATE": "$KV.REMINDER_STATE.alice",
 		"AGENT_STATE": "agents.state.alice.k", "TASK_EXECUTION": "tasks.created.t-alice", "AGENT_MESSAGES": "messages.direct.alice.alice", "EVENTS": "events.agent.alice.state.k",
 		"OUTCOMES": "outcomes.x", "COMMANDS": "enqueue.agent.alice.set", "AUDIT": "audit.principal.alice", "KV_QUERY_CACHE": "$KV.QUERY_CACHE.alice", "NONE": "alice",
 	}
@@ -438,7 +447,7 @@ func (w *world) publishes() {
 	subjects := slices.Concat(engineSubjects, []string{
 		"agents.heartbeat.alice", "agents.state.alice", "agents.state.kv.$KV.AGENT_STATE.alice.k", "tasks.completed.t-alice", "tasks.failed.t-alice.stolen", "messages.broadcast.alice", "messages.notification.x",
 		"audit.principal.bob", "lanes.0.agent.alice.set", "lanes.0.agent.alice.set." + w.account, "tm." + w.account + ".outcomes.x", "tm." + w.account + ".inbox.x", "tm." + w.account + ".api.STREAM.NAMES",
-		"$KV.TASK_STATE.t-alice", "$KV.SESSION_DATA.alice", "$KV.AGENT_CONFIG.alice.k", "$KV.REMINDER_STATE.alice", "$KV.QUERY_CACHE.x", "$JS.ACK.COMMANDS.lane-0.1.1.1.1.1", "$JS.ACK.TASK_EXECUTION.task-processor.1.1.1.1.0", "$JS.ACK.TASK_EXECUTION." + w.account + "X.1.1.1.1.0", "$JS.ACK.AGENT_MESSAGES.message-batch-processor.1.1.1.1.0",
+		"$KV.TASK_STATE.t-alice", "$KV.SESSION_DATA.alice", "$KV.CLAIM_STATE.alice", "$KV.AGENT_CONFIG.alice.k", "$KV.REMINDER_STATE.alice", "$KV.QUERY_CACHE.x", "$JS.ACK.COMMANDS.lane-0.1.1.1.1.1", "$JS.ACK.TASK_EXECUTION.task-processor.1.1.1.1.0", "$JS.ACK.TASK_EXECUTION." + w.account + "X.1.1.1.1.0", "$JS.ACK.AGENT_MESSAGES.message-batch-processor.1.1.1.1.0",
 		"$JS.FC.EVENTS.x.y", "$JS.API.STREAM.PURGE.EVENTS", "$JS.API.CONSUMER.DELETE.COMMANDS.lane-0", "$JS.EVENT.ADVISORY.API", "$SYS.REQ.SERVER.RELOAD", "$SYS.SERVER.X.STATSZ", "$SRV.INFO.tidemark", "_INBOX.x", "events.x",
 	})
 	for _, subject := range subjects {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/history"
+	"github.com/tidemark-engine/tidemark/history/historytest"
 	"github.com/tidemark-engine/tidemark/infra/natsio/journal"
 	"github.com/tidemark-engine/tidemark/test/harness"
 	"github.com/tidemark-engine/tidemark/test/natsiotest"
@@ -112,6 +113,13 @@ func TestReadsOnAClusterAreFresh(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// TestComparesOnACluster runs the races of comparisons on a replicated journal, whose leader
+// compares proposals before they are applied.
+func TestComparesOnACluster(t *testing.T) {
+	histories, _ := clusterHistories(t)
+	historytest.Compares(t, histories[0])
 }
 
 // clusterHistories returns one history on each of three servers.

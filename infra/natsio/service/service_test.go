@@ -112,7 +112,7 @@ func TestServiceErrorsAreMicroErrors(t *testing.T) {
 		{"commands.agent.bob@example.set", ``, "400", "id.invalid", `"bob@example" has '@'`},
 		{"commands.session.v1.2.open", ``, "400", "id.invalid", `"v1.2" has a dot`},
 		{"commands.agent.a1.<b>", ``, "404", "command.unknown", `no verb "<b>": its verbs are add, append, delete, erase, expire`},
-		{"commands.agent", ``, "404", "command.unknown", "agent, config, message, reminder, session, task"},
+		{"commands.agent", ``, "404", "command.unknown", "agent, claim, config, message, reminder, session, task"},
 		{"commands.queries.agent.a1.get", ``, "404", "command.unknown", "queries.agent.a1.get"},
 		{"commands.agent.a1.get", ``, "404", "command.unknown", "queries go to queries.>"},
 		{"commands.agent.a1.delete", `{"key":"k"}`, "404", "state.not_found", "k"},

@@ -38,6 +38,7 @@ func fill(t *testing.T, c *harness.Client) {
 		c.MustDo(t, "task."+id+".create", M{"kind": "k", "payload": M{"n": 1e3}})
 		c.MustDo(t, "session."+id+".open", M{"owner": "ann"})
 		c.MustDo(t, "session."+id+".put", M{"key": "a", "value": "é "})
+		c.MustDo(t, "claim."+id+".acquire", M{"owner": "ann", "lease_ms": 600_000, "data": M{"n": 1e3}})
 		c.MustDo(t, "config."+id+".set", M{"key": "a.b", "value": []any{1, nil}})
 		c.MustDo(t, "config."+id+".set", M{"key": "gone", "value": 1})
 		c.MustDo(t, "config."+id+".unset", M{"key": "gone"})
@@ -78,7 +79,7 @@ func TestVerify(t *testing.T) {
 			}
 		}
 	}
-	equal(t, "tiers", []int{len(clean.Tiers[0].Kinds), len(clean.Tiers[1].Kinds)}, []int{4, 6})
+	equal(t, "tiers", []int{len(clean.Tiers[0].Kinds), len(clean.Tiers[1].Kinds)}, []int{5, 7})
 	damaged(t, e, c)
 }
 
@@ -93,6 +94,9 @@ var rounds = [][]damage{{
 	{"tasks", "task_id = 'v3'", "version = 7", "task v3"},
 	{"sessions", "session_id = 'v1'", "owner = 'bob'", "session v1"},
 	{"sessions", "session_id = 'v2'", "revision = revision + 1", "session v2"},
+	{"claims", "claim_id = 'v1'", "owner = 'bob'", "claim v1"},
+	{"claims", "claim_id = 'v2'", "expires_at = expires_at + interval '1 s'", "claim v2"},
+	{"claims", "claim_id = 'v3'", "fence = 7", "claim v3"},
 	{"config", "agent_id = 'v1'", "state_text = '2', config_value = '2'", "config v1.a.b"},
 	{"config", "agent_id = 'v2'", "config_value = '2'", "config v2.a.b"},
 	{"lifecycle", "agent_id = 'lv1'", "phase = 'active'", "lifecycle lv1"},
@@ -175,7 +179,7 @@ func (d damage) do(t *testing.T, sql *pgx.Conn) (undo func()) {
 // damagedKV changes, breaks, deletes and adds a value in every bucket.
 func damagedKV(t *testing.T, e *harness.Engine, _ *harness.Client) {
 	js := e.OperatorJetStream(t)
-	names := map[string]string{"TASK_STATE v1": "task v1", "SESSION_DATA v2": "session v2", "AGENT_CONFIG v1.a.b": "config v1.a.b", "AGENT_STATE v1.k": "v1.k"}
+	names := map[string]string{"TASK_STATE v1": "task v1", "SESSION_DATA v2": "session v2", "CLAIM_STATE v3": "claim v3", "AGENT_CONFIG v1.a.b": "config v1.a.b", "AGENT_STATE v1.k": "v1.k"}
 	each := func(do func(kv jetstream.KeyValue, key string, was []byte) error) {
 		t.Helper()
 		for place := range names {

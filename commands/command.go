@@ -29,11 +29,15 @@ type Command struct {
 	next      bool                  // the engine has chosen the task, for tasks.next
 	sends     *sending              // a command that it makes the engine send later
 	computes  bool                  // the command decides with the value of its entry, and its receipt has the new one
+	compares  bool                  // the command decides with the value of its entry
+	mailbox   events.AggregateName  // where the command waits; empty = Name
 	guard     func(state any) error // refuses the command in a state; nil = in none
 
 	fold   func(ev *events.Event) (any, error)                   // the state from the last event alone
 	decide func(state any, meta domain.Metadata) domain.Decision // state is nil before the first event
 	effect func(rec *events.Record) (effect, error)              // what an event says about the command that caused it
+	// lookup, if set, reads what decide needs of the past. It is called once, after dedup.
+	lookup func(ctx context.Context, h *Handler) error
 	// prepare, if set, is called once before events are appended; the command is
 	// then decided again.
 	prepare func(ctx context.Context, h *Handler) error
@@ -48,6 +52,26 @@ type Command struct {
 	run func(h *Handler, ctx context.Context, cmd *Command, unsure bool) (Receipt, error)
 }
 
+// lookUp calls lookup once.
+func (c *Command) lookUp(ctx context.Context, h *Handler) error {
+	if c.lookup == nil {
+		return nil
+	}
+	err := c.lookup(ctx, h)
+	if err == nil {
+		c.lookup = nil
+	}
+	return err
+}
+
+// queue is the mailbox where the command waits.
+func (c *Command) queue() events.AggregateName {
+	if c.mailbox != "" {
+		return c.mailbox
+	}
+	return c.Name
+}
+
 // effect is what a command did when it took effect.
 type effect struct {
 	request  string
@@ -56,6 +80,7 @@ type effect struct {
 	revision uint64
 	refusal  *domain.Error
 	value    string // of the entry
+	keys     *int   // number of entries that a revert of an agent changed
 }
 
 // bind binds a command to an aggregate whose events carry its state: S is the

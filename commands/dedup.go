@@ -126,6 +126,12 @@ func (h *Handler) scan(ctx context.Context, cmd *Command, names []events.Aggrega
 	return Receipt{}, false, nil
 }
 
+// reused is the refusal of a command id that was used for another request.
+func (c *Command) reused() error {
+	return domain.Errorf(domain.Conflict, "command.id_reused",
+		"command id %s has been used on %s with another verb or body", c.CommandID, c.Name)
+}
+
 // replay is the command's first answer, by the event that it caused. 409
 // command.id_reused if the id was used for another request.
 func (h *Handler) replay(cmd *Command, rec *events.Record) (Receipt, error) {
@@ -135,14 +141,13 @@ func (h *Handler) replay(cmd *Command, rec *events.Record) (Receipt, error) {
 	}
 	// Of an erased event only the command id is left to compare.
 	if rec.CommandID != cmd.CommandID || !rec.Erased && !cmd.request.is(e.request) {
-		return Receipt{}, domain.Errorf(domain.Conflict, "command.id_reused",
-			"command id %s has been used on %s with another verb or body", cmd.CommandID, cmd.Name)
+		return Receipt{}, cmd.reused()
 	}
 	if e.refusal != nil {
 		return Receipt{}, e.refusal
 	}
 	r := h.receipt(cmd, e.outcome, e.version, e.revision)
-	if cmd.computes {
+	if r.Keys = e.keys; cmd.computes {
 		r.Value = e.value
 	}
 	if cmd.claims {

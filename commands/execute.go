@@ -90,6 +90,12 @@ func (h *Handler) attempt(ctx context.Context, cmd *Command, unsure bool) (Recei
 	if r, found, err := h.dedup(ctx, cmd, last, now, unsure); found || err != nil {
 		return r, err
 	}
+	if err := cmd.lookUp(ctx, h); err != nil {
+		if r, found, err := h.dedupHistory(ctx, cmd, last, now); found || err != nil {
+			return r, err
+		}
+		return Receipt{}, unavailable(err, unsure)
+	}
 	d := cmd.decide(last.state, domain.Metadata{Now: now, CommandID: cmd.CommandID, Actor: cmd.actor, Revision: last.revision, Version: last.version})
 	// gofail: var commandDecided struct{}
 	// return Receipt{}, history.ErrConflict

@@ -156,6 +156,9 @@ func (b *batchAttempt) dedup(ctx context.Context, cmds []Command, unsure bool) (
 	}
 	for _, i := range missing {
 		cmd, last := &cmds[i], b.heads[cmds[i].Name]
+		if err := cmd.lookUp(ctx, b.h); err != nil {
+			return nil, indexed(unavailable(err, false), i)
+		}
 		d := cmd.decide(last.state, domain.Metadata{Now: b.now, CommandID: cmd.CommandID, Actor: cmd.actor, Revision: last.revision, Version: last.version})
 		if d.Outcome != domain.Unchanged {
 			return nil, domain.Errorf(domain.Conflict, "command.id_reused",
@@ -181,6 +184,9 @@ func (b *batchAttempt) decide(ctx context.Context, cmd *Command) error {
 			}
 			return refused
 		}
+	}
+	if err := cmd.lookUp(ctx, b.h); err != nil {
+		return unavailable(err, false)
 	}
 	meta := domain.Metadata{Now: b.now, CommandID: cmd.CommandID, Actor: cmd.actor, Revision: last.revision, Version: last.version}
 	d := cmd.decide(last.state, meta)

@@ -80,7 +80,7 @@ func (g *group) decide(ctx context.Context, jobs []*job) (err error) {
 	for last := first; len(g.heads) < len(jobs); last = g.heads[len(g.heads)-1] {
 		j := jobs[len(g.heads)]
 		cmd, now := &j.cmd, g.h.cfg.Now()
-		if j.ctx.Err() != nil || !time.Now().Before(j.deadline) || cmd.prepare != nil || cmd.decide == nil || cmd.guard != nil ||
+		if j.ctx.Err() != nil || !time.Now().Before(j.deadline) || cmd.prepare != nil || cmd.lookup != nil || cmd.decide == nil || cmd.guard != nil ||
 			g.ids[cmd.CommandID] || last.commandID == cmd.CommandID || !g.h.windowSuffices(ctx, cmd, now) {
 			return nil
 		}

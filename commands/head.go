@@ -88,7 +88,7 @@ func (h *head) cached() *head {
 // dropValueless drops the cached head that a command cannot compute with, so that load
 // reads the entry with its value.
 func (h *Handler) dropValueless(cmd *Command) {
-	if !cmd.computes {
+	if !cmd.computes && !cmd.compares {
 		return
 	}
 	if known, ok := h.heads.get(cmd.Name); ok {

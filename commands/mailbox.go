@@ -44,7 +44,7 @@ func (m *mailboxes) post(j *job) bool {
 	if m.closed {
 		return false
 	}
-	m.put(j.cmd.Name, j)
+	m.put(j.cmd.queue(), j)
 	return true
 }
 

@@ -21,6 +21,7 @@ type Receipt struct {
 	Token     string
 	Value     string          // of the entry after a command that computes, as JSON; empty = none
 	Replayed  bool            // the command id took effect before; the rest is its first receipt
+	Keys      *int            // number of entries that a revert of an agent changed; nil = it is none
 	Task      string          // state of the task that was claimed, as JSON; empty = none
 	Erasure   *ReceiptErasure // of an erasure; nil = none
 }
@@ -81,6 +82,9 @@ func (r *Receipt) Encode() []byte {
 	b = strconv.AppendBool(b, r.Replayed)
 	if r.Value != "" {
 		b = append(append(b, `,"value":`...), r.Value...)
+	}
+	if r.Keys != nil {
+		b = strconv.AppendInt(append(b, `,"keys":`...), int64(*r.Keys), 10)
 	}
 	if e := r.Erasure; e != nil {
 		b = strconv.AppendInt(append(b, `,"erasure":{"entries":`...), int64(e.Entries), 10)

@@ -26,6 +26,7 @@ var verbs = map[string]map[string]verb{
 		"merge":     readMerge,
 		"add":       readAdd,
 		"append":    readAppend,
+		"revert":    readRevert,
 		"hydrate":   readLifecycle("hydrate", events.HydrationStarted),
 		"flush":     readLifecycle("flush", events.FlushStarted),
 		"expire":    readLifecycle("expire", events.Expired),

@@ -26,6 +26,7 @@ func FuzzRead(f *testing.F) {
 		"session.s1.open": `{"owner":"o","ttl":60}`, "config.a1.set": `{"key":"k","value":null}`, "message.a1.notify": `{"type":"t","body":"b"}`,
 		"agent.a1.merge": `{"key":"k","value":{"a":{"b":null,"c":1}}}`,
 		"agent.a1.add":   `{"key":"k","delta":-0.1e-5,"min":-1,"max":1}`, "agent.a1.append": `{"key":"k","items":[1,[]],"max_items":1}`,
+		"agent.a1.revert": `{"key":"k","to_version":3,"reason":"r","expected_version":4}`, "agent.b1.revert": `{"to_time":"2026-06-07T11:00:00Z"}`,
 		"agent.b1.fork": `{"from":"a1","at_revision":3}`, "agent.a1.heartbeat": `{"status":{}}`,
 	} {
 		f.Add(subject, "c1", []byte(body))

@@ -36,7 +36,7 @@ func (e *Event) Home() AggregateName {
 		return EntryConflicts(e.ID, e.Key)
 	case ConfigSet, ConfigUnset:
 		return Config(e.ID, e.Key)
-	case HydrationStarted, Hydrated, HydrationFailed, FlushStarted, Flushed, FlushFailed, Expired, Retired, Forked, Erased:
+	case HydrationStarted, Hydrated, HydrationFailed, FlushStarted, Flushed, FlushFailed, Expired, Retired, Forked, Erased, RevertStarted, Reverted:
 		return Lifecycle(e.ID)
 	}
 	switch e.Aggregate {

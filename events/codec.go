@@ -154,6 +154,10 @@ func (d *StateWrite) Encode() jsontext.Value {
 	if d.Erased {
 		b = append(b, `,"erased":true`...)
 	}
+	if d.Reverted != nil {
+		b = append(b, `,"reverted":`...)
+		b = append(b, d.Reverted...)
+	}
 	return append(b, '}')
 }
 
@@ -192,6 +196,7 @@ func DecodeStateWrite(data jsontext.Value) (StateWrite, error) {
 		Request  string         `json:"request"`
 		Origin   jsontext.Value `json:"origin"`
 		Erased   bool           `json:"erased"`
+		Reverted jsontext.Value `json:"reverted"`
 	}
 	if err := json.Unmarshal(data, &w); err != nil {
 		return StateWrite{}, fmt.Errorf("decode state write: %w", err)

@@ -17,7 +17,7 @@ import (
 )
 
 func init() {
-	percent := 12.5
+	percent, revision := 12.5, uint64(18446744073709551615)
 	for typ, data := range map[string]any{
 		events.HydrationStarted: events.LifecycleChange{Reason: "first read", Request: "r"},
 		events.Hydrated:         events.LifecycleChange{Keys: []string{"k", "l.m"}, Request: "r"},
@@ -29,7 +29,10 @@ func init() {
 		events.Retired:          events.LifecycleChange{Reason: "é \u2028", Request: "r"},
 		events.Forked: events.LifecycleChange{Reason: "what if", Origin: &events.Origin{
 			Agent: "a0", Partition: 3, Revision: 18446744073709551615, AtTime: when, Keys: 12}, Request: "r"},
-		events.Erased: events.LifecycleChange{Reason: "article 17", Erasure: &events.Erasure{Entries: 3, Tasks: 2, DataKeys: []string{"00ff"}}, Request: "r"},
+		events.Erased:        events.LifecycleChange{Reason: "article 17", Erasure: &events.Erasure{Entries: 3, Tasks: 2, DataKeys: []string{"00ff"}}, Request: "r"},
+		events.RevertStarted: events.LifecycleChange{Reverted: &events.AgentReversion{RevertPoint: events.RevertPoint{ToTime: when}, Follows: 900}, Request: "r"},
+		events.Reverted: events.LifecycleChange{Reason: "bad run", Reverted: &events.AgentReversion{
+			RevertPoint: events.RevertPoint{ToRevision: &revision}, Keys: 12, Follows: 12}, Request: "r"},
 		events.TaskCreated: events.TaskCreate{
 			Kind: "k", Payload: jsontext.Value(`{"n":1.50,"s":"\u0041\/"}`), AgentID: "a1", Priority: 10, Deadline: when, Request: "r"},
 		events.TaskStarted:    events.TaskStart{AgentID: "a1", Request: "r"},

@@ -30,6 +30,11 @@ var golden = map[string]events.Event{
 		Data: (&events.StateWrite{Value: []byte(`{ "n" : 1.50 }`), Strategy: "timestamp", Request: "00",
 			Origin: []byte(`{"agent":"a0","partition":3,"revision":18446744073709551615,"at_time":"2026-03-04T05:06:07.000000089Z"}`)}).Encode(),
 	},
+	"agent.state_set.reverted.1": {
+		Type: events.StateSet, Aggregate: "agent", ID: "a", Key: "k", Version: 4, Timestamp: when, RecordedAt: when.Add(1), CommandID: "c",
+		Data: (&events.StateWrite{Value: []byte(`{ "n" : 1.50 }`), Strategy: "last_write_wins", Request: "00",
+			Reverted: []byte(`{"version":2,"revision":18446744073709551615,"to_time":"2026-03-04T05:06:07.000000089Z","reason":"é"}`)}).Encode(),
+	},
 	"agent.state_set.sealed.1": {
 		Type: events.StateSet, Aggregate: "agent", ID: "a", Key: "k", Version: 1, Timestamp: when, RecordedAt: when, CommandID: "c",
 		Data: []byte(`{"sealed":"AAH+/w","sealed_key":"00ff"}`),

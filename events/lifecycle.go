@@ -19,6 +19,8 @@ const (
 	Retired          = "agent.retired"
 	Forked           = "agent.forked"
 	Erased           = "agent.erased"
+	RevertStarted    = "agent.revert_started"
+	Reverted         = "agent.reverted"
 )
 
 // Lifecycle is the name of an agent's lifecycle.
@@ -26,13 +28,21 @@ func Lifecycle(agent string) AggregateName { return AggregateName("agent." + age
 
 // LifecycleChange is the data of every lifecycle event.
 type LifecycleChange struct {
-	Reason   string   `json:"reason,omitempty"`
-	Keys     []string `json:"keys,omitzero"`     // hydrated, flushed or evicted; of a hydration and a flush also when there are none
-	More     int      `json:"more,omitzero"`     // number of further keys that are not named
-	Revision uint64   `json:"revision,omitzero"` // of a flush: up to which SQL has the agent's changes
-	Origin   *Origin  `json:"origin,omitempty"`  // of a fork
-	Erasure  *Erasure `json:"erasure,omitempty"` // of an erasure
-	Request  string   `json:"request"`
+	Reason   string          `json:"reason,omitempty"`
+	Keys     []string        `json:"keys,omitzero"`     // hydrated, flushed or evicted; of a hydration and a flush also when there are none
+	More     int             `json:"more,omitzero"`     // number of further keys that are not named
+	Revision uint64          `json:"revision,omitzero"` // of a flush: up to which SQL has the agent's changes
+	Origin   *Origin         `json:"origin,omitempty"`  // of a fork
+	Erasure  *Erasure        `json:"erasure,omitempty"` // of an erasure
+	Reverted *AgentReversion `json:"reverted,omitzero"` // of a revert
+	Request  string          `json:"request"`
+}
+
+// AgentReversion is what a revert of all entries of an agent did.
+type AgentReversion struct {
+	RevertPoint
+	Keys    int `json:"keys,omitzero"`    // number of entries that it changed, once it is done
+	Follows int `json:"follows,omitzero"` // number of events of the same append after this one
 }
 
 // Erasure is what the erasure of an agent removed.

@@ -37,7 +37,7 @@ func (e *Event) Sealable() bool {
 	switch e.Type {
 	case StateSet, StateSuperseded, StateRejected, ConfigSet:
 		return true
-	case HydrationStarted, FlushStarted, Expired, Retired, Forked:
+	case HydrationStarted, FlushStarted, Expired, Retired, Forked, RevertStarted, Reverted:
 		return bytes.Contains(e.Data, []byte(`"reason":`))
 	case TaskErased, SessionErased, ReminderErased, ClaimErased:
 		return false

@@ -1,6 +1,11 @@
 package events
 
-import "github.com/go-json-experiment/json/jsontext"
+import (
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+)
 
 // Types of the events of a state entry. The two kinds of losing writes are stored
 // under EntryConflicts and change nothing.
@@ -18,12 +23,33 @@ type StateWrite struct {
 	Request  string         // fingerprint of the command's verb and body
 	Origin   jsontext.Value // an Origin, if a fork copied the entry
 	Erased   bool           // of a deletion: the erasure of the agent deleted the entry
+	Reverted jsontext.Value // a Reversion, if a revert wrote the entry
+}
+
+// Reversion is the state that a revert brought an entry back to, and what asked for it.
+type Reversion struct {
+	Version  uint64 `json:"version"`  // of the entry then; 0 = it did not exist yet
+	Revision uint64 `json:"revision"` // of the event of that version; 0 = there is none
+	RevertPoint
+	Reason string `json:"reason,omitzero"`
+}
+
+// RevertPoint is the point that a revert asks for; one member is set.
+type RevertPoint struct {
+	ToVersion  *uint64   `json:"to_version,omitzero"`
+	ToRevision *uint64   `json:"to_revision,omitzero"`
+	ToTime     time.Time `json:"to_time,omitzero"`
+}
+
+// Encode is the origin of a revert as a member of an entry's data.
+func (r *Reversion) Encode() (jsontext.Value, error) {
+	return json.Marshal(r, json.Deterministic(true))
 }
 
 // StateLoss is the data of StateSuperseded and StateRejected: the write that
 // lost, and what it lost against.
 type StateLoss struct {
-	Verb            string         // "set", "merge", "add", "append" or "delete"
+	Verb            string         // "set", "merge", "add", "append", "revert" or "delete"
 	Value           jsontext.Value // the losing value, or what it would be computed with; empty for a delete
 	Strategy        string
 	Request         string

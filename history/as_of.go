@@ -23,7 +23,8 @@ type Moment struct {
 	At       time.Time
 }
 
-func (m Moment) includes(rec *events.Record) bool {
+// Includes reports whether an event had happened by then.
+func (m Moment) Includes(rec *events.Record) bool {
 	if m.Revision > 0 {
 		return rec.Revision <= m.Revision
 	}
@@ -39,7 +40,7 @@ var errBehind = domain.Errorf(domain.Unavailable, "journal.behind",
 // happened since, mostly two or three otherwise.
 func (h *History) AsOf(ctx context.Context, name events.AggregateName, m Moment) (rec events.Record, ok bool, err error) {
 	last, ok, err := h.Last(ctx, name, Linearizable)
-	if err != nil || !ok || m.includes(&last) {
+	if err != nil || !ok || m.Includes(&last) {
 		return last, ok, err
 	}
 	if m.Revision > 0 {
@@ -54,7 +55,7 @@ func (h *History) AsOf(ctx context.Context, name events.AggregateName, m Moment)
 	switch {
 	case err != nil:
 		return rec, false, err
-	case m.Revision > 0 && m.includes(&first):
+	case m.Revision > 0 && m.Includes(&first):
 		return rec, false, errBehind
 	case first.Version == 1:
 		return rec, false, nil // it did not exist yet
@@ -117,12 +118,12 @@ func (h *History) byTime(ctx context.Context, name events.AggregateName, m Momen
 	if err != nil {
 		return rec, false, err
 	}
-	if !ok || !m.includes(&from) {
+	if !ok || !m.Includes(&from) {
 		// Stored later than recorded, as by an import, or under another clock.
 		if from, err = h.first(ctx, name); err != nil {
 			return rec, false, err
 		}
-		if m.includes(&from) {
+		if m.Includes(&from) {
 			if from, err = h.bisect(ctx, name, m, from, last.Revision); err != nil {
 				return rec, false, err
 			}
@@ -142,7 +143,7 @@ func (h *History) bisect(ctx context.Context, name events.AggregateName, m Momen
 			return low, err
 		case !ok: // trimmed meanwhile
 			return low, errBehind
-		case m.includes(&rec):
+		case m.Includes(&rec):
 			low, from = rec, mid
 		default:
 			high = rec.Revision
@@ -160,7 +161,7 @@ func (h *History) forward(ctx context.Context, name events.AggregateName, m Mome
 		if rec.Version != next { // trimmed meanwhile
 			return errStop
 		}
-		if next++; m.includes(rec) {
+		if next++; m.Includes(rec) {
 			best, found = *rec, true
 		}
 		if done = rec.RecordedAt.After(enough) || rec.Revision >= last.Revision; done {

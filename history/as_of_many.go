@@ -104,7 +104,7 @@ func (s *asOfSearch) together(ctx context.Context) error {
 	}
 	s.settle(func(name events.AggregateName) (events.Record, bool) {
 		rec, ok := got[name]
-		return rec, ok && s.moment.includes(&rec)
+		return rec, ok && s.moment.Includes(&rec)
 	})
 	if s.moment.Revision == 0 && len(s.open) > 1 {
 		return s.scan(ctx)
@@ -160,7 +160,7 @@ func (s *asOfSearch) scan(ctx context.Context) error {
 	}
 	waiting := make(map[events.AggregateName]uint64, len(s.open)) // the version seen last
 	for _, i := range s.open {
-		if rec, ok := best[s.names[i]]; !ok || s.moment.includes(&rec) {
+		if rec, ok := best[s.names[i]]; !ok || s.moment.Includes(&rec) {
 			waiting[s.names[i]] = rec.Version
 		}
 	}
@@ -183,7 +183,7 @@ func (s *asOfSearch) scan(ctx context.Context) error {
 			case m.RecordedAt.After(enough):
 				delete(waiting, m.Name)
 				settled[m.Name] = true
-			case s.moment.includes(&m.Record):
+			case s.moment.Includes(&m.Record):
 				best[m.Name] = m.Record
 			}
 		}

@@ -23,7 +23,8 @@ func docKind(typ string) string {
 	case events.ConfigSet, events.ConfigUnset:
 		return KindConfig
 	case events.HydrationStarted, events.Hydrated, events.HydrationFailed, events.FlushStarted,
-		events.Flushed, events.FlushFailed, events.Expired, events.Retired, events.Forked, events.Erased:
+		events.Flushed, events.FlushFailed, events.Expired, events.Retired, events.Forked, events.Erased,
+		events.RevertStarted, events.Reverted:
 		return KindLifecycle
 	}
 	switch {

@@ -27,6 +27,7 @@ type table struct {
 	Replay   cli.Replay      `cmd:"" help:"Print the events of the journal as JSON lines."`
 	Diff     cli.Diff        `cmd:"" help:"Show what changed between two instants, and which events caused it."`
 	Fork     cli.Fork        `cmd:"" help:"Start a new agent from an earlier state of another one."`
+	Revert   cli.Revert      `cmd:"" help:"Bring an entry, or all entries of an agent, back to an earlier state."`
 	Verify   cli.Verify      `cmd:"" help:"Fold the journal and compare it with KV and SQL."`
 	Rebuild  cli.Rebuild     `cmd:"" help:"Fold a view again from the journal, beside the running engine."`
 	Status   cli.Status      `cmd:"" help:"Show the servers and the progress of the views."`

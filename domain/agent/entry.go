@@ -3,6 +3,7 @@
 package agent
 
 import (
+	"bytes"
 	"strings"
 	"time"
 
@@ -72,14 +73,15 @@ type Write struct {
 	Timestamp       time.Time // zero = the engine's clock, or just after the entry's
 	ExpectedVersion *uint64   // nil = no expectation; 0 = must not exist
 	Writer          string
-	Request         string // fingerprint of the request, to detect a reused command id
+	Request         string            // fingerprint of the request, to detect a reused command id
+	Reverted        *events.Reversion // of a revert: Value and Delete are the state to return to
 }
 
 // DecideEntry decides a write: expected version first, then existence, then the
 // strategy. A refused conflict is kept as a losing write. A computed write takes effect
-// after the entry's last one, whatever that was.
+// after the entry's last one, whatever that was, and so does a revert.
 func DecideEntry(e Entry, w Write, meta domain.Metadata) domain.Decision {
-	if w.Computation != nil {
+	if w.Computation != nil || w.Reverted != nil {
 		w.Strategy = LastWriteWins
 	}
 	ts := w.Timestamp
@@ -90,6 +92,10 @@ func DecideEntry(e Entry, w Write, meta domain.Metadata) domain.Decision {
 	case w.ExpectedVersion != nil && !e.meetsExpectation(*w.ExpectedVersion):
 		return reject(e, w, meta, ts, domain.Errorf(domain.Conflict, "state.conflict",
 			"expected version %d of %s.%s, it is %d", *w.ExpectedVersion, w.Agent, w.Key, e.Version))
+	case w.Reverted != nil && e.Version == 0:
+		return domain.Refuse(NeverWritten(w.Agent, w.Key))
+	case w.Reverted != nil && w.Delete == !e.Exists && bytes.Equal(w.Value, e.Value):
+		return domain.Decision{Outcome: domain.Unchanged}
 	case w.Delete && !e.Exists && !w.keepsDeletion():
 		return domain.Refuse(domain.Errorf(domain.NotFound, "state.not_found",
 			"agent %s has no entry %s to delete", w.Agent, w.Key))
@@ -114,6 +120,13 @@ func DecideEntry(e Entry, w Write, meta domain.Metadata) domain.Decision {
 		typ = events.StateDeleted
 	}
 	data := events.StateWrite{Value: w.Value, Strategy: string(w.Strategy), Request: w.Request}
+	if w.Reverted != nil {
+		origin, err := w.Reverted.Encode()
+		if err != nil {
+			return domain.Refuse(domain.Errorf(domain.Internal, "event.encode", "%v", err))
+		}
+		data.Reverted = origin
+	}
 	return domain.Decision{
 		Outcome: domain.Accepted,
 		Events:  []events.Event{w.event(typ, ts, data.Encode())},
@@ -173,6 +186,8 @@ func CurrentDetails(err *domain.Error, version, revision uint64) *domain.Error {
 func (w Write) loss(e Entry, meta domain.Metadata) events.StateLoss {
 	verb := "set"
 	switch {
+	case w.Reverted != nil:
+		verb = "revert"
 	case w.Delete:
 		verb = "delete"
 	case w.Computation != nil:
@@ -189,4 +204,9 @@ func (w Write) event(typ string, ts time.Time, data []byte) events.Event {
 		Type: typ, Aggregate: "agent", ID: w.Agent, Key: w.Key,
 		Timestamp: ts, Writer: w.Writer, Data: data,
 	}
+}
+
+// NeverWritten is the refusal to revert an entry that has no versions.
+func NeverWritten(agent, key string) *domain.Error {
+	return domain.Errorf(domain.NotFound, "state.not_found", "agent %s has no entry %s to revert, and never had one", agent, key)
 }

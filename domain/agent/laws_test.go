@@ -25,7 +25,7 @@ func TestLaws(t *testing.T) {
 func TestLifecycleLaws(t *testing.T) {
 	types := []string{
 		events.HydrationStarted, events.Hydrated, events.HydrationFailed, events.FlushStarted, events.Flushed, events.FlushFailed,
-		events.Expired, events.Retired, events.Forked,
+		events.Expired, events.Retired, events.Forked, events.RevertStarted, events.Reverted,
 	}
 	domaintest.Aggregate[agent.Lifecycle, agent.Change]{
 		Evolve: agent.EvolveLifecycle,
@@ -41,9 +41,13 @@ func TestLifecycleLaws(t *testing.T) {
 	}.Laws(t)
 }
 
-// drawAnyWrite draws a write that may compute.
+// drawAnyWrite draws a write that may compute or revert.
 func drawAnyWrite(t *rapid.T) agent.Write {
 	w := drawWrite(t)
+	if rapid.Bool().Draw(t, "revert") {
+		w.Strategy, w.Timestamp, w.Reverted = "", time.Time{}, &events.Reversion{Version: 1, Revision: 7}
+		return w
+	}
 	if w.Delete || rapid.Bool().Draw(t, "plain") {
 		return w
 	}

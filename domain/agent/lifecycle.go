@@ -50,6 +50,8 @@ var transitions = map[string]struct {
 	events.Retired:          {[]Phase{Cold, Hydrating, Active, Flushing, Expired}, Cold},
 	events.Forked:           {[]Phase{Cold, Hydrating, Active, Flushing, Expired}, Active},
 	events.Erased:           {[]Phase{Cold, Hydrating, Active, Flushing, Expired}, Cold},
+	events.RevertStarted:    {[]Phase{Cold, Hydrating, Active, Flushing, Expired}, ""}, // stays
+	events.Reverted:         {[]Phase{Cold, Hydrating, Active, Flushing, Expired}, ""},
 }
 
 // unchangedIn are the phases in which a command for an event changes nothing.
@@ -69,6 +71,10 @@ func EvolveLifecycle(l Lifecycle, ev *events.Event) (Lifecycle, error) {
 	}
 	next := Lifecycle{Phase: t.to, Since: ev.Timestamp}
 	switch ev.Type {
+	case events.RevertStarted, events.Reverted: // its entries activate the agent, like other writes
+		if next = l; l.Phase == "" {
+			next.Phase, next.Since = Cold, ev.Timestamp
+		}
 	case events.HydrationStarted:
 		next.From = l.Now()
 	case events.HydrationFailed:

@@ -297,6 +297,22 @@ func badMembers(now time.Time) (all []Case) {
 		{"agent.b1.fork", `{"from":"kv"}`, "id.invalid", "reserved"},
 		{"agent.b1.fork", `{"from":"a1","at_revision":1,"at_time":"2026-01-01T00:00:00Z"}`, "body.invalid", "exclude"},
 		{"agent.b1.fork", `{"from":"a1","at_revision":-1}`, "body.invalid", "/at_revision"},
+		{"agent.a1.revert", `{"key":"","to_version":1}`, "key.invalid", "empty"},
+		{"agent.a1.revert", `{"key":"a..b","to_version":1}`, "key.invalid", "dot"},
+		{"agent.a1.revert", `{"key":null,"to_revision":1}`, "body.invalid", `"/key" (a JSON null)`},
+		{"agent.a1.revert", `{"key":7,"to_revision":1}`, "body.invalid", "/key"},
+		{"agent.a1.revert", `{"to_version":1}`, "body.invalid", "to_version needs a key"},
+		{"agent.a1.revert", `{"key":"k","to_version":0}`, "to_version.invalid", "count from 1"},
+		{"agent.a1.revert", `{"key":"k","to_version":-1}`, "body.invalid", "/to_version"},
+		{"agent.a1.revert", `{"key":"k","to_version":1.5}`, "body.invalid", "/to_version"},
+		{"agent.a1.revert", `{"key":"k","to_version":"1"}`, "body.invalid", "/to_version"},
+		{"agent.a1.revert", `{"to_revision":18446744073709551616}`, "body.invalid", "/to_revision"},
+		{"agent.a1.revert", `{"key":"k","to_version":1,"to_revision":1}`, "body.invalid", "exclude"},
+		{"agent.a1.revert", `{"to_revision":1,"to_time":"2026-01-01T00:00:00Z"}`, "body.invalid", "exclude"},
+		{"agent.a1.revert", `{"to_revision":1,"expected_version":1}`, "body.invalid", "expected_version needs a key"},
+		{"agent.a1.revert", `{"key":"k","to_version":1,"value":1}`, "body.unknown_field", "/value"},
+		{"agent.a1.revert", `{"key":"k","to_version":1,"reason":1}`, "body.invalid", "/reason"},
+		{"agent.a1.revert", `{"to_time":"` + now.Add(time.Hour).Format(time.RFC3339) + `"}`, "timestamp.future", "ahead"},
 		{"agent.b1.fork", `{"from":"a1","at_time":"` + now.Add(time.Hour).Format(time.RFC3339) + `"}`, "timestamp.future", "ahead"},
 	} {
 		all = append(all, Case{command(c.subject, c.body), 400, c.code, c.place})
@@ -304,11 +320,13 @@ func badMembers(now time.Time) (all []Case) {
 	for _, text := range append([]string{"0001-01-01T00:00:00Z"}, badTimes...) {
 		all = append(all,
 			Case{command("task.t1.create", `{"kind":"k","deadline":"`+text+`"}`), 400, "timestamp.invalid", "deadline"},
+			Case{command("agent.a1.revert", `{"key":"k","to_time":"`+text+`"}`), 400, "timestamp.invalid", "to_time"},
 			Case{command("agent.b1.fork", `{"from":"a1","at_time":"`+text+`"}`), 400, "timestamp.invalid", "at_time"})
 	}
 	for _, c := range [][2]string{
 		{"task.*.create", `{"kind":"k"}`}, {"session.*.open", `{"owner":"o"}`}, {"config.*.set", `{"key":"k","value":1}`},
 		{"message.*.broadcast", `{"body":1}`}, {"agent.*.heartbeat", `{}`}, {"agent.*.expire", `{}`}, {"agent.*.fork", `{"from":"a"}`},
+		{"agent.*.revert", `{"to_revision":1}`},
 		{"claim.*.acquire", `{"owner":"o"}`}, {"claim.*.renew", `{"owner":"o","fence":1}`}, {"claim.*.release", `{"owner":"o","fence":1}`},
 	} {
 		for id, place := range map[string]string{"a.b": "2 tokens", "v1.2.3": "3 tokens", "a$b": "'$'", "é": "'é'", strings.Repeat("i", 129): "129"} {
@@ -346,6 +364,7 @@ func missingMembers() (all []Case) {
 		{"agent.a1.set", `{"value":1}`, "key"}, {"agent.a1.set", `{"key":"k"}`, "value"}, {"agent.a1.delete", `{}`, "key"}, {"agent.b1.fork", `{}`, "from"},
 		{"agent.b1.fork", `{"from":null}`, "from"}, {"agent.a1.merge", `{"value":{}}`, "key"}, {"agent.a1.merge", `{"key":"k"}`, "value"},
 		{"agent.a1.merge", `{"key":"k","value":null}`, "value"}, {"agent.a1.add", `{"delta":1}`, "key"}, {"agent.a1.add", `{"key":"k","min":0}`, "delta"},
+		{"agent.a1.revert", `{"key":"k"}`, "to_version, to_revision or to_time"}, {"agent.a1.revert", `{"to_time":""}`, "to_version, to_revision or to_time"},
 		{"agent.a1.add", `{"key":"k","delta":null}`, "delta"}, {"agent.a1.append", `{"items":[]}`, "key"}, {"agent.a1.append", `{"key":"k"}`, "items"},
 		{"agent.a1.append", `{"key":null,"items":[]}`, "key"}, {"agent.a1.append", `{"key":"k","items":null}`, "items"}, {"task.t1.create", `{}`, "kind"}, {"task.t1.create", `{"kind":null}`, "kind"}, {"task.t1.create", ``, "kind"},
 		{"task.t1.start", `{}`, "agent_id"}, {"task.t1.start", `{"agent_id":null}`, "agent_id"}, {"task.t1.fail", `{}`, "reason"},
@@ -367,7 +386,7 @@ func missingMembers() (all []Case) {
 		"config.a1.set": `{"key":"k","value":1,`, "config.a1.unset": `{"key":"k",`, "message.a1.direct": `{"to":"b","body":1,`, "message.a1.broadcast": `{"body":1,`,
 		"message.a1.notify": `{"type":"t","body":1,`, "agent.a1.hydrate": `{`, "agent.a1.flush": `{`, "agent.a1.expire": `{`, "agent.a1.retire": `{`,
 		"agent.a1.heartbeat": `{`, "agent.b1.fork": `{"from":"a",`, "agent.a1.merge": `{"key":"k","value":{},`, "agent.a1.add": `{"key":"k","delta":1,`,
-		"agent.a1.append": `{"key":"k","items":[],`, "claim.c1.acquire": `{"owner":"o",`, "claim.c1.renew": `{"owner":"o","fence":1,`, "claim.c1.release": `{"owner":"o","fence":1,`,
+		"agent.a1.append": `{"key":"k","items":[],`, "agent.a1.revert": `{"key":"k","to_version":1,`, "claim.c1.acquire": `{"owner":"o",`, "claim.c1.renew": `{"owner":"o","fence":1,`, "claim.c1.release": `{"owner":"o","fence":1,`,
 	} {
 		all = append(all, Case{command(subject, body+`"nope":1}`), 400, "body.unknown_field", `"/nope"`},
 			Case{command(subject, body+`"nope":1,"nope":2}`), 400, "json.invalid", `"/nope"`})

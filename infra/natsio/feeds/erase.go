@@ -27,6 +27,8 @@ func (s *Streams) EraseAgent(ctx context.Context, agent string) error {
 		{AgentState, root("agents.lifecycle.") + agent + ".expired"},
 		{AgentState, root("agents.lifecycle.") + agent + ".retired"},
 		{AgentState, root("agents.lifecycle.") + agent + ".forked"},
+		{AgentState, root("agents.lifecycle.") + agent + ".revert_started"},
+		{AgentState, root("agents.lifecycle.") + agent + ".reverted"},
 		{AgentMessages, root("messages.direct.") + agent + ".*"},
 		{AgentMessages, root("messages.direct.") + "*." + agent},
 		{AgentMessages, root("messages.broadcast.") + agent},

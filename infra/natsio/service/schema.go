@@ -15,6 +15,7 @@ var commandBodies = map[string]string{
 	"agent.merge":       "key:s! value:o! expected_version:i writer:s",
 	"agent.add":         "key:s! delta:n! min:n max:n expected_version:i writer:s",
 	"agent.append":      "key:s! items:a! max_items:i expected_version:i writer:s",
+	"agent.revert":      "key:s to_version:i to_revision:i to_time:t reason:s expected_version:i",
 	"agent.hydrate":     "reason:s",
 	"agent.flush":       "reason:s",
 	"agent.expire":      "reason:s",
@@ -48,7 +49,7 @@ var commandBodies = map[string]string{
 }
 
 // receiptBody is the answer to a command.
-const receiptBody = "command_id:s! outcome:s! aggregate:s! id:s! key:s version:i! revision:i! token:s! replayed:b! value:v"
+const receiptBody = "command_id:s! outcome:s! aggregate:s! id:s! key:s version:i! revision:i! token:s! replayed:b! value:v keys:i"
 
 const paged = " limit:i cursor:s"
 

@@ -85,6 +85,7 @@ type request struct {
 	Text        string         `json:"text,omitzero"`
 
 	limit int // Limit, or its default
+	span  span
 
 	permission *permission
 }
@@ -103,6 +104,8 @@ var handlers = map[string]handler{
 	"agent.history":    {fields: "key limit cursor losers", check: domain.CheckAgentID, answer: (*Query).agentHistory},
 	"agent.lifecycle":  {fields: "token wait_ms at_revision at_time", check: domain.CheckAgentID, answer: (*Query).lifecycle},
 	"agent.entries":    {fields: "prefix limit cursor token wait_ms max_age_ms at_revision at_time", check: domain.CheckAgentID, list: (*Query).agentEntries},
+	"agent.timeline":   {fields: "limit cursor from to", check: domain.CheckAgentID, list: (*Query).timeline},
+	"agent.diff":       {fields: "limit cursor from to", check: domain.CheckAgentID, list: (*Query).diff},
 	"agents.list":      {fields: "phase prefix limit cursor token wait_ms max_age_ms", list: (*Query).agentsList},
 	"task.get":         {fields: "token wait_ms at_revision at_time", check: checkTask, answer: docGet(readmodel.KindTask)},
 	"task.history":     {fields: "limit cursor", check: checkTask, answer: docHistory(readmodel.KindTask)},
@@ -223,7 +226,7 @@ func readRequest(body []byte, fields string) (*request, error) {
 		return &in, nil
 	}
 	in = request{limit: defaultLimit}
-	if err := domain.DecodeBody(body, &in); err != nil {
+	if err := in.decode(body, fields); err != nil {
 		return nil, err
 	}
 	if err := onlyFields(body, fields); err != nil {

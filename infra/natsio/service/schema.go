@@ -58,6 +58,8 @@ var queryBodies = map[string]string{
 	"agent.entries":    "prefix:s token:s wait_ms:i max_age_ms:i at_revision:i at_time:t" + paged,
 	"agent.history":    "key:s! losers:b" + paged,
 	"agent.lifecycle":  "token:s wait_ms:i at_revision:i at_time:t",
+	"agent.timeline":   "from:v to:v" + paged,
+	"agent.diff":       "from:v! to:v" + paged,
 	"agents.list":      "phase:s prefix:s token:s wait_ms:i max_age_ms:i" + paged,
 	"task.get":         "token:s wait_ms:i at_revision:i at_time:t",
 	"task.history":     paged,

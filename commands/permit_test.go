@@ -60,7 +60,7 @@ func permit(t *testing.T, of map[string][]string) commands.Permit {
 func TestPermit(t *testing.T) {
 	journal := journaltest.History(t, 1)
 	e := newEngine(t, journal, commands.Config{Past: journal, Permit: permit(t, map[string][]string{
-		"bob": {"command agent:bob-*", "command agent:team.mood set", "command agent:team.n add,append", "query agent:shared", "command message:bob-* direct",
+		"bob": {"command agent:bob-*", "command agent:team.mood set", "command agent:team.n add,append,revert", "query agent:shared", "command message:bob-* direct",
 			"command task:* start,progress,complete,create when holder", "command claim:* acquire,renew when holder", "command claim:open release"},
 	})})
 	as := func(who, subject, body string) error {
@@ -95,6 +95,10 @@ func TestPermit(t *testing.T) {
 		{"bob", "agent.team.merge", `{"key":"n","value":{}}`, "command agent:team merge"},
 		{"bob", "agent.team.set", `{"key":"n","value":1}`, "command agent:team set"},
 		{"bob", "agent.team.expire", ``, "command agent:team expire"},
+		{"bob", "agent.team.revert", `{"key":"n","to_version":1}`, ok},
+		{"bob", "agent.team.revert", `{"key":"mood","to_version":1}`, "command agent:team revert"},
+		{"bob", "agent.team.revert", `{"to_revision":0}`, "command agent:team revert"},
+		{"bob", "agent.bob-1.revert", `{"to_revision":0}`, ok},
 		{"bob", "agent.bob-2.fork", `{"from":"secret"}`, "query agent:secret entries"},
 		{"bob", "agent.bob-2.fork", `{"from":"nobody"}`, "query agent:nobody entries"},
 		{"bob", "agent.bob-2.fork", `{"from":"shared"}`, ok},

@@ -1,6 +1,7 @@
 package query_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -8,8 +9,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tidemark-engine/tidemark/domain"
 	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/history"
+	"github.com/tidemark-engine/tidemark/internal/grants"
 	"github.com/tidemark-engine/tidemark/readmodel/query"
 	"github.com/tidemark-engine/tidemark/test/harness"
 	"github.com/tidemark-engine/tidemark/test/journaltest"
@@ -193,4 +196,34 @@ func TestDiff(t *testing.T) {
 	if list, patch, _ := p.pages(map[string]any{"from": 0}, "agent", "a", "diff"); len(list) != 5 || len(patch) != 3 {
 		t.Errorf("from the beginning: %s %s", list, patch)
 	}
+}
+
+// The timeline shows the tasks and the configuration that the sender may read.
+func TestTimelineShowsWhatIsGranted(t *testing.T) {
+	p := newPast(t, 1)
+	p.set("a", "k", "1")
+	p.add(events.Event{Type: events.ConfigSet, ID: "a", Key: "c", Data: (&events.StateWrite{Value: []byte("3")}).Encode()})
+	p.task("mine", "a", `{}`)
+	p.task("other", "a", `{}`)
+	for grant, want := range map[string]int{"": 1, "query task:mine": 2, "query task:*": 3, "query task:* when holder": 3, "query config:a": 2, "query config:a.x": 1, "query config:*": 2} {
+		var all []grants.Grant
+		for _, text := range []string{"query agent:a timeline", grant} {
+			if g, err := grants.Parse(text); err == nil {
+				all = append(all, g)
+			}
+		}
+		p.q.Authority = only{grants.NewSet("a", all...)}
+		if got, _, _ := p.pages(map[string]any{}, "agent", "a", "timeline"); len(got) != want {
+			t.Errorf("with %q: %d events, want %d", grant, len(got), want)
+		}
+	}
+}
+
+// only is the authority of one principal.
+type only struct{ set *grants.Set }
+
+func (o only) Grants(context.Context) *grants.Set { return o.set }
+
+func (o only) Refuse(_ context.Context, missing grants.Grant) error {
+	return domain.Errorf(domain.Forbidden, "forbidden", "%s", missing)
 }

@@ -64,7 +64,7 @@ func TestTasks(t *testing.T) {
 	e.RunPage(t, "docs/howto/tasks.md")
 	c := e.Client(t)
 	leasesAndFeeds(t, c)
-	claimsAtEveryDoor(t, c)
+	taskClaimsAtEveryDoor(t, c)
 	claimsOverAKill(t, e, c)
 	e.Verify()
 	for _, view := range []string{"durable", "hot"} {
@@ -110,7 +110,7 @@ func leasesAndFeeds(t *testing.T, c *harness.Client) {
 	}
 }
 
-func claimsAtEveryDoor(t *testing.T, c *harness.Client) {
+func taskClaimsAtEveryDoor(t *testing.T, c *harness.Client) {
 	for _, id := range []string{"door1", "door2", "door3", "door4"} {
 		c.MustDo(t, "task."+id+".create", M{"kind": "door"})
 	}

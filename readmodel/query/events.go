@@ -222,8 +222,7 @@ func (p *eventPage) shows(m *history.Message) bool {
 	case grants.Yes:
 		return true
 	case grants.IfHolder: // at that event
-		agent, err := agentOf(&readmodel.Doc{State: m.State})
-		return err == nil && p.permission.set.Holds(agent)
+		return p.permission.holds(&readmodel.Doc{Kind: aggregate, State: m.State})
 	}
 	return false
 }

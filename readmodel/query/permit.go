@@ -92,12 +92,21 @@ func (q *Query) holder(ctx context.Context, p *permission, id string) error {
 	if err != nil {
 		return domain.Errorf(domain.Unavailable, "journal.unavailable", "%s %s cannot be read: %s", kind, id, domain.PublicText(err))
 	}
-	agent, err := agentOf(&d)
-	if found && err == nil && p.set.Holds(agent) {
+	if found && p.holds(&d) {
 		return nil
 	}
 	_, missing := p.set.Decide(p.action)
 	return p.Refuse(ctx, missing)
+}
+
+// holds reports whether the sender holds a task or a claim in its state: a task that is
+// assigned to no agent is for every agent, a claim of no owner for none.
+func (p *permission) holds(d *readmodel.Doc) bool {
+	agent, err := agentOf(d)
+	if d.Kind == readmodel.KindClaim && agent == "" {
+		return false
+	}
+	return err == nil && p.set.Holds(agent)
 }
 
 // visible is what a list may show; nil = everything.

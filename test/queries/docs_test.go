@@ -71,6 +71,10 @@ func askSession(t *testing.T, c *harness.Client) {
 	equal(t, "data then", past["data"], nil)
 	c.MustDo(t, "session.s1.close", nil)
 	equal(t, "status", ask(t, c, "session.s1.get", nil)["status"], "closed")
+	for status, want := range map[string][]string{"closed": {"s1"}, "open": nil} {
+		rows, _ := pages(t, c, "sessions.list", "sessions", "session_id", M{"owner": "ann", "status": status, "prefix": "s1", "limit": 1})
+		equal(t, "the list of "+status+" sessions", rows, want)
+	}
 	states, _ := pages(t, c, "session.s1.history", "versions", "type", M{"limit": 2})
 	equal(t, "history", states, []string{"session.closed", "session.put", "session.opened"})
 }

@@ -2,6 +2,7 @@ package commands
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -89,7 +90,8 @@ func readRequire(list jsontext.Value, below func(string) string) ([]requirement,
 
 // requirementError is an error about one requirement, which its message names.
 func requirementError(err error, i int) error {
-	if known, ok := err.(*domain.Error); ok {
+	var known *domain.Error
+	if errors.As(err, &known) {
 		c := *known
 		c.Message = fmt.Sprintf("require %d: %s", i, known.Message)
 		return c.With("index", i)

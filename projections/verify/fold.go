@@ -34,7 +34,7 @@ func (v *Verifier) foldEvent(tier string, m *history.Message, keep func(rowKey, 
 		if v.report.Erased == nil {
 			v.report.Erased = map[string]int{}
 		}
-		v.report.Erased[m.ID]++
+		v.report.Erased[m.KeyAgent()]++
 	}
 	row, deleted, err := rowOf(&m.Record)
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/wI2L/jsondiff"
 
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
+	"github.com/tidemark-engine/tidemark/domain"
 )
 
 // Diff shows how an aggregate changed between two instants: a JSON Patch (RFC
@@ -30,6 +31,9 @@ func (c *Diff) Validate() (err error) {
 	c.noun, c.id, _ = strings.Cut(c.Of, ".")
 	if _, known := differs[c.noun]; !known || c.id == "" {
 		return fmt.Errorf("%q is not agent.<id>, config.<agent>, task.<id>, session.<id>, reminder.<id> or claim.<id>", c.Of)
+	}
+	if err := domain.CheckID(c.noun+" id", c.id); err != nil {
+		return errors.New(domain.PublicText(err))
 	}
 	if c.from, err = parseInstant(c.From); err != nil {
 		return fmt.Errorf("--from: %w", err)

@@ -126,7 +126,8 @@ func TestTimeline(t *testing.T) {
 				}
 			}
 		}
-		for _, limit := range []int{1, 7, 100, 1000} {
+		check("one by one", map[string]any{"limit": 1, "to": want[170].RecordedAt}, want[170:])
+		for _, limit := range []int{7, 100, 1000} {
 			check(fmt.Sprint("limit ", limit), map[string]any{"limit": limit}, want)
 		}
 		check("between times", map[string]any{"from": want[90].RecordedAt, "to": want[30].RecordedAt, "limit": 9}, want[30:91])

@@ -28,10 +28,10 @@ func TestCatchUp(t *testing.T) {
 	node.Stdout, node.Stderr = &said, &wrong
 	harness.Must(t, node.Start())
 
-	rounds := harness.Rounds(5, 330)
+	rounds, keys := harness.Rounds(3, 330), harness.Rounds(60, 200)
 	for part := range 3 {
 		c := e.Client(t)
-		grow(t, c, fmt.Sprint("b", part), 200, rounds)
+		grow(t, c, fmt.Sprint("b", part), keys, rounds)
 		c.CaughtUp(t)
 		trim(t, e, "--before", "0s", "--yes")
 		if part == 1 {
@@ -72,7 +72,7 @@ func TestCatchUp(t *testing.T) {
 		fmt.Fprintln(&want, at.Revision, ev.Type, ev.ID, key, ev.Version, ev.Digest)
 	}
 	got, all := strings.Split(said.String(), "\n"), strings.Split(want.String(), "\n")
-	if len(got) < 3*200*rounds || len(got) > len(all) {
+	if len(got) < 3*keys*rounds || len(got) > len(all) {
 		t.Errorf("the subscriber read %d events, the history has %d", len(got)-1, len(all)-1)
 	}
 	for i := range min(len(got)-1, len(all)-1) {

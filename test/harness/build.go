@@ -21,7 +21,7 @@ var (
 // tests do; together they use every component. Such an engine needs a multiple of the
 // processor's time: in all packages, two cores would be too slow for what tests of faults
 // ask of time.
-var racePackages = []string{"e2e", "feeds", "intake", "queries"}
+var racePackages = []string{"feeds", "intake", "queries"}
 
 // raceAlways, set to 1, builds every engine with -race when the tests run so.
 const raceAlways = "TIDEMARK_TEST_RACE_ENGINE"

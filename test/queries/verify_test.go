@@ -39,6 +39,7 @@ func fill(t *testing.T, c *harness.Client) {
 		c.MustDo(t, "session."+id+".open", M{"owner": "ann"})
 		c.MustDo(t, "session."+id+".put", M{"key": "a", "value": "é "})
 		c.MustDo(t, "claim."+id+".acquire", M{"owner": "ann", "lease_ms": 600_000, "data": M{"n": 1e3}})
+		c.MustDo(t, "reminder."+id+".set", M{"at": "2126-01-01T00:00:00Z", "command": M{"subject": "agent." + id + ".expire"}})
 		c.MustDo(t, "config."+id+".set", M{"key": "a.b", "value": []any{1, nil}})
 		c.MustDo(t, "config."+id+".set", M{"key": "gone", "value": 1})
 		c.MustDo(t, "config."+id+".unset", M{"key": "gone"})
@@ -79,7 +80,7 @@ func TestVerify(t *testing.T) {
 			}
 		}
 	}
-	equal(t, "tiers", []int{len(clean.Tiers[0].Kinds), len(clean.Tiers[1].Kinds)}, []int{5, 7})
+	equal(t, "tiers", []int{len(clean.Tiers[0].Kinds), len(clean.Tiers[1].Kinds)}, []int{6, 8})
 	damaged(t, e, c)
 }
 
@@ -97,6 +98,8 @@ var rounds = [][]damage{{
 	{"claims", "claim_id = 'v1'", "owner = 'bob'", "claim v1"},
 	{"claims", "claim_id = 'v2'", "expires_at = expires_at + interval '1 s'", "claim v2"},
 	{"claims", "claim_id = 'v3'", "fence = 7", "claim v3"},
+	{"reminders", "reminder_id = 'v1'", "fired = 7", "reminder v1"},
+	{"reminders", "reminder_id = 'v2'", "next_at = next_at + interval '1 s'", "reminder v2"},
 	{"config", "agent_id = 'v1'", "state_text = '2', config_value = '2'", "config v1.a.b"},
 	{"config", "agent_id = 'v2'", "config_value = '2'", "config v2.a.b"},
 	{"lifecycle", "agent_id = 'lv1'", "phase = 'active'", "lifecycle lv1"},

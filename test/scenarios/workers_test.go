@@ -215,7 +215,8 @@ func (p *process) stop(t *testing.T) {
 	case <-time.After(harness.Patience):
 		t.Fatalf("the worker %s does not stop", p.args)
 	}
-	if code := p.cmd.ProcessState.ExitCode(); code != 0 {
+	// One that has done nothing may not have come to where it handles the signal.
+	if code := p.cmd.ProcessState.ExitCode(); code != 0 && (code > 0 || p.text() != "") {
 		t.Errorf("the worker ended with %d:\n%.2000s", code, p.text())
 	}
 }

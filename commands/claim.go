@@ -15,8 +15,8 @@ import (
 // maxLease is the longest lease of a claim, in milliseconds: 365 days.
 const maxLease = 365 * 24 * 3600 * 1000
 
-// claimCommand binds a verb to its claim. Who is restricted to agents of its own may name
-// only those as the owner, whoever holds the claim.
+// claimCommand binds a verb to its claim. A sender that is restricted to its own
+// agents may name only those as the owner, also where another owner holds the claim.
 func claimCommand(c claim.Command, request request) (Command, error) {
 	c.Request = request.print
 	cmd := bind("claim", c.ID, "", events.Claim(c.ID), request, claimFold, c, claim.Decide)

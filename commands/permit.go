@@ -65,7 +65,7 @@ func (h *Handler) readAt(ctx context.Context, req Request, now time.Time) (Comma
 }
 
 // guardOf is the guard of a task's command that only the holder may give. Who creates
-// a task for an agent must be that agent. A task whose lease ran out is claimed from nobody.
+// a task for an agent must be that agent. A task whose lease has run out counts as one without a holder.
 func guardOf(cmd *Command, permitted Condition, now func() time.Time) func(state any) error {
 	holder, creates, claims := cmd.holder, cmd.creates, cmd.claims
 	return func(state any) error {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/go-json-experiment/json"
 
@@ -129,30 +128,16 @@ func (r *revertRun) resume(ctx context.Context, begun *events.Record) (Receipt, 
 		receipt, err := r.h.replay(r.cmd, end)
 		return receipt, true, err
 	}
-	root := strings.TrimSuffix(string(r.pattern), ">")
-	return Receipt{}, false, r.eachSince(ctx, begun, func(m history.Message) error {
-		if m.Bad == nil && m.CommandID == r.cmd.CommandID && strings.HasPrefix(string(m.Name), root) {
+	head, err := r.h.cfg.Past.Head(ctx, begun.Partition)
+	if err != nil {
+		return Receipt{}, false, err
+	}
+	return Receipt{}, false, r.h.cfg.Past.Matching(ctx, begun.Partition, []events.AggregateName{r.pattern}, begun.Revision, head, func(m history.Message) error {
+		if m.Bad == nil && m.CommandID == r.cmd.CommandID {
 			r.done[m.Name] = true
 		}
 		return nil
 	})
-}
-
-// eachSince yields the agent's events after one, and maybe others.
-func (r *revertRun) eachSince(ctx context.Context, begun *events.Record, yield func(history.Message) error) error {
-	past := r.h.cfg.Past
-	cut, _, err := past.Trimmed(ctx, begun.Partition)
-	if err != nil {
-		return err
-	}
-	if cut <= begun.Revision {
-		return past.Range(ctx, history.Range{Partition: begun.Partition, Aggregate: r.pattern, After: begun.Revision}, yield)
-	}
-	head, err := past.Head(ctx, begun.Partition)
-	if err != nil {
-		return err
-	}
-	return past.Between(ctx, begun.Partition, begun.Revision, head, yield)
 }
 
 const (

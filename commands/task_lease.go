@@ -122,7 +122,7 @@ func readTaskExpire(id string, body []byte, _ time.Time, _ Bounds) (Command, err
 }
 
 // taskEffect is the effect of a command on a task. Of a command with two events the
-// second one tells version and revision, whichever of them is found.
+// version and revision are those of the second one, whichever of them is found.
 func taskEffect(rec *events.Record) (effect, error) {
 	e, err := acceptedEffect(rec)
 	if err != nil {

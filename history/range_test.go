@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/history"
 )
 
@@ -37,7 +38,7 @@ func (j *trimmingJournal) Range(_ context.Context, r history.Range, yield func(h
 	return nil
 }
 
-// Between gives every revision once, also when a trim takes some of them meanwhile.
+// Between and Matching give every revision once, also when a trim takes some of them meanwhile.
 func TestBetweenFillsWhatATrimTakesMeanwhile(t *testing.T) {
 	for name, c := range map[string]struct {
 		after, upTo uint64
@@ -65,6 +66,15 @@ func TestBetweenFillsWhatATrimTakesMeanwhile(t *testing.T) {
 			})
 			if !slices.Equal(got, c.want) || !errors.Is(err, c.err) {
 				t.Errorf("%v, %v; want %v, %v", got, err, c.want, c.err)
+			}
+			got = nil // Matching gives the same ones, those of the trim last
+			h = history.New(&trimmingJournal{cut: c.cut, then: c.then, has: c.journal}, paperArchive{has: c.archive}, 0)
+			err = h.Matching(t.Context(), 0, []events.AggregateName{">"}, c.after, c.upTo, func(m history.Message) error {
+				got = append(got, m.Revision)
+				return nil
+			})
+			if slices.Sort(got); !errors.Is(err, c.err) || err == nil && !slices.Equal(got, c.want) {
+				t.Errorf("matching: %v, %v; want %v, %v", got, err, c.want, c.err)
 			}
 		})
 	}

@@ -94,7 +94,7 @@ func TestRefusalDetails(t *testing.T) {
 	}
 }
 
-// An owner that acquires what it holds sets the lease and the data anew; without data the
+// An owner that acquires what it holds replaces the lease and the data; without data the
 // data stays, and a lease that is left out ends.
 func TestAcquireAgain(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)

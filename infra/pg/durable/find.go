@@ -19,7 +19,7 @@ import (
 // text.invalid, and with 503 search.slow when ctx leaves too little time.
 func (t *View) Find(ctx context.Context, find readmodel.EntryFind) (page []readmodel.Entry, err error) {
 	err = pgx.BeginTxFunc(ctx, t.db.Pool(), pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
-		if deadline, ok := ctx.Deadline(); ok { // the server ends what nobody waits for
+		if deadline, ok := ctx.Deadline(); ok { // the server ends the search with the request
 			ms := max(1, time.Until(deadline).Milliseconds()-50)
 			if _, err := tx.Exec(ctx, `SELECT set_config('statement_timeout', $1, true)`, fmt.Sprint(ms)); err != nil {
 				return err

@@ -23,7 +23,7 @@ func searchedKeys(s *readmodel.Search) string {
 	}
 	var all []string
 	for _, p := range slices.Compact(slices.Sorted(slices.Values(s.Prefixes))) {
-		all = append(all, fmt.Sprintf("starts_with(state_key, '%s')", p)) // characters of keys only
+		all = append(all, keyPrefix(p))
 	}
 	return "(" + strings.Join(all, " OR ") + ")"
 }

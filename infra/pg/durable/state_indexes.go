@@ -65,5 +65,5 @@ func (t *View) index(ctx context.Context, family string, wanted indexes) (change
 	return changed, true, nil
 }
 
-// indexLock is the advisory lock of whoever changes indexes of agents.state.
+// indexLock is the advisory lock of the engine that changes indexes of agents.state.
 const indexLock = 0x7469646569647873

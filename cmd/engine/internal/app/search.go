@@ -58,7 +58,7 @@ func (s *Search) UnmarshalText(text []byte) error {
 // until that is done.
 func startIndexes(log *slog.Logger, feature string, index func(context.Context) (changed []string, done bool, err error)) (stop func(context.Context)) {
 	return inBackground(func(ctx context.Context) {
-		pause := backoff.NewExponentialBackOff()
+		pause, said := backoff.NewExponentialBackOff(), false
 		for {
 			began := time.Now()
 			changed, done, err := index(ctx)
@@ -68,7 +68,8 @@ func startIndexes(log *slog.Logger, feature string, index func(context.Context) 
 			if done || ctx.Err() != nil {
 				return
 			}
-			if err != nil {
+			if err != nil && !said {
+				said = true
 				log.Warn("indexes are not complete, retrying: what needs them is slow until then", "for", feature, "error", err)
 			}
 			if wait.Sleep(ctx, pause.NextBackOff()) != nil {

@@ -160,7 +160,7 @@ func Start(ctx context.Context, cfg *Config, version string, log *slog.Logger) (
 	e.stops.add(func(context.Context) { e.commands.handler.Close() })
 	if e.postgres.db != nil {
 		e.stops.add(startIndexes(log, "search", func(ctx context.Context) ([]string, bool, error) {
-			return e.model.durable.IndexSearch(ctx, cfg.Search.of)
+			return e.model.durable.IndexSearch(ctx, cfg.Search.Of())
 		}))
 		e.stops.add(startKeyRetention(e))
 		e.stops.add(startRetention(e.postgres.db, cfg, log))

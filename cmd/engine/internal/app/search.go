@@ -19,6 +19,9 @@ import (
 // commas; "off" = no search.
 type Search struct{ of *readmodel.Search }
 
+// Of says which entries may be searched; nil = none.
+func (s *Search) Of() *readmodel.Search { return s.of }
+
 // IsBool lets the flag stand alone.
 func (s *Search) IsBool() bool { return true }
 

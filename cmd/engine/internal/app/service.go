@@ -28,7 +28,7 @@ func startService(e *Engine, nc, queries *nats.Conn) (*queryService, error) {
 	q := &query.Query{
 		Tiers: e.model.tiers, Rows: e.model.rows, Cache: e.buckets.cache, Status: e.statusFor, Tail: e.model.tail, MaxAnswer: queries.MaxPayload, Authority: e.authority,
 		LastSeen: e.commands.lastSeen, Command: e.intake.Outcome, Acknowledged: e.commands.handler.Acknowledged,
-		Search: e.cfg.Search.of,
+		Search: e.cfg.Search.Of(),
 	}
 	if e.views.messages != nil {
 		q.Delivered = func(ctx context.Context) bool {

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -281,14 +282,30 @@ func TestRevertUnderWriters(t *testing.T) {
 	harness.Must(t, err)
 	want := values(t, past, "a1", history.Moment{Revision: head})
 	other := newEngine(t, past, commands.Config{Past: past})
+	var answered atomic.Int64
+	// written waits until a write has begun and ended since: of those that are counted, one
+	// for each writer may have ended before.
+	written := func() {
+		t.Helper()
+		enough := answered.Load() + 10
+		harness.Eventually(t, "writes", func() bool { return answered.Load() > enough })
+	}
 	load := func(writers ...*engine) (stop func()) {
 		ctx, cancel := context.WithCancel(t.Context())
 		var running sync.WaitGroup
 		for w, on := range writers {
 			running.Go(func() {
+				pace := time.NewTicker(20 * time.Millisecond)
+				defer pace.Stop()
 				for n := 0; ctx.Err() == nil; n++ {
+					if on == other { // each of its writes costs the revert an attempt
+						<-pace.C
+					}
 					got := harness.Receive(t, "an answer", on.send("", "a1", "set", fmt.Sprintf(`{"key":"k%d","value":%d}`, (w+n)%20, n)))
-					if got.err != nil && !coded(got.err, "state.contended") {
+					switch {
+					case got.err == nil:
+						answered.Add(1)
+					case !coded(got.err, "state.contended"):
 						t.Error(got.err)
 					}
 				}
@@ -299,6 +316,7 @@ func TestRevertUnderWriters(t *testing.T) {
 	body := fmt.Sprintf(`{"to_revision":%d}`, head)
 	stop := load(e, e, e, e, e, e, e, e)
 	for range 10 {
+		written()
 		r, err := e.to("a1", "", "revert", body)
 		if err != nil || *r.Keys == 0 {
 			t.Errorf("%s, %v", r.Encode(), err)
@@ -311,6 +329,7 @@ func TestRevertUnderWriters(t *testing.T) {
 	stop()
 	stop = load(e, e, other)
 	for range 5 {
+		written()
 		if r, err := e.to("a1", "", "revert", body); err != nil || *r.Keys == 0 {
 			t.Errorf("%s, %v", r.Encode(), err)
 		}

@@ -83,39 +83,54 @@ func (h *History) fromArchive(ctx context.Context, partition int, after, upTo ui
 }
 
 // Of yields the entries of one aggregate after a revision, up to another (0 = the
-// end), oldest first, until yield fails.
+// end), oldest first, until yield fails. What was trimmed, also while it is read, must be
+// in the archive.
 func (h *History) Of(ctx context.Context, name events.AggregateName, after, upTo uint64, yield func(Message) error) error {
-	archived, _, err := h.Trimmed(ctx, h.Partition(name.ID()))
-	if err != nil {
-		return err
-	}
-	if upTo > 0 {
-		archived = min(archived, upTo)
-	}
-	if archived > after {
-		archived, err = h.trimmedOf(ctx, name, archived)
-	} else {
-		archived = 0
-	}
-	if err != nil {
-		return err
-	}
-	if archived > 0 {
-		old, err := h.archivedOf(ctx, name, archived, func(rec *events.Record) bool { return rec.Revision > after })
+	partition, last, version := h.Partition(name.ID()), after, uint64(0)
+	fill := func(upTo uint64) error { // what a trim has taken up to a revision; 0 = the end
+		cut, _, err := h.Trimmed(ctx, partition)
+		if err != nil {
+			return err
+		}
+		if upTo > 0 {
+			cut = min(cut, upTo)
+		}
+		if cut <= last {
+			return nil
+		}
+		archived, err := h.trimmedOf(ctx, name, cut)
+		if err != nil || archived == 0 {
+			return err
+		}
+		old, err := h.archivedOf(ctx, name, archived, func(rec *events.Record) bool { return rec.Revision > last })
 		if err != nil {
 			return err
 		}
 		for i := range old {
+			version = old[i].Version
 			if err := yield(Message{Record: old[i]}); err != nil {
 				return err
 			}
 		}
-		after = archived
-	}
-	if upTo > 0 && upTo <= after {
+		last = archived
 		return nil
 	}
-	return h.Range(ctx, Range{Partition: h.Partition(name.ID()), Aggregate: name, After: after, UpTo: upTo}, yield)
+	if err := fill(upTo); err != nil || upTo > 0 && last >= upTo {
+		return err
+	}
+	err := h.Range(ctx, Range{Partition: partition, Aggregate: name, After: last, UpTo: upTo}, func(m Message) error {
+		if m.Revision > last+1 && m.Version > version+1 { // or the first one, of which it is not known what was before
+			if err := fill(m.Revision - 1); err != nil {
+				return err
+			}
+		}
+		last, version = m.Revision, m.Version
+		return yield(m)
+	})
+	if err != nil || upTo == 0 || last >= upTo { // a trim leaves the last entry
+		return err
+	}
+	return fill(upTo)
 }
 
 // Since yields the events of an aggregate that were stored at or after from,

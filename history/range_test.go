@@ -28,14 +28,69 @@ func (j *trimmingJournal) Trimmed(context.Context, int) (uint64, time.Time, erro
 func (j *trimmingJournal) Range(_ context.Context, r history.Range, yield func(history.Message) error) error {
 	j.cut = j.then
 	for _, revision := range j.has {
-		m := history.Message{}
-		if m.Revision = revision; revision > r.After && revision <= r.UpTo {
+		m := version(revision)
+		if revision > r.After && (revision <= r.UpTo || r.UpTo == 0) {
 			if err := yield(m); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// version is the event of the only aggregate at a revision, which is its version too.
+func version(revision uint64) (m history.Message) {
+	m.Revision, m.Version = revision, revision
+	return m
+}
+
+func (j *trimmingJournal) Partition(string) int { return 0 }
+
+func (j *trimmingJournal) First(context.Context, events.AggregateName) (history.Message, error) {
+	left := slices.DeleteFunc(slices.Clone(j.has), func(r uint64) bool { return r <= j.cut })
+	return version(left[0]), nil
+}
+
+func (a paperArchive) Back(_ context.Context, _ int, _ events.AggregateName, below uint64, limit int) (page []events.Record, err error) {
+	for _, r := range slices.Backward(a.has) {
+		if r < below && len(page) < limit {
+			page = append(page, version(r).Record)
+		}
+	}
+	return page, nil
+}
+
+// Of gives every event of an aggregate once, in order, also when a trim takes some of them
+// meanwhile.
+func TestOfFillsWhatATrimTakesMeanwhile(t *testing.T) {
+	for name, c := range map[string]struct {
+		after, upTo uint64
+		cut, then   uint64
+		journal     []uint64
+		want        []uint64
+	}{
+		"nothing is trimmed":       {0, 0, 0, 0, upTo(5), upTo(5)},
+		"before":                   {1, 0, 3, 3, []uint64{4, 5}, []uint64{2, 3, 4, 5}},
+		"before, in part":          {3, 0, 2, 2, []uint64{3, 4, 5}, []uint64{4, 5}},
+		"meanwhile":                {0, 0, 0, 4, []uint64{5}, upTo(5)},
+		"meanwhile, after one":     {2, 0, 0, 4, []uint64{5}, []uint64{3, 4, 5}},
+		"meanwhile, some are read": {0, 0, 0, 4, []uint64{1, 2, 5}, upTo(5)},
+		"meanwhile, up to":         {0, 4, 0, 4, []uint64{1, 5}, upTo(4)},
+		"all up to":                {1, 3, 0, 4, []uint64{5}, []uint64{2, 3}},
+		"again":                    {0, 0, 2, 4, []uint64{5}, upTo(5)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := history.New(&trimmingJournal{cut: c.cut, then: c.then, has: c.journal}, paperArchive{has: upTo(4)}, 0)
+			var got []uint64
+			err := h.Of(t.Context(), "task.t", c.after, c.upTo, func(m history.Message) error {
+				got = append(got, m.Revision)
+				return nil
+			})
+			if err != nil || !slices.Equal(got, c.want) {
+				t.Errorf("%v, %v; want %v", got, err, c.want)
+			}
+		})
+	}
 }
 
 // Between and Matching give every revision once, also when a trim takes some of them meanwhile.

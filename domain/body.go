@@ -8,7 +8,8 @@ import (
 )
 
 // DecodeBody decodes a request's JSON body; an empty body is {}. It fails with
-// 400 json.invalid, body.unknown_field or body.invalid, naming the place.
+// 400 json.invalid, body.unknown_field or body.invalid, naming the place; of a known one
+// details.place is its JSON pointer.
 func DecodeBody(body []byte, into any) error {
 	if len(body) == 0 {
 		body = []byte("{}")
@@ -36,7 +37,7 @@ func bodyError(err error) error {
 	}
 	place := string(sem.JSONPointer)
 	if errors.Is(err, json.ErrUnknownName) {
-		return Errorf(Invalid, "body.unknown_field", "unknown field at %q", place)
+		return Errorf(Invalid, "body.unknown_field", "unknown field at %q", place).With("place", place)
 	}
 	if place == "" {
 		return Errorf(Invalid, "body.invalid", "the body must be a JSON object, not a JSON %s", sem.JSONKind)
@@ -45,5 +46,5 @@ func bodyError(err error) error {
 	if sem.Err != nil {
 		why = strings.TrimPrefix(sem.Err.Error(), "strconv.ParseUint: ")
 	}
-	return Errorf(Invalid, "body.invalid", "%q (a JSON %s): %s", place, sem.JSONKind, why)
+	return Errorf(Invalid, "body.invalid", "%q (a JSON %s): %s", place, sem.JSONKind, why).With("place", place)
 }

@@ -50,6 +50,8 @@ func (e *Event) Home() AggregateName {
 		return Require(e.ID)
 	case "reminder":
 		return Reminder(e.ID)
+	case "view":
+		return View(e.ID)
 	}
 	return ""
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/tidemark-engine/tidemark/domain"
 	"github.com/tidemark-engine/tidemark/events"
+	"github.com/tidemark-engine/tidemark/internal/grants"
 )
 
 // Command is one request, read and bound to the aggregate that decides it.
@@ -28,6 +29,7 @@ type Command struct {
 	claims    bool                  // the command claims the task, and its receipt has the task
 	next      bool                  // the engine has chosen the task, for tasks.next
 	sends     *sending              // a command that it makes the engine send later
+	shows     *grants.Rows          // the rows that a view shows, which its definer must be allowed to read
 	computes  bool                  // the command decides with the value of its entry, and its receipt has the new one
 	compares  bool                  // the command decides with the value of its entry
 	mailbox   events.AggregateName  // where the command waits; empty = Name

@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -58,10 +59,24 @@ func (h *Handler) readAt(ctx context.Context, req Request, now time.Time) (Comma
 			return Command{}, err
 		}
 	}
+	if cmd.shows != nil {
+		if err := h.permitShow(ctx, *cmd.shows); err != nil {
+			return Command{}, err
+		}
+	}
 	if condition != nil {
 		cmd.guard = guardOf(&cmd, condition, h.cfg.Now)
 	}
 	return cmd, nil
+}
+
+// permitShow refuses a view of rows that the sender may not read.
+func (h *Handler) permitShow(ctx context.Context, rows grants.Rows) error {
+	condition, err := h.cfg.Permit(ctx, rows.Action())
+	if err != nil || condition == nil {
+		return err
+	}
+	return condition(true, cmp.Or(rows.Agents, "*")) // only rows of agents that the sender is
 }
 
 // guardOf is the guard of a task's command that only the holder may give. Who creates

@@ -12,6 +12,7 @@ import (
 	"github.com/tidemark-engine/tidemark/domain/reminder"
 	"github.com/tidemark-engine/tidemark/domain/session"
 	"github.com/tidemark-engine/tidemark/domain/task"
+	"github.com/tidemark-engine/tidemark/domain/view"
 	"github.com/tidemark-engine/tidemark/events"
 )
 
@@ -32,6 +33,7 @@ var (
 	reminderFold  = fold[reminder.Reminder]{reminder.Evolve, 1}
 	sessionFold   = fold[session.Session]{session.Evolve, 1}
 	claimFold     = fold[claim.Claim]{claim.Evolve, 1}
+	viewFold      = fold[view.View]{view.Evolve, 1}
 	lifecycleFold = fold[agent.Lifecycle]{agent.EvolveLifecycle, 1}
 )
 

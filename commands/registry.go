@@ -68,6 +68,10 @@ var verbs = map[string]map[string]verb{
 		"set":    readReminderSet,
 		"cancel": readReminderCancel,
 	},
+	"view": {
+		"define": readViewDefine,
+		"remove": readViewRemove,
+	},
 }
 
 // internalVerbs may be sent by the engine only: the results of a hydration or a

@@ -14,6 +14,7 @@ import (
 	"github.com/tidemark-engine/tidemark/domain/config"
 	"github.com/tidemark-engine/tidemark/domain/session"
 	"github.com/tidemark-engine/tidemark/domain/task"
+	"github.com/tidemark-engine/tidemark/domain/view"
 	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/internal/grants"
 )
@@ -56,6 +57,11 @@ var requirable = map[string]func(r *requirement) error{
 		r.name, r.fold = events.Session(r.id), sessionFold.carried
 		r.exists = func(state any) (bool, string) { _, ok := state.(session.Session); return ok, "" }
 		return domain.CheckID("session id", r.id)
+	},
+	"view": func(r *requirement) error {
+		r.name, r.fold = events.View(r.id), viewFold.carried
+		r.exists = func(state any) (bool, string) { v, _ := state.(view.View); return v.Status == view.Defined, "" }
+		return view.CheckName(r.id)
 	},
 	"claim": func(r *requirement) error {
 		r.name, r.fold = events.Claim(r.id), claimFold.carried

@@ -15,6 +15,7 @@ const (
 	KindReminder  = "reminder"
 	KindConfig    = "config"
 	KindClaim     = "claim"
+	KindView      = "view" // a declared view: its definition, not its rows
 	KindLifecycle = "lifecycle"
 )
 
@@ -42,6 +43,8 @@ func (d *Doc) IDName() string {
 		return "claim_id"
 	case KindReminder:
 		return "reminder_id"
+	case KindView:
+		return "name"
 	}
 	return "agent_id"
 }

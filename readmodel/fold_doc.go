@@ -36,6 +36,8 @@ func docKind(typ string) string {
 		return KindClaim
 	case strings.HasPrefix(typ, "reminder."):
 		return KindReminder
+	case strings.HasPrefix(typ, "view."):
+		return KindView
 	}
 	return ""
 }

@@ -22,7 +22,7 @@ func RowOf(s events.AggregateName) (kind, id, key string) {
 		return KindLifecycle, id, ""
 	case aggregate == "config":
 		return KindConfig, id, rest
-	case aggregate == "task", aggregate == "session", aggregate == "reminder", aggregate == "claim":
+	case aggregate == "task", aggregate == "session", aggregate == "reminder", aggregate == "claim", aggregate == "view":
 		return aggregate, string(s)[len(aggregate)+1:], ""
 	}
 	return "", "", ""
@@ -46,6 +46,8 @@ func NameOf(kind, id, key string) events.AggregateName {
 		return events.Claim(id)
 	case KindReminder:
 		return events.Reminder(id)
+	case KindView:
+		return events.View(id)
 	}
 	return events.Lifecycle(id)
 }

@@ -56,7 +56,7 @@ var queries = map[string]map[string]Scope{
 	"message":  {"inbox": ByID},
 	"reminder": {"get": ByID, "history": ByID, "list": List},
 	"claim":    {"get": ByTask, "history": ByTask, "list": List},
-	"view":     {"get": ByID, "list": ByID},
+	"view":     {"get": ByID, "list": ByID, "definition": ByID, "history": ByID, "definitions": List},
 	"events":   {"read": List},
 	"command":  {"get": Own},
 	"engine":   {"status": Open},
@@ -115,6 +115,8 @@ func QueryName(subject string) (noun, name string) {
 	switch {
 	case noun == "state" && name == "find":
 		return "agent", name
+	case subject == "views.list": // of definitions; view.list is of the rows of one view
+		noun, name = "view", "definitions"
 	case name == "list":
 		noun = strings.TrimSuffix(noun, "s")
 	}

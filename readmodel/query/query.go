@@ -10,6 +10,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/tidemark-engine/tidemark/domain"
+	"github.com/tidemark-engine/tidemark/domain/view"
 	"github.com/tidemark-engine/tidemark/readmodel"
 	"github.com/tidemark-engine/tidemark/readmodel/tiers"
 )
@@ -119,6 +120,9 @@ var handlers = map[string]handler{
 	"reminder.get":     {fields: "token wait_ms at_revision at_time", check: checkReminder, answer: docGet(readmodel.KindReminder)},
 	"reminder.history": {fields: "limit cursor", check: checkReminder, answer: docHistory(readmodel.KindReminder)},
 	"reminders.list":   {fields: "status agent_id prefix limit cursor token wait_ms max_age_ms", list: docList(readmodel.KindReminder, checkReminder, byStatus("active", "done", "cancelled"), byAgent)},
+	"view.definition":  {fields: "token wait_ms at_revision at_time", check: view.CheckName, answer: docGet(readmodel.KindView)},
+	"view.history":     {fields: "limit cursor", check: view.CheckName, answer: docHistory(readmodel.KindView)},
+	"views.list":       {fields: "status prefix limit cursor token wait_ms max_age_ms", list: docList(readmodel.KindView, view.CheckName, byStatus("defined", "removed"))},
 	"config.get":       {fields: "key token wait_ms at_revision at_time", check: domain.CheckAgentID, answer: docGet(readmodel.KindConfig)},
 	"config.history":   {fields: "key limit cursor", check: domain.CheckAgentID, answer: docHistory(readmodel.KindConfig)},
 	"config.entries":   {fields: "prefix limit cursor token wait_ms max_age_ms at_revision at_time", check: domain.CheckAgentID, list: (*Query).configEntries},

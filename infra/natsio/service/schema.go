@@ -45,6 +45,8 @@ var commandBodies = map[string]string{
 	"batch":             "atomic:b commands:a! require:a",
 	"reminder.set":      "at:t every_ms:i cron:s timezone:s until:t count:i missed:s command:o! agent_id:s",
 	"reminder.cancel":   "",
+	"view.define":       "name:s from:s! agents:s keys:s columns:o group:o into:a expected_version:i",
+	"view.remove":       "",
 	"tasks.next":        "agent_id:s! kind:s lease_ms:i wait_ms:i",
 }
 
@@ -74,6 +76,9 @@ var queryBodies = map[string]string{
 	"reminder.get":     "token:s wait_ms:i at_revision:i at_time:t",
 	"reminder.history": paged,
 	"reminders.list":   "status:s agent_id:s prefix:s token:s wait_ms:i max_age_ms:i" + paged,
+	"view.definition":  "token:s wait_ms:i at_revision:i at_time:t",
+	"view.history":     paged,
+	"views.list":       "status:s prefix:s token:s wait_ms:i max_age_ms:i" + paged,
 	"config.get":       "key:s! token:s wait_ms:i at_revision:i at_time:t",
 	"config.entries":   "prefix:s token:s wait_ms:i max_age_ms:i at_revision:i at_time:t" + paged,
 	"config.history":   "key:s!" + paged,

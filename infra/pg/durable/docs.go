@@ -78,6 +78,14 @@ var docUpserts = map[string]string{
 		expires_at = excluded.expires_at, ended_at = excluded.ended_at, state_text = excluded.state_text, version = excluded.version,
 		revision = excluded.revision, updated_at = excluded.updated_at, digest = excluded.digest
 	WHERE t.revision < excluded.revision`,
+	readmodel.KindView: `
+	INSERT INTO agents.views AS t (name, status, source, definition, set_by, defined_at, removed_at, state_text, version, revision, updated_at, digest)
+	SELECT id, s->>'status', s#>>'{definition,from}', s->'definition', s->>'set_by', (s->>'defined_at')::timestamptz,
+		(s->>'removed_at')::timestamptz, st, v, r, u, d` + docRows + `
+	ON CONFLICT (name) DO UPDATE SET status = excluded.status, source = excluded.source, definition = excluded.definition,
+		set_by = excluded.set_by, defined_at = excluded.defined_at, removed_at = excluded.removed_at, state_text = excluded.state_text,
+		version = excluded.version, revision = excluded.revision, updated_at = excluded.updated_at, digest = excluded.digest
+	WHERE t.revision < excluded.revision`,
 	readmodel.KindLifecycle: `
 	INSERT INTO agents.lifecycle AS t (agent_id, phase, since, state_text, version, revision, updated_at, digest)
 	SELECT id, s->>'phase', coalesce((s->>'since')::timestamptz, u), st, v, r, u, d` + docRows + `
@@ -111,7 +119,7 @@ func queueDocs(b *pgx.Batch, s pg.Schema, changes []readmodel.DocChange) {
 		}
 		kinds[c.Kind].add(&c.Doc)
 	}
-	for _, kind := range [...]string{readmodel.KindClaim, readmodel.KindConfig, readmodel.KindLifecycle, readmodel.KindReminder, readmodel.KindSession, readmodel.KindTask} {
+	for _, kind := range [...]string{readmodel.KindClaim, readmodel.KindConfig, readmodel.KindLifecycle, readmodel.KindReminder, readmodel.KindSession, readmodel.KindTask, readmodel.KindView} {
 		if c := kinds[kind]; c != nil {
 			b.Queue(s.In(docUpserts[kind]), c.ids, c.keys, c.states, c.versions, c.revisions, c.updated, c.digests)
 		}
@@ -141,6 +149,8 @@ var docTables = map[string]struct{ table, id, key, same string }{
 		set_at, ended_at) IS NOT DISTINCT FROM
 		(s->>'status', s->>'agent_id', s#>>'{command,subject}', (s->>'next_at')::timestamptz, (s->>'fired')::bigint,
 		(s->>'missed_count')::bigint, s#>>'{last,outcome}', (s->>'set_at')::timestamptz, (s->>'ended_at')::timestamptz)`},
+	readmodel.KindView: {"agents.views", "name", "''", `(status, source, definition, set_by, defined_at, removed_at) IS NOT DISTINCT FROM
+		(s->>'status', s#>>'{definition,from}', s->'definition', s->>'set_by', (s->>'defined_at')::timestamptz, (s->>'removed_at')::timestamptz)`},
 	readmodel.KindLifecycle: {"agents.lifecycle", "agent_id", "''",
 		`phase = s->>'phase' AND since = coalesce((s->>'since')::timestamptz, updated_at)`},
 	readmodel.KindConfig: {"agents.config", "agent_id", "config_key", `config_value = s`},

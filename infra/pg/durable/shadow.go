@@ -56,6 +56,7 @@ var shadowTables = []shadowTable{
 	{readmodel.KindSession, "sessions", []string{"session_id"}},
 	{readmodel.KindClaim, "claims", []string{"claim_id"}},
 	{readmodel.KindReminder, "reminders", []string{"reminder_id"}},
+	{readmodel.KindView, "views", []string{"name"}},
 	{readmodel.KindConfig, "config", []string{"agent_id", "config_key"}},
 	{readmodel.KindLifecycle, "lifecycle", []string{"agent_id"}},
 	{readmodel.KindConflict, "conflicts", []string{"agent_id", "state_key", "version"}},

@@ -33,6 +33,7 @@ type table struct {
 	Status   cli.Status      `cmd:"" help:"Show the servers and the progress of the views."`
 	Archive  cli.Archive     `cmd:"" help:"Export and import the journal, and trim archived events."`
 	DLQ      cli.DLQ         `cmd:"" name:"dlq" help:"List, retry or drop dead letters and quarantined aggregates."`
+	View     cli.View        `cmd:"" help:"Define, list, show and remove declared views."`
 	Topology cli.Topology    `cmd:"" help:"Compare the streams, buckets and consumers with their YAML document, and apply it."`
 	Auth     cli.Auth        `cmd:"" help:"Say who may use the engine and what they may do."`
 	Demo     demo.Demo       `cmd:"" help:"Take the tour, or play recorded agent runs."`

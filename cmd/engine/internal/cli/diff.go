@@ -18,7 +18,7 @@ import (
 // 6902), and the events that caused it.
 type Diff struct {
 	deployment.Target
-	Of   string `arg:"" help:"agent.<id>, config.<agent>, task.<id>, session.<id>, reminder.<id> or claim.<id>."`
+	Of   string `arg:"" help:"agent.<id>, config.<agent>, task.<id>, session.<id>, reminder.<id>, claim.<id> or view.<name>."`
 	From string `required:"" help:"First instant, a revision or an RFC 3339 time; 0 = before the first event." placeholder:"REV|TIME"`
 	To   string `help:"Second instant; default: now." placeholder:"REV|TIME"`
 
@@ -30,7 +30,7 @@ type Diff struct {
 func (c *Diff) Validate() (err error) {
 	c.noun, c.id, _ = strings.Cut(c.Of, ".")
 	if _, known := differs[c.noun]; !known || c.id == "" {
-		return fmt.Errorf("%q is not agent.<id>, config.<agent>, task.<id>, session.<id>, reminder.<id> or claim.<id>", c.Of)
+		return fmt.Errorf("%q is not agent.<id>, config.<agent>, task.<id>, session.<id>, reminder.<id>, claim.<id> or view.<name>", c.Of)
 	}
 	if err := domain.CheckID(c.noun+" id", c.id); err != nil {
 		return errors.New(domain.PublicText(err))
@@ -53,7 +53,7 @@ func (c *Diff) Validate() (err error) {
 // differs read both states and the events, by noun.
 var differs = map[string]func(*historyReader, context.Context, *changed) error{
 	"agent": (*historyReader).entries, "config": (*historyReader).entries, "task": (*historyReader).document, "session": (*historyReader).document, "reminder": (*historyReader).document,
-	"claim": (*historyReader).document,
+	"claim": (*historyReader).document, "view": (*historyReader).document,
 }
 
 // changed is the output of diff.

@@ -155,7 +155,7 @@ func (row *historyRow) typ() string {
 	return events.StateSet
 }
 
-// document reads the state of a task, session or claim; before its first event it is {}.
+// document reads the state of a task, session, reminder, claim or view; before its first event it is {}.
 func (r *historyReader) document(ctx context.Context, d *changed) error {
 	after, before, err := r.back(ctx, d, map[string]any{}, func(*historyRow) {})
 	if err != nil {

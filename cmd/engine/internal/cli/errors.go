@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
+	"github.com/tidemark-engine/tidemark/domain"
 	"github.com/tidemark-engine/tidemark/internal/redact"
 )
 
@@ -70,6 +71,11 @@ func PrintError(w io.Writer, err error, asJSON bool) {
 	var no *deployment.Refusal
 	if errors.As(err, &no) && json.Valid(no.Body) {
 		fmt.Fprintf(w, "%s\n", oneLine(no.Body))
+		return
+	}
+	var known *domain.Error
+	if errors.As(err, &known) && ExitCode(err) != ExitUsage {
+		fmt.Fprintf(w, "%s\n", known.Encode())
 		return
 	}
 	p := problem{"failed", "failed", text}

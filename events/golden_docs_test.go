@@ -67,6 +67,8 @@ func init() {
 		events.ReminderCancelled: events.Plain{Request: "r"},
 		events.ReminderDone:      events.ReminderEnd{Reason: "count", Fired: 3, Request: "r"},
 		events.ReminderErased:    events.Plain{Request: "r"},
+		events.ViewDefined:       events.ViewDefinition{Definition: jsontext.Value(`{"columns":{"n":{"path":"/value/a~1b","type":"numeric"}},"from":"state","into":["sql"],"name":"x1"}`), SetBy: "alice", Request: "r"},
+		events.ViewRemoved:       events.Plain{Request: "r"},
 	} {
 		encoded, err := json.Marshal(data, json.Deterministic(true), jsontext.PreserveRawStrings(true))
 		if err != nil {

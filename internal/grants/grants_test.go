@@ -204,6 +204,11 @@ func TestRoles(t *testing.T) {
 		{"command reminder.bob.set", "nnnnny"},
 		{"query reminder.alice-1.history", "ynyyyy"},
 		{"query reminder.bob.get", "nnnyyy"},
+		{"command view.v.define", "nnnnyy"},
+		{"command view.v.remove", "nnnnyy"},
+		{"query view.v.get", "ynyyyy"},
+		{"query view.v.definition", "nnnyyy"},
+		{"query view.v.history", "nnnyyy"},
 		{"admin .x.rebuild", "nnnnyy"},
 		{"admin .x.auth", "nnnnny"},
 	} {
@@ -338,6 +343,87 @@ func TestLists(t *testing.T) {
 	}
 	if _, all := set.Keys("agent", "alice-1", "entries"); !all {
 		t.Error("the keys of a whole agent")
+	}
+}
+
+// TestShows: who may read all rows that a view may have may read each of them.
+func TestShows(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var texts []string
+		for range rapid.IntRange(1, 3).Draw(t, "grants") {
+			aggregate := rapid.SampledFrom([]string{"agent", "config", "task", "claim", "session", "*"}).Draw(t, "aggregate")
+			text := "query " + aggregate + ":" + pattern(t)
+			switch aggregate {
+			case "agent", "config":
+				if rapid.Bool().Draw(t, "keyed") {
+					text += "." + pattern(t)
+				}
+			case "task", "claim":
+				if rapid.Bool().Draw(t, "held") {
+					text += " when holder"
+				}
+			}
+			texts = append(texts, text)
+		}
+		var all []grants.Grant
+		for _, text := range texts {
+			g, err := grants.Parse(text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, g)
+		}
+		set := grants.NewSet(pattern(t), all...)
+		rows := grants.Rows{From: rapid.SampledFrom([]string{"state", "config", "task", "claim", "session"}).Draw(t, "from")}
+		if rapid.Bool().Draw(t, "agents") {
+			rows.Agents = pattern(t)
+		}
+		if rapid.Bool().Draw(t, "keys") {
+			rows.Keys = pattern(t)
+		}
+		ok, missing := set.Shows(rows)
+		if !ok {
+			if more, _ := grants.NewSet("", append(all, missing)...).Shows(rows); !more {
+				t.Fatalf("%+v is not shown with the missing %s", rows, missing)
+			}
+			return
+		}
+		agent, key := name(t, "agent"), name(t, "key")
+		if rows.Agents != "" && !grants.Matches(rows.Agents, agent) || rows.Keys != "" && !grants.Matches(rows.Keys, key) {
+			return
+		}
+		a := grants.Action{Kind: grants.Query, Aggregate: rows.From, ID: key, Verb: "get"}
+		switch rows.From {
+		case "state":
+			a.Aggregate, a.ID, a.Key = "agent", agent, key
+		case "config":
+			a.ID, a.Key = agent, key
+		}
+		if v, missing := set.Decide(a); v == grants.No || v == grants.IfHolder && !set.Holds(agent) {
+			t.Fatalf("%v shows %+v, but not the row of %s under %s: %s", texts, rows, agent, key, missing)
+		}
+	})
+	all := grants.Rows{From: "state", Agents: "shop-*", Keys: "order.*"}
+	for text, want := range map[string]bool{
+		"query agent:shop-*": true, "query agent:shop-*.order.*": true, "query agent:shop-*.*": true, "query *:* get": true, "query agent:*.o*": true,
+		"query agent:shop-1": false, "query agent:shop-*.order.1": false, "query agent:shop-* entries": false, "watch agent:*": false, "query config:*": false,
+	} {
+		if ok, missing := grants.NewSet("", parse(t, text)...).Shows(all); ok != want || !ok && missing.String() != "query agent:shop-* get" {
+			t.Errorf("%s: %t, missing %s", text, ok, missing)
+		}
+	}
+	for from, want := range map[string]string{"message": "query message:* inbox", "session": "query session:order.* get"} {
+		all.From = from
+		if ok, missing := (*grants.Set)(nil).Shows(all); ok || missing.String() != want {
+			t.Errorf("%s: missing %s, want %s", from, missing, want)
+		}
+	}
+	if ok, _ := grants.Unrestricted().Shows(all); !ok {
+		t.Error("the operator is refused")
+	}
+	views := grants.NewSet("", parse(t, "query view:a get,list", "query view:b* definition")...).Filter("view")
+	if views.ShowsID("a") || !views.ShowsID("b1") {
+		t.Errorf("views.list shows %+v", views)
 	}
 }
 

@@ -15,7 +15,7 @@ var Roles = map[string][]string{
 		"command claim:* acquire,release,renew when holder",
 		"query agent:AGENTS", "query config:AGENTS", "query session:AGENTS", "query message:AGENTS", "query reminder:AGENTS",
 		"watch agent:AGENTS", "watch config:AGENTS", "watch session:AGENTS", "watch message:AGENTS", "watch reminder:AGENTS",
-		"query task:* when holder", "query claim:* when holder",
+		"query task:* when holder", "query claim:* when holder", "query view:* get,list",
 	},
 	"worker": {
 		"command agent:AGENTS heartbeat",
@@ -26,7 +26,7 @@ var Roles = map[string][]string{
 	"reader": {
 		"query agent:AGENTS", "query config:AGENTS", "query session:AGENTS", "query message:AGENTS", "query reminder:AGENTS",
 		"watch agent:AGENTS", "watch config:AGENTS", "watch session:AGENTS", "watch message:AGENTS", "watch reminder:AGENTS",
-		"query task:* when holder", "query claim:* when holder",
+		"query task:* when holder", "query claim:* when holder", "query view:* get,list",
 	},
 	"operator": {
 		"command agent:* expire,flush,hydrate,retire", "command task:* cancel", "command session:* close", "command reminder:* cancel", "command claim:* release", "command view:*",

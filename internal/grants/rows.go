@@ -20,7 +20,7 @@ func (r Rows) Action() Action {
 	case "config":
 		return Action{Kind: Query, Aggregate: "config", ID: agents, Verb: "get", Key: keys}
 	case "message":
-		return Action{Kind: Query, Aggregate: "message", ID: agents, Verb: "inbox"}
+		return Action{Kind: Query, Aggregate: "message", ID: "*", Verb: "inbox"} // a message has a sender and a recipient
 	}
 	return Action{Kind: Query, Aggregate: r.From, ID: keys, Verb: "get"}
 }

@@ -155,20 +155,23 @@ func (f Filter) ShowsID(id string) bool {
 	return f.All || slices.ContainsFunc(f.IDs, func(p string) bool { return Matches(p, id) })
 }
 
-// Filter returns what a list may show, by the grants for its query get, and for agents
-// lifecycle: a row says as much.
+// Filter returns what a list may show, by the grants for its query get, for agents lifecycle
+// and for views definition: a row says as much.
 func (s *Set) Filter(aggregate string) (f Filter) {
 	if s == nil || s.all {
 		return Filter{All: s != nil}
 	}
 	verb := "get"
-	if aggregate == "agent" {
+	switch aggregate {
+	case "agent":
 		verb = "lifecycle"
+	case "view":
+		verb = "definition"
 	}
 	for i := range s.grants {
 		g := &s.grants[i]
 		if g.Kind != Query || g.Aggregate != "*" && g.Aggregate != aggregate || !g.wholeAgent() ||
-			len(g.Verbs) > 0 && !slices.Contains(g.Verbs, verb) && !slices.Contains(g.Verbs, "list") {
+			len(g.Verbs) > 0 && !slices.Contains(g.Verbs, verb) && (aggregate == "view" || !slices.Contains(g.Verbs, "list")) {
 			continue
 		}
 		switch {

@@ -25,7 +25,7 @@ func Commands(now time.Time) (all []Case) {
 	for _, part := range [][]Case{
 		badNames(), badKeys(), badCommandIDs(), badBodies(), badValues(), badFields(), badTypes(), badTimestamps(now),
 		badNumbers(), badSizes(), badSubjects(), badMembers(now), badPayloads(), missingMembers(), badComputations(), badReminders(now), badTaskClaims(),
-		badClaims(),
+		badClaims(), badViews(),
 	} {
 		all = append(all, part...)
 	}

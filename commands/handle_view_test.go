@@ -86,10 +86,10 @@ func TestOneDefinition(t *testing.T) {
 	journal := journaltest.History(t, 1)
 	engines := []*engine{newEngine(t, journal, commands.Config{}), newEngine(t, journal, commands.Config{})}
 	var open sync.WaitGroup
-	won := make(chan string, 14)
-	for i := range 14 {
+	won := make(chan string, 12)
+	for i := range 12 {
 		open.Go(func() {
-			from := []string{"state", "task", "session", "config", "message", "reminder", "claim"}[i/2]
+			from := []string{"state", "task", "session", "config", "reminder", "claim"}[i/2]
 			switch r, err := engines[i%2].views(t.Context(), "", "v", "define", viewOf(from)); {
 			case err == nil && r.Version == 1:
 				won <- from
@@ -113,7 +113,7 @@ func TestOneDefinition(t *testing.T) {
 func TestPermitViews(t *testing.T) {
 	journal := journaltest.History(t, 1)
 	e := newEngine(t, journal, commands.Config{Past: journal, Permit: permit(t, map[string][]string{
-		"bob":  {"command view:bob-*", "query agent:bob-*", "query agent:shop-*.order.*", "query task:* when holder", "query claim:c-*", "query message:bob-* inbox"},
+		"bob":  {"command view:bob-*", "query agent:bob-*", "query agent:shop-*.order.*", "query task:* when holder", "query claim:c-*"},
 		"anna": {"query *:*"},
 		"root": {"command *:*", "query *:*"},
 	})})
@@ -140,7 +140,6 @@ func TestPermitViews(t *testing.T) {
 		{"state", "shop-*", "*", "query agent:shop-* get"}, {"state", "", "order.*", "query agent:* get"}, {"state", "bob*", "", "query agent:bob* get"},
 		{"config", "bob-*", "", "query config:bob-* get"}, {"task", "bob-*", "", ""}, {"task", "", "", "query task:* get"}, {"task", "alice", "", "query task:* get"},
 		{"claim", "", "c-*", ""}, {"claim", "", "c*", "query claim:c* get"}, {"session", "bob-*", "", "query session:* get"}, {"reminder", "bob-*", "", "query reminder:* get"},
-		{"message", "bob-1", "", "query message:* inbox"},
 	} {
 		err := as("bob", fmt.Sprint("bob-", i), "define", define(c.from, c.agents, c.keys))
 		if c.missing == "" && err != nil || c.missing != "" && (!hasCode(err, "forbidden") || err.(*domain.Error).Message != c.missing) {

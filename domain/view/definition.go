@@ -46,7 +46,6 @@ const (
 	FromTask     = "task"
 	FromSession  = "session"
 	FromConfig   = "config"
-	FromMessage  = "message"
 	FromReminder = "reminder"
 	FromClaim    = "claim"
 )
@@ -76,7 +75,7 @@ const (
 )
 
 var (
-	sources = []string{FromState, FromTask, FromSession, FromConfig, FromMessage, FromReminder, FromClaim}
+	sources = []string{FromState, FromTask, FromSession, FromConfig, FromReminder, FromClaim}
 	types   = []string{Text, Numeric, Boolean, Timestamptz, JSONB}
 	targets = []string{SQL, KV}
 )

@@ -412,7 +412,7 @@ func TestShows(t *testing.T) {
 			t.Errorf("%s: %t, missing %s", text, ok, missing)
 		}
 	}
-	for from, want := range map[string]string{"message": "query message:* inbox", "session": "query session:order.* get"} {
+	for from, want := range map[string]string{"reminder": "query reminder:order.* get", "session": "query session:order.* get"} {
 		all.From = from
 		if ok, missing := (*grants.Set)(nil).Shows(all); ok || missing.String() != want {
 			t.Errorf("%s: missing %s, want %s", from, missing, want)

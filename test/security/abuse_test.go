@@ -141,6 +141,7 @@ func (w *world) populate() {
 	}
 	w.admin.MustDo(w.t, "task.t-alice.create", M{"kind": "secret-of-alice", "agent_id": "alice"})
 	w.admin.MustDo(w.t, "claim.alice.acquire", M{"owner": "alice", "data": "secret-of-alice"})
+	w.admin.MustDo(w.t, "view.alice.define", M{"from": "state", "agents": "alice", "columns": M{"k": M{"path": "/value", "type": "text"}}})
 	w.admin.CaughtUp(w.t)
 }
 

@@ -122,6 +122,15 @@ func TestGrants(t *testing.T) {
 
 	auth("grant", "bob", "query agent:alice.k")
 	harness.Eventually(t, "the grant", func() bool { return refusal(t, bob, "queries.agent.ID.get", "alice") == "" })
+	// A view shows no more than its definer may read.
+	auth("grant", "bob", "command view:bob-*")
+	harness.Eventually(t, "the grant", func() bool { return !strings.Contains(refusal(t, bob, "commands.view.ID.remove", "bob-v"), "403") })
+	for agents, missing := range map[string]string{"*": "query agent:* get", "alice": "query agent:alice get", "b*": "query agent:b* get", "bob-*": ""} {
+		_, err := bob.Command(t.Context(), "commands.view.bob-v.define", "", harness.M{"from": "state", "agents": agents, "columns": harness.M{"k": harness.M{"path": "/value", "type": "text"}}})
+		if missing == "" && err != nil || missing != "" && (err == nil || !strings.Contains(err.Error(), missing)) {
+			t.Errorf("bob's view of %s: %v", agents, err)
+		}
+	}
 	// A reminder acts as the principal that has set it, as long as that one may.
 	carol := as("carol", "--role", "reader")
 	if _, err := bob.Command(t.Context(), "commands.reminder.bob-r.set", "", harness.M{"every_ms": 1000, "command": harness.M{"subject": "agent.alice.set", "body": harness.M{"key": "k", "value": 3}}}); err == nil || !strings.Contains(err.Error(), "command agent:alice set") {

@@ -58,9 +58,11 @@ var house = []rule{
 
 	{"readmodel", []string{"domain", "events"}, slices.Concat(nats, postgres),
 		"row types and the fold of one event into a row are the same for every tier"},
+	{"readmodel/declared", []string{"domain/view", "events", "readmodel"}, pure,
+		"the rows of a declared view follow from its definition and the rows that it reads"},
 	{"readmodel/tiers", []string{"domain", "events", "history", "internal/wait", "readmodel"}, slices.Concat(nats, postgres),
 		"tiers answer from ports: technology belongs to the adapters"},
-	{"readmodel/query", []string{"domain", "events", "history", "internal/grants", "internal/identity", "internal/wait", "readmodel", "readmodel/tiers"}, slices.Concat(nats, postgres),
+	{"readmodel/query", []string{"domain", "domain/view", "events", "history", "internal/grants", "internal/identity", "internal/wait", "readmodel", "readmodel/declared", "readmodel/tiers"}, slices.Concat(nats, postgres),
 		"queries ask tiers and history, and encode the answers"},
 
 	{"commands", []string{"commands/groupcommit", "domain/...", "events", "history", "internal/grants", "internal/identity", "internal/wait"}, slices.Concat(nats, postgres),
@@ -107,6 +109,7 @@ var house = []rule{
 		"pool, migrations and errors know no port: every SQL adapter stands on them"},
 	{"infra/pg/archive", pgPorts(), nats, adapter},
 	{"infra/pg/durable", pgPorts(), nats, adapter},
+	{"infra/pg/declared", pgPorts("domain/view"), nats, adapter},
 	{"infra/pg/outbox", pgPorts("commands", "internal/identity"), nats, adapter},
 	{"infra/pg/local", []string{"internal/files"}, nats,
 		"the managed server is a process: it knows nothing of the engine"},

@@ -40,6 +40,9 @@ type Query struct {
 	// Tail is how far this engine has read the journal: events.read waits for it.
 	Tail tiers.Progress
 
+	// Declared are the declared views; nil = without SQL.
+	Declared DeclaredViews
+
 	// Authority decides what the sender may read; nil = everything.
 	Authority Authority
 
@@ -85,6 +88,8 @@ type request struct {
 	Path        string         `json:"path,omitzero"`
 	Text        string         `json:"text,omitzero"`
 
+	Where jsontext.Value `json:"where,omitzero"`
+
 	limit int // Limit, or its default
 	span  span
 
@@ -128,6 +133,8 @@ var handlers = map[string]handler{
 	"config.entries":   {fields: "prefix limit cursor token wait_ms max_age_ms at_revision at_time", check: domain.CheckAgentID, list: (*Query).configEntries},
 	"state.find":       {fields: "agent_prefix key key_prefix contains path text limit cursor token wait_ms", list: (*Query).stateFind},
 	"message.inbox":    {fields: "kind broadcasts limit cursor token wait_ms max_age_ms", check: domain.CheckAgentID, list: (*Query).inbox},
+	"view.get":         {fields: "key token wait_ms", check: view.CheckName, answer: (*Query).viewGet},
+	"view.list":        {fields: "where limit cursor token wait_ms", check: view.CheckName, list: (*Query).viewList},
 	"events.read":      {fields: "subject from until partition limit wait_ms", answer: (*Query).eventsRead},
 }
 

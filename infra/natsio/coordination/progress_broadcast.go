@@ -62,7 +62,13 @@ func (b *ProgressBroadcast) Publish(ctx context.Context, view string, partition 
 // Follow sets p to the positions of a view that other engines publish, also to a
 // lower one: a view that has lost rows, or whose journal has lost events, goes back.
 func (b *ProgressBroadcast) Follow(view string, p *projections.Progress) error {
-	_, err := b.nc.Subscribe(b.root+view+".*", func(m *nats.Msg) {
+	_, err := b.Subscribe(view, p)
+	return err
+}
+
+// Subscribe is Follow until stop is called.
+func (b *ProgressBroadcast) Subscribe(view string, p *projections.Progress) (stop func(), err error) {
+	s, err := b.nc.Subscribe(b.root+view+".*", func(m *nats.Msg) {
 		partition, err1 := strconv.Atoi(m.Subject[strings.LastIndexByte(m.Subject, '.')+1:])
 		at, err2 := strconv.ParseUint(string(m.Data), 10, 64)
 		if err1 != nil || err2 != nil || partition < 0 || partition >= p.Partitions() || m.Header.Get(engineHeader) == b.self {
@@ -73,7 +79,7 @@ func (b *ProgressBroadcast) Follow(view string, p *projections.Progress) error {
 		}
 	})
 	if err != nil {
-		return fmt.Errorf("follow the progress of %s: %w", view, err)
+		return nil, fmt.Errorf("follow the progress of %s: %w", view, err)
 	}
-	return nil
+	return func() { _ = s.Unsubscribe() }, nil
 }

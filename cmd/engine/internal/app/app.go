@@ -136,6 +136,10 @@ func Start(ctx context.Context, cfg *Config, version string, log *slog.Logger) (
 		return nil, err
 	}
 
+	if e.views.declared != nil {
+		e.stops.add(e.views.declared.start())
+	}
+
 	e.guard.start()
 	e.startDiskWatch()
 

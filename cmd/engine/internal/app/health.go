@@ -117,7 +117,7 @@ func (h *health) deadLetters() map[string]uint64 {
 // halted reports views for which an operator must decide.
 func (h *health) halted() (readiness.Level, string) {
 	for _, v := range h.e.views.status(nil, false) {
-		if v.State == projections.Halted {
+		if v.State == projections.Halted && !isDeclared(v.Name) { // nothing but the view's readers waits for a declared one
 			return readiness.NotReady, "view " + v.Name + " is halted: " + v.Reason
 		}
 	}

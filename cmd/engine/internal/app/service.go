@@ -30,6 +30,9 @@ func startService(e *Engine, nc, queries *nats.Conn) (*queryService, error) {
 		LastSeen: e.commands.lastSeen, Command: e.intake.Outcome, Acknowledged: e.commands.handler.Acknowledged,
 		Search: e.cfg.Search.Of(),
 	}
+	if e.views.declared != nil {
+		q.Declared = e.views.declared
+	}
 	if e.views.messages != nil {
 		q.Delivered = func(ctx context.Context) bool {
 			return e.views.messages.Stored(ctx, e.commands.handler.Published())

@@ -18,16 +18,21 @@ import (
 const (
 	busyHot   = 2 * time.Millisecond
 	busyFlush = 20 * time.Millisecond
+
+	busyDeclared = 50 * time.Millisecond
 )
 
 // startViews starts every view with its batching: memory, feeds, messages, hot,
 // archive, durable. The last three that need SQL are left out without it.
 func (e *Engine) startViews() error {
 	m := e.model
+	if e.postgres.db != nil {
+		e.views.declared = newDeclaredViews(e.views, e.journal, e.postgres.db, e.log)
+	}
 	m.hot.Loaded = e.commands.activity.KeepAll
 	e.views.startLocal("memory", &projections.Tail{
 		Memory: m.memory, Refresh: e.commands.handler.Refresh, Source: e.journal.history.Retained(), Progress: m.tail,
-		Forgotten: e.commands.forget, Touched: e.commands.written, Changed: e.commands.changed,
+		Forgotten: e.commands.forget, Touched: e.commands.written, Changed: e.changed,
 	}, m.tail, projections.Batching{Busy: busyHot, Max: 1000})
 	if err := e.views.start("feeds", feeds.New(e.streams.Streams, e.journal.Journal), projections.NewProgress(e.journal.Partitions()),
 		projections.Batching{Threshold: 1000, Pace: 25 * time.Millisecond, Max: 2000}); err != nil {
@@ -52,6 +57,12 @@ func (e *Engine) startViews() error {
 	return e.views.startDurable(m.durable, m.durableProgress, projections.Batching{
 		Threshold: e.cfg.FlushThreshold, Interval: e.cfg.FlushInterval, Busy: min(e.cfg.FlushInterval, busyFlush), Max: 4000,
 	}, feeds.NewNotifications(e.streams.Streams, e.journal.history, durable.NewPosition(e.postgres.db, "durable")))
+}
+
+// changed takes what an event has made of a document.
+func (e *Engine) changed(kind, id string, state []byte, revision uint64) {
+	e.commands.changed(kind, id, state, revision)
+	e.views.declared.Changed(kind, id, state, revision)
 }
 
 // streams are the streams that the engine publishes to. They have a connection

@@ -38,6 +38,7 @@ type views struct {
 	restarts      map[string][]chan<- string       // by view: the runners' Restart
 	messages      *messages.View                   // nil without SQL; it folds AGENT_MESSAGES, not the journal
 	stopMessages  func(context.Context)
+	declared      *declaredViews // nil without SQL
 	memoryStreams bool // the server keeps AGENT_MESSAGES in memory
 
 	lagMu sync.Mutex
@@ -119,21 +120,24 @@ func (v *views) add(view string, target projections.Target, progress *projection
 // run runs the runners of one partition while this engine holds the lease of the
 // view there.
 func (v *views) run(view string, runners ...*projections.Runner) {
+	v.running.Go(func() { v.hold(v.ctx, view, runners...) })
+}
+
+// hold is run until ctx ends.
+func (v *views) hold(ctx context.Context, view string, runners ...*projections.Runner) {
 	standby := func() {
 		for _, r := range runners {
 			r.Standby()
 		}
 	}
-	v.running.Go(func() {
-		if v.leases == nil {
-			v.runAll(v.ctx, runners)
-			return
-		}
+	if v.leases == nil {
+		v.runAll(ctx, runners)
+		return
+	}
+	standby()
+	v.leases.Hold(ctx, view+"."+strconv.Itoa(runners[0].Partition), func(ctx context.Context) {
+		v.runAll(ctx, runners)
 		standby()
-		v.leases.Hold(v.ctx, view+"."+strconv.Itoa(runners[0].Partition), func(ctx context.Context) {
-			v.runAll(ctx, runners)
-			standby()
-		})
 	})
 }
 
@@ -261,7 +265,7 @@ func (v *views) names() (names []string) {
 func (v *views) status(heads []uint64, refresh bool) []projections.Status {
 	all := make([]projections.Status, 0, len(v.runners)+1)
 	now := time.Now()
-	for _, r := range v.runners {
+	for _, r := range slices.Concat(v.runners, v.declared.runners()) {
 		head := uint64(0)
 		if heads != nil {
 			head = heads[r.Partition]

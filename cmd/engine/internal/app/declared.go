@@ -1,0 +1,245 @@
+package app
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-json-experiment/json"
+
+	"github.com/tidemark-engine/tidemark/domain"
+	"github.com/tidemark-engine/tidemark/domain/view"
+	"github.com/tidemark-engine/tidemark/events"
+	"github.com/tidemark-engine/tidemark/history"
+	"github.com/tidemark-engine/tidemark/infra/pg"
+	"github.com/tidemark-engine/tidemark/infra/pg/declared"
+	"github.com/tidemark-engine/tidemark/projections"
+	"github.com/tidemark-engine/tidemark/readmodel/tiers"
+)
+
+// declaredViews runs the declared views: one engine at a time makes and drops their tables
+// as the view aggregates say, every engine runs them under leases, as it runs the views of
+// its own.
+type declaredViews struct {
+	*declared.Store
+	db      *pg.DB
+	views   *views
+	journal *journalReader
+	log     *slog.Logger
+	wake    chan struct{}
+	leads   atomic.Bool // this engine makes and drops the tables
+
+	mu      sync.Mutex
+	wanted  map[string]wantedView // by name; nil = not read yet
+	read    time.Time             // when wanted was read as a whole
+	runs    map[int64]*declaredRun
+	live    map[string]*declaredRun          // by view
+	reached map[string]*projections.Progress // of the live generations, by view
+	changed chan struct{}                    // closed and replaced when live changes
+	failed  string                           // why the last step failed
+}
+
+// wantedView is a view aggregate as of a revision.
+type wantedView struct {
+	view.View
+	partition int
+	revision  uint64
+}
+
+const (
+	declaredPoll   = time.Second           // between two looks at the registry
+	declaredBusy   = 50 * time.Millisecond // while a generation is built
+	declaredReread = 30 * time.Second      // between two readings of all view aggregates
+	declaredStep   = 30 * time.Second      // bounds one step
+)
+
+func newDeclaredViews(v *views, j *journalReader, db *pg.DB, log *slog.Logger) *declaredViews {
+	return &declaredViews{
+		Store: declared.NewStore(db), db: db, views: v, journal: j, log: log, wake: make(chan struct{}, 1),
+		runs: map[int64]*declaredRun{}, live: map[string]*declaredRun{}, reached: map[string]*projections.Progress{}, changed: make(chan struct{}),
+	}
+}
+
+// start follows the view aggregates until stop.
+func (d *declaredViews) start() (stop func(context.Context)) {
+	follow := inBackground(d.run)
+	if d.views.leases == nil {
+		d.leads.Store(true)
+		return follow
+	}
+	lead := inBackground(func(ctx context.Context) {
+		d.views.leases.Hold(ctx, "declared", func(ctx context.Context) {
+			d.leads.Store(true)
+			d.look()
+			<-ctx.Done()
+			d.leads.Store(false)
+		})
+	})
+	return func(ctx context.Context) {
+		follow(ctx)
+		lead(ctx)
+	}
+}
+
+// look makes the next step begin now.
+func (d *declaredViews) look() {
+	select {
+	case d.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Changed takes what an event has made of a view aggregate.
+func (d *declaredViews) Changed(kind, id string, state []byte, revision uint64) {
+	if d == nil || kind != "view" {
+		return
+	}
+	var v view.View
+	if err := json.Unmarshal(state, &v); err != nil {
+		d.log.Error("the definition of a view cannot be read", "view", id, "revision", revision, "error", err)
+		return
+	}
+	d.want(id, wantedView{v, d.journal.Partition(id), revision})
+	d.look()
+}
+
+func (d *declaredViews) want(name string, v wantedView) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.wanted != nil && v.revision >= d.wanted[name].revision {
+		d.wanted[name] = v
+	}
+}
+
+// readWanted reads all view aggregates.
+func (d *declaredViews) readWanted(ctx context.Context) error {
+	d.mu.Lock()
+	if d.wanted != nil && time.Since(d.read) < declaredReread {
+		d.mu.Unlock()
+		return nil
+	}
+	first := d.wanted == nil
+	if first {
+		d.wanted = map[string]wantedView{} // takes what changes while it is read
+	}
+	d.mu.Unlock()
+	for p := range d.journal.Partitions() {
+		err := d.journal.history.Range(ctx, history.Range{Partition: p, Aggregate: events.View("*"), LastOnly: true}, func(m history.Message) error {
+			if m.Bad != nil {
+				return m.Bad
+			}
+			v, err := domain.CarriedState[view.View](&m.Event)
+			if err == nil {
+				d.want(m.ID, wantedView{v, p, m.Revision})
+			}
+			return err
+		})
+		if err != nil {
+			if first {
+				d.mu.Lock()
+				d.wanted = nil
+				d.mu.Unlock()
+			}
+			return err
+		}
+	}
+	d.mu.Lock()
+	d.read = time.Now()
+	d.mu.Unlock()
+	return nil
+}
+
+func (d *declaredViews) run(ctx context.Context) {
+	for ctx.Err() == nil {
+		step, cancel := context.WithTimeout(ctx, declaredStep)
+		pause, err := d.step(step)
+		cancel()
+		if ctx.Err() != nil {
+			break
+		}
+		d.note(err)
+		t := time.NewTimer(pause)
+		select {
+		case <-t.C:
+		case <-d.wake:
+		case <-ctx.Done():
+		}
+		t.Stop()
+	}
+	d.follow(context.WithoutCancel(ctx), nil)
+}
+
+// note logs why the views are not as they should be, once.
+func (d *declaredViews) note(err error) {
+	text := ""
+	if err != nil {
+		text = err.Error()
+	}
+	if text != "" && d.failed == "" {
+		d.log.Warn("declared views are not as they were defined; it is tried again", "error", err)
+	}
+	d.failed = text
+}
+
+// step makes the tables and runners what the definitions say.
+func (d *declaredViews) step(ctx context.Context) (pause time.Duration, err error) {
+	for {
+		if err := d.readWanted(ctx); err != nil {
+			return declaredPoll, err
+		}
+		gs, err := d.All(ctx)
+		if err != nil {
+			return declaredPoll, err
+		}
+		d.follow(ctx, gs)
+		building := false
+		for i := range gs {
+			building = building || !gs[i].Live
+		}
+		done := false
+		if d.leads.Load() {
+			if done, err = d.decide(ctx, gs); err != nil {
+				return declaredPoll, err
+			}
+		}
+		switch {
+		case done:
+		case building:
+			return declaredBusy, nil
+		default:
+			return declaredPoll, nil
+		}
+	}
+}
+
+// Declared implements query.DeclaredViews.
+func (d *declaredViews) Declared(ctx context.Context, name string) (def view.Definition, ok bool, err error) {
+	rec, ok, err := d.journal.history.Last(ctx, events.View(name), history.Linearizable)
+	if err != nil || !ok {
+		return def, false, err
+	}
+	v, err := domain.CarriedState[view.View](&rec.Event)
+	if err != nil || v.Status != view.Defined {
+		return def, false, err
+	}
+	return v.Definition, true, nil
+}
+
+// Built implements query.DeclaredViews.
+func (d *declaredViews) Built(ctx context.Context, name string) (tiers.Progress, view.Definition, error) {
+	for {
+		d.mu.Lock()
+		run, changed := d.live[name], d.changed
+		d.mu.Unlock()
+		if run != nil {
+			return run.progress, run.g.Definition, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil, view.Definition{}, domain.Errorf(domain.Unavailable, "read.behind", "the rows of view %s are being built: ask again, or with a longer wait_ms", name)
+		}
+	}
+}

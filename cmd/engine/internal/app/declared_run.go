@@ -1,0 +1,212 @@
+package app
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/tidemark-engine/tidemark/domain/view"
+	"github.com/tidemark-engine/tidemark/infra/pg/declared"
+	"github.com/tidemark-engine/tidemark/projections"
+	folds "github.com/tidemark-engine/tidemark/readmodel/declared"
+)
+
+// declaredRun is one generation that this engine runs.
+type declaredRun struct {
+	g        declared.Generation
+	progress *projections.Progress
+	runners  []*projections.Runner
+	stop     func() // ends the runners and waits for their end
+}
+
+// decide makes the first change to the registry that the definitions want, and reports
+// whether there was one.
+func (d *declaredViews) decide(ctx context.Context, gs []declared.Generation) (done bool, err error) {
+	type pair struct{ live, next *declared.Generation }
+	have := map[string]pair{}
+	for i := range gs {
+		g := &gs[i]
+		p := have[g.View]
+		if g.Live {
+			p.live = g
+		} else {
+			p.next = g
+		}
+		have[g.View] = p
+	}
+	d.mu.Lock()
+	wanted := maps.Clone(d.wanted)
+	d.mu.Unlock()
+	accepted, err := d.accepted(ctx)
+	if err != nil || !accepted {
+		return false, err
+	}
+	for _, name := range slices.Sorted(maps.Keys(wanted)) {
+		w, p := wanted[name], have[name]
+		delete(have, name)
+		good := func(g *declared.Generation) bool {
+			return g != nil && !g.Broken && g.Journal == d.journal.ID() && g.Version >= folds.Version && g.Definition.Equal(w.Definition)
+		}
+		switch {
+		case w.Status != view.Defined:
+			if p.live == nil && p.next == nil {
+				continue
+			}
+			return true, d.Remove(ctx, name)
+		case p.next != nil && !good(p.next) && good(p.live):
+			return true, d.DropBuilding(ctx, name)
+		case p.next != nil && good(p.next):
+			swapped, err := d.Swap(ctx, p.next)
+			if err != nil {
+				return false, err
+			}
+			if swapped {
+				d.log.Info("the rows of a declared view are built", "view", name, "generation", p.next.ID)
+				return true, nil
+			}
+		case !good(p.live):
+			heads, err := d.heads(ctx, w)
+			if err != nil {
+				return false, err
+			}
+			return true, d.Create(ctx, w.Definition, d.journal.ID(), heads, false)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(have)) {
+		return true, d.Remove(ctx, name)
+	}
+	return false, nil
+}
+
+// heads are the ends of the partitions, and at least the definition's own revision.
+func (d *declaredViews) heads(ctx context.Context, w wantedView) ([]uint64, error) {
+	heads, err := d.journal.heads(ctx)
+	if err != nil {
+		return nil, err
+	}
+	heads = slices.Clone(heads)
+	heads[w.partition] = max(heads[w.partition], w.revision)
+	return heads, nil
+}
+
+// accepted reports whether the durable view is folded from this journal: else an operator
+// has yet to decide which journal is the right one.
+func (d *declaredViews) accepted(ctx context.Context) (bool, error) {
+	ids, err := d.db.Journals(ctx)
+	return len(ids) == 0 || slices.Contains(ids, d.journal.ID()), err
+}
+
+// follow stops the runners of generations that are not there any more, and starts those of
+// new ones.
+func (d *declaredViews) follow(ctx context.Context, gs []declared.Generation) {
+	have := map[int64]*declared.Generation{}
+	for i := range gs {
+		if !gs[i].Broken {
+			have[gs[i].ID] = &gs[i]
+		}
+	}
+	d.mu.Lock()
+	runs := maps.Clone(d.runs)
+	d.mu.Unlock()
+	var ended []*declaredRun
+	for id, run := range runs {
+		if g := have[id]; g == nil || g.Live != run.g.Live {
+			ended = append(ended, run)
+		}
+	}
+	for _, run := range ended {
+		run.stop()
+	}
+	var begun []*declaredRun
+	for id, g := range have {
+		if run := runs[id]; run == nil || run.g.Live != g.Live {
+			begun = append(begun, d.newRun(ctx, *g))
+		}
+	}
+	if len(ended) == 0 && len(begun) == 0 {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, run := range ended {
+		delete(d.runs, run.g.ID)
+		if d.live[run.g.View] == run {
+			delete(d.live, run.g.View)
+		}
+	}
+	for _, run := range begun {
+		d.runs[run.g.ID] = run
+		if run.g.Live {
+			d.live[run.g.View] = run
+		}
+	}
+	close(d.changed)
+	d.changed = make(chan struct{})
+}
+
+// newRun starts the runners of a generation.
+func (d *declaredViews) newRun(ctx context.Context, g declared.Generation) *declaredRun {
+	v := d.views
+	name := g.Checkpoint()
+	run := &declaredRun{g: g, progress: projections.NewProgress(d.journal.Partitions())}
+	if g.Live { // who waits for the generation before it is woken by this one
+		d.mu.Lock()
+		if d.reached[g.View] == nil {
+			d.reached[g.View] = run.progress
+		}
+		run.progress = d.reached[g.View]
+		d.mu.Unlock()
+	}
+	if at, err := d.Positions(ctx, &g); err == nil {
+		for p, position := range at {
+			run.progress.Set(p, position)
+		}
+	}
+	stops := []func(){}
+	if v.broadcast != nil {
+		if stop, err := v.broadcast.Subscribe(name, run.progress); err == nil {
+			stops = append(stops, stop)
+		} else {
+			d.log.Warn("the progress of a view in other engines is not known", "view", name, "error", err)
+		}
+	}
+	runCtx, cancel := context.WithCancel(v.ctx)
+	var running sync.WaitGroup
+	for p := range d.journal.Partitions() {
+		r := v.runner(name, p, declared.NewTarget(d.db, g), run.progress, declaredBatching)
+		r.Quarantine, r.ReadStream = v.quarantine.Store, v.journal.history.Of
+		run.runners = append(run.runners, r)
+		running.Go(func() { v.hold(runCtx, name, r) })
+	}
+	run.stop = func() {
+		cancel()
+		running.Wait()
+		for _, stop := range stops {
+			stop()
+		}
+	}
+	return run
+}
+
+// declaredBatching writes at once, and under load with few and large transactions.
+var declaredBatching = projections.Batching{Busy: busyDeclared, Max: 4000}
+
+// runners are those of all generations, ordered by view.
+func (d *declaredViews) runners() (all []*projections.Runner) {
+	if d == nil {
+		return nil
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	runs := slices.Collect(maps.Values(d.runs))
+	slices.SortFunc(runs, func(a, b *declaredRun) int { return strings.Compare(a.g.Checkpoint(), b.g.Checkpoint()) })
+	for _, run := range runs {
+		all = append(all, run.runners...)
+	}
+	return all
+}
+
+// isDeclared reports whether a view in the status is a declared one.
+func isDeclared(name string) bool { return strings.HasPrefix(name, declared.ViewPrefix) }

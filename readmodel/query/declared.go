@@ -9,6 +9,7 @@ import (
 
 	"github.com/tidemark-engine/tidemark/domain"
 	"github.com/tidemark-engine/tidemark/domain/view"
+	"github.com/tidemark-engine/tidemark/internal/grants"
 	"github.com/tidemark-engine/tidemark/readmodel"
 	"github.com/tidemark-engine/tidemark/readmodel/declared"
 	"github.com/tidemark-engine/tidemark/readmodel/tiers"
@@ -39,8 +40,8 @@ func (q *Query) declaredView(ctx context.Context, name string, in *request) (d v
 	case !ok:
 		return d, "", unknownView(name)
 	}
-	if missing, ok := in.permission.set.CoversView(d.From, d.Agents, d.Keys); !ok {
-		return d, "", in.permission.Refuse(ctx, missing)
+	if err := in.permission.shows(ctx, &d); err != nil {
+		return d, "", err
 	}
 	t, err := q.token(in)
 	if err != nil {
@@ -52,8 +53,8 @@ func (q *Query) declaredView(ctx context.Context, name string, in *request) (d v
 	if err != nil {
 		return d, "", err
 	}
-	if missing, ok := in.permission.set.CoversView(shown.From, shown.Agents, shown.Keys); !ok {
-		return d, "", in.permission.Refuse(ctx, missing)
+	if err := in.permission.shows(ctx, &shown); err != nil {
+		return d, "", err
 	}
 	at := domain.Token{Journal: q.Rows.Incarnation(), Positions: map[int]uint64{}}
 	for p := range q.Rows.Partitions() {
@@ -63,6 +64,14 @@ func (q *Query) declaredView(ctx context.Context, name string, in *request) (d v
 		at.Positions[p] = progress.At(p)
 	}
 	return shown, at.String(), nil
+}
+
+// shows refuses a view of rows that the sender may not read.
+func (p *permission) shows(ctx context.Context, d *view.Definition) error {
+	if ok, missing := p.set.Shows(grants.Rows{From: d.From, Agents: d.Agents, Keys: d.Keys}); !ok {
+		return p.Refuse(ctx, missing)
+	}
+	return nil
 }
 
 func unknownView(name string) error {

@@ -39,7 +39,7 @@ type views struct {
 	messages      *messages.View                   // nil without SQL; it folds AGENT_MESSAGES, not the journal
 	stopMessages  func(context.Context)
 	declared      *declaredViews // nil without SQL
-	memoryStreams bool // the server keeps AGENT_MESSAGES in memory
+	memoryStreams bool           // the server keeps AGENT_MESSAGES in memory
 
 	lagMu sync.Mutex
 	lags  map[place]*projections.Lag

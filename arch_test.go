@@ -97,6 +97,7 @@ var house = []rule{
 	{"infra/natsio/intake", ports("commands", "commands/reactors"), postgres, adapter},
 	{"infra/natsio/coordination", ports(), postgres, adapter},
 	{"infra/natsio/principals", ports("internal/grants", "internal/identity"), postgres, adapter},
+	{"infra/natsio/declared", ports(), postgres, adapter},
 	{"infra/natsio/keystore", ports("internal/keys"), postgres, adapter},
 	{"infra/natsio/topology", []string{"infra/natsio", "internal/readiness"}, postgres, adapter},
 	{"infra/natsio/auth", []string{"internal/files", "internal/identity"}, postgres,

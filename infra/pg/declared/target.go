@@ -20,6 +20,8 @@ type Target struct {
 	g      Generation
 	fold   *declared.Fold
 	layout *layout
+
+	Written func() // is called after rows were written; it must not block; nil = nothing
 }
 
 var (
@@ -106,6 +108,9 @@ func (t *Target) Apply(ctx context.Context, partition int, from, to uint64, c pr
 	})
 	// gofail: var declaredCommitted struct{}
 	// return context.DeadlineExceeded
+	if err == nil && t.Written != nil && len(changes) > 0 {
+		t.Written()
+	}
 	if err == nil || errors.Is(err, projections.ErrFenced) {
 		return err
 	}

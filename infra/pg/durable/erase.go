@@ -3,6 +3,8 @@ package durable
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 
@@ -90,8 +92,9 @@ var erasable = map[string][]string{
 }
 
 // Compact rewrites the tables, so that no removed row is left in their files. Each
-// table is locked meanwhile. The write-ahead log of the server is not touched.
-func (e *Eraser) Compact(ctx context.Context) error {
+// table is locked meanwhile. The write-ahead log of the server is not touched. more are
+// tables beside those of the durable view, quoted.
+func (e *Eraser) Compact(ctx context.Context, more ...string) error {
 	pooled, err := e.db.Pool().Acquire(ctx)
 	if err != nil {
 		return fmt.Errorf("compact the tables: %w", err)
@@ -102,7 +105,7 @@ func (e *Eraser) Compact(ctx context.Context) error {
 	if _, err := conn.Exec(ctx, `SELECT set_config('statement_timeout', '0', false), set_config('lock_timeout', '1s', false)`); err != nil {
 		return fmt.Errorf("compact the tables: %w", err)
 	}
-	for table := range erasable {
+	for _, table := range slices.AppendSeq(more, maps.Keys(erasable)) {
 		if _, err := conn.Exec(ctx, `VACUUM (FULL) agents.`+table); err != nil {
 			return fmt.Errorf("compact the table agents.%s: %w", table, err)
 		}

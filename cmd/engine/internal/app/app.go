@@ -137,6 +137,7 @@ func Start(ctx context.Context, cfg *Config, version string, log *slog.Logger) (
 	}
 
 	if e.views.declared != nil {
+		e.authority.viewed = e.views.declared.shown
 		e.stops.add(e.views.declared.start())
 	}
 

@@ -5,12 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tidemark-engine/tidemark/commands"
 	"github.com/tidemark-engine/tidemark/domain"
+	"github.com/tidemark-engine/tidemark/domain/view"
 	"github.com/tidemark-engine/tidemark/infra/natsio/gate"
 	"github.com/tidemark-engine/tidemark/infra/natsio/principals"
 	"github.com/tidemark-engine/tidemark/infra/pg"
@@ -24,6 +26,7 @@ type authority struct {
 	store    *principals.Store
 	refusals *principals.Refusals
 	refused  *prometheus.CounterVec
+	viewed   func(name string) (grants.Rows, bool) // what a declared view shows; nil = there is none
 }
 
 // openAuthority opens the principals.
@@ -57,7 +60,34 @@ func (a *authority) access(c *identity.Caller) *grants.Set {
 
 // reads is what a caller may read through the gate.
 func (a *authority) reads(c *identity.Caller) gate.Access {
-	return a.access(c)
+	return viewAccess{a.access(c), a.viewed}
+}
+
+// viewAccess is an access that also knows the buckets of declared views: a principal reads
+// one as a whole, if it may read all that the view shows, or not at all.
+type viewAccess struct {
+	*grants.Set
+	viewed func(name string) (grants.Rows, bool)
+}
+
+func (v viewAccess) bucket(stream string) bool {
+	name, is := strings.CutPrefix(stream, "KV_"+view.BucketPrefix)
+	if !is || v.viewed == nil {
+		return false
+	}
+	rows, ok := v.viewed(name)
+	return ok && v.Watches(rows)
+}
+
+// All implements gate.Access.
+func (v viewAccess) All(stream string) bool { return v.Set.All(stream) || v.bucket(stream) }
+
+// Some implements gate.Access.
+func (v viewAccess) Some(stream string) bool { return v.Set.Some(stream) || v.bucket(stream) }
+
+// Covers implements gate.Access.
+func (v viewAccess) Covers(stream, subject string) bool {
+	return v.Set.Covers(stream, subject) || v.bucket(stream)
 }
 
 // unread counts and records that the gate has refused to read a stream.

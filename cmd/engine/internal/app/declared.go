@@ -13,6 +13,7 @@ import (
 	"github.com/tidemark-engine/tidemark/domain/view"
 	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/history"
+	viewkv "github.com/tidemark-engine/tidemark/infra/natsio/declared"
 	"github.com/tidemark-engine/tidemark/infra/pg"
 	"github.com/tidemark-engine/tidemark/infra/pg/declared"
 	"github.com/tidemark-engine/tidemark/projections"
@@ -25,6 +26,7 @@ import (
 type declaredViews struct {
 	*declared.Store
 	db      *pg.DB
+	buckets *viewkv.Buckets
 	views   *views
 	journal *journalReader
 	log     *slog.Logger
@@ -39,6 +41,7 @@ type declaredViews struct {
 	reached map[string]*projections.Progress // of the live generations, by view
 	changed chan struct{}                    // closed and replaced when live changes
 	failed  string                           // why the last step failed
+	kept    time.Time                        // when buckets without a view were looked for
 }
 
 // wantedView is a view aggregate as of a revision.
@@ -52,14 +55,23 @@ const (
 	declaredPoll   = time.Second           // between two looks at the registry
 	declaredBusy   = 50 * time.Millisecond // while a generation is built
 	declaredReread = 30 * time.Second      // between two readings of all view aggregates
+	declaredKeep   = 30 * time.Second      // between two looks for buckets without a view
 	declaredStep   = 30 * time.Second      // bounds one step
 )
 
-func newDeclaredViews(v *views, j *journalReader, db *pg.DB, log *slog.Logger) *declaredViews {
-	return &declaredViews{
-		Store: declared.NewStore(db), db: db, views: v, journal: j, log: log, wake: make(chan struct{}, 1),
-		runs: map[int64]*declaredRun{}, live: map[string]*declaredRun{}, reached: map[string]*projections.Progress{}, changed: make(chan struct{}),
+func newDeclaredViews(nats *natsServer, v *views, j *journalReader, db *pg.DB, log *slog.Logger) (*declaredViews, error) {
+	nc, err := nats.connect("declared")
+	if err != nil {
+		return nil, err
 	}
+	b, err := viewkv.New(nc, nats.embedded != nil)
+	if err != nil {
+		return nil, err
+	}
+	return &declaredViews{
+		Store: declared.NewStore(db), db: db, buckets: b, views: v, journal: j, log: log, wake: make(chan struct{}, 1),
+		runs: map[int64]*declaredRun{}, live: map[string]*declaredRun{}, reached: map[string]*projections.Progress{}, changed: make(chan struct{}),
+	}, nil
 }
 
 // start follows the view aggregates until stop.
@@ -203,9 +215,16 @@ func (d *declaredViews) step(ctx context.Context) (pause time.Duration, err erro
 			if done, err = d.decide(ctx, gs); err != nil {
 				return declaredPoll, err
 			}
+			if !done && time.Since(d.kept) > declaredKeep {
+				if err := d.keepBuckets(ctx, gs); err != nil {
+					return declaredPoll, err
+				}
+				d.kept = time.Now()
+			}
 		}
 		switch {
 		case done:
+			d.kept = time.Time{}
 		case building:
 			return declaredBusy, nil
 		default:

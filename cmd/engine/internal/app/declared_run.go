@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/tidemark-engine/tidemark/domain/view"
 	"github.com/tidemark-engine/tidemark/infra/pg/declared"
+	"github.com/tidemark-engine/tidemark/internal/wait"
 	"github.com/tidemark-engine/tidemark/projections"
 	folds "github.com/tidemark-engine/tidemark/readmodel/declared"
 )
@@ -174,8 +176,19 @@ func (d *declaredViews) newRun(ctx context.Context, g declared.Generation) *decl
 	}
 	runCtx, cancel := context.WithCancel(v.ctx)
 	var running sync.WaitGroup
+	target := declared.NewTarget(d.db, g)
+	if g.Live && g.Definition.In(view.KV) {
+		wake := make(chan struct{}, 1)
+		target.Written = func() {
+			select {
+			case wake <- struct{}{}:
+			default:
+			}
+		}
+		running.Go(func() { d.pump(runCtx, g.View, wake) })
+	}
 	for p := range d.journal.Partitions() {
-		r := v.runner(name, p, declared.NewTarget(d.db, g), run.progress, declaredBatching)
+		r := v.runner(name, p, target, run.progress, declaredBatching)
 		r.Quarantine, r.ReadStream = v.quarantine.Store, v.journal.history.Of
 		run.runners = append(run.runners, r)
 		running.Go(func() { v.hold(runCtx, name, r) })
@@ -210,3 +223,32 @@ func (d *declaredViews) runners() (all []*projections.Runner) {
 
 // isDeclared reports whether a view in the status is a declared one.
 func isDeclared(name string) bool { return strings.HasPrefix(name, declared.ViewPrefix) }
+
+// await waits until every declared view has read a partition up to a revision, and the
+// buckets have what they changed.
+func (d *declaredViews) await(ctx context.Context, partition int, revision uint64) error {
+	if d == nil {
+		return nil
+	}
+	d.mu.Lock()
+	runs := slices.Collect(maps.Values(d.runs))
+	d.mu.Unlock()
+	for _, run := range runs {
+		if !run.progress.Wait(ctx, partition, revision) {
+			return fmt.Errorf("the view %s has not reached revision %d of partition %d", run.g.Checkpoint(), revision, partition)
+		}
+		for run.g.Live && run.g.Definition.In(view.KV) {
+			pending, err := d.Pending(ctx, run.g.View, 1)
+			if err != nil {
+				return err
+			}
+			if len(pending) == 0 {
+				break
+			}
+			if err := wait.Sleep(ctx, pumpPoll); err != nil {
+				return fmt.Errorf("the bucket of view %s has not the last changes", run.g.View)
+			}
+		}
+	}
+	return nil
+}

@@ -168,7 +168,11 @@ func (x *eraser) clean(ctx context.Context) error {
 		return failed
 	}
 	if x.e.postgres.db != nil {
-		if err := durable.NewEraser(x.e.postgres.db).Compact(ctx); err != nil {
+		tables, err := x.e.views.declared.Tables(ctx)
+		if err != nil {
+			return errors.Join(failed, err)
+		}
+		if err := durable.NewEraser(x.e.postgres.db).Compact(ctx, tables...); err != nil {
 			return errors.Join(failed, err)
 		}
 	}
@@ -193,6 +197,9 @@ func (x *eraser) cleanAgent(ctx context.Context, p keys.Pending) error {
 		if view != "archive" && !progress.Wait(waiting, p.Partition, p.Revision) {
 			return fmt.Errorf("the view %s has not reached revision %d", view, p.Revision)
 		}
+	}
+	if err := x.e.views.declared.await(waiting, p.Partition, p.Revision); err != nil {
+		return err
 	}
 	owned, err := commands.Erased(ctx, x.e.journal.history, p.Agent, p.Command)
 	if err != nil {
@@ -249,6 +256,9 @@ func (x *eraser) awaitOwned(ctx context.Context, but int) error {
 			if view != "archive" && !progress.Wait(ctx, partition, head) {
 				return fmt.Errorf("the view %s has not reached revision %d of partition %d", view, head, partition)
 			}
+		}
+		if err := x.e.views.declared.await(ctx, partition, head); err != nil {
+			return err
 		}
 	}
 	return nil

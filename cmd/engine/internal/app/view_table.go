@@ -27,7 +27,10 @@ const (
 func (e *Engine) startViews() error {
 	m := e.model
 	if e.postgres.db != nil {
-		e.views.declared = newDeclaredViews(e.views, e.journal, e.postgres.db, e.log)
+		var err error
+		if e.views.declared, err = newDeclaredViews(e.nats, e.views, e.journal, e.postgres.db, e.log); err != nil {
+			return err
+		}
 	}
 	m.hot.Loaded = e.commands.activity.KeepAll
 	e.views.startLocal("memory", &projections.Tail{

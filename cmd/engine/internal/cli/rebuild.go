@@ -23,7 +23,7 @@ import (
 // Rebuild folds views again beside the running engine.
 type Rebuild struct {
 	deployment.Target
-	View     string      `arg:"" help:"durable, hot, archive, feeds or all."`
+	View     string      `arg:"" help:"durable, hot, archive, feeds, view.NAME of a declared view, views for all declared ones, or all."`
 	Plan     bool        `help:"Show the steps, the time and the disk space of the rebuild; change nothing."`
 	Accept   bool        `name:"accept-journal" help:"Make the present journal the view's, whichever journal the view was folded from."`
 	Postgres string      `help:"Postgres; default: as in the engine's status." env:"TIDEMARK_POSTGRES" placeholder:"URL"`
@@ -40,6 +40,7 @@ var rebuilders = []struct {
 	{"durable", (*rebuilding).durable},
 	{"hot", (*rebuilding).hot},
 	{"feeds", (*rebuilding).feeds},
+	{declaredViews, (*rebuilding).declared},
 }
 
 // rebuilding is one run of the command.
@@ -61,6 +62,9 @@ func (c *Rebuild) Validate() error {
 		}
 		views = append(views, r.view)
 	}
+	if isDeclared(c.View) {
+		return nil
+	}
 	switch c.View {
 	case "all":
 		return nil
@@ -69,7 +73,7 @@ func (c *Rebuild) Validate() error {
 	case durable.Notifications:
 		return errors.New("notifications have no rows to rebuild: they follow the durable view, also through its rebuild")
 	}
-	return fmt.Errorf("there is no view %q: %s, or all", c.View, strings.Join(views, ", "))
+	return fmt.Errorf("there is no view %q: %s, view.NAME, or all", c.View, strings.Join(views, ", "))
 }
 
 // Run implements the command.
@@ -91,7 +95,7 @@ func (c *Rebuild) Run(ctx context.Context, out *Output) error {
 	c.SubjectPrefix = s.Prefix
 	run := &rebuilding{c, nc, s.NATS.Embedded(), stores, slog.New(slog.DiscardHandler), out}
 	for _, r := range rebuilders {
-		if c.View != "all" && c.View != r.view {
+		if c.View != "all" && c.View != r.view && !(r.view == declaredViews && isDeclared(c.View)) {
 			continue
 		}
 		one := func(ctx context.Context) error {

@@ -5,12 +5,14 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/tidemark-engine/tidemark/infra/pg/declared"
 	"github.com/tidemark-engine/tidemark/projections/verify"
 )
 
 // verified is the output of verify.
 type verified struct {
 	verify.Report
+	Declared []declared.Verified `json:"declared,omitempty"`
 	Repaired []verify.Difference `json:"repaired,omitempty"`
 	Sample   *sampled            `json:"sample,omitempty"` // nil = every aggregate was verified
 }
@@ -46,6 +48,9 @@ func (r *verified) print(out *Output, show int) {
 			for _, k := range t.Kinds {
 				printCounts(out, "  "+k.Kind, &k.Counts, "")
 			}
+		}
+		for i := range r.Declared {
+			printCounts(out, declared.ViewPrefix+r.Declared[i].View, &r.Declared[i].Counts, "")
 		}
 	}
 	agents := slices.Sorted(maps.Keys(r.Erased))

@@ -1,0 +1,146 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/tidemark-engine/tidemark/domain/view"
+	viewkv "github.com/tidemark-engine/tidemark/infra/natsio/declared"
+	"github.com/tidemark-engine/tidemark/infra/pg/declared"
+	"github.com/tidemark-engine/tidemark/internal/grants"
+	"github.com/tidemark-engine/tidemark/readmodel/query"
+)
+
+var _ query.DeclaredViews = (*declaredViews)(nil)
+
+const (
+	pumpBatch = 500
+	pumpPoll  = 250 * time.Millisecond // for changes that another engine has written
+	pumpCheck = 2 * time.Second        // between two looks whether the bucket is there
+	pumpTime  = 30 * time.Second       // bounds one look or one batch
+)
+
+// pump writes the rows of a view into its bucket until ctx ends, in the engine that leads.
+// The table knows which rows the bucket lacks, so a crash loses none.
+func (d *declaredViews) pump(ctx context.Context, name string, wake <-chan struct{}) {
+	b := d.buckets.Of(view.BucketPrefix + name)
+	led, failed := false, false
+	checked := time.Time{}
+	for ctx.Err() == nil {
+		more := false
+		if d.leads.Load() {
+			var err error
+			if !led || time.Since(checked) > pumpCheck {
+				if err = d.checkBucket(ctx, name, b, led); err == nil {
+					led, checked = true, time.Now()
+				}
+			}
+			if err == nil {
+				more, err = d.writeBucket(ctx, name, b)
+			}
+			if err != nil && !failed && ctx.Err() == nil {
+				d.log.Warn("the bucket of a declared view cannot be written; it is tried again", "view", name, "error", err)
+			}
+			failed = err != nil
+		} else {
+			led = false
+		}
+		if more {
+			continue
+		}
+		t := time.NewTimer(pumpPoll)
+		select {
+		case <-wake:
+		case <-t.C:
+		case <-ctx.Done():
+		}
+		t.Stop()
+	}
+}
+
+// checkBucket makes the bucket if it is missing, and notes what it lacks: everything after
+// it was removed or purged, and at the start what a crash of the server has lost.
+func (d *declaredViews) checkBucket(ctx context.Context, name string, b *buckets.Bucket, led bool) error {
+	ctx, cancel := context.WithTimeout(ctx, pumpTime)
+	defer cancel()
+	empty, err := b.Ensure(ctx)
+	if err != nil || led && !empty {
+		return err
+	}
+	stored, err := b.All(ctx)
+	if err != nil {
+		return err
+	}
+	shot, ok, err := d.Snapshot(ctx, name)
+	if err != nil || !ok {
+		return err
+	}
+	var keys []string
+	for _, m := range shot.Differ(stored) {
+		keys = append(keys, m.Key)
+	}
+	if len(keys) == 0 {
+		return nil
+	}
+	return d.Lacks(ctx, name, keys)
+}
+
+// writeBucket writes some rows that the bucket lacks, and reports whether there may be more.
+func (d *declaredViews) writeBucket(ctx context.Context, name string, b *viewkv.Bucket) (more bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, pumpTime)
+	defer cancel()
+	pending, err := d.Pending(ctx, name, pumpBatch)
+	if err != nil || len(pending) == 0 {
+		return false, err
+	}
+	keys := make([]string, len(pending))
+	for i, p := range pending {
+		keys[i] = p.Key
+	}
+	seqs, err := b.Sequences(ctx, keys) // before the rows
+	if err != nil {
+		return false, err
+	}
+	found, known, err := d.Rows(ctx, name, keys)
+	if err != nil || !known {
+		return false, err
+	}
+	rows := make([][]byte, len(keys))
+	for i, key := range keys {
+		rows[i] = found[key]
+	}
+	// gofail: var declaredPump struct{}
+	written, err := b.Put(ctx, keys, seqs, rows)
+	var done []declared.Pending
+	for i, ok := range written {
+		if ok {
+			done = append(done, pending[i])
+		}
+	}
+	return err == nil, errors.Join(err, d.Written(ctx, name, done))
+}
+
+// keepBuckets removes the buckets of views that have none any more.
+func (d *declaredViews) keepBuckets(ctx context.Context, gs []declared.Generation) error {
+	var names []string
+	for i := range gs {
+		if g := &gs[i]; g.Definition.In(view.KV) && !slices.Contains(names, g.Definition.Bucket()) {
+			names = append(names, g.Definition.Bucket())
+		}
+	}
+	return d.buckets.Keep(ctx, names)
+}
+
+// shown is what a view shows that has rows; ok is false if there is none.
+func (d *declaredViews) shown(name string) (rows grants.Rows, ok bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	run, ok := d.live[name]
+	if !ok {
+		return rows, false
+	}
+	def := &run.g.Definition
+	return grants.Rows{From: def.From, Agents: def.Agents, Keys: def.Keys}, true
+}

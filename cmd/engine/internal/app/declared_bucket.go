@@ -62,7 +62,7 @@ func (d *declaredViews) pump(ctx context.Context, name string, wake <-chan struc
 
 // checkBucket makes the bucket if it is missing, and notes what it lacks: everything after
 // it was removed or purged, and at the start what a crash of the server has lost.
-func (d *declaredViews) checkBucket(ctx context.Context, name string, b *buckets.Bucket, led bool) error {
+func (d *declaredViews) checkBucket(ctx context.Context, name string, b *viewkv.Bucket, led bool) error {
 	ctx, cancel := context.WithTimeout(ctx, pumpTime)
 	defer cancel()
 	empty, err := b.Ensure(ctx)

@@ -1,0 +1,9 @@
+package declared_test
+
+import (
+	"testing"
+
+	"github.com/tidemark-engine/tidemark/test/harness"
+)
+
+func TestMain(m *testing.M) { harness.Main(m) }

@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-var subcommand = regexp.MustCompile(`bin/engine ([a-z]+)`)
+var subcommand = regexp.MustCompile(`bin/engine ((?:view )?[a-z]+)`)
 
 // RunPage runs the commands of a page of the documentation, lines that begin with "$ ",
 // on the engine. The lines below a command are what it must print; "…" stands for

@@ -239,7 +239,7 @@ func declaredTasks(t *testing.T, c *harness.Client) {
 	}
 	c.MustDo(t, "task.work-0.start", M{"agent_id": "a"})
 	last := c.MustDo(t, "task.work-1.cancel", M{})
-	answer, err := c.Query(t.Context(), "queries.view.work.list", M{"where": M{"status": "created"}, "token": last.Token})
+	answer, err := c.Query(t.Context(), "queries.view.work.list", M{"where": M{"status": "created"}, "token": last.Token, "wait_ms": 30_000})
 	harness.Must(t, err)
 	if !strings.Contains(string(answer), `"kind":"print","status":"created","count":4}]`) {
 		t.Errorf("tasks by status: %s", answer)

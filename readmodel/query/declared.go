@@ -31,17 +31,20 @@ type DeclaredViews interface {
 // as the request wants.
 func (q *Query) declaredView(ctx context.Context, name string, in *request) (d view.Definition, token string, err error) {
 	if q.Declared == nil {
+		if err := in.permission.shows(ctx, name, nil, false); err != nil {
+			return d, "", err
+		}
 		return d, "", sqlOff()
 	}
 	d, ok, err := q.Declared.Declared(ctx, name)
-	switch {
-	case err != nil:
+	if err != nil {
 		return d, "", tiers.Unavailable("journal", err)
-	case !ok:
-		return d, "", unknownView(name)
 	}
-	if err := in.permission.shows(ctx, &d); err != nil {
+	if err := in.permission.shows(ctx, name, &d, ok); err != nil {
 		return d, "", err
+	}
+	if !ok {
+		return d, "", unknownView(name)
 	}
 	t, err := q.token(in)
 	if err != nil {
@@ -53,7 +56,7 @@ func (q *Query) declaredView(ctx context.Context, name string, in *request) (d v
 	if err != nil {
 		return d, "", err
 	}
-	if err := in.permission.shows(ctx, &shown); err != nil {
+	if err := in.permission.shows(ctx, name, &shown, true); err != nil {
 		return d, "", err
 	}
 	at := domain.Token{Journal: q.Rows.Incarnation(), Positions: map[int]uint64{}}
@@ -66,12 +69,25 @@ func (q *Query) declaredView(ctx context.Context, name string, in *request) (d v
 	return shown, at.String(), nil
 }
 
-// shows refuses a view of rows that the sender may not read.
-func (p *permission) shows(ctx context.Context, d *view.Definition) error {
-	if ok, missing := p.set.Shows(grants.Rows{From: d.From, Agents: d.Agents, Keys: d.Keys}); !ok {
+// shows refuses a view of rows that the sender may not read. A sender that may not read
+// definitions must not learn which views there are: it is refused in the same way where there
+// is none.
+func (p *permission) shows(ctx context.Context, name string, d *view.Definition, exists bool) error {
+	if p.set.Unrestricted() {
+		return nil
+	}
+	shown, missing := exists, grants.Grant{}
+	if exists {
+		shown, missing = p.set.Shows(grants.Rows{From: d.From, Agents: d.Agents, Keys: d.Keys})
+	}
+	defines, unread := p.set.Allows(grants.Action{Kind: grants.Query, Aggregate: "view", ID: name, Verb: "definition"})
+	switch {
+	case shown || defines && !exists:
+		return nil
+	case defines:
 		return p.Refuse(ctx, missing)
 	}
-	return nil
+	return p.Refuse(ctx, unread)
 }
 
 func unknownView(name string) error {

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/tidemark-engine/tidemark/domain"
+	"github.com/tidemark-engine/tidemark/domain/view"
 	"github.com/tidemark-engine/tidemark/internal/grants"
 	"github.com/tidemark-engine/tidemark/readmodel"
 )
@@ -38,9 +39,9 @@ func setOf(t *testing.T, texts ...string) *grants.Set {
 // is a panic.
 func TestRefusedBeforeAnythingIsRead(t *testing.T) {
 	for _, set := range []*grants.Set{nil, setOf(t), setOf(t, "command *:*", "watch *:*", "admin *", "query agent:bob-*", "query message:bob-*")} {
-		for name := range handlers {
+		for name, h := range handlers {
 			noun, query, _ := strings.Cut(name, ".")
-			list := query == "list" || query == "find" || noun == "events"
+			list := h.check == nil
 			if list && set != nil && len(set.Grants()) > 0 {
 				continue
 			}
@@ -64,6 +65,31 @@ func TestRefusedBeforeAnythingIsRead(t *testing.T) {
 		if !errors.As(err, &known) || known.Kind != domain.Forbidden {
 			t.Errorf("%s of another key: %v", subject, err)
 		}
+	}
+}
+
+// TestViewsShowWhatIsGranted: the rows of a view are for who may read all that it shows. Who
+// may not read definitions does not learn which views there are.
+func TestViewsShowWhatIsGranted(t *testing.T) {
+	orders := view.Definition{From: view.FromState, Agents: "shop-*", Keys: "order.*"}
+	for text, want := range map[string][2]string{ // of a view that is there, and of one that is not; empty = no refusal
+		"query agent:shop-*":             {"", "query view:v definition"},
+		"query agent:shop-1":             {"query view:v definition", "query view:v definition"},
+		"query view:* get,list":          {"query view:v definition", "query view:v definition"},
+		"query view:v":                   {"query agent:shop-* get", ""},
+		"query *:*":                      {"", ""},
+		"query agent:shop-*.order.* get": {"", "query view:v definition"},
+	} {
+		p := &permission{Authority: one{}, set: setOf(t, text)}
+		for i, exists := range []bool{true, false} {
+			err := p.shows(t.Context(), "v", &orders, exists)
+			if want[i] == "" && err != nil || want[i] != "" && (err == nil || !strings.HasSuffix(err.Error(), want[i])) {
+				t.Errorf("%s, there is such a view: %t: %v, want %q", text, exists, err, want[i])
+			}
+		}
+	}
+	if err := (&permission{set: grants.Unrestricted()}).shows(t.Context(), "v", nil, false); err != nil {
+		t.Error(err)
 	}
 }
 

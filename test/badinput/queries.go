@@ -142,7 +142,7 @@ func Queries() (all []Case) {
 		{"views.list", `{"status":"open"}`, 400, "status.unknown", "open"},
 		{"views.list", `{"limit":1001}`, 400, "limit.invalid", "1 to 1000"},
 		{"views.list", `{"cursor":"A"}`, 400, "cursor.invalid", "A"},
-		{"views.list", `{"from":"state"}`, 400, "body.unknown_field", "/from"},
+		{"views.list", `{"owner":"a"}`, 400, "body.unknown_field", "/owner"},
 		{"views.v1.list", `{}`, 404, "query.unknown", "views.list"},
 		{"view.v1.2.definition", `{}`, 400, "id.invalid", "2 tokens"},
 		{"view.Orders.definition", `{}`, 400, "id.invalid", "capitals"},

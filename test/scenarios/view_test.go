@@ -28,8 +28,8 @@ func TestViewDefinitions(t *testing.T) {
 	viewsAtEveryDoor(t, c)
 	viewPast(t, c)
 	e.Kill()
-	if r := engines[1].Client(t).MustDo(t, "view.doors.define", taskView()); r.Outcome != "unchanged" {
-		t.Errorf("the other engine: %+v", r)
+	if r, err := engines[1].Client(t).Command(t.Context(), "commands.view.doors.define", "", taskView()); err != nil || r.Outcome != "unchanged" {
+		t.Errorf("the other engine: %+v, %v", r, err)
 	}
 	e.Restart()
 	viewProgram(t, e)
@@ -156,10 +156,14 @@ func viewPast(t *testing.T, c *harness.Client) {
 // viewProgram defines, shows and removes views with the program.
 func viewProgram(t *testing.T, e *harness.Engine) {
 	file := filepath.Join(t.TempDir(), "v.yaml")
+	run := func(args ...string) harness.Result {
+		t.Helper()
+		return harness.Run(t, append(append([]string{"view"}, args...), "--data", e.Data)...)
+	}
 	add := func(text string, args ...string) harness.Result {
 		t.Helper()
 		harness.Must(t, os.WriteFile(file, []byte(text), 0o600))
-		return e.Run("view", append([]string{"add", file}, args...)...)
+		return run(append([]string{"add", file}, args...)...)
 	}
 	const good = "name: by-program\nfrom: session\nagents: nobody\ncolumns:\n  open: {path: /status, type: text}\ngroup: {by: [open], count: true}\n"
 	for _, c := range []struct {
@@ -179,25 +183,25 @@ func viewProgram(t *testing.T, e *harness.Engine) {
 		{"two documents", add(good + "---\n" + good), 1, "more than one"},
 		{"a key twice", add(good + "from: task\n"), 1, "from"},
 		{"empty", add(""), 1, "is empty"},
-		{"no file", e.Run("view", "add", file+"x"), 1, "no such file"},
-		{"no argument", e.Run("view", "add"), 2, "file"},
-		{"show", e.Run("view", "show", "by-program"), 0, "from: claim"},
-		{"show json", e.Run("view", "show", "by-program", "--json"), 0, `"from":"claim"`},
-		{"show a bad name", e.Run("view", "show", "By.Program"), 2, "dot"},
-		{"show another", e.Run("view", "show", "ghost"), 1, "view.not_found"},
-		{"list", e.Run("view", "list"), 0, "by-program  claim"},
-		{"list json", e.Run("view", "list", "--json"), 0, `{"name":"by-program",`},
+		{"no file", run("add", file+"x"), 1, "no such file"},
+		{"no argument", run("add"), 2, "file"},
+		{"show", run("show", "by-program"), 0, "from: claim"},
+		{"show json", run("show", "by-program", "--json"), 0, `"from":"claim"`},
+		{"show a bad name", run("show", "By.Program"), 2, "dot"},
+		{"show another", run("show", "ghost"), 1, "view.not_found"},
+		{"list", run("list"), 0, "by-program  claim"},
+		{"list json", run("list", "--json"), 0, `{"name":"by-program",`},
 		{"diff", e.Run("diff", "view.by-program", "--from", "0"), 0, "view.defined"},
-		{"remove", e.Run("view", "remove", "by-program"), 0, `"version":3`},
-		{"remove again", e.Run("view", "remove", "by-program", "--json"), 0, `"unchanged"`},
-		{"remove another", e.Run("view", "remove", "ghost"), 1, "view.not_found"},
-		{"list all", e.Run("view", "list", "--all"), 0, "removed"},
+		{"remove", run("remove", "by-program"), 0, `"version":3`},
+		{"remove again", run("remove", "by-program", "--json"), 0, `"unchanged"`},
+		{"remove another", run("remove", "ghost"), 1, "view.not_found"},
+		{"list all", run("list", "--all"), 0, "removed"},
 	} {
 		if c.got.Code != c.code || !strings.Contains(c.got.Stdout+c.got.Stderr, c.say) {
 			t.Errorf("%s: %+v, want code %d and %q", c.name, c.got, c.code, c.say)
 		}
 	}
-	shown := e.Run("view", "show", "past")
+	shown := run("show", "past")
 	if got := add(shown.Stdout); got.Code != 0 || !strings.Contains(got.Stdout, `"unchanged"`) {
 		t.Errorf("what show prints, sent again: %+v\n%s", got, shown.Stdout)
 	}

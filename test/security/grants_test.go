@@ -122,15 +122,8 @@ func TestGrants(t *testing.T) {
 
 	auth("grant", "bob", "query agent:alice.k")
 	harness.Eventually(t, "the grant", func() bool { return refusal(t, bob, "queries.agent.ID.get", "alice") == "" })
-	// A view shows no more than its definer may read.
 	auth("grant", "bob", "command view:bob-*")
-	harness.Eventually(t, "the grant", func() bool { return !strings.Contains(refusal(t, bob, "commands.view.ID.remove", "bob-v"), "403") })
-	for agents, missing := range map[string]string{"*": "query agent:* get", "alice": "query agent:alice get", "b*": "query agent:b* get", "bob-*": ""} {
-		_, err := bob.Command(t.Context(), "commands.view.bob-v.define", "", harness.M{"from": "state", "agents": agents, "columns": harness.M{"k": harness.M{"path": "/value", "type": "text"}}})
-		if missing == "" && err != nil || missing != "" && (err == nil || !strings.Contains(err.Error(), missing)) {
-			t.Errorf("bob's view of %s: %v", agents, err)
-		}
-	}
+	viewsShowWhatIsGranted(t, alice, bob, as("root", "--role", "reader"))
 	// A reminder acts as the principal that has set it, as long as that one may.
 	carol := as("carol", "--role", "reader")
 	if _, err := bob.Command(t.Context(), "commands.reminder.bob-r.set", "", harness.M{"every_ms": 1000, "command": harness.M{"subject": "agent.alice.set", "body": harness.M{"key": "k", "value": 3}}}); err == nil || !strings.Contains(err.Error(), "command agent:alice set") {
@@ -210,5 +203,31 @@ func seesItsOwnEvents(t *testing.T, e *harness.Engine, dir string, alice, bob *h
 	}
 	if mine.Code != 0 || strings.Count(mine.Stdout, "state_set") != 1 || strings.Count(all.Stdout, "state_set") != 2 {
 		t.Errorf("replay of bob: %+v\nof the operator: %+v", mine, all)
+	}
+}
+
+// viewsShowWhatIsGranted: a view shows no more than its definer may read. To others it is
+// refused as if it did not exist.
+func viewsShowWhatIsGranted(t *testing.T, alice, bob, everything *harness.Client) {
+	t.Helper()
+	harness.Eventually(t, "the grant", func() bool { return !strings.Contains(refusal(t, bob, "commands.view.ID.remove", "bob-v"), "403") })
+	for agents, missing := range map[string]string{"*": "query agent:* get", "alice": "query agent:alice get", "b*": "query agent:b* get", "bob-*": ""} {
+		_, err := bob.Command(t.Context(), "commands.view.bob-v.define", "", harness.M{"from": "state", "agents": agents, "columns": harness.M{"k": harness.M{"path": "/value", "type": "numeric"}}})
+		if missing == "" && err != nil || missing != "" && (err == nil || !strings.Contains(err.Error(), missing)) {
+			t.Errorf("bob's view of %s: %v", agents, err)
+		}
+	}
+	for _, query := range []string{"get", "definition", "history"} {
+		there, missing := refusal(t, alice, "queries.view.ID."+query, "bob-v"), refusal(t, alice, "queries.view.ID."+query, "bob-w")
+		if !strings.HasPrefix(there, "403 ") || there != missing {
+			t.Errorf("alice asks bob's view for %s: %s\none that is not there: %s", query, there, missing)
+		}
+	}
+	if got := refusal(t, everything, "queries.view.ID.get", "bob-v"); !strings.Contains(got, "sql.off") {
+		t.Errorf("who may read it is told why not: %s", got)
+	}
+	answer, err := everything.Query(t.Context(), "queries.views.list", nil)
+	if err != nil || !strings.Contains(string(answer), `"name":"bob-v"`) {
+		t.Errorf("the views: %s, %v", answer, err)
 	}
 }

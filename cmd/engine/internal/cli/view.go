@@ -14,6 +14,7 @@ import (
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
 	"github.com/tidemark-engine/tidemark/domain"
 	"github.com/tidemark-engine/tidemark/domain/view"
+	"github.com/tidemark-engine/tidemark/infra/pg/declared"
 )
 
 // View adds, lists, shows and removes declared views.
@@ -214,9 +215,31 @@ func (c *ViewShow) Run(ctx context.Context, out *Output) error {
 	out.Printf("# %s, version %d, defined %s%s\n", row.Name, row.Version, row.DefinedAt.Format(time.RFC3339), by)
 	if row.Status == view.Removed {
 		out.Printf("# removed %s\n", row.RemovedAt.Format(time.RFC3339))
+	} else if at.name == "" {
+		c.printState(ctx, nc, out)
 	}
 	for line := range strings.Lines(string(text)) {
 		out.Printf("%s\n", strings.TrimSuffix(line, "\n"))
 	}
 	return nil
+}
+
+// printState prints how far the view is, if the engine says so: not to principals without
+// that right.
+func (c *ViewShow) printState(ctx context.Context, nc *nats.Conn, out *Output) {
+	s, _, err := c.Target.Status(ctx, nc)
+	if err != nil {
+		return
+	}
+	for _, v := range s.Views {
+		name, building := strings.CutSuffix(v.Name, ".next")
+		if name != declared.ViewPrefix+c.Name {
+			continue
+		}
+		what := "rows"
+		if building {
+			what = "rows of the new definition"
+		}
+		out.Printf("# %s, partition %d: %s, %d events behind %s\n", what, v.Partition, v.State, v.LagEvents, v.Reason)
+	}
 }

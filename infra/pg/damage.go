@@ -85,7 +85,7 @@ func (d *DB) wantedColumns(ctx context.Context) (wanted columns, err error) {
 	return wanted, nil
 }
 
-// Damage lists the tables and columns of the schema agents that are missing.
+// Damage lists the tables and columns of the engine's schema that are missing.
 func (d *DB) Damage(ctx context.Context) (missing []string, err error) {
 	wanted, err := d.wantedColumns(ctx)
 	if err != nil {
@@ -94,18 +94,18 @@ func (d *DB) Damage(ctx context.Context) (missing []string, err error) {
 		}
 		return nil, err
 	}
-	found, err := readColumns(ctx, d.pool, "coalesce(to_regnamespace('agents')::oid, 0)")
+	found, err := readColumns(ctx, d.pool, "coalesce((SELECT oid FROM pg_namespace WHERE nspname = '"+d.schema+"'), 0)")
 	if err != nil {
-		return nil, fmt.Errorf("read the tables of the schema agents: %w", err)
+		return nil, fmt.Errorf("read the tables of the schema %s: %w", d.schema, err)
 	}
 	for _, table := range slices.Sorted(maps.Keys(wanted)) {
 		if found[table] == nil {
-			missing = append(missing, "agents."+table)
+			missing = append(missing, d.Table(table))
 			continue
 		}
 		for _, c := range wanted[table] {
 			if !slices.Contains(found[table], c) {
-				missing = append(missing, "agents."+table+"."+c)
+				missing = append(missing, d.Table(table)+"."+c)
 			}
 		}
 	}
@@ -130,7 +130,7 @@ func (d *DB) Repair(ctx context.Context, view string, log *slog.Logger) error {
 		return err
 	}
 	err = d.InTx(ctx, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1)`, int64(schemaLock)); err != nil {
+		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1)`, d.LockKey(schemaLock)); err != nil {
 			return err
 		}
 		if _, err := tx.Exec(ctx, `DROP SCHEMA IF EXISTS agents_repair CASCADE; CREATE SCHEMA agents_repair;`+sql, pgx.QueryExecModeSimpleProtocol); err != nil {
@@ -138,15 +138,15 @@ func (d *DB) Repair(ctx context.Context, view string, log *slog.Logger) error {
 		}
 		var made []string
 		for _, name := range missing {
-			table, column, lacks := strings.Cut(strings.TrimPrefix(name, "agents."), ".")
+			table, column, lacks := strings.Cut(strings.TrimPrefix(name, d.Table("")), ".")
 			switch {
 			case slices.Contains(made, table):
 				continue
 			case lacks && !slices.Contains(derived, table):
-				return fmt.Errorf("agents.%s lacks the column %s: restore it from a backup", table, column)
+				return fmt.Errorf("%s lacks the column %s: restore it from a backup", d.Table(table), column)
 			}
-			if err := adopt(ctx, tx, table); err != nil {
-				return fmt.Errorf("make agents.%s again: %w", table, err)
+			if err := d.adopt(ctx, tx, table); err != nil {
+				return fmt.Errorf("make %s again: %w", d.Table(table), err)
 			}
 			made = append(made, table)
 		}
@@ -160,14 +160,14 @@ func (d *DB) Repair(ctx context.Context, view string, log *slog.Logger) error {
 		return err
 	})
 	if err != nil {
-		return missingRight(fmt.Errorf("repair the schema agents (%s): %w", strings.Join(missing, ", "), err))
+		return d.missingRight(fmt.Errorf("repair the schema %s (%s): %w", d.schema, strings.Join(missing, ", "), err))
 	}
 	return nil
 }
 
 // adopt moves a table with its partitions and triggers from the schema
 // agents_repair to agents, in the place of one that is there.
-func adopt(ctx context.Context, tx pgx.Tx, table string) error {
+func (d *DB) adopt(ctx context.Context, tx pgx.Tx, table string) error {
 	if _, err := tx.Exec(ctx, `DROP TABLE IF EXISTS agents.`+table); err != nil {
 		return err
 	}
@@ -184,7 +184,7 @@ func adopt(ctx context.Context, tx pgx.Tx, table string) error {
 		return err
 	}
 	for _, sql := range statements {
-		if function, is := strings.CutPrefix(sql, "ALTER FUNCTION agents_repair."); is {
+		if function, is := strings.CutPrefix(sql, "ALTER FUNCTION "+d.schema+"_repair."); is {
 			name, _, _ := strings.Cut(function, " SET SCHEMA")
 			sql = `DROP FUNCTION IF EXISTS agents.` + name + `;` + sql
 		}

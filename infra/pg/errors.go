@@ -20,4 +20,7 @@ const DataException = "22"
 const (
 	readOnly     = "25006" // read_only_sql_transaction: after a failover
 	notPermitted = "42501" // insufficient_privilege
+
+	duplicateObject = "42710"
+	uniqueViolation = "23505"
 )

@@ -4,8 +4,10 @@ import (
 	"context"
 	"embed"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
@@ -16,16 +18,16 @@ import (
 //go:embed migrations/*.sql
 var migrations embed.FS
 
-// Migrate creates the schema agents if it is missing and applies pending
+// Migrate creates the engine's schema if it is missing and applies pending
 // migrations under an advisory lock, so that several engines may start on one
 // database. Everything is in that schema.
 func (d *DB) Migrate(ctx context.Context, log *slog.Logger) error {
-	if err := d.InTx(ctx, func(tx pgx.Tx) error { return createSchema(ctx, tx) }); err != nil {
-		return missingRight(err)
+	if err := d.InTx(ctx, func(tx pgx.Tx) error { return d.createSchema(ctx, tx) }); err != nil {
+		return d.missingRight(err)
 	}
-	db := stdlib.OpenDBFromPool(d.pool)
+	db := stdlib.OpenDBFromPool(d.pool.Pool)
 	defer db.Close()
-	locker, err := lock.NewPostgresSessionLocker()
+	locker, err := lock.NewPostgresSessionLocker(lock.WithLockID(d.LockKey(lock.DefaultLockID)))
 	if err != nil {
 		return err
 	}
@@ -33,14 +35,14 @@ func (d *DB) Migrate(ctx context.Context, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	p, err := goose.NewProvider(goose.DialectPostgres, db, sub, goose.WithSessionLocker(locker),
-		goose.WithTableName("agents.tidemark_schema"))
+	p, err := goose.NewProvider(goose.DialectPostgres, db, renamed{sub, d}, goose.WithSessionLocker(locker),
+		goose.WithTableName(d.Table("tidemark_schema")))
 	if err != nil {
 		return fmt.Errorf("prepare migrations: %w", err)
 	}
 	done, err := p.Up(ctx)
 	if err != nil {
-		return missingRight(fmt.Errorf("migrate the schema: %w", err))
+		return d.missingRight(fmt.Errorf("migrate the schema: %w", err))
 	}
 	for _, r := range done {
 		log.Debug("schema migrated", "file", r.Source.Path, "took", r.Duration)
@@ -48,34 +50,61 @@ func (d *DB) Migrate(ctx context.Context, log *slog.Logger) error {
 	return nil
 }
 
+// renamed are the migrations for the schema of a database.
+type renamed struct {
+	fs.FS
+	db *DB
+}
+
+// Open implements fs.FS.
+func (r renamed) Open(name string) (fs.File, error) {
+	f, err := r.FS.Open(name)
+	if _, dir := f.(fs.ReadDirFile); err != nil || dir {
+		return f, err
+	}
+	text, err := io.ReadAll(f)
+	return renamedFile{f, strings.NewReader(r.db.In(string(text)))}, err
+}
+
+type renamedFile struct {
+	fs.File
+	text io.Reader
+}
+
+func (f renamedFile) Read(p []byte) (int, error) { return f.text.Read(p) }
+
 // missingRight says which right to grant when PostgreSQL refuses for the lack of
 // one.
-func missingRight(err error) error {
+func (d *DB) missingRight(err error) error {
 	if !HasSQLState(err, notPermitted) {
 		return err
 	}
-	return fmt.Errorf("the engine's role lacks a right: it needs either CREATE on the database, or a schema agents that it owns "+
-		"(an administrator: CREATE SCHEMA agents AUTHORIZATION the_role): %w", err)
+	return fmt.Errorf("the engine's role lacks a right: it needs either CREATE on the database, or a schema %[1]s that it owns "+
+		"(an administrator: CREATE SCHEMA %[1]s AUTHORIZATION the_role): %[2]w", d.schema, err)
 }
 
 // schemaLock is the key of the advisory lock for creating and repairing the schema.
 const schemaLock = 0x7469_6465_7363_6865
 
-// createSchema creates the schema agents. The table of applied migrations was in
-// the schema public in earlier builds.
-func createSchema(ctx context.Context, tx pgx.Tx) error {
-	_, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1)`, int64(schemaLock))
+// createSchema creates the engine's schema. The table of applied migrations was in
+// the schema public in earlier builds, which knew the name agents alone.
+func (d *DB) createSchema(ctx context.Context, tx pgx.Tx) error {
+	_, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1)`, d.LockKey(schemaLock))
 	if err != nil {
-		return fmt.Errorf("lock to create the schema agents: %w", err)
+		return fmt.Errorf("lock to create the schema %s: %w", d.schema, err)
 	}
-	var schema, tables, own, old bool
-	err = tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = 'agents'),
-		coalesce(bool_or(schemaname = 'agents' AND tablename = 'checkpoints'), false),
-		coalesce(bool_or(schemaname = 'agents' AND tablename = 'tidemark_schema'), false),
-		coalesce(bool_or(schemaname = 'public' AND tablename = 'tidemark_schema'), false)
-		FROM pg_tables WHERE schemaname IN ('agents', 'public')`).Scan(&schema, &tables, &own, &old)
+	var schema, any, tables, own, old bool
+	err = tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1),
+		coalesce(bool_or(schemaname = $1), false),
+		coalesce(bool_or(schemaname = $1 AND tablename = 'checkpoints'), false),
+		coalesce(bool_or(schemaname = $1 AND tablename = 'tidemark_schema'), false),
+		coalesce(bool_or(schemaname = 'public' AND tablename = 'tidemark_schema'), false) AND $1 = 'agents'
+		FROM pg_tables WHERE schemaname IN ($1, 'public')`, d.schema).Scan(&schema, &any, &tables, &own, &old)
 	if err != nil {
-		return fmt.Errorf("look for the schema agents: %w", err)
+		return fmt.Errorf("look for the schema %s: %w", d.schema, err)
+	}
+	if any && !tables && !own {
+		return &Unsuitable{fmt.Sprintf("the schema %s has tables, and they are not an engine's: name another one with --postgres-schema", d.schema)}
 	}
 	var sql string
 	if !schema {
@@ -91,7 +120,7 @@ func createSchema(ctx context.Context, tx pgx.Tx) error {
 		return nil
 	}
 	if _, err = tx.Exec(ctx, sql, pgx.QueryExecModeSimpleProtocol); err != nil {
-		return fmt.Errorf("create the schema agents: %w", err)
+		return fmt.Errorf("create the schema %s: %w", d.schema, err)
 	}
 	return nil
 }

@@ -42,16 +42,21 @@ var sessionDefaults = map[string]string{
 // blocks the engine. It replaces dead connections and those to a server that has
 // become read-only.
 type DB struct {
-	pool    *pgxpool.Pool
+	pool    *Pool
+	schema  string                  // of the engine's tables
 	checked atomic.Bool             // the server, or the pooler before it, gives what the engine needs
 	wanted  atomic.Pointer[columns] // nil = not read yet
 }
 
-// Open creates the pool; the first use connects. Settings in the URL override
+// Open is OpenSchema with the schema agents.
+func Open(url string) (*DB, error) { return OpenSchema(url, string(Live)) }
+
+// OpenSchema creates the pool; the first use connects. Statements are written for the
+// schema agents and use this one instead. Settings in the URL override
 // the defaults. A passfile and a client certificate that it names are read at each
 // connect. The pool has at most pool_max_conns connections, which fails
 // below 3.
-func Open(url string) (*DB, error) {
+func OpenSchema(url, schema string) (*DB, error) {
 	cfg, err := pgxpool.ParseConfig(url)
 	if err != nil {
 		return nil, fmt.Errorf("parse the PostgreSQL URL: %w", parseError(err))
@@ -88,11 +93,13 @@ func Open(url string) (*DB, error) {
 	}
 	cfg.PingTimeout = pingTimeout
 	cfg.BeforeConnect = func(_ context.Context, c *pgx.ConnConfig) error { rereadPassword(url, c); return nil }
-	d := &DB{}
+	d := &DB{schema: schema}
 	cfg.AfterConnect = func(ctx context.Context, c *pgx.Conn) error { return d.prepareSession(ctx, c, session) }
-	if d.pool, err = pgxpool.NewWithConfig(context.Background(), cfg); err != nil {
+	pool, err := pgxpool.NewWithConfig(context.Background(), cfg)
+	if err != nil {
 		return nil, fmt.Errorf("open the PostgreSQL pool: %w", parseError(err))
 	}
+	d.pool = &Pool{pool, d}
 	return d, nil
 }
 
@@ -133,8 +140,8 @@ func (d *DB) Ping(ctx context.Context) error {
 	return nil
 }
 
-// Pool returns the pgx pool.
-func (d *DB) Pool() *pgxpool.Pool { return d.pool }
+// Pool returns the pool of connections.
+func (d *DB) Pool() *Pool { return d.pool }
 
 // InTx runs f in a transaction; an error rolls it back.
 func (d *DB) InTx(ctx context.Context, f func(pgx.Tx) error) error {

@@ -6,7 +6,8 @@ import "strings"
 // agents, those of a rebuild in a second schema.
 type Schema string
 
-// Live is the schema of the live tables.
+// Live is the schema of the live tables. Every statement is written for it; the pool
+// puts in the name that the database has for it, see OpenSchema.
 const Live Schema = "agents"
 
 // In rewrites a statement written for agents to use this schema.

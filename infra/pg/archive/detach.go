@@ -21,7 +21,9 @@ func (a *Archive) Detach(ctx context.Context) (name string, err error) {
 		if err != nil {
 			return err
 		}
-		name = "agents_of_" + strings.ToLower(journal) + time.Now().UTC().Format("_20060102_150405")
+		at := time.Now().UTC().Format("_20060102_150405")
+		name = a.db.Schema() + "_of_" + strings.ToLower(journal)
+		name = name[:min(len(name), pg.MaxName-len(at))] + at
 		schema := pgx.Identifier{name}.Sanitize()
 		if _, err := tx.Exec(ctx, pg.NoTimeouts); err != nil {
 			return err

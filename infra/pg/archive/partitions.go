@@ -37,12 +37,12 @@ func (a *Archive) ensurePartitions(ctx context.Context, tx pgx.Tx, months map[st
 		if m.from == "" || a.partitionKnown(m) {
 			continue
 		}
-		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1)`, int64(partitionLock)); err != nil {
-			return fmt.Errorf("lock to create agents.%s: %w", m.table, err)
+		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1)`, a.db.LockKey(partitionLock)); err != nil {
+			return fmt.Errorf("lock to create %s: %w", a.db.Table(m.table), err)
 		}
 		var there bool
 		if err := tx.QueryRow(ctx, `SELECT to_regclass('agents.' || $1) IS NOT NULL`, m.table).Scan(&there); err != nil {
-			return fmt.Errorf("check whether agents.%s exists: %w", m.table, err)
+			return fmt.Errorf("check whether %s exists: %w", a.db.Table(m.table), err)
 		}
 		if there {
 			continue
@@ -52,7 +52,7 @@ func (a *Archive) ensurePartitions(ctx context.Context, tx pgx.Tx, months map[st
 			ALTER TABLE agents.events ATTACH PARTITION agents.%[1]s FOR VALUES FROM ('%[2]s') TO ('%[3]s')`,
 			m.table, m.from, m.to), pgx.QueryExecModeSimpleProtocol)
 		if err != nil {
-			return fmt.Errorf("create agents.%s: %w", m.table, err)
+			return fmt.Errorf("create %s: %w", a.db.Table(m.table), err)
 		}
 	}
 	return nil

@@ -106,8 +106,8 @@ func (e *Eraser) Compact(ctx context.Context, more ...string) error {
 		return fmt.Errorf("compact the tables: %w", err)
 	}
 	for _, table := range slices.AppendSeq(more, maps.Keys(erasable)) {
-		if _, err := conn.Exec(ctx, `VACUUM (FULL) agents.`+table); err != nil {
-			return fmt.Errorf("compact the table agents.%s: %w", table, err)
+		if _, err := conn.Exec(ctx, e.db.In(`VACUUM (FULL) agents.`+table)); err != nil {
+			return fmt.Errorf("compact the table %s: %w", e.db.Table(table), err)
 		}
 	}
 	return nil
@@ -118,7 +118,7 @@ func (e *Eraser) Prepare(ctx context.Context) error {
 	for table, columns := range erasable {
 		for _, column := range columns {
 			if _, err := e.db.Pool().Exec(ctx, `ALTER TABLE agents.`+table+` ALTER COLUMN `+column+` SET STATISTICS 0`); err != nil {
-				return fmt.Errorf("keep agents.%s.%s out of the statistics: %w", table, column, err)
+				return fmt.Errorf("keep %s.%s out of the statistics: %w", e.db.Table(table), column, err)
 			}
 		}
 	}

@@ -37,7 +37,7 @@ func (d Rows) EachRow(ctx context.Context, yield func(verify.Row)) error {
 		for where, args := "", []any(nil); ; {
 			end, err := d.pageEnd(ctx, t, where, args)
 			if err != nil {
-				return fmt.Errorf("read agents.%s: %w", t.name, err)
+				return fmt.Errorf("read the table %s: %w", t.name, err)
 			}
 			if end == nil {
 				if err := d.rows(ctx, t.kind, where, yield, args...); err != nil {
@@ -139,7 +139,7 @@ func (d Rows) eachEntry(ctx context.Context, db pg.Querier, q rowQuery, yield fu
 	rows, err := db.Query(ctx, `
 		SELECT agent_id, state_key, state_text, `+q.same+`, version, revision, timestamp, timestamp_ns, digest FROM `+q.from, q.args...)
 	if err != nil {
-		return fmt.Errorf("read agents.state: %w", err)
+		return fmt.Errorf("read the table state: %w", err)
 	}
 	defer rows.Close()
 	for rows.Next() {
@@ -148,7 +148,7 @@ func (d Rows) eachEntry(ctx context.Context, db pg.Querier, q rowQuery, yield fu
 		var same *bool
 		var nanos int16
 		if err := rows.Scan(&e.Agent, &e.Key, &text, &same, &e.Version, &e.Revision, &e.Timestamp, &nanos, &e.Digest); err != nil {
-			return fmt.Errorf("read agents.state: %w", err)
+			return fmt.Errorf("read the table state: %w", err)
 		}
 		e.Value, e.Timestamp = []byte(text), e.Timestamp.Add(time.Duration(nanos)).UTC()
 		r := verify.EntryRow(&e)
@@ -158,7 +158,7 @@ func (d Rows) eachEntry(ctx context.Context, db pg.Querier, q rowQuery, yield fu
 		yield(r)
 	}
 	if err := rows.Err(); err != nil {
-		return fmt.Errorf("read agents.state: %w", err)
+		return fmt.Errorf("read the table state: %w", err)
 	}
 	return nil
 }
@@ -196,7 +196,7 @@ func (d Rows) eachConflict(ctx context.Context, where string, yield func(verify.
 			timestamp, recorded_at, writer, command_id, current_version, current_revision, digest
 		FROM agents.conflicts`+where+` ORDER BY agent_id, state_key, version`, args...)
 	if err != nil {
-		return fmt.Errorf("read agents.conflicts: %w", err)
+		return fmt.Errorf("read the table conflicts: %w", err)
 	}
 	defer rows.Close()
 	for rows.Next() {
@@ -205,7 +205,7 @@ func (d Rows) eachConflict(ctx context.Context, where string, yield func(verify.
 		var at, recorded time.Time
 		if err := rows.Scan(&l.Agent, &l.Key, &l.Version, &l.Revision, &l.Kind, &l.Verb, &l.Strategy, &l.Reason, &text,
 			&at, &recorded, &l.Writer, &l.CommandID, &l.CurrentVersion, &l.CurrentRevision, &l.Digest); err != nil {
-			return fmt.Errorf("read agents.conflicts: %w", err)
+			return fmt.Errorf("read the table conflicts: %w", err)
 		}
 		l.Timestamp, l.RecordedAt = at.UTC(), recorded.UTC()
 		if text != nil {
@@ -214,7 +214,7 @@ func (d Rows) eachConflict(ctx context.Context, where string, yield func(verify.
 		yield(verify.LossRow(&l))
 	}
 	if err := rows.Err(); err != nil {
-		return fmt.Errorf("read agents.conflicts: %w", err)
+		return fmt.Errorf("read the table conflicts: %w", err)
 	}
 	return nil
 }

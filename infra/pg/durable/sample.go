@@ -28,7 +28,7 @@ func (d Rows) Chunks(ctx context.Context) (int, error) {
 func (d Rows) block(ctx context.Context, place int) (kind string, block, all int, err error) {
 	for _, kind := range rowKinds {
 		var n int
-		err := d.db.Pool().QueryRow(ctx, `SELECT pg_relation_size($1::regclass) / current_setting('block_size')::int`, tables[kind].name).Scan(&n)
+		err := d.db.Pool().QueryRow(ctx, `SELECT pg_relation_size($1::regclass) / current_setting('block_size')::int`, d.db.In(tables[kind].name)).Scan(&n)
 		if err != nil {
 			return "", 0, 0, fmt.Errorf("measure %s: %w", tables[kind].name, err)
 		}

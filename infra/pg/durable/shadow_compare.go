@@ -52,7 +52,7 @@ func (s *Shadow) candidates(ctx context.Context, tx pgx.Tx) error {
 			FROM agents.%[3]s l FULL JOIN agents_next.%[3]s n ON %[2]s
 			WHERE ROW(l.*) IS DISTINCT FROM ROW(n.*) ON CONFLICT DO NOTHING`, t.key("l", "n"), on, t.name), t.kind)
 		if err != nil {
-			return fmt.Errorf("agents.%s: %w", t.name, err)
+			return fmt.Errorf("table %s: %w", t.name, err)
 		}
 	}
 	return nil

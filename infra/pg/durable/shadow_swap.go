@@ -122,7 +122,7 @@ func (s *Shadow) findDifferences(ctx context.Context, tx pgx.Tx, w rebuild.Swap,
 			FROM agents_next.candidates c LEFT JOIN agents.%[1]s l ON %[2]s LEFT JOIN agents_next.%[1]s n ON %[3]s
 			WHERE c.kind = $1 AND ROW(l.*) IS DISTINCT FROM ROW(n.*)`, t.name, t.match("l", "c"), t.match("n", "c")), t.kind)
 		if err != nil {
-			return fmt.Errorf("compare agents.%s: %w", t.name, err)
+			return fmt.Errorf("compare %s: %w", s.db.Table(t.name), err)
 		}
 	}
 	if _, err := tx.Exec(ctx, `ANALYZE agents_next.differs`); err != nil || s.accept {
@@ -206,9 +206,9 @@ func (s *Shadow) merge(ctx context.Context, tx pgx.Tx, t *shadowTable) (rebuild.
 	}
 	var columns []string
 	err := tx.QueryRow(ctx, `SELECT array_agg(quote_ident(attname) ORDER BY attnum) FROM pg_attribute
-		WHERE attrelid = $1::regclass AND attnum > 0 AND NOT attisdropped AND attgenerated = ''`, "agents."+t.name).Scan(&columns)
+		WHERE attrelid = $1::regclass AND attnum > 0 AND NOT attisdropped AND attgenerated = ''`, s.db.Table(t.name)).Scan(&columns)
 	if err != nil {
-		return change, fmt.Errorf("read the columns of agents.%s: %w", t.name, err)
+		return change, fmt.Errorf("read the columns of %s: %w", s.db.Table(t.name), err)
 	}
 	list, of := strings.Join(columns, ", "), "n."+strings.Join(columns, ", n.")
 	for _, step := range []struct {
@@ -227,7 +227,7 @@ func (s *Shadow) merge(ctx context.Context, tx pgx.Tx, t *shadowTable) (rebuild.
 	} {
 		tag, err := tx.Exec(ctx, fmt.Sprintf(step.sql, t.name, t.match("l", "d"), t.match("n", "d"), list, of), t.kind)
 		if err != nil {
-			return change, fmt.Errorf("merge the shadow into agents.%s: %w", t.name, err)
+			return change, fmt.Errorf("merge the shadow into %s: %w", s.db.Table(t.name), err)
 		}
 		if step.count != nil {
 			*step.count = int(tag.RowsAffected())

@@ -22,11 +22,11 @@ func (t *View) index(ctx context.Context, family string, wanted indexes) (change
 	}
 	defer conn.Release()
 	var mine bool // one engine at a time; the lock ends with the session
-	if err := conn.QueryRow(ctx, `SELECT pg_try_advisory_lock($1)`, int64(indexLock)).Scan(&mine); err != nil || !mine {
+	if err := conn.QueryRow(ctx, `SELECT pg_try_advisory_lock($1)`, t.db.LockKey(indexLock)).Scan(&mine); err != nil || !mine {
 		return nil, false, err
 	}
 	defer func() { // also after ctx has ended
-		_, _ = conn.Exec(context.WithoutCancel(ctx), `SELECT pg_advisory_unlock($1)`, int64(indexLock)) // a broken session has no lock
+		_, _ = conn.Exec(context.WithoutCancel(ctx), `SELECT pg_advisory_unlock($1)`, t.db.LockKey(indexLock)) // a broken session has no lock
 	}()
 	if _, err := conn.Exec(ctx, `SET statement_timeout = 0; SET lock_timeout = 0`); err != nil {
 		return nil, false, err

@@ -35,6 +35,8 @@ type Config struct {
 	// Port on 127.0.0.1. 0 chooses a free port; later starts use the same port
 	// while it is free.
 	Port int
+	// Roles of clients that cannot log in, besides tidemark_reader and tidemark_outbox.
+	Roles []string
 	// Log defaults to slog.Default.
 	Log *slog.Logger
 }

@@ -33,10 +33,10 @@ func (s *Server) setUp(ctx context.Context) error {
 	}
 	defer conn.Close(ctx)
 	rows, err := conn.Query(ctx, `
-		SELECT format('CREATE ROLE %I %s', name, options) FROM (VALUES ($1, 'LOGIN PASSWORD ' || quote_literal($2::text)), ('tidemark_reader', 'NOLOGIN'), ('tidemark_outbox', 'NOLOGIN'))
+		SELECT format('CREATE ROLE %I %s', name, options) FROM (SELECT $1::text, 'LOGIN PASSWORD ' || quote_literal($2::text) UNION SELECT unnest($4::text[]), 'NOLOGIN')
 			AS wanted (name, options) WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name)
 		UNION ALL SELECT format('CREATE DATABASE %I OWNER %I', $1, $1) WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = $1)
-		UNION ALL SELECT format('DROP ROLE %I', rolname) FROM pg_roles WHERE rolname = $3`, role, s.password, converter)
+		UNION ALL SELECT format('DROP ROLE %I', rolname) FROM pg_roles WHERE rolname = $3`, role, s.password, converter, append([]string{"tidemark_reader", "tidemark_outbox"}, s.cfg.Roles...))
 	if err != nil {
 		return fmt.Errorf("read the roles: %w", err)
 	}

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/tidemark-engine/tidemark/infra/pg"
 )
 
 // A lease that is not renewed for leaseTTL is free: an engine whose process is
@@ -29,7 +29,8 @@ const takeLease = `
 
 // lease is this engine's lease of the outbox. Its connection serves nothing else.
 type lease struct {
-	conn   *pgxpool.Conn
+	conn   *pg.Conn
+	db     *pg.DB
 	holder string
 }
 
@@ -39,9 +40,9 @@ func (o *Outbox) takeLease(ctx context.Context) (_ *lease, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
 	}
-	l := &lease{conn, o.holder}
+	l := &lease{conn, o.DB, o.holder}
 	var held bool
-	if err = conn.QueryRow(ctx, `SELECT pg_try_advisory_lock_shared($1)`, relayLock).Scan(&held); err == nil && held {
+	if err = conn.QueryRow(ctx, `SELECT pg_try_advisory_lock_shared($1)`, o.DB.LockKey(relayLock)).Scan(&held); err == nil && held {
 		held, err = l.renew(ctx)
 	}
 	if err != nil || !held {
@@ -88,6 +89,6 @@ func (l *lease) release() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	conn := l.conn.Hijack()
-	_, _ = conn.Exec(ctx, `DELETE FROM agents.leases WHERE name = $1 AND holder = $2`, leaseName, l.holder) // or it expires
+	_, _ = conn.Exec(ctx, l.db.In(`DELETE FROM agents.leases WHERE name = $1 AND holder = $2`), leaseName, l.holder) // or it expires
 	_ = conn.Close(ctx)
 }

@@ -89,6 +89,9 @@ func Start(ctx context.Context, cfg *Config, version string, log *slog.Logger) (
 		return nil, err
 	}
 	e.stops.add(func(context.Context) { _ = unlock() }) // the lock ends with the process in any case
+	if err = deployment.RememberSchema(cfg.Data, cfg.schema()); err != nil {
+		return nil, err
+	}
 	if err = cfg.useMasterKey(log); err != nil {
 		return nil, err
 	}

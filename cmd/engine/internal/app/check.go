@@ -13,6 +13,7 @@ import (
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
 	"github.com/tidemark-engine/tidemark/infra/natsio"
 	"github.com/tidemark-engine/tidemark/infra/natsio/embedded"
+	"github.com/tidemark-engine/tidemark/infra/pg"
 )
 
 // check refuses a configuration before anything is created or connected, and
@@ -43,7 +44,18 @@ func (c *Config) checkServers() error {
 			return errors.New("--postgres is neither 'off' nor a PostgreSQL URL or key=value string")
 		}
 	}
+	if err := pg.CheckSchemaName(c.PostgresSchema); err != nil {
+		return fmt.Errorf("--postgres-schema: %w", err)
+	}
 	return nil
+}
+
+// schema is the schema of the engine's tables; "" = without SQL.
+func (c *Config) schema() string {
+	if c.Postgres == "off" {
+		return ""
+	}
+	return c.PostgresSchema
 }
 
 // authenticated reports whether every client of the embedded server must authenticate.

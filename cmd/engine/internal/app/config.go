@@ -32,6 +32,8 @@ type Config struct {
 	Partitions   int           `help:"Partitions of a new journal; they cannot change later. 0 = those of the existing journal, or 1." default:"0" env:"TIDEMARK_PARTITIONS"`
 	Durability   string        `help:"synced: the event is on disk before the acknowledgement. relaxed: within a second after it." enum:"synced,relaxed" default:"synced" env:"TIDEMARK_DURABILITY"`
 
+	PostgresSchema string `help:"Schema of the engine's tables. Engines on one journal use the same; others in the same database use another." default:"agents" env:"TIDEMARK_POSTGRES_SCHEMA" placeholder:"NAME"`
+
 	AcceptJournal bool  `help:"Start although the journal is missing, another one, or shorter than SQL, KV or the data directory know; the views are rebuilt from it." env:"TIDEMARK_ACCEPT_JOURNAL"`
 	DiskReserve   int64 `help:"Free bytes of the data directory's file system below which commands are refused with journal.full; 0 = 64 MiB, but at most 5% of the file system. Embedded NATS only." default:"0" env:"TIDEMARK_DISK_RESERVE"`
 

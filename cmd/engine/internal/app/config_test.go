@@ -14,7 +14,7 @@ func TestFlagsAreValidated(t *testing.T) {
 	valid := func() *Config {
 		return &Config{
 			Data: "data", NATSListen: "127.0.0.1:0", HTTP: "127.0.0.1:0", FlushThreshold: 50, FlushInterval: time.Millisecond, Memory: "0",
-			LimitsBody: 1, LimitsValue: 1, LimitsInFlight: 1, ReplyPrefixes: []string{"_INBOX."},
+			LimitsBody: 1, LimitsValue: 1, LimitsInFlight: 1, PostgresSchema: "agents", ReplyPrefixes: []string{"_INBOX."},
 		}
 	}
 	if err := valid().Validate(); err != nil {
@@ -40,11 +40,15 @@ func TestFlagsAreValidated(t *testing.T) {
 			func(c *Config) { c.HTTP = "0.0.0.0:8080" }, func(c *Config) { c.HTTP = ":8080" }, func(c *Config) { c.HTTP = "[::]:0" },
 			func(c *Config) { c.HTTP = "example.org:80" }, func(c *Config) { c.HTTP = "192.0.2.1:0" },
 		},
-		"--http-hosts":     {func(c *Config) { c.HTTPHosts = []string{"a b"} }, func(c *Config) { c.HTTPHosts = []string{"http://a"} }},
-		"--tls-cert":       {func(c *Config) { c.TLS.Key = "x" }, func(c *Config) { c.TLS.Cert = "none" }, func(c *Config) { c.TLS = certs.Files{Cert: "none", Key: "none"} }},
-		"--tls-client-ca":  {func(c *Config) { c.TLS.ClientCA = "x" }},
-		"--nats-listen":    {func(c *Config) { c.NATSListen = "x" }, func(c *Config) { c.NATSListen = "0.0.0.0:4222" }},
-		"--postgres":       {func(c *Config) { c.Postgres = "://secret" }},
+		"--http-hosts":    {func(c *Config) { c.HTTPHosts = []string{"a b"} }, func(c *Config) { c.HTTPHosts = []string{"http://a"} }},
+		"--tls-cert":      {func(c *Config) { c.TLS.Key = "x" }, func(c *Config) { c.TLS.Cert = "none" }, func(c *Config) { c.TLS = certs.Files{Cert: "none", Key: "none"} }},
+		"--tls-client-ca": {func(c *Config) { c.TLS.ClientCA = "x" }},
+		"--nats-listen":   {func(c *Config) { c.NATSListen = "x" }, func(c *Config) { c.NATSListen = "0.0.0.0:4222" }},
+		"--postgres":      {func(c *Config) { c.Postgres = "://secret" }},
+		"--postgres-schema": {
+			func(c *Config) { c.PostgresSchema = "" }, func(c *Config) { c.PostgresSchema = "pg_x" }, func(c *Config) { c.PostgresSchema = "user" },
+			func(c *Config) { c.PostgresSchema = "public" }, func(c *Config) { c.PostgresSchema = "a_next" }, func(c *Config) { c.PostgresSchema = "A b" },
+		},
 		"--topology":       {func(c *Config) { c.Topology = "no/such/file" }},
 		"--strategies":     {func(c *Config) { c.Strategies = map[string]string{"a": "nope"} }},
 		"--subject-prefix": {func(c *Config) { c.SubjectPrefix = "ac me" }, func(c *Config) { c.SubjectPrefix = "a..b" }, func(c *Config) { c.SubjectPrefix = ">" }},

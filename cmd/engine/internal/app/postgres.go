@@ -32,7 +32,7 @@ type postgres struct {
 // unavailable the migration is retried in the background, because commands and
 // hot reads do not need SQL. It returns after the first attempt, and fails where
 // no retry helps.
-func (p *postgres) open(url string, stops *stops) error {
+func (p *postgres) open(url, schema string, stops *stops) error {
 	switch {
 	case p.local != nil:
 		url, p.url = p.local.SocketURL(), p.local.URL()
@@ -45,7 +45,7 @@ func (p *postgres) open(url string, stops *stops) error {
 		}
 	}
 	var err error
-	if p.db, err = pg.Open(url); err != nil {
+	if p.db, err = pg.OpenSchema(url, schema); err != nil {
 		return err
 	}
 	stops.add(func(context.Context) { p.db.Close() })
@@ -154,7 +154,7 @@ func (p *postgres) status(problem string) deployment.PostgresStatus {
 	if p.db == nil {
 		return deployment.PostgresStatus{Mode: "off", State: "off"}
 	}
-	s := deployment.PostgresStatus{URL: p.url, Mode: "external", State: "up", Warning: p.risk}
+	s := deployment.PostgresStatus{URL: p.url, Schema: p.db.Schema(), Mode: "external", State: "up", Warning: p.risk}
 	if p.local != nil {
 		s.Mode, s.Version = "managed", p.local.Version()
 	}

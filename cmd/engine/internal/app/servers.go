@@ -18,6 +18,7 @@ import (
 	"github.com/tidemark-engine/tidemark/infra/natsio/auth"
 	"github.com/tidemark-engine/tidemark/infra/natsio/embedded"
 	"github.com/tidemark-engine/tidemark/infra/natsio/gate"
+	"github.com/tidemark-engine/tidemark/infra/pg"
 	"github.com/tidemark-engine/tidemark/infra/pg/local"
 	"github.com/tidemark-engine/tidemark/internal/identity"
 )
@@ -61,7 +62,8 @@ func startServers(ctx context.Context, cfg *Config, l embedded.Limits, tlsConfig
 	var pgErr, natsErr error
 	if cfg.Postgres == "" {
 		starting.Go(func() {
-			p.local, pgErr = local.Start(ctx, local.Config{Dir: filepath.Join(cfg.Data, "postgres"), Log: log})
+			reader, outbox := pg.Roles(cfg.PostgresSchema)
+			p.local, pgErr = local.Start(ctx, local.Config{Dir: filepath.Join(cfg.Data, "postgres"), Roles: []string{reader, outbox}, Log: log})
 		})
 	}
 	if cfg.NATS == "" {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
+	"github.com/tidemark-engine/tidemark/infra/pg"
 	"github.com/tidemark-engine/tidemark/internal/redact"
 )
 
@@ -82,6 +83,9 @@ func (e *Engine) Banner() string {
 		pgLine = e.postgres.local.URL() + "  (managed, " + e.postgres.local.Version() + ")"
 	case e.postgres.db != nil:
 		pgLine = e.postgres.url + "  (external)"
+	}
+	if e.postgres.db != nil && e.postgres.db.Schema() != string(pg.Live) {
+		pgLine += "  schema " + e.postgres.db.Schema()
 	}
 	if e.postgres.risk != "" {
 		pgLine += "  WARNING: " + e.postgres.risk

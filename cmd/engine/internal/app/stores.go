@@ -28,7 +28,7 @@ func (e *Engine) openStores(ctx context.Context) (err error) {
 	if err = e.checkAccount(ctx); err != nil {
 		return err
 	}
-	if err = e.postgres.open(e.cfg.Postgres, &e.stops); err != nil {
+	if err = e.postgres.open(e.cfg.Postgres, e.cfg.PostgresSchema, &e.stops); err != nil {
 		return err
 	}
 	note, sql, err := e.openKnownJournal(ctx)

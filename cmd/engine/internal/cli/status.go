@@ -43,7 +43,7 @@ func printStatus(out *Output, s *deployment.Status) {
 	}
 	out.Printf("Tidemark %s, up %s, %s\n", s.Version, time.Duration(s.UptimeS)*time.Second, state)
 	out.Printf("  NATS        %-5s %s (%s)\n", s.NATS.State, s.NATS.URL, s.NATS.Mode)
-	out.Printf("  Postgres    %-5s %s (%s) %s\n", s.Postgres.State, s.Postgres.URL, s.Postgres.Mode, s.Postgres.Reason)
+	out.Printf("  Postgres    %-5s %s (%s) %s\n", s.Postgres.State, s.Postgres.URL, s.Postgres.Place(), s.Postgres.Reason)
 	if s.Postgres.Warning != "" {
 		out.Printf("              WARNING: %s\n", s.Postgres.Warning)
 	}

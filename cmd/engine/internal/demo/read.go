@@ -1,6 +1,7 @@
 package demo
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
 	"github.com/tidemark-engine/tidemark/infra/natsio/hot"
 	"github.com/tidemark-engine/tidemark/infra/natsio/journal"
+	"github.com/tidemark-engine/tidemark/infra/pg"
 	"github.com/tidemark-engine/tidemark/readmodel"
 )
 
@@ -204,7 +206,7 @@ func (r *reader) watchOnce(ctx context.Context, kv jetstream.KeyValue, agents []
 // sql reads the table where the status shows how to connect, else by queries
 // that only SQL may answer.
 func (r *reader) sql(ctx context.Context, bar *cli.Progress) (reading, error) {
-	got := reading{Tier: "sql", Via: "SELECT from agents.state", rows: rows{}, Seen: map[string]int{}}
+	got := reading{Tier: "sql", Via: "SELECT from " + r.schema() + ".state", rows: rows{}, Seen: map[string]int{}}
 	if r.status.Postgres.Mode == "off" {
 		got.Via, got.Off = "", "this engine runs without SQL"
 		return got, nil
@@ -223,11 +225,14 @@ func (r *reader) sql(ctx context.Context, bar *cli.Progress) (reading, error) {
 	return got, r.selectRows(ctx, db, &got)
 }
 
+// schema is that of the engine's tables.
+func (r *reader) schema() string { return cmp.Or(r.status.Postgres.Schema, string(pg.Live)) }
+
 func (r *reader) selectRows(ctx context.Context, db *pgx.Conn, into *reading) error {
 	agents, _ := r.firsts()
 	found, err := db.Query(ctx, `
 		SELECT agent_id, state_key, state_text, version, revision, digest
-		FROM agents.state WHERE agent_id = ANY($1)`, agents)
+		FROM `+r.schema()+`.state WHERE agent_id = ANY($1)`, agents)
 	if err != nil {
 		return err
 	}
@@ -241,7 +246,7 @@ func (r *reader) selectRows(ctx context.Context, db *pgx.Conn, into *reading) er
 	if err != nil {
 		return err
 	}
-	lost, err := db.Query(ctx, `SELECT kind, count(*) FROM agents.conflicts WHERE agent_id = ANY($1) GROUP BY kind`, agents)
+	lost, err := db.Query(ctx, `SELECT kind, count(*) FROM `+r.schema()+`.conflicts WHERE agent_id = ANY($1) GROUP BY kind`, agents)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package deployment
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -150,5 +151,5 @@ func openSQL(s *Status, url string) (*pg.DB, error) {
 	default:
 		url = s.Postgres.URL
 	}
-	return pg.Open(url)
+	return pg.OpenSchema(url, cmp.Or(s.Postgres.Schema, string(pg.Live))) // an earlier build names none
 }

@@ -2,6 +2,7 @@ package deployment
 
 import (
 	"github.com/tidemark-engine/tidemark/infra/natsio/auth"
+	"github.com/tidemark-engine/tidemark/infra/pg"
 	"github.com/tidemark-engine/tidemark/internal/readiness"
 	"github.com/tidemark-engine/tidemark/projections"
 	"github.com/tidemark-engine/tidemark/projections/verify"
@@ -61,6 +62,16 @@ type PostgresStatus struct {
 	Reason  string `json:"reason,omitempty"`
 	Warning string `json:"warning,omitempty"` // what the way to an external one lets others do
 	Version string `json:"version,omitempty"`
+	Schema  string `json:"schema,omitempty"` // of the engine's tables
+}
+
+// Place says what the database is to the engine, and which schema is the engine's if it
+// is not agents.
+func (s *PostgresStatus) Place() string {
+	if s.Schema == "" || s.Schema == string(pg.Live) {
+		return s.Mode
+	}
+	return s.Mode + ", schema " + s.Schema
 }
 
 // JournalStatus is the journal and this engine's work on it.

@@ -1,6 +1,8 @@
 package auth
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -17,6 +19,8 @@ import (
 const (
 	ProxyRoot  = "tmapi."
 	OwnAPIRoot = "tmjs."
+	// NumberedRoot is where a principal's account maps its requests.
+	NumberedRoot = "tmat."
 	// Forbidden is where DEV maps what is published on subjects of the engine, so
 	// that an answer that a client sends there reaches no client.
 	Forbidden = "engine-only."
@@ -175,13 +179,44 @@ var apiDoors = []string{
 }
 
 func (a *Authority) principalJWT(p *principal) (string, error) {
-	return encode(a.principalClaims(p, p.Account, a.Engine()), a.keys.Operator)
+	claims, err := a.numberedClaims(p)
+	if err != nil {
+		return "", err
+	}
+	return encode(claims, a.keys.Operator)
+}
+
+// numberedClaims are the claims of a principal with imports of requests whose local
+// subjects are new after each change. While it changes an account, the server keeps an
+// import that the account had before beside the same one in the new claims, and sends
+// each request twice. The mappings lead to the new imports alone.
+func (a *Authority) numberedClaims(p *principal) (*jwt.AccountClaims, error) {
+	claims := a.principalClaims(p, p.Account, a.Engine())
+	text, err := json.Marshal(claims)
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256(text)
+	root := NumberedRoot + hex.EncodeToString(sum[:6]) + "."
+	claims.Mappings = jwt.Mapping{}
+	for _, door := range []string{a.cfg.Prefix + "commands.", a.cfg.Prefix + "queries.", a.cfg.Prefix + "enqueue.", "$JS.API."} {
+		claims.Mappings[jwt.Subject(door+">")] = []jwt.WeightedMapping{{Subject: jwt.Subject(root + door + ">")}}
+		for _, i := range claims.Imports {
+			if i.Type == jwt.Service && strings.HasPrefix(string(i.LocalSubject), door) {
+				i.LocalSubject = jwt.RenamingSubject(root) + i.LocalSubject
+			}
+		}
+	}
+	return claims, nil
 }
 
 // give is principalJWT for the server: the same text as long as the claims are the same.
 // The caller holds the lock.
 func (a *Authority) give(p *principal) (string, error) {
-	claims := a.principalClaims(p, p.Account, a.Engine())
+	claims, err := a.numberedClaims(p)
+	if err != nil {
+		return "", err
+	}
 	key, err := json.Marshal(claims) // without the time and the id that the signature adds
 	if err != nil {
 		return "", err

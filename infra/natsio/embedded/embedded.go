@@ -79,6 +79,7 @@ type Server struct {
 	maxStore int64
 	meta     *metaSync // nil = the server syncs everything itself
 	log      *slog.Logger
+	moments  sync.Map // see resolver
 	stop     context.CancelFunc
 	running  sync.WaitGroup
 }
@@ -163,24 +164,12 @@ func (s *Server) options(cfg *Config) (*server.Options, error) {
 		JetStreamKey: cfg.Key, JetStreamCipher: server.AES,
 		MaxConn: cfg.Limits.Connections, MaxPending: cfg.Limits.PendingBytes,
 		TLSConfig: cfg.TLS, TLSTimeout: tlsTimeout.Seconds(),
-		TrustedOperators: []*jwt.OperatorClaims{operator}, SystemAccount: s.auth.System(), AccountResolver: resolver{s.auth},
+		TrustedOperators: []*jwt.OperatorClaims{operator}, SystemAccount: s.auth.System(), AccountResolver: resolver{s.auth, &s.moments},
 	}
 	if !cfg.Auth {
 		opts.DefaultSentinel, err = s.auth.Anonymous()
 	}
 	return opts, err
-}
-
-// resolver gives the server the JWTs of its accounts.
-type resolver struct{ *auth.Authority }
-
-func (resolver) Start(*server.Server) error { return nil }
-func (resolver) IsReadOnly() bool           { return true }
-func (resolver) IsTrackingUpdate() bool     { return false }
-func (resolver) Reload() error              { return nil }
-func (resolver) Close()                     {}
-func (resolver) Store(string, string) error {
-	return errors.New("this server's accounts are made with engine auth")
 }
 
 // principalCheck is the pause between two looks for principals that another
@@ -225,24 +214,6 @@ func (s *Server) URL() string {
 // InProcess is the URL to give with Options: nats.go encrypts a connection to a tls URL,
 // and its certificate is not for this process.
 const InProcess = "nats://in-process"
-
-// apply changes an account, or loads it when it is new: text is empty then.
-func (s *Server) apply(account, text string) {
-	acc, err := s.ns.LookupAccount(account)
-	if err != nil {
-		s.log.Error("the account of a principal cannot be loaded", "account", account, "error", err)
-		return
-	}
-	if text == "" {
-		return
-	}
-	claims, err := jwt.DecodeAccountClaims(text)
-	if err != nil {
-		s.log.Error("the account of a principal cannot be changed", "account", account, "error", err)
-		return
-	}
-	s.ns.UpdateAccountClaims(acc, claims)
-}
 
 // Authority makes the accounts and credentials of the server.
 func (s *Server) Authority() *auth.Authority { return s.auth }

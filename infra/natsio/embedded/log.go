@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -16,7 +17,14 @@ func (l *logger) Warnf(f string, a ...any) {
 	}
 	l.log.Warn("nats-server: " + fmt.Sprintf(f, a...))
 }
-func (l *logger) Errorf(f string, a ...any) { l.log.Error("nats-server: " + fmt.Sprintf(f, a...)) }
+func (l *logger) Errorf(f string, a ...any) {
+	if n := len(a); n > 0 {
+		if err, ok := a[n-1].(error); ok && errors.Is(err, errMoment) {
+			return
+		}
+	}
+	l.log.Error("nats-server: " + fmt.Sprintf(f, a...))
+}
 func (l *logger) Fatalf(f string, a ...any) { l.log.Error("nats-server: " + fmt.Sprintf(f, a...)) }
 func (l *logger) Debugf(string, ...any)     {}
 func (l *logger) Tracef(string, ...any)     {}

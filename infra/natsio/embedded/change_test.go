@@ -1,0 +1,77 @@
+package embedded_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/tidemark-engine/tidemark/infra/natsio/auth"
+	"github.com/tidemark-engine/tidemark/infra/natsio/embedded"
+	"github.com/tidemark-engine/tidemark/test/harness"
+	"github.com/tidemark-engine/tidemark/test/support"
+)
+
+// While what a principal hears is changed, each of its requests reaches the engine once.
+func TestRequestsWhileAnAccountChanges(t *testing.T) {
+	s := support.NATSFor(t, embedded.Config{Dir: t.TempDir(), Auth: true, ReadRaw: auth.Streams})
+	creds, err := s.Authority().NewPrincipal("alice")
+	harness.Must(t, err)
+	engine := support.Engine(t, s)
+	var mu sync.Mutex
+	seen := map[string]int{}
+	_, err = engine.Subscribe("tm.*.commands.>", func(m *nats.Msg) {
+		mu.Lock()
+		seen[string(m.Data)]++
+		mu.Unlock()
+		_ = m.Respond([]byte("{}"))
+	})
+	harness.Must(t, err)
+	harness.Must(t, engine.Flush())
+	alice, err := nats.Connect(s.URL(), nats.UserCredentialBytes(creds))
+	harness.Must(t, err)
+	defer alice.Close()
+
+	const changes = 4
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for i := range changes {
+			feeds := []string{"agents.>", "tasks.>"}[:i%2+1]
+			if err := s.Authority().SetFeeds("alice", feeds); err != nil {
+				t.Error(err)
+			}
+			time.Sleep(500 * time.Millisecond)
+		}
+	}()
+	asked := 0
+	for end := false; !end; asked++ {
+		select {
+		case <-done:
+			end = true
+		default:
+		}
+		if _, err := alice.Request("commands.agent.a1.set", fmt.Append(nil, asked), 5*time.Second); err != nil {
+			t.Errorf("request %d: %v", asked, err)
+			if !errors.Is(err, nats.ErrNoResponders) {
+				break
+			}
+		}
+	}
+	harness.Must(t, engine.Flush())
+	mu.Lock()
+	defer mu.Unlock()
+	var twice []string
+	for id, n := range seen {
+		if n != 1 {
+			twice = append(twice, fmt.Sprint(id, "×", n))
+		}
+	}
+	if len(twice) > 0 || len(seen) != asked {
+		t.Errorf("%d requests, %d reached the engine, %d of them more than once: %s", asked, len(seen), len(twice), strings.Join(twice, " "))
+	}
+}

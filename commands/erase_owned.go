@@ -119,13 +119,14 @@ func ownerOf(ev *events.Event) (string, error) {
 // Erased returns the ids of the tasks, sessions, reminders and claims that a command has erased with an
 // agent, by aggregate.
 func Erased(ctx context.Context, past *history.History, agent, command string) (map[string][]string, error) {
-	ids := map[string][]string{}
+	ids, seen := map[string][]string{}, map[events.AggregateName]bool{}
 	err := eachOwned(ctx, past, func(rec events.Record) error {
-		if rec.CommandID != command || rec.Type != ownedKinds[rec.Aggregate].erased || slices.Contains(ids[rec.Aggregate], rec.ID) {
+		if rec.CommandID != command || rec.Type != ownedKinds[rec.Aggregate].erased || seen[rec.Name] {
 			return nil
 		}
 		owner, err := ownerOf(&rec.Event)
 		if err == nil && owner == agent {
+			seen[rec.Name] = true
 			ids[rec.Aggregate] = append(ids[rec.Aggregate], rec.ID)
 		}
 		return err

@@ -69,6 +69,7 @@ func (r *Running) Kill() {
 	}
 	r.out.Close() // what it printed may be waiting to be read
 	<-r.proc.done
+	noSecret(r.t, "the errors of a program", r.errs.String())
 }
 
 // Wait reads the rest, and returns the exit code and the last line.

@@ -93,7 +93,7 @@ func (e *Engine) finish() {
 			e.t.Errorf("the engine's log has %q", strings.TrimSpace(bad))
 		}
 	}
-	noSecret(e.t, "the engine's log", log)
+	e.checkSecrets(log)
 	if e.t.Failed() {
 		e.t.Logf("the engine's log:\n%s", tail(log, 150))
 	}

@@ -281,7 +281,9 @@ func (e *Engine) Run(name string, args ...string) Result {
 // RunWith is Run with further environment.
 func (e *Engine) RunWith(env []string, name string, args ...string) Result {
 	e.t.Helper()
-	return runProgram(e.t, e.cfg.Program, readyWithin, env, append([]string{name, "--data", e.Data}, args...)...)
+	r := runProgram(e.t, e.cfg.Program, readyWithin, env, append([]string{name, "--data", e.Data}, args...)...)
+	noSecret(e.t, "the output of engine "+name, r.Stdout+r.Stderr, e.secrets()...)
+	return r
 }
 
 // SetEnv replaces the further environment of the next start.

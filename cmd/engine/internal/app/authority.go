@@ -27,6 +27,7 @@ type authority struct {
 	refusals *principals.Refusals
 	refused  *prometheus.CounterVec
 	viewed   func(name string) (grants.Rows, bool) // what a declared view shows; nil = there is none
+	strict   bool // --auth on
 }
 
 // openAuthority opens the principals.
@@ -35,7 +36,7 @@ func (e *Engine) openAuthority(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a := &authority{refused: e.metrics.refused}
+	a := &authority{refused: e.metrics.refused, strict: e.cfg.authenticated()}
 	if a.store, err = principals.Open(ctx, nc, e.nats.subjects, nil, e.log); err != nil {
 		return err
 	}
@@ -50,9 +51,10 @@ func (e *Engine) openAuthority(ctx context.Context) error {
 }
 
 // access are the grants in force of a caller; nil = it has none. The engine itself, its
-// operator and the clients of development mode may do everything.
+// operator and the clients of development mode may do everything. With --auth on nothing
+// is granted to what clients without credentials have left, such as reminders.
 func (a *authority) access(c *identity.Caller) *grants.Set {
-	if c == nil || c.Principal == identity.Dev || c.Principal == identity.Operator {
+	if c == nil || c.Principal == identity.Dev && !a.strict || c.Principal == identity.Operator {
 		return grants.Unrestricted()
 	}
 	return a.store.Grants(c.Principal)
@@ -162,8 +164,11 @@ func (e *Engine) statusFor(ctx context.Context) ([]byte, error) {
 // SQL role that has inserted it. The rows of the engine's own role, and all rows without
 // --auth, are the operator's.
 func (e *Engine) outboxCaller(role string, own bool) *identity.Caller {
-	if own || e.cfg.Auth != "on" {
+	if e.cfg.Auth != "on" {
 		return nil
+	}
+	if own {
+		return &identity.Caller{Principal: identity.Operator}
 	}
 	if role == identity.Dev || role == identity.Operator {
 		role = "sql:" + role

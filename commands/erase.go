@@ -3,6 +3,7 @@ package commands
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -204,13 +205,15 @@ func (e erase) append(ctx context.Context, h *Handler, cmd *Command, last *head,
 		if err != nil {
 			return Receipt{}, err
 		}
-		ends, err := h.cfg.Past.Ends(ctx, names, history.Bound{}, history.Linearizable)
-		if err != nil {
-			return Receipt{}, err
-		}
-		for n := range ends {
-			if ends[n].CommandID == cmd.CommandID {
-				counts[i]++
+		for some := range slices.Chunk(names, erasePage) {
+			ends, err := h.cfg.Past.Ends(ctx, some, history.Bound{}, history.Linearizable)
+			if err != nil {
+				return Receipt{}, err
+			}
+			for n := range ends {
+				if ends[n].CommandID == cmd.CommandID {
+					counts[i]++
+				}
 			}
 		}
 	}

@@ -39,9 +39,22 @@ func (e erase) deleteEntries(ctx context.Context, h *Handler, cmd *Command, keys
 
 func (e erase) deletePass(ctx context.Context, h *Handler, cmd *Command, pattern events.AggregateName, keys []string) (deleted int, err error) {
 	names, err := h.cfg.Past.Names(ctx, pattern)
-	if err != nil || len(names) == 0 {
+	if err != nil {
 		return 0, err
 	}
+	for some := range slices.Chunk(names, erasePage) { // the memory for their values is bounded
+		n, err := e.deleteSome(ctx, h, cmd, some, keys)
+		if deleted += n; err != nil {
+			return deleted, err
+		}
+	}
+	return deleted, nil
+}
+
+// erasePage is the number of entries that an erasure reads at a time.
+const erasePage = 4096
+
+func (e erase) deleteSome(ctx context.Context, h *Handler, cmd *Command, names []events.AggregateName, keys []string) (deleted int, err error) {
 	ends, err := h.cfg.Past.Ends(ctx, names, history.Bound{}, history.Linearizable)
 	if err != nil {
 		return 0, err

@@ -53,7 +53,7 @@ func peak(pid int) string {
 // measures it with 100,000 of each.
 func TestEraseMany(t *testing.T) {
 	t.Parallel()
-	n := harness.Rounds(1500, 100_000)
+	n := harness.Rounds(500, 100_000)
 	key := newKey(t, "key", "5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a")
 	e := harness.Start(t, harness.Config{Args: []string{"--encryption", "on", "--master-key", key}})
 	c := e.Client(t)

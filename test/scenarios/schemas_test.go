@@ -87,7 +87,7 @@ func TestTwoSchemasInOneDatabase(t *testing.T) {
 				return err
 			}
 			err := sql.QueryRow(t.Context(), strings.ReplaceAll(`SELECT count(*), count(*) FILTER (WHERE state_value NOT IN (to_jsonb($1::text), to_jsonb('X'::text))),
-				(SELECT count(*) FROM X.outbox WHERE outcome->>'outcome' = 'applied'), (SELECT count(*) FROM X.events) FROM X.state`, "X", of.schema), of.team).Scan(&rows, &wrong, &done, &events)
+				(SELECT count(*) FROM X.outbox WHERE outcome->>'outcome' = 'accepted'), (SELECT count(*) FROM X.events) FROM X.state`, "X", of.schema), of.team).Scan(&rows, &wrong, &done, &events)
 			if err == nil && (rows != of.agents+1 || wrong > 0 || done != 1 || events < 31) {
 				err = fmt.Errorf("%d rows, %d of the other engine, %d commands of the outbox, %d events", rows, wrong, done, events)
 			}

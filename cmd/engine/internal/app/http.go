@@ -51,7 +51,8 @@ func startHTTP(cfg *Config, e *Engine, log *slog.Logger) (*httpServer, error) {
 		server: &http.Server{
 			Handler: guarded(mux, cfg.HTTPHosts, e.certs), ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: 10 * time.Second,
 			WriteTimeout: 30 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10, Protocols: &onlyHTTP1,
-			ConnState: waiting.state, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+			DisableGeneralOptionsHandler: true, // it would answer before the guard
+			ConnState:                    waiting.state, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 		},
 		listener: l, secure: e.certs != nil, done: make(chan struct{}),
 	}

@@ -122,6 +122,9 @@ func TestHTTPEndures(t *testing.T) {
 		"pprof":         {"GET /debug/pprof/ HTTP/1.1\r\nHost: localhost\r\n\r\n", "404"},
 		"vars":          {"GET /debug/vars HTTP/1.1\r\nHost: localhost\r\n\r\n", "404"},
 		"trace":         {"TRACE /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", "405"},
+		"asterisk":      {"OPTIONS * HTTP/1.1\r\nHost: evil.org\r\n\r\n", "421"},
+		"a tunnel":      {"CONNECT evil.org:443 HTTP/1.1\r\nHost: evil.org:443\r\n\r\n", "421"},
+		"two hosts":     {"GET /metrics HTTP/1.1\r\nHost: localhost\r\nHost: evil.org\r\n\r\n", "400"},
 		"a proxy's":     {"GET http://evil.org/healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", "421"},
 	} {
 		if got := answer(dial(c.send)); !strings.Contains(got, c.says) {

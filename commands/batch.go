@@ -131,6 +131,14 @@ func (h *Handler) handleAtomic(ctx context.Context, in batch, done func([]Result
 		h.admission.leave(ctx, len(cmds), size)
 		done(r, err)
 	}
+	if h.cfg.Peers != nil {
+		answer, err := h.takeAll(cmds, items, finish)
+		if err != nil {
+			finish(nil, err)
+			return
+		}
+		finish = answer
+	}
 	deadline := time.Now().Add(h.cfg.Timeout)
 	posted := h.mailboxes.postAll(names, func() {
 		ctx, cancel := context.WithDeadline(ctx, deadline)

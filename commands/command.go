@@ -9,6 +9,7 @@ import (
 	"github.com/tidemark-engine/tidemark/domain"
 	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/internal/grants"
+	"github.com/tidemark-engine/tidemark/internal/trace"
 )
 
 // Command is one request, read and bound to the aggregate that decides it.
@@ -23,6 +24,7 @@ type Command struct {
 	idTime    time.Time             // when CommandID was made, as it says; zero = it does not say
 	since     time.Time             // Request.MadeAt
 	actor     string                // the authenticated sender; empty = there is no identity
+	trace     trace.Context         // of the request
 	source    string                // an agent whose entries the command reads
 	holder    string                // the agent that a task is for, or works on it, after the command; the owner of a claim
 	creates   bool                  // the command makes the task, or is about a claim: only the holder after it matters
@@ -32,6 +34,7 @@ type Command struct {
 	shows     *grants.Rows          // the rows that a view shows, which its definer must be allowed to read
 	computes  bool                  // the command decides with the value of its entry, and its receipt has the new one
 	compares  bool                  // the command decides with the value of its entry
+	taken     string                // message id under which deliveries knows it; empty = it need not
 	mailbox   events.AggregateName  // where the command waits; empty = Name
 	guard     func(state any) error // refuses the command in a state; nil = in none
 

@@ -80,6 +80,9 @@ func (h *Handler) attempt(ctx context.Context, cmd *Command, unsure bool) (Recei
 	}
 	if cmd.guard != nil {
 		if refused := cmd.guard(last.state); refused != nil {
+			if err := h.withdraw(ctx, cmd); err != nil {
+				return Receipt{}, err
+			}
 			if err := h.confirm(ctx, cmd.Name, last); err != nil {
 				return Receipt{}, err
 			}
@@ -91,6 +94,9 @@ func (h *Handler) attempt(ctx context.Context, cmd *Command, unsure bool) (Recei
 		return r, err
 	}
 	if err := cmd.lookUp(ctx, h); err != nil {
+		if err := h.withdraw(ctx, cmd); err != nil {
+			return Receipt{}, err
+		}
 		if r, found, err := h.dedupHistory(ctx, cmd, last, now); found || err != nil {
 			return r, err
 		}
@@ -115,6 +121,11 @@ func (h *Handler) attempt(ctx context.Context, cmd *Command, unsure bool) (Recei
 		return h.receiptAt(cmd, d.Outcome, next, next.revision), nil
 	}
 	// No append compares the state that this answer rests on.
+	if d.Loss == nil {
+		if err := h.withdraw(ctx, cmd); err != nil {
+			return Receipt{}, err
+		}
+	}
 	if err := h.confirm(ctx, cmd.Name, last); err != nil {
 		return Receipt{}, err
 	}
@@ -176,6 +187,7 @@ func (h *Handler) complete(ctx context.Context, evs []events.Event, last *head, 
 		ev := &evs[i]
 		ev.Version, ev.RecordedAt = last.version+uint64(i)+1, now
 		ev.CommandID, ev.Actor, ev.Schema = cmd.CommandID, cmd.actor, events.Schema
+		ev.TraceParent, ev.TraceState = cmd.trace.Parent, cmd.trace.State
 		if h.cfg.Keys != nil {
 			if err := setOutline(ev); err != nil {
 				return domain.Errorf(domain.Internal, "event.fold", "%v", err)
@@ -203,7 +215,7 @@ func (h *Handler) append(ctx context.Context, cmd *Command, name events.Aggregat
 	start := time.Now()
 	// gofail: var appendBegin struct{}
 	// return nil, nil, history.ErrConflict
-	done, err := h.journal.Append(ctx, history.Writes(name, last.revision, cmd.messageID(), evs))
+	done, err := h.store(ctx, history.Writes(name, last.revision, cmd.messageID(), evs), cmd)
 	switch {
 	case err != nil:
 		h.heads.drop(name)

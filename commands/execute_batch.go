@@ -28,9 +28,22 @@ func (h *Handler) executeBatch(ctx context.Context, cmds []Command, require []re
 	// A conflict is no answer where the next attempt decides: it finds the requirements
 	// failed, or computes with the new value.
 	again := len(require) > 0 || slices.ContainsFunc(cmds, func(c Command) bool { return c.computes })
+	withdrawn, all := false, make([]*Command, len(cmds))
+	for i := range cmds {
+		all[i] = &cmds[i]
+	}
 	err = h.retry(ctx, again, false, func(unsure bool) (err error) {
-		b := batchAttempt{h: h, heads: map[events.AggregateName]*head{}, loaded: map[events.AggregateName]*head{}, now: h.cfg.Now()}
-		results, err = b.execute(ctx, cmds, require, unsure)
+		b := batchAttempt{h: h, heads: map[events.AggregateName]*head{}, loaded: map[events.AggregateName]*head{}, now: h.cfg.Now(), cmds: all}
+		results, err = b.execute(ctx, cmds, require, unsure || withdrawn)
+		if !withdrawn && !errors.Is(err, history.ErrConflict) && !errors.Is(err, history.ErrOutcomeUnknown) {
+			var failed error
+			if withdrawn, failed = h.withdrawBatch(ctx, &b, err); failed != nil {
+				return failed
+			}
+			if withdrawn {
+				results, err = nil, history.ErrConflict
+			}
+		}
 		if errors.Is(err, history.ErrConflict) || errors.Is(err, history.ErrOutcomeUnknown) {
 			for name := range b.loaded {
 				h.heads.drop(name)
@@ -54,6 +67,7 @@ type batchAttempt struct {
 	heads   map[events.AggregateName]*head // after the commands decided so far
 	writes  []history.Write
 	answers []batchAnswer
+	cmds    []*Command
 	last    uint64 // revision of the last write, once stored
 }
 
@@ -253,7 +267,7 @@ func (b *batchAttempt) append(ctx context.Context) error {
 	}
 	// gofail: var batchAppend struct{}
 	// return history.ErrConflict
-	done, err := b.h.journal.Append(ctx, b.writes)
+	done, err := b.h.store(ctx, b.writes, b.cmds...)
 	if err != nil {
 		return err
 	}

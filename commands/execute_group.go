@@ -44,7 +44,11 @@ func (h *Handler) executeGroup(queue []*job) int {
 	jobs := queue[:len(g.heads)]
 	start := time.Now()
 	// gofail: var groupAppend struct{}
-	done, err := h.journal.Append(ctx, g.writes)
+	cmds := make([]*Command, len(jobs))
+	for i, j := range jobs {
+		cmds[i] = &j.cmd
+	}
+	done, err := h.store(ctx, g.writes, cmds...)
 	// gofail: var groupAppended struct{}
 	// err = history.ErrOutcomeUnknown
 	if err != nil {

@@ -106,6 +106,9 @@ func (f fork) attempt(ctx context.Context, h *Handler, cmd *Command, unsure bool
 	lifecycle, _ := last.state.(agent.Lifecycle) // nil before the first event
 	copies, d := agent.DecideFork(lifecycle, request, domain.Metadata{Now: now, CommandID: cmd.CommandID, Revision: last.revision, Version: last.version})
 	if d.Refusal != nil {
+		if err := h.withdraw(ctx, cmd); err != nil {
+			return Receipt{}, err
+		}
 		if err := h.confirm(ctx, cmd.Name, last); err != nil {
 			return Receipt{}, err
 		}
@@ -201,7 +204,7 @@ func (f fork) append(ctx context.Context, h *Handler, cmd *Command, last *head,
 			bytes += len(writes[n].Event.Data)
 			n++
 		}
-		done, err := h.journal.Append(ctx, writes[:n])
+		done, err := h.store(ctx, writes[:n], cmd)
 		if err != nil {
 			return r, err
 		}

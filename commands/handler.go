@@ -42,6 +42,7 @@ type Config struct {
 	Past      *history.History     // nil = forks are refused
 	Permit    Permit               // nil = every sender may do everything
 	Keys      Keys                 // nil = content is not encrypted, and nothing can be erased
+	Peers     Peers                // nil = no other engine writes to the journal
 	Eraser    Eraser               // cleans read models after an erasure; nil = there are none
 	// Observe receives every event that this handler appended, before the
 	// command is answered. It must not block.
@@ -56,6 +57,7 @@ type Handler struct {
 	heads        *heads
 	mailboxes    *mailboxes
 	admission    admission
+	deliveries   deliveries
 	trims        trims
 	archivePause atomic.Int64 // Unix nanoseconds until which an optional question to the archive is skipped
 	stats        Stats
@@ -91,6 +93,7 @@ func NewHandler(journal history.Journal, cfg Config) *Handler {
 	}
 	h := &Handler{journal: journal, cfg: cfg, heads: newHeads(cfg.HeadBytes)}
 	h.admission.max = holding{int64(cfg.InFlight), int64(cfg.WaitBytes)}
+	h.deliveries.of = map[string]*delivery{}
 	h.mailboxes = newMailboxes(h.executeNext)
 	return h
 }
@@ -110,12 +113,16 @@ func (h *Handler) Handle(ctx context.Context, req Request, done func(Receipt, er
 		done(r, err)
 	}
 	cmd, err := h.read(ctx, req)
+	if err == nil {
+		err = h.take(&cmd, &req)
+	}
 	if err != nil {
 		finish(Receipt{}, err)
 		return
 	}
-	if !h.mailboxes.post(&job{ctx: ctx, deadline: time.Now().Add(h.cfg.Timeout), cmd: cmd, finish: finish}) {
-		finish(Receipt{}, domain.Errorf(domain.Unavailable, "engine.stopping", "the engine is stopping; send the same command id again"))
+	answer := h.releasing(cmd.taken, finish)
+	if !h.mailboxes.post(&job{ctx: ctx, deadline: time.Now().Add(h.cfg.Timeout), cmd: cmd, finish: answer}) {
+		answer(Receipt{}, domain.Errorf(domain.Unavailable, "engine.stopping", "the engine is stopping; send the same command id again"))
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/tidemark-engine/tidemark/domain/task"
 	"github.com/tidemark-engine/tidemark/internal/grants"
 	"github.com/tidemark-engine/tidemark/internal/identity"
+	"github.com/tidemark-engine/tidemark/internal/trace"
 )
 
 // Permit decides whether the sender of a request, which is in its context, may do a.
@@ -35,7 +36,7 @@ func (h *Handler) readAt(ctx context.Context, req Request, now time.Time) (Comma
 	scope, known := grants.ScopeOf(grants.Command, req.Aggregate, req.Verb)
 	if h.cfg.Permit == nil || req.Internal || !Known(req.Aggregate, req.Verb) {
 		cmd, err := read(req, now, h.cfg.Bounds)
-		cmd.actor = identity.Actor(ctx)
+		cmd.actor, cmd.trace = identity.Actor(ctx), trace.From(ctx)
 		return cmd, err
 	}
 	a := grants.Action{Kind: grants.Command, Aggregate: req.Aggregate, ID: req.ID, Verb: req.Verb, AnyKey: known && scope == grants.ByKey}
@@ -47,7 +48,7 @@ func (h *Handler) readAt(ctx context.Context, req Request, now time.Time) (Comma
 	if err != nil {
 		return Command{}, err
 	}
-	cmd.actor = identity.Actor(ctx)
+	cmd.actor, cmd.trace = identity.Actor(ctx), trace.From(ctx)
 	if a.AnyKey {
 		a.AnyKey, a.Key = false, cmd.Key
 		if condition, err = h.cfg.Permit(ctx, a); err != nil {

@@ -77,7 +77,7 @@ func (r *revertRun) append(ctx context.Context, names []events.AggregateName, la
 		r.pending, r.bytes = nil, 0
 		return nil
 	}
-	done, err := h.journal.Append(ctx, writes)
+	done, err := h.store(ctx, writes, r.cmd)
 	for _, w := range writes {
 		h.heads.drop(w.Name)
 	}

@@ -45,6 +45,7 @@ func (e *Event) appendCanonical(b []byte) ([]byte, error) {
 	}
 	b = append(b, ',')
 	b = AppendTime(b, "timestamp", e.Timestamp)
+	b = e.appendTrace(b)
 	b = append(b, ',')
 	b = AppendString(b, "type", e.Type)
 	b = append(b, `,"version":`...)

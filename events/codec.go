@@ -48,6 +48,7 @@ func (e *Event) appendFields(b []byte) []byte {
 		b = append(b, ',')
 	}
 	b = AppendString(b, "command_id", e.CommandID)
+	b = e.appendTrace(b)
 	b = append(b, `,"data":`...)
 	if len(e.Data) == 0 {
 		b = append(b, "{}"...)
@@ -59,6 +60,17 @@ func (e *Event) appendFields(b []byte) []byte {
 	}
 	b = append(b, `,"schema":`...)
 	return strconv.AppendInt(b, int64(e.Schema), 10)
+}
+
+// appendTrace appends the trace context, with a comma before each member.
+func (e *Event) appendTrace(b []byte) []byte {
+	if e.TraceParent != "" {
+		b = AppendString(append(b, ','), "traceparent", e.TraceParent)
+	}
+	if e.TraceState != "" {
+		b = AppendString(append(b, ','), "tracestate", e.TraceState)
+	}
+	return b
 }
 
 // AppendString appends "name":"value" with JSON quoting. Invalid UTF-8, which
@@ -81,20 +93,22 @@ func AppendTime(b []byte, name string, t time.Time) []byte {
 }
 
 type wireEvent struct {
-	Type       string         `json:"type"`
-	Aggregate  string         `json:"aggregate"`
-	ID         string         `json:"id"`
-	Key        string         `json:"key"`
-	Version    uint64         `json:"version"`
-	Timestamp  time.Time      `json:"timestamp"`
-	RecordedAt time.Time      `json:"recorded_at"`
-	Writer     string         `json:"writer"`
-	Actor      string         `json:"actor"`
-	CommandID  string         `json:"command_id"`
-	Data       jsontext.Value `json:"data"`
-	State      jsontext.Value `json:"state"`
-	Digest     string         `json:"digest"`
-	Schema     int            `json:"schema"`
+	Type        string         `json:"type"`
+	Aggregate   string         `json:"aggregate"`
+	ID          string         `json:"id"`
+	Key         string         `json:"key"`
+	Version     uint64         `json:"version"`
+	Timestamp   time.Time      `json:"timestamp"`
+	RecordedAt  time.Time      `json:"recorded_at"`
+	Writer      string         `json:"writer"`
+	Actor       string         `json:"actor"`
+	CommandID   string         `json:"command_id"`
+	TraceParent string         `json:"traceparent"`
+	TraceState  string         `json:"tracestate"`
+	Data        jsontext.Value `json:"data"`
+	State       jsontext.Value `json:"state"`
+	Digest      string         `json:"digest"`
+	Schema      int            `json:"schema"`
 }
 
 // Decode decodes a stored event of any schema and upcasts it to this build's. An
@@ -113,6 +127,7 @@ func (u *upcaster) decode(body []byte) (Event, error) {
 	ev := Event{
 		Type: w.Type, Aggregate: w.Aggregate, ID: w.ID, Key: w.Key, Version: w.Version,
 		Timestamp: w.Timestamp.UTC(), RecordedAt: w.RecordedAt.UTC(), Writer: w.Writer, Actor: w.Actor, CommandID: w.CommandID,
+		TraceParent: w.TraceParent, TraceState: w.TraceState,
 		Data: w.Data, State: w.State, Digest: w.Digest, Schema: w.Schema,
 	}
 	if err := u.read(&ev); err != nil {

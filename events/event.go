@@ -16,20 +16,22 @@ const Schema = 1
 // journal, the revision, is known only after the append and is therefore in
 // Record.
 type Event struct {
-	Type       string         // "agent.state_set"; past tense
-	Aggregate  string         // "agent", "task", …
-	ID         string         // the aggregate's id
-	Key        string         // state or config key; empty where there is none
-	Version    uint64         // position in the aggregate, from 1, without gaps
-	Timestamp  time.Time      // the writer's logical time, UTC
-	RecordedAt time.Time      // the engine's clock at the decision, UTC
-	Writer     string         // as the command named it; may be empty
-	Actor      string         // the authenticated sender of the command; empty = there is no identity
-	CommandID  string         // the command that caused it
-	Data       jsontext.Value // by type; byte for byte as encoded
-	State      jsontext.Value // the state after the event, if Data alone does not determine it
-	Digest     string         // lower-case hex SHA-256, see Chain
-	Schema     int            // version of the format; see Schema
+	Type        string         // "agent.state_set"; past tense
+	Aggregate   string         // "agent", "task", …
+	ID          string         // the aggregate's id
+	Key         string         // state or config key; empty where there is none
+	Version     uint64         // position in the aggregate, from 1, without gaps
+	Timestamp   time.Time      // the writer's logical time, UTC
+	RecordedAt  time.Time      // the engine's clock at the decision, UTC
+	Writer      string         // as the command named it; may be empty
+	Actor       string         // the authenticated sender of the command; empty = there is no identity
+	CommandID   string         // the command that caused it
+	TraceParent string         // W3C trace context of the command; empty = there was none
+	TraceState  string         // only with TraceParent
+	Data        jsontext.Value // by type; byte for byte as encoded
+	State       jsontext.Value // the state after the event, if Data alone does not determine it
+	Digest      string         // lower-case hex SHA-256, see Chain
+	Schema      int            // version of the format; see Schema
 
 	// Erased: the stored Data is encrypted with a key that was destroyed; see Erase.
 	Erased bool

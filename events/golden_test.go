@@ -25,6 +25,11 @@ var golden = map[string]events.Event{
 			Strategy: "timestamp", Request: "00112233445566778899aabbccddeeff",
 		}).Encode(),
 	},
+	"agent.state_set.traced.1": {
+		Type: events.StateSet, Aggregate: "agent", ID: "a", Key: "k", Version: 1, Timestamp: when, RecordedAt: when, Writer: "w", Actor: "alice", CommandID: "c",
+		TraceParent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", TraceState: `tenant@vendor=a"b\c,k=v`,
+		Data: (&events.StateWrite{Value: []byte(`1`), Strategy: "timestamp", Request: "00"}).Encode(),
+	},
 	"agent.state_set.forked.1": {
 		Type: events.StateSet, Aggregate: "agent", ID: "a", Key: "k", Version: 1, Timestamp: when, RecordedAt: when.Add(1), CommandID: "c",
 		Data: (&events.StateWrite{Value: []byte(`{ "n" : 1.50 }`), Strategy: "timestamp", Request: "00",

@@ -6,6 +6,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/tidemark-engine/tidemark/domain"
+	"github.com/tidemark-engine/tidemark/internal/trace"
 )
 
 // PositionInterval is the number of events without a change to a target after
@@ -33,6 +34,20 @@ func HeaderValue(h nats.Header, name string) (value string, found bool, err erro
 		}
 	}
 	return value, found, nil
+}
+
+// Trace returns the W3C trace context of a request; empty if there is none or it is
+// malformed.
+func Trace(h nats.Header) trace.Context {
+	parent, found, err := HeaderValue(h, "traceparent")
+	if err != nil || !found {
+		return trace.Context{}
+	}
+	state, _, err := HeaderValue(h, "tracestate")
+	if err != nil {
+		state = ""
+	}
+	return trace.Parse(strings.TrimSpace(parent), strings.TrimSpace(state))
 }
 
 // CommandID returns the command id in a request's header Nats-Msg-Id, empty when

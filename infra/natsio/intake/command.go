@@ -9,6 +9,7 @@ import (
 
 	"github.com/tidemark-engine/tidemark/commands"
 	"github.com/tidemark-engine/tidemark/domain"
+	"github.com/tidemark-engine/tidemark/internal/trace"
 )
 
 // storedCommand is a message of COMMANDS. It is the only command type of
@@ -23,15 +24,12 @@ type storedCommand struct {
 	delivered   uint64 // deliveries so far, this one included
 	refusal     error  // the message is no command
 	beforeStart bool   // stored before this engine started, within clock skew: an earlier engine may have executed it
-	trace       trace
+	trace       trace.Context
 	began       time.Time
 }
 
-// trace is a W3C trace context.
-type trace struct{ parent, state string }
-
-func traceOf(m message.Metadata) trace {
-	return trace{m.Get(metaTraceParent), m.Get(metaTraceState)}
+func traceOf(m message.Metadata) trace.Context {
+	return trace.Context{Parent: m.Get(metaTraceParent), State: m.Get(metaTraceState)}
 }
 
 // commandMarshaler decodes stored commands for Watermill.

@@ -11,6 +11,7 @@ import (
 	"github.com/tidemark-engine/tidemark/commands/reactors"
 	"github.com/tidemark-engine/tidemark/domain"
 	"github.com/tidemark-engine/tidemark/internal/identity"
+	"github.com/tidemark-engine/tidemark/internal/trace"
 )
 
 // maxDeliveries bounds how often a command may crash its engine. Clean stops
@@ -75,7 +76,7 @@ func (in *Intake) execute(ctx context.Context, cmd *storedCommand) (body []byte,
 	if !known {
 		return nil, "", domain.Errorf(domain.Forbidden, "forbidden", "the principal that enqueued this command has been revoked")
 	}
-	sending := context.WithoutCancel(ctx)
+	sending := trace.With(context.WithoutCancel(ctx), cmd.trace)
 	if caller != nil {
 		sending = identity.With(sending, caller)
 	}

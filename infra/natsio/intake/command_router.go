@@ -116,7 +116,7 @@ func (in *Intake) stopAndTrace(stopping context.Context) message.HandlerMiddlewa
 			defer context.AfterFunc(stopping, func() { cancel(errStopping) })()
 			m.SetContext(ctx)
 			out, err := next(m)
-			if id := traceID(m.Metadata.Get(metaTraceParent)); id != "" {
+			if id := traceOf(m.Metadata).ID(); id != "" {
 				in.cfg.Log.Debug("handled a stored message", "trace_id", id, "message", m.UUID,
 					"subject", m.Metadata.Get(metaSubject), "error", err)
 			}

@@ -69,7 +69,7 @@ func (p *deadLetterPublisher) publish(subject string, m *message.Message) error 
 	}
 	msgID := p.source + "-" + m.UUID + "-" + strconv.FormatUint(metaNumber(m.Metadata, metaSequence), 10) + "-" + m.Metadata.Get(metaTime)
 	p.in.log.Error("storing a message as a dead letter", "source", p.source, "message", m.UUID,
-		"subject", msg.Header.Get(headerSubject), "trace_id", traceID(m.Metadata.Get(metaTraceParent)), "reason", fullReason)
+		"subject", msg.Header.Get(headerSubject), "trace_id", traceOf(m.Metadata).ID(), "reason", fullReason)
 	if err := p.in.publish(m.Context(), msg, DeadLettersStream, jetstream.WithMsgID(msgID)); err != nil {
 		return err
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/tidemark-engine/tidemark/commands"
 	"github.com/tidemark-engine/tidemark/domain"
 	"github.com/tidemark-engine/tidemark/infra/natsio"
+	"github.com/tidemark-engine/tidemark/internal/trace"
 )
 
 // DeadLetter is a message that could not be processed.
@@ -30,7 +31,7 @@ type DeadLetter struct {
 	Stored    string    `json:"stored"` // when it was stored there
 	Body      []byte    `json:"-"`
 
-	trace   trace
+	trace   trace.Context
 	account string // of the principal that sent it; empty = any other client
 }
 
@@ -101,7 +102,7 @@ func decodeDeadLetter(msg *jetstream.RawStreamMsg) DeadLetter {
 		Reason: h.Get(headerReason), CommandID: h.Get(headerCommandID), Stream: h.Get(headerStream),
 		Sequence: seq, Stored: h.Get(headerTime), Body: msg.Data,
 		account: h.Get(headerAccount),
-		trace:   trace{header(h, metaTraceParent), header(h, metaTraceState)},
+		trace:   trace.Context{Parent: header(h, metaTraceParent), State: header(h, metaTraceState)},
 	}
 }
 
@@ -135,8 +136,8 @@ func (d *DeadLetters) Retry(ctx context.Context, letter *DeadLetter) error {
 	if letter.Stored != "" {
 		msg.Header[headerTime] = []string{letter.Stored}
 	}
-	if letter.trace.parent != "" {
-		msg.Header[metaTraceParent], msg.Header[metaTraceState] = []string{letter.trace.parent}, []string{letter.trace.state}
+	if letter.trace.Parent != "" {
+		msg.Header[metaTraceParent], msg.Header[metaTraceState] = []string{letter.trace.Parent}, []string{letter.trace.State}
 	}
 	stream := CommandsStream
 	if strings.HasPrefix(letter.Source, sourceConsumers) { // the workers get the task again

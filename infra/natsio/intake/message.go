@@ -2,7 +2,6 @@ package intake
 
 import (
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -46,9 +45,9 @@ func (unmarshaler) Unmarshal(msg jetstream.Msg) (*message.Message, error) {
 	if first := header(h, headerTime); first != "" {
 		m.Metadata.Set(metaFirstTime, first)
 	}
-	if parent, state := traceContext(h); parent != "" {
-		m.Metadata.Set(metaTraceParent, parent)
-		m.Metadata.Set(metaTraceState, state)
+	if t := natsio.Trace(h); t.Parent != "" {
+		m.Metadata.Set(metaTraceParent, t.Parent)
+		m.Metadata.Set(metaTraceState, t.State)
 	}
 	meta, err := msg.Metadata()
 	if err != nil {
@@ -80,34 +79,4 @@ func header(h nats.Header, name string) string {
 		return ""
 	}
 	return v
-}
-
-// maxTraceState is the longest tracestate that is propagated, in bytes (W3C
-// Trace Context, section 3.3.1.1: at least 512 characters).
-const maxTraceState = 512
-
-// traceContext returns the W3C trace context of a message, empty if it is
-// malformed.
-func traceContext(h nats.Header) (parent, state string) {
-	parent = header(h, metaTraceParent)
-	if traceID(parent) == "" {
-		return "", ""
-	}
-	if state = header(h, metaTraceState); len(state) > maxTraceState || strings.ContainsFunc(state, unprintable) {
-		state = ""
-	}
-	return parent, state
-}
-
-func unprintable(r rune) bool { return r < ' ' || r > '~' }
-
-// traceID returns the trace id of a traceparent (00-<32 hex>-<16 hex>-<2 hex>),
-// empty if it is malformed.
-func traceID(parent string) string {
-	parts := strings.Split(parent, "-")
-	if len(parts) != 4 || len(parts[0]) != 2 || len(parts[1]) != 32 || len(parts[2]) != 16 || len(parts[3]) != 2 ||
-		strings.Trim(parent, "0123456789abcdef-") != "" || strings.Trim(parts[1], "0") == "" {
-		return ""
-	}
-	return parts[1]
 }

@@ -33,9 +33,9 @@ func (in *Intake) publishOutcome(ctx context.Context, cmd *storedCommand, body [
 		msg.Data, msg.Header, result = r.Body, r.Header, strconv.Itoa(r.Error.Kind.Status())
 	}
 	msg.Header.Set(headerSequence, strconv.FormatUint(cmd.seq, 10))
-	if cmd.trace.parent != "" {
-		msg.Header[metaTraceParent] = []string{cmd.trace.parent}
-		msg.Header[metaTraceState] = []string{cmd.trace.state}
+	if cmd.trace.Parent != "" {
+		msg.Header[metaTraceParent] = []string{cmd.trace.Parent}
+		msg.Header[metaTraceState] = []string{cmd.trace.State}
 	}
 	if err := in.publish(ctx, msg, OutcomesStream); err != nil {
 		return err

@@ -9,6 +9,7 @@ import (
 	"github.com/tidemark-engine/tidemark/commands"
 	"github.com/tidemark-engine/tidemark/infra/natsio"
 	"github.com/tidemark-engine/tidemark/internal/identity"
+	"github.com/tidemark-engine/tidemark/internal/trace"
 	"github.com/tidemark-engine/tidemark/internal/wait"
 )
 
@@ -32,6 +33,7 @@ func (s *Service) next(m *nats.Msg, from *sender, start time.Time) {
 		if q.caller != nil {
 			asking = identity.With(asking, q.caller)
 		}
+		asking = trace.With(asking, natsio.Trace(m.Header))
 		id, err := natsio.CommandID(m)
 		outcome := ""
 		var receipt commands.Receipt

@@ -19,6 +19,7 @@ import (
 	"github.com/tidemark-engine/tidemark/domain"
 	"github.com/tidemark-engine/tidemark/infra/natsio"
 	"github.com/tidemark-engine/tidemark/internal/identity"
+	"github.com/tidemark-engine/tidemark/internal/trace"
 )
 
 // Config configures the micro service.
@@ -224,6 +225,7 @@ func (s *Service) command(m *nats.Msg) {
 	if from.caller != nil {
 		ctx = identity.With(ctx, from.caller)
 	}
+	ctx = trace.With(ctx, natsio.Trace(m.Header))
 	s.open.Add(1)
 	finish := func(outcome string, err error) {
 		s.commands.leave(client, size)

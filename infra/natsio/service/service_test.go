@@ -197,6 +197,49 @@ func TestHeaderNamesAreComparedWithoutCase(t *testing.T) {
 	commandstest.Count(s.t, s.entries, "k", 1, 0)
 }
 
+// The events of a command have the trace context of its request, also those of a batch;
+// a malformed one is as none.
+func TestTheTraceOfARequestIsRecorded(t *testing.T) {
+	s := serve(t, "")
+	const parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+	ask := func(subject, body string, header nats.Header) {
+		t.Helper()
+		reply, err := s.client.RequestMsg(&nats.Msg{Subject: subject, Data: []byte(body), Header: header}, requestTimeout)
+		if err != nil || reply.Header.Get(micro.ErrorCodeHeader) != "" {
+			t.Fatalf("%s: %s, %v", subject, reply.Data, err)
+		}
+	}
+	for key, header := range map[string]nats.Header{
+		"traced":    {"TraceParent": {parent}, "TRACESTATE": {"a=1,b=2"}},
+		"no-state":  {"traceparent": {parent}, "tracestate": {"no state"}},
+		"malformed": {"traceparent": {parent + "-"}, "tracestate": {"a=1"}},
+		"two":       {"traceparent": {parent, "00-" + parent[3:54] + "0"}},
+		"none":      {},
+	} {
+		ask("commands.agent.a1.set", `{"key":"`+key+`","value":1}`, header)
+		for _, atomic := range []string{"true", "false"} {
+			ask("commands.batch", `{"atomic":`+atomic+`,"commands":[{"subject":"agent.a1.set","body":{"key":"`+key+`","value":2,"strategy":"last_write_wins"}}]}`, header)
+		}
+		wantParent, wantState := "", ""
+		switch key {
+		case "traced":
+			wantParent, wantState = parent, "a=1,b=2"
+		case "no-state":
+			wantParent = parent
+		}
+		got := commandstest.Stored(t, s.entries, events.StateEntry("a1", key))
+		if len(got) != 3 {
+			t.Fatalf("%s has %d events", key, len(got))
+		}
+		for _, rec := range got {
+			if rec.TraceParent != wantParent || rec.TraceState != wantState {
+				t.Errorf("%s: %s", key, rec.Encode())
+			}
+		}
+		commandstest.Count(t, s.entries, key, 3, 0)
+	}
+}
+
 // TestClientHeadersDoNotReachTheJournal sends headers that change how a stream
 // stores a message.
 func TestClientHeadersDoNotReachTheJournal(t *testing.T) {

@@ -134,7 +134,9 @@ func Start(ctx context.Context, cfg *Config, version string, log *slog.Logger) (
 	e.commands = newCommandSide(cfg, e.buckets, log)
 	e.model = newReadModel(e.journal, e.buckets, e.postgres.db, e.quarantine, e.limits.rowBytes(), e.commands.missed, e.metrics.hit)
 	e.eraser = e.newEraser()
-	e.commands.open(cfg, e.limits, bounds, e.journal, e.guard, e.nats, e.model, e.streams, e.authority, e.eraser)
+	if err = e.commands.open(cfg, e.limits, bounds, e.journal, e.guard, e.nats, e.model, e.streams, e.authority, e.eraser); err != nil {
+		return nil, err
+	}
 	if err = e.startViews(); err != nil {
 		return nil, err
 	}

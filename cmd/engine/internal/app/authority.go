@@ -27,7 +27,7 @@ type authority struct {
 	refusals *principals.Refusals
 	refused  *prometheus.CounterVec
 	viewed   func(name string) (grants.Rows, bool) // what a declared view shows; nil = there is none
-	strict   bool // --auth on
+	strict   bool                                  // --auth on
 }
 
 // openAuthority opens the principals.

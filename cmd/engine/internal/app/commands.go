@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/tidemark-engine/tidemark/commands"
@@ -10,6 +11,7 @@ import (
 	"github.com/tidemark-engine/tidemark/commands/taskqueue"
 	"github.com/tidemark-engine/tidemark/domain"
 	"github.com/tidemark-engine/tidemark/events"
+	"github.com/tidemark-engine/tidemark/infra/natsio/coordination"
 	"github.com/tidemark-engine/tidemark/infra/natsio/messages"
 	"github.com/tidemark-engine/tidemark/projections"
 	"github.com/tidemark-engine/tidemark/readmodel"
@@ -47,7 +49,7 @@ func (k *keeper) Keep(ctx context.Context, agent string) error {
 func (k *keeper) Interval() time.Duration { return k.model.hot.KeepInterval() }
 
 // open makes the handler, which needs the read model.
-func (c *commandSide) open(cfg *Config, l limits, bounds commands.Bounds, j *journalReader, g *guard, nats *natsServer, m *readModel, s *streams, a *authority, er *eraser) {
+func (c *commandSide) open(cfg *Config, l limits, bounds commands.Bounds, j *journalReader, g *guard, nats *natsServer, m *readModel, s *streams, a *authority, er *eraser) error {
 	c.model = m
 	conf := commands.Config{
 		Bounds: bounds, InFlight: cfg.LimitsInFlight, WaitBytes: l.waitBytes(), HeadBytes: l.headBytes(), Evictor: m.hydrator, Messenger: messages.NewMessenger(s.Streams), Past: j.history,
@@ -60,7 +62,19 @@ func (c *commandSide) open(cfg *Config, l limits, bounds commands.Bounds, j *jou
 	if er != nil {
 		conf.Keys, conf.Eraser = er.keys, er
 	}
+	var handler atomic.Pointer[commands.Handler]
+	if nats.embedded == nil { // else this engine is alone
+		peers, err := nats.startPeers(func(ctx context.Context, message string) bool {
+			h := handler.Load()
+			return h == nil || h.Withdrawn(ctx, message)
+		})
+		if err != nil {
+			return err
+		}
+		conf.Peers = peers
+	}
 	c.handler = commands.NewHandler(j.writer(g, nats.embedded != nil && cfg.Durability == "synced"), conf)
+	handler.Store(c.handler)
 	c.tasks = taskqueue.New(taskqueue.Config{
 		Claim: c.send, Permit: c.handler.PermitNext, Now: func() time.Time { return time.Now().UTC() }, Bytes: l.taskBytes(), Log: nats.log,
 		Load: func(ctx context.Context, yield func(*events.Record)) error {
@@ -68,6 +82,20 @@ func (c *commandSide) open(cfg *Config, l limits, bounds commands.Bounds, j *jou
 		},
 		CaughtUp: func(ctx context.Context) error { return caughtUp(ctx, j, m.tail) },
 	})
+	return nil
+}
+
+// startPeers joins the other engines on an external server.
+func (n *natsServer) startPeers(withdrawn func(ctx context.Context, message string) bool) (*coordination.Peers, error) {
+	nc, err := n.connect("peers")
+	if err != nil {
+		return nil, err
+	}
+	p, err := coordination.StartPeers(nc, n.subjects, withdrawn)
+	if err == nil {
+		n.stops.add(inBackground(p.Run))
+	}
+	return p, err
 }
 
 // caughtUp waits until this engine has followed the journal to its present end.

@@ -76,6 +76,23 @@ func TestLagInSecondsFollowsLagInEvents(t *testing.T) {
 	}
 }
 
+// A view that is behind at the first look, as all are after an import, is so since the
+// engine's start.
+func TestLagAtTheFirstLook(t *testing.T) {
+	start := time.Now()
+	for behind, want := range map[uint64]float64{100_294: 3, 0: 0} {
+		l := projections.Lag{Since: start}
+		s := projections.Status{Head: behind, LagEvents: behind}
+		if l.Add(&s, start.Add(3*time.Second)); s.LagSeconds != want {
+			t.Errorf("%d events behind since the start: %.0f s, want %.0f", behind, s.LagSeconds, want)
+		}
+		s = projections.Status{Position: behind, Head: behind + 1, LagEvents: 1}
+		if l.Add(&s, start.Add(4*time.Second)); s.LagSeconds != 0 {
+			t.Errorf("one event later: %.0f s", s.LagSeconds)
+		}
+	}
+}
+
 // A store that takes a write and does not answer: the view waits, with a lag that grows.
 func TestAWriteWithoutAnswerIsSaid(t *testing.T) {
 	onBench(t, batching, func(x *bench) {

@@ -130,6 +130,10 @@ func (r *Runner) setWriting(since time.Time) {
 // time since the view was first seen with less than the head it had then. A view that
 // no engine runs, or that has read none of the events that wait, does not know their age.
 type Lag struct {
+	// Since is from when on the view is behind if the first look finds it so; zero = from that
+	// look on.
+	Since time.Time
+
 	head uint64    // not reached since
 	at   time.Time // this time
 }
@@ -137,11 +141,13 @@ type Lag struct {
 // Add sets LagSeconds.
 func (l *Lag) Add(s *Status, now time.Time) {
 	if s.LagEvents == 0 {
-		l.head = 0
+		l.head, l.Since = 0, time.Time{}
 		return
 	}
 	if l.head == 0 || s.Position >= l.head {
-		l.head, l.at = s.Head, now
+		if l.head, l.at = s.Head, now; !l.Since.IsZero() {
+			l.at, l.Since = l.Since, time.Time{}
+		}
 	}
 	s.LagSeconds = max(s.LagSeconds, now.Sub(l.at).Seconds())
 }

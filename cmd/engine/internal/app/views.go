@@ -41,6 +41,7 @@ type views struct {
 	declared      *declaredViews // nil without SQL
 	memoryStreams bool           // the server keeps AGENT_MESSAGES in memory
 
+	began time.Time
 	lagMu sync.Mutex
 	lags  map[place]*projections.Lag
 }
@@ -52,7 +53,7 @@ type place struct {
 }
 
 func newViews(ctx context.Context, nats *natsServer, j *journalReader, q *quarantineStore, m *metrics, log *slog.Logger) (*views, error) {
-	v := &views{journal: j, quarantine: q, metrics: m, log: log, progress: map[string]*projections.Progress{}, lags: map[place]*projections.Lag{}, restarts: map[string][]chan<- string{}}
+	v := &views{began: time.Now(), journal: j, quarantine: q, metrics: m, log: log, progress: map[string]*projections.Progress{}, lags: map[place]*projections.Lag{}, restarts: map[string][]chan<- string{}}
 	if nats.embedded == nil {
 		nc, err := nats.connect("leases")
 		if err != nil {
@@ -283,7 +284,7 @@ func (v *views) status(heads []uint64, refresh bool) []projections.Status {
 	for i := range all {
 		p := place{all[i].Name, all[i].Partition}
 		if v.lags[p] == nil {
-			v.lags[p] = &projections.Lag{}
+			v.lags[p] = &projections.Lag{Since: v.began}
 		}
 		v.lags[p].Add(&all[i], now)
 	}

@@ -72,9 +72,11 @@ func (c *Trim) Run(ctx context.Context, out *Output) error {
 	j := stores.Journal
 	trim.Journal, trim.Archive = j, stores.Archive()
 	trim.Folded = func(ctx context.Context, p int) (uint64, string, error) { return c.folded(ctx, nc, j, p) }
-	trim.PurgeCost = purgeCostSynced
-	if s.Durability == "relaxed" {
-		trim.PurgeCost = purgeCostRelaxed
+	if trim.PurgeCost, err = j.PurgeCost(ctx); err != nil { // the account may have no room for it
+		trim.PurgeCost = purgeCostSynced
+		if s.Durability == "relaxed" {
+			trim.PurgeCost = purgeCostRelaxed
+		}
 	}
 	work := func(ctx context.Context) error {
 		if !c.Plan {
@@ -156,7 +158,8 @@ func (c *Trim) trim(ctx context.Context, out *Output, trim *retention.Trim, part
 	return c.print(out, &r)
 }
 
-// Measured times of one purge, without the search for its events.
+// Times of one purge on an idle disk, without the search for its events. They are taken where the
+// server's disk cannot be measured.
 const (
 	purgeCostSynced  = 1500 * time.Microsecond // with a sync of the disk
 	purgeCostRelaxed = 350 * time.Microsecond

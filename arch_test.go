@@ -51,6 +51,7 @@ var house = []rule{
 	{"domain/task", []string{"domain", "events"}, pure, decider},
 	{"domain/reminder", []string{"domain", "events"}, pure, decider},
 	{"domain/session", []string{"domain", "events"}, pure, decider},
+	{"domain/inbox", []string{"domain", "events"}, pure, decider},
 	{"domain/config", []string{"domain", "events"}, pure, decider},
 
 	{"history", []string{"domain", "events"}, slices.Concat(nats, postgres),

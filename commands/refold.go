@@ -9,6 +9,7 @@ import (
 	"github.com/tidemark-engine/tidemark/domain"
 	"github.com/tidemark-engine/tidemark/domain/agent"
 	"github.com/tidemark-engine/tidemark/domain/claim"
+	"github.com/tidemark-engine/tidemark/domain/inbox"
 	"github.com/tidemark-engine/tidemark/domain/reminder"
 	"github.com/tidemark-engine/tidemark/domain/session"
 	"github.com/tidemark-engine/tidemark/domain/task"
@@ -33,6 +34,7 @@ var (
 	reminderFold  = fold[reminder.Reminder]{reminder.Evolve, 1}
 	sessionFold   = fold[session.Session]{session.Evolve, 1}
 	claimFold     = fold[claim.Claim]{claim.Evolve, 1}
+	inboxFold     = fold[inbox.Inbox]{inbox.Evolve, 1}
 	viewFold      = fold[view.View]{view.Evolve, 1}
 	lifecycleFold = fold[agent.Lifecycle]{agent.EvolveLifecycle, 1}
 )

@@ -63,6 +63,7 @@ var verbs = map[string]map[string]verb{
 		"direct":    readMessage("direct"),
 		"broadcast": readMessage("broadcast"),
 		"notify":    readMessage("notify"),
+		"read":      readMessageRead,
 	},
 	"reminder": {
 		"set":    readReminderSet,

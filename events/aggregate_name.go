@@ -46,6 +46,8 @@ func (e *Event) Home() AggregateName {
 		return Session(e.ID)
 	case "claim":
 		return Claim(e.ID)
+	case "message":
+		return Inbox(e.ID)
 	case "require":
 		return Require(e.ID)
 	case "reminder":

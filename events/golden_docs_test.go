@@ -55,6 +55,7 @@ func init() {
 		events.ClaimReleased:   events.ClaimEnd{Request: "r"},
 		events.ClaimExpired:    events.ClaimEnd{TakenBy: "p", Request: "r"},
 		events.ClaimErased:     events.Plain{Request: "r"},
+		events.MessageRead:     events.InboxRead{UpTo: 1764431953123456, Marks: []int64{1764431953123458, 9223372036854775807}, Request: "r"},
 		events.RequireDeclared: events.RequireBatch{Checks: 1},
 		events.RequireChecked:  events.RequireCheck{Name: "agent.x1.state.k.l", Version: 3, Revision: 18446744073709551615},
 		events.ReminderSet: events.ReminderSchedule{

@@ -15,6 +15,7 @@ const (
 	KindReminder  = "reminder"
 	KindConfig    = "config"
 	KindClaim     = "claim"
+	KindInbox     = "inbox"
 	KindView      = "view" // a declared view: its definition, not its rows
 	KindLifecycle = "lifecycle"
 )
@@ -22,7 +23,7 @@ const (
 // Doc is a document as every tier stores it.
 type Doc struct {
 	Kind      string
-	ID        string // task, session, reminderclaim or agent
+	ID        string // task, session, reminder, claim or agent
 	Key       string // of a configuration entry
 	State     []byte // JSON
 	Timestamp time.Time

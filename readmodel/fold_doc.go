@@ -34,6 +34,8 @@ func docKind(typ string) string {
 		return KindSession
 	case strings.HasPrefix(typ, "claim."):
 		return KindClaim
+	case strings.HasPrefix(typ, "message."):
+		return KindInbox
 	case strings.HasPrefix(typ, "reminder."):
 		return KindReminder
 	case strings.HasPrefix(typ, "view."):

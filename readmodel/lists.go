@@ -25,6 +25,7 @@ type Visible struct {
 type InboxList struct {
 	Agent              string
 	Direct, Broadcasts bool
+	Unread             bool      // only those that the agent has not read
 	Before             time.Time // with AfterID the last message seen; zero = from the newest
 	AfterID            string
 	Limit              int

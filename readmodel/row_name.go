@@ -20,6 +20,8 @@ func RowOf(s events.AggregateName) (kind, id, key string) {
 		return KindConflict, id, key
 	case aggregate == "agent" && rest == "lifecycle":
 		return KindLifecycle, id, ""
+	case aggregate == "message":
+		return KindInbox, id, ""
 	case aggregate == "config":
 		return KindConfig, id, rest
 	case aggregate == "task", aggregate == "session", aggregate == "reminder", aggregate == "claim", aggregate == "view":
@@ -44,6 +46,8 @@ func NameOf(kind, id, key string) events.AggregateName {
 		return events.Session(id)
 	case KindClaim:
 		return events.Claim(id)
+	case KindInbox:
+		return events.Inbox(id)
 	case KindReminder:
 		return events.Reminder(id)
 	case KindView:

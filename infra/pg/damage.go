@@ -114,7 +114,7 @@ func (d *DB) Damage(ctx context.Context) (missing []string, err error) {
 
 // derived are the tables that a view fills from the history: what is wrong with
 // them costs nothing but time.
-var derived = []string{"claims", "config", "conflicts", "lifecycle", "reminders", "sessions", "state", "tasks", "views"}
+var derived = []string{"claims", "config", "conflicts", "inboxes", "lifecycle", "reminders", "sessions", "state", "tasks", "views"}
 
 // Repair makes the tables again that Damage finds: missing ones, and derived ones
 // that lack a column. It resets the position of the view that fills the derived

@@ -13,7 +13,7 @@ import (
 
 // kinds are the kinds of rows in the order of reports.
 var kinds = [...]string{
-	readmodel.KindEntry, readmodel.KindTask, readmodel.KindSession, readmodel.KindReminder, readmodel.KindConfig, readmodel.KindClaim, readmodel.KindView, readmodel.KindLifecycle, readmodel.KindConflict,
+	readmodel.KindEntry, readmodel.KindTask, readmodel.KindSession, readmodel.KindReminder, readmodel.KindConfig, readmodel.KindClaim, readmodel.KindView, readmodel.KindInbox, readmodel.KindLifecycle, readmodel.KindConflict,
 }
 
 // Tier is one read model that is verified and repaired.

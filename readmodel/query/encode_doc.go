@@ -11,6 +11,7 @@ import (
 // page is one page of a list.
 type page struct {
 	rows        []byte // encoded, not closed: `{"tasks":[{…},{…}`
+	more        []byte // further members, each after a comma
 	source      string
 	cursor      string // of the next page; empty = the last page
 	token       string
@@ -19,7 +20,7 @@ type page struct {
 
 // encode closes the page and returns the reply body.
 func (p *page) encode() []byte {
-	b := append(p.rows, ']')
+	b := append(append(p.rows, ']'), p.more...)
 	if p.cursor != "" {
 		b = append(b, ',')
 		b = events.AppendString(b, "cursor", p.cursor)

@@ -13,13 +13,13 @@ import (
 )
 
 // inbox lists an agent's messages, direct ones and broadcasts; "broadcasts": false leaves the
-// latter out, and "kind" selects one of both.
+// latter out, "kind" selects one of both, and "unread" those that the agent has not read.
 func (q *Query) inbox(ctx context.Context, agent string, in *request) (*page, error) {
 	if err := oneOf("kind", in.Kind, readmodel.MessageDirect, readmodel.MessageBroadcast); err != nil {
 		return nil, err
 	}
 	list := readmodel.InboxList{
-		Agent: agent, Direct: in.Kind != readmodel.MessageBroadcast,
+		Agent: agent, Unread: in.Unread, Direct: in.Kind != readmodel.MessageBroadcast,
 		Broadcasts: in.Kind == readmodel.MessageBroadcast || in.Kind == "" && (in.Broadcasts == nil || *in.Broadcasts), Limit: in.limit + 1,
 	}
 	if in.Cursor != "" {
@@ -41,14 +41,16 @@ func (q *Query) inbox(ctx context.Context, agent string, in *request) (*page, er
 			return nil, domain.Errorf(domain.Unavailable, "read.behind", "sql has not stored all acknowledged messages in time")
 		}
 	}
-	rows, err := q.Tiers.Durable.Inbox(ctx, list)
+	box, err := q.Tiers.Durable.Inbox(ctx, list)
 	if err != nil {
 		return nil, tiers.Unavailable("sql", err)
 	}
-	rows, cursor := paginate(rows, in.limit, func(m *readmodel.Message) (string, int) {
+	rows, cursor := paginate(box.Messages, in.limit, func(m *readmodel.Message) (string, int) {
 		return strconv.FormatInt(m.SentAt.UnixMicro(), 10) + "-" + m.ID, len(m.Body)
 	})
-	return &page{rows: encodeMessages(rows), source: tiers.FromSQL, cursor: cursor, token: token}, nil
+	more := strconv.AppendInt([]byte(`,"unread":`), int64(box.Unread), 10)
+	more = strconv.AppendInt(append(more, `,"read_up_to":`...), box.ReadUpTo, 10)
+	return &page{rows: encodeMessages(rows), more: more, source: tiers.FromSQL, cursor: cursor, token: token}, nil
 }
 
 func encodeMessages(rows []readmodel.Message) []byte {
@@ -67,6 +69,10 @@ func encodeMessages(rows []readmodel.Message) []byte {
 		b = append(b, ',')
 		b = events.AppendTime(b, "sent_at", m.SentAt)
 		b = append(b, `,"sequence":`...)
-		return strconv.AppendUint(b, m.Sequence, 10)
+		b = strconv.AppendUint(b, m.Sequence, 10)
+		b = append(b, `,"mark":`...)
+		b = strconv.AppendInt(b, m.Mark, 10)
+		b = append(b, `,"read":`...)
+		return strconv.AppendBool(b, m.Read)
 	})
 }

@@ -76,6 +76,7 @@ type request struct {
 	Owner       string  `json:"owner,omitzero"`
 	Kind        string  `json:"kind,omitzero"`
 	Broadcasts  *bool   `json:"broadcasts,omitzero"`
+	Unread      bool    `json:"unread,omitzero"`
 	MaxAgeMS    *int64  `json:"max_age_ms,omitzero"`
 	Subject     string  `json:"subject,omitzero"`
 	From        *uint64 `json:"from,omitzero"`
@@ -132,7 +133,8 @@ var handlers = map[string]handler{
 	"config.history":   {fields: "key limit cursor", check: domain.CheckAgentID, answer: docHistory(readmodel.KindConfig)},
 	"config.entries":   {fields: "prefix limit cursor token wait_ms max_age_ms at_revision at_time", check: domain.CheckAgentID, list: (*Query).configEntries},
 	"state.find":       {fields: "agent_prefix key key_prefix contains path text limit cursor token wait_ms", list: (*Query).stateFind},
-	"message.inbox":    {fields: "kind broadcasts limit cursor token wait_ms max_age_ms", check: domain.CheckAgentID, list: (*Query).inbox},
+	"message.inbox":    {fields: "kind broadcasts unread limit cursor token wait_ms max_age_ms", check: domain.CheckAgentID, list: (*Query).inbox},
+	"message.history":  {fields: "limit cursor", check: domain.CheckAgentID, answer: docHistory(readmodel.KindInbox)},
 	"view.get":         {fields: "key token wait_ms", check: view.CheckName, answer: (*Query).viewGet},
 	"view.list":        {fields: "where limit cursor token wait_ms", check: view.CheckName, list: (*Query).viewList},
 	"events.read":      {fields: "subject from until partition limit wait_ms", answer: (*Query).eventsRead},

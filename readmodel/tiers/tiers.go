@@ -38,7 +38,7 @@ type DurableTier interface {
 	Entries(ctx context.Context, partition int, agent, prefix, after string, limit int) ([]readmodel.Entry, uint64, error)
 	Agents(ctx context.Context, list readmodel.AgentList) ([]readmodel.Agent, error)
 	Docs(ctx context.Context, list readmodel.DocList) ([]readmodel.Doc, error)
-	Inbox(ctx context.Context, list readmodel.InboxList) ([]readmodel.Message, error)
+	Inbox(ctx context.Context, list readmodel.InboxList) (readmodel.Inbox, error)
 	// Find fails with a *domain.Error when find cannot be read, or takes too long.
 	Find(ctx context.Context, find readmodel.EntryFind) ([]readmodel.Entry, error)
 	// QuarantinedStreams returns at most limit streams with a prefix whose rows are stale because

@@ -152,6 +152,8 @@ func Queries() (all []Case) {
 		{"view.none.history", `{"cursor":"x"}`, 400, "cursor.invalid", "x"},
 		{"view.none.rows", `{}`, 404, "query.unknown", "view.<id>.definition"},
 		{"message.a1.inbox", `{"kind":"letter"}`, 400, "kind.unknown", "letter"},
+		{"message.a1.inbox", `{"unread":"yes"}`, 400, "body.invalid", "/unread"},
+		{"message.a1.inbox", `{"unread":1}`, 400, "body.invalid", "/unread"},
 		{"message.a1.inbox", `{"cursor":"+12-a"}`, 400, "cursor.invalid", "+12-a"},
 		{"message.a1.inbox", `{"cursor":"-12-a"}`, 400, "cursor.invalid", "-12-a"},
 		{"agent.a1.set", `{"key":"k","value":1}`, 404, "query.unknown", "agent.<id>.entries, agent.<id>.get"},

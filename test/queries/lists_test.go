@@ -205,7 +205,11 @@ func askInbox(t *testing.T, c *harness.Client) {
 		rows, _ = pages(t, c, "message.me.inbox", "messages", "message_id", M{"limit": limit})
 		equal(t, "both", rows, newest(both))
 	}
-	first := ask(t, c, "message.me.inbox", M{"limit": 1, "broadcasts": false})["messages"].([]any)[0]
+	first := ask(t, c, "message.me.inbox", M{"limit": 1, "broadcasts": false})["messages"].([]any)[0].(map[string]any)
+	if mark, _ := first["mark"].(float64); time.Since(time.UnixMicro(int64(mark))).Abs() > time.Hour {
+		t.Errorf("mark %s", first["mark"])
+	}
+	delete(first, "mark")
 	equal(t, "row", first, M{"message_id": "m-20", "kind": "direct", "from": "other", "to": "me", "body": M{"n": 1.0},
-		"sent_at": start.Add(5 * time.Second), "sequence": 1})
+		"sent_at": start.Add(5 * time.Second), "sequence": 1, "read": false})
 }

@@ -40,6 +40,7 @@ func fill(t *testing.T, c *harness.Client) {
 		c.MustDo(t, "session."+id+".put", M{"key": "a", "value": "é "})
 		c.MustDo(t, "claim."+id+".acquire", M{"owner": "ann", "lease_ms": 600_000, "data": M{"n": 1e3}})
 		c.MustDo(t, "reminder."+id+".set", M{"at": "2126-01-01T00:00:00Z", "command": M{"subject": "agent." + id + ".expire"}})
+		c.MustDo(t, "message."+id+".read", M{"up_to": 1764431953123456, "marks": []int{1764431953123458, 1764431953123499}})
 		c.MustDo(t, "view."+id+".define", M{"from": "state", "agents": "nobody", "columns": M{"n": M{"path": "/value/n", "type": "numeric"}}})
 		c.MustDo(t, "config."+id+".set", M{"key": "a.b", "value": []any{1, nil}})
 		c.MustDo(t, "config."+id+".set", M{"key": "gone", "value": 1})
@@ -81,7 +82,7 @@ func TestVerify(t *testing.T) {
 			}
 		}
 	}
-	equal(t, "tiers", []int{len(clean.Tiers[0].Kinds), len(clean.Tiers[1].Kinds)}, []int{6, 8})
+	equal(t, "tiers", []int{len(clean.Tiers[0].Kinds), len(clean.Tiers[1].Kinds)}, []int{6, 9})
 	damaged(t, e, c)
 }
 
@@ -101,6 +102,9 @@ var rounds = [][]damage{{
 	{"claims", "claim_id = 'v3'", "fence = 7", "claim v3"},
 	{"reminders", "reminder_id = 'v1'", "fired = 7", "reminder v1"},
 	{"reminders", "reminder_id = 'v2'", "next_at = next_at + interval '1 s'", "reminder v2"},
+	{"inboxes", "agent_id = 'v1'", "read_up_to = read_up_to + interval '1 s'", "inbox v1"},
+	{"inboxes", "agent_id = 'v2'", "marks = '{}'", "inbox v2"},
+	{"inboxes", "agent_id = 'v3'", "", "inbox v3"},
 	{"views", "name = 'v1'", "definition = definition - 'agents'", "view v1"},
 	{"views", "name = 'v2'", "defined_at = defined_at + interval '1 s'", "view v2"},
 	{"config", "agent_id = 'v1'", "state_text = '2', config_value = '2'", "config v1.a.b"},

@@ -33,6 +33,12 @@ const docRows = `
 		FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::timestamptz[], $7::text[])
 			AS x (id, key, st, v, r, u, d)) AS b`
 
+// readUpTo and readMarks are the columns of an inbox from its state.
+const (
+	readUpTo  = `'epoch'::timestamptz + (s->>'read_up_to')::bigint * interval '1 microsecond'`
+	readMarks = `ARRAY(SELECT m::bigint FROM jsonb_array_elements_text(s->'marks') WITH ORDINALITY AS x (m, n) ORDER BY n)`
+)
+
 // docUpserts writes the rows of each kind and never replaces a newer row.
 var docUpserts = map[string]string{
 	readmodel.KindTask: `
@@ -78,6 +84,12 @@ var docUpserts = map[string]string{
 		expires_at = excluded.expires_at, ended_at = excluded.ended_at, state_text = excluded.state_text, version = excluded.version,
 		revision = excluded.revision, updated_at = excluded.updated_at, digest = excluded.digest
 	WHERE t.revision < excluded.revision`,
+	readmodel.KindInbox: `
+	INSERT INTO agents.inboxes AS t (agent_id, read_up_to, marks, state_text, version, revision, updated_at, digest)
+	SELECT id, ` + readUpTo + `, ` + readMarks + `, st, v, r, u, d` + docRows + `
+	ON CONFLICT (agent_id) DO UPDATE SET read_up_to = excluded.read_up_to, marks = excluded.marks, state_text = excluded.state_text,
+		version = excluded.version, revision = excluded.revision, updated_at = excluded.updated_at, digest = excluded.digest
+	WHERE t.revision < excluded.revision`,
 	readmodel.KindView: `
 	INSERT INTO agents.views AS t (name, status, source, definition, set_by, defined_at, removed_at, state_text, version, revision, updated_at, digest)
 	SELECT id, s->>'status', s#>>'{definition,from}', s->'definition', s->>'set_by', (s->>'defined_at')::timestamptz,
@@ -119,7 +131,7 @@ func queueDocs(b *pgx.Batch, s pg.Schema, changes []readmodel.DocChange) {
 		}
 		kinds[c.Kind].add(&c.Doc)
 	}
-	for _, kind := range [...]string{readmodel.KindClaim, readmodel.KindConfig, readmodel.KindLifecycle, readmodel.KindReminder, readmodel.KindSession, readmodel.KindTask, readmodel.KindView} {
+	for _, kind := range [...]string{readmodel.KindClaim, readmodel.KindConfig, readmodel.KindInbox, readmodel.KindLifecycle, readmodel.KindReminder, readmodel.KindSession, readmodel.KindTask, readmodel.KindView} {
 		if c := kinds[kind]; c != nil {
 			b.Queue(s.In(docUpserts[kind]), c.ids, c.keys, c.states, c.versions, c.revisions, c.updated, c.digests)
 		}
@@ -149,6 +161,7 @@ var docTables = map[string]struct{ table, id, key, same string }{
 		set_at, ended_at) IS NOT DISTINCT FROM
 		(s->>'status', s->>'agent_id', s#>>'{command,subject}', (s->>'next_at')::timestamptz, (s->>'fired')::bigint,
 		(s->>'missed_count')::bigint, s#>>'{last,outcome}', (s->>'set_at')::timestamptz, (s->>'ended_at')::timestamptz)`},
+	readmodel.KindInbox: {"agents.inboxes", "agent_id", "''", `(read_up_to, marks) IS NOT DISTINCT FROM (` + readUpTo + `, ` + readMarks + `)`},
 	readmodel.KindView: {"agents.views", "name", "''", `(status, source, definition, set_by, defined_at, removed_at) IS NOT DISTINCT FROM
 		(s->>'status', s#>>'{definition,from}', s->'definition', s->>'set_by', (s->>'defined_at')::timestamptz, (s->>'removed_at')::timestamptz)`},
 	readmodel.KindLifecycle: {"agents.lifecycle", "agent_id", "''",

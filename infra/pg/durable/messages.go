@@ -5,16 +5,23 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/tidemark-engine/tidemark/infra/pg"
 	"github.com/tidemark-engine/tidemark/readmodel"
 )
 
 const insertMessages = `
-	INSERT INTO agents.messages (message_id, kind, sender, recipient, type, body, body_text, sequence, sent_at)
-	SELECT m, k, f, nullif(t, ''), nullif(y, ''), b::jsonb, b, s, at
-	FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[], $8::timestamptz[])
-		AS x (m, k, f, t, y, b, s, at)
+	INSERT INTO agents.messages (message_id, kind, sender, recipient, type, body, body_text, sequence, sent_at, stored_at)
+	SELECT m, k, f, nullif(t, ''), nullif(y, ''), b::jsonb, b, s, at, newest + n * interval '1 microsecond'
+	FROM (SELECT greatest(clock_timestamp(), (SELECT max(stored_at) FROM agents.messages)) AS newest) AS stored,
+		unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[], $8::timestamptz[])
+		WITH ORDINALITY AS x (m, k, f, t, y, b, s, at, n)
 	ON CONFLICT DO NOTHING`
+
+// storing is the key of the advisory lock under which messages are stored. One transaction
+// at a time: who has read up to a mark has been able to see every message before it.
+const storing = 0x7469_6465_696e_626f
 
 // Messages is the table agents.messages.
 type Messages struct{ db *pg.DB }
@@ -34,7 +41,14 @@ func (m Messages) StoreMessages(ctx context.Context, batch []readmodel.Message) 
 		bodies, sequences = append(bodies, string(m.Body)), append(sequences, int64(m.Sequence))
 		times = append(times, m.SentAt)
 	}
-	if _, err := m.db.Pool().Exec(ctx, insertMessages, ids, kinds, senders, recipients, types, bodies, sequences, times); err != nil {
+	err := m.db.InTx(ctx, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1)`, int64(storing)); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, insertMessages, ids, kinds, senders, recipients, types, bodies, sequences, times)
+		return err
+	})
+	if err != nil {
 		return fmt.Errorf("store %d messages: %w", len(batch), err)
 	}
 	return nil

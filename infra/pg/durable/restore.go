@@ -72,6 +72,7 @@ var tables = map[string]struct{ name, id, key string }{
 	readmodel.KindTask:      {"agents.tasks", "task_id", "''"},
 	readmodel.KindSession:   {"agents.sessions", "session_id", "''"},
 	readmodel.KindClaim:     {"agents.claims", "claim_id", "''"},
+	readmodel.KindInbox:     {"agents.inboxes", "agent_id", "''"},
 	readmodel.KindReminder:  {"agents.reminders", "reminder_id", "''"},
 	readmodel.KindView:      {"agents.views", "name", "''"},
 	readmodel.KindLifecycle: {"agents.lifecycle", "agent_id", "''"},

@@ -16,7 +16,7 @@ var _ verify.Chunks = Rows{}
 // rowKinds fixes the order in which blocks are numbered.
 var rowKinds = [...]string{
 	readmodel.KindEntry, readmodel.KindConflict, readmodel.KindTask,
-	readmodel.KindSession, readmodel.KindReminder, readmodel.KindConfig, readmodel.KindClaim, readmodel.KindView, readmodel.KindLifecycle,
+	readmodel.KindSession, readmodel.KindReminder, readmodel.KindConfig, readmodel.KindClaim, readmodel.KindView, readmodel.KindInbox, readmodel.KindLifecycle,
 }
 
 // Chunks implements verify.Chunks: the number of blocks of all tables.

@@ -55,6 +55,7 @@ var shadowTables = []shadowTable{
 	{readmodel.KindTask, "tasks", []string{"task_id"}},
 	{readmodel.KindSession, "sessions", []string{"session_id"}},
 	{readmodel.KindClaim, "claims", []string{"claim_id"}},
+	{readmodel.KindInbox, "inboxes", []string{"agent_id"}},
 	{readmodel.KindReminder, "reminders", []string{"reminder_id"}},
 	{readmodel.KindView, "views", []string{"name"}},
 	{readmodel.KindConfig, "config", []string{"agent_id", "config_key"}},

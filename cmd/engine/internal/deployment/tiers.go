@@ -44,7 +44,7 @@ func (s *Stores) DurableTier() verify.Tier {
 		Name: "sql", View: "durable", Each: rows.EachRow, Of: rows.RowOf, Chunks: rows,
 		Keeps: map[string]time.Duration{
 			readmodel.KindEntry: 0, readmodel.KindTask: 0, readmodel.KindSession: 0, readmodel.KindReminder: 0,
-			readmodel.KindConfig: 0, readmodel.KindClaim: 0, readmodel.KindView: 0, readmodel.KindLifecycle: 0, readmodel.KindConflict: 0,
+			readmodel.KindConfig: 0, readmodel.KindClaim: 0, readmodel.KindView: 0, readmodel.KindInbox: 0, readmodel.KindLifecycle: 0, readmodel.KindConflict: 0,
 		},
 		Restore: func(ctx context.Context, streams []events.AggregateName) error {
 			return durable.New(s.DB, "durable").Restore(ctx, s.History(), streams)

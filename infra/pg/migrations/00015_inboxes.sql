@@ -1,0 +1,29 @@
+-- +goose Up
+
+-- What agents have read. marks are microseconds since 1970, like stored_at.
+CREATE TABLE agents.inboxes (
+    agent_id    text        PRIMARY KEY COLLATE "C",
+    read_up_to  timestamptz NOT NULL,
+    marks       bigint[]    NOT NULL,
+    state_text  text        NOT NULL,
+    version     bigint      NOT NULL,
+    revision    bigint      NOT NULL,
+    updated_at  timestamptz NOT NULL,
+    digest      text        NOT NULL
+);
+
+-- stored_at is where a message stands in every inbox: it rises from one transaction to
+-- the next, and no two messages have the same.
+UPDATE agents.messages AS m SET stored_at = m.stored_at + x.place * interval '1 microsecond'
+FROM (SELECT sender, message_id, row_number() OVER (PARTITION BY stored_at ORDER BY sent_at, sequence, sender, message_id) - 1 AS place
+    FROM agents.messages) AS x
+WHERE x.place > 0 AND x.sender = m.sender AND x.message_id = m.message_id;
+DROP INDEX agents.messages_stored;
+CREATE INDEX messages_stored ON agents.messages (stored_at);
+CREATE INDEX messages_unread ON agents.messages (recipient, stored_at) WHERE kind = 'direct';
+CREATE INDEX messages_unread_others ON agents.messages (stored_at) WHERE kind <> 'direct';
+
+-- +goose Down
+DROP INDEX agents.messages_unread_others, agents.messages_unread, agents.messages_stored;
+CREATE INDEX messages_stored ON agents.messages USING brin (stored_at);
+DROP TABLE agents.inboxes;

@@ -19,7 +19,7 @@ GOVULNCHECK_VERSION := v1.9.0
 CYCLONEDX_VERSION   := v1.10.0
 
 .DEFAULT_GOAL := help
-.PHONY: help build run demo test faults tasks bench scale lint vuln sbom fmt postgres clean
+.PHONY: help build run demo test faults tasks scenarios bench scale claims lint vuln sbom fmt postgres clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -45,9 +45,16 @@ faults: postgres ## run the fault tests at full length; QUICK=1 for the length o
 tasks: postgres ## run 10,000 tasks through eight workers in Go and Node that are killed and frozen
 	TIDEMARK_TEST_LONG=1 $(GO) test -count=1 -timeout 1h -v -run TestTaskWorkers $(TESTFLAGS) ./test/scenarios
 
+scenarios: postgres ## run all scenarios at full length: catch-up, revert, reminders over a change of clocks, workers
+	TIDEMARK_TEST_LONG=1 $(GO) test -count=1 -timeout 2h -p 1 -parallel 2 $(TESTFLAGS) ./test/scenarios ./test/archive
+
 scale: postgres ## rebuild a million events over 50,000 aggregates under load (EVENTS=, AGGREGATES=)
 	SCALE_EVENTS=$(or $(EVENTS),1000000) SCALE_AGGREGATES=$(or $(AGGREGATES),50000) \
 		$(GO) test ./test/scale -run TestRebuildUnderLoad -v -count=1 -timeout 2h
+
+claims: postgres ## claim 10,000 tasks among a million that have ended (TASKS=, WAITING=)
+	SCALE_TASKS=$(or $(TASKS),1000000) SCALE_WAITING=$(or $(WAITING),10000) SCALE_POSTGRES=off \
+		$(GO) test ./test/scale -run TestTasksAmongFinished -v -count=1 -timeout 2h
 
 lint: $(GOLANGCI) ## gofmt, go vet and the linters of .golangci.yml
 	$(GO) vet ./...

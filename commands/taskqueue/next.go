@@ -100,7 +100,7 @@ func (q *Queue) again(ctx context.Context, n *commands.Next, commandID string, b
 	if known {
 		return q.claim(ctx, id, commandID, body)
 	}
-	if timed && (now.Sub(at) > recentAge || at.Before(from)) {
+	if timed && (now.Sub(at) > Remembered || at.Before(from)) {
 		return commands.Receipt{}, domain.Errorf(domain.Rejected, "command.too_old",
 			"command id %s is from %s, and it is no longer known what it has claimed: use a new one", commandID, at.Format(time.RFC3339))
 	}

@@ -21,7 +21,8 @@ type Config struct {
 	Claim func(ctx context.Context, req commands.Request) (commands.Receipt, error)
 	// Permit decides about a sender; see commands.Handler.PermitNext. nil = all may.
 	Permit func(ctx context.Context) (commands.Condition, error)
-	// Load yields the last event of every task.
+	// Load yields the last event, or at least id, state and revision, of every task that waits
+	// or was started in the time of Remembered; of others it may.
 	Load func(ctx context.Context, yield func(rec *events.Record)) error
 	// CaughtUp waits until Changed has been called for all events that are in the journal now.
 	CaughtUp func(ctx context.Context) error
@@ -31,7 +32,7 @@ type Config struct {
 }
 
 // Queue chooses tasks for those who ask for the next one. It follows the journal
-// through Changed and starts from the last event of each task.
+// through Changed and starts from what Load yields.
 type Queue struct {
 	cfg     Config
 	started time.Time
@@ -85,7 +86,7 @@ func (q *Queue) Changed(id string, state []byte, revision uint64) {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if f.ClaimID != "" && q.cfg.Now().Sub(f.StartedAt) < recentAge {
+	if f.ClaimID != "" && q.cfg.Now().Sub(f.StartedAt) < Remembered {
 		q.recent.add(f.ClaimID, id, f.StartedAt)
 	}
 	e := q.known[id]

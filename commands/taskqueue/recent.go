@@ -3,9 +3,9 @@ package taskqueue
 import "time"
 
 const (
-	// recentAge is how long a command id is remembered after its claim.
-	recentAge = 10 * time.Minute
-	maxRecent = 250_000
+	// Remembered is how long a command id is remembered after its claim.
+	Remembered = 10 * time.Minute
+	maxRecent  = 250_000
 )
 
 // recent remembers which task a command id has claimed.
@@ -30,7 +30,7 @@ func (r *recent) add(id, task string, at time.Time) {
 		r.order = append(r.order, claim{id, at})
 	}
 	r.tasks[id] = task
-	for len(r.order) > 0 && (len(r.order) > maxRecent || at.Sub(r.order[0].at) > recentAge) {
+	for len(r.order) > 0 && (len(r.order) > maxRecent || at.Sub(r.order[0].at) > Remembered) {
 		if first := r.order[0].at; first.After(r.from) { // a load adds them in no order
 			r.from = first
 		}

@@ -23,7 +23,11 @@ CREATE INDEX messages_stored ON agents.messages (stored_at);
 CREATE INDEX messages_unread ON agents.messages (recipient, stored_at) WHERE kind = 'direct';
 CREATE INDEX messages_unread_others ON agents.messages (stored_at) WHERE kind <> 'direct';
 
+-- Which task a command id of tasks.next has claimed.
+CREATE INDEX tasks_by_start ON agents.tasks (started_at);
+
 -- +goose Down
+DROP INDEX agents.tasks_by_start;
 DROP INDEX agents.messages_unread_others, agents.messages_unread, agents.messages_stored;
 CREATE INDEX messages_stored ON agents.messages USING brin (stored_at);
 DROP TABLE agents.inboxes;

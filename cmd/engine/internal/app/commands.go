@@ -77,9 +77,7 @@ func (c *commandSide) open(cfg *Config, l limits, bounds commands.Bounds, j *jou
 	handler.Store(c.handler)
 	c.tasks = taskqueue.New(taskqueue.Config{
 		Claim: c.send, Permit: c.handler.PermitNext, Now: func() time.Time { return time.Now().UTC() }, Bytes: l.taskBytes(), Log: nats.log,
-		Load: func(ctx context.Context, yield func(*events.Record)) error {
-			return j.history.EachLast(ctx, "task.*", func(rec events.Record) { yield(&rec) })
-		},
+		Load:     (&waitingTasks{j.history, m.durable, nats.log}).each,
 		CaughtUp: func(ctx context.Context) error { return caughtUp(ctx, j, m.tail) },
 	})
 	return nil

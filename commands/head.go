@@ -48,6 +48,22 @@ func (h *Handler) load(ctx context.Context, name events.AggregateName, fold func
 	return loaded, nil
 }
 
+// PreloadTask reads the end of a task into memory, for a command that is expected. Where
+// it cannot, the command does.
+func (h *Handler) PreloadTask(ctx context.Context, id string) {
+	name := events.Task(id)
+	if _, known := h.heads.get(name); known {
+		return
+	}
+	rec, ok, err := h.journal.Last(ctx, name, history.Linearizable)
+	if err != nil || !ok {
+		return
+	}
+	if loaded, err := headOf(&rec, taskFold.carried); err == nil {
+		h.heads.cache.SetIfAbsent(name, loaded) // a command may have changed the task meanwhile
+	}
+}
+
 // headOf folds an aggregate's last event into its head.
 func headOf(rec *events.Record, fold func(*events.Event) (any, error)) (*head, error) {
 	state, err := fold(&rec.Event)

@@ -15,6 +15,7 @@ type entry struct {
 	notBefore       int64  // Unix nanoseconds; 0 = now
 	revision        uint64 // of the event that this is from
 	line            *line
+	preloaded       bool
 	place           int // in line, or in the heap of those that are too early
 }
 

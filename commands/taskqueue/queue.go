@@ -26,9 +26,11 @@ type Config struct {
 	Load func(ctx context.Context, yield func(rec *events.Record)) error
 	// CaughtUp waits until Changed has been called for all events that are in the journal now.
 	CaughtUp func(ctx context.Context) error
-	Now      func() time.Time
-	Bytes    int // of the index; default 64 MiB. Tasks beyond it are read from the journal when it runs empty.
-	Log      *slog.Logger
+	// Preload prepares the claim of a task that is next; nil = nothing is prepared.
+	Preload func(ctx context.Context, id string)
+	Now     func() time.Time
+	Bytes   int // of the index; default 64 MiB. Tasks beyond it are read from the journal when it runs empty.
+	Log     *slog.Logger
 }
 
 // Queue chooses tasks for those who ask for the next one. It follows the journal
@@ -50,6 +52,7 @@ type Queue struct {
 	loading chan struct{}         // closed when the load under way has ended
 	loaded  bool                  // no load is under way
 	wake    chan struct{}         // for Run
+	ahead   chan string           // tasks to preload
 }
 
 // New returns an empty queue; call Run.
@@ -61,7 +64,7 @@ func New(cfg Config) *Queue {
 		cfg: cfg, started: cfg.Now(), index: index{groups: map[string]*group{}}, known: map[string]*entry{},
 		early:   entries{less: func(a, b *entry) bool { return a.notBefore < b.notBefore }},
 		waiting: list.New(), served: map[string]uint64{}, lost: map[[2]string]bool{}, recent: newRecent(),
-		flights: map[[2]string]*flight{}, loading: make(chan struct{}), wake: make(chan struct{}, 1),
+		flights: map[[2]string]*flight{}, loading: make(chan struct{}), wake: make(chan struct{}, 1), ahead: make(chan string, 16),
 	}
 }
 
@@ -169,8 +172,21 @@ func (q *Queue) pop(w *waiter) *entry {
 		q.index.remove(e)
 		e.place = -1
 		q.serve(w.agent)
+		q.preload(q.index.first(w.kind, w.agent))
 	}
 	return e
+}
+
+// preload prepares the claim of a task while another one is claimed.
+func (q *Queue) preload(e *entry) {
+	if e == nil || e.preloaded || q.cfg.Preload == nil {
+		return
+	}
+	select {
+	case q.ahead <- e.id:
+		e.preloaded = true
+	default:
+	}
 }
 
 // back puts a task back that could not be claimed now.

@@ -30,6 +30,7 @@ type world struct {
 	claims   map[string]string // command ids of claims by task
 	refuse   error             // of the next claim
 	loads    int
+	ahead    []string // tasks that were preloaded
 	revision uint64
 }
 
@@ -39,6 +40,11 @@ func run(t *testing.T, bytes int, test func(w *world)) {
 		w.Queue = taskqueue.New(taskqueue.Config{
 			Claim: w.claim, Now: time.Now, Bytes: bytes, Log: slog.New(slog.DiscardHandler),
 			CaughtUp: func(context.Context) error { return nil },
+			Preload: func(_ context.Context, id string) {
+				w.mu.Lock()
+				defer w.mu.Unlock()
+				w.ahead = append(w.ahead, id)
+			},
 			Load: func(_ context.Context, yield func(*events.Record)) error {
 				w.mu.Lock()
 				w.loads++
@@ -145,6 +151,21 @@ func TestOrder(t *testing.T) {
 		w.wantAll("a", "", "other", "old", "late", "task.none")
 		w.wantAll("b", "other", "task.none")
 		w.wantAll("b", "k", "theirs", "task.none")
+	})
+}
+
+// TestPreload: while a task is claimed, the one that the agent gets next is prepared, once.
+func TestPreload(t *testing.T) {
+	run(t, 0, func(w *world) {
+		w.create("t1", `"priority":9`)
+		w.create("t2", "")
+		w.create("theirs", `"priority":10,"agent_id":"b"`)
+		w.refuse = domain.Errorf(domain.Unavailable, "journal.unavailable", "away")
+		w.wantAll("a", "", "journal.unavailable", "t1", "t2", "task.none")
+		synctest.Wait()
+		if !slices.Equal(w.ahead, []string{"t2"}) {
+			t.Errorf("preloaded: %q", w.ahead)
+		}
 	})
 }
 

@@ -2,6 +2,7 @@ package taskqueue
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"github.com/tidemark-engine/tidemark/events"
@@ -12,6 +13,18 @@ const loadRetry = time.Second
 
 // Run loads the tasks and follows the clock until ctx ends.
 func (q *Queue) Run(ctx context.Context) {
+	var preloading sync.WaitGroup
+	defer preloading.Wait()
+	preloading.Go(func() {
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case id := <-q.ahead:
+				q.cfg.Preload(ctx, id)
+			}
+		}
+	})
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {

@@ -78,6 +78,7 @@ func (c *commandSide) open(cfg *Config, l limits, bounds commands.Bounds, j *jou
 	c.tasks = taskqueue.New(taskqueue.Config{
 		Claim: c.send, Permit: c.handler.PermitNext, Now: func() time.Time { return time.Now().UTC() }, Bytes: l.taskBytes(), Log: nats.log,
 		Load:     (&waitingTasks{j.history, m.durable, nats.log}).each,
+		Preload:  c.handler.PreloadTask,
 		CaughtUp: func(ctx context.Context) error { return caughtUp(ctx, j, m.tail) },
 	})
 	return nil

@@ -160,7 +160,8 @@ func (g *guard) learn(ctx context.Context) error {
 		if err != nil || at == 0 {
 			continue // an archive that cannot be read now is asked again later
 		}
-		if _, digest, err := a.CheckpointDigest(ctx, p); err == nil {
+		// Another engine archives meanwhile: a revision belongs to the digest it is read with.
+		if at, digest, err := a.CheckpointDigest(ctx, p); err == nil && at > 0 {
 			g.Learn(p, journal.Point{Revision: at, Digest: digest})
 		}
 	}

@@ -36,6 +36,7 @@ type table struct {
 	View     cli.View        `cmd:"" help:"Define, list, show and remove declared views."`
 	Topology cli.Topology    `cmd:"" help:"Compare the streams, buckets and consumers with their YAML document, and apply it."`
 	Auth     cli.Auth        `cmd:"" help:"Say who may use the engine and what they may do."`
+	MCP      cli.MCP         `cmd:"" name:"mcp" help:"Serve the Model Context Protocol on standard input and output, for a language model."`
 	Demo     demo.Demo       `cmd:"" help:"Take the tour, or play recorded agent runs."`
 	Version  cli.ShowVersion `cmd:"" help:"Print the version."`
 }

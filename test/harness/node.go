@@ -54,3 +54,17 @@ func npmInstall(t testing.TB, to string, manifest []byte) {
 		Must(t, err)
 	}
 }
+
+// NodePackage returns a copy of the Node package in dir with its dependencies installed.
+// The package finds itself by its name, as its users do.
+func NodePackage(t testing.TB, dir string) string {
+	t.Helper()
+	run := NodeModules(t, dir, "package.json")
+	copied := filepath.Join(run, "copy")
+	Must(t, os.CopyFS(copied, os.DirFS(dir)))
+	for _, made := range []string{"node_modules", "dist"} { // by a developer
+		Must(t, os.RemoveAll(filepath.Join(copied, made)))
+	}
+	Must(t, os.Rename(filepath.Join(run, "node_modules"), filepath.Join(copied, "node_modules")))
+	return copied
+}

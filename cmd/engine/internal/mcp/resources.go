@@ -1,0 +1,138 @@
+package mcp
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"github.com/tidemark-engine/tidemark/client"
+)
+
+const scheme = "tidemark://agent/"
+
+// entryOf is the agent and the key of a resource.
+func entryOf(uri string) (agent, key string, err error) {
+	rest, ok := strings.CutPrefix(uri, scheme)
+	agent, key, two := strings.Cut(rest, "/")
+	if !ok || !two || agent == "" || key == "" {
+		return "", "", mcp.ResourceNotFoundError(uri)
+	}
+	return agent, key, nil
+}
+
+// read answers a resource: the entry as its query answers it.
+func (s *Server) read(ctx context.Context, request *mcp.ReadResourceRequest) (*mcp.ReadResourceResult, error) {
+	uri := request.Params.URI
+	agent, key, err := entryOf(uri)
+	if err != nil {
+		return nil, err
+	}
+	var entry json.RawMessage
+	err = s.client.Read(ctx, "agent."+agent+".get", map[string]any{"key": key}, &entry)
+	if errors.Is(err, client.ErrNotFound) {
+		return nil, mcp.ResourceNotFoundError(uri)
+	}
+	if err != nil {
+		return nil, &jsonrpc.Error{Code: jsonrpc.CodeInternalError, Message: err.Error()}
+	}
+	return &mcp.ReadResourceResult{Contents: []*mcp.ResourceContents{{URI: uri, MIMEType: "application/json", Text: string(entry)}}}, nil
+}
+
+// maxWatches bounds the resources that are watched at once.
+const maxWatches = 1000
+
+// watches are the resources with subscribers.
+type watches struct {
+	mu      sync.Mutex
+	running sync.WaitGroup
+	of      map[string]*watch
+	closed  bool
+}
+
+type watch struct {
+	subscribers int
+	stop        context.CancelFunc
+}
+
+// subscribe watches a resource for its first subscriber. A resource that may not be read
+// is refused.
+func (s *Server) subscribe(ctx context.Context, request *mcp.SubscribeRequest) error {
+	uri := request.Params.URI
+	agent, key, err := entryOf(uri)
+	if err != nil {
+		return err
+	}
+	var entry json.RawMessage
+	if err := s.client.Read(ctx, "agent."+agent+".get", map[string]any{"key": key}, &entry); err != nil && !errors.Is(err, client.ErrNotFound) {
+		return &jsonrpc.Error{Code: jsonrpc.CodeInvalidParams, Message: err.Error()}
+	}
+	w := &s.watches
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if one := w.of[uri]; one != nil {
+		one.subscribers++
+		return nil
+	}
+	if w.closed || len(w.of) >= maxWatches {
+		return &jsonrpc.Error{Code: jsonrpc.CodeInvalidParams, Message: "too many resources are watched"}
+	}
+	if w.of == nil {
+		w.of = map[string]*watch{}
+	}
+	watching, stop := context.WithCancel(context.WithoutCancel(ctx))
+	w.of[uri] = &watch{subscribers: 1, stop: stop}
+	w.running.Go(func() { s.follow(watching, uri, agent, key) })
+	return nil
+}
+
+// unsubscribe ends the watch of a resource with its last subscriber.
+func (s *Server) unsubscribe(_ context.Context, request *mcp.UnsubscribeRequest) error {
+	w := &s.watches
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if one := w.of[request.Params.URI]; one != nil {
+		if one.subscribers--; one.subscribers == 0 {
+			one.stop()
+			delete(w.of, request.Params.URI)
+		}
+	}
+	return nil
+}
+
+func (w *watches) close() {
+	w.mu.Lock()
+	w.closed = true
+	for _, one := range w.of {
+		one.stop()
+	}
+	w.mu.Unlock()
+	w.running.Wait()
+}
+
+// follow tells the subscribers of each change, until ctx ends. The first entry of a watch
+// is the one that is there; after a watch that broke it may be a change that was missed.
+func (s *Server) follow(ctx context.Context, uri, agent, key string) {
+	for first := true; ctx.Err() == nil; first = false {
+		present := first
+		for _, err := range client.Watch[json.RawMessage](ctx, s.client.Agent(agent), key) {
+			if err != nil {
+				break
+			}
+			if present {
+				present = false
+				continue
+			}
+			_ = s.mcp.ResourceUpdated(ctx, &mcp.ResourceUpdatedNotificationParams{URI: uri}) // it returns no error
+		}
+		select { // the connection or the bucket is lost
+		case <-ctx.Done():
+		case <-time.After(time.Second):
+		}
+	}
+}

@@ -1,0 +1,166 @@
+package mcp
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+	"golang.org/x/sync/semaphore"
+
+	"github.com/tidemark-engine/tidemark/client"
+)
+
+// Options confine what a server does.
+type Options struct {
+	Agent    string // the only agent whose state it writes; "" = any
+	ReadOnly bool   // no tool that writes
+	Version  string // of the program
+}
+
+// Server serves the tools and resources of one engine. Several sessions may use it.
+type Server struct {
+	client  *client.Client
+	options Options
+	calls   *semaphore.Weighted
+	mcp     *mcp.Server
+	watches watches
+}
+
+const (
+	maxCalls  = 32               // run at once
+	callQueue = 10 * time.Second // how long others wait
+)
+
+const instructions = `State, tasks, reminders and messages of agents, with their whole history. ` +
+	`Every write is an event: read the past with at_revision or at_time, ask "why" an entry has its value, take changes back with state_revert. ` +
+	`Use state_append and state_merge where several writers change one entry; with state_set give expected_version, and after a conflict decide again from the present value that the result has.`
+
+// New makes a server on a client of an engine. Close ends what it watches.
+func New(c *client.Client, o Options) *Server {
+	s := &Server{client: c, options: o, calls: semaphore.NewWeighted(maxCalls)}
+	s.mcp = mcp.NewServer(&mcp.Implementation{Name: "tidemark", Title: "Tidemark", Version: o.Version}, &mcp.ServerOptions{
+		Instructions:       instructions,
+		Capabilities:       &mcp.ServerCapabilities{},
+		SubscribeHandler:   s.subscribe,
+		UnsubscribeHandler: s.unsubscribe,
+	})
+	for _, t := range tools {
+		if !t.writes || !o.ReadOnly {
+			s.add(t)
+		}
+	}
+	s.mcp.AddResourceTemplate(&mcp.ResourceTemplate{
+		URITemplate: "tidemark://agent/{id}/{+key}", Name: "entry", MIMEType: "application/json",
+		Description: "An entry of an agent's state: value, version, revision, timestamp.",
+	}, s.read)
+	return s
+}
+
+// Run serves one client on standard input and output, until it leaves or ctx ends.
+func (s *Server) Run(ctx context.Context) error {
+	defer s.Close()
+	return s.mcp.Run(ctx, &mcp.StdioTransport{})
+}
+
+// Close ends what the server watches.
+func (s *Server) Close() { s.watches.close() }
+
+func (s *Server) add(t tool) {
+	params := slices.Clone(t.params)
+	if i := slices.IndexFunc(params, isAgent); i >= 0 && s.options.Agent != "" {
+		params[i].required = false
+		params[i].help += "; default " + s.options.Agent
+	}
+	readOnly := &mcp.ToolAnnotations{ReadOnlyHint: !t.writes}
+	s.mcp.AddTool(&mcp.Tool{Name: t.name, Description: t.help, InputSchema: schemaOf(params), Annotations: readOnly},
+		func(ctx context.Context, request *mcp.CallToolRequest) (*mcp.CallToolResult, error) {
+			return s.call(ctx, t, params, request.Params.Arguments), nil
+		})
+}
+
+func isAgent(p param) bool { return p.name == "agent" }
+
+// call runs a tool. Whatever goes wrong is a result.
+func (s *Server) call(ctx context.Context, t tool, params []param, raw json.RawMessage) *mcp.CallToolResult {
+	a, err := parse(params, raw)
+	if err != nil {
+		return refused(&client.Error{Kind: "invalid", Code: "arguments.invalid", Status: 400, Message: err.Error()}, nil)
+	}
+	if slices.ContainsFunc(params, isAgent) && s.options.Agent != "" && a["agent"] == nil {
+		a["agent"], _ = json.Marshal(s.options.Agent)
+	}
+	if err := s.confined(t, a); err != nil {
+		return refused(err, nil)
+	}
+	waiting, cancel := context.WithTimeout(ctx, callQueue)
+	defer cancel()
+	if s.calls.Acquire(waiting, 1) != nil {
+		return refused(&client.Error{Kind: "overloaded", Code: "mcp.overloaded", Status: 429,
+			Message: fmt.Sprintf("%d calls are under way: try again", maxCalls), Details: json.RawMessage(`{"retry_after_ms":1000}`)}, nil)
+	}
+	defer s.calls.Release(1)
+	out, err := t.run(ctx, s, a)
+	if err != nil {
+		return s.refusal(ctx, a, err)
+	}
+	return result(out, false)
+}
+
+// confined refuses a write beyond --agent.
+func (s *Server) confined(t tool, a args) error {
+	if s.options.Agent == "" || !t.writes {
+		return nil
+	}
+	if id := a.text("agent"); id != "" && id != s.options.Agent {
+		return &client.Error{Kind: "forbidden", Code: "agent.confined", Status: 403, Message: fmt.Sprintf("this server writes the state of agent %s alone, not of %s", s.options.Agent, id)}
+	}
+	var command struct{ Subject string }
+	if raw, ok := a["command"]; ok {
+		if err := json.Unmarshal(raw, &command); err != nil {
+			return &client.Error{Kind: "invalid", Code: "arguments.invalid", Status: 400, Message: "command must be an object with subject and body"}
+		}
+		tokens := strings.Split(strings.TrimPrefix(command.Subject, "commands."), ".")
+		if len(tokens) != 3 || !slices.Contains([]string{"agent", "config", "message"}, tokens[0]) || tokens[1] != s.options.Agent {
+			return &client.Error{Kind: "forbidden", Code: "agent.confined", Status: 403, Message: fmt.Sprintf("this server reminds agent %s alone: the command must be one of its own", s.options.Agent)}
+		}
+	}
+	return nil
+}
+
+// refusal is the result of an error. To a conflict about an entry it adds the entry as it is
+// now, so that the model can decide again.
+func (s *Server) refusal(ctx context.Context, a args, err error) *mcp.CallToolResult {
+	var refusal *client.Error
+	if !errors.As(err, &refusal) {
+		refusal = &client.Error{Kind: "unavailable", Code: "engine.unanswered", Status: 503, Message: err.Error()}
+	}
+	var current json.RawMessage
+	if errors.Is(refusal, client.ErrConflict) && a["key"] != nil {
+		err := s.client.Read(ctx, "agent."+a.text("agent")+".get", map[string]any{"key": a["key"], "consistency": "strong"}, &current)
+		if errors.Is(err, client.ErrNotFound) {
+			current = json.RawMessage(`{"version":0}`)
+		}
+	}
+	return refused(refusal, current)
+}
+
+func refused(err error, current json.RawMessage) *mcp.CallToolResult {
+	out := map[string]any{"error": err}
+	if current != nil {
+		out["current"] = current
+	}
+	return result(out, true)
+}
+
+func result(out any, isError bool) *mcp.CallToolResult {
+	text, err := json.Marshal(out)
+	if err != nil { // a document of the engine that is no JSON
+		text, isError = []byte(`{"error":{"code":"answer.invalid","status":500}}`), true
+	}
+	return &mcp.CallToolResult{Content: []mcp.Content{&mcp.TextContent{Text: string(text)}}, StructuredContent: json.RawMessage(text), IsError: isError}
+}

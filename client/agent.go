@@ -82,14 +82,18 @@ func Entries[T any](ctx context.Context, a *Agent, prefix string, options ...Rea
 	if prefix != "" {
 		body["prefix"] = prefix
 	}
-	return convert(pages[wireEntry](ctx, a.c, a.subject("entries"), a.aggregate(), "entries", body), decode[T])
+	return convert(pages[wireEntry]("entries", body, func(body map[string]any, page *map[string]json.RawMessage) error {
+		return a.query(ctx, "entries", body, page)
+	}), decode[T])
 }
 
 // History reads the versions of an entry, the newest first, also those of an entry that is
 // deleted. Where("losers", true) adds the writes that lost.
 func History[T any](ctx context.Context, a *Agent, key string, options ...ReadOption) iter.Seq2[Entry[T], error] {
 	body := reading(options, map[string]any{"key": key})
-	return convert(pages[wireEntry](ctx, a.c, a.subject("history"), a.aggregate(), "versions", body), decode[T])
+	return convert(pages[wireEntry]("versions", body, func(body map[string]any, page *map[string]json.RawMessage) error {
+		return a.c.Query(ctx, a.subject("history"), body, page)
+	}), decode[T])
 }
 
 // Set writes a value, encoded as JSON.

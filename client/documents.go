@@ -11,7 +11,7 @@ type Session struct {
 	ID        string                     `json:"session_id"`
 	Owner     string                     `json:"owner"`
 	Status    string                     `json:"status"` // open, closed, expired
-	Values    map[string]json.RawMessage `json:"values"`
+	Data      map[string]json.RawMessage `json:"data"`
 	ExpiresAt time.Time                  `json:"expires_at"`
 	Version   uint64                     `json:"version"`
 	Revision  uint64                     `json:"revision"`

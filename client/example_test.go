@@ -103,7 +103,7 @@ func ExampleAgent_Merge() {
 	receipt, err := a.Merge(ctx, "profile", map[string]any{"city": nil, "born": 1815})
 	check(err)
 	fmt.Println(string(receipt.Value))
-	// Output: {"born":1815,"name":"Ada"}
+	// Output: {"name":"Ada","born":1815}
 }
 
 func ExampleAgent_Add() {
@@ -294,7 +294,7 @@ func ExampleClient_OpenSession() {
 	check(err)
 	s, err := c.GetSession(ctx, "s1")
 	check(err)
-	fmt.Println(s.Owner, s.Status, string(s.Values["cart"]))
+	fmt.Println(s.Owner, s.Status, string(s.Data["cart"]))
 	// Output: ada open ["tea"]
 }
 

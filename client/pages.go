@@ -11,19 +11,19 @@ import (
 
 // pages reads all pages of a query: the rows under the member rows of the answers. It asks
 // for the next page when the rows of the last one have been taken.
-func pages[R any](ctx context.Context, c *Client, subject, aggregate, rows string, body map[string]any) iter.Seq2[R, error] {
+func pages[R any](rows string, body map[string]any, ask func(body map[string]any, page *map[string]json.RawMessage) error) iter.Seq2[R, error] {
 	return func(yield func(R, error) bool) {
 		var none R
 		body := maps.Clone(body)
 		for {
 			var page map[string]json.RawMessage
-			if err := c.query(ctx, subject, aggregate, body, &page); err != nil {
+			if err := ask(body, &page); err != nil {
 				yield(none, err)
 				return
 			}
 			var of []R
 			if err := json.Unmarshal(page[rows], &of); err != nil {
-				yield(none, fmt.Errorf("%s: the answer is not readable: %w", subject, err))
+				yield(none, fmt.Errorf("the answer has no %s that are readable: %w", rows, err))
 				return
 			}
 			for _, row := range of {
@@ -74,5 +74,7 @@ func rowsOf(query string) string {
 // "claims.list", "reminders.list", "state.find", "view.orders.list" or "message.a1.inbox", with the filters of the
 // wire contract: List[client.Task](ctx, c, "tasks.list", client.Where("status", "failed")).
 func List[R any](ctx context.Context, c *Client, query string, options ...ReadOption) iter.Seq2[R, error] {
-	return pages[R](ctx, c, query, "", rowsOf(query), reading(options, map[string]any{}))
+	return pages[R](rowsOf(query), reading(options, map[string]any{}), func(body map[string]any, page *map[string]json.RawMessage) error {
+		return c.Read(ctx, query, body, page)
+	})
 }

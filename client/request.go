@@ -146,8 +146,12 @@ func (c *Client) attempt(ctx context.Context, msg *nats.Msg, wait time.Duration,
 	defer cancel()
 	reply, err := c.nc.RequestMsgWithContext(once, msg)
 	switch {
-	case errors.Is(err, nats.ErrConnectionClosed), errors.Is(err, nats.ErrBadSubject), errors.Is(err, nats.ErrMaxPayload):
+	case errors.Is(err, nats.ErrConnectionClosed):
 		return fmt.Errorf("%s: %w", msg.Subject, err)
+	case errors.Is(err, nats.ErrBadSubject):
+		return &Error{Kind: ErrInvalid.Kind, Code: "id.invalid", Status: ErrInvalid.Status, Message: fmt.Sprintf("%q is not a subject: an id or a verb has a character that none may have", msg.Subject)}
+	case errors.Is(err, nats.ErrMaxPayload):
+		return &Error{Kind: ErrTooLarge.Kind, Code: "body.too_large", Status: ErrTooLarge.Status, Message: "the body is over the limit of the NATS server"}
 	case errors.Is(err, nats.ErrNoResponders):
 		return unanswered("no engine answers on " + msg.Subject)
 	case err != nil:

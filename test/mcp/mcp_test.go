@@ -254,6 +254,7 @@ func TestMalformedLines(t *testing.T) {
 		`{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}`,
 		`{"jsonrpc":"2.0","method":"notifications/initialized"}`,
 		`{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"state_get","arguments":[1]}}`,
+		`not JSON`, `{"jsonrpc":"2.0"`, `[]`, ``,
 		`{"jsonrpc":"2.0","id":3,"method":"nothing"}`,
 		`{"jsonrpc":"2.0","id":4,"method":"tools/call","params":{"name":"state_set","arguments":{"agent":"a","key":"k","value":1}}}`,
 	}, "\n") + "\n")

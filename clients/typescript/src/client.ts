@@ -262,7 +262,10 @@ export class Client {
     try {
       reply = await this.nc.request(this.#prefix + subject, payload, { timeout, headers: h });
     } catch (error) {
-      throw unanswered(`${subject} was not answered: ${(error as Error).message}`);
+      const { name, message } = error as Error;
+      if (name === "ClosedConnectionError") throw error;
+      if (name === "InvalidArgumentError" || name === "InvalidSubjectError") throw new TidemarkError("invalid", "id.invalid", 400, `${subject}: ${message}`);
+      throw unanswered(`${subject} was not answered: ${message}`);
     }
     if (!reply.headers?.get("Nats-Service-Error")) return reply.json<T>();
     let of: { kind: Kind; code: string; status: number; message: string; details?: Body };

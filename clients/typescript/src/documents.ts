@@ -4,7 +4,7 @@ export interface Session {
   session_id: string;
   owner: string;
   status: "open" | "closed" | "expired";
-  values?: Body;
+  data?: Body;
   expires_at?: string;
   version: number;
   revision: number;

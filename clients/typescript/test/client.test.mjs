@@ -27,6 +27,7 @@ test("entries", async () => {
   await assert.rejects(a.set("plan.b", 3, { expectedVersion: 9 }), (e) => isError(e, "conflict") && isError(e, "state.conflict") && e.details.version === 1);
   assert.equal(await a.find("none"), undefined);
   await assert.rejects(a.get("none"), (e) => e instanceof TidemarkError && e.status === 404);
+  await assert.rejects(client.agent("a b").set("k", 1), (e) => isError(e, "id.invalid"));
   await assert.rejects(a.get("not a key"), (e) => isError(e, "key.invalid"));
   assert.deepEqual((await all(a.entries("plan."))).map((e) => [e.key, e.value]), [["plan.a", { goal: "ship" }], ["plan.b", 2]]);
   assert.deepEqual((await a.merge("plan.a", { goal: null, done: true })).value, { done: true });
@@ -128,7 +129,7 @@ test("a worker completes, fails, retries and loses", async () => {
 test("sessions, configuration, messages, reminders", async () => {
   await client.openSession("ts-s", "ada", { ttl: 60 });
   await client.putSession("ts-s", "cart", ["tea"]);
-  assert.deepEqual((await client.getSession("ts-s")).values.cart, ["tea"]);
+  assert.deepEqual((await client.getSession("ts-s")).data.cart, ["tea"]);
   await client.closeSession("ts-s");
   await client.setConfig("ts-c", "model", "small");
   assert.equal((await client.getConfig("ts-c", "model")).value, "small");

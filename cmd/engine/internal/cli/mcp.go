@@ -2,9 +2,8 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
+	"os"
 
 	"github.com/tidemark-engine/tidemark/client"
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
@@ -39,7 +38,7 @@ func (c *MCP) Run(ctx context.Context, version Version) error {
 		return err
 	}
 	server := mcp.New(engine, mcp.Options{Agent: c.Agent, ReadOnly: c.ReadOnly, Version: string(version)})
-	if err := server.Run(ctx); err != nil && ctx.Err() == nil && !errors.Is(err, io.EOF) {
+	if err := server.Run(ctx, os.Stdin, os.Stdout); err != nil {
 		return fmt.Errorf("mcp: %w", err)
 	}
 	return nil

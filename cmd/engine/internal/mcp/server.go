@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"time"
@@ -61,10 +62,13 @@ func New(c *client.Client, o Options) *Server {
 	return s
 }
 
-// Run serves one client on standard input and output, until it leaves or ctx ends.
-func (s *Server) Run(ctx context.Context) error {
+// Run serves one client on in and out, until in or ctx ends.
+func (s *Server) Run(ctx context.Context, in io.Reader, out io.Writer) error {
 	defer s.Close()
-	return s.mcp.Run(ctx, &mcp.StdioTransport{})
+	if err := s.mcp.Run(ctx, &lines{in, out}); !errors.Is(err, io.EOF) && ctx.Err() == nil {
+		return err
+	}
+	return nil
 }
 
 // Close ends what the server watches.

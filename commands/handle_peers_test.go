@@ -32,7 +32,10 @@ func (j *slowJournal) pause(ctx context.Context, at chan chan struct{}) {
 	goOn := make(chan struct{})
 	select {
 	case at <- goOn:
-		<-goOn
+		select {
+		case <-goOn:
+		case <-ctx.Done():
+		}
 	case <-ctx.Done():
 	}
 }
@@ -92,13 +95,13 @@ func TestARefusedCommandHasNoEffectInAnotherEngine(t *testing.T) {
 	for name, batch := range map[string]bool{"alone": false, "in an atomic batch": true} {
 		t.Run(name, func(t *testing.T) {
 			a, b, slow, _ := twoEngines(t)
-			id, body := youngID(), `{"key":"k","value":2,"expected_version":1}`
+			id, body := youngID(), `{"key":"k"}`
 			send := func(e *engine) <-chan answer {
 				if !batch {
-					return e.send(id, "a1", "set", body)
+					return e.send(id, "a1", "delete", body)
 				}
 				answers := make(chan answer, 1)
-				e.HandleBatch(t.Context(), fmt.Appendf(nil, `{"atomic":true,"commands":[{"subject":"agent.a1.set","id":%q,"body":%s}]}`, id, body),
+				e.HandleBatch(t.Context(), fmt.Appendf(nil, `{"atomic":true,"commands":[{"subject":"agent.a1.delete","id":%q,"body":%s}]}`, id, body),
 					func(s string) string { return s }, func(r []commands.Result, err error) {
 						got := answer{err: err}
 						if err == nil {
@@ -112,8 +115,8 @@ func TestARefusedCommandHasNoEffectInAnotherEngine(t *testing.T) {
 			held := send(a)
 			goOn := harness.Receive(t, "the read of the first engine", slow.reads)
 
-			if got := harness.Receive(t, "an answer", send(b)); !isCode(got.err, "state.conflict") {
-				t.Fatalf("the version is 0, not 1: %+v", got)
+			if got := harness.Receive(t, "an answer", send(b)); !isCode(got.err, "state.not_found") {
+				t.Fatalf("there is no entry: %+v", got)
 			}
 			b.accepted(youngID(), "set", `{"key":"k","value":1}`) // now the first delivery would be accepted
 			slow.reads = nil
@@ -139,16 +142,16 @@ func isCode(err error, code string) bool {
 }
 
 // An append that is under way while another engine decides about the repetition comes
-// first: the repetition gets its receipt.
+// first: the repetition waits for it.
 func TestAnAppendUnderWayComesBeforeARefusal(t *testing.T) {
 	a, b, slow, asked := twoEngines(t)
 	b.accepted(youngID(), "set", `{"key":"k","value":1}`)
-	id, body := youngID(), `{"key":"k","value":2,"expected_version":1}`
+	id, body := youngID(), `{"key":"k"}`
 	slow.appends = make(chan chan struct{})
-	held := a.send(id, "a1", "set", body)
+	held := a.send(id, "a1", "delete", body)
 	goOn := harness.Receive(t, "the append of the first engine", slow.appends)
-	b.accepted(youngID(), "set", `{"key":"k","value":3}`)
-	refused := b.send(id, "a1", "set", body)
+	b.accepted(youngID(), "delete", body)
+	refused := b.send(id, "a1", "delete", body)
 	harness.Receive(t, "the question", asked)
 	select {
 	case got := <-refused:
@@ -156,8 +159,8 @@ func TestAnAppendUnderWayComesBeforeARefusal(t *testing.T) {
 	default:
 	}
 	close(goOn)
-	if got := harness.Receive(t, "an answer", refused); !isCode(got.err, "state.conflict") {
-		t.Errorf("the version is 2, not 1: %+v", got)
+	if got := harness.Receive(t, "an answer", refused); !isCode(got.err, "state.not_found") {
+		t.Errorf("there is no entry any more: %+v", got)
 	}
 	if got := harness.Receive(t, "an answer", held); got.err == nil {
 		t.Errorf("the append compares: %+v", got)

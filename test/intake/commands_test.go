@@ -83,6 +83,14 @@ func TestOutcomeIsPublished(t *testing.T) {
 	if got.Header["traceparent"][0] != parent || got.Header["tracestate"][0] != "k=v" {
 		t.Errorf("the trace is lost: %v", got.Header)
 	}
+	msg.Subject, msg.Data = "enqueue.agent.a1.set", []byte(`{"key":"k","value":1}`)
+	msg.Header["tracestate"] = []string{"no state"}
+	ack, err = r.js.PublishMsg(t.Context(), msg)
+	harness.Must(t, err)
+	r.outcome(e, fmt.Sprint("q-", ack.Sequence))
+	if stored := r.history(events.StateEntry("a1", "k")); len(stored) != 1 || stored[0].TraceParent != parent || stored[0].TraceState != "" {
+		t.Errorf("the event has another trace context: %+v", stored)
+	}
 	o := r.outcome(e, id)
 	if o.Error == nil || o.Error.Status == 0 || o.Error.Code == "" {
 		t.Errorf("outcome %s", got.Data)

@@ -97,8 +97,8 @@ func TestDeclaredViews(t *testing.T) {
 // declaredLoad changes entries from several clients, kills the engine and redefines a view
 // twice meanwhile.
 func declaredLoad(t *testing.T, e *harness.Engine, c *harness.Client) {
-	const writers, keys, batch = 4, 250, 50
-	rounds := harness.Rounds(12, 500)
+	const writers, batch = 4, 50
+	rounds, keys := harness.Rounds(12, 1200), harness.Rounds(250, 30_000) // about 100,000 entries in a long run
 	cities := []string{"Rome", "Oslo", "Paris", "Lima", "Kyiv"}
 	do := func(w *harness.Client, subject, id string, body any) error {
 		for {
@@ -117,7 +117,7 @@ func declaredLoad(t *testing.T, e *harness.Engine, c *harness.Client) {
 			for round := range rounds {
 				items := make([]M, batch)
 				for i := range items {
-					entry := fmt.Sprintf("order.%d", random.IntN(keys*(1+rounds/100)))
+					entry := fmt.Sprintf("order.%d", random.IntN(keys))
 					subject := fmt.Sprintf("agent.shop-%d", n)
 					value := M{"city": cities[random.IntN(len(cities))], "total": json.Number(fmt.Sprintf("%d.%02d", random.IntN(1000), random.IntN(100)))}
 					switch random.IntN(10) {

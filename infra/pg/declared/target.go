@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -68,10 +69,16 @@ func (t *Target) CheckpointDigest(ctx context.Context, partition int) (position 
 
 // Fold implements projections.Folder: it folds what the view covers.
 func (t *Target) Fold(batch []history.Message) projections.Changes {
-	covered := make([]history.Message, 0, len(batch))
-	for i := range batch {
-		if t.fold.Covers(batch[i].Name) {
-			covered = append(covered, batch[i])
+	covered, n := batch, 0
+	for n < len(batch) && t.fold.Covers(batch[n].Name) {
+		n++
+	}
+	if n < len(batch) {
+		covered = slices.Clone(batch[:n])
+		for i := n + 1; i < len(batch); i++ {
+			if t.fold.Covers(batch[i].Name) {
+				covered = append(covered, batch[i])
+			}
 		}
 	}
 	c := projections.Fold(covered)

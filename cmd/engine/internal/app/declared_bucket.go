@@ -10,6 +10,7 @@ import (
 	viewkv "github.com/tidemark-engine/tidemark/infra/natsio/declared"
 	"github.com/tidemark-engine/tidemark/infra/pg/declared"
 	"github.com/tidemark-engine/tidemark/internal/grants"
+	"github.com/tidemark-engine/tidemark/internal/wait"
 	"github.com/tidemark-engine/tidemark/readmodel/query"
 )
 
@@ -17,6 +18,7 @@ var _ query.DeclaredViews = (*declaredViews)(nil)
 
 const (
 	pumpBatch = 500
+	pumpPace  = 100 * time.Millisecond // between two writes, so that rows that change often are written once
 	pumpPoll  = 250 * time.Millisecond // for changes that another engine has written
 	pumpCheck = 2 * time.Second        // between two looks whether the bucket is there
 	pumpTime  = 30 * time.Second       // bounds one look or one batch
@@ -50,6 +52,7 @@ func (d *declaredViews) pump(ctx context.Context, name string, wake <-chan struc
 		if more {
 			continue
 		}
+		_ = wait.Sleep(ctx, pumpPace)
 		t := time.NewTimer(pumpPoll)
 		select {
 		case <-wake:
@@ -119,7 +122,7 @@ func (d *declaredViews) writeBucket(ctx context.Context, name string, b *viewkv.
 			done = append(done, pending[i])
 		}
 	}
-	return err == nil, errors.Join(err, d.Written(ctx, name, done))
+	return err == nil && len(pending) == pumpBatch, errors.Join(err, d.Written(ctx, name, done))
 }
 
 // keepBuckets removes the buckets of views that have none any more.

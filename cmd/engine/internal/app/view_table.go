@@ -19,7 +19,7 @@ const (
 	busyHot   = 2 * time.Millisecond
 	busyFlush = 20 * time.Millisecond
 
-	busyDeclared = 50 * time.Millisecond
+	busyDeclared = 200 * time.Millisecond // there may be many, and each writes rows of its own
 )
 
 // startViews starts every view with its batching: memory, feeds, messages, hot,

@@ -137,7 +137,8 @@ func (s *Store) Create(ctx context.Context, d view.Definition, journal string, h
 		if err != nil {
 			return err
 		}
-		if _, err := tx.Exec(ctx, newLayout(&g).ddl(), pgx.QueryExecModeSimpleProtocol); err != nil {
+		// Tables of the same name are of a registry that was lost.
+		if _, err := tx.Exec(ctx, `DROP TABLE IF EXISTS `+g.table()+`, `+g.entries()+`;`+newLayout(&g).ddl(), pgx.QueryExecModeSimpleProtocol); err != nil {
 			return err
 		}
 		_, err = tx.Exec(ctx, `INSERT INTO agents.checkpoints (view, partition, position, incarnation, version)
@@ -265,6 +266,10 @@ func reached(at, wanted []uint64) bool {
 }
 
 func (g *Generation) swap(ctx context.Context, tx pgx.Tx) error {
+	// A reader of the live table is not waited for long: the view stands still meanwhile.
+	if _, err := tx.Exec(ctx, `SET LOCAL lock_timeout = '1s'`); err != nil {
+		return err
+	}
 	olds, err := readGenerations(ctx, tx, ` WHERE view = $1 AND live`, g.View)
 	if err != nil {
 		return err

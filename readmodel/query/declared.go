@@ -69,6 +69,21 @@ func (q *Query) declaredView(ctx context.Context, name string, in *request) (d v
 	return shown, at.String(), nil
 }
 
+// permitView decides about the rows of a view before the body of the query is read.
+func (q *Query) permitView(ctx context.Context, p *permission, query, name string) error {
+	switch {
+	case p.set.Unrestricted() || query != "view.get" && query != "view.list":
+		return nil
+	case q.Declared == nil:
+		return p.shows(ctx, name, nil, false)
+	}
+	d, ok, err := q.Declared.Declared(ctx, name)
+	if err != nil {
+		return tiers.Unavailable("journal", err)
+	}
+	return p.shows(ctx, name, &d, ok)
+}
+
 // shows refuses a view of rows that the sender may not read. A sender that may not read
 // definitions must not learn which views there are: it is refused in the same way where there
 // is none.

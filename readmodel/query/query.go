@@ -183,6 +183,9 @@ func (q *Query) Ask(ctx context.Context, tokens []string, body []byte) ([]byte, 
 			return nil, err
 		}
 	}
+	if err := q.permitView(ctx, permission, name, id); err != nil {
+		return nil, err
+	}
 	in, err := readRequest(body, h.fields)
 	if err == nil {
 		err = permission.key(ctx, in)

@@ -19,7 +19,7 @@ GOVULNCHECK_VERSION := v1.9.0
 CYCLONEDX_VERSION   := v1.10.0
 
 .DEFAULT_GOAL := help
-.PHONY: help build run demo test faults tasks scenarios bench scale claims lint vuln sbom fmt postgres clean
+.PHONY: help build run demo test faults clients tasks scenarios bench scale claims lint vuln sbom fmt postgres clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -41,6 +41,9 @@ bench: postgres ## measure against raw clients of the same servers; QUICK=1, CEL
 
 faults: postgres ## run the fault tests at full length; QUICK=1 for the length of make test
 	TIDEMARK_TEST_LONG=$(if $(filter 1,$(QUICK)),0,1) $(GO) test -count=1 -timeout 1h $(TESTFLAGS) ./test/faults ./test/feeds
+
+clients: ## build the packages for Node in clients/
+	@cd clients && npm install --no-audit --no-fund --no-package-lock && npm run build
 
 tasks: postgres ## run 10,000 tasks through eight workers in Go and Node that are killed and frozen
 	TIDEMARK_TEST_LONG=1 $(GO) test -count=1 -timeout 1h -v -run TestTaskWorkers $(TESTFLAGS) ./test/scenarios

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"testing"
 	"time"
 )
@@ -20,6 +21,16 @@ func NodeModules(t testing.TB, dir, script string) string {
 	Must(t, err)
 	text, err := os.ReadFile(filepath.Join(dir, script))
 	Must(t, err)
+	kept := installed(t, manifest)
+	run := t.TempDir()
+	Must(t, os.WriteFile(filepath.Join(run, script), text, 0o644))
+	Must(t, os.Symlink(filepath.Join(kept, "node_modules"), filepath.Join(run, "node_modules")))
+	return run
+}
+
+// installed returns the directory with the dependencies that a package.json names.
+func installed(t testing.TB, manifest []byte) string {
+	t.Helper()
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		cache = os.TempDir()
@@ -29,10 +40,7 @@ func NodeModules(t testing.TB, dir, script string) string {
 	if _, err := os.Stat(filepath.Join(kept, "node_modules")); err != nil {
 		npmInstall(t, kept, manifest)
 	}
-	run := t.TempDir()
-	Must(t, os.WriteFile(filepath.Join(run, script), text, 0o644))
-	Must(t, os.Symlink(filepath.Join(kept, "node_modules"), filepath.Join(run, "node_modules")))
-	return run
+	return kept
 }
 
 func npmInstall(t testing.TB, to string, manifest []byte) {
@@ -55,16 +63,31 @@ func npmInstall(t testing.TB, to string, manifest []byte) {
 	}
 }
 
-// NodePackage returns a copy of the Node package in dir with its dependencies installed.
-// The package finds itself by its name, as its users do.
-func NodePackage(t testing.TB, dir string) string {
+// NodePackage returns a copy of the Node package in dir with its dependencies installed,
+// of which links, by name, are directories.
+func NodePackage(t testing.TB, dir string, links map[string]string) string {
 	t.Helper()
-	run := NodeModules(t, dir, "package.json")
-	copied := filepath.Join(run, "copy")
+	copied := filepath.Join(t.TempDir(), "package")
 	Must(t, os.CopyFS(copied, os.DirFS(dir)))
 	for _, made := range []string{"node_modules", "dist"} { // by a developer
 		Must(t, os.RemoveAll(filepath.Join(copied, made)))
 	}
-	Must(t, os.Rename(filepath.Join(run, "node_modules"), filepath.Join(copied, "node_modules")))
+	manifest, err := os.ReadFile(filepath.Join(dir, "package.json"))
+	Must(t, err)
+	for name := range links {
+		manifest = regexp.MustCompile(`\n *"`+regexp.QuoteMeta(name)+`": "[^"]*",?`).ReplaceAll(manifest, nil)
+	}
+	kept := filepath.Join(installed(t, manifest), "node_modules")
+	all, err := os.ReadDir(kept)
+	Must(t, err)
+	modules := filepath.Join(copied, "node_modules")
+	Must(t, os.Mkdir(modules, 0o755))
+	for _, one := range all {
+		Must(t, os.Symlink(filepath.Join(kept, one.Name()), filepath.Join(modules, one.Name())))
+	}
+	for name, to := range links { // of a scope of its own
+		Must(t, os.MkdirAll(filepath.Dir(filepath.Join(modules, name)), 0o755))
+		Must(t, os.Symlink(to, filepath.Join(modules, name)))
+	}
 	return copied
 }

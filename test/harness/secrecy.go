@@ -19,7 +19,7 @@ var (
 	secretURL = regexp.MustCompile(`\b(?:nats|tls|ws|wss|postgres|postgresql)://(?:[^\s/@:]*:)?([^\s/@:]+)@`)
 	// secretToken is a signed token, as in a credentials file.
 	secretToken = regexp.MustCompile(`\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.`)
-	password    = regexp.MustCompile(`(?i)(?:://[^\s/@:]*:|password=)'?([^\s'@&]{8,})`)
+	password    = regexp.MustCompile(`(?i)(?:://[^\s/@:]*:([^\s/@,]{8,})@|password='?([^\s'@&]{8,}))`)
 )
 
 // noSecret fails the test if what a program printed has a secret key, the password or
@@ -76,7 +76,7 @@ func (e *Engine) secrets() (all []string) {
 		}
 	}
 	for _, m := range password.FindAllStringSubmatch(strings.Join(texts, " "), -1) {
-		all = append(all, m[1])
+		all = append(all, m[1]+m[2])
 	}
 	for _, s := range all { // a key in its other form
 		if key, err := hex.DecodeString(s); err == nil {

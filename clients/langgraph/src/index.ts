@@ -1,0 +1,2 @@
+export { TidemarkSaver, type SaverOptions } from "./saver.js";
+export { TidemarkStore, type StoreOptions } from "./store.js";

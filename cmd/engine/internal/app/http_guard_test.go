@@ -135,6 +135,32 @@ func TestHTTPEndures(t *testing.T) {
 
 // Over TLS the names in the certificate are the engine's. With a client CA all but the
 // probes' pages need a certificate.
+// Beyond this machine only what probes need is shown without a client certificate, also where
+// the engine asks for none.
+func TestHTTPBeyondThisMachine(t *testing.T) {
+	ca, dir := harness.NewCA(t), t.TempDir()
+	f := certs.Files{Cert: filepath.Join(dir, "cert"), Key: filepath.Join(dir, "key")}
+	ca.Issue(f.Cert, f.Key, "server", time.Hour, "engine.test")
+	c, err := certs.Open(f)
+	harness.Must(t, err)
+	h := guarded(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), nil, c)
+	for from, want := range map[string]int{"127.0.0.1:999": 200, "[::1]:999": 200, "[::ffff:127.0.0.1]:999": 200, "192.0.2.1:999": 403, "[2001:db8::1]:999": 403, "": 403} {
+		for path, open := range map[string]bool{"/metrics": false, "/": false, "/healthz": true, "/readyz": true} {
+			r := httptest.NewRequest(http.MethodGet, "https://engine.test"+path, nil)
+			r.RemoteAddr = from
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, r)
+			code := want
+			if open {
+				code = 200
+			}
+			if w.Code != code {
+				t.Errorf("%s from %q: %d, want %d", path, from, w.Code, code)
+			}
+		}
+	}
+}
+
 func TestHTTPS(t *testing.T) {
 	ca, dir := harness.NewCA(t), t.TempDir()
 	f := certs.Files{Cert: filepath.Join(dir, "cert"), Key: filepath.Join(dir, "key"), ClientCA: ca.File}

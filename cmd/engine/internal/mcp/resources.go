@@ -56,7 +56,7 @@ type watches struct {
 }
 
 type watch struct {
-	subscribers int
+	subscribers map[*mcp.ServerSession]bool
 	stop        context.CancelFunc
 }
 
@@ -76,7 +76,7 @@ func (s *Server) subscribe(ctx context.Context, request *mcp.SubscribeRequest) e
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if one := w.of[uri]; one != nil {
-		one.subscribers++
+		one.subscribers[request.Session] = true
 		return nil
 	}
 	if w.closed || len(w.of) >= maxWatches {
@@ -86,7 +86,7 @@ func (s *Server) subscribe(ctx context.Context, request *mcp.SubscribeRequest) e
 		w.of = map[string]*watch{}
 	}
 	watching, stop := context.WithCancel(context.WithoutCancel(ctx))
-	w.of[uri] = &watch{subscribers: 1, stop: stop}
+	w.of[uri] = &watch{subscribers: map[*mcp.ServerSession]bool{request.Session: true}, stop: stop}
 	w.running.Go(func() { s.follow(watching, uri, agent, key) })
 	return nil
 }
@@ -97,7 +97,7 @@ func (s *Server) unsubscribe(_ context.Context, request *mcp.UnsubscribeRequest)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if one := w.of[request.Params.URI]; one != nil {
-		if one.subscribers--; one.subscribers == 0 {
+		if delete(one.subscribers, request.Session); len(one.subscribers) == 0 {
 			one.stop()
 			delete(w.of, request.Params.URI)
 		}

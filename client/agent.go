@@ -1,6 +1,7 @@
 package client
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -62,7 +63,9 @@ func decode[T any](w wireEntry) (Entry[T], error) {
 	if len(w.Value) == 0 {
 		return e, nil
 	}
-	return e, json.Unmarshal(w.Value, &e.Value)
+	d := json.NewDecoder(bytes.NewReader(w.Value))
+	d.UseNumber() // numbers in an any keep their digits, as json.Number
+	return e, d.Decode(&e.Value)
 }
 
 // Get reads the value under a key. It is at least as new as all that the client has

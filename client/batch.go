@@ -23,12 +23,19 @@ func (c *Client) NewBatch() *Batch { return &Batch{c: c} }
 
 // Set adds a write.
 func (b *Batch) Set(agent, key string, value any, options ...CommandOption) *Batch {
-	return b.Command("agent."+agent+".set", with(options, Field("key", key), Field("value", value))...)
+	return b.write("agent."+agent+".set", with(options, Field("key", key), Field("value", value)))
 }
 
 // Delete adds a deletion.
 func (b *Batch) Delete(agent, key string, options ...CommandOption) *Batch {
-	return b.Command("agent."+agent+".delete", with(options, Field("key", key))...)
+	return b.write("agent."+agent+".delete", with(options, Field("key", key)))
+}
+
+func (b *Batch) write(subject string, options []CommandOption) *Batch {
+	if b.c.writer != "" {
+		options = append([]CommandOption{Writer(b.c.writer)}, options...) // one of the options counts more
+	}
+	return b.Command(subject, options...)
 }
 
 // Command adds any command: "task.t1.create" with its fields.

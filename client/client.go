@@ -71,10 +71,7 @@ func Connect(ctx context.Context, url string, options ...Option) (*Client, error
 		nats.ReconnectWait(200 * time.Millisecond),
 		nats.PingInterval(5 * time.Second), // a frozen server is left behind
 	}, s.nats...)
-	if deadline, ok := ctx.Deadline(); ok {
-		opts = append(opts, nats.Timeout(time.Until(deadline)))
-	}
-	nc, err := nats.Connect(url, opts...)
+	nc, err := dial(ctx, url, opts)
 	if err != nil {
 		return nil, fmt.Errorf("connect to NATS: %w", err)
 	}
@@ -85,6 +82,30 @@ func Connect(ctx context.Context, url string, options ...Option) (*Client, error
 	}
 	c.owned = true
 	return c, nil
+}
+
+// dial connects, and gives up at the end of ctx.
+func dial(ctx context.Context, url string, opts []nats.Option) (*nats.Conn, error) {
+	type dialled struct {
+		nc  *nats.Conn
+		err error
+	}
+	done := make(chan dialled, 1)
+	go func() {
+		nc, err := nats.Connect(url, opts...)
+		done <- dialled{nc, err}
+	}()
+	select {
+	case d := <-done:
+		return d.nc, d.err
+	case <-ctx.Done():
+		go func() {
+			if d := <-done; d.nc != nil {
+				d.nc.Close()
+			}
+		}()
+		return nil, ctx.Err()
+	}
 }
 
 // New makes a client on a connection of the caller, which Close leaves open.

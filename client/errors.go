@@ -14,7 +14,12 @@ type Error struct {
 	Status  int             `json:"status"`  // as in HTTP: 409
 	Message string          `json:"message"` // one sentence for people
 	Details json.RawMessage `json:"details,omitempty"`
+
+	cause error
 }
+
+// Unwrap is why there was no answer: the end of a context, for one.
+func (e *Error) Unwrap() error { return e.cause }
 
 func (e *Error) Error() string { return e.Code + ": " + e.Message }
 

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -113,7 +114,7 @@ func (c *Client) send(ctx context.Context, subject, id string, body any, wait ti
 	data := []byte("{}")
 	if body != nil {
 		var err error
-		if data, err = json.Marshal(body); err != nil {
+		if data, err = encode(body); err != nil {
 			return &Error{Kind: "invalid", Code: "json.invalid", Status: 400, Message: err.Error()}
 		}
 	}
@@ -140,6 +141,15 @@ func (c *Client) send(ctx context.Context, subject, id string, body any, wait ti
 	}
 }
 
+// encode is JSON as it is: values that are JSON already keep their bytes, with < and &.
+func encode(body any) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	err := e.Encode(body)
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
+}
+
 // attempt requests once. What leaves the outcome unknown is an ErrUnavailable.
 func (c *Client) attempt(ctx context.Context, msg *nats.Msg, wait time.Duration, answer any) error {
 	once, cancel := context.WithTimeout(ctx, attemptTimeout+wait)
@@ -155,7 +165,9 @@ func (c *Client) attempt(ctx context.Context, msg *nats.Msg, wait time.Duration,
 	case errors.Is(err, nats.ErrNoResponders):
 		return unanswered("no engine answers on " + msg.Subject)
 	case err != nil:
-		return unanswered(msg.Subject + " was not answered: " + err.Error())
+		e := unanswered(msg.Subject + " was not answered: " + err.Error())
+		e.cause = err
+		return e
 	}
 	if text := reply.Header.Get("Nats-Service-Error"); text != "" {
 		return parseError(reply.Data, text)

@@ -67,6 +67,9 @@ func (c *Client) GetTask(ctx context.Context, id string, options ...ReadOption) 
 // age, for as long as lease. Where there is none it waits, up to wait; then the error is
 // an ErrNoTask.
 func (c *Client) NextTask(ctx context.Context, kind, agent string, lease, wait time.Duration) (*Task, error) {
+	if deadline, ok := ctx.Deadline(); ok { // a task that comes later would have no worker
+		wait = max(min(wait, time.Until(deadline)-time.Second), 0)
+	}
 	body := map[string]any{"agent_id": agent, "lease_ms": lease.Milliseconds(), "wait_ms": wait.Milliseconds()}
 	if kind != "" {
 		body["kind"] = kind
@@ -112,6 +115,9 @@ func (t *Task) Fail(ctx context.Context, reason, detail string) error {
 }
 
 func (t *Task) report(ctx context.Context, verb string, fields ...CommandOption) error {
+	if t.fence == 0 {
+		return errors.New("the task " + t.ID + " is not claimed by this program: NextTask claims one")
+	}
 	_, err := t.c.do(ctx, "task."+t.ID+"."+verb, with(fields, Field("agent_id", t.holder), Field("fence", t.fence)))
 	return err
 }
@@ -125,7 +131,7 @@ type Failure struct {
 func (f *Failure) Error() string { return f.Reason + ": " + f.Detail }
 
 // pollTimeout is how long one request of a worker waits for a task.
-const pollTimeout = 10 * time.Second
+const pollTimeout = 2 * time.Second
 
 // Worker works on tasks of one kind.
 type Worker struct {
@@ -162,7 +168,7 @@ func (c *Client) Work(ctx context.Context, w Worker, handler func(context.Contex
 // work claims one task after the other. What is refused for good ends it.
 func (c *Client) work(ctx context.Context, w Worker, handler func(context.Context, *Task) (any, error)) error {
 	for ctx.Err() == nil {
-		task, err := c.NextTask(ctx, w.Kind, w.Agent, w.Lease, pollTimeout)
+		task, err := c.poll(ctx, w)
 		switch {
 		case err == nil:
 			c.handle(context.WithoutCancel(ctx), w, task, handler)
@@ -176,14 +182,30 @@ func (c *Client) work(ctx context.Context, w Worker, handler func(context.Contex
 	return nil
 }
 
+// poll claims a task. A request that is under way at the end of ctx is waited for: the task
+// that it may claim has this worker.
+func (c *Client) poll(ctx context.Context, w Worker) (*Task, error) {
+	polling, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(pollTimeout+time.Second, cancel) })
+	defer stop()
+	return c.NextTask(polling, w.Kind, w.Agent, w.Lease, pollTimeout)
+}
+
 func (c *Client) handle(ctx context.Context, w Worker, task *Task, handler func(context.Context, *Task) (any, error)) {
 	working, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	renewed := make(chan struct{})
 	go func() {
 		defer close(renewed)
-		for sleep(working, w.Lease/3) == nil {
-			if err := task.report(working, "progress"); errors.Is(err, ErrConflict) || errors.Is(err, ErrRejected) || errors.Is(err, ErrNotFound) {
+		for last := time.Now(); sleep(working, w.Lease/3) == nil; {
+			renewing, cancel := context.WithTimeout(working, w.Lease/3)
+			err := task.report(renewing, "progress")
+			cancel()
+			switch {
+			case err == nil:
+				last = time.Now()
+			case errors.Is(err, ErrConflict), errors.Is(err, ErrRejected), errors.Is(err, ErrNotFound), time.Since(last) > w.Lease:
 				stop(err)
 			}
 		}
@@ -201,6 +223,9 @@ func (c *Client) handle(ctx context.Context, w Worker, task *Task, handler func(
 		failure := &Failure{Reason: "error", Detail: err.Error()}
 		errors.As(err, &failure)
 		err = task.Fail(ctx, failure.Reason, failure.Detail)
+	}
+	if errors.Is(err, ErrInvalid) || errors.Is(err, ErrTooLarge) { // else the task would be claimed again without end
+		err = errors.Join(err, task.Fail(ctx, "error", "the report was refused: "+err.Error()))
 	}
 	if err != nil {
 		w.OnError(err)

@@ -94,8 +94,10 @@ func (h *Handler) attempt(ctx context.Context, cmd *Command, unsure bool) (Recei
 		return r, err
 	}
 	if err := cmd.lookUp(ctx, h); err != nil {
-		if err := h.withdraw(ctx, cmd); err != nil {
-			return Receipt{}, err
+		if refusal(err) {
+			if err := h.withdraw(ctx, cmd); err != nil {
+				return Receipt{}, err
+			}
 		}
 		if r, found, err := h.dedupHistory(ctx, cmd, last, now); found || err != nil {
 			return r, err
@@ -247,4 +249,11 @@ func (h *Handler) append(ctx context.Context, cmd *Command, name events.Aggregat
 	h.heads.put(name, next)
 	h.cfg.Observe(rec)
 	return next, nil, nil
+}
+
+// refusal reports whether an error is an answer about the command, and not that something
+// cannot be reached now.
+func refusal(err error) bool {
+	var e *domain.Error
+	return errors.As(err, &e) && e.Kind != domain.Unavailable && e.Kind != domain.Internal
 }

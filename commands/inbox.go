@@ -10,6 +10,10 @@ import (
 	"github.com/tidemark-engine/tidemark/events"
 )
 
+// markAhead is how far marks may be ahead: they are of the clock of PostgreSQL, which may be
+// ahead of the engine's. What is further is no mark, or in another unit.
+const markAhead = 24 * time.Hour
+
 // readMessageRead reads the verb that marks messages as read; the id is the reader's.
 func readMessageRead(id string, body []byte, now time.Time, b Bounds) (Command, error) {
 	var in struct {
@@ -26,7 +30,7 @@ func readMessageRead(id string, body []byte, now time.Time, b Bounds) (Command, 
 		return Command{}, domain.MissingField("up_to or marks")
 	}
 	r := inbox.Read{Agent: id}
-	last := now.Add(b.ClockSkew).UnixMicro()
+	last := now.Add(markAhead).UnixMicro()
 	if in.UpTo != nil {
 		if r.UpTo = *in.UpTo; r.UpTo < 1 || r.UpTo > last {
 			return Command{}, badMark("up_to", r.UpTo)

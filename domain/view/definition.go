@@ -160,6 +160,15 @@ func (d Definition) Column(name string) (Column, bool) {
 	return d.Columns[i], true
 }
 
+// Shown returns the column of the definition that a column of the view's rows shows: none for
+// the count and the sums of a group.
+func (d Definition) Shown(name string) (Column, bool) {
+	if d.Group != nil && !slices.Contains(d.Group.By, name) {
+		return Column{}, false
+	}
+	return d.Column(name)
+}
+
 // Output are the names of the columns of the view's rows beside the key, in order: the
 // columns, or of a group those of By, CountColumn, and the sums.
 func (d Definition) Output() (names []string) {

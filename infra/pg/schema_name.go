@@ -88,7 +88,7 @@ func rename(sql, to string) string {
 					token = "'" + to + end
 				}
 			}
-		case live && (slices.Contains(beside, end) || end == "" && (strings.HasPrefix(rest, ".") || strings.EqualFold(before, "SCHEMA"))):
+		case live && (end == "" || slices.Contains(beside, end)) && (strings.HasPrefix(rest, ".") || strings.EqualFold(before, "SCHEMA") || strings.EqualFold(before, "EXISTS")):
 			token = strings.Replace(token, inner, to+end, 1)
 		}
 		if isWord(token[0]) {

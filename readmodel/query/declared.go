@@ -2,6 +2,7 @@ package query
 
 import (
 	"context"
+	"errors"
 	"strings"
 
 	"github.com/go-json-experiment/json"
@@ -23,8 +24,10 @@ type DeclaredViews interface {
 	// and the definition that its rows have, which may be an earlier one. Fails with 503
 	// read.behind when ctx ends before.
 	Built(ctx context.Context, name string) (tiers.Progress, view.Definition, error)
-	Row(ctx context.Context, name, key string) (row []byte, known bool, err error)
-	List(ctx context.Context, list readmodel.DeclaredList) (rows []readmodel.DeclaredRow, known bool, err error)
+	// Row and List read rows of a definition; readmodel.ErrDeclaredChanged when another one
+	// has taken its place.
+	Row(ctx context.Context, d view.Definition, key string) (row []byte, known bool, err error)
+	List(ctx context.Context, d view.Definition, list readmodel.DeclaredList) (rows []readmodel.DeclaredRow, known bool, err error)
 }
 
 // declaredView checks that the sender may read a view and waits until its rows are as new
@@ -113,12 +116,14 @@ func (q *Query) viewGet(ctx context.Context, name string, in *request) ([]byte, 
 	if in.Key == nil {
 		return nil, domain.MissingField("key")
 	}
-	_, token, err := q.declaredView(ctx, name, in)
+	d, token, err := q.declaredView(ctx, name, in)
 	if err != nil {
 		return nil, err
 	}
-	row, known, err := q.Declared.Row(ctx, name, *in.Key)
+	row, known, err := q.Declared.Row(ctx, d, *in.Key)
 	switch {
+	case errors.Is(err, readmodel.ErrDeclaredChanged):
+		return q.viewGet(ctx, name, in) // the sender's rights to the new rows are checked again
 	case err != nil:
 		return nil, tiers.Unavailable("sql", err)
 	case !known:
@@ -142,8 +147,10 @@ func (q *Query) viewList(ctx context.Context, name string, in *request) (*page, 
 	if len(in.Cursor) > domain.MaxID+1+domain.MaxKey || strings.ContainsRune(in.Cursor, 0) {
 		return nil, badCursor(in.Cursor)
 	}
-	rows, known, err := q.Declared.List(ctx, readmodel.DeclaredList{View: name, Where: where, After: in.Cursor, Limit: in.limit + 1})
+	rows, known, err := q.Declared.List(ctx, d, readmodel.DeclaredList{Where: where, After: in.Cursor, Limit: in.limit + 1})
 	switch {
+	case errors.Is(err, readmodel.ErrDeclaredChanged):
+		return q.viewList(ctx, name, in)
 	case err != nil:
 		return nil, tiers.Unavailable("sql", err)
 	case !known:
@@ -166,7 +173,7 @@ func conditions(d *view.Definition, where jsontext.Value) ([]readmodel.ColumnEqu
 	types := map[string]string{view.KeyColumn: view.Text}
 	known := []string{view.KeyColumn}
 	for _, name := range d.Output() {
-		c, ok := d.Column(name)
+		c, ok := d.Shown(name)
 		if types[name] = view.Numeric; ok {
 			types[name] = c.Type
 		}

@@ -82,7 +82,7 @@ func TestVerify(t *testing.T) {
 			}
 		}
 	}
-	equal(t, "tiers", []int{len(clean.Tiers[0].Kinds), len(clean.Tiers[1].Kinds)}, []int{6, 9})
+	equal(t, "tiers", []int{len(clean.Tiers[0].Kinds), len(clean.Tiers[1].Kinds)}, []int{6, 10})
 	damaged(t, e, c)
 }
 

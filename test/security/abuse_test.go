@@ -181,9 +181,26 @@ func (w *world) unchanged(kind string, attacks func(a *abuser)) {
 		_, err := a.Request("queries.engine.status", nil, harness.Patience) // behind what was sent before
 		harness.Mustf(w.t, err, "%s is not answered after: %s", a.name, kind)
 		if after := w.sequences(); after != before {
-			w.t.Errorf("%s, %s: the streams were\n%s\nand are\n%s", a.name, kind, before, after)
+			w.t.Errorf("%s, %s: the streams were\n%s\nand are\n%s\n%s", a.name, kind, before, after, w.last("OUTCOMES"))
 		}
 	}
+}
+
+// last shows the last message of a stream.
+func (w *world) last(stream string) string {
+	m, err := w.operator.Request("$JS.API.STREAM.MSG.GET."+stream, []byte(`{"last_by_subj":">"}`), harness.Patience)
+	if err != nil {
+		return err.Error()
+	}
+	var got struct {
+		Message struct {
+			Subject    string
+			Hdrs, Data []byte
+			Time       string
+		}
+	}
+	_ = json.Unmarshal(m.Data, &got)
+	return fmt.Sprintf("%s at %s: %s %s %s", got.Message.Subject, got.Message.Time, got.Message.Hdrs, got.Message.Data, m.Data)
 }
 
 // status is what a reply says: its error's code, "" for success, "unheard" without one.

@@ -130,9 +130,10 @@ func hear(t *testing.T, alice, bob *harness.Client) {
 	if err != nil || m.Subject != "outcomes.from-alice" {
 		t.Fatalf("alice's outcome: %+v %v", m, err)
 	}
-	if _, err := alice.Query(t.Context(), "queries.command.from-alice.get", nil); err != nil {
-		t.Errorf("alice reads her outcome: %v", err)
-	}
+	harness.Eventually(t, "alice reads her outcome", func() error { // a subscriber may hear it before it is stored
+		_, err := alice.Query(t.Context(), "queries.command.from-alice.get", nil)
+		return err
+	})
 	_, err = bob.Query(t.Context(), "queries.command.from-alice.get", nil)
 	harness.WantRefusal(t, "bob reads alice's outcome", err, 404, "command.not_found")
 	for subject, sub := range subs {

@@ -86,8 +86,8 @@ export class TidemarkSaver extends BaseCheckpointSaver {
     }
     const row = await agent.find<Row>(rowKey(ns, id));
     if (!row) return undefined;
-    const tuple = await this.#tuple(agent, row.value);
-    return asked ? { ...tuple, config } : tuple;
+    const tuple = await this.#whole(agent, row.value);
+    return tuple && asked ? { ...tuple, config } : tuple;
   }
 
   override async *list(config: RunnableConfig, options: CheckpointListOptions = {}): AsyncGenerator<CheckpointTuple> {
@@ -106,8 +106,10 @@ export class TidemarkSaver extends BaseCheckpointSaver {
       for (const row of rows) {
         if (left <= 0) return;
         if (filter && !matches(await this.#load(agent, row.metadata), filter)) continue;
+        const tuple = await this.#whole(agent, row);
+        if (!tuple) continue;
         left--;
-        yield await this.#tuple(agent, row);
+        yield tuple;
       }
     }
   }
@@ -122,23 +124,26 @@ export class TidemarkSaver extends BaseCheckpointSaver {
     const parent = config.configurable?.["checkpoint_id"] as string | undefined;
     const agent = this.#agent(thread);
     const { channel_values: values, ...rest } = copyCheckpoint(checkpoint);
-    const before = parent === undefined ? undefined : (await agent.find<Row>(rowKey(ns, parent)))?.value.channels ?? {};
-    const kept = new Map<string, Row["channels"][string]>(), names: string[] = [];
-    for (const name of Object.keys(values)) {
-      const old = before && Object.hasOwn(before, name) ? before[name] : undefined;
-      if (newVersions && !Object.hasOwn(newVersions, name)) {
-        if (old && old.version === rest.channel_versions?.[name]) kept.set(name, old);
-        if (!before || kept.has(name)) continue;
-      }
-      names.push(name);
-    }
-    const serialized = await Promise.all([rest, metadata, ...names.map((name) => values[name])].map((value) => this.serde.dumpsTyped(value)));
+    const versions = rest.channel_versions ?? {};
     for (;;) {
+      const cached = this.#heads.has(agent.id + headKey(ns));
+      if (!cached) this.#blobs.forget(agent); // another program may have deleted the thread since
       const head = await this.#head(agent, ns);
+      const before = await this.#before(agent, ns, parent, versions, cached);
+      const kept = new Map<string, Row["channels"][string]>(), names: string[] = [];
+      for (const name of Object.keys(values)) {
+        if (newVersions && !Object.hasOwn(newVersions, name)) {
+          const old = before.get(name);
+          if (old) kept.set(name, old);
+          if (old || parent === undefined) continue;
+        }
+        names.push(name);
+      }
+      const serialized = await Promise.all([rest, metadata, ...names.map((name) => values[name])].map((value) => this.serde.dumpsTyped(value)));
       const refs = await this.#blobs.write(agent, serialized, head.version === 0);
       const row: Row = {
         thread, ns, id: checkpoint.id, ...(parent === undefined ? {} : { parent }), checkpoint: refs[0]!, metadata: refs[1]!,
-        channels: Object.fromEntries([...kept, ...names.map((name, i) => [name, { version: rest.channel_versions?.[name], value: refs[i + 2]! }] as const)]),
+        channels: Object.fromEntries([...kept, ...names.map((name, i) => [name, { version: versions[name], value: refs[i + 2]! }] as const)]),
       };
       const newest = head.id !== undefined && head.id > checkpoint.id ? head.id : checkpoint.id;
       try {
@@ -146,6 +151,7 @@ export class TidemarkSaver extends BaseCheckpointSaver {
           .set(agent.id, rowKey(ns, checkpoint.id), row, { strategy: "last_write_wins" })
           .set(agent.id, headKey(ns), { id: newest, ns }, { strategy: "last_write_wins", expectedVersion: head.version })
           .send();
+        if (this.#heads.size >= 4096) this.#heads.clear();
         this.#heads.set(agent.id + headKey(ns), { head: { id: newest, ns }, version: receipts[1]!.version });
         return { configurable: { thread_id: thread, checkpoint_ns: ns, checkpoint_id: checkpoint.id } };
       } catch (error) {
@@ -209,6 +215,24 @@ export class TidemarkSaver extends BaseCheckpointSaver {
     for await (const { agent_id } of this.client.list<{ agent_id: string }>("agents.list", { prefix: this.#prefix })) yield this.client.agent(agent_id);
   }
 
+  /**
+   * The channels that are stored in these versions: by the parent, and for a checkpoint without
+   * one, as a copy of a first one is, by any checkpoint of the namespace.
+   */
+  async #before(agent: Agent, ns: string, parent: string | undefined, versions: ChannelVersions, cached: boolean): Promise<Map<string, Row["channels"][string]>> {
+    const stored = new Map<string, Row["channels"][string]>();
+    const take = (row: Row) => {
+      for (const [name, at] of Object.entries(row.channels)) if (at.version !== undefined && at.version === versions[name]) stored.set(name, at);
+    };
+    if (parent !== undefined) {
+      const row = await agent.find<Row>(rowKey(ns, parent), cached ? {} : { consistency: "strong" });
+      if (row) take(row.value);
+    } else {
+      for await (const { value } of agent.entries<Row>(`cp.${token(ns)}.`)) take(value);
+    }
+    return stored;
+  }
+
   /** The head, with version 0 if there is none. */
   async #head(agent: Agent, ns: string): Promise<{ id?: string; version: number }> {
     const known = this.#heads.get(agent.id + headKey(ns));
@@ -219,6 +243,16 @@ export class TidemarkSaver extends BaseCheckpointSaver {
 
   async #load(agent: Agent, ref: Ref): Promise<unknown> {
     return this.serde.loadsTyped(...(await this.#blobs.read(agent, ref)));
+  }
+
+  /** The tuple of a row; undefined if another program deletes the thread. */
+  async #whole(agent: Agent, row: Row): Promise<CheckpointTuple | undefined> {
+    try {
+      return await this.#tuple(agent, row);
+    } catch (error) {
+      if (isError(error, "state.not_found") && !(await agent.find(rowKey(row.ns, row.id), { consistency: "strong" }))) return undefined;
+      throw error;
+    }
   }
 
   async #tuple(agent: Agent, row: Row): Promise<CheckpointTuple> {

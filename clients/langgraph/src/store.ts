@@ -71,12 +71,13 @@ export class TidemarkStore extends BaseStore {
   }
 
   async #get(op: GetOperation): Promise<Item | null> {
-    for (;;) {
-      const row = await this.#agent.find<Row>(keyOf(op.namespace, op.key));
+    for (let tries = 0; tries < 3; tries++) { // another program may replace it
+      const row = await this.#agent.find<Row>(keyOf(op.namespace, op.key), { consistency: tries ? "strong" : "cached" });
       if (!row) return null;
       const item = await this.#item(row.value);
       if (item) return item;
     }
+    throw new Error(`The item ${JSON.stringify(op.key)} of ${JSON.stringify(op.namespace)} lacks a part of its value.`);
   }
 
   async #put(key: string, op: PutOperation): Promise<void> {

@@ -30,12 +30,13 @@ export class Batch {
 
   /** Adds a write. */
   set(agent: string, key: string, value: unknown, options: Pick<SetOptions, "expectedVersion" | "strategy" | "writer" | "commandId"> = {}): this {
-    return this.command(`agent.${agent}.set`, clean({ key, value, strategy: options.strategy, expected_version: options.expectedVersion, writer: options.writer }), options);
+    const writer = options.writer ?? this.client.options.writer;
+    return this.command(`agent.${agent}.set`, clean({ key, value, strategy: options.strategy, expected_version: options.expectedVersion, writer }), options);
   }
 
   /** Adds a deletion. */
   delete(agent: string, key: string, options: Pick<SetOptions, "expectedVersion" | "commandId"> = {}): this {
-    return this.command(`agent.${agent}.delete`, clean({ key, expected_version: options.expectedVersion }), options);
+    return this.command(`agent.${agent}.delete`, clean({ key, expected_version: options.expectedVersion, writer: this.client.options.writer }), options);
   }
 
   /** Lets the batch take effect only if the entry has this version, 0 = it does not exist. */

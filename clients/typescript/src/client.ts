@@ -51,6 +51,8 @@ export interface Receipt<V = unknown> {
 export interface CommandOptions {
   /** The id of the command instead of a new one, see {@link newId}. */
   commandId?: string;
+  /** Ends the repetition of a command without an answer. */
+  signal?: AbortSignal;
 }
 
 /** Body of a command or a query. */
@@ -95,7 +97,7 @@ export class Client {
    * the command may have taken effect or may yet.
    */
   async command<V = unknown>(subject: string, body: Body = {}, options: CommandOptions = {}): Promise<Receipt<V>> {
-    const receipt = await this.send<Receipt<V>>("commands." + trimRoot(subject, "commands."), body, options.commandId ?? newId());
+    const receipt = await this.send<Receipt<V>>("commands." + trimRoot(subject, "commands."), body, options.commandId ?? newId(), 0, options.signal);
     this.saw(receipt);
     return receipt;
   }
@@ -264,6 +266,7 @@ export class Client {
     } catch (error) {
       const { name, message } = error as Error;
       if (name === "ClosedConnectionError") throw error;
+      if (/max_payload/i.test(message)) throw new TidemarkError("too_large", "body.too_large", 413, "the body is over the limit of the NATS server");
       if (name === "InvalidArgumentError" || name === "InvalidSubjectError") throw new TidemarkError("invalid", "id.invalid", 400, `${subject}: ${message}`);
       throw unanswered(`${subject} was not answered: ${message}`);
     }

@@ -51,8 +51,8 @@ export class Work<P = unknown> {
   ) {}
 
   /** Reports progress and begins the lease again. Another holder: `task.fenced`. */
-  progress(report: { percent?: number; note?: string } = {}): Promise<Receipt> {
-    return this.#report("progress", clean(report));
+  progress(report: { percent?: number; note?: string } = {}, signal?: AbortSignal): Promise<Receipt> {
+    return this.#report("progress", clean(report), signal);
   }
 
   /** Ends the task with a result. */
@@ -65,8 +65,8 @@ export class Work<P = unknown> {
     return this.#report("fail", clean({ reason, detail }));
   }
 
-  #report(verb: string, body: Body): Promise<Receipt> {
-    return this.client.command(`task.${this.task.task_id}.${verb}`, { ...body, agent_id: this.agent, fence: this.fence });
+  #report(verb: string, body: Body, signal?: AbortSignal): Promise<Receipt> {
+    return this.client.command(`task.${this.task.task_id}.${verb}`, { ...body, agent_id: this.agent, fence: this.fence }, { signal });
   }
 }
 
@@ -144,32 +144,39 @@ export class Tasks {
    * reported.
    */
   async work<P = unknown>(options: WorkerOptions, handler: (task: Task<P>, signal: AbortSignal) => unknown): Promise<void> {
+    let fatal: { error: unknown } | undefined; // ends the others too
     const one = async () => {
-      while (!options.signal?.aborted) {
+      while (!options.signal?.aborted && !fatal) {
         try {
-          const work = await this.next<P>({ ...options, waitMs: 5000 });
+          const work = await this.next<P>({ ...options, waitMs: 2000 });
           if (work) await this.#handle(work, options, handler);
         } catch (error) {
-          if (!isError(error, "unavailable") && !isError(error, "overloaded")) throw error;
-          options.onError?.(error);
+          if (!isError(error, "unavailable") && !isError(error, "overloaded")) fatal ??= { error };
+          else options.onError?.(error);
         }
       }
     };
     await Promise.all(Array.from({ length: options.parallel ?? 1 }, one));
+    if (fatal) throw fatal.error;
   }
 
   async #handle<P>(work: Work<P>, options: WorkerOptions, handler: (task: Task<P>, signal: AbortSignal) => unknown): Promise<void> {
     const lost = new AbortController(), done = new AbortController();
+    const lease = options.leaseMs ?? 30_000;
     const renewing = (async () => {
-      for (;;) {
-        await sleep((options.leaseMs ?? 30_000) / 3, done.signal);
+      for (let last = Date.now(); ; ) {
+        await sleep(lease / 3, done.signal);
         if (done.signal.aborted) return;
-        await work.progress().catch((error) => {
-          if (["conflict", "rejected", "not_found"].some((kind) => isError(error, kind))) {
+        const bounded = AbortSignal.any([done.signal, AbortSignal.timeout(lease / 3)]);
+        try {
+          await work.progress({}, bounded);
+          last = Date.now();
+        } catch (error) {
+          if (["conflict", "rejected", "not_found"].some((kind) => isError(error, kind)) || Date.now() - last > lease) {
             lost.abort(error);
             done.abort();
           }
-        });
+        }
       }
     })();
     let report: () => Promise<unknown>;
@@ -187,6 +194,10 @@ export class Tasks {
       await report();
     } catch (error) {
       options.onError?.(error);
+      const refused = isError(error, "invalid") || isError(error, "too_large") || !isError(error) && !lost.signal.aborted;
+      if (refused) { // else the task would be claimed again without end
+        await work.fail("error", `the report was refused: ${(error as Error).message}`.slice(0, 1000)).catch((again) => options.onError?.(again));
+      }
     }
   }
 }

@@ -198,7 +198,7 @@ func (p *Peers) withdraw(m *nats.Msg) {
 		return
 	}
 	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), peerWait)
+		ctx, cancel := context.WithTimeout(context.Background(), peerWait-700*time.Millisecond) // the answer comes in time
 		defer cancel()
 		text := "done "
 		if !p.withdrawn(ctx, message) {

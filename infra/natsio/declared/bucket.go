@@ -81,14 +81,14 @@ func (b *Bucket) Ensure(ctx context.Context) (empty bool, err error) {
 // Sequences are the bucket's sequences of keys, 0 of a key that it lacks. Read before the
 // rows, they prevent that Put replaces a newer row.
 func (b *Bucket) Sequences(ctx context.Context, keys []string) ([]uint64, error) {
-	var subjects []string
-	for _, key := range keys {
-		if _, ok := b.seqs[key]; !ok {
-			subjects = append(subjects, b.prefix+key)
-		}
-	}
 	if len(b.seqs) > maxSeqs {
 		clear(b.seqs)
+	}
+	var subjects []string
+	for _, key := range keys {
+		if b.seqs[key] == 0 { // another engine may have put it since
+			subjects = append(subjects, b.prefix+key)
+		}
 	}
 	for part := range slices.Chunk(subjects, 1000) {
 		for _, subject := range part {
@@ -109,6 +109,9 @@ func (b *Bucket) Sequences(ctx context.Context, keys []string) ([]uint64, error)
 	return all, nil
 }
 
+// headroom is for the headers of a row.
+const headroom = 1 << 10
+
 // Put writes rows, nil = the row is gone, and returns which keys were written: the others
 // were changed by another writer meanwhile.
 func (b *Bucket) Put(ctx context.Context, keys []string, seqs []uint64, rows [][]byte) (written []bool, err error) {
@@ -116,9 +119,8 @@ func (b *Bucket) Put(ctx context.Context, keys []string, seqs []uint64, rows [][
 	var msgs []*nats.Msg
 	var at []int
 	for i, key := range keys {
-		if rows[i] == nil && seqs[i] == 0 {
-			written[i] = true
-			continue
+		if len(rows[i]) > b.Largest() {
+			rows[i] = nil // no old row stays in its place
 		}
 		m := &nats.Msg{Subject: b.prefix + key, Data: rows[i], Header: nats.Header{
 			jetstream.ExpectedLastSubjSeqHeader: []string{strconv.FormatUint(seqs[i], 10)},
@@ -142,6 +144,10 @@ func (b *Bucket) Put(ctx context.Context, keys []string, seqs []uint64, rows [][
 	}
 	return written, err
 }
+
+// Largest is the number of bytes of the largest row that the bucket takes. A larger one is
+// missing in the bucket.
+func (b *Bucket) Largest() int { return int(b.nc.MaxPayload()) - headroom }
 
 // All reads the rows of the bucket; nil = there is no bucket.
 func (b *Bucket) All(ctx context.Context) (map[string][]byte, error) {

@@ -75,6 +75,10 @@ func (l *layout) withoutStatistics() string {
 	for _, c := range l.columns {
 		fmt.Fprintf(&b, ";\nALTER TABLE %s ALTER COLUMN %s SET STATISTICS 0", l.g.table(), column(c.name))
 	}
+	for _, name := range l.sums {
+		fmt.Fprintf(&b, ";\nALTER TABLE %s ALTER COLUMN %s SET STATISTICS 0", l.g.table(), column(view.SumPrefix+name))
+		fmt.Fprintf(&b, ";\nALTER TABLE %s ALTER COLUMN %s SET STATISTICS 0", l.g.entries(), column(name))
+	}
 	return b.String()
 }
 

@@ -73,10 +73,10 @@ func (s *Store) Rows(ctx context.Context, name string, keys []string) (found map
 
 // Differ compares the rows of a snapshot with those of a bucket. Rows that are pending are
 // not compared.
-func (shot *Snapshot) Differ(bucket map[string][]byte) (wrong []declared.Mismatch) {
+func (shot *Snapshot) Differ(bucket map[string][]byte, largest int) (wrong []declared.Mismatch) {
 	for key, row := range shot.Rows {
 		switch got, ok := bucket[key]; {
-		case shot.Pending[key]:
+		case shot.Pending[key], !ok && len(row) > largest:
 		case !ok:
 			wrong = append(wrong, declared.Mismatch{Key: key, What: "the bucket lacks the row"})
 		case !bytes.Equal(got, row):

@@ -21,7 +21,7 @@ func rowJSON(d *view.Definition, table, where string) string {
 	columns := column(view.KeyColumn)
 	for _, name := range d.Output() {
 		shown := column(name)
-		if c, ok := d.Column(name); ok && c.Type == view.Timestamptz {
+		if c, ok := d.Shown(name); ok && c.Type == view.Timestamptz {
 			shown = fmt.Sprintf(utc, shown)
 		}
 		columns += ", " + shown
@@ -68,10 +68,13 @@ func (s *Store) read(ctx context.Context, name string, query func(pgx.Tx, *Gener
 	}
 }
 
-// Row returns a row of a live view; nil = there is none. known is false when the view has
+// Row returns a row of a live view, of the definition d; nil = there is none. known is false when the view has
 // no live generation.
-func (s *Store) Row(ctx context.Context, name, key string) (row []byte, known bool, err error) {
-	known, err = s.read(ctx, name, func(tx pgx.Tx, g *Generation) error {
+func (s *Store) Row(ctx context.Context, d view.Definition, key string) (row []byte, known bool, err error) {
+	known, err = s.read(ctx, d.Name, func(tx pgx.Tx, g *Generation) error {
+		if !g.Definition.Equal(d) {
+			return readmodel.ErrDeclaredChanged
+		}
 		rows, err := tx.Query(ctx, rowJSON(&g.Definition, g.table(), " WHERE key = $1"), key)
 		if err != nil {
 			return err
@@ -84,15 +87,18 @@ func (s *Store) Row(ctx context.Context, name, key string) (row []byte, known bo
 		return err
 	})
 	if err != nil {
-		err = fmt.Errorf("read the view %s: %w", name, err)
+		err = fmt.Errorf("read the view %s: %w", d.Name, err)
 	}
 	return row, known, err
 }
 
-// List returns rows of a live view in the order of their keys, after one and as far as a
+// List returns rows of a live view, of the definition d, in the order of their keys, after one and as far as a
 // page has room.
-func (s *Store) List(ctx context.Context, list readmodel.DeclaredList) (page []readmodel.DeclaredRow, known bool, err error) {
-	known, err = s.read(ctx, list.View, func(tx pgx.Tx, g *Generation) error {
+func (s *Store) List(ctx context.Context, d view.Definition, list readmodel.DeclaredList) (page []readmodel.DeclaredRow, known bool, err error) {
+	known, err = s.read(ctx, d.Name, func(tx pgx.Tx, g *Generation) error {
+		if !g.Definition.Equal(d) {
+			return readmodel.ErrDeclaredChanged
+		}
 		where, args := " WHERE key > $1", []any{list.After}
 		for _, e := range list.Where {
 			if e.Value == nil {
@@ -122,7 +128,7 @@ func (s *Store) List(ctx context.Context, list readmodel.DeclaredList) (page []r
 		return rows.Err()
 	})
 	if err != nil {
-		err = fmt.Errorf("list the view %s: %w", list.View, err)
+		err = fmt.Errorf("list the view %s: %w", d.Name, err)
 	}
 	return page, known, err
 }

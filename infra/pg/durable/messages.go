@@ -42,7 +42,7 @@ func (m Messages) StoreMessages(ctx context.Context, batch []readmodel.Message) 
 		times = append(times, m.SentAt)
 	}
 	err := m.db.InTx(ctx, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1)`, int64(storing)); err != nil {
+		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1)`, m.db.LockKey(storing)); err != nil {
 			return err
 		}
 		_, err := tx.Exec(ctx, insertMessages, ids, kinds, senders, recipients, types, bodies, sequences, times)

@@ -13,11 +13,8 @@ CREATE TABLE agents.inboxes (
 );
 
 -- stored_at is where a message stands in every inbox: it rises from one transaction to
--- the next, and no two messages have the same.
-UPDATE agents.messages AS m SET stored_at = m.stored_at + x.place * interval '1 microsecond'
-FROM (SELECT sender, message_id, row_number() OVER (PARTITION BY stored_at ORDER BY sent_at, sequence, sender, message_id) - 1 AS place
-    FROM agents.messages) AS x
-WHERE x.place > 0 AND x.sender = m.sender AND x.message_id = m.message_id;
+-- the next, and no two messages have the same, except those that were stored before this
+-- migration in one transaction: they have one mark.
 DROP INDEX agents.messages_stored;
 CREATE INDEX messages_stored ON agents.messages (stored_at);
 CREATE INDEX messages_unread ON agents.messages (recipient, stored_at) WHERE kind = 'direct';

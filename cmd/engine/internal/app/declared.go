@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -212,17 +213,20 @@ func (d *declaredViews) step(ctx context.Context) (pause time.Duration, err erro
 		}
 		done := false
 		if d.leads.Load() {
-			if done, err = d.decide(ctx, gs); err != nil {
-				return declaredPoll, err
-			}
+			done, err = d.decide(ctx, gs)
 			if !done && time.Since(d.kept) > declaredKeep {
-				if err := d.keepBuckets(ctx, gs); err != nil {
-					return declaredPoll, err
+				if kept := d.keepBuckets(ctx, gs); kept != nil {
+					return declaredPoll, errors.Join(err, kept)
 				}
 				d.kept = time.Now()
 			}
 		}
 		switch {
+		case err != nil:
+			if done { // the next step goes on with the other views
+				d.kept = time.Time{}
+			}
+			return declaredPoll, err
 		case done:
 			d.kept = time.Time{}
 		case building:

@@ -81,7 +81,7 @@ func (d *declaredViews) checkBucket(ctx context.Context, name string, b *viewkv.
 		return err
 	}
 	var keys []string
-	for _, m := range shot.Differ(stored) {
+	for _, m := range shot.Differ(stored, b.Largest()) {
 		keys = append(keys, m.Key)
 	}
 	if len(keys) == 0 {

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -45,6 +46,8 @@ func (d *declaredViews) decide(ctx context.Context, gs []declared.Generation) (d
 	if err != nil || !accepted {
 		return false, err
 	}
+	var errs []error // of one view; the others go on
+	failed := func(name string, err error) { errs = append(errs, fmt.Errorf("view %s: %w", name, err)) }
 	for _, name := range slices.Sorted(maps.Keys(wanted)) {
 		w, p := wanted[name], have[name]
 		delete(have, name)
@@ -56,30 +59,47 @@ func (d *declaredViews) decide(ctx context.Context, gs []declared.Generation) (d
 			if p.live == nil && p.next == nil {
 				continue
 			}
-			return true, d.Remove(ctx, name)
+			if err := d.Remove(ctx, name); err != nil {
+				failed(name, err)
+				continue
+			}
+			return true, errors.Join(errs...)
 		case p.next != nil && !good(p.next) && good(p.live):
-			return true, d.DropBuilding(ctx, name)
+			if err := d.DropBuilding(ctx, name); err != nil {
+				failed(name, err)
+				continue
+			}
+			return true, errors.Join(errs...)
 		case p.next != nil && good(p.next):
 			swapped, err := d.Swap(ctx, p.next)
 			if err != nil {
-				return false, err
+				failed(name, err)
+				continue
 			}
 			if swapped {
 				d.log.Info("the rows of a declared view are built", "view", name, "generation", p.next.ID)
-				return true, nil
+				return true, errors.Join(errs...)
 			}
 		case !good(p.live):
 			heads, err := d.heads(ctx, w)
-			if err != nil {
-				return false, err
+			if err == nil {
+				err = d.Create(ctx, w.Definition, d.journal.ID(), heads, false)
 			}
-			return true, d.Create(ctx, w.Definition, d.journal.ID(), heads, false)
+			if err != nil {
+				failed(name, err)
+				continue
+			}
+			return true, errors.Join(errs...)
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(have)) {
-		return true, d.Remove(ctx, name)
+		if err := d.Remove(ctx, name); err != nil {
+			failed(name, err)
+			continue
+		}
+		return true, errors.Join(errs...)
 	}
-	return false, nil
+	return false, errors.Join(errs...)
 }
 
 // heads are the ends of the partitions, and at least the definition's own revision.

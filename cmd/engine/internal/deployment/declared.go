@@ -129,7 +129,7 @@ func (s *Stores) VerifyDeclared(ctx context.Context, nc *nats.Conn, held []quara
 				if err != nil || !ok {
 					return nil, err
 				}
-				if wrong = now.Differ(got); len(wrong) == 0 && len(now.Pending) == 0 {
+				if wrong = now.Differ(got, bucket.Largest()); len(wrong) == 0 && len(now.Pending) == 0 {
 					break
 				}
 				if err := wait.Sleep(ctx, bucketPause); err != nil {

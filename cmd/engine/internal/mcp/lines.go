@@ -2,7 +2,10 @@ package mcp
 
 import (
 	"bufio"
+	"bytes"
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -51,27 +54,43 @@ type lineConn struct {
 // scan reads lines until the end of the input. It cannot be interrupted while the input is
 // open, so the process ends before it.
 func (c *lineConn) scan(in io.Reader) {
-	s := bufio.NewScanner(in)
-	s.Buffer(nil, maxLine)
-	for s.Scan() {
-		if len(s.Bytes()) == 0 {
+	r := bufio.NewReader(in)
+	var err error
+	for err == nil {
+		var line []byte
+		if line, err = readLine(r); len(line) == 0 {
 			continue
 		}
-		m, err := jsonrpc.DecodeMessage(s.Bytes())
-		if err != nil {
-			c.malformed(err)
+		if len(line) > maxLine {
+			c.malformed("it has more than 16 MiB")
+			continue
+		}
+		m, bad := jsonrpc.DecodeMessage(line)
+		if bad != nil {
+			c.malformed(bad.Error())
 			continue
 		}
 		if !c.hand(lineRead{message: m}) {
 			return
 		}
 	}
-	err := s.Err()
-	if err == nil {
-		err = io.EOF
-	}
 	c.drain()
 	c.hand(lineRead{err: err})
+}
+
+// readLine reads a line without white space around it. Of a line that is too long it keeps
+// what shows that it is.
+func readLine(r *bufio.Reader) ([]byte, error) {
+	var line []byte
+	for {
+		piece, err := r.ReadSlice('\n')
+		if len(line) <= maxLine {
+			line = append(line, piece...)
+		}
+		if !errors.Is(err, bufio.ErrBufferFull) {
+			return bytes.TrimSpace(line), err
+		}
+	}
 }
 
 func (c *lineConn) hand(r lineRead) bool {
@@ -112,10 +131,11 @@ func (c *lineConn) drain() {
 }
 
 // malformed answers a line that is no message.
-func (c *lineConn) malformed(err error) {
+func (c *lineConn) malformed(why string) {
+	text, _ := json.Marshal("the line is not a JSON-RPC message: " + why) // a string
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	_, _ = fmt.Fprintf(c.out, `{"jsonrpc":"2.0","id":null,"error":{"code":%d,"message":%q}}`+"\n", jsonrpc.CodeParseError, "the line is not a JSON-RPC message: "+err.Error()) // a reader that has gone is noticed by Write
+	_, _ = fmt.Fprintf(c.out, `{"jsonrpc":"2.0","id":null,"error":{"code":%d,"message":%s}}`+"\n", jsonrpc.CodeParseError, text) // a reader that has gone is noticed by Write
 }
 
 // Read implements mcp.Connection.

@@ -68,7 +68,9 @@ func (s *Server) subscribe(ctx context.Context, request *mcp.SubscribeRequest) e
 	if err != nil {
 		return err
 	}
-	var entry json.RawMessage
+	var entry struct {
+		Revision uint64 `json:"revision"`
+	}
 	if err := s.client.Read(ctx, "agent."+agent+".get", map[string]any{"key": key}, &entry); err != nil && !errors.Is(err, client.ErrNotFound) {
 		return &jsonrpc.Error{Code: jsonrpc.CodeInvalidParams, Message: err.Error()}
 	}
@@ -87,7 +89,7 @@ func (s *Server) subscribe(ctx context.Context, request *mcp.SubscribeRequest) e
 	}
 	watching, stop := context.WithCancel(context.WithoutCancel(ctx))
 	w.of[uri] = &watch{subscribers: map[*mcp.ServerSession]bool{request.Session: true}, stop: stop}
-	w.running.Go(func() { s.follow(watching, uri, agent, key) })
+	w.running.Go(func() { s.follow(watching, uri, agent, key, entry.Revision) })
 	return nil
 }
 
@@ -115,18 +117,18 @@ func (w *watches) close() {
 	w.running.Wait()
 }
 
-// follow tells the subscribers of each change, until ctx ends. The first entry of a watch
-// is the one that is there; after a watch that broke it may be a change that was missed.
-func (s *Server) follow(ctx context.Context, uri, agent, key string) {
-	for first := true; ctx.Err() == nil; first = false {
-		present := first
-		for _, err := range client.Watch[json.RawMessage](ctx, s.client.Agent(agent), key) {
+// follow tells the subscribers of each change after a revision of the entry, until ctx ends.
+func (s *Server) follow(ctx context.Context, uri, agent, key string, known uint64) {
+	for ctx.Err() == nil {
+		for entry, err := range client.Watch[json.RawMessage](ctx, s.client.Agent(agent), key) {
 			if err != nil {
 				break
 			}
-			if present {
-				present = false
-				continue
+			if !entry.Deleted {
+				if entry.Revision <= known {
+					continue
+				}
+				known = entry.Revision
 			}
 			_ = s.mcp.ResourceUpdated(ctx, &mcp.ResourceUpdatedNotificationParams{URI: uri}) // it returns no error
 		}

@@ -1,6 +1,7 @@
 package mcp
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -98,8 +99,8 @@ func (s *Server) call(ctx context.Context, t tool, params []param, raw json.RawM
 	if slices.ContainsFunc(params, isAgent) && s.options.Agent != "" && a["agent"] == nil {
 		a["agent"], _ = json.Marshal(s.options.Agent)
 	}
-	if err := s.confined(t, a); err != nil {
-		return refused(err, nil)
+	if err := s.confined(ctx, t, a); err != nil {
+		return s.refusal(ctx, args{}, err)
 	}
 	waiting, cancel := context.WithTimeout(ctx, callQueue)
 	defer cancel()
@@ -116,24 +117,46 @@ func (s *Server) call(ctx context.Context, t tool, params []param, raw json.RawM
 }
 
 // confined refuses a write beyond --agent.
-func (s *Server) confined(t tool, a args) error {
+func (s *Server) confined(ctx context.Context, t tool, a args) error {
 	if s.options.Agent == "" || !t.writes {
 		return nil
 	}
 	if id := a.text("agent"); id != "" && id != s.options.Agent {
 		return &client.Error{Kind: "forbidden", Code: "agent.confined", Status: 403, Message: fmt.Sprintf("this server writes the state of agent %s alone, not of %s", s.options.Agent, id)}
 	}
-	var command struct{ Subject string }
-	if raw, ok := a["command"]; ok {
-		if err := json.Unmarshal(raw, &command); err != nil {
-			return &client.Error{Kind: "invalid", Code: "arguments.invalid", Status: 400, Message: "command must be an object with subject and body"}
+	raw, reminds := a["command"]
+	if !reminds {
+		return nil
+	}
+	var command struct {
+		Subject string `json:"subject"`
+	}
+	if err := json.Unmarshal(raw, &command); err != nil {
+		return &client.Error{Kind: "invalid", Code: "arguments.invalid", Status: 400, Message: "command must be an object with subject and body"}
+	}
+	own := s.own(command.Subject)
+	if id := a.text("reminder"); own && id != "" { // that it would replace
+		var reminder struct {
+			Command struct {
+				Subject string `json:"subject"`
+			} `json:"command"`
 		}
-		tokens := strings.Split(strings.TrimPrefix(command.Subject, "commands."), ".")
-		if len(tokens) != 3 || !slices.Contains([]string{"agent", "config", "message"}, tokens[0]) || tokens[1] != s.options.Agent {
-			return &client.Error{Kind: "forbidden", Code: "agent.confined", Status: 403, Message: fmt.Sprintf("this server reminds agent %s alone: the command must be one of its own", s.options.Agent)}
+		err := s.client.Read(ctx, "reminder."+id+".get", nil, &reminder)
+		if err != nil && !errors.Is(err, client.ErrNotFound) {
+			return err
 		}
+		own = err != nil || s.own(reminder.Command.Subject)
+	}
+	if !own {
+		return &client.Error{Kind: "forbidden", Code: "agent.confined", Status: 403, Message: fmt.Sprintf("this server reminds agent %s alone: the command, and that of a reminder in its place, must be one of its own", s.options.Agent)}
 	}
 	return nil
+}
+
+// own reports whether a command is one of the agent that the server is confined to.
+func (s *Server) own(subject string) bool {
+	tokens := strings.Split(strings.TrimPrefix(subject, "commands."), ".")
+	return len(tokens) == 3 && slices.Contains([]string{"agent", "config", "message"}, tokens[0]) && tokens[1] == s.options.Agent
 }
 
 // refusal is the result of an error. To a conflict about an entry it adds the entry as it is
@@ -162,7 +185,11 @@ func refused(err error, current json.RawMessage) *mcp.CallToolResult {
 }
 
 func result(out any, isError bool) *mcp.CallToolResult {
-	text, err := json.Marshal(out)
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	err := e.Encode(out)
+	text := bytes.TrimSpace(b.Bytes())
 	if err != nil { // a document of the engine that is no JSON
 		text, isError = []byte(`{"error":{"code":"answer.invalid","status":500}}`), true
 	}

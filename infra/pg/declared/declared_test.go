@@ -121,13 +121,17 @@ func TestGenerations(t *testing.T) {
 	}
 	row := func(want string) {
 		t.Helper()
-		got, known, err := s.Row(t.Context(), "v", "a.k")
+		var d view.Definition
+		if g, err := s.Live(t.Context(), "v"); err == nil && g != nil {
+			d = g.Definition
+		}
+		got, known, err := s.Row(t.Context(), d, "a.k")
 		if err != nil || !known || string(got) != want {
 			t.Errorf("the row is %s, %v, %v; want %s", got, known, err, want)
 		}
 	}
 	d := define(t, "v", ``)
-	if _, known, err := s.Row(t.Context(), "v", "a.k"); known || err != nil {
+	if _, known, err := s.Row(t.Context(), d, "a.k"); known || err != nil {
 		t.Errorf("a view that is built: %v, %v", known, err)
 	}
 	first := swapped(t, s, built(t, s, d))

@@ -29,24 +29,21 @@ func TestTypeScript(t *testing.T) {
 		"{ sum: 6 }\n")
 }
 
-// TestLangGraph does the same for the checkpointer and the store. The long run includes the
-// public validation suite.
+// TestLangGraph does the same for the checkpointer and the store, and runs the public
+// validation suite. Its dependencies take minutes to install: make scenarios runs it.
 func TestLangGraph(t *testing.T) {
+	if !harness.Long() {
+		return
+	}
 	clients := filepath.Join("..", "..", "clients")
 	sdk := harness.NodePackage(t, filepath.Join(clients, "typescript"), nil)
-	var without []string
-	if !harness.Long() {
-		without = []string{"@langchain/langgraph-checkpoint-validation", "vitest"}
-	}
-	dir := harness.NodePackage(t, filepath.Join(clients, "langgraph"), map[string]string{"@tidemark/client": sdk}, without...)
+	dir := harness.NodePackage(t, filepath.Join(clients, "langgraph"), map[string]string{"@tidemark/client": sdk})
 	e := harness.Start(t, harness.Config{})
 	run(t, sdk, e, "npx", "tsc", "-p", ".")
 	run(t, dir, e, "npx", "tsc", "-p", ".")
 	out := run(t, dir, e, "node", "--test", "test/")
 	t.Log(regexp.MustCompile(`naive \d+ bytes.*`).FindString(out))
-	if harness.Long() {
-		validate(t, dir, e)
-	}
+	validate(t, dir, e)
 	programs(t, dir, e, "[ 'hello', '1 so far', 'again', '3 so far' ]\n")
 }
 

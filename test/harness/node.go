@@ -4,12 +4,10 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"testing"
 	"time"
 )
@@ -66,8 +64,8 @@ func npmInstall(t testing.TB, to string, manifest []byte) {
 }
 
 // NodePackage returns a copy of the Node package in dir with its dependencies installed,
-// of which links, by name, are directories, and without some.
-func NodePackage(t testing.TB, dir string, links map[string]string, without ...string) string {
+// of which links, by name, are directories.
+func NodePackage(t testing.TB, dir string, links map[string]string) string {
 	t.Helper()
 	copied := filepath.Join(t.TempDir(), "package")
 	Must(t, os.CopyFS(copied, os.DirFS(dir)))
@@ -76,7 +74,7 @@ func NodePackage(t testing.TB, dir string, links map[string]string, without ...s
 	}
 	manifest, err := os.ReadFile(filepath.Join(dir, "package.json"))
 	Must(t, err)
-	for _, name := range append(slices.Collect(maps.Keys(links)), without...) {
+	for name := range links {
 		manifest = regexp.MustCompile(`\n *"`+regexp.QuoteMeta(name)+`": "[^"]*",?`).ReplaceAll(manifest, nil)
 	}
 	manifest = regexp.MustCompile(`,(\s*})`).ReplaceAll(manifest, []byte("$1")) // after the last one

@@ -32,6 +32,9 @@ func TestViewDefinitions(t *testing.T) {
 		t.Errorf("the other engine: %+v, %v", r, err)
 	}
 	e.Restart()
+	again := e.Client(t)
+	again.MustSet(t, "somebody", "k", 1, nil)
+	again.CaughtUp(t) // an engine has taken the views over
 	viewProgram(t, e)
 	for _, args := range [][]string{{"verify"}, {"rebuild", "durable"}, {"verify"}} {
 		if r := e.Run(args[0], append(args[1:], "--postgres", sql)...); r.Code != 0 {

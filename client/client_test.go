@@ -14,7 +14,7 @@ import (
 )
 
 // Programs that append, add and update at the same time, over a kill of the engine: what
-// each has been told is there once.
+// was acknowledged to each is there once.
 func TestOnceOverKill(t *testing.T) {
 	const programs, writes = 8, 25
 	e := harness.Start(t, harness.Config{})
@@ -93,7 +93,7 @@ func TestLostLease(t *testing.T) {
 	harness.Must(t, other.Complete(t.Context(), "done"))
 }
 
-// A handler that runs longer than its lease keeps the task; one that has lost it is told.
+// A handler that runs longer than its lease keeps the task; the context of one that has lost it ends.
 func TestWorkRenewsAndLoses(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()

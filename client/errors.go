@@ -57,7 +57,7 @@ var (
 	ErrNoTask        = &Error{Kind: "not_found", Code: "task.none", Status: 404}
 )
 
-// parse reads the error of an answer; text is the header that every error carries.
+// parseError reads the error of an answer; text is the header that every error carries.
 func parseError(body []byte, text string) *Error {
 	var answer struct {
 		Error *Error `json:"error"`

@@ -139,7 +139,7 @@ type Worker struct {
 	Agent    string        // who holds the tasks
 	Lease    time.Duration // default 30 s; renewed while a handler runs
 	Parallel int           // handlers at once, default 1
-	OnError  func(error)   // told what a report or the claim of a task has met; nil = ignored
+	OnError  func(error)   // gets the errors of claims and reports; nil = they are ignored
 }
 
 // Work claims tasks until the end of ctx, runs handler for each and reports what it

@@ -250,10 +250,3 @@ func (h *Handler) append(ctx context.Context, cmd *Command, name events.Aggregat
 	h.cfg.Observe(rec)
 	return next, nil, nil
 }
-
-// refusal reports whether an error is an answer about the command, and not that something
-// cannot be reached now.
-func refusal(err error) bool {
-	var e *domain.Error
-	return errors.As(err, &e) && e.Kind != domain.Unavailable && e.Kind != domain.Internal
-}

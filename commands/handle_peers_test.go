@@ -18,8 +18,8 @@ import (
 	"github.com/tidemark-engine/tidemark/test/support"
 )
 
-// slowJournal stops each append and each read of a last event, once it is told to, until it
-// is told to go on.
+// slowJournal stops each append and each read of a last event, from a request to stop until
+// the one to go on.
 type slowJournal struct {
 	history.Journal
 	reads, appends chan chan struct{} // the reader waits for the channel that it sends

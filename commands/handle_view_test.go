@@ -110,7 +110,7 @@ func TestOneDefinition(t *testing.T) {
 }
 
 // Who defines a view needs the right to define it, and to read all that it may show. What is
-// refused tells nothing about the view.
+// refused shows nothing of the view.
 func TestPermitViews(t *testing.T) {
 	journal := journaltest.History(t, 1)
 	e := newEngine(t, journal, commands.Config{Past: journal, Permit: permit(t, map[string][]string{

@@ -37,7 +37,7 @@ type delivery struct {
 	appends   int  // under way
 	unknown   bool // the outcome of an append is
 	withdrawn bool
-	idle      chan struct{} // closed when no append is under way; nil = nobody waits
+	idle      chan struct{} // closed when no append is under way; nil = nothing waits
 }
 
 func withdrawn() error {
@@ -212,16 +212,22 @@ func (h *Handler) takeAll(cmds []Command, items []batchItem, finish func([]Resul
 // withdrawBatch withdraws the commands of a batch that leaves no event. It reports that
 // the batch must be attempted again, because another engine may have been first.
 func (h *Handler) withdrawBatch(ctx context.Context, b *batchAttempt, err error) (again bool, _ error) {
-	var refused *domain.Error
 	switch {
 	case h.cfg.Peers == nil || !h.cfg.Peers.Any() || b.last > 0:
 		return false, nil
 	case err == nil && len(b.answers) == 0: // took effect before
 		return false, nil
-	case err != nil && (!errors.As(err, &refused) || refused.Kind == domain.Unavailable || refused.Kind == domain.Internal):
+	case err != nil && !refusal(err):
 		return false, nil
 	}
 	return true, h.withdraw(ctx, b.cmds...)
+}
+
+// refusal reports whether an error is an answer about the command, and not that something
+// cannot be reached now.
+func refusal(err error) bool {
+	var e *domain.Error
+	return errors.As(err, &e) && e.Kind != domain.Unavailable && e.Kind != domain.Internal
 }
 
 // withdraw is called before an answer that leaves no event: no other engine may append

@@ -198,6 +198,7 @@ func (c *cluster) finish() {
 		}
 	}
 	c.engines[1].Stop()
+	c.clients[0].CaughtUp(c.t) // the other engine runs all views before this one is back
 	c.engines[1].Restart()
 	c.load.judgeOthers(c.engines[0], "ts")
 	c.engines[1].Verify()

@@ -4,10 +4,12 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"testing"
 	"time"
 )
@@ -64,8 +66,8 @@ func npmInstall(t testing.TB, to string, manifest []byte) {
 }
 
 // NodePackage returns a copy of the Node package in dir with its dependencies installed,
-// of which links, by name, are directories.
-func NodePackage(t testing.TB, dir string, links map[string]string) string {
+// but without some; links, by name, are directories.
+func NodePackage(t testing.TB, dir string, links map[string]string, without ...string) string {
 	t.Helper()
 	copied := filepath.Join(t.TempDir(), "package")
 	Must(t, os.CopyFS(copied, os.DirFS(dir)))
@@ -74,7 +76,7 @@ func NodePackage(t testing.TB, dir string, links map[string]string) string {
 	}
 	manifest, err := os.ReadFile(filepath.Join(dir, "package.json"))
 	Must(t, err)
-	for name := range links {
+	for _, name := range append(slices.Collect(maps.Keys(links)), without...) {
 		manifest = regexp.MustCompile(`\n *"`+regexp.QuoteMeta(name)+`": "[^"]*",?`).ReplaceAll(manifest, nil)
 	}
 	manifest = regexp.MustCompile(`,(\s*})`).ReplaceAll(manifest, []byte("$1")) // after the last one

@@ -138,7 +138,7 @@ func until(t *testing.T, c *harness.Client, subject string, body M) harness.Rece
 // readWhileSending lets a reader mark what it sees while others send to it. It sees every message
 // as unread until it has marked it, and never again, whatever order they are stored in.
 func readWhileSending(t *testing.T, e *harness.Engine, c *harness.Client) {
-	const senders, each = 4, 30
+	const senders, each = 4, 60
 	before, err := inboxOf(t, c, "busy", nil)
 	harness.Must(t, err)
 	if before.Unread > 0 {

@@ -3,7 +3,7 @@ import { isError, type Agent, type Client } from "@tidemark/client";
 import { hash } from "./names.js";
 
 /** Longest text of one entry, in UTF-16 units: with its escapes it stays below the engine's 256 KiB. */
-const part = 40_000;
+export const part = 40_000;
 /** Longest text that a reference holds itself. */
 const inline = 512;
 /** Elements of arrays with at least this many characters are stored by themselves. */
@@ -121,15 +121,20 @@ function place(type: string, data: Uint8Array, parts: Map<string, string>): Ref 
 }
 
 function split(text: string, parts: Map<string, string>): { h: string; n: number } {
-  const h = hash(text);
-  let n = 0;
-  for (let from = 0; from < text.length; n++) {
+  const h = hash(text), all = pieces(text);
+  all.forEach((piece, i) => parts.set(`.${h}.${i}`, piece));
+  return { h, n: all.length };
+}
+
+/** A text in pieces that each fit into an entry. */
+export function pieces(text: string): string[] {
+  const all: string[] = [];
+  for (let from = 0; from < text.length; from += all.at(-1)!.length) {
     let to = Math.min(from + part, text.length);
     if (to < text.length && /[\uD800-\uDBFF]/.test(text[to - 1]!)) to--; // pairs stay together
-    parts.set(`.${h}.${n}`, text.slice(from, to));
-    from = to;
+    all.push(text.slice(from, to));
   }
-  return { h, n };
+  return all;
 }
 
 /** The texts of the elements of a JSON array; undefined if the text is none, or would not come back byte for byte. */

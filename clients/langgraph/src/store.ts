@@ -4,7 +4,7 @@ import {
 } from "@langchain/langgraph-checkpoint";
 import { connect, isError, newId, type Agent, type Client, type Options } from "@tidemark/client";
 
-import { each } from "./blobs.js";
+import { each, part, pieces } from "./blobs.js";
 import { token } from "./names.js";
 
 /** How to reach an engine, and a namespace that keeps several stores apart on it. */
@@ -23,8 +23,6 @@ interface Row {
   updated: string;
 }
 
-/** Longest text, in UTF-16 units, of a value in its row, and of a part: below the engine's 256 KiB with its escapes. */
-const part = 40_000;
 /** Longest key of an entry, in bytes. */
 const longestKey = 255;
 
@@ -117,13 +115,7 @@ export class TidemarkStore extends BaseStore {
 
   async #split(key: string, text: string): Promise<{ id: string; n: number }> {
     const id = newId();
-    const texts: string[] = [];
-    for (let from = 0; from < text.length; ) {
-      let to = Math.min(from + part, text.length);
-      if (to < text.length && /[\uD800-\uDBFF]/.test(text[to - 1]!)) to--; // pairs stay together
-      texts.push(text.slice(from, to));
-      from = to;
-    }
+    const texts = pieces(text);
     await each(texts.map((t, i) => [t, i] as const), ([t, i]) => this.#agent.set(`pt.${token(key)}.${id}.${i}`, t));
     return { id, n: texts.length };
   }

@@ -1,8 +1,6 @@
 package auth
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -19,8 +17,6 @@ import (
 const (
 	ProxyRoot  = "tmapi."
 	OwnAPIRoot = "tmjs."
-	// NumberedRoot is where a principal's account maps its requests.
-	NumberedRoot = "tmat."
 	// Forbidden is where DEV maps what is published on subjects of the engine, so
 	// that an answer that a client sends there reaches no client.
 	Forbidden = "engine-only."
@@ -184,31 +180,6 @@ func (a *Authority) principalJWT(p *principal) (string, error) {
 		return "", err
 	}
 	return encode(claims, a.keys.Operator)
-}
-
-// numberedClaims are the claims of a principal with imports of requests whose local
-// subjects are new after each change. While it changes an account, the server keeps an
-// import that the account had before beside the same one in the new claims, and sends
-// each request twice. The mappings lead to the new imports alone. Requests of the
-// JetStream API change nothing when they are sent twice.
-func (a *Authority) numberedClaims(p *principal) (*jwt.AccountClaims, error) {
-	claims := a.principalClaims(p, p.Account, a.Engine())
-	text, err := json.Marshal(claims)
-	if err != nil {
-		return nil, err
-	}
-	sum := sha256.Sum256(text)
-	root := NumberedRoot + hex.EncodeToString(sum[:6]) + "."
-	claims.Mappings = jwt.Mapping{}
-	for _, door := range []string{a.cfg.Prefix + "commands.", a.cfg.Prefix + "queries.", a.cfg.Prefix + "enqueue."} {
-		claims.Mappings[jwt.Subject(door+">")] = []jwt.WeightedMapping{{Subject: jwt.Subject(root + door + ">")}}
-		for _, i := range claims.Imports {
-			if i.Type == jwt.Service && strings.HasPrefix(string(i.LocalSubject), door) {
-				i.LocalSubject = jwt.RenamingSubject(root) + i.LocalSubject
-			}
-		}
-	}
-	return claims, nil
 }
 
 // give is principalJWT for the server: the same text as long as the claims are the same.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nats-server/v2/server"
@@ -84,6 +85,10 @@ func others(i *jwt.Import) int {
 	return 1
 }
 
+// onTheWay is how long the old imports stay for requests that were mapped to them before
+// the mappings changed and have not been delivered.
+const onTheWay = 250 * time.Millisecond
+
 // errMoment is the answer to the server that asks for an account which is a moment of
 // a change.
 var errMoment = errors.New("no account: a moment of a change")
@@ -98,6 +103,7 @@ type resolver struct {
 func (r resolver) Fetch(account string) (string, error) {
 	if do, ok := r.moments.Load(account); ok {
 		_ = do.(func() error)() // change returns its error
+		time.Sleep(onTheWay)
 		return "", errMoment
 	}
 	return r.Authority.Fetch(account)

@@ -13,7 +13,7 @@ import (
 // Pending is a row that the view's bucket lacks.
 type Pending struct {
 	Key     string
-	Changed string // tells a later change
+	Changed string // differs after a later change
 }
 
 // Pending returns some rows that the bucket of a view lacks.

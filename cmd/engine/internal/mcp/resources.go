@@ -117,7 +117,7 @@ func (w *watches) close() {
 	w.running.Wait()
 }
 
-// follow tells the subscribers of each change after a revision of the entry, until ctx ends.
+// follow notifies the subscribers of each change after a revision of the entry, until ctx ends.
 func (s *Server) follow(ctx context.Context, uri, agent, key string, known uint64) {
 	for ctx.Err() == nil {
 		for entry, err := range client.Watch[json.RawMessage](ctx, s.client.Agent(agent), key) {

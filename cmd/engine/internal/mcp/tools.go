@@ -112,22 +112,22 @@ func agentQuery(query string) func(context.Context, *Server, args) (any, error) 
 // reads is agentQuery for a query that waits for what this server has seen.
 func reads(query string) func(context.Context, *Server, args) (any, error) {
 	return func(ctx context.Context, s *Server, a args) (any, error) {
-		var out answer
-		err := s.client.Read(ctx, "agent."+a.text("agent")+"."+query, a.body("agent"), &out)
-		return out, err
+		return s.ask(ctx, "agent."+a.text("agent")+"."+query, a, "agent")
 	}
 }
 
-func stateFind(ctx context.Context, s *Server, a args) (any, error) {
+func (s *Server) ask(ctx context.Context, subject string, a args, without ...string) (any, error) {
 	var out answer
-	err := s.client.Read(ctx, "state.find", a.body(), &out)
+	err := s.client.Read(ctx, subject, a.body(without...), &out)
 	return out, err
 }
 
+func stateFind(ctx context.Context, s *Server, a args) (any, error) {
+	return s.ask(ctx, "state.find", a)
+}
+
 func inbox(ctx context.Context, s *Server, a args) (any, error) {
-	var out answer
-	err := s.client.Read(ctx, "message."+a.text("agent")+".inbox", a.body("agent"), &out)
-	return out, err
+	return s.ask(ctx, "message."+a.text("agent")+".inbox", a, "agent")
 }
 
 func taskCreate(ctx context.Context, s *Server, a args) (any, error) {

@@ -85,6 +85,17 @@ func TestDeclaredViews(t *testing.T) {
 		}
 		return nil
 	})
+	// A table that cannot be dropped stops its own view alone.
+	_, err = c.SQL(t).Exec(t.Context(), `CREATE VIEW agents.of_an_application AS SELECT key FROM agents.view_flat`)
+	harness.Must(t, err)
+	c.MustDo(t, "view.flat.remove", M{})
+	c.MustDo(t, "view.later.define", M{"from": "state", "agents": "shop-*", "columns": M{"city": town}})
+	if len(declaredRows(t, c, "later")) == 0 {
+		t.Error("the view that comes later has no rows")
+	}
+	_, err = c.SQL(t).Exec(t.Context(), `DROP VIEW agents.of_an_application`)
+	harness.Must(t, err)
+
 	c.MustDo(t, "view.towns.remove", M{})
 	_, err = c.Query(t.Context(), "queries.view.towns.list", M{})
 	harness.WantRefusal(t, "a removed view", err, 404, "view.not_found")

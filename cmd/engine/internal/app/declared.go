@@ -215,20 +215,19 @@ func (d *declaredViews) step(ctx context.Context) (pause time.Duration, err erro
 		if d.leads.Load() {
 			done, err = d.decide(ctx, gs)
 			if !done && time.Since(d.kept) > declaredKeep {
-				if kept := d.keepBuckets(ctx, gs); kept != nil {
-					return declaredPoll, errors.Join(err, kept)
-				}
 				d.kept = time.Now()
+				if kept := d.keepBuckets(ctx, gs); kept != nil {
+					d.kept, err = time.Time{}, errors.Join(err, kept)
+				}
 			}
+		}
+		if done {
+			d.kept = time.Time{}
 		}
 		switch {
 		case err != nil:
-			if done { // the next step goes on with the other views
-				d.kept = time.Time{}
-			}
 			return declaredPoll, err
 		case done:
-			d.kept = time.Time{}
 		case building:
 			return declaredBusy, nil
 		default:

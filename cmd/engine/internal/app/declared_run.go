@@ -24,11 +24,13 @@ type declaredRun struct {
 	stop     func() // ends the runners and waits for their end
 }
 
+// generations are the tables of a view; nil = there are none.
+type generations struct{ live, next *declared.Generation }
+
 // decide makes the first change to the registry that the definitions want, and reports
-// whether there was one.
+// whether there was one. What prevents it for one view does not stop the others.
 func (d *declaredViews) decide(ctx context.Context, gs []declared.Generation) (done bool, err error) {
-	type pair struct{ live, next *declared.Generation }
-	have := map[string]pair{}
+	have := map[string]generations{}
 	for i := range gs {
 		g := &gs[i]
 		p := have[g.View]
@@ -39,67 +41,56 @@ func (d *declaredViews) decide(ctx context.Context, gs []declared.Generation) (d
 		}
 		have[g.View] = p
 	}
-	d.mu.Lock()
-	wanted := maps.Clone(d.wanted)
-	d.mu.Unlock()
 	accepted, err := d.accepted(ctx)
 	if err != nil || !accepted {
 		return false, err
 	}
-	var errs []error // of one view; the others go on
-	failed := func(name string, err error) { errs = append(errs, fmt.Errorf("view %s: %w", name, err)) }
-	for _, name := range slices.Sorted(maps.Keys(wanted)) {
-		w, p := wanted[name], have[name]
-		delete(have, name)
-		good := func(g *declared.Generation) bool {
-			return g != nil && !g.Broken && g.Journal == d.journal.ID() && g.Version >= folds.Version && g.Definition.Equal(w.Definition)
-		}
-		switch {
-		case w.Status != view.Defined:
-			if p.live == nil && p.next == nil {
-				continue
-			}
-			if err := d.Remove(ctx, name); err != nil {
-				failed(name, err)
-				continue
-			}
-			return true, errors.Join(errs...)
-		case p.next != nil && !good(p.next) && good(p.live):
-			if err := d.DropBuilding(ctx, name); err != nil {
-				failed(name, err)
-				continue
-			}
-			return true, errors.Join(errs...)
-		case p.next != nil && good(p.next):
-			swapped, err := d.Swap(ctx, p.next)
-			if err != nil {
-				failed(name, err)
-				continue
-			}
-			if swapped {
-				d.log.Info("the rows of a declared view are built", "view", name, "generation", p.next.ID)
-				return true, errors.Join(errs...)
-			}
-		case !good(p.live):
-			heads, err := d.heads(ctx, w)
-			if err == nil {
-				err = d.Create(ctx, w.Definition, d.journal.ID(), heads, false)
-			}
-			if err != nil {
-				failed(name, err)
-				continue
-			}
-			return true, errors.Join(errs...)
-		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(have)) {
-		if err := d.Remove(ctx, name); err != nil {
-			failed(name, err)
+	d.mu.Lock()
+	wanted := maps.Clone(d.wanted)
+	d.mu.Unlock()
+	names := slices.AppendSeq(slices.Collect(maps.Keys(wanted)), maps.Keys(have))
+	slices.Sort(names)
+	var errs []error
+	for _, name := range slices.Compact(names) {
+		done, err := d.decideView(ctx, name, wanted[name], have[name])
+		if err != nil {
+			errs = append(errs, fmt.Errorf("view %s: %w", name, err))
 			continue
 		}
-		return true, errors.Join(errs...)
+		if done {
+			return true, errors.Join(errs...)
+		}
 	}
 	return false, errors.Join(errs...)
+}
+
+// decideView is decide for one view.
+func (d *declaredViews) decideView(ctx context.Context, name string, w wantedView, have generations) (done bool, err error) {
+	good := func(g *declared.Generation) bool {
+		return g != nil && !g.Broken && g.Journal == d.journal.ID() && g.Version >= folds.Version && g.Definition.Equal(w.Definition)
+	}
+	switch {
+	case w.Status != view.Defined:
+		if have.live == nil && have.next == nil {
+			return false, nil
+		}
+		return true, d.Remove(ctx, name)
+	case have.next != nil && !good(have.next) && good(have.live):
+		return true, d.DropBuilding(ctx, name)
+	case have.next != nil && good(have.next):
+		swapped, err := d.Swap(ctx, have.next)
+		if swapped {
+			d.log.Info("the rows of a declared view are built", "view", name, "generation", have.next.ID)
+		}
+		return swapped, err
+	case !good(have.live):
+		heads, err := d.heads(ctx, w)
+		if err != nil {
+			return false, err
+		}
+		return true, d.Create(ctx, w.Definition, d.journal.ID(), heads, false)
+	}
+	return false, nil
 }
 
 // heads are the ends of the partitions, and at least the definition's own revision.

@@ -31,6 +31,9 @@ var allCells = []cell{
 	{name: "soak", what: "command, 1 client, p50, in the last quarter of a soak at 70 % of the peak, synced",
 		yardstick: "in its first quarter", unit: "ms", target: 1.25, atMost: true, once: true, open: openSoak},
 
+	{name: "hostile", what: "command, 1 client, p50, synced, beside eight clients that send 100 kB commands without a pause",
+		yardstick: "the same client alone", unit: "ms", target: 2, atMost: true, open: openHostile},
+
 	{name: "load-1", what: "load of an aggregate that is not in memory, 1 event, p50",
 		yardstick: "one direct get of its last event", unit: "ms", target: 1.3, atMost: true, open: openLoad(1)},
 	{name: "load-1000", what: "the same, 1,000 events",

@@ -75,7 +75,7 @@ var house = []rule{
 	{"commands/reactors", []string{"commands", "domain/...", "events", "history", "internal/identity", "internal/wait", "readmodel"}, slices.Concat(nats, postgres),
 		"a reactor turns an event, or time that passed, into a command; delivery belongs to the adapters"},
 
-	{"projections", []string{"domain", "events", "history", "projections/quarantine", "readmodel", "readmodel/tiers"}, slices.Concat(nats, postgres),
+	{"projections", []string{"domain", "events", "history", "internal/trace", "projections/quarantine", "readmodel", "readmodel/tiers"}, slices.Concat(nats, postgres),
 		"a view folds published events alone: a rule of one aggregate used here would make rows depend on code that decides"},
 	{"projections/quarantine", []string{"domain", "events", "history", "readmodel"}, slices.Concat(nats, postgres),
 		"the runner imports the quarantine, so the quarantine knows no runner"},

@@ -74,6 +74,8 @@ func (h *Handler) undo(ctx context.Context, cmd *Command) {
 // ErrOutcomeUnknown when it must be attempted again.
 func (h *Handler) attempt(ctx context.Context, cmd *Command, unsure bool) (Receipt, error) {
 	h.dropValueless(cmd)
+	deciding := h.cfg.Trace.Begin(cmd.trace, spanDecide)
+	defer deciding.End()
 	last, err := h.load(ctx, cmd.Name, cmd.fold)
 	if err != nil {
 		return Receipt{}, unavailable(err, unsure)
@@ -105,6 +107,8 @@ func (h *Handler) attempt(ctx context.Context, cmd *Command, unsure bool) (Recei
 		return Receipt{}, unavailable(err, unsure)
 	}
 	d := cmd.decide(last.state, domain.Metadata{Now: now, CommandID: cmd.CommandID, Actor: cmd.actor, Revision: last.revision, Version: last.version})
+	deciding.Int("tidemark.events", int64(len(d.Events)))
+	deciding.End()
 	// gofail: var commandDecided struct{}
 	// return Receipt{}, history.ErrConflict
 	if len(d.Events) > 0 {

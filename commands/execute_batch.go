@@ -85,6 +85,8 @@ func (b *batchAttempt) execute(ctx context.Context, cmds []Command, require []re
 	for i := range cmds {
 		b.h.dropValueless(&cmds[i])
 	}
+	deciding := b.h.cfg.Trace.Begin(cmds[0].trace, spanDecide) // all commands of a batch have its context
+	defer deciding.End()
 	if results, err := b.dedup(ctx, cmds, unsure); results != nil || err != nil {
 		return results, err
 	}
@@ -112,6 +114,8 @@ func (b *batchAttempt) execute(ctx context.Context, cmds []Command, require []re
 		}
 	}
 	err := b.guard(ctx, cmds, require)
+	deciding.Int("tidemark.events", int64(len(b.writes)))
+	deciding.End()
 	if err == nil {
 		err = b.append(ctx)
 	}

@@ -88,7 +88,10 @@ func (g *group) decide(ctx context.Context, jobs []*job) (err error) {
 			g.ids[cmd.CommandID] || last.commandID == cmd.CommandID || !g.h.windowSuffices(ctx, cmd, now) {
 			return nil
 		}
+		deciding := g.h.cfg.Trace.Begin(cmd.trace, spanDecide)
 		d := cmd.decide(last.state, domain.Metadata{Now: now, CommandID: cmd.CommandID, Actor: cmd.actor, Revision: last.revision, Version: last.version})
+		deciding.Int("tidemark.events", int64(len(d.Events)))
+		deciding.End()
 		if len(d.Events) == 0 || d.Outcome != domain.Accepted || len(g.writes)+len(d.Events) > groupcommit.MaxBatch {
 			return nil
 		}

@@ -14,6 +14,7 @@ import (
 	"github.com/tidemark-engine/tidemark/domain"
 	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/history"
+	"github.com/tidemark-engine/tidemark/internal/trace"
 )
 
 // Request is one command as received.
@@ -44,6 +45,7 @@ type Config struct {
 	Keys      Keys                 // nil = content is not encrypted, and nothing can be erased
 	Peers     Peers                // nil = no other engine writes to the journal
 	Eraser    Eraser               // cleans read models after an erasure; nil = there are none
+	Trace     *trace.Tracer        // nil = no spans
 	// Observe receives every event that this handler appended, before the
 	// command is answered. It must not block.
 	Observe func(rec events.Record)

@@ -246,6 +246,16 @@ func (h *Handler) withdraw(ctx context.Context, cmds ...*Command) error {
 
 // store appends events that commands caused, unless another engine has answered one of them.
 func (h *Handler) store(ctx context.Context, writes []history.Write, cmds ...*Command) (history.Appended, error) {
+	if h.cfg.Trace == nil {
+		return h.storeTaken(ctx, writes, cmds)
+	}
+	began := time.Now()
+	done, err := h.storeTaken(ctx, writes, cmds)
+	h.traceAppend(began, writes, cmds, done, err)
+	return done, err
+}
+
+func (h *Handler) storeTaken(ctx context.Context, writes []history.Write, cmds []*Command) (history.Appended, error) {
 	var taken []string
 	for _, cmd := range cmds {
 		if cmd.taken != "" {

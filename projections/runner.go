@@ -12,6 +12,7 @@ import (
 
 	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/history"
+	"github.com/tidemark-engine/tidemark/internal/trace"
 	"github.com/tidemark-engine/tidemark/projections/quarantine"
 )
 
@@ -52,6 +53,8 @@ type Runner struct {
 	// Applied is called for every batch that took effect, with the duration of the write. It must
 	// not block.
 	Applied func(events int, took time.Duration)
+	// Trace records spans for the sampled events; nil = none.
+	Trace *trace.Tracer
 
 	checked     time.Time                                  // when the journal and the target were checked last
 	silentAt    uint64                                     // position at the last check if the journal was beyond it, plus one
@@ -224,6 +227,7 @@ func (r *Runner) apply(ctx context.Context, from, to uint64, batch []history.Mes
 			if r.Applied != nil {
 				r.Applied(len(batch), time.Since(start))
 			}
+			r.traceBatch(batch, start)
 			r.setState(Running, "")
 			return nil
 		case errors.Is(err, ErrFenced), errors.Is(err, history.ErrForeignJournal):

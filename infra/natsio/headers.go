@@ -1,6 +1,7 @@
 package natsio
 
 import (
+	"errors"
 	"strings"
 
 	"github.com/nats-io/nats.go"
@@ -63,4 +64,21 @@ func CommandID(m *nats.Msg) (string, error) {
 		err = domain.CheckID("command id", id)
 	}
 	return id, err
+}
+
+// EndSpan ends the span of a request with its outcome, or with the code of its error.
+func EndSpan(span trace.Span, outcome string, err error) {
+	if !span.Recording() {
+		return
+	}
+	var known *domain.Error
+	switch {
+	case errors.As(err, &known):
+		span.Failed(known.Code)
+	case err != nil:
+		span.Failed("internal")
+	default:
+		span.Text("tidemark.outcome", outcome)
+	}
+	span.End()
 }

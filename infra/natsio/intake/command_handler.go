@@ -10,6 +10,7 @@ import (
 
 	"github.com/tidemark-engine/tidemark/commands/reactors"
 	"github.com/tidemark-engine/tidemark/domain"
+	"github.com/tidemark-engine/tidemark/infra/natsio"
 	"github.com/tidemark-engine/tidemark/internal/identity"
 	"github.com/tidemark-engine/tidemark/internal/trace"
 )
@@ -76,11 +77,13 @@ func (in *Intake) execute(ctx context.Context, cmd *storedCommand) (body []byte,
 	if !known {
 		return nil, "", domain.Errorf(domain.Forbidden, "forbidden", "the principal that enqueued this command has been revoked")
 	}
-	sending := trace.With(context.WithoutCancel(ctx), cmd.trace)
+	span, carried := in.cfg.Trace.Consume(cmd.trace, cmd.kind, cmd.began)
+	sending := trace.With(context.WithoutCancel(ctx), carried)
 	if caller != nil {
 		sending = identity.With(sending, caller)
 	}
 	receipt, err := in.cfg.Send(sending, cmd.Request)
+	natsio.EndSpan(span, string(receipt.Outcome), err)
 	if err != nil {
 		return nil, "", err
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/tidemark-engine/tidemark/history"
 	"github.com/tidemark-engine/tidemark/infra/natsio"
 	"github.com/tidemark-engine/tidemark/internal/identity"
+	"github.com/tidemark-engine/tidemark/internal/trace"
 )
 
 // Config configures an intake.
@@ -48,6 +49,7 @@ type Config struct {
 	// DeadLetterAge is how long dead letters are kept; 0 = until they are retried
 	// or dropped.
 	DeadLetterAge time.Duration
+	Trace         *trace.Tracer // nil = no spans
 	Log           *slog.Logger
 }
 

@@ -33,7 +33,8 @@ func (s *Service) next(m *nats.Msg, from *sender, start time.Time) {
 		if q.caller != nil {
 			asking = identity.With(asking, q.caller)
 		}
-		asking = trace.With(asking, natsio.Trace(m.Header))
+		span, carried := s.cfg.Trace.Receive(natsio.Trace(m.Header), kindNext, start)
+		asking = trace.With(asking, carried)
 		id, err := natsio.CommandID(m)
 		outcome := ""
 		var receipt commands.Receipt
@@ -49,5 +50,6 @@ func (s *Service) next(m *nats.Msg, from *sender, start time.Time) {
 		s.leave(client)
 		s.bodies.leave(client, q.size)
 		s.observe("commands", kindNext, outcome, err, start)
+		natsio.EndSpan(span, outcome, err)
 	}()
 }

@@ -42,6 +42,7 @@ type Config struct {
 	// subject but those of the engine and the server.
 	ReplyPrefixes []string
 	Limits        Limits
+	Trace         *trace.Tracer // nil = no spans
 	// QueryConn is a connection for queries, so that these do not wait behind the bytes
 	// of commands; nil = the one of commands.
 	QueryConn *nats.Conn
@@ -225,11 +226,13 @@ func (s *Service) command(m *nats.Msg) {
 	if from.caller != nil {
 		ctx = identity.With(ctx, from.caller)
 	}
-	ctx = trace.With(ctx, natsio.Trace(m.Header))
+	span, carried := s.cfg.Trace.Receive(natsio.Trace(m.Header), kind, start)
+	ctx = trace.With(ctx, carried)
 	s.open.Add(1)
 	finish := func(outcome string, err error) {
 		s.commands.leave(client, size)
 		s.observe("commands", kind, outcome, err, start)
+		natsio.EndSpan(span, outcome, err)
 		s.open.Done()
 	}
 	if size <= smallBody && s.reading.idle(client) {

@@ -14,6 +14,7 @@ import (
 	"github.com/tidemark-engine/tidemark/internal/certs"
 	"github.com/tidemark-engine/tidemark/internal/keys"
 	"github.com/tidemark-engine/tidemark/internal/readiness"
+	"github.com/tidemark-engine/tidemark/internal/trace"
 )
 
 // Engine is one running engine. Its components are listed in the order in which
@@ -50,6 +51,7 @@ type Engine struct {
 	reconciler *reconciler
 	http       *httpServer
 	metrics    *metrics
+	tracer     *trace.Tracer // nil = tracing is off
 	service    *queryService
 	health     *health
 	assembled  atomic.Bool // the components above are there
@@ -81,6 +83,8 @@ func Start(ctx context.Context, cfg *Config, version string, log *slog.Logger) (
 
 	var stop func(context.Context)
 	e.memory, stop = newMemory()
+	e.stops.add(stop)
+	e.tracer, stop = startTracing(ctx, version, log)
 	e.stops.add(stop)
 
 	// The data directory and the servers.
@@ -127,14 +131,14 @@ func Start(ctx context.Context, cfg *Config, version string, log *slog.Logger) (
 
 	e.starting("the views")
 	// The read model, the commands, and the views that fold the events of both.
-	if e.views, err = newViews(ctx, e.nats, e.journal, e.quarantine, e.metrics, log); err != nil {
+	if e.views, err = newViews(ctx, e.nats, e.journal, e.quarantine, e.metrics, e.tracer, log); err != nil {
 		return nil, err
 	}
 	e.stops.add(e.views.stop)
 	e.commands = newCommandSide(cfg, e.buckets, log)
 	e.model = newReadModel(e.journal, e.buckets, e.postgres.db, e.quarantine, e.limits.rowBytes(), e.commands.missed, e.metrics.hit)
 	e.eraser = e.newEraser()
-	if err = e.commands.open(cfg, e.limits, bounds, e.journal, e.guard, e.nats, e.model, e.streams, e.authority, e.eraser); err != nil {
+	if err = e.commands.open(cfg, e.limits, bounds, e.journal, e.guard, e.nats, e.model, e.streams, e.authority, e.eraser, e.tracer); err != nil {
 		return nil, err
 	}
 	if err = e.startViews(); err != nil {
@@ -181,7 +185,7 @@ func Start(ctx context.Context, cfg *Config, version string, log *slog.Logger) (
 		return nil, err
 	}
 	e.stops.add(e.clock.stop)
-	if e.intake, err = startIntake(e.nats, e.journal, e.commands, e.clock.reactors, e.metrics, e.limits.rates, cfg.DeadLettersRetention); err != nil {
+	if e.intake, err = startIntake(e, e.clock.reactors); err != nil {
 		return nil, err
 	}
 	e.stops.add(e.intake.stop)

@@ -13,6 +13,7 @@ import (
 	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/infra/natsio/coordination"
 	"github.com/tidemark-engine/tidemark/infra/natsio/messages"
+	"github.com/tidemark-engine/tidemark/internal/trace"
 	"github.com/tidemark-engine/tidemark/projections"
 	"github.com/tidemark-engine/tidemark/readmodel"
 )
@@ -49,11 +50,11 @@ func (k *keeper) Keep(ctx context.Context, agent string) error {
 func (k *keeper) Interval() time.Duration { return k.model.hot.KeepInterval() }
 
 // open makes the handler, which needs the read model.
-func (c *commandSide) open(cfg *Config, l limits, bounds commands.Bounds, j *journalReader, g *guard, nats *natsServer, m *readModel, s *streams, a *authority, er *eraser) error {
+func (c *commandSide) open(cfg *Config, l limits, bounds commands.Bounds, j *journalReader, g *guard, nats *natsServer, m *readModel, s *streams, a *authority, er *eraser, tracer *trace.Tracer) error {
 	c.model = m
 	conf := commands.Config{
 		Bounds: bounds, InFlight: cfg.LimitsInFlight, WaitBytes: l.waitBytes(), HeadBytes: l.headBytes(), Evictor: m.hydrator, Messenger: messages.NewMessenger(s.Streams), Past: j.history,
-		Archive: j.commandIndex(), Permit: a.permit,
+		Archive: j.commandIndex(), Permit: a.permit, Trace: tracer,
 		Observe: func(rec events.Record) {
 			m.writeThrough(rec)
 			c.tasks.Observe(&rec)

@@ -11,7 +11,6 @@ import (
 	"github.com/tidemark-engine/tidemark/commands"
 	"github.com/tidemark-engine/tidemark/commands/groupcommit"
 	"github.com/tidemark-engine/tidemark/commands/reactors"
-	"github.com/tidemark-engine/tidemark/infra/natsio"
 	"github.com/tidemark-engine/tidemark/infra/natsio/intake"
 	"github.com/tidemark-engine/tidemark/infra/natsio/service"
 	"github.com/tidemark-engine/tidemark/infra/pg/outbox"
@@ -41,7 +40,7 @@ func startService(e *Engine, nc, queries *nats.Conn) (*queryService, error) {
 	s, err := service.Serve(nc, service.Config{
 		Subjects: e.nats.subjects, Version: semver(e.version),
 		Commands: e.commands.handler.Handle, Batch: e.commands.handler.HandleBatch, Queries: q.Ask, Next: e.commands.tasks.Next,
-		Identify: e.nats.identify(), Rates: e.limits.rates, Observe: e.metrics.answered, ReplyPrefixes: e.cfg.ReplyPrefixes, Limits: e.limits.requests(e.cfg.LimitsInFlight), QueryConn: queries, Log: e.log,
+		Identify: e.nats.identify(), Rates: e.limits.rates, Observe: e.metrics.answered, ReplyPrefixes: e.cfg.ReplyPrefixes, Limits: e.limits.requests(e.cfg.LimitsInFlight), QueryConn: queries, Trace: e.tracer, Log: e.log,
 	})
 	if err != nil {
 		return nil, err
@@ -68,16 +67,16 @@ func semver(v string) string {
 // intakeQueue executes the enqueued commands and runs the reactors.
 type intakeQueue struct{ *intake.Intake }
 
-func startIntake(nats *natsServer, j *journalReader, c *commandSide, rs []reactors.Reactor, m *metrics, rates *natsio.Rates, deadLetterAge time.Duration) (*intakeQueue, error) {
+func startIntake(e *Engine, rs []reactors.Reactor) (*intakeQueue, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	cfg := intake.Config{
-		Subjects: nats.subjects, Connect: nats.dial, Send: behind(c.handler.Send), Observe: m.answered,
-		Reactors: rs, Journal: j.history, DeadLetterAge: deadLetterAge, Log: nats.log,
-		Identify: nats.identify(), Rates: rates,
+		Subjects: e.nats.subjects, Connect: e.nats.dial, Send: behind(e.commands.handler.Send), Observe: e.metrics.answered,
+		Reactors: rs, Journal: e.journal.history, DeadLetterAge: e.cfg.DeadLettersRetention, Log: e.log,
+		Identify: e.nats.identify(), Rates: e.limits.rates, Trace: e.tracer,
 	}
-	if nats.accounts != nil {
-		cfg.Dev = nats.accounts.Dev()
+	if e.nats.accounts != nil {
+		cfg.Dev = e.nats.accounts.Dev()
 	}
 	in, err := intake.Start(ctx, cfg)
 	return &intakeQueue{in}, err

@@ -12,6 +12,7 @@ import (
 	"github.com/tidemark-engine/tidemark/infra/natsio/feeds"
 	"github.com/tidemark-engine/tidemark/infra/natsio/messages"
 	"github.com/tidemark-engine/tidemark/infra/pg/durable"
+	"github.com/tidemark-engine/tidemark/internal/trace"
 	"github.com/tidemark-engine/tidemark/projections"
 )
 
@@ -22,6 +23,7 @@ type views struct {
 	journal    *journalReader
 	quarantine *quarantineStore
 	metrics    *metrics
+	tracer     *trace.Tracer // nil = tracing is off
 	log        *slog.Logger
 
 	ctx       context.Context // of all runners
@@ -52,8 +54,8 @@ type place struct {
 	partition int
 }
 
-func newViews(ctx context.Context, nats *natsServer, j *journalReader, q *quarantineStore, m *metrics, log *slog.Logger) (*views, error) {
-	v := &views{began: time.Now(), journal: j, quarantine: q, metrics: m, log: log, progress: map[string]*projections.Progress{}, lags: map[place]*projections.Lag{}, restarts: map[string][]chan<- string{}}
+func newViews(ctx context.Context, nats *natsServer, j *journalReader, q *quarantineStore, m *metrics, tracer *trace.Tracer, log *slog.Logger) (*views, error) {
+	v := &views{began: time.Now(), journal: j, quarantine: q, metrics: m, tracer: tracer, log: log, progress: map[string]*projections.Progress{}, lags: map[place]*projections.Lag{}, restarts: map[string][]chan<- string{}}
 	if nats.embedded == nil {
 		nc, err := nats.connect("leases")
 		if err != nil {
@@ -235,7 +237,7 @@ func (v *views) startLocal(view string, target projections.Target, progress *pro
 func (v *views) runner(view string, p int, target projections.Target, progress *projections.Progress, b projections.Batching) *projections.Runner {
 	return &projections.Runner{
 		View: view, Partition: p, Source: v.journal.source(view), Target: target, Batching: b,
-		Progress: progress, Log: v.log, Applied: v.metrics.applied(view),
+		Progress: progress, Log: v.log, Applied: v.metrics.applied(view), Trace: v.tracer,
 	}
 }
 

@@ -31,6 +31,7 @@ type table struct {
 	Verify   cli.Verify      `cmd:"" help:"Fold the journal and compare it with KV and SQL."`
 	Rebuild  cli.Rebuild     `cmd:"" help:"Fold a view again from the journal, beside the running engine."`
 	Status   cli.Status      `cmd:"" help:"Show the servers and the progress of the views."`
+	Top      cli.Top         `cmd:"" help:"Show rates, latencies, lags and what waits, live."`
 	Archive  cli.Archive     `cmd:"" help:"Export and import the journal, and trim archived events."`
 	DLQ      cli.DLQ         `cmd:"" name:"dlq" help:"List, retry or drop dead letters and quarantined aggregates."`
 	View     cli.View        `cmd:"" help:"Define, list, show and remove declared views."`

@@ -25,6 +25,7 @@ type Auditor struct {
 
 	mu      sync.Mutex
 	checked int64
+	checkAt time.Time
 	open    map[events.AggregateName][]Difference // differences that persist
 	last    Difference
 	at      time.Time
@@ -35,8 +36,9 @@ type Auditor struct {
 type AuditStatus struct {
 	State       string    `json:"state"` // running, standby, waiting
 	Reason      string    `json:"reason,omitempty"`
-	Checked     int64     `json:"checked"`     // aggregates, since the engine's start
-	Differences int       `json:"differences"` // that persist now
+	Checked     int64     `json:"checked"`              // aggregates, since the engine's start
+	Verified    time.Time `json:"verified_at,omitzero"` // when the last of them was checked
+	Differences int       `json:"differences"`          // that persist now
 	Last        string    `json:"last_difference,omitempty"`
 	At          time.Time `json:"at,omitzero"` // when the last difference was found
 }
@@ -45,7 +47,7 @@ type AuditStatus struct {
 func (a *Auditor) Status() AuditStatus {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	s := AuditStatus{State: projections.Running, Reason: a.waits, Checked: a.checked, At: a.at}
+	s := AuditStatus{State: projections.Running, Reason: a.waits, Checked: a.checked, Verified: a.checkAt, At: a.at}
 	switch {
 	case a.open == nil:
 		s.State = projections.Standby
@@ -194,6 +196,7 @@ func (a *Auditor) record(s events.AggregateName, differences []Difference) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.checked++
+	a.checkAt = time.Now()
 	before := a.open[s]
 	if len(differences) == 0 {
 		if delete(a.open, s); len(before) > 0 {

@@ -89,3 +89,16 @@ func (in *Intake) DeadLetterCounts(ctx context.Context) (map[string]uint64, erro
 	}
 	return counts, nil
 }
+
+// Enqueued returns how many enqueued commands have no outcome yet, and when the oldest of
+// them was stored; zero = there are none.
+func (in *Intake) Enqueued(ctx context.Context) (n uint64, oldest time.Time, err error) {
+	s, err := in.js.Stream(ctx, CommandsStream)
+	if err != nil {
+		return 0, oldest, err
+	}
+	if state := s.CachedInfo().State; state.Msgs > 0 {
+		return state.Msgs, state.FirstTime, nil
+	}
+	return 0, oldest, nil
+}

@@ -14,6 +14,10 @@ import (
 type Usage struct {
 	Used  int64 `json:"used"`
 	Limit int64 `json:"limit"`
+	// Journal is what the journal's streams take, JournalLimit what they may take by their own
+	// configuration; -1 = they have no limit.
+	Journal      int64 `json:"journal"`
+	JournalLimit int64 `json:"journal_limit"`
 }
 
 // margin is the room in bytes below which the journal counts as full.
@@ -33,6 +37,14 @@ func (g *Guard) measure(ctx context.Context, infos []*jetstream.StreamInfo) {
 	}
 	if tier.Limits.MaxStore > 0 {
 		u.Limit = tier.Limits.MaxStore
+	}
+	for _, c := range infos {
+		u.Journal += int64(c.State.Bytes) //nolint:gosec // a size of files fits
+		if c.Config.MaxBytes <= 0 || u.JournalLimit < 0 {
+			u.JournalLimit = -1
+			continue
+		}
+		u.JournalLimit += c.Config.MaxBytes
 	}
 	g.usage.Store(&u)
 	full := u.Limit > 0 && u.Used+margin > u.Limit

@@ -44,3 +44,20 @@ func (t *View) WaitingTasks(ctx context.Context, journal string, partitions int,
 	}
 	return positions, known, nil
 }
+
+// stuckMost bounds how many stuck tasks are counted.
+const stuckMost = 10_000
+
+// StuckTasks counts the tasks that are started, have had no event since a time, and have
+// neither a lease nor a deadline that would end them; at most 10,000.
+func (t *View) StuckTasks(ctx context.Context, since time.Time) (n int, err error) {
+	// json and #>>, not jsonb and ->>: only these take a payload with \u0000.
+	err = t.db.Pool().QueryRow(ctx, `SELECT count(*) FROM (
+		SELECT FROM agents.tasks WHERE status = 'started' AND updated_at < $1 AND (deadline IS NULL OR deadline < $1)
+			AND (state_text::json -> 'lease_expires_at' IS NULL OR ((state_text::json -> 'lease_expires_at') #>> '{}')::timestamptz < $1)
+		LIMIT $2) stuck`, since, stuckMost).Scan(&n)
+	if err != nil {
+		return 0, fmt.Errorf("count the stuck tasks: %w", err)
+	}
+	return n, nil
+}

@@ -29,6 +29,7 @@ type Config struct {
 	HTTP         string        `name:"http" help:"Address of /healthz, /readyz and /metrics." default:"127.0.0.1:8080" env:"TIDEMARK_HTTP" placeholder:"ADDR"`
 	HTTPInsecure bool          `name:"http-insecure" help:"HTTP without TLS on other addresses than loopback, where only this machine or a proxy reaches them, such as the port of a container." env:"TIDEMARK_HTTP_INSECURE"`
 	HTTPHosts    []string      `name:"http-hosts" help:"Host names by which clients reach HTTP; localhost, IP addresses and the names in the TLS certificate always do." env:"TIDEMARK_HTTP_HOSTS" placeholder:"NAME"`
+	Pprof        bool          `name:"pprof" help:"Serve profiles of the running program below /debug/pprof/ of --http, which must be a loopback address." env:"TIDEMARK_PPROF"`
 	Partitions   int           `help:"Partitions of a new journal; they cannot change later. 0 = those of the existing journal, or 1." default:"0" env:"TIDEMARK_PARTITIONS"`
 	Durability   string        `help:"synced: the event is on disk before the acknowledgement. relaxed: within a second after it." enum:"synced,relaxed" default:"synced" env:"TIDEMARK_DURABILITY"`
 
@@ -101,6 +102,9 @@ func (c *Config) Validate() error {
 		return err
 	}
 	if err := c.checkServers(); err != nil {
+		return err
+	}
+	if err := c.checkPprof(); err != nil {
 		return err
 	}
 	return c.checkPlaces()

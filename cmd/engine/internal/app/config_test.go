@@ -40,6 +40,9 @@ func TestFlagsAreValidated(t *testing.T) {
 			func(c *Config) { c.HTTP = "0.0.0.0:8080" }, func(c *Config) { c.HTTP = ":8080" }, func(c *Config) { c.HTTP = "[::]:0" },
 			func(c *Config) { c.HTTP = "example.org:80" }, func(c *Config) { c.HTTP = "192.0.2.1:0" },
 		},
+		"--pprof": {
+			func(c *Config) { c.Pprof, c.HTTPInsecure, c.HTTP = true, true, "0.0.0.0:8080" }, func(c *Config) { c.Pprof, c.HTTPInsecure, c.HTTP = true, true, ":8080" },
+		},
 		"--http-hosts":    {func(c *Config) { c.HTTPHosts = []string{"a b"} }, func(c *Config) { c.HTTPHosts = []string{"http://a"} }},
 		"--tls-cert":      {func(c *Config) { c.TLS.Key = "x" }, func(c *Config) { c.TLS.Cert = "none" }, func(c *Config) { c.TLS = certs.Files{Cert: "none", Key: "none"} }},
 		"--tls-client-ca": {func(c *Config) { c.TLS.ClientCA = "x" }},

@@ -13,6 +13,7 @@ import (
 
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
 	"github.com/tidemark-engine/tidemark/internal/readiness"
+	"github.com/tidemark-engine/tidemark/internal/wait"
 	"github.com/tidemark-engine/tidemark/projections"
 )
 
@@ -26,6 +27,9 @@ type health struct {
 	storage deployment.StorageStatus
 	keys    uint64            // in the bucket of entries
 	letters map[string]uint64 // dead letters by source
+	queued  uint64            // enqueued commands without an outcome
+	oldest  time.Time         // when the oldest of them was stored; zero = there is none
+	stuck   *int              // tasks; nil = not known
 }
 
 // startHealth returns after the first question to the journal.
@@ -44,6 +48,7 @@ func startHealth(e *Engine) *health {
 		probe(readiness.Probe{Component: "postgres", Level: readiness.Degraded, Ask: func(ctx context.Context) error {
 			return withoutAddresses(e.postgres.db.Ping(ctx))
 		}})
+		e.stops.add(inBackground(h.countStuck))
 	}
 	return h
 }
@@ -87,6 +92,7 @@ func (h *health) look(ctx context.Context) error {
 		return fmt.Errorf("the server does not say how much storage is used: %w", err)
 	}
 	letters, lettersErr := h.e.intake.DeadLetterCounts(ctx)
+	queued, oldest, queuedErr := h.e.intake.Enqueued(ctx)
 	if h.e.views.messages != nil {
 		h.e.views.messages.Status(true)
 	}
@@ -95,6 +101,9 @@ func (h *health) look(ctx context.Context) error {
 	h.keys, h.storage = keys, s
 	if lettersErr == nil {
 		h.letters = letters
+	}
+	if queuedErr == nil {
+		h.queued, h.oldest = queued, oldest
 	}
 	if s.Limit > 0 && float64(s.Used) > fullAt*float64(s.Limit) {
 		return fmt.Errorf("%d of %d bytes of storage are used", s.Used, s.Limit)
@@ -112,6 +121,43 @@ func (h *health) deadLetters() map[string]uint64 {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.letters
+}
+
+// enqueued is the number of enqueued commands without an outcome, and the age of the
+// oldest. An age goes on while the stream does not answer.
+func (h *health) enqueued() (n uint64, age time.Duration) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.oldest.IsZero() {
+		return h.queued, 0
+	}
+	return h.queued, max(0, time.Since(h.oldest))
+}
+
+const (
+	// stuckAfter is the silence from which on a started task without a lease or a deadline
+	// counts as stuck.
+	stuckAfter = time.Hour
+	stuckEvery = 30 * time.Second
+)
+
+// countStuck counts the stuck tasks in SQL.
+func (h *health) countStuck(ctx context.Context) {
+	for ctx.Err() == nil {
+		if n, err := h.e.model.durable.StuckTasks(ctx, time.Now().Add(-stuckAfter)); err == nil {
+			h.mu.Lock()
+			h.stuck = &n
+			h.mu.Unlock()
+		}
+		_ = wait.Sleep(ctx, stuckEvery)
+	}
+}
+
+// stuckTasks is nil where the number is not known.
+func (h *health) stuckTasks() *int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.stuck
 }
 
 // halted reports views for which an operator must decide.

@@ -24,6 +24,7 @@ type journalReader struct {
 	stores  *deployment.Stores
 	history *history.History         // journal and archive, as every component reads them
 	known   atomic.Pointer[[]uint64] // the heads when they were last read
+	readAt  atomic.Int64             // when that was, Unix nanoseconds; 0 = never
 }
 
 func openJournal(ctx context.Context, nc *natsgo.Conn, cfg journal.Config) (*journalReader, error) {
@@ -83,6 +84,7 @@ func (j *journalReader) heads(ctx context.Context) ([]uint64, error) {
 		heads[p] = head
 	}
 	j.known.Store(&heads)
+	j.readAt.Store(time.Now().UnixNano())
 	return heads, nil
 }
 
@@ -92,6 +94,15 @@ func (j *journalReader) lastHeads() []uint64 {
 		return *known
 	}
 	return nil
+}
+
+// headsAge is the time since the heads were last read; 0 = they never were.
+func (j *journalReader) headsAge() time.Duration {
+	at := j.readAt.Load()
+	if at == 0 {
+		return 0
+	}
+	return time.Since(time.Unix(0, at))
 }
 
 // intake is the subject on which the journal receives events: no client knows it.

@@ -44,6 +44,9 @@ func startHTTP(cfg *Config, e *Engine, log *slog.Logger) (*httpServer, error) {
 	mux.HandleFunc("GET /readyz", e.readyz)
 	e.metrics.registry.MustRegister(&scrape{e})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(e.metrics.registry, promhttp.HandlerOpts{}))
+	if cfg.Pprof {
+		profiles(mux)
+	}
 	var onlyHTTP1 http.Protocols // a connection is one request at a time
 	onlyHTTP1.SetHTTP1(true)
 	waiting := &waitingConns{since: map[net.Conn]time.Time{}}

@@ -1,0 +1,52 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
+	"github.com/tidemark-engine/tidemark/cmd/engine/internal/top"
+)
+
+// Top shows what an engine does.
+type Top struct {
+	deployment.Target
+	Interval time.Duration `help:"Time between two looks." default:"1s"`
+	Once     bool          `help:"Print one snapshot, as where there is no terminal."`
+}
+
+// Validate refuses an interval that no engine should be asked at.
+func (c *Top) Validate() error {
+	if c.Interval < 100*time.Millisecond || c.Interval > time.Hour {
+		return errors.New("--interval must be 100ms to 1h")
+	}
+	return c.Target.Validate()
+}
+
+// Run implements the command.
+func (c *Top) Run(ctx context.Context, out *Output) error {
+	nc, err := c.Connect()
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	from := top.Source{
+		Status: func(ctx context.Context) (deployment.Status, error) {
+			s, _, err := c.Target.Status(ctx, nc)
+			return s, err
+		},
+		Metrics: func(ctx context.Context, address string) (io.ReadCloser, error) { return c.Metrics(ctx, address) },
+	}
+	if !c.Once && !out.AsJSON && isTerminal(out.Writer) && isTerminal(os.Stdin) {
+		return top.Live(ctx, from, c.Interval, os.Stdin, out.Writer, Escape)
+	}
+	s, err := top.Once(ctx, from, c.Interval)
+	if err != nil {
+		return err
+	}
+	return out.Result(s, func() { fmt.Fprint(out, s.Render(Escape)) })
+}

@@ -296,7 +296,7 @@ func command(program string, env []string, args ...string) *exec.Cmd {
 	cmd.Env = append(slices.DeleteFunc(os.Environ(), func(kv string) bool {
 		name, _, _ := strings.Cut(kv, "=")
 		return strings.HasPrefix(name, "TIDEMARK_") && name != "TIDEMARK_PG_BIN" ||
-			strings.HasPrefix(name, "NATS_") || strings.HasPrefix(name, "PG")
+			strings.HasPrefix(name, "NATS_") || strings.HasPrefix(name, "PG") || strings.HasPrefix(name, "OTEL_")
 	}), "GORACE=atexit_sleep_ms=20") // by default a program built with -race sleeps a second before it ends
 	cmd.Env = append(cmd.Env, env...)
 	return cmd

@@ -35,6 +35,7 @@ demo: build postgres ## build and show the engine at work
 
 test: postgres ## run all tests; RACE=1, PKGS=./domain/…, TESTFLAGS='-run Name -v'
 	$(GO) test $(if $(filter 1,$(RACE)),-race) -timeout $(TIMEOUT) $(TESTFLAGS) $(PKGS)
+	$(if $(filter ./...,$(PKGS)),@cd deploy/test && $(GO) test -timeout $(TIMEOUT) $(TESTFLAGS) ./...)
 
 bench: postgres ## measure against raw clients of the same servers; QUICK=1, CELLS=regexp, DOC=file
 	@$(GO) run ./test/bench $(if $(filter 1,$(QUICK)),-quick) $(if $(CELLS),-cells '$(CELLS)') $(if $(BENCHDOC),-doc $(BENCHDOC)) $(ARGS)

@@ -94,7 +94,7 @@ var house = []rule{
 	{"infra/natsio/messages", ports("commands", "infra/natsio/feeds"), postgres,
 		"messages use the streams that feeds own; otherwise adapters never import each other"},
 	{"infra/natsio/quarantine", ports(), postgres, adapter},
-	{"infra/natsio/service", ports("commands", "commands/groupcommit", "internal/trace"), postgres, adapter},
+	{"infra/natsio/service", ports("commands", "commands/groupcommit", "internal/contract", "internal/trace"), postgres, adapter},
 	{"infra/natsio/intake", ports("commands", "commands/reactors", "internal/trace"), postgres, adapter},
 	{"infra/natsio/coordination", ports(), postgres, adapter},
 	{"infra/natsio/principals", ports("internal/grants", "internal/identity"), postgres, adapter},
@@ -116,6 +116,8 @@ var house = []rule{
 	{"infra/pg/local", []string{"internal/files"}, nats,
 		"the managed server is a process: it knows nothing of the engine"},
 
+	{"internal/contract", nil, pure,
+		"the wire contract is declared once: the service's metadata and the reference are made from it"},
 	{"internal/grants", nil, pure,
 		"what a principal may do is computed from its grants alone: every door asks it, and the gate"},
 	{"internal/identity", nil, slices.Concat(nats, postgres),

@@ -140,7 +140,7 @@ func (c *Client) Ask(ctx context.Context, msg *nats.Msg) ([]byte, error) {
 		return nil, fmt.Errorf("%.80s: %w", msg.Subject, err)
 	}
 	code := reply.Header.Get("Nats-Service-Error-Code")
-	if code == "" {
+	if checkAnswer(c.t, msg.Subject, msg.Data, reply.Data, code != ""); code == "" {
 		return reply.Data, nil
 	}
 	r := &Refusal{Text: reply.Header.Get("Nats-Service-Error"), Body: reply.Data}

@@ -19,7 +19,7 @@ GOVULNCHECK_VERSION := v1.9.0
 CYCLONEDX_VERSION   := v1.10.0
 
 .DEFAULT_GOAL := help
-.PHONY: help build run demo test faults clients tasks scenarios bench scale claims lint vuln sbom fmt postgres clean
+.PHONY: help build run demo test faults reference clients tasks scenarios bench scale claims lint vuln sbom fmt postgres clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -42,6 +42,9 @@ bench: postgres ## measure against raw clients of the same servers; QUICK=1, CEL
 
 faults: postgres ## run the fault tests at full length; QUICK=1 for the length of make test
 	TIDEMARK_TEST_LONG=$(if $(filter 1,$(QUICK)),0,1) $(GO) test -count=1 -timeout 1h $(TESTFLAGS) ./test/faults ./test/feeds
+
+reference: ## write docs/reference, the JSON Schemas and the types of clients/typescript from the code
+	$(GO) test ./cmd/engine -run TestReference -count=1 -update
 
 clients: ## build the packages for Node in clients/
 	@cd clients && npm install --no-audit --no-fund --no-package-lock && npm run build

@@ -154,6 +154,8 @@ var house = []rule{
 		"top shows what an engine answers to any client"},
 	{"cmd/engine/internal/cli", []string{"client", "cmd/engine/internal/app", "cmd/engine/internal/deployment", "cmd/engine/internal/mcp", "cmd/engine/internal/top", "commands/...", "domain", "events", "history", "infra/...", "internal/files", "internal/grants", "internal/identity", "internal/keys", "internal/redact", "internal/wait", "projections/..."}, nil,
 		"a subcommand reads flags and prints: the work belongs to other packages"},
+	{"cmd/engine/internal/reference", []string{"internal/contract"}, slices.Concat(nats, postgres),
+		"the reference is rendered from declarations and flags alone"},
 	{"cmd/engine/internal/demo", []string{"cmd/engine/internal/app", "cmd/engine/internal/cli", "cmd/engine/internal/deployment", "domain", "events", "infra/...", "internal/wait", "readmodel"}, nil,
 		"the demo is a client that can start an engine"},
 	{"test", []string{"..."}, nil,

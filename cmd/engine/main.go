@@ -60,9 +60,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	var t table
 	out := &cli.Output{Writer: stdout, AsJSON: cli.WantsJSON(args)}
 	exited := -1
-	k, err := kong.New(&t, kong.Name("engine"),
-		kong.Description("Tidemark: an event-sourced state engine for multi-agent systems."),
-		kong.Writers(stdout, stderr), kong.Exit(func(code int) { exited = code }),
+	k, err := parser(&t, "engine", kong.Writers(stdout, stderr), kong.Exit(func(code int) { exited = code }),
 		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(out, cli.Version(version)), cli.ConfigFile(args))
 	if err == nil {
 		if len(args) == 0 {
@@ -81,4 +79,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	err = cli.UsageError(err)
 	cli.PrintError(stderr, err, out.AsJSON)
 	return cli.ExitUsage
+}
+
+// parser is the program's command line under a name.
+func parser(t *table, name string, options ...kong.Option) (*kong.Kong, error) {
+	return kong.New(t, append(options, kong.Name(name), kong.Description("Tidemark: an event-sourced state engine for multi-agent systems."))...)
 }

@@ -18,7 +18,7 @@ type Field struct {
 // name of a required member, or "+Name": the members of that shape, "+?Name": none of them
 // required. A type is one of scalars, "a|b" (one of these strings), "@Name" (a shape), "[]type",
 // "{}type" (an object with values of that type), "integer(1..10)" (a range), and a "?" after it
-// allows null.
+// allows null. The name "*" stands for members of any other name.
 func Shape(body string) []Field {
 	var fields []Field
 	for line := range strings.Lines(body) {
@@ -64,7 +64,7 @@ var scalars = map[string]Schema{
 	"count":   {"type": "integer", "minimum": 0},
 	"number":  {"type": "number"},
 	"bool":    {"type": "boolean"},
-	"object":  {"type": "object"},
+	"object":  {"type": "object", "additionalProperties": true},
 	"array":   {"type": "array"},
 	"any":     {},
 	"time":    {"type": "string", "format": "date-time"},
@@ -84,8 +84,13 @@ type Options struct {
 // Object is the schema of declared members.
 func Object(doc, body string, o Options) Schema {
 	properties, required := Schema{}, []string{}
+	var others any
 	for _, f := range Shape(body) {
 		s := o.typ(f.Type)
+		if f.Name == "*" {
+			others = s
+			continue
+		}
 		if f.Doc != "" {
 			if _, isRef := s["$ref"]; isRef { // siblings of $ref are dropped by readers of older drafts
 				s = Schema{"allOf": []any{s}}
@@ -101,7 +106,10 @@ func Object(doc, body string, o Options) Schema {
 	if doc != "" {
 		s["description"] = doc
 	}
-	if o.Closed {
+	switch {
+	case others != nil:
+		s["additionalProperties"] = others
+	case o.Closed:
 		s["additionalProperties"] = false
 	}
 	if len(required) > 0 {

@@ -128,8 +128,9 @@ var documentShapes = map[string]Type{
 	"ViewsAnswer":        {"A page of declared views.", "views! []@View In the order of their names." + listed},
 	"ViewVersion":        {"A definition of a declared view.", docVersion + "\nstate @ViewState After the event."},
 	"ViewVersionsAnswer": {"A page of the history of a declared view.", versions("name! string The view.", "ViewVersion")},
-	"Row": {"A row of a declared view: the columns besides the key.", `
-		key! string The key of the row.`},
+	"Row": {"A row of a declared view.", `
+		key! string The key of the row.
+		* any The columns.`},
 	"RowAnswer":  {"A row of a declared view.", "row! @Row The row." + answered},
 	"RowsAnswer": {"A page of a declared view.", "rows! []@Row In the order of their keys." + listed},
 }

@@ -24,7 +24,7 @@ import (
 func TestContract(t *testing.T) {
 	t.Parallel()
 	key := filepath.Join(t.TempDir(), "key")
-	harness.Must(t, os.WriteFile(key, []byte("the master key of a test\n"), 0o600))
+	harness.Must(t, os.WriteFile(key, []byte(strings.Repeat("0f", 32)+"\n"), 0o600))
 	e := harness.Start(t, harness.Config{Args: []string{"--search", "--encryption", "on", "--master-key", key}})
 	c := e.Client(t)
 	feed := followFeeds(t, c)

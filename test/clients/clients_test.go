@@ -21,6 +21,9 @@ func TestMain(m *testing.M) { harness.Main(m) }
 func TestTypeScript(t *testing.T) {
 	dir := harness.NodePackage(t, filepath.Join("..", "..", "clients", "typescript"), nil)
 	e := harness.Start(t, harness.Config{})
+	schemas, err := filepath.Abs(filepath.Join("..", "..", "docs", "reference", "schemas"))
+	harness.Must(t, err)
+	run(t, dir, e, "node", "scripts/types.mjs", "--check", schemas)
 	run(t, dir, e, "npx", "tsc", "-p", ".")
 	run(t, dir, e, "node", "--test", "test/")
 

@@ -17,6 +17,8 @@ const local = (value) => {
   if (Array.isArray(value)) return value.map(local);
   if (value === null || typeof value !== "object") return value;
   const all = Object.fromEntries(Object.entries(value).map(([k, v]) => [k, local(v)]));
+  const typed = ["type", "$ref", "anyOf", "allOf", "const", "enum", "properties"].some((k) => k in all);
+  if (!typed && typeof all.description === "string") all.tsType = "unknown"; // any value
   if (typeof all.$ref === "string") all.$ref = `#/$defs/${all.$ref.replace(/\.json$/, "")}`;
   return all;
 };
@@ -28,7 +30,7 @@ const root = { title: "Wire", type: "object", additionalProperties: false, $defs
 for (const name of Object.keys($defs)) root.properties[name] = { $ref: `#/$defs/${name}` };
 let text = await compile(root, "Wire", {
   additionalProperties: false,
-  format: false,
+  style: { printWidth: 140 },
   bannerComment: "// Generated from docs/reference/schemas by npm run types. Do not edit.",
 });
 text = text.replace(/\nexport interface Wire \{[^]*?\n\}\n/, "\n").trimEnd() + "\n"; // it only held the others together

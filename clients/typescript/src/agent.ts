@@ -2,27 +2,20 @@ import { Kvm } from "@nats-io/kv";
 
 import { clean, type Body, type Client, type CommandOptions, type Receipt } from "./client.js";
 import { isError } from "./errors.js";
+import type * as wire from "./wire.js";
 
 /** One value of an agent. */
-export interface Entry<T = unknown> {
-  key: string;
+export interface Entry<T = unknown> extends Omit<wire.Entry, "value" | "updated_at"> {
   value: T;
-  /** Changes of the entry, from 1. */
-  version: number;
-  revision: number;
   timestamp: string;
   /** Who answered: memory, kv, sql, journal. */
   source?: string;
 }
 
 /** One version of an entry. */
-export interface Version<T = unknown> extends Entry<T> {
-  kind: string;
-  writer: string;
-  actor?: string;
-  command_id: string;
-  recorded_at: string;
-  deleted?: boolean;
+export interface Version<T = unknown> extends Omit<wire.EntryVersion, "value" | "updated_at"> {
+  value: T;
+  timestamp: string;
 }
 
 /** A change that a watch has seen. `value` is undefined after a deletion. */

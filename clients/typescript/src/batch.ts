@@ -1,15 +1,8 @@
 import { clean, type Body, type Client, type CommandOptions, type Receipt } from "./client.js";
-import { TidemarkError, type Kind } from "./errors.js";
+import { TidemarkError } from "./errors.js";
 import { newId } from "./ids.js";
 import type { SetOptions } from "./agent.js";
-
-interface WireError {
-  kind: Kind;
-  code: string;
-  status: number;
-  message: string;
-  details?: Body;
-}
+import type * as wire from "./wire.js";
 
 /** The outcome of one command of a batch. */
 export type Result = { receipt: Receipt; error?: undefined } | { receipt?: undefined; error: TidemarkError };
@@ -72,7 +65,7 @@ export class Batch {
 
   async #send(atomic: boolean): Promise<Result[]> {
     const body = clean({ atomic, commands: this.#commands, require: this.#require.length ? this.#require : undefined });
-    const answer = await this.client.send<{ results: { receipt?: Receipt; error?: WireError }[] }>("commands.batch", body);
+    const answer = await this.client.send<{ results: { receipt?: Receipt; error?: wire.ErrorBody }[] }>("commands.batch", body);
     return answer.results.map(({ receipt, error }) => {
       if (!receipt) return { error: new TidemarkError(error!.kind, error!.code, error!.status, error!.message, error!.details) };
       this.client.saw(receipt);

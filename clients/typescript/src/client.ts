@@ -9,6 +9,7 @@ import { readEvents, type EventsFrom, type TidemarkEvent } from "./events.js";
 import { newId } from "./ids.js";
 import { Tasks } from "./tasks.js";
 import { Tokens } from "./tokens.js";
+import type * as wire from "./wire.js";
 
 /** How to reach an engine. */
 export interface Options {
@@ -27,24 +28,9 @@ export interface Options {
 }
 
 /** The answer to a command. */
-export interface Receipt<V = unknown> {
-  command_id: string;
-  outcome: "accepted" | "superseded" | "unchanged";
-  aggregate: string;
-  id: string;
-  key?: string;
-  /** The number of changes of the aggregate, from 1. */
-  version: number;
-  /** Sequence in the journal partition. */
-  revision: number;
-  /** Read position; empty for messages and heartbeats. */
-  token: string;
-  /** An earlier attempt had taken effect. */
-  replayed: boolean;
+export interface Receipt<V = unknown> extends Omit<wire.Receipt, "value"> {
   /** What merge, add or append has computed. */
   value?: V;
-  /** Entries that a revert has changed. */
-  keys?: number;
 }
 
 /** What any command may take. */

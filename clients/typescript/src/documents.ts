@@ -1,23 +1,9 @@
-import type { Body, Client } from "./client.js";
+import type { Client } from "./client.js";
+import type * as wire from "./wire.js";
 
-export interface Session {
-  session_id: string;
-  owner: string;
-  status: "open" | "closed" | "expired";
-  data?: Body;
-  expires_at?: string;
-  version: number;
-  revision: number;
-}
+export type Session = wire.Session;
 
-export interface Message {
-  message_id: string;
-  kind: "direct" | "broadcast";
-  from: string;
-  to?: string;
-  body: unknown;
-  sent_at: string;
-}
+export type Message = wire.InboxMessage;
 
 export interface ClaimOptions {
   /** The claim ends by itself unless it is renewed; without it, it is held until it is released. */

@@ -1,6 +1,7 @@
+import type * as wire from "./wire.js";
+
 /** The kinds of errors of the engine. */
-export type Kind =
-  | "invalid" | "forbidden" | "not_found" | "conflict" | "too_large" | "rejected" | "overloaded" | "unavailable" | "internal";
+export type Kind = wire.ErrorBody["kind"];
 
 /** An answer of the engine that is an error. */
 export class TidemarkError extends Error {

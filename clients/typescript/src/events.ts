@@ -1,22 +1,9 @@
-import { clean, type Body, type Client } from "./client.js";
+import { clean, type Client } from "./client.js";
 import { isError } from "./errors.js";
+import type * as wire from "./wire.js";
 
 /** An event of the journal. */
-export interface TidemarkEvent {
-  type: string;
-  aggregate: string;
-  id: string;
-  key?: string;
-  version: number;
-  timestamp: string;
-  recorded_at: string;
-  writer: string;
-  actor?: string;
-  command_id: string;
-  traceparent?: string;
-  data: Body;
-  state?: Body;
-  digest: string;
+export interface TidemarkEvent extends wire.Event {
   revision: number;
 }
 

@@ -6,3 +6,4 @@ export { TidemarkError, isError, type Kind } from "./errors.js";
 export { type EventsFrom, type TidemarkEvent } from "./events.js";
 export { newId } from "./ids.js";
 export { Failure, Tasks, Work, type CreateOptions, type NextOptions, type Task, type WorkerOptions } from "./tasks.js";
+export type * as wire from "./wire.js";

@@ -1,23 +1,12 @@
 import { clean, sleep, type Body, type Client, type CommandOptions, type Receipt } from "./client.js";
 import { isError } from "./errors.js";
 import { newId } from "./ids.js";
+import type * as wire from "./wire.js";
 
-/** A task as a query answers it. */
-export interface Task<P = unknown, R = unknown> {
-  task_id: string;
-  kind: string;
-  status: "created" | "started" | "completed" | "failed" | "cancelled";
-  agent_id?: string;
-  priority?: number;
+/** A task as a query answers it, or as it is claimed. */
+export interface Task<P = unknown, R = unknown> extends Omit<wire.TaskRow, "payload" | "result"> {
   payload?: P;
   result?: R;
-  reason?: string;
-  detail?: string;
-  deadline?: string;
-  attempts?: number;
-  lease_expires_at?: string;
-  version: number;
-  revision: number;
 }
 
 export interface CreateOptions extends CommandOptions {

@@ -1,6 +1,7 @@
 # Everything a developer does here goes through make; `make` lists it.
 
 GO      ?= go
+COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null)
 VERSION ?= $(shell git describe --tags --dirty 2>/dev/null || git describe --always --dirty 2>/dev/null | sed 's/^/0.1.0+/')
 
 # Options of single targets.
@@ -25,7 +26,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 build: ## build bin/engine
-	@$(GO) build -buildvcs=false -ldflags '$(if $(VERSION),-X main.version=$(VERSION))' -o bin/engine ./cmd/engine
+	@$(GO) build -buildvcs=false -ldflags '$(if $(VERSION),-X main.version=$(VERSION)) $(if $(COMMIT),-X main.commit=$(COMMIT))' -o bin/engine ./cmd/engine
 
 run: build $(if $(TIDEMARK_POSTGRES)$(findstring --postgres,$(ARGS)),,postgres) ## build and serve; flags in ARGS='--data DIR …'
 	@exec bin/engine serve $(ARGS)

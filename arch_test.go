@@ -152,7 +152,7 @@ var house = []rule{
 		"the MCP server is a client of the wire contract"},
 	{"cmd/engine/internal/top", []string{"cmd/engine/internal/deployment"}, postgres,
 		"top shows what an engine answers to any client"},
-	{"cmd/engine/internal/cli", []string{"client", "cmd/engine/internal/app", "cmd/engine/internal/deployment", "cmd/engine/internal/mcp", "cmd/engine/internal/top", "commands/...", "domain", "events", "history", "infra/...", "internal/files", "internal/grants", "internal/identity", "internal/keys", "internal/redact", "internal/wait", "projections/..."}, nil,
+	{"cmd/engine/internal/cli", []string{"client", "cmd/engine/internal/app", "cmd/engine/internal/deployment", "cmd/engine/internal/mcp", "cmd/engine/internal/top", "commands/...", "domain", "events", "history", "infra/...", "internal/contract", "internal/files", "internal/grants", "internal/identity", "internal/keys", "internal/redact", "internal/wait", "projections/..."}, nil,
 		"a subcommand reads flags and prints: the work belongs to other packages"},
 	{"cmd/engine/internal/reference", []string{"internal/contract"}, slices.Concat(nats, postgres),
 		"the reference is rendered from declarations and flags alone"},

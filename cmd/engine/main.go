@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -15,8 +16,11 @@ import (
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/demo"
 )
 
-// version is set by the build.
-var version = "0.1.0"
+// version and commit are set by the build.
+var (
+	version = "0.1.0"
+	commit  string
+)
 
 // table is the program's subcommands.
 type table struct {
@@ -40,6 +44,11 @@ type table struct {
 	MCP      cli.MCP         `cmd:"" name:"mcp" help:"Serve the Model Context Protocol on standard input and output, for a language model."`
 	Demo     demo.Demo       `cmd:"" help:"Take the tour, or play recorded agent runs."`
 	Version  cli.ShowVersion `cmd:"" help:"Print the version."`
+
+	Completion cli.Completion `cmd:"" help:"Print a script for completion in bash, zsh or fish."`
+
+	NoColor     bool            `help:"Print without colours, like the variable NO_COLOR."`
+	ShowVersion cli.VersionFlag `name:"version" help:"Print the version and exit."`
 }
 
 func main() {
@@ -50,36 +59,46 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), ends...)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
-	code := run(ctx, hideArguments(os.Args[1:]), os.Stdout, os.Stderr)
+	code := run(ctx, cli.NewProgram(os.Args[0]), hideArguments(os.Args[1:]), os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)
 }
 
 // run runs one subcommand and returns the exit code.
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+func run(ctx context.Context, program cli.Program, args []string, stdout, stderr io.Writer) int {
 	var t table
-	out := &cli.Output{Writer: stdout, AsJSON: cli.WantsJSON(args)}
+	cli.NoColour(args)
+	out := &cli.Output{Writer: stdout, AsJSON: cli.WantsJSON(args), Program: program}
 	exited := -1
-	k, err := parser(&t, "engine", kong.Writers(stdout, stderr), kong.Exit(func(code int) { exited = code }),
-		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(out, cli.Version(version)), cli.ConfigFile(args))
+	k, err := parser(&t, program.Name, kong.Writers(out.Program.Renaming(stdout), stderr), kong.Exit(func(code int) { exited = code }),
+		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(out, cli.Version(version), cli.Commit(commit)), cli.ConfigFile(args))
 	if err == nil {
+		out.Program.Knows(k.Model)
 		if len(args) == 0 {
 			args = []string{"--help"}
 		}
 		var parsed *kong.Context
-		if parsed, err = k.Parse(args); exited >= 0 { // --help
+		if parsed, err = k.Parse(args); exited >= 0 { // --help, --version
 			return exited
 		}
 		if err == nil {
+			stop := func() {}
+			if command, _, _ := strings.Cut(parsed.Command(), " "); !lasting[command] {
+				out.Writer, stop = cli.Spin(ctx, stdout)
+			}
 			err = parsed.Run()
-			cli.PrintError(stderr, err, out.AsJSON)
+			stop()
+			out.Program.PrintError(stderr, err, out.AsJSON)
 			return cli.ExitCode(err)
 		}
 	}
 	err = cli.UsageError(err)
-	cli.PrintError(stderr, err, out.AsJSON)
+	out.Program.PrintError(stderr, err, out.AsJSON)
 	return cli.ExitUsage
 }
+
+// lasting are the subcommands that run until they are stopped, or show what they do.
+var lasting = map[string]bool{"serve": true, "watch": true, "mcp": true, "demo": true, "replay": true, "completion": true}
 
 // parser is the program's command line under a name.
 func parser(t *table, name string, options ...kong.Option) (*kong.Kong, error) {

@@ -8,17 +8,26 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/tidemark-engine/tidemark/cmd/engine/internal/cli"
 	"github.com/tidemark-engine/tidemark/test/harness"
 	"github.com/tidemark-engine/tidemark/test/support"
 )
 
 func TestMain(m *testing.M) { harness.Main(m) }
 
-// engine runs the program in this process.
+// engine runs the program in this process, in a pipe.
 func engine(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	var out, errs bytes.Buffer
-	code = run(t.Context(), args, &out, &errs)
+	code = run(t.Context(), cli.NewProgram("engine"), args, &out, &errs)
+	return code, out.String(), errs.String()
+}
+
+// onTerminal runs the program under a name on a terminal.
+func onTerminal(t *testing.T, name string, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	code = run(t.Context(), cli.NewProgram(name), args, cli.Terminal{Writer: &out}, cli.Terminal{Writer: &errs})
 	return code, out.String(), errs.String()
 }
 
@@ -39,6 +48,7 @@ var subcommands = map[string][]string{
 	"status": nil, "send": {"commands.agent.a1.set", `{"key":"k","value":1}`}, "query": {"queries.agent.a1.get", `{"key":"k"}`},
 	"watch": {"a1.>"}, "replay": nil, "diff": {"agent.a1", "--from", "0"}, "fork": {"agent.a1", "--as", "a2"}, "revert": {"agent.a1", "--to-revision", "1"},
 	"verify": nil, "rebuild": {"hot"}, "archive export": {"x.gz"}, "archive trim": {"--before", "30d", "--plan"},
+	"view list": nil, "view show": {"v"}, "view remove": {"v"}, "view add": {"x.yaml"},
 	"auth list": nil, "auth show": {"alice"}, "auth revoke": {"alice"}, "auth grant": {"alice", "admin *"}, "auth log": nil,
 	"dlq list": nil, "dlq retry": {"all"}, "dlq drop": {"7"}, "topology plan": nil, "topology apply": nil,
 }
@@ -50,8 +60,12 @@ func TestExitCodes(t *testing.T) {
 	t.Setenv("NATS_URL", "")
 	for name, right := range subcommands {
 		for i, arg := range right {
-			if arg == "x.gz" {
+			switch arg {
+			case "x.gz":
 				right[i] = file
+			case "x.yaml":
+				right[i] = filepath.Join(t.TempDir(), "x.yaml")
+				harness.Must(t, os.WriteFile(right[i], []byte("name: v\nfrom: state\ncolumns: {v: {path: /value, type: jsonb}}\n"), 0o600))
 			}
 		}
 		with := func(more ...string) []string { return append(append(strings.Fields(name), more...), right...) }
@@ -74,16 +88,22 @@ func TestExitCodes(t *testing.T) {
 			if what == "a flag without value" {
 				c.args = append(strings.Fields(name), "--server")
 			}
-			code, stdout, stderr := engine(t, c.args...)
-			if code != c.code || stdout != "" || !strings.HasPrefix(stderr, "engine: ") {
+			code, stdout, stderr := onTerminal(t, "engine", append(c.args, "--no-color")...)
+			if what == "a flag without value" { // --no-color became its value
+				code, stdout, stderr = onTerminal(t, "engine", c.args...)
+				stderr = strings.NewReplacer("\x1b[31m", "", "\x1b[0m", "").Replace(stderr)
+			}
+			if code != c.code || stdout != "" || !strings.HasPrefix(stderr, "engine: ") || strings.Count(stderr, "\n") != 1 {
 				t.Errorf("%s, %s: exit code %d, want %d\n%s%s", name, what, code, c.code, stdout, stderr)
 			}
-			code, stdout, stderr = engine(t, append(c.args, "--json")...)
-			if what == "a flag without value" {
-				continue // --json became its value
-			}
-			if kind, _ := errorOf(t, stderr); code != c.code || stdout != "" || kind != c.kind {
-				t.Errorf("%s, %s, --json: exit code %d, want %d and %s\n%s%s", name, what, code, c.code, c.kind, stdout, stderr)
+			for _, more := range [][]string{nil, {"--json"}} { // in a pipe an error is JSON in any case
+				if more != nil && what == "a flag without value" {
+					continue // --json became its value
+				}
+				code, stdout, stderr = engine(t, append(c.args, more...)...)
+				if kind, _ := errorOf(t, stderr); code != c.code || stdout != "" || kind != c.kind {
+					t.Errorf("%s, %s, %v: exit code %d, want %d and %s\n%s%s", name, what, more, code, c.code, c.kind, stdout, stderr)
+				}
 			}
 		}
 	}
@@ -99,6 +119,7 @@ func TestExitCodes(t *testing.T) {
 // reason.
 func TestUsage(t *testing.T) {
 	t.Setenv("NATS_URL", "nats://127.0.0.1:1")
+	t.Setenv("NO_COLOR", "1")
 	bad := filepath.Join(t.TempDir(), "bad.yaml")
 	harness.Must(t, os.WriteFile(bad, []byte("a:\n  bucket: B\n  tll: 5\n"), 0o600))
 	new := filepath.Join(t.TempDir(), "new")
@@ -156,7 +177,7 @@ func TestUsage(t *testing.T) {
 		{"serve --data " + new + " --nats-listen 0.0.0.0:0", "loopback"},
 		{"serve --data " + bad, "not a directory"},
 	} {
-		code, stdout, stderr := engine(t, strings.Split(c.args, " ")...)
+		code, stdout, stderr := onTerminal(t, "engine", strings.Split(c.args, " ")...)
 		if code != 2 || stdout != "" || !strings.Contains(stderr, c.says) || strings.Contains(stderr, "secret") || strings.Contains(stderr, "\x1b") {
 			t.Errorf("engine %q: exit code %d, want 2 and %q\n%s%s", c.args, code, c.says, stdout, stderr)
 		}

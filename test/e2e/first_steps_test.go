@@ -236,10 +236,10 @@ func commandLine(t *testing.T, e *harness.Engine) {
 	if got := e.Run("query", "queries.agent.cli.get", `{"key":"k"}`); got.Code != 0 || !strings.Contains(got.Stdout, `"value":"v"`) {
 		t.Errorf("query: %+v", got)
 	}
-	if no := e.Run("query", "queries.agent.cli.get", `{"key":"none"}`); no.Code != 1 || !strings.Contains(no.Stdout, `"state.not_found"`) || no.Stderr == "" {
+	if no := e.Run("query", "queries.agent.cli.get", `{"key":"none"}`); no.Code != 1 || no.Stdout != "" || !strings.Contains(no.Stderr, `"state.not_found"`) {
 		t.Errorf("a query that is refused: %+v", no)
 	}
-	if no := e.Run("send", "--server", e.NATSURL, "commands.agent.cli.set", `{"key":"k"}`); no.Code != 1 || !strings.Contains(no.Stdout, `"body.missing_field"`) {
+	if no := e.Run("send", "--server", e.NATSURL, "commands.agent.cli.set", `{"key":"k"}`); no.Code != 1 || !strings.Contains(no.Stderr, `"body.missing_field"`) {
 		t.Errorf("a command that is refused: %+v", no)
 	}
 	if no := e.Run("query", "commands.agent.cli.set", `{"key":"k","value":"w"}`); no.Code != 2 || !strings.Contains(no.Stderr, "engine send") {
@@ -248,7 +248,7 @@ func commandLine(t *testing.T, e *harness.Engine) {
 	if no := e.Run("send", "queries.agent.cli.get", `{"key":"k"}`, "--json"); no.Code != 2 || !strings.Contains(no.Stderr, `"kind":"usage"`) {
 		t.Errorf("a query as a command: %+v", no)
 	}
-	if no := e.Run("query", "queries.agent.cli.get", `{"key":"none"}`, "--json"); no.Code != 1 || no.Stdout != no.Stderr || !strings.Contains(no.Stderr, `"state.not_found"`) {
+	if no := e.Run("query", "queries.agent.cli.get", `{"key":"none"}`, "--json"); no.Code != 1 || no.Stdout != "" || !strings.Contains(no.Stderr, `"state.not_found"`) {
 		t.Errorf("a refusal with --json: %+v", no)
 	}
 	var queued struct {
@@ -265,6 +265,12 @@ func commandLine(t *testing.T, e *harness.Engine) {
 		}
 		return nil
 	})
+	if short := e.Run("send", "agent.cli.set", `{"key":"short","value":1}`); short.Code != 0 {
+		t.Errorf("a subject without its root: %+v", short)
+	}
+	if got := e.Run("query", "agents.list"); got.Code != 0 || !strings.Contains(got.Stdout, `"cli"`) {
+		t.Errorf("a list without its root: %+v", got)
+	}
 	if no := e.Run("replay", "--from", "99999999"); no.Code != 2 || !strings.Contains(no.Stderr, "beyond the head") {
 		t.Errorf("replay from beyond the head: %+v", no)
 	}

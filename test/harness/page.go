@@ -26,7 +26,7 @@ func (e *Engine) RunPage(t testing.TB, page string) {
 		line := subcommand.ReplaceAllString(example[1], `"$$ENGINE" $1 --data "$$DATA"`)
 		cmd := exec.Command("sh", "-c", line)
 		cmd.Env = append(command("", nil).Env, "ENGINE="+Binary(t), "DATA="+e.Data)
-		out, _ := cmd.Output() // of a refusal too; the program then fails
+		out, _ := cmd.CombinedOutput() // of a refusal too; the program then fails
 		want := strings.ReplaceAll(regexp.QuoteMeta(strings.TrimSpace(example[2])), " … ", ".*")
 		if want = strings.ReplaceAll(want, "…", ".*"); !regexp.MustCompile("^(?s:" + want + ")$").MatchString(strings.TrimSpace(string(out))) {
 			t.Errorf("%s: %s\nprints %s\nwant %s", page, example[1], out, example[2])

@@ -86,7 +86,7 @@ func TestEngineBadFile(t *testing.T) {
 		{"serve", "--data", t.TempDir(), "--nats-listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--postgres", "off", "--topology", file},
 		{"topology", "plan", "--server", "nats://127.0.0.1:1", "-f", file},
 	} {
-		if r := harness.Run(t, args...); r.Code != 2 || !strings.Contains(r.Stderr, `line 3: unknown field "tll"`) {
+		if r := harness.Run(t, args...); r.Code != 2 || !strings.Contains(r.Stderr, `line 3: unknown field \"tll\"`) {
 			t.Errorf("%s: %d %s", args[0], r.Code, r.Stderr)
 		}
 	}

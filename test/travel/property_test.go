@@ -190,7 +190,7 @@ func forkSome(t *testing.T, e *harness.Engine, c *harness.Client, random *rand.R
 		want := map[string]json.RawMessage{}
 		harness.Must(t, json.Unmarshal(all.document(t, "agent."+from, i), &want))
 		if len(want) == 0 {
-			if r.Code != 1 || !strings.Contains(r.Stdout, "agent.not_found") {
+			if r.Code != 1 || !strings.Contains(r.Stderr, "agent.not_found") {
 				t.Errorf("fork of %s as of %s: %+v", from, i, r)
 			}
 			continue

@@ -94,7 +94,12 @@ var signs = map[Action]struct{ sign, colour string }{
 var levels = map[Level]struct{ sign, colour string }{OK: {"=", ""}, Warn: {"~", "\x1b[33m"}, Refused: {"!", "\x1b[31m"}}
 
 // Text formats the plan for a terminal.
-func (p *Plan) Text(colours bool) string {
+func (p *Plan) Text(colours bool) string { return p.text(colours, true) }
+
+// Short is Text without what is as it should be.
+func (p *Plan) Short(colours bool) string { return p.text(colours, false) }
+
+func (p *Plan) text(colours, all bool) string {
 	var b strings.Builder
 	paint := func(colour, text string) string {
 		if !colours || colour == "" {
@@ -102,14 +107,25 @@ func (p *Plan) Text(colours bool) string {
 		}
 		return colour + text + "\x1b[0m"
 	}
-	b.WriteString("Server\n")
+	title := func(text string) {
+		if all {
+			b.WriteString(text)
+		}
+	}
+	title("Server\n")
 	for _, c := range p.Checks {
+		if c.Level == OK && !all {
+			continue
+		}
 		l := levels[c.Level]
 		fmt.Fprintf(&b, "  %s %s: %s\n", paint(l.colour, l.sign), c.Name, c.Text)
 	}
-	b.WriteString("Topology\n")
+	title("Topology\n")
 	for i := range p.Steps {
 		s := &p.Steps[i]
+		if s.Action == Unchanged && !all {
+			continue
+		}
 		a := signs[s.Action]
 		fmt.Fprintf(&b, "  %s %s\n", paint(a.colour, a.sign), paint(a.colour, string(s.Kind)+" "+s.Name))
 		s.text(&b)

@@ -71,8 +71,8 @@ func (e *Engine) durability() (word, sentence string) {
 }
 
 // Banner lists the servers and addresses of a started engine, says what an
-// acknowledgement promises, and shows commands to try.
-func (e *Engine) Banner() string {
+// acknowledgement promises, and shows commands to try with the program.
+func (e *Engine) Banner(program string) string {
 	mode, detail := e.durability()
 	natsMode, pgLine := "embedded", "off: lists need SQL; commands and reads do not"
 	if e.nats.embedded == nil {
@@ -108,9 +108,9 @@ func (e *Engine) Banner() string {
 	fmt.Fprintf(&b, "  journal     %d partition(s), %d replica(s), data in %s\n", e.journal.Partitions(), e.journal.Replicas(), e.cfg.Data)
 	fmt.Fprintf(&b, "  durability  %s: %s\n", mode, detail)
 	fmt.Fprintf(&b, "Try, in another terminal:\n")
-	fmt.Fprintf(&b, "  bin/engine send%s %scommands.agent.a1.set '{\"key\":\"mood\",\"value\":\"curious\"}'\n", at, prefix)
-	fmt.Fprintf(&b, "  bin/engine query%s %squeries.agent.a1.get '{\"key\":\"mood\"}'\n", at, prefix)
-	fmt.Fprintf(&b, "  bin/engine demo%s\n", at)
+	fmt.Fprintf(&b, "  %s send%s %scommands.agent.a1.set '{\"key\":\"mood\",\"value\":\"curious\"}'\n", program, at, prefix)
+	fmt.Fprintf(&b, "  %s query%s %squeries.agent.a1.get '{\"key\":\"mood\"}'\n", program, at, prefix)
+	fmt.Fprintf(&b, "  %s demo%s\n", program, at)
 	return b.String()
 }
 

@@ -52,20 +52,20 @@ type problem struct {
 	Message string `json:"message"`
 }
 
-// PrintError prints why a subcommand failed: a line of text, or with asJSON the
-// body of the engine's refusal or an object like it.
-func PrintError(w io.Writer, err error, asJSON bool) {
+// PrintError prints why a subcommand failed: on a terminal a line of text, elsewhere or with
+// asJSON the body of the engine's refusal or an object like it.
+func (p *Program) PrintError(w io.Writer, err error, asJSON bool) {
 	if err == nil || errors.Is(err, ErrFailed) {
 		return
 	}
-	text := redact.Text(message(err))
-	if !asJSON {
+	text := p.Text(redact.Text(message(err)))
+	if !asJSON && isTerminal(w) {
 		// Own line breaks stay; what follows them cannot look like another message.
 		lines := strings.Split(text, "\n")
 		for i := range lines {
 			lines[i] = Escape(lines[i])
 		}
-		fmt.Fprintln(w, "engine: "+strings.Join(lines, "\n  "))
+		fmt.Fprintln(w, paint(w, red, p.Name+":")+" "+strings.Join(lines, "\n  "))
 		return
 	}
 	var no *deployment.Refusal
@@ -78,16 +78,16 @@ func PrintError(w io.Writer, err error, asJSON bool) {
 		fmt.Fprintf(w, "%s\n", known.Encode())
 		return
 	}
-	p := problem{"failed", "failed", text}
+	why := problem{"failed", "failed", text}
 	switch {
 	case ExitCode(err) == ExitUsage:
-		p.Kind, p.Code = "usage", "usage"
+		why.Kind, why.Code = "usage", "usage"
 	case errors.Is(err, deployment.ErrUnreachable):
-		p.Kind, p.Code = "unavailable", "engine.unreachable"
+		why.Kind, why.Code = "unavailable", "engine.unreachable"
 	}
 	body := struct {
 		Error problem `json:"error"`
-	}{p}
+	}{why}
 	_ = (&Output{Writer: w}).JSON(body) // there is no other place to report it
 }
 

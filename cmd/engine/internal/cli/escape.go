@@ -42,6 +42,8 @@ func escapeAll(args []any) []any {
 	safe := make([]any, len(args))
 	for i, a := range args {
 		switch v := a.(type) {
+		case painted:
+			safe[i] = string(v)
 		case error:
 			safe[i] = Escape(v.Error())
 		case fmt.Stringer:

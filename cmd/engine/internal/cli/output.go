@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"strings"
 	"text/tabwriter"
 
 	"golang.org/x/term"
@@ -21,10 +22,15 @@ type Output struct {
 	io.Writer
 	// JSON chooses the machine output.
 	AsJSON bool
+	// Program is named in texts.
+	Program Program
 }
 
 // Version is the version of the build.
 type Version string
+
+// Commit is the commit of the build; empty = what the Go toolchain has noted.
+type Commit string
 
 // NewLog logs text on a terminal and JSON elsewhere, or in the given style.
 func NewLog(w io.Writer, level, style string) *slog.Logger {
@@ -48,14 +54,23 @@ func hideSecrets(_ []string, a slog.Attr) slog.Attr {
 	return a
 }
 
+// Terminal is a writer that counts as a terminal.
+type Terminal struct{ io.Writer }
+
 func isTerminal(f any) bool {
+	switch w := f.(type) {
+	case Terminal:
+		return true
+	case spinning:
+		return isTerminal(w.Writer)
+	}
 	file, ok := f.(*os.File)
 	return ok && term.IsTerminal(int(file.Fd()))
 }
 
 // Printf prints text; it escapes the control characters in its arguments.
 func (o *Output) Printf(format string, args ...any) {
-	fmt.Fprintf(o, format, escapeAll(args)...)
+	fmt.Fprintf(o, o.Program.Text(format), escapeAll(args)...)
 }
 
 // JSON prints v on one line, with < and > as they are.
@@ -90,10 +105,14 @@ func (o *Output) line(body []byte) []byte {
 
 // Table prints rows in columns; each calls row for every one.
 func (o *Output) Table(header string, each func(row func(format string, args ...any))) {
-	table := tabwriter.NewWriter(o, 0, 0, 2, ' ', 0)
+	var text bytes.Buffer
+	table := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, header)
 	each(func(format string, args ...any) { fmt.Fprintf(table, format+"\n", escapeAll(args)...) })
-	_ = table.Flush() // a write that fails shows in the exit of the reader
+	_ = table.Flush() // into memory
+	head, rows, _ := strings.Cut(text.String(), "\n")
+	fmt.Fprintln(o, paint(o.Writer, bold, head)) // painted at last: the table counts bytes
+	fmt.Fprint(o, rows)
 }
 
 // encodeJSON encodes v, with < and > as they are.

@@ -20,6 +20,8 @@ type named string
 // TestNothingMovesTheTerminal: text for people has no character that a terminal
 // would obey, whatever clients chose.
 func TestNothingMovesTheTerminal(t *testing.T) {
+	NoColour([]string{"--no-color"})
+	defer NoColour(nil)
 	rapid.Check(t, func(t *rapid.T) {
 		bad := rapid.OneOf(rapid.String(), rapid.SampledFrom([]string{"\x1b[2J", "a\nb", "\u202eabc", "\x80\xff", "\u009b31m", "a\tb", "\u200b", "\ufffd"}),
 			rapid.Map(rapid.SliceOf(rapid.Byte()), func(b []byte) string { return string(b) })).Draw(t, "text")
@@ -30,7 +32,7 @@ func TestNothingMovesTheTerminal(t *testing.T) {
 		if err := out.Document([]byte(`{"k":` + encoded(t, bad) + "}\n")); err != nil {
 			t.Fatal(err)
 		}
-		PrintError(&b, errors.New(bad), false)
+		(&Program{Name: "engine"}).PrintError(Terminal{&b}, errors.New(bad), false)
 		for _, c := range b.String() {
 			if c != '\n' && !unicode.IsPrint(c) {
 				t.Fatalf("%U in %q", c, b.String())
@@ -85,7 +87,7 @@ func TestErrorsNameNoServer(t *testing.T) {
 	for _, err := range []error{refused, parse} {
 		for _, asJSON := range []bool{false, true} {
 			var b bytes.Buffer
-			PrintError(&b, errors.Join(errors.New("verify"), err), asJSON)
+			(&Program{}).PrintError(&b, errors.Join(errors.New("verify"), err), asJSON)
 			for _, word := range []string{"secret", "pw", "127.0.0.1", "SELECT"} {
 				if strings.Contains(b.String(), word) || !strings.Contains(b.String(), "PostgreSQL") {
 					t.Errorf("%q shows %s", b.String(), word)
@@ -109,7 +111,7 @@ func TestPrintError(t *testing.T) {
 		{&deployment.Refusal{Body: []byte("{\"error\":\n{\"kind\":\"conflict\"}}")}, "conflict", 1},
 	} {
 		var b bytes.Buffer
-		PrintError(&b, c.err, true)
+		(&Program{}).PrintError(&b, c.err, true)
 		var body struct{ Error struct{ Kind string } }
 		if err := json.Unmarshal(b.Bytes(), &body); err != nil || body.Error.Kind != c.kind || strings.Count(b.String(), "\n") != 1 {
 			t.Errorf("%v: %q", c.err, b.String())
@@ -119,8 +121,8 @@ func TestPrintError(t *testing.T) {
 		}
 	}
 	var b bytes.Buffer
-	PrintError(&b, ErrFailed, false)
-	PrintError(&b, nil, true)
+	(&Program{}).PrintError(&b, ErrFailed, false)
+	(&Program{}).PrintError(&b, nil, true)
 	if b.Len() > 0 || ExitCode(ErrFailed) != 1 || ExitCode(nil) != 0 {
 		t.Errorf("%q", b.String())
 	}

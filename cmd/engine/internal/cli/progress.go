@@ -13,6 +13,7 @@ type Progress struct{ bar *progressbar.ProgressBar }
 
 // NewProgress starts a bar; total -1 = unknown.
 func NewProgress(total int, what string) *Progress {
+	stopSpinning()
 	if !isTerminal(os.Stderr) {
 		return &Progress{}
 	}

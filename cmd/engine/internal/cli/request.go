@@ -19,13 +19,16 @@ import (
 // Send sends a command.
 type Send struct {
 	deployment.Target
-	Subject string `arg:"" help:"commands.<aggregate>.<id>.<verb> answers with a receipt; enqueue.<aggregate>.<id>.<verb> is executed later, survives restarts and answers with the command id."`
+	Subject string `arg:"" help:"commands.<aggregate>.<id>.<verb>, or without commands.: agent.a1.set answers with a receipt; enqueue.<aggregate>.<id>.<verb> is executed later, survives restarts and answers with the command id."`
 	Body    string `arg:"" optional:"" default:"{}" help:"JSON; - reads standard input."`
 	ID      string `help:"Command id; default: the engine makes one." placeholder:"ID"`
 }
 
 // Validate refuses what is not the subject of a command.
-func (c *Send) Validate() error { return checkSubject(c.Subject, "query", "commands", "enqueue") }
+func (c *Send) Validate() error {
+	c.Subject = withRoot(c.Subject, "commands")
+	return checkSubject(c.Subject, "query", "commands", "enqueue")
+}
 
 // Run implements the command.
 func (c *Send) Run(ctx context.Context, out *Output) error {
@@ -47,12 +50,30 @@ func (c *Send) Run(ctx context.Context, out *Output) error {
 type Query struct {
 	deployment.Target
 	InstantFlags
-	Subject string `arg:"" help:"For example queries.agent.a1.get."`
+	Subject string `arg:"" help:"queries.<noun>.<id>.<query>, or without queries.: agent.a1.get."`
 	Body    string `arg:"" optional:"" default:"{}" help:"JSON; - reads standard input."`
 }
 
 // Validate refuses what is not the subject of a query: a query changes nothing.
-func (c *Query) Validate() error { return checkSubject(c.Subject, "send", "queries") }
+func (c *Query) Validate() error {
+	c.Subject = withRoot(c.Subject, "queries")
+	return checkSubject(c.Subject, "send", "queries")
+}
+
+// withRoot puts the root before a subject that begins with a declared aggregate.
+func withRoot(subject, root string) string {
+	tokens := strings.Split(subject, ".")
+	name := tokens[0]
+	if len(tokens) > 1 {
+		name += "." + tokens[len(tokens)-1]
+	}
+	_, whole := requestsOf(root)[subject] // agents.list, tasks.next, batch
+	_, one := requestsOf(root)[name]
+	if whole || len(tokens) == 3 && (one || slices.Contains(nouns(root), tokens[0])) {
+		return root + "." + subject
+	}
+	return subject
+}
 
 // Run implements the command.
 func (c *Query) Run(ctx context.Context, out *Output) error {
@@ -74,7 +95,9 @@ func checkSubject(subject, other string, roots ...string) error {
 		known = known || i < len(tokens)-1 && slices.Contains(roots, token)
 	}
 	if !known {
-		return fmt.Errorf("%q does not begin with %s.: use 'engine %s' for other requests", subject, strings.Join(roots, ". or "), other)
+		first := roots[:1]
+		near := nearest(tokens[0], append(nouns(first[0]), roots...))
+		return fmt.Errorf("%q does not begin with %s., or an aggregate%s: use 'engine %s' for other requests", subject, strings.Join(roots, ". or "), didYouMean(near), other)
 	}
 	return nil
 }
@@ -117,7 +140,7 @@ func readBody(text string) ([]byte, error) {
 }
 
 // request sends a message with a body, to which it adds the instant, and prints
-// the answer. It prints the body of a refusal too, so that programs can read it.
+// the answer.
 func request(ctx context.Context, t *deployment.Target, msg *nats.Msg, body string, at instant, out *Output) error {
 	var err error
 	if msg.Data, err = readBody(body); err != nil {
@@ -134,7 +157,11 @@ func request(ctx context.Context, t *deployment.Target, msg *nats.Msg, body stri
 	answer, err := deployment.Ask(ctx, nc, t.Timeout, msg)
 	var no *deployment.Refusal
 	if errors.As(err, &no) {
-		return errors.Join(err, out.Document(no.Body))
+		root := "commands"
+		if strings.Contains(msg.Subject, "queries.") {
+			root = "queries"
+		}
+		return no.With(suggestion(root, msg.Subject, no.Body))
 	}
 	if err != nil {
 		return err

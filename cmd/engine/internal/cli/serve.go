@@ -8,6 +8,7 @@ import (
 	"syscall"
 
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/app"
+	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
 )
 
 // Serve runs an engine.
@@ -29,11 +30,14 @@ func (c *Serve) Run(ctx context.Context, version Version, out *Output) error {
 		ctx, stop = signal.NotifyContext(ctx, syscall.SIGHUP)
 		defer stop()
 	}
+	if err := deployment.KeepData(c.Data); err != nil {
+		return err
+	}
 	e, err := app.Start(ctx, &c.Config, string(version), NewLog(os.Stderr, c.Log, c.LogStyle))
 	if err != nil {
 		return err
 	}
-	fmt.Fprint(out, e.Banner())
+	fmt.Fprint(out, e.Banner(out.Program.Path))
 	for {
 		select {
 		case <-hangup:

@@ -38,12 +38,13 @@ func printStatus(out *Output, s *deployment.Status) {
 	if !s.Ready {
 		state = "NOT READY"
 	}
+	reasons := ""
 	if len(s.Reasons) > 0 {
-		state += ": " + strings.Join(s.Reasons, "; ")
+		reasons = ": " + strings.Join(s.Reasons, "; ")
 	}
-	out.Printf("Tidemark %s, up %s, %s\n", s.Version, time.Duration(s.UptimeS)*time.Second, state)
-	out.Printf("  NATS        %-5s %s (%s)\n", s.NATS.State, s.NATS.URL, s.NATS.Mode)
-	out.Printf("  Postgres    %-5s %s (%s) %s\n", s.Postgres.State, s.Postgres.URL, s.Postgres.Place(), s.Postgres.Reason)
+	out.Printf("Tidemark %s, up %s, %s%s\n", s.Version, time.Duration(s.UptimeS)*time.Second, out.state(state, 0), reasons)
+	out.Printf("  NATS        %s %s (%s)\n", out.state(s.NATS.State, 5), s.NATS.URL, s.NATS.Mode)
+	out.Printf("  Postgres    %s %s (%s) %s\n", out.state(s.Postgres.State, 5), s.Postgres.URL, s.Postgres.Place(), s.Postgres.Reason)
 	if s.Postgres.Warning != "" {
 		out.Printf("              WARNING: %s\n", s.Postgres.Warning)
 	}
@@ -59,7 +60,7 @@ func printStatus(out *Output, s *deployment.Status) {
 	out.Printf("  %-13s %9s %12s %12s %10s %8s  %s\n", "view", "partition", "position", "head", "lag", "lag s", "state")
 	for _, v := range s.Views {
 		out.Printf("  %-13s %9d %12d %12d %10d %8.1f  %s %s\n",
-			v.Name, v.Partition, v.Position, v.Head, v.LagEvents, v.LagSeconds, v.State, v.Reason)
+			v.Name, v.Partition, v.Position, v.Head, v.LagEvents, v.LagSeconds, out.state(v.State, 0), v.Reason)
 	}
 	if a := s.Audit; a != nil {
 		out.Printf("  audit       %s %s, %d checked, %d differences %s\n", a.State, a.Reason, a.Checked, a.Differences, a.Last)

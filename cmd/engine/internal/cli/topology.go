@@ -23,6 +23,7 @@ type Topology struct {
 
 type topologyArgs struct {
 	deployment.Target
+	All  bool   `help:"Also what is as the document says, and how each setting is in force."`
 	File string `short:"f" help:"YAML document; - reads standard input; default: the built-in one." type:"existingfile" env:"TIDEMARK_TOPOLOGY" placeholder:"FILE"`
 }
 
@@ -86,7 +87,11 @@ func (c *topologyArgs) print(out *Output, plan *topology.Plan) error {
 				d.From, d.To, d.Refused = Escape(d.From), Escape(d.To), Escape(d.Refused)
 			}
 		}
-		_, err := fmt.Fprint(out, plan.Text(isTerminal(out.Writer)))
+		text := plan.Short
+		if c.All {
+			text = plan.Text
+		}
+		_, err := fmt.Fprint(out, text(colours(out.Writer)))
 		return err
 	}
 	body, err := json.MarshalIndent(plan, "", "  ")

@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"runtime/debug"
 
+	"github.com/alecthomas/kong"
 	"github.com/nats-io/nats-server/v2/server"
 
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
@@ -37,14 +38,14 @@ type running struct {
 }
 
 // Run implements the command.
-func (c *ShowVersion) Run(ctx context.Context, version Version, out *Output) error {
+func (c *ShowVersion) Run(ctx context.Context, version Version, commit Commit, out *Output) error {
 	v := versions{
-		Version: string(version), Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH, NATSServer: server.VERSION,
+		Version: string(version), Commit: string(commit), Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH, NATSServer: server.VERSION,
 		EventSchema: events.Schema, SQLSchema: pg.SchemaVersion(), Export: export.Version,
 	}
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, s := range info.Settings {
-			if s.Key == "vcs.revision" {
+			if s.Key == "vcs.revision" && v.Commit == "" {
 				v.Commit = s.Value
 			}
 		}
@@ -67,4 +68,16 @@ func (c *ShowVersion) Run(ctx context.Context, version Version, out *Output) err
 			out.Printf("engine %s on nats-server %s\n", v.Engine.Version, v.Engine.NATSServer)
 		}
 	})
+}
+
+// VersionFlag is --version.
+type VersionFlag bool
+
+// BeforeReset prints the version and ends the program.
+func (f VersionFlag) BeforeReset(k *kong.Context, version Version, commit Commit, out *Output) error {
+	if err := (&ShowVersion{}).Run(context.Background(), version, commit, out); err != nil {
+		return err
+	}
+	k.Exit(ExitDone)
+	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"time"
 
@@ -28,6 +29,7 @@ type Demo struct {
 	Agent   string        `help:"With --input: the agent whose history is printed; default: the one with the most steps." placeholder:"ID"`
 	Lines   int           `help:"With --input: lines of its history; 0 = all." default:"40"`
 	Stop    bool          `help:"Stop an engine that the demo has started, instead of leaving it running; --json implies it."`
+	Clean   bool          `help:"Remove the data directory that an earlier demo has made, instead of showing anything. A directory that existed before, or that engine serve has used since, stays."`
 }
 
 // Validate refuses flags that do not go together.
@@ -39,6 +41,8 @@ func (c *Demo) Validate() error {
 		return errors.New("--lines and --pace must not be negative")
 	case c.RunName != "" && domain.CheckID("", c.RunName) != nil:
 		return errors.New("--run becomes a part of agent ids: letters, digits, '_' and '-', at most 128")
+	case c.Clean && (c.Input != "" || c.Server != "" || c.Stop):
+		return errors.New("--clean goes with --data alone")
 	case c.Input == "" && (c.RunName != "" || c.Agent != "" || c.Pace > 0):
 		return errors.New("--run, --agent and --pace need --input")
 	}
@@ -47,6 +51,9 @@ func (c *Demo) Validate() error {
 
 // Run implements the command. It checks the input before it starts an engine.
 func (c *Demo) Run(ctx context.Context, version cli.Version, out *cli.Output) error {
+	if c.Clean {
+		return c.clean(out)
+	}
 	began := time.Now()
 	var runs []*agentRun
 	if c.Input != "" {
@@ -66,8 +73,11 @@ func (c *Demo) Run(ctx context.Context, version cli.Version, out *cli.Output) er
 		defer own.Stop()
 	}
 	err = c.show(ctx, out, runs, began)
+	if err == nil && !out.AsJSON {
+		c.printPlace(out, own != nil)
+	}
 	if err == nil && own != nil && !out.AsJSON && !c.Stop {
-		fmt.Fprintf(out, "\nThe engine that the demo has started keeps running; Ctrl-C stops it.\n%s", own.Banner())
+		fmt.Fprintf(out, "\nThe engine that the demo has started keeps running; Ctrl-C stops it.\n%s", own.Banner(out.Program.Path))
 		cli.Wait(ctx, out, own)
 	}
 	return err
@@ -109,9 +119,17 @@ func (c *Demo) start(ctx context.Context, version cli.Version, out *cli.Output) 
 	if !out.AsJSON {
 		out.Printf("No engine runs in %s: starting one …\n", c.Data)
 	}
+	_, err = os.Lstat(c.Data)
+	made := errors.Is(err, fs.ErrNotExist)
 	own, err := app.Start(ctx, cfg, string(version), cli.NewLog(os.Stderr, cfg.Log, cfg.LogStyle))
 	if err != nil {
 		return nil, fmt.Errorf("%w (the demo starts 'engine serve' with its defaults; set its flags as TIDEMARK_NATS_LISTEN, TIDEMARK_HTTP …)", err)
+	}
+	if made {
+		if err := deployment.MarkDemo(c.Data); err != nil {
+			own.Stop()
+			return nil, err
+		}
 	}
 	return own, nil
 }
@@ -149,7 +167,7 @@ func (c *Demo) config() (*app.Config, error) {
 }
 
 // hint is a command line to try on the same engine.
-func (c *Demo) hint(verb, rest string) string {
+func (c *Demo) hint(program, verb, rest string) string {
 	at := ""
 	switch {
 	case c.Server != "":
@@ -157,5 +175,5 @@ func (c *Demo) hint(verb, rest string) string {
 	case c.Data != "./data":
 		at = " --data " + c.Data
 	}
-	return "bin/engine " + verb + at + " " + rest
+	return program + " " + verb + at + " " + rest
 }

@@ -103,7 +103,7 @@ func (c *comparison) verdict(w *cli.Output) {
 func (c *Demo) printNext(w *cli.Output, agent, key string) {
 	root := c.Subject("")
 	w.Printf("\nLook closer:\n")
-	w.Printf("  %s\n", c.hint("query", fmt.Sprintf(`%squeries.agent.%s.history '{"key":"%s","losers":true}'`, root, agent, key)))
-	w.Printf("  %s\n", c.hint("watch", "'"+agent+".>'"))
-	w.Printf("  %s\n", c.hint("replay", "--subject '"+root+"events.agent."+agent+".>'"))
+	w.Printf("  %s\n", c.hint(w.Program.Path, "query", fmt.Sprintf(`%squeries.agent.%s.history '{"key":"%s","losers":true}'`, root, agent, key)))
+	w.Printf("  %s\n", c.hint(w.Program.Path, "watch", "'"+agent+".>'"))
+	w.Printf("  %s\n", c.hint(w.Program.Path, "replay", "--subject '"+root+"events.agent."+agent+".>'"))
 }

@@ -223,6 +223,9 @@ type Refusal struct {
 
 func (r *Refusal) Error() string { return r.text }
 
+// With is the refusal with more text for people.
+func (r *Refusal) With(more string) *Refusal { return &Refusal{r.text + more, r.Body} }
+
 // Ask sends a request and returns the body of the answer, or a *Refusal.
 func Ask(ctx context.Context, nc *nats.Conn, timeout time.Duration, msg *nats.Msg) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)

@@ -106,7 +106,7 @@ var broken = map[string]struct {
 	"TidemarkAuditStopped":         {`tidemark_audit_last_verified_timestamp_seconds{job="tidemark",instance="a"} 0+60x60 3600x120`, 121},
 	"TidemarkErrors":               {`tidemark_requests_total{job="tidemark",instance="a",verb="commands.agent.set",outcome="503"} 0+0x59 0+600x121`, 61},
 	"TidemarkOverloaded":           {`tidemark_requests_total{job="tidemark",instance="a",verb="commands.agent.set",outcome="429"} 0x59 0+600x121`, 61},
-	"TidemarkSlow":                 {`tidemark_request_seconds_bucket{job="tidemark",instance="a",verb="commands.agent.set",le="0.01"} 0+0x180`, 2},
+	"TidemarkSlow":                 {`tidemark_request_seconds_bucket{job="tidemark",instance="a",verb="commands.agent.set",le="0.01"} 0+0x180`, 1},
 	"TidemarkRemindersRefused":     {`tidemark_reminders_fired_total{job="tidemark",instance="a",outcome="refused"} 0x59 0+1x121`, 61},
 	"TidemarkCertificateExpires":   {`tidemark_tls_certificate_expiry_timestamp_seconds{job="tidemark",instance="a"} 608400x180`, 61},
 }

@@ -294,7 +294,7 @@ func commandLine(t *testing.T, e *harness.Engine) {
 		t.Errorf("status: %+v", status)
 	}
 	replayed := e.Run("replay", "--subject", "events.agent.cli.state.>")
-	if replayed.Code != 0 || strings.Count(replayed.Stdout, "\n") != 3 || !strings.Contains(replayed.Stdout, r.CommandID) {
+	if replayed.Code != 0 || strings.Count(replayed.Stdout, "\n") != 4 || !strings.Contains(replayed.Stdout, r.CommandID) {
 		t.Errorf("replay: %+v", replayed)
 	}
 	if code, body := e.Ready(); code != 200 || !strings.Contains(body, `"ready":true`) {

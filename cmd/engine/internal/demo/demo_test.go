@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,6 +16,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/cli"
+	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
 	"github.com/tidemark-engine/tidemark/readmodel"
 )
 
@@ -151,7 +155,7 @@ func TestDemo(t *testing.T) {
 	t.Setenv("TIDEMARK_HTTP", "127.0.0.1:0")
 	t.Setenv("TIDEMARK_DURABILITY", "relaxed")
 	t.Setenv("NATS_URL", "")
-	dir := t.TempDir()
+	dir := filepath.Join(t.TempDir(), "data")
 	demo := func(args ...string) []byte {
 		t.Helper()
 		var out bytes.Buffer
@@ -181,7 +185,7 @@ func TestDemo(t *testing.T) {
 			t.Errorf("got %+v", r)
 		}
 	}
-	file := filepath.Join(dir, "runs.jsonl")
+	file := filepath.Join(t.TempDir(), "runs.jsonl")
 	var text strings.Builder
 	for step := range 5 {
 		for agent := range 3 {
@@ -199,5 +203,35 @@ func TestDemo(t *testing.T) {
 		if !r.Equal || r.Versions != 30 || len(r.Agents) != 3 || r.Tiers[0].Entries != 6 {
 			t.Errorf("got %+v", r)
 		}
+	}
+
+	foreign := t.TempDir()
+	for _, kept := range []string{foreign, filepath.Join(foreign, "none")} {
+		if err := (&Demo{Target: deployment.Target{Data: kept}}).clean(&cli.Output{Writer: io.Discard}); err == nil {
+			t.Errorf("%s was removed, which no demo has made", kept)
+		}
+	}
+	unlock, err := deployment.Lock(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	clean := func() error {
+		return (&Demo{Target: deployment.Target{Data: dir}}).clean(&cli.Output{Writer: io.Discard})
+	}
+	if err := clean(); err == nil {
+		t.Error("the data of an engine that runs were removed")
+	}
+	if err := unlock(); err != nil {
+		t.Fatal(err)
+	}
+	demo("--clean")
+	if _, err := os.Lstat(dir); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the data of the demo are still there: %v", err)
+	}
+	if err := errors.Join(os.Mkdir(dir, 0o700), deployment.MarkDemo(dir), deployment.KeepData(dir)); err != nil {
+		t.Fatal(err)
+	}
+	if err := clean(); err == nil {
+		t.Error("data that engine serve has used were removed")
 	}
 }

@@ -139,7 +139,10 @@ func TestCompletion(t *testing.T) {
 			t.Errorf("%q is completed with %q, want %q: %v", line, got, want, err)
 		}
 	}
-	for shell, check := range map[string][]string{"zsh": {"-n"}, "fish": {"-n"}} {
+	for shell, then := range map[string]struct{ program, prints string }{
+		"zsh":  {"\nprint $_comps[engine]", "_bash_complete -o default -F _engine"},
+		"fish": {"\nfor line in 'engine sta' 'engine view l' 'engine serve --durability '\ncomplete -C $line | cut -f1\nend", "status\nlist\nrelaxed\nsynced"},
+	} {
 		code, script, _ := engine(t, "completion", shell)
 		if code != 0 || !strings.Contains(script, "engine") {
 			t.Errorf("completion %s: %d", shell, code)
@@ -149,10 +152,9 @@ func TestCompletion(t *testing.T) {
 			t.Logf("no %s on this machine: its script is not run", shell)
 			continue
 		}
-		cmd := exec.CommandContext(t.Context(), path, check...)
-		cmd.Stdin = strings.NewReader(script)
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Errorf("%s does not take its script: %v\n%s", shell, err, out)
+		out, err := exec.CommandContext(t.Context(), path, "-c", script+then.program).CombinedOutput()
+		if got := strings.TrimSpace(string(out)); err != nil || got != then.prints {
+			t.Errorf("%s prints %q: %v", shell, got, err)
 		}
 	}
 }

@@ -127,14 +127,14 @@ func positional(app *kong.Application, path string) []string {
 // zsh runs the completion of bash.
 func zshCompletion(program string, app *kong.Application) string {
 	return "# zsh completion of " + program + ": source <(" + program + " completion zsh)\n" +
-		"autoload -U +X compinit && compinit -i\nautoload -U +X bashcompinit && bashcompinit\n" + bashCompletion(program, app)
+		"(( $+functions[compdef] )) || { autoload -U +X compinit && compinit -i }\nautoload -U +X bashcompinit && bashcompinit\n" + bashCompletion(program, app)
 }
 
 func fishCompletion(program string, app *kong.Application) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# fish completion of %[1]s: %[1]s completion fish | source\n"+
 		"function __%[1]s_at\n\tset -l words (commandline -opc)\n\tset -l path\n\tfor w in $words[2..-1]\n\t\tstring match -q -- '-*' $w; or set -a path $w\n\tend\n"+
-		"\tif test (count $argv) -eq 0\n\t\ttest (count $path) -eq 0\n\telse\n\t\ttest (count $path) -ge (count $argv); and test \"$path[1..(count $argv)]\" = \"$argv\"\n\tend\nend\n", program)
+		"\tif test (count $argv) -eq 0\n\t\ttest (count $path) -eq 0\n\telse\n\t\tstring match -q -- \"$argv *\" \"$path \"\n\tend\nend\n", program)
 	quote := func(text string) string {
 		return "'" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(text) + "'"
 	}

@@ -64,6 +64,9 @@ func typeText(typ string) string {
 		}
 		return strings.Join(values, ", ")
 	}
+	if typ == "count" {
+		return "integer, at least 0"
+	}
 	base, bounds, bounded := strings.Cut(strings.TrimSuffix(typ, ")"), "(")
 	if !bounded {
 		return base

@@ -13,10 +13,17 @@ import (
 // Status shows the state of an engine.
 type Status struct {
 	deployment.Target
+	Alive bool `help:"Only ask, over HTTP, whether the engine that serves --data works or recovers by itself: for the health check of a container."`
 }
 
 // Run implements the command.
 func (c *Status) Run(ctx context.Context, out *Output) error {
+	if c.Alive {
+		if err := c.Target.Alive(ctx); err != nil {
+			return err
+		}
+		return out.Result(map[string]bool{"alive": true}, func() { out.Printf("alive\n") })
+	}
 	nc, err := c.Connect()
 	if err != nil {
 		return err

@@ -146,7 +146,7 @@ var house = []rule{
 		"the program is the table of its subcommands"},
 	{"cmd/engine/internal/deployment", []string{"events", "history", "infra/...", "internal/certs", "internal/files", "internal/keys", "internal/readiness", "internal/redact", "internal/wait", "projections/...", "readmodel/..."}, nil,
 		"a deployment is an engine seen from outside: it starts none"},
-	{"cmd/engine/internal/app", []string{"cmd/engine/internal/deployment", "commands/...", "config", "domain/...", "events", "history", "infra/...", "internal/...", "projections/...", "readmodel/..."}, nil,
+	{"cmd/engine/internal/app", []string{"cmd/engine/internal/deployment", "cmd/engine/internal/mcp", "commands/...", "config", "domain/...", "events", "history", "infra/...", "internal/...", "projections/...", "readmodel/..."}, nil,
 		"the engine is assembled here; it knows no subcommand"},
 	{"cmd/engine/internal/mcp", []string{"client"}, postgres,
 		"the MCP server is a client of the wire contract"},

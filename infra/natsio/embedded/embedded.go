@@ -226,6 +226,12 @@ func (s *Server) Options() []nats.Option { return s.inProcess(s.auth.EngineUser)
 // GateOptions connect the gate to the account DEV.
 func (s *Server) GateOptions() []nats.Option { return s.inProcess(s.auth.GateUser) }
 
+// ClientOptions connect in process like any client: with the credentials that the caller
+// adds, or none.
+func (s *Server) ClientOptions() []nats.Option {
+	return []nats.Option{nats.InProcessServer(inProcess{s.ns}), nats.PingInterval(nats.DefaultPingInterval)}
+}
+
 func (s *Server) inProcess(user func() (userJWT, seed string, err error)) []nats.Option {
 	text, seed, err := user()
 	if err != nil { // the connection is refused

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
+	"github.com/tidemark-engine/tidemark/cmd/engine/internal/mcp"
 	"github.com/tidemark-engine/tidemark/internal/certs"
 	"github.com/tidemark-engine/tidemark/internal/keys"
 	"github.com/tidemark-engine/tidemark/internal/readiness"
@@ -50,6 +51,7 @@ type Engine struct {
 	intake     *intakeQueue
 	reconciler *reconciler
 	http       *httpServer
+	mcp        atomic.Pointer[mcp.HTTP]
 	metrics    *metrics
 	tracer     *trace.Tracer // nil = tracing is off
 	service    *queryService
@@ -207,6 +209,7 @@ func Start(ctx context.Context, cfg *Config, version string, log *slog.Logger) (
 	}
 	e.stops.add(e.service.stop)
 	e.watchAccounts()
+	e.startMCP()
 	e.health = startHealth(e)
 	e.stops.add(e.health.stop)
 	e.assembled.Store(true)

@@ -26,7 +26,7 @@ type Config struct {
 	Auth         string        `help:"on: only clients with credentials of a principal are admitted (engine auth add). off: clients of the embedded server need none; those of an external one share the engine's account." enum:"on,off" default:"off" env:"TIDEMARK_AUTH"`
 	Postgres     string        `help:"External Postgres; 'off' = without SQL; default: a managed local one." env:"TIDEMARK_POSTGRES" placeholder:"URL"`
 	TLS          certs.Files   `embed:"" envprefix:"TIDEMARK_"`
-	HTTP         string        `name:"http" help:"Address of /healthz, /readyz and /metrics." default:"127.0.0.1:8080" env:"TIDEMARK_HTTP" placeholder:"ADDR"`
+	HTTP         string        `name:"http" help:"Address of /healthz, /readyz, /metrics and /mcp." default:"127.0.0.1:8080" env:"TIDEMARK_HTTP" placeholder:"ADDR"`
 	HTTPInsecure bool          `name:"http-insecure" help:"HTTP without TLS on other addresses than loopback, where only this machine or a proxy reaches them, such as the port of a container." env:"TIDEMARK_HTTP_INSECURE"`
 	HTTPHosts    []string      `name:"http-hosts" help:"Host names by which clients reach HTTP; localhost, IP addresses and the names in the TLS certificate always do." env:"TIDEMARK_HTTP_HOSTS" placeholder:"NAME"`
 	Pprof        bool          `name:"pprof" help:"Serve profiles of the running program below /debug/pprof/ of --http, which must be a loopback address." env:"TIDEMARK_PPROF"`

@@ -23,7 +23,7 @@ import (
 // headers. Tests shorten it.
 var readHeaderTimeout = 5 * time.Second
 
-// httpServer answers /healthz, /readyz and /metrics.
+// httpServer answers /healthz, /readyz, /metrics and /mcp.
 type httpServer struct {
 	server   *http.Server
 	listener net.Listener
@@ -42,6 +42,7 @@ func startHTTP(cfg *Config, e *Engine, log *slog.Logger) (*httpServer, error) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", e.healthz)
 	mux.HandleFunc("GET /readyz", e.readyz)
+	mux.HandleFunc(mcpPath, e.serveMCP)
 	e.metrics.registry.MustRegister(&scrape{e})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(e.metrics.registry, promhttp.HandlerOpts{}))
 	if cfg.Pprof {
@@ -52,7 +53,7 @@ func startHTTP(cfg *Config, e *Engine, log *slog.Logger) (*httpServer, error) {
 	waiting := &waitingConns{since: map[net.Conn]time.Time{}}
 	s := &httpServer{
 		server: &http.Server{
-			Handler: guarded(mux, cfg.HTTPHosts, e.certs), ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: 10 * time.Second,
+			Handler: guarded(mux, cfg.HTTPHosts, e.certs, cfg.ownDoor), ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: 10 * time.Second,
 			WriteTimeout: 30 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10, Protocols: &onlyHTTP1,
 			DisableGeneralOptionsHandler: true, // it would answer before the guard
 			ConnState:                    waiting.state, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),

@@ -19,10 +19,12 @@ import (
 	"github.com/tidemark-engine/tidemark/test/harness"
 )
 
+func noDoor(string) bool { return false }
+
 // What a browser can be made to send reaches nothing, what probes send does.
 func TestHTTPIsGuardedAgainstOtherSites(t *testing.T) {
 	reached := false
-	h := guarded(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reached = true }), []string{"engine.example.org"}, nil)
+	h := guarded(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reached = true }), []string{"engine.example.org"}, nil, noDoor)
 	for _, c := range []struct {
 		method, host, origin, site string
 		code                       int
@@ -143,9 +145,10 @@ func TestHTTPBeyondThisMachine(t *testing.T) {
 	ca.Issue(f.Cert, f.Key, "server", time.Hour, "engine.test")
 	c, err := certs.Open(f)
 	harness.Must(t, err)
-	h := guarded(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), nil, c)
+	h := guarded(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), nil, c, (&Config{Auth: "on"}).ownDoor)
+	without := guarded(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), nil, c, (&Config{Auth: "off"}).ownDoor)
 	for from, want := range map[string]int{"127.0.0.1:999": 200, "[::1]:999": 200, "[::ffff:127.0.0.1]:999": 200, "192.0.2.1:999": 403, "[2001:db8::1]:999": 403, "": 403} {
-		for path, open := range map[string]bool{"/metrics": false, "/": false, "/healthz": true, "/readyz": true} {
+		for path, open := range map[string]bool{"/metrics": false, "/": false, "/healthz": true, "/readyz": true, "/mcp": true, "/mcp/": false} {
 			r := httptest.NewRequest(http.MethodGet, "https://engine.test"+path, nil)
 			r.RemoteAddr = from
 			w := httptest.NewRecorder()
@@ -156,6 +159,10 @@ func TestHTTPBeyondThisMachine(t *testing.T) {
 			}
 			if w.Code != code {
 				t.Errorf("%s from %q: %d, want %d", path, from, w.Code, code)
+			}
+			w = httptest.NewRecorder()
+			if without.ServeHTTP(w, r); path == "/mcp" && w.Code != want {
+				t.Errorf("%s from %q without --auth on: %d, want %d", path, from, w.Code, want)
 			}
 		}
 	}

@@ -11,7 +11,7 @@ import (
 // that the journal needs for its files. The last place is made free by closing the
 // connection that has sent no request for the longest time; one that sends a request too
 // slowly is closed after ReadHeaderTimeout.
-const maxHTTP = 128
+const maxHTTP = 256
 
 // limitedListener accepts a connection when it has a place for it.
 type limitedListener struct {

@@ -77,6 +77,9 @@ func (s *Server) subscribe(ctx context.Context, request *mcp.SubscribeRequest) e
 	w := &s.watches
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if s.options.subscriptions == ofRequest {
+		context.AfterFunc(ctx, func() { w.leave(request.Session, uri) })
+	}
 	if one := w.of[uri]; one != nil {
 		one.subscribers[request.Session] = true
 		return nil
@@ -95,16 +98,19 @@ func (s *Server) subscribe(ctx context.Context, request *mcp.SubscribeRequest) e
 
 // unsubscribe ends the watch of a resource with its last subscriber.
 func (s *Server) unsubscribe(_ context.Context, request *mcp.UnsubscribeRequest) error {
-	w := &s.watches
+	s.watches.leave(request.Session, request.Params.URI)
+	return nil
+}
+
+func (w *watches) leave(session *mcp.ServerSession, uri string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if one := w.of[request.Params.URI]; one != nil {
-		if delete(one.subscribers, request.Session); len(one.subscribers) == 0 {
+	if one := w.of[uri]; one != nil {
+		if delete(one.subscribers, session); len(one.subscribers) == 0 {
 			one.stop()
-			delete(w.of, request.Params.URI)
+			delete(w.of, uri)
 		}
 	}
-	return nil
 }
 
 func (w *watches) close() {

@@ -22,7 +22,18 @@ type Options struct {
 	Agent    string // the only agent whose state it writes; "" = any
 	ReadOnly bool   // no tool that writes
 	Version  string // of the program
+
+	subscriptions subscriptions
 }
+
+// subscriptions say how long a subscription to a resource lasts.
+type subscriptions int
+
+const (
+	ofSession subscriptions = iota // until the client ends it, or its session
+	ofRequest                      // as the request that makes it
+	ofNone                         // there are none
+)
 
 // Server serves the tools and resources of one engine. Several sessions may use it.
 type Server struct {
@@ -45,12 +56,11 @@ const instructions = `State, tasks, reminders and messages of agents, with their
 // New makes a server on a client of an engine. Close ends what it watches.
 func New(c *client.Client, o Options) *Server {
 	s := &Server{client: c, options: o, calls: semaphore.NewWeighted(maxCalls)}
-	s.mcp = mcp.NewServer(&mcp.Implementation{Name: "tidemark", Title: "Tidemark", Version: o.Version}, &mcp.ServerOptions{
-		Instructions:       instructions,
-		Capabilities:       &mcp.ServerCapabilities{},
-		SubscribeHandler:   s.subscribe,
-		UnsubscribeHandler: s.unsubscribe,
-	})
+	options := &mcp.ServerOptions{Instructions: instructions, Capabilities: &mcp.ServerCapabilities{}}
+	if o.subscriptions != ofNone {
+		options.SubscribeHandler, options.UnsubscribeHandler = s.subscribe, s.unsubscribe
+	}
+	s.mcp = mcp.NewServer(&mcp.Implementation{Name: "tidemark", Title: "Tidemark", Version: o.Version}, options)
 	for _, t := range tools {
 		if !t.writes || !o.ReadOnly {
 			s.add(t)

@@ -1,0 +1,234 @@
+package mcp
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/tidemark-engine/tidemark/client"
+)
+
+const (
+	maxSeats   = 64               // connections of principals
+	maxOpening = 8                // at once: credentials of nobody do not push those of principals out
+	idleTime   = 10 * time.Minute // then a connection is closed
+	patience   = 15 * time.Second // of a command or query
+)
+
+var (
+	errBusy   = errors.New("too many requests at once")
+	errClosed = errors.New("the server is closed")
+)
+
+// pool keeps a connection for each principal that sends requests, and for each way in which
+// they confine themselves.
+type pool struct {
+	open func(credentials []byte, o Options, ended func()) (*seat, error)
+
+	mu       sync.Mutex
+	seats    map[[sha256.Size]byte]*seat
+	requests int // at once
+	opening  int // seats
+	closed   bool
+}
+
+// seat is a connection with what is served over it.
+type seat struct {
+	key    [sha256.Size]byte
+	ready  chan struct{} // closed when it is open, or err is set
+	err    error
+	ended  context.Context // ends with the connection
+	end    context.CancelFunc
+	server *Server // for protocols with subscriptions
+	older  *Server // for those that need a session for them
+	close  func()
+
+	requests, streams int
+	idle              *time.Timer
+	last              time.Time // when its last request has ended
+}
+
+func keyOf(credentials []byte, o Options) [sha256.Size]byte {
+	return sha256.Sum256(fmt.Appendf(nil, "%q %t %s", o.Agent, o.ReadOnly, credentials))
+}
+
+// take takes part in the seat of the credentials, which is opened first if there is none.
+// give gives it back.
+func (p *pool) take(ctx context.Context, credentials []byte, o Options, stream bool) (*seat, error) {
+	s, first, err := p.place(keyOf(credentials, o), stream)
+	if err != nil {
+		return nil, err
+	}
+	if first {
+		p.fill(s, credentials, o)
+	}
+	select {
+	case <-s.ready:
+		err = s.err
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	if err != nil {
+		p.give(s, stream)
+		return nil, err
+	}
+	return s, nil
+}
+
+// fill opens a seat.
+func (p *pool) fill(s *seat, credentials []byte, o Options) {
+	opened, err := p.open(credentials, o, func() { p.drop(s) })
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	defer close(s.ready)
+	p.opening--
+	if err == nil {
+		s.server, s.older, s.close = opened.server, opened.older, opened.close
+		if len(p.seats) > maxSeats && !p.makeWay() {
+			err = errBusy
+		}
+	}
+	if s.err = err; err != nil && p.seats[s.key] == s {
+		p.remove(s)
+	}
+}
+
+// place counts a request and finds its seat; first = the caller opens it.
+func (p *pool) place(key [sha256.Size]byte, stream bool) (s *seat, first bool, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return nil, false, errClosed
+	}
+	if p.requests >= maxRequests {
+		return nil, false, errBusy
+	}
+	s = p.seats[key]
+	if s == nil {
+		if p.opening >= maxOpening {
+			return nil, false, errBusy
+		}
+		p.opening++
+		if p.seats == nil {
+			p.seats = map[[sha256.Size]byte]*seat{}
+		}
+		s = &seat{key: key, ready: make(chan struct{})}
+		s.ended, s.end = context.WithCancel(context.Background())
+		p.seats[key], first = s, true
+	}
+	if s.requests >= maxOfOne || stream && s.streams >= maxStreams {
+		return nil, false, errBusy
+	}
+	p.requests++
+	s.requests++
+	if stream {
+		s.streams++
+	}
+	if s.idle != nil {
+		s.idle.Stop()
+	}
+	return s, first, nil
+}
+
+// give ends a request.
+func (p *pool) give(s *seat, stream bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.requests--
+	s.requests--
+	if stream {
+		s.streams--
+	}
+	if s.requests > 0 {
+		return
+	}
+	if p.seats[s.key] != s {
+		s.free()
+		return
+	}
+	s.last = time.Now()
+	s.idle = time.AfterFunc(idleTime, func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if s.requests == 0 && p.seats[s.key] == s {
+			p.remove(s)
+		}
+	})
+}
+
+// makeWay removes the seat that is idle for the longest time. It is called with mu held.
+func (p *pool) makeWay() bool {
+	var oldest *seat
+	for _, s := range p.seats {
+		if s.requests == 0 && (oldest == nil || s.last.Before(oldest.last)) {
+			oldest = s
+		}
+	}
+	if oldest != nil {
+		p.remove(oldest)
+	}
+	return oldest != nil
+}
+
+// drop takes a seat whose connection has ended away; its requests end.
+func (p *pool) drop(s *seat) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.seats[s.key] == s {
+		p.remove(s)
+	}
+}
+
+// remove takes a seat away. What it holds is freed after its last request. It is called
+// with mu held.
+func (p *pool) remove(s *seat) {
+	delete(p.seats, s.key)
+	s.end()
+	if s.idle != nil {
+		s.idle.Stop()
+	}
+	if s.requests == 0 {
+		s.free()
+	}
+}
+
+// free closes what the seat holds, once.
+func (s *seat) free() {
+	if s.close != nil {
+		go s.close() // it waits for watches, and its connection calls drop
+		s.close = nil
+	}
+}
+
+func (p *pool) close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.closed = true
+	for _, s := range p.seats {
+		p.remove(s)
+	}
+}
+
+// open connects and makes what is served over the connection.
+func (h *HTTP) open(credentials []byte, o Options, ended func()) (*seat, error) {
+	nc, err := h.o.Dial(credentials, ended)
+	if err != nil {
+		return nil, err
+	}
+	engine, err := client.New(nc, client.WithPrefix(h.o.Prefix), client.WithPatience(patience), client.WithWriter("mcp"))
+	if err != nil {
+		nc.Close()
+		return nil, err
+	}
+	older := o
+	o.subscriptions, older.subscriptions = ofRequest, ofNone
+	s := &seat{server: New(engine, o), older: New(engine, older)}
+	s.close = func() {
+		s.server.Close()
+		nc.Close()
+	}
+	return s, nil
+}

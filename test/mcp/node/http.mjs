@@ -1,0 +1,30 @@
+// Two sessions of the public client over HTTP: node http.mjs URL
+import { Client } from "@modelcontextprotocol/sdk/client/index.js";
+import { StreamableHTTPClientTransport } from "@modelcontextprotocol/sdk/client/streamableHttp.js";
+import assert from "node:assert/strict";
+
+const url = process.argv[2];
+const connect = async () => {
+  const client = new Client({ name: "http", version: "1.0.0" });
+  await client.connect(new StreamableHTTPClientTransport(new URL(`${url}?agent=node`)));
+  return client;
+};
+const clients = await Promise.all([connect(), connect()]);
+const [one] = clients;
+const { tools } = await one.listTools();
+assert.equal(tools.length, 17);
+const call = async (client, name, args) => (await client.callTool({ name, arguments: args })).structuredContent;
+
+await Promise.all(clients.map(async (client, c) => {
+  for (let n = 0; n < 20; n++) await call(client, "state_append", { key: "list", items: [`${c}-${n}`] });
+}));
+const { value } = await call(one, "state_get", { key: "list", agent: "node" });
+assert.equal(new Set(value).size, 40);
+
+const conflict = await one.callTool({ name: "state_set", arguments: { key: "list", value: 0, expected_version: 5 } });
+assert.equal(conflict.isError, true);
+assert.equal(conflict.structuredContent.current.value.length, 40);
+const { contents } = await one.readResource({ uri: "tidemark://agent/node/list" });
+assert.equal(JSON.parse(contents[0].text).value.length, 40);
+await Promise.all(clients.map((client) => client.close()));
+console.log("done");

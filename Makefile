@@ -18,12 +18,16 @@ GOLANGCI         := .tools/bin/golangci-lint-$(GOLANGCI_VERSION)
 
 GOVULNCHECK_VERSION := v1.9.0
 CYCLONEDX_VERSION   := v1.10.0
+CYCLONEDX           := .tools/bin/cyclonedx-gomod-$(CYCLONEDX_VERSION)
+GORELEASER_VERSION  := v2.16.0
+GORELEASER          := .tools/bin/goreleaser-$(GORELEASER_VERSION)
+ACTIONLINT_VERSION  := v1.7.12
 
 .DEFAULT_GOAL := help
-.PHONY: help build run demo test faults reference clients tasks scenarios bench scale claims lint vuln sbom fmt postgres clean
+.PHONY: help build run demo test faults reference clients tasks scenarios bench scale claims lint vuln sbom fmt postgres clean release release-check snapshot actionlint
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 build: ## build bin/engine
 	@$(GO) build -buildvcs=false -ldflags '$(if $(VERSION),-X main.version=$(VERSION)) $(if $(COMMIT),-X main.commit=$(COMMIT))' -o bin/engine ./cmd/engine
@@ -76,6 +80,18 @@ sbom: ## write bin/engine.cdx.json, the modules of the program as CycloneDX
 	@mkdir -p bin
 	@GOFLAGS=-mod=mod $(GO) run github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@$(CYCLONEDX_VERSION) app -json -output bin/engine.cdx.json -main cmd/engine .
 
+snapshot: $(GORELEASER) $(CYCLONEDX) ## build the archives and packages of a release into dist, without publishing
+	@CYCLONEDX=$(CURDIR)/$(CYCLONEDX) $(GORELEASER) release --snapshot --clean
+
+release-check: $(GORELEASER) $(CYCLONEDX) ## try a release: two equal builds, go install, the life of the Debian package (as root)
+	@GORELEASER=$(CURDIR)/$(GORELEASER) CYCLONEDX=$(CURDIR)/$(CYCLONEDX) scripts/release-check.sh
+
+release: $(GORELEASER) $(CYCLONEDX) ## publish the tag that is checked out as the draft of a release (GITHUB_TOKEN)
+	@CYCLONEDX=$(CURDIR)/$(CYCLONEDX) $(GORELEASER) release --clean
+
+actionlint: ## check the workflows in .github
+	@GOFLAGS=-mod=mod $(GO) run github.com/rhysd/actionlint/cmd/actionlint@$(ACTIONLINT_VERSION)
+
 fmt: ## format all Go code
 	@$(GO) fmt ./...
 
@@ -89,3 +105,12 @@ $(GOLANGCI):
 	@echo "lint: building golangci-lint $(GOLANGCI_VERSION) into .tools/bin"
 	@GOFLAGS= GOBIN=$(CURDIR)/.tools/bin $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
 	@mv .tools/bin/golangci-lint $@
+
+$(GORELEASER):
+	@echo "release: building goreleaser $(GORELEASER_VERSION) into .tools/bin"
+	@GOFLAGS= GOBIN=$(CURDIR)/.tools/bin $(GO) install github.com/goreleaser/goreleaser/v2@$(GORELEASER_VERSION)
+	@mv .tools/bin/goreleaser $@
+
+$(CYCLONEDX):
+	@GOFLAGS= GOBIN=$(CURDIR)/.tools/bin $(GO) install github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@$(CYCLONEDX_VERSION)
+	@mv .tools/bin/cyclonedx-gomod $@

@@ -25,7 +25,8 @@ func (e *Engine) RunPage(t testing.TB, page string) {
 	for _, example := range regexp.MustCompile("(?m)^\\$ (.*)\n((?:[^$`\n].*\n)*)").FindAllStringSubmatch(string(text), -1) {
 		line := subcommand.ReplaceAllString(example[1], `"$$ENGINE" $1 --data "$$DATA"`)
 		cmd := exec.Command("sh", "-c", line)
-		cmd.Env = append(command("", nil).Env, "ENGINE="+Binary(t), "DATA="+e.Data)
+		cmd.Dir = root
+		cmd.Env = append(command("", nil).Env, "ENGINE="+Binary(t), "DATA="+e.Data, "NATS_URL="+e.NATSURL)
 		out, _ := cmd.CombinedOutput() // of a refusal too; the program then fails
 		want := strings.ReplaceAll(regexp.QuoteMeta(strings.TrimSpace(example[2])), " … ", ".*")
 		if want = strings.ReplaceAll(want, "…", ".*"); !regexp.MustCompile("^(?s:" + want + ")$").MatchString(strings.TrimSpace(string(out))) {

@@ -1,0 +1,132 @@
+// Package docs tests that the documentation is right: its links lead somewhere, and the
+// commands of the tutorials do what they say.
+package docs
+
+import (
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/tidemark-engine/tidemark/test/harness"
+)
+
+func TestMain(m *testing.M) { harness.Main(m) }
+
+const root = "../../"
+
+// The commands of the tutorials print what the pages show. Their engines are one engine: the
+// pages use different names.
+func TestTutorials(t *testing.T) {
+	e := harness.Start(t, harness.Config{})
+	for _, page := range []string{"conversation-memory", "task-worker", "human-approval", "multi-agent"} {
+		t.Run(page, func(t *testing.T) { e.RunPage(t, "docs/tutorial/"+page+".md") })
+	}
+}
+
+// pages are the Markdown files of the repository, from its root.
+func pages(t *testing.T) (all []string) {
+	t.Helper()
+	harness.Must(t, filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && slices.Contains([]string{".git", ".tools", "node_modules", "bin", "dist", "data"}, d.Name()):
+			return fs.SkipDir
+		case strings.HasSuffix(path, ".md"):
+			name, err := filepath.Rel(root, path)
+			all = append(all, name)
+			return err
+		}
+		return nil
+	}))
+	return all
+}
+
+var (
+	fenced  = regexp.MustCompile("(?ms)^ *```.*?^ *```")
+	inline  = regexp.MustCompile("`[^`\n]*`")
+	link    = regexp.MustCompile(`\]\(([^)\s]+)(?: "[^"]*")?\)`)
+	heading = regexp.MustCompile(`(?m)^#{1,6} +(.*?) *#*$`)
+	anchor  = regexp.MustCompile(`<a (?:id|name)="([^"]+)"`)
+	dropped = regexp.MustCompile(`[^\p{L}\p{M}\p{N}\p{Pc}\- ]`)
+)
+
+// anchors are the fragments of a page, as GitHub makes them of its headings.
+func anchors(text string) []string {
+	var all []string
+	seen := map[string]int{}
+	for _, h := range heading.FindAllStringSubmatch(fenced.ReplaceAllString(text, ""), -1) {
+		words := regexp.MustCompile(`\[([^\]]*)\]\([^)]*\)`).ReplaceAllString(h[1], "$1")
+		id := strings.ReplaceAll(dropped.ReplaceAllString(strings.ToLower(words), ""), " ", "-")
+		if n := seen[id]; n > 0 {
+			all = append(all, id+"-"+strconv.Itoa(n))
+		} else {
+			all = append(all, id)
+		}
+		seen[id]++
+	}
+	for _, a := range anchor.FindAllStringSubmatch(text, -1) {
+		all = append(all, a[1])
+	}
+	return all
+}
+
+// Every relative link leads to a file, and its fragment to a heading.
+func TestLinks(t *testing.T) {
+	text := map[string]string{}
+	read := func(page string) string {
+		if _, ok := text[page]; !ok {
+			content, err := os.ReadFile(root + page)
+			harness.Must(t, err)
+			text[page] = string(content)
+		}
+		return text[page]
+	}
+	links := 0
+	for _, page := range pages(t) {
+		prose := inline.ReplaceAllString(fenced.ReplaceAllString(read(page), ""), "")
+		for _, found := range link.FindAllStringSubmatch(prose, -1) {
+			to, err := url.Parse(found[1])
+			if err != nil || to.IsAbs() || to.Host != "" {
+				continue
+			}
+			links++
+			target := page
+			if to.Path != "" {
+				target = filepath.Join(filepath.Dir(page), to.Path)
+			}
+			if strings.HasPrefix(target, "..") { // GitHub's own pages
+				continue
+			}
+			if _, err := os.Stat(root + target); err != nil {
+				t.Errorf("%s: %s leads nowhere", page, found[1])
+			} else if to.Fragment != "" && strings.HasSuffix(target, ".md") && !slices.Contains(anchors(read(target)), to.Fragment) {
+				t.Errorf("%s: %s has no heading #%s", page, target, to.Fragment)
+			}
+		}
+	}
+	if links < 100 {
+		t.Errorf("only %d links are found", links)
+	}
+}
+
+// Every page below docs is in the table of docs/README.md, or its directory is.
+func TestContents(t *testing.T) {
+	contents, err := os.ReadFile(root + "docs/README.md")
+	harness.Must(t, err)
+	for _, page := range pages(t) {
+		name, below := strings.CutPrefix(page, "docs/")
+		if !below || name == "README.md" {
+			continue
+		}
+		if !strings.Contains(string(contents), "("+name+")") && !strings.Contains(string(contents), "("+filepath.Dir(name)+")") {
+			t.Errorf("docs/README.md does not name %s", name)
+		}
+	}
+}

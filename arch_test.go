@@ -53,6 +53,7 @@ var house = []rule{
 	{"domain/session", []string{"domain", "events"}, pure, decider},
 	{"domain/inbox", []string{"domain", "events"}, pure, decider},
 	{"domain/config", []string{"domain", "events"}, pure, decider},
+	{"domain/message", []string{"domain", "events"}, pure, decider},
 
 	{"history", []string{"domain", "events"}, slices.Concat(nats, postgres),
 		"journal and archive are one sequence behind ports: technology belongs to the adapters"},
@@ -90,9 +91,7 @@ var house = []rule{
 		"the connection kit knows no port: every NATS adapter stands on it"},
 	{"infra/natsio/journal", ports(), postgres, adapter},
 	{"infra/natsio/hot", ports(), postgres, adapter},
-	{"infra/natsio/feeds", ports(), postgres, adapter},
-	{"infra/natsio/messages", ports("commands", "infra/natsio/feeds"), postgres,
-		"messages use the streams that feeds own; otherwise adapters never import each other"},
+	{"infra/natsio/feeds", ports("commands"), postgres, adapter},
 	{"infra/natsio/quarantine", ports(), postgres, adapter},
 	{"infra/natsio/service", ports("commands", "commands/groupcommit", "internal/contract", "internal/trace"), postgres, adapter},
 	{"infra/natsio/intake", ports("commands", "commands/reactors", "internal/trace"), postgres, adapter},

@@ -35,7 +35,3 @@ func raise(a *atomic.Uint64, to uint64) {
 // Acknowledged returns the last revision of a partition that this handler has
 // acknowledged to a client; 0 = none since its start.
 func (h *Handler) Acknowledged(partition int) uint64 { return h.acked.at(partition) }
-
-// Published returns the sequence of the last message between agents that this
-// handler has acknowledged; 0 = none since its start.
-func (h *Handler) Published() uint64 { return h.published.Load() }

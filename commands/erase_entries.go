@@ -13,7 +13,7 @@ import (
 // contentOf are the patterns of the aggregates that hold content of an agent.
 func contentOf(id string) []events.AggregateName {
 	return []events.AggregateName{
-		events.AgentStates(id), events.Config(id, ">"), events.EntryConflicts(id, ">"),
+		events.AgentStates(id), events.Config(id, ">"), events.EntryConflicts(id, ">"), events.Sent(id),
 	}
 }
 

@@ -314,14 +314,14 @@ func TestBadRequirements(t *testing.T) {
 	const command = `{"subject":"agent.a1.set","body":{"key":"k","value":1}}`
 	many := strings.Repeat(`{"subject":"task.t1","version":0},`, 101)
 	for body, code := range map[string]string{
-		`{"atomic":true,"commands":[` + command + `],"require":{}}`:                                                                "body.invalid",
-		`{"atomic":true,"commands":[` + command + `],"require":"x"}`:                                                               "body.invalid",
-		`{"atomic":true,"commands":[` + command + `],"require":null}`:                                                              "body.invalid",
-		`{"atomic":true,"commands":[` + command + `],"require":[` + many[:len(many)-1] + `]}`:                                      "require.size",
-		`{"atomic":true,"commands":[],"require":[{"subject":"task.t1","version":0}]}`:                                              "batch.size",
-		`{"commands":[` + command + `,` + command + `],"require":[{"subject":"task.t1","version":0}]}`:                             "require.not_atomic",
-		`{"commands":[` + command + `],"require":[{"subject":"task.t1","version":5}]}`:                                             "require.failed",
-		`{"commands":[{"subject":"message.m.notify","body":{"type":"t","body":1}}],"require":[{"subject":"task.t1","version":0}]}`: "batch.not_atomic",
+		`{"atomic":true,"commands":[` + command + `],"require":{}}`:                                              "body.invalid",
+		`{"atomic":true,"commands":[` + command + `],"require":"x"}`:                                             "body.invalid",
+		`{"atomic":true,"commands":[` + command + `],"require":null}`:                                            "body.invalid",
+		`{"atomic":true,"commands":[` + command + `],"require":[` + many[:len(many)-1] + `]}`:                    "require.size",
+		`{"atomic":true,"commands":[],"require":[{"subject":"task.t1","version":0}]}`:                            "batch.size",
+		`{"commands":[` + command + `,` + command + `],"require":[{"subject":"task.t1","version":0}]}`:           "require.not_atomic",
+		`{"commands":[` + command + `],"require":[{"subject":"task.t1","version":5}]}`:                           "require.failed",
+		`{"commands":[{"subject":"agent.m.heartbeat","body":{}}],"require":[{"subject":"task.t1","version":0}]}`: "batch.not_atomic",
 	} {
 		if _, err := e.batch(body); !hasCode(err, code) {
 			t.Errorf("%.200s: %v, want %s", body, err, code)

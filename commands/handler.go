@@ -31,21 +31,21 @@ type Request struct {
 
 // Config of a Handler. Zero values take the defaults named here.
 type Config struct {
-	Bounds    Bounds
-	InFlight  int           // commands in flight; default 8192. Beyond: 429.
-	WaitBytes int           // bytes of their bodies; default 256 MiB. Beyond: 429.
-	HeadBytes uint64        // memory for cached heads; default 256 MiB
-	Timeout   time.Duration // for one command, queueing included; default 10 s
-	Now       func() time.Time
-	Archive   history.CommandIndex // nil = none: see dedup.go
-	Evictor   Evictor              // nil = an expiry evicts nothing
-	Messenger Messenger            // nil = messages and heartbeats are refused
-	Past      *history.History     // nil = forks are refused
-	Permit    Permit               // nil = every sender may do everything
-	Keys      Keys                 // nil = content is not encrypted, and nothing can be erased
-	Peers     Peers                // nil = no other engine writes to the journal
-	Eraser    Eraser               // cleans read models after an erasure; nil = there are none
-	Trace     *trace.Tracer        // nil = no spans
+	Bounds     Bounds
+	InFlight   int           // commands in flight; default 8192. Beyond: 429.
+	WaitBytes  int           // bytes of their bodies; default 256 MiB. Beyond: 429.
+	HeadBytes  uint64        // memory for cached heads; default 256 MiB
+	Timeout    time.Duration // for one command, queueing included; default 10 s
+	Now        func() time.Time
+	Archive    history.CommandIndex // nil = none: see dedup.go
+	Evictor    Evictor              // nil = an expiry evicts nothing
+	Heartbeats Heartbeats           // nil = heartbeats are refused
+	Past       *history.History     // nil = forks are refused
+	Permit     Permit               // nil = every sender may do everything
+	Keys       Keys                 // nil = content is not encrypted, and nothing can be erased
+	Peers      Peers                // nil = no other engine writes to the journal
+	Eraser     Eraser               // cleans read models after an erasure; nil = there are none
+	Trace      *trace.Tracer        // nil = no spans
 	// Observe receives every event that this handler appended, before the
 	// command is answered. It must not block.
 	Observe func(rec events.Record)
@@ -65,7 +65,6 @@ type Handler struct {
 	stats        Stats
 	policy       groupcommit.Policy
 	acked        acknowledged
-	published    atomic.Uint64 // sequence of the last message between agents
 }
 
 // NewHandler executes commands on a journal. Close it to drain.

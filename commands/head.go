@@ -114,7 +114,7 @@ func (h *Handler) dropValueless(cmd *Command) {
 	}
 }
 
-// stateless is the fold of losing writes, of which only the end is needed.
+// stateless is the fold of losing writes and of messages, of which only the end is needed.
 func stateless(*events.Event) (any, error) { return nil, nil }
 
 // heads caches the heads used last, bounded by their size in bytes.

@@ -32,6 +32,8 @@ func (e *Event) Home() AggregateName {
 	switch e.Type {
 	case StateSet, StateDeleted:
 		return StateEntry(e.ID, e.Key)
+	case MessageSent:
+		return Sent(e.ID)
 	case StateSuperseded, StateRejected:
 		return EntryConflicts(e.ID, e.Key)
 	case ConfigSet, ConfigUnset:

@@ -65,6 +65,10 @@ var golden = map[string]events.Event{
 			Verb: "set", Value: []byte(`[ 1.0 ]`), Strategy: "timestamp", Request: "02", CurrentVersion: 2, CurrentRevision: 9,
 		}).Encode(),
 	},
+	"message.sent.1": {
+		Type: events.MessageSent, Aggregate: "message", ID: "a", Version: 2, Timestamp: when, RecordedAt: when, CommandID: "c",
+		Data: (&events.MessageSend{Kind: "direct", To: "b", Body: []byte(`{ "n" : 1.50, "s": "\u0041\/" }`), Request: "00"}).Encode(),
+	},
 	"agent.state_rejected.1": {
 		Type: events.StateRejected, Aggregate: "agent", ID: "a", Key: "k", Version: 2,
 		Timestamp: when, RecordedAt: when, Writer: "w", CommandID: "c4",

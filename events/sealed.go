@@ -30,12 +30,12 @@ const (
 var ErrDamaged = errors.New("the encrypted content was changed")
 
 // Sealable reports whether the event holds content of an agent, which is encrypted
-// where encryption is on: values of entries and of configuration, losing writes,
+// where encryption is on: values of entries and of configuration, losing writes, messages,
 // the reasons that clients give for a change of the lifecycle, and what the tasks,
 // sessions, reminders and claims of an agent hold.
 func (e *Event) Sealable() bool {
 	switch e.Type {
-	case StateSet, StateSuperseded, StateRejected, ConfigSet:
+	case StateSet, StateSuperseded, StateRejected, ConfigSet, MessageSent:
 		return true
 	case HydrationStarted, FlushStarted, Expired, Retired, Forked, RevertStarted, Reverted:
 		return bytes.Contains(e.Data, []byte(`"reason":`))

@@ -23,7 +23,7 @@ type Changes struct {
 	Quarantined []history.Message
 	Released    []quarantine.Released
 
-	Messages []history.Message // set by FoldNothing only: all messages in order
+	Messages []history.Message // set by FoldNothing and FoldMessages: all messages of the journal, in order
 }
 
 // Fold folds a batch of one partition. Any split of the same events into batches results in the
@@ -114,3 +114,19 @@ func (c *Changes) DigestAt(revision uint64) string {
 // FoldNothing is the fold of a view that stores every message unchanged, also those that this build
 // cannot read: it folds nothing and reports no poison.
 func FoldNothing(batch []history.Message) Changes { return Changes{Messages: batch} }
+
+// FoldMessages is the fold of the views of messages between agents. Its events are those that
+// send messages and those of erasures.
+func FoldMessages(batch []history.Message) Changes {
+	c := FoldNothing(batch)
+	for i := range batch {
+		switch m := &batch[i]; {
+		case m.Name != events.Sent(m.Name.ID()) && m.Type != events.Erased:
+		case m.Bad != nil:
+			c.Poison = append(c.Poison, *m)
+		default:
+			c.Events = append(c.Events, &m.Record)
+		}
+	}
+	return c
+}

@@ -22,6 +22,8 @@ func docKind(typ string) string {
 	switch typ {
 	case events.ConfigSet, events.ConfigUnset:
 		return KindConfig
+	case events.MessageRead:
+		return KindInbox
 	case events.HydrationStarted, events.Hydrated, events.HydrationFailed, events.FlushStarted,
 		events.Flushed, events.FlushFailed, events.Expired, events.Retired, events.Forked, events.Erased,
 		events.RevertStarted, events.Reverted:
@@ -34,8 +36,6 @@ func docKind(typ string) string {
 		return KindSession
 	case strings.HasPrefix(typ, "claim."):
 		return KindClaim
-	case strings.HasPrefix(typ, "message."):
-		return KindInbox
 	case strings.HasPrefix(typ, "reminder."):
 		return KindReminder
 	case strings.HasPrefix(typ, "view."):

@@ -20,7 +20,7 @@ func RowOf(s events.AggregateName) (kind, id, key string) {
 		return KindConflict, id, key
 	case aggregate == "agent" && rest == "lifecycle":
 		return KindLifecycle, id, ""
-	case aggregate == "message":
+	case aggregate == "message" && rest == "":
 		return KindInbox, id, ""
 	case aggregate == "config":
 		return KindConfig, id, rest

@@ -150,10 +150,15 @@ func (d *DB) Repair(ctx context.Context, view string, log *slog.Logger) error {
 			}
 			made = append(made, table)
 		}
+		var again []string // the views that fill them
 		if slices.ContainsFunc(made, func(t string) bool { return slices.Contains(derived, t) }) {
-			if _, err := tx.Exec(ctx, `DELETE FROM agents.checkpoints WHERE view = $1`, view); err != nil {
-				return err
-			}
+			again = append(again, view)
+		}
+		if slices.Contains(made, "messages") {
+			again = append(again, "messages")
+		}
+		if _, err := tx.Exec(ctx, `DELETE FROM agents.checkpoints WHERE view = ANY ($1)`, again); err != nil {
+			return err
 		}
 		log.Warn("tables were made again; views fill theirs from the history, rows of other tables are lost", "tables", strings.Join(made, ", "))
 		_, err := tx.Exec(ctx, `DROP SCHEMA agents_repair CASCADE`)

@@ -30,16 +30,9 @@ func (q *Query) inbox(ctx context.Context, agent string, in *request) (*page, er
 		}
 		list.Before, list.AfterID = time.UnixMicro(int64(micros)).UTC(), id
 	}
-	token, err := q.awaitSQL(ctx, in)
+	token, err := q.awaitSQL(ctx, in, q.Tiers.MessagesProgress)
 	if err != nil {
 		return nil, err
-	}
-	if q.Delivered != nil {
-		waiting, cancel := context.WithTimeout(ctx, in.wait())
-		defer cancel()
-		if !q.Delivered(waiting) {
-			return nil, domain.Errorf(domain.Unavailable, "read.behind", "sql has not stored all acknowledged messages in time")
-		}
 	}
 	box, err := q.Tiers.Durable.Inbox(ctx, list)
 	if err != nil {

@@ -2,6 +2,7 @@ package query
 
 import (
 	"context"
+	"math"
 	"slices"
 	"strings"
 
@@ -21,8 +22,9 @@ func (q *Query) acknowledged(partition int) uint64 {
 }
 
 // awaitSQL waits until SQL has reached the token and what this engine has acknowledged, in each
-// partition, and returns SQL's positions as a token: 503 sql.off, read.behind.
-func (q *Query) awaitSQL(ctx context.Context, in *request) (token string, err error) {
+// partition, and returns SQL's positions as a token: 503 sql.off, read.behind. more are other
+// views than the durable one that the answer reads.
+func (q *Query) awaitSQL(ctx context.Context, in *request, more ...tiers.Progress) (token string, err error) {
 	t, err := q.token(in)
 	if err != nil {
 		return "", err
@@ -33,12 +35,15 @@ func (q *Query) awaitSQL(ctx context.Context, in *request) (token string, err er
 	waiting, cancel := context.WithTimeout(ctx, in.wait())
 	defer cancel()
 	at := domain.Token{Journal: q.Rows.Incarnation(), Positions: map[int]uint64{}}
-	progress := q.Tiers.DurableProgress
 	for p := range q.Rows.Partitions() {
-		if err := tiers.Reach(waiting, tiers.FromSQL, progress, p, max(t.Positions[p], q.acknowledged(p))); err != nil {
-			return "", err
+		wanted := max(t.Positions[p], q.acknowledged(p))
+		at.Positions[p] = math.MaxUint64
+		for _, progress := range append(more, q.Tiers.DurableProgress) {
+			if err := tiers.Reach(waiting, tiers.FromSQL, progress, p, wanted); err != nil {
+				return "", err
+			}
+			at.Positions[p] = min(at.Positions[p], progress.At(p))
 		}
-		at.Positions[p] = progress.At(p)
 	}
 	return at.String(), nil
 }

@@ -24,9 +24,6 @@ type Query struct {
 	// Acknowledged returns the last revision of a partition that this engine has
 	// acknowledged; nil = it acknowledges none.
 	Acknowledged func(partition int) uint64
-	// Delivered waits until SQL has every message that this engine has acknowledged;
-	// false = ctx ended before. nil = it sends none.
-	Delivered func(ctx context.Context) bool
 	// LastSeen returns the time of an agent's last sign of life; nil = not tracked.
 	LastSeen func(ctx context.Context, agent string) (time.Time, bool)
 	// Command returns the receipt or error of a durable command; nil = none are stored.

@@ -89,9 +89,11 @@ type Tiers struct {
 	HotProgress     Progress
 	Durable         DurableTier // nil = without SQL
 	DurableProgress Progress
-	Journal         JournalTier
-	Hit             func(tier string)  // called with the source of every answer; must not block
-	Missed          func(agent string) // called for every read that KV could not answer; must not block
+	// MessagesProgress is that of the view messages, which fills the inboxes in SQL.
+	MessagesProgress Progress
+	Journal          JournalTier
+	Hit              func(tier string)  // called with the source of every answer; must not block
+	Missed           func(agent string) // called for every read that KV could not answer; must not block
 
 	flights singleflight.Group
 }

@@ -24,6 +24,7 @@ import (
 type Feeds struct {
 	streams *Streams
 	journal history.JournalStore
+	names   []string // of the streams
 
 	mu    sync.Mutex
 	feeds map[string]*feed
@@ -31,30 +32,28 @@ type Feeds struct {
 
 var _ projections.Target = (*Feeds)(nil)
 
-// New returns the feeds of a journal's events.
+// New returns the feeds of a journal's events but messages.
 func New(s *Streams, j history.JournalStore) *Feeds {
-	return &Feeds{streams: s, journal: j, feeds: map[string]*feed{}}
+	return &Feeds{streams: s, journal: j, names: []string{TaskExecution, AgentState}, feeds: map[string]*feed{}}
 }
 
 // open opens the streams and the consumers, and creates the missing ones.
 func (t *Feeds) open(ctx context.Context) ([]*feed, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	all := make([]*feed, 0, 2)
-	// The feeds do not use this stream, but a subscriber may need it already.
-	if _, err := t.streams.Open(ctx, AgentMessages); err != nil && !natsio.HasCode(err, natsio.CodeOffline) {
-		return nil, err
+	all := make([]*feed, 0, len(t.names))
+	consumers := map[string][]jetstream.ConsumerConfig{
+		TaskExecution: {t.streams.taskConsumer(), t.streams.markerConsumer()},
+		AgentMessages: {t.streams.messageConsumer()},
 	}
-	for _, name := range []string{TaskExecution, AgentState} {
+	for _, name := range t.names {
 		st, err := t.streams.Open(ctx, name)
 		if err != nil {
 			return nil, err
 		}
-		if name == TaskExecution {
-			for _, cfg := range []jetstream.ConsumerConfig{t.streams.taskConsumer(), t.streams.markerConsumer()} {
-				if _, err := t.streams.Consumer(ctx, st, cfg); err != nil {
-					return nil, err
-				}
+		for _, cfg := range consumers[name] {
+			if err := t.streams.ensureConsumer(ctx, st, cfg); err != nil {
+				return nil, err
 			}
 		}
 		if t.feeds[name] == nil {
@@ -99,29 +98,31 @@ func (t *Feeds) Apply(ctx context.Context, partition int, from, to uint64, c pro
 		if stream == "" {
 			continue
 		}
-		byStream[stream] = append(byStream[stream], t.message(subject, rec))
+		byStream[stream] = append(byStream[stream], t.message(subject, rec, rec.Published()))
 		revisions[stream] = append(revisions[stream], rec.Revision)
 	}
-	t.mu.Lock()
-	tasks, agents := t.feeds[TaskExecution], t.feeds[AgentState]
-	t.mu.Unlock()
-	for _, f := range []*feed{tasks, agents} {
-		if from == to {
-			if err := t.streams.send(ctx, byStream[f.name]); err != nil {
-				return err
-			}
-			continue
-		}
-		if err := f.publish(ctx, partition, to, byStream[f.name], revisions[f.name]); err != nil {
+	for _, name := range t.names {
+		if err := t.publish(ctx, name, partition, from, to, byStream[name], revisions[name]); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (t *Feeds) message(subject string, rec *events.Record) *nats.Msg {
+// publish sends the messages of a batch to a stream.
+func (t *Feeds) publish(ctx context.Context, stream string, partition int, from, to uint64, msgs []*nats.Msg, revisions []uint64) error {
+	if from == to {
+		return t.streams.send(ctx, msgs)
+	}
+	t.mu.Lock()
+	f := t.feeds[stream]
+	t.mu.Unlock()
+	return f.publish(ctx, partition, to, msgs, revisions)
+}
+
+func (t *Feeds) message(subject string, rec *events.Record, body []byte) *nats.Msg {
 	return &nats.Msg{
-		Subject: subject, Data: rec.Published(), Header: nats.Header{
+		Subject: subject, Data: body, Header: nats.Header{
 			nats.MsgIdHdr:         []string{t.messageID(rec)},
 			natsio.RevisionHeader: []string{strconv.FormatUint(rec.Revision, 10)},
 		},

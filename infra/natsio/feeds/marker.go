@@ -38,8 +38,11 @@ const (
 )
 
 func (s *Streams) markerRoot(stream string) string {
-	if stream == TaskExecution {
+	switch stream {
+	case TaskExecution:
 		return s.Subjects.Root("tasks.created.$feeds.")
+	case AgentMessages:
+		return s.Subjects.Root("messages.notification.$feeds.")
 	}
 	return s.Subjects.Root("agents.state.$feeds.")
 }

@@ -176,7 +176,7 @@ func (t *Feeds) missing(ctx context.Context, p int, from, to uint64, stored map[
 		}
 		// An event without a subject is quarantined by the view, not missing.
 		if stream, subject, err := t.route(&m.Record); err == nil && stream == AgentState {
-			msg := t.message(subject, &m.Record)
+			msg := t.message(subject, &m.Record, m.Record.Published())
 			msg.Header.Set(nats.MsgIdHdr, t.messageID(&m.Record)+repeatSuffix)
 			msgs = append(msgs, msg)
 		}

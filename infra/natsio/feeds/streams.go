@@ -20,7 +20,7 @@ const (
 	AgentMessages = "AGENT_MESSAGES"
 
 	taskProcessor    = "task-processor"
-	MessageProcessor = "message-batch-processor"
+	messageProcessor = "message-batch-processor"
 )
 
 // Streams opens the streams of the wire contract. It creates missing ones with
@@ -102,16 +102,16 @@ func (s *Streams) Open(ctx context.Context, name string) (jetstream.Stream, erro
 	return st, nil
 }
 
-// Consumer opens a durable consumer and creates it if it is missing.
-func (s *Streams) Consumer(ctx context.Context, st jetstream.Stream, cfg jetstream.ConsumerConfig) (jetstream.Consumer, error) {
-	c, err := st.Consumer(ctx, cfg.Durable)
+// ensureConsumer creates a durable consumer if it is missing.
+func (s *Streams) ensureConsumer(ctx context.Context, st jetstream.Stream, cfg jetstream.ConsumerConfig) error {
+	_, err := st.Consumer(ctx, cfg.Durable)
 	if !errors.Is(err, jetstream.ErrConsumerNotFound) {
-		return c, err
+		return err
 	}
-	if c, err = st.CreateConsumer(ctx, cfg); err != nil {
-		return nil, natsio.ConsumerError(st.CachedInfo().Config.Name, cfg.Durable, err)
+	if _, err = st.CreateConsumer(ctx, cfg); err != nil {
+		return natsio.ConsumerError(st.CachedInfo().Config.Name, cfg.Durable, err)
 	}
-	return c, nil
+	return nil
 }
 
 // taskConsumer is task-processor of the topology document. A pull consumer has
@@ -125,10 +125,10 @@ func (s *Streams) taskConsumer() jetstream.ConsumerConfig {
 	}
 }
 
-// MessageConsumer is message-batch-processor of the topology document.
-func (s *Streams) MessageConsumer() jetstream.ConsumerConfig {
+// messageConsumer is message-batch-processor of the topology document, for workers.
+func (s *Streams) messageConsumer() jetstream.ConsumerConfig {
 	return jetstream.ConsumerConfig{
-		Durable: MessageProcessor, Description: "Batch processing of agent messages",
+		Durable: messageProcessor, Description: "Batch processing of agent messages",
 		DeliverPolicy: jetstream.DeliverAllPolicy, AckPolicy: jetstream.AckExplicitPolicy,
 		AckWait: 60 * time.Second, MaxDeliver: 5,
 		MaxRequestBatch: 100, MaxRequestExpires: 30 * time.Second, MaxRequestMaxBytes: 1 << 20,

@@ -45,7 +45,6 @@ const outboxOf = `subject ~ ('(^|\.)(agent|config|message)\.' || @agent::text ||
 // has removed before: the database may be one restored from an older backup.
 var eraseAgain = []string{
 	`DELETE FROM agents.conflicts WHERE agent_id = @agent AND revision <= @revision`,
-	`DELETE FROM agents.messages WHERE (sender = @agent OR recipient = @agent) AND sent_at <= @at`,
 	`DELETE FROM agents.outbox WHERE done_at <= @at AND (` + outboxOf + `)`,
 }
 

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/infra/pg/durable"
 	"github.com/tidemark-engine/tidemark/projections"
 	"github.com/tidemark-engine/tidemark/readmodel"
@@ -17,23 +18,29 @@ import (
 // a mark below one that was seen.
 func TestMarksCoverWhatWasSeen(t *testing.T) {
 	db := pgtest.Migrated(t)
-	v, store := durable.New(db, "durable"), durable.NewMessages(db)
+	v := durable.New(db, "durable")
 	const engines, batches = 4, 15
 	var storing sync.WaitGroup
 	for e := range engines {
 		storing.Go(func() {
+			store := durable.NewMessages(db, "messages")
+			if _, err := store.Load(t.Context(), e, "j"); err != nil {
+				t.Error(err)
+			}
 			for b := range batches {
-				var batch []readmodel.Message
+				var c projections.Changes
 				for i := range b%3 + 1 {
-					batch = append(batch, readmodel.Message{
-						ID: fmt.Sprint(e, "-", b, "-", i), Kind: []string{readmodel.MessageDirect, readmodel.MessageBroadcast}[i%2], From: "s",
-						To: []string{"me", ""}[i%2], Body: []byte(`1`), SentAt: time.Unix(int64(1000-b), 0),
-					})
+					c.Events = append(c.Events, &events.Record{Partition: e, Revision: uint64(b*3 + i + 1), Event: events.Event{
+						Type: events.MessageSent, ID: "s", CommandID: fmt.Sprint(e, "-", b, "-", i), Timestamp: time.Unix(int64(1000-b), 0), Digest: fmt.Sprint(e, b, i),
+						Data: (&events.MessageSend{Kind: []string{readmodel.MessageDirect, readmodel.MessageBroadcast}[i%2], To: []string{"me", ""}[i%2], Body: []byte(`1`)}).Encode(),
+					}})
 				}
-				for range 2 { // it is delivered again
-					if err := store.StoreMessages(t.Context(), batch); err != nil {
+				at := uint64(b * 3)
+				for range 2 { // it is folded again
+					if err := store.Apply(t.Context(), e, at, uint64(b*3+3), c); err != nil {
 						t.Error(err)
 					}
+					at = uint64(b*3 + 3)
 				}
 			}
 		})

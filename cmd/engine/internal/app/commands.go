@@ -12,7 +12,7 @@ import (
 	"github.com/tidemark-engine/tidemark/domain"
 	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/infra/natsio/coordination"
-	"github.com/tidemark-engine/tidemark/infra/natsio/messages"
+	"github.com/tidemark-engine/tidemark/infra/natsio/feeds"
 	"github.com/tidemark-engine/tidemark/internal/trace"
 	"github.com/tidemark-engine/tidemark/projections"
 	"github.com/tidemark-engine/tidemark/readmodel"
@@ -53,7 +53,7 @@ func (k *keeper) Interval() time.Duration { return k.model.hot.KeepInterval() }
 func (c *commandSide) open(cfg *Config, l limits, bounds commands.Bounds, j *journalReader, g *guard, nats *natsServer, m *readModel, s *streams, a *authority, er *eraser, tracer *trace.Tracer) error {
 	c.model = m
 	conf := commands.Config{
-		Bounds: bounds, InFlight: cfg.LimitsInFlight, WaitBytes: l.waitBytes(), HeadBytes: l.headBytes(), Evictor: m.hydrator, Messenger: messages.NewMessenger(s.Streams), Past: j.history,
+		Bounds: bounds, InFlight: cfg.LimitsInFlight, WaitBytes: l.waitBytes(), HeadBytes: l.headBytes(), Evictor: m.hydrator, Heartbeats: feeds.NewHeartbeats(s.Streams), Past: j.history,
 		Archive: j.commandIndex(), Permit: a.permit, Trace: tracer,
 		Observe: func(rec events.Record) {
 			m.writeThrough(rec)

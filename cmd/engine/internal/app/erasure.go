@@ -206,7 +206,7 @@ func (x *eraser) cleanAgent(ctx context.Context, p keys.Pending) error {
 		return err
 	}
 	tasks, sessions, reminders, claims := owned[readmodel.KindTask], owned[readmodel.KindSession], owned[readmodel.KindReminder], owned[readmodel.KindClaim]
-	if err := x.awaitOwned(waiting, p.Partition); len(owned) > 0 && err != nil {
+	if err := x.awaitOthers(waiting, p.Partition); err != nil {
 		return err
 	}
 	for _, b := range x.e.buckets.rows() {
@@ -241,9 +241,9 @@ func (x *eraser) cleanAgent(ctx context.Context, p keys.Pending) error {
 	return durable.NewEraser(x.e.postgres.db).Agent(ctx, p.Agent, p.Revision, tasks, sessions, reminders, claims)
 }
 
-// awaitOwned waits until the views have reached the ends of the other partitions, where
-// tasks, sessions, reminders and claims may be.
-func (x *eraser) awaitOwned(ctx context.Context, but int) error {
+// awaitOthers waits until the views have reached the ends of the other partitions, where
+// tasks, sessions, reminders and claims of the agent, and messages to it, may be.
+func (x *eraser) awaitOthers(ctx context.Context, but int) error {
 	for partition := range x.e.journal.Partitions() {
 		if partition == but {
 			continue

@@ -93,9 +93,6 @@ func (h *health) look(ctx context.Context) error {
 	}
 	letters, lettersErr := h.e.intake.DeadLetterCounts(ctx)
 	queued, oldest, queuedErr := h.e.intake.Enqueued(ctx)
-	if h.e.views.messages != nil {
-		h.e.views.messages.Status(true)
-	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.keys, h.storage = keys, s
@@ -162,7 +159,7 @@ func (h *health) stuckTasks() *int {
 
 // halted reports views for which an operator must decide.
 func (h *health) halted() (readiness.Level, string) {
-	for _, v := range h.e.views.status(nil, false) {
+	for _, v := range h.e.views.status(nil) {
 		if v.State == projections.Halted && !isDeclared(v.Name) { // nothing but the view's readers waits for a declared one
 			return readiness.NotReady, "view " + v.Name + " is halted: " + v.Reason
 		}
@@ -175,7 +172,7 @@ func (h *health) view(name string) (readiness.Level, string) {
 	if h.stopping.Load() {
 		return readiness.OK, ""
 	}
-	for _, v := range h.e.views.status(h.e.journal.lastHeads(), false) {
+	for _, v := range h.e.views.status(h.e.journal.lastHeads()) {
 		if v.Name == name && v.State == projections.Waiting {
 			return readiness.Degraded, fmt.Sprintf("it waits, %d events and %.0f s behind: %s", v.LagEvents, v.LagSeconds, v.Reason)
 		}

@@ -41,11 +41,11 @@ func (j *journalReader) useArchive(db *pg.DB, skew time.Duration) {
 	j.history = j.stores.History()
 }
 
-// source is the history as a view reads it. The tables of the durable view need
+// source is the history as a view reads it. The tables of the views durable and messages need
 // every event, also the trimmed ones after a power cut; for KV, the feeds and the
 // archive the events that a trim leaves are enough.
 func (j *journalReader) source(view string) history.Source {
-	if view == "durable" {
+	if view == "durable" || view == "messages" {
 		return j.history
 	}
 	return j.history.Retained()

@@ -94,7 +94,7 @@ func (e *Engine) readyz(w http.ResponseWriter, _ *http.Request) {
 		Views    []projections.Status `json:"views"`
 	}{report.Ready, report.Reasons(), report.Problems, time.Since(e.started).Seconds(), []projections.Status{}}
 	if e.assembled.Load() {
-		answer.Views = e.views.status(e.journal.lastHeads(), false)
+		answer.Views = e.views.status(e.journal.lastHeads())
 	}
 	w.Header().Set("Content-Type", "application/json")
 	if !answer.Ready {

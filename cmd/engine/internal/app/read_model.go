@@ -20,6 +20,7 @@ type readModel struct {
 	hotProgress     *projections.Progress
 	durable         *durable.View // nil without SQL
 	durableProgress *projections.Progress
+	inboxProgress   *projections.Progress // of the view messages
 	rows            query.Rows
 	hydrator        *tiers.Hydrator
 	tiers           *tiers.Tiers
@@ -29,7 +30,7 @@ type readModel struct {
 // read from below KV, hit with the tier that answers.
 func newReadModel(j *journalReader, b *buckets, db *pg.DB, q *quarantineStore, rowBytes uint64, touched, hit func(string)) *readModel {
 	progress := func() *projections.Progress { return projections.NewProgress(j.Partitions()) }
-	m := &readModel{tail: progress(), hotProgress: progress(), durableProgress: progress(), rows: query.Rows{History: j.history}}
+	m := &readModel{tail: progress(), hotProgress: progress(), durableProgress: progress(), inboxProgress: progress(), rows: query.Rows{History: j.history}}
 	m.memory = tiers.NewMemory(tiers.MemoryConfig{Partitions: j.Partitions(), Bytes: rowBytes, Tail: m.tail})
 	m.hot = hot.NewHot(b.entries, j.Journal, m.hotProgress)
 	for kind, bucket := range b.docs {
@@ -38,7 +39,7 @@ func newReadModel(j *journalReader, b *buckets, db *pg.DB, q *quarantineStore, r
 	m.hot.Quarantined = q.of("hot")
 	m.hydrator = &tiers.Hydrator{Journal: m.rows, Hot: m.hot, DurableProgress: m.durableProgress}
 	m.tiers = &tiers.Tiers{
-		Memory: m.memory, Hot: m.hot, HotProgress: m.hotProgress, DurableProgress: m.durableProgress,
+		Memory: m.memory, Hot: m.hot, HotProgress: m.hotProgress, DurableProgress: m.durableProgress, MessagesProgress: m.inboxProgress,
 		Journal: m.rows, Hit: hit, Missed: touched,
 	}
 	if db != nil {

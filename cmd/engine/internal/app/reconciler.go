@@ -155,6 +155,8 @@ func (r *reconciler) refill(remade []string) {
 		switch {
 		case stream == feeds.AgentState, stream == feeds.TaskExecution:
 			view = "feeds"
+		case stream == feeds.AgentMessages:
+			view = "message-feed"
 		case stream == "KV_"+r.e.buckets.entries.Name():
 			view = "hot"
 		}

@@ -131,7 +131,7 @@ func (s *scrape) views(p page) {
 		stale = age.Seconds()
 	}
 	quarantined := map[string]int{}
-	for _, v := range s.e.views.status(s.e.journal.lastHeads(), false) {
+	for _, v := range s.e.views.status(s.e.journal.lastHeads()) {
 		partition, seconds := strconv.Itoa(v.Partition), max(v.LagSeconds, stale)
 		p.put(metLag, float64(v.LagEvents), v.Name, partition)
 		p.put(metLagTime, seconds, v.Name, partition)

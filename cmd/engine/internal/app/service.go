@@ -32,11 +32,6 @@ func startService(e *Engine, nc, queries *nats.Conn) (*queryService, error) {
 	if e.views.declared != nil {
 		q.Declared = e.views.declared
 	}
-	if e.views.messages != nil {
-		q.Delivered = func(ctx context.Context) bool {
-			return e.views.messages.Stored(ctx, e.commands.handler.Published())
-		}
-	}
 	s, err := service.Serve(nc, service.Config{
 		Subjects: e.nats.subjects, Version: semver(e.version),
 		Commands: e.commands.handler.Handle, Batch: e.commands.handler.HandleBatch, Queries: q.Ask, Next: e.commands.tasks.Next,

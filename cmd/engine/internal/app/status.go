@@ -33,7 +33,7 @@ func (e *Engine) status(ctx context.Context) deployment.Status {
 			Incarnation: e.journal.ID(), Partitions: e.journal.Partitions(), Replicas: e.journal.Replicas(), Heads: heads,
 			Conflicts: stats.Conflicts.Load(), Replays: stats.Replays.Load(),
 		},
-		Views: e.views.status(heads, headsErr == nil), InFlight: e.commands.handler.InFlight(),
+		Views: e.views.status(heads), InFlight: e.commands.handler.InFlight(),
 		Topology: e.topology.status(ctx, e.reconciler), Postgres: e.postgres.status(e.health.problem("postgres")), Audit: e.audit.status(),
 		TLS:   e.tlsStatus(),
 		Ready: report.Ready, Reasons: report.Reasons(), Problems: report.Problems,

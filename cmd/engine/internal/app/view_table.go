@@ -6,8 +6,6 @@ import (
 
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
 	"github.com/tidemark-engine/tidemark/infra/natsio/feeds"
-	"github.com/tidemark-engine/tidemark/infra/natsio/messages"
-	"github.com/tidemark-engine/tidemark/infra/pg"
 	"github.com/tidemark-engine/tidemark/infra/pg/archive"
 	"github.com/tidemark-engine/tidemark/infra/pg/durable"
 	"github.com/tidemark-engine/tidemark/projections"
@@ -22,8 +20,8 @@ const (
 	busyDeclared = 200 * time.Millisecond // there may be many, and each writes rows of its own
 )
 
-// startViews starts every view with its batching: memory, feeds, messages, hot,
-// archive, durable. The last three that need SQL are left out without it.
+// startViews starts every view with its batching: memory, feeds, message-feed, hot, messages,
+// archive, durable. The last three, which need SQL, are left out without it.
 func (e *Engine) startViews() error {
 	m := e.model
 	if e.postgres.db != nil {
@@ -41,8 +39,9 @@ func (e *Engine) startViews() error {
 		projections.Batching{Threshold: 1000, Pace: 25 * time.Millisecond, Max: 2000}); err != nil {
 		return err
 	}
-	if e.postgres.db != nil {
-		e.views.startMessages(e.streams, e.postgres.db)
+	if err := e.views.start("message-feed", feeds.NewMessages(e.streams.Streams, e.journal.Journal), projections.NewProgress(e.journal.Partitions()),
+		projections.Batching{Threshold: 1000, Busy: busyFlush, Max: 2000}); err != nil {
+		return err
 	}
 	followed, err := m.hot.FollowPurges()
 	if err != nil {
@@ -50,6 +49,10 @@ func (e *Engine) startViews() error {
 	}
 	e.stops.add(func(context.Context) { followed() })
 	if err := e.views.start("hot", m.hot, m.hotProgress, projections.Batching{Busy: busyHot, Max: 2000}); err != nil || e.postgres.db == nil {
+		return err
+	}
+	if err := e.views.start("messages", durable.NewMessages(e.postgres.db, "messages"), m.inboxProgress,
+		projections.Batching{Threshold: 1000, Pace: 25 * time.Millisecond, Max: 2000}); err != nil {
 		return err
 	}
 	// No reader waits for the archive, so it takes large batches.
@@ -70,10 +73,7 @@ func (e *Engine) changed(kind, id string, state []byte, revision uint64) {
 
 // streams are the streams that the engine publishes to. They have a connection
 // of their own, so that appends and views do not wait behind it.
-type streams struct {
-	*feeds.Streams
-	embedded bool
-}
+type streams struct{ *feeds.Streams }
 
 func openStreams(nats *natsServer) (*streams, error) {
 	nc, err := nats.connect("feeds")
@@ -81,34 +81,5 @@ func openStreams(nats *natsServer) (*streams, error) {
 		return nil, err
 	}
 	s, err := feeds.NewStreams(nc, nats.subjects, nats.embedded != nil, nats.log)
-	return &streams{s, nats.embedded != nil}, err
-}
-
-// startMessages stores AGENT_MESSAGES in SQL.
-func (v *views) startMessages(s *streams, db *pg.DB) {
-	v.messages = messages.NewView(s.Streams, durable.NewMessages(db))
-	v.stopMessages = inBackground(v.messages.Run)
-	v.memoryStreams = s.embedded
-}
-
-// drainMessages stores the rest of AGENT_MESSAGES before a clean stop, because
-// the embedded server keeps that stream in memory.
-func (v *views) drainMessages(ctx context.Context) {
-	if !v.memoryStreams {
-		return
-	}
-	ctx, cancel := context.WithTimeout(ctx, flushTimeout)
-	defer cancel()
-	poll := time.NewTicker(10 * time.Millisecond)
-	defer poll.Stop()
-	for {
-		if s := v.messages.Status(true); s.LagEvents == 0 || s.State != projections.Running {
-			return
-		}
-		select {
-		case <-poll.C:
-		case <-ctx.Done():
-			return
-		}
-	}
+	return &streams{s}, err
 }

@@ -10,7 +10,6 @@ import (
 
 	"github.com/tidemark-engine/tidemark/infra/natsio/coordination"
 	"github.com/tidemark-engine/tidemark/infra/natsio/feeds"
-	"github.com/tidemark-engine/tidemark/infra/natsio/messages"
 	"github.com/tidemark-engine/tidemark/infra/pg/durable"
 	"github.com/tidemark-engine/tidemark/internal/trace"
 	"github.com/tidemark-engine/tidemark/projections"
@@ -35,13 +34,10 @@ type views struct {
 	leases    *coordination.Leases // nil = embedded server
 	broadcast *coordination.ProgressBroadcast
 
-	runners       []*projections.Runner            // as the status lists them
-	progress      map[string]*projections.Progress // by view
-	restarts      map[string][]chan<- string       // by view: the runners' Restart
-	messages      *messages.View                   // nil without SQL; it folds AGENT_MESSAGES, not the journal
-	stopMessages  func(context.Context)
-	declared      *declaredViews // nil without SQL
-	memoryStreams bool           // the server keeps AGENT_MESSAGES in memory
+	runners  []*projections.Runner            // as the status lists them
+	progress map[string]*projections.Progress // by view
+	restarts map[string][]chan<- string       // by view: the runners' Restart
+	declared *declaredViews                   // nil without SQL
 
 	began time.Time
 	lagMu sync.Mutex
@@ -257,16 +253,12 @@ func (v *views) names() (names []string) {
 			names = append(names, r.View)
 		}
 	}
-	if v.messages != nil {
-		names = append(names, v.messages.Status(false).Name)
-	}
 	return names
 }
 
-// status is the state of every view; heads nil = unknown. refresh asks the server for
-// the lag of the messages; otherwise it is the one of the last look.
-func (v *views) status(heads []uint64, refresh bool) []projections.Status {
-	all := make([]projections.Status, 0, len(v.runners)+1)
+// status is the state of every view; heads nil = unknown.
+func (v *views) status(heads []uint64) []projections.Status {
+	all := make([]projections.Status, 0, len(v.runners))
 	now := time.Now()
 	for _, r := range slices.Concat(v.runners, v.declared.runners()) {
 		head := uint64(0)
@@ -274,9 +266,6 @@ func (v *views) status(heads []uint64, refresh bool) []projections.Status {
 			head = heads[r.Partition]
 		}
 		all = append(all, r.Status(head, now))
-	}
-	if v.messages != nil {
-		all = append(all, v.messages.Status(refresh))
 	}
 	if heads == nil {
 		return all
@@ -304,10 +293,6 @@ func (v *views) stop(ctx context.Context) {
 		done, cancel := context.WithCancel(ctx)
 		cancel()
 		ctx = done
-	}
-	if v.messages != nil {
-		v.drainMessages(ctx)
-		v.stopMessages(ctx)
 	}
 	v.flush(ctx)
 	v.cancel()

@@ -23,7 +23,7 @@ import (
 // Rebuild folds views again beside the running engine.
 type Rebuild struct {
 	deployment.Target
-	View     string      `arg:"" help:"durable, hot, archive, feeds, view.NAME of a declared view, views for all declared ones, or all."`
+	View     string      `arg:"" help:"durable, messages, hot, archive, feeds, view.NAME of a declared view, views for all declared ones, or all."`
 	Plan     bool        `help:"Show the steps, the time and the disk space of the rebuild; change nothing."`
 	Accept   bool        `name:"accept-journal" help:"Make the present journal the view's, whichever journal the view was folded from."`
 	Postgres string      `help:"Postgres; default: as in the engine's status." env:"TIDEMARK_POSTGRES" placeholder:"URL"`
@@ -38,6 +38,7 @@ var rebuilders = []struct {
 }{
 	{deployment.ArchiveView, (*rebuilding).archive},
 	{"durable", (*rebuilding).durable},
+	{"messages", (*rebuilding).messages},
 	{"hot", (*rebuilding).hot},
 	{"feeds", (*rebuilding).feeds},
 	{declaredViews, (*rebuilding).declared},
@@ -68,8 +69,8 @@ func (c *Rebuild) Validate() error {
 	switch c.View {
 	case "all":
 		return nil
-	case "messages":
-		return errors.New("messages are not in the journal: lost rows of agents.messages cannot be folded again")
+	case "message-feed":
+		return errors.New("the stream AGENT_MESSAGES is in memory and keeps five minutes: the inboxes have the messages (engine rebuild messages)")
 	case durable.Notifications:
 		return errors.New("notifications have no rows to rebuild: they follow the durable view, also through its rebuild")
 	}

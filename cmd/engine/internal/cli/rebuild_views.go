@@ -121,9 +121,28 @@ func (c *rebuilding) feeds(ctx context.Context) error {
 		if err := view.Accept(ctx); err != nil {
 			return err
 		}
+		if err := feeds.NewMessages(streams, c.stores.Journal).Accept(ctx); err != nil {
+			return err
+		}
 	}
 	show := c.steps()
 	done, err := view.Rebuild(ctx, show.step)
+	show.bar.End()
+	if err != nil {
+		return err
+	}
+	return c.printRestored(done, "")
+}
+
+func (c *rebuilding) messages(ctx context.Context) error {
+	if c.stores.DB == nil {
+		return c.withoutSQL()
+	}
+	if c.Plan {
+		return c.planFold(ctx, "messages", "messages that are missing or differ are stored again; the others keep their marks")
+	}
+	show := c.steps()
+	done, err := c.stores.RebuildMessages(ctx, c.Accept, show.step)
 	show.bar.End()
 	if err != nil {
 		return err

@@ -107,7 +107,7 @@ func (c *Trim) folded(ctx context.Context, nc *nats.Conn, j *journal.Journal, p 
 		return 0, "", err
 	}
 	for _, v := range s.Views {
-		if v.Name != "messages" && v.Partition == p && v.Position < least {
+		if v.Partition == p && v.Position < least {
 			least, last = v.Position, "view "+v.Name
 		}
 	}

@@ -221,7 +221,7 @@ func (v *verification) lagging(ctx context.Context, heads []uint64) []verify.Dif
 		}
 		v.views, late = s.Views, nil
 		for _, w := range s.Views {
-			if w.Name != "messages" && !(isDeclared(w.Name) && strings.HasSuffix(w.Name, ".next")) && w.Position < heads[w.Partition] { // messages are not in the journal
+			if !(isDeclared(w.Name) && strings.HasSuffix(w.Name, ".next")) && w.Position < heads[w.Partition] {
 				late = append(late, verify.Difference{Tier: w.Name, Key: fmt.Sprintf("partition %d", w.Partition), Partition: w.Partition,
 					What: fmt.Sprintf("the view is at %d (%s %s), the journal at %d", w.Position, w.State, w.Reason, heads[w.Partition])})
 			}

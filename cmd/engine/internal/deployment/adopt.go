@@ -37,7 +37,7 @@ func (s *Stores) Adopt(ctx context.Context, nc *nats.Conn, subjects natsio.Subje
 	if err != nil {
 		return nil, err
 	}
-	published := feeds.New(streams, s.Journal)
+	published, sent := feeds.New(streams, s.Journal), feeds.NewMessages(streams, s.Journal)
 	views := []adoption{
 		{"hot", kv, func(ctx context.Context) error {
 			report, err := s.RebuildHot(ctx, kv.Hot, func(context.Context, []uint64) {}, noStep)
@@ -56,10 +56,14 @@ func (s *Stores) Adopt(ctx context.Context, nc *nats.Conn, subjects natsio.Subje
 			_, err := published.Rebuild(ctx, noStep)
 			return err
 		}},
+		{"message-feed", sent, sent.Accept},
 	}
 	if s.DB != nil {
 		views = append(views, adoption{"durable", durable.New(s.DB, "durable"), func(ctx context.Context) error {
 			_, err := s.RebuildDurable(ctx, true, noStep)
+			return err
+		}}, adoption{"messages", durable.NewMessages(s.DB, "messages"), func(ctx context.Context) error {
+			_, err := s.RebuildMessages(ctx, true, noStep)
 			return err
 		}})
 	}

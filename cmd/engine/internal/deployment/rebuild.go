@@ -2,8 +2,12 @@ package deployment
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"time"
 
 	"github.com/tidemark-engine/tidemark/events"
+	"github.com/tidemark-engine/tidemark/history"
 	"github.com/tidemark-engine/tidemark/infra/natsio/hot"
 	"github.com/tidemark-engine/tidemark/infra/pg/durable"
 	"github.com/tidemark-engine/tidemark/projections"
@@ -54,4 +58,65 @@ func (s *Stores) RebuildArchive(ctx context.Context, caughtUp func(context.Conte
 	}
 	r := rebuild.Reset{View: ArchiveView, Journal: s.Journal, Archive: s.Archive(), Of: verify.InArchive, WaitCaughtUp: caughtUp, Step: step}
 	return r.Run(ctx)
+}
+
+// messageBatch is the number of events that a rebuild of the messages folds at a time.
+const messageBatch = 500
+
+// RebuildMessages folds the messages again beside the running view. Those that are in the
+// inboxes keep their marks; rows from before messages were events stay.
+func (s *Stores) RebuildMessages(ctx context.Context, accept bool, step func(rebuild.Step)) (*rebuild.ResetReport, error) {
+	began, src, view := time.Now(), s.History(), durable.NewMessages(s.DB, "messages")
+	if !accept {
+		if err := projections.CheckJournal(ctx, src, view); err != nil {
+			return nil, err
+		}
+	}
+	if err := view.Again(ctx, src.ID()); err != nil {
+		return nil, err
+	}
+	done := &rebuild.ResetReport{View: "messages", Keys: []rebuild.RowChange{}, Left: []rebuild.RowChange{}, Passes: 1}
+	for p := range src.Partitions() {
+		head, err := src.Head(ctx, p)
+		if err != nil {
+			return nil, err
+		}
+		done.Heads = append(done.Heads, head)
+		for at := uint64(0); ; {
+			if at, err = view.Load(ctx, p, src.ID()); err != nil { // the running view folds too
+				return nil, err
+			}
+			step(rebuild.Step{Name: "fold", Events: at, Of: head})
+			if at >= head {
+				break
+			}
+			if err := foldMessages(ctx, src, view, p, at, head); err != nil && !errors.Is(err, projections.ErrFenced) {
+				return nil, err
+			}
+		}
+		done.Events += head
+	}
+	n, err := view.Sweep(ctx)
+	done.Rows, done.Seconds = int(n), time.Since(began).Seconds()
+	done.Rate = float64(done.Events) / done.Seconds
+	return done, err
+}
+
+// foldMessages applies the events after a revision to the view, one batch.
+func foldMessages(ctx context.Context, src *history.History, view durable.Messages, p int, after, head uint64) error {
+	var batch []history.Message
+	to := min(head, after+messageBatch)
+	err := src.Between(ctx, p, after, to, func(m history.Message) error {
+		batch = append(batch, m)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	c := view.Fold(batch)
+	if len(c.Poison) > 0 {
+		m := &c.Poison[0]
+		return fmt.Errorf("revision %d of partition %d (%s) cannot be folded: %w", m.Revision, p, m.Name, m.Bad)
+	}
+	return view.Apply(ctx, p, after, to, c)
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nkeys"
 )
 
 // Access is how to authenticate at a NATS server; an empty Access is no
@@ -86,6 +87,23 @@ func (a Access) Options() (opts []nats.Option, err error) {
 		opts = append(opts, nats.ClientCert(a.TLSCert, a.TLSKey))
 	}
 	return opts, nil
+}
+
+// Credentials are the options of the text of a credentials file, or of an NKey seed. They are
+// in memory only.
+func Credentials(text string) ([]nats.Option, error) {
+	if strings.Contains(text, "BEGIN NATS USER JWT") {
+		return []nats.Option{nats.UserCredentialBytes([]byte(text))}, nil
+	}
+	pair, err := nkeys.ParseDecoratedNKey([]byte(text))
+	if err != nil {
+		return nil, errors.New("the text holds neither credentials nor the seed of a user's NKey")
+	}
+	public, err := pair.PublicKey()
+	if err != nil || !nkeys.IsValidPublicUserKey(public) {
+		return nil, errors.New("the seed is not of a user's NKey")
+	}
+	return []nats.Option{nats.Nkey(public, pair.Sign)}, nil
 }
 
 // nkeyFile is the option for a file with an NKey seed.

@@ -75,6 +75,29 @@ func (l *Leases) Ensure(ctx context.Context) error {
 	return err
 }
 
+// ID is the holder of the leases that this engine has.
+func (l *Leases) ID() string { return l.id }
+
+// Holders are the holders of the leases that are held, by name.
+func (l *Leases) Holders(ctx context.Context) (map[string]string, error) {
+	keys, err := l.kv.ListKeys(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list the leases: %w", err)
+	}
+	holders := map[string]string{}
+	for name := range keys.Keys() {
+		entry, err := l.kv.Get(ctx, name)
+		if errors.Is(err, jetstream.ErrKeyNotFound) {
+			continue // released since
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read the lease %s: %w", name, err)
+		}
+		holders[name] = string(entry.Value())
+	}
+	return holders, nil
+}
+
 // Hold waits for the lease of name, calls run while it holds the lease, and repeats
 // this until ctx ends. The context of run ends when the lease is lost.
 func (l *Leases) Hold(ctx context.Context, name string, run func(ctx context.Context)) {

@@ -52,6 +52,7 @@ type Engine struct {
 	reconciler *reconciler
 	http       *httpServer
 	mcp        atomic.Pointer[mcp.HTTP]
+	sampler    *sampler
 	metrics    *metrics
 	tracer     *trace.Tracer // nil = tracing is off
 	service    *queryService
@@ -212,7 +213,10 @@ func Start(ctx context.Context, cfg *Config, version string, log *slog.Logger) (
 	e.startMCP()
 	e.health = startHealth(e)
 	e.stops.add(e.health.stop)
+	e.sampler = newSampler(e)
+	e.stops.add(inBackground(e.sampler.run))
 	e.assembled.Store(true)
+	e.stops.add(func(context.Context) { e.http.console.Close() }) // its sessions are clients
 	e.readiness.Set("engine", readiness.OK, "")
 
 	e.stops.add(e.removeNotes)

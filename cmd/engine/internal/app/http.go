@@ -15,6 +15,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/tidemark-engine/tidemark/cmd/engine/internal/console"
 	"github.com/tidemark-engine/tidemark/internal/readiness"
 	"github.com/tidemark-engine/tidemark/projections"
 )
@@ -23,11 +24,12 @@ import (
 // headers. Tests shorten it.
 var readHeaderTimeout = 5 * time.Second
 
-// httpServer answers /healthz, /readyz, /metrics and /mcp.
+// httpServer answers /healthz, /readyz, /metrics and /mcp, and has the console.
 type httpServer struct {
 	server   *http.Server
 	listener net.Listener
 	secure   bool // TLS
+	console  *console.Console
 	done     chan struct{}
 }
 
@@ -48,6 +50,8 @@ func startHTTP(cfg *Config, e *Engine, log *slog.Logger) (*httpServer, error) {
 	if cfg.Pprof {
 		profiles(mux)
 	}
+	pages := e.newConsole(cfg, log)
+	pages.Register(mux)
 	var onlyHTTP1 http.Protocols // a connection is one request at a time
 	onlyHTTP1.SetHTTP1(true)
 	waiting := &waitingConns{since: map[net.Conn]time.Time{}}
@@ -58,7 +62,7 @@ func startHTTP(cfg *Config, e *Engine, log *slog.Logger) (*httpServer, error) {
 			DisableGeneralOptionsHandler: true, // it would answer before the guard
 			ConnState:                    waiting.state, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 		},
-		listener: l, secure: e.certs != nil, done: make(chan struct{}),
+		listener: l, console: pages, secure: e.certs != nil, done: make(chan struct{}),
 	}
 	serve := limited(l, maxHTTP, waiting.closeOldest)
 	if s.secure {
@@ -118,6 +122,7 @@ func (s *httpServer) url() string {
 }
 
 func (s *httpServer) stop(ctx context.Context) {
+	s.console.Close()          // ends its live pages
 	_ = s.server.Shutdown(ctx) // it returns only ctx's error
 	<-s.done
 }

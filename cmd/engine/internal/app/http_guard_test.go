@@ -148,7 +148,7 @@ func TestHTTPBeyondThisMachine(t *testing.T) {
 	h := guarded(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), nil, c, (&Config{Auth: "on"}).ownDoor)
 	without := guarded(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), nil, c, (&Config{Auth: "off"}).ownDoor)
 	for from, want := range map[string]int{"127.0.0.1:999": 200, "[::1]:999": 200, "[::ffff:127.0.0.1]:999": 200, "192.0.2.1:999": 403, "[2001:db8::1]:999": 403, "": 403} {
-		for path, open := range map[string]bool{"/metrics": false, "/": false, "/healthz": true, "/readyz": true, "/mcp": true, "/mcp/": false} {
+		for path, open := range map[string]bool{"/metrics": false, "/debug/pprof/": false, "/": true, "/healthz": true, "/readyz": true, "/mcp": true} {
 			r := httptest.NewRequest(http.MethodGet, "https://engine.test"+path, nil)
 			r.RemoteAddr = from
 			w := httptest.NewRecorder()
@@ -161,7 +161,7 @@ func TestHTTPBeyondThisMachine(t *testing.T) {
 				t.Errorf("%s from %q: %d, want %d", path, from, w.Code, code)
 			}
 			w = httptest.NewRecorder()
-			if without.ServeHTTP(w, r); path == "/mcp" && w.Code != want {
+			if without.ServeHTTP(w, r); (path == "/mcp" || path == "/") && w.Code != want {
 				t.Errorf("%s from %q without --auth on: %d, want %d", path, from, w.Code, want)
 			}
 		}

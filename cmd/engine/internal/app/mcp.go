@@ -1,15 +1,14 @@
 package app
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nkeys"
 
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/mcp"
@@ -19,14 +18,16 @@ import (
 
 const mcpPath = "/mcp"
 
-// ownDoor reports whether a path asks for credentials itself.
-func (c *Config) ownDoor(path string) bool { return path == mcpPath && c.authenticated() }
+// ownDoor reports whether a path asks for credentials itself, as /mcp and the console do.
+func (c *Config) ownDoor(path string) bool {
+	return c.authenticated() && path != "/metrics" && !strings.HasPrefix(path, "/debug/")
+}
 
 // startMCP serves the Model Context Protocol over HTTP.
 func (e *Engine) startMCP() {
 	h := mcp.NewHTTP(mcp.HTTPOptions{
 		Dial: func(credentials []byte, closed func()) (*nats.Conn, error) {
-			return e.nats.dialClient(credentials, e.cfg.NATSAccess, closed)
+			return e.nats.dialClient("mcp", credentials, e.cfg.NATSAccess, closed)
 		},
 		Auth: e.cfg.authenticated(), Prefix: e.cfg.SubjectPrefix, Version: e.version,
 		MaxBody: 2 * int64(e.cfg.LimitsBody), // an escaped text is longer
@@ -48,7 +49,7 @@ func (e *Engine) serveMCP(w http.ResponseWriter, r *http.Request) {
 // dialClient opens a connection with the credentials of a principal, or without any as
 // clients of development mode. It is not made again after it is lost: its principal may
 // have lost its rights.
-func (n *natsServer) dialClient(credentials []byte, access natsio.Access, closed func()) (*nats.Conn, error) {
+func (n *natsServer) dialClient(name string, credentials []byte, access natsio.Access, closed func()) (*nats.Conn, error) {
 	url, opts := n.url, slices.Clone(n.access)
 	if n.embedded != nil {
 		url, opts = embedded.InProcess, n.embedded.ClientOptions()
@@ -61,25 +62,12 @@ func (n *natsServer) dialClient(credentials []byte, access natsio.Access, closed
 		}
 	}
 	if credentials != nil {
-		who, err := credentialsOption(credentials)
+		who, err := natsio.Credentials(string(credentials))
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("%w: %w", nats.ErrAuthorization, err)
 		}
-		opts = append(opts, who)
+		opts = append(opts, who...)
 	}
 	opts = append(opts, nats.NoReconnect(), nats.ClosedHandler(func(*nats.Conn) { closed() }))
-	return natsio.Connect(url, "tidemark-mcp", slog.New(slog.DiscardHandler), opts...)
-}
-
-// credentialsOption is the option for a credentials file or an NKey seed.
-func credentialsOption(credentials []byte) (nats.Option, error) {
-	if bytes.HasPrefix(credentials, []byte("-----")) {
-		return nats.UserCredentialBytes(credentials), nil
-	}
-	pair, err := nkeys.FromSeed(credentials)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", nats.ErrAuthorization, err)
-	}
-	key, err := pair.PublicKey()
-	return nats.Nkey(key, pair.Sign), err
+	return natsio.Connect(url, "tidemark-"+name, slog.New(slog.DiscardHandler), opts...)
 }

@@ -20,11 +20,12 @@ type metrics struct {
 	firings  *prometheus.CounterVec
 	late     *prometheus.HistogramVec
 	flush    *prometheus.HistogramVec
+	tally    *tally // of the console's graphs
 }
 
 func newMetrics() *metrics {
 	m := &metrics{
-		registry: prometheus.NewRegistry(),
+		registry: prometheus.NewRegistry(), tally: newTally(),
 		requests: metRequests.counters(),
 		latency:  metLatency.histograms(0.0001, 2.5, 14),
 		batch:    metWrite.histograms(0.0001, 2.5, 14),
@@ -45,6 +46,7 @@ func newMetrics() *metrics {
 func (m *metrics) answered(kind, outcome string, took time.Duration) {
 	m.requests.WithLabelValues(kind, outcome).Inc()
 	m.latency.WithLabelValues(kind).Observe(took.Seconds())
+	m.tally.answered(kind, took)
 }
 
 func (m *metrics) fired(outcome string, late time.Duration) {
@@ -52,7 +54,10 @@ func (m *metrics) fired(outcome string, late time.Duration) {
 	m.late.WithLabelValues().Observe(late.Seconds())
 }
 
-func (m *metrics) hit(tier string) { m.tiers.WithLabelValues(tier).Inc() }
+func (m *metrics) hit(tier string) {
+	m.tiers.WithLabelValues(tier).Inc()
+	m.tally.hit(tier)
+}
 
 // applied observes the batches that a view's runners write.
 func (m *metrics) applied(view string) func(int, time.Duration) {

@@ -1,0 +1,229 @@
+package console
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/tidemark-engine/tidemark/client"
+)
+
+// ErrStarting means that the engine has no server to connect to yet.
+var ErrStarting = errors.New("the engine starts")
+
+const (
+	maxSessions = 64               // signed in at once; the one that was idle for longest makes way
+	idleTimeout = 30 * time.Minute // of a session
+	maxAge      = 12 * time.Hour   // of a session, used or not
+	patience    = 5 * time.Second  // of one question or command
+)
+
+// session is a signed-in principal, or all of development mode.
+type session struct {
+	Principal string // empty = development mode
+	client    *client.Client
+	nc        *nats.Conn
+	begun     time.Time
+	used      time.Time // guarded by sessions.mu
+}
+
+// sessions are in memory only: a restart of the engine ends them.
+type sessions struct {
+	connect func(credentials string) (*nats.Conn, error)
+	prefix  string
+
+	mu  sync.Mutex
+	of  map[[32]byte]*session // by the hash of the cookie: memory holds nothing that can be sent
+	dev *session
+}
+
+func newSessions(connect func(string) (*nats.Conn, error), prefix string) *sessions {
+	return &sessions{connect: connect, prefix: prefix, of: map[[32]byte]*session{}}
+}
+
+func (s *sessions) open(credentials, principal string) (*session, error) {
+	nc, err := s.connect(credentials)
+	if err != nil {
+		return nil, err
+	}
+	c, err := client.New(nc, client.WithPrefix(s.prefix), client.WithPatience(patience))
+	if err != nil {
+		nc.Close()
+		return nil, err
+	}
+	now := time.Now()
+	return &session{Principal: principal, client: c, nc: nc, begun: now, used: now}, nil
+}
+
+// development is the session that all browsers on this machine share without --auth.
+func (s *sessions) development() (*session, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.dev != nil && !s.dev.nc.IsClosed() {
+		return s.dev, nil
+	}
+	dev, err := s.open("", "")
+	if err == nil {
+		s.dev = dev
+	}
+	return dev, err
+}
+
+// find is the session of a cookie; nil = there is none, or its principal was revoked.
+func (s *sessions) find(cookie string) *session {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	id := sha256.Sum256([]byte(cookie))
+	one := s.of[id]
+	if one == nil {
+		return nil
+	}
+	if now := time.Now(); !one.over(now) {
+		one.used = now
+		return one
+	}
+	s.end(id)
+	return nil
+}
+
+func (one *session) over(now time.Time) bool {
+	return now.Sub(one.used) > idleTimeout || now.Sub(one.begun) > maxAge || one.nc.IsClosed()
+}
+
+// add returns the cookie of a new session.
+func (s *sessions) add(one *session) (cookie string) {
+	cookie = secret()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.of) >= maxSessions {
+		var oldest [32]byte
+		var at time.Time
+		for id, other := range s.of {
+			if at.IsZero() || other.used.Before(at) {
+				oldest, at = id, other.used
+			}
+		}
+		s.end(oldest)
+	}
+	s.of[sha256.Sum256([]byte(cookie))] = one
+	return cookie
+}
+
+func (s *sessions) remove(cookie string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.end(sha256.Sum256([]byte(cookie)))
+}
+
+// end is called with the lock.
+func (s *sessions) end(id [32]byte) {
+	if one := s.of[id]; one != nil {
+		one.nc.Close()
+		delete(s.of, id)
+	}
+}
+
+// expire ends sessions that are over until ctx ends.
+func (s *sessions) expire(ctx context.Context, every time.Duration) {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			s.mu.Lock()
+			for id, one := range s.of {
+				if one.over(now) {
+					s.end(id)
+				}
+			}
+			s.mu.Unlock()
+		}
+	}
+}
+
+func (s *sessions) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for id := range s.of {
+		s.end(id)
+	}
+	if s.dev != nil {
+		s.dev.nc.Close()
+	}
+}
+
+// secret is 256 random bits as text.
+func secret() string {
+	var b [32]byte
+	_, _ = rand.Read(b[:]) // it never fails
+	return base64.RawURLEncoding.EncodeToString(b[:])
+}
+
+// cookieName has the port, because browsers share cookies among the ports of a host: two
+// engines on one machine would sign each other's people out.
+func cookieName(r *http.Request) string {
+	_, port, err := net.SplitHostPort(r.Host)
+	if err != nil {
+		port = "0"
+	}
+	if secureCookie(r) {
+		return "__Host-tidemark-" + port
+	}
+	return "tidemark-" + port
+}
+
+// secureCookie reports whether a browser may send the cookie over TLS alone. Beyond this
+// machine it never goes without: there a proxy has the TLS, or nobody can sign in.
+func secureCookie(r *http.Request) bool { return r.TLS != nil || !fromHere(r) }
+
+// cookieOf is the browser's cookie; it gives one to a browser without.
+func cookieOf(w http.ResponseWriter, r *http.Request) string {
+	if c, err := r.Cookie(cookieName(r)); err == nil && len(c.Value) == len(secret()) {
+		return c.Value
+	}
+	value := secret()
+	setCookie(w, r, value)
+	return value
+}
+
+func setCookie(w http.ResponseWriter, r *http.Request, value string) {
+	http.SetCookie(w, &http.Cookie{Name: cookieName(r), Value: value, Path: "/", HttpOnly: true, Secure: secureCookie(r), SameSite: http.SameSiteStrictMode})
+}
+
+// token is what a form of the cookie's browser must carry: a page of another site knows
+// neither. It ends with the session.
+func (c *Console) token(cookie string) string {
+	mac := hmac.New(sha256.New, c.key[:])
+	mac.Write([]byte(cookie))
+	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
+}
+
+// forged reports whether a POST does not come from a form of the same browser session.
+func (c *Console) forged(r *http.Request) bool {
+	cookie, err := r.Cookie(cookieName(r))
+	return err != nil || !hmac.Equal([]byte(r.PostFormValue("csrf")), []byte(c.token(cookie.Value)))
+}
+
+// fromHere reports whether a request comes from a program on this machine, and from no proxy
+// on it.
+func fromHere(r *http.Request) bool {
+	for _, h := range [...]string{"Forwarded", "X-Forwarded-For", "X-Real-Ip", "Via"} {
+		if r.Header.Get(h) != "" {
+			return false
+		}
+	}
+	from, err := netip.ParseAddrPort(r.RemoteAddr)
+	return err == nil && from.Addr().Unmap().IsLoopback()
+}

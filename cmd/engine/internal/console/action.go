@@ -53,8 +53,7 @@ func (c *Console) act(w http.ResponseWriter, r *http.Request) {
 	name := r.PathValue("action")
 	make, known := actions[name]
 	if !known {
-		v, _ := c.notFound(req)
-		c.render(w, req, v)
+		c.unknown(w, r)
 		return
 	}
 	if err := r.ParseForm(); err != nil {

@@ -62,6 +62,7 @@ func (c *Console) Register(mux *http.ServeMux) {
 	mux.Handle("POST /signin", c.headers(http.HandlerFunc(c.signIn)))
 	mux.Handle("POST /signout", c.headers(http.HandlerFunc(c.signOut)))
 	mux.Handle("POST /actions/{action}", c.headers(http.HandlerFunc(c.act)))
+	mux.Handle("GET /", c.headers(http.HandlerFunc(c.unknown)))
 	for pattern, p := range c.routes() {
 		mux.Handle("GET "+pattern, c.headers(c.serve(p)))
 	}
@@ -72,7 +73,6 @@ func (c *Console) routes() map[string]page {
 	return map[string]page{
 		"/{$}":  c.overview,
 		"/help": c.help,
-		"/":     c.notFound,
 	}
 }
 
@@ -110,8 +110,9 @@ func cached(h http.Handler) http.Handler {
 	})
 }
 
-func (c *Console) notFound(*request) (view, error) {
-	return view{title: "Not found", body: message("There is no such page.", ""), status: http.StatusNotFound}, nil
+// unknown answers every other path, also to those who may see nothing else.
+func (c *Console) unknown(w http.ResponseWriter, r *http.Request) {
+	c.refuse(w, r, http.StatusNotFound, "There is no such page.")
 }
 
 func (c *Console) help(*request) (view, error) {

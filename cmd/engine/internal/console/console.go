@@ -62,6 +62,7 @@ func (c *Console) Register(mux *http.ServeMux) {
 	mux.Handle("POST /signin", c.headers(http.HandlerFunc(c.signIn)))
 	mux.Handle("POST /signout", c.headers(http.HandlerFunc(c.signOut)))
 	mux.Handle("POST /actions/{action}", c.headers(http.HandlerFunc(c.act)))
+	mux.Handle("GET /agents/{id}/timeline.jsonl", c.headers(http.HandlerFunc(c.export)))
 	mux.Handle("GET /", c.headers(http.HandlerFunc(c.unknown)))
 	for pattern, p := range c.routes() {
 		mux.Handle("GET "+pattern, c.headers(c.serve(p)))
@@ -71,8 +72,11 @@ func (c *Console) Register(mux *http.ServeMux) {
 // routes are the pages by pattern.
 func (c *Console) routes() map[string]page {
 	return map[string]page{
-		"/{$}":  c.overview,
-		"/help": c.help,
+		"/{$}":               c.overview,
+		"/agents":            c.agents,
+		"/agents/{id}":       c.agent,
+		"/events/{revision}": c.event,
+		"/help":              c.help,
 	}
 }
 

@@ -43,6 +43,7 @@ func TestObserve(t *testing.T) {
 	t.Run("metrics are clean and listed", w.metricsListed)
 	t.Run("top once", w.topOnce)
 	t.Run("top live", w.topLive)
+	t.Run("the page", func(t *testing.T) { w.RunPage(t, "docs/howto/monitor.md") })
 	t.Run("profiles", w.profiles)
 	t.Run("the lag is shown while Postgres is away", w.sqlAway)
 }

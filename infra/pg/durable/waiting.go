@@ -51,10 +51,9 @@ const stuckMost = 10_000
 // StuckTasks counts the tasks that are started, have had no event since a time, and have
 // neither a lease nor a deadline that would end them; at most 10,000.
 func (t *View) StuckTasks(ctx context.Context, since time.Time) (n int, err error) {
-	// json and #>>, not jsonb and ->>: only these take a payload with \u0000.
 	err = t.db.Pool().QueryRow(ctx, `SELECT count(*) FROM (
 		SELECT FROM agents.tasks WHERE status = 'started' AND updated_at < $1 AND (deadline IS NULL OR deadline < $1)
-			AND (state_text::json -> 'lease_expires_at' IS NULL OR ((state_text::json -> 'lease_expires_at') #>> '{}')::timestamptz < $1)
+			AND coalesce((state_text::json ->> 'lease_expires_at')::timestamptz < $1, true)
 		LIMIT $2) stuck`, since, stuckMost).Scan(&n)
 	if err != nil {
 		return 0, fmt.Errorf("count the stuck tasks: %w", err)

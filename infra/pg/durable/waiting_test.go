@@ -63,3 +63,35 @@ func TestWaitingTasks(t *testing.T) {
 	harness.Must(t, err)
 	unknown("a quarantined task", "j", 2)
 }
+
+// TestStuckTasks: those that are started and silent, and that neither a lease nor a deadline
+// will end.
+func TestStuckTasks(t *testing.T) {
+	v := durable.New(pgtest.Migrated(t), "durable")
+	now := time.Now().UTC()
+	past, soon := now.Add(-2*time.Hour), now.Add(time.Hour)
+	var c projections.Changes
+	add := func(id, state string, updated time.Time) {
+		c.Docs = append(c.Docs, readmodel.DocChange{Doc: readmodel.Doc{
+			Kind: readmodel.KindTask, ID: id, State: []byte(state), Timestamp: updated, Version: 1, Revision: uint64(len(c.Docs) + 1), UpdatedAt: updated,
+		}})
+	}
+	at := func(name string, when time.Time) string {
+		return `"` + name + `":"` + when.Format(time.RFC3339Nano) + `"`
+	}
+	add("silent", `{"status":"started","kind":"k"}`, past)
+	add("lease ended", `{"status":"started","kind":"k",`+at("lease_expires_at", past)+`}`, past)
+	add("deadline passed", `{"status":"started","kind":"k",`+at("deadline", past)+`}`, past)
+	add("spoke", `{"status":"started","kind":"k"}`, now)
+	add("lease", `{"status":"started","kind":"k",`+at("lease_expires_at", soon)+`}`, past)
+	add("deadline", `{"status":"started","kind":"k",`+at("deadline", soon)+`}`, past)
+	add("created", `{"status":"created","kind":"k"}`, past)
+	add("completed", `{"status":"completed","kind":"k"}`, past)
+	_, err := v.Load(t.Context(), 0, "j")
+	harness.Must(t, err)
+	harness.Must(t, v.Apply(t.Context(), 0, 0, 10, c))
+	n, err := v.StuckTasks(t.Context(), now.Add(-time.Hour))
+	if err != nil || n != 3 {
+		t.Errorf("%d stuck tasks, want 3: %v", n, err)
+	}
+}

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -21,6 +22,9 @@ type metrics struct {
 	late     *prometheus.HistogramVec
 	flush    *prometheus.HistogramVec
 	tally    *tally // of the console's graphs
+
+	mu       sync.Mutex
+	declared map[string]bool // declared views that have series of their own
 }
 
 func newMetrics() *metrics {
@@ -35,6 +39,7 @@ func newMetrics() *metrics {
 		firings:  metFired.counters(),
 		late:     metLate.histograms(0.01, 2.5, 14),
 		flush:    oldFlush.histograms(0.25, 2, 16),
+		declared: map[string]bool{},
 	}
 	m.registry.MustRegister(m.requests, m.latency, m.batch, m.events, m.tiers, m.refused, m.firings, m.late, m.flush,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -59,9 +64,31 @@ func (m *metrics) hit(tier string) {
 	m.tally.hit(tier)
 }
 
+// maxDeclared bounds the declared views that have series of their own; the others share
+// those of otherViews.
+const (
+	maxDeclared = 100
+	otherViews  = "other"
+)
+
+// label is the name of a view in the metrics.
+func (m *metrics) label(view string) string {
+	if !isDeclared(view) {
+		return view
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.declared[view] && len(m.declared) == maxDeclared {
+		return otherViews
+	}
+	m.declared[view] = true
+	return view
+}
+
 // applied observes the batches that a view's runners write.
 func (m *metrics) applied(view string) func(int, time.Duration) {
-	batch, events := m.batch.WithLabelValues(view), m.events.WithLabelValues(view)
+	label := m.label(view)
+	batch, events := m.batch.WithLabelValues(label), m.events.WithLabelValues(label)
 	return func(n int, took time.Duration) {
 		batch.Observe(took.Seconds())
 		events.Add(float64(n))

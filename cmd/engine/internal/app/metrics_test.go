@@ -4,6 +4,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -50,5 +51,16 @@ func TestSourcesOfDeadLettersAreBounded(t *testing.T) {
 	}
 	if len(got) > maxSources+3 || sum != 204 || got["commands"] != 3 || got["reactor.timers"] != 1 {
 		t.Errorf("%d series with %d letters: %v", len(got), sum, got)
+	}
+}
+
+// So do declared views.
+func TestViewsInMetricsAreBounded(t *testing.T) {
+	m, labels := newMetrics(), map[string]bool{}
+	for i := range 2 * maxDeclared {
+		labels[m.label("view.v"+strconv.Itoa(i))] = true
+	}
+	if len(labels) != maxDeclared+1 || !labels[otherViews] || m.label("view.v0") != "view.v0" || m.label("hot") != "hot" {
+		t.Errorf("%d labels", len(labels))
 	}
 }

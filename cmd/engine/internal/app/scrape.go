@@ -125,21 +125,34 @@ func bounded(letters map[string]uint64) map[string]uint64 {
 // that a view has caught up.
 const staleHead = 10 * time.Second
 
+// viewState is what the page says of a view in a partition.
+type viewState struct {
+	events, seconds float64 // the largest lag
+	down            bool
+}
+
 func (s *scrape) views(p page) {
 	dirty, lag, stale := 0.0, 0.0, 0.0
 	if age := s.e.journal.headsAge(); age > staleHead {
 		stale = age.Seconds()
 	}
-	quarantined := map[string]int{}
+	states, quarantined := map[place]viewState{}, map[string]int{}
 	for _, v := range s.e.views.status(s.e.journal.lastHeads()) {
-		partition, seconds := strconv.Itoa(v.Partition), max(v.LagSeconds, stale)
-		p.put(metLag, float64(v.LagEvents), v.Name, partition)
-		p.put(metLagTime, seconds, v.Name, partition)
-		p.is(metUp, v.State == projections.Running || v.State == projections.Degraded || v.State == projections.Rebuilding, v.Name, partition)
-		quarantined[v.Name] += v.Quarantined
+		at := place{s.e.metrics.label(v.Name), v.Partition}
+		events, seconds := float64(v.LagEvents), max(v.LagSeconds, stale)
+		up := v.State == projections.Running || v.State == projections.Degraded || v.State == projections.Rebuilding
+		was := states[at]
+		states[at] = viewState{max(was.events, events), max(was.seconds, seconds), was.down || !up}
+		quarantined[at.view] += v.Quarantined
 		if v.Name == "durable" {
-			dirty, lag = dirty+float64(v.LagEvents), max(lag, seconds*1000)
+			dirty, lag = dirty+events, max(lag, seconds*1000)
 		}
+	}
+	for at, state := range states {
+		partition := strconv.Itoa(at.partition)
+		p.put(metLag, state.events, at.view, partition)
+		p.put(metLagTime, state.seconds, at.view, partition)
+		p.is(metUp, !state.down, at.view, partition)
 	}
 	for view, n := range quarantined {
 		p.put(metQuarantined, float64(n), view)

@@ -87,3 +87,18 @@ func TestTracingIsOffByDefault(t *testing.T) {
 		})
 	}
 }
+
+// A sampler that chooses nothing leaves the client's context as it came.
+func TestSamplerOfTheEnvironment(t *testing.T) {
+	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
+	t.Setenv("OTEL_TRACES_SAMPLER", "always_off")
+	tracer, stop := startTracing(t.Context(), "1", slog.New(slog.DiscardHandler))
+	defer stop(t.Context())
+	sent := trace.Context{Parent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", State: "a=b"}
+	if span, carried := tracer.Receive(sent, "commands.agent.set", time.Now()); span.Recording() || carried != sent || tracer.Begin(sent, "decide").Recording() {
+		t.Errorf("recorded, or %v is carried", carried)
+	}
+	if span, carried := tracer.Receive(trace.Context{}, "commands.agent.set", time.Now()); span.Recording() || carried.Parent != "" {
+		t.Errorf("a command without a trace has got %v", carried)
+	}
+}

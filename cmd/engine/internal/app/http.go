@@ -47,8 +47,9 @@ func startHTTP(cfg *Config, e *Engine, log *slog.Logger) (*httpServer, error) {
 	mux.HandleFunc(mcpPath, e.serveMCP)
 	e.metrics.registry.MustRegister(&scrape{e})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(e.metrics.registry, promhttp.HandlerOpts{}))
+	stopping, stop := context.WithCancel(context.Background())
 	if cfg.Pprof {
-		profiles(mux)
+		profiles(stopping, mux)
 	}
 	pages := e.newConsole(cfg, log)
 	pages.Register(mux)
@@ -64,6 +65,7 @@ func startHTTP(cfg *Config, e *Engine, log *slog.Logger) (*httpServer, error) {
 		},
 		listener: l, console: pages, secure: e.certs != nil, done: make(chan struct{}),
 	}
+	s.server.RegisterOnShutdown(stop)
 	serve := limited(l, maxHTTP, waiting.closeOldest)
 	if s.secure {
 		serve = tls.NewListener(serve, e.certs.Config(tls.VerifyClientCertIfGiven))

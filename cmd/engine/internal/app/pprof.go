@@ -28,12 +28,20 @@ func (c *Config) checkPprof() error {
 // profileTime bounds one profile; the server's own limit for an answer is shorter.
 const profileTime = 5 * time.Minute
 
-// profiles serves /debug/pprof/ to this machine. The command line is not among them,
-// because it may hold secrets.
-func profiles(mux *http.ServeMux) {
+// askedHere reports whether a program on this machine asks for itself: not for a client of
+// a proxy, nor for a page of another site.
+func askedHere(r *http.Request) bool {
+	site := r.Header.Get("Sec-Fetch-Site")
+	return fromHere(r) && (site == "" || site == "none" || site == "same-origin") &&
+		r.Header.Get("X-Forwarded-For") == "" && r.Header.Get("Forwarded") == ""
+}
+
+// profiles serves /debug/pprof/ to this machine until stopping ends. The command line is
+// not among them, because it may hold secrets.
+func profiles(stopping context.Context, mux *http.ServeMux) {
 	local := func(h http.HandlerFunc) http.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request) {
-			if !fromHere(r) {
+			if !askedHere(r) {
 				http.Error(w, "profiles are for this machine alone", http.StatusForbidden)
 				return
 			}
@@ -46,6 +54,7 @@ func profiles(mux *http.ServeMux) {
 			// pprof compares with the limit of the server that it finds here.
 			ctx, cancel := context.WithDeadline(context.WithValue(r.Context(), http.ServerContextKey, nil), until)
 			defer cancel()
+			defer context.AfterFunc(stopping, cancel)() // a profile delays no stop
 			h(w, r.WithContext(ctx))
 		}
 	}

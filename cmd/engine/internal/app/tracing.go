@@ -16,6 +16,7 @@ import (
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdk "go.opentelemetry.io/otel/sdk/trace"
+	"golang.org/x/time/rate"
 
 	"github.com/tidemark-engine/tidemark/internal/trace"
 )
@@ -43,7 +44,10 @@ func startTracing(ctx context.Context, version string, log *slog.Logger) (_ *tra
 	if err != nil {
 		log.Warn("tracing: a part of OTEL_RESOURCE_ATTRIBUTES is left out", "error", err)
 	}
-	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { log.Warn("tracing: spans are lost", "error", err) }))
+	seldom := rate.Sometimes{First: 1, Interval: time.Minute} // a collector that is away fails each export
+	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) {
+		seldom.Do(func() { log.Warn("tracing: spans are lost", "error", err) })
+	}))
 	provider := sdk.NewTracerProvider(sdk.WithBatcher(exporter), sdk.WithResource(from))
 	log.Info("traces are exported", "protocol", protocol(os.Getenv))
 	return trace.NewTracer(provider, version), func(ctx context.Context) {

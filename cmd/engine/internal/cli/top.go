@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"time"
 
@@ -39,7 +38,7 @@ func (c *Top) Run(ctx context.Context, out *Output) error {
 			s, _, err := c.Target.Status(ctx, nc)
 			return s, err
 		},
-		Metrics: func(ctx context.Context, address string) (io.ReadCloser, error) { return c.Metrics(ctx, address) },
+		Metrics: c.Metrics,
 	}
 	if !c.Once && !out.AsJSON && isTerminal(out.Writer) && isTerminal(os.Stdin) {
 		return top.Live(ctx, from, c.Interval, os.Stdin, out.Writer, Escape)

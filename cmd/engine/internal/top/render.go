@@ -44,7 +44,7 @@ func (s *Snapshot) render(c styles, escape func(string) string) string {
 	}
 	if r := s.Rates; r != nil {
 		line("commands", "%.1f/s  p50 %s  p99 %s  in flight %d", r.Commands, took(r.P50), took(r.P99), s.InFlight)
-		line("queries", "%.1f/s  errors %.1f/s  appends %.1f/s", r.Queries, r.Refused, r.Appends)
+		line("queries", "%.1f/s  errors %.1f/s  appends %.1f/s", r.Queries, r.Errors, r.Appends)
 		line("tiers", "%s", tiers(r.Tiers, escape))
 	} else {
 		line("commands", "in flight %d", s.InFlight)

@@ -42,7 +42,7 @@ type Rates struct {
 	Seconds  float64            `json:"seconds"` // between the looks
 	Commands float64            `json:"commands_per_second"`
 	Queries  float64            `json:"queries_per_second"`
-	Refused  float64            `json:"errors_per_second"` // commands and queries answered with an error
+	Errors   float64            `json:"errors_per_second"` // commands and queries answered with an error
 	Appends  float64            `json:"appends_per_second"`
 	P50      *float64           `json:"command_p50_seconds,omitempty"` // nil = no command
 	P99      *float64           `json:"command_p99_seconds,omitempty"`
@@ -118,7 +118,7 @@ func rates(before, now *look) *Rates {
 				r.Queries += n
 			}
 			if o := labels["outcome"]; o != "" && o[0] >= '0' && o[0] <= '9' { // the status of an error
-				r.Refused += n
+				r.Errors += n
 			}
 		})
 		l.each("tidemark_tier_hits_total", func(labels map[string]string, m *dto.Metric) { r.Tiers[labels["tier"]] += sign * value(m) / seconds })

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -42,4 +43,31 @@ func TestReference(t *testing.T) {
 		}
 		return err
 	}))
+}
+
+// TestConfigurationPage: the page that explains the flags of serve names each, and no other.
+func TestConfigurationPage(t *testing.T) {
+	var tab table
+	k, err := parser(&tab, "engine")
+	harness.Must(t, err)
+	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "reference", "configuration.md"))
+	harness.Must(t, err)
+	flags := map[string]bool{}
+	for _, leaf := range k.Model.Leaves(true) {
+		for _, group := range leaf.AllFlags(true) {
+			for _, f := range group {
+				flags["--"+f.Name] = true
+				if leaf.Name == "serve" && f.Name != "help" && f.Name != "version" && f.Name != "no-color" && !bytes.Contains(text, []byte("`--"+f.Name+"`")) {
+					t.Errorf("configuration.md does not name --%s", f.Name)
+				}
+			}
+		}
+	}
+	for _, row := range regexp.MustCompile("(?m)^\\| (`--.*?) \\|").FindAllStringSubmatch(string(text), -1) {
+		for _, name := range regexp.MustCompile("--[a-z-]+").FindAllString(row[1], -1) {
+			if !flags[name] {
+				t.Errorf("configuration.md names %s, which is no flag", name)
+			}
+		}
+	}
 }

@@ -178,7 +178,7 @@ func viewProgram(t *testing.T, e *harness.Engine) {
 		{"another", add(strings.Replace(good, "session", "claim", 1)), 1, "view.exists"},
 		{"another by version", add(strings.Replace(good, "session", "claim", 1), "--expected-version", "1"), 0, `"version":2`},
 		{"dry run", add(strings.Replace(good, "by-program", "dry", 1), "--dry-run"), 0, `"name":"dry"`},
-		{"no name", add("from: state\ncolumns: {a: {path: /a, type: text}}\n"), 1, `"name" is missing`},
+		{"no name", add("from: state\ncolumns: {a: {path: /a, type: text}}\n"), 1, `is missing`},
 		{"bad", add(strings.Replace(good, "/status", "status", 1), "--json"), 1, `"place":"/columns/open/path"`},
 		{"no YAML", add("name: [\n"), 1, "neither YAML nor JSON"},
 		{"two documents", add(good + "---\n" + good), 1, "more than one"},

@@ -295,7 +295,7 @@ export interface BatchCommand {
     [k: string]: unknown;
   };
   /**
-   * Its command id; default: the engine makes one.
+   * Its command id; missing or empty: the engine makes one.
    */
   id?: string;
   /**

@@ -50,7 +50,7 @@ faults: postgres ## run the fault tests at full length; QUICK=1 for the length o
 
 reference: ## write docs/reference, the JSON Schemas and the types of clients/typescript from the code
 	$(GO) test ./cmd/engine -run TestReference -count=1 -update
-	@cd clients && npm install --no-audit --no-fund --no-package-lock --silent && npm run types --workspace @tidemark/client
+	@cd clients/typescript && npm install --no-audit --no-fund --no-package-lock --no-workspaces --silent && npm run types --no-workspaces
 
 clients: ## build the packages for Node in clients/
 	@cd clients && npm install --no-audit --no-fund --no-package-lock && npm run build

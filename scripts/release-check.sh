@@ -2,7 +2,8 @@
 # Tries a release before there is one: goreleaser accepts its configuration, two builds in
 # two places give the same bytes, the programs are static, the module installs with
 # go install, and the Debian package lives through its life (scripts/deb-test.sh, as root).
-# What is not committed is not in it. GORELEASER and CYCLONEDX name the programs.
+# What is not committed is not in it. GORELEASER and CYCLONEDX name the programs. QUICK=1
+# builds for linux/amd64 alone.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -23,7 +24,11 @@ snapshot() { # DIRECTORY, further options of goreleaser
 	local dir=$1
 	shift
 	[ -d "$dir" ] || { git clone -q . "$dir" && git -C "$dir" checkout -q "$commit"; }
-	(cd "$dir" && "$GORELEASER" release --snapshot --clean "$@") >"$work/log" 2>&1 || {
+	cp "$dir/.goreleaser.yaml" "$work/goreleaser.yaml"
+	if [ "${QUICK:-}" = 1 ]; then
+		sed -i -e 's/^    goos: .*/    goos: [linux]/' -e 's/^    goarch: .*/    goarch: [amd64]/' "$work/goreleaser.yaml"
+	fi
+	(cd "$dir" && "$GORELEASER" release --config "$work/goreleaser.yaml" --snapshot --clean "$@") >"$work/log" 2>&1 || {
 		tail -50 "$work/log" >&2
 		fail "the snapshot fails"
 	}
@@ -36,7 +41,9 @@ snapshot "$work/another/place"
 sums "$work/one" >"$work/one.sums"
 sums "$work/another/place" >"$work/another.sums"
 diff "$work/one.sums" "$work/another.sums" || fail "two builds give other bytes"
-for file in linux_amd64.tar.gz linux_arm64.tar.gz darwin_amd64.tar.gz darwin_arm64.tar.gz linux_amd64.cdx.json amd64.deb arm64.deb; do
+files=(linux_amd64.tar.gz linux_amd64.cdx.json amd64.deb)
+[ "${QUICK:-}" = 1 ] || files+=(linux_arm64.tar.gz darwin_amd64.tar.gz darwin_arm64.tar.gz darwin_arm64.cdx.json arm64.deb)
+for file in "${files[@]}"; do
 	grep -q "_$file\$" "$work/one.sums" || fail "there is no …_$file"
 done
 sed 's/^/  /' "$work/one.sums"

@@ -14,8 +14,8 @@ import (
 func TestSystemd(t *testing.T) {
 	unit := read(t, "../systemd/tidemark.service")
 	for _, line := range []string{
-		"ExecStart=/usr/bin/engine serve", "User=tidemark", "KillMode=mixed", "NoNewPrivileges=yes", "ProtectSystem=strict",
-		"CapabilityBoundingSet=", "StateDirectory=tidemark", "Environment=TIDEMARK_DATA=/var/lib/tidemark/data",
+		"ExecStart=/usr/bin/tidemark serve --config /etc/tidemark/engine.yaml", "User=tidemark", "KillMode=mixed", "NoNewPrivileges=yes", "ProtectSystem=strict",
+		"CapabilityBoundingSet=", "StateDirectory=tidemark", "WorkingDirectory=/var/lib/tidemark",
 	} {
 		if !bytes.Contains(unit, []byte("\n"+line+"\n")) {
 			t.Errorf("the unit has no line %s", line)
@@ -27,7 +27,7 @@ func TestSystemd(t *testing.T) {
 		return
 	}
 	file := filepath.Join(t.TempDir(), "tidemark.service")
-	runs := bytes.ReplaceAll(unit, []byte("/usr/bin/engine"), []byte("/bin/true")) // the program is not installed here
+	runs := bytes.ReplaceAll(unit, []byte("/usr/bin/tidemark"), []byte("/bin/true")) // the program is not installed here
 	must(t, os.WriteFile(file, runs, 0o600))
 	out, err := exec.CommandContext(t.Context(), program, "verify", file).CombinedOutput()
 	if err != nil || strings.Contains(string(out), "tidemark.service") {

@@ -24,7 +24,7 @@ GORELEASER          := .tools/bin/goreleaser-$(GORELEASER_VERSION)
 ACTIONLINT_VERSION  := v1.7.12
 
 .DEFAULT_GOAL := help
-.PHONY: help build run demo test faults reference clients tasks scenarios bench scale claims lint vuln sbom fmt postgres clean release release-check snapshot actionlint
+.PHONY: help build run demo test faults reference clients tasks scenarios bench scale claims lint vuln sbom generate fmt postgres chromium browser clean release release-check snapshot actionlint
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -38,9 +38,12 @@ run: build $(if $(TIDEMARK_POSTGRES)$(findstring --postgres,$(ARGS)),,postgres) 
 demo: build postgres ## build and show the engine at work
 	@exec bin/engine demo $(ARGS)
 
-test: postgres ## run all tests; RACE=1, PKGS=./domain/…, TESTFLAGS='-run Name -v'
+test: postgres chromium ## run all tests; RACE=1, PKGS=./domain/…, TESTFLAGS='-run Name -v'
 	$(GO) test $(if $(filter 1,$(RACE)),-race) -timeout $(TIMEOUT) $(TESTFLAGS) $(PKGS)
 	$(if $(filter ./...,$(PKGS)),@cd deploy/test && $(GO) test -timeout $(TIMEOUT) $(TESTFLAGS) ./...)
+
+browser: postgres chromium ## run the tests of the console in a browser at full length; screenshots in docs/images
+	TIDEMARK_TEST_LONG=1 $(GO) test -count=1 -timeout 1h -v $(TESTFLAGS) ./test/browser
 
 bench: postgres ## measure against raw clients of the same servers; QUICK=1, CELLS=regexp, DOC=file
 	@$(GO) run ./test/bench $(if $(filter 1,$(QUICK)),-quick) $(if $(CELLS),-cells '$(CELLS)') $(if $(BENCHDOC),-doc $(BENCHDOC)) $(ARGS)
@@ -92,11 +95,17 @@ release: $(GORELEASER) $(CYCLONEDX) ## publish the tag that is checked out as th
 actionlint: ## check the workflows in .github
 	@GOFLAGS=-mod=mod $(GO) run github.com/rhysd/actionlint/cmd/actionlint@$(ACTIONLINT_VERSION)
 
+generate: ## make the Go code of the console's templates
+	@$(GO) tool templ generate -path ./cmd/engine/internal/console
+
 fmt: ## format all Go code
 	@$(GO) fmt ./...
 
 postgres: ## make sure that PostgreSQL binaries exist (no server is started)
 	@scripts/postgres.sh
+
+chromium: ## make sure that a Chromium exists for the tests of the console
+	@scripts/chromium.sh
 
 clean: ## remove bin and .tools; data is never touched
 	rm -rf bin .tools

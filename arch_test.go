@@ -111,6 +111,8 @@ var house = []rule{
 	{"infra/pg/archive", pgPorts(), nats, adapter},
 	{"infra/pg/durable", pgPorts(), nats, adapter},
 	{"infra/pg/declared", pgPorts(), nats, adapter},
+	{"infra/pg/adhoc", []string{"infra/pg"}, nats,
+		"the SQL of people reads tables: it knows nothing of what is in them"},
 	{"infra/pg/outbox", pgPorts("commands", "internal/identity"), nats, adapter},
 	{"infra/pg/local", []string{"internal/files"}, nats,
 		"the managed server is a process: it knows nothing of the engine"},

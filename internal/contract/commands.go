@@ -129,12 +129,12 @@ var Commands = map[string]Message{
 		owner! id Who holds it.
 		fence! count A version of the claim since the owner acquired it.`},
 
-	"message.direct": {Doc: "Sends a message to one agent; the id is the sender.", Errors: "message.too_large messages.off messages.unavailable", Body: `
+	"message.direct": {Doc: "Sends a message to one agent; the id is the sender.", Errors: "message.too_large", Body: `
 		to! id The agent that gets it.
 		body! any Any JSON value.`},
-	"message.broadcast": {Doc: "Sends a message to all agents; the id is the sender.", Errors: "message.too_large messages.off messages.unavailable", Body: `
+	"message.broadcast": {Doc: "Sends a message to all agents; the id is the sender.", Errors: "message.too_large", Body: `
 		body! any Any JSON value.`},
-	"message.notify": {Doc: "Publishes a notification of a type; it is in no inbox. The id is the sender.", Errors: "message.too_large messages.off messages.unavailable", Body: `
+	"message.notify": {Doc: "Publishes a notification of a type; it is in no inbox. The id is the sender.", Errors: "message.too_large", Body: `
 		type! id The type, part of the subject.
 		body! any Any JSON value.`},
 	"message.read": {Doc: "Marks messages as read; the id is the reader. At least one of up_to and marks is required.", Errors: "up_to.invalid marks.invalid message.too_many_marks", Body: `

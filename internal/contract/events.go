@@ -59,6 +59,7 @@ var Events = map[string]Event{
 	"view.defined": {"A declared view has a definition.", "ViewDefined", "ViewState", ""},
 	"view.removed": {"A declared view was removed.", "Plain", "ViewState", ""},
 
+	"message.sent": {"An agent has sent a message. Its id is the event's command id.", "MessageSent", "", ""},
 	"message.read": {"An agent has marked messages as read.", "InboxRead", "InboxState", ""},
 
 	"require.declared": {"A batch rests on the requirements that follow in the same append.", "RequireDeclared", "", ""},

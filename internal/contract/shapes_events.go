@@ -135,6 +135,11 @@ var eventShapes = map[string]Type{
 	"ViewDefined": {"Data of view.defined.", `
 		definition! @ViewDefinition The definition.
 		set_by id The principal that has defined it.` + request},
+	"MessageSent": {"Data of message.sent.", `
+		kind! direct|broadcast|notification What it is.
+		to id The recipient of a direct message.
+		type string Of a notification.
+		body! any As it was sent.` + request},
 	"InboxRead": {"Data of message.read.", `
 		up_to count All messages up to this mark.
 		marks []count Single messages.` + request},

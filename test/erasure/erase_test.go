@@ -108,7 +108,7 @@ func TestErase(t *testing.T) {
 	c.MustSet(t, "a1", "large", strings.Repeat(value(4), 1000), nil)
 	c.MustDo(t, "config.a1.set", M{"key": "c", "value": value(5)})
 	c.MustDo(t, "message.a1.direct", M{"to": "friend", "body": value(6)})
-	c.MustDo(t, "message.friend.direct", M{"to": "a1", "body": value(7)})
+	c.MustDo(t, "message.friend.direct", M{"to": "a1", "body": "the sender's"})
 	c.MustDo(t, "message.a1.notify", M{"type": "news", "body": value(8)})
 	c.MustDo(t, "agent.a1.heartbeat", M{"status": value(9)})
 	for _, id := range []string{"t-new", "t-done", "t-failed", "t-cancelled", "t-second"} {
@@ -273,6 +273,10 @@ func nowhere(t *testing.T, e *harness.Engine, db *pgx.Conn) {
 	t.Helper()
 	if found := rowsHolding(t, db, marker); len(found) > 0 {
 		t.Errorf("SQL holds values in %v", found)
+	}
+	var messages int
+	if harness.Must(t, db.QueryRow(t.Context(), `SELECT count(*) FROM agents.messages`).Scan(&messages)); messages > 0 {
+		t.Errorf("SQL holds %d messages by or to the agent", messages)
 	}
 	if files := holding(t, e.Data, marker); len(files) > 0 {
 		t.Errorf("files hold values: %v", files)

@@ -214,7 +214,7 @@ func plan(t *testing.T, e *harness.Engine, _ *harness.Client) {
 }
 
 func noSuchView(t *testing.T, e *harness.Engine, _ *harness.Client) {
-	for view, why := range map[string]string{"messages": "not in the journal", "nosuch": "there is no view"} {
+	for view, why := range map[string]string{"message-feed": "in memory", "nosuch": "there is no view"} {
 		if r := e.Run("rebuild", view); r.Code != 2 || !strings.Contains(r.Stderr, why) {
 			t.Errorf("rebuild %s ended with %d: %s", view, r.Code, r.Stderr)
 		}

@@ -49,7 +49,7 @@ func TestInbox(t *testing.T) {
 	readWhileSending(t, e, c)
 	before, err := inboxOf(t, c, "busy", M{"limit": 1000})
 	harness.Must(t, err)
-	for _, args := range [][]string{{"verify"}, {"rebuild", "durable"}, {"verify"}} {
+	for _, args := range [][]string{{"verify"}, {"rebuild", "durable"}, {"rebuild", "messages"}, {"verify"}} {
 		if r := e.Run(args[0], append(args[1:], "--postgres", sql)...); r.Code != 0 {
 			t.Errorf("%s: %+v", args, r)
 		}

@@ -67,19 +67,50 @@ func (d *DeadLetters) Conn() *nats.Conn { return d.js.Conn() }
 // All returns the dead letters, oldest first.
 func (d *DeadLetters) All(ctx context.Context) ([]DeadLetter, error) {
 	var all []DeadLetter
-	for page := (natsio.PageQuery{Subject: d.root + ">", FromSeq: 1, Batch: 500}); ; {
-		msgs, more, err := page.Page(ctx, d.js.Conn(), DeadLettersStream)
+	err := d.Each(ctx, func(l *DeadLetter) error { all = append(all, *l); return nil })
+	return all, err
+}
+
+// Each calls f with the dead letters, oldest first.
+func (d *DeadLetters) Each(ctx context.Context, f func(*DeadLetter) error) error {
+	for after := uint64(0); ; {
+		some, more, err := d.Page(ctx, after, 500)
 		if err != nil {
-			return nil, fmt.Errorf("read the dead letters: %w", err)
+			return err
 		}
-		for _, msg := range msgs {
-			all = append(all, decodeDeadLetter(msg))
-			page.FromSeq = msg.Sequence + 1
+		for i := range some {
+			if err := f(&some[i]); err != nil {
+				return err
+			}
+			after = some[i].Seq
 		}
 		if !more {
-			return all, nil
+			return nil
 		}
 	}
+}
+
+// Page returns at most limit dead letters behind one, oldest first, and whether there are
+// more.
+func (d *DeadLetters) Page(ctx context.Context, after uint64, limit int) (some []DeadLetter, more bool, err error) {
+	q := natsio.PageQuery{Subject: d.root + ">", FromSeq: after + 1, Batch: limit}
+	msgs, more, err := q.Page(ctx, d.js.Conn(), DeadLettersStream)
+	if err != nil {
+		return nil, false, fmt.Errorf("read the dead letters: %w", err)
+	}
+	for _, msg := range msgs {
+		some = append(some, decodeDeadLetter(msg))
+	}
+	return some, more, nil
+}
+
+// Count is the number of dead letters.
+func (d *DeadLetters) Count(ctx context.Context) (uint64, error) {
+	info, err := d.stream.Info(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("count the dead letters: %w", err)
+	}
+	return info.State.Msgs, nil
 }
 
 // Get returns one dead letter, or ErrNoDeadLetter.

@@ -60,6 +60,9 @@ type Step struct {
 	stream string // of a stream, a bucket or a consumer
 }
 
+// Stream is the stream of the step's object: of a bucket the one that holds it.
+func (s *Step) Stream() string { return s.stream }
+
 // Change is one field that differs from the topology.
 type Change struct {
 	Field   string `json:"field"`

@@ -98,9 +98,11 @@ func TestEraser(t *testing.T) {
 // the erasure, they go again; what came later stays.
 func TestErasedAgainAfterARestore(t *testing.T) {
 	db := pgtest.Migrated(t)
-	v := durable.New(db, "durable")
-	if _, err := v.Load(t.Context(), 0, "j"); err != nil {
-		t.Fatal(err)
+	v, messages := durable.New(db, "durable"), durable.NewMessages(db, "messages")
+	for _, view := range []projections.Target{v, messages} {
+		if _, err := view.Load(t.Context(), 0, "j"); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if err := v.Apply(t.Context(), 0, 0, 5, projections.Changes{Losses: []readmodel.Loss{loss(3)}}); err != nil {
 		t.Fatal(err)
@@ -109,8 +111,10 @@ func TestErasedAgainAfterARestore(t *testing.T) {
 	erased := &events.Record{Revision: 6, Name: events.Lifecycle("a"), Event: events.Event{
 		Type: events.Erased, Aggregate: "agent", ID: "a", RecordedAt: pgtest.When.Add(time.Second),
 	}}
-	if err := v.Apply(t.Context(), 0, 5, 6, projections.Changes{Events: []*events.Record{erased}}); err != nil {
-		t.Fatal(err)
+	for view, from := range map[projections.Target]uint64{v: 5, messages: 0} {
+		if err := view.Apply(t.Context(), 0, from, 6, projections.Changes{Events: []*events.Record{erased}}); err != nil {
+			t.Fatal(err)
+		}
 	}
 	wantOutbox(t, db, false)
 	if n := pgtest.Count(t, db, "SELECT count(*) FROM agents.conflicts"); n != 0 {
@@ -122,7 +126,7 @@ func TestErasedAgainAfterARestore(t *testing.T) {
 		t.Fatal(err)
 	}
 	erased.Revision = 7
-	if err := v.Apply(t.Context(), 0, 6, 7, projections.Changes{Events: []*events.Record{erased}}); err != nil {
+	if err := messages.Apply(t.Context(), 0, 6, 7, projections.Changes{Events: []*events.Record{erased}}); err != nil {
 		t.Fatal(err)
 	}
 	if got := left(t, db, `SELECT message_id FROM agents.messages ORDER BY 1`); !slices.Equal(got, []string{"bc", "later"}) {

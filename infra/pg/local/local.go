@@ -48,8 +48,9 @@ type Server struct {
 	dir       string // Config.Dir with links resolved
 	account   account
 	bins      binaries
-	password  string // of role
-	admin     string // password of superuser
+	password  string                 // of role
+	admin     string                 // password of superuser
+	console   atomic.Pointer[string] // password of the role of that name; nil = not made yet
 	port      int
 	socketDir string
 	out       *logFile

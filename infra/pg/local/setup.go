@@ -2,8 +2,10 @@ package local
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
+	"net/url"
 	"strings"
 	"time"
 
@@ -50,7 +52,36 @@ func (s *Server) setUp(ctx context.Context) error {
 			return fmt.Errorf("%s: %w", what, err)
 		}
 	}
+	return s.setUpReader(ctx, conn)
+}
+
+// console is the role that runs the SQL of people. It has no rights but those that the engine
+// grants it; its password is a new one at each start.
+const console = "tidemark_console"
+
+func (s *Server) setUpReader(ctx context.Context, conn *pgx.Conn) error {
+	password := rand.Text()
+	for _, sql := range []string{
+		`DO $$ BEGIN CREATE ROLE ` + console + `; EXCEPTION WHEN duplicate_object THEN NULL; END $$`,
+		`ALTER ROLE ` + console + ` LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION CONNECTION LIMIT 4 PASSWORD '` + password + `'`,
+		`ALTER ROLE ` + console + ` SET default_transaction_read_only = on`,
+		`ALTER ROLE ` + console + ` SET temp_file_limit = '256MB'`,
+	} {
+		if _, err := conn.Exec(ctx, sql); err != nil {
+			return fmt.Errorf("the role %s: %w", console, err)
+		}
+	}
+	s.console.Store(&password)
 	return nil
+}
+
+// ConsoleURL reaches the database over the Unix socket as the role that runs the SQL of people.
+func (s *Server) ConsoleURL() string {
+	password := ""
+	if p := s.console.Load(); p != nil {
+		password = *p
+	}
+	return fmt.Sprintf("postgres://%s:%s@/%s?host=%s&port=%d&sslmode=disable", console, url.QueryEscape(password), role, url.QueryEscape(s.socketDir), s.port)
 }
 
 // owned are the statements that give everything in a database to the engine's

@@ -53,6 +53,7 @@ type Engine struct {
 	http       *httpServer
 	mcp        atomic.Pointer[mcp.HTTP]
 	sampler    *sampler
+	operations *consoleOperations
 	metrics    *metrics
 	tracer     *trace.Tracer // nil = tracing is off
 	service    *queryService
@@ -216,6 +217,7 @@ func Start(ctx context.Context, cfg *Config, version string, log *slog.Logger) (
 	e.sampler = newSampler(e)
 	e.stops.add(inBackground(e.sampler.run))
 	e.assembled.Store(true)
+	e.stops.add(e.operations.jobs.stop)
 	e.stops.add(func(context.Context) { e.http.console.Close() }) // its sessions are clients
 	e.readiness.Set("engine", readiness.OK, "")
 

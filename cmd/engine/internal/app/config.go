@@ -26,12 +26,15 @@ type Config struct {
 	Auth         string        `help:"on: only clients with credentials of a principal are admitted (engine auth add). off: clients of the embedded server need none; those of an external one share the engine's account." enum:"on,off" default:"off" env:"TIDEMARK_AUTH"`
 	Postgres     string        `help:"External Postgres; 'off' = without SQL; default: a managed local one." env:"TIDEMARK_POSTGRES" placeholder:"URL"`
 	TLS          certs.Files   `embed:"" envprefix:"TIDEMARK_"`
-	HTTP         string        `name:"http" help:"Address of /healthz, /readyz, /metrics and /mcp." default:"127.0.0.1:8080" env:"TIDEMARK_HTTP" placeholder:"ADDR"`
+	HTTP         string        `name:"http" help:"Address of the web console, /healthz, /readyz, /metrics and /mcp." default:"127.0.0.1:8080" env:"TIDEMARK_HTTP" placeholder:"ADDR"`
 	HTTPInsecure bool          `name:"http-insecure" help:"HTTP without TLS on other addresses than loopback, where only this machine or a proxy reaches them, such as the port of a container." env:"TIDEMARK_HTTP_INSECURE"`
 	HTTPHosts    []string      `name:"http-hosts" help:"Host names by which clients reach HTTP; localhost, IP addresses and the names in the TLS certificate always do." env:"TIDEMARK_HTTP_HOSTS" placeholder:"NAME"`
 	Pprof        bool          `name:"pprof" help:"Serve profiles of the running program below /debug/pprof/ of --http, which must be a loopback address." env:"TIDEMARK_PPROF"`
 	Partitions   int           `help:"Partitions of a new journal; they cannot change later. 0 = those of the existing journal, or 1." default:"0" env:"TIDEMARK_PARTITIONS"`
 	Durability   string        `help:"synced: the event is on disk before the acknowledgement. relaxed: within a second after it." enum:"synced,relaxed" default:"synced" env:"TIDEMARK_DURABILITY"`
+
+	// ConsolePostgres has a password; the engine never logs or shows it.
+	ConsolePostgres string `name:"console-postgres" help:"Login of the role that runs the SQL of the console on an external database; it must have no right but to read. The managed one has such a role." env:"TIDEMARK_CONSOLE_POSTGRES" placeholder:"URL"`
 
 	PostgresSchema string `help:"Schema of the engine's tables. Engines on one journal use the same; others in the same database use another." default:"agents" env:"TIDEMARK_POSTGRES_SCHEMA" placeholder:"NAME"`
 

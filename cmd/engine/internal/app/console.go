@@ -17,7 +17,8 @@ func (e *Engine) newConsole(cfg *Config, log *slog.Logger) *console.Console {
 	if cfg.Data != "./data" && cfg.Data != "" {
 		flags = " --data " + cfg.Data
 	}
-	return console.New(console.Config{Engine: consoleEngine{e}, Auth: cfg.authenticated(), Prefix: cfg.SubjectPrefix, Flags: flags, Log: log})
+	e.operations = newConsoleOperations(e)
+	return console.New(console.Config{Engine: consoleEngine{e}, Operations: e.operations, Auth: cfg.authenticated(), Prefix: cfg.SubjectPrefix, Flags: flags, Log: log})
 }
 
 // consoleEngine is the engine as its console sees it.

@@ -168,6 +168,31 @@ func TestHTTPBeyondThisMachine(t *testing.T) {
 	}
 }
 
+// Where people sign in to the console, it needs no certificate of a client unless the engine
+// asks for them; the metrics do.
+func TestHTTPWhereSignInIs(t *testing.T) {
+	ca, dir := harness.NewCA(t), t.TempDir()
+	f := certs.Files{Cert: filepath.Join(dir, "cert"), Key: filepath.Join(dir, "key")}
+	ca.Issue(f.Cert, f.Key, "server", time.Hour, "engine.test")
+	for clientCA, want := range map[string]map[string]int{
+		"":      {"/": 200, "/signin": 200, "/assets/console.css": 200, "/metrics": 403, "/healthz": 200},
+		ca.File: {"/": 403, "/signin": 403, "/metrics": 403, "/healthz": 200},
+	} {
+		f.ClientCA = clientCA
+		c, err := certs.Open(f)
+		harness.Must(t, err)
+		h := guarded(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), nil, c, true)
+		for path, code := range want {
+			r := httptest.NewRequest(http.MethodGet, "https://engine.test"+path, nil)
+			r.RemoteAddr = "192.0.2.1:999"
+			w := httptest.NewRecorder()
+			if h.ServeHTTP(w, r); w.Code != code {
+				t.Errorf("%s with client CA %q: %d, want %d", path, clientCA, w.Code, code)
+			}
+		}
+	}
+}
+
 func TestHTTPS(t *testing.T) {
 	ca, dir := harness.NewCA(t), t.TempDir()
 	f := certs.Files{Cert: filepath.Join(dir, "cert"), Key: filepath.Join(dir, "key"), ClientCA: ca.File}

@@ -104,6 +104,7 @@ func (e *Engine) Banner(program string) string {
 		fmt.Fprintf(&b, "  clients     %s\n", e.clients())
 	}
 	fmt.Fprintf(&b, "  Postgres    %s\n", pgLine)
+	fmt.Fprintf(&b, "  console     %s/\n", e.http.url())
 	fmt.Fprintf(&b, "  HTTP        %s/readyz  /healthz  /metrics\n", e.http.url())
 	fmt.Fprintf(&b, "  journal     %d partition(s), %d replica(s), data in %s\n", e.journal.Partitions(), e.journal.Replicas(), e.cfg.Data)
 	fmt.Fprintf(&b, "  durability  %s: %s\n", mode, detail)

@@ -5,13 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
 	natsquarantine "github.com/tidemark-engine/tidemark/infra/natsio/quarantine"
-	"github.com/tidemark-engine/tidemark/infra/pg/durable"
 	"github.com/tidemark-engine/tidemark/projections/quarantine"
 )
 
@@ -31,12 +29,10 @@ type heldLetter struct {
 
 func letterOf(h *quarantine.Entry) heldLetter {
 	return heldLetter{
-		ID: heldID(h), Time: h.Since, Source: "view " + h.View, Subject: string(h.Stream), Reason: h.Reason,
+		ID: deployment.QuarantineID(h), Time: h.Since, Source: "view " + h.View, Subject: string(h.Stream), Reason: h.Reason,
 		Partition: h.Partition, Revision: h.First, Last: h.Last, Waiting: h.Waiting, Attempts: h.Attempts,
 	}
 }
-
-func heldID(h *quarantine.Entry) string { return h.View + ":" + string(h.Stream) }
 
 // ofView reports whether an id is of a quarantined aggregate, not of a dead letter.
 func ofView(which string) bool { return strings.Contains(which, ":") }
@@ -50,19 +46,13 @@ func askViews(ctx context.Context, t *deployment.Target, out *Output, which, wha
 		return 0, err
 	}
 	defer nc.Close()
-	some, err := deployment.Quarantined(ctx, nc)
-	some = slices.DeleteFunc(some, func(h quarantine.Entry) bool { return which != "all" && which != heldID(&h) })
+	some, err := deployment.QuarantinedAs(ctx, nc, which)
 	if err != nil || len(some) == 0 {
 		if err == nil && ofView(which) {
 			err = fmt.Errorf("no view has %q in quarantine (engine dlq list)", which)
 		}
 		return 0, err
 	}
-	some = slices.DeleteFunc(some, func(h quarantine.Entry) bool {
-		return h.View == durable.Notifications && slices.ContainsFunc(some, func(front quarantine.Entry) bool {
-			return front.View == "durable" && front.Stream == h.Stream // notifications follow the durable view
-		})
-	})
 	own, err := t.ConnectOperator(ctx)
 	if err != nil {
 		return 0, err
@@ -75,33 +65,25 @@ func askViews(ctx context.Context, t *deployment.Target, out *Output, which, wha
 	ctx, cancel := context.WithTimeout(ctx, t.Timeout)
 	defer cancel()
 	for i := range some {
-		recordAct(ctx, own, t, "dlq "+what, heldID(&some[i]))
-		if err := q.Request(ctx, some[i], what); err != nil {
-			return 0, err
-		}
+		recordAct(ctx, own, t, "dlq "+what, deployment.QuarantineID(&some[i]))
 	}
 	failed := 0
-	for i := range some {
-		now, there, err := q.Await(ctx, some[i])
-		switch {
-		case errors.Is(err, context.DeadlineExceeded):
-			return len(some), fmt.Errorf("%s: no result within %s: is the view running? (engine status)", heldID(&some[i]), t.Timeout)
-		case err != nil:
-			return len(some), err
-		case there && now.Waits():
+	err = deployment.SettleQuarantined(ctx, q, some, what, func(s deployment.Settled) error {
+		if s.Still {
 			failed++
-			err = out.settled(heldID(&some[i]), "still quarantined", " ", fmt.Sprintf("since revision %d: %s", now.First, now.Reason))
-		case what == quarantine.RequestDrop:
-			err = out.settled(heldID(&some[i]), "dropped", " ", fmt.Sprintf("with %d events", some[i].Waiting))
-		default:
-			err = out.settled(heldID(&some[i]), "caught up", ": ", "the view has applied its events")
 		}
-		if err != nil {
-			return len(some), err
+		separator := " "
+		if s.Result == deployment.CaughtUp {
+			separator = ": "
 		}
+		return out.settled(s.ID, s.Result, separator, s.Detail)
+	})
+	var late *deployment.NoResult
+	if errors.As(err, &late) {
+		return len(some), fmt.Errorf("%s: no result within %s: is the view running? (engine status)", late.ID, t.Timeout)
 	}
-	if failed > 0 {
-		return len(some), fmt.Errorf("%d still quarantined", failed)
+	if err == nil && failed > 0 {
+		err = fmt.Errorf("%d still quarantined", failed)
 	}
-	return len(some), nil
+	return len(some), err
 }

@@ -11,9 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
-	"github.com/tidemark-engine/tidemark/history"
-	"github.com/tidemark-engine/tidemark/infra/natsio/coordination"
-	"github.com/tidemark-engine/tidemark/infra/pg/durable"
+	"github.com/tidemark-engine/tidemark/infra/pg/declared"
 	"github.com/tidemark-engine/tidemark/internal/keys"
 	"github.com/tidemark-engine/tidemark/internal/wait"
 	"github.com/tidemark-engine/tidemark/projections"
@@ -30,51 +28,21 @@ type Rebuild struct {
 	Keys     keys.Source `embed:""`
 }
 
-// rebuilders rebuild one view each, in the order of all. The archive is first,
-// because the others read it where the journal is trimmed.
-var rebuilders = []struct {
-	view string
-	run  func(*rebuilding, context.Context) error
-}{
-	{deployment.ArchiveView, (*rebuilding).archive},
-	{"durable", (*rebuilding).durable},
-	{"messages", (*rebuilding).messages},
-	{"hot", (*rebuilding).hot},
-	{"feeds", (*rebuilding).feeds},
-	{declaredViews, (*rebuilding).declared},
-}
-
 // rebuilding is one run of the command.
 type rebuilding struct {
 	*Rebuild
-	nc       *nats.Conn
-	embedded bool
-	stores   *deployment.Stores
-	log      *slog.Logger
-	out      *Output
+	*deployment.Rebuilder
+	nc   *nats.Conn
+	out  *Output
+	show *steps
 }
 
 // Validate refuses what is not a view, and the view that cannot be rebuilt.
 func (c *Rebuild) Validate() error {
-	views := []string{}
-	for _, r := range rebuilders {
-		if c.View == r.view {
-			return nil
-		}
-		views = append(views, r.view)
-	}
-	if isDeclared(c.View) {
+	if c.View == "all" {
 		return nil
 	}
-	switch c.View {
-	case "all":
-		return nil
-	case "message-feed":
-		return errors.New("the stream AGENT_MESSAGES is in memory and keeps five minutes: the inboxes have the messages (engine rebuild messages)")
-	case durable.Notifications:
-		return errors.New("notifications have no rows to rebuild: they follow the durable view, also through its rebuild")
-	}
-	return fmt.Errorf("there is no view %q: %s, view.NAME, or all", c.View, strings.Join(views, ", "))
+	return deployment.CheckRebuild(c.View)
 }
 
 // Run implements the command.
@@ -94,27 +62,28 @@ func (c *Rebuild) Run(ctx context.Context, out *Output) error {
 	}
 	defer stores.Close()
 	c.SubjectPrefix = s.Prefix
-	run := &rebuilding{c, nc, s.NATS.Embedded(), stores, slog.New(slog.DiscardHandler), out}
-	for _, r := range rebuilders {
-		if c.View != "all" && c.View != r.view && !(r.view == declaredViews && isDeclared(c.View)) {
+	run := &rebuilding{Rebuild: c, nc: nc, out: out}
+	run.Rebuilder = &deployment.Rebuilder{
+		Conn: nc, Stores: stores, Subjects: c.Subjects(), Embedded: s.NATS.Embedded(), Accept: c.Accept, Log: slog.New(slog.DiscardHandler),
+		CaughtUp: run.caughtUp, Step: func(p rebuild.Step) { run.show.step(p) }, Detached: run.printDetached,
+	}
+	for _, view := range deployment.RebuildOrder {
+		if c.View != "all" && c.View != view && !(view == deployment.DeclaredViewsName && deployment.IsDeclared(c.View)) {
 			continue
 		}
-		one := func(ctx context.Context) error {
-			if !c.Plan {
-				recordAct(ctx, nc, &c.Target, "rebuild", r.view)
-			}
-			return r.run(run, ctx)
-		}
 		if c.Plan {
-			err = one(ctx)
-		} else if err = coordination.WithLock(ctx, nc, r.view, one); errors.Is(err, coordination.ErrLocked) {
-			err = fmt.Errorf("view %s is being rebuilt already: %w", r.view, err)
+			err = run.plan(ctx, view)
+		} else {
+			err = run.Locked(ctx, view, func(ctx context.Context) error {
+				recordAct(ctx, nc, &c.Target, "rebuild", view)
+				return run.rebuild(ctx, view)
+			})
 		}
-		if errors.Is(err, history.ErrForeignJournal) {
-			err = fmt.Errorf("%w; --accept-journal continues with the present journal", err)
+		if errors.Is(err, deployment.ErrNoSQL) && c.View == "all" {
+			continue // these views do not exist
 		}
 		if err != nil {
-			return fmt.Errorf("rebuild %s: %w", r.view, err)
+			return fmt.Errorf("rebuild %s: %w", view, err)
 		}
 	}
 	if c.View == "all" && c.Accept && !c.Plan { // the running engine executes commands again
@@ -123,12 +92,57 @@ func (c *Rebuild) Run(ctx context.Context, out *Output) error {
 	return nil
 }
 
-// withoutSQL refuses a view in SQL that is named; all leaves it out.
-func (c *Rebuild) withoutSQL() error {
-	if c.View == "all" {
-		return nil
+// each calls f for a view, or for each of the declared views that the command names.
+func (c *rebuilding) each(ctx context.Context, view string, f func(view string) error) error {
+	if view != deployment.DeclaredViewsName {
+		return f(view)
 	}
-	return errors.New("the engine runs without SQL")
+	if c.Stores.DB == nil {
+		return deployment.ErrNoSQL
+	}
+	names, err := c.Stores.DeclaredViews(ctx)
+	if err != nil {
+		return err
+	}
+	if name, one := strings.CutPrefix(c.View, declared.ViewPrefix); one {
+		names = []string{name} // one that is not there is refused with the reason
+	}
+	for _, name := range names {
+		if err := f(declared.ViewPrefix + name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *rebuilding) plan(ctx context.Context, view string) error {
+	return c.each(ctx, view, func(view string) error {
+		p, err := c.Rebuilder.Plan(ctx, view)
+		switch {
+		case err != nil:
+			return err
+		case p.Shadow != nil:
+			return c.printShadowPlan(p.Shadow)
+		}
+		return c.printFoldPlan(view, p.Then, p.Fold)
+	})
+}
+
+func (c *rebuilding) rebuild(ctx context.Context, view string) error {
+	return c.each(ctx, view, func(view string) error {
+		c.show = c.steps()
+		done, err := c.Rebuilder.Run(ctx, view)
+		c.show.bar.End()
+		switch {
+		case err != nil:
+			return err
+		case done.Shadow != nil:
+			return c.printRebuilt(done.Shadow)
+		case done.Declared != nil:
+			return c.printDeclared(done.Declared)
+		}
+		return c.printRestored(done.Reset, done.Left)
+	})
 }
 
 // caughtUpTimeout bounds the wait for a running view before its rows are

@@ -65,9 +65,17 @@ func (c *rebuilding) printRebuilt(r *rebuild.Rebuilt) error {
 	return nil
 }
 
+func (c *rebuilding) printDeclared(r *deployment.RebuiltDeclared) error {
+	if c.out.AsJSON {
+		return c.out.JSON(r)
+	}
+	c.out.Printf("%-11s rebuilt in %s: %s rows\n", r.View, seconds(r.Seconds), Grouped(int(r.Rows)))
+	return nil
+}
+
 // printRestored prints the report of a rebuild in place, and fails with why
 // when rows still differ.
-func (c *rebuilding) printRestored(r *rebuild.ResetReport, why string) error {
+func (c *rebuilding) printRestored(r *rebuild.ResetReport, why error) error {
 	var err error
 	if c.out.AsJSON {
 		err = c.out.JSON(r)
@@ -79,10 +87,7 @@ func (c *rebuilding) printRestored(r *rebuild.ResetReport, why string) error {
 			c.out.Printf("  still different: %s: %s\n", k.Key, k.What)
 		}
 	}
-	if err == nil && why != "" && len(r.Left) > 0 {
-		err = errors.New(why)
-	}
-	return err
+	return errors.Join(err, why)
 }
 
 func (c *rebuilding) printRows(rows []rebuild.RowChange, total int) {

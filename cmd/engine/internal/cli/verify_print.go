@@ -5,25 +5,18 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
 	"github.com/tidemark-engine/tidemark/infra/pg/declared"
 	"github.com/tidemark-engine/tidemark/projections/verify"
 )
 
-// verified is the output of verify.
-type verified struct {
-	verify.Report
-	Declared []declared.Verified `json:"declared,omitempty"`
-	Repaired []verify.Difference `json:"repaired,omitempty"`
-	Sample   *sampled            `json:"sample,omitempty"` // nil = every aggregate was verified
-}
-
 // print prints the report and fails when there are differences.
-func (v *verification) print(out *Output, r *verified) error {
-	if err := out.Result(r, func() { r.print(out, v.Show) }); err != nil || r.OK() {
+func (c *Verify) print(out *Output, r *deployment.Verified) error {
+	if err := out.Result(r, func() { printVerified(out, r, c.Show) }); err != nil || r.OK() {
 		return err
 	}
 	text := fmt.Sprintf("verify: %d differences", len(r.Differences))
-	if n := len(r.Differences) - len(notQuarantined(r.Differences)); n > 0 {
+	if n := len(r.Differences) - len(deployment.NotQuarantined(r.Differences)); n > 0 {
 		text += fmt.Sprintf(", %d of them quarantined (engine dlq list)", n)
 	}
 	if r.Repaired != nil {
@@ -32,11 +25,11 @@ func (v *verification) print(out *Output, r *verified) error {
 	return fmt.Errorf("%s", text)
 }
 
-func (r *verified) print(out *Output, show int) {
+func printVerified(out *Output, r *deployment.Verified, show int) {
 	if r.Sample != nil {
 		out.Printf("sample      %d aggregates, %d events, chains checked; %d could not be judged\n",
 			r.Sample.Checked, r.Sample.Events, len(r.Sample.Unsettled))
-		printLines(out, show, "  not judged ", r.Sample.Unsettled, func(u unsettled) string { return u.Stream + ": " + u.Why })
+		printLines(out, show, "  not judged ", r.Sample.Unsettled, func(u deployment.Unsettled) string { return u.Stream + ": " + u.Why })
 	} else {
 		out.Printf("journal     %d events of %d aggregates, chains checked; %d living entries, digest %.16s\n",
 			r.Events, r.Aggregates, r.Entries, r.Digest)

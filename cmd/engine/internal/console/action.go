@@ -53,6 +53,9 @@ func (c *Console) act(w http.ResponseWriter, r *http.Request) {
 	name := r.PathValue("action")
 	make, known := actions[name]
 	if !known {
+		make, known = operationActions[name]
+	}
+	if !known {
 		c.unknown(w, r)
 		return
 	}

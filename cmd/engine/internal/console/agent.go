@@ -36,6 +36,7 @@ type agentData struct {
 	life      lifecycle
 	partition int
 	first     uint64 // revision of its first event
+	last      uint64 // of its last event
 	head      uint64 // of its partition
 	point     point
 	body      templ.Component

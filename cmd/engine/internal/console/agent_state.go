@@ -66,8 +66,14 @@ func (r *request) stateTab(d *agentData) (templ.Component, error) {
 		return nil, err
 	}
 	s.now, s.cursor = page.Entries, page.Cursor
+	if d.first > 0 {
+		d.last = max(r.lastEvent(d, d.head), d.first, min(d.point.revision, d.head))
+		for _, e := range s.now { // also where the timeline did not answer
+			d.last = max(d.last, e.Revision)
+		}
+	}
 	if !d.point.past() || d.point.problem != "" {
-		s.back = r.lastEvent(d, d.head)
+		s.back = d.last
 		return stateTab(r, d, &s), nil
 	}
 	then, err := r.entries(d.id, d.point)
@@ -184,18 +190,28 @@ func (r *request) around(d *agentData, s *stateData) {
 	}
 }
 
-// lastEvent is the revision of the last event of an agent up to a revision; 0 = there is none.
+// lastEvent is the revision of the last event of an agent up to a revision; 0 = none was found.
+// The timeline has the events of its tasks too: it is asked for more of them as they come.
 func (r *request) lastEvent(d *agentData, upTo uint64) uint64 {
-	var answer struct {
-		Events []event `json:"events"`
-	}
-	if upTo == 0 || r.ask("agent."+d.id+".timeline", map[string]any{"to": upTo, "limit": 8}, &answer) != nil {
+	if upTo == 0 {
 		return 0
 	}
-	for _, e := range answer.Events {
-		if e.Aggregate == "agent" && e.Partition == d.partition {
-			return e.Revision
+	body := map[string]any{"to": upTo}
+	for _, limit := range [...]int{4, 50, 500} {
+		body["limit"] = limit
+		var page timelinePage
+		if r.ask("agent."+d.id+".timeline", body, &page) != nil {
+			return 0
 		}
+		for _, e := range page.Events {
+			if e.Aggregate == "agent" && e.Partition == d.partition {
+				return e.Revision
+			}
+		}
+		if page.Cursor == "" {
+			return 0
+		}
+		body["cursor"] = page.Cursor
 	}
 	return 0
 }

@@ -37,9 +37,9 @@ func (c *Console) subject(s string) string {
 
 func shownRevision(d *agentData) uint64 {
 	if d.point.revision > 0 {
-		return min(d.point.revision, d.head)
+		return min(max(d.point.revision, d.first), d.last)
 	}
-	return d.head
+	return d.last
 }
 
 // localTime is the point as an input of the type datetime-local takes it.

@@ -3,7 +3,9 @@ package console
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"embed"
+	"encoding/hex"
 	"log/slog"
 	"net/http"
 	"sync"
@@ -12,11 +14,12 @@ import (
 
 // Config is what the engine gives its console.
 type Config struct {
-	Engine Engine
-	Auth   bool   // principals sign in; else the console is for this machine alone
-	Prefix string // of every subject, without a final dot; empty = none
-	Flags  string // of the command lines that are shown: how they find the engine
-	Log    *slog.Logger
+	Engine     Engine
+	Operations Operations
+	Auth       bool   // principals sign in; else the console is for this machine alone
+	Prefix     string // of every subject, without a final dot; empty = none
+	Flags      string // of the command lines that are shown: how they find the engine
+	Log        *slog.Logger
 }
 
 // Console is the web console of one engine.
@@ -55,6 +58,19 @@ func (c *Console) Close() {
 //go:embed assets
 var assets embed.FS
 
+// asset is the URL of an asset; another build has another one.
+func asset(name string) string { return "/assets/" + name + "?" + assetsVersion() }
+
+var assetsVersion = sync.OnceValue(func() string {
+	sum := sha256.New()
+	files, _ := assets.ReadDir("assets") // it is embedded
+	for _, f := range files {
+		text, _ := assets.ReadFile("assets/" + f.Name())
+		sum.Write(text)
+	}
+	return hex.EncodeToString(sum.Sum(nil)[:6])
+})
+
 // Register adds the console to a mux. Every other GET is then its page "not found".
 func (c *Console) Register(mux *http.ServeMux) {
 	mux.Handle("GET /assets/", c.headers(cached(http.FileServerFS(assets))))
@@ -65,6 +81,9 @@ func (c *Console) Register(mux *http.ServeMux) {
 	mux.Handle("GET /agents/{id}/timeline.jsonl", c.headers(http.HandlerFunc(c.export)))
 	mux.Handle("GET /", c.headers(http.HandlerFunc(c.unknown)))
 	for pattern, p := range c.routes() {
+		mux.Handle("GET "+pattern, c.headers(c.serve(p)))
+	}
+	for pattern, p := range c.operationPages() {
 		mux.Handle("GET "+pattern, c.headers(c.serve(p)))
 	}
 }
@@ -106,10 +125,10 @@ func (c *Console) headers(h http.Handler) http.Handler {
 	})
 }
 
-// cached lets a browser keep what only a new build changes: pages name the version.
+// cached lets a browser keep what only a new build changes.
 func cached(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Cache-Control", "max-age=3600")
+		w.Header().Set("Cache-Control", "max-age=86400")
 		h.ServeHTTP(w, r)
 	})
 }

@@ -10,7 +10,7 @@
 //
 // Write a function func (c *Console) things(r *request) (view, error) that asks with r.ask
 // and returns a view: a title, the entry of the navigation, and a component as body. The
-// component is in things.templ; `go tool templ generate ./cmd/engine/internal/console` makes
+// component is in things.templ; `make generate` makes
 // things_templ.go, which is committed (a test fails when it is stale). Then add the page's
 // pattern to routes in console.go. Overview (overview.go, overview.templ) is the model.
 //
@@ -29,7 +29,7 @@
 //
 // Add an entry to actions in actions.go: its name, and a function that makes of the form what
 // is sent, said and printed as a command line. A page asks for it with a form,
-// @actionForm(r, "agent.set", "dialog") { fields }. The rest is common: the first POST shows
+// @actionForm(r, "agent.set") { fields }, or typedForm if a reader types in it. The rest is common: the first POST shows
 // what will happen, with a command id that is made then; the second one does it and shows the
 // receipt, or the error as the wire gave it.
 package console

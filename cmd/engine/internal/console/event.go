@@ -137,7 +137,7 @@ func (c *Console) event(r *request) (view, error) {
 		d.before = previous.Revision
 	}
 	d.checked = check(&d, previous, err)
-	return view{title: "Event " + text(revision), nav: "", body: eventPage(r, &d)}, nil
+	return view{title: "Event " + text(revision), nav: "/agents", body: eventPage(r, &d)}, nil
 }
 
 // read asks for one event.

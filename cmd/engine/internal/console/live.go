@@ -2,10 +2,13 @@ package console
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/tidemark-engine/tidemark/client"
 )
 
 const (
@@ -46,16 +49,15 @@ func (c *Console) stream(w http.ResponseWriter, r *request, p page) {
 		if now != seen || time.Since(at) >= liveQuiet {
 			seen, at = now, time.Now()
 			r.now = at
-			body, ok := c.liveBody(r, p)
-			if !ok {
-				http.Error(w, "this page is not live", http.StatusNoContent)
+			name, body := c.liveBody(r, p)
+			switch {
+			case name == "":
+				w.WriteHeader(http.StatusNoContent) // an EventSource does not come back
 				return
-			}
-			name := "ping"
-			if !bytes.Equal(body, last) {
-				name, last = "page", body
-			} else {
-				body = nil
+			case name == "page" && bytes.Equal(body, last):
+				name, body = "ping", nil
+			case name == "page":
+				last = body
 			}
 			if send(out, w, name, body) != nil {
 				return
@@ -71,19 +73,23 @@ func (c *Console) stream(w http.ResponseWriter, r *request, p page) {
 	}
 }
 
-// liveBody is the body of a live page, or of the error that it meets now.
-func (c *Console) liveBody(r *request, p page) ([]byte, bool) {
+// liveBody is the next event of a live page: its body, or that of the error that it meets now.
+// While the engine is only late, the page stays as it is.
+func (c *Console) liveBody(r *request, p page) (name string, body []byte) {
 	v, err := p(r)
-	if err != nil {
+	switch {
+	case errors.Is(err, client.ErrUnavailable), errors.Is(err, client.ErrOverloaded):
+		return "late", nil
+	case err != nil:
 		v = failed(err)
-	} else if !v.live {
-		return nil, false
+	case !v.live:
+		return "", nil
 	}
 	var b bytes.Buffer
 	if err := v.body.Render(r.Context(), &b); err != nil {
-		return nil, true // the browser has gone
+		return "late", nil // the browser has gone
 	}
-	return b.Bytes(), true
+	return "page", b.Bytes()
 }
 
 // send writes one event of the stream.

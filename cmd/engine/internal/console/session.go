@@ -13,7 +13,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nkeys"
 
 	"github.com/tidemark-engine/tidemark/client"
 )
@@ -31,10 +33,17 @@ const (
 // session is a signed-in principal, or all of development mode.
 type session struct {
 	Principal string // empty = development mode
+	account   string // that the server has admitted; empty = development mode, or not known
 	client    *client.Client
-	nc        *nats.Conn
+	nc        connection
 	begun     time.Time
 	used      time.Time // guarded by sessions.mu
+}
+
+// connection is what a session needs of its NATS connection beside the client.
+type connection interface {
+	IsClosed() bool
+	Close()
 }
 
 // sessions are in memory only: a restart of the engine ends them.
@@ -62,7 +71,7 @@ func (s *sessions) open(credentials, principal string) (*session, error) {
 		return nil, err
 	}
 	now := time.Now()
-	return &session{Principal: principal, client: c, nc: nc, begun: now, used: now}, nil
+	return &session{Principal: principal, account: accountIn(credentials), client: c, nc: nc, begun: now, used: now}, nil
 }
 
 // development is the session that all browsers on this machine share without --auth.
@@ -163,6 +172,26 @@ func (s *sessions) close() {
 		s.dev.nc.Close()
 	}
 }
+
+// accountIn is the account of a user in the text of a credentials file. The server has checked
+// who signed it, if it works with JWTs: the client sends the JWT that is read here.
+func accountIn(credentials string) string {
+	token, err := nkeys.ParseDecoratedJWT([]byte(credentials))
+	if err != nil {
+		return ""
+	}
+	claims, err := jwt.DecodeUserClaims(token)
+	switch {
+	case err != nil:
+		return ""
+	case claims.IssuerAccount != "":
+		return claims.IssuerAccount
+	}
+	return claims.Issuer
+}
+
+// caller is who asks the engine for what is not on the wire.
+func (r *request) caller() Caller { return Caller{Account: r.s.account} }
 
 // secret is 256 random bits as text.
 func secret() string {

@@ -11,7 +11,6 @@ import (
 	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/infra/natsio/hot"
 	"github.com/tidemark-engine/tidemark/infra/natsio/journal"
-	natsquarantine "github.com/tidemark-engine/tidemark/infra/natsio/quarantine"
 	"github.com/tidemark-engine/tidemark/infra/pg/durable"
 	"github.com/tidemark-engine/tidemark/projections"
 	"github.com/tidemark-engine/tidemark/projections/quarantine"
@@ -98,14 +97,4 @@ func (h *HotStore) Resume(ctx context.Context) error {
 		h.Progress.Reset(p, at)
 	}
 	return nil
-}
-
-// Quarantined are the aggregates that views hold in quarantine, oldest first.
-func Quarantined(ctx context.Context, nc *nats.Conn) ([]quarantine.Entry, error) {
-	q, err := natsquarantine.OpenReadOnly(ctx, nc)
-	if err != nil || q == nil {
-		return nil, err
-	}
-	all, err := q.All(ctx)
-	return slices.DeleteFunc(all, func(h quarantine.Entry) bool { return !h.Waits() }), err
 }

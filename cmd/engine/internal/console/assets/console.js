@@ -32,6 +32,7 @@
       morph($("#page"), event.data);
       enhance();
     });
+    stream.addEventListener("late", () => state("wait", "the engine is late"));
     stream.addEventListener("ping", () => state("on", "live"));
     stream.addEventListener("gone", () => { close(); location.reload(); });
     stream.onerror = () => {
@@ -85,16 +86,17 @@
   });
 
   document.addEventListener("click", async (event) => {
+    if (!(event.target instanceof Element)) return;
     const link = event.target.closest("[data-close]");
     if (link && link.closest("dialog")) {
       event.preventDefault();
       link.closest("dialog").close();
-      if (link.hasAttribute("data-reload") && !stream) location.reload();
+      if (link.hasAttribute("data-reload")) location.reload(); // forms show what is expected now
       return;
     }
     const copy = event.target.closest("[data-copy]");
     if (copy) {
-      await navigator.clipboard.writeText(copy.dataset.copy);
+      try { await navigator.clipboard.writeText(copy.dataset.copy); } catch { return; } // not allowed
       copy.textContent = "Copied";
       setTimeout(() => { copy.textContent = "Copy"; }, 1500);
     }
@@ -136,7 +138,7 @@
   };
   const follow = (name) => { const link = $(`[data-key="${name}"]`); if (link) link.click(); return Boolean(link); };
   document.addEventListener("keydown", (event) => {
-    const typing = event.target.closest("input:not([type=range]), textarea, select, [contenteditable]");
+    const typing = event.target instanceof Element && event.target.closest("input:not([type=range]), textarea, select, [contenteditable]");
     if (event.key === "Escape" && typing) { typing.blur(); return; }
     if (typing || event.ctrlKey || event.metaKey || event.altKey || $("dialog[open]")) return;
     switch (event.key) {

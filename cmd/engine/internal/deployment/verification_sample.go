@@ -1,4 +1,4 @@
-package cli
+package deployment
 
 import (
 	"context"
@@ -12,15 +12,15 @@ import (
 	"github.com/tidemark-engine/tidemark/projections/verify"
 )
 
-// sampled describes a sample.
-type sampled struct {
+// Sampled describes a sample.
+type Sampled struct {
 	Checked   int         `json:"checked"` // aggregates
 	Events    int         `json:"events"`  // read for them
-	Unsettled []unsettled `json:"unsettled"`
+	Unsettled []Unsettled `json:"unsettled"`
 }
 
-// unsettled is an aggregate that could not be judged, and why.
-type unsettled struct {
+// Unsettled is an aggregate that could not be judged, and why.
+type Unsettled struct {
 	Stream string `json:"stream"`
 	Why    string `json:"why"`
 }
@@ -29,13 +29,13 @@ type unsettled struct {
 const sampleConcurrency = 8
 
 // sample verifies random aggregates.
-func (v *verification) sample(ctx context.Context) (*verified, error) {
+func (v *Verification) sample(ctx context.Context) (*Verified, error) {
 	picked, err := verify.Pick(ctx, v.stores.Journal, v.tiers, v.Sample)
 	if err != nil {
 		return nil, err
 	}
 	spot := verify.Sampler{Journal: v.stores.Journal, Archive: v.archive, Tiers: v.tiers, Reached: v.reached()}
-	found := &verified{Sample: &sampled{Checked: len(picked), Unsettled: []unsettled{}}}
+	found := &Verified{Sample: &Sampled{Checked: len(picked), Unsettled: []Unsettled{}}}
 	found.Differences = []verify.Difference{}
 	var mu sync.Mutex
 	g, ctx := errgroup.WithContext(ctx)
@@ -54,17 +54,17 @@ func (v *verification) sample(ctx context.Context) (*verified, error) {
 	return found, err
 }
 
-func (r *verified) add(s events.AggregateName, f *verify.Finding) {
+func (r *Verified) add(s events.AggregateName, f *verify.Finding) {
 	r.Sample.Events += f.Events
 	r.Differences = append(r.Differences, f.Differences...)
 	if f.Unsettled != "" {
-		r.Sample.Unsettled = append(r.Sample.Unsettled, unsettled{string(s), f.Unsettled})
+		r.Sample.Unsettled = append(r.Sample.Unsettled, Unsettled{string(s), f.Unsettled})
 	}
 }
 
 // reached waits for a view to reach a revision. It asks the engine again only
 // when the last status is not enough.
-func (v *verification) reached() func(ctx context.Context, view string, partition int, revision uint64) (bool, error) {
+func (v *Verification) reached() func(ctx context.Context, view string, partition int, revision uint64) (bool, error) {
 	var mu sync.Mutex
 	until := time.Now().Add(v.Wait)
 	return func(ctx context.Context, view string, partition int, revision uint64) (bool, error) {
@@ -79,11 +79,11 @@ func (v *verification) reached() func(ctx context.Context, view string, partitio
 			if len(v.views) > 0 && time.Now().After(until) {
 				return false, nil
 			}
-			s, _, err := v.Status(ctx, v.nc)
+			views, err := v.Views(ctx)
 			if err != nil {
 				return false, err
 			}
-			v.views = s.Views
+			v.views = views
 		}
 	}
 }

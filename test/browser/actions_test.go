@@ -65,6 +65,8 @@ func taskActions(t *testing.T, b *tab, e *harness.Engine, c *harness.Client) {
 	b.click("dialog[open] [data-close]")
 	b.shows("#page .lede", "cancelled")
 
+	b.shows("#page", "task.cancelled") // its history
+
 	b.visit("/tasks/mail-1")
 	b.submit("task.retry", "task", "mail-1")
 	b.confirm()

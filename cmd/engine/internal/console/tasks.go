@@ -108,15 +108,13 @@ func (c *Console) taskList(r *request, status string) (view, error) {
 
 // taskEvent is an event of the history of a task.
 type taskEvent struct {
-	Type      string          `json:"type"`
-	Version   uint64          `json:"version"`
-	Revision  uint64          `json:"revision"`
-	Partition int             `json:"partition"`
-	At        time.Time       `json:"timestamp"`
-	Writer    string          `json:"writer"`
-	Actor     string          `json:"actor"`
-	Command   string          `json:"command_id"`
-	Data      json.RawMessage `json:"data"`
+	Type     string          `json:"type"`
+	Version  uint64          `json:"version"`
+	Revision uint64          `json:"revision"`
+	At       time.Time       `json:"timestamp"`
+	Writer   string          `json:"writer"`
+	Actor    string          `json:"actor"`
+	State    json.RawMessage `json:"state"` // after the event
 }
 
 func (c *Console) task(r *request) (view, error) {
@@ -129,7 +127,7 @@ func (c *Console) task(r *request) (view, error) {
 		return view{}, err
 	}
 	var page struct {
-		Events []taskEvent `json:"events"`
+		Events []taskEvent `json:"versions"`
 		Cursor string      `json:"cursor"`
 	}
 	body := map[string]any{"limit": listRows}

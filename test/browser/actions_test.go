@@ -131,7 +131,7 @@ func letterActions(t *testing.T, b *tab, e *harness.Engine, c *harness.Client) {
 
 func viewActions(t *testing.T, b *tab, e *harness.Engine, c *harness.Client) {
 	b.visit("/views")
-	b.submit("view.rebuild", "view", "durable")
+	b.submit("view.rebuild", "view", "hot")
 	asked, _ := b.confirm()
 	if !strings.Contains(asked, "Events to fold") || !strings.Contains(asked, "engine rebuild") {
 		t.Errorf("the plan of a rebuild: %s", asked)

@@ -919,7 +919,7 @@ func tone(word string) string {
 	switch strings.ToLower(word) {
 	case "running", "active", "completed", "accepted", "up", "ready", "held", "open", "ok", "match", "hot":
 		return "good"
-	case "waiting", "degraded", "rebuilding", "started", "superseded", "hydrating", "flushing", "claimed", "drift":
+	case "waiting", "degraded", "rebuilding", "started", "superseded", "hydrating", "flushing", "claimed", "drift", "differs":
 		return "warn"
 	case "halted", "failed", "rejected", "refused", "down", "away", "not ready", "missing", "quarantined":
 		return "bad"

@@ -527,3 +527,16 @@ func subjectMatches(filter, subject string) bool {
 	}
 	return len(f) == len(s)
 }
+
+// TestMessageEvents: who may read what an agent has marked may read what it has sent; its
+// recipients, and who may ask for its inbox alone, may not.
+func TestMessageEvents(t *testing.T) {
+	for grant, want := range map[string]grants.Verdict{
+		"query message:alice-*": grants.Yes, "query message:alice-1 history": grants.Yes, "query events:*": grants.Yes,
+		"query message:bob-*": grants.No, "query message:alice-1 inbox": grants.No, "query agent:*": grants.No, "watch message:*": grants.No,
+	} {
+		if got := grants.NewSet("bob-*", parse(t, grant)...).Event("message", "alice-1", "", false); got != want {
+			t.Errorf("%s: %v, want %v", grant, got, want)
+		}
+	}
+}

@@ -40,7 +40,12 @@ if [ "${1:-}" = --inside ]; then
 		wait $engine || fail "the engine ends with code $?"
 	}
 	client() { in_root TIDEMARK_CONFIG=/etc/tidemark/engine.yaml tidemark "$@"; }
-	holds() { client query queries.agent.a1.get '{"key":"mood"}' | grep -q '"value":"curious"' || fail "the state is lost $1"; }
+	has() { # TEXT COMMAND…: the output has the text
+		local output
+		output=$("${@:2}") || true
+		case $output in *"$1"*) ;; *) fail "${*:2} prints no $1, but: $output" ;; esac
+	}
+	holds() { has '"value":"curious"' client query queries.agent.a1.get '{"key":"mood"}'; }
 	is() { [ "$2" = "$3" ] || fail "$1 is $2, want $3"; }
 	data=$root/var/lib/tidemark
 
@@ -53,9 +58,9 @@ if [ "${1:-}" = --inside ]; then
 
 	say "start, first command"
 	start
-	client send commands.agent.a1.set '{"key":"mood","value":"curious"}' | grep -q '"outcome":"accepted"' || fail "the first command is not accepted"
-	holds "at once"
-	client status | grep -q '(managed, ' || fail "Postgres is not managed"
+	has '"outcome":"accepted"' client send commands.agent.a1.set '{"key":"mood","value":"curious"}'
+	holds
+	has '(managed, ' client status
 	stop
 
 	say "upgrade"
@@ -64,7 +69,7 @@ if [ "${1:-}" = --inside ]; then
 	grep -q "log: warn" "$root/etc/tidemark/engine.yaml" || fail "the upgrade changes the settings"
 	[ "$(client version)" != "$(cat "$root/old-version")" ] || fail "the upgrade has not changed the version"
 	start
-	holds "by the upgrade"
+	holds
 	stop
 
 	say "remove"
@@ -83,7 +88,7 @@ if [ "${1:-}" = --inside ]; then
 	say "install again"
 	in_root dpkg -i /new.deb >/dev/null
 	start
-	holds "by a purge that kept the data"
+	holds
 	stop
 
 	say "purge with a yes"

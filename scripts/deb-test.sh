@@ -60,7 +60,7 @@ if [ "${1:-}" = --inside ]; then
 	start
 	has '"outcome":"accepted"' client send commands.agent.a1.set '{"key":"mood","value":"curious"}'
 	holds
-	has '(managed, ' client status
+	has '(managed)' client status
 	stop
 
 	say "upgrade"

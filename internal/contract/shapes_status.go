@@ -79,6 +79,7 @@ var statusShapes = map[string]Type{
 		state! string running, standby or waiting.
 		reason string Why.
 		checked! count Aggregates since the start.
+		verified_at time When the last of them was compared.
 		differences! count Differences that persist.
 		last_difference string The last one.
 		at time When it was found.`},

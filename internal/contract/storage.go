@@ -139,7 +139,8 @@ var Tables = map[string]Table{
 		type text Of a notification.
 		body! jsonb The body, for SQL.
 		body_text! text The body as sent.
-		sequence! bigint In the stream AGENT_MESSAGES.
+		sequence! bigint The revision of its event; without a digest, its sequence in the stream AGENT_MESSAGES of an earlier build.
+		digest text Of its event.
 		sent_at! timestamptz When the engine took it.
 		stored_at! timestamptz Where it stands in every inbox.`},
 	"events": {"The archive: every event.", `

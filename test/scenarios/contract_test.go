@@ -158,7 +158,6 @@ func writeAll(t *testing.T, c *harness.Client) {
 	do("agent.x1.set", M{"key": "k", "value": "secret"})
 	do("agent.x1.erase", M{"reason": "test"})
 
-
 	id := harness.NewID()
 	_, err = c.JS.PublishMsg(t.Context(), &nats.Msg{
 		Subject: "enqueue.agent.a1.set", Header: nats.Header{nats.MsgIdHdr: {id}}, Data: []byte(`{"key":"queued","value":1}`),

@@ -144,6 +144,10 @@ export interface AuditStatus {
    * running, standby or waiting.
    */
   state: string;
+  /**
+   * When the last of them was compared.
+   */
+  verified_at?: string;
 }
 /**
  * The results of a batch, in the order of its commands.
@@ -235,7 +239,7 @@ export interface Receipt {
    */
   revision: number;
   /**
-   * Read position; empty for messages and heartbeats.
+   * Read position; empty for heartbeats.
    */
   token: string;
   /**
@@ -1607,6 +1611,31 @@ export interface LifecycleState {
    * When it began.
    */
   since?: string | null;
+}
+/**
+ * Data of message.sent.
+ */
+export interface MessageSent {
+  /**
+   * As it was sent.
+   */
+  body: unknown;
+  /**
+   * What it is.
+   */
+  kind: "direct" | "broadcast" | "notification";
+  /**
+   * Fingerprint of the command's verb and body.
+   */
+  request: string;
+  /**
+   * The recipient of a direct message.
+   */
+  to?: string;
+  /**
+   * Of a notification.
+   */
+  type?: string;
 }
 /**
  * The NATS server.

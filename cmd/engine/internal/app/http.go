@@ -44,7 +44,9 @@ func startHTTP(cfg *Config, e *Engine, log *slog.Logger) (*httpServer, error) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", e.healthz)
 	mux.HandleFunc("GET /readyz", e.readyz)
-	mux.HandleFunc(mcpPath, e.serveMCP)
+	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodDelete} { // the console has every other GET
+		mux.HandleFunc(method+" "+mcpPath, e.serveMCP)
+	}
 	e.metrics.registry.MustRegister(&scrape{e})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(e.metrics.registry, promhttp.HandlerOpts{}))
 	stopping, stop := context.WithCancel(context.Background())

@@ -181,7 +181,7 @@ func TestHTTPWhereSignInIs(t *testing.T) {
 		f.ClientCA = clientCA
 		c, err := certs.Open(f)
 		harness.Must(t, err)
-		h := guarded(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), nil, c, true)
+		h := guarded(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), nil, c, (&Config{Auth: "on"}).ownDoor)
 		for path, code := range want {
 			r := httptest.NewRequest(http.MethodGet, "https://engine.test"+path, nil)
 			r.RemoteAddr = "192.0.2.1:999"

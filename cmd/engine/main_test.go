@@ -45,7 +45,7 @@ func errorOf(t *testing.T, stderr string) (kind, message string) {
 
 // subcommands are the client subcommands with arguments that are right.
 var subcommands = map[string][]string{
-	"status": nil, "send": {"commands.agent.a1.set", `{"key":"k","value":1}`}, "query": {"queries.agent.a1.get", `{"key":"k"}`},
+	"status": nil, "top": nil, "send": {"commands.agent.a1.set", `{"key":"k","value":1}`}, "query": {"queries.agent.a1.get", `{"key":"k"}`},
 	"watch": {"a1.>"}, "replay": nil, "diff": {"agent.a1", "--from", "0"}, "fork": {"agent.a1", "--as", "a2"}, "revert": {"agent.a1", "--to-revision", "1"},
 	"verify": nil, "rebuild": {"hot"}, "archive export": {"x.gz"}, "archive trim": {"--before", "30d", "--plan"},
 	"view list": nil, "view show": {"v"}, "view remove": {"v"}, "view add": {"x.yaml"},
@@ -152,7 +152,7 @@ func TestUsage(t *testing.T) {
 		{"revert task.t --to-revision 1", "only agents"}, {"revert agent.a1", "one of"}, {"revert agent.a1 --to-version 1", "--to-version"},
 		{"revert agent.a1 --to-revision 1 --to-time 2026-01-01T00:00:00Z", "one of"}, {"revert agent.a1 --key k --to-version=-1", "--to-version"},
 		{"revert agent.a1 --key a..b --to-version 1", "--key"}, {"revert agent.a1 --to-time now", "--to-time"}, {"revert agent.a1 --to-revision 1 --expected-version 2", "--expected-version"},
-		{"verify --sample=-1", "negative"}, {"verify --wait=-1s", "negative"}, {"rebuild moon", "moon"}, {"rebuild messages", "not in the journal"},
+		{"verify --sample=-1", "negative"}, {"verify --wait=-1s", "negative"}, {"rebuild moon", "moon"}, {"rebuild message-feed", "rebuild messages"},
 		{"archive trim --before yesterday", "neither"}, {"archive trim", "--before"}, {"archive import -", "twice"}, {"archive import " + new, "new"},
 		{"dlq retry abc", "abc"}, {"dlq drop 0", "neither"}, {"dlq drop -1", "-1"},
 		{"topology plan -f " + bad, "line 3"}, {"topology apply -f " + new, "new"},

@@ -63,6 +63,11 @@ func TestAnEventOfALaterBuild(t *testing.T) {
 	if r := e.Run("verify", "--json"); r.Code != 1 || !strings.Contains(r.Stdout, "quarantined") || strings.Contains(r.Stdout, "was changed") || strings.Contains(r.Stdout, "is missing") {
 		t.Errorf("verify ended with %d: %s", r.Code, r.Stdout)
 	}
+	for _, view := range []string{"durable", "hot"} {
+		if r := e.Run("rebuild", view, "--plan", "--json"); r.Code != 0 || !strings.Contains(r.Stdout, `"events":`) {
+			t.Errorf("the plan of a rebuild of %s: exit code %d: %s%s", view, r.Code, r.Stdout, r.Stderr)
+		}
+	}
 	if text := e.Metrics(t.Context()); !strings.Contains(text, `tidemark_view_quarantined{view="hot"} 1`) {
 		t.Errorf("metrics: %s", text)
 	}

@@ -145,7 +145,7 @@ func (s *Shadow) apply(ctx context.Context, tx pgx.Tx, partition int, from, to u
 	b.Queue(pg.NoTimeouts)
 	s.fold.queueFence(b, partition, from, to, &c)
 	s.fold.queueRows(b, &c)
-	queueQuarantined(b, next, source(s.view), partition, c.Quarantined)
+	queueQuarantined(b, s.fold.schema, source(s.view), partition, c.Quarantined)
 	err := tx.SendBatch(ctx, b).Close()
 	if errors.Is(err, projections.ErrFenced) || pg.HasSQLState(err, "42P01") { // undefined_table
 		return errReplaced

@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/history"
 	"github.com/tidemark-engine/tidemark/infra/pg"
 	"github.com/tidemark-engine/tidemark/projections"
@@ -32,7 +33,8 @@ func PlanShadow(ctx context.Context, db *pg.DB, src history.Source) (p ShadowPla
 	if err != nil {
 		return p, fmt.Errorf("measure the tables: %w", err)
 	}
-	s := &Shadow{db: db, partitions: src.Partitions(), journal: src.ID(), fold: &View{db: db, view: "plan", schema: planned}}
+	s := &Shadow{db: db, partitions: src.Partitions(), journal: src.ID(), fold: &View{db: db, view: "plan", schema: planned},
+		quarantined: map[events.AggregateName]quarantineStart{}}
 	err = db.InTx(ctx, func(tx pgx.Tx) error {
 		_, err := tx.Exec(ctx, pg.NoTimeouts)
 		if err == nil {

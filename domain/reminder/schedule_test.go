@@ -41,10 +41,7 @@ func TestCronAndTheChangeOfClocks(t *testing.T) {
 			order = append(order, at)
 		}
 		var want []time.Time
-		for f := face(from.In(zone)); f.Before(face(to.In(zone))); f = f.Add(time.Minute) {
-			if !expression.Next(f.Add(-time.Second)).Equal(f) {
-				continue
-			}
+		for f := expression.Next(face(from.In(zone)).Add(-time.Second)); f.Before(face(to.In(zone))); f = expression.Next(f) {
 			at := shown[f]
 			if at.IsZero() { // skipped: when the clock first shows more
 				i := slices.IndexFunc(order, func(at time.Time) bool { return face(at.In(zone)).After(f) })

@@ -70,7 +70,7 @@ func TestUnderLoad(t *testing.T) {
 	var at uint64
 	for range 2 {
 		all := rebuildAll(t, e, "all")
-		if len(all) != 4 {
+		if len(all) != 5 {
 			t.Errorf("rebuilt were %v", all)
 		}
 		r := all["durable"]

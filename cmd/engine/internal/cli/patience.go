@@ -63,3 +63,14 @@ func (s spinning) Write(b []byte) (int, error) {
 	stopSpinning()
 	return s.Writer.Write(b)
 }
+
+// screen is the terminal below a spinner, which it ends: a program that draws asks the
+// terminal for its size.
+func screen(w io.Writer) io.Writer {
+	s, ok := w.(spinning)
+	if !ok {
+		return w
+	}
+	stopSpinning()
+	return s.Writer
+}

@@ -41,7 +41,7 @@ func (c *Top) Run(ctx context.Context, out *Output) error {
 		Metrics: c.Metrics,
 	}
 	if !c.Once && !out.AsJSON && isTerminal(out.Writer) && isTerminal(os.Stdin) {
-		return top.Live(ctx, from, c.Interval, os.Stdin, out.Writer, Escape)
+		return top.Live(ctx, from, c.Interval, os.Stdin, screen(out.Writer), Escape)
 	}
 	s, err := top.Once(ctx, from, c.Interval)
 	if err != nil {

@@ -9,11 +9,12 @@ import (
 	"github.com/tidemark-engine/tidemark/test/harness"
 )
 
-// pages are the pages of the console that need no id of the data.
-var pages = []string{"/", "/agents", "/tasks", "/tasks?status=failed", "/tasks/sum-1", "/tasks/hostile", "/tasks/mail-2", "/conflicts", "/dlq", "/views", "/topology", "/sql", "/help"}
+// pages are the pages of the console, with ids of the data.
+var pages = []string{"/", "/agents", "/agents/writer", "/agents/hostile", "/agents/planner?revision=5", "/agents/writer?tab=timeline", "/agents/planner?tab=tasks",
+	"/agents/planner?tab=messages", "/agents/planner?tab=config", "/events/3", "/tasks", "/tasks?status=failed", "/tasks/sum-1", "/tasks/hostile", "/tasks/mail-2", "/conflicts", "/dlq", "/views", "/topology", "/sql", "/help"}
 
 // pictures are the pages that the documentation shows, by path. make browser makes them again.
-var pictures = map[string]string{"/tasks": "tasks", "/dlq": "dead-letters", "/conflicts": "conflicts", "/views": "views", "/topology": "topology"}
+var pictures = map[string]string{"/": "overview", "/agents": "agents", "/agents/planner?revision=5": "agent", "/tasks": "tasks", "/dlq": "dead-letters", "/conflicts": "conflicts", "/views": "views", "/topology": "topology"}
 
 // TestConsole is one engine and one browser for everything that a person does in the console.
 func TestConsole(t *testing.T) {
@@ -52,7 +53,7 @@ func everyPage(t *testing.T, b *tab, e *harness.Engine, _ *harness.Client) {
 				if dir := os.Getenv("TIDEMARK_TEST_SHOTS"); dir != "" { // for a look at all of them
 					b.shot(fmt.Sprintf("%s/%s-%s-%d.png", dir, strings.NewReplacer("/", "_", "?", "-", "=", "-").Replace(path), mode, width))
 				}
-				if name, shown := pictures[path]; shown && width == 1280 && (mode == "light" || path == "/tasks") {
+				if name, shown := pictures[path]; shown && width == 1280 && (mode == "light" || path == "/tasks" || path == "/") {
 					b.shot(fmt.Sprintf("../../docs/images/console-%s-%s.png", name, mode))
 				}
 			}

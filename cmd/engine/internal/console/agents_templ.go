@@ -177,7 +177,7 @@ func agentsPage(r *request, d agentsData) templ.Component {
 					return templ_7745c5c3_Err
 				}
 			}
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 17, " <section class=\"card\"><div class=\"scroll\"><table><thead><tr><th>Agent</th><th>Phase</th><th class=\"num\">Entries</th><th class=\"num\">Dirty keys</th><th>Last seen</th><th>Last change</th><th class=\"num\">Revision</th></tr></thead> <tbody>")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 17, " <section class=\"card\"><div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Agents\"><table><thead><tr><th>Agent</th><th>Phase</th><th class=\"num\">Entries</th><th class=\"num\">Dirty keys</th><th>Last seen</th><th>Last change</th><th class=\"num\">Revision</th></tr></thead> <tbody>")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -343,7 +343,7 @@ func foundTable(r *request, d agentsData) templ.Component {
 				return templ_7745c5c3_Err
 			}
 		} else {
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 32, "<div class=\"scroll\"><table><thead><tr><th>Agent</th><th>Key</th><th>Value</th><th>Written</th><th class=\"num\">Revision</th></tr></thead> <tbody>")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 32, "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Entries\"><table><thead><tr><th>Agent</th><th>Key</th><th>Value</th><th>Written</th><th class=\"num\">Revision</th></tr></thead> <tbody>")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}

@@ -33,6 +33,7 @@ type Command struct {
 	sends     *sending              // a command that it makes the engine send later
 	shows     *grants.Rows          // the rows that a view shows, which its definer must be allowed to read
 	computes  bool                  // the command decides with the value of its entry, and its receipt has the new one
+	reverts   bool                  // the command writes values of the past again
 	compares  bool                  // the command decides with the value of its entry
 	taken     string                // message id under which deliveries knows it; empty = it need not
 	mailbox   events.AggregateName  // where the command waits; empty = Name

@@ -18,8 +18,9 @@ import (
 // Keys encrypts the content of events with a key of its agent, and destroys keys.
 // All of it may be repeated. Errors are 503.
 type Keys interface {
-	// Seal encrypts the content of an event whose version is set.
-	Seal(ctx context.Context, ev *events.Event) error
+	// Seal encrypts the content of an event whose version is set. carries says that it may hold
+	// content of earlier events, which must not get a new key while it is being erased.
+	Seal(ctx context.Context, ev *events.Event, carries bool) error
 	// Retire makes a command's erasure begin: nothing more is encrypted with the keys
 	// whose ids it returns, once settle has passed.
 	Retire(ctx context.Context, agent, command string) (retired []string, settle time.Duration, err error)

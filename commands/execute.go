@@ -198,7 +198,7 @@ func (h *Handler) complete(ctx context.Context, evs []events.Event, last *head, 
 			if err := setOutline(ev); err != nil {
 				return domain.Errorf(domain.Internal, "event.fold", "%v", err)
 			}
-			if err := h.cfg.Keys.Seal(ctx, ev); err != nil {
+			if err := h.cfg.Keys.Seal(ctx, ev, ev.Version > 1 && (ev.Owner != "" || cmd.computes || cmd.reverts)); err != nil {
 				return unavailable(err, false)
 			}
 		}

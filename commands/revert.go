@@ -104,7 +104,7 @@ func digits(n *uint64) string {
 func (v *revert) entryCommand(key string, expected *uint64, b Bounds) Command {
 	w := agent.Write{Agent: v.agent, Key: key, ExpectedVersion: expected, Request: v.request, Reverted: &events.Reversion{}}
 	cmd := bindEntry(w, request{print: v.request}, b.ClockSkew)
-	cmd.compares = true
+	cmd.compares, cmd.reverts = true, true
 	cmd.lookup = func(ctx context.Context, h *Handler) error {
 		rec, existed, err := v.lookUp(ctx, h, key)
 		if err == nil {

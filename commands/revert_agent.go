@@ -20,7 +20,7 @@ import (
 func (v *revert) command() Command {
 	return Command{
 		Aggregate: "agent", ID: v.agent, Name: events.Lifecycle(v.agent), mailbox: events.Lifecycle(v.agent) + ".revert",
-		request: request{print: v.request}, effect: revertEffect, fold: lifecycleFold.carried,
+		request: request{print: v.request}, reverts: true, effect: revertEffect, fold: lifecycleFold.carried,
 		run: v.execute,
 	}
 }

@@ -17,7 +17,7 @@ func BenchmarkSealOpen(b *testing.B) {
 	}
 	ev := write("a1", strings.Repeat("v", 254))
 	for b.Loop() {
-		if err := r.Seal(b.Context(), ev); err != nil {
+		if err := r.Seal(b.Context(), ev, false); err != nil {
 			b.Fatal(err)
 		}
 		if err := r.Open(b.Context(), ev); err != nil {

@@ -149,7 +149,7 @@ func write(agent, value string) *events.Event {
 // sealed stores an event and returns its bytes.
 func sealed(t *testing.T, r *keys.Ring, ev *events.Event) []byte {
 	t.Helper()
-	if err := r.Seal(t.Context(), ev); err != nil {
+	if err := r.Seal(t.Context(), ev, false); err != nil {
 		t.Fatal(err)
 	}
 	digest, err := events.Chain("", ev)
@@ -199,6 +199,9 @@ func TestSealOpenErase(t *testing.T) {
 		t.Fatal(retired, settle, err)
 	}
 	later := sealed(t, two, write("a1", "later")) // of the other engine, which has heard of it
+	if err := two.Seal(t.Context(), write("a1", "SECRET and later"), true); err == nil || !strings.Contains(err.Error(), "keys.unavailable") {
+		t.Errorf("content from before the erasure gets a new key: %v", err)
+	}
 	if ev := opened(t, two, first); ev.Erased {
 		t.Error("a retired key is destroyed already")
 	}
@@ -280,7 +283,7 @@ func TestDestroyedElsewhere(t *testing.T) {
 		if err := deaf.Open(t.Context(), &ev); err == nil || !strings.Contains(err.Error(), "keys.unavailable") {
 			t.Errorf("a cached key decrypts while the store cannot be reached: %v", err)
 		}
-		if err := deaf.Seal(t.Context(), write("a2", "x")); err == nil || !strings.Contains(err.Error(), "keys.unavailable") {
+		if err := deaf.Seal(t.Context(), write("a2", "x"), false); err == nil || !strings.Contains(err.Error(), "keys.unavailable") {
 			t.Errorf("a cached key encrypts while the store cannot be reached: %v", err)
 		}
 	})

@@ -206,14 +206,18 @@ func (r *Ring) update(ctx context.Context, agent string, change func(*Record) (b
 
 // Seal encrypts the content of an event where it holds content of an agent. The
 // version of the event must be set. The first event of an agent makes its key; of
-// two engines that do so at once both use the one that was stored first. Fails with
-// 503 keys.unavailable.
-func (r *Ring) Seal(ctx context.Context, ev *events.Event) error {
+// two engines that do so at once both use the one that was stored first. Content that
+// an event carries over from earlier ones gets no new key while the keys of those are being
+// destroyed: it would outlive them. Fails with 503 keys.unavailable.
+func (r *Ring) Seal(ctx context.Context, ev *events.Event, carries bool) error {
 	if !ev.Sealable() {
 		return nil
 	}
 	agent := ev.KeyAgent()
 	e, err := r.lookup(ctx, agent, false)
+	if err == nil && carries && len(e.record.Retired) > 0 {
+		return domain.Errorf(domain.Unavailable, "keys.unavailable", "the content of agent %s is being erased: send the same command id again", agent)
+	}
 	if err == nil && e.record.Current == nil {
 		e, err = r.update(ctx, agent, func(rec *Record) (bool, error) {
 			if rec.Current != nil {

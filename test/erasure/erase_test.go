@@ -172,6 +172,10 @@ func TestErase(t *testing.T) {
 		return found["state"] == 5 && found["config"] == 1 && found["conflicts"] == 1 && found["messages"] >= 2 &&
 			found["tasks"] == 5 && found["sessions"] == 1 && found["reminders"] == 2 && found["outbox"] == 7 && done == 7
 	})
+	harness.Eventually(t, "the reminder r2 has fired", func() bool {
+		answer, err := c.Query(t.Context(), "queries.reminder.r2.get", nil)
+		return err == nil && bytes.Contains(answer, []byte(`"status":"done"`))
+	})
 	if found := rowsHolding(t, db, marker); found["events"] > 0 {
 		t.Errorf("the archive holds %v in the clear", found)
 	}

@@ -14,7 +14,7 @@ import (
 	"github.com/tidemark-engine/tidemark/test/harness"
 )
 
-var update = flag.Bool("update", false, "write docs/reference anew (make reference)")
+var update = flag.Bool("update", false, "write docs/reference again (make reference)")
 
 // TestReference: docs/reference is what the declarations and flags say. With -update it
 // writes the files.

@@ -130,7 +130,7 @@ func (d *DB) Repair(ctx context.Context, view string, log *slog.Logger) error {
 		return err
 	}
 	err = d.InTx(ctx, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1)`, d.LockKey(schemaLock)); err != nil {
+		if err := d.LockSchema(ctx, tx); err != nil {
 			return err
 		}
 		if _, err := tx.Exec(ctx, `DROP SCHEMA IF EXISTS agents_repair CASCADE; CREATE SCHEMA agents_repair;`+sql, pgx.QueryExecModeSimpleProtocol); err != nil {

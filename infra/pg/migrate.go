@@ -86,15 +86,24 @@ func (d *DB) missingRight(err error) error {
 // schemaLock is the key of the advisory lock for creating and repairing the schema.
 const schemaLock = 0x7469_6465_7363_6865
 
+// LockSchema makes a transaction wait for others that create, repair or move tables of the
+// schema, or grant rights on them: a GRANT locks no table, and one that runs beside such a
+// change fails it.
+func (d *DB) LockSchema(ctx context.Context, tx pgx.Tx) error {
+	if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1)`, d.LockKey(schemaLock)); err != nil {
+		return fmt.Errorf("lock the schema %s: %w", d.schema, err)
+	}
+	return nil
+}
+
 // createSchema creates the engine's schema. The table of applied migrations was in
 // the schema public in earlier builds, which knew the name agents alone.
 func (d *DB) createSchema(ctx context.Context, tx pgx.Tx) error {
-	_, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1)`, d.LockKey(schemaLock))
-	if err != nil {
-		return fmt.Errorf("lock to create the schema %s: %w", d.schema, err)
+	if err := d.LockSchema(ctx, tx); err != nil {
+		return err
 	}
 	var schema, any, tables, own, old bool
-	err = tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1),
+	err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1),
 		coalesce(bool_or(schemaname = $1), false),
 		coalesce(bool_or(schemaname = $1 AND tablename = 'checkpoints'), false),
 		coalesce(bool_or(schemaname = $1 AND tablename = 'tidemark_schema'), false),

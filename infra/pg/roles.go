@@ -44,8 +44,8 @@ func (d *DB) grants() []grant {
 // after.
 func (d *DB) Grant(ctx context.Context, log *slog.Logger) error {
 	return d.InTx(ctx, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1)`, d.LockKey(schemaLock)); err != nil {
-			return fmt.Errorf("lock to grant rights: %w", err)
+		if err := d.LockSchema(ctx, tx); err != nil {
+			return err
 		}
 		for _, g := range d.grants() {
 			var exists, may bool

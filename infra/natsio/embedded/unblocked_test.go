@@ -37,7 +37,7 @@ func TestClientsInProcess(t *testing.T) {
 		credentials, err := jwt.FormatUserConfig(token, seed)
 		harness.Must(t, err)
 		if _, err := connect(nats.UserCredentialBytes(credentials), nats.NoReconnect()); !errors.Is(err, nats.ErrAuthorization) {
-			t.Errorf("credentials of nobody: %v", err)
+			t.Errorf("unknown credentials: %v", err)
 		}
 		nc, err := connect(nats.NoReconnect())
 		if auth {

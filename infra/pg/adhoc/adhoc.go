@@ -191,17 +191,31 @@ func (r *Reader) grant(ctx context.Context) error {
 	if err == nil {
 		var grants []string
 		if grants, err = pgx.CollectRows(rows, pgx.RowTo[string]); err == nil {
-			for _, sql := range grants {
-				if _, err = r.owner.Pool().Exec(ctx, sql); err != nil {
-					break
-				}
-			}
+			err = r.run(ctx, grants)
 		}
 	}
 	if err != nil {
 		return fmt.Errorf("grant the read model to the role %s: %w", r.config.User, readable(err))
 	}
 	return nil
+}
+
+// run runs statements that grant rights.
+func (r *Reader) run(ctx context.Context, grants []string) error {
+	if len(grants) == 0 {
+		return nil
+	}
+	return r.owner.InTx(ctx, func(tx pgx.Tx) error {
+		if err := r.owner.LockSchema(ctx, tx); err != nil {
+			return err
+		}
+		for _, sql := range grants {
+			if _, err := tx.Exec(ctx, sql); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // Table of the read model.

@@ -15,23 +15,13 @@ import (
 // journal and the time, and creates an empty archive, which the view fills from
 // the start of the journal. It returns the schema's name.
 func (a *Archive) Detach(ctx context.Context) (name string, err error) {
-	for range detachTries {
-		// A GRANT locks no table: one that runs beside the move fails it, with an internal error.
-		if name, err = a.detach(ctx); err == nil || !pg.HasSQLState(err, "XX000") {
-			break
-		}
-	}
-	if err != nil {
-		return "", fmt.Errorf("detach the archive of the other journal: %w", err)
-	}
-	return name, nil
-}
-
-// detachTries is how often the move is tried beside grants.
-const detachTries = 10
-
-func (a *Archive) detach(ctx context.Context) (name string, err error) {
 	err = a.db.InTx(ctx, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, pg.NoTimeouts); err != nil {
+			return err
+		}
+		if err := a.db.LockSchema(ctx, tx); err != nil {
+			return err
+		}
 		var journal string
 		err := tx.QueryRow(ctx, `SELECT coalesce(min(incarnation), 'none') FROM agents.checkpoints WHERE view = $1`, a.view).Scan(&journal)
 		if err != nil {
@@ -41,9 +31,6 @@ func (a *Archive) detach(ctx context.Context) (name string, err error) {
 		name = a.db.Schema() + "_of_" + strings.ToLower(journal)
 		name = name[:min(len(name), pg.MaxName-len(at))] + at
 		schema := pgx.Identifier{name}.Sanitize()
-		if _, err := tx.Exec(ctx, pg.NoTimeouts); err != nil {
-			return err
-		}
 		rows, err := tx.Query(ctx, `SELECT c.relname::text FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
 			WHERE i.inhparent = 'agents.events'::regclass`)
 		if err != nil {
@@ -65,5 +52,8 @@ func (a *Archive) detach(ctx context.Context) (name string, err error) {
 		_, err = tx.Exec(ctx, b.String(), pgx.QueryExecModeSimpleProtocol)
 		return err
 	})
-	return name, err
+	if err != nil {
+		return "", fmt.Errorf("detach the archive of the other journal: %w", err)
+	}
+	return name, nil
 }

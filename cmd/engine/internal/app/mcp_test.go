@@ -21,9 +21,9 @@ func TestClientsOfAnExternalServer(t *testing.T) {
 	harness.Must(t, err)
 	seed, err := pair.Seed()
 	harness.Must(t, err)
-	nobody, err := nkeys.CreateUser()
+	stranger, err := nkeys.CreateUser()
 	harness.Must(t, err)
-	unknown, err := nobody.Seed()
+	unknown, err := stranger.Seed()
 	harness.Must(t, err)
 	ns, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, NoLog: true, NoSigs: true,
 		Users: []*server.User{{Username: "engine", Password: "secret"}},

@@ -127,7 +127,7 @@ func TestFailedSignInsAreLimited(t *testing.T) {
 	})
 }
 
-// Sessions end when nobody uses them, when they are old, and when there are too many.
+// Sessions end when they are not used, when they are old, and when there are too many.
 func TestSessionsEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSessions(func(string) (*nats.Conn, error) { return nil, errors.New("none") }, "")

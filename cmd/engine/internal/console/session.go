@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"context"
 	"crypto/hmac"
 	"crypto/rand"
@@ -10,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strings"
 	"sync"
 	"time"
 
@@ -60,7 +62,7 @@ func newSessions(connect func(string) (*nats.Conn, error), prefix string) *sessi
 	return &sessions{connect: connect, prefix: prefix, of: map[[32]byte]*session{}}
 }
 
-func (s *sessions) open(credentials, principal string) (*session, error) {
+func (s *sessions) open(credentials string) (*session, error) {
 	nc, err := s.connect(credentials)
 	if err != nil {
 		return nil, err
@@ -71,7 +73,17 @@ func (s *sessions) open(credentials, principal string) (*session, error) {
 		return nil, err
 	}
 	now := time.Now()
-	return &session{Principal: principal, account: accountIn(credentials), client: c, nc: nc, begun: now, used: now}, nil
+	one := &session{client: c, nc: nc, begun: now, used: now}
+	if credentials != "" {
+		one.Principal = "principal" // of a bare seed the name is not known
+	}
+	if user := userOf(credentials); user != nil {
+		if user.Name != "" {
+			one.Principal = user.Name
+		}
+		one.account = cmp.Or(user.IssuerAccount, user.Issuer)
+	}
+	return one, nil
 }
 
 // development is the session that all browsers on this machine share without --auth.
@@ -81,7 +93,7 @@ func (s *sessions) development() (*session, error) {
 	if s.dev != nil && !s.dev.nc.IsClosed() {
 		return s.dev, nil
 	}
-	dev, err := s.open("", "")
+	dev, err := s.open("")
 	if err == nil {
 		s.dev = dev
 	}
@@ -173,21 +185,22 @@ func (s *sessions) close() {
 	}
 }
 
-// accountIn is the account of a user in the text of a credentials file. The server has checked
-// who signed it, if it works with JWTs: the client sends the JWT that is read here.
-func accountIn(credentials string) string {
+// userOf is the user in the text of a credentials file; nil = there is none, as with the seed of
+// an NKey. A connection sends the JWT that is read here, and the server checks who signed it. From
+// any other text it sends none, so none is read: what the text claims would not be checked.
+func userOf(credentials string) *jwt.UserClaims {
+	if !strings.Contains(credentials, "BEGIN NATS USER JWT") {
+		return nil
+	}
 	token, err := nkeys.ParseDecoratedJWT([]byte(credentials))
 	if err != nil {
-		return ""
+		return nil
 	}
 	claims, err := jwt.DecodeUserClaims(token)
-	switch {
-	case err != nil:
-		return ""
-	case claims.IssuerAccount != "":
-		return claims.IssuerAccount
+	if err != nil {
+		return nil
 	}
-	return claims.Issuer
+	return claims
 }
 
 // caller is who asks the engine for what is not on the wire.
@@ -214,7 +227,7 @@ func cookieName(r *http.Request) string {
 }
 
 // secureCookie reports whether a browser may send the cookie over TLS alone. Beyond this
-// machine it never goes without: there a proxy has the TLS, or nobody can sign in.
+// machine it never goes without: there a proxy has the TLS, or no sign-in works.
 func secureCookie(r *http.Request) bool { return r.TLS != nil || !fromHere(r) }
 
 // cookieOf is the browser's cookie; it gives one to a browser without.

@@ -9,7 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/nats-io/jwt/v2"
 	"golang.org/x/time/rate"
 
 	"github.com/tidemark-engine/tidemark/client"
@@ -49,7 +48,7 @@ func (c *Console) signIn(w http.ResponseWriter, r *http.Request) {
 	credentials := r.PostFormValue("credentials")
 	switch {
 	case !c.cfg.Auth:
-		c.refuse(w, r, http.StatusNotFound, "This engine runs without --auth: nobody signs in.")
+		c.refuse(w, r, http.StatusNotFound, "This engine runs without --auth: there is no sign-in.")
 	case c.forged(r):
 		c.showSignIn(w, r, http.StatusForbidden, "The form was too old. Please try again.")
 	case !c.failures.may(r):
@@ -63,7 +62,7 @@ func (c *Console) signIn(w http.ResponseWriter, r *http.Request) {
 }
 
 func (c *Console) admit(w http.ResponseWriter, r *http.Request, credentials string) {
-	s, err := c.sessions.open(credentials, nameIn(credentials))
+	s, err := c.sessions.open(credentials)
 	if errors.Is(err, ErrStarting) {
 		c.away(w, r, err)
 		return
@@ -87,7 +86,7 @@ func (c *Console) admit(w http.ResponseWriter, r *http.Request, credentials stri
 	}
 	c.failures.forget(r)
 	c.cfg.Log.Info("console: signed in", "principal", s.Principal, "from", r.RemoteAddr)
-	setCookie(w, r, c.sessions.add(s)) // a new one: whoever knew the cookie before does not know it
+	setCookie(w, r, c.sessions.add(s)) // a new one: who knew the cookie before does not know it
 	http.Redirect(w, r, local(r.PostFormValue("to")), http.StatusSeeOther)
 }
 
@@ -101,20 +100,6 @@ func (c *Console) signOut(w http.ResponseWriter, r *http.Request) {
 	}
 	http.SetCookie(w, &http.Cookie{Name: cookieName(r), Path: "/", MaxAge: -1, HttpOnly: true, Secure: secureCookie(r), SameSite: http.SameSiteStrictMode})
 	http.Redirect(w, r, "/signin", http.StatusSeeOther)
-}
-
-// nameIn is the name of the principal in credentials that the server has admitted; of a bare
-// seed it is not known.
-func nameIn(credentials string) string {
-	text, err := jwt.ParseDecoratedJWT([]byte(credentials))
-	if err != nil {
-		return "principal"
-	}
-	claims, err := jwt.DecodeUserClaims(text)
-	if err != nil || claims.Name == "" {
-		return "principal"
-	}
-	return claims.Name
 }
 
 // failures limits how often sign-ins may fail, by address and over all.

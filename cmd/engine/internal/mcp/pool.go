@@ -13,7 +13,7 @@ import (
 
 const (
 	maxSeats   = 64               // connections of principals
-	maxOpening = 8                // at once: credentials of nobody do not push those of principals out
+	maxOpening = 8                // at once: unknown credentials do not push those of principals out
 	idleTime   = 10 * time.Minute // then a connection is closed
 	patience   = 15 * time.Second // of a command or query
 )

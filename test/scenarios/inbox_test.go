@@ -3,6 +3,7 @@ package scenarios
 import (
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"slices"
 	"sync"
 	"testing"
@@ -139,10 +140,13 @@ func until(t *testing.T, c *harness.Client, subject string, body M) harness.Rece
 // as unread until it has marked it, and never again, whatever order they are stored in.
 func readWhileSending(t *testing.T, e *harness.Engine, c *harness.Client) {
 	const senders, each = 4, 60
+	// What the senders send is counted alone: a broadcast from before may reach the view only now.
+	ofSender := regexp.MustCompile(`^s\d$`)
+	token := ""
 	before, err := inboxOf(t, c, "busy", nil)
 	harness.Must(t, err)
 	if before.Unread > 0 {
-		c.MustDo(t, "message.busy.read", M{"up_to": before.Messages[0].Mark})
+		token = c.MustDo(t, "message.busy.read", M{"up_to": before.Messages[0].Mark}).Token
 	}
 	var open sync.WaitGroup
 	for i := range senders {
@@ -157,11 +161,11 @@ func readWhileSending(t *testing.T, e *harness.Engine, c *harness.Client) {
 			}
 		})
 	}
-	seen, token := map[string]bool{}, ""
+	seen, ofSenders := map[string]bool{}, 0
 	harness.Within(t, harness.Patience, "all messages are read", func() error {
 		page, err := inboxOf(t, c, "busy", M{"unread": true, "limit": 50, "token": token})
 		if err != nil || len(page.Messages) == 0 {
-			return fmt.Errorf("%d are read, %v", len(seen), err)
+			return fmt.Errorf("%d are read, %v", ofSenders, err)
 		}
 		var marks []int64
 		for _, m := range page.Messages {
@@ -177,9 +181,12 @@ func readWhileSending(t *testing.T, e *harness.Engine, c *harness.Client) {
 		token = until(t, c, "commands.message.busy.read", body).Token
 		for _, m := range page.Messages {
 			seen[m.From+" "+m.ID] = true
+			if ofSender.MatchString(m.From) {
+				ofSenders++
+			}
 		}
-		if len(seen) < senders*each {
-			return fmt.Errorf("%d are read", len(seen))
+		if ofSenders < senders*each {
+			return fmt.Errorf("%d are read", ofSenders)
 		}
 		return nil
 	})

@@ -127,7 +127,7 @@ func rawPublish(ctx context.Context, e *engine, clients int, lasts time.Duration
 	if err != nil {
 		return s, err
 	}
-	if s, err = closedLoop(ctx, e.url, newClients(clients, publisher(clients)), lasts); err != nil {
+	if s, err = closedLoop(ctx, e.connect, newClients(clients, publisher(clients)), lasts); err != nil {
 		return s, err
 	}
 	return s, js.DeleteStream(ctx, rawStream)
@@ -188,7 +188,7 @@ func coreRequests(ctx context.Context, e *engine, clients int, lasts time.Durati
 		return side{}, err
 	}
 	defer responder.Close()
-	return closedLoop(ctx, e.url, newClients(clients, echoClient), lasts)
+	return closedLoop(ctx, e.connect, newClients(clients, echoClient), lasts)
 }
 
 // lagged is the lag in events above which a note reports it.
@@ -199,7 +199,7 @@ const lagged = 1000
 // at the end. It returns when they have caught up.
 func sets(ctx context.Context, e *engine, clients int, lasts time.Duration) (s side, note string, err error) {
 	taken := cpu(e.cmd.Process.Pid)
-	if s, err = closedLoop(ctx, e.url, newClients(clients, setter("c"+strconv.Itoa(clients), clients)), lasts); err != nil {
+	if s, err = closedLoop(ctx, e.connect, newClients(clients, setter("c"+strconv.Itoa(clients), clients)), lasts); err != nil {
 		return s, "", err
 	}
 	view, events, err := e.lag(ctx)
@@ -242,31 +242,25 @@ func openAlone(ctx context.Context, b *bench) (player, error) {
 	}}, err
 }
 
-// openRelaxed compares the rate of commands with a request followed by a publish.
-func openRelaxed(ctx context.Context, b *bench) (player, error) {
-	e, err := b.engine(ctx, "relaxed")
-	return funcPlayer{play: func(ctx context.Context, n int) (round, error) {
-		var note string
-		var asks, pubs float64
-		r, err := alternate(n, func() (s side, err error) {
-			s, note, err = sets(ctx, e, 64, b.size.lasts)
-			return s, err
-		}, func() (s side, err error) {
-			ask, err := coreRequests(ctx, e, 64, b.size.lasts/2)
-			if err != nil {
+// openRelaxed compares the rate of commands with that of the same work.
+func openRelaxed(clients int) func(ctx context.Context, b *bench) (player, error) {
+	return func(ctx context.Context, b *bench) (player, error) {
+		e, err := b.engine(ctx, "relaxed")
+		return funcPlayer{play: func(ctx context.Context, n int) (round, error) {
+			var note, work string
+			r, err := alternate(n, func() (s side, err error) {
+				s, note, err = sets(ctx, e, clients, b.size.lasts)
 				return s, err
+			}, func() (s side, err error) {
+				s, work, err = sameWork(ctx, e, clients, b.size.lasts)
+				return s, err
+			})
+			if r.note = work; note != "" {
+				r.note += "; " + note
 			}
-			pub, err := rawAsync(ctx, e, b.size.lasts/2)
-			asks, pubs = ask.value, pub.value
-			s.value = 1 / (1/asks + 1/pubs)
-			return s, err
-		})
-		r.note = fmt.Sprintf("core %s/s, async publish %s/s", number(asks), number(pubs))
-		if note != "" {
-			r.note += "; " + note
-		}
-		return r, err
-	}}, err
+			return r, err
+		}}, err
+	}
 }
 
 // openSynced compares the rate of commands with one synced publish each.

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/tidemark-engine/tidemark/infra/natsio/embedded"
 )
 
 // engine is an engine running in its own process.
@@ -23,10 +25,12 @@ type engine struct {
 	data  string
 	room  string // parent directory of data; removed at the end
 	url   string
+	http  string        // base URL
 	ready time.Duration // from the start of the process to /readyz
 	cmd   *exec.Cmd
 	ended chan struct{}
 	nc    *nats.Conn // for status queries
+	creds string     // credentials file of the clients; empty = none
 }
 
 // build builds the engine's binary once, from the current module.
@@ -92,6 +96,11 @@ func (b *bench) stop() {
 
 // start starts the engine on a data directory and returns when it is ready.
 func (b *bench) start(ctx context.Context, mode, data string, flags ...string) (*engine, error) {
+	return b.startAs(ctx, variant{flags: flags}, mode, data)
+}
+
+// startAs starts a variant of the engine.
+func (b *bench) startAs(ctx context.Context, v variant, mode, data string) (*engine, error) {
 	if err := b.build(ctx); err != nil {
 		return nil, err
 	}
@@ -101,9 +110,16 @@ func (b *bench) start(ctx context.Context, mode, data string, flags ...string) (
 	}
 	defer log.Close()
 	e := &engine{mode: mode, data: data, ended: make(chan struct{})}
+	if v.principal != "" {
+		e.creds = filepath.Join(filepath.Dir(data), v.principal+".creds")
+		if err := b.runEngine(ctx, func(out *os.File) error { _, err := count(out); return err },
+			"auth", "add", v.principal, "--role", "agent", "--agents", "*", "--data", data, "--out", e.creds); err != nil {
+			return nil, err
+		}
+	}
 	e.cmd = exec.Command(b.binary, append([]string{"serve", "--data", data,
-		"--nats-listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--log", "warn"}, flags...)...)
-	e.cmd.Stdout, e.cmd.Stderr, e.cmd.Env = log, log, cleanEnv()
+		"--nats-listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--log", "warn"}, v.flags...)...)
+	e.cmd.Stdout, e.cmd.Stderr, e.cmd.Env = log, log, append(cleanEnv(), v.env...)
 	_ = os.Remove(filepath.Join(data, "engine.json"))
 	began := time.Now()
 	if err := launch(e.cmd, e.ended); err != nil {
@@ -171,7 +187,7 @@ func (e *engine) await(ctx context.Context) error {
 		if resp.StatusCode != http.StatusOK {
 			return errors.New(resp.Status)
 		}
-		e.url = note.NATS
+		e.url, e.http = note.NATS, note.HTTP
 		return nil
 	})
 }
@@ -212,8 +228,14 @@ func (e *engine) stop() {
 }
 
 // connect opens a client connection.
-func (e *engine) connect() (*nats.Conn, error) {
-	return nats.Connect(e.url, nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
+func (e *engine) connect() (*nats.Conn, error) { return e.connectAs(e.creds) }
+
+func (e *engine) connectAs(creds string) (*nats.Conn, error) {
+	opts := []nats.Option{nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})}
+	if creds != "" {
+		opts = append(opts, nats.UserCredentials(creds))
+	}
+	return nats.Connect(e.url, opts...)
 }
 
 // status has the members of queries.engine.status that the benchmarks use.
@@ -228,7 +250,11 @@ type status struct {
 
 func (e *engine) status(ctx context.Context) (s status, err error) {
 	if e.nc == nil {
-		if e.nc, err = e.connect(); err != nil {
+		operator := ""
+		if e.creds != "" { // a status is for operators
+			operator = filepath.Join(embedded.KeysDir(e.data), "operator.creds")
+		}
+		if e.nc, err = e.connectAs(operator); err != nil {
 			return s, err
 		}
 	}

@@ -24,7 +24,7 @@ func openHostile(ctx context.Context, b *bench) (player, error) {
 		return nil, err
 	}
 	honest := func(ctx context.Context) (side, error) {
-		s, err := closedLoop(ctx, e.url, newClients(1, setter("honest", 1)), b.size.lasts)
+		s, err := closedLoop(ctx, e.connect, newClients(1, setter("honest", 1)), b.size.lasts)
 		if err == nil {
 			s.value = p50(s)
 		}

@@ -24,11 +24,11 @@ const (
 
 // closedLoop runs a closed-loop load for a duration and returns the rate per second and
 // the latency of each request.
-func closedLoop(ctx context.Context, url string, clients []client, lasts time.Duration) (side, error) {
+func closedLoop(ctx context.Context, dial func() (*nats.Conn, error), clients []client, lasts time.Duration) (side, error) {
 	conns := make([]*nats.Conn, min(len(clients), mostConns))
 	for i := range conns {
 		var err error
-		if conns[i], err = nats.Connect(url); err != nil {
+		if conns[i], err = dial(); err != nil {
 			return side{}, err
 		}
 		defer conns[i].Close()

@@ -126,7 +126,7 @@ func openQuery(ctx context.Context, b *bench, consistency string, clients int, v
 	return funcPlayer{play: func(ctx context.Context, n int) (round, error) {
 		return alternate(n,
 			func() (side, error) {
-				s, err := closedLoop(ctx, e.url, newClients(clients, reader(readSubject, consistency)), b.size.lasts)
+				s, err := closedLoop(ctx, e.connect, newClients(clients, reader(readSubject, consistency)), b.size.lasts)
 				s.value = value(s)
 				return s, err
 			},
@@ -136,7 +136,7 @@ func openQuery(ctx context.Context, b *bench, consistency string, clients int, v
 					return s, err
 				}
 				defer responder.Close()
-				if s, err = closedLoop(ctx, e.url, newClients(clients, reader(echoSubject, consistency)), b.size.lasts); err != nil {
+				if s, err = closedLoop(ctx, e.connect, newClients(clients, reader(echoSubject, consistency)), b.size.lasts); err != nil {
 					return s, err
 				}
 				s.value = value(s)

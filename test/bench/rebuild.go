@@ -54,6 +54,25 @@ func openReplay(ctx context.Context, b *bench) (player, error) {
 	}}, nil
 }
 
+// openVerify compares the time of `engine verify` with that of `engine replay`.
+func openVerify(ctx context.Context, b *bench) (player, error) {
+	l, err := b.openLarge(ctx)
+	if err != nil {
+		return nil, err
+	}
+	run := func(subcommand string) func() (side, error) {
+		return func() (s side, err error) {
+			began := time.Now()
+			err = b.runEngine(ctx, func(out *os.File) error { _, err := count(out); return err }, subcommand, "--data", l.data)
+			s.value = time.Since(began).Seconds()
+			return s, err
+		}
+	}
+	return funcPlayer{play: func(_ context.Context, n int) (round, error) {
+		return alternate(n, run("verify"), run("replay"))
+	}}, nil
+}
+
 // count counts lines.
 func count(r io.Reader) (lines int, err error) {
 	buf := make([]byte, 1<<18)

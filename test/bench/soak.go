@@ -92,7 +92,7 @@ func (s *soak) judge(rate float64) error {
 // piece sends commands one by one beside the load for an interval, and samples lag
 // and memory at its end.
 func (s *soak) piece(ctx context.Context, e *engine, lasts time.Duration, i int) error {
-	got, err := closedLoop(ctx, e.url, newClients(1, setter("soaker", 1)), lasts)
+	got, err := closedLoop(ctx, e.connect, newClients(1, setter("soaker", 1)), lasts)
 	if err != nil {
 		return err
 	}

@@ -198,6 +198,9 @@ func openKV(ctx context.Context, b *bench) (player, error) {
 		return nil, err
 	}
 	head, err := r.fill(ctx, b.size.stored, distinct)
+	if err == nil {
+		err = fillRaw(ctx, r.js, b.size.stored, distinct)
+	}
 	if err != nil {
 		r.close()
 		return nil, err
@@ -218,6 +221,9 @@ func openKV(ctx context.Context, b *bench) (player, error) {
 					return s, err
 				}
 				began := time.Now()
+				if err = rawReplay(ctx, r.js, rawStream, b.size.stored, func(jetstream.Msg, int) error { return nil }); err != nil {
+					return s, err
+				}
 				for i := range b.size.stored {
 					agent, key := distinct(i)
 					if _, err = r.js.PublishAsync("$KV."+name+"."+agent+"."+key, value(nil, i), stallWait); err != nil {

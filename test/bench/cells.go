@@ -1,5 +1,7 @@
 package main
 
+import "time"
+
 const sameWorkText = "the same work by raw clients, one part after the other: 1 / Σ(1/rate)"
 
 // allCells is in the order of the run: cells that share an engine are adjacent, and
@@ -74,6 +76,16 @@ var allCells = []cell{
 		yardstick: "a budget of 600 B", unit: "B", target: 1, atMost: true, once: true, open: openMemory},
 	{name: "recovery", what: "start on the large journal until ready, beyond the warm start of the bare servers",
 		yardstick: "a budget of 1 s", unit: "s", target: 1, atMost: true, open: openRecovery},
+	{name: "cold-read", what: "read of a random entry of the large journal just after a start, p50",
+		yardstick: "core request + KV get", unit: "ms", open: openCold},
+	{name: "agents-list", what: "first page of `agents.list` beside the large journal, p50",
+		yardstick: "a budget of 50 ms", unit: "ms", target: 1, atMost: true, open: openTimed(50*time.Millisecond, listAgents)},
+	{name: "first-screen", what: "overview of the console beside the large journal, p50",
+		yardstick: "a budget of 1 s", unit: "ms", target: 1, atMost: true, open: openTimed(time.Second, firstScreen)},
+	{name: "entries", what: "all pages of the entries of an agent that has a tenth of the large journal",
+		yardstick: "one SQL statement that reads the rows", unit: "/s", open: openEntries},
+	{name: "hydrate", what: "hydration of that agent",
+		yardstick: "async publish to such a bucket's subjects", unit: "/s", open: openHydrate},
 	{name: "replay", what: "`engine replay` of the large journal into a pipe",
 		yardstick: "ordered consumer without a filter", unit: "/s", target: 0.9, open: openReplay},
 	{name: "verify", what: "`engine verify` of the large journal",

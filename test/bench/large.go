@@ -22,6 +22,7 @@ type large struct {
 	grown      float64   // growth of resident memory, in bytes
 	up         *engine   // nil = stopped
 	filled     bool      // the raw stream beside the journal exists
+	wide       bool      // wideAgent has its entries
 }
 
 // agents is the number of agents that the entries belong to.

@@ -52,6 +52,9 @@ var allCells = []cell{
 	{name: "console", what: "commands, 64 clients, while the console shows its overview",
 		yardstick: "an engine whose console is closed", unit: "/s", target: 0.97, open: openVariants(watched, relaxed, 64)},
 
+	{name: "three-nodes", what: "commands, 64 clients, two engines on three servers with three replicas",
+		yardstick: "1 / (1/core requests + 1/publishes with CAS and three replicas, same clients)", unit: "/s", target: 0.6, open: openThreeNodes},
+
 	{name: "hostile", what: "command, 1 client, p50, synced, beside eight clients that send 100 kB commands without a pause",
 		yardstick: "the same client alone", unit: "ms", target: 2, atMost: true, open: openHostile},
 

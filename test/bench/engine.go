@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -117,8 +118,11 @@ func (b *bench) startAs(ctx context.Context, v variant, mode, data string) (*eng
 			return nil, err
 		}
 	}
-	e.cmd = exec.Command(b.binary, append([]string{"serve", "--data", data,
-		"--nats-listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--log", "warn"}, v.flags...)...)
+	on := []string{"--nats-listen", "127.0.0.1:0"}
+	if v.nats != "" {
+		on = []string{"--nats", v.nats}
+	}
+	e.cmd = exec.Command(b.binary, slices.Concat([]string{"serve", "--data", data, "--http", "127.0.0.1:0", "--log", "warn"}, on, v.flags)...)
 	e.cmd.Stdout, e.cmd.Stderr, e.cmd.Env = log, log, append(cleanEnv(), v.env...)
 	_ = os.Remove(filepath.Join(data, "engine.json"))
 	began := time.Now()

@@ -21,6 +21,9 @@ func main() {
 	if len(os.Args) > 1 && os.Args[1] == bareCommand {
 		os.Exit(bareServers(os.Args[2:]))
 	}
+	if len(os.Args) > 1 && os.Args[1] == nodeCommand {
+		os.Exit(clusterNode(os.Args[2:]))
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := run(ctx, os.Args[1:])
 	stop()

@@ -13,6 +13,7 @@ import (
 
 // variant is a configuration of the engine.
 type variant struct {
+	nats      string // URLs of external servers; empty = embedded
 	flags     []string
 	env       []string
 	principal string // whose credentials the clients have; empty = none

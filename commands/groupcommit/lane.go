@@ -29,7 +29,7 @@ func (l *lane) add(p *pending) (start bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.waiting = append(l.waiting, p)
-	if p.load < l.heavy/lightShare {
+	if l.heavy >= heavyLoad && p.load < l.heavy/lightShare {
 		l.light = time.Now()
 	}
 	if !l.busy {
@@ -48,6 +48,7 @@ func (l *lane) add(p *pending) (start bool) {
 const (
 	roundBytes = 2 << 20
 	shortRound = 8               // as many times fewer events and bytes
+	heavyLoad  = roundBytes / 8  // what a client has under way that delays others, as a load
 	lightShare = 8               // a light client has as many times less under way than the heaviest
 	lightTime  = 2 * time.Second // after its last append
 )

@@ -30,3 +30,19 @@ func TestLightAppendsDoNotWaitForHeavyOnes(t *testing.T) {
 		t.Errorf("after a light append a round has %d appends", n)
 	}
 }
+
+// Clients that wait for their answers delay nobody, however much their loads differ.
+func TestRoundsAreLongForModestLoads(t *testing.T) {
+	var l lane
+	for i := range MaxBatch {
+		l.add(appendOf(int64(1+i%64)<<10, 300))
+	}
+	for range 2 {
+		if n := len(l.next()); n != MaxBatch {
+			t.Errorf("a round has %d appends", n)
+		}
+		for i := range MaxBatch {
+			l.add(appendOf(int64(1+i%64)<<10, 300))
+		}
+	}
+}

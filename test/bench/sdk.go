@@ -8,7 +8,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"github.com/tidemark-engine/tidemark/client"
+	sdk "github.com/tidemark-engine/tidemark/client"
 )
 
 // openSDK compares a write and a read of what it wrote by the Go client with the same two
@@ -22,7 +22,7 @@ func openSDK(ctx context.Context, b *bench) (player, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := client.New(nc)
+	c, err := sdk.New(nc)
 	if err != nil {
 		nc.Close()
 		return nil, err
@@ -35,7 +35,7 @@ func openSDK(ctx context.Context, b *bench) (player, error) {
 		if _, err := agent.Set(ctx, "k", want); err != nil {
 			return err
 		}
-		got, err := client.Get[string](ctx, agent, "k")
+		got, err := sdk.Get[string](ctx, agent, "k")
 		if err == nil && got.Value != want {
 			err = errors.New("the entry has another value than was written")
 		}

@@ -2,8 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
+	"os"
+	"os/exec"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -39,58 +44,51 @@ func openHostile(ctx context.Context, b *bench) (player, error) {
 			return r, err
 		}
 		r.own, err = honest(ctx)
-		f.stop()
-		r.note = fmt.Sprintf("%s of %s commands refused as overloaded", number(float64(f.refused.Load())), number(float64(f.answered.Load())))
-		if err != nil {
+		answered, refused, ended := f.stop()
+		r.note = fmt.Sprintf("%s of %s commands refused as overloaded", number(float64(refused)), number(float64(answered)))
+		if err = errors.Join(err, ended); err != nil {
 			return r, err
 		}
 		return r, e.caughtUp(ctx)
 	}}, nil
 }
 
-// flood is clients that send without waiting for answers.
+// floodCommand is the argument with which this program starts itself as the flood, so that
+// the honest client does not share a process with it.
+const floodCommand = "flood"
+
+// flood is a process of clients that send without waiting for answers.
 type flood struct {
-	conns             []*nats.Conn
-	answered, refused atomic.Int64
-	end               context.CancelFunc
-	all               sync.WaitGroup
+	cmd   *exec.Cmd
+	ended chan struct{}
+	in    *os.File
+	out   *os.File
 }
 
 func startFlood(url string) (*flood, error) {
-	ctx, cancel := context.WithCancel(context.Background())
-	f := &flood{end: cancel}
-	for w := range flooders {
-		nc, err := nats.Connect(url)
-		if err != nil {
-			f.stop()
-			return nil, err
-		}
-		f.conns = append(f.conns, nc)
-		inbox := nc.NewInbox()
-		if _, err := nc.Subscribe(inbox, func(m *nats.Msg) {
-			f.answered.Add(1)
-			if m.Header.Get("Nats-Service-Error-Code") == "429" {
-				f.refused.Add(1)
-			}
-		}); err != nil {
-			f.stop()
-			return nil, err
-		}
-		f.all.Go(func() {
-			subject := "commands.agent.flood-" + strconv.Itoa(w) + ".set"
-			body := make([]byte, 0, floodBody+64)
-			for i := 0; ctx.Err() == nil; i++ {
-				body = append(append(body[:0], `{"key":"k`...), strconv.Itoa(i%1000)...)
-				body = append(body, `","value":"`...)
-				for len(body) < floodBody {
-					body = append(body, "large values from one who does not wait "...)
-				}
-				body = append(body, `"}`...)
-				if nc.PublishMsg(&nats.Msg{Subject: subject, Reply: inbox, Data: body}) != nil {
-					return
-				}
-			}
-		})
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	in, stdin, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	out, outEnd, err := os.Pipe()
+	if err != nil {
+		in.Close()
+		stdin.Close()
+		return nil, err
+	}
+	f := &flood{cmd: exec.Command(self, floodCommand, url), ended: make(chan struct{}), in: stdin, out: out}
+	f.cmd.Stdin, f.cmd.Stdout, f.cmd.Stderr, f.cmd.Env = in, outEnd, os.Stderr, cleanEnv()
+	err = launch(f.cmd, f.ended)
+	in.Close()
+	outEnd.Close()
+	if err != nil {
+		stdin.Close()
+		out.Close()
+		return nil, err
 	}
 	time.Sleep(floodHead)
 	return f, nil
@@ -99,10 +97,59 @@ func startFlood(url string) (*flood, error) {
 // floodHead is what the flood runs before the honest client begins.
 const floodHead = time.Second
 
-func (f *flood) stop() {
-	f.end()
-	for _, nc := range f.conns {
+// stop ends the flood and returns how many answers it has got, and how many of them refused
+// a command as overloaded.
+func (f *flood) stop() (answered, refused int, err error) {
+	f.in.Close()
+	_, err = fmt.Fscan(f.out, &answered, &refused)
+	<-f.ended
+	f.out.Close()
+	return answered, refused, err
+}
+
+// runFlood floods a server until standard input ends, and prints what stop returns.
+func runFlood(args []string) int {
+	if len(args) != 1 {
+		return 2
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var answered, refused atomic.Int64
+	var all sync.WaitGroup
+	var conns []*nats.Conn
+	for w := range flooders {
+		nc, err := nats.Connect(args[0], nats.MaxReconnects(-1))
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		conns = append(conns, nc)
+		inbox := nc.NewInbox()
+		if _, err := nc.Subscribe(inbox, func(m *nats.Msg) {
+			answered.Add(1)
+			if m.Header.Get("Nats-Service-Error-Code") == "429" {
+				refused.Add(1)
+			}
+		}); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		subject := "commands.agent.flood-" + strconv.Itoa(w) + ".set"
+		large := strings.Repeat("large values from one who does not wait ", floodBody/40)
+		all.Go(func() {
+			for i := 0; ctx.Err() == nil; i++ {
+				body := `{"key":"k` + strconv.Itoa(i%1000) + `","value":"` + large + `"}`
+				if err := nc.PublishMsg(&nats.Msg{Subject: subject, Reply: inbox, Data: []byte(body)}); err != nil {
+					time.Sleep(10 * time.Millisecond) // its connection was closed
+				}
+			}
+		})
+	}
+	_, _ = io.Copy(io.Discard, os.Stdin)
+	cancel()
+	for _, nc := range conns {
 		nc.Close()
 	}
-	f.all.Wait()
+	all.Wait()
+	fmt.Println(answered.Load(), refused.Load())
+	return 0
 }

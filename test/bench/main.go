@@ -21,6 +21,9 @@ func main() {
 	if len(os.Args) > 1 && os.Args[1] == bareCommand {
 		os.Exit(bareServers(os.Args[2:]))
 	}
+	if len(os.Args) > 1 && os.Args[1] == floodCommand {
+		os.Exit(runFlood(os.Args[2:]))
+	}
 	if len(os.Args) > 1 && os.Args[1] == nodeCommand {
 		os.Exit(clusterNode(os.Args[2:]))
 	}

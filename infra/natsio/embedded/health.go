@@ -95,3 +95,6 @@ func (s *Server) Used() int64 {
 	}
 	return 0
 }
+
+// Disconnect closes the connection of a client.
+func (s *Server) Disconnect(connection uint64) { _ = s.ns.DisconnectClientByID(connection) } // it may be gone

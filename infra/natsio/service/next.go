@@ -21,7 +21,7 @@ func (s *Service) next(m *nats.Msg, from *sender, start time.Time) {
 	client := strings.Clone(from.client)
 	q := pendingQuery{caller: from.caller, client: client, body: m.Data, size: len(m.Data) + queryRoom, start: start}
 	if err := s.admit(&q); err != nil {
-		s.observe("commands", kindNext, s.replyError(s.nc, m.Reply, err), err, start)
+		s.refuse(from, len(m.Data), refusal{s.nc, "commands", kindNext, m.Reply, err, start})
 		return
 	}
 	s.open.Add(1)

@@ -33,7 +33,7 @@ func newCrowd(t *testing.T, limits service.Limits) *crowd {
 	c := &crowd{t: t, release: make(chan struct{}), replies: make(chan *nats.Msg, 10_000)}
 	var err error
 	c.service, err = service.Serve(support.Engine(t, server), service.Config{
-		Version: "1.0.0", Identify: server.Authority().Caller, Observe: func(string, string, time.Duration) {}, Log: harness.Log(t), Limits: limits,
+		Version: "1.0.0", Identify: server.Authority().Caller, Disconnect: server.Disconnect, Observe: func(string, string, time.Duration) {}, Log: harness.Log(t), Limits: limits,
 		Commands: func(_ context.Context, _ commands.Request, done func(commands.Receipt, error)) {
 			go func() { <-c.release; done(commands.Receipt{Outcome: "accepted"}, nil) }()
 		},
@@ -207,4 +207,31 @@ func TestStatisticsAreReal(t *testing.T) {
 		return false
 	})
 	harness.Must(t, slow.service.Stop())
+}
+
+// A client that goes on sending what is refused loses its connection, and connects again; a
+// client whose requests are refused now and then does not.
+func TestFloodsEndTheirConnection(t *testing.T) {
+	c := newCrowd(t, service.Limits{Commands: 10, CommandBytes: 1 << 20})
+	defer func() {
+		close(c.release)
+		harness.Must(t, c.service.Stop())
+	}()
+	large := []byte(`{"key":"k","value":"` + strings.Repeat("v", 100<<10) + `"}`)
+	c.ask(40, "commands.agent.a1.set", large)
+	c.refused(30, "429")
+	if n := c.greedy.Stats().Reconnects; n > 0 {
+		t.Error("the connection was closed after 30 refusals")
+	}
+	harness.Eventually(t, "the flood ends its connection", func() bool {
+		for range 20 {
+			if c.greedy.PublishRequest("commands.agent.a1.set", c.inbox, large) != nil {
+				break
+			}
+		}
+		return c.greedy.Stats().Reconnects > 0
+	})
+	if n := c.other.Stats().Reconnects; n > 0 {
+		t.Error("the connection of another client was closed")
+	}
 }

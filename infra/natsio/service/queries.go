@@ -25,7 +25,7 @@ func (s *Service) query(m *nats.Msg) {
 		err = s.admit(&q)
 	}
 	if err != nil {
-		s.observe("queries", "queries", s.replyError(s.cfg.QueryConn, q.reply, err), err, q.start)
+		s.refuse(&from, len(m.Data), refusal{s.cfg.QueryConn, "queries", "queries", q.reply, err, q.start})
 		return
 	}
 	s.open.Add(1)

@@ -12,10 +12,11 @@ import (
 
 // sender is who sent a request, and what it asks for.
 type sender struct {
-	caller  *identity.Caller // nil where all clients share an account
-	client  string           // names the principal, else the connection: limits count by it
-	rest    string           // the subject below its root
-	refusal error            // of a request that does not say who sends it
+	caller     *identity.Caller // nil where all clients share an account
+	client     string           // names the principal, else the connection: limits count by it
+	rest       string           // the subject below its root
+	connection uint64           // its number at the server; 0 = not known
+	refusal    error            // of a request that does not say who sends it
 }
 
 // sender reads the subject and the sender of a request. A request whose reply
@@ -35,7 +36,7 @@ func (s *Service) sender(m *nats.Msg, root string) (from sender, ok bool) {
 	from.rest = strings.TrimPrefix(rest, root)
 	who, err := natsio.CheckRequester(m.Header, account)
 	if err == nil {
-		from.client = who.Client
+		from.client, from.connection = who.Client, who.ID
 		if from.caller = s.cfg.Identify(account); from.caller != nil {
 			from.client = from.caller.Client(who.Client)
 		}

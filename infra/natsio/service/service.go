@@ -38,6 +38,9 @@ type Config struct {
 	// that may not ask. Without Identify all clients share the engine's account.
 	Identify func(account string) *identity.Caller
 	Rates    *natsio.Rates // of the requests of each client; may be nil
+	// Disconnect closes a connection that goes on sending while its requests are refused;
+	// nil = it stays.
+	Disconnect func(connection uint64)
 	// ReplyPrefixes are the prefixes that reply subjects must have; empty = any
 	// subject but those of the engine and the server.
 	ReplyPrefixes []string
@@ -83,10 +86,12 @@ type Service struct {
 	endWaits  context.CancelFunc
 
 	commands *budget
-	reading  *fairQueue        // commands whose bodies are to be read
-	running  *budget           // queries at work
-	waiting  *budget           // queries that wait
-	bodies   *budget           // queries of both kinds
+	reading  *fairQueue // commands whose bodies are to be read
+	running  *budget    // queries at work
+	waiting  *budget    // queries that wait
+	bodies   *budget    // queries of both kinds
+	refusals chan refusal
+	floods   floods
 	queries  chan pendingQuery // to the query workers
 	free     chan struct{}     // signals that a query has left
 	open     sync.WaitGroup
@@ -97,7 +102,7 @@ type Service struct {
 func Serve(nc *nats.Conn, cfg Config) (*Service, error) {
 	l := cfg.Limits.orDefaults()
 	s := &Service{
-		cfg: cfg, nc: nc, discovery: newDiscovery(cfg.Version), queries: make(chan pendingQuery), reading: newFairQueue(), free: make(chan struct{}, 1), log: natsio.NewLimitedLog(cfg.Log),
+		cfg: cfg, nc: nc, discovery: newDiscovery(cfg.Version), queries: make(chan pendingQuery), refusals: make(chan refusal, maxRefusals), reading: newFairQueue(), free: make(chan struct{}, 1), log: natsio.NewLimitedLog(cfg.Log),
 		commands: newBudget("commands", l.Commands, l.CommandBytes, nc.MaxPayload()),
 		running:  newBudget("queries at work", l.Queries, math.MaxInt64, 0),
 		waiting:  newBudget("queries that wait", l.Waiting, math.MaxInt64, 0),
@@ -138,6 +143,7 @@ func (s *Service) serve() error {
 	if err := s.discovery.serve(s.cfg.QueryConn, s.replyAllowed); err != nil {
 		return err
 	}
+	go s.runRefusals()
 	for range readers {
 		go s.reading.run()
 	}
@@ -206,7 +212,7 @@ func (s *Service) command(m *nats.Msg) {
 	}
 	client, size := from.client, len(m.Data)
 	if from.refusal != nil {
-		s.observe("commands", kind, s.replyError(s.nc, m.Reply, from.refusal), from.refusal, start)
+		s.refuse(&from, size, refusal{s.nc, "commands", kind, m.Reply, from.refusal, start})
 		return
 	}
 	if kind == kindNext {
@@ -219,7 +225,7 @@ func (s *Service) command(m *nats.Msg) {
 		holds, err = s.commands.enter(client, size)
 	}
 	if err != nil {
-		s.observe("commands", kind, s.replyError(s.nc, m.Reply, err), err, start)
+		s.refuse(&from, size, refusal{s.nc, "commands", kind, m.Reply, err, start})
 		return
 	}
 	ctx := commands.WithClient(groupcommit.WithLoad(s.ctx, holds.bytes+holds.count<<10), client)

@@ -2,6 +2,7 @@ package app
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -22,6 +23,7 @@ type metrics struct {
 	late     *prometheus.HistogramVec
 	flush    *prometheus.HistogramVec
 	tally    *tally // of the console's graphs
+	floods   atomic.Uint64
 
 	mu       sync.Mutex
 	declared map[string]bool // declared views that have series of their own

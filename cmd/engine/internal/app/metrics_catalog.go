@@ -49,6 +49,7 @@ var (
 	metRequests  = define(counter, "tidemark_requests_total", "Requests answered, by verb and outcome (a receipt's outcome or an error's status).", "verb", "outcome")
 	metLatency   = define(histogram, "tidemark_request_seconds", "Time from a request's arrival to its answer.", "verb")
 	metRefused   = define(counter, "tidemark_refused_total", "Requests refused because their sender lacks a grant, by kind of the grant.", "kind")
+	metFloods    = define(counter, "tidemark_floods_total", "Connections closed because they went on sending while their requests were refused.")
 	metInFlight  = define(gauge, "tidemark_commands_in_flight", "Commands without an answer.")
 	metAppends   = define(counter, "tidemark_appends_total", "Events appended by this engine.")
 	metConflicts = define(counter, "tidemark_conflicts_total", "Appends that lost against another writer.")

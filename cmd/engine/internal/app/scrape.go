@@ -86,6 +86,7 @@ func (s *scrape) commands(p page) {
 	p.put(metConflicts, float64(stats.Conflicts.Load()))
 	p.put(metReplays, float64(stats.Replays.Load()))
 	p.put(metUnasked, float64(stats.Unasked.Load()))
+	p.put(metFloods, float64(s.e.metrics.floods.Load()))
 	p.put(metInFlight, float64(s.e.commands.handler.InFlight()))
 	queued, oldest := s.e.health.enqueued()
 	p.put(metQueued, float64(queued))

@@ -32,11 +32,18 @@ func startService(e *Engine, nc, queries *nats.Conn) (*queryService, error) {
 	if e.views.declared != nil {
 		q.Declared = e.views.declared
 	}
-	s, err := service.Serve(nc, service.Config{
+	cfg := service.Config{
 		Subjects: e.nats.subjects, Version: semver(e.version),
 		Commands: e.commands.handler.Handle, Batch: e.commands.handler.HandleBatch, Queries: q.Ask, Next: e.commands.tasks.Next,
 		Identify: e.nats.identify(), Rates: e.limits.rates, Observe: e.metrics.answered, ReplyPrefixes: e.cfg.ReplyPrefixes, Limits: e.limits.requests(e.cfg.LimitsInFlight), QueryConn: queries, Trace: e.tracer, Log: e.log,
-	})
+	}
+	if e.nats.embedded != nil {
+		cfg.Disconnect = func(connection uint64) {
+			e.metrics.floods.Add(1)
+			e.nats.embedded.Disconnect(connection)
+		}
+	}
+	s, err := service.Serve(nc, cfg)
 	if err != nil {
 		return nil, err
 	}

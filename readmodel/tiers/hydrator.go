@@ -3,8 +3,10 @@ package tiers
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/singleflight"
 
 	"github.com/tidemark-engine/tidemark/readmodel"
@@ -40,16 +42,36 @@ type HydrationTable interface {
 	Flush(ctx context.Context, entries []readmodel.EntryChange) error
 }
 
-// hydrationPage is the number of rows that a hydration reads at a time.
-const hydrationPage = 500
+const (
+	// hydrationPage is the number of rows that a hydration reads at a time, and hydrationTime
+	// how long a page may take.
+	hydrationPage = 500
+	hydrationTime = time.Minute
+	// fillsAtOnce is the number of rows of a page that are put at the same time: each asks the
+	// journal and the bucket once.
+	fillsAtOnce = 64
+)
+
+// fillEach calls fill for 0 to n-1, several at a time.
+func fillEach(ctx context.Context, n int, fill func(ctx context.Context, i int) error) error {
+	g, filling := errgroup.WithContext(ctx)
+	g.SetLimit(fillsAtOnce)
+	for i := range n {
+		g.Go(func() error {
+			if err := filling.Err(); err != nil {
+				return err
+			}
+			return fill(filling, i)
+		})
+	}
+	return g.Wait()
+}
 
 // Hydrate loads an agent's rows from SQL into KV where KV has no value, each checked against the
 // journal's last event, and returns the keys of these rows. Concurrent calls share one hydration.
 func (k *Hydrator) Hydrate(ctx context.Context, agent string) ([]string, error) {
 	keys, err, _ := k.flights.Do(agent, func() (any, error) {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
-		defer cancel()
-		return k.hydrate(ctx, agent)
+		return k.hydrate(context.WithoutCancel(ctx), agent)
 	})
 	if err != nil {
 		return nil, err
@@ -61,28 +83,40 @@ func (k *Hydrator) hydrate(ctx context.Context, agent string) ([]string, error) 
 	if k.Durable == nil {
 		return k.hydrateFromJournal(ctx, agent)
 	}
-	keys := []string{}
-	for after := ""; ; {
-		rows, _, err := k.Durable.Entries(ctx, k.Journal.Partition(agent), agent, "", after, hydrationPage)
+	keys, after := []string{}, ""
+	for more := true; more; {
+		var page []string
+		var err error
+		page, more, err = k.hydratePage(ctx, agent, after)
 		if IsBehind(err) {
 			return k.hydrateFromJournal(ctx, agent)
 		}
 		if err != nil {
 			return nil, err
 		}
-		page, room, full := make([]string, len(rows)), readmodel.PageRoom{}, len(rows) == hydrationPage
-		for i := range rows {
-			full = room.Add(len(rows[i].Value)) || full
-			page[i], after = rows[i].Key, rows[i].Key
-		}
-		if err := k.fillPage(ctx, agent, page, rows); err != nil {
-			return nil, err
-		}
-		keys = append(keys, page...)
-		if !full {
-			return keys, nil
+		if keys = append(keys, page...); more {
+			after = page[len(page)-1]
 		}
 	}
+	return keys, nil
+}
+
+// hydratePage loads the rows whose keys follow after, and returns their keys.
+func (k *Hydrator) hydratePage(ctx context.Context, agent, after string) (page []string, more bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, hydrationTime)
+	defer cancel()
+	rows, _, err := k.Durable.Entries(ctx, k.Journal.Partition(agent), agent, "", after, hydrationPage)
+	if err != nil {
+		return nil, false, err
+	}
+	page = make([]string, len(rows))
+	room := readmodel.PageRoom{}
+	more = len(rows) == hydrationPage
+	for i := range rows {
+		more = room.Add(len(rows[i].Value)) || more
+		page[i] = rows[i].Key
+	}
+	return page, more, k.fillPage(ctx, agent, page, rows)
 }
 
 // fillPage puts rows of SQL into KV where it has no value. Usually the view has put all of them;
@@ -92,51 +126,71 @@ func (k *Hydrator) fillPage(ctx context.Context, agent string, keys []string, ro
 	if err != nil {
 		return err
 	}
-	for i := range rows {
+	return fillEach(ctx, len(rows), func(ctx context.Context, i int) error {
 		row := &rows[i]
 		if there[row.Key] {
-			continue
+			return nil
 		}
 		last, found, revision, err := k.Journal.Last(ctx, agent, row.Key)
 		switch {
 		case err != nil:
 			return err
 		case !found:
-			continue // deleted meanwhile
+			return nil // deleted meanwhile
 		case revision != row.Revision:
 			row = &last
 		}
-		if err := k.Hot.Fill(ctx, row); err != nil {
-			return err
-		}
-	}
-	return nil
+		return k.Hot.Fill(ctx, row)
+	})
 }
 
 func (k *Hydrator) hydrateFromJournal(ctx context.Context, agent string) ([]string, error) {
-	ends, err := k.Journal.After(ctx, agent, 0)
+	ends, err := k.ends(ctx, agent)
 	if err != nil {
 		return nil, err
 	}
 	keys := []string{}
+	for page := range slices.Chunk(ends, hydrationPage) {
+		there, err := k.Hot.Has(ctx, agent, present(page))
+		if err == nil {
+			err = k.fillChanges(ctx, page, func(key string) bool { return !there[key] })
+		}
+		if err != nil {
+			return nil, err
+		}
+		keys = append(keys, present(page)...)
+	}
+	return keys, nil
+}
+
+// fillChanges puts the values of a page that are wanted.
+func (k *Hydrator) fillChanges(ctx context.Context, page []readmodel.EntryChange, wanted func(key string) bool) error {
+	ctx, cancel := context.WithTimeout(ctx, hydrationTime)
+	defer cancel()
+	return fillEach(ctx, len(page), func(ctx context.Context, i int) error {
+		if page[i].Deleted || !wanted(page[i].Key) {
+			return nil
+		}
+		return k.Hot.Fill(ctx, &page[i].Entry)
+	})
+}
+
+// ends returns the entries of an agent as the journal has them.
+func (k *Hydrator) ends(ctx context.Context, agent string) ([]readmodel.EntryChange, error) {
+	ctx, cancel := context.WithTimeout(ctx, hydrationTime)
+	defer cancel()
+	return k.Journal.After(ctx, agent, 0)
+}
+
+// present returns the keys that are not deleted.
+func present(ends []readmodel.EntryChange) []string {
+	keys := make([]string, 0, len(ends))
 	for i := range ends {
 		if !ends[i].Deleted {
 			keys = append(keys, ends[i].Key)
 		}
 	}
-	there, err := k.Hot.Has(ctx, agent, keys)
-	if err != nil {
-		return nil, err
-	}
-	for i := range ends {
-		if ends[i].Deleted || there[ends[i].Key] {
-			continue
-		}
-		if err := k.Hot.Fill(ctx, &ends[i].Entry); err != nil {
-			return nil, err
-		}
-	}
-	return keys, nil
+	return keys
 }
 
 // Flush writes all of an agent's entries that the durable view has not reached to SQL in one
@@ -164,27 +218,17 @@ func (k *Hydrator) Flush(ctx context.Context, agent string) (keys []string, revi
 // Keep makes KV hold every entry of an active agent: rows that the bucket has lost are put from the
 // journal, and rows that would lapse before the next call are put again.
 func (k *Hydrator) Keep(ctx context.Context, agent string) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	ends, err := k.Journal.After(ctx, agent, 0)
+	ends, err := k.ends(ctx, agent)
 	if err != nil {
 		return err
 	}
-	keys := make([]string, 0, len(ends))
-	for i := range ends {
-		if !ends[i].Deleted {
-			keys = append(keys, ends[i].Key)
-		}
-	}
-	missing, err := k.Hot.Keep(ctx, agent, keys)
+	missing, err := k.Hot.Keep(ctx, agent, present(ends))
 	if err != nil || len(missing) == 0 {
 		return err
 	}
-	for i := range ends {
-		if e := &ends[i]; !e.Deleted && missing[e.Key] {
-			if err := k.Hot.Fill(ctx, &e.Entry); err != nil {
-				return err
-			}
+	for page := range slices.Chunk(ends, hydrationPage) {
+		if err := k.fillChanges(ctx, page, func(key string) bool { return missing[key] }); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -111,13 +111,6 @@ func (b *bench) startAs(ctx context.Context, v variant, mode, data string) (*eng
 	}
 	defer log.Close()
 	e := &engine{mode: mode, data: data, ended: make(chan struct{})}
-	if v.principal != "" {
-		e.creds = filepath.Join(filepath.Dir(data), v.principal+".creds")
-		if err := b.runEngine(ctx, func(out *os.File) error { _, err := count(out); return err },
-			"auth", "add", v.principal, "--role", "agent", "--agents", "*", "--data", data, "--out", e.creds); err != nil {
-			return nil, err
-		}
-	}
 	on := []string{"--nats-listen", "127.0.0.1:0"}
 	if v.nats != "" {
 		on = []string{"--nats", v.nats}
@@ -135,6 +128,14 @@ func (b *bench) startAs(ctx context.Context, v variant, mode, data string) (*eng
 		return nil, fmt.Errorf("%w; its log:\n%s", err, text)
 	}
 	e.ready = time.Since(began)
+	if v.principal != "" {
+		e.creds = filepath.Join(filepath.Dir(data), v.principal+".creds")
+		if err := b.runEngine(ctx, func(out *os.File) error { _, err := count(out); return err },
+			"auth", "add", v.principal, "--role", "agent", "--agents", "*", "--data", data, "--out", e.creds); err != nil {
+			e.stop()
+			return nil, err
+		}
+	}
 	return e, nil
 }
 

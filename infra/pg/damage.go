@@ -13,7 +13,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// columns are the columns of tables, by table.
+// columns are the columns of tables, by table, and their keys: "PRIMARY KEY (a, b)" and
+// "UNIQUE (a, b)".
 type columns map[string][]string
 
 // errRollback ends a transaction that was only a question.
@@ -38,10 +39,18 @@ func ddl(schema string) (string, error) {
 	return all.String(), nil
 }
 
-// tableColumns reads the columns of the tables in a schema; $1 is its oid.
+// tableColumns reads the columns and the keys of the tables in a schema; $1 is its oid.
+// Without a key, no row can be written in the place of an older one.
 const tableColumns = `
-	SELECT c.relname::text, array_agg(a.attname::text ORDER BY a.attnum) FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
-	WHERE c.relnamespace = %s AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND a.attnum > 0 AND NOT a.attisdropped
+	SELECT c.relname::text, array_agg(p.part ORDER BY p.place, p.part) FROM pg_class c, LATERAL (
+		SELECT a.attname::text, a.attnum FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+		UNION ALL
+		SELECT CASE WHEN i.indisprimary THEN 'PRIMARY KEY (' ELSE 'UNIQUE (' END ||
+			(SELECT string_agg(a.attname, ', ' ORDER BY k.n) FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS k (attnum, n)
+				JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.attnum) || ')', 10000
+		FROM pg_index i WHERE i.indrelid = c.oid AND i.indisunique AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL
+	) AS p (part, place)
+	WHERE c.relnamespace = %s AND c.relkind IN ('r', 'p') AND NOT c.relispartition
 	GROUP BY c.relname`
 
 func readColumns(ctx context.Context, q Querier, schema string) (columns, error) {
@@ -85,7 +94,7 @@ func (d *DB) wantedColumns(ctx context.Context) (wanted columns, err error) {
 	return wanted, nil
 }
 
-// Damage lists the tables and columns of the engine's schema that are missing.
+// Damage lists the tables, columns and keys of the engine's schema that are missing.
 func (d *DB) Damage(ctx context.Context) (missing []string, err error) {
 	wanted, err := d.wantedColumns(ctx)
 	if err != nil {
@@ -97,6 +106,9 @@ func (d *DB) Damage(ctx context.Context) (missing []string, err error) {
 	found, err := readColumns(ctx, d.pool, "coalesce((SELECT oid FROM pg_namespace WHERE nspname = '"+d.schema+"'), 0)")
 	if err != nil {
 		return nil, fmt.Errorf("read the tables of the schema %s: %w", d.schema, err)
+	}
+	if found[versions] == nil { // Migrate makes it again
+		missing = append(missing, d.Table(versions))
 	}
 	for _, table := range slices.Sorted(maps.Keys(wanted)) {
 		if found[table] == nil {
@@ -117,9 +129,9 @@ func (d *DB) Damage(ctx context.Context) (missing []string, err error) {
 var derived = []string{"claims", "config", "conflicts", "inboxes", "lifecycle", "reminders", "sessions", "state", "tasks", "views"}
 
 // Repair makes the tables again that Damage finds: missing ones, and derived ones
-// that lack a column. It resets the position of the view that fills the derived
-// ones. It fails for another table that lacks a column, because its rows are
-// nowhere else.
+// that lack a column or a key. It resets the position of the view that fills the derived
+// ones. Another table gets its key again; it fails for one that lacks a column, because
+// its rows are nowhere else.
 func (d *DB) Repair(ctx context.Context, view string, log *slog.Logger) error {
 	missing, err := d.Damage(ctx)
 	if err != nil || len(missing) == 0 {
@@ -140,9 +152,16 @@ func (d *DB) Repair(ctx context.Context, view string, log *slog.Logger) error {
 		for _, name := range missing {
 			table, column, lacks := strings.Cut(strings.TrimPrefix(name, d.Table("")), ".")
 			switch {
-			case slices.Contains(made, table):
+			case slices.Contains(made, table), table == versions:
 				continue
-			case lacks && !slices.Contains(derived, table):
+			case lacks && slices.Contains(derived, table):
+			case lacks && strings.HasSuffix(column, ")"): // a key
+				if _, err := tx.Exec(ctx, `ALTER TABLE agents.`+table+` ADD `+column); err != nil {
+					return fmt.Errorf("make %s of %s again: %w", column, d.Table(table), err)
+				}
+				log.Warn("a key of a table was removed from outside; it is made again", "table", d.Table(table), "key", column)
+				continue
+			case lacks:
 				return fmt.Errorf("%s lacks the column %s: restore it from a backup", d.Table(table), column)
 			}
 			if err := d.adopt(ctx, tx, table); err != nil {
@@ -160,7 +179,9 @@ func (d *DB) Repair(ctx context.Context, view string, log *slog.Logger) error {
 		if _, err := tx.Exec(ctx, `DELETE FROM agents.checkpoints WHERE view = ANY ($1)`, again); err != nil {
 			return err
 		}
-		log.Warn("tables were made again; views fill theirs from the history, rows of other tables are lost", "tables", strings.Join(made, ", "))
+		if len(made) > 0 {
+			log.Warn("tables were made again; views fill theirs from the history, rows of other tables are lost", "tables", strings.Join(made, ", "))
+		}
 		_, err := tx.Exec(ctx, `DROP SCHEMA agents_repair CASCADE`)
 		return err
 	})

@@ -33,6 +33,10 @@ func TestRemovedTablesAreMadeAgain(t *testing.T) {
 		{"DROP TABLE agents.outbox", []string{"agents.outbox"}, false, ""},
 		{"DROP TABLE agents.events, agents.messages", []string{"agents.events", "agents.messages"}, false, ""},
 		{"DROP TABLE agents.checkpoints", []string{"agents.checkpoints"}, true, ""},
+		{"ALTER TABLE agents.state DROP CONSTRAINT state_pkey", []string{"agents.state.PRIMARY KEY (agent_id, state_key)"}, true, ""},
+		{"ALTER TABLE agents.outbox DROP CONSTRAINT outbox_pkey, DROP CONSTRAINT outbox_command_id_subject_key",
+			[]string{"agents.outbox.PRIMARY KEY (id)", "agents.outbox.UNIQUE (command_id, subject)"}, false, ""},
+		{"ALTER TABLE agents.events DROP CONSTRAINT events_pkey", []string{"agents.events.PRIMARY KEY (partition, revision, recorded_at)"}, false, ""},
 		{"ALTER TABLE agents.messages RENAME COLUMN body_text TO text", []string{"agents.messages.body_text"}, false, "lacks the column body_text"},
 	} {
 		_, err := db.Pool().Exec(t.Context(), `INSERT INTO agents.checkpoints (view, partition, position, incarnation) VALUES ('durable', 0, 5, 'j') ON CONFLICT DO NOTHING`)
@@ -57,6 +61,57 @@ func TestRemovedTablesAreMadeAgain(t *testing.T) {
 		}
 		if n := pgtest.Count(t, db, `SELECT count(*) FROM agents.checkpoints WHERE view = 'durable'`); n == 0 != c.resets {
 			t.Errorf("%s: %d positions of the view", c.sql, n)
+		}
+	}
+}
+
+// The table of applied migrations is made again, whatever else is missing, and a later
+// start finds nothing to migrate.
+func TestTheTableOfMigrationsIsMadeAgain(t *testing.T) {
+	db := pgtest.Migrated(t)
+	count := func() int {
+		return pgtest.Count(t, db, `SELECT count(DISTINCT version_id) FROM agents.tidemark_schema`)
+	}
+	before := count()
+	for _, sql := range []string{"DROP TABLE agents.tidemark_schema", "DROP TABLE agents.tidemark_schema, agents.state, agents.outbox"} {
+		_, err := db.Pool().Exec(t.Context(), sql)
+		harness.Must(t, err)
+		if damage, err := db.Damage(t.Context()); err != nil || !slices.Contains(damage, "agents.tidemark_schema") {
+			t.Errorf("%s: %v, %v", sql, damage, err)
+		}
+		for range 2 {
+			harness.Must(t, db.Migrate(t.Context(), harness.Log(t)))
+		}
+		if damage, err := db.Damage(t.Context()); err != nil || len(damage) > 0 || count() != before {
+			t.Errorf("%s, migrated: %v, %v, %d of %d versions", sql, damage, err, count(), before)
+		}
+	}
+}
+
+// Who truncates a table takes the position of the view that fills it, also in a table that
+// was made again.
+func TestTruncatedTablesAreFoldedAgain(t *testing.T) {
+	db := pgtest.Migrated(t)
+	exec := func(sql string) {
+		t.Helper()
+		_, err := db.Pool().Exec(t.Context(), sql)
+		harness.Must(t, err)
+	}
+	exec("DROP TABLE agents.tasks")
+	harness.Must(t, db.Repair(t.Context(), "durable", harness.Log(t)))
+	for table, view := range map[string]string{
+		"claims": "durable", "config": "durable", "conflicts": "durable", "inboxes": "durable", "lifecycle": "durable", "messages": "messages",
+		"reminders": "durable", "sessions": "durable", "state": "durable", "tasks": "durable", "views": "durable",
+	} {
+		for _, v := range []string{"durable", "messages", "archive"} {
+			exec(`INSERT INTO agents.checkpoints (view, partition, position, incarnation) VALUES ('` + v + `', 0, 5, 'j'), ('` + v + `', 1, 5, 'j') ON CONFLICT DO NOTHING`)
+		}
+		exec("TRUNCATE agents." + table)
+		if got := pgtest.Count(t, db, `SELECT count(*) FROM agents.checkpoints WHERE view = '`+view+`'`); got != 0 {
+			t.Errorf("after a TRUNCATE of %s the view %s has %d positions", table, view, got)
+		}
+		if got := pgtest.Count(t, db, `SELECT count(*) FROM agents.checkpoints`); got != 4 {
+			t.Errorf("after a TRUNCATE of %s there are %d positions of other views, want 4", table, got)
 		}
 	}
 }

@@ -36,9 +36,12 @@ func (d *DB) Migrate(ctx context.Context, log *slog.Logger) error {
 		return err
 	}
 	p, err := goose.NewProvider(goose.DialectPostgres, db, renamed{sub, d}, goose.WithSessionLocker(locker),
-		goose.WithTableName(d.Table("tidemark_schema")))
+		goose.WithTableName(d.Table(versions)))
 	if err != nil {
 		return fmt.Errorf("prepare migrations: %w", err)
+	}
+	if err := d.stampVersions(ctx, p, log); err != nil {
+		return d.missingRight(fmt.Errorf("make the table of applied migrations again: %w", err))
 	}
 	done, err := p.Up(ctx)
 	if err != nil {
@@ -47,6 +50,32 @@ func (d *DB) Migrate(ctx context.Context, log *slog.Logger) error {
 	for _, r := range done {
 		log.Debug("schema migrated", "file", r.Source.Path, "took", r.Duration)
 	}
+	return nil
+}
+
+// versions is the table of applied migrations.
+const versions = "tidemark_schema"
+
+// stampVersions makes the table of applied migrations again if it was removed from
+// outside. A repair has brought the other tables to what the newest migration makes.
+func (d *DB) stampVersions(ctx context.Context, p *goose.Provider, log *slog.Logger) error {
+	var lost bool
+	err := d.pool.QueryRow(ctx, `SELECT to_regclass('agents.`+versions+`') IS NULL AND to_regclass('agents.checkpoints') IS NOT NULL`).Scan(&lost)
+	if err != nil || !lost {
+		return err
+	}
+	if err := d.Repair(ctx, "durable", log); err != nil {
+		return err
+	}
+	if _, err := p.GetDBVersion(ctx); err != nil { // it makes the table
+		return err
+	}
+	for _, s := range p.ListSources() {
+		if _, err := d.pool.Exec(ctx, `INSERT INTO agents.`+versions+` (version_id, is_applied) VALUES ($1, true)`, s.Version); err != nil {
+			return err
+		}
+	}
+	log.Warn("the table of applied migrations was removed from outside; it is made again")
 	return nil
 }
 

@@ -108,6 +108,20 @@ func TestACheckpointMovedBackByHandIsNoticed(t *testing.T) {
 	w.rows("durable")
 }
 
+// TestATruncatedTableIsFoldedAgain: also of an idle view.
+func TestATruncatedTableIsFoldedAgain(t *testing.T) {
+	w := newWorld(t, 1)
+	w.run("durable", 0, nil)
+	w.busy(20)
+	w.caughtUp("durable")
+	w.exec("TRUNCATE agents.state")
+	harness.Eventually(t, "the view is folded again", func() bool {
+		head, err := w.journal.Head(t.Context(), 0)
+		return err == nil && w.count("SELECT coalesce(max(position), 0) FROM agents.checkpoints") == int(head)
+	})
+	w.rows("durable")
+}
+
 func TestACheckpointMovedForwardByHandHalts(t *testing.T) {
 	w := newWorld(t, 1)
 	r := w.run("durable", 0, nil)

@@ -21,10 +21,12 @@ const (
 	relayLock = 0x7469646d // "tidm"
 )
 
+// takeLease takes a lease that has expired, and one that ends later than any can: the
+// clock of the database was set back since, and its holder may be gone.
 const takeLease = `
-	INSERT INTO agents.leases AS l (name, holder, expires_at) VALUES ($1, $2, clock_timestamp() + $3)
+	INSERT INTO agents.leases AS l (name, holder, expires_at) VALUES ($1, $2, clock_timestamp() + $3::interval)
 	ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, expires_at = excluded.expires_at
-		WHERE l.holder = excluded.holder OR l.expires_at < clock_timestamp()
+		WHERE l.holder = excluded.holder OR l.expires_at < clock_timestamp() OR l.expires_at > clock_timestamp() + 2 * $3::interval
 	RETURNING true`
 
 // lease is this engine's lease of the outbox. Its connection serves nothing else.

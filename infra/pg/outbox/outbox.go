@@ -29,6 +29,9 @@ type Outbox struct {
 	// Caller is who a row of an SQL role is from; own = the engine's own role. nil = all
 	// rows are the engine's.
 	Caller func(role string, own bool) *identity.Caller
+	// Report is called with why rows are not relayed, and with nil when they are; nil =
+	// nothing is.
+	Report func(err error)
 	Log    *slog.Logger
 
 	holder string // of the lease
@@ -58,13 +61,18 @@ func (o *Outbox) Run(ctx context.Context) {
 	pause := backoff.NewExponentialBackOff()
 	pause.InitialInterval, pause.MaxInterval = 100*time.Millisecond, 2*time.Second
 	healthy := true
+	well := func() {
+		if healthy {
+			return
+		}
+		healthy = true
+		o.Log.Info("outbox relay recovered")
+		o.report(nil)
+	}
 	for ctx.Err() == nil {
 		err := o.relayWhileHeld(ctx, func() {
 			pause.Reset()
-			if !healthy {
-				o.Log.Info("outbox relay recovered")
-			}
-			healthy = true
+			well()
 		})
 		if ctx.Err() != nil {
 			return
@@ -75,8 +83,17 @@ func (o *Outbox) Run(ctx context.Context) {
 				o.Log.Warn("outbox relay failed, retrying", "error", err)
 			}
 			healthy = false
+			o.report(err)
+		} else {
+			well()
 		}
 		sleep(ctx, wait)
+	}
+}
+
+func (o *Outbox) report(err error) {
+	if o.Report != nil {
+		o.Report(err)
 	}
 }
 
@@ -99,6 +116,9 @@ func (o *Outbox) relayWhileHeld(ctx context.Context, healthy func()) error {
 		l.keep(held, lost)
 	}()
 	err = r.run(held, healthy)
+	if r.refused { // another engine may relay from now on
+		o.report(nil)
+	}
 	if ctx.Err() == nil && held.Err() != nil {
 		err = context.Cause(held)
 	}

@@ -272,3 +272,45 @@ func TestEarlierBuild(t *testing.T) {
 	harness.Must(t, err)
 	relayed(t, db, 0)
 }
+
+// TestLeaseAfterTheClockWasSetBack: a lease that ends later than any can is free.
+func TestLeaseAfterTheClockWasSetBack(t *testing.T) {
+	t.Parallel()
+	db := pgtest.Migrated(t)
+	exec(t, db, `INSERT INTO agents.leases VALUES ('outbox', 'gone', now() + interval '1 h')`)
+	exec(t, db, `INSERT INTO agents.outbox (command_id, subject) VALUES ('c1', 'agent.a.set')`)
+	relay(t, db, &handler{})
+	relayed(t, db, 0)
+}
+
+// TestFailuresAreReported: that rows cannot be read, and that they cannot be marked, and
+// the end of both.
+func TestFailuresAreReported(t *testing.T) {
+	t.Parallel()
+	db := pgtest.Migrated(t)
+	reports := make(chan error, 1000)
+	o := &outbox.Outbox{DB: db, BodyBytes: 1000, Handle: (&handler{}).handle, Report: func(err error) { reports <- err }, Log: harness.Log(t)}
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() { o.Run(ctx) })
+	t.Cleanup(func() { cancel(); running.Wait() })
+	for name, trouble := range map[string]struct{ begin, end string }{
+		"read": {`ALTER TABLE agents.outbox RENAME COLUMN subject TO other`, `ALTER TABLE agents.outbox RENAME COLUMN other TO subject`},
+		"mark": {`ALTER TABLE agents.outbox ADD CONSTRAINT never CHECK (done_at IS NULL) NOT VALID`, `ALTER TABLE agents.outbox DROP CONSTRAINT never`},
+	} {
+		exec(t, db, trouble.begin)
+		if name == "mark" {
+			exec(t, db, `INSERT INTO agents.outbox (command_id, subject, body) VALUES ('c-mark', 'agent.a.set', '{}')`)
+		}
+		if err := harness.Receive(t, name+": the trouble", reports); err == nil {
+			t.Errorf("%s: all is well", name)
+		}
+		exec(t, db, trouble.end)
+		for err := harness.Receive(t, name+": its end", reports); err != nil; {
+			err = harness.Receive(t, name+": its end", reports)
+		}
+		if name == "mark" {
+			relayed(t, db, 0)
+		}
+	}
+}

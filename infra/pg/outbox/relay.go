@@ -20,7 +20,7 @@ const (
 	// retryMin and retryMax bound the pause of an aggregate whose command must be
 	// retried. It doubles.
 	retryMin = 200 * time.Millisecond
-	retryMax = 15 * time.Second
+	retryMax = 5 * time.Second
 	// clockSkew is how far the database's clock may be ahead of the journal's.
 	// Deduplication searches events from the row's creation time minus clockSkew.
 	clockSkew = time.Minute
@@ -34,6 +34,7 @@ type relay struct {
 	aggregates  map[string]*aggregate
 	running     int
 	finished    chan finished
+	refused     bool // the database refuses outcomes, and that is reported
 }
 
 // aggregate is an aggregate that executes or waits for a retry. Its rows are not
@@ -41,6 +42,7 @@ type relay struct {
 type aggregate struct {
 	roots   []string // its rows' subjects without the verb
 	running bool
+	refused bool // the database refuses the outcome of one of its rows
 	retry   time.Time
 	pause   time.Duration
 }
@@ -208,21 +210,39 @@ func (r *relay) settle(first finished) error {
 	}
 	now := time.Now()
 	for _, f := range all {
-		failed := len(f.results) > 0 && !f.results[len(f.results)-1].done
+		a := r.aggregates[f.name]
+		a.running, a.refused = false, false
 		if err != nil { // the database refuses one of the rows: find it
 			for i := range f.results {
-				failed = r.mark(f.results[i:i+1]) != nil || failed
+				a.refused = r.mark(f.results[i:i+1]) != nil || a.refused
 			}
 		}
-		a := r.aggregates[f.name]
-		if a.running = false; !failed {
+		if !a.refused && (len(f.results) == 0 || f.results[len(f.results)-1].done) {
 			delete(r.aggregates, f.name)
 			continue
 		}
 		a.pause = min(max(2*a.pause, retryMin), retryMax)
 		a.retry = now.Add(a.pause)
 	}
+	r.reportRefused(err)
 	return nil
+}
+
+// reportRefused reports that rows stay without their outcome, and their end.
+func (r *relay) reportRefused(err error) {
+	refused := false
+	for _, a := range r.aggregates {
+		refused = refused || a.refused
+	}
+	switch {
+	case refused && err != nil:
+		r.report(err)
+	case !refused && r.refused:
+		r.report(nil)
+	default:
+		return
+	}
+	r.refused = refused
 }
 
 // parseSubject sets the aggregate, its id and the verb from the row's subject, or

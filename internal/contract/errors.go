@@ -166,7 +166,7 @@ var Codes = map[string]Code{
 	"journal.unavailable":  {"unavailable", "The journal does not answer; send the same command id again."},
 	"keys.master_changed":  {"unavailable", "The master key is another one than that of the stored keys."},
 	"keys.missing":         {"unavailable", "A key of the agent cannot be found."},
-	"keys.unavailable":     {"unavailable", "The store of keys does not answer, or the content is being erased; send the same command id again."},
+	"keys.unavailable":     {"unavailable", "The store of keys does not answer or has lost its keys, or the content is being erased; send the same command id again."},
 	"messages.off":         {"unavailable", "The engine publishes no heartbeats."},
 	"messages.unavailable": {"unavailable", "The stream of heartbeats does not answer; send the same command id again."},
 	"outcome.unknown":      {"unavailable", "The command may have taken effect; send the same command id again."},

@@ -23,6 +23,7 @@ type freshness struct {
 	checking  sync.Mutex
 	confirmed atomic.Int64 // when the cache was last known to have all changes, as of the begin of the check
 	refuted   atomic.Int64 // when the last check began that found changes missing
+	lost      atomic.Bool  // the last check found a store without its keys
 }
 
 func (f *freshness) now() time.Duration { return time.Since(f.began) }
@@ -52,7 +53,14 @@ func (f *freshness) check(ctx context.Context) bool {
 	}
 	at := f.now()
 	last, err := f.store.Last(ctx)
-	if err != nil || f.seen.Load() < last {
+	master := uint64(0) // every store has a master record: one that was purged or made again has none
+	if err == nil {
+		_, master, err = f.store.Get(ctx, masterName)
+	}
+	if err == nil {
+		f.lost.Store(master == 0)
+	}
+	if err != nil || master == 0 || f.seen.Load() < last {
 		f.refuted.Store(int64(at))
 		return false
 	}

@@ -94,10 +94,30 @@ func unavailable(err error) error {
 		"the key of the agent cannot be read now; send the same command id again"), err)
 }
 
+// errLost means that the store has lost the keys. Without this error, values would look
+// erased.
+var errLost = domain.Errorf(domain.Unavailable, "keys.unavailable",
+	"the key store has lost its keys: restore its stream TIDEMARK_KEYS from a backup, and send the same command id again")
+
+// Check fails when the store does not answer, or has lost its keys: then commands fail.
+func (r *Ring) Check(ctx context.Context) error {
+	_, revision, err := r.master(ctx)
+	if err != nil {
+		return unavailable(err)
+	}
+	if revision == 0 {
+		return errLost
+	}
+	return nil
+}
+
 // lookup returns the keys of an agent, cached or from the store.
 func (r *Ring) lookup(ctx context.Context, agent string, ask bool) (*entry, error) {
+	fresh := r.fresh.check(ctx) // before the cache is read
+	if r.fresh.lost.Load() {
+		return nil, errLost // a key that is cached is stored nowhere: what it encrypts would be lost
+	}
 	if !ask {
-		fresh := r.fresh.check(ctx) // before the cache is read
 		known, cached := r.cache.GetIfPresent(agent)
 		if cached && known.keys != nil && (fresh || r.fresh.now()-known.read < lease) {
 			return known, nil

@@ -42,24 +42,20 @@ func (t *Feeds) open(ctx context.Context) ([]*feed, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	all := make([]*feed, 0, len(t.names))
-	consumers := map[string][]jetstream.ConsumerConfig{
-		TaskExecution: {t.streams.taskConsumer(), t.streams.markerConsumer()},
-		AgentMessages: {t.streams.messageConsumer()},
-	}
 	for _, name := range t.names {
 		st, err := t.streams.Open(ctx, name)
 		if err != nil {
 			return nil, err
 		}
-		for _, cfg := range consumers[name] {
-			if err := t.streams.ensureConsumer(ctx, st, cfg); err != nil {
-				return nil, err
-			}
+		f := t.feeds[name]
+		if f == nil || !f.created.Equal(st.CachedInfo().Created) {
+			f = newFeed(t.streams, st, t.journal)
+			t.feeds[name] = f
 		}
-		if t.feeds[name] == nil {
-			t.feeds[name] = newFeed(t.streams, st, t.journal)
+		if err := t.ensureConsumers(ctx, st, f); err != nil {
+			return nil, err
 		}
-		all = append(all, t.feeds[name])
+		all = append(all, f)
 	}
 	return all, nil
 }
@@ -74,6 +70,9 @@ func (t *Feeds) Load(ctx context.Context, partition int, _ string) (uint64, erro
 	var lowest uint64
 	for i, f := range feeds {
 		at, err := f.load(ctx, partition)
+		if err == nil && f.name == TaskExecution {
+			err = t.publishStarted(ctx, f, partition)
+		}
 		if err != nil {
 			return 0, err
 		}
@@ -188,14 +187,18 @@ type feed struct {
 	subject string // of its markers, up to and with the last dot
 	streams *Streams
 	stream  jetstream.Stream
+	created time.Time // of the stream
 	journal history.JournalStore
 
-	mu      sync.Mutex
-	markers map[int]marker // by partition: the last known marker
+	mu        sync.Mutex
+	markers   map[int]marker // by partition: the last known marker
+	processor time.Time      // when task-processor was created; zero = not a feed of tasks
+	missing   time.Time      // since when task-processor is missing; zero = it is not
 }
 
 func newFeed(s *Streams, st jetstream.Stream, j history.JournalStore) *feed {
-	f := &feed{name: st.CachedInfo().Config.Name, streams: s, stream: st, journal: j, markers: map[int]marker{}}
+	info := st.CachedInfo()
+	f := &feed{name: info.Config.Name, created: info.Created, streams: s, stream: st, journal: j, markers: map[int]marker{}}
 	f.subject = s.markerRoot(f.name)
 	return f
 }
@@ -213,9 +216,7 @@ func (f *feed) load(ctx context.Context, partition int) (uint64, error) {
 			return 0, err
 		}
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.markers[partition] = m
+	f.remember(partition, m)
 	return m.Position, nil
 }
 
@@ -250,8 +251,6 @@ func (f *feed) publish(ctx context.Context, partition int, to uint64, msgs []*na
 			return err
 		}
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.markers[partition] = at
+	f.remember(partition, at)
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/nats-io/nats.go"
@@ -27,6 +28,9 @@ type marker struct {
 	// too: a stream that does not wait for the disk may lose its newest messages
 	// in a crash.
 	Before uint64 `json:"before,omitzero"`
+	// Processor is when the consumer task-processor was created for which the
+	// messages were published; zero in other streams, and where it is not known.
+	Processor time.Time `json:"processor,omitzero"`
 
 	sequence uint64 // of this marker in the stream
 }
@@ -77,9 +81,15 @@ func (f *feed) lastMarker(ctx context.Context, partition int) (m marker, found b
 	return m, true, nil
 }
 
-// putMarker stores the position to and removes the marker before last.
+// putMarker stores the position to, for the consumer of last, and removes the marker
+// before last.
 func (f *feed) putMarker(ctx context.Context, partition int, to uint64, last marker) (marker, error) {
-	m := marker{Type: markerType, Journal: f.journal.ID(), Partition: partition, Position: to, Before: last.sequence}
+	m := marker{Type: markerType, Journal: f.journal.ID(), Partition: partition, Position: to, Before: last.sequence, Processor: last.Processor}
+	if m.Processor.IsZero() {
+		f.mu.Lock()
+		m.Processor = f.processor
+		f.mu.Unlock()
+	}
 	body, err := json.Marshal(m)
 	if err != nil {
 		return m, err

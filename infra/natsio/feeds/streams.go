@@ -102,16 +102,17 @@ func (s *Streams) Open(ctx context.Context, name string) (jetstream.Stream, erro
 	return st, nil
 }
 
-// ensureConsumer creates a durable consumer if it is missing.
-func (s *Streams) ensureConsumer(ctx context.Context, st jetstream.Stream, cfg jetstream.ConsumerConfig) error {
-	_, err := st.Consumer(ctx, cfg.Durable)
-	if !errors.Is(err, jetstream.ErrConsumerNotFound) {
-		return err
+// ensureConsumer creates a durable consumer if it is missing, and returns when it was
+// created.
+func (s *Streams) ensureConsumer(ctx context.Context, st jetstream.Stream, cfg jetstream.ConsumerConfig) (created time.Time, err error) {
+	c, err := st.Consumer(ctx, cfg.Durable)
+	if errors.Is(err, jetstream.ErrConsumerNotFound) {
+		c, err = st.CreateConsumer(ctx, cfg)
 	}
-	if _, err = st.CreateConsumer(ctx, cfg); err != nil {
-		return natsio.ConsumerError(st.CachedInfo().Config.Name, cfg.Durable, err)
+	if err != nil {
+		return created, natsio.ConsumerError(st.CachedInfo().Config.Name, cfg.Durable, err)
 	}
-	return nil
+	return c.CachedInfo().Created, nil
 }
 
 // taskConsumer is task-processor of the topology document. A pull consumer has

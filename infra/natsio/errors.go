@@ -1,6 +1,7 @@
 package natsio
 
 import (
+	"context"
 	"errors"
 
 	"github.com/nats-io/nats.go"
@@ -53,3 +54,21 @@ func HasCode(err error, codes ...jetstream.ErrorCode) bool {
 func StreamMissing(err error) bool {
 	return errors.Is(err, nats.ErrNoResponders) || errors.Is(err, jetstream.ErrNoStreamResponse)
 }
+
+// Unanswered reports whether err means that the server did not answer, or cannot do for
+// now what was requested: the same request may succeed later.
+func Unanswered(err error) bool {
+	for _, e := range []error{
+		context.DeadlineExceeded, nats.ErrTimeout, nats.ErrNoResponders, jetstream.ErrNoStreamResponse,
+		nats.ErrConnectionClosed, nats.ErrDisconnected, nats.ErrReconnectBufExceeded, nats.ErrStaleConnection,
+	} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	var api *jetstream.APIError
+	return errors.As(err, &api) && (api.Code == unavailable || errors.Is(err, jetstream.ErrStreamNotFound))
+}
+
+// unavailable is the status of a server that lacks a leader, a peer or room.
+const unavailable = 503

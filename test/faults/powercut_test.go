@@ -84,7 +84,7 @@ const relaxedWindow = 2 * time.Second
 
 // TestPowerCutRelaxed: with relaxed durability a power cut loses acknowledged commands
 // of the last second at most. The archive and the views that were ahead of the journal
-// go back by themselves, and the engine goes on.
+// go back by themselves, and the engine goes on. Deadlines of tasks that are kept pass.
 func TestPowerCutRelaxed(t *testing.T) {
 	t.Parallel()
 	c := startCrash(t, "--durability", "relaxed")
@@ -96,6 +96,8 @@ func TestPowerCutRelaxed(t *testing.T) {
 			at      time.Time
 		}
 		var all []write
+		deadline := time.Now().Add(5 * time.Second).UTC().Format(time.RFC3339Nano)
+		c.client.MustDo(t, fmt.Sprintf("task.t%d.create", n), harness.M{"kind": "x", "deadline": deadline})
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan struct{})
 		go func() {
@@ -118,8 +120,12 @@ func TestPowerCutRelaxed(t *testing.T) {
 			}
 			return nil
 		})
-		c.client.CaughtUp(t)
 		times = append(times, time.Since(began))
+		task := fmt.Sprint("t", n)
+		c.client.AwaitEvent(t, "the deadline ends the task", harness.Patience, func(ev harness.Event) bool {
+			return ev.Type == "task.cancelled" && ev.ID == task
+		})
+		c.client.CaughtUp(t)
 		there := map[string]bool{}
 		events := c.client.CheckAll(t)
 		for i := range events {

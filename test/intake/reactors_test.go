@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/tidemark-engine/tidemark/commands"
 	"github.com/tidemark-engine/tidemark/commands/reactors"
 	"github.com/tidemark-engine/tidemark/events"
@@ -113,5 +115,22 @@ func TestReactorFails(t *testing.T) {
 	harness.Must(t, r.deadLetters().Retry(t.Context(), &letter))
 	r.echoed(1, 1)
 	r.drained()
+	r.awaitDeadLetters(0)
+}
+
+// TestReactorWaitsForAStore: while what a reactor needs does not answer, its event is
+// delivered again, more often than one that fails, and becomes no dead letter.
+func TestReactorWaitsForAStore(t *testing.T) {
+	r := newRig(t, 1)
+	var seen calls
+	e := r.start(nil, echo(&seen, func(n int) error {
+		if n > 15 {
+			return nil
+		}
+		return fmt.Errorf("set the timer: %w", []error{jetstream.ErrNoStreamResponse, context.DeadlineExceeded, &jetstream.APIError{Code: 503}}[n%3])
+	}))
+	defer e.close()
+	r.enqueue("enqueue.agent.a0.set", "", `{"key":"in","value":1}`)
+	r.echoed(1, 1)
 	r.awaitDeadLetters(0)
 }

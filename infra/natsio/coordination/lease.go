@@ -67,12 +67,26 @@ func openBucket(ctx context.Context, js jetstream.JetStream, cfg jetstream.Strea
 }
 
 // Ensure makes the bucket again if it was removed. Every engine then acquires
-// leases as if they had expired.
+// leases as if they had expired. It restores their time to live: without it the leases
+// of an engine that has died would last for ever.
 func (l *Leases) Ensure(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, leaseTTL)
 	defer cancel()
-	_, err := openBucket(ctx, l.js, leaseConfig())
-	return err
+	if _, err := openBucket(ctx, l.js, leaseConfig()); err != nil {
+		return err
+	}
+	s, err := l.js.Stream(ctx, "KV_"+LeaseBucket)
+	if err != nil {
+		return err
+	}
+	if cfg := s.CachedInfo().Config; cfg.MaxAge != leaseTTL {
+		cfg.MaxAge, cfg.Duplicates = leaseTTL, min(cfg.Duplicates, leaseTTL)
+		if _, err = l.js.UpdateStream(ctx, cfg); err != nil {
+			return fmt.Errorf("restore the time to live of leases: %w", err)
+		}
+		l.log.Warn("another program has changed the bucket of leases; its time to live is restored")
+	}
+	return nil
 }
 
 // ID is the holder of the leases that this engine has.

@@ -7,11 +7,13 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/tidemark-engine/tidemark/domain"
 	"github.com/tidemark-engine/tidemark/infra/natsio"
 )
 
@@ -23,6 +25,7 @@ type Timers struct {
 	root   string // "timers."
 	log    *slog.Logger
 	keeper *natsio.StreamKeeper
+	purged atomic.Bool // another program has removed messages; see Armed
 
 	mu      sync.Mutex
 	due     func(ctx context.Context, name string) error
@@ -40,9 +43,11 @@ const (
 	timerAckWait = 5 * time.Second
 	// maxTimersRunning is the number of timers that one engine handles at once.
 	maxTimersRunning = 256
-	// timerRetryMax bounds the pause before a failed timer is redelivered. It
-	// starts at a second and doubles.
+	// timerRetryMax bounds the pause before a failed timer is redelivered, and
+	// timerWaitMax that of one that waits for a store. It starts at a second and
+	// doubles.
 	timerRetryMax = time.Minute
+	timerWaitMax  = 5 * time.Second
 )
 
 // rangeEnd is the latest time of a schedule: the server counts nanoseconds in 64
@@ -56,7 +61,7 @@ func OpenTimers(ctx context.Context, nc *nats.Conn, s natsio.Subjects, log *slog
 		return nil, err
 	}
 	t := &Timers{js: js, root: s.Root("timers."), log: log}
-	t.keeper = &natsio.StreamKeeper{JS: js, Config: t.config()}
+	t.keeper = &natsio.StreamKeeper{JS: js, Config: t.config(), Log: log}
 	if t.stream, err = natsio.OpenStream(ctx, js, t.config()); err != nil {
 		return nil, err
 	}
@@ -142,7 +147,7 @@ func (t *Timers) handle(ctx context.Context, msg jetstream.Msg, due func(ctx con
 	// gofail: var timerDue struct{}
 	// return
 	if err := due(ctx, name); err != nil {
-		pause := min(time.Second<<min(meta.NumDelivered-1, 10), timerRetryMax)
+		pause := retryPause(meta.NumDelivered, err)
 		if meta.NumDelivered == 1 {
 			t.log.Warn("executing a timer's command failed; the timer is redelivered", "timer", name, "error", err)
 		}
@@ -156,6 +161,16 @@ func (t *Timers) handle(ctx context.Context, msg jetstream.Msg, due func(ctx con
 		return
 	}
 	_ = t.stream.DeleteMsg(ctx, meta.Sequence.Stream) // the stream keeps what is acknowledged; on failure that does no harm
+}
+
+// retryPause is the pause before a timer is redelivered that has failed.
+func retryPause(delivered uint64, err error) time.Duration {
+	limit := timerRetryMax
+	var known *domain.Error
+	if natsio.Unanswered(err) || errors.As(err, &known) && (known.Kind == domain.Unavailable || known.Kind == domain.Overloaded) {
+		limit = timerWaitMax
+	}
+	return min(time.Second<<min(delivered-1, 10), limit)
 }
 
 // Check makes the stream or the consumer again if it was removed, and reports

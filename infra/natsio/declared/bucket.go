@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -22,6 +23,9 @@ type Buckets struct {
 	js        jetstream.JetStream
 	publisher *natsio.Publisher
 	embedded  bool
+
+	mu     sync.Mutex
+	purged map[string]bool // by stream: another program has removed messages
 }
 
 // made marks the buckets that this package has made: others are not touched.
@@ -41,7 +45,27 @@ func New(nc *nats.Conn, embedded bool) (*Buckets, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Buckets{nc, js, p, embedded}, nil
+	return &Buckets{nc: nc, js: js, publisher: p, embedded: embedded, purged: map[string]bool{}}, nil
+}
+
+// Purged notes that another program has removed messages of the stream of a bucket: Ensure
+// then reports that rows may be missing. Other streams are ignored.
+func (b *Buckets) Purged(stream, _ string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if _, known := b.purged[stream]; known {
+		b.purged[stream] = true
+	}
+}
+
+// wasPurged reports whether another program has removed messages of a stream since the
+// last call.
+func (b *Buckets) wasPurged(stream string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	purged := b.purged[stream]
+	b.purged[stream] = false
+	return purged
 }
 
 // Bucket is the bucket of one view.
@@ -51,18 +75,26 @@ type Bucket struct {
 	seqs         map[string]uint64 // the bucket's sequence of a key, as last seen
 }
 
+func (b *Bucket) stream() string { return "KV_" + b.name }
+
 // maxSeqs is how many sequences a bucket remembers.
 const maxSeqs = 1 << 18
 
 // Of returns the bucket of a name, which Ensure makes.
 func (b *Buckets) Of(name string) *Bucket {
-	return &Bucket{b, name, "$KV." + name + ".", map[string]uint64{}}
+	bucket := &Bucket{b, name, "$KV." + name + ".", map[string]uint64{}}
+	b.wasPurged(bucket.stream())
+	return bucket
 }
 
-// Ensure makes the bucket if it is not there. empty reports whether it has nothing, although
-// it may have had something before.
-func (b *Bucket) Ensure(ctx context.Context) (empty bool, err error) {
-	s, err := b.js.Stream(ctx, "KV_"+b.name)
+// Ensure makes the bucket if it is not there. lacks reports whether rows may be missing: it
+// has nothing, although it may have had something before, or it was purged.
+func (b *Bucket) Ensure(ctx context.Context) (lacks bool, err error) {
+	purged := b.wasPurged(b.stream())
+	if purged {
+		clear(b.seqs)
+	}
+	s, err := b.js.Stream(ctx, b.stream())
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		cfg := natsio.KVConfig(b.name, "Rows of a declared view", 0)
 		cfg.AllowMsgTTL, cfg.Metadata = true, map[string]string{made: "true"}
@@ -75,7 +107,7 @@ func (b *Bucket) Ensure(ctx context.Context) (empty bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("bucket %s: %w", b.name, err)
 	}
-	return s.CachedInfo().State.Msgs == 0, nil
+	return purged || s.CachedInfo().State.Msgs == 0, nil
 }
 
 // Sequences are the bucket's sequences of keys, 0 of a key that it lacks. Read before the
@@ -94,7 +126,7 @@ func (b *Bucket) Sequences(ctx context.Context, keys []string) ([]uint64, error)
 		for _, subject := range part {
 			b.seqs[strings.TrimPrefix(subject, b.prefix)] = 0
 		}
-		err := natsio.LastMessages(ctx, b.nc, "KV_"+b.name, natsio.LastQuery{Subjects: part}, func(m *jetstream.RawStreamMsg) {
+		err := natsio.LastMessages(ctx, b.nc, b.stream(), natsio.LastQuery{Subjects: part}, func(m *jetstream.RawStreamMsg) {
 			b.seqs[strings.TrimPrefix(m.Subject, b.prefix)] = m.Sequence
 		})
 		if err != nil {

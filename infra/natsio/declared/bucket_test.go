@@ -4,6 +4,10 @@ import (
 	"bytes"
 	"testing"
 
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tidemark-engine/tidemark/infra/natsio"
 	"github.com/tidemark-engine/tidemark/infra/natsio/declared"
 	"github.com/tidemark-engine/tidemark/test/harness"
 	"github.com/tidemark-engine/tidemark/test/support"
@@ -71,4 +75,41 @@ func TestLargeRows(t *testing.T) {
 		t.Error("a row that is too large is not passed")
 	}
 	w.has(nil)
+}
+
+// What another program removes from a bucket is noticed, also of some keys only; the
+// engine's own is not.
+func TestPurgesAreNoticed(t *testing.T) {
+	server := support.NATS(t)
+	nc := support.Engine(t, server)
+	all, err := declared.New(nc, true)
+	harness.Must(t, err)
+	end, err := natsio.FollowPurges(nc, all.Purged)
+	harness.Must(t, err)
+	defer end()
+	w := open(t, all)
+	lacks := func() bool {
+		t.Helper()
+		lacks, err := w.Ensure(t.Context())
+		harness.Must(t, err)
+		return lacks
+	}
+	w.put([]byte("1"))
+	if lacks() {
+		t.Error("a bucket that has its rows lacks some")
+	}
+	purge := func(name, key string) {
+		s, err := support.JetStream(t, support.Engine(t, server, nats.Name(name))).Stream(t.Context(), "KV_VIEW_v")
+		harness.Must(t, err)
+		harness.Must(t, s.Purge(t.Context(), jetstream.WithPurgeSubject("$KV.VIEW_v."+key)))
+	}
+	purge("tidemark-erasure", "none")
+	if lacks() {
+		t.Error("the engine's own purge is noticed")
+	}
+	purge("another-program", "none")
+	harness.Eventually(t, "the purge is noticed", lacks)
+	if lacks() {
+		t.Error("the purge is noticed again")
+	}
 }

@@ -1,6 +1,7 @@
 package hot_test
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -319,7 +320,7 @@ func TestPurgedKeyIsWrittenAgain(t *testing.T) {
 // A purge of some keys by another program is noticed; the view's own is none.
 func TestAPartialPurgeIsNoticed(t *testing.T) {
 	v := newHotView(t, smallBucket())
-	end, err := v.FollowPurges()
+	end, err := v.FollowPurges(v.Purged)
 	harness.Must(t, err)
 	defer end()
 	v.apply(hotEntry("kept", 1), false)
@@ -404,5 +405,44 @@ func TestClientWatchesBucket(t *testing.T) {
 	v.apply(hotEntry("k.l", 2), true)
 	if got := harness.Receive(t, "a deletion", w.Updates()); got.Key() != "a1.k.l" || got.Operation() != jetstream.KeyValueDelete {
 		t.Errorf("%s %s", got.Operation(), got.Key())
+	}
+}
+
+// TestUnfinishedRowsAreKept: the rows of an open session and an unfinished task outlive
+// the TTL of their bucket, and no other ones.
+func TestUnfinishedRowsAreKept(t *testing.T) {
+	t.Parallel()
+	v := newHotView(t, smallBucket())
+	kinds := map[string][2]string{readmodel.KindTask: {"started", "completed"}, readmodel.KindSession: {"open", "closed"}}
+	kvs := map[string]jetstream.KeyValue{}
+	var c projections.Changes
+	for kind, states := range kinds {
+		cfg := hot.BucketConfig{Name: "TTL_" + kind, TTL: 6 * time.Second, History: 5}
+		v.AddBucket(kind, openBucket(t, support.Engine(t, v.server), cfg))
+		var err error
+		kvs[kind], err = v.js.KeyValue(t.Context(), cfg.Name)
+		harness.Must(t, err)
+		for i, id := range []string{"goes-on", "over"} {
+			c.Docs = append(c.Docs, readmodel.DocChange{Doc: readmodel.Doc{Kind: kind, ID: id, State: []byte(`{"status":"` + states[i] + `"}`), Version: 1, Revision: uint64(i + 1), Digest: "d"}})
+		}
+	}
+	harness.Must(t, v.Apply(t.Context(), 0, 0, 2, c))
+	harness.Eventually(t, "the rows of what is over lapse", func() bool {
+		harness.Must(t, v.KeepUnfinished(t.Context()))
+		lapsed := 0
+		for kind, kv := range kvs {
+			_, err := kv.Get(t.Context(), "goes-on")
+			harness.Mustf(t, err, "%s that goes on", kind)
+			if _, err := kv.Get(t.Context(), "over"); errors.Is(err, jetstream.ErrKeyNotFound) {
+				lapsed++
+			}
+		}
+		return lapsed == len(kvs)
+	})
+	for kind, kv := range kvs {
+		row, err := kv.Get(t.Context(), "goes-on")
+		if err != nil || !strings.Contains(string(row.Value()), kinds[kind][0]) {
+			t.Errorf("%s: %v", kind, err)
+		}
 	}
 }

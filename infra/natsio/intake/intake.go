@@ -43,7 +43,7 @@ type Config struct {
 	Observe  func(kind, result string, took time.Duration)
 	Reactors []reactors.Reactor
 	Journal  *history.History
-	// Backoff is the first pause before a retry. It doubles up to 300 times
+	// Backoff is the first pause before a retry. It doubles up to 64 times
 	// this value. Default 100 ms.
 	Backoff time.Duration
 	// DeadLetterAge is how long dead letters are kept; 0 = until they are retried
@@ -103,7 +103,7 @@ func Start(ctx context.Context, cfg Config) (_ *Intake, err error) {
 		}
 	}
 	for _, stream := range []jetstream.StreamConfig{deadLettersConfig(in.streams, cfg.DeadLetterAge), commandsConfig(in.streams), outcomesConfig(in.streams)} {
-		in.keepers = append(in.keepers, &natsio.StreamKeeper{JS: in.js, Config: stream})
+		in.keepers = append(in.keepers, &natsio.StreamKeeper{JS: in.js, Config: stream, Log: cfg.Log})
 	}
 	opens := []openFunc{in.openCommandRouter}
 	if len(cfg.Reactors) > 0 {
@@ -119,8 +119,17 @@ func Start(ctx context.Context, cfg Config) (_ *Intake, err error) {
 	return in, nil
 }
 
+// Purged says that another program has removed enqueued commands. Other streams are
+// ignored.
+func (in *Intake) Purged(stream, connection string) {
+	if stream == CommandsStream {
+		in.log.Error("another program has removed enqueued commands; those that were not executed are lost", "stream", stream, "connection", connection)
+	}
+}
+
 // Check makes the streams again that were removed, and returns their names: their
-// messages are lost. few says which streams have fewer replicas than wanted.
+// messages are lost. few says which streams have fewer replicas than wanted. It fails
+// while consumers are paused.
 func (in *Intake) Check(ctx context.Context) (remade, few []string, err error) {
 	for _, k := range in.keepers {
 		if k.Config.Name == CommandsStream {
@@ -135,7 +144,7 @@ func (in *Intake) Check(ctx context.Context) (remade, few []string, err error) {
 		}
 		err = errors.Join(err, kerr)
 	}
-	return remade, few, err
+	return remade, few, errors.Join(err, in.checkPaused(ctx))
 }
 
 // Close takes no more messages and returns when each message in progress is

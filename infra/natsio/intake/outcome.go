@@ -21,7 +21,7 @@ const headerSequence = "Tidemark-Sequence"
 
 const (
 	publishTime = 5 * time.Second // one attempt to store an outcome or a dead letter
-	maxBackoff  = 300             // times Config.Backoff
+	maxBackoff  = 50              // times Config.Backoff
 )
 
 // publishOutcome stores and publishes a command's receipt or error, encoded

@@ -107,14 +107,15 @@ func (in *Intake) reactor(name string) *reactors.Reactor {
 }
 
 // reactorPoisonQueue makes a dead letter of a poison message, and of an event
-// after maxReactions deliveries. An event whose command must wait is delivered
-// again until it need not.
+// after maxReactions deliveries. An event whose command or timer must wait for a store
+// is delivered again until it need not.
 func (in *Intake) reactorPoisonQueue(next message.HandlerFunc) message.HandlerFunc {
 	return func(m *message.Message) ([]*message.Message, error) {
 		source := sourceReactors + reactorName(message.HandlerNameFromCtx(m.Context()))
 		deadLetters := &deadLetterPublisher{in: in, source: source}
 		queue, err := middleware.PoisonQueueWithFilter(deadLetters, in.streams.deadLetterRoot+source, func(err error) bool {
-			return isPoison(err) || !isTransient(err) && !errors.Is(err, context.Canceled) && metaNumber(m.Metadata, metaDelivered) >= maxReactions
+			waits := isTransient(err) || natsio.Unanswered(err) || errors.Is(err, context.Canceled)
+			return isPoison(err) || !waits && metaNumber(m.Metadata, metaDelivered) >= maxReactions
 		})
 		if err != nil {
 			return nil, err
@@ -123,10 +124,11 @@ func (in *Intake) reactorPoisonQueue(next message.HandlerFunc) message.HandlerFu
 	}
 }
 
-// exponentialDelay is the first delay before a redelivery; it doubles.
+// exponentialDelay is the first delay before a redelivery; it doubles up to 64 times
+// the first, so that an event is late by seconds after a store was away.
 type exponentialDelay time.Duration
 
 // WaitTime implements Watermill's Delay.
 func (d exponentialDelay) WaitTime(delivered uint64) time.Duration {
-	return time.Duration(d) << min(delivered-1, 8)
+	return time.Duration(d) << min(delivered-1, 6)
 }

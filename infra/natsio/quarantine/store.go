@@ -61,7 +61,7 @@ func Open(ctx context.Context, nc *nats.Conn, log *slog.Logger) (*Store, error) 
 		return nil, err
 	}
 	q := &Store{nc: nc, js: js, log: log, known: map[string]keyState{}, changed: make(chan struct{})}
-	q.keeper = natsio.StreamKeeper{JS: js, Config: bucketConfig()}
+	q.keeper = natsio.StreamKeeper{JS: js, Config: bucketConfig(), Log: log}
 	if q.kv, err = natsio.OpenKV(ctx, js, bucketConfig()); err != nil {
 		return nil, fmt.Errorf("open the bucket of quarantined aggregates: %w", err)
 	}

@@ -40,6 +40,7 @@ type Engine struct {
 	topology   *topologyCheck
 	buckets    *buckets
 	quarantine *quarantineStore
+	purges     purges
 	streams    *streams
 	authority  *authority
 	views      *views
@@ -189,10 +190,12 @@ func Start(ctx context.Context, cfg *Config, version string, log *slog.Logger) (
 		return nil, err
 	}
 	e.stops.add(e.clock.stop)
+	e.purges.add(e.clock.timers.Purged)
 	if e.intake, err = startIntake(e, e.clock.reactors); err != nil {
 		return nil, err
 	}
 	e.stops.add(e.intake.stop)
+	e.purges.add(e.intake.Purged)
 	e.reconciler = startReconciler(e)
 	e.stops.add(e.reconciler.stop)
 	if e.nats.embedded != nil {

@@ -76,7 +76,7 @@ func (k *clock) run(ctx context.Context) {
 	for _, pattern := range []events.AggregateName{"agent.*.lifecycle", "session.*"} {
 		err := k.journal.history.EachLast(ctx, pattern, func(rec events.Record) {
 			k.commands.activity.Recover(&rec)
-			if rec.Type == events.HydrationStarted || rec.Type == events.FlushStarted {
+			if isOpen(&rec) {
 				open = append(open, rec)
 			}
 			if rec.Type == events.Expired {
@@ -112,15 +112,34 @@ func (k *clock) rearm(ctx context.Context) (n int, err error) {
 	var failed error
 	for _, pattern := range reactors.Timed {
 		err := k.journal.history.EachLast(ctx, pattern, func(rec events.Record) {
+			if failed != nil {
+				return // each attempt may wait for its timeout
+			}
 			set, err := reactors.Rearm(ctx, k.timers, &rec)
-			failed = errors.Join(failed, err)
-			if set {
+			if failed = err; set {
 				n++
 			}
 		})
 		failed = errors.Join(failed, err)
 	}
 	return n, failed
+}
+
+// resumeOpen is resume for all agents.
+func (k *clock) resumeOpen(ctx context.Context) error {
+	var open []events.Record
+	err := k.journal.history.EachLast(ctx, "agent.*.lifecycle", func(rec events.Record) {
+		if isOpen(&rec) {
+			open = append(open, rec)
+		}
+	})
+	k.resume(ctx, open)
+	return err
+}
+
+// isOpen reports whether an agent's last lifecycle event waits for a reactor.
+func isOpen(rec *events.Record) bool {
+	return rec.Type == events.HydrationStarted || rec.Type == events.FlushStarted
 }
 
 // resume gives the reactors the hydrations and flushes that had not ended before

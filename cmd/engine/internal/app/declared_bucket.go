@@ -35,9 +35,8 @@ func (d *declaredViews) pump(ctx context.Context, name string, wake <-chan struc
 		if d.leads.Load() {
 			var err error
 			if !led || time.Since(checked) > pumpCheck {
-				if err = d.checkBucket(ctx, name, b, led); err == nil {
-					led, checked = true, time.Now()
-				}
+				err = d.checkBucket(ctx, name, b, led)
+				led, checked = err == nil, time.Now()
 			}
 			if err == nil {
 				more, err = d.writeBucket(ctx, name, b)
@@ -68,8 +67,8 @@ func (d *declaredViews) pump(ctx context.Context, name string, wake <-chan struc
 func (d *declaredViews) checkBucket(ctx context.Context, name string, b *viewkv.Bucket, led bool) error {
 	ctx, cancel := context.WithTimeout(ctx, pumpTime)
 	defer cancel()
-	empty, err := b.Ensure(ctx)
-	if err != nil || led && !empty {
+	lacks, err := b.Ensure(ctx)
+	if err != nil || led && !lacks {
 		return err
 	}
 	stored, err := b.All(ctx)

@@ -44,6 +44,9 @@ func startHealth(e *Engine) *health {
 	probe := func(p readiness.Probe) { e.stops.add(inBackground(func(ctx context.Context) { r.Run(ctx, p) })) }
 	probe(readiness.Probe{Component: "journal", Level: readiness.NotReady, Ask: h.journal})
 	probe(readiness.Probe{Component: "storage", Level: readiness.Degraded, Every: 2 * time.Second, Ask: h.look})
+	if e.keys != nil {
+		probe(readiness.Probe{Component: "keys", Level: readiness.NotReady, Ask: func(ctx context.Context) error { return publicError(e.keys.Check(ctx)) }})
+	}
 	if e.postgres.db != nil {
 		probe(readiness.Probe{Component: "postgres", Level: readiness.Degraded, Ask: func(ctx context.Context) error {
 			return withoutAddresses(e.postgres.db.Ping(ctx))

@@ -16,16 +16,18 @@ import (
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
 	"github.com/tidemark-engine/tidemark/infra/natsio"
 	"github.com/tidemark-engine/tidemark/infra/natsio/feeds"
+	"github.com/tidemark-engine/tidemark/internal/readiness"
 )
 
 // reconciler compares the engine's streams, buckets and consumers with the server
-// every few seconds, makes again what was removed, and has it filled again. It does
-// not touch the journal.
+// every few seconds, makes again what was removed, and has it filled again. Of the
+// journal it restores settings and nothing else.
 type reconciler struct {
-	e     *Engine
-	log   *slog.Logger
-	end   func(context.Context)
-	rearm bool // timers that were lost are not set again yet
+	e   *Engine
+	log *slog.Logger
+	end func(context.Context)
+
+	failed map[string]string // by part: why it could not be checked or made again; used by run only
 
 	mu    sync.Mutex
 	wrong map[string]string // by part: why it could not be checked, or what it lacks
@@ -34,11 +36,11 @@ type reconciler struct {
 const (
 	reconcileInterval = 3 * time.Second
 	reconcileTimeout  = 10 * time.Second // of one part
-	rearmTimeout      = 5 * time.Minute
+	catchUpTimeout    = 5 * time.Minute
 )
 
 func startReconciler(e *Engine) *reconciler {
-	r := &reconciler{e: e, log: e.log, wrong: map[string]string{}}
+	r := &reconciler{e: e, log: e.log, wrong: map[string]string{}, failed: map[string]string{}}
 	r.end = inBackground(r.run)
 	return r
 }
@@ -75,6 +77,7 @@ func (r *reconciler) run(ctx context.Context) {
 			if ctx.Err() != nil {
 				return
 			}
+			r.report(p.name, err)
 			if err != nil {
 				few = append(few, err.Error())
 			}
@@ -86,6 +89,20 @@ func (r *reconciler) run(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// report says in the readiness what cannot be checked or made again: what depends on it is
+// late or missing.
+func (r *reconciler) report(part string, err error) {
+	delete(r.failed, part)
+	if err != nil {
+		r.failed[part] = part + ": " + strings.ReplaceAll(err.Error(), "\n", "; ")
+	}
+	level := readiness.OK
+	if len(r.failed) > 0 {
+		level = readiness.Degraded
+	}
+	r.e.readiness.Set("streams", level, strings.Join(slices.Sorted(maps.Values(r.failed)), "; "))
 }
 
 // note remembers what is wrong with a part and logs a change.
@@ -103,8 +120,16 @@ func (r *reconciler) note(part, wrong string) {
 	}
 }
 
-// checkJournal only looks at the number of replicas; a start raises it.
+// checkJournal restores the settings of the journal, and looks at the number of replicas;
+// a start raises it.
 func (r *reconciler) checkJournal(ctx context.Context) (few []string, err error) {
+	restored, err := r.e.journal.KeepSettings(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if len(restored) > 0 {
+		r.log.Error("another program has changed settings of the journal, with which it loses events; they are restored", "settings", strings.Join(restored, ", "))
+	}
 	js, err := jetstream.New(r.e.nats.first())
 	if err != nil {
 		return nil, err
@@ -185,19 +210,35 @@ func (r *reconciler) checkIntake(ctx context.Context) ([]string, error) {
 func (r *reconciler) checkTimers(ctx context.Context) ([]string, error) {
 	lost, few, err := r.e.clock.timers.Check(ctx)
 	if lost {
-		r.rearm = true
-		r.log.Error("the stream TIMERS was removed and is made again; the timers of all unfinished tasks and reminders are set again")
+		r.log.Error("the stream TIMERS was removed and is made again")
 	}
-	if r.rearm && err == nil {
-		armCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rearmTimeout)
-		defer cancel()
-		var n int
-		if n, err = r.e.clock.rearm(armCtx); err == nil {
-			r.rearm = false
-			r.log.Info("timers are set again", "timers", n)
-		}
+	if err == nil {
+		err = r.catchUp(ctx)
 	}
 	return some(few), err
+}
+
+// catchUp does what the reactors have missed, or what was lost of what they did: while
+// the engine was away too.
+func (r *reconciler) catchUp(ctx context.Context) error {
+	consumers, err := r.e.intake.ReactorConsumers(ctx)
+	if err != nil {
+		return err
+	}
+	armed, err := r.e.clock.timers.Armed(ctx, consumers)
+	if err != nil || armed {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), catchUpTimeout)
+	defer cancel()
+	return r.e.clock.timers.Arm(ctx, consumers, func(ctx context.Context) error {
+		n, err := r.e.clock.rearm(ctx)
+		if err == nil {
+			r.log.Info("the timers of all unfinished tasks and reminders and of held claims are set", "timers", n)
+			err = r.e.clock.resumeOpen(ctx)
+		}
+		return err
+	})
 }
 
 func (r *reconciler) checkQuarantine(ctx context.Context) ([]string, error) {

@@ -14,6 +14,7 @@ import (
 	"github.com/tidemark-engine/tidemark/infra/natsio/intake"
 	"github.com/tidemark-engine/tidemark/infra/natsio/service"
 	"github.com/tidemark-engine/tidemark/infra/pg/outbox"
+	"github.com/tidemark-engine/tidemark/internal/readiness"
 	"github.com/tidemark-engine/tidemark/readmodel/query"
 )
 
@@ -103,6 +104,13 @@ func (q *intakeQueue) stop(context.Context) { q.Close() }
 func startOutbox(e *Engine) (stop func(context.Context)) {
 	o := &outbox.Outbox{
 		DB: e.postgres.db, Prefix: e.nats.subjects.Root(""), BodyBytes: e.cfg.LimitsBody, Caller: e.outboxCaller, Log: e.log,
+	}
+	o.Report = func(err error) {
+		if err == nil {
+			e.readiness.Set("outbox", readiness.OK, "")
+			return
+		}
+		e.readiness.Set("outbox", readiness.Degraded, "its rows are not relayed: "+withoutAddresses(err).Error())
 	}
 	o.Handle = func(ctx context.Context, req commands.Request, done func(commands.Receipt, error)) {
 		e.commands.handler.Handle(groupcommit.WithLoad(ctx, queued), req, done)

@@ -8,6 +8,7 @@ import (
 	"github.com/tidemark-engine/tidemark/infra/natsio/feeds"
 	"github.com/tidemark-engine/tidemark/infra/pg/archive"
 	"github.com/tidemark-engine/tidemark/infra/pg/durable"
+	"github.com/tidemark-engine/tidemark/internal/wait"
 	"github.com/tidemark-engine/tidemark/projections"
 )
 
@@ -43,11 +44,16 @@ func (e *Engine) startViews() error {
 		projections.Batching{Threshold: 1000, Busy: busyFlush, Max: 2000}); err != nil {
 		return err
 	}
-	followed, err := m.hot.FollowPurges()
+	e.purges.add(m.hot.Purged)
+	if e.views.declared != nil {
+		e.purges.add(e.views.declared.buckets.Purged)
+	}
+	followed, err := m.hot.FollowPurges(e.purges.call)
 	if err != nil {
 		return err
 	}
 	e.stops.add(func(context.Context) { followed() })
+	e.stops.add(inBackground(e.keepUnfinished))
 	if err := e.views.start("hot", m.hot, m.hotProgress, projections.Batching{Busy: busyHot, Max: 2000}); err != nil || e.postgres.db == nil {
 		return err
 	}
@@ -63,6 +69,18 @@ func (e *Engine) startViews() error {
 	return e.views.startDurable(m.durable, m.durableProgress, projections.Batching{
 		Threshold: e.cfg.FlushThreshold, Interval: e.cfg.FlushInterval, Busy: min(e.cfg.FlushInterval, busyFlush), Max: 4000,
 	}, feeds.NewNotifications(e.streams.Streams, e.journal.history, durable.NewPosition(e.postgres.db, "durable")))
+}
+
+// keepUnfinished keeps the rows of open sessions and unfinished tasks in their buckets.
+func (e *Engine) keepUnfinished(ctx context.Context) {
+	failed := false
+	for wait.Sleep(ctx, e.model.hot.UnfinishedInterval()) == nil {
+		err := e.model.hot.KeepUnfinished(ctx)
+		if err != nil && !failed && ctx.Err() == nil {
+			e.log.Warn("rows of open sessions and unfinished tasks cannot be kept in KV, retrying", "error", err)
+		}
+		failed = err != nil
+	}
 }
 
 // changed takes what an event has made of a document.

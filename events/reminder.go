@@ -23,7 +23,7 @@ func Reminder(id string) AggregateName { return AggregateName("reminder." + id) 
 // ReminderCommand is the command that a reminder sends.
 type ReminderCommand struct {
 	Subject string         `json:"subject"` // <aggregate>.<id>.<verb>
-	Body    jsontext.Value `json:"body,omitempty"`
+	Body    jsontext.Value `json:"body,omitzero"`
 }
 
 // ReminderSchedule is the data of ReminderSet. One of At, EveryMS and Cron is set.

@@ -27,7 +27,7 @@ func Task(id string) AggregateName { return AggregateName("task." + id) }
 // TaskCreate is the data of TaskCreated.
 type TaskCreate struct {
 	Kind     string         `json:"kind"`
-	Payload  jsontext.Value `json:"payload,omitempty"`
+	Payload  jsontext.Value `json:"payload,omitzero"`   // {} and null are payloads too
 	AgentID  string         `json:"agent_id,omitempty"` // the agent it is for
 	Priority int            `json:"priority,omitzero"`  // 1 to 10, 10 first
 	Deadline time.Time      `json:"deadline,omitzero"`
@@ -59,7 +59,7 @@ type TaskProgress struct {
 
 // TaskComplete is the data of TaskCompleted.
 type TaskComplete struct {
-	Result  jsontext.Value `json:"result,omitempty"`
+	Result  jsontext.Value `json:"result,omitzero"` // {} and null are results too
 	Request string         `json:"request"`
 }
 

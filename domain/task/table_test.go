@@ -81,6 +81,10 @@ func TestRepeatedEndsAreComparedAsJSON(t *testing.T) {
 	}{
 		{complete(`{"a":1.50,"b":[1,2]}`), []task.Command{complete(`{"a":1.50,"b":[1,2]}`), complete(` {"b":[ 1,2 ], "\u0061":1.50}`)}, []task.Command{complete(`{"a":1.51,"b":[1,2]}`), complete(`{"a":1.50,"b":[2,1]}`), complete(``), complete(`null`)}},
 		{complete(``), []task.Command{complete(``)}, []task.Command{complete(`null`), complete(`{}`)}},
+		{complete(`null`), []task.Command{complete(` null`)}, []task.Command{complete(``), complete(`{}`)}},
+		{complete(`{ }`), []task.Command{complete(`{}`)}, []task.Command{complete(``), complete(`[]`)}},
+		{complete(`[]`), []task.Command{complete(`[]`)}, []task.Command{complete(``), complete(`""`)}},
+		{complete(`""`), []task.Command{complete(`""`)}, []task.Command{complete(``), complete(`null`)}},
 		{end(events.TaskFailed, "r", "d"), []task.Command{end(events.TaskFailed, "r", "d")}, []task.Command{end(events.TaskFailed, "r", ""), end(events.TaskFailed, "s", "d")}},
 		{end(events.TaskCancelled, "", ""), []task.Command{end(events.TaskCancelled, "", "")}, []task.Command{end(events.TaskCancelled, "r", "")}},
 	} {

@@ -30,7 +30,7 @@ const LeaseExpired = "lease_expired"
 type Task struct {
 	Status         Status            `json:"status"`
 	Kind           string            `json:"kind"`
-	Payload        jsontext.Value    `json:"payload,omitempty"`
+	Payload        jsontext.Value    `json:"payload,omitzero"`
 	AgentID        string            `json:"agent_id,omitempty"`    // the agent it is for; once started, the one that works on it
 	AssignedTo     string            `json:"assigned_to,omitempty"` // once started: the agent it is for
 	Priority       int               `json:"priority,omitzero"`
@@ -44,7 +44,7 @@ type Task struct {
 	LeaseExpiresAt time.Time         `json:"lease_expires_at,omitzero"`
 	Percent        *float64          `json:"percent,omitempty"`
 	Note           string            `json:"note,omitempty"`
-	Result         jsontext.Value    `json:"result,omitempty"`
+	Result         jsontext.Value    `json:"result,omitzero"`
 	Reason         string            `json:"reason,omitempty"`
 	Detail         string            `json:"detail,omitempty"`
 	CreatedAt      time.Time         `json:"created_at,omitzero"`

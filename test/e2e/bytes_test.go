@@ -81,6 +81,55 @@ func byteForByte(t *testing.T, e *harness.Engine) {
 	}
 }
 
+// documentsByteForByte: so are the values of tasks, sessions, claims, configuration, messages
+// and reminders, empty ones included.
+func documentsByteForByte(t *testing.T, e *harness.Engine) {
+	c := e.Client(t)
+	values := []string{
+		`{ "a" :  1 ,` + "\t" + `"b":[ ] , "c": { } }`, "[\n  1,\r\n  2\n]", `"\u00e9 \/"`, `1.50`, `null`, `{}`, `[]`, `""`,
+	}
+	do := func(subject, body, v string) {
+		t.Helper()
+		c.MustDo(t, subject, strings.ReplaceAll(body, "VALUE", v))
+	}
+	for i, v := range values {
+		id := fmt.Sprintf("bytes-%d", i)
+		do("task."+id+".create", `{"kind":"bytes","payload": VALUE }`, v)
+		do("task."+id+".claim", `{"agent_id":"bytes"}`, v)
+		do("task."+id+".complete", `{"result": VALUE }`, v)
+		do("session."+id+".open", `{"owner":"bytes"}`, v)
+		do("session."+id+".put", `{"key":"k","value": VALUE }`, v)
+		do("claim."+id+".acquire", `{"owner":"bytes","data": VALUE }`, v)
+		do("config."+id+".set", `{"key":"k","value": VALUE }`, v)
+		do("message.bytes.direct", `{"to":"`+id+`","body": VALUE }`, v)
+		do("reminder."+id+".set", `{"at":"2999-01-01T00:00:00Z","command":{"subject":"agent.bytes.set","body":{"key":"k","value": VALUE }}}`, v)
+		if r, err := c.Command(t.Context(), "commands.task."+id+".complete", harness.NewID(), `{"result":`+v+`}`); err != nil || r.Outcome != "unchanged" {
+			t.Errorf("the result %.80q again: %+v %v", v, r, err)
+		}
+	}
+	c.CaughtUp(t)
+	for i, v := range values {
+		id := fmt.Sprintf("bytes-%d", i)
+		for query, members := range map[string][]string{
+			"task." + id + ".get": {"payload", "result"}, "session." + id + ".get": {"k"}, "claim." + id + ".get": {"data"}, "config." + id + ".entries": {"value"},
+			"message." + id + ".inbox": {"body"}, "reminder." + id + ".get": {"value"},
+			"tasks.list": {"payload", "result"}, "sessions.list": {"k"}, "claims.list": {"data"}, "reminders.list": {"value"},
+		} {
+			body := harness.M{}
+			if strings.HasSuffix(query, "s.list") {
+				body["prefix"] = id
+			}
+			answer, err := c.Query(t.Context(), "queries."+query, body)
+			harness.Mustf(t, err, "%s", query)
+			for _, member := range members {
+				if !bytes.Contains(answer, []byte(`"`+member+`":`+v)) && !bytes.Contains(answer, []byte(`"`+member+`": `+v)) {
+					t.Errorf("%s shows %s %.80q as %.300q", query, member, v, answer)
+				}
+			}
+		}
+	}
+}
+
 // replayed returns the value of each key as `engine replay` prints it.
 func replayed(t *testing.T, e *harness.Engine, subject string) map[string][]byte {
 	t.Helper()

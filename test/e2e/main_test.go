@@ -28,7 +28,7 @@ func TestServing(t *testing.T) {
 		{"last write wins", lastWriteWins},
 		{"timestamps converge", timestampsConverge},
 		{"read your writes", readYourWrites},
-		{"byte for byte", byteForByte},
+		{"byte for byte", byteForByte}, {"documents byte for byte", documentsByteForByte},
 	} {
 		t.Run(part.name, func(t *testing.T) { part.test(t, e) })
 	}

@@ -118,7 +118,10 @@ func TestHTTP(t *testing.T) {
 			t.Error("state_set is served")
 		}
 	})
-	t.Run("subscriptions", func(t *testing.T) { subscriptions(t, e) })
+	for _, protocol := range []string{"2026-07-28", "2025-11-25", "2025-06-18"} {
+		t.Run("subscriptions of "+protocol, func(t *testing.T) { subscriptions(t, e, protocol) })
+	}
+	t.Run("sessions", func(t *testing.T) { sessionsOverHTTP(t, url) })
 	t.Run("wrong requests", func(t *testing.T) {
 		for name, c := range map[string]struct {
 			url, body string
@@ -140,7 +143,7 @@ func TestHTTP(t *testing.T) {
 			"an address of elsewhere": {url, listTools, []string{"Host", "192.0.2.1"}, 403},
 			"no credentials in it":    {url, listTools, []string{"Authorization", "Bearer " + base64.StdEncoding.EncodeToString([]byte("alice"))}, 401},
 			"another scheme":          {url, listTools, []string{"Authorization", "Basic YTpi"}, 401},
-			"a subscription before 2026-07-28": {url, `{"jsonrpc":"2.0","id":1,"method":"resources/subscribe","params":{"uri":"tidemark://agent/a/k"}}`,
+			"a subscription without a session": {url, `{"jsonrpc":"2.0","id":1,"method":"resources/subscribe","params":{"uri":"tidemark://agent/a/k"}}`,
 				[]string{"Mcp-Protocol-Version", "2025-11-25"}, 200},
 		} {
 			resp, text := post(t, c.url, c.body, c.header...)
@@ -195,13 +198,13 @@ func TestHTTP(t *testing.T) {
 }
 
 // subscriptions checks that an update reaches who has subscribed.
-func subscriptions(t *testing.T, e *harness.Engine) {
-	s, other := dial(t, e, "2026-07-28", "", nil), dial(t, e, "2026-07-28", "", nil)
-	const uri = "tidemark://agent/watched/plan"
+func subscriptions(t *testing.T, e *harness.Engine, protocol string) {
+	s, other := dial(t, e, protocol, "", nil), dial(t, e, protocol, "", nil)
+	uri := "tidemark://agent/watched/plan/" + protocol
 	harness.Must(t, s.Subscribe(t.Context(), &mcp.SubscribeParams{URI: uri}))
 	harness.Must(t, other.Subscribe(t.Context(), &mcp.SubscribeParams{URI: uri + "-other"}))
 	harness.Eventually(t, "an update comes", func() error {
-		other.must("state_set", M{"agent": "watched", "key": "plan", "value": time.Now().String()})
+		other.must("state_set", M{"agent": "watched", "key": "plan/" + protocol, "value": time.Now().String()})
 		select {
 		case got := <-s.updated:
 			if got != uri {
@@ -216,6 +219,72 @@ func subscriptions(t *testing.T, e *harness.Engine) {
 	case got := <-other.updated:
 		t.Errorf("who has not subscribed to it gets %s", got)
 	default:
+	}
+}
+
+const (
+	initialize = `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}`
+	subscribe  = `{"jsonrpc":"2.0","id":1,"method":"resources/subscribe","params":{"uri":"tidemark://agent/a/k"}}`
+)
+
+// beginSession returns the headers of a request in a new session.
+func beginSession(t *testing.T, url string, header ...string) []string {
+	t.Helper()
+	resp, text := post(t, url, initialize, header...)
+	id := resp.Header.Get("Mcp-Session-Id")
+	if resp.StatusCode != 200 || id == "" || !strings.Contains(text, `"subscribe":true`) {
+		t.Fatalf("initialize: %d %q %s", resp.StatusCode, id, text)
+	}
+	header = append(header, "Mcp-Session-Id", id, "Mcp-Protocol-Version", "2025-11-25")
+	if resp, text := post(t, url, `{"jsonrpc":"2.0","method":"notifications/initialized"}`, header...); resp.StatusCode != 202 {
+		t.Fatalf("initialized: %d %s", resp.StatusCode, text)
+	}
+	return header
+}
+
+// sessionsOverHTTP checks that a session that this engine does not know costs an older client
+// its subscriptions and nothing else, and that sessions are bounded.
+func sessionsOverHTTP(t *testing.T, url string) {
+	header := beginSession(t, url)
+	if resp, text := post(t, url, subscribe, header...); resp.StatusCode != 200 || strings.Contains(text, `"error"`) {
+		t.Errorf("subscribe: %d %s", resp.StatusCode, text)
+	}
+	do := func(method string) int {
+		r, err := http.NewRequestWithContext(t.Context(), method, url, nil)
+		harness.Must(t, err)
+		r.Close = true
+		r.Header.Set("Accept", "text/event-stream")
+		for i := 0; i < len(header); i += 2 {
+			r.Header.Set(header[i], header[i+1])
+		}
+		resp, err := http.DefaultClient.Do(r)
+		harness.Must(t, err)
+		resp.Body.Close()
+		return resp.StatusCode
+	}
+	if code := do(http.MethodDelete); code != 204 {
+		t.Errorf("DELETE: %d", code)
+	}
+	for _, method := range []string{http.MethodDelete, http.MethodGet} {
+		if code := do(method); code != 404 {
+			t.Errorf("%s of a session that has ended: %d", method, code)
+		}
+	}
+	if resp, text := post(t, url, subscribe, header...); resp.StatusCode != 404 {
+		t.Errorf("subscribe in a session that has ended: %d %s", resp.StatusCode, text)
+	}
+	if resp, text := post(t, url, listTools, header...); resp.StatusCode != 200 || !strings.Contains(text, "state_set") {
+		t.Errorf("another request in it: %d %s", resp.StatusCode, text)
+	}
+	first := beginSession(t, url)
+	for range 40 {
+		header = beginSession(t, url)
+	}
+	if resp, text := post(t, url, subscribe, first...); resp.StatusCode != 404 {
+		t.Errorf("the oldest session of too many: %d %s", resp.StatusCode, text)
+	}
+	if resp, text := post(t, url, subscribe, header...); resp.StatusCode != 200 || strings.Contains(text, `"error"`) {
+		t.Errorf("the newest one: %d %s", resp.StatusCode, text)
 	}
 }
 
@@ -275,6 +344,17 @@ func TestHTTPWithPrincipals(t *testing.T) {
 	right := []string{"Authorization", "Bearer " + base64.RawURLEncoding.EncodeToString(alice)}
 	if resp, body := post(t, url, listTools, right...); resp.StatusCode != 200 {
 		t.Errorf("the right credentials: %d %s", resp.StatusCode, body)
+	}
+	session := beginSession(t, url, right...)
+	if resp, body := post(t, url, strings.Replace(subscribe, "/a/k", "/alice-1/k", 1), session...); resp.StatusCode != 200 || strings.Contains(body, `"error"`) {
+		t.Errorf("alice subscribes in her session: %d %s", resp.StatusCode, body)
+	}
+	if resp, body := post(t, url, strings.Replace(subscribe, "/a/k", "/bob-1/k", 1), session...); !strings.Contains(body, "forbidden") && !strings.Contains(body, "may not") {
+		t.Errorf("alice subscribes to bob's entry: %d %s", resp.StatusCode, body)
+	}
+	session[1] = "Bearer " + base64.RawURLEncoding.EncodeToString(bob)
+	if resp, body := post(t, url, strings.Replace(subscribe, "/a/k", "/bob-1/k", 1), session...); resp.StatusCode != 404 {
+		t.Errorf("bob in alice's session: %d %s", resp.StatusCode, body)
 	}
 	if r := harness.Run(t, "auth", "revoke", "--data", e.Data, "alice"); r.Code != 0 {
 		t.Fatalf("auth revoke: %s%s", r.Stdout, r.Stderr)

@@ -1,6 +1,7 @@
 // Two sessions of the public client over HTTP: node http.mjs URL
 import { Client } from "@modelcontextprotocol/sdk/client/index.js";
 import { StreamableHTTPClientTransport } from "@modelcontextprotocol/sdk/client/streamableHttp.js";
+import { ResourceUpdatedNotificationSchema } from "@modelcontextprotocol/sdk/types.js";
 import assert from "node:assert/strict";
 
 const url = process.argv[2];
@@ -26,5 +27,12 @@ assert.equal(conflict.isError, true);
 assert.equal(conflict.structuredContent.current.value.length, 40);
 const { contents } = await one.readResource({ uri: "tidemark://agent/node/list" });
 assert.equal(JSON.parse(contents[0].text).value.length, 40);
+
+const uri = "tidemark://agent/node/watched";
+const updated = new Promise((resolve) => one.setNotificationHandler(ResourceUpdatedNotificationSchema, (n) => resolve(n.params.uri)));
+await one.subscribeResource({ uri });
+const writing = setInterval(() => call(clients[1], "state_set", { key: "watched", value: Date.now() }), 200);
+assert.equal(await updated, uri);
+clearInterval(writing);
 await Promise.all(clients.map((client) => client.close()));
 console.log("done");

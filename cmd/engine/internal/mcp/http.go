@@ -27,9 +27,10 @@ type HTTPOptions struct {
 	MaxBody int64  // bytes of a request
 }
 
-// HTTP serves the protocol over streamable HTTP, without sessions: each request is complete
-// in itself, and any engine may answer it. A request acts over the NATS connection of the
-// principal whose credentials it carries, so that grants hold as for any other client.
+// HTTP serves the protocol over streamable HTTP: each request is complete in itself, and any
+// engine may answer it, but for subscriptions of older clients, which have sessions. A request
+// acts over the NATS connection of the principal whose credentials it carries, so that grants
+// hold as for any other client.
 type HTTP struct {
 	o       HTTPOptions
 	handler http.Handler
@@ -64,7 +65,7 @@ func NewHTTP(o HTTPOptions) *HTTP {
 }
 
 // protocolWithListen is the first version of the protocol in which a request can
-// subscribe: earlier ones need a session.
+// subscribe: earlier ones have sessions for that.
 const protocolWithListen = "2026-07-28"
 
 // Close ends all streams and connections; later requests are refused.
@@ -94,7 +95,8 @@ func (h *HTTP) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_ = connection.SetReadDeadline(time.Time{}) // it would end a request that waits
 	message := peek(body)
 	options.Version = h.o.Version
-	s, err := h.pool.take(r.Context(), credentials, options, message.streams())
+	stream := message.streams() || r.Method == http.MethodGet && r.Header.Get(sessionHeader) != ""
+	s, err := h.pool.take(r.Context(), credentials, options, stream)
 	switch {
 	case errors.Is(err, errBusy):
 		message.busy(w)
@@ -107,13 +109,13 @@ func (h *HTTP) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "no connection to the engine's NATS server: try again", http.StatusServiceUnavailable)
 		return
 	}
-	defer h.pool.give(s, message.streams())
+	defer h.pool.give(s, stream)
 	ctx, cancel := context.WithCancel(context.WithValue(r.Context(), seatKey{}, s))
 	defer cancel()
 	defer context.AfterFunc(s.ended, cancel)()
 	r = r.WithContext(ctx)
 	r.Body = newBody(body)
-	h.handler.ServeHTTP(&patientWriter{w, connection}, r)
+	h.route(s, message, &patientWriter{w, connection}, r)
 }
 
 // confinement reads the parameters agent and read_only. A parameter that is not known is
@@ -165,6 +167,10 @@ func peek(body []byte) (m head) {
 }
 
 func (m head) streams() bool { return m.Method == "subscriptions/listen" }
+
+func (m head) subscribes() bool {
+	return m.Method == "resources/subscribe" || m.Method == "resources/unsubscribe"
+}
 
 // busy refuses a request beyond the bounds: a call with a result, on which a model can act.
 func (m head) busy(w http.ResponseWriter) {

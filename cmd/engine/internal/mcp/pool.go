@@ -37,14 +37,15 @@ type pool struct {
 
 // seat is a connection with what is served over it.
 type seat struct {
-	key    [sha256.Size]byte
-	ready  chan struct{} // closed when it is open, or err is set
-	err    error
-	ended  context.Context // ends with the connection
-	end    context.CancelFunc
-	server *Server // for protocols with subscriptions
-	older  *Server // for those that need a session for them
-	close  func()
+	key      [sha256.Size]byte
+	ready    chan struct{} // closed when it is open, or err is set
+	err      error
+	ended    context.Context // ends with the connection
+	end      context.CancelFunc
+	server   *Server // for protocols with subscriptions
+	older    *Server // for those that need a session for them, outside of one
+	sessions *sessions
+	close    func()
 
 	requests, streams int
 	idle              *time.Timer
@@ -86,7 +87,7 @@ func (p *pool) fill(s *seat, credentials []byte, o Options) {
 	defer close(s.ready)
 	p.opening--
 	if err == nil {
-		s.server, s.older, s.close = opened.server, opened.older, opened.close
+		s.server, s.older, s.sessions, s.close = opened.server, opened.older, opened.sessions, opened.close
 		if len(p.seats) > maxSeats && !p.makeWay() {
 			err = errBusy
 		}
@@ -225,8 +226,9 @@ func (h *HTTP) open(credentials []byte, o Options, ended func()) (*seat, error) 
 	}
 	older := o
 	o.subscriptions, older.subscriptions = ofRequest, ofNone
-	s := &seat{server: New(engine, o), older: New(engine, older)}
+	s := &seat{server: New(engine, o), older: New(engine, older), sessions: newSessions(engine, older, h.o.MaxBody)}
 	s.close = func() {
+		s.sessions.close()
 		s.server.Close()
 		nc.Close()
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -110,6 +112,16 @@ func (w *watches) leave(session *mcp.ServerSession, uri string) {
 			one.stop()
 			delete(w.of, uri)
 		}
+	}
+}
+
+// leaveAll ends the subscriptions of a session.
+func (w *watches) leaveAll(session *mcp.ServerSession) {
+	w.mu.Lock()
+	uris := slices.Collect(maps.Keys(w.of))
+	w.mu.Unlock()
+	for _, uri := range uris {
+		w.leave(session, uri)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
@@ -24,6 +25,7 @@ type Options struct {
 	Version  string // of the program
 
 	subscriptions subscriptions
+	sessionID     func() string // makes the id of a session over HTTP; nil = there are none
 }
 
 // subscriptions say how long a subscription to a resource lasts.
@@ -40,12 +42,16 @@ type Server struct {
 	client  *client.Client
 	options Options
 	calls   *semaphore.Weighted
+	taken   atomic.Int64 // calls that run or wait
 	mcp     *mcp.Server
 	watches watches
+	closing context.Context
+	end     context.CancelFunc
 }
 
 const (
 	maxCalls  = 32               // run at once
+	maxTaken  = 256              // run or wait: of a session over HTTP, the client may have gone
 	callQueue = 10 * time.Second // how long others wait
 )
 
@@ -56,7 +62,8 @@ const instructions = `State, tasks, reminders and messages of agents, with their
 // New makes a server on a client of an engine. Close ends what it watches.
 func New(c *client.Client, o Options) *Server {
 	s := &Server{client: c, options: o, calls: semaphore.NewWeighted(maxCalls)}
-	options := &mcp.ServerOptions{Instructions: instructions, Capabilities: &mcp.ServerCapabilities{}}
+	s.closing, s.end = context.WithCancel(context.Background())
+	options := &mcp.ServerOptions{Instructions: instructions, Capabilities: &mcp.ServerCapabilities{}, GetSessionID: o.sessionID}
 	if o.subscriptions != ofNone {
 		options.SubscribeHandler, options.UnsubscribeHandler = s.subscribe, s.unsubscribe
 	}
@@ -82,8 +89,11 @@ func (s *Server) Run(ctx context.Context, in io.Reader, out io.Writer) error {
 	return nil
 }
 
-// Close ends what the server watches.
-func (s *Server) Close() { s.watches.close() }
+// Close ends the calls, and what the server watches.
+func (s *Server) Close() {
+	s.end()
+	s.watches.close()
+}
 
 func (s *Server) add(t tool) {
 	params := slices.Clone(t.params)
@@ -109,12 +119,16 @@ func (s *Server) call(ctx context.Context, t tool, params []param, raw json.RawM
 	if slices.ContainsFunc(params, isAgent) && s.options.Agent != "" && a["agent"] == nil {
 		a["agent"], _ = json.Marshal(s.options.Agent)
 	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	defer context.AfterFunc(s.closing, stop)()
 	if err := s.confined(ctx, t, a); err != nil {
 		return s.refusal(ctx, args{}, err)
 	}
 	waiting, cancel := context.WithTimeout(ctx, callQueue)
 	defer cancel()
-	if s.calls.Acquire(waiting, 1) != nil {
+	defer s.taken.Add(-1)
+	if s.taken.Add(1) > maxTaken || s.calls.Acquire(waiting, 1) != nil {
 		return refused(&client.Error{Kind: "overloaded", Code: "mcp.overloaded", Status: 429,
 			Message: fmt.Sprintf("%d calls are under way: try again", maxCalls), Details: json.RawMessage(`{"retry_after_ms":1000}`)}, nil)
 	}

@@ -126,6 +126,26 @@ func TestTools(t *testing.T) {
 		}
 		s.must("remind", M{"reminder": "r1", "cron": "0 9 * * *", "command": M{"subject": "agent.m.set", "body": M{"key": "k", "value": 1}}})
 	})
+	t.Run("why after more losing writes than it shows", func(t *testing.T) {
+		s := start(t, e, "")
+		s.refused("state_set", M{"agent": "why", "key": "k", "value": 0, "expected_version": 9}, "state.conflict")
+		if why := s.must("why", M{"agent": "why", "key": "k"}); string(why["entry"]) != "null" || strings.Count(string(why["losers"]), `"rejected"`) != 1 {
+			t.Errorf("of an entry that never existed: %s", why)
+		}
+		s.must("state_set", M{"agent": "why", "key": "k", "value": "it"})
+		for i := range 60 {
+			s.refused("state_set", M{"agent": "why", "key": "k", "value": i, "expected_version": 9}, "state.conflict")
+		}
+		why := s.must("why", M{"agent": "why", "key": "k"})
+		if !strings.Contains(string(why["entry"]), `"it"`) || !strings.Contains(string(why["event"]), `"it"`) || strings.Count(string(why["losers"]), `"rejected"`) != 50 {
+			t.Errorf("entry %s, event %s, losers %s", why["entry"], why["event"], why["losers"])
+		}
+		var cursor string
+		harness.Must(t, json.Unmarshal(why["cursor"], &cursor))
+		if more := s.must("state_history", M{"agent": "why", "key": "k", "losers": true, "cursor": cursor}); strings.Count(string(more["versions"]), `"rejected"`) != 11 {
+			t.Errorf("the others are %s", more["versions"])
+		}
+	})
 	t.Run("tasks", func(t *testing.T) {
 		s := start(t, e, "")
 		s.refused("task_next", M{"agent": "w"}, "task.none")

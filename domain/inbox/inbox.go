@@ -1,5 +1,5 @@
-// Package inbox decides which messages of its inbox an agent has read. The messages
-// themselves are no events.
+// Package inbox decides which messages of its inbox an agent has read. What was sent is in
+// the events of the senders (package message).
 package inbox
 
 import (

@@ -11,7 +11,10 @@ import (
 	"github.com/tidemark-engine/tidemark/readmodel"
 )
 
-// Messages is the target of the view message-feed: it publishes the messages between agents.
+// MessagesView names the view that publishes messages on AGENT_MESSAGES.
+const MessagesView = "message-feed"
+
+// Messages is the target of MessagesView: it publishes the messages between agents.
 // It is a view of its own, because AGENT_MESSAGES is in the memory of one server: while that
 // one is down, the other feeds go on.
 type Messages struct{ *Feeds }

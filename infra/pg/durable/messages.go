@@ -42,6 +42,9 @@ type Messages struct{ *View }
 
 var _ projections.Folder = Messages{}
 
+// MessagesView names the view that fills agents.messages and the inboxes.
+const MessagesView = "messages"
+
 // NewMessages returns the target of the view with this name.
 func NewMessages(db *pg.DB, view string) Messages { return Messages{New(db, view)} }
 

@@ -154,6 +154,17 @@ func (o *consoleOperations) RebuildPlan(ctx context.Context, who console.Caller,
 	return plan, nil
 }
 
+// NotRebuilt implements console.Operations.
+func (o *consoleOperations) NotRebuilt(view string) string {
+	if deployment.IsDeclared(view) && strings.HasSuffix(view, ".next") {
+		return "is being built"
+	}
+	if err := deployment.CheckRebuild(view); err != nil {
+		return err.Error()
+	}
+	return ""
+}
+
 func checkRebuild(view string) error {
 	if view == deployment.DeclaredViewsName {
 		return console.Rejected("rebuild.view", "Choose one declared view")

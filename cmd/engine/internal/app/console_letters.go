@@ -65,28 +65,23 @@ func letterOf(l *intake.DeadLetter) console.DeadLetter {
 }
 
 // Quarantined implements console.Operations.
-func (o *consoleOperations) Quarantined(ctx context.Context, who console.Caller) ([]console.Quarantined, error) {
-	held, err := o.held(ctx, who)
-	all := make([]console.Quarantined, 0, len(held))
+func (o *consoleOperations) Quarantined(ctx context.Context, who console.Caller, limit int) (some []console.Quarantined, more bool, err error) {
+	if err := o.may(who, "dlq"); err != nil {
+		return nil, false, err
+	}
+	nc, err := o.conn()
+	if err != nil {
+		return nil, false, err
+	}
+	held, more, err := deployment.QuarantinedPage(ctx, nc, limit)
 	for i := range held {
 		h := &held[i]
-		all = append(all, console.Quarantined{
+		some = append(some, console.Quarantined{
 			ID: deployment.QuarantineID(h), View: h.View, Aggregate: string(h.Stream), Partition: h.Partition, Revision: h.First, Waiting: h.Waiting,
 			Attempts: h.Attempts, Reason: h.Reason, Since: h.Since, Requested: h.Request,
 		})
 	}
-	return all, err
-}
-
-func (o *consoleOperations) held(ctx context.Context, who console.Caller) ([]quarantine.Entry, error) {
-	if err := o.may(who, "dlq"); err != nil {
-		return nil, err
-	}
-	nc, err := o.conn()
-	if err != nil {
-		return nil, err
-	}
-	return deployment.Quarantined(ctx, nc)
+	return some, more, err
 }
 
 // shownNames bounds the aggregates that a dry run names.
@@ -99,7 +94,7 @@ func (o *consoleOperations) DryRun(ctx context.Context, who console.Caller, whic
 		return a, err
 	}
 	names := map[string]bool{}
-	held, err := o.held(ctx, who)
+	held, err := deployment.Quarantined(ctx, box.Conn())
 	if err != nil {
 		return a, err
 	}

@@ -17,8 +17,9 @@ import (
 // consoleOperations do for people in the console what the command line does from the data
 // directory. They use the engine's own rights, so each asks the caller's grants first.
 type consoleOperations struct {
-	e    *Engine
-	jobs jobs
+	e      *Engine
+	jobs   jobs
+	looked looked
 
 	mu  sync.Mutex
 	nc  *nats.Conn    // nil = not opened yet

@@ -5,18 +5,45 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/console"
+	"github.com/tidemark-engine/tidemark/infra/natsio/gate"
 	"github.com/tidemark-engine/tidemark/infra/natsio/topology"
 )
 
-// Topology implements console.Operations.
-func (o *consoleOperations) Topology(ctx context.Context, who console.Caller) (t console.Topology, err error) {
+// topologyAge is how old a look at the server may be that a page shows: live pages look again
+// each second, and a look reads the state of every stream.
+const topologyAge = 10 * time.Second
+
+// looked is the last look at the server.
+type looked struct {
+	mu sync.Mutex
+	t  console.Topology
+	at time.Time
+}
+
+// Topology implements console.Operations. All pages share one look.
+func (o *consoleOperations) Topology(ctx context.Context, who console.Caller) (console.Topology, error) {
 	if err := o.may(who, "topology"); err != nil {
-		return t, err
+		return console.Topology{}, err
 	}
+	o.looked.mu.Lock()
+	defer o.looked.mu.Unlock()
+	if time.Since(o.looked.at) < topologyAge {
+		return o.looked.t, nil
+	}
+	t, err := o.look(ctx)
+	if err == nil {
+		o.looked.t, o.looked.at = t, time.Now()
+	}
+	return t, err
+}
+
+func (o *consoleOperations) look(ctx context.Context) (t console.Topology, err error) {
 	nc, err := o.conn()
 	if err != nil {
 		return t, err
@@ -31,10 +58,17 @@ func (o *consoleOperations) Topology(ctx context.Context, who console.Caller) (t
 	if err != nil {
 		return t, err
 	}
-	streams := map[string]*jetstream.StreamInfo{}
+	streams, planned := map[string]*jetstream.StreamInfo{}, map[string]bool{}
+	for i := range plan.Steps {
+		planned[plan.Steps[i].Stream()] = true
+	}
 	list := js.ListStreams(ctx)
 	for info := range list.Info() {
-		streams[info.Config.Name] = info
+		if gate.Reserved(info.Config.Name) || planned[info.Config.Name] {
+			streams[info.Config.Name] = info
+		} else {
+			t.Others++
+		}
 	}
 	if err := list.Err(); err != nil {
 		return t, err

@@ -15,6 +15,7 @@ import (
 	"github.com/tidemark-engine/tidemark/infra/natsio"
 	"github.com/tidemark-engine/tidemark/infra/natsio/journal"
 	"github.com/tidemark-engine/tidemark/infra/pg"
+	"github.com/tidemark-engine/tidemark/infra/pg/durable"
 )
 
 // journalReader is the journal with the archive behind it. All construction of
@@ -45,7 +46,7 @@ func (j *journalReader) useArchive(db *pg.DB, skew time.Duration) {
 // every event, also the trimmed ones after a power cut; for KV, the feeds and the
 // archive the events that a trim leaves are enough.
 func (j *journalReader) source(view string) history.Source {
-	if view == "durable" || view == "messages" {
+	if view == "durable" || view == durable.MessagesView {
 		return j.history
 	}
 	return j.history.Retained()

@@ -181,7 +181,7 @@ func (r *reconciler) refill(remade []string) {
 		case stream == feeds.AgentState, stream == feeds.TaskExecution:
 			view = "feeds"
 		case stream == feeds.AgentMessages:
-			view = "message-feed"
+			view = feeds.MessagesView
 		case stream == "KV_"+r.e.buckets.entries.Name():
 			view = "hot"
 		}

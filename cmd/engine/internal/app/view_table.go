@@ -40,7 +40,7 @@ func (e *Engine) startViews() error {
 		projections.Batching{Threshold: 1000, Pace: 25 * time.Millisecond, Max: 2000}); err != nil {
 		return err
 	}
-	if err := e.views.start("message-feed", feeds.NewMessages(e.streams.Streams, e.journal.Journal), projections.NewProgress(e.journal.Partitions()),
+	if err := e.views.start(feeds.MessagesView, feeds.NewMessages(e.streams.Streams, e.journal.Journal), projections.NewProgress(e.journal.Partitions()),
 		projections.Batching{Threshold: 1000, Busy: busyFlush, Max: 2000}); err != nil {
 		return err
 	}
@@ -57,7 +57,7 @@ func (e *Engine) startViews() error {
 	if err := e.views.start("hot", m.hot, m.hotProgress, projections.Batching{Busy: busyHot, Max: 2000}); err != nil || e.postgres.db == nil {
 		return err
 	}
-	if err := e.views.start("messages", durable.NewMessages(e.postgres.db, "messages"), m.inboxProgress,
+	if err := e.views.start(durable.MessagesView, durable.NewMessages(e.postgres.db, durable.MessagesView), m.inboxProgress,
 		projections.Batching{Threshold: 1000, Pace: 25 * time.Millisecond, Max: 2000}); err != nil {
 		return err
 	}

@@ -149,6 +149,18 @@ func TestSessionsEnd(t *testing.T) {
 		if s.find(busy) != nil {
 			t.Error("an old session stays")
 		}
+		watched := &session{nc: new(open), begun: time.Now(), used: time.Now()}
+		cookie := s.add(watched)
+		for range 4 {
+			time.Sleep(idleTimeout - time.Second)
+			if !s.keep(watched) {
+				t.Error("a session with an open page has ended")
+			}
+		}
+		time.Sleep(idleTimeout + time.Second)
+		if s.keep(watched) || s.find(cookie) != nil {
+			t.Error("it stays after the page")
+		}
 		first := add()
 		time.Sleep(time.Second)
 		for range maxSessions {

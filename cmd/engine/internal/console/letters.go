@@ -13,6 +13,7 @@ import (
 type lettersData struct {
 	page DeadLetterPage
 	held []Quarantined
+	more bool  // in quarantine
 	err  error // of the quarantine
 }
 
@@ -26,7 +27,7 @@ func (c *Console) deadLetters(r *request) (view, error) {
 	if d.page, err = c.cfg.Operations.DeadLetters(r.Context(), r.caller(), after, listRows); err != nil {
 		return view{}, err
 	}
-	d.held, d.err = c.cfg.Operations.Quarantined(r.Context(), r.caller())
+	d.held, d.more, d.err = c.cfg.Operations.Quarantined(r.Context(), r.caller(), quarantineRows)
 	return view{title: "Dead letters and quarantine", nav: "/dlq", body: lettersPage(r, d), live: true}, nil
 }
 

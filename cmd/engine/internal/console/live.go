@@ -42,7 +42,7 @@ func (c *Console) stream(w http.ResponseWriter, r *request, p page) {
 	seen, at := uint64(0), time.Time{}
 	for {
 		now := c.cfg.Engine.Changes()
-		if r.s.nc.IsClosed() {
+		if c.cfg.Auth && !c.sessions.keep(r.s) || r.s.nc.IsClosed() {
 			_ = send(out, w, "gone", nil) // the browser learns it with its next request too
 			return
 		}

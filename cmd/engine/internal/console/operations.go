@@ -21,13 +21,16 @@ type Operations interface {
 	DeadLetters(ctx context.Context, who Caller, after uint64, limit int) (DeadLetterPage, error)
 	// DeadLetter is one of them.
 	DeadLetter(ctx context.Context, who Caller, seq uint64) (DeadLetter, error)
-	// Quarantined are the aggregates that views have set aside, oldest first.
-	Quarantined(ctx context.Context, who Caller) ([]Quarantined, error)
+	// Quarantined are aggregates that views have set aside, oldest first: at most limit, those
+	// that were not retried for longest, and whether there are more.
+	Quarantined(ctx context.Context, who Caller, limit int) (some []Quarantined, more bool, err error)
 	// DryRun says what Settle would do with an id, or with "all" of both kinds.
 	DryRun(ctx context.Context, who Caller, which string) (Affected, error)
 	// Settle retries or drops the dead letter or quarantined aggregate with an id, or all.
 	Settle(ctx context.Context, who Caller, which string, drop bool) ([]Settled, error)
 
+	// NotRebuilt says why a view cannot be rebuilt by itself; empty = it can.
+	NotRebuilt(view string) string
 	// RebuildPlan says what a rebuild of a view would do.
 	RebuildPlan(ctx context.Context, who Caller, view string) (RebuildPlan, error)
 	// Rebuild and Verify begin; Jobs shows their progress and results. They fail while such a
@@ -37,7 +40,8 @@ type Operations interface {
 	// Jobs are the rebuilds and verifications of this engine, the newest first.
 	Jobs(who Caller) []Job
 
-	// Topology compares the streams, buckets and consumers of the server with the document.
+	// Topology compares the streams, buckets and consumers of the server with the document. It
+	// may be some seconds old.
 	Topology(ctx context.Context, who Caller) (Topology, error)
 
 	// Tables are what a statement can read.
@@ -189,6 +193,7 @@ type Difference struct{ Where, Key, What string }
 type Topology struct {
 	File    string
 	Things  []Thing
+	Others  int      // streams that are neither in the document nor the engine's
 	Checks  []string // warnings about the server
 	Used    uint64   // bytes of files
 	Memory  uint64   // bytes in memory

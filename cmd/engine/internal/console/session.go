@@ -27,7 +27,7 @@ var ErrStarting = errors.New("the engine starts")
 
 const (
 	maxSessions = 64               // signed in at once; the one that was idle for longest makes way
-	idleTimeout = 30 * time.Minute // of a session
+	idleTimeout = 30 * time.Minute // of a session without a request or an open live page
 	maxAge      = 12 * time.Hour   // of a session, used or not
 	patience    = 5 * time.Second  // of one question or command
 )
@@ -115,6 +115,18 @@ func (s *sessions) find(cookie string) *session {
 	}
 	s.end(id)
 	return nil
+}
+
+// keep counts an open live page as use. False = the session is over.
+func (s *sessions) keep(one *session) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	if one.over(now) {
+		return false
+	}
+	one.used = now
+	return true
 }
 
 func (one *session) over(now time.Time) bool {

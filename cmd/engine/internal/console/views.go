@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/url"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -35,24 +34,11 @@ func (c *Console) views(r *request) (view, error) {
 		i := slices.IndexFunc(d.rows, func(row viewRow) bool { return row.name == v.Name })
 		if i < 0 {
 			i = len(d.rows)
-			d.rows = append(d.rows, viewRow{name: v.Name, why: notRebuilt(v.Name)})
+			d.rows = append(d.rows, viewRow{name: v.Name, why: c.cfg.Operations.NotRebuilt(v.Name)})
 		}
 		d.rows[i].parts = append(d.rows[i].parts, v)
 	}
 	return view{title: "Views", nav: "/views", body: viewsPage(r, d), live: true}, nil
-}
-
-// notRebuilt says why a view cannot be rebuilt by itself.
-func notRebuilt(name string) string {
-	switch {
-	case name == "notifications":
-		return "follows the durable view"
-	case name == "messages":
-		return "not in the journal"
-	case strings.HasSuffix(name, ".next"):
-		return "is being built"
-	}
-	return ""
 }
 
 // share is how much of a job's step is done; below 0 = not known.

@@ -56,13 +56,13 @@ func (s *Stores) Adopt(ctx context.Context, nc *nats.Conn, subjects natsio.Subje
 			_, err := published.Rebuild(ctx, noStep)
 			return err
 		}},
-		{"message-feed", sent, sent.Accept},
+		{feeds.MessagesView, sent, sent.Accept},
 	}
 	if s.DB != nil {
 		views = append(views, adoption{"durable", durable.New(s.DB, "durable"), func(ctx context.Context) error {
 			_, err := s.RebuildDurable(ctx, true, noStep)
 			return err
-		}}, adoption{"messages", durable.NewMessages(s.DB, "messages"), func(ctx context.Context) error {
+		}}, adoption{durable.MessagesView, durable.NewMessages(s.DB, durable.MessagesView), func(ctx context.Context) error {
 			_, err := s.RebuildMessages(ctx, true, noStep)
 			return err
 		}})

@@ -23,6 +23,16 @@ func Quarantined(ctx context.Context, nc *nats.Conn) ([]quarantine.Entry, error)
 	return slices.DeleteFunc(all, func(h quarantine.Entry) bool { return !h.Waits() }), err
 }
 
+// QuarantinedPage is Quarantined for a page: at most limit of them, those that were written
+// least recently, oldest first, and whether there are more.
+func QuarantinedPage(ctx context.Context, nc *nats.Conn, limit int) (some []quarantine.Entry, more bool, err error) {
+	q, err := natsquarantine.OpenReadOnly(ctx, nc)
+	if err != nil || q == nil {
+		return nil, false, err
+	}
+	return q.Page(ctx, limit)
+}
+
 // QuarantineID names a quarantined aggregate: VIEW:AGGREGATE.
 func QuarantineID(h *quarantine.Entry) string { return h.View + ":" + string(h.Stream) }
 

@@ -66,7 +66,7 @@ const messageBatch = 500
 // RebuildMessages folds the messages again beside the running view. Those that are in the
 // inboxes keep their marks; rows from before messages were events stay.
 func (s *Stores) RebuildMessages(ctx context.Context, accept bool, step func(rebuild.Step)) (*rebuild.ResetReport, error) {
-	began, src, view := time.Now(), s.History(), durable.NewMessages(s.DB, "messages")
+	began, src, view := time.Now(), s.History(), durable.NewMessages(s.DB, durable.MessagesView)
 	if !accept {
 		if err := projections.CheckJournal(ctx, src, view); err != nil {
 			return nil, err
@@ -75,7 +75,7 @@ func (s *Stores) RebuildMessages(ctx context.Context, accept bool, step func(reb
 	if err := view.Again(ctx, src.ID()); err != nil {
 		return nil, err
 	}
-	done := &rebuild.ResetReport{View: "messages", Keys: []rebuild.RowChange{}, Left: []rebuild.RowChange{}, Passes: 1}
+	done := &rebuild.ResetReport{View: durable.MessagesView, Keys: []rebuild.RowChange{}, Left: []rebuild.RowChange{}, Passes: 1}
 	for p := range src.Partitions() {
 		head, err := src.Head(ctx, p)
 		if err != nil {

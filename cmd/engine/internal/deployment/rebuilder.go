@@ -26,7 +26,7 @@ const DeclaredViewsName = "views"
 
 // RebuildOrder are the views that can be rebuilt, in the order of all of them. The archive
 // is first, because the others read it where the journal is trimmed.
-var RebuildOrder = []string{ArchiveView, "durable", "messages", "hot", "feeds", DeclaredViewsName}
+var RebuildOrder = []string{ArchiveView, "durable", durable.MessagesView, "hot", "feeds", DeclaredViewsName}
 
 // IsDeclared reports whether a name is that of a declared view, or of all.
 func IsDeclared(view string) bool {
@@ -38,7 +38,7 @@ func CheckRebuild(view string) error {
 	switch {
 	case slices.Contains(RebuildOrder, view) || IsDeclared(view):
 		return nil
-	case view == "message-feed":
+	case view == feeds.MessagesView:
 		return errors.New("the stream AGENT_MESSAGES is in memory and keeps five minutes: the inboxes have the messages (engine rebuild messages)")
 	case view == durable.Notifications:
 		return errors.New("notifications have no rows to rebuild: they follow the durable view, also through its rebuild")
@@ -91,7 +91,7 @@ var ErrNoSQL = errors.New("the engine runs without SQL")
 
 // needsSQL reports whether the rows of a view are in SQL.
 func needsSQL(view string) bool {
-	return view == ArchiveView || view == "durable" || view == "messages" || IsDeclared(view)
+	return view == ArchiveView || view == "durable" || view == durable.MessagesView || IsDeclared(view)
 }
 
 // Plan says what Run will do with a view of RebuildOrder, or a declared one.
@@ -112,7 +112,7 @@ func (r *Rebuilder) Plan(ctx context.Context, view string) (p RebuildPlan, err e
 		p.Then = "the keys that differ are rewritten one by one; readers and watchers see every other key meanwhile"
 	case "feeds":
 		p.Then = "the states that AGENT_STATE lacks are published at its end; nothing is removed"
-	case "messages":
+	case durable.MessagesView:
 		p.Then = "messages that are missing or differ are stored again; the others keep their marks"
 	default:
 		p.Then = "the tables replace the live ones in one transaction; reads go on as before"
@@ -156,7 +156,7 @@ func (r *Rebuilder) Run(ctx context.Context, view string) (*RebuildResult, error
 		done.left("these events are no longer in the journal: only an export has them (engine archive import)")
 	case "feeds":
 		done.Reset, err = r.feeds(ctx)
-	case "messages":
+	case durable.MessagesView:
 		done.Reset, err = r.Stores.RebuildMessages(ctx, r.Accept, r.Step)
 	default:
 		began := time.Now()

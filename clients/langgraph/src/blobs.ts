@@ -57,6 +57,14 @@ export class Blobs {
     return refs;
   }
 
+  /** Says whether the first part of serialized values is stored. A deletion leaves all parts, or none. */
+  async has(agent: Agent, values: [type: string, data: Uint8Array][]): Promise<boolean> {
+    const parts = new Map<string, string>();
+    for (const [type, data] of values) place(type, data, parts);
+    const [first] = parts.keys();
+    return first === undefined || (await agent.find("bl" + first, { consistency: "strong" })) !== undefined;
+  }
+
   /** Reads a value back. */
   async read(agent: Agent, ref: Ref): Promise<[type: string, data: Uint8Array]> {
     let text = ref.d ?? (await this.#parts(agent, ref.h!, ref.n!));

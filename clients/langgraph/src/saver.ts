@@ -31,9 +31,9 @@ interface Row {
 
 type ChannelVersion = number | string;
 
-/** The greatest checkpoint id of a thread and a checkpoint namespace. */
+/** The greatest checkpoint id of a thread and a checkpoint namespace; without one while the first is put. */
 interface Head {
-  id: string;
+  id?: string;
   ns: string;
 }
 
@@ -81,8 +81,8 @@ export class TidemarkSaver extends BaseCheckpointSaver {
     const asked = id !== undefined;
     if (id === undefined) {
       const head = await agent.find<Head>(headKey(ns));
-      if (!head) return undefined;
-      id = head.value.id;
+      id = head?.value.id;
+      if (id === undefined) return undefined;
     }
     const row = await agent.find<Row>(rowKey(ns, id));
     if (!row) return undefined;
@@ -140,7 +140,7 @@ export class TidemarkSaver extends BaseCheckpointSaver {
         names.push(name);
       }
       const serialized = await Promise.all([rest, metadata, ...names.map((name) => values[name])].map((value) => this.serde.dumpsTyped(value)));
-      const refs = await this.#blobs.write(agent, serialized, head.version === 0);
+      const refs = await this.#blobs.write(agent, serialized, head.id === undefined);
       const row: Row = {
         thread, ns, id: checkpoint.id, ...(parent === undefined ? {} : { parent }), checkpoint: refs[0]!, metadata: refs[1]!,
         channels: Object.fromEntries([...kept, ...names.map((name, i) => [name, { version: versions[name], value: refs[i + 2]! }] as const)]),
@@ -167,19 +167,22 @@ export class TidemarkSaver extends BaseCheckpointSaver {
     const ns = namespaceOf(config) ?? "";
     if (writes.length === 0) return;
     const agent = this.#agent(thread);
-    const refs = await this.#blobs.write(agent, await Promise.all(writes.map(([, value]) => this.serde.dumpsTyped(value))), true);
-    for (let i = 0; i < writes.length; ) {
-      const batch = this.client.batch();
-      for (const end = Math.min(i + 100, writes.length); i < end; i++) {
-        const channel = writes[i]![0] as string, idx = WRITES_IDX_MAP[channel] || i;
-        const write: Write = { task: taskId, idx, path: taskPath, channel, value: refs[i]! };
-        // A regular write is noted once; a special one (an error, an interrupt) replaces the one before.
-        batch.set(agent.id, `${writesPrefix(ns, id)}${token(taskId)}.${idx}`, write, { strategy: idx >= 0 ? "reject" : "last_write_wins" });
+    const serialized = await Promise.all(writes.map(([, value]) => this.serde.dumpsTyped(value)));
+    do { // again if another program has deleted the thread, with the values, before the writes were noted
+      const refs = await this.#blobs.write(agent, serialized, true);
+      for (let i = 0; i < writes.length; ) {
+        const batch = this.client.batch();
+        for (const end = Math.min(i + 100, writes.length); i < end; i++) {
+          const channel = writes[i]![0] as string, idx = WRITES_IDX_MAP[channel] || i;
+          const write: Write = { task: taskId, idx, path: taskPath, channel, value: refs[i]! };
+          // A regular write is noted once; a special one (an error, an interrupt) replaces the one before.
+          batch.set(agent.id, `${writesPrefix(ns, id)}${token(taskId)}.${idx}`, write, { strategy: idx >= 0 ? "reject" : "last_write_wins" });
+        }
+        for (const { error } of await batch.sendEach()) {
+          if (error && !isError(error, "state.conflict")) throw error;
+        }
       }
-      for (const { error } of await batch.sendEach()) {
-        if (error && !isError(error, "state.conflict")) throw error;
-      }
-    }
+    } while (!(await this.#blobs.has(agent, serialized)));
   }
 
   /** Deletes all checkpoints, writes and values of a thread. Their past stays in the history; `erase` is for that. */
@@ -233,12 +236,23 @@ export class TidemarkSaver extends BaseCheckpointSaver {
     return stored;
   }
 
-  /** The head, with version 0 if there is none. */
-  async #head(agent: Agent, ns: string): Promise<{ id?: string; version: number }> {
+  /**
+   * The head. Where there is none it is made, without a checkpoint, before any value is stored:
+   * who deletes the thread deletes the heads first, and the put finds another version.
+   */
+  async #head(agent: Agent, ns: string): Promise<{ id?: string | undefined; version: number }> {
     const known = this.#heads.get(agent.id + headKey(ns));
     if (known) return { id: known.head.id, version: known.version };
-    const head = await agent.find<Head>(headKey(ns), { consistency: "strong" });
-    return head ? { id: head.value.id, version: head.version } : { version: 0 };
+    for (;;) {
+      const head = await agent.find<Head>(headKey(ns), { consistency: "strong" });
+      if (head) return { id: head.value.id, version: head.version };
+      try {
+        const { version } = await agent.set(headKey(ns), { ns }, { strategy: "last_write_wins", expectedVersion: 0 });
+        return { version };
+      } catch (error) {
+        if (!isError(error, "state.conflict")) throw error; // another program has made it
+      }
+    }
   }
 
   async #load(agent: Agent, ref: Ref): Promise<unknown> {

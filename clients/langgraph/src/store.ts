@@ -18,10 +18,19 @@ interface Row {
   ns: string[];
   key: string;
   value?: Record<string, unknown>;
-  parts?: { id: string; n: number };
+  parts?: Parts;
   created: string;
   updated: string;
 }
+
+/** The parts of a value's text. */
+interface Parts {
+  id: string;
+  n: number;
+}
+
+/** Kinds of errors after which nothing was written. Of others it is not known. */
+const refusals = ["invalid", "forbidden", "not_found", "conflict", "too_large", "rejected", "overloaded"] as const;
 
 /** Longest key of an entry, in bytes. */
 const longestKey = 255;
@@ -78,49 +87,42 @@ export class TidemarkStore extends BaseStore {
     throw new Error(`The item ${JSON.stringify(op.key)} of ${JSON.stringify(op.namespace)} lacks a part of its value.`);
   }
 
+  /** A value that the engine does not take as JSON (deep, or with lone surrogates) becomes text in parts, like a long one. */
   async #put(key: string, op: PutOperation): Promise<void> {
-    const now = new Date().toISOString();
-    let row: Row | undefined;
-    if (op.value !== null) {
-      const text = JSON.stringify(op.value);
-      const parts = text.length > part ? await this.#split(key, text) : undefined;
-      row = { ns: op.namespace, key: op.key, ...(parts ? { parts } : { value: op.value }), created: now, updated: now };
-    }
-    for (let consistency: "cached" | "strong" = "cached"; ; consistency = "strong") {
-      const before = await this.#agent.find<Row>(key, { consistency });
-      try {
-        if (row) {
-          await this.#write(key, { ...row, created: before?.value.created ?? now }, before?.version ?? 0);
-        } else if (before) {
-          await this.#agent.delete(key, { expectedVersion: before.version });
-        }
-        if (before?.value.parts) await this.#drop(key, before.value.parts);
-        return;
-      } catch (error) {
-        if (!isError(error, "state.conflict")) throw error;
-      }
-    }
-  }
-
-  /** Writes a row. A value that the engine does not take as JSON (deep, or with lone surrogates) becomes text. */
-  async #write(key: string, row: Row, expectedVersion: number): Promise<void> {
+    const now = new Date().toISOString(), text = JSON.stringify(op.value);
+    let parts: Parts | undefined;
     try {
-      await this.#agent.set(key, row, { expectedVersion, strategy: "last_write_wins" });
+      if (text.length > part) await this.#split(key, text, (parts = partsOf(text)));
+      for (let consistency: "cached" | "strong" = "cached"; ; ) {
+        const before = await this.#agent.find<Row>(key, { consistency });
+        try {
+          if (op.value !== null) {
+            const row: Row = { ns: op.namespace, key: op.key, ...(parts ? { parts } : { value: op.value }), created: before?.value.created ?? now, updated: now };
+            await this.#agent.set(key, row, { expectedVersion: before?.version ?? 0, strategy: "last_write_wins" });
+          } else if (before) {
+            await this.#agent.delete(key, { expectedVersion: before.version });
+          }
+          parts = undefined; // the item has them
+          if (before?.value.parts) await this.#drop(key, before.value.parts);
+          return;
+        } catch (error) {
+          const untaken = op.value !== null && !parts && (isError(error, "invalid") || isError(error, "too_large"));
+          if (untaken) await this.#split(key, text, (parts = partsOf(text)));
+          else if (!isError(error, "state.conflict")) throw error;
+          consistency = "strong";
+        }
+      }
     } catch (error) {
-      if (!row.value || !isError(error, "invalid") && !isError(error, "too_large")) throw error;
-      const { value, ...rest } = row;
-      await this.#agent.set(key, { ...rest, parts: await this.#split(key, JSON.stringify(value)) }, { expectedVersion, strategy: "last_write_wins" });
+      if (parts && refusals.some((kind) => isError(error, kind))) await this.#drop(key, parts).catch(() => undefined); // nothing refers to them
+      throw error;
     }
   }
 
-  async #split(key: string, text: string): Promise<{ id: string; n: number }> {
-    const id = newId();
-    const texts = pieces(text);
-    await each(texts.map((t, i) => [t, i] as const), ([t, i]) => this.#agent.set(`pt.${token(key)}.${id}.${i}`, t));
-    return { id, n: texts.length };
+  async #split(key: string, text: string, { id }: Parts): Promise<void> {
+    await each(pieces(text).map((t, i) => [t, i] as const), ([t, i]) => this.#agent.set(`pt.${token(key)}.${id}.${i}`, t));
   }
 
-  async #drop(key: string, parts: { id: string; n: number }): Promise<void> {
+  async #drop(key: string, parts: Parts): Promise<void> {
     await each(Array.from({ length: parts.n }, (_, i) => i), async (i) => {
       await this.#agent.delete(`pt.${token(key)}.${parts.id}.${i}`).catch((error) => {
         if (!isError(error, "state.not_found")) throw error; // another program has deleted it
@@ -167,6 +169,10 @@ export class TidemarkStore extends BaseStore {
     const sorted = [...all.values()].sort((a, b) => a.join("\0").localeCompare(b.join("\0")));
     return sorted.slice(op.offset ?? 0, (op.offset ?? 0) + (op.limit ?? sorted.length));
   }
+}
+
+function partsOf(text: string): Parts {
+  return { id: newId(), n: pieces(text).length };
 }
 
 function isPut(op: Operation): op is PutOperation {

@@ -100,3 +100,50 @@ test("two programs put into one thread", async () => {
   assert.equal((await second.getTuple(at("both"))).checkpoint.id, listed[0].checkpoint.id);
   await second.close();
 });
+
+/** A saver whose batches run `before` with their number, from 1, before they are sent. */
+function intercepted(client, before) {
+  let sent = 0;
+  return new TidemarkSaver(new Proxy(client, {
+    get(target, name) {
+      if (name !== "batch") return typeof target[name] === "function" ? target[name].bind(target) : target[name];
+      return () => {
+        const batch = target.batch();
+        for (const verb of ["send", "sendEach"]) {
+          const send = batch[verb].bind(batch);
+          batch[verb] = async () => {
+            await before(++sent, verb);
+            return send();
+          };
+        }
+        return batch;
+      };
+    },
+  }), { namespace });
+}
+
+test("a thread that is deleted while its first checkpoint is put", async (t) => {
+  const client = await connect({ servers, writer: "langgraph" }), other = await TidemarkSaver.connect({ servers, namespace });
+  t.after(() => Promise.all([client.close(), other.close()]));
+  let deletes = 0;
+  const racing = intercepted(client, async (_, verb) => { // send is of the checkpoint, whose values are stored
+    if (verb === "send" && deletes++ === 0) await other.deleteThread("raced");
+  });
+  await racing.put(at("raced"), checkpoint({ long: "x".repeat(2000) }), meta(), { long: 1 });
+  assert.equal(deletes, 2);
+  assert.equal((await other.getTuple(at("raced"))).checkpoint.channel_values.long.length, 2000);
+  await other.deleteThread("raced");
+  assert.equal(await other.getTuple(at("raced")), undefined);
+});
+
+test("a thread that is deleted while writes are put", async (t) => {
+  const client = await connect({ servers, writer: "langgraph" }), other = await TidemarkSaver.connect({ servers, namespace });
+  t.after(() => Promise.all([client.close(), other.close()]));
+  const c = checkpoint({ a: 1 }), config = await other.put(at("raced-writes"), c, meta(), { a: 1 });
+  const racing = intercepted(client, async (sent) => { // the first is of the value, the second of the note
+    if (sent === 2) await other.deleteThread("raced-writes");
+  });
+  await racing.putWrites(config, [["w", "z".repeat(2000)]], "t");
+  await other.put(at("raced-writes"), c, meta(), { a: 1 });
+  assert.equal((await other.getTuple(config)).pendingWrites[0][2].length, 2000);
+});

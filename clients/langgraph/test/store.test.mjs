@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { after, test } from "node:test";
+import { connect } from "@tidemark/client";
 import { TidemarkStore } from "@tidemark/langgraph-checkpoint";
 
 const servers = process.env.NATS_URL, namespace = randomUUID();
@@ -60,4 +61,18 @@ test("many puts of one item at once", async () => {
   await Promise.all([store, second].flatMap((s) => Array.from({ length: 10 }, (_, i) => s.put(["race"], "k", { i, big: "x".repeat(100_000) }))));
   assert.equal((await store.get(["race"], "k")).value.big.length, 100_000);
   await second.close();
+});
+
+test("puts that lose leave no parts", async (t) => {
+  const namespace = randomUUID(), client = await connect({ servers });
+  const stores = await Promise.all([1, 2].map(() => TidemarkStore.connect({ servers, namespace })));
+  t.after(() => Promise.all([...stores, client].map((c) => c.close())));
+  for (const odd of ["\ud800", "x".repeat(100_000)]) {
+    await Promise.all(stores.flatMap((s) => Array.from({ length: 8 }, (_, i) => s.put(["parts"], "k", { i, odd }))));
+    const ids = new Set();
+    for await (const { key } of client.agent(`lgstore_${namespace}`).entries("pt.")) ids.add(key.split(".")[2]);
+    assert.equal(ids.size, 1);
+  }
+  await stores[0].delete(["parts"], "k");
+  for await (const { key } of client.agent(`lgstore_${namespace}`).entries("pt.")) assert.fail(key);
 });

@@ -117,6 +117,16 @@ func ParseSubject(subject string) (aggregate, id, verb string, err error) {
 		"%.256q is not a command: it must be <aggregate>.<id>.<verb>, where the aggregate is one of %s", subject, known(verbs))
 }
 
+// Below is the part of the subject of a command, or of an aggregate, below its root. The
+// configured prefix and "commands." may be left out, so a prefix that is the name of an
+// aggregate is one only where it has a whole subject behind it.
+func Below(prefix, subject string) string {
+	if tokens := strings.Split(subject, "."); len(tokens) <= 3 && verbs[tokens[0]] != nil {
+		return subject
+	}
+	return strings.TrimPrefix(strings.TrimPrefix(subject, prefix), "commands.")
+}
+
 // known lists the names of a table, sorted.
 func known[V any](table map[string]V) string {
 	return strings.Join(slices.Sorted(maps.Keys(table)), ", ")

@@ -11,6 +11,22 @@ import (
 	"github.com/tidemark-engine/tidemark/test/badinput"
 )
 
+// TestBelow: the prefix and the root may be left out, also where the prefix is the name of
+// an aggregate.
+func TestBelow(t *testing.T) {
+	for _, c := range [][3]string{
+		{"", "agent.a1.set", "agent.a1.set"}, {"", "commands.agent.a1.set", "agent.a1.set"}, {"", "task.t1", "task.t1"},
+		{"acme.", "acme.commands.agent.a1.set", "agent.a1.set"}, {"acme.", "acme.agent.a1.set", "agent.a1.set"}, {"acme.", "agent.acme.set", "agent.acme.set"},
+		{"agent.", "agent.a1.set", "agent.a1.set"}, {"agent.", "commands.agent.a1.set", "agent.a1.set"}, {"agent.", "agent.a1", "agent.a1"},
+		{"agent.", "agent.commands.agent.a1.set", "agent.a1.set"}, {"agent.", "agent.agent.a1.set", "agent.a1.set"}, {"task.", "task.agent.a1.set", "agent.a1.set"},
+		{"acme.task.", "acme.task.commands.task.t1.start", "task.t1.start"}, {"", "nothing", "nothing"},
+	} {
+		if got := Below(c[0], c[1]); got != c[2] {
+			t.Errorf("%q below %q is %q, want %q", c[1], c[0], got, c[2])
+		}
+	}
+}
+
 // FuzzRead reads a command as every door does, decides it on an aggregate without
 // events, and stores what it leads to.
 func FuzzRead(f *testing.F) {

@@ -2,7 +2,6 @@ package service
 
 import (
 	"context"
-	"strings"
 
 	"github.com/nats-io/nats.go"
 
@@ -12,9 +11,7 @@ import (
 
 // batch handles commands.batch and calls finish after its reply.
 func (s *Service) batch(ctx context.Context, m *nats.Msg, finish func(outcome string, err error)) {
-	below := func(subject string) string { // prefix and root are optional
-		return strings.TrimPrefix(strings.TrimPrefix(subject, s.cfg.Subjects.Root("")), "commands.")
-	}
+	below := func(subject string) string { return commands.Below(s.cfg.Subjects.Root(""), subject) }
 	s.cfg.Batch(ctx, m.Data, below, func(results []commands.Result, err error) {
 		outcome := "ok"
 		if err != nil {

@@ -19,16 +19,18 @@ type WireError struct {
 	Header nats.Header // micro service error headers (ADR-32)
 }
 
-// EncodeError returns the wire form of an error. An error that is not a
-// *domain.Error is a defect of the engine: it is logged with a trace id, and the
-// client receives only the trace id.
+// EncodeError returns the wire form of an error. An internal one, and one that is not a
+// *domain.Error, is a defect of the engine: it is logged with a trace id, which the client
+// receives in the details; of the latter it receives nothing else.
 func EncodeError(err error, log *slog.Logger) WireError {
 	var known *domain.Error
 	if !errors.As(err, &known) {
+		known = domain.Errorf(domain.Internal, "internal", "internal error: the engine's log has the cause under this trace id")
+	}
+	if known.Kind == domain.Internal && known.Details["trace_id"] == nil {
 		trace := strings.TrimPrefix(nats.NewInbox(), nats.InboxPrefix)
 		log.Error("internal error", "trace_id", trace, "error", err)
-		known = domain.Errorf(domain.Internal, "internal", "internal error: the engine's log has the cause under this trace id").
-			With("trace_id", trace)
+		known = known.With("trace_id", trace)
 	}
 	// A header is one line, but the message may quote line breaks of the client.
 	text := strings.NewReplacer("\r", " ", "\n", " ").Replace(known.Code + ": " + known.Message)

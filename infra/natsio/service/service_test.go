@@ -140,7 +140,7 @@ func TestServiceErrorsAreMicroErrors(t *testing.T) {
 		if strings.Contains(string(reply.Data), "secret") {
 			t.Errorf("the reply contains the internal error: %s", reply.Data)
 		}
-		if c.code == "internal" && got.Error.Details["trace_id"] == "" {
+		if id, _ := got.Error.Details["trace_id"].(string); c.code == "internal" && id == "" {
 			t.Errorf("no trace id: %s", reply.Data)
 		}
 	}

@@ -1,8 +1,12 @@
 package outbox_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -136,6 +140,54 @@ func TestOddRows(t *testing.T) {
 	if n := pgtest.Count(t, db, `SELECT attempts FROM agents.outbox WHERE command_id = 'attempts'`); n != 2147483647 {
 		t.Errorf("%d attempts", n)
 	}
+}
+
+// TestDefect: the outcome of a row that meets a defect of the engine has the trace id under
+// which the log has the cause, and not the cause.
+func TestDefect(t *testing.T) {
+	t.Parallel()
+	db := pgtest.Migrated(t)
+	exec(t, db, `INSERT INTO agents.outbox (command_id, subject, body) VALUES ('c1', 'agent.a.set', '{}')`)
+	var log lockedBuffer
+	o := &outbox.Outbox{DB: db, BodyBytes: 1000, Log: slog.New(slog.NewTextHandler(&log, nil)), Handle: func(_ context.Context, _ commands.Request, done func(commands.Receipt, error)) {
+		done(commands.Receipt{}, errors.New("a secret of the engine"))
+	}}
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() { o.Run(ctx) })
+	defer running.Wait()
+	defer cancel()
+	relayed(t, db, 0)
+	text := outcome(t, db, "c1")
+	var answer struct {
+		Error struct {
+			Details struct {
+				TraceID string `json:"trace_id"`
+			} `json:"details"`
+		} `json:"error"`
+	}
+	harness.Must(t, json.Unmarshal([]byte(text), &answer))
+	if id := answer.Error.Details.TraceID; id == "" || strings.Contains(text, "secret") || !strings.Contains(log.String(), id) || !strings.Contains(log.String(), "a secret of the engine") {
+		t.Errorf("outcome %s, log %s", text, log.String())
+	}
+}
+
+// lockedBuffer is a buffer that several goroutines may use.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }
 
 // TestRefusedMark: a row whose outcome the database refuses stops its own

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"math"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -248,20 +247,18 @@ func (r *relay) reportRefused(err error) {
 // parseSubject sets the aggregate, its id and the verb from the row's subject, or
 // why it is not a command's.
 func (o *Outbox) parseSubject(r *row) {
-	// The prefix and "commands." are optional, as in a batch.
-	below := strings.TrimPrefix(strings.TrimPrefix(r.subject, o.Prefix), "commands.")
-	r.aggregate, r.aggregateID, r.verb, r.refusal = commands.ParseSubject(below)
+	r.aggregate, r.aggregateID, r.verb, r.refusal = commands.ParseSubject(commands.Below(o.Prefix, r.subject))
 }
 
 // executeRow executes the command of a row.
 func (o *Outbox) executeRow(ctx context.Context, r *row) result {
 	switch {
 	case r.refusal != nil:
-		return rejected(r.id, r.refusal)
+		return o.rejected(r.id, r.refusal)
 	case r.commandID == "":
-		return rejected(r.id, domain.Errorf(domain.Invalid, "id.invalid", "command_id is empty"))
+		return o.rejected(r.id, domain.Errorf(domain.Invalid, "id.invalid", "command_id is empty"))
 	case r.body == nil:
-		return rejected(r.id, domain.Errorf(domain.TooLarge, "body.too_large",
+		return o.rejected(r.id, domain.Errorf(domain.TooLarge, "body.too_large",
 			"the body has %d bytes, at most %d are accepted", r.bodyBytes, o.BodyBytes))
 	}
 	made := time.Unix(0, 0) // an impossible creation time says nothing
@@ -280,7 +277,7 @@ func (o *Outbox) executeRow(ctx context.Context, r *row) result {
 		Aggregate: r.aggregate, ID: r.aggregateID, Verb: r.verb, CommandID: r.commandID, Body: []byte(*r.body), MadeAt: made,
 	}, func(receipt commands.Receipt, err error) {
 		if err != nil {
-			done <- rejected(r.id, err)
+			done <- o.rejected(r.id, err)
 			return
 		}
 		done <- result{id: r.id, done: true, outcome: string(receipt.Encode())}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/oklog/ulid/v2"
 
 	"github.com/tidemark-engine/tidemark/domain"
 )
@@ -104,11 +105,16 @@ func (r *relay) mark(results []result) error {
 }
 
 // rejected returns the result of an error, which is final unless the error is
-// temporary.
-func rejected(id int64, err error) result {
+// temporary. A defect of the engine is logged with the trace id that the row receives.
+func (o *Outbox) rejected(id int64, err error) result {
 	var e *domain.Error
 	if !errors.As(err, &e) {
-		e = domain.Errorf(domain.Internal, "internal", "an internal error: the engine's log has the cause")
+		e = domain.Errorf(domain.Internal, "internal", "internal error: the engine's log has the cause under this trace id")
+	}
+	if e.Kind == domain.Internal && e.Details["trace_id"] == nil {
+		trace := ulid.Make().String()
+		o.Log.Error("internal error", "trace_id", trace, "outbox_row", id, "error", err)
+		e = e.With("trace_id", trace)
 	}
 	again := e.Kind == domain.Overloaded || e.Kind == domain.Unavailable
 	return result{id: id, done: !again, outcome: withoutNUL.Replace(string(e.Encode()))}

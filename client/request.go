@@ -32,7 +32,7 @@ type Receipt struct {
 	Key       string          `json:"key,omitempty"`
 	Version   uint64          `json:"version"`  // the number of changes of the aggregate, from 1
 	Revision  uint64          `json:"revision"` // sequence in the journal partition
-	Token     string          `json:"token"`    // read position; empty for heartbeats
+	Token     string          `json:"token"`    // read position
 	Replayed  bool            `json:"replayed"` // an earlier attempt had taken effect
 	Value     json.RawMessage `json:"value,omitempty"`
 	Keys      int             `json:"keys,omitempty"` // entries that a revert has changed

@@ -89,8 +89,9 @@ func (h *Handler) publish(ctx context.Context, cmd *Command, subject string, bod
 	if duplicate {
 		h.stats.Replays.Add(1)
 	}
+	p := h.journal.Partition(cmd.ID) // a heartbeat is not in the journal: its token is that of the last acknowledged command
 	return Receipt{
 		CommandID: cmd.CommandID, Outcome: domain.Accepted, Aggregate: cmd.Aggregate, ID: cmd.ID,
-		Version: 1, Revision: sequence, Replayed: duplicate,
+		Version: 1, Revision: sequence, Replayed: duplicate, Token: domain.TokenAt(h.journal.Incarnation(), p, h.acked.at(p)).String(),
 	}, nil
 }

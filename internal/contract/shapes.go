@@ -60,7 +60,7 @@ var commandShapes = map[string]Type{
 		key key Of a state or configuration entry.
 		version! count Changes of the aggregate, from 1; never restarts.
 		revision! count Sequence in the journal partition.
-		token! token Read position; empty for heartbeats.
+		token! token Read position; of a heartbeat that of the last command that the engine has acknowledged.
 		replayed! bool An earlier delivery of the command had taken effect.
 		value any What merge, add or append has computed.
 		keys count Entries that a revert of an agent has changed.

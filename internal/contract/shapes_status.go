@@ -20,7 +20,8 @@ var statusShapes = map[string]Type{
 		commands_in_flight! count Commands that are being executed.
 		subject_prefix string The prefix of all subjects.
 		topology @TopologyStatus The comparison with the topology document.
-		audit @AuditStatus The background comparison of the tiers.`},
+		audit @AuditStatus The background comparison of the tiers.
+		token string Read token of the journal's heads: a read with it sees what was written before. Missing while NATS is away.`},
 	"Problem": {"What prevents or endangers the work.", `
 		component! string Of the engine.
 		level! string degraded: commands work; stopped: they do not.

@@ -44,7 +44,9 @@ func TestMessages(t *testing.T) {
 	}
 	c.MustDo(t, "message.ann.broadcast", harness.M{"body": "all"})
 	c.MustDo(t, "message.ann.notify", harness.M{"type": "alarm", "body": nil})
-	c.MustDo(t, "agent.ann.heartbeat", harness.M{"status": "busy"})
+	if r := c.MustDo(t, "agent.ann.heartbeat", harness.M{"status": "busy"}); r.Token == "" {
+		t.Errorf("a receipt without a token: %+v", r)
+	}
 	refusals(t, c)
 
 	c.CaughtUp(t)

@@ -208,8 +208,13 @@ func askAll(t *testing.T, c *harness.Client) {
 		{"view.moods.get", M{"key": "a1.mood", "wait_ms": 60_000}}, {"view.moods.list", M{"where": M{"key": "a1.mood"}, "wait_ms": 60_000}},
 		{"engine.status", nil},
 	} {
-		if _, err := c.Query(t.Context(), "queries."+q.subject, q.body); err != nil {
-			t.Errorf("%s %v: %v", q.subject, q.body, err)
+		answer, err := c.Query(t.Context(), "queries."+q.subject, q.body)
+		var has struct{ Token string }
+		if err == nil {
+			err = json.Unmarshal(answer, &has)
+		}
+		if err != nil || has.Token == "" {
+			t.Errorf("%s %v: token %q, %v", q.subject, q.body, has.Token, err)
 		}
 	}
 }

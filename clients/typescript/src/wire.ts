@@ -239,7 +239,7 @@ export interface Receipt {
    */
   revision: number;
   /**
-   * Read position; empty for heartbeats.
+   * Read position; of a heartbeat that of the last command that the engine has acknowledged.
    */
   token: string;
   /**
@@ -3125,6 +3125,10 @@ export interface Status {
    * The certificate of the listeners.
    */
   tls?: TLSStatus;
+  /**
+   * Read token of the journal's heads: a read with it sees what was written before. Missing while NATS is away.
+   */
+  token?: string;
   /**
    * The comparison with the topology document.
    */

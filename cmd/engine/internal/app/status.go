@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
+	"github.com/tidemark-engine/tidemark/domain"
 	"github.com/tidemark-engine/tidemark/infra/pg"
 	"github.com/tidemark-engine/tidemark/internal/redact"
 )
@@ -47,8 +48,12 @@ func (e *Engine) status(ctx context.Context) deployment.Status {
 		s.NATS.Mode, s.NATS.URL = "external", redact.URL(e.nats.url)
 		s.NATS.Version, s.NATS.Accounts = e.nats.first().ConnectedServerVersion(), e.nats.mode
 	}
-	if headsErr != nil {
-		s.NATS.State = "away"
+	at := domain.Token{Journal: e.journal.Incarnation(), Positions: map[int]uint64{}}
+	for p, head := range heads {
+		at.Positions[p] = head
+	}
+	if s.Token = at.String(); headsErr != nil {
+		s.NATS.State, s.Token = "away", ""
 	}
 	s.Durability, s.Detail = e.durability()
 	s.Storage, _ = e.health.last()

@@ -31,6 +31,7 @@ type Status struct {
 	Prefix     string               `json:"subject_prefix,omitempty"`
 	Topology   *TopologyStatus      `json:"topology,omitempty"`
 	Audit      *verify.AuditStatus  `json:"audit,omitempty"` // nil: the engine runs no audit
+	Token      string               `json:"token,omitempty"` // of the journal's heads; empty: they cannot be read
 }
 
 // TLSStatus is the certificate of the engine's listeners.

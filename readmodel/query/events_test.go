@@ -117,7 +117,9 @@ func TestEventsReadWaits(t *testing.T) {
 	h := journaltest.History(t, 1)
 	tail := projections.NewProgress(1)
 	q := &query.Query{Rows: query.Rows{History: h}, Tail: tail}
-	for body, next := range map[string]uint64{`{"wait_ms":1}`: 1, `{"wait_ms":0,"from":7}`: 7, `{"wait_ms":0,"from":0}`: 1, `{"wait_ms":1,"from":18446744073709551615}`: math.MaxUint64, `{"wait_ms":10,"from":3,"until":4}`: 3} {
+	for body, next := range map[string]uint64{`{"wait_ms":1}`: 1, `{"wait_ms":0,"from":7}`: 7, `{"wait_ms":0,"from":0}`: 1, `{"wait_ms":1,"from":18446744073709551615}`: math.MaxUint64, `{"wait_ms":10,"from":3,"until":4}`: 3,
+		`{"wait_ms":30000,"from":5,"until":4}`: 5, `{"wait_ms":30000,"until":0}`: 1} { // nothing is left: it does not wait
+
 		if p, _ := readEvents(t.Context(), t, q, body); len(p.Events) != 0 || p.Next != next {
 			t.Errorf("%s of an empty journal: %+v", body, p)
 		}

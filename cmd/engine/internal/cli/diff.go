@@ -128,10 +128,12 @@ func (d *changed) print(out *Output) {
 	out.Printf("%d change(s), caused by %d event(s)\n", len(d.Patch), len(d.Events))
 	for _, e := range d.Events {
 		by := ""
-		if e.Actor != "" {
-			by = ", actor " + e.Actor
+		if e.Writer != "" {
+			by = ", writer " + e.Writer
 		}
-		out.Printf("  %8d  %s  %s %s  version %d, command %s, writer %s%s\n",
-			e.Revision, e.RecordedAt, e.Type, e.Key, e.Version, e.CommandID, e.Writer, by)
+		if e.Actor != "" {
+			by += ", actor " + e.Actor
+		}
+		out.Printf("  %8d  %s  %s %s  version %d, command %s%s\n", e.Revision, e.RecordedAt, e.Type, e.Key, e.Version, e.CommandID, by)
 	}
 }

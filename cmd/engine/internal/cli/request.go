@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -154,7 +155,7 @@ func request(ctx context.Context, t *deployment.Target, msg *nats.Msg, body stri
 		return err
 	}
 	defer nc.Close()
-	answer, err := deployment.Ask(ctx, nc, t.Timeout, msg)
+	answer, err := deployment.Ask(ctx, nc, t.Timeout+askedWait(msg.Data), msg)
 	var no *deployment.Refusal
 	if errors.As(err, &no) {
 		root := "commands"
@@ -167,6 +168,20 @@ func request(ctx context.Context, t *deployment.Target, msg *nats.Msg, body stri
 		return err
 	}
 	return out.Document(answer)
+}
+
+// maxWait is the longest time that a request can ask the engine to wait.
+const maxWait = time.Minute
+
+// askedWait is how long a body asks the engine to wait, besides what it takes to answer.
+func askedWait(body []byte) time.Duration {
+	var in struct {
+		WaitMS int64 `json:"wait_ms"`
+	}
+	if json.Unmarshal(body, &in) != nil || in.WaitMS < 0 || in.WaitMS > maxWait.Milliseconds() {
+		return 0 // the engine refuses it
+	}
+	return time.Duration(in.WaitMS) * time.Millisecond
 }
 
 // enqueue publishes a command for the durable queue, and prints its id.

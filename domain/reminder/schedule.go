@@ -2,6 +2,7 @@ package reminder
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 	_ "time/tzdata" // the same time zones on every machine that has none of its own
@@ -89,14 +90,35 @@ func ParseCron(text string) (cron.Schedule, error) {
 	}
 	days := strings.Split(parts[4], ",")
 	for i, day := range days {
-		if day == "7" {
-			days[i] = "0"
-		} else if from, ok := strings.CutSuffix(day, "-7"); ok {
-			days[i] = from + "-6,0"
-		}
+		days[i] = withoutSeven(day)
 	}
 	parts[4] = strings.Join(days, ",")
 	return fields.Parse(strings.Join(parts, " "))
+}
+
+// withoutSeven is an item of the days of the week without 7, which is Sunday like 0.
+func withoutSeven(day string) string {
+	if day == "7" {
+		return "0"
+	}
+	days, step, stepped := strings.Cut(day, "/")
+	from, ranged := strings.CutSuffix(days, "-7")
+	if !ranged {
+		return day
+	}
+	if !stepped {
+		return from + "-6,0"
+	}
+	first, err := strconv.Atoi(from)
+	by, stepErr := strconv.Atoi(step)
+	if err != nil || stepErr != nil || first < 0 || first > 7 || by < 1 {
+		return day // the parser refuses it
+	}
+	var each []string
+	for ; first <= 7; first += min(by, 8) { // no sum overflows
+		each = append(each, strconv.Itoa(first%7))
+	}
+	return strings.Join(each, ",")
 }
 
 // LoadZone returns an IANA time zone; empty = UTC.

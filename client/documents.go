@@ -76,6 +76,8 @@ type Message struct {
 	Body     json.RawMessage `json:"body"`
 	SentAt   time.Time       `json:"sent_at"`
 	Sequence uint64          `json:"sequence"`
+	Mark     int64           `json:"mark"` // rises in the order of the inbox: message.<agent>.read takes it
+	Read     bool            `json:"read"`
 }
 
 // Send sends a message from one agent to another.

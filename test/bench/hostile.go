@@ -113,6 +113,7 @@ func runFlood(args []string) int {
 		return 2
 	}
 	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
 	var answered, refused atomic.Int64
 	var all sync.WaitGroup
 	var conns []*nats.Conn

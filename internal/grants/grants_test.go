@@ -9,6 +9,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/tidemark-engine/tidemark/commands"
+	"github.com/tidemark-engine/tidemark/domain"
 	"github.com/tidemark-engine/tidemark/internal/grants"
 	"github.com/tidemark-engine/tidemark/readmodel/query"
 )
@@ -320,6 +321,22 @@ func TestFeeds(t *testing.T) {
 	} {
 		if got := strings.Join(grants.NewSet("", parse(t, text)...).Feeds(), " "); got != want {
 			t.Errorf("%s: %s", text, got)
+		}
+	}
+}
+
+// TestRepublishedRowsAreOfNoAgent: the feed repeats rows of every agent where others have the id of
+// one, which patterns match too.
+func TestRepublishedRowsAreOfNoAgent(t *testing.T) {
+	for _, text := range []string{"watch agent:k*", "watch agent:" + domain.ReservedAgent, "watch *:*v", "watch agent:kv.*"} {
+		set := grants.NewSet("k*", parse(t, text)...)
+		for _, rest := range []string{">", "$KV.>", "$KV.AGENT_STATE.alice.k", "*"} {
+			if set.Covers("AGENT_STATE", "agents.state."+domain.ReservedAgent+"."+rest) {
+				t.Errorf("%s covers agents.state.%s.%s", text, domain.ReservedAgent, rest)
+			}
+		}
+		if feeds := strings.Join(set.Feeds(), " "); strings.Contains(feeds, "agents.") {
+			t.Errorf("%s: %s", text, feeds)
 		}
 	}
 }

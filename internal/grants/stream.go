@@ -47,6 +47,10 @@ func (s *Set) Some(stream string) bool {
 	})
 }
 
+// republished stands where the feed has the id of an agent when it repeats rows of the bucket
+// AGENT_STATE: those of all agents. No agent has this id, which patterns may match.
+const republished = "kv"
+
 // aggregateOf says whose messages a stream has, where those of one can be told apart.
 var aggregateOf = map[string]string{
 	"AGENT_STATE": "agent", "KV_AGENT_STATE": "agent", "KV_AGENT_CONFIG": "config", "TASK_EXECUTION": "task",
@@ -97,7 +101,7 @@ func (s *Set) Covers(stream, subject string) bool {
 	case "KV_REMINDER_STATE":
 		return s.coversBucket("reminder", "REMINDER_STATE", t)
 	case "AGENT_STATE":
-		if len(t) < 3 || t[0] != "agents" {
+		if len(t) < 3 || t[0] != "agents" || t[2] == republished {
 			return false
 		}
 		if t[1] == "state" && len(t) > 3 {
@@ -168,7 +172,7 @@ func (s *Set) Feeds() (subjects []string) {
 		for aggregate := range all {
 			switch {
 			case g.Aggregate != "*" && g.Aggregate != aggregate:
-			case aggregate == "agent" && named:
+			case aggregate == "agent" && named && g.ID != republished:
 				subjects = append(subjects, "agents.state."+g.ID, "agents.state."+g.ID+".>", "agents.lifecycle."+g.ID+".>", "agents.heartbeat."+g.ID)
 			case aggregate == "task" && named:
 				subjects = append(subjects, "tasks.*."+g.ID, "tasks.*."+g.ID+".>")

@@ -27,10 +27,17 @@ const (
 	devMemory    = 64 << 20
 	devStreams   = 64
 	devConsumers = 500
-	// maxConnections and maxSubscriptions bound one account.
+	// maxConnections and maxSubscriptions bound one account; fewConnections is what a
+	// principal may have of a server with few.
 	maxConnections   = 4096
+	fewConnections   = 16
 	maxSubscriptions = 100_000
 )
+
+// shared are consumers that the topology makes for workers in development mode. The imports
+// of a principal name no consumer but by their stream, so that without a mapping who may
+// only read would pull what a worker waits for.
+var shared = []string{"AGENT_MESSAGES.message-batch-processor"}
 
 // TaskStream and TaskConsumer are what workers pull tasks from.
 const (
@@ -208,6 +215,14 @@ func (a *Authority) give(p *principal) (string, error) {
 func (a *Authority) principalClaims(p *principal, account, engine string) *jwt.AccountClaims {
 	claims := newAccount(account, p.Name)
 	claims.Revocations = maps.Clone(p.Revoked)
+	if n := int64(a.cfg.Connections); n > 0 {
+		claims.Limits.Conn = min(claims.Limits.Conn, max(n/4, fewConnections))
+	}
+	claims.Mappings = jwt.Mapping{}
+	for _, name := range shared {
+		pull := "$JS.API.CONSUMER.MSG.NEXT." + name
+		claims.Mappings[jwt.Subject(pull)] = []jwt.WeightedMapping{{Subject: jwt.Subject(Forbidden + pull)}}
+	}
 	i := &importer{a: a, claims: claims, engine: engine, own: a.Root(account)}
 	i.common()
 	for _, door := range apiDoors {

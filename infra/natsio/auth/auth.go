@@ -35,6 +35,9 @@ type Config struct {
 	// feeds.
 	ReadRaw []string
 	DevDisk int64 // bytes that clients without credentials may store
+	// Connections is how many the server takes; 0 = not known. One principal may have a
+	// quarter of them.
+	Connections int
 }
 
 // Authority makes accounts and credentials. Several processes may use the same

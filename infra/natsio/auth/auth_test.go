@@ -1,6 +1,10 @@
 package auth
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/nats-io/jwt/v2"
+)
 
 func TestAccounts(t *testing.T) {
 	a, err := Open(Config{Dir: t.TempDir(), ReadRaw: []string{"KV_AGENT_STATE", TaskStream}})
@@ -64,5 +68,27 @@ func TestChanged(t *testing.T) {
 	}
 	if text := changed("its user", true); text == "" {
 		t.Error("the user before is not revoked")
+	}
+}
+
+// One principal leaves connections to others on a server that has few.
+func TestConnectionsAreShared(t *testing.T) {
+	for connections, want := range map[int]int64{0: maxConnections, 640: 160, 20: fewConnections, 1 << 20: maxConnections} {
+		a, err := Open(Config{Dir: t.TempDir(), Connections: connections})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := a.NewPrincipal("alice"); err != nil {
+			t.Fatal(err)
+		}
+		account, _ := a.Account("alice")
+		text, err := a.Fetch(account)
+		if err != nil {
+			t.Fatal(err)
+		}
+		claims, err := jwt.DecodeAccountClaims(text)
+		if err != nil || claims.Limits.Conn != want {
+			t.Errorf("of %d: %d, want %d, %v", connections, claims.Limits.Conn, want, err)
+		}
 	}
 }

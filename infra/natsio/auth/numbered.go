@@ -25,7 +25,6 @@ func (a *Authority) numberedClaims(p *principal) (*jwt.AccountClaims, error) {
 	}
 	sum := sha256.Sum256(text)
 	root := NumberedRoot + hex.EncodeToString(sum[:6]) + "."
-	claims.Mappings = jwt.Mapping{}
 	for _, door := range []string{a.cfg.Prefix + "commands.", a.cfg.Prefix + "queries.", a.cfg.Prefix + "enqueue."} {
 		claims.Mappings[jwt.Subject(door+">")] = []jwt.WeightedMapping{{Subject: jwt.Subject(root + door + ">")}}
 		for _, i := range claims.Imports {

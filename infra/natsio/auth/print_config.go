@@ -2,6 +2,7 @@ package auth
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -91,6 +92,11 @@ func (a *Authority) printAccounts(w *configWriter, names []string) error {
 		w.line("  %q: {", account)
 		w.line("    users: [ { nkey: %q } ]", p.User)
 		w.line("    limits: { max_connections: %d, max_subscriptions: %d }", claims.Limits.Conn, claims.Limits.Subs)
+		w.line("    mappings: {")
+		for _, from := range slices.Sorted(maps.Keys(claims.Mappings)) {
+			w.line("      %q: %q", from, claims.Mappings[from][0].Subject)
+		}
+		w.line("    }")
 		w.line("    imports: [")
 		for _, i := range claims.Imports {
 			more := ""

@@ -113,7 +113,7 @@ func Start(cfg Config) (*Server, error) {
 	for _, root := range cfg.Private {
 		denied = append(denied, root+">")
 	}
-	s.auth, err = auth.Open(auth.Config{Dir: KeysDir(cfg.Dir), Prefix: cfg.Prefix, Denied: denied, ReadRaw: cfg.ReadRaw, DevDisk: devDisk})
+	s.auth, err = auth.Open(auth.Config{Dir: KeysDir(cfg.Dir), Prefix: cfg.Prefix, Denied: denied, ReadRaw: cfg.ReadRaw, DevDisk: devDisk, Connections: cfg.Limits.Connections})
 	if err != nil {
 		return nil, err
 	}

@@ -93,7 +93,7 @@ func (g *Gate) create(r *request, stream string) {
 		g.taskConsumer(r)
 		return
 	}
-	if filters := append(slices.Clone(c.FilterSubjects), nonEmpty(c.FilterSubject)...); !r.access.All(stream) && (len(filters) == 0 || !r.covers(stream, filters)) {
+	if !g.shows(r.access, stream, c) {
 		r.forbidden(stream)
 		return
 	}
@@ -113,9 +113,7 @@ func (g *Gate) create(r *request, stream string) {
 	if c.Name == "" {
 		c.Name = nuid.Next()
 	}
-	if deliver == "" {
-		c.Name = g.unguessable(r, stream, c.Name)
-	}
+	c.Name = g.ownName(r, stream, c.Name)
 	switch owner, found, err := g.owner(stream, c.Name); {
 	case err != nil:
 		r.unavailable(err)
@@ -149,11 +147,13 @@ func (g *Gate) create(r *request, stream string) {
 	r.respond(&nats.Msg{Data: g.foreign(r, answer.Data)})
 }
 
-func nonEmpty(s string) []string {
-	if s == "" {
-		return nil
+// shows reports whether an access covers all that a consumer shows.
+func (g *Gate) shows(access Access, stream string, c *consumerConfig) bool {
+	filters := slices.Clone(c.FilterSubjects)
+	if c.FilterSubject != "" {
+		filters = append(filters, c.FilterSubject)
 	}
-	return []string{s}
+	return access.All(stream) || len(filters) > 0 && g.covers(access, stream, filters)
 }
 
 // restrict takes away what could hold back the engine or outlive the client.
@@ -167,7 +167,7 @@ func (g *Gate) restrict(r *request, stream string, c *consumerConfig) {
 		return
 	}
 	c.AckPolicy, c.AckWait, c.BackOff, c.MaxDeliver, c.MaxAckPending = "none", 0, nil, 0, 0
-	c.Durable, c.DeliverGroup, c.Memory = "", "", true
+	c.Durable, c.DeliverGroup, c.Memory, c.MaxWaiting = "", "", true, min(c.MaxWaiting, maxWaiting)
 	if c.InactiveThreshold <= 0 || c.InactiveThreshold > int64(maxThreshold) {
 		c.InactiveThreshold = int64(maxThreshold)
 	}

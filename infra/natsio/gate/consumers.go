@@ -2,6 +2,7 @@ package gate
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -19,8 +20,8 @@ const (
 	maxThreshold = 5 * time.Minute
 	// maxConsumers bounds the consumers of one account; a stream has at most 1,000.
 	maxConsumers = 100
-	// randomName is the length of a name that clients choose at random.
-	randomName = 22
+	// maxWaiting bounds the pulls that wait at one consumer.
+	maxWaiting = 512
 
 	inboxRoot = "_INBOX."
 )
@@ -48,9 +49,11 @@ func (g *Gate) consumer(r *request, stream, name string) {
 		g.taskConsumer(r)
 		return
 	}
+	chosen := name
+	name = g.ownName(r, stream, chosen)
 	owner, found, err := g.owner(stream, name)
-	if secret := g.unguessable(r, stream, name); err == nil && secret != name && (!found || owner != r.caller.Account) {
-		name = secret
+	if err == nil && !found && name != chosen { // it may be another's
+		name = chosen
 		owner, found, err = g.owner(stream, name)
 	}
 	info := r.tokens[1] == "INFO"
@@ -73,13 +76,20 @@ func (g *Gate) consumer(r *request, stream, name string) {
 	r.respond(&nats.Msg{Data: g.foreign(r, answer.Data)})
 }
 
-// unguessable makes the name of a consumer that a principal pulls from, which it
-// learns from the answer, one that others cannot guess: pulls do not pass the gate.
-func (g *Gate) unguessable(r *request, stream, name string) string {
-	if r.dev || name == "" || len(name) >= randomName || stream == auth.TaskStream && name == auth.TaskConsumer {
+// ownName makes the name of a principal's consumer, which it learns from the answer, one
+// that no other principal can guess or have: pulls do not pass the gate, and who has a name
+// first would keep it from others. A name that the principal has learned stays.
+func (g *Gate) ownName(r *request, stream, name string) string {
+	if r.dev || name == "" || stream == auth.TaskStream && name == auth.TaskConsumer {
 		return name
 	}
-	return name + "_" + g.cfg.Accounts.Digest(r.caller.Account+" "+stream+" "+name)
+	own := func(chosen string) string {
+		return chosen + "_" + g.cfg.Accounts.Digest(r.caller.Account+" "+stream+" "+chosen)
+	}
+	if i := strings.LastIndexByte(name, '_'); i > 0 && own(name[:i]) == name {
+		return name
+	}
+	return own(name)
 }
 
 // consumers answers CONSUMER.NAMES and CONSUMER.LIST with the caller's own ones;
@@ -91,9 +101,14 @@ func (g *Gate) consumers(r *request, stream string) {
 	}
 	names := r.tokens[1] == "NAMES"
 	found := []json.RawMessage{}
-	for name := range g.owned(r.caller.Account) {
-		s, name, _ := strings.Cut(name, " ")
-		if s != stream {
+	all, err := g.clientConsumersOf(stream)
+	if err != nil {
+		r.unavailable(err)
+		return
+	}
+	for i := range all {
+		name := all[i].config.Name
+		if all[i].account != r.caller.Account {
 			continue
 		}
 		if names {
@@ -143,41 +158,68 @@ func (g *Gate) forward(r *request) {
 	}
 }
 
-// owned lists the consumers that were made for an account and are left.
-func (g *Gate) owned(account string) map[string]bool {
-	left := map[string]bool{}
+// clientConsumer is a consumer that the gate has made for an account.
+type clientConsumer struct {
+	stream, account string
+	config          consumerConfig // with the consumer's name
+}
+
+// clientConsumers lists the consumers of all streams that were made for accounts and are
+// left; those that it has read if it fails.
+func (g *Gate) clientConsumers() (all []clientConsumer, err error) {
 	answer, err := g.ask("STREAM.NAMES", nil)
 	if err != nil {
-		return left
+		return nil, err
 	}
 	var streams struct {
 		Streams []string `json:"streams"`
 	}
-	_ = json.Unmarshal(answer.Data, &streams) // none
+	if err := json.Unmarshal(answer.Data, &streams); err != nil {
+		return nil, err
+	}
 	for _, stream := range streams.Streams {
-		for offset := 0; ; {
-			answer, err := g.ask("CONSUMER.LIST."+stream, fmt.Appendf(nil, `{"offset":%d}`, offset))
-			if err != nil {
-				break
+		some, failed := g.clientConsumersOf(stream)
+		all, err = append(all, some...), errors.Join(err, failed)
+	}
+	return all, err
+}
+
+func (g *Gate) clientConsumersOf(stream string) (all []clientConsumer, err error) {
+	for offset := 0; ; {
+		answer, err := g.ask("CONSUMER.LIST."+stream, fmt.Appendf(nil, `{"offset":%d}`, offset))
+		if err != nil {
+			return all, err
+		}
+		var page struct {
+			Total     int `json:"total"`
+			Consumers []struct {
+				Name   string         `json:"name"`
+				Config consumerConfig `json:"config"`
+			} `json:"consumers"`
+		}
+		if err := json.Unmarshal(answer.Data, &page); err != nil {
+			return all, err
+		}
+		for i := range page.Consumers {
+			c := &page.Consumers[i]
+			c.Config.Name = c.Name
+			if account := c.Config.Metadata[ownerMeta]; account != "" {
+				all = append(all, clientConsumer{stream, account, c.Config})
 			}
-			var page struct {
-				Total     int `json:"total"`
-				Consumers []struct {
-					Name   string         `json:"name"`
-					Config consumerConfig `json:"config"`
-				} `json:"consumers"`
-			}
-			if json.Unmarshal(answer.Data, &page) != nil {
-				break
-			}
-			for i := range page.Consumers {
-				if c := &page.Consumers[i]; c.Config.Metadata[ownerMeta] == account {
-					left[stream+" "+c.Name] = true
-				}
-			}
-			if offset += len(page.Consumers); len(page.Consumers) == 0 || offset >= page.Total {
-				break
-			}
+		}
+		if offset += len(page.Consumers); len(page.Consumers) == 0 || offset >= page.Total {
+			return all, nil
+		}
+	}
+}
+
+// owned are the consumers of one account as "STREAM NAME".
+func (g *Gate) owned(account string) map[string]bool {
+	left := map[string]bool{}
+	all, _ := g.clientConsumers() // what it has read
+	for i := range all {
+		if c := &all[i]; c.account == account {
+			left[c.stream+" "+c.config.Name] = true
 		}
 	}
 	return left

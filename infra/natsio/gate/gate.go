@@ -50,6 +50,8 @@ type Config struct {
 	// Access is what a principal may read; nil = nothing. DEV and the operator may
 	// read everything.
 	Access func(*identity.Caller) Access
+	// Refresh brings what Access answers up to now; nil = it always is.
+	Refresh func(context.Context) error
 	// Refused is called with the stream of a request that is refused for want of a
 	// grant; nil = it is not counted.
 	Refused func(c *identity.Caller, stream string)
@@ -68,6 +70,8 @@ type Gate struct {
 	open   sync.WaitGroup
 	slots  slots
 	quota  quota
+
+	recheck chan struct{}
 }
 
 const (
@@ -82,7 +86,7 @@ const (
 
 // Start answers requests until Stop.
 func Start(cfg Config) (*Gate, error) {
-	g := &Gate{cfg: cfg, log: natsio.NewLimitedLog(cfg.Log), slots: slots{of: map[string]int{}}, quota: newQuota()}
+	g := &Gate{cfg: cfg, log: natsio.NewLimitedLog(cfg.Log), slots: slots{of: map[string]int{}}, quota: newQuota(), recheck: make(chan struct{}, 1)}
 	g.ctx, g.cancel = context.WithCancel(context.Background())
 	subscribe := func(nc *nats.Conn, subject string, handle nats.MsgHandler) error {
 		sub, err := nc.QueueSubscribe(subject, "gate", handle)
@@ -100,6 +104,8 @@ func Start(cfg Config) (*Gate, error) {
 		g.Stop()
 		return nil, fmt.Errorf("start the gate to JetStream: %w", err)
 	}
+	g.open.Go(g.rechecks)
+	g.Recheck() // rights may have changed while no gate ran
 	return g, nil
 }
 
@@ -118,21 +124,29 @@ func (g *Gate) ofPrincipal(m *nats.Msg) {
 	if !ok || !strings.HasPrefix(m.Reply, natsio.ServiceReply) {
 		return
 	}
-	r := &request{gate: g, api: api, tokens: strings.Split(api, "."), msg: m, access: Nothing{}}
+	r := &request{gate: g, api: api, tokens: strings.Split(api, "."), msg: m}
 	r.respond = func(answer *nats.Msg) { g.send(g.cfg.Engine, m.Reply, answer) }
 	if _, err := natsio.CheckRequester(m.Header, account); err == nil {
 		r.caller = g.cfg.Accounts.Caller(account)
 	}
-	switch {
-	case r.caller == nil:
+	if r.caller == nil {
 		r.refuse(403, "forbidden: the request does not say who sends it")
 		return
-	case r.caller.Principal == identity.Operator:
-		r.access = Everything{}
-	case g.cfg.Access != nil:
-		r.access = g.cfg.Access(r.caller)
 	}
+	r.access = g.accessOf(r.caller)
 	g.serve(r)
+}
+
+// accessOf is what a principal may read; nil is none.
+func (g *Gate) accessOf(c *identity.Caller) Access {
+	switch {
+	case c == nil:
+	case c.Principal == identity.Operator:
+		return Everything{}
+	case g.cfg.Access != nil:
+		return g.cfg.Access(c)
+	}
+	return Nothing{}
 }
 
 // ofDev takes a request of a client without credentials. Answers go wherever it

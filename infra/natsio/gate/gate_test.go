@@ -6,6 +6,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -44,6 +45,8 @@ type rig struct {
 	bob, carol *nats.Conn
 	account    string // of bob
 	gate       *gate.Gate
+	authority  *auth.Authority
+	rights     atomic.Value // map[string]gate.Access by principal, in place of the first ones
 }
 
 func newRig(t testing.TB) *rig {
@@ -52,8 +55,12 @@ func newRig(t testing.TB) *rig {
 	harness.Must(t, err)
 	t.Cleanup(s.Stop)
 	nc := support.Engine(t, s)
+	r := &rig{authority: s.Authority()}
 	g, err := gate.Start(gate.Config{Engine: nc, Subjects: natsio.NewSubjects(""), Accounts: s.Authority(), Free: auth.Streams, Log: harness.Log(t),
 		Access: func(c *identity.Caller) gate.Access {
+			if now, ok := r.rights.Load().(map[string]gate.Access); ok {
+				return now[c.Principal]
+			}
 			if c.Principal == "carol" {
 				return gate.Everything{}
 			}
@@ -61,7 +68,7 @@ func newRig(t testing.TB) *rig {
 		}})
 	harness.Must(t, err)
 	t.Cleanup(g.Stop)
-	r := &rig{engine: support.JetStream(t, nc), gate: g}
+	r.engine, r.gate = support.JetStream(t, nc), g
 	kv, err := r.engine.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: "AGENT_STATE", History: 5})
 	harness.Must(t, err)
 	_, err = r.engine.CreateStream(t.Context(), jetstream.StreamConfig{Name: "AGENT_STATE", Subjects: []string{"agents.state.>"}})
@@ -188,6 +195,9 @@ func TestRequestsStayWithinGrants(t *testing.T) {
 		{"STREAM.MSG.GET.KV_AGENT_STATE", `{"seq":1,"next_by_subj":">"}`},
 		{"STREAM.MSG.GET.KV_AGENT_STATE", `{"last_by_subj":"$KV.AGENT_STATE.alice.k"}`},
 		{"STREAM.MSG.GET.KV_AGENT_STATE", `{"seq":1,"next_by_subj":"$KV.AGENT_STATE.*.k"}`},
+		{"STREAM.MSG.GET.KV_AGENT_STATE", `{"seq":1,"multi_last":["$KV.AGENT_STATE.bob.k"]}`}, // the server reads the number alone
+		{"STREAM.MSG.GET.KV_AGENT_STATE", `{"start_time":"2020-01-01T00:00:00Z","multi_last":["$KV.AGENT_STATE.bob.k"]}`},
+		{"STREAM.MSG.GET.KV_AGENT_STATE", `{"seq":1,"last_by_subj":"$KV.AGENT_STATE.bob.k"}`},
 		{"STREAM.INFO.KV_AGENT_STATE", `{"subjects_filter":">"}`},
 		{"STREAM.INFO.KV_AGENT_STATE", `{"subjects_filter":"$KV.AGENT_STATE.alice.>"}`},
 		{"CONSUMER.CREATE.KV_AGENT_STATE", create(`"deliver_subject":"_INBOX.x"`)},
@@ -206,11 +216,18 @@ func TestRequestsStayWithinGrants(t *testing.T) {
 	}
 	for _, c := range []struct{ api, body string }{
 		{"DIRECT.GET.KV_AGENT_STATE", `{"seq":1}`}, {"DIRECT.GET.KV_AGENT_STATE", `{"multi_last":["$KV.AGENT_STATE.>"]}`},
+		{"DIRECT.GET.KV_AGENT_STATE", `{"multi_last":["","$KV.AGENT_STATE.bob.k"]}`}, {"DIRECT.GET.KV_AGENT_STATE", `{"start_time":"2020-01-01T00:00:00Z","last_by_subj":"$KV.AGENT_STATE.bob.k"}`},
 		{"DIRECT.GET.KV_AGENT_STATE", `{"batch":10,"seq":1,"next_by_subj":"$KV.AGENT_STATE.>"}`}, {"DIRECT.GET.KV_AGENT_STATE.$KV.AGENT_STATE.alice.k", ""},
 	} {
 		m, err := r.bob.Request("$JS.API."+c.api, []byte(c.body), harness.Patience)
 		if err != nil || m.Header.Get("Status") != "403" {
 			t.Errorf("%s %s: %v %v %s", c.api, c.body, err, m.Header, m.Data)
+		}
+	}
+	// A stream without direct gets is answered for.
+	for _, body := range []string{`{"last_by_subj":"agents.state.bob.k"}`, `{"multi_last":["agents.state.bob.k"]}`} {
+		if m, err := r.bob.Request("$JS.API.DIRECT.GET.AGENT_STATE", []byte(body), harness.Patience); !errors.Is(err, nats.ErrNoResponders) {
+			t.Errorf("%s: %+v %v", body, m, err)
 		}
 	}
 	// What a consumer may not have is taken away.
@@ -259,6 +276,23 @@ func TestRequestsStayWithinGrants(t *testing.T) {
 	theirs, err := r.carol.Request("$JS.API.CONSUMER.MSG.NEXT.AGENT_STATE.chosen", []byte(`{"batch":1,"no_wait":true}`), time.Second)
 	if err == nil && len(theirs.Data) > 0 {
 		t.Errorf("carol pulls from bob's consumer: %s", theirs.Data)
+	}
+	// Neither does a name that another principal may guess, or wants for its own consumer.
+	const long = "a-dashboard-with-a-long-name-that-many-know"
+	for _, more := range []string{"", `,"deliver_subject":"_INBOX.x"`} {
+		m, err := r.bob.Request("$JS.API.CONSUMER.CREATE.AGENT_STATE."+long, []byte(`{"stream_name":"AGENT_STATE","config":{"name":"`+long+`","filter_subject":"agents.state.bob.>"`+more+`}}`), harness.Patience)
+		harness.Must(t, err)
+		made.Config.Name = ""
+		if err := json.Unmarshal(m.Data, &made); err != nil || !strings.HasPrefix(made.Config.Name, long+"_") {
+			t.Errorf("the consumer is %s", m.Data)
+		}
+		again, err := r.bob.Request("$JS.API.CONSUMER.CREATE.AGENT_STATE."+made.Config.Name, []byte(`{"stream_name":"AGENT_STATE","config":{"name":"`+made.Config.Name+`","filter_subject":"agents.state.bob.>"`+more+`}}`), harness.Patience)
+		if err != nil || !strings.Contains(string(again.Data), `"name":"`+made.Config.Name+`"`) {
+			t.Errorf("the same consumer by the name that bob has learned: %s %v", again.Data, err)
+		}
+		if m, err := r.bob.Request("$JS.API.CONSUMER.DELETE.AGENT_STATE."+long, nil, harness.Patience); err != nil || !strings.Contains(string(m.Data), `"success":true`) {
+			t.Errorf("its end by the name that bob chose: %s %v", m.Data, err)
+		}
 	}
 	for what, header := range map[string]nats.Header{"lower case": {"nats-request-info": {`{"acc":"X"}`}}, "upper case": {"NATS-REQUEST-INFO": {`{"acc":"X"}`}}} {
 		m, err := r.carol.RequestMsg(&nats.Msg{Subject: "$JS.API.STREAM.NAMES", Header: header}, harness.Patience)

@@ -2,6 +2,7 @@ package gate
 
 import (
 	"encoding/json"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -11,20 +12,6 @@ import (
 	"github.com/tidemark-engine/tidemark/infra/natsio/auth"
 	"github.com/tidemark-engine/tidemark/internal/identity"
 )
-
-// getRequest is a read of messages, by the API of the leader or of any replica.
-type getRequest struct {
-	Seq       uint64     `json:"seq,omitempty"`
-	Last      string     `json:"last_by_subj,omitempty"`
-	Next      string     `json:"next_by_subj,omitempty"`
-	StartTime *time.Time `json:"start_time,omitempty"`
-	Batch     int        `json:"batch,omitempty"`
-	MaxBytes  int        `json:"max_bytes,omitempty"`
-	MultiLast []string   `json:"multi_last,omitempty"`
-	UpToSeq   uint64     `json:"up_to_seq,omitempty"`
-	UpToTime  *time.Time `json:"up_to_time,omitempty"`
-	NoHeaders bool       `json:"no_hdr,omitempty"`
-}
 
 // get reads messages of a stream. A caller that may not read the whole stream
 // names subjects that it may read.
@@ -45,11 +32,8 @@ func (g *Gate) get(r *request, stream, last string) {
 		r.refuse(408, "a request that names a subject has no body")
 		return
 	}
-	all := r.access.All(stream)
-	if !all {
-		subjects := slices.DeleteFunc(append([]string{last, req.Last, req.Next}, req.MultiLast...), func(s string) bool { return s == "" })
-		// Without a subject a message may be anybody's: its number says nothing.
-		if len(subjects) == 0 || !r.covers(stream, subjects) {
+	if !r.access.All(stream) {
+		if subjects, ok := req.selects(last, r.is("DIRECT")); !ok || !r.covers(stream, subjects) {
 			r.forbidden(stream)
 			return
 		}
@@ -76,8 +60,12 @@ func (g *Gate) get(r *request, stream, last string) {
 const batchIdle = 5 * time.Second
 
 func (r *request) covers(stream string, subjects []string) bool {
+	return r.gate.covers(r.access, stream, subjects)
+}
+
+func (g *Gate) covers(access Access, stream string, subjects []string) bool {
 	return !slices.ContainsFunc(subjects, func(s string) bool {
-		return !r.access.Covers(stream, strings.TrimPrefix(s, r.gate.cfg.Subjects.Root("")))
+		return !access.Covers(stream, strings.TrimPrefix(s, g.cfg.Subjects.Root("")))
 	})
 }
 
@@ -101,6 +89,9 @@ func (g *Gate) stream(r *request, api string, body []byte, idle time.Duration, l
 	for n := 1; ; n++ {
 		m, err := nextMsg(g, sub, idle)
 		if err != nil {
+			if n == 1 {
+				r.unavailable(err)
+			}
 			return
 		}
 		r.respond(&nats.Msg{Header: m.Header, Data: m.Data, Reply: m.Reply})
@@ -114,7 +105,7 @@ func nextMsg(g *Gate, sub *nats.Subscription, idle time.Duration) (*nats.Msg, er
 	deadline := time.Now().Add(idle)
 	for {
 		m, err := sub.NextMsg(min(time.Second, time.Until(deadline)))
-		if err == nil || g.ctx.Err() != nil || time.Now().After(deadline) {
+		if err == nil || errors.Is(err, nats.ErrNoResponders) || g.ctx.Err() != nil || time.Now().After(deadline) {
 			return m, err
 		}
 	}

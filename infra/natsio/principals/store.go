@@ -83,6 +83,9 @@ func (s *Store) load(ctx context.Context) error {
 	return nil
 }
 
+// Refresh reads all principals from the leader of the stream, as Follow may be behind it.
+func (s *Store) Refresh(ctx context.Context) error { return s.load(ctx) }
+
 // take keeps the principal of an event, unless a newer one is known. A principal that
 // this build cannot read has no grants.
 func (s *Store) take(e *Entry) error {

@@ -151,7 +151,7 @@ func Start(ctx context.Context, cfg *Config, version string, log *slog.Logger) (
 	}
 
 	if e.views.declared != nil {
-		e.authority.viewed = e.views.declared.shown
+		e.authority.viewed, e.views.declared.replaced = e.views.declared.shown, e.authority.changed
 		e.stops.add(e.views.declared.start())
 	}
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -28,6 +29,7 @@ type authority struct {
 	refused  *prometheus.CounterVec
 	viewed   func(name string) (grants.Rows, bool) // what a declared view shows; nil = there is none
 	strict   bool                                  // --auth on
+	gate     atomic.Pointer[gate.Gate]             // nil = it does not run
 }
 
 // openAuthority opens the principals.
@@ -37,7 +39,7 @@ func (e *Engine) openAuthority(ctx context.Context) error {
 		return err
 	}
 	a := &authority{refused: e.metrics.refused, strict: e.cfg.authenticated()}
-	if a.store, err = principals.Open(ctx, nc, e.nats.subjects, nil, e.log); err != nil {
+	if a.store, err = principals.Open(ctx, nc, e.nats.subjects, a.changed, e.log); err != nil {
 		return err
 	}
 	a.refusals = principals.NewRefusals(a.store.Audit, e.log)
@@ -48,6 +50,13 @@ func (e *Engine) openAuthority(ctx context.Context) error {
 	e.stops.add(inBackground(a.refusals.Run))
 	e.authority = a
 	return nil
+}
+
+// changed is called after each change of what principals may read.
+func (a *authority) changed() {
+	if g := a.gate.Load(); g != nil {
+		g.Recheck()
+	}
 }
 
 // access are the grants in force of a caller; nil = it has none. The engine itself, its
@@ -79,6 +88,19 @@ func (v viewAccess) bucket(stream string) bool {
 	}
 	rows, ok := v.viewed(name)
 	return ok && v.Watches(rows)
+}
+
+// Unsure implements gate.Unsure: what a view shows is known once its rows are there.
+func (v viewAccess) Unsure(stream string) bool {
+	name, is := strings.CutPrefix(stream, "KV_"+view.BucketPrefix)
+	if !is || v.Set == nil {
+		return false
+	}
+	if v.viewed == nil {
+		return true
+	}
+	_, known := v.viewed(name)
+	return !known
 }
 
 // All implements gate.Access.

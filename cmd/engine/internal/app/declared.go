@@ -33,6 +33,8 @@ type declaredViews struct {
 	log     *slog.Logger
 	wake    chan struct{}
 	leads   atomic.Bool // this engine makes and drops the tables
+	// replaced is called when the live views are others; set before start.
+	replaced func()
 
 	mu      sync.Mutex
 	wanted  map[string]wantedView // by name; nil = not read yet

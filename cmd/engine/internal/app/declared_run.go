@@ -157,6 +157,9 @@ func (d *declaredViews) follow(ctx context.Context, gs []declared.Generation) {
 	}
 	close(d.changed)
 	d.changed = make(chan struct{})
+	if d.replaced != nil {
+		d.replaced()
+	}
 }
 
 // newRun starts the runners of a generation.

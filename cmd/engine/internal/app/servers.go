@@ -155,7 +155,7 @@ func (n *natsServer) startGate(a *authority) error {
 	if err != nil {
 		return err
 	}
-	cfg := gate.Config{Engine: nc, Subjects: n.subjects, Accounts: n.accounts, Access: a.reads, Refused: a.unread, Free: auth.Streams, Log: n.log}
+	cfg := gate.Config{Engine: nc, Subjects: n.subjects, Accounts: n.accounts, Access: a.reads, Refresh: a.store.Refresh, Refused: a.unread, Free: auth.Streams, Log: n.log}
 	if n.embedded != nil {
 		if cfg.Dev, err = natsio.Connect(embedded.InProcess, "tidemark-gate", n.log, n.embedded.GateOptions()...); err != nil {
 			return err
@@ -166,6 +166,7 @@ func (n *natsServer) startGate(a *authority) error {
 	if err != nil {
 		return err
 	}
+	a.gate.Store(g)
 	n.stops.add(func(context.Context) { g.Stop() })
 	return nil
 }

@@ -1,0 +1,80 @@
+package gate
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+)
+
+// refreshTime bounds the reading of the rights of all principals.
+const refreshTime = 30 * time.Second
+
+// Unsure is implemented by an Access that may not know yet what a stream shows: a consumer
+// of it is left as it is.
+type Unsure interface{ Unsure(stream string) bool }
+
+// Recheck ends, in the background, the consumers of principals that show what these may not
+// read any more. It is to be called after every change of rights: a consumer is compared
+// with them when it is made, and then the server delivers without the gate. Credentials that
+// follow revoked ones have the same account, and would have its consumers too.
+func (g *Gate) Recheck() {
+	select {
+	case g.recheck <- struct{}{}:
+	default: // one is due
+	}
+}
+
+// rechecks does what Recheck asks for until Stop.
+func (g *Gate) rechecks() {
+	// A consumer may have been compared before a change and made after it, at most
+	// apiTimeout later; or the server did not answer.
+	again := time.NewTimer(2 * apiTimeout)
+	defer again.Stop()
+	for {
+		select {
+		case <-g.ctx.Done():
+			return
+		case <-g.recheck:
+			again.Reset(2 * apiTimeout)
+		case <-again.C:
+		}
+		if err := g.endOutdated(); err != nil && g.ctx.Err() == nil {
+			g.log.Warn("consumers of principals are not compared with their rights now; it is tried again", "error", err)
+			again.Reset(2 * apiTimeout)
+		}
+	}
+}
+
+// endOutdated compares all consumers of principals with their rights.
+func (g *Gate) endOutdated() error {
+	all, err := g.clientConsumers()
+	all = slices.DeleteFunc(all, g.permitted)
+	if len(all) > 0 && g.cfg.Refresh != nil {
+		// Another engine may have made them by rights that this one has not heard of.
+		ctx, cancel := context.WithTimeout(g.ctx, refreshTime)
+		defer cancel()
+		if failed := g.cfg.Refresh(ctx); failed != nil {
+			return errors.Join(err, failed)
+		}
+		all = slices.DeleteFunc(all, g.permitted)
+	}
+	for i := range all {
+		if _, failed := g.ask("CONSUMER.DELETE."+all[i].stream+"."+all[i].config.Name, nil); failed != nil {
+			err = errors.Join(err, failed)
+		}
+	}
+	return err
+}
+
+// permitted reports whether a consumer may go on.
+func (g *Gate) permitted(c clientConsumer) bool {
+	if c.account == g.cfg.Accounts.Dev() {
+		return true
+	}
+	access := g.accessOf(g.cfg.Accounts.Caller(c.account))
+	if u, ok := access.(Unsure); ok && u.Unsure(c.stream) {
+		return true
+	}
+	return g.shows(access, c.stream, &c.config)
+}

@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -154,8 +155,8 @@ func (b *batchAttempt) dedup(ctx context.Context, cmds []Command, unsure bool) (
 			return nil, indexed(err, i)
 		}
 		var ok bool
-		if results[i].Receipt, ok, err = b.h.dedup(ctx, cmd, last, b.now, unsure); err == nil && ok && cmd.guard != nil {
-			err = cmd.guard(last.state)
+		if results[i].Receipt, ok, err = b.h.dedup(ctx, cmd, last, b.now, unsure); (ok || err != nil) && cmd.guard != nil {
+			err = cmp.Or(cmd.guard(last.state), err) // who may not act does not learn of the id either
 		}
 		if err != nil {
 			return nil, indexed(err, i)

@@ -121,6 +121,10 @@ func TestOneIDClaimsOneTask(t *testing.T) {
 	if !errors.As(err, &elsewhere) || elsewhere.Task != "t1" {
 		t.Fatalf("%v", err)
 	}
+	one.mustOn("t3", "create", "", `{"kind":"k"}`)
+	if r, err := other.on("t3", "next", id, `{"agent_id":"b"}`); err != nil || r.ID != "t3" || r.Replayed {
+		t.Errorf("the same id of another agent: %+v, %v", r, err)
+	}
 	if r, err := other.on("t1", "next", id, `{"agent_id":"a"}`); err != nil || r.Version != first.Version || r.Task != first.Task || !r.Replayed {
 		t.Errorf("%+v, %v", r, err)
 	}

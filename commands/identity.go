@@ -58,10 +58,11 @@ func checkCommandID(id string) (string, error) {
 }
 
 // messageID is the JetStream message id of the command. That of tasks.next is without the
-// task: engines that choose different ones claim one of them.
+// task: engines that choose different ones claim one of them. It is of the agent that
+// claims: one principal's id must not suppress another's claim, nor name its task.
 func (c *Command) messageID() string {
 	if c.next {
-		return MessageID("tasks.next", c.CommandID)
+		return MessageID(events.AggregateName("tasks.next."+c.holder), c.CommandID)
 	}
 	return MessageID(c.Name, c.CommandID)
 }

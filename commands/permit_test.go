@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -180,5 +181,40 @@ func TestPermit(t *testing.T) {
 	}
 	if got := commandstest.Stored(t, journal, events.Task("bobs")); got[len(got)-1].Actor != "bob" {
 		t.Errorf("the last event is by %q", got[len(got)-1].Actor)
+	}
+}
+
+// TestWhatMayNotBeReadIsNotLearned: neither by a command id that others have used, nor by a requirement.
+func TestWhatMayNotBeReadIsNotLearned(t *testing.T) {
+	e := newEngine(t, journaltest.History(t, 1), commands.Config{Permit: permit(t, map[string][]string{
+		"bob": {"command task:* claim,complete when holder", "query view:* get,list", "command agent:bob-1"},
+	})})
+	for _, c := range []struct{ aggregate, verb, id, body string }{
+		{"task", "create", "", `{"kind":"k","agent_id":"alice"}`}, {"task", "claim", "c1", `{"agent_id":"alice"}`},
+		{"view", "define", "", `{"from":"state","agents":"alice","columns":{"v":{"path":"/value","type":"text"}}}`},
+	} {
+		_, err := e.Send(t.Context(), commands.Request{Aggregate: c.aggregate, ID: "alices", Verb: c.verb, CommandID: c.id, Body: []byte(c.body)})
+		harness.Must(t, err)
+	}
+	bob := identity.With(t.Context(), &identity.Caller{Principal: "bob"})
+	for _, body := range []string{
+		`{"atomic":true,"commands":[{"subject":"task.ID.complete","id":"c1","body":{}}]}`, `{"atomic":true,"commands":[{"subject":"task.ID.claim","id":"c1","body":{"agent_id":"bob-1"}}]}`,
+		`{"atomic":true,"commands":[{"subject":"agent.bob-1.set","body":{"key":"k","value":1}}],"require":[{"subject":"view.ID","version":1}]}`,
+		`{"atomic":true,"commands":[{"subject":"agent.bob-1.set","body":{"key":"k","value":1}}],"require":[{"subject":"view.ID","version":0}]}`,
+	} {
+		var refusals []string
+		for _, id := range []string{"alices", "nobodys"} {
+			answers := make(chan error, 1)
+			e.HandleBatch(bob, []byte(strings.ReplaceAll(body, "ID", id)), func(s string) string { return s }, func(_ []commands.Result, err error) { answers <- err })
+			err := harness.Receive(t, "the answer", answers)
+			var known *domain.Error
+			if !errors.As(err, &known) || known.Kind != domain.Forbidden {
+				t.Errorf("%s of %s: %v", body, id, err)
+			}
+			refusals = append(refusals, strings.ReplaceAll(fmt.Sprint(err), id, "ID"))
+		}
+		if refusals[0] != refusals[1] {
+			t.Errorf("%s: %q", body, refusals)
+		}
 	}
 }

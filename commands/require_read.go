@@ -159,8 +159,11 @@ func (h *Handler) permitRequire(ctx context.Context, all []requirement) (err err
 		return nil
 	}
 	for i := range all {
-		r := &all[i]
-		r.condition, err = h.cfg.Permit(ctx, grants.Action{Kind: grants.Query, Aggregate: r.aggregate, ID: r.id, Verb: "get", Key: r.key})
+		r, verb := &all[i], "get"
+		if r.aggregate == "view" { // get is of its rows; who may read these need not know of its definition
+			verb = "definition"
+		}
+		r.condition, err = h.cfg.Permit(ctx, grants.Action{Kind: grants.Query, Aggregate: r.aggregate, ID: r.id, Verb: verb, Key: r.key})
 		if err != nil {
 			return err
 		}

@@ -41,15 +41,12 @@ type flight struct {
 // Next claims the first task that an agent may claim and waits for one if there is none.
 // It fails with 404 task.none. The same command id gives the same task.
 func (q *Queue) Next(ctx context.Context, commandID string, body []byte) (commands.Receipt, error) {
-	condition := commands.Condition(nil)
-	if q.cfg.Permit != nil {
-		var err error
-		if condition, err = q.cfg.Permit(ctx); err != nil {
-			return commands.Receipt{}, err
-		}
+	condition, err := q.permit(ctx)
+	if err != nil {
+		return commands.Receipt{}, err
 	}
 	n, err := commands.ReadNext(body)
-	if err == nil && condition != nil {
+	if err == nil {
 		err = condition(true, n.AgentID)
 	}
 	if err == nil && commandID != "" {
@@ -61,7 +58,7 @@ func (q *Queue) Next(ctx context.Context, commandID string, body []byte) (comman
 	if commandID == "" {
 		return q.next(ctx, &n, ulid.Make().String(), body)
 	}
-	key := [2]string{identity.Actor(ctx), commandID}
+	key := [3]string{identity.Actor(ctx), n.AgentID, commandID}
 	q.mu.Lock()
 	if f := q.flights[key]; f != nil {
 		q.mu.Unlock()
@@ -83,6 +80,17 @@ func (q *Queue) Next(ctx context.Context, commandID string, body []byte) (comman
 	return f.receipt, f.err
 }
 
+// permit decides whether the sender may claim now, and as which agents.
+func (q *Queue) permit(ctx context.Context) (condition commands.Condition, err error) {
+	if q.cfg.Permit != nil {
+		condition, err = q.cfg.Permit(ctx)
+	}
+	if condition == nil {
+		condition = func(bool, ...string) error { return nil }
+	}
+	return condition, err
+}
+
 // again answers a command id that has claimed a task before with that task.
 func (q *Queue) again(ctx context.Context, n *commands.Next, commandID string, body []byte) (commands.Receipt, error) {
 	now, limit := q.cfg.Now(), fullWait
@@ -94,11 +102,11 @@ func (q *Queue) again(ctx context.Context, n *commands.Next, commandID string, b
 		return commands.Receipt{}, err
 	}
 	q.mu.Lock()
-	id, known := q.recent.tasks[commandID]
+	id, known := q.recent.tasks[claimID{n.AgentID, commandID}]
 	from := q.recent.from
 	q.mu.Unlock()
 	if known {
-		return q.claim(ctx, id, commandID, body)
+		return q.claim(ctx, n, id, commandID, body)
 	}
 	if timed && (now.Sub(at) > Remembered || at.Before(from)) {
 		return commands.Receipt{}, domain.Errorf(domain.Rejected, "command.too_old",
@@ -116,7 +124,7 @@ func (q *Queue) next(ctx context.Context, n *commands.Next, commandID string, bo
 		if err != nil {
 			return commands.Receipt{}, err
 		}
-		r, err := q.claim(ctx, e.id, commandID, body)
+		r, err := q.claim(ctx, n, e.id, commandID, body)
 		var elsewhere *commands.ClaimedElsewhere
 		var known *domain.Error
 		switch {
@@ -125,7 +133,7 @@ func (q *Queue) next(ctx context.Context, n *commands.Next, commandID string, bo
 			return r, nil
 		case errors.As(err, &elsewhere):
 			q.back(e)
-			return q.claim(ctx, elsewhere.Task, commandID, body)
+			return q.claim(ctx, n, elsewhere.Task, commandID, body)
 		case errors.As(err, &known) && known.Code != "command.id_reused" &&
 			(known.Kind == domain.Rejected || known.Kind == domain.NotFound || known.Kind == domain.Conflict):
 			q.claimed(e, 0)
@@ -136,7 +144,15 @@ func (q *Queue) next(ctx context.Context, n *commands.Next, commandID string, bo
 	}
 }
 
-func (q *Queue) claim(ctx context.Context, id, commandID string, body []byte) (commands.Receipt, error) {
+// claim claims a task for who may still do so: the request may have waited.
+func (q *Queue) claim(ctx context.Context, n *commands.Next, id, commandID string, body []byte) (commands.Receipt, error) {
+	condition, err := q.permit(ctx)
+	if err == nil {
+		err = condition(true, n.AgentID)
+	}
+	if err != nil {
+		return commands.Receipt{}, err
+	}
 	return q.cfg.Claim(ctx, commands.Request{Aggregate: "task", ID: id, Verb: "next", Internal: true, CommandID: commandID, Body: body})
 }
 

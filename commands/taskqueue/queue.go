@@ -48,7 +48,7 @@ type Queue struct {
 	turn    uint64                // of served
 	lost    map[[2]string]bool    // agents, and agents with kinds, of which tasks were left out for lack of room
 	recent  recent                // command ids and what they have claimed
-	flights map[[2]string]*flight // by sender and command id
+	flights map[[3]string]*flight // by sender, agent and command id
 	loading chan struct{}         // closed when the load under way has ended
 	loaded  bool                  // no load is under way
 	wake    chan struct{}         // for Run
@@ -64,7 +64,7 @@ func New(cfg Config) *Queue {
 		cfg: cfg, started: cfg.Now(), index: index{groups: map[string]*group{}}, known: map[string]*entry{},
 		early:   entries{less: func(a, b *entry) bool { return a.notBefore < b.notBefore }},
 		waiting: list.New(), served: map[string]uint64{}, lost: map[[2]string]bool{}, recent: newRecent(),
-		flights: map[[2]string]*flight{}, loading: make(chan struct{}), wake: make(chan struct{}, 1), ahead: make(chan string, 16),
+		flights: map[[3]string]*flight{}, loading: make(chan struct{}), wake: make(chan struct{}, 1), ahead: make(chan string, 16),
 	}
 }
 
@@ -90,7 +90,7 @@ func (q *Queue) Changed(id string, state []byte, revision uint64) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if f.ClaimID != "" && q.cfg.Now().Sub(f.StartedAt) < Remembered {
-		q.recent.add(f.ClaimID, id, f.StartedAt)
+		q.recent.add(claimID{f.AgentID, f.ClaimID}, id, f.StartedAt)
 	}
 	e := q.known[id]
 	if e != nil && (revision < e.revision || revision == e.revision && f.Status == task.Created) {

@@ -29,6 +29,7 @@ type world struct {
 	claimed  []string
 	claims   map[string]string // command ids of claims by task
 	refuse   error             // of the next claim
+	revoked  bool              // no one may claim
 	loads    int
 	ahead    []string // tasks that were preloaded
 	revision uint64
@@ -40,6 +41,14 @@ func run(t *testing.T, bytes int, test func(w *world)) {
 		w.Queue = taskqueue.New(taskqueue.Config{
 			Claim: w.claim, Now: time.Now, Bytes: bytes, Log: slog.New(slog.DiscardHandler),
 			CaughtUp: func(context.Context) error { return nil },
+			Permit: func(context.Context) (commands.Condition, error) {
+				w.mu.Lock()
+				defer w.mu.Unlock()
+				if w.revoked {
+					return nil, domain.Errorf(domain.Forbidden, "forbidden", "revoked")
+				}
+				return nil, nil
+			},
 			Preload: func(_ context.Context, id string) {
 				w.mu.Lock()
 				defer w.mu.Unlock()
@@ -175,7 +184,7 @@ func TestStartFromTheJournal(t *testing.T) {
 	run(t, 0, func(w *world) {
 		w.mu.Lock()
 		w.tasks["t1"] = `{"status":"created","kind":"k"}`
-		w.tasks["t2"] = fmt.Sprintf(`{"status":"started","kind":"k","claim_id":"mine","started_at":%q}`, time.Now().Format(time.RFC3339Nano))
+		w.tasks["t2"] = fmt.Sprintf(`{"status":"started","kind":"k","agent_id":"a","claim_id":"mine","started_at":%q}`, time.Now().Format(time.RFC3339Nano))
 		w.claims["mine"] = "t2"
 		w.mu.Unlock()
 		w.Reload()
@@ -245,6 +254,41 @@ func TestTheSameID(t *testing.T) {
 		if got := w.again(old, "a", "", 0); got != "command.too_old" {
 			t.Errorf("an old id: %s", got)
 		}
+	})
+}
+
+// TestIDsAreOfAgents: an id that another agent has claimed with is another id.
+func TestIDsAreOfAgents(t *testing.T) {
+	run(t, 0, func(w *world) {
+		w.claims["id"] = "t1"
+		w.set("t1", fmt.Sprintf(`{"status":"started","kind":"k","agent_id":"a","claim_id":"id","started_at":%q}`, time.Now().Format(time.RFC3339Nano)))
+		w.create("t2", "")
+		if got := w.again("id", "a", "", 0); got != "t1" {
+			t.Errorf("the id of its agent: %s", got)
+		}
+		if got := w.again("id", "b", "", 0); got != "t2" {
+			t.Errorf("the id of another agent: %s", got)
+		}
+	})
+}
+
+// TestRightsThatEndWhileARequestWaits: the task that comes then is for others.
+func TestRightsThatEndWhileARequestWaits(t *testing.T) {
+	run(t, 0, func(w *world) {
+		got := make(chan string, 1)
+		go func() { got <- w.next("a", "", time.Minute) }()
+		synctest.Wait()
+		w.mu.Lock()
+		w.revoked = true
+		w.mu.Unlock()
+		w.create("t1", "")
+		if code := <-got; code != "forbidden" {
+			t.Errorf("%s", code)
+		}
+		w.mu.Lock()
+		w.revoked = false
+		w.mu.Unlock()
+		w.wantAll("b", "", "t1", "task.none")
 	})
 }
 

@@ -10,19 +10,22 @@ const (
 
 // recent remembers which task a command id has claimed.
 type recent struct {
-	tasks map[string]string // by command id
+	tasks map[claimID]string
 	order []claim
 	from  time.Time // claims since then are all here
 }
 
+// claimID is a command id of the agent that claims: those of others are other commands.
+type claimID struct{ agent, command string }
+
 type claim struct {
-	id string
+	id claimID
 	at time.Time
 }
 
-func newRecent() recent { return recent{tasks: map[string]string{}} }
+func newRecent() recent { return recent{tasks: map[claimID]string{}} }
 
-func (r *recent) add(id, task string, at time.Time) {
+func (r *recent) add(id claimID, task string, at time.Time) {
 	if r.tasks[id] == task || at.Before(r.from) {
 		return
 	}

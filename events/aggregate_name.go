@@ -67,6 +67,21 @@ func (s AggregateName) ID() string {
 	return id
 }
 
+// Key is the key of a state or configuration entry inside the name, also of losing writes;
+// empty for other names.
+func (s AggregateName) Key() string {
+	aggregate, rest, _ := strings.Cut(string(s), ".")
+	_, key, _ := strings.Cut(rest, ".")
+	if aggregate == "config" {
+		return key
+	}
+	of, key, _ := strings.Cut(key, ".")
+	if aggregate == "agent" && (of == "state" || of == "conflict") {
+		return key
+	}
+	return ""
+}
+
 // Partition is the journal partition of an aggregate id among n: FNV-1a, so
 // that all aggregates of one agent share a partition.
 func Partition(id string, n int) int {

@@ -58,3 +58,14 @@ func TestStreams(t *testing.T) {
 		t.Error(id)
 	}
 }
+
+func TestKeyOfAName(t *testing.T) {
+	for name, want := range map[events.AggregateName]string{
+		events.StateEntry("a", "k.l"): "k.l", events.EntryConflicts("a", "k"): "k", events.Config("a", "k.l"): "k.l",
+		events.Lifecycle("a"): "", events.Task("state"): "", events.Sent("a"): "", "agent.a.other.k": "", "agent.a": "", "": "",
+	} {
+		if got := name.Key(); got != want {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+}

@@ -31,6 +31,10 @@ func docGet(kind string) func(*Query, context.Context, string, *request) ([]byte
 			return nil, err
 		}
 		d, err := q.doc(ctx, kind, id, key, then)
+		if p := in.permission; err == nil && p.holder && !p.holds(&d) { // it was another's then
+			_, missing := p.set.Decide(p.action)
+			err = p.Refuse(ctx, missing)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -74,7 +78,7 @@ func docHistory(kind string) func(*Query, context.Context, string, *request) ([]
 		if err != nil {
 			return nil, err
 		}
-		rows, err := q.Rows.DocVersions(ctx, kind, id, key, below, in.limit+1)
+		rows, err := q.docVersions(ctx, kind, id, key, below, in)
 		if err != nil {
 			return nil, tiers.Unavailable("journal", err)
 		}
@@ -90,5 +94,28 @@ func docHistory(kind string) func(*Query, context.Context, string, *request) ([]
 		}
 		token := tokenAt(q.Rows, q.Rows.Partition(id), newest)
 		return encodeDocHistory(&readmodel.Doc{Kind: kind, ID: id, Key: key}, rows, cursor, token), nil
+	}
+}
+
+// docVersions reads a page of versions and one more; where the sender must be the holder, those
+// at which it was.
+func (q *Query) docVersions(ctx context.Context, kind, id, key string, below uint64, in *request) (rows []readmodel.DocVersion, err error) {
+	if !in.permission.holder {
+		return q.Rows.DocVersions(ctx, kind, id, key, below, in.limit+1)
+	}
+	var room readmodel.PageRoom
+	for {
+		more, err := q.Rows.DocVersions(ctx, kind, id, key, below, in.limit+1)
+		if err != nil || len(more) == 0 {
+			return rows, err
+		}
+		for i := range more {
+			if below = more[i].Revision; !in.permission.holds(&more[i].Doc) {
+				continue
+			}
+			if rows = append(rows, more[i]); room.Add(len(more[i].State)) || len(rows) > in.limit {
+				return rows, nil
+			}
+		}
 	}
 }

@@ -218,7 +218,7 @@ func (p *eventPage) shows(m *history.Message) bool {
 	if !ok {
 		return false
 	}
-	switch p.permission.set.Event(aggregate, id, m.Key, m.Bad != nil) {
+	switch p.permission.set.Event(aggregate, id, m.Name.Key(), false) {
 	case grants.Yes:
 		return true
 	case grants.IfHolder: // at that event

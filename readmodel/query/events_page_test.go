@@ -106,6 +106,8 @@ func TestEventPageShowsWhatIsGranted(t *testing.T) {
 	alices := message(1, "task.t", "", `{"agent_id":"alice"}`, 1)
 	damaged := message(1, "agent.a.state.plan", "", "", 1)
 	damaged.Bad = errors.New("damaged")
+	later := message(1, "agent.a.state.plan", "", "", 1) // its key is in its name alone
+	later.Bad = fmt.Errorf("decode: %w", events.ErrNewer)
 	for _, c := range []struct {
 		grant string
 		want  []history.Message
@@ -114,8 +116,8 @@ func TestEventPageShowsWhatIsGranted(t *testing.T) {
 		{"query *:*", []history.Message{entry, other, phase, loser, config, session, mine, nobodys, alices}, []history.Message{damaged}},
 		{"query events:*", []history.Message{entry, phase, config, session, alices}, nil},
 		{"query events:a read", []history.Message{entry, phase, config}, []history.Message{session, alices}},
-		{"query agent:a", []history.Message{entry, other, phase, loser}, []history.Message{config, session, mine}},
-		{"query agent:a.mood.*", []history.Message{entry}, []history.Message{other, phase, loser, config}},
+		{"query agent:a", []history.Message{entry, other, phase, loser, later}, []history.Message{config, session, mine}},
+		{"query agent:a.mood.*", []history.Message{entry}, []history.Message{other, phase, loser, config, later}},
 		{"query agent:a get", nil, []history.Message{entry, phase}},
 		{"query agent:a history", []history.Message{entry, other, phase, loser}, []history.Message{config}},
 		{"query agent:b*", nil, []history.Message{entry, other, phase, loser, config, session}},

@@ -6,11 +6,14 @@ import (
 	"fmt"
 	"math"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/tidemark-engine/tidemark/domain"
 	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/history"
+	"github.com/tidemark-engine/tidemark/internal/grants"
 	"github.com/tidemark-engine/tidemark/internal/wait"
 	"github.com/tidemark-engine/tidemark/projections"
 	"github.com/tidemark-engine/tidemark/readmodel"
@@ -176,4 +179,50 @@ func BenchmarkEventsRead(b *testing.B) {
 		readEvents(b.Context(), b, q, `{"from":500,"limit":1000}`)
 	}
 	b.ReportMetric(1000*float64(b.N)/b.Elapsed().Seconds(), "events/s")
+}
+
+// changing are grants that change.
+type changing struct{ set atomic.Pointer[grants.Set] }
+
+func (c *changing) Grants(context.Context) *grants.Set { return c.set.Load() }
+
+func (*changing) Refuse(_ context.Context, missing grants.Grant) error {
+	return domain.Errorf(domain.Forbidden, "forbidden", "%s", missing)
+}
+
+// TestGrantsThatEndWhileAQueryWaits: it is answered by the grants that its sender has then.
+func TestGrantsThatEndWhileAQueryWaits(t *testing.T) {
+	g, err := grants.Parse("query agent:a*")
+	harness.Must(t, err)
+	less, err := grants.Parse("query agent:ab")
+	harness.Must(t, err)
+	for name, c := range map[string]struct {
+		after *grants.Set
+		want  string
+	}{"all of them": {nil, "forbidden"}, "some": {grants.NewSet("", less), `"id":"ab"`}, "none": {nil, `"id":"a"`}} {
+		t.Run(name, func(t *testing.T) {
+			h := journaltest.History(t, 1)
+			tail, authority := projections.NewProgress(1), &changing{}
+			authority.set.Store(grants.NewSet("", g))
+			q := &query.Query{Rows: query.Rows{History: h}, Tail: tail, Authority: authority}
+			left := make(chan struct{}, 10)
+			ctx := wait.WithSlot(t.Context(), &wait.Slot{Leave: func() error { left <- struct{}{}; return nil }, Enter: func() {}, Stop: t.Context()})
+			answered := make(chan string, 1)
+			go func() {
+				body, err := q.Ask(ctx, []string{"events", "read"}, []byte(`{"wait_ms":30000,"limit":1}`))
+				answered <- fmt.Sprint(string(body), err)
+			}()
+			harness.Receive(t, "a wait", left)
+			if name != "none" {
+				authority.set.Store(c.after)
+			}
+			appendEvents(t, h, "a", 1, "1")
+			appendEvents(t, h, "ab", 1, "1")
+			tail.Set(0, 2)
+			got := harness.Receive(t, "an answer", answered)
+			if !strings.Contains(got, c.want) || name != "none" && strings.Contains(got, `"id":"a"`) {
+				t.Errorf("%s, want %s", got, c.want)
+			}
+		})
+	}
 }

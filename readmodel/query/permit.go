@@ -14,7 +14,7 @@ import (
 
 // Authority decides what the sender of a query, which is in its context, may read.
 type Authority interface {
-	// Grants are the grants in force of the sender.
+	// Grants are the grants in force of the sender; another Set after each change of them.
 	Grants(ctx context.Context) *grants.Set
 	// Refuse returns 403 forbidden, which names the missing grant, and counts it.
 	Refuse(ctx context.Context, missing grants.Grant) error

@@ -11,6 +11,7 @@ import (
 
 	"github.com/tidemark-engine/tidemark/domain"
 	"github.com/tidemark-engine/tidemark/domain/view"
+	"github.com/tidemark-engine/tidemark/internal/grants"
 	"github.com/tidemark-engine/tidemark/readmodel"
 	"github.com/tidemark-engine/tidemark/readmodel/tiers"
 )
@@ -142,8 +143,21 @@ func checkReminder(id string) error { return domain.CheckID("reminder id", id) }
 func checkSession(id string) error  { return domain.CheckID("session id", id) }
 func checkClaim(id string) error    { return domain.CheckID("claim id", id) }
 
-// Ask answers the request on queries.<tokens>. Errors are *domain.Error.
+// Ask answers the request on queries.<tokens>. Errors are *domain.Error. A query may wait
+// long: when the grants of its sender have changed meanwhile, it is answered again, by those
+// of now.
 func (q *Query) Ask(ctx context.Context, tokens []string, body []byte) ([]byte, error) {
+	for {
+		var by *grants.Set
+		answer, err := q.ask(ctx, tokens, body, &by)
+		if by == nil || by.Unrestricted() || by == q.Authority.Grants(ctx) || ctx.Err() != nil {
+			return answer, err
+		}
+	}
+}
+
+// ask is Ask once; by are then the grants that have permitted the query.
+func (q *Query) ask(ctx context.Context, tokens []string, body []byte, by **grants.Set) ([]byte, error) {
 	name, id := strings.Join(tokens, "."), ""
 	if name == "engine.status" {
 		if err := domain.DecodeBody(body, &struct{}{}); err != nil {
@@ -175,6 +189,7 @@ func (q *Query) Ask(ctx context.Context, tokens []string, body []byte) ([]byte, 
 	if err != nil {
 		return nil, err
 	}
+	*by = permission.set
 	if h.check != nil {
 		if err := h.check(id); err != nil {
 			return nil, err

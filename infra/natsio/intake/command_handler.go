@@ -70,7 +70,7 @@ func (in *Intake) setAside(ctx context.Context, cmd *storedCommand, refusal erro
 // execute runs a command and returns its receipt. A stop does not interrupt
 // it; the command handler has its own timeout.
 func (in *Intake) execute(ctx context.Context, cmd *storedCommand) (body []byte, result string, err error) {
-	if cmd.Aggregate == reactorAggregate {
+	if cmd.Aggregate == reactorAggregate && in.mayReact(cmd.account) {
 		return in.retryReaction(ctx, cmd)
 	}
 	caller, known := in.sender(cmd.account)

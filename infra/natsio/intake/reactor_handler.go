@@ -13,6 +13,7 @@ import (
 	"github.com/tidemark-engine/tidemark/domain"
 	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/history"
+	"github.com/tidemark-engine/tidemark/internal/identity"
 )
 
 // enqueue.reactor.<name>.react runs a reactor again on one event.
@@ -53,6 +54,17 @@ func (in *Intake) react(ctx context.Context, r *reactors.Reactor, rec events.Rec
 type reactBody struct {
 	Stream   string `json:"stream"`
 	Revision uint64 `json:"revision"`
+}
+
+// mayReact reports whether a stored command of an account may run a reactor, which has the
+// rights of the engine: those of the engine itself, of its operator, and of the clients of
+// development mode. To others there is no such aggregate.
+func (in *Intake) mayReact(account string) bool {
+	if in.cfg.Identify == nil || account == in.streams.dev {
+		return true
+	}
+	caller := in.cfg.Identify(account)
+	return caller != nil && caller.Principal == identity.Operator
 }
 
 // retryReaction reads one event from the journal and runs a reactor on it.

@@ -23,9 +23,11 @@ type Principal struct {
 	Account   string         `json:"account,omitempty"`    // on an external server in operator mode
 }
 
-// DefaultAgents are the agents of a role when none are named.
+// DefaultAgents are the agents of a role when none are named. Who is every agent holds every
+// task, so that only roles for all agents are.
 func DefaultAgents(name, role string) string {
-	if role == "agent" || role == "worker" {
+	switch role {
+	case "agent", "worker", "none":
 		return name
 	}
 	return "*"

@@ -31,7 +31,7 @@ type AuthAdd struct {
 	authTarget
 	Name   string `arg:"" help:"Name of the principal: 1 to 128 of A-Z a-z 0-9 _ -."`
 	Role   string `required:"" help:"agent, worker, reader, operator, admin; none = only what is granted." placeholder:"ROLE"`
-	Agents string `help:"Pattern of the agent ids that the role covers, like alice-*. Default: NAME for agents and workers, else *." placeholder:"PATTERN"`
+	Agents string `help:"Pattern of the agent ids that the role covers, like alice-*. Default: NAME for agents, workers and none, else *." placeholder:"PATTERN"`
 	Out    string `help:"Credentials file to write; default: NAME.creds, or NAME.nk with an NKey seed for an external server with a configuration file." placeholder:"FILE"`
 }
 

@@ -27,7 +27,8 @@ type world struct {
 	e         *harness.Engine
 	victim    *harness.Client
 	admin     *harness.Client // may do everything
-	account   string          // of the victim; empty in development mode
+	worker    *harness.Client // pulls all tasks; nil = there is none
+	account   string          // of the victim, or of the worker; empty in development mode
 	operator  *nats.Conn
 	attackers []*abuser
 	results   results
@@ -564,8 +565,8 @@ func (w *world) listens() {
 	}
 }
 
-// TestAbuse tries what must not be possible, with clients without credentials and with
-// principals of four roles. docs/explanation/security-cases.md lists the cases.
+// TestAbuse tries what must not be possible, with clients without credentials, with
+// principals of four roles, and with principals of a few grants. docs/explanation/security-cases.md lists the cases.
 func TestAbuse(t *testing.T) {
 	all, ran := results{}, 0
 	t.Run("development mode", func(t *testing.T) {
@@ -581,13 +582,17 @@ func TestAbuse(t *testing.T) {
 		principalsWorld(t, all).everything()
 		ran++
 	})
+	t.Run("narrow grants", func(t *testing.T) {
+		narrowWorld(t, all).around()
+		ran++
+	})
 	for name, operator := range map[string]bool{"external server": false, "external server in operator mode": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel() // they mostly wait for what must not come
 			externalWorld(t, operator).everything()
 		})
 	}
-	if t.Failed() || ran < 2 { // a part of it was run
+	if t.Failed() || ran < 3 { // a part of it was run
 		return
 	}
 	page(t, all)

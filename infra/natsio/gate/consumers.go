@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -76,6 +77,10 @@ func (g *Gate) consumer(r *request, stream, name string) {
 	r.respond(&nats.Msg{Data: g.foreign(r, answer.Data)})
 }
 
+// serialForm is what clients that replace their ordered consumer put at the end of its name,
+// and look for there in the messages.
+var serialForm = regexp.MustCompile(`_[0-9]+$`)
+
 // ownName makes the name of a principal's consumer, which it learns from the answer, one
 // that no other principal can guess or have: pulls do not pass the gate, and who has a name
 // first would keep it from others. A name that the principal has learned stays.
@@ -83,13 +88,15 @@ func (g *Gate) ownName(r *request, stream, name string) string {
 	if r.dev || name == "" || stream == auth.TaskStream && name == auth.TaskConsumer {
 		return name
 	}
-	own := func(chosen string) string {
-		return chosen + "_" + g.cfg.Accounts.Digest(r.caller.Account+" "+stream+" "+chosen)
+	own := func(chosen, serial string) string {
+		return chosen + "_" + g.cfg.Accounts.Digest(r.caller.Account+" "+stream+" "+chosen+serial) + serial
 	}
-	if i := strings.LastIndexByte(name, '_'); i > 0 && own(name[:i]) == name {
+	chosen, serial := name, serialForm.FindString(name)
+	chosen = strings.TrimSuffix(chosen, serial)
+	if i := strings.LastIndexByte(chosen, '_'); i > 0 && own(chosen[:i], serial) == name {
 		return name
 	}
-	return own(name)
+	return own(chosen, serial)
 }
 
 // consumers answers CONSUMER.NAMES and CONSUMER.LIST with the caller's own ones;

@@ -13,16 +13,20 @@ type floods struct {
 
 // excess is what was refused of a connection in a floodTime.
 type excess struct {
-	since time.Time
-	bytes int
+	since    time.Time
+	requests int
+	bytes    int
 }
 
 const (
-	floodTime = time.Second
-	// floodBytes is how much may be refused of a connection in that time: far more than of
-	// a client that waits for its answers. A request counts requestBytes besides its body.
-	floodBytes   = 16 << 20
-	requestBytes = 1 << 10
+	floodTime = 2 * time.Second
+	// A connection floods the engine when more than floodRequests, with more than floodBytes,
+	// were refused of it in that time: far more than of a client that waits as long as the
+	// refusal says, and more than a burst of a few large requests. A request counts
+	// requestBytes besides its body.
+	floodRequests = 200
+	floodBytes    = 32 << 20
+	requestBytes  = 1 << 10
 	// maxFloods bounds the connections that are remembered.
 	maxFloods = 8192
 )
@@ -36,7 +40,8 @@ func (f *floods) refused(connection uint64, size int, now time.Time) bool {
 	if !known || now.Sub(e.since) > floodTime {
 		e = excess{since: now}
 	}
-	if e.bytes += size + requestBytes; e.bytes > floodBytes {
+	e.requests++
+	if e.bytes += size + requestBytes; e.bytes > floodBytes && e.requests > floodRequests {
 		delete(f.of, connection)
 		return true
 	}

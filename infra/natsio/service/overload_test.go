@@ -220,8 +220,10 @@ func TestFloodsEndTheirConnection(t *testing.T) {
 	large := []byte(`{"key":"k","value":"` + strings.Repeat("v", 100<<10) + `"}`)
 	c.ask(40, "commands.agent.a1.set", large)
 	c.refused(30, "429")
+	c.ask(10, "commands.batch", make([]byte, 6<<20)) // a burst of a few large ones
+	c.refused(10, "429")
 	if n := c.greedy.Stats().Reconnects; n > 0 {
-		t.Error("the connection was closed after 30 refusals")
+		t.Error("the connection was closed after 40 refusals")
 	}
 	harness.Eventually(t, "the flood ends its connection", func() bool {
 		for range 20 {

@@ -31,7 +31,7 @@ func TestLightAppendsDoNotWaitForHeavyOnes(t *testing.T) {
 	}
 }
 
-// Clients that wait for their answers delay nobody, however much their loads differ.
+// Clients that wait for their answers do not delay others, however much their loads differ.
 func TestRoundsAreLongForModestLoads(t *testing.T) {
 	var l lane
 	for i := range MaxBatch {

@@ -119,7 +119,7 @@ func (c *nodes) stop() {
 	}
 }
 
-// freePorts returns ports that nobody listens on.
+// freePorts returns ports that no program listens on.
 func freePorts(n int) (ports []int, err error) {
 	for range n {
 		l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -44,7 +44,7 @@ func TestRightsThatEnded(t *testing.T) {
 	harness.Must(t, after.Flush())
 	account, err := keys(t, e).Account("dora")
 	harness.Must(t, err)
-	operator := e.Operator(t) // is told of another's consumer that it is not its own, and of none that there is none
+	operator := e.Operator(t) // who learns of another's consumer that it is not its own
 	for _, name := range []string{push, pull, account} {
 		harness.Eventually(t, "the end of dora's consumer "+name, func() error {
 			m, err := operator.Request("$JS.API.CONSUMER.INFO.TASK_EXECUTION."+name, nil, harness.Patience)

@@ -92,3 +92,18 @@ func TestConnectionsAreShared(t *testing.T) {
 		}
 	}
 }
+
+// Every request asks for its caller: no key is derived for it.
+func TestCallersCostNothing(t *testing.T) {
+	a, err := Open(Config{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := testing.AllocsPerRun(100, func() {
+		if a.Caller(a.Dev()) == nil {
+			t.Fatal("the account of clients without credentials is unknown")
+		}
+	}); n > 1 {
+		t.Errorf("%g allocations", n)
+	}
+}

@@ -1,6 +1,6 @@
 -- +goose Up
 
--- Whoever truncates a table that a view fills takes the view's position too: it folds
+-- A TRUNCATE of a table that a view fills takes the position of the view too: it folds
 -- the rows again. Each table has a function of its own, because a repair makes single
 -- tables again, in another schema first. A view that writes has locked its position and
 -- waits for the table: after its lock_timeout it gives up.

@@ -2,7 +2,7 @@ package app
 
 import "sync"
 
-// purges tells components that another program has removed messages of a stream. There is
+// purges informs components that another program has removed messages of a stream. There is
 // one subscription for all: the server reports every request to its API.
 type purges struct {
 	mu    sync.Mutex

@@ -271,6 +271,7 @@ func (a *Authority) devJWT() (string, error) {
 	for _, feed := range a.feeds() {
 		claims.Mappings[jwt.Subject(feed)] = []jwt.WeightedMapping{{Subject: jwt.Subject(Forbidden + feed)}}
 	}
+	claims.DefaultPermissions = a.anonymousPermissions()
 	return encode(claims, a.keys.Operator)
 }
 
@@ -279,21 +280,28 @@ func (a *Authority) feeds() []string {
 	return []string{a.cfg.Prefix + "agents.>", a.cfg.Prefix + "tasks.>", a.cfg.Prefix + "messages.>", a.cfg.Prefix + "outcomes.>"}
 }
 
-// Anonymous is the JWT of clients without credentials. They may overhear each
-// other, but can neither take requests that are for the engine nor publish what
-// only the engine publishes.
+// Anonymous is the JWT of clients without credentials. The server writes it into
+// each of their requests, so it is short: what they may do is in the JWT of DEV.
 func (a *Authority) Anonymous() (string, error) {
 	claims := jwt.NewUserClaims(public(a.keys.DevUser))
 	claims.Name, claims.BearerToken = "anonymous", true
-	claims.Pub.Allow.Add(">") // Resp alone would allow nothing else
+	return encode(claims, a.keys.Dev)
+}
+
+// anonymousPermissions are those of clients without credentials. They may overhear
+// each other, but can neither take requests that are for the engine nor publish what
+// only the engine publishes.
+func (a *Authority) anonymousPermissions() jwt.Permissions {
+	var p jwt.Permissions
 	prefix := a.cfg.Prefix
-	claims.Pub.Deny.Add(Forbidden+">", "$JS.API.>", "_R_.>", prefix+"tm.>", "_INBOX.>")
-	claims.Pub.Deny.Add(a.cfg.Denied...)
-	claims.Sub.Deny.Add(prefix+"commands.>", prefix+"queries.>", prefix+"enqueue.>", "$SRV.>", ProxyRoot+">", OwnAPIRoot+">",
+	p.Pub.Allow.Add(">") // Resp alone would allow nothing else
+	p.Pub.Deny.Add(Forbidden+">", "$JS.API.>", "_R_.>", prefix+"tm.>", "_INBOX.>")
+	p.Pub.Deny.Add(a.cfg.Denied...)
+	p.Sub.Deny.Add(prefix+"commands.>", prefix+"queries.>", prefix+"enqueue.>", "$SRV.>", ProxyRoot+">", OwnAPIRoot+">",
 		"$JS.API.>", "$JS.ACK.>", "$JS.FC.>", prefix+"tm.>", Forbidden+">")
 	// They answer requests of each other.
-	claims.Resp = &jwt.ResponsePermission{MaxMsgs: 10_000, Expires: 5 * time.Minute}
-	return encode(claims, a.keys.Dev)
+	p.Resp = &jwt.ResponsePermission{MaxMsgs: 10_000, Expires: 5 * time.Minute}
+	return p
 }
 
 // EngineUser is the user of the engine's connections.
@@ -308,6 +316,8 @@ func (a *Authority) EngineUser() (userJWT, seed string, err error) {
 func (a *Authority) GateUser() (userJWT, seed string, err error) {
 	claims := jwt.NewUserClaims(public(a.keys.GateUser))
 	claims.Name = "gate"
+	claims.Pub.Allow.Add(">") // in place of the permissions of the account
+	claims.Sub.Allow.Add(">")
 	userJWT, err = encode(claims, a.keys.Dev)
 	return userJWT, a.keys.GateUser, err
 }

@@ -22,8 +22,10 @@ type Requester struct {
 	Account string `json:"acc"`
 	User    string `json:"user"`
 	Kind    string `json:"kind"`
+	Host    string `json:"host"`
 	ID      uint64 `json:"id"`
 	Client  string `json:"-"` // names the connection among all
+	Origin  string `json:"-"` // names the account and the host
 }
 
 // requesters remembers what the headers of connections say: a header stays the
@@ -61,7 +63,7 @@ func CheckRequester(h nats.Header, account string) (*Requester, error) {
 			return nil, fmt.Errorf("the header %s cannot be read: %w", RequestInfo, err)
 		}
 		r.Account, r.User, r.Kind = strings.Clone(r.Account), strings.Clone(r.User), strings.Clone(r.Kind)
-		r.Client = fmt.Sprintf("%s#%d", r.Account, r.ID)
+		r.Client, r.Origin = fmt.Sprintf("%s#%d", r.Account, r.ID), r.Account+"@"+r.Host
 		requesters.Lock()
 		if len(requesters.known) >= maxRequesters {
 			clear(requesters.known)

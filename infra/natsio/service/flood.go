@@ -7,8 +7,9 @@ import (
 
 // floods finds the connections that go on sending while their requests are refused.
 type floods struct {
-	mu sync.Mutex
-	of map[uint64]excess // by connection
+	mu   sync.Mutex
+	of   map[uint64]excess    // by connection
+	last map[string]time.Time // the last flood, by origin
 }
 
 // excess is what was refused of a connection in a floodTime.
@@ -19,7 +20,7 @@ type excess struct {
 }
 
 const (
-	floodTime = 2 * time.Second
+	floodTime = 5 * time.Second
 	// A connection floods the engine when more than floodRequests, with more than floodBytes,
 	// were refused of it in that time: far more than of a client that waits as long as the
 	// refusal says, and more than a burst of a few large requests. A request counts
@@ -27,13 +28,17 @@ const (
 	floodRequests = 200
 	floodBytes    = 32 << 20
 	requestBytes  = 1 << 10
-	// maxFloods bounds the connections that are remembered.
+	// Who was disconnected connects again and goes on, with what its library has kept
+	// meanwhile. For floodMemory after a flood an eighth is a flood of its origin.
+	floodMemory = time.Minute
+	floodAgain  = 8
+	// maxFloods bounds the connections, and the origins, that are remembered.
 	maxFloods = 8192
 )
 
 // refused counts a refused request of size bytes, and reports whether its connection floods
-// the engine.
-func (f *floods) refused(connection uint64, size int, now time.Time) bool {
+// the engine. The origin is who may be behind several connections.
+func (f *floods) refused(connection uint64, origin string, size int, now time.Time) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	e, known := f.of[connection]
@@ -41,13 +46,25 @@ func (f *floods) refused(connection uint64, size int, now time.Time) bool {
 		e = excess{since: now}
 	}
 	e.requests++
-	if e.bytes += size + requestBytes; e.bytes > floodBytes && e.requests > floodRequests {
+	e.bytes += size + requestBytes
+	share := 1
+	if at, flooded := f.last[origin]; flooded && now.Sub(at) < floodMemory {
+		share = floodAgain
+	}
+	if e.bytes > floodBytes/share && e.requests > floodRequests/share {
 		delete(f.of, connection)
+		f.last = note(f.last, origin, now)
 		return true
 	}
-	if f.of == nil || len(f.of) >= maxFloods && !known {
-		f.of = map[uint64]excess{}
-	}
-	f.of[connection] = e
+	f.of = note(f.of, connection, e)
 	return false
+}
+
+// note sets one of at most maxFloods values. A map that is full starts empty.
+func note[K comparable, V any](m map[K]V, k K, v V) map[K]V {
+	if _, known := m[k]; m == nil || len(m) >= maxFloods && !known {
+		m = map[K]V{}
+	}
+	m[k] = v
+	return m
 }

@@ -16,6 +16,7 @@ type sender struct {
 	client     string           // names the principal, else the connection: limits count by it
 	rest       string           // the subject below its root
 	connection uint64           // its number at the server; 0 = not known
+	origin     string           // its account and host
 	refusal    error            // of a request that does not say who sends it
 }
 
@@ -36,7 +37,7 @@ func (s *Service) sender(m *nats.Msg, root string) (from sender, ok bool) {
 	from.rest = strings.TrimPrefix(rest, root)
 	who, err := natsio.CheckRequester(m.Header, account)
 	if err == nil {
-		from.client, from.connection = who.Client, who.ID
+		from.client, from.connection, from.origin = who.Client, who.ID, who.Origin
 		if from.caller = s.cfg.Identify(account); from.caller != nil {
 			from.client = from.caller.Client(who.Client)
 		}

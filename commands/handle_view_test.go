@@ -114,7 +114,7 @@ func TestOneDefinition(t *testing.T) {
 func TestPermitViews(t *testing.T) {
 	journal := journaltest.History(t, 1)
 	e := newEngine(t, journal, commands.Config{Past: journal, Permit: permit(t, map[string][]string{
-		"bob":  {"command view:bob-*", "query agent:bob-*", "query agent:shop-*.order.*", "query task:* when holder", "query claim:c-*"},
+		"bob":  {"command view:bob-*", "query agent:bob-*", "query agent:shop-*.order.*", "query task:* when holder", "query claim:c-*", "query message:bob-*", "query message:shop-* inbox"},
 		"anna": {"query *:*"},
 		"root": {"command *:*", "query *:*"},
 	})})
@@ -141,6 +141,7 @@ func TestPermitViews(t *testing.T) {
 		{"state", "shop-*", "*", "query agent:shop-* get"}, {"state", "", "order.*", "query agent:* get"}, {"state", "bob*", "", "query agent:bob* get"},
 		{"config", "bob-*", "", "query config:bob-* get"}, {"task", "bob-*", "", ""}, {"task", "", "", "query task:* get"}, {"task", "alice", "", "query task:* get"},
 		{"claim", "", "c-*", ""}, {"claim", "", "c*", "query claim:c* get"}, {"session", "bob-*", "", "query session:* get"}, {"reminder", "bob-*", "", "query reminder:* get"},
+		{"message", "bob-*", "", ""}, {"message", "bob-1", "m*", ""}, {"message", "shop-*", "", "query message:shop-* history"}, {"message", "", "m*", "query message:* history"},
 	} {
 		err := as("bob", fmt.Sprint("bob-", i), "define", define(c.from, c.agents, c.keys))
 		if c.missing == "" && err != nil || c.missing != "" && !forbids(err, c.missing) {

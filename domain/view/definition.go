@@ -19,7 +19,7 @@ import (
 type Definition struct {
 	Name    string
 	From    string   // one of the sources: FromState, …
-	Agents  string   // pattern of the agents that the rows belong to; empty = all, and rows without one
+	Agents  string   // pattern of the agents that the rows belong to, of messages the senders; empty = all, and rows without one
 	Keys    string   // pattern of the keys, or of the ids where rows have no key; empty = all
 	Columns []Column // ordered by name
 	Group   *Group   // nil = one row for each entry
@@ -46,6 +46,7 @@ const (
 	FromTask     = "task"
 	FromSession  = "session"
 	FromConfig   = "config"
+	FromMessage  = "message"
 	FromReminder = "reminder"
 	FromClaim    = "claim"
 )
@@ -75,7 +76,7 @@ const (
 )
 
 var (
-	sources = []string{FromState, FromTask, FromSession, FromConfig, FromReminder, FromClaim}
+	sources = []string{FromState, FromTask, FromSession, FromConfig, FromMessage, FromReminder, FromClaim}
 	types   = []string{Text, Numeric, Boolean, Timestamptz, JSONB}
 	targets = []string{SQL, KV}
 )

@@ -66,7 +66,7 @@ func TestParsesItsOwnForm(t *testing.T) {
 			text := fmt.Sprintf(`%q:{"path":%q,"type":"numeric"}`, name, path)
 			columns, reversed = append(columns, text), append([]string{fmt.Sprintf(`%q : { "type":"numeric", "path":%q }`, name, path)}, reversed...)
 		}
-		from := rapid.SampledFrom([]string{"state", "task", "session", "config", "reminder", "claim"}).Draw(t, "from")
+		from := rapid.SampledFrom([]string{"state", "task", "session", "config", "message", "reminder", "claim"}).Draw(t, "from")
 		group := ""
 		if rapid.Bool().Draw(t, "grouped") {
 			by := rapid.IntRange(0, len(names)).Draw(t, "by")

@@ -100,8 +100,6 @@ func source(d *Definition, in *body) error {
 	switch {
 	case in.From == nil:
 		return missing("/from", "from")
-	case *in.From == "message":
-		return bad("/from", "messages cannot be viewed: read inboxes; the sources are %s", strings.Join(sources, ", "))
 	case !slices.Contains(sources, *in.From):
 		return bad("/from", "%.64q is not one of %s", *in.From, strings.Join(sources, ", "))
 	}

@@ -138,6 +138,7 @@ func TestAccepted(t *testing.T) {
 		`{"from":"config","columns":{"a":{"path":"","type":"jsonb"}},"group":{"by":["a"]}}`,
 		`{"from":"session","columns":{"_":{"path":"/","type":"boolean"},"count":{"path":"/a//b/0","type":"timestamptz"}},"agents":null,"group":null,"into":null}`,
 		`{"from":"task","columns":{"count":{"path":"/a","type":"text"}},"group":{"by":["count"]}}`,
+		`{"from":"message","agents":"shop-*","columns":{"total":{"path":"/body/total","type":"numeric"}}}`,
 		`{"from":"reminder","columns":{"abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyzabcdefghijk":{"path":"/\u00e9","type":"text"}}}`,
 	} {
 		if _, err := view.Parse("v", []byte(body)); err != nil {

@@ -155,7 +155,7 @@ var Commands = map[string]Message{
 
 	"view.define": {Doc: "Defines a view: rows made from state, tasks or other aggregates.", Errors: "view.invalid view.exists state.conflict", Body: `
 		name string The name, which is that of the subject.
-		from! state|task|session|config|claim|reminder What the rows are made from.
+		from! state|task|session|config|message|reminder|claim What the rows are made from.
 		agents string Pattern of agents, * = any characters; default: all.
 		keys string Pattern of keys; default: all.
 		columns {}@ViewColumn Columns by name.

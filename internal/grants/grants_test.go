@@ -394,7 +394,7 @@ func TestShows(t *testing.T) {
 			all = append(all, g)
 		}
 		set := grants.NewSet(pattern(t), all...)
-		rows := grants.Rows{From: rapid.SampledFrom([]string{"state", "config", "task", "claim", "session"}).Draw(t, "from")}
+		rows := grants.Rows{From: rapid.SampledFrom([]string{"state", "config", "task", "claim", "session", "message"}).Draw(t, "from")}
 		if rapid.Bool().Draw(t, "agents") {
 			rows.Agents = pattern(t)
 		}
@@ -418,6 +418,8 @@ func TestShows(t *testing.T) {
 			a.Aggregate, a.ID, a.Key = "agent", agent, key
 		case "config":
 			a.ID, a.Key = agent, key
+		case "message":
+			a.ID, a.Verb = agent, "history"
 		}
 		if v, missing := set.Decide(a); v == grants.No || v == grants.IfHolder && !set.Holds(agent) {
 			t.Fatalf("%v shows %+v, but not the row of %s under %s: %s", texts, rows, agent, key, missing)
@@ -432,7 +434,7 @@ func TestShows(t *testing.T) {
 			t.Errorf("%s: %t, missing %s", text, ok, missing)
 		}
 	}
-	for from, want := range map[string]string{"reminder": "query reminder:order.* get", "session": "query session:order.* get"} {
+	for from, want := range map[string]string{"reminder": "query reminder:order.* get", "message": "query message:shop-* history", "session": "query session:order.* get"} {
 		all.From = from
 		if ok, missing := (*grants.Set)(nil).Shows(all); ok || missing.String() != want {
 			t.Errorf("%s: missing %s, want %s", from, missing, want)

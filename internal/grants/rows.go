@@ -6,7 +6,7 @@ import "cmp"
 // agents that they belong to and that of their keys, or of their ids where they have no key.
 // An empty pattern is all.
 type Rows struct {
-	From         string // state, task, session, config, reminder, claim
+	From         string // state, task, session, config, message, reminder, claim
 	Agents, Keys string
 }
 
@@ -19,6 +19,8 @@ func (r Rows) Action() Action {
 		return Action{Kind: Query, Aggregate: "agent", ID: agents, Verb: "get", Key: keys}
 	case "config":
 		return Action{Kind: Query, Aggregate: "config", ID: agents, Verb: "get", Key: keys}
+	case "message": // all that the senders have sent, whoever it was to
+		return Action{Kind: Query, Aggregate: "message", ID: agents, Verb: "history"}
 	}
 	return Action{Kind: Query, Aggregate: r.From, ID: keys, Verb: "get"}
 }

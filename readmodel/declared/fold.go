@@ -13,9 +13,14 @@ import (
 	"github.com/tidemark-engine/tidemark/readmodel"
 )
 
-// Version of the fold. Raise it when it makes other rows of the same definition and events:
-// the next start then builds every view beside its old rows.
-const Version = 1
+// Version of the fold of a source. Raise it when it makes other rows of the same definition
+// and events: the next start then builds the views of the source beside their old rows.
+func Version(from string) int {
+	if from == view.FromMessage { // builds of version 1 read no messages, and must not move such a view on
+		return 2
+	}
+	return 1
+}
 
 // Fold makes the rows of one view.
 type Fold struct {
@@ -57,6 +62,10 @@ func New(d view.Definition) *Fold {
 
 // Covers reports whether events of an aggregate may change rows of the view.
 func (f *Fold) Covers(name events.AggregateName) bool {
+	if f.Messages() {
+		id := name.ID()
+		return view.Definition{Agents: f.Agents}.Matches(id, "") && (name == events.Sent(id) || name == events.Lifecycle(id))
+	}
 	kind, id, key := readmodel.RowOf(name)
 	if kind == "" || kind != f.kind {
 		return false

@@ -120,3 +120,41 @@ func TestEqualNumbersAreEqual(t *testing.T) {
 		}
 	})
 }
+
+// TestMessages: a row for each message of the senders, by the pattern of its id; none of one
+// whose sender was erased.
+func TestMessages(t *testing.T) {
+	d, err := view.Parse("v", []byte(`{"from":"message","agents":"shop-*","keys":"m*","columns":{"all":{"path":"","type":"jsonb"},"n":{"path":"/body/n","type":"numeric"},`+
+		`"to":{"path":"/to","type":"text"},"at":{"path":"/sent_at","type":"timestamptz"}}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := New(d)
+	for name, want := range map[events.AggregateName]bool{
+		events.Sent("shop-1"): true, events.Lifecycle("shop-1"): true, events.Sent("a"): false, events.Lifecycle("a"): false,
+		events.Inbox("shop-1"): false, events.StateEntry("shop-1", "m"): false, events.Task("shop-1"): false,
+	} {
+		if f.Covers(name) != want {
+			t.Errorf("%s: %t", name, !want)
+		}
+	}
+	sent := func(id, data string) *events.Record {
+		return &events.Record{Event: events.Event{Type: events.MessageSent, Aggregate: "message", ID: "shop-1", CommandID: id,
+			Timestamp: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Data: jsontext.Value(data)}, Revision: 7}
+	}
+	c, ok, err := f.Message(sent("m1", `{"kind":"direct","to":"bob","body":{ "n" : 1.50 },"request":"r"}`))
+	const all = `{"message_id":"m1","kind":"direct","from":"shop-1","to":"bob","body":{ "n" : 1.50 },"sent_at":"2026-01-02T03:04:05Z","sequence":7}`
+	if err != nil || !ok || c.Gone || c.Key != "shop-1.m1" || text(c.Values[0]) != all || text(c.Values[2]) != "1.50" || text(c.Values[3]) != "bob" || text(c.Values[1]) != "2026-01-02T03:04:05Z" {
+		t.Errorf("%+v %s, %v, %v", c, text(c.Values[0]), ok, err)
+	}
+	erased := sent("m2", `{"kind":"direct"}`)
+	erased.Erased = true
+	for what, rec := range map[string]*events.Record{"another id": sent("x1", `{"kind":"broadcast","body":1}`), "an erased one": erased} {
+		if c, ok, err := f.Message(rec); ok || err != nil {
+			t.Errorf("%s: %+v, %v", what, c, err)
+		}
+	}
+	if _, _, err := f.Message(sent("m3", `{"kind":1}`)); err == nil {
+		t.Error("data of another type is read")
+	}
+}

@@ -12,7 +12,7 @@ func badViews() (all []Case) {
 		all = append(all, Case{command("view.v1.define", body), 400, code, place})
 	}
 	for _, c := range [][3]string{ // members instead of from or beside it and the columns
-		{`"from":"states"`, "view.invalid", "/from"}, {`"from":""`, "view.invalid", "/from"}, {`"from":1`, "body.invalid", "/from"}, {`"from":"message"`, "view.invalid", "cannot be viewed"},
+		{`"from":"states"`, "view.invalid", "/from"}, {`"from":""`, "view.invalid", "/from"}, {`"from":1`, "body.invalid", "/from"}, {`"from":"messages"`, "view.invalid", "message, reminder"},
 		{`"from":["state"]`, "body.invalid", "/from"}, {`"from":null`, "body.missing_field", "/from"}, {`"agents":"*"`, "body.missing_field", "/from"},
 		{`"from":"state","name":"v2"`, "view.invalid", "/name"}, {`"from":"state","name":""`, "view.invalid", "/name"}, {`"from":"state","name":1`, "body.invalid", "/name"},
 		{`"from":"state","agents":""`, "view.invalid", "/agents"}, {`"from":"state","agents":"a.*"`, "view.invalid", "/agents"},

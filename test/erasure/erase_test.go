@@ -99,6 +99,12 @@ func TestErase(t *testing.T) {
 	c := e.Client(t)
 	value := func(n int) string { return fmt.Sprintf("%s %d", marker, n) }
 
+	// Views that hold values, in a table and a bucket.
+	text := func(path string) M { return M{"v": M{"path": path, "type": "text"}} }
+	c.MustDo(t, "view.kept.define", M{"from": "state", "columns": text("/value"), "into": []string{"sql", "kv"}})
+	c.MustDo(t, "view.grouped.define", M{"from": "state", "columns": text("/value"), "group": M{"by": []string{"v"}, "count": true}, "into": []string{"sql", "kv"}})
+	c.MustDo(t, "view.sent.define", M{"from": "message", "columns": text("/body"), "into": []string{"sql", "kv"}})
+
 	// Every way for a value to get in.
 	c.MustSet(t, "a1", "mood", value(1), nil)
 	c.MustSet(t, "a1", "mood", value(2), nil)
@@ -170,7 +176,8 @@ func TestErase(t *testing.T) {
 		var done int
 		harness.Must(t, db.QueryRow(t.Context(), `SELECT count(*) FROM agents.outbox WHERE done_at IS NOT NULL`).Scan(&done))
 		return found["state"] == 5 && found["config"] == 1 && found["conflicts"] == 1 && found["messages"] >= 2 &&
-			found["tasks"] == 5 && found["sessions"] == 1 && found["reminders"] == 2 && found["outbox"] == 7 && done == 7
+			found["tasks"] == 5 && found["sessions"] == 1 && found["reminders"] == 2 && found["outbox"] == 7 && done == 7 &&
+			found["view_kept"] == 5 && found["view_grouped"] == 5 && found["view_sent"] >= 2
 	})
 	harness.Eventually(t, "the reminder r2 has fired", func() bool {
 		answer, err := c.Query(t.Context(), "queries.reminder.r2.get", nil)
@@ -211,6 +218,9 @@ func TestErase(t *testing.T) {
 	}
 	nowhere(t, e, db)
 	published("after it", 1)
+	if answer, err := c.Query(t.Context(), "queries.view.sent.list", nil); err != nil || bytes.Count(answer, []byte(`"key"`)) != 1 || !bytes.Contains(answer, []byte(`"the sender's"`)) {
+		t.Errorf("the view of messages: %s, %v", answer, err)
+	}
 
 	// What is left: versions and digests.
 	_, err = c.Get(t.Context(), "a1", "mood", nil)

@@ -39,12 +39,15 @@ func TestDeclaredViews(t *testing.T) {
 		"columns": M{"city": town, "total": total}, "group": M{"by": []string{"city"}, "count": true, "sum": []string{"total"}}})
 	c.MustDo(t, "view.work.define", M{"from": "task", "columns": M{"kind": M{"path": "/kind", "type": "text"}, "status": M{"path": "/status", "type": "text"}},
 		"group": M{"by": []string{"kind", "status"}, "count": true}})
+	c.MustDo(t, "view.sent.define", M{"from": "message", "agents": "shop-*", "columns": M{"to": M{"path": "/to", "type": "text"}, "body": M{"path": "/body", "type": "jsonb"},
+		"kind": M{"path": "/kind", "type": "text"}, "at": M{"path": "/sent_at", "type": "timestamptz"}, "revision_of": M{"path": "/sequence", "type": "numeric"}}})
 	declaredLoad(t, e, c)
 	declaredTasks(t, c)
+	declaredMessages(t, c)
 	declaredEqual(t, c, "city", "town")
 	declaredQueries(t, c)
 	other := engines[1].Client(t)
-	for _, view := range []string{"flat", "towns", "work"} {
+	for _, view := range []string{"flat", "towns", "work", "sent"} {
 		mine, theirs := declaredRows(t, c, view), declaredRows(t, other, view)
 		if len(mine) == 0 || strings.Join(mine, "\n") != strings.Join(theirs, "\n") {
 			t.Errorf("view %s has %d rows here and others in the other engine: %d", view, len(mine), len(theirs))
@@ -60,11 +63,12 @@ func TestDeclaredViews(t *testing.T) {
 	run(true, "rebuild", "view.towns")
 	run(true, "rebuild", "views")
 	run(true, "verify")
-	_, err := c.SQL(t).Exec(t.Context(), `UPDATE agents.view_towns SET sum_total = sum_total + 1; DELETE FROM agents.view_flat`)
+	_, err := c.SQL(t).Exec(t.Context(), `UPDATE agents.view_towns SET sum_total = sum_total + 1; DELETE FROM agents.view_flat; UPDATE agents.view_sent SET kind = 'direct'`)
 	harness.Must(t, err)
 	run(false, "verify")
 	run(true, "verify", "--repair")
 	declaredEqual(t, c, "city", "town")
+	sentEqual(t, c)
 
 	bucket, err := c.JS.KeyValue(t.Context(), "VIEW_towns")
 	harness.Must(t, err)
@@ -262,6 +266,47 @@ func declaredTasks(t *testing.T, c *harness.Client) {
 	if !strings.Contains(string(answer), `"kind":"print","status":"created","count":4}]`) {
 		t.Errorf("tasks by status: %s", answer)
 	}
+}
+
+// declaredMessages sends messages: the view has those of its senders, as agents.messages has them.
+func declaredMessages(t *testing.T, c *harness.Client) {
+	for i, subject := range []string{"shop-1.direct", "shop-1.broadcast", "shop-2.notify", "other.direct", "shop-1.direct"} {
+		body := M{"body": M{"n": json.Number(fmt.Sprintf("%d.50", i))}}
+		switch _, verb, _ := strings.Cut(subject, "."); verb {
+		case "direct":
+			body["to"] = "shop-9"
+		case "notify":
+			body["type"] = "news"
+		}
+		c.MustDo(t, "message."+subject, body)
+	}
+	sentEqual(t, c)
+	row := declaredRows(t, c, "sent")[0]
+	var got struct{ Key, Kind, To string }
+	harness.Must(t, json.Unmarshal([]byte(row), &got))
+	answer, err := c.Query(t.Context(), "queries.view.sent.get", M{"key": got.Key})
+	harness.Must(t, err)
+	if !strings.HasPrefix(got.Key, "shop-1.") || !strings.Contains(row, `.50}`) || !strings.HasPrefix(string(answer), `{"row":`+row+`,`) {
+		t.Errorf("the row of a message: %s, %s", row, answer)
+	}
+}
+
+// sentEqual compares the view of messages with agents.messages.
+func sentEqual(t *testing.T, c *harness.Client) {
+	t.Helper()
+	if rows := declaredRows(t, c, "sent"); len(rows) != 4 {
+		t.Errorf("the view of messages: %q", rows)
+	}
+	harness.Eventually(t, "the messages are stored", func() error {
+		const mine, stored = `SELECT key, "to", body, kind, at, revision_of FROM agents.view_sent`,
+			`SELECT sender || '.' || message_id, recipient, body, kind, sent_at, sequence FROM agents.messages WHERE sender LIKE 'shop-%'`
+		var differ int
+		err := c.SQL(t).QueryRow(t.Context(), `SELECT count(*) FROM ((`+mine+` EXCEPT ALL `+stored+`) UNION ALL (`+stored+` EXCEPT ALL `+mine+`)) d`).Scan(&differ)
+		if err == nil && differ > 0 {
+			err = fmt.Errorf("%d rows differ", differ)
+		}
+		return err
+	})
 }
 
 // declaredQueries asks for rows, and for what cannot be answered.

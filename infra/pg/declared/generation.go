@@ -120,6 +120,7 @@ func readGenerations(ctx context.Context, q pg.Querier, where string, args ...an
 // Create makes the tables of a new generation of a view, in the place of one that is
 // being built.
 func (s *Store) Create(ctx context.Context, d view.Definition, journal string, heads []uint64, accept bool) error {
+	version := declared.Version(d.From)
 	err := s.inTx(ctx, func(tx pgx.Tx) error {
 		if err := dropBuilding(ctx, tx, d.Name); err != nil {
 			return err
@@ -130,7 +131,7 @@ func (s *Store) Create(ctx context.Context, d view.Definition, journal string, h
 			signed[p] = int64(head)
 		}
 		err := tx.QueryRow(ctx, `INSERT INTO agents.declared_generations (view, definition, version, incarnation, heads, accept)
-			VALUES ($1, $2, $3, $4, $5, $6) RETURNING id`, d.Name, string(d.Canonical()), declared.Version, journal, signed, accept).Scan(&g.ID)
+			VALUES ($1, $2, $3, $4, $5, $6) RETURNING id`, d.Name, string(d.Canonical()), version, journal, signed, accept).Scan(&g.ID)
 		if err != nil {
 			return err
 		}
@@ -139,7 +140,7 @@ func (s *Store) Create(ctx context.Context, d view.Definition, journal string, h
 			return err
 		}
 		_, err = tx.Exec(ctx, `INSERT INTO agents.checkpoints (view, partition, position, incarnation, version)
-			SELECT $1, generate_series(0, $2 - 1), 0, $3, $4`, g.Checkpoint(), len(heads), journal, declared.Version)
+			SELECT $1, generate_series(0, $2 - 1), 0, $3, $4`, g.Checkpoint(), len(heads), journal, version)
 		return err
 	})
 	if err != nil {

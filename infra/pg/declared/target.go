@@ -56,8 +56,8 @@ func (t *Target) Load(ctx context.Context, partition int, id string) (uint64, er
 	if at.Journal != id {
 		return 0, fmt.Errorf("%w: the view in SQL was folded from journal %s, this is journal %s", history.ErrForeignJournal, at.Journal, id)
 	}
-	if at.Version > declared.Version {
-		return 0, fmt.Errorf("this engine is older than its views: the rows have version %d, this build folds version %d: run the newer build", at.Version, declared.Version)
+	if version := declared.Version(t.g.Definition.From); at.Version > version {
+		return 0, fmt.Errorf("this engine is older than its views: the rows have version %d, this build folds version %d: run the newer build", at.Version, version)
 	}
 	return at.Position, nil
 }
@@ -81,6 +81,11 @@ func (t *Target) Fold(batch []history.Message) projections.Changes {
 			}
 		}
 	}
+	if t.fold.Messages() {
+		c := projections.FoldMessages(covered)
+		c.Messages = batch[max(0, len(batch)-1):] // the digest at the position is the last event's
+		return c
+	}
 	c := projections.Fold(covered)
 	if n := len(batch); n > 0 && batch[n-1].Bad == nil { // the digest at the position is the last event's
 		c.Events = append(c.Events, &batch[n-1].Record)
@@ -93,9 +98,11 @@ func (t *Target) Fold(batch []history.Message) projections.Changes {
 func (t *Target) Apply(ctx context.Context, partition int, from, to uint64, c projections.Changes) error {
 	// gofail: var declaredBegin struct{}
 	// return context.DeadlineExceeded
-	changes := t.changes(&c)
-	err := t.db.InTx(ctx, func(tx pgx.Tx) error {
-		var empty []string
+	changes, erased, err := t.changes(&c)
+	if err != nil {
+		return fmt.Errorf("%w: %w", projections.ErrUnappliable, err)
+	}
+	err = t.db.InTx(ctx, func(tx pgx.Tx) error {
 		b := &pgx.Batch{}
 		if from < to && len(c.Released) == 0 {
 			b.Queue(`SET LOCAL synchronous_commit = off`)
@@ -106,16 +113,20 @@ func (t *Target) Apply(ctx context.Context, partition int, from, to uint64, c pr
 			}
 			return nil
 		})
-		t.queue(b, changes, &empty)
-		if err := tx.SendBatch(ctx, b).Close(); err != nil || len(empty) == 0 {
-			return err
+		if len(erased) > 0 {
+			if err := t.write(ctx, tx, b, nil); err != nil {
+				return err
+			}
+			if err := t.erase(ctx, tx, erased); err != nil {
+				return err
+			}
+			b = &pgx.Batch{}
 		}
-		_, err := tx.Exec(ctx, t.layout.deleteEmpty(), empty)
-		return err
+		return t.write(ctx, tx, b, changes)
 	})
 	// gofail: var declaredCommitted struct{}
 	// return context.DeadlineExceeded
-	if err == nil && t.Written != nil && len(changes) > 0 {
+	if err == nil && t.Written != nil && len(changes)+len(erased) > 0 {
 		t.Written()
 	}
 	if err == nil || errors.Is(err, projections.ErrFenced) {
@@ -124,9 +135,27 @@ func (t *Target) Apply(ctx context.Context, partition int, from, to uint64, c pr
 	return fmt.Errorf("write %d rows up to %d: %w", len(changes), to, err)
 }
 
-// changes are the changed rows, each once. A row whose aggregate is in quarantine is gone.
-func (t *Target) changes(c *projections.Changes) []declared.Change {
-	all := make([]declared.Change, 0, len(c.Entries)+len(c.Docs)+len(c.Quarantined))
+// write sends the statements of b and those that write changes.
+func (t *Target) write(ctx context.Context, tx pgx.Tx, b *pgx.Batch, changes []declared.Change) error {
+	var empty []string
+	t.queue(b, changes, &empty)
+	if b.Len() == 0 {
+		return nil
+	}
+	if err := tx.SendBatch(ctx, b).Close(); err != nil || len(empty) == 0 {
+		return err
+	}
+	_, err := tx.Exec(ctx, t.layout.deleteEmpty(), empty)
+	return err
+}
+
+// changes are the changed rows, each once, and the agents whose rows of before have ended. A
+// row whose aggregate is in quarantine is gone.
+func (t *Target) changes(c *projections.Changes) (all []declared.Change, erased []string, err error) {
+	if t.fold.Messages() {
+		return t.messages(c.Events)
+	}
+	all = make([]declared.Change, 0, len(c.Entries)+len(c.Docs)+len(c.Quarantined))
 	for i := range c.Entries {
 		all = append(all, t.fold.Entry(&c.Entries[i]))
 	}
@@ -134,7 +163,7 @@ func (t *Target) changes(c *projections.Changes) []declared.Change {
 		all = append(all, t.fold.Doc(&c.Docs[i]))
 	}
 	if len(c.Quarantined) == 0 {
-		return all
+		return all, nil, nil
 	}
 	at := make(map[string]int, len(all))
 	for i := range all {
@@ -153,7 +182,7 @@ func (t *Target) changes(c *projections.Changes) []declared.Change {
 		at[gone.Key] = len(all)
 		all = append(all, gone)
 	}
-	return all
+	return all, nil, nil
 }
 
 // queue queues the statements that write changes; empty receives the keys of groups without

@@ -125,7 +125,17 @@ func (w *one) add(m *history.Message, exclude func(string, events.AggregateName,
 	if m.Revision > w.Positions[m.Partition] || !w.fold.Covers(m.Name) {
 		return
 	}
-	if m.Bad != nil || exclude != nil && exclude(ViewPrefix+w.View, m.Name, m.Revision) {
+	excluded := m.Bad != nil || exclude != nil && exclude(ViewPrefix+w.View, m.Name, m.Revision)
+	if w.fold.Messages() {
+		if excluded {
+			return
+		}
+		if c, ok, err := w.fold.Message(&m.Record); ok && err == nil {
+			w.recount.Add(c)
+		}
+		return
+	}
+	if excluded {
 		w.recount.Add(declared.Change{Key: declared.KeyOf(m.Name), Gone: true})
 		return
 	}

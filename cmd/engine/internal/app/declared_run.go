@@ -67,7 +67,7 @@ func (d *declaredViews) decide(ctx context.Context, gs []declared.Generation) (d
 // decideView is decide for one view.
 func (d *declaredViews) decideView(ctx context.Context, name string, w wantedView, have generations) (done bool, err error) {
 	good := func(g *declared.Generation) bool {
-		return g != nil && !g.Broken && g.Journal == d.journal.ID() && g.Version >= folds.Version && g.Definition.Equal(w.Definition)
+		return g != nil && !g.Broken && g.Journal == d.journal.ID() && g.Version >= folds.Version(w.Definition.From) && g.Definition.Equal(w.Definition)
 	}
 	switch {
 	case w.Status != view.Defined:

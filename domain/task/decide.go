@@ -58,8 +58,8 @@ func Decide(t Task, c Command, meta domain.Metadata) domain.Decision {
 		return t.claim(c, meta)
 	case c.Type == events.TaskLeaseExpired:
 		return t.expire(c, meta)
-	case t.failedBefore(c):
-		return domain.Decision{Outcome: domain.Unchanged}
+	case t.hasFailed(c):
+		return t.failAgain(c)
 	case t.fenced(c):
 		return domain.Refuse(t.details(domain.Errorf(domain.Conflict, "task.fenced",
 			"task %s is not held by this agent and fence: it is %s; its lease may have run out", c.ID, t.held())))
@@ -107,12 +107,20 @@ func (t Task) carryOut(c Command, meta domain.Metadata) domain.Decision {
 	return t.accept(c, meta, fact{c.Type, c.Data})
 }
 
-// failedBefore reports whether a failure has been reported with this reason, and the
-// task waits for its next attempt.
-func (t Task) failedBefore(c Command) bool {
-	d, ok := c.Data.(events.TaskEnd)
-	return ok && c.Type == events.TaskFailed && t.Status == Created && t.Attempts > 0 && t.Reason == d.Reason &&
-		(c.Fence == nil || *c.Fence == t.Fence)
+// hasFailed reports whether a command reports the failure of an attempt that has failed
+// already, as far as the sender says whose it was: the task waits for the next one.
+func (t Task) hasFailed(c Command) bool {
+	return c.Type == events.TaskFailed && t.Failure != "" &&
+		(c.Holder == "" || c.Holder == t.FailedBy) && (c.Fence == nil || *c.Fence == t.Fence)
+}
+
+// failAgain decides the failure of an attempt that has failed already.
+func (t Task) failAgain(c Command) domain.Decision {
+	if d, ok := c.Data.(events.TaskEnd); ok && t.Failure == failureDigest(d.Reason, d.Detail) {
+		return domain.Decision{Outcome: domain.Unchanged}
+	}
+	return domain.Refuse(t.details(domain.Errorf(domain.Rejected, "task.already_failed",
+		"this attempt of task %s has already failed, with other content; the task waits for the next one", c.ID)))
 }
 
 // fenced reports whether the sender says that it holds a task which it does not hold.

@@ -89,7 +89,7 @@ func TestALeaseRunsOut(t *testing.T) {
 	if l.state.Status != task.Created || l.state.AgentID != "" || l.state.Reason != task.LeaseExpired || !l.state.LeaseExpiresAt.IsZero() {
 		t.Errorf("%+v", l.state)
 	}
-	l.want("a late completion of nobody's task", l.do(29, held(events.TaskCompleted, events.TaskComplete{}, "b", 5)), "task.fenced")
+	l.want("a late completion of a task without a holder", l.do(29, held(events.TaskCompleted, events.TaskComplete{}, "b", 5)), "task.fenced")
 	l.want("a claim", l.do(30, claim("a", 1)), "accepted")
 	l.want("a completion by the holder, late but first", l.do(40, held(events.TaskCompleted, events.TaskComplete{Result: []byte("1")}, "a", 7)), "accepted")
 	l.want("again", l.do(41, held(events.TaskCompleted, events.TaskComplete{Result: []byte("1")}, "a", 7)), "unchanged")
@@ -113,10 +113,33 @@ func TestRetry(t *testing.T) {
 		t.Errorf("%+v", l.state)
 	}
 	l.want("fail again", l.do(0, held(events.TaskFailed, boom, "a", 2)), "unchanged")
+	for name, c := range map[string]struct {
+		end    events.TaskEnd
+		holder string
+		fence  uint64
+		want   string
+	}{
+		"with another detail":                 {events.TaskEnd{Reason: "boom", Detail: "e"}, "a", 2, "task.already_failed"},
+		"without its detail":                  {events.TaskEnd{Reason: "boom"}, "a", 2, "task.already_failed"},
+		"with another reason":                 {events.TaskEnd{Reason: "bang", Detail: "d"}, "a", 2, "task.already_failed"},
+		"with another reason, from any agent": {events.TaskEnd{Reason: "bang", Detail: "d"}, "", 0, "task.already_failed"},
+		"again, from any agent":               {boom, "", 0, "unchanged"},
+		"again, by its agent":                 {boom, "a", 0, "unchanged"},
+		"again, by another agent":             {boom, "b", 0, "task.fenced"},
+		"again, with another fence":           {boom, "a", 1, "task.fenced"},
+	} {
+		fail := task.Command{Type: events.TaskFailed, Data: c.end, Holder: c.holder}
+		if c.fence > 0 {
+			fail.Fence = &c.fence
+		}
+		l.want("fail "+name, l.do(0, fail), c.want)
+	}
 	l.want("complete", l.do(0, held(events.TaskCompleted, events.TaskComplete{}, "a", 2)), "task.fenced")
 	l.want("an early claim", l.do(4.9, claim("a", 1000)), "task.not_claimable")
 	l.want("claim", l.do(5, claim("a", 1000)), "accepted")
 	l.want("the end of the lease", l.do(6, expire(5)), "accepted")
+	l.want("a failure of the attempt whose lease ran out", l.do(6, held(events.TaskFailed, events.TaskEnd{Reason: task.LeaseExpired}, "a", 5)), "task.fenced")
+	l.want("the same without a fence", l.do(6, task.Command{Type: events.TaskFailed, Data: events.TaskEnd{Reason: task.LeaseExpired}}), "task.not_started")
 	l.want("claim", l.do(6, claim("a", 1000)), "accepted")
 	l.want("the third failure", l.do(6, held(events.TaskFailed, boom, "a", 7)), "accepted")
 	if l.state.Status != task.Failed || l.state.Detail != "d" || l.state.Attempts != 3 {

@@ -4,6 +4,8 @@
 package task
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -47,6 +49,8 @@ type Task struct {
 	Result         jsontext.Value    `json:"result,omitzero"`
 	Reason         string            `json:"reason,omitempty"`
 	Detail         string            `json:"detail,omitempty"`
+	FailedBy       string            `json:"failed_by,omitempty"` // while it waits after a failure: the agent whose attempt failed
+	Failure        string            `json:"failure,omitempty"`   // while it waits after a failure: the digest of its reason and detail
 	CreatedAt      time.Time         `json:"created_at,omitzero"`
 	StartedAt      time.Time         `json:"started_at,omitzero"`
 	FinishedAt     time.Time         `json:"finished_at,omitzero"`
@@ -95,8 +99,9 @@ func Evolve(t Task, ev *events.Event) (Task, error) {
 	case events.TaskRetried:
 		var d events.TaskBack
 		err := json.Unmarshal(ev.Data, &d)
+		by, failure := t.AgentID, failureDigest(t.Reason, t.Detail)
 		t = t.back()
-		t.NotBefore = d.NotBefore
+		t.NotBefore, t.FailedBy, t.Failure = d.NotBefore, by, failure
 		return t, err
 	case events.TaskLeaseExpired:
 		if t.attemptLeft(ev.Timestamp) {
@@ -123,6 +128,7 @@ func (t Task) started(d *events.TaskStart, at time.Time) Task {
 	t.Status, t.AgentID, t.StartedAt, t.Attempts = Started, d.AgentID, at, t.Attempts+1
 	t.Fence, t.ClaimID, t.LeaseMS, t.NotBefore = d.Fence, d.ClaimID, d.LeaseMS, time.Time{}
 	t.Percent, t.Note, t.Reason, t.Detail, t.FinishedAt = nil, "", "", "", time.Time{}
+	t.FailedBy, t.Failure = "", ""
 	return t.renewed(at)
 }
 
@@ -136,7 +142,15 @@ func (t Task) renewed(at time.Time) Task {
 
 func (t Task) finished(s Status, at time.Time) Task {
 	t.Status, t.FinishedAt, t.LeaseMS, t.LeaseExpiresAt, t.NotBefore = s, at, 0, time.Time{}, time.Time{}
+	t.FailedBy, t.Failure = "", ""
 	return t
+}
+
+// failureDigest identifies a failure once its detail is gone: the detail belongs to the agent
+// that has reported it, and the task that waits to the one that it is for.
+func failureDigest(reason, detail string) string {
+	sum := sha256.Sum256([]byte(reason + "\x00" + detail))
+	return hex.EncodeToString(sum[:16])
 }
 
 // back is the task as it waits for the next attempt. What the last one has written is
@@ -164,7 +178,7 @@ func (t Task) Expired(at time.Time) bool {
 // Outline is the agent that the task belongs to, empty = none, and the task without its
 // content.
 func (t Task) Outline() (agent string, outline Task) {
-	t.Payload, t.Note, t.Result, t.Detail = nil, "", nil, ""
+	t.Payload, t.Note, t.Result, t.Detail, t.Failure = nil, "", nil, "", ""
 	if t.Status == Cancelled { // free text; that of a failure is a slug
 		t.Reason = ""
 	}

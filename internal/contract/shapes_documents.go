@@ -21,6 +21,8 @@ var documentShapes = map[string]Type{
 		result any Of a completed task.
 		reason string Of a failed, cancelled or repeated task.
 		detail string Free text for reason.
+		failed_by id While it waits after a failure: the agent whose attempt failed.
+		failure string While it waits after a failure: a digest of its reason and detail.
 		created_at time When it was created.
 		started_at time When the last attempt began.
 		finished_at time When it ended.`},

@@ -128,8 +128,8 @@ func (a *Agent) Append(ctx context.Context, key string, items any, options ...Co
 }
 
 // Update reads an entry, lets change make the new value from the old one (the zero value
-// if there is none), and writes it if no one else has written meanwhile; otherwise it
-// begins again, until the end of ctx. change may run several times. An error of change
+// if there is none), and writes it if it has not changed meanwhile; otherwise it begins
+// again, until the end of ctx. change may run several times. An error of change
 // ends Update.
 func Update[T any](ctx context.Context, a *Agent, key string, change func(T) (T, error), options ...CommandOption) (Receipt, error) {
 	var reread []ReadOption

@@ -16,10 +16,11 @@ import (
 )
 
 // A task belongs to the agent that it is for or that works on it, a session to its
-// owner, a reminder to the agent that its command goes to.claim to its owner or last owner. Their events are encrypted with the key of that agent; a task that goes to
-// another agent takes its content along.
+// owner, a reminder to the agent that its command goes to, a claim to its owner or last owner.
+// Their events are encrypted with the key of that agent; a task that goes to another agent takes
+// its content along.
 
-// owned is how the tasks, the sessions sessions, reminders or claims of an agent are erased.
+// owned is how the tasks, sessions, reminders or claims of an agent are erased.
 type owned struct {
 	pattern events.AggregateName
 	erased  string // type of the event

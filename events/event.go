@@ -36,7 +36,7 @@ type Event struct {
 	// Erased: the stored Data is encrypted with a key that was destroyed; see Erase.
 	Erased bool
 
-	// Owner is the agent whose key encrypts the content of a task, a session a session or a claim; or a reminder;
+	// Owner is the agent whose key encrypts the content of a task, a session, a reminder or a claim;
 	// empty = it belongs to none and is not encrypted. Outline is State without content, which
 	// stays readable. Both are set to encrypt an event, and are not stored as they are.
 	Owner   string

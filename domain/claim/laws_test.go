@@ -63,7 +63,7 @@ func TestOneHolder(t *testing.T) {
 			case !held && cmd.Type == events.ClaimRenewed && d.Refusal == nil:
 				t.Fatal("a claim that is not held was renewed")
 			case cmd.Type == events.ClaimAcquired && d.Refusal == nil && (!c.HeldAt(now) || c.Owner != cmd.Owner):
-				t.Fatalf("%s was told that it holds %+v", cmd.Owner, c)
+				t.Fatalf("%s acquired the claim and does not hold it: %+v", cmd.Owner, c)
 			}
 		}
 	})

@@ -6,7 +6,7 @@ import (
 	"github.com/tidemark-engine/tidemark/events"
 )
 
-// Sender is the state of an agent's messages: whoever may send may always send.
+// Sender is the state of an agent's messages: sending depends on no state.
 type Sender struct{}
 
 // Evolve is the sender after one more event.

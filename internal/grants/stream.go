@@ -51,7 +51,7 @@ func (s *Set) Some(stream string) bool {
 // AGENT_STATE: those of all agents. No agent has this id, which patterns may match.
 const republished = "kv"
 
-// aggregateOf says whose messages a stream has, where those of one can be told apart.
+// aggregateOf is the aggregate whose messages a stream has, of streams whose subjects name the id.
 var aggregateOf = map[string]string{
 	"AGENT_STATE": "agent", "KV_AGENT_STATE": "agent", "KV_AGENT_CONFIG": "config", "TASK_EXECUTION": "task",
 	"KV_TASK_STATE": "task", "KV_SESSION_DATA": "session", "KV_REMINDER_STATE": "reminder", "KV_CLAIM_STATE": "claim", "AGENT_MESSAGES": "message",

@@ -20,7 +20,7 @@ import (
 	"unicode/utf8"
 )
 
-// Master wraps the data keys. Its ID names it without telling anything of it.
+// Master wraps the data keys. Its ID names it and reveals nothing of it.
 type Master struct {
 	ID   string
 	aead cipher.AEAD

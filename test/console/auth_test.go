@@ -36,7 +36,7 @@ func TestPrincipals(t *testing.T) {
 	secret := c.MustSet(t, "bob", "secret", "of bob", nil)
 	c.MustSet(t, "alice-1", "mood", "curious", nil)
 
-	t.Run("nobody", func(t *testing.T) {
+	t.Run("without credentials", func(t *testing.T) {
 		b := newBrowser(t, e)
 		for _, path := range []string{"/", "/agents", "/agents/bob", "/events/1", "/agents/bob/timeline.jsonl", "/help"} {
 			if p := b.get(path); p.status != http.StatusSeeOther || p.header.Get("Location") != "/signin?to="+url.QueryEscape(path) {

@@ -57,7 +57,7 @@ func (tr *traffic) outcomes(context.Context) error {
 }
 
 // check compares what the traffic has seen with the journal: one effect for each command that was
-// taken, none that nobody sent, atomic batches whole, each task ended once and never early.
+// taken, none that was not sent, atomic batches whole, each task ended once and never early.
 func (tr *traffic) check(all []harness.Event) (wrong []string) {
 	complain := func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) }
 	effects, ends := map[string]int{}, map[string]int{}

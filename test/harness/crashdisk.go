@@ -74,7 +74,7 @@ func (d *CrashDisk) attach(image, at string) error {
 
 // Cut cuts the power: every process that works on the disk is killed at the moment
 // of the cut, and then the disk is there as it was at that moment. Whatever such a
-// process has told others before its end is older than the cut, whose time Cut
+// process has sent before its end is older than the cut, whose time Cut
 // returns.
 func (d *CrashDisk) Cut(ended func()) (at time.Time) {
 	d.t.Helper()

@@ -8,7 +8,7 @@ import (
 )
 
 // testRun names the `go test` that started this process by its pid and start
-// time, and tells whether a run still exists. It is empty when something else
+// time, and reports whether a run still exists. It is empty when something else
 // started the process, which may live longer than one state of the code.
 func testRun() (run string, alive func(run string) bool) {
 	started := func(pid int) string {

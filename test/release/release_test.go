@@ -95,7 +95,7 @@ func TestPackageFiles(t *testing.T) {
 		}
 	}
 	if !strings.Contains(read(t, deb.Deb.Scripts["templates"]), "Default: false") {
-		t.Error("a purge removes the data where nobody is asked")
+		t.Error("a purge removes the data without a question")
 	}
 	unit := read(t, "deploy/systemd/tidemark.service")
 	start := regexp.MustCompile(`(?m)^ExecStart=(\S+) serve --config (\S+)$`).FindStringSubmatch(unit)

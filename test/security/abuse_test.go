@@ -250,7 +250,7 @@ func (w *world) forbiddenFor(a *abuser, kind, subject, body string, header nats.
 		return
 	}
 	if other, missing := w.ask(a, swap.Replace(subject), swap.Replace(body), header); other != code || missing != swap.Replace(text) {
-		w.t.Errorf("%s, %s: %s %s tells what exists:\n%s %s\n%s %s", a.name, kind, subject, body, code, text, other, missing)
+		w.t.Errorf("%s, %s: %s %s shows what exists:\n%s %s\n%s %s", a.name, kind, subject, body, code, text, other, missing)
 	}
 }
 
@@ -393,7 +393,7 @@ func (w *world) api() {
 		for _, verb := range []string{"DELETE", "PAUSE", "RESET", "UNPIN", "LEADER.STEPDOWN"} {
 			for _, a := range w.attackers {
 				if a.dev && strings.HasPrefix(name, "NONE") || (a.dev || a.name == "worker" && strings.HasPrefix(name, "TASK")) && verb == "DELETE" {
-					continue // of its own; it reads the whole stream and is told that there is no such consumer: unchanged at the end
+					continue // of its own; it reads the whole stream and learns that there is no such consumer: unchanged at the end
 				}
 				w.forbiddenFor(a, "change a consumer", "$JS.API.CONSUMER."+verb+"."+name, `{"pause_until":"2100-01-01T00:00:00Z","seq":1,"group":"x"}`, nil)
 			}

@@ -224,6 +224,6 @@ func viewsShowWhatIsGranted(t *testing.T, alice, bob, everything *harness.Client
 		}
 	}
 	if got := refusal(t, everything, "queries.view.ID.get", "bob-v"); !strings.Contains(got, "sql.off") {
-		t.Errorf("who may read it is told why not: %s", got)
+		t.Errorf("a reader of it does not learn the reason: %s", got)
 	}
 }

@@ -192,7 +192,7 @@ export class TidemarkSaver extends BaseCheckpointSaver {
       left = false;
       const keys: string[] = [];
       for await (const { key } of agent.entries()) keys.push(key);
-      keys.sort((a, b) => Number(b.startsWith("hd.")) - Number(a.startsWith("hd."))); // first the heads, so that a put at the same time begins anew
+      keys.sort((a, b) => Number(b.startsWith("hd.")) - Number(a.startsWith("hd."))); // first the heads, so that a put at the same time starts again
       for (let i = 0; i < keys.length; i += 200) {
         left = true;
         const batch = this.client.batch();

@@ -105,7 +105,7 @@ export class Agent {
 
   /**
    * Reads an entry, lets change make the new value from the old one (undefined if there is
-   * none), and writes it if no one else has written meanwhile; otherwise it begins again.
+   * none), and writes it if the entry has not changed meanwhile; otherwise it begins again.
    */
   async update<T>(key: string, change: (value: T | undefined) => T | Promise<T>, options: { writer?: string } = {}): Promise<Receipt> {
     for (let read: ReadOptions = {}; ; read = { consistency: "strong" }) {

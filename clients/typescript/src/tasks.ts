@@ -75,7 +75,7 @@ export interface WorkerOptions {
   parallel?: number;
   /** Ends the worker after the handlers under way. */
   signal?: AbortSignal;
-  /** Is told what the claim or the report of a task has met. */
+  /** Is called with the error of a claim, or of the report of a task. */
   onError?: (error: unknown) => void;
 }
 

@@ -44,7 +44,7 @@ func main() {
 }
 
 // research keeps its notes and makes the task of the writer, both or neither: there is no
-// task without notes, and there are no notes that nobody was told of.
+// task without notes, and there are no notes without a task.
 func research(ctx context.Context, c *client.Client, topic string) error {
 	key := "notes." + topic
 	_, err := c.NewBatch().

@@ -19,7 +19,7 @@ import (
 )
 
 // eraser cleans KV, feeds, dead letters and SQL of erased agents, in the background.
-// What is to be done is in the key store, so that the next start goes on.
+// Pending erasures are in the key store, so that the next start continues them.
 type eraser struct {
 	e    *Engine
 	keys *keys.Ring

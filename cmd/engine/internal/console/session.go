@@ -238,8 +238,8 @@ func cookieName(r *http.Request) string {
 	return "tidemark-" + port
 }
 
-// secureCookie reports whether a browser may send the cookie over TLS alone. Beyond this
-// machine it never goes without: there a proxy has the TLS, or no sign-in works.
+// secureCookie reports whether a browser may send the cookie over TLS alone. It must for
+// other machines: there a proxy has the TLS, or no sign-in works.
 func secureCookie(r *http.Request) bool { return r.TLS != nil || !fromHere(r) }
 
 // cookieOf is the browser's cookie; it gives one to a browser without.

@@ -10,7 +10,7 @@ import (
 	"github.com/schollz/progressbar/v3"
 )
 
-// waiting is true while a spinner is on the terminal or may come.
+// waiting ends the spinner that is on the terminal, or may come; nil = there is none.
 var waiting atomic.Pointer[context.CancelFunc]
 
 // Spin shows on a terminal that a command works which has printed nothing for a second. What

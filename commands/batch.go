@@ -30,10 +30,23 @@ type batchItem struct {
 // with an error whose details.index is the first command at fault. below returns
 // the part of a command's subject below its root.
 func (h *Handler) HandleBatch(ctx context.Context, body []byte, below func(subject string) string, done func([]Result, error)) {
+	h.HandleBatchWithID(ctx, "", body, below, done)
+}
+
+// HandleBatchWithID is HandleBatch of a batch with an id, from which commands without an id get
+// theirs: the same batch sent again under its id takes effect once. Empty = it has none.
+func (h *Handler) HandleBatchWithID(ctx context.Context, id string, body []byte, below func(subject string) string, done func([]Result, error)) {
 	in, err := readBatch(body, below)
 	if err != nil {
 		done(nil, err)
 		return
+	}
+	if id != "" {
+		for i := range in.items {
+			if req := &in.items[i].req; req.CommandID == "" {
+				req.CommandID = memberID(id, i)
+			}
+		}
 	}
 	if in.atomic || len(in.require) > 0 {
 		h.handleAtomic(ctx, in, done)

@@ -21,21 +21,25 @@ type batch struct {
 // readBatch reads a batch. Each command is read by itself: what is wrong with one is that
 // item's error.
 func readBatch(body []byte, below func(string) string) (in batch, err error) {
+	if text := bytes.TrimSpace(body); len(body) == 0 || string(text) == "null" { // as for every command
+		return batch{}, domain.MissingField("commands")
+	}
 	var list jsontext.Value
 	err = eachMember(body, func(name string, value jsontext.Value) error {
 		switch name {
 		case "atomic":
 			return member(name, value, &in.atomic)
 		case "commands":
-			if list = value; value.Kind() != '[' {
-				return domain.Errorf(domain.Invalid, "body.invalid", `"/commands" must be an array`)
+			if value.Kind() == 'n' {
+				return nil
 			}
-			return nil
+			list = value
+			return arrayMember(name, value)
 		case "require":
 			in.require, err = readRequire(value, below)
 			return err
 		}
-		return domain.Errorf(domain.Invalid, "body.unknown_field", "unknown field at %.64q", "/"+name)
+		return unknownMember(name)
 	})
 	if err == nil && list == nil {
 		err = domain.MissingField("commands")
@@ -78,7 +82,7 @@ func readBatchItem(text []byte, below func(string) string) (req Request, err err
 			req.Body = value
 			return nil
 		}
-		return domain.Errorf(domain.Invalid, "body.unknown_field", "unknown field at %.64q", "/"+name)
+		return unknownMember(name)
 	})
 	if err == nil && subject == nil {
 		err = domain.MissingField("subject")
@@ -144,8 +148,18 @@ func member(name string, value jsontext.Value, into any) error {
 	if err := domain.CheckJSON(value); err != nil {
 		return err
 	}
-	if err := json.Unmarshal(value, into); err != nil {
-		return domain.Errorf(domain.Invalid, "body.invalid", "%q (a JSON %s): has the wrong type", "/"+name, value.Kind())
+	return domain.WrongType("/"+name, json.Unmarshal(value, into))
+}
+
+func unknownMember(name string) error {
+	place := "/" + name
+	return domain.Errorf(domain.Invalid, "body.unknown_field", "unknown field at %.64q", place).With("place", place)
+}
+
+// arrayMember refuses a member that is no array.
+func arrayMember(name string, value jsontext.Value) error {
+	if value.Kind() == '[' {
+		return nil
 	}
-	return nil
+	return domain.NotA("an array", "/"+name, value.Kind())
 }

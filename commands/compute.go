@@ -80,7 +80,7 @@ func (o operand) missing() bool { return len(o.value) == 0 || o.value.Kind() == 
 func (o operand) check() error {
 	if is := o.value.Kind(); is != o.kind {
 		want := map[jsontext.Kind]string{'{': "an object", '[': "an array", '0': "a number"}[o.kind]
-		return domain.Errorf(domain.Invalid, "body.invalid", "%q (a JSON %s): must be %s", "/"+o.name, is, want)
+		return domain.NotA(want, "/"+o.name, is)
 	}
 	return nil
 }

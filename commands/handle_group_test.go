@@ -190,7 +190,7 @@ func TestBatchesAreRead(t *testing.T) {
 		`{}`: "body.missing_field", `{"commands":[]}`: "batch.size", `{"commands":{}}`: "body.invalid", `{"command":[]}`: "body.unknown_field", `[`: "json.invalid",
 		`{"atomic":true,"commands":[{"subject":"x"}]}`: "command.unknown", `{"atomic":true,"commands":[{"subject":"agent.a.set","nope":1}]}`: "body.unknown_field",
 		`{"atomic":true,"atomic":true,"commands":[]}`: "json.invalid", `{"commands":[]} 1`: "json.invalid", `[]`: "body.invalid", `{"commands":[1,]}`: "json.invalid",
-		"{\"commands\":[],\"\xff\":1}": "body.unknown_field", `{"commands":null}`: "body.invalid", `{"commands":[{"subject":"agent.a.set"}`: "json.invalid", ``: "json.invalid",
+		"{\"commands\":[],\"\xff\":1}": "body.unknown_field", `{"commands":null}`: "body.missing_field", `null`: "body.missing_field", ` `: "json.invalid", `{"commands":[{"subject":"agent.a.set"}`: "json.invalid", ``: "body.missing_field",
 		`{"atomic":1,"commands":[]}`: "body.invalid",
 	} {
 		_, err := e.batch(body)

@@ -3,6 +3,8 @@ package commands
 import (
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
+	"fmt"
 	"strings"
 	"time"
 
@@ -27,25 +29,40 @@ const (
 // not either: it only looks like one, or its maker's clock is wrong, and a search
 // from its time on would begin too late.
 func MadeAt(id string, now time.Time, skew time.Duration) (time.Time, bool) {
-	var at time.Time
+	ms, ok := madeAt(id)
+	if !ok {
+		return time.Time{}, false
+	}
+	at := ulid.Time(ms).UTC()
+	return at, !at.After(now.Add(skew))
+}
+
+// madeAt is the time in a ULID or a UUIDv7, in milliseconds since 1970.
+func madeAt(id string) (ms uint64, ok bool) {
 	switch len(id) {
 	case ulid.EncodedSize:
 		u, err := ulid.ParseStrict(id)
-		if err != nil || u.String() != id {
-			return time.Time{}, false
-		}
-		at = ulid.Time(u.Time()).UTC()
+		return u.Time(), err == nil && u.String() == id
 	case 36:
 		u, err := uuid.Parse(id)
-		if err != nil || u.Version() != 7 || u.Variant() != uuid.RFC4122 {
-			return time.Time{}, false
-		}
-		ms := int64(u[0])<<40 | int64(u[1])<<32 | int64(u[2])<<24 | int64(u[3])<<16 | int64(u[4])<<8 | int64(u[5])
-		at = time.UnixMilli(ms).UTC()
-	default:
-		return time.Time{}, false
+		return uint64(u[0])<<40 | uint64(u[1])<<32 | uint64(u[2])<<24 | uint64(u[3])<<16 | uint64(u[4])<<8 | uint64(u[5]),
+			err == nil && u.Version() == 7 && u.Variant() == uuid.RFC4122
 	}
-	return at, !at.After(now.Add(skew))
+	return 0, false
+}
+
+// memberID is the id of a command of a batch that has none of its own, derived from the id of
+// the batch and the command's place. It carries the time that the batch's id carries.
+func memberID(batch string, place int) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s\x00%d", batch, place))
+	ms, ok := madeAt(batch)
+	if !ok {
+		return "b-" + hex.EncodeToString(sum[:16])
+	}
+	var id ulid.ULID
+	_ = id.SetTime(ms)          // 48 bits, as a ULID and a UUIDv7 have
+	_ = id.SetEntropy(sum[:10]) // fails only on another length
+	return id.String()
 }
 
 // checkCommandID makes an id if there is none, and refuses a malformed one: 400

@@ -50,15 +50,15 @@ func readReminderSet(id string, body []byte, now time.Time, b Bounds) (Command, 
 	if err := domain.DecodeBody(body, &in); err != nil {
 		return Command{}, err
 	}
-	data, err := in.schedule()
-	if err != nil {
-		return Command{}, err
-	}
 	switch {
 	case in.Command == nil:
 		return Command{}, domain.MissingField("command")
 	case in.Command.Subject == nil:
 		return Command{}, domain.MissingField("command.subject")
+	}
+	data, err := in.schedule()
+	if err != nil {
+		return Command{}, err
 	}
 	if data.Command = (events.ReminderCommand{Subject: strings.TrimPrefix(*in.Command.Subject, "commands."), Body: in.Command.Body}); len(data.Command.Body) == 0 {
 		data.Command.Body = jsontext.Value("{}")

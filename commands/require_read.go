@@ -72,8 +72,8 @@ var requirable = map[string]func(r *requirement) error{
 
 // readRequire reads the member require of a batch.
 func readRequire(list jsontext.Value, below func(string) string) ([]requirement, error) {
-	if list.Kind() != '[' {
-		return nil, domain.Errorf(domain.Invalid, "body.invalid", `"/require" must be an array`)
+	if err := arrayMember("require", list); err != nil {
+		return nil, err
 	}
 	var all []requirement
 	d := lenientDecoder(list)

@@ -84,7 +84,7 @@ func revertKey(value jsontext.Value) (key string, err error) {
 		return "", nil
 	}
 	if value.Kind() != '"' {
-		return "", domain.Errorf(domain.Invalid, "body.invalid", "%q (a JSON %s): must be a string", "/key", value.Kind())
+		return "", domain.NotA("a string", "/key", value.Kind())
 	}
 	if err := json.Unmarshal(value, &key); err != nil {
 		return "", domain.Errorf(domain.Invalid, "json.invalid", "%v", err)

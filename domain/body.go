@@ -2,9 +2,11 @@ package domain
 
 import (
 	"errors"
-	"strings"
+	"reflect"
+	"strconv"
 
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // DecodeBody decodes a request's JSON body; an empty body is {}. It fails with
@@ -42,9 +44,64 @@ func bodyError(err error) error {
 	if place == "" {
 		return Errorf(Invalid, "body.invalid", "the body must be a JSON object, not a JSON %s", sem.JSONKind)
 	}
-	why := "has the wrong type"
-	if sem.Err != nil {
-		why = strings.TrimPrefix(sem.Err.Error(), "strconv.ParseUint: ")
+	return wrongType(place, sem)
+}
+
+// WrongType maps a decoder's error about the value at a JSON pointer to 400 body.invalid.
+func WrongType(place string, err error) error {
+	if err == nil {
+		return nil
 	}
-	return Errorf(Invalid, "body.invalid", "%q (a JSON %s): %s", place, sem.JSONKind, why).With("place", place)
+	var sem *json.SemanticError
+	if !errors.As(err, &sem) {
+		return Errorf(Invalid, "body.invalid", "%q cannot be read: %v", place, err).With("place", place)
+	}
+	return wrongType(place+string(sem.JSONPointer), sem)
+}
+
+func wrongType(place string, err *json.SemanticError) error {
+	want := wanted(err.GoType)
+	switch own := err.Err; {
+	case own != nil && !errors.Is(own, strconv.ErrSyntax) && !errors.Is(own, strconv.ErrRange):
+		return Errorf(Invalid, "body.invalid", "%q (a JSON %s): %v", place, err.JSONKind, own).With("place", place)
+	case errors.Is(err, strconv.ErrRange):
+		return Errorf(Invalid, "body.invalid", "%q is out of range: it must be %s", place, want).With("place", place)
+	case want == "":
+		return Errorf(Invalid, "body.invalid", "%q (a JSON %s): has the wrong type", place, err.JSONKind).With("place", place)
+	case err.JSONKind == '0' && len(err.JSONValue) > 0: // 1.0 and 1e2 are no whole numbers either
+		return Errorf(Invalid, "body.invalid", "%q (a JSON number, %.64s): must be %s", place, err.JSONValue, want).With("place", place)
+	}
+	return NotA(want, place, err.JSONKind)
+}
+
+// NotA is 400 body.invalid for a value at a JSON pointer that is not what it must be.
+func NotA(want, place string, kind jsontext.Kind) *Error {
+	return Errorf(Invalid, "body.invalid", "%q (a JSON %s): must be %s", place, kind, want).With("place", place)
+}
+
+// wanted names the JSON that a Go type is decoded from; empty = it decodes itself.
+func wanted(t reflect.Type) string {
+	for t != nil && t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	if t == nil {
+		return ""
+	}
+	switch t.Kind() {
+	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
+		return "a whole number of 0 or more, in digits"
+	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
+		return "a whole number, in digits"
+	case reflect.Float32, reflect.Float64:
+		return "a number"
+	case reflect.String:
+		return "a string"
+	case reflect.Bool:
+		return "true or false"
+	case reflect.Slice, reflect.Array:
+		return "an array"
+	case reflect.Map, reflect.Struct:
+		return "an object"
+	}
+	return ""
 }

@@ -98,7 +98,7 @@ var commandShapes = map[string]Type{
 		error @ErrorBody Why it was refused; then it is the only member.`},
 	"BatchCommand": {"A command of a batch.", `
 		subject! string <aggregate>.<id>.<verb>, with or without commands. before it.
-		id string Its command id; missing or empty: the engine makes one.
+		id string Its command id; missing or empty: the engine makes one, from the id of the batch if it has one.
 		body object Its body.`},
 	"Requirement": {"What must hold when a batch is appended.", `
 		subject! string <aggregate>.<id>.

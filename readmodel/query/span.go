@@ -49,7 +49,7 @@ func spanEnd(name string, value jsontext.Value) (*pastPoint, error) {
 	}
 	revision, err := strconv.ParseUint(string(value), 10, 64)
 	if err != nil {
-		return nil, domain.Errorf(domain.Invalid, "body.invalid", "%q (a JSON %s): must be a revision, a whole number from 0, or a time, an RFC 3339 string", "/"+name, value.Kind())
+		return nil, domain.NotA("a revision, a whole number from 0, or a time, an RFC 3339 string", "/"+name, value.Kind())
 	}
 	return &pastPoint{revision: revision, beforeAll: revision == 0}, nil
 }

@@ -11,8 +11,13 @@ import (
 
 // batch handles commands.batch and calls finish after its reply.
 func (s *Service) batch(ctx context.Context, m *nats.Msg, finish func(outcome string, err error)) {
+	id, err := natsio.CommandID(m)
+	if err != nil {
+		finish(s.replyError(s.nc, m.Reply, err), err)
+		return
+	}
 	below := func(subject string) string { return commands.Below(s.cfg.Subjects.Root(""), subject) }
-	s.cfg.Batch(ctx, m.Data, below, func(results []commands.Result, err error) {
+	s.cfg.Batch(ctx, id, m.Data, below, func(results []commands.Result, err error) {
 		outcome := "ok"
 		if err != nil {
 			outcome = s.replyError(s.nc, m.Reply, err)

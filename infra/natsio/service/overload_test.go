@@ -37,7 +37,7 @@ func newCrowd(t *testing.T, limits service.Limits) *crowd {
 		Commands: func(_ context.Context, _ commands.Request, done func(commands.Receipt, error)) {
 			go func() { <-c.release; done(commands.Receipt{Outcome: "accepted"}, nil) }()
 		},
-		Batch: func(_ context.Context, _ []byte, _ func(string) string, done func([]commands.Result, error)) {
+		Batch: func(_ context.Context, _ string, _ []byte, _ func(string) string, done func([]commands.Result, error)) {
 			go func() { <-c.release; done(nil, nil) }()
 		},
 		Queries: func(ctx context.Context, tokens []string, _ []byte) ([]byte, error) {

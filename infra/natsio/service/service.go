@@ -25,7 +25,7 @@ type Config struct {
 	Subjects natsio.Subjects
 	Version  string // semantic version of the program
 	Commands func(ctx context.Context, req commands.Request, done func(commands.Receipt, error))
-	Batch    func(ctx context.Context, body []byte, below func(subject string) string, done func([]commands.Result, error))
+	Batch    func(ctx context.Context, id string, body []byte, below func(subject string) string, done func([]commands.Result, error))
 	Queries  func(ctx context.Context, tokens []string, body []byte) ([]byte, error)
 	// Next claims the next task for an agent and may wait for one.
 	Next func(ctx context.Context, commandID string, body []byte) (commands.Receipt, error)

@@ -47,7 +47,7 @@ func serve(t *testing.T, prefix string) *served {
 	s.Handler = commands.NewHandler(history.New(j, nil, 0), commands.Config{})
 	t.Cleanup(s.Close)
 	s.service, err = service.Serve(support.Engine(t, s.server), service.Config{
-		Subjects: natsio.NewSubjects(prefix), Version: "1.2.3", Commands: s.Handle, Batch: s.HandleBatch,
+		Subjects: natsio.NewSubjects(prefix), Version: "1.2.3", Commands: s.Handle, Batch: s.HandleBatchWithID,
 		Queries: func(_ context.Context, tokens []string, body []byte) ([]byte, error) {
 			if tokens[0] == "broken" {
 				return nil, errors.New("a secret of the engine")
@@ -374,7 +374,7 @@ func TestALargeBatchIsAnsweredWithoutValues(t *testing.T) {
 	server := support.NATS(t)
 	s, err := service.Serve(support.Engine(t, server), service.Config{
 		Version: "1.0.0", Identify: server.Authority().Caller, Observe: func(string, string, time.Duration) {}, Log: harness.Log(t),
-		Batch: func(_ context.Context, body []byte, _ func(string) string, done func([]commands.Result, error)) {
+		Batch: func(_ context.Context, _ string, body []byte, _ func(string) string, done func([]commands.Result, error)) {
 			results := make([]commands.Result, len(body))
 			for i := range results {
 				results[i].Receipt = commands.Receipt{CommandID: "c", Value: `"` + strings.Repeat("v", 256<<10) + `"`}

@@ -35,7 +35,7 @@ func startService(e *Engine, nc, queries *nats.Conn) (*queryService, error) {
 	}
 	cfg := service.Config{
 		Subjects: e.nats.subjects, Version: semver(e.version),
-		Commands: e.commands.handler.Handle, Batch: e.commands.handler.HandleBatch, Queries: q.Ask, Next: e.commands.tasks.Next,
+		Commands: e.commands.handler.Handle, Batch: e.commands.handler.HandleBatchWithID, Queries: q.Ask, Next: e.commands.tasks.Next,
 		Identify: e.nats.identify(), Rates: e.limits.rates, Observe: e.metrics.answered, ReplyPrefixes: e.cfg.ReplyPrefixes, Limits: e.limits.requests(e.cfg.LimitsInFlight), QueryConn: queries, Trace: e.tracer, Log: e.log,
 	}
 	if e.nats.embedded != nil {

@@ -15,6 +15,8 @@ import (
 	"github.com/tidemark-engine/tidemark/domain"
 	"github.com/tidemark-engine/tidemark/domain/view"
 	"github.com/tidemark-engine/tidemark/infra/pg/declared"
+	"github.com/tidemark-engine/tidemark/internal/wait"
+	"github.com/tidemark-engine/tidemark/projections"
 )
 
 // View adds, lists, shows and removes declared views.
@@ -227,11 +229,21 @@ func (c *ViewShow) Run(ctx context.Context, out *Output) error {
 // printState prints how far the view is, if the engine says so: not to principals without
 // that right.
 func (c *ViewShow) printState(ctx context.Context, nc *nats.Conn, out *Output) {
-	s, _, err := c.Target.Status(ctx, nc)
-	if err != nil {
-		return
+	for range 30 { // a view that was just defined, or whose rows are swapped, has none for a moment
+		s, _, err := c.Target.Status(ctx, nc)
+		if err != nil || len(s.Views) == 0 {
+			return
+		}
+		if c.printRows(s.Views, out) || wait.Sleep(ctx, 100*time.Millisecond) != nil {
+			return
+		}
 	}
-	for _, v := range s.Views {
+	out.Printf("# rows: this engine has not begun to build them\n")
+}
+
+// printRows prints the lines of the view, and reports whether there are any.
+func (c *ViewShow) printRows(views []projections.Status, out *Output) (printed bool) {
+	for _, v := range views {
 		name, building := strings.CutSuffix(v.Name, ".next")
 		if name != declared.ViewPrefix+c.Name {
 			continue
@@ -241,5 +253,7 @@ func (c *ViewShow) printState(ctx context.Context, nc *nats.Conn, out *Output) {
 			what = "rows of the new definition"
 		}
 		out.Printf("# %s, partition %d: %s, %d events behind %s\n", what, v.Partition, v.State, v.LagEvents, v.Reason)
+		printed = true
 	}
+	return printed
 }

@@ -73,13 +73,21 @@ func startsTopLevel(k jsontext.Kind, depth int) bool {
 }
 
 func at(d *jsontext.Decoder, why string) error {
-	return Errorf(Invalid, "json.invalid", "%s, at %q (byte %d)", why, string(d.StackPointer()), d.InputOffset())
+	return badJSON(why, d.StackPointer(), d.InputOffset())
+}
+
+// badJSON is 400 json.invalid; the pointer is empty where the fault is in no member.
+func badJSON(why string, place jsontext.Pointer, offset int64) error {
+	if place == "" {
+		return Errorf(Invalid, "json.invalid", "%s (byte %d)", why, offset)
+	}
+	return Errorf(Invalid, "json.invalid", "%s, at %q (byte %d)", why, string(place), offset)
 }
 
 func syntax(err error) error {
 	var s *jsontext.SyntacticError
 	if errors.As(err, &s) {
-		return Errorf(Invalid, "json.invalid", "%v, at %q (byte %d)", s.Err, string(s.JSONPointer), s.ByteOffset)
+		return badJSON(s.Err.Error(), s.JSONPointer, s.ByteOffset)
 	}
 	return Errorf(Invalid, "json.invalid", "not JSON: %v", err)
 }

@@ -48,7 +48,9 @@ func readDefinition(path string) (view.Definition, error) {
 
 func readViewFile(path string) ([]byte, error) {
 	file := os.Stdin
-	if path != "-" {
+	if path == "-" {
+		path = "standard input"
+	} else {
 		opened, err := os.Open(path)
 		if err != nil {
 			return nil, err

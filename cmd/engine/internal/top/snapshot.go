@@ -111,7 +111,7 @@ func rates(before, now *look) *Rates {
 	r := &Rates{Seconds: seconds, Tiers: map[string]float64{}}
 	for sign, l := range map[float64]*look{1: now, -1: before} {
 		l.each("tidemark_requests_total", func(labels map[string]string, m *dto.Metric) {
-			n := sign * value(m) / seconds
+			n := sign * value(m)
 			if isCommand(labels["verb"]) {
 				r.Commands += n
 			} else {
@@ -121,9 +121,15 @@ func rates(before, now *look) *Rates {
 				r.Errors += n
 			}
 		})
-		l.each("tidemark_tier_hits_total", func(labels map[string]string, m *dto.Metric) { r.Tiers[labels["tier"]] += sign * value(m) / seconds })
+		l.each("tidemark_tier_hits_total", func(labels map[string]string, m *dto.Metric) { r.Tiers[labels["tier"]] += sign * value(m) })
 		appends, _ := l.number("tidemark_appends_total")
-		r.Appends += sign * appends / seconds
+		r.Appends += sign * appends
+	}
+	for _, count := range []*float64{&r.Commands, &r.Queries, &r.Errors, &r.Appends} { // whole numbers until here: no change is 0, and not almost 0
+		*count /= seconds
+	}
+	for tier := range r.Tiers {
+		r.Tiers[tier] /= seconds
 	}
 	if buckets := latency(before, now); len(buckets) > 0 {
 		r.P50, r.P99 = quantile(buckets, 0.5), quantile(buckets, 0.99)

@@ -3,6 +3,7 @@
 package session
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -146,6 +147,10 @@ func refuse(s Session, c Command, code string, over bool) domain.Decision {
 	if over {
 		status = Expired
 	}
-	return domain.Refuse(domain.Errorf(domain.Rejected, code, "session %s is %s: %s cannot follow", c.ID, status, c.Type).
+	why := fmt.Sprintf("session %s is %s: %s cannot follow", c.ID, status, c.Type)
+	if c.Type == events.SessionOpened {
+		why = fmt.Sprintf("session %s exists already, it is %s", c.ID, status)
+	}
+	return domain.Refuse(domain.Errorf(domain.Rejected, code, "%s", why).
 		With("status", string(status)))
 }

@@ -2,6 +2,7 @@ package task
 
 import (
 	"bytes"
+	"fmt"
 	"time"
 
 	"github.com/tidemark-engine/tidemark/domain"
@@ -83,7 +84,11 @@ func Decide(t Task, c Command, meta domain.Metadata) domain.Decision {
 			return t.carryOut(c, meta)
 		}
 	}
-	return domain.Refuse(domain.Errorf(domain.Rejected, rule.refusal, "task %s is %s: %s cannot follow", c.ID, t.Status, c.Type).
+	why := fmt.Sprintf("task %s is %s: %s cannot follow", c.ID, t.Status, c.Type)
+	if c.Type == events.TaskCreated {
+		why = fmt.Sprintf("task %s exists already, it is %s", c.ID, t.Status)
+	}
+	return domain.Refuse(domain.Errorf(domain.Rejected, rule.refusal, "%s", why).
 		With("status", string(t.Status)))
 }
 

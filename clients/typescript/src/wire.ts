@@ -299,7 +299,7 @@ export interface BatchCommand {
     [k: string]: unknown;
   };
   /**
-   * Its command id; missing or empty: the engine makes one.
+   * Its command id; missing or empty: the engine makes one, from the id of the batch if it has one.
    */
   id?: string;
   /**
@@ -697,6 +697,14 @@ export interface TaskRow {
    * Free text for reason.
    */
   detail?: string;
+  /**
+   * While it waits after a failure: the agent whose attempt failed.
+   */
+  failed_by?: string;
+  /**
+   * While it waits after a failure: a digest of its reason and detail.
+   */
+  failure?: string;
   /**
    * Version of the last start.
    */
@@ -3299,6 +3307,14 @@ export interface Task {
    */
   digest: string;
   /**
+   * While it waits after a failure: the agent whose attempt failed.
+   */
+  failed_by?: string;
+  /**
+   * While it waits after a failure: a digest of its reason and detail.
+   */
+  failure?: string;
+  /**
    * Version of the last start.
    */
   fence?: number;
@@ -3411,6 +3427,14 @@ export interface TaskAnswer {
    * Digest of the last event.
    */
   digest: string;
+  /**
+   * While it waits after a failure: the agent whose attempt failed.
+   */
+  failed_by?: string;
+  /**
+   * While it waits after a failure: a digest of its reason and detail.
+   */
+  failure?: string;
   /**
    * Version of the last start.
    */
@@ -3671,6 +3695,14 @@ export interface TaskState {
    * Free text for reason.
    */
   detail?: string;
+  /**
+   * While it waits after a failure: the agent whose attempt failed.
+   */
+  failed_by?: string;
+  /**
+   * While it waits after a failure: a digest of its reason and detail.
+   */
+  failure?: string;
   /**
    * Version of the last start.
    */

@@ -63,6 +63,7 @@ func TestDevelopmentMode(t *testing.T) {
 	t.Run("publish", func(t *testing.T) { publish(t, e, c, broken) })
 	t.Run("subscribe", func(t *testing.T) { subscribe(t, c, broken) })
 	t.Run("own streams", func(t *testing.T) { ownStreams(t, c) })
+	t.Run("server as a speaker", func(t *testing.T) { serverSpeaks(t, e, c) })
 	t.Run("replies", func(t *testing.T) { replies(t, victim, c) })
 	t.Run("consumers", func(t *testing.T) { consumers(t, c) })
 
@@ -183,6 +184,13 @@ func ownStreams(t *testing.T, c *harness.Client) {
 		"two republishes": `"subjects":["own.>"],"republish":null,"republish":{"src":">","dest":"events.>"}`,
 		"mirror":          `"mirror":{"name":"EVENTS","external":{"api":"$JS.API","deliver":"commands.x"}}`,
 		"source":          `"sources":[{"name":"EVENTS","external":{"api":"tm.X.api","deliver":"agents.state"}}]`,
+		"transform":       `"subjects":["own.>"],"subject_transform":{"src":"own.>","dest":"agents.state.>"}`,
+		"a row":           `"subjects":["own.>"],"subject_transform":{"src":"own.*.*","dest":"$KV.AGENT_STATE.{{wildcard(1)}}.{{wildcard(2)}}"}`,
+		"any subject":     `"subjects":["own.>"],"subject_transform":{"src":"own.*.>","dest":"{{wildcard(1)}}.>"}`,
+		"a number":        `"subjects":["own.>"],"subject_transform":{"src":"own.*.*","dest":"$1.$2"}`,
+		"source's":        `"sources":[{"name":"OTHER","subject_transforms":[{"src":"own.>","dest":"own.>"},{"src":"x.>","dest":"outcomes.>"}]}]`,
+		"mirror's":        `"mirror":{"name":"OTHER","subject_transforms":[{"src":"own.>","dest":"tasks.completed.>"}]}`,
+		"a listener":      `"sources":[{"name":"OTHER","consumer":{"name":"c","deliver_subject":"commands.agent.a1.set"}}]`,
 	} {
 		if code, answer := jsAPI(t, c.Conn, "STREAM.CREATE.OWN", config(more)); code != 403 {
 			t.Errorf("%s: %d %s", what, code, answer)
@@ -210,6 +218,56 @@ func ownStreams(t *testing.T, c *harness.Client) {
 		harness.Must(t, c.PublishRequest("own.a", deliver, []byte(`{"key":"k","value":"forged"}`)))
 	}
 	harness.Must(t, c.JS.DeleteStream(t.Context(), "OWN"))
+}
+
+// serverSpeaks has the server say what only the engine says. It sends the next message of a
+// stream, and traces, wherever a client wants.
+func serverSpeaks(t *testing.T, e *harness.Engine, c *harness.Client) {
+	listener := e.Client(t)
+	var heard []*nats.Subscription
+	for _, subject := range []string{"agents.>", "tasks.>", "messages.>", "outcomes.>", "commands.>", "enqueue.>"} {
+		sub, err := listener.SubscribeSync(subject) // the last two are refused
+		harness.Must(t, err)
+		heard = append(heard, sub)
+	}
+	harness.Must(t, listener.Flush())
+	const forged = `{"key":"k","value":"forged"}`
+	s, err := c.JS.CreateStream(t.Context(), jetstream.StreamConfig{Name: "SPEAKER", Subjects: []string{"speaker.>"}})
+	harness.Must(t, err)
+	consumer, err := s.CreateConsumer(t.Context(), jetstream.ConsumerConfig{Durable: "mouth", AckPolicy: jetstream.AckExplicitPolicy})
+	harness.Must(t, err)
+	say := func() jetstream.Msg {
+		t.Helper()
+		for range 2 {
+			_, err := c.JS.Publish(t.Context(), "speaker.a", []byte(forged))
+			harness.Must(t, err)
+		}
+		m, err := consumer.Next(jetstream.FetchMaxWait(harness.Patience))
+		harness.Must(t, err)
+		return m
+	}
+	for _, to := range engineSubjects {
+		if strings.HasPrefix(to, "_R_") || strings.HasPrefix(to, "$JS.") {
+			continue // the server closes the connection
+		}
+		harness.Must(t, c.PublishRequest(say().Reply(), to, []byte(`+NXT {"batch":1,"no_wait":true}`)))
+		harness.Must(t, c.PublishMsg(&nats.Msg{Subject: "own.traced", Header: nats.Header{"Nats-Trace-Dest": {to}, "Forged": {"forged"}}, Data: []byte(forged)}))
+	}
+	m, err := c.Request(say().Reply(), []byte(`+NXT {"batch":1}`), harness.Patience) // where it may, and behind all before
+	if err != nil || string(m.Data) != forged {
+		t.Errorf("the next message of an own stream: %v", err)
+	}
+	harness.Must(t, say().DoubleAck(t.Context()))
+	harness.Must(t, c.JS.DeleteStream(t.Context(), "SPEAKER"))
+	harness.Must(t, listener.Flush())
+	for _, sub := range heard {
+		for m := hears(t, sub); m != nil; m = hears(t, sub) {
+			if strings.Contains(string(m.Data), "orged") {
+				t.Errorf("a listener to %s hears on %s: %.200s", sub.Subject, m.Subject, m.Data)
+			}
+		}
+		_ = sub.Unsubscribe() // it may be refused
+	}
 }
 
 // replies asks the engine to answer where others listen.

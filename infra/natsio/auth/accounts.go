@@ -12,10 +12,12 @@ import (
 )
 
 // Subjects inside the accounts. A client's request for the JetStream API is
-// mapped to ProxyRoot in DEV, which the gate answers; ownAPI is how the gate
-// reaches the JetStream of DEV itself.
+// mapped to ProxyRoot in DEV, which the gate answers; OwnAPIRoot is how the gate
+// reaches the JetStream of DEV itself. An acknowledgement is mapped too: one with +NXT
+// is a request, and the server sends what it asks for wherever its reply subject points.
 const (
 	ProxyRoot  = "tmapi."
+	AckRoot    = ProxyRoot + "ACK."
 	OwnAPIRoot = "tmjs."
 	// Forbidden is where DEV maps what is published on subjects of the engine, so
 	// that an answer that a client sends there reaches no client.
@@ -33,11 +35,6 @@ const (
 	fewConnections   = 16
 	maxSubscriptions = 100_000
 )
-
-// shared are consumers that the topology makes for workers in development mode. The imports
-// of a principal name no consumer but by their stream, so that without a mapping who may
-// only read would pull what a worker waits for.
-var shared = []string{"AGENT_MESSAGES.message-batch-processor"}
 
 // TaskStream and TaskConsumer are what workers pull tasks from.
 const (
@@ -214,12 +211,14 @@ func (a *Authority) give(p *principal) (string, error) {
 // the engine.
 func (a *Authority) principalClaims(p *principal, account, engine string) *jwt.AccountClaims {
 	claims := newAccount(account, p.Name)
-	claims.Revocations = maps.Clone(p.Revoked)
+	claims.Revocations = jwt.RevocationList{}
+	maps.Copy(claims.Revocations, p.Revoked)
+	maps.Copy(claims.Revocations, p.Expire)
 	if n := int64(a.cfg.Connections); n > 0 {
 		claims.Limits.Conn = min(claims.Limits.Conn, max(n/4, fewConnections))
 	}
 	claims.Mappings = jwt.Mapping{}
-	for _, name := range shared {
+	for _, name := range append(shared[:len(shared):len(shared)], a.shared...) {
 		pull := "$JS.API.CONSUMER.MSG.NEXT." + name
 		claims.Mappings[jwt.Subject(pull)] = []jwt.WeightedMapping{{Subject: jwt.Subject(Forbidden + pull)}}
 	}
@@ -256,23 +255,32 @@ func (a *Authority) devJWT() (string, error) {
 		i.service("$JS.API.DIRECT.GET."+name+".>", ProxyRoot+"DIRECT.GET."+name+".>", false)
 		if name != TaskStream {
 			i.service("$JS.API.CONSUMER.MSG.NEXT."+name+".*", ProxyRoot+"CONSUMER.MSG.NEXT."+name+".*", false)
-			i.service("$JS.ACK."+name+".*.>", "$JS.ACK."+name+".*.>", false)
+			i.service("$JS.ACK."+name+".*.>", AckRoot+name+".*.>", false)
 		}
 	}
 	i.service("$JS.API.CONSUMER.MSG.NEXT."+TaskStream+"."+TaskConsumer, ProxyRoot+"CONSUMER.MSG.NEXT."+TaskStream+"."+TaskConsumer, false)
-	i.service("$JS.ACK."+TaskStream+"."+TaskConsumer+".>", "$JS.ACK."+TaskStream+"."+TaskConsumer+".>", false)
+	i.service("$JS.ACK."+TaskStream+"."+TaskConsumer+".>", AckRoot+TaskStream+"."+TaskConsumer+".>", false)
 	for _, feed := range a.feeds() {
 		i.stream(feed, feed)
 	}
 	claims.Mappings = jwt.Mapping{
 		"$JS.API.>":      {{Subject: ProxyRoot + ">"}},
 		OwnAPIRoot + ">": {{Subject: "$JS.API.>"}},
+
+		"$JS.ACK.>":                      {{Subject: AckRoot + ">"}},
+		jwt.Subject(OwnAckRoot(a) + ">"): {{Subject: "$JS.ACK.>"}},
 	}
 	for _, feed := range a.feeds() {
 		claims.Mappings[jwt.Subject(feed)] = []jwt.WeightedMapping{{Subject: jwt.Subject(Forbidden + feed)}}
 	}
 	claims.DefaultPermissions = a.anonymousPermissions()
 	return encode(claims, a.keys.Operator)
+}
+
+// OwnAckRoot is how the gate acknowledges in the JetStream of DEV. No client may: it has a
+// token that none can compute, as permissions are compared with what a subject is mapped to.
+func OwnAckRoot(a interface{ Digest(text string) string }) string {
+	return "tmack." + a.Digest("acknowledgements of DEV") + "."
 }
 
 // feeds are what the engine publishes and DEV hears.
@@ -297,6 +305,7 @@ func (a *Authority) anonymousPermissions() jwt.Permissions {
 	p.Pub.Allow.Add(">") // Resp alone would allow nothing else
 	p.Pub.Deny.Add(Forbidden+">", "$JS.API.>", "_R_.>", prefix+"tm.>", "_INBOX.>")
 	p.Pub.Deny.Add(a.cfg.Denied...)
+	p.Pub.Deny.Add(a.feeds()...) // the server sends traces where a header says, without the mappings
 	p.Sub.Deny.Add(prefix+"commands.>", prefix+"queries.>", prefix+"enqueue.>", "$SRV.>", ProxyRoot+">", OwnAPIRoot+">",
 		"$JS.API.>", "$JS.ACK.>", "$JS.FC.>", prefix+"tm.>", Forbidden+">")
 	// They answer requests of each other.

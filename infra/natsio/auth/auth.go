@@ -53,6 +53,8 @@ type Authority struct {
 	accounts   map[string]string     // name by account
 	seen       map[string]fileState  // of the principals' files
 	given      map[string]given      // what the server has last got, by account
+	witnesses  map[string]string     // user by name, see Witness
+	shared     []string              // see Share
 }
 
 // given is a JWT and the claims that it was made of.
@@ -82,7 +84,8 @@ type principal struct {
 	Seed    string           `json:"seed"`    // of the account
 	Feeds   []string         `json:"feeds,omitempty"`
 	Revoked map[string]int64 `json:"revoked,omitempty"`
-	User    string           `json:"user,omitempty"` // the one whose credentials are valid
+	User    string           `json:"user,omitempty"`   // the one whose credentials are valid
+	Expire  map[string]int64 `json:"expire,omitempty"` // revoked witnesses, and when their credentials end anyway
 	Gone    bool             `json:"gone,omitempty"`
 	Profile json.RawMessage  `json:"profile,omitempty"` // see Apply
 }

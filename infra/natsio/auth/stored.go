@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/tidemark-engine/tidemark/internal/files"
 )
@@ -25,7 +26,7 @@ func (a *Authority) load() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.principals, a.accounts, a.seen = map[string]*principal{}, map[string]string{}, map[string]fileState{}
-	a.given = map[string]given{}
+	a.given, a.witnesses = map[string]given{}, map[string]string{}
 	return a.loadLocked()
 }
 
@@ -63,6 +64,16 @@ func (a *Authority) read(wanted func(name string, state fileState) bool) (read [
 		read = append(read, &p)
 	}
 	return read, nil
+}
+
+// Modified is when a principal was last changed. Two changes may have the same time; zero =
+// it cannot be read.
+func (a *Authority) Modified() time.Time {
+	info, err := os.Stat(filepath.Join(a.cfg.Dir, "principals"))
+	if err != nil {
+		return time.Time{}
+	}
+	return info.ModTime()
 }
 
 // Changed returns the JWTs of the accounts whose claims have changed since the server

@@ -191,7 +191,14 @@ func (g *Gate) clientConsumers() (all []clientConsumer, err error) {
 	return all, err
 }
 
-func (g *Gate) clientConsumersOf(stream string) (all []clientConsumer, err error) {
+func (g *Gate) clientConsumersOf(stream string) ([]clientConsumer, error) {
+	all, err := g.consumersOf(stream)
+	return slices.DeleteFunc(all, func(c clientConsumer) bool { return c.account == "" }), err
+}
+
+// consumersOf lists all consumers of a stream. The account of those that were made for none
+// is empty.
+func (g *Gate) consumersOf(stream string) (all []clientConsumer, err error) {
 	for offset := 0; ; {
 		answer, err := g.ask("CONSUMER.LIST."+stream, fmt.Appendf(nil, `{"offset":%d}`, offset))
 		if err != nil {
@@ -210,9 +217,7 @@ func (g *Gate) clientConsumersOf(stream string) (all []clientConsumer, err error
 		for i := range page.Consumers {
 			c := &page.Consumers[i]
 			c.Config.Name = c.Name
-			if account := c.Config.Metadata[ownerMeta]; account != "" {
-				all = append(all, clientConsumer{stream, account, c.Config})
-			}
+			all = append(all, clientConsumer{stream, c.Config.Metadata[ownerMeta], c.Config})
 		}
 		if offset += len(page.Consumers); len(page.Consumers) == 0 || offset >= page.Total {
 			return all, nil

@@ -55,6 +55,11 @@ type Config struct {
 	// Refused is called with the stream of a request that is refused for want of a
 	// grant; nil = it is not counted.
 	Refused func(c *identity.Caller, stream string)
+	// Rates are of the requests of each principal; may be nil.
+	Rates *natsio.Rates
+	// Disconnect closes a connection that goes on sending while its requests are refused;
+	// nil = it stays.
+	Disconnect func(connection uint64)
 	// Free are streams on which DEV may have durable consumers and acknowledge.
 	Free []string
 	Log  *slog.Logger
@@ -68,16 +73,16 @@ type Gate struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	open   sync.WaitGroup
-	slots  slots
+	turns  turns
 	quota  quota
+
+	overload chan func() // refusals that wait for their answer
+	floods   natsio.Floods
 
 	recheck chan struct{}
 }
 
 const (
-	// maxOpen bounds the requests that are answered at a time, maxOpenOfOne those of
-	// one account.
-	maxOpen, maxOpenOfOne = 1024, 128
 	// maxBody bounds the body of a request.
 	maxBody = 256 << 10
 	// apiTimeout bounds one question to JetStream.
@@ -86,7 +91,7 @@ const (
 
 // Start answers requests until Stop.
 func Start(cfg Config) (*Gate, error) {
-	g := &Gate{cfg: cfg, log: natsio.NewLimitedLog(cfg.Log), slots: slots{of: map[string]int{}}, quota: newQuota(), recheck: make(chan struct{}, 1)}
+	g := &Gate{cfg: cfg, log: natsio.NewLimitedLog(cfg.Log), turns: turns{of: map[string]*line{}}, overload: make(chan func(), maxOverload), quota: newQuota(), recheck: make(chan struct{}, 1)}
 	g.ctx, g.cancel = context.WithCancel(context.Background())
 	subscribe := func(nc *nats.Conn, subject string, handle nats.MsgHandler) error {
 		sub, err := nc.QueueSubscribe(subject, "gate", handle)
@@ -104,7 +109,12 @@ func Start(cfg Config) (*Gate, error) {
 		g.Stop()
 		return nil, fmt.Errorf("start the gate to JetStream: %w", err)
 	}
+	// Without the advisories a consumer is found at the next change of rights.
+	if sub, err := cfg.Engine.Subscribe(consumerCreated+">", g.created); err == nil {
+		g.subs = append(g.subs, sub)
+	}
 	g.open.Go(g.rechecks)
+	g.open.Go(g.refuses429)
 	g.Recheck() // rights may have changed while no gate ran
 	return g, nil
 }
@@ -126,8 +136,8 @@ func (g *Gate) ofPrincipal(m *nats.Msg) {
 	}
 	r := &request{gate: g, api: api, tokens: strings.Split(api, "."), msg: m}
 	r.respond = func(answer *nats.Msg) { g.send(g.cfg.Engine, m.Reply, answer) }
-	if _, err := natsio.CheckRequester(m.Header, account); err == nil {
-		r.caller = g.cfg.Accounts.Caller(account)
+	if who, err := natsio.CheckRequester(m.Header, account); err == nil {
+		r.caller, r.connection, r.origin = g.cfg.Accounts.Caller(account), who.ID, who.Origin
 	}
 	if r.caller == nil {
 		r.refuse(403, "forbidden: the request does not say who sends it")
@@ -157,6 +167,10 @@ func (g *Gate) ofDev(m *nats.Msg) {
 		g.log.Warn("request of the JetStream API dropped: its reply subject belongs to the engine or the server", "request", api, "reply", m.Reply)
 		return
 	}
+	if ack, ok := strings.CutPrefix(m.Subject, auth.AckRoot); ok {
+		g.ack(m, ack)
+		return
+	}
 	account := g.cfg.Accounts.Dev()
 	r := &request{gate: g, caller: &identity.Caller{Principal: identity.Dev, Account: account}, access: Everything{}, dev: true, api: api, tokens: strings.Split(api, "."), msg: m}
 	r.respond = func(answer *nats.Msg) { g.send(g.cfg.Dev, m.Reply, answer) }
@@ -182,14 +196,12 @@ func (g *Gate) serve(r *request) {
 		r.refuse(413, fmt.Sprintf("the body of the request has more than %d bytes", maxBody))
 		return
 	}
-	if !g.slots.enter(r.caller.Account) {
-		r.refuse(429, "as many requests of the JetStream API wait as the engine takes from this account: retry later")
-		return
+	switch {
+	case !r.dev && g.cfg.Rates.Take(r.caller.Principal) != nil: // the clients of DEV share the account
+		g.overloaded(r, "this principal sends more requests a second than the engine takes: retry later")
+	case !g.turns.enter(r.caller.Account, func() { g.answer(r) }, g.open.Go):
+		g.overloaded(r, "as many requests of the JetStream API wait as the engine takes from this account: retry later")
 	}
-	g.open.Go(func() {
-		defer g.slots.leave(r.caller.Account)
-		g.answer(r)
-	})
 }
 
 // forGate reports whether a request of DEV is about the engine's streams.

@@ -49,14 +49,14 @@ type rig struct {
 	rights     atomic.Value // map[string]gate.Access by principal, in place of the first ones
 }
 
-func newRig(t testing.TB) *rig {
+func newRig(t testing.TB, change ...func(*gate.Config, *embedded.Server)) *rig {
 	t.Helper()
 	s, err := embedded.Start(embedded.Config{Dir: t.TempDir(), Listen: "127.0.0.1:0", Auth: true, ReadRaw: auth.Streams, Log: harness.Log(t)})
 	harness.Must(t, err)
 	t.Cleanup(s.Stop)
 	nc := support.Engine(t, s)
 	r := &rig{authority: s.Authority()}
-	g, err := gate.Start(gate.Config{Engine: nc, Subjects: natsio.NewSubjects(""), Accounts: s.Authority(), Free: auth.Streams, Log: harness.Log(t),
+	cfg := gate.Config{Engine: nc, Subjects: natsio.NewSubjects(""), Accounts: s.Authority(), Free: auth.Streams, Log: harness.Log(t),
 		Access: func(c *identity.Caller) gate.Access {
 			if now, ok := r.rights.Load().(map[string]gate.Access); ok {
 				return now[c.Principal]
@@ -65,7 +65,11 @@ func newRig(t testing.TB) *rig {
 				return gate.Everything{}
 			}
 			return own{c.Principal}
-		}})
+		}}
+	for _, do := range change {
+		do(&cfg, s)
+	}
+	g, err := gate.Start(cfg)
 	harness.Must(t, err)
 	t.Cleanup(g.Stop)
 	r.engine, r.gate = support.JetStream(t, nc), g

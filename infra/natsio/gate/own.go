@@ -25,6 +25,18 @@ func (g *Gate) own(r *request) {
 	}
 }
 
+// ack passes an acknowledgement in the JetStream of DEV on. The account imports those that
+// clients may send to the engine's streams.
+func (g *Gate) ack(m *nats.Msg, rest string) {
+	if stream, _, _ := strings.Cut(rest, "."); slices.Contains(g.cfg.Free, stream) {
+		return
+	}
+	err := g.cfg.Dev.PublishMsg(&nats.Msg{Subject: auth.OwnAckRoot(g.cfg.Accounts) + rest, Reply: m.Reply, Header: m.Header, Data: m.Data})
+	if err != nil {
+		g.log.Warn("an acknowledgement was not passed on", "error", err) // the server delivers again
+	}
+}
+
 // askOwn asks the JetStream of DEV.
 func (g *Gate) askOwn(api string) func(body []byte) (*nats.Msg, error) {
 	return func(body []byte) (*nats.Msg, error) {
@@ -34,9 +46,52 @@ func (g *Gate) askOwn(api string) func(body []byte) (*nats.Msg, error) {
 	}
 }
 
-// external is a source of a stream in another account.
-type external struct {
-	External json.RawMessage `json:"external"`
+// source is what a stream copies.
+type source struct {
+	External   json.RawMessage `json:"external"` // it is in another account
+	Transforms []transform     `json:"subject_transforms"`
+	Consumer   struct {
+		Deliver string `json:"deliver_subject"`
+	} `json:"consumer"`
+}
+
+// transform is how a stream changes the subjects of what it stores.
+type transform struct {
+	To string `json:"dest"`
+}
+
+// pattern matches all subjects that a transform makes: what a function or a number stands
+// for may be any tokens.
+func (t transform) pattern() string {
+	tokens := strings.Split(t.To, ".")
+	for i, token := range tokens {
+		if strings.HasPrefix(token, "{{") || len(token) > 1 && token[0] == '$' && token[1] >= '0' && token[1] <= '9' {
+			return strings.Join(append(tokens[:i:i], ">"), ".")
+		}
+	}
+	return t.To
+}
+
+// refusesSource says why a stream of DEV may not copy; empty = it may.
+func (g *Gate) refusesSource(s *source) string {
+	if set(s.External) {
+		return "a stream of a client cannot copy one of another account"
+	}
+	if s.Consumer.Deliver != "" && g.engines(s.Consumer.Deliver) {
+		return "a source cannot listen to " + s.Consumer.Deliver + ", which is the engine's or the server's"
+	}
+	return g.refusesTransforms(s.Transforms)
+}
+
+// refusesTransforms says why a stream of DEV may not store under the subjects of transforms:
+// who reads them takes their messages for the engine's.
+func (g *Gate) refusesTransforms(all []transform) string {
+	for _, t := range all {
+		if to := t.pattern(); t.To != "" && g.engines(to) && !ownBucket(to) {
+			return fmt.Sprintf("a stream of a client cannot store under %s, which is the engine's or the server's", t.To)
+		}
+	}
+	return ""
 }
 
 // refuses says why a request may not pass; empty = it may.
@@ -49,8 +104,9 @@ func (g *Gate) refuses(r *request) string {
 			Name      string          `json:"name"`
 			Subjects  []string        `json:"subjects"`
 			RePublish json.RawMessage `json:"republish"`
-			Mirror    *external       `json:"mirror"`
-			Sources   []external      `json:"sources"`
+			Transform transform       `json:"subject_transform"`
+			Mirror    *source         `json:"mirror"`
+			Sources   []source        `json:"sources"`
 		}
 		if err := json.Unmarshal(r.msg.Data, &cfg); err != nil {
 			return "the configuration of the stream cannot be read"
@@ -66,14 +122,15 @@ func (g *Gate) refuses(r *request) string {
 		if set(cfg.RePublish) {
 			return "a stream of a client cannot republish"
 		}
-		if cfg.Mirror != nil && set(cfg.Mirror.External) {
-			return "a stream of a client cannot mirror one of another account"
+		if cfg.Mirror != nil {
+			cfg.Sources = append(cfg.Sources, *cfg.Mirror)
 		}
-		for _, source := range cfg.Sources {
-			if set(source.External) {
-				return "a stream of a client cannot have a source in another account"
+		for i := range cfg.Sources {
+			if why := g.refusesSource(&cfg.Sources[i]); why != "" {
+				return why
 			}
 		}
+		return g.refusesTransforms([]transform{cfg.Transform})
 	case r.is("STREAM", "RESTORE"), r.is("STREAM", "SNAPSHOT"):
 		return "streams of clients are neither saved nor restored through the server's API"
 	case r.is("CONSUMER", "CREATE"), r.is("CONSUMER", "DURABLE"):

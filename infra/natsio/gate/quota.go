@@ -5,33 +5,6 @@ import (
 	"time"
 )
 
-// slots counts the requests that are answered, in all and of each account.
-type slots struct {
-	mu  sync.Mutex
-	all int
-	of  map[string]int
-}
-
-func (s *slots) enter(account string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.all >= maxOpen || s.of[account] >= maxOpenOfOne {
-		return false
-	}
-	s.all++
-	s.of[account]++
-	return true
-}
-
-func (s *slots) leave(account string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.all--
-	if s.of[account]--; s.of[account] == 0 {
-		delete(s.of, account)
-	}
-}
-
 // quota counts the consumers of each account.
 type quota struct {
 	mu sync.Mutex

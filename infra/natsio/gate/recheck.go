@@ -3,8 +3,14 @@ package gate
 import (
 	"context"
 	"errors"
+	"regexp"
 	"slices"
+	"strings"
 	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/tidemark-engine/tidemark/infra/natsio/auth"
 )
 
 // refreshTime bounds the reading of the rights of all principals.
@@ -39,7 +45,7 @@ func (g *Gate) rechecks() {
 			again.Reset(2 * apiTimeout)
 		case <-again.C:
 		}
-		if err := g.endOutdated(); err != nil && g.ctx.Err() == nil {
+		if err := errors.Join(g.closeShared(), g.endOutdated()); err != nil && g.ctx.Err() == nil {
 			g.log.Warn("consumers of principals are not compared with their rights now; it is tried again", "error", err)
 			again.Reset(2 * apiTimeout)
 		}
@@ -77,4 +83,48 @@ func (g *Gate) permitted(c clientConsumer) bool {
 		return true
 	}
 	return g.shows(access, c.stream, &c.config)
+}
+
+// Sharer is implemented by Accounts that can keep principals from pulling from consumers,
+// named STREAM.NAME.
+type Sharer interface{ Share(consumers []string) }
+
+// closeShared keeps principals from the durable consumers that the topology of the operator
+// has on streams that principals read: pulls do not pass the gate.
+func (g *Gate) closeShared() error {
+	accounts, ok := g.cfg.Accounts.(Sharer)
+	if !ok {
+		return nil
+	}
+	var names []string
+	for _, stream := range g.cfg.Free {
+		if stream == auth.TaskStream { // each principal pulls from its own one alone
+			continue
+		}
+		all, err := g.consumersOf(stream)
+		if err != nil {
+			return err
+		}
+		for i := range all {
+			if c := &all[i].config; all[i].account == "" && c.Durable != "" && c.DeliverSubject == "" {
+				names = append(names, stream+"."+c.Name)
+			}
+		}
+	}
+	accounts.Share(names)
+	return nil
+}
+
+// consumerCreated is where the server tells of new consumers.
+const consumerCreated = "$JS.EVENT.ADVISORY.CONSUMER.CREATED."
+
+// ownForm is what ownName makes, and the task consumers of principals.
+var ownForm = regexp.MustCompile(`_[0-9a-f]{24}(_[0-9]+)?$|^A[A-Z2-7]{55}$`)
+
+// created looks at the consumers again when one was made for no client.
+func (g *Gate) created(m *nats.Msg) {
+	stream, name, _ := strings.Cut(strings.TrimPrefix(m.Subject, consumerCreated), ".")
+	if slices.Contains(g.cfg.Free, stream) && !ownForm.MatchString(name) {
+		g.Recheck()
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -79,5 +80,29 @@ func TestSharedConsumersAreNotPulled(t *testing.T) {
 	}
 	if info, err := shared.Info(t.Context()); err != nil || info.NumPending != 1 || info.NumAckPending != 0 {
 		t.Errorf("the shared consumer: %+v %v", info, err)
+	}
+}
+
+// Who knows the name of a consumer that the operator's topology has on a stream pulls nothing
+// from it, also when it was made while principals are connected.
+func TestConsumersOfTheTopologyAreClosed(t *testing.T) {
+	r := newRig(t)
+	closed := func(nc *nats.Conn) bool { // an open consumer answers, also that it has no messages
+		_, err := nc.Request("$JS.API.CONSUMER.MSG.NEXT.AGENT_STATE.billing", []byte(`{"batch":1,"no_wait":true}`), harness.Patience)
+		return errors.Is(err, nats.ErrNoResponders)
+	}
+	before, err := r.engine.CreateConsumer(t.Context(), "AGENT_STATE", jetstream.ConsumerConfig{Durable: "billing", AckPolicy: jetstream.AckExplicitPolicy, MaxDeliver: -1, AckWait: 100 * time.Millisecond})
+	harness.Must(t, err)
+	for name, nc := range map[string]*nats.Conn{"bob": r.bob, "carol": r.carol} { // carol may read the stream, and not take what the worker waits for
+		harness.Eventually(t, name+" cannot pull", func() bool { return closed(nc) })
+	}
+	m, err := before.Next(jetstream.FetchMaxWait(harness.Patience))
+	harness.Must(t, err)
+	harness.Must(t, m.Ack())
+	js := support.JetStream(t, r.bob)
+	c, err := js.CreateConsumer(t.Context(), "AGENT_STATE", jetstream.ConsumerConfig{Name: "own", FilterSubject: "agents.state.bob.>"})
+	harness.Must(t, err)
+	if m, err := c.Next(jetstream.FetchMaxWait(harness.Patience)); err != nil || m.Subject() != "agents.state.bob.k" {
+		t.Errorf("bob's own consumer: %v", err)
 	}
 }

@@ -14,10 +14,14 @@ import (
 
 // request is a request of the JetStream API.
 type request struct {
-	gate    *Gate
-	caller  *identity.Caller
-	access  Access
-	dev     bool
+	gate   *Gate
+	caller *identity.Caller
+	access Access
+	dev    bool
+
+	connection uint64 // its number at the server; 0 = not known
+	origin     string // its account and host
+
 	api     string // "STREAM.INFO.EVENTS"
 	tokens  []string
 	msg     *nats.Msg

@@ -25,7 +25,7 @@ const maxRefusals = 16 << 10
 // A connection that goes on sending all the same is closed: what the server and the engine
 // must read of it takes the processors from all others. Its client library connects again.
 func (s *Service) refuse(from *sender, size int, r refusal) {
-	if s.cfg.Disconnect != nil && from.connection != 0 && s.floods.refused(from.connection, from.origin, size, r.start) {
+	if s.cfg.Disconnect != nil && from.connection != 0 && s.floods.Refused(from.connection, from.origin, size, r.start) {
 		s.log.Warn("client disconnected: it goes on sending while its requests are refused", "client", from.client, "connection", from.connection)
 		go s.cfg.Disconnect(from.connection)
 	}

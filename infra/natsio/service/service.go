@@ -89,7 +89,7 @@ type Service struct {
 	waiting  *budget    // queries that wait
 	bodies   *budget    // queries of both kinds
 	refusals chan refusal
-	floods   floods
+	floods   natsio.Floods
 	queries  chan pendingQuery // to the query workers
 	free     chan struct{}     // signals that a query has left
 	open     sync.WaitGroup

@@ -203,7 +203,7 @@ func Start(ctx context.Context, cfg *Config, version string, log *slog.Logger) (
 			return nil, fmt.Errorf("sync the streams of the embedded NATS server: %w", err)
 		}
 	}
-	if err = e.nats.startGate(e.authority); err != nil {
+	if err = e.nats.startGate(e.authority, e.limits.rates, e.disconnect()); err != nil {
 		return nil, err
 	}
 	if e.eraser != nil {

@@ -147,7 +147,7 @@ func (n *natsServer) identify() func(account string) *identity.Caller {
 }
 
 // startGate lets clients read what belongs to the engine.
-func (n *natsServer) startGate(a *authority) error {
+func (n *natsServer) startGate(a *authority, rates *natsio.Rates, disconnect func(connection uint64)) error {
 	if n.accounts == nil {
 		return nil
 	}
@@ -155,7 +155,7 @@ func (n *natsServer) startGate(a *authority) error {
 	if err != nil {
 		return err
 	}
-	cfg := gate.Config{Engine: nc, Subjects: n.subjects, Accounts: n.accounts, Access: a.reads, Refresh: a.store.Refresh, Refused: a.unread, Free: auth.Streams, Log: n.log}
+	cfg := gate.Config{Engine: nc, Subjects: n.subjects, Accounts: n.accounts, Access: a.reads, Refresh: a.store.Refresh, Refused: a.unread, Rates: rates, Disconnect: disconnect, Free: auth.Streams, Log: n.log}
 	if n.embedded != nil {
 		if cfg.Dev, err = natsio.Connect(embedded.InProcess, "tidemark-gate", n.log, n.embedded.GateOptions()...); err != nil {
 			return err

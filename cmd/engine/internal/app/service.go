@@ -38,17 +38,24 @@ func startService(e *Engine, nc, queries *nats.Conn) (*queryService, error) {
 		Commands: e.commands.handler.Handle, Batch: e.commands.handler.HandleBatchWithID, Queries: q.Ask, Next: e.commands.tasks.Next,
 		Identify: e.nats.identify(), Rates: e.limits.rates, Observe: e.metrics.answered, ReplyPrefixes: e.cfg.ReplyPrefixes, Limits: e.limits.requests(e.cfg.LimitsInFlight), QueryConn: queries, Trace: e.tracer, Log: e.log,
 	}
-	if e.nats.embedded != nil {
-		cfg.Disconnect = func(connection uint64) {
-			e.metrics.floods.Add(1)
-			e.nats.embedded.Disconnect(connection)
-		}
-	}
+	cfg.Disconnect = e.disconnect()
 	s, err := service.Serve(nc, cfg)
 	if err != nil {
 		return nil, err
 	}
 	return &queryService{s, e.log}, nil
+}
+
+// disconnect is how to close the connection of a client that floods the engine; nil = the
+// server is not its own.
+func (e *Engine) disconnect() func(connection uint64) {
+	if e.nats.embedded == nil {
+		return nil
+	}
+	return func(connection uint64) {
+		e.metrics.floods.Add(1)
+		e.nats.embedded.Disconnect(connection)
+	}
 }
 
 func (s *queryService) stop(context.Context) {

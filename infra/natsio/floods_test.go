@@ -1,4 +1,4 @@
-package service
+package natsio
 
 import (
 	"testing"
@@ -8,13 +8,13 @@ import (
 // Who floods again is disconnected after an eighth, for a minute and whatever connection it
 // has then; others are not.
 func TestWhoFloodsAgainIsDisconnectedSooner(t *testing.T) {
-	var f floods
+	var f Floods
 	now := time.Now()
 	// after is how many refused requests of 200 kB a new connection has sent when it floods.
 	connection := uint64(0)
 	after := func(origin string) (n int) {
 		connection++
-		for n = 1; !f.refused(connection, origin, 200<<10, now); n++ {
+		for n = 1; !f.Refused(connection, origin, 200<<10, now); n++ {
 			if now = now.Add(time.Millisecond); n > 10*floodRequests {
 				t.Fatal("it never floods")
 			}
@@ -35,13 +35,13 @@ func TestWhoFloodsAgainIsDisconnectedSooner(t *testing.T) {
 		t.Errorf("later disconnected after %d", n)
 	}
 	for range 10 * floodRequests { // as slowly as the refusals say
-		if now = now.Add(floodTime / 5); f.refused(0, "C@host", 200<<10, now) {
+		if now = now.Add(floodTime / 5); f.Refused(0, "C@host", 200<<10, now) {
 			t.Fatal("a slow client is disconnected")
 		}
 	}
 	for range maxFloods + 1 {
 		connection++
-		f.refused(connection, "D@host", 1, now)
+		f.Refused(connection, "D@host", 1, now)
 	}
 	if len(f.of) > maxFloods {
 		t.Errorf("%d connections are remembered", len(f.of))

@@ -1,12 +1,12 @@
-package service
+package natsio
 
 import (
 	"sync"
 	"time"
 )
 
-// floods finds the connections that go on sending while their requests are refused.
-type floods struct {
+// Floods finds the connections that go on sending while their requests are refused.
+type Floods struct {
 	mu   sync.Mutex
 	of   map[uint64]excess    // by connection
 	last map[string]time.Time // the last flood, by origin
@@ -36,9 +36,9 @@ const (
 	maxFloods = 8192
 )
 
-// refused counts a refused request of size bytes, and reports whether its connection floods
+// Refused counts a refused request of size bytes, and reports whether its connection floods
 // the engine. The origin is who may be behind several connections.
-func (f *floods) refused(connection uint64, origin string, size int, now time.Time) bool {
+func (f *Floods) Refused(connection uint64, origin string, size int, now time.Time) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	e, known := f.of[connection]

@@ -62,6 +62,7 @@ func TestPrincipals(t *testing.T) {
 		rotate(t, e, a, creds)
 		lost()
 	})
+	t.Run("when the command has returned", func(t *testing.T) { atOnce(t, e) })
 	select {
 	case err := <-broken:
 		if strings.Contains(err.Error(), "closed") {
@@ -214,6 +215,28 @@ func others(t *testing.T, alice *harness.Client) func() {
 		if err := harness.Receive(t, "the end of alice's work", done); err != nil || n == 0 {
 			t.Errorf("%d commands of alice, then %v", n, err)
 		}
+	}
+}
+
+// atOnce rotates and revokes with the commands: once these have returned, the credentials have
+// ended and so have their connections.
+func atOnce(t *testing.T, e *harness.Engine) {
+	creds := addPrincipal(t, e, "dave", "--role", "agent")
+	next := filepath.Join(t.TempDir(), "next.creds")
+	for _, args := range [][]string{{"rotate", "dave", "--out", next}, {"revoke", "dave"}} {
+		old, _ := connect(t, e, creds, nats.NoReconnect())
+		harness.Must(t, old.Flush())
+		if r := harness.Run(t, append([]string{"auth"}, append(args, "--data", e.Data)...)...); r.Code != 0 {
+			t.Fatalf("%+v", r)
+		}
+		if nc, err := nats.Connect(e.NATSURL, nats.UserCredentialBytes(creds)); err == nil {
+			nc.Close()
+			t.Errorf("%s: the credentials are admitted", args[0])
+		}
+		if old.Flush() == nil {
+			t.Errorf("%s: their connection is open", args[0])
+		}
+		creds, _ = os.ReadFile(next)
 	}
 }
 

@@ -97,7 +97,7 @@ func (a *Authority) Revoke(name string) error {
 	}
 	gone := *p
 	gone.Gone, gone.Feeds = true, nil
-	gone.revokeUser()
+	a.endUser(&gone)
 	return a.save(&gone)
 }
 
@@ -141,7 +141,7 @@ func (a *Authority) known(name string) (*principal, error) {
 // issue gives a principal a new user, in place of the one it has.
 func (a *Authority) issue(was *principal) ([]byte, error) {
 	p := *was
-	p.revokeUser()
+	a.endUser(&p)
 	p.Gone = false
 	pair, err := nkeys.CreateUser()
 	if err != nil {
@@ -164,15 +164,53 @@ func (a *Authority) issue(was *principal) ([]byte, error) {
 	return creds, a.save(&p)
 }
 
-func (p *principal) revokeUser() {
-	p.Revoked = maps.Clone(p.Revoked)
+// endUser revokes the user of a principal and its witness.
+func (a *Authority) endUser(p *principal) {
+	now := time.Now().Unix()
+	p.Revoked, p.Expire = maps.Clone(p.Revoked), maps.Clone(p.Expire)
 	if p.Revoked == nil {
 		p.Revoked = map[string]int64{}
 	}
 	if p.User != "" {
-		p.Revoked[p.User] = time.Now().Unix() + 1
+		p.Revoked[p.User] = now + 1
 	}
 	p.User = ""
+	maps.DeleteFunc(p.Expire, func(_ string, at int64) bool { return at < now })
+	if witness := a.witnesses[p.Name]; witness != "" {
+		if p.Expire == nil {
+			p.Expire = map[string]int64{}
+		}
+		p.Expire[witness] = now + int64(2*witnessTime/time.Second)
+		delete(a.witnesses, p.Name)
+	}
+}
+
+// witnessTime is how long the credentials of a witness are valid.
+const witnessTime = time.Minute
+
+// Witness returns credentials that the next Rotate or Revoke of a principal ends together
+// with its own: the server refuses them once it refuses those.
+func (a *Authority) Witness(name string) (creds []byte, err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	p, err := a.known(name)
+	if err != nil {
+		return nil, err
+	}
+	pair, err := nkeys.CreateUser()
+	if err != nil {
+		return nil, err
+	}
+	seed, err := pair.Seed()
+	if err != nil {
+		return nil, err
+	}
+	claims := jwt.NewUserClaims(public(string(seed)))
+	claims.Name, claims.Expires = p.Name, time.Now().Add(witnessTime).Unix()
+	if creds, err = sign(claims, p.Seed, string(seed)); err == nil {
+		a.witnesses[name] = claims.Subject
+	}
+	return creds, err
 }
 
 // sign returns a credentials file.

@@ -172,23 +172,30 @@ func (s *Server) options(cfg *Config) (*server.Options, error) {
 	return opts, err
 }
 
-// principalCheck is the pause between two looks for principals that another
-// process has changed.
-const principalCheck = 500 * time.Millisecond
+// principalCheck is the pause between two looks for principals that another process has
+// changed; principalGlance between two looks whether there was any change.
+const (
+	principalCheck  = 500 * time.Millisecond
+	principalGlance = 25 * time.Millisecond
+)
 
 // followPrincipals applies changes of principals to the server: connections of
 // revoked credentials are closed.
 func (s *Server) followPrincipals(ctx context.Context) {
-	tick := time.NewTicker(principalCheck)
+	tick := time.NewTicker(principalGlance)
 	defer tick.Stop()
+	var seen, due time.Time
 	for failing := false; ; {
-		changed, err := s.auth.Changed()
-		if err != nil && !failing {
-			s.log.Error("a change of a principal cannot be applied", "error", err)
-		}
-		failing = err != nil
-		for account, text := range changed {
-			s.apply(account, text)
+		if at := s.auth.Modified(); !at.Equal(seen) || time.Now().After(due) {
+			seen, due = at, time.Now().Add(principalCheck)
+			changed, err := s.auth.Changed()
+			if err != nil && !failing {
+				s.log.Error("a change of a principal cannot be applied", "error", err)
+			}
+			failing = err != nil
+			for account, text := range changed {
+				s.apply(account, text)
+			}
 		}
 		select {
 		case <-tick.C:

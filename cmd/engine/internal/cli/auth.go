@@ -126,6 +126,7 @@ type AuthRevoke struct{ AuthName }
 // Run implements the command.
 func (c *AuthRevoke) Run(ctx context.Context, out *Output) error {
 	return c.with(ctx, func(ctx context.Context, w *authWork) error {
+		ended := w.ending(c.Name)
 		p, err := w.Revoke(ctx, identity.Operator, c.Name)
 		if err == nil {
 			profile, _ := json.Marshal(p)          // it was JSON
@@ -135,6 +136,9 @@ func (c *AuthRevoke) Run(ctx context.Context, out *Output) error {
 			} else if err == nil && w.push != nil {
 				err = w.push(ctx, p.Name)
 			}
+		}
+		if err == nil {
+			err = ended(ctx)
 		}
 		if err != nil {
 			return err
@@ -162,6 +166,7 @@ func (c *AuthRotate) Run(ctx context.Context, out *Output) error {
 		if c.Out == "" {
 			c.Out = c.Name + w.suffix()
 		}
+		ended := w.ending(c.Name)
 		var p principals.Principal
 		err := issue(c.Out, func() (creds []byte, err error) {
 			if p, err = w.Rotated(ctx, identity.Operator, c.Name); err != nil {
@@ -172,6 +177,9 @@ func (c *AuthRotate) Run(ctx context.Context, out *Output) error {
 			}
 			return creds, err
 		})
+		if err == nil { // the new file stays
+			err = ended(ctx)
+		}
 		if err != nil {
 			return err
 		}

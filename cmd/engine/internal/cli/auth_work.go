@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -23,9 +24,12 @@ import (
 // authWork is what the subcommands of auth work on.
 type authWork struct {
 	store
-	keys  *auth.Authority
-	push  func(ctx context.Context, name string) error // an account to a server in operator mode; nil = nothing to do
-	close func()
+	keys *auth.Authority
+	push func(ctx context.Context, name string) error // an account to a server in operator mode; nil = nothing to do
+	// refused waits until the server refuses credentials; nil = no server runs that learns of
+	// a change by itself.
+	refused func(ctx context.Context, creds []byte) error
+	close   func()
 }
 
 // store keeps principals: a *principals.Store, or *principals.Offline where no server is.
@@ -65,6 +69,9 @@ func (c *authTarget) open(ctx context.Context) (w *authWork, err error) {
 		}
 		if w.keys, err = c.openKeys(dir); err == nil && s.NATS.Accounts == auth.OperatorMode {
 			w.push = func(ctx context.Context, name string) error { return c.PushAccount(ctx, w.keys, name) }
+		}
+		if err == nil && w.keys.Mode() != auth.ConfigFile {
+			w.refused = c.AwaitRefused
 		}
 	case !errors.Is(noted, fs.ErrNotExist):
 		return nil, fmt.Errorf("read the engine's address in %s: %w", c.Data, noted)
@@ -186,6 +193,30 @@ func (w *authWork) apply(ctx context.Context, p principals.Principal) error {
 	}
 	return w.push(ctx, p.Name)
 }
+
+// ending returns a function that waits, after the credentials of a principal were ended, until
+// the server refuses them.
+func (w *authWork) ending(name string) (wait func(ctx context.Context) error) {
+	done := func(context.Context) error { return nil }
+	if w.refused == nil {
+		return done
+	}
+	witness, err := w.keys.Witness(name)
+	if err != nil { // no keys: there is nothing to end
+		return done
+	}
+	return func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, endedTime)
+		defer cancel()
+		if err := w.refused(ctx, witness); err != nil {
+			return fmt.Errorf("the credentials of %s have ended, and the server does not refuse them within %s: %w", name, endedTime, err)
+		}
+		return nil
+	}
+}
+
+// endedTime bounds the wait for a server that ends credentials.
+const endedTime = 5 * time.Second
 
 // suffix is of the files of credentials.
 func (w *authWork) suffix() string {

@@ -13,6 +13,7 @@ import (
 
 const (
 	maxSeats   = 64               // connections of principals
+	seatsOfOne = 16               // of one principal, which may confine itself in many ways
 	maxOpening = 8                // at once: unknown credentials do not push those of principals out
 	idleTime   = 10 * time.Minute // then a connection is closed
 	patience   = 15 * time.Second // of a command or query
@@ -30,15 +31,19 @@ type pool struct {
 
 	mu       sync.Mutex
 	seats    map[[sha256.Size]byte]*seat
+	holders  map[[sha256.Size]byte]*holder
 	requests int // at once
 	opening  int // seats
 	closed   bool
 }
 
+// holder is what one principal has, however it confines itself.
+type holder struct{ seats, requests, streams int }
+
 // seat is a connection with what is served over it.
 type seat struct {
-	key      [sha256.Size]byte
-	ready    chan struct{} // closed when it is open, or err is set
+	key, of  [sha256.Size]byte // of: its holder's
+	ready    chan struct{}     // closed when it is open, or err is set
 	err      error
 	ended    context.Context // ends with the connection
 	end      context.CancelFunc
@@ -56,10 +61,18 @@ func keyOf(credentials []byte, o Options) [sha256.Size]byte {
 	return sha256.Sum256(fmt.Appendf(nil, "%q %t %s", o.Agent, o.ReadOnly, credentials))
 }
 
+// holderOf is whose a seat is. In development mode nobody is known.
+func holderOf(credentials []byte, o Options) [sha256.Size]byte {
+	if credentials == nil {
+		return keyOf(nil, o)
+	}
+	return sha256.Sum256(credentials)
+}
+
 // take takes part in the seat of the credentials, which is opened first if there is none.
 // give gives it back.
 func (p *pool) take(ctx context.Context, credentials []byte, o Options, stream bool) (*seat, error) {
-	s, first, err := p.place(keyOf(credentials, o), stream)
+	s, first, err := p.place(keyOf(credentials, o), holderOf(credentials, o), stream)
 	if err != nil {
 		return nil, err
 	}
@@ -88,7 +101,7 @@ func (p *pool) fill(s *seat, credentials []byte, o Options) {
 	p.opening--
 	if err == nil {
 		s.server, s.older, s.sessions, s.close = opened.server, opened.older, opened.sessions, opened.close
-		if len(p.seats) > maxSeats && !p.makeWay() {
+		if len(p.seats) > maxSeats && !p.makeWay(func(*seat) bool { return true }) {
 			err = errBusy
 		}
 	}
@@ -98,35 +111,39 @@ func (p *pool) fill(s *seat, credentials []byte, o Options) {
 }
 
 // place counts a request and finds its seat; first = the caller opens it.
-func (p *pool) place(key [sha256.Size]byte, stream bool) (s *seat, first bool, err error) {
+func (p *pool) place(key, of [sha256.Size]byte, stream bool) (s *seat, first bool, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
 		return nil, false, errClosed
 	}
-	if p.requests >= maxRequests {
+	h := p.holders[of]
+	if h == nil {
+		h = &holder{}
+	}
+	if p.requests >= maxRequests || h.requests >= maxOfOne || stream && h.streams >= maxStreams {
 		return nil, false, errBusy
 	}
 	s = p.seats[key]
 	if s == nil {
-		if p.opening >= maxOpening {
+		if p.opening >= maxOpening || h.seats >= seatsOfOne && !p.makeWay(func(s *seat) bool { return s.of == of }) {
 			return nil, false, errBusy
 		}
 		p.opening++
 		if p.seats == nil {
-			p.seats = map[[sha256.Size]byte]*seat{}
+			p.seats, p.holders = map[[sha256.Size]byte]*seat{}, map[[sha256.Size]byte]*holder{}
 		}
-		s = &seat{key: key, ready: make(chan struct{})}
+		s = &seat{key: key, of: of, ready: make(chan struct{})}
 		s.ended, s.end = context.WithCancel(context.Background())
-		p.seats[key], first = s, true
-	}
-	if s.requests >= maxOfOne || stream && s.streams >= maxStreams {
-		return nil, false, errBusy
+		p.seats[key], p.holders[of], first = s, h, true
+		h.seats++
 	}
 	p.requests++
 	s.requests++
+	h.requests++
 	if stream {
 		s.streams++
+		h.streams++
 	}
 	if s.idle != nil {
 		s.idle.Stop()
@@ -138,14 +155,18 @@ func (p *pool) place(key [sha256.Size]byte, stream bool) (s *seat, first bool, e
 func (p *pool) give(s *seat, stream bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	h := p.holders[s.of]
 	p.requests--
 	s.requests--
+	h.requests--
 	if stream {
 		s.streams--
+		h.streams--
 	}
 	if s.requests > 0 {
 		return
 	}
+	p.forget(s.of)
 	if p.seats[s.key] != s {
 		s.free()
 		return
@@ -160,11 +181,19 @@ func (p *pool) give(s *seat, stream bool) {
 	})
 }
 
-// makeWay removes the seat that is idle for the longest time. It is called with mu held.
-func (p *pool) makeWay() bool {
+// forget removes a holder that has nothing. It is called with mu held.
+func (p *pool) forget(of [sha256.Size]byte) {
+	if h := p.holders[of]; h != nil && *h == (holder{}) {
+		delete(p.holders, of)
+	}
+}
+
+// makeWay removes that seat of some which is idle for the longest time. It is called with mu
+// held.
+func (p *pool) makeWay(some func(*seat) bool) bool {
 	var oldest *seat
 	for _, s := range p.seats {
-		if s.requests == 0 && (oldest == nil || s.last.Before(oldest.last)) {
+		if s.requests == 0 && some(s) && (oldest == nil || s.last.Before(oldest.last)) {
 			oldest = s
 		}
 	}
@@ -187,6 +216,8 @@ func (p *pool) drop(s *seat) {
 // with mu held.
 func (p *pool) remove(s *seat) {
 	delete(p.seats, s.key)
+	p.holders[s.of].seats--
+	p.forget(s.of)
 	s.end()
 	if s.idle != nil {
 		s.idle.Stop()

@@ -71,7 +71,7 @@ func TestPoolIsBounded(t *testing.T) {
 			options Options
 			stream  bool
 			places  int
-		}{{"one", Options{}, true, maxStreams}, {"one", Options{}, false, maxOfOne - maxStreams}, {"one", Options{Agent: "a"}, false, maxOfOne}, {"two", Options{}, false, 0}} {
+		}{{"one", Options{}, true, maxStreams}, {"one", Options{}, false, maxOfOne - maxStreams}, {"one", Options{Agent: "a"}, false, 0}, {"one", Options{Agent: "b"}, true, 0}, {"two", Options{}, false, maxOfOne}, {"three", Options{}, false, 0}} {
 			for range bound.places {
 				s, err := p.take(t.Context(), []byte(bound.name), bound.options, bound.stream)
 				harness.Must(t, err)
@@ -84,12 +84,33 @@ func TestPoolIsBounded(t *testing.T) {
 		for i, s := range all {
 			p.give(s, i < maxStreams)
 		}
-		if s, err := p.take(t.Context(), []byte("two"), Options{}, false); err != nil {
+		if s, err := p.take(t.Context(), []byte("three"), Options{}, false); err != nil {
 			t.Error(err)
 		} else {
 			p.give(s, false)
 		}
 		c.is(t, 3)
+	})
+	t.Run("ways of one principal", func(t *testing.T) {
+		p, c := newPool(t)
+		other, err := p.take(t.Context(), []byte("other"), Options{}, false)
+		harness.Must(t, err)
+		p.give(other, false)
+		for i := range 5 * maxSeats {
+			s, err := p.take(t.Context(), []byte("one"), Options{Agent: fmt.Sprint(i)}, false)
+			harness.Must(t, err)
+			p.give(s, false)
+		}
+		c.is(t, seatsOfOne+1)
+		if again, err := p.take(t.Context(), []byte("other"), Options{}, false); err != nil || again != other {
+			t.Errorf("another principal has lost its connection: %v", err)
+		} else {
+			p.give(again, false)
+		}
+		p.close()
+		if len(p.holders) != 0 {
+			t.Errorf("%d holders are remembered", len(p.holders))
+		}
 	})
 	t.Run("refused credentials", func(t *testing.T) {
 		p, _ := newPool(t)

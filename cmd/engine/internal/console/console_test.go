@@ -172,6 +172,44 @@ func TestSessionsEnd(t *testing.T) {
 	})
 }
 
+// One principal takes neither the sessions nor the live pages of others.
+func TestOnePrincipalLeavesRoom(t *testing.T) {
+	s := newSessions(func(string) (*nats.Conn, error) { return nil, errors.New("none") }, "")
+	add := func(holder string) (string, *session) {
+		one := &session{nc: new(open), begun: time.Now(), used: time.Now(), holder: holder}
+		return s.add(one), one
+	}
+	cookie, other := add("other")
+	var one *session
+	for range maxSessions + 1 {
+		_, one = add("one")
+	}
+	if len(s.of) != maxOfOne+1 || s.find(cookie) != other {
+		t.Errorf("%d sessions", len(s.of))
+	}
+	var leave []func()
+	for range maxOfOne {
+		end, ok := s.follow(one)
+		if !ok {
+			t.Fatal("a live page is refused")
+		}
+		leave = append(leave, end)
+	}
+	if _, ok := s.follow(one); ok {
+		t.Error("one principal has more live pages than it may have")
+	}
+	end, ok := s.follow(other)
+	if !ok {
+		t.Error("another principal has none")
+	}
+	for _, end := range append(leave, end) {
+		end()
+	}
+	if len(s.live) != 0 {
+		t.Errorf("%v are remembered", s.live)
+	}
+}
+
 func TestHiddenCharactersAreShown(t *testing.T) {
 	if got, want := visible("a\u202eb\x1b[0m\n\tc"), "a\\u202eb\\u001b[0m\n\tc"; got != want {
 		t.Errorf("%q, want %q", got, want)

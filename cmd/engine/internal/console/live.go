@@ -26,6 +26,12 @@ func live(r *http.Request) bool {
 // stream sends the body of a page whenever it has changed, until the browser or the session
 // goes. An answer other than 200 ends an EventSource for good.
 func (c *Console) stream(w http.ResponseWriter, r *request, p page) {
+	leave, ok := c.sessions.follow(r.s)
+	if !ok {
+		http.Error(w, "you have too many live pages open", http.StatusServiceUnavailable)
+		return
+	}
+	defer leave()
 	select {
 	case c.streams <- struct{}{}:
 		defer func() { <-c.streams }()

@@ -27,6 +27,7 @@ var ErrStarting = errors.New("the engine starts")
 
 const (
 	maxSessions = 64               // signed in at once; the one that was idle for longest makes way
+	maxOfOne    = 16               // of these of one principal, and as many live pages
 	idleTimeout = 30 * time.Minute // of a session without a request or an open live page
 	maxAge      = 12 * time.Hour   // of a session, used or not
 	patience    = 5 * time.Second  // of one question or command
@@ -36,6 +37,7 @@ const (
 type session struct {
 	Principal string // empty = development mode
 	account   string // that the server has admitted; empty = development mode, or not known
+	holder    string // names the principal, also where its account is not known; empty = development mode
 	client    *client.Client
 	nc        connection
 	begun     time.Time
@@ -53,13 +55,14 @@ type sessions struct {
 	connect func(credentials string) (*nats.Conn, error)
 	prefix  string
 
-	mu  sync.Mutex
-	of  map[[32]byte]*session // by the hash of the cookie: memory holds nothing that can be sent
-	dev *session
+	mu   sync.Mutex
+	of   map[[32]byte]*session // by the hash of the cookie: memory holds nothing that can be sent
+	live map[string]int        // live pages by holder
+	dev  *session
 }
 
 func newSessions(connect func(string) (*nats.Conn, error), prefix string) *sessions {
-	return &sessions{connect: connect, prefix: prefix, of: map[[32]byte]*session{}}
+	return &sessions{connect: connect, prefix: prefix, of: map[[32]byte]*session{}, live: map[string]int{}}
 }
 
 func (s *sessions) open(credentials string) (*session, error) {
@@ -82,6 +85,9 @@ func (s *sessions) open(credentials string) (*session, error) {
 			one.Principal = user.Name
 		}
 		one.account = cmp.Or(user.IssuerAccount, user.Issuer)
+	}
+	if one.holder = one.account; one.holder == "" {
+		one.holder = keyOf(credentials)
 	}
 	return one, nil
 }
@@ -138,18 +144,49 @@ func (s *sessions) add(one *session) (cookie string) {
 	cookie = secret()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.of) >= maxSessions {
-		var oldest [32]byte
-		var at time.Time
-		for id, other := range s.of {
-			if at.IsZero() || other.used.Before(at) {
-				oldest, at = id, other.used
-			}
-		}
-		s.end(oldest)
+	if one.holder != "" {
+		s.makeWay(maxOfOne, func(other *session) bool { return other.holder == one.holder })
 	}
+	s.makeWay(maxSessions, func(*session) bool { return true })
 	s.of[sha256.Sum256([]byte(cookie))] = one
 	return cookie
+}
+
+// makeWay ends the session of some that was idle for longest, if there are as many as may be.
+// It is called with the lock.
+func (s *sessions) makeWay(most int, some func(*session) bool) {
+	n := 0
+	var oldest [32]byte
+	var at time.Time
+	for id, other := range s.of {
+		if !some(other) {
+			continue
+		}
+		if n++; at.IsZero() || other.used.Before(at) {
+			oldest, at = id, other.used
+		}
+	}
+	if n >= most {
+		s.end(oldest)
+	}
+}
+
+// follow counts a live page of a session; false = its principal has as many as it may have.
+// leave must be called when the page has ended.
+func (s *sessions) follow(one *session) (leave func(), ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if one.holder != "" && s.live[one.holder] >= maxOfOne {
+		return nil, false
+	}
+	s.live[one.holder]++
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.live[one.holder]--; s.live[one.holder] == 0 {
+			delete(s.live, one.holder)
+		}
+	}, true
 }
 
 func (s *sessions) remove(cookie string) {
@@ -213,6 +250,16 @@ func userOf(credentials string) *jwt.UserClaims {
 		return nil
 	}
 	return claims
+}
+
+// keyOf is the public key of the seed in credentials; empty = there is none.
+func keyOf(credentials string) string {
+	pair, err := nkeys.ParseDecoratedNKey([]byte(credentials))
+	if err != nil {
+		return ""
+	}
+	key, _ := pair.PublicKey() // a pair from a seed has one
+	return key
 }
 
 // caller is who asks the engine for what is not on the wire.

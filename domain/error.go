@@ -55,6 +55,12 @@ type Error struct {
 	Details map[string]any // optional facts, such as the current version
 }
 
+// Undecided reports whether the same command may be accepted when it is sent again: a store
+// did not answer, there was no place for it, or others came first.
+func (e *Error) Undecided() bool {
+	return e.Kind == Unavailable || e.Kind == Overloaded || e.Code == "state.contended"
+}
+
 func (e *Error) Error() string { return fmt.Sprintf("%s (%s): %s", e.Kind, e.Code, e.Message) }
 
 // Errorf makes an Error with a formatted message.

@@ -55,11 +55,7 @@ func IsRefusal(err error) bool {
 	if !errors.As(err, &known) {
 		return false
 	}
-	switch known.Kind {
-	case domain.Unavailable, domain.Overloaded, domain.Internal:
-		return false
-	}
-	return true
+	return !known.Undecided() && known.Kind != domain.Internal
 }
 
 // ignoreRefusal drops a refusal: the aggregate has moved on, and the command

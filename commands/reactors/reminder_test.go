@@ -254,11 +254,12 @@ func TestReminderIsSentAsItsSetter(t *testing.T) {
 		answer        error
 		want          string // outcome; empty = none
 	}{
-		"by a principal":   {"alice", "alice", nil, "accepted"},
-		"without identity": {"", identity.Dev, nil, "accepted"},
-		"refused":          {"alice", "alice", domain.Errorf(domain.Forbidden, "forbidden", "no"), "refused"},
-		"unavailable":      {"alice", "alice", domain.Errorf(domain.Unavailable, "journal.unavailable", "later"), ""},
-		"overloaded":       {"alice", "alice", domain.Errorf(domain.Overloaded, "engine.overloaded", "later"), ""},
+		"by a principal":    {"alice", "alice", nil, "accepted"},
+		"without identity":  {"", identity.Dev, nil, "accepted"},
+		"refused":           {"alice", "alice", domain.Errorf(domain.Forbidden, "forbidden", "no"), "refused"},
+		"unavailable":       {"alice", "alice", domain.Errorf(domain.Unavailable, "journal.unavailable", "later"), ""},
+		"others came first": {"alice", "alice", domain.Errorf(domain.Conflict, "state.contended", "later"), ""},
+		"overloaded":        {"alice", "alice", domain.Errorf(domain.Overloaded, "engine.overloaded", "later"), ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := reminder.Reminder{

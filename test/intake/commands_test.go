@@ -260,8 +260,8 @@ func TestWaitingCommands(t *testing.T) {
 			default:
 			}
 			switch req.ID[0] {
-			case 'w':
-				return commands.Receipt{}, errUnavailable
+			case 'w': // others come first in each attempt
+				return commands.Receipt{}, domain.Errorf(domain.Conflict, "state.contended", "others came first")
 			case 's': // a store that does not answer
 				<-release
 				return commands.Receipt{}, errUnavailable

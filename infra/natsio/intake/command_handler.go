@@ -90,9 +90,9 @@ func (in *Intake) execute(ctx context.Context, cmd *storedCommand) (body []byte,
 	return receipt.Encode(), string(receipt.Outcome), nil
 }
 
-// isTransient reports whether the command must wait with its aggregate until a
-// store answers.
+// isTransient reports whether the command must wait with its aggregate: until a
+// store answers, or other writers let it be decided.
 func isTransient(err error) bool {
 	var known *domain.Error
-	return errors.As(err, &known) && (known.Kind == domain.Unavailable || known.Kind == domain.Overloaded)
+	return errors.As(err, &known) && known.Undecided()
 }

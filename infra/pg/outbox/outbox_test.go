@@ -35,11 +35,17 @@ func (h *handler) handle(_ context.Context, req commands.Request, done func(comm
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.wait[req.ID] {
-		done(commands.Receipt{}, domain.Errorf(domain.Unavailable, "test.away", "not now"))
+		done(commands.Receipt{}, undecided[len(req.ID)%2])
 		return
 	}
 	h.all = append(h.all, req)
 	done(commands.Receipt{CommandID: req.CommandID, Outcome: domain.Accepted}, domain.CheckJSON(req.Body))
+}
+
+// undecided are errors of commands that must wait: a store is away, and others came first
+// in each attempt.
+var undecided = [2]error{
+	domain.Errorf(domain.Conflict, "state.contended", "others came first"), domain.Errorf(domain.Unavailable, "test.away", "not now"),
 }
 
 func (h *handler) ids(aggregate string) (ids []string) {

@@ -116,8 +116,7 @@ func (o *Outbox) rejected(id int64, err error) result {
 		o.Log.Error("internal error", "trace_id", trace, "outbox_row", id, "error", err)
 		e = e.With("trace_id", trace)
 	}
-	again := e.Kind == domain.Overloaded || e.Kind == domain.Unavailable
-	return result{id: id, done: !again, outcome: withoutNUL.Replace(string(e.Encode()))}
+	return result{id: id, done: !e.Undecided(), outcome: withoutNUL.Replace(string(e.Encode()))}
 }
 
 // withoutNUL replaces the character that jsonb does not have; an escaped backslash

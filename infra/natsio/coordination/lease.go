@@ -33,6 +33,9 @@ const LeaseBucket = "TIDEMARK_LEASES"
 const (
 	leaseTTL           = 5 * time.Second
 	leaseRenewInterval = 1500 * time.Millisecond
+	// leaseSilence is how long another engine waits for a lease that neither ends nor is
+	// renewed: leaseTTL goes by the server's clock, which may have been set back.
+	leaseSilence = 2 * leaseTTL
 )
 
 // OpenLeases opens the bucket of leases and creates it if it does not exist.
@@ -115,8 +118,12 @@ func (l *Leases) Holders(ctx context.Context) (map[string]string, error) {
 // Hold waits for the lease of name, calls run while it holds the lease, and repeats
 // this until ctx ends. The context of run ends when the lease is lost.
 func (l *Leases) Hold(ctx context.Context, name string, run func(ctx context.Context)) {
+	var seen sighting
 	for ctx.Err() == nil {
 		rev, err := l.kv.Create(ctx, name, []byte(l.id))
+		if errors.Is(err, jetstream.ErrKeyExists) {
+			rev, err = l.takeSilent(ctx, name, &seen)
+		}
 		if err != nil {
 			if !errors.Is(err, jetstream.ErrKeyExists) && ctx.Err() == nil {
 				l.log.Warn("acquiring a lease failed; retrying", "lease", name, "error", err)
@@ -131,6 +138,37 @@ func (l *Leases) Hold(ctx context.Context, name string, run func(ctx context.Con
 		l.log.Info("lease acquired: this engine runs the view", "lease", name)
 		l.runWhileHeld(ctx, name, rev, run)
 	}
+}
+
+// sighting is a lease of another engine, and since when it is the same.
+type sighting struct {
+	revision uint64
+	since    time.Time
+}
+
+// takeSilent acquires a lease that was not renewed for leaseSilence by this engine's
+// monotonic clock. Fails with ErrKeyExists while its holder renews it.
+func (l *Leases) takeSilent(ctx context.Context, name string, seen *sighting) (uint64, error) {
+	held, err := l.kv.Get(ctx, name)
+	switch {
+	case errors.Is(err, jetstream.ErrKeyNotFound):
+		return 0, jetstream.ErrKeyExists // it has just ended: the next attempt creates it
+	case err != nil:
+		return 0, fmt.Errorf("read the lease %s: %w", name, err)
+	case held.Revision() != seen.revision:
+		*seen = sighting{held.Revision(), time.Now()}
+		return 0, jetstream.ErrKeyExists
+	case time.Since(seen.since) < leaseSilence:
+		return 0, jetstream.ErrKeyExists
+	}
+	rev, err := l.kv.Update(ctx, name, []byte(l.id), held.Revision())
+	if natsio.HasCode(err, natsio.CodeWrongLastSequence, natsio.CodeLastSeqInFlight) {
+		return 0, jetstream.ErrKeyExists
+	}
+	if err == nil {
+		l.log.Warn("a lease did not end with its time to live; it is taken, as its holder is silent: was the server's clock set back?", "lease", name)
+	}
+	return rev, err
 }
 
 // runWhileHeld calls run and renews the lease until it is lost or ctx ends.

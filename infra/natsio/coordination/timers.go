@@ -26,6 +26,8 @@ type Timers struct {
 	log    *slog.Logger
 	keeper *natsio.StreamKeeper
 	purged atomic.Bool // another program has removed messages; see Armed
+	server serverClock
+	late   bool // the server waits for its timers too long; used by Check
 
 	mu      sync.Mutex
 	due     func(ctx context.Context, name string) error
@@ -65,7 +67,12 @@ func OpenTimers(ctx context.Context, nc *nats.Conn, s natsio.Subjects, log *slog
 	if t.stream, err = natsio.OpenStream(ctx, js, t.config()); err != nil {
 		return nil, err
 	}
-	return t, nil
+	err = natsio.Attempt(ctx, func(ctx context.Context) error {
+		_, err := t.readClock(ctx)
+		return err
+	})
+	t.purged.Store(t.server.differs()) // the difference may be another one than when the timers were set
+	return t, err
 }
 
 func (t *Timers) config() jetstream.StreamConfig {
@@ -76,22 +83,23 @@ func (t *Timers) config() jetstream.StreamConfig {
 	}
 }
 
-// Set schedules a timer; a second call replaces the first. It fires at its time or
-// within about 0.3 s after it, by the clock of the server; a time in the past fires
-// within about a second. A timer beyond rangeEnd fires there.
+// Set schedules a timer; a second call replaces the first. It fires at its time by this
+// engine's clock or within about 0.3 s after it, one that is nearer than a second within
+// that second; a time in the past fires at once. A timer beyond rangeEnd fires there. Where the clock of the
+// server is another one, the timer may fire early until the difference is known.
 func (t *Timers) Set(ctx context.Context, name string, at time.Time) error {
 	// gofail: var timerSet struct{}
 	// return context.DeadlineExceeded
-	if soon := time.Now().Add(time.Second); at.Before(soon) {
-		at = soon
+	msg := &nats.Msg{Subject: t.root + "due." + name}
+	if at.After(t.server.time()) {
+		if at = t.server.schedule(at); at.After(rangeEnd) {
+			at = rangeEnd
+		}
+		msg = &nats.Msg{Subject: t.root + "at." + name, Header: nats.Header{
+			"Nats-Schedule":        []string{"@at " + at.UTC().Format(time.RFC3339Nano)},
+			"Nats-Schedule-Target": []string{msg.Subject},
+		}}
 	}
-	if at.After(rangeEnd) {
-		at = rangeEnd
-	}
-	msg := &nats.Msg{Subject: t.root + "at." + name, Header: nats.Header{
-		"Nats-Schedule":        []string{"@at " + at.UTC().Format(time.RFC3339Nano)},
-		"Nats-Schedule-Target": []string{t.root + "due." + name},
-	}}
 	if _, err := t.js.PublishMsg(ctx, msg); err != nil {
 		return fmt.Errorf("set the timer %s: %w", name, err)
 	}
@@ -144,6 +152,9 @@ func (t *Timers) handle(ctx context.Context, msg jetstream.Msg, due func(ctx con
 	if err != nil {
 		return // not from the stream
 	}
+	if meta.NumDelivered == 1 {
+		t.server.fired(meta.Timestamp)
+	}
 	// gofail: var timerDue struct{}
 	// return
 	if err := due(ctx, name); err != nil {
@@ -167,18 +178,39 @@ func (t *Timers) handle(ctx context.Context, msg jetstream.Msg, due func(ctx con
 func retryPause(delivered uint64, err error) time.Duration {
 	limit := timerRetryMax
 	var known *domain.Error
-	if natsio.Unanswered(err) || errors.As(err, &known) && (known.Kind == domain.Unavailable || known.Kind == domain.Overloaded) {
+	if natsio.Unanswered(err) || errors.As(err, &known) && known.Undecided() {
 		limit = timerWaitMax
 	}
 	return min(time.Second<<min(delivered-1, 10), limit)
 }
 
 // Check makes the stream or the consumer again if it was removed, and reports
-// whether the timers were lost, so that the caller sets them again.
+// whether the timers were lost, so that the caller sets them again. After a clock was set,
+// of this engine or of the server, Armed is false until Arm. Where both were, as on one
+// machine that has slept, the stream is made again: its server waits for its next timer by
+// a clock that follows no change of the time.
 func (t *Timers) Check(ctx context.Context) (lost bool, few string, err error) {
 	lost, few, err = t.keeper.Check(ctx)
 	if err != nil {
 		return false, few, err
+	}
+	change, err := t.readClock(ctx)
+	if err != nil {
+		return false, few, err
+	}
+	if change != noClock {
+		t.log.Warn("the clock of the engine or of its server was set, or the machine has slept; the timers are set again")
+		t.purged.Store(true)
+		t.late = t.late || change == bothClocks
+	}
+	if t.late {
+		if err := t.js.DeleteStream(ctx, TimerStream); err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
+			return false, few, fmt.Errorf("make the stream %s again: %w", TimerStream, err)
+		}
+		t.late = false
+		if lost, few, err = t.keeper.Check(ctx); err != nil {
+			return false, few, err
+		}
 	}
 	if _, err = t.js.Consumer(ctx, TimerStream, timerConsumer); !lost && !errors.Is(err, jetstream.ErrConsumerNotFound) {
 		return false, few, err

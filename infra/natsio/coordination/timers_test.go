@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -58,4 +59,78 @@ func TestTimers(t *testing.T) {
 		}
 		delete(set, f.name)
 	}
+}
+
+// TestTimersOfAnotherClock: timers fire by the clock of the engine, and not again and again,
+// where the clock of the server is ahead of it or behind, also before the difference was
+// asked for.
+func TestTimersOfAnotherClock(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		ahead time.Duration // the server
+		asked bool
+	}{
+		"ahead": {time.Hour, true}, "ahead, not known": {time.Hour, false}, "behind": {-time.Hour, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			timers, err := coordination.OpenTimers(t.Context(), support.Engine(t, support.NATS(t)), natsio.NewSubjects(""), harness.Log(t))
+			harness.Must(t, err)
+			now := func() time.Time { return time.Now().Add(-c.ahead) }
+			timers.SetClock(now)
+			at := now().Add(3 * time.Second)
+			var early atomic.Int32
+			fired := make(chan int32, 1)
+			harness.Must(t, timers.Watch(func(ctx context.Context, name string) error {
+				if now().Before(at) { // as a reactor does
+					early.Add(1)
+					return timers.Set(ctx, name, at)
+				}
+				fired <- early.Load()
+				return nil
+			}))
+			defer timers.Stop()
+			if c.asked {
+				_, _, err := timers.Check(t.Context())
+				harness.Must(t, err)
+			}
+			harness.Must(t, timers.Set(t.Context(), "one", at))
+			if n := harness.Receive(t, "the timer", fired); n > 2 {
+				t.Errorf("it fired %d times before its time", n)
+			}
+		})
+	}
+}
+
+// TestTimersOfAMachineThatHasSlept: the caller sets all timers again, and they fire.
+func TestTimersOfAMachineThatHasSlept(t *testing.T) {
+	t.Parallel()
+	timers, err := coordination.OpenTimers(t.Context(), support.Engine(t, support.NATS(t)), natsio.NewSubjects(""), harness.Log(t))
+	harness.Must(t, err)
+	fired := make(chan string, 1)
+	harness.Must(t, timers.Watch(func(_ context.Context, name string) error {
+		fired <- name
+		return nil
+	}))
+	defer timers.Stop()
+	check := func(want bool) {
+		t.Helper()
+		if lost, _, err := timers.Check(t.Context()); err != nil || lost != want {
+			t.Errorf("lost is %t, %v; want %t", lost, err, want)
+		}
+	}
+	check(false)
+	harness.Must(t, timers.Arm(t.Context(), nil, func(context.Context) error { return nil }))
+	timers.Sleep(time.Hour)
+	check(true)
+	if armed, err := timers.Armed(t.Context(), nil); err != nil || armed {
+		t.Errorf("armed is %t, %v", armed, err)
+	}
+	harness.Must(t, timers.Arm(t.Context(), nil, func(ctx context.Context) error {
+		return errors.Join(timers.Set(ctx, "past", time.Now().Add(-time.Minute)), timers.Set(ctx, "next", time.Now().Add(time.Second)))
+	}))
+	if names := harness.Receive(t, "a timer", fired) + harness.Receive(t, "a timer", fired); names != "pastnext" {
+		t.Errorf("fired: %s", names)
+	}
+	check(false)
 }

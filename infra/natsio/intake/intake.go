@@ -67,6 +67,7 @@ type Intake struct {
 	gaveBack atomic.Bool       // deliveries of a command no longer count crashes
 	log      natsio.LimitedLog // for what clients can repeat
 	keepers  []*natsio.StreamKeeper
+	reports  jetstream.ConsumeContext // of tasks that were not delivered
 }
 
 // Start creates missing streams and consumers and starts to process messages.
@@ -94,7 +95,10 @@ func Start(ctx context.Context, cfg Config) (_ *Intake, err error) {
 	if in.streams, err = openStreams(ctx, in.js, &in.cfg); err != nil {
 		return nil, err
 	}
-	if err = in.watchUndelivered(); err != nil {
+	if _, err = natsio.OpenStream(ctx, in.js, undeliveredConfig()); err != nil {
+		return nil, err
+	}
+	if err = in.watchUndelivered(ctx); err != nil {
 		return nil, err
 	}
 	if cfg.Identify != nil {
@@ -102,7 +106,7 @@ func Start(ctx context.Context, cfg Config) (_ *Intake, err error) {
 			return nil, err
 		}
 	}
-	for _, stream := range []jetstream.StreamConfig{deadLettersConfig(in.streams, cfg.DeadLetterAge), commandsConfig(in.streams), outcomesConfig(in.streams)} {
+	for _, stream := range []jetstream.StreamConfig{deadLettersConfig(in.streams, cfg.DeadLetterAge), commandsConfig(in.streams), outcomesConfig(in.streams), undeliveredConfig()} {
 		in.keepers = append(in.keepers, &natsio.StreamKeeper{JS: in.js, Config: stream, Log: cfg.Log})
 	}
 	opens := []openFunc{in.openCommandRouter}
@@ -144,7 +148,7 @@ func (in *Intake) Check(ctx context.Context) (remade, few []string, err error) {
 		}
 		err = errors.Join(err, kerr)
 	}
-	return remade, few, errors.Join(err, in.checkPaused(ctx))
+	return remade, few, errors.Join(err, in.checkUndelivered(ctx), in.checkPaused(ctx))
 }
 
 // Close takes no more messages and returns when each message in progress is
@@ -152,6 +156,10 @@ func (in *Intake) Check(ctx context.Context) (remade, few []string, err error) {
 func (in *Intake) Close() {
 	in.door.close()
 	in.stop()
+	if in.reports != nil {
+		in.reports.Stop()
+		<-in.reports.Closed()
+	}
 	for _, stopped := range in.routers {
 		<-stopped
 	}

@@ -11,6 +11,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tidemark-engine/tidemark/infra/natsio"
 )
 
 const (
@@ -22,24 +24,69 @@ const (
 	// maxDeliveriesAdvisory reports that a consumer has delivered a message for the
 	// last time (ADR-13).
 	maxDeliveriesAdvisory = "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES."
+	// UndeliveredStream keeps these reports until an engine has made a dead letter of
+	// each: the server sends a report once, also when no engine runs.
+	UndeliveredStream   = "TIDEMARK_UNDELIVERED"
+	undeliveredAge      = 7 * 24 * time.Hour // longer than the feed keeps a task
+	undeliveredConsumer = "dead-letters"
+	undeliveredTime     = 10 * time.Second // bounds one attempt to make a dead letter
+	undeliveredPause    = 2 * time.Second  // before the next
 )
 
-// watchUndelivered makes a dead letter of each task that a consumer of the feed
-// has delivered for the last time without an acknowledgement. The server reports it
-// once, to one of the engines.
-func (in *Intake) watchUndelivered() error {
-	_, err := in.conn.QueueSubscribe(maxDeliveriesAdvisory+tasksStream+".*", "tidemark", func(m *nats.Msg) {
-		if in.stopping.Err() != nil {
-			return
-		}
-		if err := in.undelivered(in.stopping, m.Data); err != nil {
-			in.log.Error("a task that no worker acknowledged is not stored as a dead letter", "error", err)
-		}
-	})
-	if err != nil {
-		return fmt.Errorf("watch undelivered tasks: %w", err)
+func undeliveredConfig() jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name: UndeliveredStream, Description: "Tidemark: tasks that a consumer has delivered for the last time, before they are dead letters",
+		Subjects: []string{maxDeliveriesAdvisory + tasksStream + ".*"}, Retention: jetstream.WorkQueuePolicy,
+		Storage: jetstream.FileStorage, MaxAge: undeliveredAge, Duplicates: duplicateWindow,
 	}
+}
+
+// watchUndelivered makes a dead letter of each task that a consumer of the feed
+// has delivered for the last time without an acknowledgement, in one of the engines.
+func (in *Intake) watchUndelivered(ctx context.Context) error {
+	c, err := in.js.CreateOrUpdateConsumer(ctx, UndeliveredStream, jetstream.ConsumerConfig{
+		Durable: undeliveredConsumer, AckPolicy: jetstream.AckExplicitPolicy, AckWait: 3 * undeliveredTime, MaxAckPending: -1,
+	})
+	var reports jetstream.ConsumeContext
+	if err == nil {
+		reports, err = c.Consume(in.report, jetstream.PullMaxMessages(1), jetstream.PullHeartbeat(2*time.Second))
+	}
+	if err != nil {
+		return fmt.Errorf("watch undelivered tasks: %w", natsio.ConsumerError(UndeliveredStream, undeliveredConsumer, err))
+	}
+	in.reports = reports
 	return nil
+}
+
+// checkUndelivered makes the consumer again if it was removed, or uses it again where another
+// engine was faster.
+func (in *Intake) checkUndelivered(ctx context.Context) error {
+	_, err := in.js.Consumer(ctx, UndeliveredStream, undeliveredConsumer)
+	missing := errors.Is(err, jetstream.ErrConsumerNotFound)
+	if err != nil && !missing || in.stopping.Err() != nil {
+		return err
+	}
+	select {
+	case <-in.reports.Closed():
+	default:
+		if !missing {
+			return nil
+		}
+		in.reports.Stop()
+	}
+	return in.watchUndelivered(ctx)
+}
+
+// report handles one advisory. A dead letter that cannot be stored is tried again.
+func (in *Intake) report(m jetstream.Msg) {
+	ctx, cancel := context.WithTimeout(in.stopping, undeliveredTime)
+	defer cancel()
+	if err := in.undelivered(ctx, m.Data()); err != nil {
+		in.log.Error("a task that no worker acknowledged is not stored as a dead letter yet", "error", err)
+		_ = m.NakWithDelay(undeliveredPause) // on failure it is delivered again later
+		return
+	}
+	_ = m.Ack() // on failure too: then the server knows the message id
 }
 
 func (in *Intake) undelivered(ctx context.Context, advisory []byte) error {
@@ -49,7 +96,8 @@ func (in *Intake) undelivered(ctx context.Context, advisory []byte) error {
 		Deliveries int    `json:"deliveries"`
 	}
 	if err := json.Unmarshal(advisory, &a); err != nil {
-		return fmt.Errorf("read the advisory: %w", err)
+		in.log.Warn("an advisory cannot be read; it is ignored", "error", err)
+		return nil
 	}
 	stream, err := in.js.Stream(ctx, tasksStream)
 	if err != nil {
@@ -57,6 +105,7 @@ func (in *Intake) undelivered(ctx context.Context, advisory []byte) error {
 	}
 	task, err := stream.GetMsg(ctx, a.StreamSeq)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		in.log.Warn("a task that no worker acknowledged is in its feed no more; it stays started", "consumer", a.Consumer, "sequence", a.StreamSeq)
 		return nil // beyond the limits of the feed
 	}
 	if err != nil {

@@ -72,7 +72,7 @@ func (e *Engine) checkAccount(ctx context.Context) error {
 		return err
 	}
 	names := []string{
-		intake.CommandsStream, intake.OutcomesStream, intake.DeadLettersStream, coordination.TimerStream, principals.StreamName,
+		intake.CommandsStream, intake.OutcomesStream, intake.DeadLettersStream, intake.UndeliveredStream, coordination.TimerStream, principals.StreamName,
 		"KV_" + natsquarantine.BucketName, "KV_" + coordination.LeaseBucket, "KV_" + coordination.LockBucket,
 	}
 	if e.cfg.encrypted() {

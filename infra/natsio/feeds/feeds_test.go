@@ -165,6 +165,38 @@ func TestFeedsTooLarge(t *testing.T) {
 	}
 }
 
+// A stream that refuses new messages when it is full gets each message when it has room.
+func TestFeedsFull(t *testing.T) {
+	nc := support.Engine(t, support.NATS(t))
+	j := openOn(t, nc)
+	f := feedsOn(t, nc, j)
+	load(t, f, j, 0)
+	apply(t, f, 0, 1, changes(0, started("t")))
+	js := support.JetStream(t, nc)
+	limit := func(bytes int64) {
+		s, err := js.Stream(t.Context(), "TASK_EXECUTION")
+		harness.Must(t, err)
+		cfg := s.CachedInfo().Config
+		cfg.Discard, cfg.MaxBytes = jetstream.DiscardNew, bytes
+		if bytes == 0 {
+			cfg.MaxBytes = int64(s.CachedInfo().State.Bytes) + 2000 // there is room for a position
+		}
+		_, err = js.UpdateStream(t.Context(), cfg)
+		harness.Must(t, err)
+	}
+	limit(0)
+	large := started("large")
+	large.Data = []byte(`{"agent_id":"a","x":"` + strings.Repeat("x", 4000) + `"}`)
+	if err := f.Apply(t.Context(), 0, 1, 2, changes(1, large)); err == nil {
+		t.Error("a message that a full stream refuses is skipped")
+	}
+	limit(1 << 20)
+	apply(t, f, 1, 2, changes(1, large))
+	if got := subjects(t, nc, "TASK_EXECUTION"); got["tasks.started.large.a"] != 1 {
+		t.Errorf("TASK_EXECUTION has %v", got)
+	}
+}
+
 // Load fails on the feeds of another journal.
 func TestFeedsForeign(t *testing.T) {
 	nc := support.Engine(t, support.NATS(t))

@@ -137,13 +137,13 @@ func (s *Streams) messageConsumer() jetstream.ConsumerConfig {
 }
 
 // send publishes messages in order, all in flight at once. It logs and skips a
-// message that is too large or for which the stream has no space. Any other
-// failure fails the batch; the caller may send it again.
+// message that is too large. Any other failure fails the batch, also a stream without room
+// that keeps its old messages; the caller may send it again.
 func (s *Streams) send(ctx context.Context, msgs []*nats.Msg) error {
 	for i, ack := range s.publisher.Publish(ctx, msgs...) {
 		switch {
 		case ack.Err == nil:
-		case natsio.HasCode(ack.Err, natsio.CodeMessageTooLarge, natsio.CodeStreamFull), errors.Is(ack.Err, nats.ErrMaxPayload):
+		case natsio.HasCode(ack.Err, natsio.CodeMessageTooLarge), errors.Is(ack.Err, nats.ErrMaxPayload):
 			s.Log.Warn("a stream rejects a message; the view skips it",
 				"subject", msgs[i].Subject, "bytes", len(msgs[i].Data), "error", ack.Err)
 		default:

@@ -28,6 +28,7 @@ type Bucket struct {
 	// seqs caches the bucket's sequences of recently written keys, so that a
 	// compare-and-set put needs no read first. A wrong sequence costs one read.
 	seqs *sequenceCache
+	full fullness
 }
 
 // BucketConfig describes a bucket.

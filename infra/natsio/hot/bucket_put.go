@@ -201,6 +201,9 @@ func (b *Bucket) handleAcks(ctx context.Context, puts []put, inJournal journalCh
 func (b *Bucket) dropKey(ctx context.Context, p *put, cause error) (bool, error) {
 	b.log.Warn("the bucket rejects a value; the key is removed and the next tier answers for it",
 		"bucket", b.name, "key", p.key, "error", cause)
+	if natsio.HasCode(cause, natsio.CodeStreamFull) {
+		b.full.rejected(len(p.value))
+	}
 	b.seqs.remove(p.key)
 	if err := b.stream.Purge(ctx, jetstream.WithPurgeSubject(b.prefix+p.key)); err != nil {
 		return false, fmt.Errorf("remove %s from bucket %s: %w", p.key, b.name, err)

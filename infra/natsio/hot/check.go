@@ -25,7 +25,7 @@ func stateOf(info *jetstream.StreamInfo) bucketState {
 var errLost = errors.New("the bucket has lost rows; the view is folded again")
 
 // Check implements projections.Checker: a bucket that was removed, made again,
-// restored from an older copy or purged has lost rows. A Load then ignores the
+// restored from an older copy, purged or full has lost rows. A Load then ignores the
 // position in the bucket, which later puts may have brought.
 func (t *Hot) Check(ctx context.Context, partition int) error {
 	for _, b := range t.buckets() {
@@ -38,6 +38,10 @@ func (t *Hot) Check(ctx context.Context, partition int) error {
 		}
 		t.mu.Lock()
 		t.see(b, info)
+		if b.full.over(info) {
+			t.losses[b]++
+			b.log.Info("the bucket has room again; the rows that it lacks are put", "bucket", b.name)
+		}
 		lost := t.losses[b] != t.refolded[loadKey{b, partition}]
 		t.mu.Unlock()
 		if lost {

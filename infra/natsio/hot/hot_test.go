@@ -257,6 +257,20 @@ func TestFullBucketKeepsNoOldValue(t *testing.T) {
 			t.Errorf("k%d is at %d, %v; want %d or nothing", r%4, e.Revision, err, r)
 		}
 	}
+	if full := v.Full(); !strings.Contains(full, "AGENT_STATE is full") {
+		t.Errorf("a full bucket is not reported: %q", full)
+	}
+	larger := v.stream.CachedInfo().Config
+	larger.MaxBytes = 1 << 20
+	_, err := v.js.UpdateStream(t.Context(), larger)
+	harness.Must(t, err)
+	if err := v.Check(t.Context(), 0); err == nil || v.Full() != "" {
+		t.Errorf("rows that a full bucket lacks are not put again when there is room: %v, %q", err, v.Full())
+	}
+	_, err = v.Load(t.Context(), 0, journalID(t, v))
+	harness.Must(t, err)
+	harness.Must(t, v.Check(t.Context(), 0))
+
 }
 
 // The next event of a key overwrites any value that another client wrote, whether

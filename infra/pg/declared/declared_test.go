@@ -185,3 +185,44 @@ func TestGenerations(t *testing.T) {
 		t.Errorf("%d things of a removed view are left", n)
 	}
 }
+
+// TestTruncatedTables: a TRUNCATE of any table of a generation breaks it, live or not, also of
+// one that an earlier build has made, and no other.
+func TestTruncatedTables(t *testing.T) {
+	db := pgtest.Migrated(t)
+	s := declared.NewStore(db)
+	define := func(name string) view.Definition { return define(t, name, `,"group":{"by":["city"],"count":true}`) }
+	exec := func(sql string) {
+		t.Helper()
+		_, err := db.Pool().Exec(t.Context(), sql)
+		harness.Must(t, err)
+	}
+	other := swapped(t, s, built(t, s, define("other")))
+	for i, c := range []struct {
+		live, earlier bool
+		table         func(view string, id int64) string
+	}{
+		{true, false, func(view string, _ int64) string { return "view_" + view }},
+		{true, false, func(view string, id int64) string { return fmt.Sprintf("view_%s$%de", view, id) }},
+		{false, false, func(view string, id int64) string { return fmt.Sprintf("view_%s$%d", view, id) }},
+		{true, true, func(view string, _ int64) string { return "view_" + view }},
+	} {
+		g := built(t, s, define(fmt.Sprint("v", i)))
+		if c.live {
+			g = swapped(t, s, g)
+		}
+		table := `agents."` + c.table(g.View, g.ID) + `"`
+		if c.earlier {
+			exec(`DROP TRIGGER declared_truncated ON ` + table)
+			harness.Must(t, s.Watch(t.Context()))
+		}
+		exec(`TRUNCATE ` + table)
+		gs, err := s.All(t.Context())
+		harness.Must(t, err)
+		for _, now := range gs {
+			if now.ID == g.ID && !now.Broken || now.ID == other.ID && now.Broken {
+				t.Errorf("after TRUNCATE %s: broken is %t of %s", table, now.Broken, now.View)
+			}
+		}
+	}
+}

@@ -6,6 +6,7 @@ package declared
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/go-json-experiment/json"
 	"github.com/jackc/pgx/v5"
@@ -25,7 +26,7 @@ type Generation struct {
 	Journal    string   // incarnation of the journal that is folded
 	Heads      []uint64 // positions that it must reach before readers see it
 	Accept     bool     // its journal replaces the live generation's, whatever its position
-	Broken     bool     // a table of it is missing
+	Broken     bool     // a table of it or its positions are missing, as after a TRUNCATE
 }
 
 // ViewPrefix begins the names of declared views among those of all views.
@@ -86,7 +87,8 @@ const selectGenerations = `
 	SELECT id, view, live, definition, version, incarnation, heads, accept,
 		to_regclass('agents.' || quote_ident('view_' || view || CASE WHEN live THEN '' ELSE '$' || id END)) IS NULL
 			OR definition::jsonb ? 'group' AND to_regclass('agents.' || quote_ident('view_' || view || '$' || id || 'e')) IS NULL
-	FROM agents.declared_generations`
+			OR NOT EXISTS (SELECT FROM agents.checkpoints c WHERE c.view = 'view.' || g.view || CASE WHEN live THEN '' ELSE '.next' END)
+	FROM agents.declared_generations AS g`
 
 func scanGeneration(row pgx.CollectableRow) (g Generation, err error) {
 	var text string
@@ -145,6 +147,37 @@ func (s *Store) Create(ctx context.Context, d view.Definition, journal string, h
 	})
 	if err != nil {
 		return fmt.Errorf("make the tables of view %s: %w", d.Name, err)
+	}
+	return nil
+}
+
+// Watch makes the triggers of tables that an earlier build has made.
+func (s *Store) Watch(ctx context.Context) error {
+	err := s.inTx(ctx, func(tx pgx.Tx) error {
+		gs, err := readGenerations(ctx, tx, ` ORDER BY id`)
+		if err != nil {
+			return err
+		}
+		for i := range gs {
+			l := newLayout(&gs[i])
+			for _, table := range []string{gs[i].table(), gs[i].entries()} {
+				var lacks bool
+				if err := tx.QueryRow(ctx, `SELECT to_regclass($1) IS NOT NULL AND NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = to_regclass($1) AND tgname = $2)`,
+					s.db.In(table), truncated).Scan(&lacks); err != nil {
+					return err
+				}
+				if !lacks {
+					continue
+				}
+				if _, err := tx.Exec(ctx, strings.TrimPrefix(l.watched(table), ";"), pgx.QueryExecModeSimpleProtocol); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("make the triggers of declared views: %w", err)
 	}
 	return nil
 }

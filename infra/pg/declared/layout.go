@@ -52,6 +52,7 @@ func (l *layout) ddl() string {
 	}
 	if l.g.Definition.Group == nil {
 		b.WriteString(")")
+		b.WriteString(l.watched(l.g.table()))
 		b.WriteString(l.withoutStatistics())
 		return b.String()
 	}
@@ -64,8 +65,17 @@ func (l *layout) ddl() string {
 		fmt.Fprintf(&b, ", %s numeric", column(name))
 	}
 	b.WriteString(")")
+	b.WriteString(l.watched(l.g.table()) + l.watched(l.g.entries()))
 	b.WriteString(l.withoutStatistics())
 	return b.String()
+}
+
+// truncated is the trigger of each table.
+const truncated = "declared_truncated"
+
+// watched makes a TRUNCATE of a table take the positions of the generation.
+func (l *layout) watched(table string) string {
+	return fmt.Sprintf(";\nCREATE TRIGGER "+truncated+" AFTER TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION agents.declared_truncated(%d)", table, l.g.ID)
 }
 
 // withoutStatistics keeps values out of the planner's statistics, which the erasure of an

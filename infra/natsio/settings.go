@@ -11,6 +11,9 @@ import (
 // stay, as do sizes, replicas and placement: they are the operator's.
 func Restored(got, want jetstream.StreamConfig) (cfg jetstream.StreamConfig, changed []string) {
 	cfg = got
+	if got.Sealed {
+		return cfg, nil // for ever, with the settings that come of it
+	}
 	tighter := func(got, want int64) bool { return got > 0 && (want <= 0 || got < want) }
 	lacks := func(subject string) bool { return !slices.Contains(got.Subjects, subject) }
 	for _, s := range []struct {
@@ -26,6 +29,10 @@ func Restored(got, want jetstream.StreamConfig) (cfg jetstream.StreamConfig, cha
 		{"max_msgs", tighter(got.MaxMsgs, want.MaxMsgs), func() { cfg.MaxMsgs = want.MaxMsgs }},
 		{"max_msgs_per_subject", tighter(got.MaxMsgsPerSubject, want.MaxMsgsPerSubject), func() { cfg.MaxMsgsPerSubject = want.MaxMsgsPerSubject }},
 		{"discard", got.Discard != want.Discard, func() { cfg.Discard = want.Discard }},
+		{"no_ack", got.NoAck && !want.NoAck, func() { cfg.NoAck = false }},
+		{"max_msg_size", tighter(int64(got.MaxMsgSize), int64(want.MaxMsgSize)), func() { cfg.MaxMsgSize = want.MaxMsgSize }},
+		{"subject_transform", want.SubjectTransform != nil && (got.SubjectTransform == nil || *got.SubjectTransform != *want.SubjectTransform),
+			func() { cfg.SubjectTransform = want.SubjectTransform }},
 		{"allow_direct", got.AllowDirect != want.AllowDirect, func() { cfg.AllowDirect = want.AllowDirect }},
 	} {
 		if s.wrong {

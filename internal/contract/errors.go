@@ -162,6 +162,7 @@ var Codes = map[string]Code{
 	"journal.full":         {"unavailable", "There is no room for events."},
 	"journal.missing":      {"unavailable", "The journal's stream does not exist."},
 	"journal.rolled_back":  {"unavailable", "The journal is shorter than the engine knows."},
+	"journal.sealed":       {"unavailable", "The journal's stream was sealed: an operator must restore it."},
 	"journal.trimmed":      {"unavailable", "Events were trimmed while they were read: ask again."},
 	"journal.unavailable":  {"unavailable", "The journal does not answer; send the same command id again."},
 	"keys.master_changed":  {"unavailable", "The master key is another one than that of the stored keys."},

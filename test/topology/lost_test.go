@@ -30,7 +30,7 @@ func TestLostWork(t *testing.T) {
 		test func(*testing.T, *harness.Engine, *harness.Client)
 	}{
 		{"timers", lostTimers}, {"consumers of reactors", lostReactions}, {"consumers of tasks", lostTasks},
-		{"settings", lostSettings}, {"rows", lostRows}, {"outbox", lostRights},
+		{"settings", lostSettings}, {"rows", lostRows}, {"outbox", lostRights}, {"sealed streams", sealed}, {"sealed journal", sealedJournal},
 	} {
 		t.Run(part.name, func(t *testing.T) { part.test(t, e, c) })
 	}
@@ -219,10 +219,13 @@ func lostSettings(t *testing.T, e *harness.Engine, c *harness.Client) {
 	}
 	was := map[string]jetstream.StreamConfig{}
 	for name, change := range map[string]func(*jetstream.StreamConfig){
-		"EVENTS":                 func(cfg *jetstream.StreamConfig) { cfg.MaxAge = time.Hour; cfg.MaxMsgsPerSubject = 1000 },
-		"TIMERS":                 func(cfg *jetstream.StreamConfig) { cfg.MaxAge = time.Hour },
-		"COMMANDS":               func(cfg *jetstream.StreamConfig) { cfg.Discard = jetstream.DiscardOld },
-		"OUTCOMES":               func(cfg *jetstream.StreamConfig) { cfg.MaxMsgs = 1_000_000 },
+		"EVENTS": func(cfg *jetstream.StreamConfig) {
+			cfg.MaxAge, cfg.MaxMsgsPerSubject, cfg.NoAck = time.Hour, 1000, true
+			cfg.Subjects, cfg.SubjectTransform = []string{"not.events"}, nil
+		},
+		"TIMERS":                 func(cfg *jetstream.StreamConfig) { cfg.MaxAge, cfg.MaxMsgSize = time.Hour, 10 },
+		"COMMANDS":               func(cfg *jetstream.StreamConfig) { cfg.Discard, cfg.SubjectTransform = jetstream.DiscardOld, nil },
+		"OUTCOMES":               func(cfg *jetstream.StreamConfig) { cfg.MaxMsgs, cfg.NoAck = 1_000_000, true },
 		"DEAD_LETTERS":           func(cfg *jetstream.StreamConfig) { cfg.Subjects = []string{"elsewhere"} },
 		"KV_TIDEMARK_LEASES":     func(cfg *jetstream.StreamConfig) { cfg.MaxAge = 0 },
 		"KV_TIDEMARK_QUARANTINE": func(cfg *jetstream.StreamConfig) { cfg.MaxAge = time.Hour },
@@ -274,7 +277,9 @@ func lostRows(t *testing.T, _ *harness.Engine, c *harness.Client) {
 	harness.Eventually(t, "the bucket has the row again", row)
 
 	c.MustGet(t, "shop-2", "city", M{"consistency": "durable", "token": r.Token})
-	for _, table := range []string{"state", "tasks"} {
+	c.MustDo(t, "task.row.create", M{"kind": "x"})
+	c.CaughtUp(t)
+	for _, table := range []string{"state", "tasks", "view_towns"} {
 		_, err = sql.Exec(t.Context(), "TRUNCATE agents."+table)
 		harness.Must(t, err)
 		harness.Eventually(t, "the table "+table+" has its rows again", func() error {
@@ -286,6 +291,10 @@ func lostRows(t *testing.T, _ *harness.Engine, c *harness.Client) {
 			return err
 		})
 	}
+	_, err = sql.Exec(t.Context(), "DELETE FROM agents.checkpoints WHERE view = 'view.towns'")
+	harness.Must(t, err)
+	c.MustSet(t, "shop-3", "city", "Cork", nil)
+	harness.Eventually(t, "a view that has lost its positions goes on", func() error { _, err := value(t, c.JS, "VIEW_towns", "shop-3.city"); return err })
 	c.MustGet(t, "shop-2", "city", M{"consistency": "durable", "token": r.Token})
 	_, err = sql.Exec(t.Context(), "ALTER TABLE agents.state DROP CONSTRAINT state_pkey")
 	harness.Must(t, err)

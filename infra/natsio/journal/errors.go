@@ -38,6 +38,9 @@ func appendError(err error) error {
 	case full(err):
 		return domain.Errorf(domain.Unavailable, "journal.full",
 			"a storage limit of the NATS server, the account or the journal's stream is reached; nothing was stored: raise the limit or free space, and send the same command id again")
+	case natsio.HasCode(err, natsio.CodeSealed):
+		return domain.Errorf(domain.Unavailable, "journal.sealed",
+			"the journal's stream is sealed: it takes no events, and the server cannot undo that; nothing was stored: restore a backup of the stream that is not sealed, and send the same command id again")
 	case natsio.HasCode(err, natsio.CodeBatchDuplicate):
 		return history.ErrOutcomeUnknown
 	}

@@ -66,6 +66,15 @@ func OpenExisting(ctx context.Context, nc *nats.Conn) (*Store, error) {
 	return &Store{nc, js, s}, nil
 }
 
+// Writable fails when the store takes no keys.
+func (s *Store) Writable(ctx context.Context) error {
+	err := natsio.Writable(ctx, s.nc, root+"writable")
+	if natsio.HasCode(err, natsio.CodeSealed) {
+		return fmt.Errorf("its stream %s is sealed, which the server cannot undo: restore a backup of it that is not sealed", StreamName)
+	}
+	return err
+}
+
 // Get implements keys.Store.
 func (s *Store) Get(ctx context.Context, name string) ([]byte, uint64, error) {
 	msg, err := natsio.LastMessage(ctx, s.nc, s.stream, root+name)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/mcp"
+	"github.com/tidemark-engine/tidemark/infra/natsio/keystore"
 	"github.com/tidemark-engine/tidemark/internal/certs"
 	"github.com/tidemark-engine/tidemark/internal/keys"
 	"github.com/tidemark-engine/tidemark/internal/readiness"
@@ -35,6 +36,7 @@ type Engine struct {
 	nats       *natsServer
 	postgres   *postgres
 	keys       *keys.Ring // nil = content is not encrypted
+	keyStore   *keystore.Store
 	journal    *journalReader
 	guard      *guard
 	topology   *topologyCheck

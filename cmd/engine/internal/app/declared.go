@@ -17,6 +17,7 @@ import (
 	viewkv "github.com/tidemark-engine/tidemark/infra/natsio/declared"
 	"github.com/tidemark-engine/tidemark/infra/pg"
 	"github.com/tidemark-engine/tidemark/infra/pg/declared"
+	"github.com/tidemark-engine/tidemark/internal/readiness"
 	"github.com/tidemark-engine/tidemark/projections"
 	"github.com/tidemark-engine/tidemark/readmodel/tiers"
 )
@@ -26,13 +27,14 @@ import (
 // its own.
 type declaredViews struct {
 	*declared.Store
-	db      *pg.DB
-	buckets *viewkv.Buckets
-	views   *views
-	journal *journalReader
-	log     *slog.Logger
-	wake    chan struct{}
-	leads   atomic.Bool // this engine makes and drops the tables
+	db        *pg.DB
+	buckets   *viewkv.Buckets
+	views     *views
+	journal   *journalReader
+	log       *slog.Logger
+	readiness *readiness.Readiness
+	wake      chan struct{}
+	leads     atomic.Bool // this engine makes and drops the tables
 	// replaced is called when the live views are others; set before start.
 	replaced func()
 
@@ -43,8 +45,10 @@ type declaredViews struct {
 	live    map[string]*declaredRun          // by view
 	reached map[string]*projections.Progress // of the live generations, by view
 	changed chan struct{}                    // closed and replaced when live changes
+	behind  map[string]string                // by view: why its bucket is not written
 	failed  string                           // why the last step failed
 	kept    time.Time                        // when buckets without a view were looked for
+	watched bool                             // the tables of earlier builds have their triggers
 }
 
 // wantedView is a view aggregate as of a revision.
@@ -62,7 +66,7 @@ const (
 	declaredStep   = 30 * time.Second      // bounds one step
 )
 
-func newDeclaredViews(nats *natsServer, v *views, j *journalReader, db *pg.DB, log *slog.Logger) (*declaredViews, error) {
+func newDeclaredViews(nats *natsServer, v *views, j *journalReader, db *pg.DB, ready *readiness.Readiness, log *slog.Logger) (*declaredViews, error) {
 	nc, err := nats.connect("declared")
 	if err != nil {
 		return nil, err
@@ -72,7 +76,7 @@ func newDeclaredViews(nats *natsServer, v *views, j *journalReader, db *pg.DB, l
 		return nil, err
 	}
 	return &declaredViews{
-		Store: declared.NewStore(db), db: db, buckets: b, views: v, journal: j, log: log, wake: make(chan struct{}, 1),
+		Store: declared.NewStore(db), db: db, buckets: b, views: v, journal: j, readiness: ready, log: log, behind: map[string]string{}, wake: make(chan struct{}, 1),
 		runs: map[int64]*declaredRun{}, live: map[string]*declaredRun{}, reached: map[string]*projections.Progress{}, changed: make(chan struct{}),
 	}, nil
 }
@@ -215,6 +219,12 @@ func (d *declaredViews) step(ctx context.Context) (pause time.Duration, err erro
 		}
 		done := false
 		if d.leads.Load() {
+			if !d.watched {
+				if err := d.Watch(ctx); err != nil {
+					return declaredPoll, err
+				}
+				d.watched = true
+			}
 			done, err = d.decide(ctx, gs)
 			if !done && time.Since(d.kept) > declaredKeep {
 				d.kept = time.Now()

@@ -3,13 +3,18 @@ package app
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
+	"strings"
 	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tidemark-engine/tidemark/domain/view"
 	viewkv "github.com/tidemark-engine/tidemark/infra/natsio/declared"
 	"github.com/tidemark-engine/tidemark/infra/pg/declared"
 	"github.com/tidemark-engine/tidemark/internal/grants"
+	"github.com/tidemark-engine/tidemark/internal/readiness"
 	"github.com/tidemark-engine/tidemark/internal/wait"
 	"github.com/tidemark-engine/tidemark/readmodel/query"
 )
@@ -28,8 +33,8 @@ const (
 // The table knows which rows the bucket lacks, so a crash loses none.
 func (d *declaredViews) pump(ctx context.Context, name string, wake <-chan struct{}) {
 	b := d.buckets.Of(view.BucketPrefix + name)
-	led, failed := false, false
-	checked := time.Time{}
+	led, checked := false, time.Time{}
+	defer d.late(name, nil)
 	for ctx.Err() == nil {
 		more := false
 		if d.leads.Load() {
@@ -41,12 +46,12 @@ func (d *declaredViews) pump(ctx context.Context, name string, wake <-chan struc
 			if err == nil {
 				more, err = d.writeBucket(ctx, name, b)
 			}
-			if err != nil && !failed && ctx.Err() == nil {
-				d.log.Warn("the bucket of a declared view cannot be written; it is tried again", "view", name, "error", err)
+			if ctx.Err() == nil {
+				d.late(name, err)
 			}
-			failed = err != nil
 		} else {
 			led = false
+			d.late(name, nil)
 		}
 		if more {
 			continue
@@ -60,6 +65,35 @@ func (d *declaredViews) pump(ctx context.Context, name string, wake <-chan struc
 		}
 		t.Stop()
 	}
+}
+
+// late says in the readiness which views have rows that their buckets lack, and why.
+func (d *declaredViews) late(name string, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if _, known := d.behind[name]; known == (err != nil) {
+		return
+	}
+	if err == nil {
+		delete(d.behind, name)
+	} else {
+		d.log.Warn("the bucket of a declared view cannot be written; it is tried again", "view", name, "error", err)
+		d.behind[name] = "the bucket of view " + name + " is behind: " + withoutServers(err)
+	}
+	level := readiness.OK
+	if len(d.behind) > 0 {
+		level = readiness.Degraded
+	}
+	d.readiness.Set("views.buckets", level, strings.Join(slices.Sorted(maps.Values(d.behind)), "; "))
+}
+
+// withoutServers is what of an error names no server, user or statement.
+func withoutServers(err error) string {
+	var api *jetstream.APIError
+	if errors.As(err, &api) {
+		return api.Description
+	}
+	return "a store does not answer, or refuses; the log has the cause"
 }
 
 // checkBucket makes the bucket if it is missing, and notes what it lacks: everything after

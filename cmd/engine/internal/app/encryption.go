@@ -74,7 +74,7 @@ func (e *Engine) openKeys(ctx context.Context) error {
 	}
 	dataSet := ""
 	if err == nil {
-		e.keys = keys.New(store, e.cfg.Keys.Load, e.log)
+		e.keyStore, e.keys = store, keys.New(store, e.cfg.Keys.Load, e.log)
 		dataSet, err = e.keys.Load(ctx, create)
 	}
 	if errors.Is(err, keys.ErrNoStore) || err == nil && known != "" && known != dataSet && !e.cfg.AcceptJournal {

@@ -38,6 +38,12 @@ func startHealth(e *Engine) *health {
 	r := e.readiness
 	r.Check("nats", h.nats)
 	r.Check("views", h.halted)
+	r.Check("buckets", func() (readiness.Level, string) {
+		if full := e.model.hot.Full(); full != "" {
+			return readiness.Degraded, full
+		}
+		return readiness.OK, ""
+	})
 	for _, view := range e.views.names() {
 		r.Check("view."+view, func() (readiness.Level, string) { return h.view(view) })
 	}
@@ -45,7 +51,7 @@ func startHealth(e *Engine) *health {
 	probe(readiness.Probe{Component: "journal", Level: readiness.NotReady, Ask: h.journal})
 	probe(readiness.Probe{Component: "storage", Level: readiness.Degraded, Every: 2 * time.Second, Ask: h.look})
 	if e.keys != nil {
-		probe(readiness.Probe{Component: "keys", Level: readiness.NotReady, Ask: func(ctx context.Context) error { return publicError(e.keys.Check(ctx)) }})
+		probe(readiness.Probe{Component: "keys", Level: readiness.NotReady, Ask: h.keyStore})
 	}
 	if e.postgres.db != nil {
 		probe(readiness.Probe{Component: "postgres", Level: readiness.Degraded, Ask: func(ctx context.Context) error {
@@ -78,6 +84,16 @@ func (h *health) nats() (readiness.Level, string) {
 func (h *health) journal(ctx context.Context) error {
 	if _, err := h.e.journal.heads(ctx); err != nil {
 		return fmt.Errorf("it does not answer: %w", err)
+	}
+	return publicError(h.e.journal.Writable(ctx))
+}
+
+func (h *health) keyStore(ctx context.Context) error {
+	if err := h.e.keys.Check(ctx); err != nil {
+		return publicError(err)
+	}
+	if err := h.e.keyStore.Writable(ctx); err != nil {
+		return fmt.Errorf("it takes no keys: agents without one cannot be written: %w", err)
 	}
 	return nil
 }

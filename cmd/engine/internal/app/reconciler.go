@@ -65,6 +65,7 @@ func (r *reconciler) run(ctx context.Context) {
 	}{
 		{"journal", r.checkJournal}, {"topology", r.checkTopology}, {"intake", r.checkIntake},
 		{"timers", r.checkTimers}, {"quarantine", r.checkQuarantine}, {"leases", r.checkLeases},
+		{"sealed", r.checkSealed},
 	}
 	tick := time.NewTicker(reconcileInterval)
 	defer tick.Stop()

@@ -27,7 +27,7 @@ func (e *Engine) startViews() error {
 	m := e.model
 	if e.postgres.db != nil {
 		var err error
-		if e.views.declared, err = newDeclaredViews(e.nats, e.views, e.journal, e.postgres.db, e.log); err != nil {
+		if e.views.declared, err = newDeclaredViews(e.nats, e.views, e.journal, e.postgres.db, e.readiness, e.log); err != nil {
 			return err
 		}
 	}

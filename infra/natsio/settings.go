@@ -33,6 +33,8 @@ func Restored(got, want jetstream.StreamConfig) (cfg jetstream.StreamConfig, cha
 		{"max_msg_size", tighter(int64(got.MaxMsgSize), int64(want.MaxMsgSize)), func() { cfg.MaxMsgSize = want.MaxMsgSize }},
 		{"subject_transform", want.SubjectTransform != nil && (got.SubjectTransform == nil || *got.SubjectTransform != *want.SubjectTransform),
 			func() { cfg.SubjectTransform = want.SubjectTransform }},
+		{"allow_msg_schedules", want.AllowMsgSchedules && !got.AllowMsgSchedules, func() { cfg.AllowMsgSchedules = true }},
+		{"allow_msg_ttl", want.AllowMsgTTL && !got.AllowMsgTTL, func() { cfg.AllowMsgTTL = true }},
 		{"allow_direct", got.AllowDirect != want.AllowDirect, func() { cfg.AllowDirect = want.AllowDirect }},
 	} {
 		if s.wrong {

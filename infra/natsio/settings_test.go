@@ -13,7 +13,7 @@ import (
 // TestRestored: settings that lose or refuse messages are restored, looser ones stay:
 // engines with different settings do not undo each other's.
 func TestRestored(t *testing.T) {
-	want := jetstream.StreamConfig{Subjects: []string{"a"}, MaxAge: time.Hour, MaxMsgsPerSubject: 1, AllowDirect: true,
+	want := jetstream.StreamConfig{Subjects: []string{"a"}, MaxAge: time.Hour, MaxMsgsPerSubject: 1, AllowDirect: true, AllowMsgSchedules: true, AllowMsgTTL: true,
 		SubjectTransform: &jetstream.SubjectTransformConfig{Source: "a", Destination: "b"}}
 	for name, c := range map[string]struct {
 		change  func(*jetstream.StreamConfig)
@@ -32,6 +32,7 @@ func TestRestored(t *testing.T) {
 		"no acks":         {func(cfg *jetstream.StreamConfig) { cfg.NoAck = true }, []string{"no_ack"}},
 		"smaller":         {func(cfg *jetstream.StreamConfig) { cfg.MaxMsgSize = 10 }, []string{"max_msg_size"}},
 		"as they came":    {func(cfg *jetstream.StreamConfig) { cfg.SubjectTransform = nil }, []string{"subject_transform"}},
+		"no schedules":    {func(cfg *jetstream.StreamConfig) { cfg.AllowMsgSchedules, cfg.AllowMsgTTL = false, false }, []string{"allow_msg_schedules", "allow_msg_ttl"}},
 		"sealed":          {func(cfg *jetstream.StreamConfig) { cfg.Sealed, cfg.MaxAge, cfg.Discard = true, 0, jetstream.DiscardNew }, nil},
 		"no direct reads": {func(cfg *jetstream.StreamConfig) { cfg.AllowDirect = false }, []string{"allow_direct"}},
 	} {

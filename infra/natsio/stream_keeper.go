@@ -50,10 +50,7 @@ func (k *StreamKeeper) Check(ctx context.Context) (remade bool, few string, err 
 	info := s.CachedInfo()
 	remade = !k.created.IsZero() && !info.Created.Equal(k.created)
 	k.created = info.Created
-	if remade {
-		err = dropped(info, &k.Config) // another program made it
-	}
-	return remade, Few(info), err
+	return remade, Few(info), dropped(info, &k.Config) // another program may have made it
 }
 
 // Few says that a stream of a cluster has fewer than WantedReplicas; "" = it has

@@ -30,7 +30,7 @@ func TestLostWork(t *testing.T) {
 		test func(*testing.T, *harness.Engine, *harness.Client)
 	}{
 		{"timers", lostTimers}, {"consumers of reactors", lostReactions}, {"consumers of tasks", lostTasks},
-		{"settings", lostSettings}, {"rows", lostRows}, {"outbox", lostRights}, {"sealed streams", sealed}, {"sealed journal", sealedJournal},
+		{"settings", lostSettings}, {"rows", lostRows}, {"outbox", lostRights}, {"streams of others", ofOthers}, {"sealed streams", sealed}, {"sealed journal", sealedJournal},
 	} {
 		t.Run(part.name, func(t *testing.T) { part.test(t, e, c) })
 	}

@@ -27,6 +27,23 @@ func seal(t *testing.T, c *harness.Client, name string) jetstream.StreamConfig {
 	return was
 }
 
+// ofOthers makes streams of the engine as another program may: TIMERS gets back what it
+// lacks, and /readyz names what COMMANDS lacks, which no server changes, until it is removed.
+func ofOthers(t *testing.T, e *harness.Engine, c *harness.Client) {
+	for name, subject := range map[string]string{"TIMERS": "timers.>", "COMMANDS": "enqueue.>"} {
+		harness.Eventually(t, name+" is another program's", func() error { // the engine may be faster
+			harness.Must(t, c.JS.DeleteStream(t.Context(), name))
+			_, err := c.JS.CreateStream(t.Context(), jetstream.StreamConfig{Name: name, Subjects: []string{subject}})
+			return err
+		})
+	}
+	timed(t, c, "others", 4*time.Second)
+	passed(t, c, "others")
+	harness.Eventually(t, "/readyz still names COMMANDS", says(e, "stream COMMANDS lacks retention WorkQueue", true))
+	harness.Must(t, c.JS.DeleteStream(t.Context(), "COMMANDS"))
+	harness.Eventually(t, "/readyz does not name COMMANDS", says(e, "COMMANDS", false))
+}
+
 // sealed seals streams that the engine writes: /readyz names each and what to do, which
 // helps without a restart.
 func sealed(t *testing.T, e *harness.Engine, c *harness.Client) {

@@ -6,6 +6,21 @@ import (
 	"github.com/tidemark-engine/tidemark/test/harness"
 )
 
+// MaxRefusals is the number of refusals that may wait for their reply.
+const MaxRefusals = maxRefusals
+
+// AwaitRefusals waits until n refusals wait for their reply.
+func (s *Service) AwaitRefusals(t testing.TB, n int) {
+	t.Helper()
+	harness.Eventually(t, "the refusals wait", func() bool { return len(s.refusals) == n })
+}
+
+// AwaitStopping waits until Stop waits for the open requests alone.
+func (s *Service) AwaitStopping(t testing.TB) {
+	t.Helper()
+	harness.Eventually(t, "the service takes no more requests", func() bool { return s.stopping.Err() != nil })
+}
+
 // AwaitWaiting waits until n queries wait.
 func (s *Service) AwaitWaiting(t testing.TB, n int) {
 	t.Helper()

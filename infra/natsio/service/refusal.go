@@ -20,7 +20,8 @@ const maxRefusals = 16 << 10
 
 // refuse has a request of size bytes answered by another goroutine. A publish waits for the
 // lock of the connection; on a busy machine that took half a millisecond, and a client that
-// floods the engine delayed by its refusals the requests of all others.
+// floods the engine delayed by its refusals the requests of all others. When maxRefusals
+// wait, the caller answers: no refusal is lost, and a client that sends more waits.
 //
 // A connection that goes on sending all the same is closed: what the server and the engine
 // must read of it takes the processors from all others. Its client library connects again.

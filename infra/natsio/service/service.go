@@ -100,7 +100,8 @@ type Service struct {
 func Serve(nc *nats.Conn, cfg Config) (*Service, error) {
 	l := cfg.Limits.orDefaults()
 	s := &Service{
-		cfg: cfg, nc: nc, discovery: newDiscovery(cfg.Version), queries: make(chan pendingQuery), refusals: make(chan refusal, maxRefusals), reading: newFairQueue(), free: make(chan struct{}, 1), log: natsio.NewLimitedLog(cfg.Log),
+		cfg: cfg, nc: nc, log: natsio.NewLimitedLog(cfg.Log), discovery: newDiscovery(cfg.Version), reading: newFairQueue(),
+		queries: make(chan pendingQuery), refusals: make(chan refusal, maxRefusals), free: make(chan struct{}, 1),
 		commands: newBudget("commands", l.Commands, l.CommandBytes, nc.MaxPayload()),
 		running:  newBudget("queries at work", l.Queries, math.MaxInt64, 0),
 		waiting:  newBudget("queries that wait", l.Waiting, math.MaxInt64, 0),

@@ -3,7 +3,9 @@ package faults
 import (
 	"bytes"
 	"fmt"
+	"os"
 	"path/filepath"
+	"testing"
 )
 
 // planted is a mistake in a copy of the engine: a failpoint with code, put before the only line
@@ -26,13 +28,32 @@ func plant(file string, text []byte) ([]byte, error) {
 	return text, nil
 }
 
+// TestPlants: every mistake has its place in the product's code. It builds nothing, so that it
+// runs with the race detector too.
+func TestPlants(t *testing.T) {
+	seen := map[string]bool{}
+	for _, b := range plants {
+		if seen[b.file] {
+			continue
+		}
+		seen[b.file] = true
+		text, err := os.ReadFile(filepath.Join("../..", filepath.FromSlash(b.file)))
+		if err == nil {
+			_, err = plant(filepath.FromSlash(b.file), text)
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // plants are the mistakes. Those whose names begin with odd are harmless alone: they only make a
 // bug show itself.
 var plants = []planted{
 	{"bugDedup", "commands/dedup.go", "if last.commandID == cmd.CommandID || unsure || outsideWindow", "return Receipt{}, false, nil"},
 	{"bugMessageID", "infra/natsio/journal/append.go", `if w.ID != "" {`, `w.ID = ""`},
-	{"bugAckFirst", "commands/execute.go", "done, err := h.journal.Append(ctx, history.Writes(name",
-		"go func() { time.Sleep(time.Second); _, _ = h.journal.Append(context.WithoutCancel(ctx), history.Writes(name, last.revision, MessageID(cmd.Name, cmd.CommandID), evs)) }();" +
+	{"bugAckFirst", "commands/execute.go", "done, err := h.store(ctx, history.Writes(name",
+		"go func() { time.Sleep(time.Second); _, _ = h.journal.Append(context.WithoutCancel(ctx), history.Writes(name, last.revision, cmd.messageID(), evs)) }();" +
 			" return &head{revision: last.revision + 1, version: last.version + 1, digest: evs[0].Digest}, nil, nil"},
 	{"oddKeepHead", "commands/execute.go", "h.heads.put(name, next)", "h.heads.put(name, last); h.cfg.Observe(rec); return next, nil, nil"},
 	{"bugSequence", "infra/natsio/journal/append.go", "if w.First {", "w.First = false"},
@@ -40,7 +61,7 @@ var plants = []planted{
 	{"bugOldRow", "infra/natsio/hot/bucket_put.go", "b.send(ctx, puts, header)",
 		"if old, err := natsio.LastMessage(ctx, b.nc, b.stream, b.prefix+puts[0].key); err == nil && len(old.Data) > 0 { defer func() {" +
 			" _, _ = b.js.PublishMsg(context.WithoutCancel(ctx), &nats.Msg{Subject: old.Subject, Data: old.Data, Header: nats.Header{positionHeader: header[positionHeader]}}) }() }"},
-	{"bugSkip", "projections/fold.go", "m := &batch[i]", "if i == len(batch)-1 { continue }"},
+	{"bugSkip", "projections/fold.go", "m := &batch[i]\n\t\tif m.Bad == nil {", "if i == len(batch)-1 { continue }"},
 	{"bugToken", "readmodel/tiers/tiers.go", "p := t.Journal.Partition(agent)", "after = 0"},
 	{"bugStrong", "readmodel/tiers/tiers.go", "e, found, _, err := t.Journal.Last(ctx, agent, key)",
 		"if a, found, err := t.hot(ctx, p, agent, key, 0); err == nil && found { return a, nil }"},
@@ -53,14 +74,14 @@ var plants = []planted{
 		"o.Handle(context.WithoutCancel(ctx), commands.Request{Aggregate: r.aggregate, ID: r.aggregateID, Verb: r.verb, Body: []byte(*r.body)}, func(commands.Receipt, error) {})"},
 	{"bugLoser", "commands/execute.go", "if d.Loss != nil {", "d.Loss = nil"},
 	{"bugVersion", "commands/execute.go", "ev.CommandID, ev.Actor, ev.Schema = cmd.CommandID, cmd.actor, events.Schema", "ev.Version = max(last.version, 1)"},
-	{"bugDigest", "commands/execute.go", "if ev.Digest, err = events.Chain(digest, ev)", `digest = ""`},
+	{"bugDigest", "commands/execute.go", "if digest, err = events.Chain(digest, ev)", `digest = ""`},
 	{"bugReplay", "commands/dedup.go", "r := h.receipt(cmd, e.outcome", "e.version++"},
 	{"bugReady", "cmd/engine/internal/app/http.go", "report := e.readiness.Report()\n\tanswer := struct", `fmt.Fprintln(w, "{}"); return`},
 	{"bugOutcome", "infra/natsio/intake/outcome.go", "msg.Header.Set(headerSequence", "return nil"},
 	{"bugEvict", "commands/lifecycle.go", "if h.cfg.Evictor != nil {", "return"},
 	{"bugShadow", "infra/pg/durable/shadow.go", "s.fold.queueRows(b, &c)", "c.Entries = c.Entries[min(1, len(c.Entries)):]"},
 	{"bugBatch", "infra/natsio/journal/append.go", "if len(msgs) > 1 {", "msgs = msgs[:1]"},
-	{"bugFeed", "infra/natsio/feeds/feeds.go", "byStream[stream] = append(byStream[stream], t.message(subject, rec))", "continue"},
+	{"bugFeed", "infra/natsio/feeds/feeds.go", "byStream[stream] = append(byStream[stream], t.message(subject, rec, rec.Published()))", "continue"},
 }
 
 // bug is a set of plants that are in force together, the failpoints that make it show itself, and

@@ -85,58 +85,18 @@ func indexed(err error, i int) error {
 // handleAtomic reads all commands, holds the mailboxes of all their aggregates and of the
 // required ones, and executes the commands with one append.
 func (h *Handler) handleAtomic(ctx context.Context, in batch, done func([]Result, error)) {
-	items := in.items
-	cmds := make([]Command, len(items))
 	var names []events.AggregateName
-	seen := map[events.AggregateName]bool{}
-	ids, size := map[string]bool{}, 0
-	for i, item := range items {
-		req, cmd, err := item.req, Command{}, item.err
-		size += len(req.Body)
-		if err == nil {
-			cmd, err = h.read(ctx, req)
-		}
-		if err == nil && cmd.decide == nil {
-			err = domain.Errorf(domain.Rejected, "batch.not_atomic", "%s %s is not decided by an aggregate and cannot be part of an atomic batch", req.Aggregate, req.Verb)
-		}
-		if err == nil && h.journal.Partition(cmd.ID) != h.journal.Partition(cmds[0].ID) && i > 0 {
-			err = domain.Errorf(domain.Rejected, "batch.partitions",
-				"%s %s is in another journal partition than the first command; an atomic batch stays in one", cmd.Aggregate, cmd.ID)
-		}
-		if message := cmd.messageID(); err == nil && ids[message] {
-			err = domain.Errorf(domain.Invalid, "batch.repeated_id", "command id %s is used twice for one aggregate", cmd.CommandID)
-		} else {
-			ids[message] = true
-		}
-		if err != nil {
-			done(nil, indexed(err, i))
-			return
-		}
-		if cmds[i] = cmd; !seen[cmd.Name] {
-			seen[cmd.Name] = true
-			names = append(names, cmd.Name)
-		}
+	cmds, size, err := h.readAtomic(ctx, in.items)
+	if err == nil {
+		err = h.permitRequire(ctx, in.require)
 	}
-	if err := h.permitRequire(ctx, in.require); err != nil {
-		done(nil, err)
-		return
+	if err == nil {
+		names, err = h.atomicAggregates(cmds, in.require)
 	}
-	if len(in.require) > 0 { // batches that share their guards' aggregate do not conflict
-		names = append(names, events.Require(cmds[0].ID))
+	if err == nil {
+		err = h.admission.enter(ctx, false, len(cmds), size)
 	}
-	for i := range in.require {
-		r := &in.require[i]
-		if h.journal.Partition(r.id) != h.journal.Partition(cmds[0].ID) {
-			done(nil, domain.Errorf(domain.Rejected, "require.partitions",
-				"%s is in another journal partition than the commands; a requirement holds at the append of one partition only", r.name).With("index", i))
-			return
-		}
-		if !seen[r.name] {
-			seen[r.name] = true
-			names = append(names, r.name)
-		}
-	}
-	if err := h.admission.enter(ctx, false, len(cmds), size); err != nil {
+	if err != nil {
 		done(nil, err)
 		return
 	}
@@ -145,7 +105,7 @@ func (h *Handler) handleAtomic(ctx context.Context, in batch, done func([]Result
 		done(r, err)
 	}
 	if h.cfg.Peers != nil {
-		answer, err := h.takeAll(cmds, items, finish)
+		answer, err := h.takeAll(cmds, in.items, finish)
 		if err != nil {
 			finish(nil, err)
 			return
@@ -161,4 +121,59 @@ func (h *Handler) handleAtomic(ctx context.Context, in batch, done func([]Result
 	if !posted {
 		finish(nil, domain.Errorf(domain.Unavailable, "engine.stopping", "the engine is stopping; send the same command ids again"))
 	}
+}
+
+// readAtomic reads the commands of an atomic batch and returns the size of their bodies in
+// bytes. The details.index of its error is the command at fault.
+func (h *Handler) readAtomic(ctx context.Context, items []batchItem) (cmds []Command, size int, err error) {
+	cmds = make([]Command, len(items))
+	ids := map[string]bool{}
+	for i, item := range items {
+		cmd, req := &cmds[i], item.req
+		size += len(req.Body)
+		if err = item.err; err == nil {
+			*cmd, err = h.read(ctx, req)
+		}
+		switch {
+		case err != nil:
+		case cmd.decide == nil:
+			err = domain.Errorf(domain.Rejected, "batch.not_atomic", "%s %s is not decided by an aggregate and cannot be part of an atomic batch", req.Aggregate, req.Verb)
+		case h.journal.Partition(cmd.ID) != h.journal.Partition(cmds[0].ID):
+			err = domain.Errorf(domain.Rejected, "batch.partitions",
+				"%s %s is in another journal partition than the first command; an atomic batch stays in one", cmd.Aggregate, cmd.ID)
+		case ids[cmd.messageID()]:
+			err = domain.Errorf(domain.Invalid, "batch.repeated_id", "command id %s is used twice for one aggregate", cmd.CommandID)
+		}
+		if err != nil {
+			return nil, 0, indexed(err, i)
+		}
+		ids[cmd.messageID()] = true
+	}
+	return cmds, size, nil
+}
+
+// atomicAggregates are the aggregates of an atomic batch and of its requirements, each once.
+func (h *Handler) atomicAggregates(cmds []Command, require []requirement) (names []events.AggregateName, err error) {
+	seen := map[events.AggregateName]bool{}
+	add := func(name events.AggregateName) {
+		if !seen[name] {
+			seen[name] = true
+			names = append(names, name)
+		}
+	}
+	for i := range cmds {
+		add(cmds[i].Name)
+	}
+	if len(require) > 0 { // batches that share their guards' aggregate do not conflict
+		add(events.Require(cmds[0].ID))
+	}
+	for i := range require {
+		r := &require[i]
+		if h.journal.Partition(r.id) != h.journal.Partition(cmds[0].ID) {
+			return nil, domain.Errorf(domain.Rejected, "require.partitions",
+				"%s is in another journal partition than the commands; a requirement holds at the append of one partition only", r.name).With("index", i)
+		}
+		add(r.name)
+	}
+	return names, nil
 }

@@ -2,7 +2,6 @@ package commands
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"time"
 
@@ -89,15 +88,8 @@ func (e erase) execute(h *Handler, ctx context.Context, cmd *Command, _ bool) (r
 	case h.cfg.Past == nil:
 		return r, domain.Errorf(domain.Unavailable, "journal.unavailable", "this engine cannot read the history of agents")
 	}
-	err = h.retry(ctx, false, false, func(unsure bool) (err error) {
+	err = h.retryLoaded(ctx, cmd, false, func(unsure bool) (err error) {
 		r, err = e.attempt(ctx, h, cmd, unsure)
-		if errors.Is(err, history.ErrConflict) || errors.Is(err, history.ErrOutcomeUnknown) {
-			h.heads.drop(cmd.Name)
-			return err
-		}
-		if err != nil {
-			err = unavailable(err, unsure)
-		}
 		return err
 	})
 	return r, err

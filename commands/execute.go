@@ -126,7 +126,12 @@ func (h *Handler) attempt(ctx context.Context, cmd *Command, unsure bool) (Recei
 		}
 		return h.receiptAt(cmd, d.Outcome, next, next.revision), nil
 	}
-	// No append compares the state that this answer rests on.
+	return h.answerWithoutEvents(ctx, cmd, last, &d, now)
+}
+
+// answerWithoutEvents answers a command that changes nothing, and records its losing write.
+// No append compares the state that the answer rests on: the journal's leader confirms it.
+func (h *Handler) answerWithoutEvents(ctx context.Context, cmd *Command, last *head, d *domain.Decision, now time.Time) (Receipt, error) {
 	if d.Loss == nil {
 		if err := h.withdraw(ctx, cmd); err != nil {
 			return Receipt{}, err

@@ -64,6 +64,7 @@ func (p *askedPeers) Withdraw(ctx context.Context, message string) error {
 // twoEngines share a journal and know of each other; a's journal is slow.
 func twoEngines(t *testing.T) (a, b *engine, slow *slowJournal, asked <-chan struct{}) {
 	s, questions := support.NATS(t), make(chan struct{}, 100)
+	var all []*coordination.Peers
 	open := func(wrap func(history.Journal) history.Journal) *engine {
 		nc := support.Engine(t, s)
 		j, err := journal.Open(t.Context(), nc, journal.Config{})
@@ -77,6 +78,7 @@ func twoEngines(t *testing.T) (a, b *engine, slow *slowJournal, asked <-chan str
 		if err != nil {
 			t.Fatal(err)
 		}
+		all = append(all, peers)
 		e = newEngine(t, wrap(history.New(j, nil, 0)), commands.Config{Peers: &askedPeers{peers, questions}})
 		var running sync.WaitGroup
 		running.Go(func() { peers.Run(t.Context()) })
@@ -86,6 +88,7 @@ func twoEngines(t *testing.T) (a, b *engine, slow *slowJournal, asked <-chan str
 	slow = &slowJournal{}
 	a = open(func(j history.Journal) history.Journal { slow.Journal = j; return slow })
 	b = open(func(j history.Journal) history.Journal { return j })
+	harness.Eventually(t, "the engines know each other", func() bool { return all[0].Any() && all[1].Any() })
 	return a, b, slow, questions
 }
 

@@ -55,6 +55,22 @@ func (h *Handler) retry(ctx context.Context, computes, unsure bool, attempt func
 	return domain.Errorf(domain.Conflict, "state.contended", "other writers won %d times in a row", maxAttempts)
 }
 
+// retryLoaded is retry for a command whose attempts load its aggregate: what the cache has
+// of it is dropped before the next one.
+func (h *Handler) retryLoaded(ctx context.Context, cmd *Command, computes bool, attempt func(unsure bool) error) error {
+	return h.retry(ctx, computes, false, func(unsure bool) error {
+		err := attempt(unsure)
+		if errors.Is(err, history.ErrConflict) || errors.Is(err, history.ErrOutcomeUnknown) {
+			h.heads.drop(cmd.Name)
+			return err
+		}
+		if err != nil {
+			return unavailable(err, unsure)
+		}
+		return nil
+	})
+}
+
 // unavailable is the answer to an error of the journal. unsure: an append of the
 // command may have been stored.
 func unavailable(err error, unsure bool) error {

@@ -55,15 +55,8 @@ func (v *revert) execute(h *Handler, ctx context.Context, cmd *Command, _ bool) 
 	if h.cfg.Past == nil {
 		return Receipt{}, noPast()
 	}
-	err = h.retry(ctx, true, false, func(unsure bool) (err error) {
+	err = h.retryLoaded(ctx, cmd, true, func(bool) (err error) {
 		r, err = v.attempt(ctx, h, cmd)
-		if errors.Is(err, history.ErrConflict) || errors.Is(err, history.ErrOutcomeUnknown) {
-			h.heads.drop(cmd.Name)
-			return err
-		}
-		if err != nil {
-			err = unavailable(err, unsure)
-		}
 		return err
 	})
 	return r, err

@@ -74,127 +74,156 @@ func Start(ctx context.Context, cfg *Config, version string, log *slog.Logger) (
 			e.Stop()
 		}
 	}()
-	bounds, err := cfg.bounds()
-	if err != nil {
+	if err = e.prepare(ctx); err != nil {
 		return nil, err
 	}
-	if err = cfg.check(); err != nil {
-		return nil, err
+	for _, step := range [...]struct {
+		name string
+		do   func(context.Context) error
+	}{
+		{"the HTTP server", e.serveHTTP},
+		{"the NATS server and Postgres: what they stored is read", e.startServers},
+		{"the journal and the stores are opened", e.open},
+		{"the views", e.startModel},
+		{"what sends commands", e.startSenders},
+	} {
+		e.starting(step.name)
+		if err = step.do(ctx); err != nil {
+			return nil, err
+		}
 	}
+	e.assembled.Store(true)
+	e.stops.add(e.operations.jobs.stop)
+	e.stops.add(func(context.Context) { e.http.console.Close() }) // its sessions are clients
+	e.readiness.Set("engine", readiness.OK, "")
 
-	planned, err := cfg.memory()
-	if err != nil {
-		return nil, err
+	e.stops.add(e.removeNotes)
+	return e, e.writeNotes()
+}
+
+// prepare checks the configuration and takes the data directory.
+func (e *Engine) prepare(ctx context.Context) error {
+	if err := e.cfg.check(); err != nil {
+		return err
 	}
-	e.limits = newLimits(planned, cfg.LimitsRate)
+	planned, err := e.cfg.memory()
+	if err != nil {
+		return err
+	}
+	e.limits = newLimits(planned, e.cfg.LimitsRate)
 
 	var stop func(context.Context)
 	e.memory, stop = newMemory()
 	e.stops.add(stop)
-	e.tracer, stop = startTracing(ctx, version, log)
+	e.tracer, stop = startTracing(ctx, e.version, e.log)
 	e.stops.add(stop)
 
-	// The data directory and the servers.
-	unlock, err := deployment.Lock(cfg.Data)
+	unlock, err := deployment.Lock(e.cfg.Data)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	e.stops.add(func(context.Context) { _ = unlock() }) // the lock ends with the process in any case
-	if err = deployment.RememberSchema(cfg.Data, cfg.schema()); err != nil {
-		return nil, err
+	if err := deployment.RememberSchema(e.cfg.Data, e.cfg.schema()); err != nil {
+		return err
 	}
-	if err = cfg.useMasterKey(log); err != nil {
-		return nil, err
-	}
-	e.starting("the HTTP server")
+	return e.cfg.useMasterKey(e.log)
+}
+
+func (e *Engine) serveHTTP(context.Context) (err error) {
 	if err = e.openCertificates(); err != nil {
-		return nil, err
+		return err
 	}
-	if e.http, err = startHTTP(cfg, e, log); err != nil {
-		return nil, err
+	if e.http, err = startHTTP(e.cfg, e, e.log); err != nil {
+		return err
 	}
 	e.stops.add(e.http.stop)
-	e.starting("the NATS server and Postgres: what they stored is read")
-	if e.nats, e.postgres, err = startServers(ctx, cfg, e.limits.server(), e.natsTLS(), &e.stops, log); err != nil {
-		return nil, err
-	}
+	return nil
+}
 
-	e.starting("the journal and the stores are opened")
-	// The stores: journal, buckets, SQL, quarantine.
+func (e *Engine) startServers(ctx context.Context) (err error) {
+	e.nats, e.postgres, err = startServers(ctx, e.cfg, e.limits.server(), e.natsTLS(), &e.stops, e.log)
+	return err
+}
+
+// open opens the stores, and who may use them: journal, buckets, SQL, quarantine, streams
+// and principals.
+func (e *Engine) open(ctx context.Context) (err error) {
 	if err = e.openStores(ctx); err != nil {
-		return nil, err
+		return err
 	}
 	if e.quarantine, err = openQuarantine(ctx, e.nats); err != nil {
-		return nil, err
+		return err
 	}
 	e.stops.add(e.quarantine.stop)
 	if e.streams, err = openStreams(e.nats); err != nil {
-		return nil, err
+		return err
 	}
+	return e.openAuthority(ctx)
+}
 
-	if err = e.openAuthority(ctx); err != nil {
-		return nil, err
+// startModel starts the read model, the commands, and the views that fold the events of
+// both, with the background work on them.
+func (e *Engine) startModel(ctx context.Context) (err error) {
+	bounds, err := e.cfg.bounds()
+	if err != nil {
+		return err
 	}
-
-	e.starting("the views")
-	// The read model, the commands, and the views that fold the events of both.
-	if e.views, err = newViews(ctx, e.nats, e.journal, e.quarantine, e.metrics, e.tracer, log); err != nil {
-		return nil, err
+	if e.views, err = newViews(ctx, e.nats, e.journal, e.quarantine, e.metrics, e.tracer, e.log); err != nil {
+		return err
 	}
 	e.stops.add(e.views.stop)
-	e.commands = newCommandSide(cfg, e.buckets, log)
+	e.commands = newCommandSide(e.cfg, e.buckets, e.log)
 	e.model = newReadModel(e.journal, e.buckets, e.postgres.db, e.quarantine, e.limits.rowBytes(), e.commands.missed, e.metrics.hit)
 	e.eraser = e.newEraser()
-	if err = e.commands.open(cfg, e.limits, bounds, e.journal, e.guard, e.nats, e.model, e.streams, e.authority, e.eraser, e.tracer); err != nil {
-		return nil, err
+	if err = e.commands.open(e.cfg, e.limits, bounds, e.journal, e.guard, e.nats, e.model, e.streams, e.authority, e.eraser, e.tracer); err != nil {
+		return err
 	}
 	if err = e.startViews(); err != nil {
-		return nil, err
+		return err
 	}
-
 	if e.views.declared != nil {
 		e.authority.viewed, e.views.declared.replaced = e.views.declared.shown, e.authority.changed
 		e.stops.add(e.views.declared.start())
 	}
-
 	e.guard.start()
 	e.startDiskWatch()
-
-	// Background work on the views.
 	if err = e.startUpgrades(); err != nil {
-		return nil, err
+		return err
 	}
 	e.stops.add(e.watchArchive())
 	e.audit = startAudit(e)
 	e.stops.add(e.audit.stop)
+	return nil
+}
 
-	e.starting("what sends commands")
-	// What sends commands: clients, the outbox, timers, the queue, reactors.
+// startSenders starts what sends commands: the outbox, timers, the queue, reactors and
+// clients.
+func (e *Engine) startSenders(context.Context) (err error) {
 	requests, err := e.nats.connect(requestsConnection)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	queries, err := e.nats.connect(queriesConnection)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	e.stops.add(func(context.Context) { e.commands.handler.Close() })
 	if e.postgres.db != nil {
-		e.stops.add(startIndexes(log, "search", func(ctx context.Context) ([]string, bool, error) {
-			return e.model.durable.IndexSearch(ctx, cfg.Search.Of())
+		e.stops.add(startIndexes(e.log, "search", func(ctx context.Context) ([]string, bool, error) {
+			return e.model.durable.IndexSearch(ctx, e.cfg.Search.Of())
 		}))
 		e.stops.add(startKeyRetention(e))
-		e.stops.add(startRetention(e.postgres.db, cfg, log))
+		e.stops.add(startRetention(e.postgres.db, e.cfg, e.log))
 		e.stops.add(startOutbox(e))
-		e.stops.add(inBackground(copyAudit(e.postgres.db, e.authority.store.Audit, log)))
+		e.stops.add(inBackground(copyAudit(e.postgres.db, e.authority.store.Audit, e.log)))
 	}
 	if e.clock, err = startClock(e.nats, e.journal, e.commands, e.model, e.metrics.fired); err != nil {
-		return nil, err
+		return err
 	}
 	e.stops.add(e.clock.stop)
 	e.purges.add(e.clock.timers.Purged)
 	if e.intake, err = startIntake(e, e.clock.reactors); err != nil {
-		return nil, err
+		return err
 	}
 	e.stops.add(e.intake.stop)
 	e.purges.add(e.intake.Purged)
@@ -202,17 +231,17 @@ func Start(ctx context.Context, cfg *Config, version string, log *slog.Logger) (
 	e.stops.add(e.reconciler.stop)
 	if e.nats.embedded != nil {
 		if err = e.nats.embedded.SyncMeta(); err != nil { // a power cut must not lose a stream with acknowledged commands
-			return nil, fmt.Errorf("sync the streams of the embedded NATS server: %w", err)
+			return fmt.Errorf("sync the streams of the embedded NATS server: %w", err)
 		}
 	}
 	if err = e.nats.startGate(e.authority, e.limits.rates, e.disconnect()); err != nil {
-		return nil, err
+		return err
 	}
 	if e.eraser != nil {
 		e.stops.add(e.eraser.start())
 	}
 	if e.service, err = startService(e, requests, queries); err != nil {
-		return nil, err
+		return err
 	}
 	e.stops.add(e.service.stop)
 	e.watchAccounts()
@@ -221,13 +250,7 @@ func Start(ctx context.Context, cfg *Config, version string, log *slog.Logger) (
 	e.stops.add(e.health.stop)
 	e.sampler = newSampler(e)
 	e.stops.add(inBackground(e.sampler.run))
-	e.assembled.Store(true)
-	e.stops.add(e.operations.jobs.stop)
-	e.stops.add(func(context.Context) { e.http.console.Close() }) // its sessions are clients
-	e.readiness.Set("engine", readiness.OK, "")
-
-	e.stops.add(e.removeNotes)
-	return e, e.writeNotes()
+	return nil
 }
 
 // starting says what the start does next, until it is done.

@@ -200,24 +200,24 @@ func (p *accountsProbe) look(ctx context.Context) error {
 		}
 	}
 	// Each of these is answered by the engine, if only with an error.
-	for _, door := range []string{n.subjects.Root("queries.") + ">", n.subjects.Root("commands.") + ">", n.subjects.Root("enqueue.") + ">", "$JS.API.>", "$SRV.>"} {
-		subject := map[string]string{"$JS.API.>": "$JS.API.INFO", "$SRV.>": "$SRV.PING.tidemark"}[door]
-		if writes := strings.HasPrefix(door, n.subjects.Root("commands.")) || strings.HasPrefix(door, n.subjects.Root("enqueue.")); writes && !p.ok.IsZero() {
+	for _, imported := range []string{n.subjects.Root("queries.") + ">", n.subjects.Root("commands.") + ">", n.subjects.Root("enqueue.") + ">", "$JS.API.>", "$SRV.>"} {
+		subject := map[string]string{"$JS.API.>": "$JS.API.INFO", "$SRV.>": "$SRV.PING.tidemark"}[imported]
+		if writes := strings.HasPrefix(imported, n.subjects.Root("commands.")) || strings.HasPrefix(imported, n.subjects.Root("enqueue.")); writes && !p.ok.IsZero() {
 			continue // an error once a minute would look like a client's
 		}
 		if subject == "" {
-			subject = strings.TrimSuffix(door, ">") + "engine.status"
+			subject = strings.TrimSuffix(imported, ">") + "engine.status"
 		}
 		limited, cancel := context.WithTimeout(ctx, probeTime)
 		m, err := p.nc.RequestWithContext(limited, subject, nil)
 		cancel()
 		switch {
 		case errors.Is(err, nats.ErrNoResponders):
-			return fmt.Errorf("an account of the NATS server does not import %s of the engine", door)
+			return fmt.Errorf("an account of the NATS server does not import %s of the engine", imported)
 		case err != nil:
-			return fmt.Errorf("the engine does not answer on %s of an account of the NATS server: %w", door, err)
+			return fmt.Errorf("the engine does not answer on %s of an account of the NATS server: %w", imported, err)
 		case m.Header.Get("Nats-Service-Error-Code") == "403":
-			return fmt.Errorf("a request on %s does not say who sends it, or the account is not known", door)
+			return fmt.Errorf("a request on %s does not say who sends it, or the account is not known", imported)
 		}
 	}
 	// These are heard.

@@ -60,7 +60,7 @@ func startHTTP(cfg *Config, e *Engine, log *slog.Logger) (*httpServer, error) {
 	waiting := &waitingConns{since: map[net.Conn]time.Time{}}
 	s := &httpServer{
 		server: &http.Server{
-			Handler: guarded(mux, cfg.HTTPHosts, e.certs, cfg.ownDoor), ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: 10 * time.Second,
+			Handler: guarded(mux, cfg.HTTPHosts, e.certs, cfg.ownCredentials), ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: 10 * time.Second,
 			WriteTimeout: 30 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10, Protocols: &onlyHTTP1,
 			DisableGeneralOptionsHandler: true, // it would answer before the guard
 			ConnState:                    waiting.state, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),

@@ -13,8 +13,8 @@ import (
 // guarded protects a handler against what browsers are made to send. A page of
 // another site cannot change anything, and a foreign name that is made to lead here
 // (DNS rebinding) is 421. Addresses are no names: probes of a kubelet use them. A path with
-// a door of its own needs a client certificate only where all clients need one.
-func guarded(h http.Handler, names []string, c *certs.Certificates, ownDoor func(path string) bool) http.Handler {
+// credentials of its own needs a client certificate only where all clients need one.
+func guarded(h http.Handler, names []string, c *certs.Certificates, ownCredentials func(path string) bool) http.Handler {
 	same := http.NewCrossOriginProtection().Handler(h) // 403
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		for name, value := range securityHeaders {
@@ -23,7 +23,7 @@ func guarded(h http.Handler, names []string, c *certs.Certificates, ownDoor func
 		switch host := hostOf(r.Host); {
 		case !known(host, names) && (c == nil || !c.Covers(host)):
 			http.Error(w, "this host name is not one of the engine's; --http-hosts names further ones", http.StatusMisdirectedRequest)
-		case c != nil && (c.ClientAuth() || !fromHere(r) && !ownDoor(r.URL.Path)) && r.URL.Path != "/healthz" && r.URL.Path != "/readyz" && len(r.TLS.VerifiedChains) == 0:
+		case c != nil && (c.ClientAuth() || !fromHere(r) && !ownCredentials(r.URL.Path)) && r.URL.Path != "/healthz" && r.URL.Path != "/readyz" && len(r.TLS.VerifiedChains) == 0:
 			http.Error(w, "this page needs a client certificate (--tls-client-ca)", http.StatusForbidden)
 		default:
 			same.ServeHTTP(w, r)

@@ -145,8 +145,8 @@ func TestHTTPBeyondThisMachine(t *testing.T) {
 	ca.Issue(f.Cert, f.Key, "server", time.Hour, "engine.test")
 	c, err := certs.Open(f)
 	harness.Must(t, err)
-	h := guarded(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), nil, c, (&Config{Auth: "on"}).ownDoor)
-	without := guarded(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), nil, c, (&Config{Auth: "off"}).ownDoor)
+	h := guarded(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), nil, c, (&Config{Auth: "on"}).ownCredentials)
+	without := guarded(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), nil, c, (&Config{Auth: "off"}).ownCredentials)
 	for from, want := range map[string]int{"127.0.0.1:999": 200, "[::1]:999": 200, "[::ffff:127.0.0.1]:999": 200, "192.0.2.1:999": 403, "[2001:db8::1]:999": 403, "": 403} {
 		for path, open := range map[string]bool{"/metrics": false, "/debug/pprof/": false, "/": true, "/healthz": true, "/readyz": true, "/mcp": true} {
 			r := httptest.NewRequest(http.MethodGet, "https://engine.test"+path, nil)
@@ -181,7 +181,7 @@ func TestHTTPWhereSignInIs(t *testing.T) {
 		f.ClientCA = clientCA
 		c, err := certs.Open(f)
 		harness.Must(t, err)
-		h := guarded(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), nil, c, (&Config{Auth: "on"}).ownDoor)
+		h := guarded(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), nil, c, (&Config{Auth: "on"}).ownCredentials)
 		for path, code := range want {
 			r := httptest.NewRequest(http.MethodGet, "https://engine.test"+path, nil)
 			r.RemoteAddr = "192.0.2.1:999"

@@ -18,8 +18,8 @@ import (
 
 const mcpPath = "/mcp"
 
-// ownDoor reports whether a path asks for credentials itself, as /mcp and the console do.
-func (c *Config) ownDoor(path string) bool {
+// ownCredentials reports whether a path asks for credentials itself, as /mcp and the console do.
+func (c *Config) ownCredentials(path string) bool {
 	return c.authenticated() && path != "/metrics" && !strings.HasPrefix(path, "/debug/")
 }
 

@@ -2,7 +2,7 @@
 //
 // It is a client of the contract, by package client: each page is made of queries and each
 // action is a command, sent on a NATS connection that belongs to the session. So grants are
-// enforced by the engine's own doors, and the actor of an event is the signed-in principal.
+// enforced by the engine itself, and the actor of an event is the signed-in principal.
 // The console adds no rule. What is not on the wire, such as rates and the lag of the last
 // hour, comes from [Engine].
 //

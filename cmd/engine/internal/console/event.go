@@ -6,7 +6,6 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/a-h/templ"
 
@@ -15,24 +14,10 @@ import (
 
 // event is an event, as queries show it.
 type event struct {
-	Type        string          `json:"type"`
-	Aggregate   string          `json:"aggregate"`
-	ID          string          `json:"id"`
-	Key         string          `json:"key"`
-	Version     uint64          `json:"version"`
-	Timestamp   time.Time       `json:"timestamp"`
-	RecordedAt  time.Time       `json:"recorded_at"`
-	Writer      string          `json:"writer"`
-	Actor       string          `json:"actor"`
-	CommandID   string          `json:"command_id"`
-	Traceparent string          `json:"traceparent"`
-	Data        json.RawMessage `json:"data"`
-	State       json.RawMessage `json:"state"`
-	Digest      string          `json:"digest"`
-	Schema      int             `json:"schema"`
-	Revision    uint64          `json:"revision"`
-	Partition   int             `json:"partition"`
-	Unreadable  string          `json:"unreadable"` // of a timeline: the aggregate
+	client.Event
+	Schema     int    `json:"schema"`
+	Partition  int    `json:"partition"`
+	Unreadable string `json:"unreadable"` // of a timeline: the aggregate
 }
 
 // eventURL is the page of an event.

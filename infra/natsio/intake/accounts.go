@@ -8,7 +8,7 @@ import (
 	"github.com/tidemark-engine/tidemark/internal/identity"
 )
 
-// Where clients have accounts, the door stores their commands: those of clients
+// Where clients have accounts, the enqueue endpoint stores their commands: those of clients
 // without credentials as enqueue.<aggregate>.<id>.<verb>, those of a principal as
 // lanes.<lane>.<aggregate>.<id>.<verb>.<account>. Who sent a command is read from
 // its stored subject alone, where no client can write.

@@ -57,8 +57,8 @@ type Config struct {
 // each message goes to one of them.
 type Intake struct {
 	cfg      Config
-	conn     *nats.Conn // for everything but deliveries
-	door     *door      // nil where clients write to the stream themselves
+	conn     *nats.Conn       // for everything but deliveries
+	enqueue  *enqueueEndpoint // nil where clients write to the stream themselves
 	js       jetstream.JetStream
 	streams  streams
 	stopping context.Context
@@ -102,7 +102,7 @@ func Start(ctx context.Context, cfg Config) (_ *Intake, err error) {
 		return nil, err
 	}
 	if cfg.Identify != nil {
-		if in.door, err = openDoor(in); err != nil {
+		if in.enqueue, err = openEnqueueEndpoint(in); err != nil {
 			return nil, err
 		}
 	}
@@ -154,7 +154,7 @@ func (in *Intake) Check(ctx context.Context) (remade, few []string, err error) {
 // Close takes no more messages and returns when each message in progress is
 // settled or returned to its stream, which delivers it again later.
 func (in *Intake) Close() {
-	in.door.close()
+	in.enqueue.close()
 	in.stop()
 	if in.reports != nil {
 		in.reports.Stop()

@@ -14,18 +14,18 @@ import (
 	"github.com/tidemark-engine/tidemark/infra/natsio"
 )
 
-// door stores the commands that clients enqueue from their accounts, and answers
+// enqueueEndpoint stores the commands that clients enqueue from their accounts, and answers
 // with the acknowledgement of the stream. It keeps no state: the reply subject of
 // a stored command names the client's.
-type door struct {
+type enqueueEndpoint struct {
 	in   *Intake
 	nc   *nats.Conn
 	root string // of the acknowledgements' subjects
 	subs []*nats.Subscription
 }
 
-func openDoor(in *Intake) (d *door, err error) {
-	d = &door{in: in}
+func openEnqueueEndpoint(in *Intake) (d *enqueueEndpoint, err error) {
+	d = &enqueueEndpoint{in: in}
 	if d.nc, err = in.cfg.Connect("enqueue"); err != nil {
 		return nil, err
 	}
@@ -39,7 +39,7 @@ func openDoor(in *Intake) (d *door, err error) {
 			d.close()
 			return nil, fmt.Errorf("take enqueued commands: %w", err)
 		}
-		if err := s.SetPendingLimits(1<<20, doorBytes); err != nil {
+		if err := s.SetPendingLimits(1<<20, endpointBytes); err != nil {
 			d.close()
 			return nil, err
 		}
@@ -48,11 +48,11 @@ func openDoor(in *Intake) (d *door, err error) {
 	return d, d.nc.FlushTimeout(publishTime)
 }
 
-// doorBytes bounds commands that have arrived and are not yet passed on.
-const doorBytes = 256 << 20
+// endpointBytes bounds commands that have arrived and are not yet passed on.
+const endpointBytes = 256 << 20
 
 // close takes no more commands. Those that are stored get their acknowledgements.
-func (d *door) close() {
+func (d *enqueueEndpoint) close() {
 	if d == nil {
 		return
 	}
@@ -65,7 +65,7 @@ func (d *door) close() {
 
 // enqueue stores a command under its sender's account. Of the headers it keeps
 // the command id and the trace context: others would be orders to the stream.
-func (d *door) enqueue(m *nats.Msg) {
+func (d *enqueueEndpoint) enqueue(m *nats.Msg) {
 	if m.Reply != "" && !strings.HasPrefix(m.Reply, natsio.ServiceReply) {
 		d.in.log.Warn("enqueued command dropped: it did not come through the account of a client", "subject", m.Subject, "reply", m.Reply)
 		return
@@ -110,12 +110,12 @@ func (d *door) enqueue(m *nats.Msg) {
 }
 
 // acknowledged passes the stream's answer on.
-func (d *door) acknowledged(m *nats.Msg) {
+func (d *enqueueEndpoint) acknowledged(m *nats.Msg) {
 	reply, err := base64.RawURLEncoding.DecodeString(strings.TrimPrefix(m.Subject, d.root))
 	if err != nil || !strings.HasPrefix(string(reply), natsio.ServiceReply) {
 		return
 	}
-	if len(m.Data) == 0 { // the stream is away
+	if len(m.Data) == 0 { // the stream does not answer
 		d.answer(string(reply), 503, "the command was not stored: the stream COMMANDS does not answer; retry later")
 		return
 	}
@@ -124,14 +124,14 @@ func (d *door) acknowledged(m *nats.Msg) {
 	}
 }
 
-func (d *door) refuse(m *nats.Msg, code int, text string) { d.answer(m.Reply, code, text) }
+func (d *enqueueEndpoint) refuse(m *nats.Msg, code int, text string) { d.answer(m.Reply, code, text) }
 
 // answer answers as a stream answers that does not store a message.
-func (d *door) answer(reply string, code int, text string) {
+func (d *enqueueEndpoint) answer(reply string, code int, text string) {
 	if reply == "" {
 		return
 	}
-	body, err := json.Marshal(map[string]any{"stream": CommandsStream, "seq": 0, "error": jetstream.APIError{Code: code, ErrorCode: doorErrCode, Description: text}})
+	body, err := json.Marshal(map[string]any{"stream": CommandsStream, "seq": 0, "error": jetstream.APIError{Code: code, ErrorCode: streamStoreFailed, Description: text}})
 	if err == nil {
 		err = d.nc.Publish(reply, body)
 	}
@@ -140,5 +140,6 @@ func (d *door) answer(reply string, code int, text string) {
 	}
 }
 
-// doorErrCode is the server's code for a message that a stream does not store.
-const doorErrCode = 10077
+// streamStoreFailed is the JetStream error code of a message that a stream does not store
+// (JSStreamStoreFailedF in nats-server).
+const streamStoreFailed = 10077

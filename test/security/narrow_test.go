@@ -65,7 +65,7 @@ func narrowWorld(t *testing.T, all results) *world {
 		harness.Must(t, err)
 		set, err := p.Set()
 		harness.Must(t, err)
-		harness.Must(t, keys.SetFeeds(name, set.Feeds()))
+		harness.Must(t, keys.Apply(name, set.Feeds(), nil))
 		return connect(t, e, creds)
 	}
 	w.victim, _ = as("alice", "agent", "alice")

@@ -6,7 +6,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/nats-io/jwt/v2"
 )
@@ -98,46 +97,6 @@ func newAccount(account, name string) *jwt.AccountClaims {
 
 func (a *Authority) systemJWT() (string, error) {
 	return encode(newAccount(a.System(), "SYS"), a.keys.Operator)
-}
-
-func (a *Authority) engineJWT() (string, error) {
-	return encode(a.engineClaims(), a.keys.Operator)
-}
-
-func (a *Authority) engineClaims() *jwt.AccountClaims {
-	claims := newAccount(a.Engine(), EngineAccount)
-	claims.Limits.Subs, claims.Limits.Conn = jwt.NoLimit, jwt.NoLimit
-	claims.Limits.MemoryStorage, claims.Limits.DiskStorage = jwt.NoLimit, jwt.NoLimit
-	claims.Limits.Streams, claims.Limits.Consumer = jwt.NoLimit, jwt.NoLimit
-	service := func(subject string, responses jwt.ResponseType, position uint) {
-		claims.Exports.Add(&jwt.Export{Name: subject, Subject: jwt.Subject(subject), Type: jwt.Service, ResponseType: responses, AccountTokenPosition: position})
-	}
-	stream := func(subject string, position uint) {
-		claims.Exports.Add(&jwt.Export{Name: subject, Subject: jwt.Subject(subject), Type: jwt.Stream, AccountTokenPosition: position})
-	}
-	own := a.cfg.Prefix + "tm.*."
-	for _, door := range []string{"commands.>", "queries.>", "intake.>"} {
-		service(own+door, jwt.ResponseTypeSingleton, a.position())
-	}
-	service(own+"api.>", jwt.ResponseTypeStream, a.position())
-	service("$SRV.*", jwt.ResponseTypeStream, 0)
-	service("$SRV.*.tidemark", jwt.ResponseTypeStream, 0)
-	service("$SRV.*.tidemark.*", jwt.ResponseTypeSingleton, 0)
-	for _, name := range a.cfg.ReadRaw {
-		service("$JS.API.DIRECT.GET."+name, jwt.ResponseTypeStream, 0)
-		service("$JS.API.DIRECT.GET."+name+".>", jwt.ResponseTypeSingleton, 0)
-		service("$JS.FC."+name+".>", jwt.ResponseTypeSingleton, 0)
-		// Only this package makes accounts: the imports say whose consumers
-		// an account may use.
-		service("$JS.API.CONSUMER.MSG.NEXT."+name+".*", jwt.ResponseTypeStream, 0)
-		service("$JS.ACK."+name+".*.>", jwt.ResponseTypeStream, 0)
-	}
-	stream(own+"inbox.>", a.position())
-	stream(own+"outcomes.>", a.position())
-	for _, feed := range []string{"agents.>", "tasks.>", "messages.>", "outcomes.>"} {
-		stream(a.cfg.Prefix+feed, 0)
-	}
-	return claims
 }
 
 // importer adds the imports of one account.
@@ -286,56 +245,4 @@ func OwnAckRoot(a interface{ Digest(text string) string }) string {
 // feeds are what the engine publishes and DEV hears.
 func (a *Authority) feeds() []string {
 	return []string{a.cfg.Prefix + "agents.>", a.cfg.Prefix + "tasks.>", a.cfg.Prefix + "messages.>", a.cfg.Prefix + "outcomes.>"}
-}
-
-// Anonymous is the JWT of clients without credentials. The server writes it into
-// each of their requests, so it is short: what they may do is in the JWT of DEV.
-func (a *Authority) Anonymous() (string, error) {
-	claims := jwt.NewUserClaims(public(a.keys.DevUser))
-	claims.Name, claims.BearerToken = "anonymous", true
-	return encode(claims, a.keys.Dev)
-}
-
-// anonymousPermissions are those of clients without credentials. They may overhear
-// each other, but can neither take requests that are for the engine nor publish what
-// only the engine publishes.
-func (a *Authority) anonymousPermissions() jwt.Permissions {
-	var p jwt.Permissions
-	prefix := a.cfg.Prefix
-	p.Pub.Allow.Add(">") // Resp alone would allow nothing else
-	p.Pub.Deny.Add(Forbidden+">", "$JS.API.>", "_R_.>", prefix+"tm.>", "_INBOX.>")
-	p.Pub.Deny.Add(a.cfg.Denied...)
-	p.Pub.Deny.Add(a.feeds()...) // the server sends traces where a header says, without the mappings
-	p.Sub.Deny.Add(prefix+"commands.>", prefix+"queries.>", prefix+"enqueue.>", "$SRV.>", ProxyRoot+">", OwnAPIRoot+">",
-		"$JS.API.>", "$JS.ACK.>", "$JS.FC.>", prefix+"tm.>", Forbidden+">")
-	// They answer requests of each other.
-	p.Resp = &jwt.ResponsePermission{MaxMsgs: 10_000, Expires: 5 * time.Minute}
-	return p
-}
-
-// EngineUser is the user of the engine's connections.
-func (a *Authority) EngineUser() (userJWT, seed string, err error) {
-	claims := jwt.NewUserClaims(public(a.keys.EngineUser))
-	claims.Name = "engine"
-	userJWT, err = encode(claims, a.keys.Engine)
-	return userJWT, a.keys.EngineUser, err
-}
-
-// GateUser is the user of the gate's connection in DEV.
-func (a *Authority) GateUser() (userJWT, seed string, err error) {
-	claims := jwt.NewUserClaims(public(a.keys.GateUser))
-	claims.Name = "gate"
-	claims.Pub.Allow.Add(">") // in place of the permissions of the account
-	claims.Sub.Allow.Add(">")
-	userJWT, err = encode(claims, a.keys.Dev)
-	return userJWT, a.keys.GateUser, err
-}
-
-// EngineCreds is the credentials file of EngineUser.
-func (a *Authority) EngineCreds() ([]byte, error) {
-	text, seed, err := a.EngineUser()
-	if err != nil {
-		return nil, err
-	}
-	return jwt.FormatUserConfig(text, []byte(seed))
 }

@@ -58,7 +58,7 @@ func TestChanged(t *testing.T) {
 		t.Fatal(err)
 	}
 	changed("its profile", false)
-	if err := a.SetFeeds("alice", []string{"agents.>"}); err != nil {
+	if err := a.Apply("alice", []string{"agents.>"}, nil); err != nil {
 		t.Fatal(err)
 	}
 	if text := changed("its feeds", true); text == "" || text == first {

@@ -25,10 +25,10 @@ func (a *Authority) numberedClaims(p *principal) (*jwt.AccountClaims, error) {
 	}
 	sum := sha256.Sum256(text)
 	root := NumberedRoot + hex.EncodeToString(sum[:6]) + "."
-	for _, door := range []string{a.cfg.Prefix + "commands.", a.cfg.Prefix + "queries.", a.cfg.Prefix + "enqueue."} {
-		claims.Mappings[jwt.Subject(door+">")] = []jwt.WeightedMapping{{Subject: jwt.Subject(root + door + ">")}}
+	for _, subject := range []string{a.cfg.Prefix + "commands.", a.cfg.Prefix + "queries.", a.cfg.Prefix + "enqueue."} {
+		claims.Mappings[jwt.Subject(subject+">")] = []jwt.WeightedMapping{{Subject: jwt.Subject(root + subject + ">")}}
 		for _, i := range claims.Imports {
-			if i.Type == jwt.Service && strings.HasPrefix(string(i.LocalSubject), door) {
+			if i.Type == jwt.Service && strings.HasPrefix(string(i.LocalSubject), subject) {
 				i.LocalSubject = jwt.RenamingSubject(root) + i.LocalSubject
 			}
 		}

@@ -17,19 +17,6 @@ import (
 	"github.com/tidemark-engine/tidemark/internal/identity"
 )
 
-// Principals returns the names of all principals but the operator, sorted.
-func (a *Authority) Principals() []string {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return slices.Sorted(func(yield func(string) bool) {
-		for name, p := range a.principals {
-			if !p.Gone && name != identity.Operator && !yield(name) {
-				return
-			}
-		}
-	})
-}
-
 // Account returns the account of a principal.
 func (a *Authority) Account(name string) (string, error) {
 	a.mu.Lock()
@@ -101,14 +88,9 @@ func (a *Authority) Revoke(name string) error {
 	return a.save(&gone)
 }
 
-// SetFeeds says which subjects of the feeds a principal hears by subscription:
-// "agents.>" or "agents.state.a1.>", without the prefix.
-func (a *Authority) SetFeeds(name string, subjects []string) error {
-	return a.Apply(name, subjects, nil)
-}
-
-// Apply is SetFeeds, and keeps a profile of the principal beside its keys unless it
-// is nil.
+// Apply sets the subjects of the feeds that a principal hears by subscription, "agents.>"
+// or "agents.state.a1.>" without the prefix, and keeps a profile of the principal beside
+// its keys unless that is nil.
 func (a *Authority) Apply(name string, subjects []string, profile json.RawMessage) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -45,7 +45,7 @@ func TestRequestsWhileAnAccountChanges(t *testing.T) {
 		if made < changes && !time.Now().Before(next) {
 			feeds := []string{"agents.>", "tasks.>"}[:made%2+1]
 			setting.Go(func() {
-				if err := s.Authority().SetFeeds("alice", feeds); err != nil {
+				if err := s.Authority().Apply("alice", feeds, nil); err != nil {
 					t.Error(err)
 				}
 			})

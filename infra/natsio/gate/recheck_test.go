@@ -65,7 +65,7 @@ func TestSharedConsumersAreNotPulled(t *testing.T) {
 	harness.Must(t, err)
 	_, err = r.engine.Publish(t.Context(), "messages.broadcast.alice", []byte("x"))
 	harness.Must(t, err)
-	harness.Must(t, r.authority.SetFeeds("carol", []string{"messages.>"}))
+	harness.Must(t, r.authority.Apply("carol", []string{"messages.>"}, nil))
 	ordered := func() (m jetstream.Msg, err error) {
 		c, err := support.JetStream(t, r.carol).OrderedConsumer(t.Context(), "AGENT_MESSAGES", jetstream.OrderedConsumerConfig{})
 		if err != nil {

@@ -47,14 +47,14 @@ func (s *Server) change(acc *server.Account, claims *jwt.AccountClaims) error {
 	}
 	wanted := claims.Mappings
 	claims.Mappings = jwt.Mapping{}
-	for door, to := range now.Account.Mappings {
+	for subject, to := range now.Account.Mappings {
 		for _, m := range to {
-			claims.Mappings[jwt.Subject(door)] = append(claims.Mappings[jwt.Subject(door)], jwt.WeightedMapping{Subject: jwt.Subject(m.Subject), Weight: m.Weight})
+			claims.Mappings[jwt.Subject(subject)] = append(claims.Mappings[jwt.Subject(subject)], jwt.WeightedMapping{Subject: jwt.Subject(m.Subject), Weight: m.Weight})
 		}
 	}
 	lead := sync.OnceValue(func() (failed error) {
-		for door, to := range wanted {
-			failed = errors.Join(failed, acc.AddMapping(string(door), string(to[0].Subject)))
+		for subject, to := range wanted {
+			failed = errors.Join(failed, acc.AddMapping(string(subject), string(to[0].Subject)))
 		}
 		return failed
 	})

@@ -56,13 +56,12 @@ type createRequest struct {
 
 var consumerForm = regexp.MustCompile(`^[A-Za-z0-9_=-]{1,128}$`)
 
-// create makes a consumer for a client: it holds nothing back, ends by itself and
-// shows only what the client may read.
-func (g *Gate) create(r *request, stream string) {
-	var req createRequest
+// readCreate reads a request for a consumer, whose name and filter may stand in its
+// subject too. A refused request is answered.
+func readCreate(r *request, stream string) (req createRequest, ok bool) {
 	if err := json.Unmarshal(r.msg.Data, &req); err != nil {
 		r.refuse(400, "the request is not JSON of a consumer's configuration: "+err.Error())
-		return
+		return req, false
 	}
 	c := &req.Config
 	at := 2
@@ -72,7 +71,7 @@ func (g *Gate) create(r *request, stream string) {
 	if len(r.tokens) > at+1 {
 		if given := c.Name; given != "" && given != r.tokens[at+1] {
 			r.refuse(400, "the consumer's name in the subject is not the one in the body")
-			return
+			return req, false
 		}
 		c.Name = r.tokens[at+1]
 	}
@@ -82,13 +81,24 @@ func (g *Gate) create(r *request, stream string) {
 	if len(r.tokens) > at+2 {
 		if filter := strings.Join(r.tokens[at+2:], "."); filter != c.FilterSubject {
 			r.refuse(400, "the consumer's filter in the subject is not the one in the body")
-			return
+			return req, false
 		}
 	}
 	if c.Name != "" && !consumerForm.MatchString(c.Name) || req.Stream != stream {
 		r.refuse(400, "a consumer's name consists of A-Z a-z 0-9 _ = -, and the stream's name must be the one in the subject")
+		return req, false
+	}
+	return req, true
+}
+
+// create makes a consumer for a client: it holds nothing back, ends by itself and
+// shows only what the client may read.
+func (g *Gate) create(r *request, stream string) {
+	req, ok := readCreate(r, stream)
+	if !ok {
 		return
 	}
+	c := &req.Config
 	if stream == auth.TaskStream && (c.Name == auth.TaskConsumer || c.Durable == auth.TaskConsumer) {
 		g.taskConsumer(r)
 		return

@@ -208,54 +208,19 @@ func (g *Gate) streams(r *request) {
 		}
 	}
 	list := r.tokens[1] == "LIST"
-	var found []json.RawMessage
-	pages := func(ask func(body []byte) (*nats.Msg, error)) error {
-		for offset := 0; ; {
-			body, _ := json.Marshal(map[string]any{"offset": offset, "subject": req.Subject}) // plain values
-			answer, err := ask(body)
-			if err != nil {
-				return err
-			}
-			var page struct {
-				Total   int               `json:"total"`
-				Streams []json.RawMessage `json:"streams"`
-			}
-			if err := json.Unmarshal(answer.Data, &page); err != nil {
-				return err
-			}
-			found = append(found, page.Streams...)
-			if offset += len(page.Streams); len(page.Streams) == 0 || offset >= page.Total {
-				return nil
-			}
-		}
-	}
-	err := pages(func(body []byte) (*nats.Msg, error) { return g.ask(r.api, body) })
+	found, err := streamPages(req.Subject, func(body []byte) (*nats.Msg, error) { return g.ask(r.api, body) })
 	if err != nil {
 		r.unavailable(err)
 		return
 	}
-	mine := found[:0]
-	for _, one := range found {
-		name := nameOf(one, list)
-		all := r.access.All(name)
-		if r.hidden(name) || !all && !r.access.Some(name) {
-			continue
-		}
-		if list && !r.dev && r.caller.Principal != identity.Operator {
-			shown, ok := restricted(one, all, false)
-			if !ok {
-				continue
-			}
-			one = shown
-		}
-		mine = append(mine, one)
-	}
-	found = mine
+	found = r.visible(found, list)
 	if r.dev {
-		if err := pages(g.askOwn(r.api)); err != nil {
+		own, err := streamPages(req.Subject, g.askOwn(r.api))
+		if err != nil {
 			r.unavailable(err)
 			return
 		}
+		found = append(found, own...)
 	}
 	total := len(found)
 	found = found[min(max(req.Offset, 0), total):]
@@ -271,6 +236,47 @@ func (g *Gate) streams(r *request) {
 		return
 	}
 	r.respond(&nats.Msg{Data: body})
+}
+
+// streamPages asks for all pages of STREAM.NAMES or STREAM.LIST.
+func streamPages(subject string, ask func(body []byte) (*nats.Msg, error)) (found []json.RawMessage, err error) {
+	for {
+		body, _ := json.Marshal(map[string]any{"offset": len(found), "subject": subject}) // plain values
+		answer, err := ask(body)
+		if err != nil {
+			return nil, err
+		}
+		var page struct {
+			Total   int               `json:"total"`
+			Streams []json.RawMessage `json:"streams"`
+		}
+		if err := json.Unmarshal(answer.Data, &page); err != nil {
+			return nil, err
+		}
+		found = append(found, page.Streams...)
+		if len(page.Streams) == 0 || len(found) >= page.Total {
+			return found, nil
+		}
+	}
+}
+
+// visible are the streams of the engine that the caller may know, as it may see them.
+func (r *request) visible(streams []json.RawMessage, list bool) (shown []json.RawMessage) {
+	for _, one := range streams {
+		name := nameOf(one, list)
+		all := r.access.All(name)
+		if r.hidden(name) || !all && !r.access.Some(name) {
+			continue
+		}
+		if list && !r.dev && r.caller.Principal != identity.Operator {
+			var ok bool
+			if one, ok = restricted(one, all, false); !ok {
+				continue
+			}
+		}
+		shown = append(shown, one)
+	}
+	return shown
 }
 
 // pageSize is how many streams one answer holds.
@@ -290,7 +296,7 @@ func nameOf(s json.RawMessage, list bool) (name string) {
 	return name
 }
 
-// taskConsumer is the consumer of the engine that stands behind a name of a caller.
+// consumerName is the consumer of the engine that stands behind a name of a caller.
 func (r *request) consumerName(stream, name string) string {
 	if stream == auth.TaskStream && name == auth.TaskConsumer && !r.dev {
 		return r.caller.Account

@@ -64,7 +64,7 @@ func Restore(ctx context.Context, path string, checked *Checked, j Journal, step
 		return err
 	}
 	defer file.Close()
-	f := filler{ctx: ctx, journal: j, ids: checked.ids, heads: make([]uint64, checked.Header.Partitions)}
+	f := filler{journal: j, ids: checked.ids, heads: make([]uint64, checked.Header.Partitions)}
 	for p := range f.heads {
 		if f.heads[p], err = j.Head(ctx, p); err != nil {
 			return err
@@ -73,7 +73,7 @@ func Restore(ctx context.Context, path string, checked *Checked, j Journal, step
 			return fmt.Errorf("partition %d is already at revision %d, and the file ends at %d: another program writes to this journal", p, f.heads[p], end)
 		}
 	}
-	if err := f.run(r, step); err != nil {
+	if err := f.run(ctx, r, step); err != nil {
 		u := &Unfinished{Events: checked.Header.Events(), err: fmt.Errorf("%s: %w", path, err)}
 		for _, head := range f.heads {
 			u.Stored += head
@@ -88,7 +88,6 @@ func Restore(ctx context.Context, path string, checked *Checked, j Journal, step
 
 // filler collects events into batches.
 type filler struct {
-	ctx     context.Context
 	journal Journal
 	ids     map[position]string
 	heads   []uint64 // of the journal
@@ -97,13 +96,13 @@ type filler struct {
 	bytes   int
 }
 
-func (f *filler) add(ev *Event) error {
+func (f *filler) add(ctx context.Context, ev *Event) error {
 	p := ev.Partition
 	if ev.Revision <= f.heads[p] {
 		return nil
 	}
 	if p != f.part || len(f.batch) == batchEvents || f.bytes+len(ev.Body) > batchBytes {
-		if err := f.flush(); err != nil {
+		if err := f.flush(ctx); err != nil {
 			return err
 		}
 	}
@@ -112,11 +111,11 @@ func (f *filler) add(ev *Event) error {
 	return nil
 }
 
-func (f *filler) flush() error {
+func (f *filler) flush(ctx context.Context) error {
 	if len(f.batch) == 0 {
 		return nil
 	}
-	if err := f.journal.AppendBatch(f.ctx, f.part, f.heads[f.part], f.batch); err != nil {
+	if err := f.journal.AppendBatch(ctx, f.part, f.heads[f.part], f.batch); err != nil {
 		return err
 	}
 	f.heads[f.part] += uint64(len(f.batch))
@@ -125,17 +124,17 @@ func (f *filler) flush() error {
 }
 
 // run writes all events of a file.
-func (f *filler) run(r *Reader, step func()) error {
+func (f *filler) run(ctx context.Context, r *Reader, step func()) error {
 	for {
 		ev, err := r.Next()
 		if errors.Is(err, io.EOF) {
-			return f.flush()
+			return f.flush(ctx)
 		}
 		if err == nil {
-			err = f.ctx.Err()
+			err = ctx.Err()
 		}
 		if err == nil {
-			err = f.add(&ev)
+			err = f.add(ctx, &ev)
 		}
 		if err != nil {
 			return err

@@ -15,9 +15,6 @@ const (
 	MessageBroadcast = "broadcast"
 )
 
-// MessageNotification is the kind of messages about changes that concern the recipient.
-const MessageNotification = "notification"
-
 // MaxUnread is the number up to which unread messages are counted.
 const MaxUnread = 10_000
 

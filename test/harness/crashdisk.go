@@ -28,7 +28,7 @@ type CrashDisk struct {
 }
 
 // NewCrashDisk mounts a disk with that many bytes. Where this process may not mount a
-// loop device it is an ordinary directory, and Whole is false.
+// loop device it is an ordinary directory, and a cut is no more than kill -9.
 func NewCrashDisk(t testing.TB, bytes int64) *CrashDisk {
 	t.Helper()
 	d := &CrashDisk{t: t, Dir: TempDir(t), bytes: bytes}
@@ -41,10 +41,6 @@ func NewCrashDisk(t testing.TB, bytes int64) *CrashDisk {
 	d.loop = d.mount(d.image(0), d.Dir, bytes)
 	return d
 }
-
-// Whole reports whether a cut loses what was in memory only. Otherwise it is no more
-// than kill -9.
-func (d *CrashDisk) Whole() bool { return d.loop }
 
 func (d *CrashDisk) image(i int) string { return filepath.Join(d.outer[i], "disk.img") }
 

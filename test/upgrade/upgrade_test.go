@@ -64,7 +64,7 @@ func open(t *testing.T, name string) *world {
 	var dump string
 	var err error
 	w.Fixture, dump, err = Read("testdata", name, dir)
-	must(t, err)
+	harness.Must(t, err)
 	data := filepath.Join(dir, "data")
 	restore(t, filepath.Join(data, "postgres"), dump)
 	w.Engine = harness.Start(t, harness.Config{Data: data, Env: []string{"TIDEMARK_LIFECYCLE=manual"}})
@@ -83,7 +83,7 @@ func restore(t *testing.T, dir, dump string) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	server, err := local.Start(ctx, local.Config{Dir: dir, Log: harness.Log(t)})
-	must(t, err)
+	harness.Must(t, err)
 	conn, err := pgx.Connect(ctx, server.SocketURL())
 	if err == nil {
 		_, err = conn.PgConn().Exec(ctx, dump).ReadAll()
@@ -98,7 +98,7 @@ func restore(t *testing.T, dir, dump string) {
 	if stopErr := server.Stop(ctx); err == nil {
 		err = stopErr
 	}
-	must(t, err)
+	harness.Must(t, err)
 }
 
 // journalIsUnchanged looks at the journal's events and their fold up to the
@@ -106,7 +106,7 @@ func restore(t *testing.T, dir, dump string) {
 func (w *world) journalIsUnchanged() {
 	w.t.Helper()
 	s, err := w.c.JS.Stream(w.t.Context(), "EVENTS")
-	must(w.t, err)
+	harness.Must(w.t, err)
 	if n := s.CachedInfo().State.Msgs; int(n) >= w.Events || w.Trimmed == 0 {
 		w.t.Errorf("the journal holds %d messages of %d events: nothing was trimmed", n, w.Events)
 	}
@@ -120,7 +120,7 @@ func (w *world) journalIsUnchanged() {
 			continue
 		}
 		got := Last{Subject: l.Subject, Revision: msg.Sequence}
-		must(w.t, json.Unmarshal(msg.Data, &got))
+		harness.Must(w.t, json.Unmarshal(msg.Data, &got))
 		if got != l {
 			w.t.Errorf("the last event is %+v, was %+v", got, l)
 		}
@@ -163,7 +163,7 @@ func (w *world) answersAreUnchanged() {
 		same(w.t, a.Subject+" "+a.Body, string(got), a.Reply)
 	}
 	var messages []string
-	must(w.t, w.sql.QueryRow(w.t.Context(), `SELECT array_agg(message_id ORDER BY sequence) FROM agents.messages`).Scan(&messages))
+	harness.Must(w.t, w.sql.QueryRow(w.t.Context(), `SELECT array_agg(message_id ORDER BY sequence) FROM agents.messages`).Scan(&messages))
 	if !slices.Equal(messages, w.Messages) {
 		w.t.Errorf("messages %v, were %v", messages, w.Messages)
 	}
@@ -198,12 +198,12 @@ func (w *world) deadLettersAreLeft() {
 	w.t.Helper()
 	r := harness.Run(w.t, "dlq", "list", "--json", "--data", w.Data)
 	got, err := DeadLetters(r.Stdout)
-	must(w.t, err)
+	harness.Must(w.t, err)
 	if !slices.Equal(got, w.DeadLetters) || len(got) == 0 {
 		w.t.Errorf("dead letters %v, were %v", got, w.DeadLetters)
 	}
 	_, err = w.sql.Exec(w.t.Context(), w.Release)
-	must(w.t, err)
+	harness.Must(w.t, err)
 	if r := harness.Run(w.t, "dlq", "retry", w.Held, "--data", w.Data); r.Code != 0 {
 		w.t.Errorf("dlq retry %s ended with %d: %s%s", w.Held, r.Code, r.Stdout, r.Stderr)
 	}
@@ -252,7 +252,7 @@ func (w *world) goesOn() {
 	w.next("events.task.queued", "task.queued.cancel", M{"reason": "late"})
 	fork := w.next("events.agent.fork3.lifecycle", "agent.fork3.fork", M{"from": "a1", "at_revision": 10})
 	entries, err := w.c.Query(w.t.Context(), "queries.agent.fork3.entries", M{"token": fork.Token, "wait_ms": 60_000})
-	must(w.t, err)
+	harness.Must(w.t, err)
 	same(w.t, "a fork of what was trimmed", string(entries), `{"entries":[{"key":"mood","value":"\u00e9é\/"}]}`)
 	w.next("events.session.new", "session.new.open", M{"owner": "a1", "ttl": 3600})
 	if r, err := w.c.Command(w.t.Context(), "commands.session.open.put", "", M{"key": "cart", "value": 1}); err == nil {
@@ -265,7 +265,7 @@ func (w *world) goesOn() {
 	}
 	id := harness.NewID()
 	_, err = w.c.JS.Publish(w.t.Context(), "enqueue.task.meant.start", []byte(`{"agent_id":"a1"}`), jetstream.WithMsgID(id))
-	must(w.t, err)
+	harness.Must(w.t, err)
 	harness.Within(w.t, 30*time.Second, "a durable command has an outcome", func() error {
 		body, err := w.c.Query(w.t.Context(), "queries.command."+id+".get", nil)
 		var r harness.Receipt
@@ -331,12 +331,5 @@ func (w *world) version(subject string, got uint64) {
 	w.t.Helper()
 	if want := w.last[subject] + 1; got != want {
 		w.t.Errorf("%s has version %d, want %d", subject, got, want)
-	}
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
 	}
 }

@@ -1,6 +1,6 @@
 // Package pg holds what all PostgreSQL adapters share: the connection pool, the
 // migrations, checkpoints and SQLSTATE checks. The tables themselves are in the
-// packages durable, archive and outbox; package local runs a server.
+// packages durable, archive, declared and outbox; package local runs a server.
 package pg
 
 import (

@@ -1,5 +1,5 @@
 // Package trace carries the W3C trace context of a request from its headers to the
-// events that it causes.
+// events that it causes, and records the spans of its steps.
 package trace
 
 import (

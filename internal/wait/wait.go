@@ -1,5 +1,5 @@
-// Package wait sleeps until a duration has passed or a context ends. It knows
-// nothing else.
+// Package wait has the waits of requests: a sleep that ends with its context, and
+// [Idle], which lends what a request holds to others while the request waits.
 package wait
 
 import (

@@ -28,7 +28,7 @@ func (j *Journal) MarkTrimmed(ctx context.Context, partition int, cut uint64) er
 	})
 }
 
-// purgeTime bounds one purge.
+// purgeTimeout bounds one purge.
 const purgeTimeout = time.Minute
 
 // Purge implements retention.TrimJournal.

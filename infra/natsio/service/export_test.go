@@ -1,6 +1,7 @@
 package service
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/tidemark-engine/tidemark/test/harness"
@@ -12,7 +13,12 @@ const MaxRefusals = maxRefusals
 // AwaitRefusals waits until n refusals wait for their reply.
 func (s *Service) AwaitRefusals(t testing.TB, n int) {
 	t.Helper()
-	harness.Eventually(t, "the refusals wait", func() bool { return len(s.refusals) == n })
+	harness.Eventually(t, "the refusals wait", func() error {
+		if waiting := len(s.refusals); waiting != n {
+			return fmt.Errorf("%d of %d wait", waiting, n)
+		}
+		return nil
+	})
 }
 
 // AwaitStopping waits until Stop waits for the open requests alone.

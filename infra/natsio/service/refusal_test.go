@@ -1,6 +1,7 @@
 package service_test
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -88,10 +89,13 @@ func (r *refuser) stand() {
 // await waits until the refusals of these requests have arrived, in this order.
 func (r *refuser) await(want []int) {
 	r.t.Helper()
-	harness.Eventually(r.t, strconv.Itoa(len(want))+" refusals", func() bool {
+	harness.Eventually(r.t, "the refusals", func() error {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		return len(r.answered) >= len(want)
+		if n := len(r.answered); n < len(want) {
+			return fmt.Errorf("%d of %d have arrived, after %d reconnects", n, len(want), r.client.Stats().Reconnects)
+		}
+		return nil
 	})
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -116,8 +120,10 @@ func numbers(from, below int) (all []int) {
 func TestRefusalsWaitInOrder(t *testing.T) {
 	r := newRefuser(t)
 	r.stand()
-	r.ask(service.MaxRefusals)
-	r.service.AwaitRefusals(t, service.MaxRefusals)
+	for n := 1024; n <= service.MaxRefusals; n += 1024 { // more at once would be a flood to the server
+		r.ask(1024)
+		r.service.AwaitRefusals(t, n)
+	}
 	r.ask(50)
 	beyond := append(numbers(0, 1), numbers(service.MaxRefusals+1, r.asked)...)
 	r.await(beyond)

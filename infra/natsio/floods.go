@@ -17,6 +17,7 @@ type excess struct {
 	since    time.Time
 	requests int
 	bytes    int
+	ended    bool // the connection; what it had sent before is still refused
 }
 
 const (
@@ -37,7 +38,7 @@ const (
 )
 
 // Refused counts a refused request of size bytes, and reports whether its connection floods
-// the engine. The origin is who may be behind several connections.
+// the engine, once in a floodTime. The origin is who may be behind several connections.
 func (f *Floods) Refused(connection uint64, origin string, size int, now time.Time) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -51,13 +52,13 @@ func (f *Floods) Refused(connection uint64, origin string, size int, now time.Ti
 	if at, flooded := f.last[origin]; flooded && now.Sub(at) < floodMemory {
 		share = floodAgain
 	}
-	if e.bytes > floodBytes/share && e.requests > floodRequests/share {
-		delete(f.of, connection)
+	floods := !e.ended && e.bytes > floodBytes/share && e.requests > floodRequests/share
+	if floods {
+		e.ended = true
 		f.last = note(f.last, origin, now)
-		return true
 	}
 	f.of = note(f.of, connection, e)
-	return false
+	return floods
 }
 
 // note sets one of at most maxFloods values. A map that is full starts empty.

@@ -24,6 +24,11 @@ func TestWhoFloodsAgainIsDisconnectedSooner(t *testing.T) {
 	if n := after("A@host"); n != floodRequests+1 {
 		t.Errorf("first disconnected after %d", n)
 	}
+	for range floodRequests { // what it had sent before
+		if f.Refused(connection, "A@host", 200<<10, now) {
+			t.Fatal("a connection that has ended is disconnected again")
+		}
+	}
 	if n := after("A@host"); n != floodRequests/floodAgain+1 {
 		t.Errorf("then disconnected after %d", n)
 	}

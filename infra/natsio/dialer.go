@@ -86,6 +86,7 @@ func (c *infoConn) Read(p []byte) (int, error) {
 		if err := checkVersion(string(m[1])); err != nil {
 			err = fmt.Errorf("%s: %w", strconv.Quote(c.RemoteAddr().String()), err)
 			c.d.tooOld.Store(&err)
+			_ = c.Close() // a client that reconnects would leave it open
 			return 0, err
 		}
 	}

@@ -77,9 +77,11 @@ func TestTasks(t *testing.T) {
 
 func leasesAndFeeds(t *testing.T, c *harness.Client) {
 	seen := make(chan string, 64)
-	sub, err := c.Subscribe("tasks.*.lease.>", func(m *nats.Msg) { seen <- m.Subject })
-	harness.Must(t, err)
-	created, err := c.Subscribe("tasks.*.lease", func(m *nats.Msg) { seen <- m.Subject })
+	sub, err := c.Subscribe("tasks.>", func(m *nats.Msg) { // one: the order of two subscriptions is not kept
+		if strings.Contains(m.Subject+".", ".lease.") {
+			seen <- m.Subject
+		}
+	})
 	harness.Must(t, err)
 	harness.Must(t, c.Flush())
 	c.MustDo(t, "task.lease.create", M{"kind": "lease", "payload": "secret", "retry": M{"max_attempts": 2}})
@@ -97,7 +99,7 @@ func leasesAndFeeds(t *testing.T, c *harness.Client) {
 	if !slices.Equal(got, want) {
 		t.Errorf("the feeds have %q, want %q", got, want)
 	}
-	harness.Must(t, errors.Join(sub.Unsubscribe(), created.Unsubscribe()))
+	harness.Must(t, sub.Unsubscribe())
 	for status, where := range map[string]M{"failed": nil, "started": {"at_revision": again.Receipt.Revision}, "created": {"at_revision": again.Receipt.Revision - 1}} {
 		answer, err := c.Query(t.Context(), "queries.task.lease.get", where)
 		if err != nil || !strings.Contains(string(answer), `"status":"`+status+`"`) || strings.Contains(string(answer), `"lease_ms":300`) != (status == "started") {

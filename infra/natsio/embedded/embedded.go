@@ -185,8 +185,16 @@ func (s *Server) followPrincipals(ctx context.Context) {
 	tick := time.NewTicker(principalGlance)
 	defer tick.Stop()
 	var seen, due time.Time
+	fresh := map[string]string{} // accounts that the server has not asked for
 	for failing := false; ; {
-		if at := s.auth.Modified(); !at.Equal(seen) || time.Now().After(due) {
+		late := time.Now().After(due)
+		if late { // not at once: the server refuses a client whose account another goroutine is loading
+			for account := range fresh {
+				s.apply(account, "")
+			}
+			clear(fresh)
+		}
+		if at := s.auth.Modified(); !at.Equal(seen) || late {
 			seen, due = at, time.Now().Add(principalCheck)
 			changed, err := s.auth.Changed()
 			if err != nil && !failing {
@@ -194,6 +202,11 @@ func (s *Server) followPrincipals(ctx context.Context) {
 			}
 			failing = err != nil
 			for account, text := range changed {
+				if text == "" {
+					fresh[account] = text
+					continue
+				}
+				delete(fresh, account)
 				s.apply(account, text)
 			}
 		}

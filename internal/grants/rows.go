@@ -19,7 +19,7 @@ func (r Rows) Action() Action {
 		return Action{Kind: Query, Aggregate: "agent", ID: agents, Verb: "get", Key: keys}
 	case "config":
 		return Action{Kind: Query, Aggregate: "config", ID: agents, Verb: "get", Key: keys}
-	case "message": // all that the senders have sent, whoever it was to
+	case "message": // what the senders have sent, to any recipient
 		return Action{Kind: Query, Aggregate: "message", ID: agents, Verb: "history"}
 	}
 	return Action{Kind: Query, Aggregate: r.From, ID: keys, Verb: "get"}

@@ -144,7 +144,11 @@ func taskClaimsAtEveryDoor(t *testing.T, c *harness.Client) {
 // kill; a command id has the same task.
 func claimsOverAKill(t *testing.T, e *harness.Engine, c *harness.Client) {
 	for i := range 20 {
-		c.MustDo(t, fmt.Sprintf("task.kill%d.create", i), M{"kind": "kill", "priority": i%2 + 1, "agent_id": []string{"", "a", "b"}[i%3]})
+		task := M{"kind": "kill", "priority": i%2 + 1}
+		if of := i % 3; of > 0 { // the others are for any agent
+			task["agent_id"] = []string{"a", "b"}[of-1]
+		}
+		c.MustDo(t, fmt.Sprintf("task.kill%d.create", i), task)
 	}
 	id := harness.NewID()
 	before, err := next(t.Context(), c, id, M{"kind": "kill", "agent_id": "a", "lease_ms": 3000})

@@ -203,10 +203,20 @@ func (l *Leases) runWhileHeld(ctx context.Context, name string, rev uint64, run 
 	cancel()
 	<-done
 	if ctx.Err() != nil { // release the lease, so that another engine need not wait for leaseTTL
-		release, stop := context.WithTimeout(context.Background(), time.Second)
-		defer stop()
-		if err := l.kv.Delete(release, name, jetstream.LastRevision(rev)); err != nil {
+		if err := l.release(name); err != nil {
 			l.log.Debug("releasing a lease failed; it expires", "lease", name, "error", err)
 		}
 	}
+}
+
+// release ends a lease of this engine. Its revision is read: that of a renewal whose reply
+// the stop has cut off is not known.
+func (l *Leases) release(name string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	held, err := l.kv.Get(ctx, name)
+	if err != nil || string(held.Value()) != l.id {
+		return err
+	}
+	return l.kv.Delete(ctx, name, jetstream.LastRevision(held.Revision()))
 }

@@ -2,6 +2,7 @@ package coordination_test
 
 import (
 	"context"
+	"errors"
 	"testing"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -51,5 +52,29 @@ func TestALeaseThatDoesNotEnd(t *testing.T) {
 	}
 	if entry, err := kv.Get(t.Context(), "gone"); err != nil || string(entry.Value()) != leases.ID() || entry.Operation() != jetstream.KeyValuePut {
 		t.Errorf("the lease is %v, %v", entry, err)
+	}
+}
+
+// A lease ends with its engine, also when the engine stops during a renewal that the server
+// has made.
+func TestALeaseEndsWithItsEngine(t *testing.T) {
+	t.Parallel()
+	nc := support.Engine(t, support.NATS(t))
+	js := support.JetStream(t, nc)
+	leases, err := coordination.OpenLeases(t.Context(), nc, harness.Log(t))
+	harness.Must(t, err)
+	kv, err := js.KeyValue(t.Context(), coordination.LeaseBucket)
+	harness.Must(t, err)
+	for _, holder := range []string{leases.ID(), "another engine"} { // who renews it behind the engine's back
+		ctx, stop := context.WithCancel(t.Context())
+		leases.Hold(ctx, "l", func(context.Context) {
+			_, err := kv.PutString(t.Context(), "l", holder)
+			harness.Must(t, err)
+			stop()
+		})
+		entry, err := kv.Get(t.Context(), "l")
+		if ended := errors.Is(err, jetstream.ErrKeyNotFound); ended != (holder == leases.ID()) {
+			t.Errorf("after a renewal by %s the lease is %v, %v", holder, entry, err)
+		}
 	}
 }

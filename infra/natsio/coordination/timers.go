@@ -85,8 +85,9 @@ func (t *Timers) config() jetstream.StreamConfig {
 
 // Set schedules a timer; a second call replaces the first. It fires at its time by this
 // engine's clock or within about 0.3 s after it, one that is nearer than a second within
-// that second; a time in the past fires at once. A timer beyond rangeEnd fires there. Where the clock of the
-// server is another one, the timer may fire early until the difference is known.
+// that second; a time in the past fires at once. A timer beyond rangeEnd fires there. Where
+// the clock of the server is another one, the timer may fire early until the difference is
+// known.
 func (t *Timers) Set(ctx context.Context, name string, at time.Time) error {
 	// gofail: var timerSet struct{}
 	// return context.DeadlineExceeded

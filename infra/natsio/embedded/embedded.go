@@ -185,7 +185,7 @@ func (s *Server) followPrincipals(ctx context.Context) {
 	tick := time.NewTicker(principalGlance)
 	defer tick.Stop()
 	var seen, due time.Time
-	fresh := map[string]string{} // accounts that the server has not asked for
+	fresh := map[string]bool{} // accounts that the server has not asked for
 	for failing := false; ; {
 		late := time.Now().After(due)
 		if late { // not at once: the server refuses a client whose account another goroutine is loading
@@ -203,7 +203,7 @@ func (s *Server) followPrincipals(ctx context.Context) {
 			failing = err != nil
 			for account, text := range changed {
 				if text == "" {
-					fresh[account] = text
+					fresh[account] = true
 					continue
 				}
 				delete(fresh, account)

@@ -65,7 +65,7 @@ func TestAPrincipalAsksNoMoreThanItMay(t *testing.T) {
 		}
 	}
 	if refused == 0 {
-		t.Error("bob was not told to wait")
+		t.Error("bob has got no 429")
 	}
 	if m, err := r.carol.Request(info, nil, harness.Patience); err != nil || strings.Contains(string(m.Data), `"error"`) {
 		t.Errorf("carol: %v", err)
@@ -85,7 +85,7 @@ func TestAFloodOfRequestsEndsItsConnection(t *testing.T) {
 	}
 	answers.Add(1)
 	r.gate.Overload(other, body, answers.Done)
-	answers.Wait() // each of them is told
+	answers.Wait() // each of them is answered
 	if c := harness.Receive(t, "the closed connection", closed); c != flooding || len(closed) > 0 {
 		t.Errorf("the connection %d is closed", c)
 	}

@@ -115,7 +115,7 @@ func (g *Gate) closeShared() error {
 	return nil
 }
 
-// consumerCreated is where the server tells of new consumers.
+// consumerCreated is the root of the advisories of new consumers.
 const consumerCreated = "$JS.EVENT.ADVISORY.CONSUMER.CREATED."
 
 // ownForm is what ownName makes, and the task consumers of principals.

@@ -61,7 +61,7 @@ func keyOf(credentials []byte, o Options) [sha256.Size]byte {
 	return sha256.Sum256(fmt.Appendf(nil, "%q %t %s", o.Agent, o.ReadOnly, credentials))
 }
 
-// holderOf is whose a seat is. In development mode nobody is known.
+// holderOf names the principal of a seat. In development mode there is none.
 func holderOf(credentials []byte, o Options) [sha256.Size]byte {
 	if credentials == nil {
 		return keyOf(nil, o)

@@ -12,11 +12,24 @@ import (
 // again, at its position.
 const EphemeralIdleTimeout = 30 * time.Second
 
+// ephemeralTimeout bounds the creation of a consumer where the context has no deadline.
+const ephemeralTimeout = 5 * time.Second
+
 // EphemeralConsumer creates an ordered consumer for one read. The caller must
-// call end, which deletes the consumer.
+// call end, which deletes the consumer. A request without an answer is repeated: the
+// server may have made a consumer all the same, which ends after EphemeralIdleTimeout.
 func EphemeralConsumer(ctx context.Context, js jetstream.JetStream, stream string, cfg jetstream.OrderedConsumerConfig) (c jetstream.Consumer, end func(), err error) {
 	cfg.InactiveThreshold = EphemeralIdleTimeout
-	if c, err = js.OrderedConsumer(ctx, stream, cfg); err != nil {
+	creating, cancel := ctx, context.CancelFunc(func() {})
+	if _, bounded := ctx.Deadline(); !bounded {
+		creating, cancel = context.WithTimeout(ctx, ephemeralTimeout)
+	}
+	defer cancel()
+	err = Attempt(creating, func(ctx context.Context) error {
+		c, err = js.OrderedConsumer(ctx, stream, cfg)
+		return err
+	})
+	if err != nil {
 		return nil, nil, err
 	}
 	return c, DeleteConsumer(ctx, js, stream, c), nil

@@ -64,7 +64,7 @@ func (r *reconciler) run(ctx context.Context) {
 		check func(context.Context) (few []string, err error)
 	}{
 		{"journal", r.checkJournal}, {"topology", r.checkTopology}, {"intake", r.checkIntake},
-		{"timers", r.checkTimers}, {"quarantine", r.checkQuarantine}, {"leases", r.checkLeases},
+		{"timers", func(part context.Context) ([]string, error) { return r.checkTimers(part, ctx) }}, {"quarantine", r.checkQuarantine}, {"leases", r.checkLeases},
 		{"sealed", r.checkSealed},
 	}
 	tick := time.NewTicker(reconcileInterval)
@@ -208,20 +208,21 @@ func (r *reconciler) checkIntake(ctx context.Context) ([]string, error) {
 	return few, err
 }
 
-func (r *reconciler) checkTimers(ctx context.Context) ([]string, error) {
+// checkTimers looks within ctx; what it then does has more time, until running ends.
+func (r *reconciler) checkTimers(ctx, running context.Context) ([]string, error) {
 	lost, few, err := r.e.clock.timers.Check(ctx)
 	if lost {
 		r.log.Error("the stream TIMERS was removed and is made again")
 	}
 	if err == nil {
-		err = r.catchUp(ctx)
+		err = r.catchUp(ctx, running)
 	}
 	return some(few), err
 }
 
 // catchUp does what the reactors have missed, or what was lost of what they did: while
 // the engine was away too.
-func (r *reconciler) catchUp(ctx context.Context) error {
+func (r *reconciler) catchUp(ctx, running context.Context) error {
 	consumers, err := r.e.intake.ReactorConsumers(ctx)
 	if err != nil {
 		return err
@@ -230,7 +231,7 @@ func (r *reconciler) catchUp(ctx context.Context) error {
 	if err != nil || armed {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), catchUpTimeout)
+	ctx, cancel := context.WithTimeout(running, catchUpTimeout)
 	defer cancel()
 	return r.e.clock.timers.Arm(ctx, consumers, func(ctx context.Context) error {
 		n, err := r.e.clock.rearm(ctx)

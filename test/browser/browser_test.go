@@ -195,12 +195,16 @@ func (b *tab) text(selector string) string {
 	return eval[string](b, fmt.Sprintf(`(document.querySelector(%q)||{innerText:""}).innerText`, selector))
 }
 
-// shows waits until an element shows a text.
+// shows waits until an element shows a text, on a page whose scripts have run: what follows
+// may be a key or a click that they answer.
 func (b *tab) shows(selector, want string) {
 	b.t.Helper()
 	harness.Eventually(b.t, selector+" shows "+want, func() error {
 		if got := b.text(selector); !strings.Contains(got, want) {
 			return fmt.Errorf("%s shows %.300q, want %q", selector, got, want)
+		}
+		if state := eval[string](b, `document.readyState`); state != "complete" {
+			return fmt.Errorf("the page is %s", state)
 		}
 		return nil
 	})

@@ -25,7 +25,11 @@ type engine struct {
 	journal history.Journal
 }
 
+// newEngine returns an engine whose commands have the time that a busy machine needs.
 func newEngine(t *testing.T, journal history.Journal, cfg commands.Config) *engine {
+	if cfg.Timeout == 0 {
+		cfg.Timeout = time.Minute
+	}
 	h := commands.NewHandler(journal, cfg)
 	t.Cleanup(h.Close)
 	return &engine{h, t, journal}

@@ -12,9 +12,8 @@ import (
 	"github.com/tidemark-engine/tidemark/infra/natsio"
 )
 
-// EraseAgent overwrites and removes the messages of an erased agent: its state, its
-// lifecycle up to the erasure, its heartbeats, and the messages that it has sent or
-// received.
+// EraseAgent removes the messages of an erased agent: its state, its lifecycle up to the
+// erasure, its heartbeats, and the messages that it has sent or received.
 func (s *Streams) EraseAgent(ctx context.Context, agent string) error {
 	root := s.Subjects.Root
 	err := s.erase(ctx, []feedSubject{
@@ -39,7 +38,7 @@ func (s *Streams) EraseAgent(ctx context.Context, agent string) error {
 	return s.eraseNotifications(ctx, agent)
 }
 
-// EraseTask overwrites and removes the messages of an erased task.
+// EraseTask removes the messages of an erased task.
 func (s *Streams) EraseTask(ctx context.Context, id string) error {
 	root := s.Subjects.Root
 	return s.erase(ctx, []feedSubject{
@@ -50,6 +49,9 @@ func (s *Streams) EraseTask(ctx context.Context, id string) error {
 
 type feedSubject struct{ stream, subject string }
 
+// erase removes messages. An embedded server encrypts its files where agents can be erased,
+// and overwrites nothing then: one purge of a subject is enough. Other servers overwrite
+// message by message.
 func (s *Streams) erase(ctx context.Context, subjects []feedSubject) error {
 	for _, f := range subjects {
 		st, err := s.JS.Stream(ctx, f.stream)
@@ -58,6 +60,9 @@ func (s *Streams) erase(ctx context.Context, subjects []feedSubject) error {
 		}
 		if err != nil {
 			return fmt.Errorf("open stream %s: %w", f.stream, err)
+		}
+		if s.embedded && st.Purge(ctx, jetstream.WithPurgeSubject(f.subject)) == nil {
+			continue
 		}
 		if _, err := natsio.EraseMessages(ctx, s.nc, st, f.subject, math.MaxUint64); err != nil {
 			return err

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/tidemark-engine/tidemark/commands"
 	"github.com/tidemark-engine/tidemark/infra/natsio/intake"
@@ -214,17 +215,8 @@ func (x *eraser) cleanAgent(ctx context.Context, p keys.Pending) error {
 			return err
 		}
 	}
-	for kind, ids := range owned {
-		for _, id := range ids {
-			if err := x.e.buckets.docs[kind].ErasePast(ctx, id); err != nil {
-				return err
-			}
-		}
-	}
-	for _, id := range tasks {
-		if err := x.e.streams.EraseTask(ctx, id); err != nil {
-			return err
-		}
+	if err := x.cleanOwned(ctx, owned); err != nil {
+		return err
 	}
 	if err := x.e.buckets.cache.Clear(ctx); err != nil {
 		return err
@@ -239,6 +231,28 @@ func (x *eraser) cleanAgent(ctx context.Context, p keys.Pending) error {
 		return nil
 	}
 	return durable.NewEraser(x.e.postgres.db).Agent(ctx, p.Agent, p.Revision, tasks, sessions, reminders, claims)
+}
+
+// cleanParallel is how many aggregates of an agent are cleaned at a time: each takes several
+// requests, and the other work of the servers must go on.
+const cleanParallel = 8
+
+// cleanOwned removes what buckets and feeds have of the tasks, sessions, reminders and claims
+// of an agent.
+func (x *eraser) cleanOwned(ctx context.Context, owned map[string][]string) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(cleanParallel)
+	for kind, ids := range owned {
+		for _, id := range ids {
+			g.Go(func() error {
+				if err := x.e.buckets.docs[kind].ErasePast(ctx, id); err != nil || kind != readmodel.KindTask {
+					return err
+				}
+				return x.e.streams.EraseTask(ctx, id)
+			})
+		}
+	}
+	return g.Wait()
 }
 
 // awaitOthers waits until the views have reached the ends of the other partitions, where

@@ -31,7 +31,7 @@ func RowOf(s events.AggregateName) (kind, id, key string) {
 }
 
 // NameOf returns the name of the aggregate that a row is folded from; it is the
-// inverse of RowOf.
+// inverse of RowOf, which has no row for the messages of a sender: each is a row of its own.
 func NameOf(kind, id, key string) events.AggregateName {
 	switch kind {
 	case KindEntry:
@@ -52,6 +52,8 @@ func NameOf(kind, id, key string) events.AggregateName {
 		return events.Reminder(id)
 	case KindView:
 		return events.View(id)
+	case KindMessage:
+		return events.Sent(id)
 	}
 	return events.Lifecycle(id)
 }
@@ -66,4 +68,5 @@ func NameOfRow(kind, name string) events.AggregateName {
 const (
 	KindEntry    = "entry"    // a state entry
 	KindConflict = "conflict" // all losing writes of one state entry, as one row
+	KindMessage  = "message"  // a message between agents, named by its sender and its id
 )

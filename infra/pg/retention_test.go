@@ -30,6 +30,9 @@ func TestRemoveOld(t *testing.T) {
 	for table, want := range map[pg.Aging][2]int64{pg.OutboxRows: {2500, 3}, pg.MessageRows: {14, 7}, pg.ConflictRows: {14, 7}} {
 		removed, err := db.RemoveOld(t.Context(), table, 7*24*time.Hour)
 		harness.Must(t, err)
+		if at, err := db.RemovedUpTo(t.Context(), table); err != nil || time.Since(at) > 9*24*time.Hour || at.IsZero() {
+			t.Errorf("%s: removed up to %s, %v", table, at, err)
+		}
 		if left := pgtest.Count(t, db, `SELECT count(*) FROM `+string(table)); removed != want[0] || int64(left) != want[1] {
 			t.Errorf("%s: %d removed and %d left, want %v", table, removed, left, want)
 		}

@@ -19,6 +19,13 @@ func (v *Verifier) compare(ctx context.Context, heads []uint64) error {
 		if err := t.Each(ctx, collect(rows)); err != nil {
 			return fmt.Errorf("read %s: %w", t.Name, err)
 		}
+		if t.Removed != nil {
+			at, err := t.Removed(ctx)
+			if err != nil {
+				return err
+			}
+			v.removed[t.Name] = at
+		}
 		found[i] = rows
 		if err := v.readAgain(ctx, &t, rows); err != nil {
 			return fmt.Errorf("read %s: %w", t.Name, err)
@@ -56,7 +63,7 @@ func (v *Verifier) readAgain(ctx context.Context, t *Tier, rows map[rowKey]rowSu
 	var differing []rowKey
 	keeps := func(key rowKey) bool {
 		_, keeps := t.Keeps[key.kind]
-		return keeps && readmodel.NameOfRow(key.kind, key.name).Valid()
+		return keeps && key.kind != readmodel.KindMessage && readmodel.NameOfRow(key.kind, key.name).Valid()
 	}
 	for key, row := range rows {
 		if want, known := v.rows[key]; keeps(key) && (!known || want.deleted || !want.equal(row)) {
@@ -80,12 +87,13 @@ func (v *Verifier) readAgain(ctx context.Context, t *Tier, rows map[rowKey]rowSu
 	return nil
 }
 
-// mayLack reports whether a tier need not have a row.
+// mayLack reports whether a tier need not have a row. An erasure removes messages to its agent.
 func (v *Verifier) mayLack(t *Tier, key rowKey, want rowSummary) bool {
 	ttl := t.Keeps[key.kind]
 	agent, _, _ := strings.Cut(key.name, ".")
 	return ttl > 0 && time.Since(want.recorded) > ttl-time.Minute ||
-		t.Evicts && key.kind == readmodel.KindEntry && v.inactive[agent]
+		t.Evicts && key.kind == readmodel.KindEntry && v.inactive[agent] ||
+		key.kind == readmodel.KindMessage && (!want.recorded.Truncate(time.Microsecond).After(v.removed[t.Name]) || !want.recorded.After(v.erased[want.to]))
 }
 
 // collect summarizes rows as they are read.

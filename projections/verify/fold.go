@@ -53,8 +53,11 @@ func (v *Verifier) foldEvent(tier string, m *history.Message, keep func(rowKey, 
 		if v.report.Heads != nil { // not in a check of one aggregate
 			v.lifecycle(m)
 		}
+		if m.Type == events.Erased {
+			v.erased[m.ID] = m.RecordedAt
+		}
 	}
-	mk := summaryOf(&Row{Version: row.Version, Revision: row.Revision, Digest: row.Digest, Content: row.Content})
+	mk := summaryOf(&Row{Version: row.Version, Revision: row.Revision, Digest: row.Digest, Content: row.Content, to: row.to})
 	mk.deleted, mk.recorded = deleted, m.RecordedAt
 	if row.Stored != nil {
 		mk.stored = sumOf(row.Stored)
@@ -91,6 +94,12 @@ func rowOf(rec *events.Record) (r Row, deleted bool, err error) {
 		}
 		l, err := readmodel.LossOf(rec)
 		return LossRow(&l), false, err
+	case events.MessageSent:
+		sent, ok, err := readmodel.MessageOf(rec)
+		if !ok || err != nil {
+			return Row{}, false, err
+		}
+		return MessageRow(&sent), false, nil
 	}
 	c, ok, err := readmodel.DocOf(rec)
 	if !ok || err != nil {

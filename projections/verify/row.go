@@ -19,6 +19,8 @@ type Row struct {
 	Content    []byte // content of the row, compared byte for byte
 	Stored     []byte // the document as its bucket stores it; set instead of Content
 	Bad        error  // the row contradicts itself
+
+	to string // the recipient of a message
 }
 
 // EntryRow is a state entry's row.
@@ -48,6 +50,15 @@ func LossRow(l *readmodel.Loss) Row {
 	return Row{
 		Kind: readmodel.KindConflict, Name: l.Agent + "." + l.Key, Version: l.Version, Revision: l.Revision, Digest: l.Digest,
 		Content: append(content, withTime(l.Timestamp.Truncate(time.Microsecond), l.Value)...),
+	}
+}
+
+// MessageRow is a message's row.
+func MessageRow(m *readmodel.Message) Row {
+	return Row{
+		Kind: readmodel.KindMessage, Name: m.From + "." + m.ID, Revision: m.Sequence, Digest: m.Digest,
+		Content: append(fmt.Appendf(nil, "%q %q %q ", m.Kind, m.To, m.Type), withTime(m.SentAt.Truncate(time.Microsecond), m.Body)...),
+		to:      m.To,
 	}
 }
 
@@ -86,10 +97,11 @@ type rowSummary struct {
 	deleted           bool
 	recorded          time.Time
 	bad               error
+	to                string // the recipient of a message
 }
 
 func summaryOf(r *Row) rowSummary {
-	m := rowSummary{revision: r.Revision, version: r.Version, digest: r.Digest, bad: r.Bad}
+	m := rowSummary{revision: r.Revision, version: r.Version, digest: r.Digest, bad: r.Bad, to: r.to}
 	if r.Stored != nil {
 		m.stored, m.storedOnly = sumOf(r.Stored), true
 	} else {

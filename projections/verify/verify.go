@@ -13,7 +13,7 @@ import (
 
 // kinds are the kinds of rows in the order of reports.
 var kinds = [...]string{
-	readmodel.KindEntry, readmodel.KindTask, readmodel.KindSession, readmodel.KindReminder, readmodel.KindConfig, readmodel.KindClaim, readmodel.KindView, readmodel.KindInbox, readmodel.KindLifecycle, readmodel.KindConflict,
+	readmodel.KindEntry, readmodel.KindTask, readmodel.KindSession, readmodel.KindReminder, readmodel.KindConfig, readmodel.KindClaim, readmodel.KindView, readmodel.KindInbox, readmodel.KindLifecycle, readmodel.KindConflict, readmodel.KindMessage,
 }
 
 // Tier is one read model that is verified and repaired.
@@ -27,6 +27,9 @@ type Tier struct {
 	Evicts bool
 	// Each yields every row; the losing writes of an entry one by one, in order.
 	Each func(ctx context.Context, yield func(Row)) error
+	// Removed returns the time of the events up to which messages may be absent, because they were
+	// removed for their age; nil = none are.
+	Removed func(ctx context.Context) (time.Time, error)
 	// Of yields the rows of one stream in the same form.
 	Of func(ctx context.Context, s events.AggregateName, yield func(Row)) error
 	// Restore replaces the rows of streams by what their events in the journal result in.
@@ -130,11 +133,14 @@ type Verifier struct {
 	later    map[rowKey][]rowSummary // after the heads
 	losses   map[rowKey]rowSummary   // of all losing writes so far
 	inactive map[string]bool         // agents that are, or meanwhile were, inactive
+	erased   map[string]time.Time    // agents by the time of their last erasure
+	removed  map[string]time.Time    // as Tier.Removed says, by tier
 }
 
 func (v *Verifier) begin() {
 	v.report = Report{Differences: []Difference{}}
 	v.chains, v.inactive = map[events.AggregateName]chainEnd{}, map[string]bool{}
+	v.erased, v.removed = map[string]time.Time{}, map[string]time.Time{}
 	v.rows, v.later, v.losses = map[rowKey]rowSummary{}, map[rowKey][]rowSummary{}, map[rowKey]rowSummary{}
 }
 

@@ -3,6 +3,7 @@ package erasure
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -56,7 +58,11 @@ func rowsHolding(t *testing.T, db *pgx.Conn, text string) map[string]int {
 	found := map[string]int{}
 	for _, table := range tables {
 		var n int
-		harness.Must(t, db.QueryRow(t.Context(), `SELECT count(*) FROM agents.`+pgx.Identifier{table}.Sanitize()+` AS t WHERE t::text LIKE $1`, "%"+text+"%").Scan(&n))
+		err := db.QueryRow(t.Context(), `SELECT count(*) FROM agents.`+pgx.Identifier{table}.Sanitize()+` AS t WHERE t::text LIKE $1`, "%"+text+"%").Scan(&n)
+		if gone := new(pgconn.PgError); errors.As(err, &gone) && gone.Code == "42P01" {
+			continue // a view's tables take the place of those before
+		}
+		harness.Must(t, err)
 		if n > 0 {
 			found[table] = n
 		}

@@ -41,6 +41,7 @@ func fill(t *testing.T, c *harness.Client) {
 		c.MustDo(t, "claim."+id+".acquire", M{"owner": "ann", "lease_ms": 600_000, "data": M{"n": 1e3}})
 		c.MustDo(t, "reminder."+id+".set", M{"at": "2126-01-01T00:00:00Z", "command": M{"subject": "agent." + id + ".expire"}})
 		c.MustDo(t, "message."+id+".read", M{"up_to": 1764431953123456, "marks": []int{1764431953123458, 1764431953123499}})
+		c.MustDo(t, "message."+id+".direct", M{"to": "ann", "body": M{"n": 1e3}})
 		c.MustDo(t, "view."+id+".define", M{"from": "state", "agents": "nobody", "columns": M{"n": M{"path": "/value/n", "type": "numeric"}}})
 		c.MustDo(t, "config."+id+".set", M{"key": "a.b", "value": []any{1, nil}})
 		c.MustDo(t, "config."+id+".set", M{"key": "gone", "value": 1})
@@ -82,8 +83,31 @@ func TestVerify(t *testing.T) {
 			}
 		}
 	}
-	equal(t, "tiers", []int{len(clean.Tiers[0].Kinds), len(clean.Tiers[1].Kinds)}, []int{6, 10})
+	equal(t, "tiers", []int{len(clean.Tiers[0].Kinds), len(clean.Tiers[1].Kinds)}, []int{6, 11})
 	damaged(t, e, c)
+}
+
+// TestVerifyAfterRetention: a message that was removed for its age is no difference; one that
+// was removed by hand is.
+func TestVerifyAfterRetention(t *testing.T) {
+	t.Parallel()
+	e := harness.Start(t, harness.Config{Args: []string{"--messages-retention", "1s"}})
+	c := e.Client(t)
+	sql := c.SQL(t)
+	for i := range 3 {
+		c.MustDo(t, "message.a1.direct", M{"to": "a2", "body": i})
+	}
+	harness.Eventually(t, "the messages are removed", func() error {
+		var n int
+		if err := sql.QueryRow(t.Context(), `SELECT count(*) FROM agents.messages`).Scan(&n); err != nil || n > 0 {
+			return fmt.Errorf("%d messages, %v", n, err)
+		}
+		return nil
+	})
+	c.CaughtUp(t)
+	if r := runVerify(t, e); !r.OK() || r.Living["message"] != 3 {
+		t.Errorf("%+v, %v", r.Differences, r.Living)
+	}
 }
 
 // damage is a change of SQL rows outside the engine; an empty change is a
@@ -105,6 +129,9 @@ var rounds = [][]damage{{
 	{"inboxes", "agent_id = 'v1'", "read_up_to = read_up_to + interval '1 s'", "inbox v1"},
 	{"inboxes", "agent_id = 'v2'", "marks = '{}'", "inbox v2"},
 	{"inboxes", "agent_id = 'v3'", "", "inbox v3"},
+	{"messages", "sender = 'v1'", "body_text = '{\"n\":8}', body = '{\"n\":8}'", "message v1.%s"},
+	{"messages", "sender = 'v2'", "body = '2'", "message v2.%s"}, // a column alone
+	{"messages", "sender = 'v3'", "", "message v3.%s"},
 	{"views", "name = 'v1'", "definition = definition - 'agents'", "view v1"},
 	{"views", "name = 'v2'", "defined_at = defined_at + interval '1 s'", "view v2"},
 	{"config", "agent_id = 'v1'", "state_text = '2', config_value = '2'", "config v1.a.b"},
@@ -115,6 +142,9 @@ var rounds = [][]damage{{
 	{"conflicts", "agent_id = 'v2' AND version = 3", "digest = 'x'", "conflict v2.k"},
 	{"conflicts", "agent_id = 'v3' AND version = 2", "", "conflict v3.k"},
 }, {
+	{"messages", "sender = 'v1'", "recipient = 'bob'", "message v1.%s"},
+	{"messages", "sender = 'v2'", "body_text = 'torn'", "message v2.%s"},
+	{"messages", "sender = 'v3' AND kind = 'direct'", "digest = NULL", "message v3.%s"}, // as of an earlier build
 	{"tasks", "task_id = 'v1'", "status = 'completed'", "task v1"},
 	{"tasks", "task_id = 'v2'", "digest = 'x'", "task v2"},
 	{"tasks", "task_id = 'v3'", "", "task v3"},
@@ -130,6 +160,11 @@ func damaged(t *testing.T, e *harness.Engine, c *harness.Client) {
 		var names []string
 		var undo []func()
 		for _, d := range round {
+			if kind, id, _ := strings.Cut(d.name, " "); kind == "message" {
+				var message string
+				harness.Must(t, sql.QueryRow(t.Context(), `SELECT message_id FROM agents.messages WHERE sender = $1`, strings.TrimSuffix(id, ".%s")).Scan(&message))
+				d.name = fmt.Sprintf(d.name, message)
+			}
 			names, undo = append(names, d.name), append(undo, d.do(t, sql))
 		}
 		found(t, e, "sql", names)

@@ -76,6 +76,7 @@ var tables = map[string]struct{ name, id, key string }{
 	readmodel.KindReminder:  {"agents.reminders", "reminder_id", "''"},
 	readmodel.KindView:      {"agents.views", "name", "''"},
 	readmodel.KindLifecycle: {"agents.lifecycle", "agent_id", "''"},
+	readmodel.KindMessage:   {"agents.messages", "sender", "message_id"},
 }
 
 // queueRemovals deletes the rows of every aggregate in states, existing or not.

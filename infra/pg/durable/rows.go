@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,7 +17,7 @@ import (
 	"github.com/tidemark-engine/tidemark/readmodel"
 )
 
-var errColumns = errors.New("the row's columns differ from its state_text")
+var errColumns = errors.New("the row's columns differ from its text (state_text, body_text)")
 
 // verifyRows is the number of rows that one statement reads, so that no statement
 // takes long on a large table.
@@ -29,13 +30,15 @@ type Rows struct{ db *pg.DB }
 // NewRows returns the rows in db.
 func NewRows(db *pg.DB) Rows { return Rows{db} }
 
-// EachRow yields every row of the durable view, page by page in key order.
+// messageTable is the table of the view messages, which has no shadow.
+var messageTable = shadowTable{readmodel.KindMessage, "messages", []string{"sender", "message_id"}}
+
+// EachRow yields every row of the views durable and messages, page by page in key order.
 func (d Rows) EachRow(ctx context.Context, yield func(verify.Row)) error {
-	for i := range shadowTables {
-		t := &shadowTables[i]
+	for _, t := range append(slices.Clone(shadowTables), messageTable) {
 		list := "(" + strings.Join(t.keys, ", ") + ")"
 		for where, args := "", []any(nil); ; {
-			end, err := d.pageEnd(ctx, t, where, args)
+			end, err := d.pageEnd(ctx, &t, where, args)
 			if err != nil {
 				return fmt.Errorf("read the table %s: %w", t.name, err)
 			}
@@ -102,12 +105,15 @@ func (d Rows) rows(ctx context.Context, kind, where string, yield func(verify.Ro
 	if kind == readmodel.KindConflict {
 		return d.eachConflict(ctx, where, yield, args...)
 	}
-	each, same := d.eachDoc, docTables[kind].same
-	if kind == readmodel.KindEntry {
+	each, same, text := d.eachDoc, docTables[kind].same, "state_text"
+	switch kind {
+	case readmodel.KindEntry:
 		each, same = d.eachEntry, "state_value = s"
+	case readmodel.KindMessage:
+		each, same, text = d.eachMessage, "body = s", "body_text"
 	}
 	table := tables[kind].name
-	q := rowQuery{kind, same, "(SELECT *, state_text::jsonb AS s FROM " + table + ") AS t" + where, args}
+	q := rowQuery{kind, same, "(SELECT *, " + text + "::jsonb AS s FROM " + table + ") AS t" + where, args}
 	err := each(ctx, d.db.Pool(), q, yield)
 	if broken := new(pgconn.PgError); !errors.As(err, &broken) || !strings.HasPrefix(broken.Code, pg.DataException) {
 		return err
@@ -116,7 +122,7 @@ func (d Rows) rows(ctx context.Context, kind, where string, yield func(verify.Ro
 		_, err := tx.Exec(ctx, `
 			CREATE OR REPLACE FUNCTION pg_temp.tidemark_same(r `+table+`) RETURNS boolean LANGUAGE plpgsql AS $f$
 			BEGIN
-				RETURN (SELECT `+same+` FROM (SELECT r.*, r.state_text::jsonb AS s) AS t);
+				RETURN (SELECT `+same+` FROM (SELECT r.*, r.`+text+`::jsonb AS s) AS t);
 			EXCEPTION WHEN data_exception THEN
 				RETURN false;
 			END $f$`)
@@ -129,7 +135,7 @@ func (d Rows) rows(ctx context.Context, kind, where string, yield func(verify.Ro
 }
 
 // rowQuery reads rows of a kind. same is the SQL condition that the columns match
-// state_text; args belong to from.
+// the text; args belong to from.
 type rowQuery struct {
 	kind, same, from string
 	args             []any
@@ -159,6 +165,38 @@ func (d Rows) eachEntry(ctx context.Context, db pg.Querier, q rowQuery, yield fu
 	}
 	if err := rows.Err(); err != nil {
 		return fmt.Errorf("read the table state: %w", err)
+	}
+	return nil
+}
+
+// eachMessage leaves out messages of builds that kept no events of them.
+func (d Rows) eachMessage(ctx context.Context, db pg.Querier, q rowQuery, yield func(verify.Row)) error {
+	rows, err := db.Query(ctx, `
+		SELECT sender, message_id, kind, coalesce(recipient, ''), coalesce(type, ''), body_text, `+q.same+`, sequence, sent_at, digest FROM `+q.from, q.args...)
+	if err != nil {
+		return fmt.Errorf("read the table messages: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var m readmodel.Message
+		var text string
+		var same *bool
+		var digest *string
+		if err := rows.Scan(&m.From, &m.ID, &m.Kind, &m.To, &m.Type, &text, &same, &m.Sequence, &m.SentAt, &digest); err != nil {
+			return fmt.Errorf("read the table messages: %w", err)
+		}
+		if digest == nil {
+			continue
+		}
+		m.Body, m.Digest, m.SentAt = []byte(text), *digest, m.SentAt.UTC()
+		r := verify.MessageRow(&m)
+		if same == nil || !*same {
+			r.Bad = errColumns
+		}
+		yield(r)
+	}
+	if err := rows.Err(); err != nil {
+		return fmt.Errorf("read the table messages: %w", err)
 	}
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/infra/natsio/hot"
 	"github.com/tidemark-engine/tidemark/infra/natsio/journal"
+	"github.com/tidemark-engine/tidemark/infra/pg"
 	"github.com/tidemark-engine/tidemark/infra/pg/durable"
 	"github.com/tidemark-engine/tidemark/projections"
 	"github.com/tidemark-engine/tidemark/projections/quarantine"
@@ -43,8 +44,9 @@ func (s *Stores) DurableTier() verify.Tier {
 		Name: "sql", View: "durable", Each: rows.EachRow, Of: rows.RowOf, Chunks: rows,
 		Keeps: map[string]time.Duration{
 			readmodel.KindEntry: 0, readmodel.KindTask: 0, readmodel.KindSession: 0, readmodel.KindReminder: 0,
-			readmodel.KindConfig: 0, readmodel.KindClaim: 0, readmodel.KindView: 0, readmodel.KindInbox: 0, readmodel.KindLifecycle: 0, readmodel.KindConflict: 0,
+			readmodel.KindConfig: 0, readmodel.KindClaim: 0, readmodel.KindView: 0, readmodel.KindInbox: 0, readmodel.KindLifecycle: 0, readmodel.KindConflict: 0, readmodel.KindMessage: 0,
 		},
+		Removed: func(ctx context.Context) (time.Time, error) { return s.DB.RemovedUpTo(ctx, pg.MessageRows) },
 		Restore: func(ctx context.Context, streams []events.AggregateName) error {
 			return durable.New(s.DB, "durable").Restore(ctx, s.History(), streams)
 		},

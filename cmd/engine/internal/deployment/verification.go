@@ -2,18 +2,22 @@ package deployment
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
 
 	"github.com/tidemark-engine/tidemark/infra/pg/declared"
+	"github.com/tidemark-engine/tidemark/infra/pg/durable"
 	"github.com/tidemark-engine/tidemark/internal/wait"
 	"github.com/tidemark-engine/tidemark/projections"
 	"github.com/tidemark-engine/tidemark/projections/quarantine"
 	"github.com/tidemark-engine/tidemark/projections/rebuild"
 	"github.com/tidemark-engine/tidemark/projections/verify"
+	"github.com/tidemark-engine/tidemark/readmodel"
 )
 
 // Verification folds the journal as any client can, and compares KV, SQL and the archive
@@ -85,7 +89,7 @@ func (v *Verification) label(differences []verify.Difference, held []quarantine.
 	for i := range differences {
 		d := &differences[i]
 		for _, h := range held {
-			if h.Stream == d.Stream && (h.View == views[d.Tier] || d.Tier == verify.InJournal) {
+			if h.Stream == d.Stream && (h.View == views[d.Tier] || d.Tier == verify.InJournal || h.View == durable.MessagesView) {
 				d.Quarantined = fmt.Sprintf("by view %s since revision %d: %s", h.View, h.First, h.Reason)
 				break
 			}
@@ -99,7 +103,7 @@ func (v *Verification) Repair(ctx context.Context, differences []verify.Differen
 	if err := v.hot.Resume(ctx); err != nil {
 		return err
 	}
-	if err := v.repairDeclared(ctx, differences); err != nil {
+	if err := errors.Join(v.repairDeclared(ctx, differences), v.repairMessages(ctx, differences)); err != nil {
 		return err
 	}
 	return verify.Repair(ctx, v.stores.Journal, v.archive, v.tiers, NotQuarantined(differences))
@@ -119,6 +123,17 @@ func (v *Verification) repairDeclared(ctx context.Context, differences []verify.
 		}
 	}
 	return nil
+}
+
+// repairMessages folds the messages again when one differs.
+func (v *Verification) repairMessages(ctx context.Context, differences []verify.Difference) error {
+	if !slices.ContainsFunc(differences, func(d verify.Difference) bool {
+		return strings.HasPrefix(d.Key, readmodel.KindMessage+" ")
+	}) {
+		return nil
+	}
+	_, err := v.stores.RebuildMessages(ctx, false, func(rebuild.Step) {})
+	return err
 }
 
 // NotQuarantined are the differences of aggregates that no view holds in quarantine.

@@ -30,7 +30,7 @@ type Timers struct {
 	late   bool // the server waits for its timers too long; used by Check
 
 	mu      sync.Mutex
-	due     func(ctx context.Context, name string) error
+	due     func(ctx context.Context, name string) error // nil = not watched
 	cancel  context.CancelFunc
 	wait    jetstream.ConsumeContext
 	running sync.WaitGroup
@@ -185,8 +185,8 @@ func retryPause(delivered uint64, err error) time.Duration {
 	return min(time.Second<<min(delivered-1, 10), limit)
 }
 
-// Check makes the stream or the consumer again if it was removed, and reports
-// whether the timers were lost, so that the caller sets them again. After a clock was set,
+// Check makes the stream or the consumer again if it was removed, watches again where that has
+// ended, and reports whether the timers were lost, so that the caller sets them again. After a clock was set,
 // of this engine or of the server, Armed is false until Arm. Where both were, as on one
 // machine that has slept, the stream is made again: its server waits for its next timer by
 // a clock that follows no change of the time.
@@ -213,19 +213,39 @@ func (t *Timers) Check(ctx context.Context) (lost bool, few string, err error) {
 			return false, few, err
 		}
 	}
-	if _, err = t.js.Consumer(ctx, TimerStream, timerConsumer); !lost && !errors.Is(err, jetstream.ErrConsumerNotFound) {
+	_, err = t.js.Consumer(ctx, TimerStream, timerConsumer)
+	missing := errors.Is(err, jetstream.ErrConsumerNotFound)
+	if err != nil && !missing && !lost {
 		return false, few, err
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.due == nil || !lost && !missing && t.watches() {
+		return lost, few, nil
+	}
 	t.stop()
 	return lost, few, t.watch()
+}
+
+// watches reports whether timers are delivered to this engine. They are no more where the
+// consumer was removed, also when another engine has made it again since.
+func (t *Timers) watches() bool {
+	if t.wait == nil {
+		return false
+	}
+	select {
+	case <-t.wait.Closed():
+		return false
+	default:
+		return true
+	}
 }
 
 // Stop ends Watch.
 func (t *Timers) Stop() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.due = nil
 	t.stop()
 }
 

@@ -134,3 +134,48 @@ func TestTimersOfAMachineThatHasSlept(t *testing.T) {
 	}
 	check(false)
 }
+
+// TestTimersOfTwoEngines: another engine makes the removed consumer again first; each of the
+// two goes on with the timers, also when the other one is gone.
+func TestTimersOfTwoEngines(t *testing.T) {
+	t.Parallel()
+	server := support.NATS(t)
+	nc := support.Engine(t, server)
+	var engines [2]*coordination.Timers
+	var fired [2]chan string
+	for i := range engines {
+		var err error
+		engines[i], err = coordination.OpenTimers(t.Context(), support.Engine(t, server), natsio.NewSubjects(""), harness.Log(t))
+		harness.Must(t, err)
+		fired[i] = make(chan string, 10)
+		harness.Must(t, engines[i].Watch(func(_ context.Context, name string) error {
+			fired[i] <- name
+			return nil
+		}))
+		defer engines[i].Stop()
+	}
+	js := support.JetStream(t, nc)
+	harness.Eventually(t, "the requests of both engines", func() bool {
+		c, err := js.Consumer(t.Context(), coordination.TimerStream, "timers")
+		harness.Must(t, err)
+		return c.CachedInfo().NumWaiting == len(engines)
+	})
+	harness.Must(t, js.DeleteConsumer(t.Context(), coordination.TimerStream, "timers"))
+	for _, e := range engines {
+		lost, _, err := e.Check(t.Context())
+		if lost || err != nil {
+			t.Fatalf("lost is %t, %v", lost, err)
+		}
+	}
+	engines[0].Stop()
+	harness.Eventually(t, "a timer in the other engine", func() bool {
+		_, _, err := engines[1].Check(t.Context())
+		harness.Must(t, errors.Join(err, nc.Publish("timers.due.next", nil)))
+		select {
+		case <-fired[1]:
+			return true
+		default:
+			return false
+		}
+	})
+}

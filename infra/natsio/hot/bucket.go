@@ -24,6 +24,7 @@ type Bucket struct {
 	name      string
 	prefix    string // of its subjects: "$KV.NAME."
 	log       *slog.Logger
+	rejects   natsio.LimitedLog // of values that the bucket does not take
 	cfg       BucketConfig
 	// seqs caches the bucket's sequences of recently written keys, so that a
 	// compare-and-set put needs no read first. A wrong sequence costs one read.
@@ -91,7 +92,7 @@ func OpenBucket(ctx context.Context, nc *nats.Conn, cfg BucketConfig, log *slog.
 	if err != nil {
 		return nil, err
 	}
-	b := &Bucket{nc: nc, js: js, publisher: publisher, name: cfg.Name, prefix: "$KV." + cfg.Name + ".", log: log, cfg: cfg,
+	b := &Bucket{nc: nc, js: js, publisher: publisher, name: cfg.Name, prefix: "$KV." + cfg.Name + ".", log: log, rejects: natsio.NewLimitedLog(log), cfg: cfg,
 		seqs: newSequenceCache(1 << 20)}
 	b.stream, err = js.Stream(ctx, "KV_"+cfg.Name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
@@ -237,6 +238,7 @@ func OpenExistingBucket(ctx context.Context, nc *nats.Conn, name string) (*Bucke
 	if err != nil {
 		return nil, fmt.Errorf("open bucket %s: %w", name, err)
 	}
+	log := slog.New(slog.DiscardHandler)
 	return &Bucket{nc: nc, js: js, publisher: publisher, stream: s, name: name, prefix: "$KV." + name + ".",
-		log: slog.New(slog.DiscardHandler), seqs: newSequenceCache(1000)}, nil
+		log: log, rejects: natsio.NewLimitedLog(log), seqs: newSequenceCache(1000)}, nil
 }

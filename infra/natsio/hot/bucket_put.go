@@ -26,6 +26,7 @@ type put struct {
 	first    bool                 // first event of its aggregate: the bucket should have no row yet
 	stream   events.AggregateName // set by Restore only
 	seq      uint64               // expected last sequence of the key in the bucket
+	refused  bool                 // a marker in place of the value, for which the bucket had no room
 	ack      natsio.Ack
 }
 
@@ -38,6 +39,7 @@ type journalCheck func(revision uint64) (bool, error)
 // putAll writes each change unless the bucket has the same or a newer revision.
 func (b *Bucket) putAll(ctx context.Context, puts []put, header nats.Header, inJournal journalCheck) error {
 	puts, err := b.prepare(ctx, puts, inJournal)
+	b.full.putAgain(puts)
 	for round := 0; err == nil && len(puts) > 0; round++ {
 		if round > maxPutRetries {
 			return fmt.Errorf("bucket %s: other writers keep changing %d keys; gave up after %d retries", b.name, len(puts), maxPutRetries)
@@ -87,7 +89,7 @@ func (b *Bucket) refresh(ctx context.Context, puts []put, inJournal journalCheck
 	for _, p := range puts {
 		p.seq = 0
 		if msg, ok := found[p.key]; ok {
-			current, err := upToDate(msg, p.revision, inJournal)
+			current, err := upToDate(msg, &p, inJournal)
 			if err != nil {
 				return nil, err
 			}
@@ -117,16 +119,22 @@ func (b *Bucket) lastMessages(ctx context.Context, subjects []string, f history.
 	return found, nil
 }
 
-// upToDate reports whether a stored message has at least a revision. An invalid
+// upToDate reports whether a stored message has at least the revision of a put. An invalid
 // value has not; neither has one with a revision that is not in the journal,
-// because the view did not write it.
-func upToDate(msg *jetstream.RawStreamMsg, revision uint64, inJournal journalCheck) (bool, error) {
-	stored := revisionOf(msg)
-	if stored <= revision {
-		return stored == revision, nil
+// because the view did not write it, nor the marker of a value for which there was no room.
+func upToDate(msg *jetstream.RawStreamMsg, p *put, inJournal journalCheck) (bool, error) {
+	switch stored := revisionOf(msg); {
+	case stored < p.revision:
+		return false, nil
+	case stored == p.revision:
+		return p.value == nil || msg.Header.Get(refusedHeader) == "", nil
+	default:
+		return inJournal(stored)
 	}
-	return inJournal(stored)
 }
+
+// refusedHeader marks the marker of a value for which the bucket had no room.
+const refusedHeader = "Tidemark-Refused"
 
 // revisionOf returns the revision of a row or a marker; 0 = none or invalid.
 func revisionOf(msg *jetstream.RawStreamMsg) uint64 {
@@ -157,6 +165,9 @@ func (b *Bucket) send(ctx context.Context, puts []put, header nats.Header) {
 		if p.value == nil {
 			msg.Header[kvOperationHeader] = []string{"DEL"}
 			msg.Header[natsio.RevisionHeader] = []string{strconv.FormatUint(p.revision, 10)}
+			if p.refused {
+				msg.Header[refusedHeader] = []string{"1"}
+			}
 		}
 		msg.Header[jetstream.ExpectedLastSubjSeqHeader] = seqs[i : i+1 : i+1]
 		msgs[i] = msg
@@ -199,10 +210,11 @@ func (b *Bucket) handleAcks(ctx context.Context, puts []put, inJournal journalCh
 // into a marker, so that a concurrent fill cannot restore an old value, and
 // reports whether to send it; a rejected marker is not sent again.
 func (b *Bucket) dropKey(ctx context.Context, p *put, cause error) (bool, error) {
-	b.log.Warn("the bucket rejects a value; the key is removed and the next tier answers for it",
+	b.rejects.Warn("the bucket rejects a value; the key is removed and the next tier answers for it",
 		"bucket", b.name, "key", p.key, "error", cause)
 	if natsio.HasCode(cause, natsio.CodeStreamFull) {
-		b.full.rejected(len(p.value))
+		b.full.rejected(p.key, len(p.value))
+		p.refused = true
 	}
 	b.seqs.remove(p.key)
 	if err := b.stream.Purge(ctx, jetstream.WithPurgeSubject(b.prefix+p.key)); err != nil {

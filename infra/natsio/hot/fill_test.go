@@ -129,3 +129,55 @@ func TestFullBucketKeepsNoOldValue(t *testing.T) {
 	harness.Must(t, err)
 	harness.Must(t, v.Check(t.Context(), 0))
 }
+
+// TestFullBucketCountsARowOnce: a row that a full bucket refuses with each of its events
+// needs the room of one row, and of none once the bucket has it.
+func TestFullBucketCountsARowOnce(t *testing.T) {
+	cfg := smallBucket()
+	cfg.MaxBytes, cfg.MaxValueSize, cfg.History = 64<<10, 32<<10, 1
+	v := newHotView(t, cfg)
+	fat := func(key string, revision uint64) readmodel.Entry {
+		e := hotEntry(key, revision)
+		e.Value = []byte(`"` + strings.Repeat(nats.NewInbox()[7:], 700) + `"`)
+		return e
+	}
+	for r := uint64(1); r <= 4; r++ {
+		v.apply(fat(fmt.Sprint("k", r), r), false)
+	}
+	for r := uint64(5); r <= 19; r++ {
+		v.apply(fat("often", r), false)
+	}
+	if full := v.Full(); !strings.Contains(full, "AGENT_STATE is full") {
+		t.Fatalf("a full bucket is not reported: %q", full)
+	}
+	larger := v.stream.CachedInfo().Config
+	larger.MaxBytes = 128 << 10
+	_, err := v.js.UpdateStream(t.Context(), larger)
+	harness.Must(t, err)
+	if err := v.Check(t.Context(), 0); err == nil {
+		t.Error("the row that the bucket lacks is not put again when there is room for it")
+	}
+	if v.at, err = v.Load(t.Context(), 0, journalID(t, v)); err != nil {
+		t.Fatal(err)
+	}
+	v.apply(fat("often", 19), false) // the view is folded again
+	v.expect("often", 19)
+}
+
+// TestFullBucketHasTheRowAgain: a row that a full bucket lacked came with its next event.
+func TestFullBucketHasTheRowAgain(t *testing.T) {
+	cfg := smallBucket()
+	cfg.MaxBytes, cfg.History = 64<<10, 1
+	v := newHotView(t, cfg)
+	large := hotEntry("k", 1)
+	large.Value = []byte(`"` + strings.Repeat("v", 100<<10) + `"`)
+	v.apply(large, false)
+	if v.Full() == "" {
+		t.Fatal("a full bucket is not reported")
+	}
+	v.apply(hotEntry("k", 2), false)
+	v.expect("k", 2)
+	if full := v.Full(); full != "" {
+		t.Errorf("a bucket that has all rows is reported: %s", full)
+	}
+}

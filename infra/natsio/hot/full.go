@@ -12,9 +12,9 @@ import (
 // fullness knows which rows a bucket lacks because it had no room for them.
 type fullness struct {
 	mu     sync.Mutex
-	rows   int       // that were refused since the bucket was filled
-	bytes  int64     // of them
-	filled time.Time // when the rows were last put again
+	rows   map[string]int64 // bytes of those that were refused last, by key; of maxLacking at most
+	bytes  int64            // of them
+	filled time.Time        // when the rows were last put again
 }
 
 const (
@@ -22,14 +22,40 @@ const (
 	rowRoom = 1 << 10
 	// refillPause is the time between two attempts to put the rows again: each folds the view.
 	refillPause = 10 * time.Second
+	// maxLacking bounds the rows that are known. A bucket with room for so many is filled until
+	// it refuses the others again.
+	maxLacking = 10_000
 )
 
-func (f *fullness) rejected(size int) {
+func (f *fullness) rejected(key string, size int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if size > 0 {
-		f.rows, f.bytes = f.rows+1, f.bytes+int64(size)+rowRoom
+	if size == 0 || len(f.rows) >= maxLacking && f.rows[key] == 0 {
+		return
 	}
+	if f.rows == nil {
+		f.rows = map[string]int64{}
+	}
+	f.forget(key)
+	f.rows[key] = int64(size) + rowRoom
+	f.bytes += f.rows[key]
+}
+
+// putAgain forgets rows of which a later state is put: the bucket has it, or refuses it too.
+func (f *fullness) putAgain(puts []put) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.rows) == 0 {
+		return
+	}
+	for i := range puts {
+		f.forget(puts[i].key)
+	}
+}
+
+func (f *fullness) forget(key string) {
+	f.bytes -= f.rows[key]
+	delete(f.rows, key)
 }
 
 // over reports, once, that a bucket has room for the rows that it lacks.
@@ -40,17 +66,17 @@ func (f *fullness) over(info *jetstream.StreamInfo) bool {
 		return limit <= 0 || limit-int64(used) >= needed //nolint:gosec // a size of files fits
 	}
 	cfg, s := &info.Config, &info.State
-	if f.rows == 0 || time.Since(f.filled) < refillPause || !free(cfg.MaxBytes, s.Bytes, f.bytes) || !free(cfg.MaxMsgs, s.Msgs, int64(f.rows)) {
+	if len(f.rows) == 0 || time.Since(f.filled) < refillPause || !free(cfg.MaxBytes, s.Bytes, f.bytes) || !free(cfg.MaxMsgs, s.Msgs, int64(len(f.rows))) {
 		return false
 	}
-	f.rows, f.bytes, f.filled = 0, 0, time.Now()
+	f.rows, f.bytes, f.filled = nil, 0, time.Now()
 	return true
 }
 
 func (f *fullness) lacks() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.rows > 0
+	return len(f.rows) > 0
 }
 
 // Full says which buckets lack rows because they had no room; empty = none. They are put

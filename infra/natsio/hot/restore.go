@@ -89,6 +89,7 @@ func (t *Hot) restore(ctx context.Context, b *Bucket, streams []events.Aggregate
 			return err
 		}
 		puts := t.differing(&state, stored)
+		b.full.putAgain(puts)
 		b.send(ctx, puts, t.Header())
 		if streams, err = b.handleRestoreAcks(ctx, puts); err != nil {
 			return err

@@ -20,7 +20,7 @@ type commandQueue struct {
 
 // commandEntry is one command.
 type commandEntry struct {
-	msg   jetstream.Msg
+	msg   jetstream.Msg // its last delivery; guarded by the subscriber's lock until it is removed
 	seq   uint64
 	topic *commandTopic
 	slot  bool
@@ -42,7 +42,7 @@ func (s *commandSubscriber) work(q *commandQueue) {
 	defer s.gate.leave()
 	failures, looks := 0, 0
 	for {
-		e, settled := s.next(q)
+		e, msg, settled := s.next(q)
 		if e == nil {
 			return
 		}
@@ -61,7 +61,7 @@ func (s *commandSubscriber) work(q *commandQueue) {
 			failures, looks = 0, 0
 			continue
 		case err == nil && first == e.seq:
-			if s.deliver(q, e) {
+			if s.deliver(q, e, msg) {
 				s.remove(q, e, true)
 				// gofail: var queueAck struct{}
 				_ = e.msg.Ack() // a lost ack costs a redelivery, which finds the work done
@@ -85,10 +85,10 @@ func (s *commandSubscriber) work(q *commandQueue) {
 }
 
 // deliver gives a command to the router and reports whether it is settled.
-func (s *commandSubscriber) deliver(q *commandQueue, e *commandEntry) (settled bool) {
+func (s *commandSubscriber) deliver(q *commandQueue, e *commandEntry, msg jetstream.Msg) (settled bool) {
 	// gofail: var queueDeliver struct{}
 	// return false
-	m, _ := unmarshaler{}.Unmarshal(e.msg)
+	m, _ := unmarshaler{}.Unmarshal(msg)
 	slow := time.AfterFunc(slowCommand, func() { s.wait(q) })
 	defer slow.Stop()
 	e.topic.out <- m
@@ -100,16 +100,16 @@ func (s *commandSubscriber) deliver(q *commandQueue, e *commandEntry) (settled b
 	}
 }
 
-// next returns the first entry and the sequence of the aggregate's last settled
-// command, or ends the queue.
-func (s *commandSubscriber) next(q *commandQueue) (first *commandEntry, settled uint64) {
+// next returns the first entry, its last delivery and the sequence of the aggregate's last
+// settled command, or ends the queue.
+func (s *commandSubscriber) next(q *commandQueue) (first *commandEntry, msg jetstream.Msg, settled uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(q.entries) == 0 {
 		delete(s.queues, q.name)
-		return nil, 0
+		return nil, nil, 0
 	}
-	return q.entries[0], s.settled[q.name]
+	return q.entries[0], q.entries[0].msg, s.settled[q.name]
 }
 
 // remove removes an entry.

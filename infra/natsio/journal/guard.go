@@ -47,6 +47,7 @@ type Guard struct {
 
 	refused atomic.Int64 // when the server last refused an append for want of room, Unix nanoseconds
 	gate    gate
+	setting sync.Mutex // of the gate
 	pauses  pauses
 }
 
@@ -64,6 +65,14 @@ func (j *Journal) NewGuard(points []Point, accepted string, log *slog.Logger) *G
 // nil allows them again.
 func (g *Guard) Stop(err *domain.Error) {
 	g.stop.Store(err)
+	g.setGate()
+}
+
+// setGate closes or opens the gate for appends. What is refused is read under the lock, so that
+// of two changes the later one counts.
+func (g *Guard) setGate() {
+	g.setting.Lock()
+	defer g.setting.Unlock()
 	g.gate.set(g.refusal())
 }
 

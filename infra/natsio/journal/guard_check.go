@@ -45,11 +45,11 @@ func (g *Guard) check(ctx context.Context, enough int) {
 	switch {
 	case lost != nil && before == nil:
 		g.log.Error("the journal is not the one that this engine knows; commands are refused", "error", lost.Message)
-		g.gate.set(g.refusal())
+		g.setGate()
 		g.Changed(true)
 	case lost == nil && (before != nil || accepted != accepts):
 		g.Changed(false)
-		g.gate.set(g.refusal())
+		g.setGate()
 		g.log.Info("the journal is back or was accepted; commands are executed")
 	}
 }

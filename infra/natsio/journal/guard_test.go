@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -286,5 +287,22 @@ func TestGuardKnowsANote(t *testing.T) {
 	fresh.Learn(0, Point{Revision: 3})
 	if got := code(fresh.CheckOnce(t.Context())); got != "journal.rolled_back" {
 		t.Error(got)
+	}
+}
+
+// TestGuardStopsAndGoesOnAtOnce: whatever order two changes take, appends are refused exactly
+// while the guard refuses them.
+func TestGuardStopsAndGoesOnAtOnce(t *testing.T) {
+	t.Parallel()
+	g := &Guard{}
+	stopped := domain.Errorf(domain.Unavailable, "engine.stopping", "stopped")
+	for range 20_000 {
+		var both sync.WaitGroup
+		both.Go(func() { g.Stop(stopped) })
+		g.Stop(nil)
+		both.Wait()
+		if says, does := g.stop.Load(), g.gate.state.Load().refusal; says != does {
+			t.Fatalf("the guard says %v, appends get %v", says, does)
+		}
 	}
 }

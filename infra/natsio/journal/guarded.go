@@ -47,7 +47,7 @@ type guarded struct {
 // guard refuses them. Reads that a decision rests on fail while the journal is
 // lost.
 func (g *Guard) Wrap(next history.Journal) history.Journal {
-	g.gate.set(g.refusal())
+	g.setGate()
 	return &guarded{next, g}
 }
 

@@ -2,6 +2,7 @@ package pg
 
 import (
 	"context"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -89,6 +90,29 @@ func (c *Conn) Begin(ctx context.Context) (pgx.Tx, error) { return c.BeginTx(ctx
 // BeginTx is that of the connection.
 func (c *Conn) BeginTx(ctx context.Context, options pgx.TxOptions) (pgx.Tx, error) {
 	return c.db.tx(c.Conn.BeginTx(ctx, options))
+}
+
+// Unlimited calls f with a connection whose statements may take any time, as those do that
+// build an index; they wait for a lock for lockWait at most, 0 = for ever. The connection is
+// closed afterwards, with the locks of its session: its settings must not stay in the pool.
+func (d *DB) Unlimited(ctx context.Context, lockWait time.Duration, f func(*Conn) error) error {
+	pooled, err := d.pool.Acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer pooled.Release()
+	conn := pooled.Conn.Conn()
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), connectTimeout)
+		defer cancel()
+		_ = conn.Close(ctx)
+	}()
+	conn.PgConn().CustomData()[unlimited] = true
+	_, err = pooled.Exec(ctx, `SELECT set_config('statement_timeout', '0', false), set_config('lock_timeout', $1, false)`, lockWait.String())
+	if err != nil {
+		return err
+	}
+	return f(pooled)
 }
 
 // transaction is one whose statements use the schema of the database.

@@ -111,7 +111,7 @@ func checkPooler(ctx context.Context, conn *pgx.Conn) error {
 }
 
 // answerLimit ends a statement whose answer does not come, and its connection.
-// Transactions with NoTimeouts have no limit.
+// Transactions with NoTimeouts and the connections of Unlimited have no limit.
 type answerLimit struct{}
 
 var (
@@ -122,7 +122,7 @@ var (
 
 type cancelKey struct{}
 
-// unlimited marks a connection in a transaction with NoTimeouts.
+// unlimited marks a connection in a transaction with NoTimeouts, or one of Unlimited.
 const unlimited = "tidemark: no limit"
 
 func start(ctx context.Context, conn *pgx.Conn, statements ...string) context.Context {

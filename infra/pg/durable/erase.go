@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -94,20 +95,17 @@ var erasable = map[string][]string{
 // table is locked meanwhile. The write-ahead log of the server is not touched. more are
 // tables beside those of the durable view, quoted.
 func (e *Eraser) Compact(ctx context.Context, more ...string) error {
-	pooled, err := e.db.Pool().Acquire(ctx)
+	// A transaction that holds the table is not waited for long: others queue behind.
+	err := e.db.Unlimited(ctx, time.Second, func(conn *pg.Conn) error {
+		for _, table := range slices.AppendSeq(more, maps.Keys(erasable)) {
+			if _, err := conn.Exec(ctx, `VACUUM (FULL) agents.`+table); err != nil {
+				return fmt.Errorf("the table %s: %w", e.db.Table(table), err)
+			}
+		}
+		return nil
+	})
 	if err != nil {
 		return fmt.Errorf("compact the tables: %w", err)
-	}
-	conn := pooled.Hijack() // its settings must not stay in the pool
-	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
-	// A transaction that holds the table is not waited for long: others queue behind.
-	if _, err := conn.Exec(ctx, `SELECT set_config('statement_timeout', '0', false), set_config('lock_timeout', '1s', false)`); err != nil {
-		return fmt.Errorf("compact the tables: %w", err)
-	}
-	for _, table := range slices.AppendSeq(more, maps.Keys(erasable)) {
-		if _, err := conn.Exec(ctx, e.db.In(`VACUUM (FULL) agents.`+table)); err != nil {
-			return fmt.Errorf("compact the table %s: %w", e.db.Table(table), err)
-		}
 	}
 	return nil
 }

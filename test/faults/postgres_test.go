@@ -220,6 +220,36 @@ func TestPostgresUnavailableAtStart(t *testing.T) {
 	e.Verify()
 }
 
+// TestPostgresOfAnotherJournal: a database that was away at the start and turns out to belong to
+// another journal ends the commands for good.
+func TestPostgresOfAnotherJournal(t *testing.T) {
+	t.Parallel()
+	x := startExternal(t)
+	url := x.URL()
+	owner := harness.Start(t, harness.Config{SQL: url, Env: []string{"TIDEMARK_LIFECYCLE=manual"}})
+	c := owner.Client(t)
+	c.MustSet(t, "a", "k", 1, nil)
+	c.CaughtUp(t)
+	owner.Stop()
+	x.stop()
+	e := harness.Start(t, harness.Config{SQL: url})
+	c = e.Client(t)
+	c.MustSet(t, "a", "early", 1, nil)
+	x.start()
+	refused := func() error {
+		_, err := c.Set(t.Context(), "a", "late", 1, nil)
+		if no := harness.Refused(err); no == nil || no.Status != 503 || no.Code != "journal.changed" {
+			return fmt.Errorf("%v", err)
+		}
+		return nil
+	}
+	harness.Eventually(t, "commands are refused", refused)
+	for range 30 {
+		harness.Must(t, refused())
+		time.Sleep(100 * time.Millisecond)
+	}
+}
+
 // TestPostmasterKilled kills the managed Postgres under load. The engine
 // restarts it, and no command fails.
 func TestPostmasterKilled(t *testing.T) {

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -43,6 +44,7 @@ type Guard struct {
 	lost  atomic.Pointer[domain.Error]
 	limit atomic.Pointer[domain.Error] // a limit is reached; the server refuses the appends itself
 	stop  atomic.Pointer[domain.Error] // why the caller has stopped the appends
+	other atomic.Pointer[domain.Error] // another store is of another journal
 	usage atomic.Pointer[Usage]
 
 	refused atomic.Int64 // when the server last refused an append for want of room, Unix nanoseconds
@@ -68,6 +70,13 @@ func (g *Guard) Stop(err *domain.Error) {
 	g.setGate()
 }
 
+// Refuse refuses all appends with err, whatever Stop allows, until the engine starts again:
+// another store is not of this journal.
+func (g *Guard) Refuse(err *domain.Error) {
+	g.other.Store(err)
+	g.setGate()
+}
+
 // setGate closes or opens the gate for appends. What is refused is read under the lock, so that
 // of two changes the later one counts.
 func (g *Guard) setGate() {
@@ -81,7 +90,7 @@ func (g *Guard) refusal() *domain.Error {
 	if err := g.lost.Load(); err != nil {
 		return err
 	}
-	return g.stop.Load()
+	return cmp.Or(g.other.Load(), g.stop.Load())
 }
 
 // Learn gives the guard an event that another store has from this journal.

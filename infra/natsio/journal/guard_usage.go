@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"cmp"
 	"context"
 	"strconv"
 	"time"
@@ -72,8 +73,5 @@ func (g *Guard) Usage() *Usage { return g.usage.Load() }
 
 // Room returns why the journal takes no events; nil = it has room.
 func (g *Guard) Room() error {
-	if err := orNil(g.stop.Load()); err != nil {
-		return err
-	}
-	return orNil(g.limit.Load())
+	return orNil(cmp.Or(g.other.Load(), g.stop.Load(), g.limit.Load()))
 }

@@ -210,7 +210,7 @@ func (g *guard) keepNotes(ctx context.Context) {
 			asked, cancel := context.WithTimeout(ctx, sqlWait)
 			if g.e.postgres.db.Ping(asked) == nil {
 				if err := g.learn(asked); err != nil {
-					g.Stop(domain.Errorf(domain.Unavailable, "journal.changed", "%v", err))
+					g.Refuse(domain.Errorf(domain.Unavailable, "journal.changed", "%v", err))
 				}
 				g.sql = true
 			}

@@ -25,14 +25,15 @@ type views struct {
 	tracer     *trace.Tracer // nil = tracing is off
 	log        *slog.Logger
 
-	ctx       context.Context // of all runners
-	cancel    context.CancelFunc
-	running   sync.WaitGroup
-	mu        sync.Mutex
-	round     *round               // of the runners
-	blocked   func() error         // why no view can reach the head now; it returns nil when unknown
-	leases    *coordination.Leases // nil = embedded server
-	broadcast *coordination.ProgressBroadcast
+	ctx        context.Context // of all runners
+	cancel     context.CancelFunc
+	running    sync.WaitGroup
+	mu         sync.Mutex
+	round      *round               // of the runners
+	restarting sync.Mutex           // one restart at a time; locked before mu
+	blocked    func() error         // why no view can reach the head now; it returns nil when unknown
+	leases     *coordination.Leases // nil = embedded server
+	broadcast  *coordination.ProgressBroadcast
 
 	runners  []*projections.Runner            // as the status lists them
 	progress map[string]*projections.Progress // by view

@@ -63,6 +63,8 @@ func (v *views) runRound(ctx context.Context, runners []*projections.Runner) {
 // restart ends all runners, calls between, and runs them again from their stored
 // positions.
 func (v *views) restart(between func()) {
+	v.restarting.Lock()
+	defer v.restarting.Unlock()
 	v.mu.Lock()
 	old := v.round
 	old.end()

@@ -60,6 +60,7 @@ func (q *Store) follow(ctx context.Context) error {
 				created = at
 			}
 			if !at.Equal(created) {
+				q.madeAgain() // the new watch gives what it has
 				return errors.New("the bucket was made again")
 			}
 			if last := s.CachedInfo().State.LastSeq; last > seen {

@@ -46,7 +46,8 @@ type Store struct {
 	changed chan struct{}
 }
 
-// keyState is the last value of a key; an empty body is a marker.
+// keyState is the last value of a key; an empty body is a marker. seq is 0 for a value
+// of a bucket that is gone.
 type keyState struct {
 	seq  uint64
 	body []byte
@@ -69,31 +70,52 @@ func Open(ctx context.Context, nc *nats.Conn, log *slog.Logger) (*Store, error) 
 }
 
 // Check makes the bucket again if it was removed, with the entries that this engine
-// knows. lost reports whether that happened; requests of operators are lost.
+// knows. lost reports whether that happened; requests of operators are lost. What could
+// not be stored is tried again by the next Check.
 func (q *Store) Check(ctx context.Context) (lost bool, few string, err error) {
-	if lost, few, err = q.keeper.Check(ctx); !lost || err != nil {
+	lost, few, err = q.keeper.Check(ctx)
+	if lost {
+		q.madeAgain()
+	}
+	if err != nil {
 		return lost, few, err
 	}
-	q.mu.Lock()
-	before := q.known
-	q.known = map[string]keyState{} // the new bucket counts from 1
-	q.mu.Unlock()
-	for key, state := range before {
-		if len(state.body) == 0 || strings.HasSuffix(key, requestSuffix) {
-			continue
-		}
+	for key, state := range q.lacking() {
 		seq, err := q.kv.Create(ctx, key, state.body)
 		switch {
 		case err == nil:
 			q.update(key, keyState{seq, state.body})
-		case !errors.Is(err, jetstream.ErrKeyExists): // another engine was first
-			q.mu.Lock()
-			q.known[key] = keyState{body: state.body}
-			q.mu.Unlock()
-			return true, few, fmt.Errorf("store a quarantined aggregate again: %w", err)
+		case !errors.Is(err, jetstream.ErrKeyExists): // else another engine was first
+			return lost, few, fmt.Errorf("store a quarantined aggregate again: %w", err)
 		}
 	}
-	return true, few, nil
+	return lost, few, nil
+}
+
+// madeAgain notes that the bucket is a new one: it counts from 1, and lacks all entries.
+func (q *Store) madeAgain() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for key, state := range q.known {
+		if len(state.body) == 0 || strings.HasSuffix(key, requestSuffix) {
+			delete(q.known, key)
+		} else {
+			q.known[key] = keyState{body: state.body}
+		}
+	}
+}
+
+// lacking are the known entries that the bucket was not seen to have since it was made.
+func (q *Store) lacking() map[string]keyState {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	all := map[string]keyState{}
+	for key, state := range q.known {
+		if state.seq == 0 && len(state.body) > 0 {
+			all[key] = state
+		}
+	}
+	return all
 }
 
 func bucketConfig() jetstream.StreamConfig {

@@ -63,7 +63,7 @@ func (s *Stores) Adopt(ctx context.Context, nc *nats.Conn, subjects natsio.Subje
 			_, err := s.RebuildDurable(ctx, true, noStep)
 			return err
 		}}, adoption{durable.MessagesView, durable.NewMessages(s.DB, durable.MessagesView), func(ctx context.Context) error {
-			_, err := s.RebuildMessages(ctx, true, noStep)
+			_, err := s.RebuildMessages(ctx, nc, true, noStep)
 			return err
 		}})
 	}

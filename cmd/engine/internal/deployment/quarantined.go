@@ -8,6 +8,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/tidemark-engine/tidemark/history"
 	natsquarantine "github.com/tidemark-engine/tidemark/infra/natsio/quarantine"
 	"github.com/tidemark-engine/tidemark/infra/pg/durable"
 	"github.com/tidemark-engine/tidemark/projections/quarantine"
@@ -31,6 +32,21 @@ func QuarantinedPage(ctx context.Context, nc *nats.Conn, limit int) (some []quar
 		return nil, false, err
 	}
 	return q.Page(ctx, limit)
+}
+
+// excludedBy reports which events of this journal a view holds in quarantine, or has dropped.
+func (s *Stores) excludedBy(ctx context.Context, nc *nats.Conn, view string) (func(history.Message) bool, error) {
+	var all []quarantine.Entry
+	q, err := natsquarantine.OpenReadOnly(ctx, nc)
+	if err == nil && q != nil {
+		all, err = q.All(ctx)
+	}
+	return func(m history.Message) bool {
+		return slices.ContainsFunc(all, func(h quarantine.Entry) bool {
+			return h.View == view && h.Partition == m.Partition && h.Stream == m.Name && h.Journal == s.Journal.ID() &&
+				h.AppliedAt == 0 && h.Excludes(m.Revision)
+		})
+	}, err
 }
 
 // QuarantineID names a quarantined aggregate: VIEW:AGGREGATE.

@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
+
+	"github.com/nats-io/nats.go"
 
 	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/history"
@@ -64,13 +67,18 @@ func (s *Stores) RebuildArchive(ctx context.Context, caughtUp func(context.Conte
 const messageBatch = 500
 
 // RebuildMessages folds the messages again beside the running view. Those that are in the
-// inboxes keep their marks; rows from before messages were events stay.
-func (s *Stores) RebuildMessages(ctx context.Context, accept bool, step func(rebuild.Step)) (*rebuild.ResetReport, error) {
+// inboxes keep their marks; rows from before messages were events stay. What the running
+// view holds in quarantine is left to it.
+func (s *Stores) RebuildMessages(ctx context.Context, nc *nats.Conn, accept bool, step func(rebuild.Step)) (*rebuild.ResetReport, error) {
 	began, src, view := time.Now(), s.History(), durable.NewMessages(s.DB, durable.MessagesView)
 	if !accept {
 		if err := projections.CheckJournal(ctx, src, view); err != nil {
 			return nil, err
 		}
+	}
+	excluded, err := s.excludedBy(ctx, nc, durable.MessagesView)
+	if err != nil {
+		return nil, err
 	}
 	if err := view.Again(ctx, src.ID()); err != nil {
 		return nil, err
@@ -90,7 +98,7 @@ func (s *Stores) RebuildMessages(ctx context.Context, accept bool, step func(reb
 			if at >= head {
 				break
 			}
-			if err := foldMessages(ctx, src, view, p, at, head); err != nil && !errors.Is(err, projections.ErrFenced) {
+			if err := foldMessages(ctx, src, view, p, at, head, excluded); err != nil && !errors.Is(err, projections.ErrFenced) {
 				return nil, err
 			}
 		}
@@ -103,7 +111,7 @@ func (s *Stores) RebuildMessages(ctx context.Context, accept bool, step func(reb
 }
 
 // foldMessages applies the events after a revision to the view, one batch.
-func foldMessages(ctx context.Context, src *history.History, view durable.Messages, p int, after, head uint64) error {
+func foldMessages(ctx context.Context, src *history.History, view durable.Messages, p int, after, head uint64, excluded func(history.Message) bool) error {
 	var batch []history.Message
 	to := min(head, after+messageBatch)
 	err := src.Between(ctx, p, after, to, func(m history.Message) error {
@@ -113,10 +121,11 @@ func foldMessages(ctx context.Context, src *history.History, view durable.Messag
 	if err != nil {
 		return err
 	}
-	c := view.Fold(batch)
+	c := view.Fold(slices.DeleteFunc(slices.Clone(batch), excluded))
 	if len(c.Poison) > 0 {
 		m := &c.Poison[0]
 		return fmt.Errorf("revision %d of partition %d (%s) cannot be folded: %w", m.Revision, p, m.Name, m.Bad)
 	}
+	c.Messages = batch // the digest at the position is the last event's
 	return view.Apply(ctx, p, after, to, c)
 }

@@ -157,7 +157,7 @@ func (r *Rebuilder) Run(ctx context.Context, view string) (*RebuildResult, error
 	case "feeds":
 		done.Reset, err = r.feeds(ctx)
 	case durable.MessagesView:
-		done.Reset, err = r.Stores.RebuildMessages(ctx, r.Accept, r.Step)
+		done.Reset, err = r.Stores.RebuildMessages(ctx, r.Conn, r.Accept, r.Step)
 	default:
 		began := time.Now()
 		var n int64

@@ -46,10 +46,7 @@ func (g *Gate) get(r *request, stream, last string) {
 		api += "." + last
 	}
 	if r.is("DIRECT") && (req.Batch > 1 || len(req.MultiLast) > 0) {
-		g.stream(r, api, body, batchIdle, func(m *nats.Msg, _ int) bool {
-			status := m.Header.Get("Status")
-			return status != ""
-		})
+		g.batch(r, api, body)
 		return
 	}
 	g.relay(r, api, body)
@@ -68,9 +65,9 @@ func (g *Gate) covers(access Access, stream string, subjects []string) bool {
 	})
 }
 
-// stream asks JetStream and passes on what comes until last is true for a message
-// or none comes for a while.
-func (g *Gate) stream(r *request, api string, body []byte, idle time.Duration, last func(m *nats.Msg, n int) bool) {
+// batch asks JetStream and passes on what comes, up to a status or until none comes for a
+// while.
+func (g *Gate) batch(r *request, api string, body []byte) {
 	inbox := g.cfg.Engine.NewInbox()
 	sub, err := g.cfg.Engine.SubscribeSync(inbox)
 	if err != nil {
@@ -83,25 +80,21 @@ func (g *Gate) stream(r *request, api string, body []byte, idle time.Duration, l
 		r.unavailable(err)
 		return
 	}
-	limit := time.NewTimer(idle)
-	defer limit.Stop()
-	for n := 1; ; n++ {
-		m, err := nextMsg(g, sub, idle)
+	for first, last := true, false; !last; first = false {
+		m, err := nextMsg(g, sub)
 		if err != nil {
-			if n == 1 {
+			if first {
 				r.unavailable(err)
 			}
 			return
 		}
+		last = m.Header.Get("Status") != ""
 		r.respond(&nats.Msg{Header: m.Header, Data: m.Data, Reply: m.Reply})
-		if last(m, n) {
-			return
-		}
 	}
 }
 
-func nextMsg(g *Gate, sub *nats.Subscription, idle time.Duration) (*nats.Msg, error) {
-	deadline := time.Now().Add(idle)
+func nextMsg(g *Gate, sub *nats.Subscription) (*nats.Msg, error) {
+	deadline := time.Now().Add(batchIdle)
 	for {
 		m, err := sub.NextMsg(min(time.Second, time.Until(deadline)))
 		if err == nil || errors.Is(err, nats.ErrNoResponders) || g.ctx.Err() != nil || time.Now().After(deadline) {

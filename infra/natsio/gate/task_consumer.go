@@ -29,9 +29,6 @@ func (g *Gate) taskConsumer(r *request) {
 	r.respond(&nats.Msg{Data: g.foreign(r, answer.Data)})
 }
 
-// TaskFilters are the subjects of tasks that a principal may pull.
-type TaskFilters interface{ Tasks() []string }
-
 func (g *Gate) makeTaskConsumer(r *request, name string) (*nats.Msg, error) {
 	model, err := g.ask("CONSUMER.INFO."+auth.TaskStream+"."+auth.TaskConsumer, nil)
 	if err != nil {
@@ -50,10 +47,7 @@ func (g *Gate) makeTaskConsumer(r *request, name string) (*nats.Msg, error) {
 	} {
 		is.Config[member], _ = json.Marshal(value) // plain values
 	}
-	if filters, ok := r.access.(TaskFilters); ok {
-		delete(is.Config, "filter_subject")
-		is.Config["filter_subjects"], _ = json.Marshal(filters.Tasks()) // strings
-	} else if !r.access.All(auth.TaskStream) {
+	if !r.access.All(auth.TaskStream) {
 		body, err := json.Marshal(apiError{Type: "io.nats.jetstream.api.v1.consumer_info_response", Error: &errorBody{Code: 403, Description: "forbidden: there is no grant to pull tasks"}})
 		return &nats.Msg{Data: body}, err
 	}

@@ -3,11 +3,11 @@ package app
 import (
 	"net"
 	"net/http"
-	"net/netip"
 	"slices"
 	"strings"
 
 	"github.com/tidemark-engine/tidemark/internal/certs"
+	"github.com/tidemark-engine/tidemark/internal/origin"
 )
 
 // guarded protects a handler against what browsers are made to send. A page of
@@ -23,7 +23,7 @@ func guarded(h http.Handler, names []string, c *certs.Certificates, ownCredentia
 		switch host := hostOf(r.Host); {
 		case !known(host, names) && (c == nil || !c.Covers(host)):
 			http.Error(w, "this host name is not one of the engine's; --http-hosts names further ones", http.StatusMisdirectedRequest)
-		case c != nil && (c.ClientAuth() || !fromHere(r) && !ownCredentials(r.URL.Path)) && r.URL.Path != "/healthz" && r.URL.Path != "/readyz" && len(r.TLS.VerifiedChains) == 0:
+		case c != nil && (c.ClientAuth() || !origin.Here(r) && !ownCredentials(r.URL.Path)) && r.URL.Path != "/healthz" && r.URL.Path != "/readyz" && len(r.TLS.VerifiedChains) == 0:
 			http.Error(w, "this page needs a client certificate (--tls-client-ca)", http.StatusForbidden)
 		default:
 			same.ServeHTTP(w, r)
@@ -38,12 +38,6 @@ var securityHeaders = map[string]string{
 	"Referrer-Policy":              "no-referrer",
 	"X-Content-Type-Options":       "nosniff",
 	"X-Frame-Options":              "DENY",
-}
-
-// fromHere reports whether a request comes from this machine.
-func fromHere(r *http.Request) bool {
-	from, err := netip.ParseAddrPort(r.RemoteAddr)
-	return err == nil && from.Addr().Unmap().IsLoopback()
 }
 
 // hostOf is the host of a Host header in lower case, without its port and without the

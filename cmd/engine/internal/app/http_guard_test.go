@@ -168,6 +168,26 @@ func TestHTTPBeyondThisMachine(t *testing.T) {
 	}
 }
 
+// What a proxy on this machine forwards is not from this machine.
+func TestHTTPBehindAProxy(t *testing.T) {
+	ca, dir := harness.NewCA(t), t.TempDir()
+	f := certs.Files{Cert: filepath.Join(dir, "cert"), Key: filepath.Join(dir, "key")}
+	ca.Issue(f.Cert, f.Key, "server", time.Hour, "engine.test")
+	c, err := certs.Open(f)
+	harness.Must(t, err)
+	h := guarded(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), nil, c, (&Config{Auth: "on"}).ownCredentials)
+	for header, want := range map[string]int{"": 200, "X-Forwarded-For": 403, "X-Real-Ip": 403, "Via": 403} {
+		r := httptest.NewRequest(http.MethodGet, "https://engine.test/metrics", nil)
+		if r.RemoteAddr = "127.0.0.1:999"; header != "" {
+			r.Header.Set(header, "192.0.2.1")
+		}
+		w := httptest.NewRecorder()
+		if h.ServeHTTP(w, r); w.Code != want {
+			t.Errorf("with %q: %d, want %d", header, w.Code, want)
+		}
+	}
+}
+
 // Where people sign in to the console, it needs no certificate of a client unless the engine
 // asks for them; the metrics do.
 func TestHTTPWhereSignInIs(t *testing.T) {

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"time"
+
+	"github.com/tidemark-engine/tidemark/internal/origin"
 )
 
 // checkPprof refuses profiles on a listener that other machines reach: they show what the
@@ -32,8 +34,7 @@ const profileTime = 5 * time.Minute
 // a proxy, nor for a page of another site.
 func askedHere(r *http.Request) bool {
 	site := r.Header.Get("Sec-Fetch-Site")
-	return fromHere(r) && (site == "" || site == "none" || site == "same-origin") &&
-		r.Header.Get("X-Forwarded-For") == "" && r.Header.Get("Forwarded") == ""
+	return origin.Here(r) && (site == "" || site == "none" || site == "same-origin")
 }
 
 // profiles serves /debug/pprof/ to this machine until stopping ends. The command line is

@@ -48,7 +48,7 @@ func TestProfiles(t *testing.T) {
 		want        int
 	}{
 		{"", "", 200}, {"Sec-Fetch-Site", "none", 200}, {"Sec-Fetch-Site", "cross-site", 403}, {"Sec-Fetch-Site", "same-site", 403},
-		{"X-Forwarded-For", "192.0.2.1", 403}, {"Forwarded", "for=192.0.2.1", 403},
+		{"X-Forwarded-For", "192.0.2.1", 403}, {"Forwarded", "for=192.0.2.1", 403}, {"X-Real-IP", "192.0.2.1", 403},
 	} {
 		if code := ask(on, "/debug/pprof/heap?debug=1", c.name, c.value); code != c.want {
 			t.Errorf("%s %s: %d, want %d", c.name, c.value, code, c.want)

@@ -7,7 +7,8 @@ import (
 	"encoding/base64"
 	"net"
 	"net/http"
-	"net/netip"
+
+	"github.com/tidemark-engine/tidemark/internal/origin"
 )
 
 // secret is 256 random bits as text.
@@ -32,7 +33,7 @@ func cookieName(r *http.Request) string {
 
 // secureCookie reports whether a browser may send the cookie over TLS alone. It must for
 // other machines: there a proxy has the TLS, or no sign-in works.
-func secureCookie(r *http.Request) bool { return r.TLS != nil || !fromHere(r) }
+func secureCookie(r *http.Request) bool { return r.TLS != nil || !origin.Here(r) }
 
 // cookieOf is the browser's cookie; it gives one to a browser without.
 func cookieOf(w http.ResponseWriter, r *http.Request) string {
@@ -60,16 +61,4 @@ func (c *Console) token(cookie string) string {
 func (c *Console) forged(r *http.Request) bool {
 	cookie, err := r.Cookie(cookieName(r))
 	return err != nil || !hmac.Equal([]byte(r.PostFormValue("csrf")), []byte(c.token(cookie.Value)))
-}
-
-// fromHere reports whether a request comes from a program on this machine, and from no proxy
-// on it.
-func fromHere(r *http.Request) bool {
-	for _, h := range [...]string{"Forwarded", "X-Forwarded-For", "X-Real-Ip", "Via"} {
-		if r.Header.Get(h) != "" {
-			return false
-		}
-	}
-	from, err := netip.ParseAddrPort(r.RemoteAddr)
-	return err == nil && from.Addr().Unmap().IsLoopback()
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/a-h/templ"
 
 	"github.com/tidemark-engine/tidemark/client"
+	"github.com/tidemark-engine/tidemark/internal/origin"
 )
 
 // request is a request of a session.
@@ -82,7 +83,7 @@ func to(base string, segments ...string) templ.SafeURL {
 // enter finds the session of a request, or answers it.
 func (c *Console) enter(w http.ResponseWriter, r *http.Request) (*request, bool) {
 	req := &request{Request: r, c: c, now: time.Now()}
-	if !c.cfg.Auth && !fromHere(r) {
+	if !c.cfg.Auth && !origin.Here(r) {
 		c.refuse(w, r, http.StatusForbidden, "This console is for programs on the engine's own machine. Start the engine with --auth on, and with TLS, to sign in from elsewhere.")
 		return nil, false
 	}

@@ -6,12 +6,12 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/netip"
 	"strings"
 
 	"github.com/nats-io/jwt/v2"
 
 	"github.com/tidemark-engine/tidemark/client"
+	"github.com/tidemark-engine/tidemark/internal/origin"
 )
 
 // turnedAway says why a request is not served.
@@ -88,8 +88,7 @@ func canonical(text []byte) ([]byte, *turnedAway) {
 // host is this machine's: a name that another site makes to lead here is not (DNS
 // rebinding).
 func local(r *http.Request) bool {
-	from, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil || !from.Addr().Unmap().IsLoopback() || r.Header.Get("Forwarded") != "" || r.Header.Get("X-Forwarded-For") != "" {
+	if !origin.Here(r) {
 		return false
 	}
 	host := r.Host

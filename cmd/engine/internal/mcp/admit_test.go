@@ -12,6 +12,30 @@ import (
 	"github.com/tidemark-engine/tidemark/test/harness"
 )
 
+// Without credentials only programs on this machine are served, not those that a proxy on it
+// asks for.
+func TestOnThisMachine(t *testing.T) {
+	h := NewHTTP(HTTPOptions{})
+	for _, c := range []struct {
+		from, host, header string
+		served             bool
+	}{
+		{"127.0.0.1:9", "localhost:8080", "", true}, {"[::1]:9", "[::1]:8080", "", true}, {"192.0.2.1:9", "localhost", "", false},
+		{"127.0.0.1:9", "engine.example.org", "", false}, {"127.0.0.1:9", "192.0.2.7", "", false},
+		{"127.0.0.1:9", "localhost", "Forwarded", false}, {"127.0.0.1:9", "localhost", "X-Forwarded-For", false},
+		{"127.0.0.1:9", "localhost", "X-Real-IP", false}, {"127.0.0.1:9", "localhost", "Via", false}, {"127.0.0.1:9", "localhost", "X-Forwarded-Host", false},
+	} {
+		r := httptest.NewRequest("POST", "/mcp", nil)
+		r.RemoteAddr, r.Host = c.from, c.host
+		if c.header != "" {
+			r.Header.Set(c.header, "192.0.2.1")
+		}
+		if _, refusal := h.admit(r); (refusal == nil) != c.served || refusal != nil && refusal.status != 403 {
+			t.Errorf("%+v: %+v", c, refusal)
+		}
+	}
+}
+
 // The same credentials are the same bytes, however they are written; others are others.
 func TestCredentials(t *testing.T) {
 	account, err := nkeys.CreateAccount()

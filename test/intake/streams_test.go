@@ -1,7 +1,9 @@
 package intake_test
 
 import (
+	"context"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -9,10 +11,12 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tidemark-engine/tidemark/commands"
+	"github.com/tidemark-engine/tidemark/commands/reactors"
 	"github.com/tidemark-engine/tidemark/history"
 	"github.com/tidemark-engine/tidemark/infra/natsio"
 	"github.com/tidemark-engine/tidemark/infra/natsio/intake"
 	"github.com/tidemark-engine/tidemark/test/harness"
+	"github.com/tidemark-engine/tidemark/test/support"
 )
 
 // TestCommandsStream: a full queue refuses commands and drops none, ids of different
@@ -76,4 +80,57 @@ func TestCommandsStream(t *testing.T) {
 	if n := uint64(r.count(intake.CommandsStream)); n != stored || stored < 2 {
 		t.Errorf("%d commands were stored, and %d are there", stored, n)
 	}
+}
+
+// TestOneClientLeavesRoom: the commands of one client that wait do not have those of another
+// refused. Each client is a principal, or a connection without credentials.
+func TestOneClientLeavesRoom(t *testing.T) {
+	r := newRig(t, 1)
+	r.prepare()
+	s, err := r.js.Stream(t.Context(), intake.CommandsStream)
+	harness.Must(t, err)
+	small := s.CachedInfo().Config
+	small.MaxBytes = 256 << 10
+	_, err = r.js.UpdateStream(t.Context(), small)
+	harness.Must(t, err)
+	release := make(chan struct{})
+	e := r.start(func(send reactors.Send) reactors.Send {
+		return func(ctx context.Context, req commands.Request) (commands.Receipt, error) {
+			select {
+			case <-release:
+				return send(ctx, req)
+			case <-ctx.Done():
+				return commands.Receipt{}, errUnavailable
+			}
+		}
+	})
+	defer e.close()
+	free := sync.OnceFunc(func() { close(release) })
+	defer free()
+	body := []byte(`{"key":"k","value":"` + strings.Repeat("x", 2000) + `"}`)
+	enqueue := func(c *nats.Conn, agent string) string {
+		m, err := c.Request("enqueue.agent."+agent+".set", body, harness.Patience)
+		harness.Must(t, err)
+		if strings.Contains(string(m.Data), `"error"`) {
+			return string(m.Data)
+		}
+		return ""
+	}
+	greedy, honest := support.Client(t, r.server), support.Client(t, r.server)
+	refusal := ""
+	harness.Eventually(t, "the greedy client is refused", func() bool {
+		refusal = enqueue(greedy, "greedy")
+		return refusal != ""
+	})
+	if !strings.Contains(refusal, `"code":429`) || !strings.Contains(refusal, "wait") {
+		t.Errorf("the greedy client is refused by %s", refusal)
+	}
+	for i := range 10 {
+		if refusal := enqueue(honest, "honest"); refusal != "" {
+			t.Fatalf("command %d of another client: %s", i, refusal)
+		}
+	}
+	free()
+	r.drained()
+	harness.Eventually(t, "the greedy client is served again", func() bool { return enqueue(greedy, "greedy") == "" })
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -22,10 +23,12 @@ type enqueueEndpoint struct {
 	nc   *nats.Conn
 	root string // of the acknowledgements' subjects
 	subs []*nats.Subscription
+
+	backlog backlog
 }
 
 func openEnqueueEndpoint(in *Intake) (d *enqueueEndpoint, err error) {
-	d = &enqueueEndpoint{in: in}
+	d = &enqueueEndpoint{in: in, backlog: backlog{look: in.room}}
 	if d.nc, err = in.cfg.Connect("enqueue"); err != nil {
 		return nil, err
 	}
@@ -82,7 +85,8 @@ func (d *enqueueEndpoint) enqueue(m *nats.Msg) {
 		d.refuse(m, 403, "forbidden: it is not known who sends this command")
 		return
 	}
-	if err := d.in.cfg.Rates.Take(caller.Client(who.Client)); err != nil {
+	client := caller.Client(who.Client)
+	if err := d.in.cfg.Rates.Take(client); err != nil {
 		d.refuse(m, 429, domain.PublicText(err))
 		return
 	}
@@ -100,6 +104,10 @@ func (d *enqueueEndpoint) enqueue(m *nats.Msg) {
 		case strings.ToLower(nats.MsgIdHdr), metaTraceParent, metaTraceState:
 			stored.Header[name] = values
 		}
+	}
+	if err := d.backlog.enter(client, stored.Size(), time.Now()); err != nil {
+		d.refuse(m, 429, domain.PublicText(err))
+		return
 	}
 	if m.Reply != "" {
 		stored.Reply = d.root + base64.RawURLEncoding.EncodeToString([]byte(m.Reply))

@@ -21,9 +21,10 @@ func (t *Target) AwaitRefused(ctx context.Context, creds []byte) error {
 	if err != nil {
 		return err
 	}
+	opts = append(opts, nats.NoReconnect(), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})) // that they are revoked is no news
 	for {
 		ended := make(chan struct{})
-		nc, err := nats.Connect(url, append(opts, nats.NoReconnect(), nats.ClosedHandler(func(*nats.Conn) { close(ended) }))...)
+		nc, err := nats.Connect(url, append(opts, nats.ClosedHandler(func(*nats.Conn) { close(ended) }))...)
 		closed, retry := (<-chan struct{})(ended), (<-chan time.Time)(nil)
 		switch {
 		case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthRevoked):

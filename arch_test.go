@@ -147,7 +147,7 @@ var house = []rule{
 		"an example shows what a user can do with the wire contract or the SDK alone"},
 	{"cmd/engine", []string{"cmd/engine/internal/cli", "cmd/engine/internal/demo", "internal/redact"}, nil,
 		"the program is the table of its subcommands"},
-	{"cmd/engine/internal/deployment", []string{"events", "history", "infra/...", "internal/certs", "internal/files", "internal/keys", "internal/readiness", "internal/redact", "internal/wait", "projections/...", "readmodel/..."}, nil,
+	{"cmd/engine/internal/deployment", []string{"domain", "events", "history", "infra/...", "internal/certs", "internal/files", "internal/grants", "internal/identity", "internal/keys", "internal/readiness", "internal/redact", "internal/wait", "projections/...", "readmodel/..."}, nil,
 		"a deployment is an engine seen from outside: it starts none"},
 	{"cmd/engine/internal/console", []string{"client", "internal/origin"}, postgres,
 		"the console is a client of the wire contract; what is not on the wire comes from an interface of its own"},

@@ -9,7 +9,6 @@ import (
 
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
 	"github.com/tidemark-engine/tidemark/infra/natsio/principals"
-	"github.com/tidemark-engine/tidemark/internal/identity"
 )
 
 // recordAct records in the audit what the operator does. What cannot be recorded is done
@@ -17,7 +16,7 @@ import (
 func recordAct(ctx context.Context, nc *nats.Conn, t *deployment.Target, action, detail string) {
 	a, err := principals.OpenAudit(ctx, nc, t.Subjects())
 	if err == nil {
-		err = a.Act(ctx, identity.Operator, action, detail)
+		err = a.Act(ctx, t.Actor(), action, detail)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "engine: not recorded in the audit: "+Escape(message(err)))

@@ -8,7 +8,6 @@ import (
 	"github.com/tidemark-engine/tidemark/infra/natsio/auth"
 	"github.com/tidemark-engine/tidemark/infra/natsio/principals"
 	"github.com/tidemark-engine/tidemark/internal/grants"
-	"github.com/tidemark-engine/tidemark/internal/identity"
 )
 
 // Auth says who may use the engine. It works on a running engine as its operator, and on
@@ -29,10 +28,10 @@ type Auth struct {
 // AuthAdd adds a principal.
 type AuthAdd struct {
 	authTarget
-	Name   string `arg:"" help:"Name of the principal: 1 to 128 of A-Z a-z 0-9 _ -."`
-	Role   string `required:"" help:"agent, worker, reader, operator, admin; none = only what is granted." placeholder:"ROLE"`
-	Agents string `help:"Pattern of the agent ids that the role covers, like alice-*. Default: NAME for agents, workers and none, else *." placeholder:"PATTERN"`
-	Out    string `help:"Credentials file to write; default: NAME.creds, or NAME.nk with an NKey seed for an external server with a configuration file." placeholder:"FILE"`
+	Name   string  `arg:"" help:"Name of the principal: 1 to 128 of A-Z a-z 0-9 _ -."`
+	Role   string  `required:"" help:"agent, worker, reader, operator, admin; none = only what is granted." placeholder:"ROLE"`
+	Agents *string `help:"Pattern of the agent ids that the role covers, like alice-*. Default: NAME for agents, workers and none, else *." placeholder:"PATTERN"`
+	Out    string  `help:"Credentials file to write; default: NAME.creds, or NAME.nk with an NKey seed for an external server with a configuration file." placeholder:"FILE"`
 }
 
 // Validate refuses what cannot be a principal.
@@ -40,22 +39,30 @@ func (c *AuthAdd) Validate() error {
 	if err := c.Target.Validate(); err != nil || c.Role == "" { // the parser asks for the role
 		return err
 	}
-	if c.Agents == "" {
-		c.Agents = principals.DefaultAgents(c.Name, c.Role)
-	}
-	p := principals.Principal{Name: c.Name, Role: c.Role, Agents: c.Agents}
+	p := c.principal()
 	return p.Check()
+}
+
+// principal is the one to add. A pattern that is there and empty, as from a variable that is
+// not set, is refused, and is not every agent.
+func (c *AuthAdd) principal() principals.Principal {
+	p := principals.Principal{Name: c.Name, Role: c.Role, Agents: principals.DefaultAgents(c.Name, c.Role)}
+	if c.Agents != nil {
+		p.Agents = *c.Agents
+	}
+	return p
 }
 
 // Run implements the command.
 func (c *AuthAdd) Run(ctx context.Context, out *Output) error {
+	c.makes = true
 	return c.with(ctx, func(ctx context.Context, w *authWork) error {
 		if c.Out == "" {
 			c.Out = c.Name + w.suffix()
 		}
 		var p principals.Principal
 		err := issue(c.Out, func() (creds []byte, err error) {
-			p, err = w.Add(ctx, identity.Operator, principals.Principal{Name: c.Name, Role: c.Role, Agents: c.Agents})
+			p, err = w.Add(ctx, c.Actor(), c.principal())
 			if err != nil {
 				return nil, err
 			}
@@ -65,14 +72,14 @@ func (c *AuthAdd) Run(ctx context.Context, out *Output) error {
 			if err == nil && w.keys.Mode() != auth.Embedded {
 				var account string
 				if account, err = w.keys.Account(c.Name); err == nil {
-					p, err = w.Bind(ctx, identity.Operator, c.Name, account)
+					p, err = w.Bind(ctx, c.Actor(), c.Name, account)
 				}
 			}
 			if err == nil {
 				err = w.apply(ctx, p)
 			}
 			if err != nil {
-				_, undone := w.Revoke(ctx, identity.Operator, c.Name)
+				_, undone := w.Revoke(ctx, c.Actor(), c.Name)
 				err = errors.Join(err, undone)
 			}
 			return creds, err
@@ -109,7 +116,7 @@ func (c *AuthGrant) Run(ctx context.Context, out *Output) error {
 		return err
 	}
 	return c.with(ctx, func(ctx context.Context, w *authWork) error {
-		p, err := w.Grant(ctx, identity.Operator, c.Name, g)
+		p, err := w.Grant(ctx, c.Actor(), c.Name, g)
 		if err == nil {
 			err = w.apply(ctx, p)
 		}
@@ -127,7 +134,7 @@ type AuthRevoke struct{ AuthName }
 func (c *AuthRevoke) Run(ctx context.Context, out *Output) error {
 	return c.with(ctx, func(ctx context.Context, w *authWork) error {
 		ended := w.ending(c.Name)
-		p, err := w.Revoke(ctx, identity.Operator, c.Name)
+		p, err := w.Revoke(ctx, c.Actor(), c.Name)
 		if err == nil {
 			profile, _ := json.Marshal(p)          // it was JSON
 			_ = w.keys.Apply(p.Name, nil, profile) // no keys: there is nothing to revoke
@@ -169,7 +176,7 @@ func (c *AuthRotate) Run(ctx context.Context, out *Output) error {
 		ended := w.ending(c.Name)
 		var p principals.Principal
 		err := issue(c.Out, func() (creds []byte, err error) {
-			if p, err = w.Rotated(ctx, identity.Operator, c.Name); err != nil {
+			if p, err = w.Rotated(ctx, c.Actor(), c.Name); err != nil {
 				return nil, err
 			}
 			if creds, err = w.keys.Rotate(c.Name); err == nil {

@@ -67,6 +67,7 @@ func (c *AuthInit) Run(ctx context.Context, out *Output) error {
 	if c.External {
 		return c.external(out)
 	}
+	c.makes = true
 	return c.with(ctx, func(_ context.Context, w *authWork) error {
 		dir := embedded.KeysDir(c.Data)
 		return out.Result(struct {

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -49,7 +50,7 @@ func (c *authTarget) open(ctx context.Context) (w *authWork, err error) {
 	var nc *nats.Conn
 	switch _, noted := deployment.ReadNote(c.Data); {
 	case c.Server != "" || noted == nil:
-		if nc, err = c.ConnectOperator(ctx); err != nil {
+		if nc, err = c.ConnectOperator(ctx, "auth"); err != nil {
 			return nil, err
 		}
 		w.close = nc.Close
@@ -106,7 +107,11 @@ func (c *authTarget) openKeys(dir string) (*auth.Authority, error) {
 
 // start runs the embedded server on the data directory of a stopped engine.
 func (c *authTarget) start(ctx context.Context, w *authWork) (*nats.Conn, error) {
-	if _, err := os.Stat(c.Data); err != nil {
+	needs := filepath.Join(c.Data, "nats")
+	if c.makes {
+		needs = c.Data
+	}
+	if _, err := os.Stat(needs); err != nil {
 		return nil, fmt.Errorf("%w: %s has no data of an engine: start one with 'engine serve', or make the keys first with 'engine auth init'", deployment.ErrUnreachable, c.Data)
 	}
 	unlock, err := deployment.Lock(c.Data)
@@ -138,6 +143,8 @@ func (c *authTarget) start(ctx context.Context, w *authWork) (*nats.Conn, error)
 type authTarget struct {
 	deployment.Target
 	Keys keys.Source `embed:""`
+
+	makes bool // also the keys of a directory that has no data of an engine
 }
 
 // with opens the principals and closes them after use.

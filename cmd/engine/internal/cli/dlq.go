@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
 	"github.com/tidemark-engine/tidemark/infra/natsio/intake"
 	"github.com/tidemark-engine/tidemark/projections/quarantine"
@@ -29,7 +31,7 @@ type DLQList struct {
 
 // Run implements the command.
 func (c *DLQList) Run(ctx context.Context, out *Output) error {
-	return openLetters(ctx, &c.Target, func(ctx context.Context, box *intake.DeadLetters) error {
+	return openLetters(ctx, &c.Target, func(ctx context.Context, _ *nats.Conn, box *intake.DeadLetters) error {
 		all, err := box.All(ctx)
 		if err != nil {
 			return err
@@ -118,8 +120,8 @@ func (c *DLQDrop) Run(ctx context.Context, out *Output) error {
 }
 
 // openLetters opens the dead letters.
-func openLetters(ctx context.Context, t *deployment.Target, use func(context.Context, *intake.DeadLetters) error) error {
-	nc, err := t.ConnectStores()
+func openLetters(ctx context.Context, t *deployment.Target, use func(context.Context, *nats.Conn, *intake.DeadLetters) error) error {
+	nc, err := t.ConnectArea(ctx, "dlq")
 	if err != nil {
 		return err
 	}
@@ -128,7 +130,7 @@ func openLetters(ctx context.Context, t *deployment.Target, use func(context.Con
 	if err != nil {
 		return err
 	}
-	return use(ctx, box)
+	return use(ctx, nc, box)
 }
 
 // eachLetter retries or drops the dead letter or quarantined aggregate with an
@@ -140,12 +142,14 @@ func eachLetter(ctx context.Context, t *deployment.Target, which string, out *Ou
 		return err
 	}
 	letters := 0
-	err := openLetters(ctx, t, func(ctx context.Context, box *intake.DeadLetters) error {
+	err := openLetters(ctx, t, func(ctx context.Context, nc *nats.Conn, box *intake.DeadLetters) error {
 		some, err := chosen(ctx, box, which)
 		if err != nil {
 			return err
 		}
-		letters = len(some)
+		if letters = len(some); letters > 0 {
+			recordAct(ctx, nc, t, "dlq "+what, which)
+		}
 		for i := range some {
 			one, cancel := context.WithTimeout(ctx, t.Timeout)
 			err := do(one, box, &some[i])

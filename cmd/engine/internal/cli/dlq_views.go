@@ -41,7 +41,7 @@ func ofView(which string) bool { return strings.Contains(which, ":") }
 // applies nothing else meanwhile; it waits for the result and prints it. It
 // returns how many aggregates it has asked for.
 func askViews(ctx context.Context, t *deployment.Target, out *Output, which, what string) (int, error) {
-	nc, err := t.ConnectStores()
+	nc, err := t.ConnectArea(ctx, "dlq")
 	if err != nil {
 		return 0, err
 	}
@@ -53,7 +53,7 @@ func askViews(ctx context.Context, t *deployment.Target, out *Output, which, wha
 		}
 		return 0, err
 	}
-	own, err := t.ConnectOperator(ctx)
+	own, err := t.ConnectOperator(ctx, "dlq")
 	if err != nil {
 		return 0, err
 	}

@@ -38,7 +38,7 @@ type transferred struct {
 
 // Run implements the command.
 func (c *Export) Run(ctx context.Context, out *Output) error {
-	nc, err := c.ConnectStores()
+	nc, err := c.ConnectArea(ctx, "archive")
 	if err != nil {
 		return err
 	}

@@ -104,7 +104,7 @@ func (c *Import) open(ctx context.Context, checked *export.Checked) (nc *nats.Co
 		return nil, nil, fmt.Errorf("ask for a running engine: %w", err)
 	}
 	nc.Close()
-	if nc, err = c.ConnectOperator(ctx); err != nil {
+	if nc, err = c.ConnectOperator(ctx, "archive"); err != nil {
 		return nil, nil, err
 	}
 	return nc, nc.Close, nil

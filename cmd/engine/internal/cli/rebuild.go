@@ -47,7 +47,7 @@ func (c *Rebuild) Validate() error {
 
 // Run implements the command.
 func (c *Rebuild) Run(ctx context.Context, out *Output) error {
-	nc, err := c.ConnectOperator(ctx)
+	nc, err := c.ConnectOperator(ctx, "rebuild")
 	if err != nil {
 		return err
 	}

@@ -27,7 +27,7 @@ type RotateMaster struct {
 // must give the new one first and then the old one; engines that have the key from
 // their environment must have been restarted with both.
 func (c *RotateMaster) Run(ctx context.Context, out *Output) error {
-	nc, err := c.ConnectOperator(ctx)
+	nc, err := c.ConnectOperator(ctx, "auth")
 	if err != nil {
 		return err
 	}
@@ -53,6 +53,8 @@ func (c *RotateMaster) Run(ctx context.Context, out *Output) error {
 			return err
 		}
 	}
+	c.SubjectPrefix = s.Prefix
+	recordAct(ctx, nc, &c.Target, "auth rotate-master", "")
 	ring := keys.New(store, c.Keys.Load, slog.New(slog.DiscardHandler))
 	bar := NewProgress(-1, "keys")
 	changed, err := ring.Rotate(ctx, bar.Step)

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -48,18 +49,22 @@ func (c *topologyArgs) run(ctx context.Context, out *Output, do func(*topology.P
 	if err != nil {
 		return err
 	}
-	nc, err := c.ConnectStores()
+	nc, err := c.ConnectArea(ctx, "topology")
 	if err != nil {
 		return err
 	}
 	defer nc.Close()
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
+	engine, embedded := c.engine(ctx, nc)
 	p, err := topology.NewPlanner(nc, want, topology.Options{
-		Prefix: c.SubjectPrefix, Async: c.embedded(ctx, nc), Lenient: c.File == "",
+		Prefix: c.SubjectPrefix, Async: embedded, Lenient: c.File == "",
 	})
 	if err != nil {
 		return err
+	}
+	if done != "" && engine { // else there may be no audit
+		recordAct(ctx, nc, &c.Target, "topology apply", cmp.Or(c.File, "the built-in one"))
 	}
 	plan, err := do(p, ctx)
 	if err != nil && !errors.Is(err, topology.ErrStopped) {
@@ -105,11 +110,10 @@ func (c *topologyArgs) print(out *Output, plan *topology.Plan) error {
 // statusTimeout bounds the question whether an engine runs on the server.
 const statusTimeout = 4 * time.Second
 
-// embedded reports whether the server is an engine's own; a server without an
-// engine is not.
-func (c *topologyArgs) embedded(ctx context.Context, nc *nats.Conn) bool {
+// engine reports whether the server has an engine, and whether it is the engine's own.
+func (c *topologyArgs) engine(ctx context.Context, nc *nats.Conn) (runs, embedded bool) {
 	t := c.Target
 	t.Timeout = min(t.Timeout, statusTimeout)
 	s, _, err := t.Status(ctx, nc)
-	return err == nil && s.NATS.Embedded()
+	return err == nil, err == nil && s.NATS.Embedded()
 }

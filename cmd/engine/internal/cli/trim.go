@@ -52,7 +52,7 @@ func (c *Trim) Run(ctx context.Context, out *Output) error {
 	if err != nil {
 		return err
 	}
-	nc, err := c.ConnectOperator(ctx)
+	nc, err := c.ConnectOperator(ctx, "archive")
 	if err != nil {
 		return err
 	}

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/nats-io/nats.go"
-
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
 	"github.com/tidemark-engine/tidemark/internal/keys"
 	"github.com/tidemark-engine/tidemark/projections"
@@ -36,11 +34,11 @@ func (c *Verify) Validate() error {
 
 // Run implements the command.
 func (c *Verify) Run(ctx context.Context, out *Output) error {
-	connect := c.ConnectStores
+	connect := c.ConnectArea
 	if c.Repair { // only the engine may write some of the buckets
-		connect = func() (*nats.Conn, error) { return c.ConnectOperator(ctx) }
+		connect = c.ConnectOperator
 	}
-	nc, err := connect()
+	nc, err := connect(ctx, "verify")
 	if err != nil {
 		return err
 	}
@@ -62,6 +60,10 @@ func (c *Verify) Run(ctx context.Context, out *Output) error {
 	v.Views = func(ctx context.Context) ([]projections.Status, error) {
 		s, _, err := c.Status(ctx, nc)
 		return s.Views, err
+	}
+	if c.Repair {
+		c.SubjectPrefix = s.Prefix
+		recordAct(ctx, nc, &c.Target, "verify", "and repair")
 	}
 	return c.run(ctx, v, out)
 }

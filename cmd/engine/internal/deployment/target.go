@@ -1,6 +1,7 @@
 package deployment
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -15,7 +16,6 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/tidemark-engine/tidemark/infra/natsio"
-	"github.com/tidemark-engine/tidemark/infra/natsio/auth"
 	"github.com/tidemark-engine/tidemark/infra/natsio/embedded"
 	"github.com/tidemark-engine/tidemark/internal/certs"
 )
@@ -32,6 +32,7 @@ type Target struct {
 
 	tls    *tls.Config // of the engine that serves Data, see Find; nil = by the flags
 	shared bool        // clients share the engine's account
+	actor  string      // see Actor
 	asker  *nats.Conn  // asks the engine where the connection has the engine's own rights
 }
 
@@ -123,25 +124,6 @@ func readable(file string) bool {
 	return err == nil && f.Close() == nil
 }
 
-// ConnectOperator connects with the engine's own rights, which a change of the
-// journal or of a view needs. For an embedded server they are in the data
-// directory.
-func (t *Target) ConnectOperator(ctx context.Context) (*nats.Conn, error) {
-	nc, err := t.Connect()
-	if err != nil {
-		return nil, err
-	}
-	s, _, err := t.Status(ctx, nc)
-	if err == nil && !s.NATS.Embedded() && s.NATS.Accounts == auth.Embedded {
-		return nc, nil
-	}
-	if err != nil {
-		nc.Close()
-		return nil, err
-	}
-	return t.own(nc, s.Data)
-}
-
 // own connects with the engine's own rights, in place of nc. Status still asks as
 // a client.
 func (t *Target) own(nc *nats.Conn, data string) (*nats.Conn, error) {
@@ -151,7 +133,7 @@ func (t *Target) own(nc *nats.Conn, data string) (*nats.Conn, error) {
 	switch {
 	case err != nil || o.Creds == "" && o.URL == "":
 		nc.Close()
-		return nil, fmt.Errorf("this command needs the engine's own rights, which are in its data directory: %w", err)
+		return nil, fmt.Errorf("%w: %w", errNoRights, cmp.Or(err, fs.ErrNotExist))
 	case o.Creds != "":
 		opts = append(opts, nats.UserCredentialBytes([]byte(o.Creds)))
 	default:

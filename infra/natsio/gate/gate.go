@@ -52,9 +52,11 @@ type Config struct {
 	Access func(*identity.Caller) Access
 	// Refresh brings what Access answers up to now; nil = it always is.
 	Refresh func(context.Context) error
-	// Refused is called with the stream of a request that is refused for want of a
-	// grant; nil = it is not counted.
-	Refused func(c *identity.Caller, stream string)
+	// Refused is called with the grant that a refused request lacks; nil = it is not counted.
+	Refused func(c *identity.Caller, missing string)
+	// Missing is the grant for what a subject, without the subject prefix, matches in a
+	// stream; empty = there is none. nil = refusals name no grant.
+	Missing func(stream, subject string) string
 	// Rates are of the requests of each principal; may be nil.
 	Rates *natsio.Rates
 	// Disconnect closes a connection that goes on sending while its requests are refused;
@@ -268,7 +270,7 @@ func (g *Gate) answer(r *request) {
 	case r.is("CONSUMER", "MSG", "NEXT") && len(r.tokens) == 5:
 		g.next(r, stream, r.tokens[4])
 	default:
-		r.notForClients(stream)
+		r.notForClients()
 	}
 }
 

@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -57,25 +58,52 @@ func (r *request) hidden(stream string) bool { return r.dev && stream == keyStre
 
 // forbidden refuses alike what there is and what there is not.
 func (r *request) forbidden(what string) {
-	if r.gate.cfg.Refused != nil && r.caller != nil {
-		stream := r.stream()
-		if !Reserved(stream) { // a name of the client's
-			stream = "other"
-		}
-		r.gate.cfg.Refused(r.caller, stream)
+	missing, text := "", "forbidden: there is no grant to read "+what
+	if r.gate.cfg.Missing != nil && what == r.stream() {
+		missing = r.gate.cfg.Missing(what, strings.TrimPrefix(r.asked(), r.gate.cfg.Subjects.Root("")))
 	}
-	r.refuse(403, "forbidden: there is no grant to read "+what)
+	if missing != "" {
+		text += fmt.Sprintf(": the missing grant is %q: ask the operator of the engine (engine auth grant)", missing)
+	}
+	r.refused(missing)
+	r.refuse(403, text)
 }
 
 // notForClients refuses what only the engine may do.
-func (r *request) notForClients(stream string) {
-	if r.gate.cfg.Refused != nil && !Reserved(stream) {
-		stream = "other"
-	}
-	if r.gate.cfg.Refused != nil {
-		r.gate.cfg.Refused(r.caller, stream)
-	}
+func (r *request) notForClients() {
+	r.refused("")
 	r.refuse(403, "forbidden: the streams belong to the engine; clients can read them")
+}
+
+// refused reports a refusal by the missing grant; empty = none would do.
+func (r *request) refused(missing string) {
+	if r.gate.cfg.Refused == nil || r.caller == nil {
+		return
+	}
+	if stream := r.stream(); missing == "" && Reserved(stream) {
+		missing = "watch stream " + stream
+	}
+	r.gate.cfg.Refused(r.caller, cmp.Or(missing, "watch stream other")) // the name of another is the client's
+}
+
+// asked is the first subject that a request names; empty = none.
+func (r *request) asked() string {
+	switch {
+	case r.is("DIRECT", "GET") && len(r.tokens) > 3:
+		return strings.Join(r.tokens[3:], ".")
+	case r.is("CONSUMER", "CREATE") && len(r.tokens) > 4:
+		return strings.Join(r.tokens[4:], ".")
+	}
+	var body struct {
+		getRequest
+		Filter string         `json:"subjects_filter"`
+		Config consumerConfig `json:"config"`
+	}
+	if json.Unmarshal(r.msg.Data, &body) != nil {
+		return ""
+	}
+	all := slices.Concat([]string{body.Last, body.Next, body.Filter, body.Config.FilterSubject}, body.MultiLast, body.Config.FilterSubjects)
+	return cmp.Or(all...)
 }
 
 func (r *request) responseType() string {

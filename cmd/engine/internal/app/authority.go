@@ -115,9 +115,9 @@ func (v viewAccess) Covers(stream, subject string) bool {
 }
 
 // unread counts and records that the gate has refused to read a stream.
-func (a *authority) unread(c *identity.Caller, stream string) {
+func (a *authority) unread(c *identity.Caller, missing string) {
 	a.refused.WithLabelValues(string(grants.Watch)).Inc()
-	a.refusals.Add(c.Principal, "watch stream "+stream)
+	a.refusals.Add(c.Principal, missing)
 }
 
 // Grants implements query.Authority.

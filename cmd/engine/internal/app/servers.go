@@ -20,6 +20,7 @@ import (
 	"github.com/tidemark-engine/tidemark/infra/natsio/gate"
 	"github.com/tidemark-engine/tidemark/infra/pg"
 	"github.com/tidemark-engine/tidemark/infra/pg/local"
+	"github.com/tidemark-engine/tidemark/internal/grants"
 	"github.com/tidemark-engine/tidemark/internal/identity"
 )
 
@@ -155,7 +156,7 @@ func (n *natsServer) startGate(a *authority, rates *natsio.Rates, disconnect fun
 	if err != nil {
 		return err
 	}
-	cfg := gate.Config{Engine: nc, Subjects: n.subjects, Accounts: n.accounts, Access: a.reads, Refresh: a.store.Refresh, Refused: a.unread, Rates: rates, Disconnect: disconnect, Free: auth.Streams, Log: n.log}
+	cfg := gate.Config{Engine: nc, Subjects: n.subjects, Accounts: n.accounts, Access: a.reads, Refresh: a.store.Refresh, Refused: a.unread, Missing: grants.Reads, Rates: rates, Disconnect: disconnect, Free: auth.Streams, Log: n.log}
 	if n.embedded != nil {
 		if cfg.Dev, err = natsio.Connect(embedded.InProcess, "tidemark-gate", n.log, n.embedded.GateOptions()...); err != nil {
 			return err

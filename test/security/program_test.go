@@ -72,6 +72,9 @@ func TestProgramHasGrants(t *testing.T) {
 	if r := run("root", "auth", "rotate", "view", "--out", filepath.Join(dir, "view-2")); r.Code != 0 || r.Stderr != "" {
 		t.Errorf("rotate as root: %+v", r)
 	}
+	if r := run("half", "status"); r.Code != 0 || !strings.Contains(r.Stdout, `"admin status" is missing`) || strings.Contains(r.Stdout, "NATS") {
+		t.Errorf("status as half: %+v", r)
+	}
 	acted, refused := map[string]bool{}, map[string]int{}
 	for line := range strings.Lines(run("root", "auth", "log", "--json").Stdout) {
 		var ev struct {

@@ -49,6 +49,10 @@ func printStatus(out *Output, s *deployment.Status) {
 	if len(s.Reasons) > 0 {
 		reasons = ": " + strings.Join(s.Reasons, "; ")
 	}
+	if s.NATS.Mode == "" {
+		out.Printf("Tidemark %s, %s\n  durability  %s: %s\nThese credentials see no more: the grant \"admin status\" is missing.\n", s.Version, out.state(state, 0), s.Durability, s.Detail)
+		return
+	}
 	out.Printf("Tidemark %s, up %s, %s%s\n", s.Version, time.Duration(s.UptimeS)*time.Second, out.state(state, 0), reasons)
 	out.Printf("  NATS        %s %s (%s)\n", out.state(s.NATS.State, 5), s.NATS.URL, s.NATS.Mode)
 	out.Printf("  Postgres    %s %s (%s) %s\n", out.state(s.Postgres.State, 5), s.Postgres.URL, s.Postgres.Place(), s.Postgres.Reason)

@@ -96,6 +96,17 @@ func TestGrants(t *testing.T) {
 	if err != nil || strings.Contains(string(ack.Data), "error") {
 		t.Fatalf("%v %+v", err, ack)
 	}
+	for subject, want := range map[string]string{"batch": "404", "agent.set": "404", "agent.a.b.set": "400"} { // nothing is stored
+		asked, err := bob.Request("commands."+subject, []byte(`{"x":1}`), harness.Patience)
+		harness.Must(t, err)
+		if got := asked.Header.Get("Nats-Service-Error-Code"); subject != "batch" && got != want {
+			t.Errorf("commands.%s: %s", subject, asked.Data)
+		}
+		stored, err := bob.Request("enqueue."+subject, []byte(`{"x":1}`), harness.Patience)
+		if err != nil || !strings.Contains(string(stored.Data), `"code":`+want) {
+			t.Errorf("enqueue.%s: %s, %v", subject, stored.Data, err)
+		}
+	}
 	outcome := func(c *harness.Client) string {
 		m, err := c.Request("queries.command.q1.get", nil, harness.Patience)
 		harness.Must(t, err)

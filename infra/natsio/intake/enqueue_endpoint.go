@@ -3,6 +3,7 @@ package intake
 import (
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -75,26 +76,26 @@ func (d *enqueueEndpoint) enqueue(m *nats.Msg) {
 	}
 	account, rest, _ := strings.Cut(strings.TrimPrefix(m.Subject, d.in.streams.accountRoot), ".intake.")
 	if _, err := natsio.CommandID(m); m.Header == nil && err != nil {
-		d.refuse(m, 400, err.Error())
+		d.refuse(m, err)
 		return
 	}
 	who, err := natsio.CheckRequester(m.Header, account)
 	caller := d.in.cfg.Identify(account)
 	if err != nil || caller == nil {
 		d.in.log.Warn("enqueued command refused: it is not known who sends it", "subject", m.Subject, "error", err)
-		d.refuse(m, 403, "forbidden: it is not known who sends this command")
+		d.refuse(m, domain.Errorf(domain.Forbidden, "forbidden", "forbidden: it is not known who sends this command"))
 		return
 	}
 	client := caller.Client(who.Client)
 	if err := d.in.cfg.Rates.Take(client); err != nil {
-		d.refuse(m, 429, domain.PublicText(err))
+		d.refuse(m, err)
 		return
 	}
 	stored := &nats.Msg{Subject: d.in.streams.enqueueRoot + rest, Data: m.Data, Header: nats.Header{}}
 	if account != d.in.streams.dev {
 		aggregate, id, verb, err := commands.ParseSubject(rest)
 		if err != nil {
-			d.refuse(m, 400, domain.PublicText(err))
+			d.refuse(m, err)
 			return
 		}
 		stored.Subject = laneSubject(d.in.streams.laneRoot, d.in.streams.lanes, aggregate, id, verb, account)
@@ -106,14 +107,14 @@ func (d *enqueueEndpoint) enqueue(m *nats.Msg) {
 		}
 	}
 	if err := d.backlog.enter(client, stored.Size(), time.Now()); err != nil {
-		d.refuse(m, 429, domain.PublicText(err))
+		d.refuse(m, err)
 		return
 	}
 	if m.Reply != "" {
 		stored.Reply = d.root + base64.RawURLEncoding.EncodeToString([]byte(m.Reply))
 	}
 	if err := d.nc.PublishMsg(stored); err != nil {
-		d.refuse(m, 503, "the command was not stored: retry later")
+		d.answer(m.Reply, 503, "the command was not stored: retry later")
 	}
 }
 
@@ -132,7 +133,14 @@ func (d *enqueueEndpoint) acknowledged(m *nats.Msg) {
 	}
 }
 
-func (d *enqueueEndpoint) refuse(m *nats.Msg, code int, text string) { d.answer(m.Reply, code, text) }
+// refuse answers with the status that the command would have as a request.
+func (d *enqueueEndpoint) refuse(m *nats.Msg, err error) {
+	code := domain.Internal.Status()
+	if known := (*domain.Error)(nil); errors.As(err, &known) {
+		code = known.Kind.Status()
+	}
+	d.answer(m.Reply, code, domain.PublicText(err))
+}
 
 // answer answers as a stream answers that does not store a message.
 func (d *enqueueEndpoint) answer(reply string, code int, text string) {

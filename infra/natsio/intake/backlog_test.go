@@ -16,7 +16,11 @@ func TestBacklog(t *testing.T) {
 		used, oldest, failed := int64(0), time.Time{}, error(nil)
 		b := &backlog{look: func(context.Context) (int64, int64, time.Time, error) { return room, used, oldest, failed }}
 		fill := func(client string, most int) (n int) {
-			for ; n < most && b.enter(client, size, time.Now()) == nil; n++ {
+			for ; n < most; n++ {
+				err := b.enter(client, size, time.Now())
+				if synctest.Wait(); err != nil { // the look that it began has ended
+					break
+				}
 				if used += 1 << 10; oldest.IsZero() {
 					oldest = time.Now()
 				}

@@ -132,7 +132,7 @@ func (v *Verification) repairMessages(ctx context.Context, differences []verify.
 	}) {
 		return nil
 	}
-	_, err := v.stores.RebuildMessages(ctx, false, func(rebuild.Step) {})
+	_, err := v.stores.RebuildMessages(ctx, v.nc, false, func(rebuild.Step) {})
 	return err
 }
 

@@ -113,7 +113,7 @@ func checkEngine(t *testing.T, pod *core.PodSpec, secret *core.Secret, claims []
 		t.Error("the pod has more rights than it needs")
 	}
 	if *pod.TerminationGracePeriodSeconds < 30 {
-		t.Error("the engine gives itself 25 s to stop")
+		t.Error("the engine gives itself 16 s to stop")
 	}
 }
 

@@ -55,6 +55,9 @@ func serveNATS(config string) error {
 	return nil
 }
 
+// PID is the process id.
+func (c *Child) PID() int { return c.proc.cmd.Process.Pid }
+
 // Signal sends a signal to the process.
 func (c *Child) Signal(s syscall.Signal) {
 	c.t.Helper()

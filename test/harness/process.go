@@ -47,7 +47,7 @@ func launch(cmd *exec.Cmd) (*process, error) {
 const (
 	readyWithin = 60 * time.Second
 	runWithin   = 3 * time.Minute  // one call of the command line
-	stopWithin  = 35 * time.Second // the engine gives itself 25
+	stopWithin  = 25 * time.Second // the engine gives itself 6, and its servers 10
 	goneWithin  = 20 * time.Second
 )
 

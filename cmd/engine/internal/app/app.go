@@ -259,11 +259,11 @@ func (e *Engine) starting(step string) {
 	e.readiness.Set("engine", readiness.NotReady, "starting: "+step)
 }
 
-// stopTimeout bounds a clean stop as a whole.
-const stopTimeout = 25 * time.Second
+// stopTimeout bounds a stop as a whole, without that of the engine's own servers.
+const stopTimeout = 6 * time.Second
 
 // Stop answers the commands that were taken, lets the views catch up, and stops
-// all components.
+// all components. A store that does not answer holds it up for stopTimeout at most.
 func (e *Engine) Stop() {
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()

@@ -5,24 +5,54 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
 	"github.com/tidemark-engine/tidemark/internal/redact"
 )
 
 // stops are the functions that stop what has started.
-type stops []func(context.Context)
+type stops []stopStep
 
-func (s *stops) add(f func(context.Context)) { *s = append(*s, f) }
+type stopStep struct {
+	stop   func(context.Context)
+	server bool // of our own: no process, and no write of it, may outlive the engine
+}
 
-// run calls them, the last one first.
+func (s *stops) add(f func(context.Context)) { *s = append(*s, stopStep{stop: f}) }
+
+func (s *stops) addServer(f func(context.Context)) { *s = append(*s, stopStep{f, true}) }
+
+// lateStep is how long a step may take once the time for all of them is over.
+const lateStep = 50 * time.Millisecond
+
+// run calls them, the last one first. When ctx ends it no longer waits for a step that a
+// store does not answer; the next start makes good what that leaves undone. It waits for
+// the engine's own servers in any case.
 func (s *stops) run(ctx context.Context) {
 	for len(*s) > 0 {
 		// gofail: var stopping struct{}
 		last := len(*s) - 1
-		stop := (*s)[last]
+		step := (*s)[last]
 		*s = (*s)[:last]
-		stop(ctx)
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			step.stop(ctx)
+		}()
+		if step.server {
+			<-done
+			continue
+		}
+		select {
+		case <-done:
+			continue
+		case <-ctx.Done():
+		}
+		select {
+		case <-done:
+		case <-time.After(lateStep):
+		}
 	}
 }
 

@@ -142,8 +142,17 @@ func (p *postgres) setProblem(err error) {
 	p.broken.Store(&text)
 }
 
+// serverStop is what the managed server gets for a clean stop at least, whatever held up
+// the steps before.
+const serverStop = 3 * time.Second
+
 // stop stops the managed server.
 func (p *postgres) stop(ctx context.Context) {
+	if end, bounded := ctx.Deadline(); bounded && time.Until(end) < serverStop {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), serverStop)
+		defer cancel()
+	}
 	if err := p.local.Stop(ctx); err != nil {
 		p.log.Error("Postgres did not stop cleanly", "error", err)
 	}

@@ -75,11 +75,11 @@ func startServers(ctx context.Context, cfg *Config, l embedded.Limits, tlsConfig
 	}
 	starting.Wait()
 	if p.local != nil {
-		stops.add(p.stop)
+		stops.addServer(p.stop)
 	}
 	if n.embedded != nil {
 		n.url, n.accounts = n.embedded.URL(), n.embedded.Authority()
-		stops.add(func(context.Context) { n.embedded.Stop() })
+		stops.addServer(func(context.Context) { n.embedded.Stop() })
 	}
 	switch {
 	case natsErr != nil:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -65,9 +66,10 @@ func startHealth(e *Engine) *health {
 // stop ends the checks: connections and views that stop are no problem.
 func (h *health) stop(context.Context) { h.stopping.Store(true) }
 
-// nats reports connections that are away. One that is closed never comes back.
+// nats reports connections that are away, and subscriptions that the server has ended. A
+// connection that is closed never comes back.
 func (h *health) nats() (readiness.Level, string) {
-	level, reason := readiness.OK, ""
+	level, reason := h.subscriptions()
 	for _, nc := range h.e.nats.kept() {
 		switch {
 		case h.stopping.Load():
@@ -79,6 +81,22 @@ func (h *health) nats() (readiness.Level, string) {
 		}
 	}
 	return level, reason
+}
+
+// subscriptions reports those that the server refuses. Without answers of the server, or
+// without requests, no command is executed.
+func (h *health) subscriptions() (readiness.Level, string) {
+	refused := h.e.nats.subs.Refused()
+	if len(refused) == 0 {
+		return readiness.OK, ""
+	}
+	level := readiness.Degraded
+	for _, subject := range refused {
+		if strings.HasPrefix(subject, h.e.nats.subjects.Root("commands.")) || strings.HasPrefix(subject, "_INBOX.") {
+			level = readiness.NotReady
+		}
+	}
+	return level, "the server refuses the subscription to " + strings.Join(refused, ", ")
 }
 
 func (h *health) journal(ctx context.Context) error {

@@ -40,6 +40,7 @@ type natsServer struct {
 	conns    []*nats.Conn
 	mu       sync.Mutex
 	dialed   []*nats.Conn // all of them, also those that a component closes
+	subs     natsio.Subscriptions
 	stops    *stops
 	log      *slog.Logger
 }
@@ -51,7 +52,7 @@ func startServers(ctx context.Context, cfg *Config, l embedded.Limits, tlsConfig
 	if err != nil {
 		return nil, nil, err
 	}
-	n := &natsServer{access: access, url: cfg.NATS, subjects: natsio.NewSubjects(cfg.SubjectPrefix), stops: stops, log: log}
+	n := &natsServer{access: access, url: cfg.NATS, subjects: natsio.NewSubjects(cfg.SubjectPrefix), subs: natsio.Subscriptions{Log: log}, stops: stops, log: log}
 	p := &postgres{log: log}
 	key := ""
 	if cfg.NATS == "" {
@@ -124,6 +125,9 @@ func (n *natsServer) dial(name string) (*nats.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	n.subs.Keep(nc, func() (*nats.Conn, error) {
+		return natsio.Connect(url, "tidemark-subscriptions", slog.New(slog.DiscardHandler), opts...)
+	})
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.dialed = append(slices.DeleteFunc(n.dialed, (*nats.Conn).IsClosed), nc)

@@ -1,0 +1,70 @@
+package natsio
+
+import (
+	"net"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+
+	"github.com/tidemark-engine/tidemark/test/harness"
+)
+
+// TestSubscriptionsThatTheServerEnded: a right that is taken away and given back costs no
+// subscription for ever, with and without a queue; what is still refused stays refused.
+func TestSubscriptionsThatTheServerEnded(t *testing.T) {
+	t.Parallel()
+	users := func(deny ...string) *server.Options {
+		return &server.Options{Users: []*server.User{
+			{Username: "engine", Password: "p", Permissions: &server.Permissions{Subscribe: &server.SubjectPermission{Deny: append(deny, "never.>")}}},
+			{Username: "client", Password: "p"},
+		}}
+	}
+	s := run(t, *users("x"))
+	reload := func(deny ...string) {
+		t.Helper()
+		opts := users(deny...)
+		opts.Host, opts.Port, opts.NoSigs, opts.NoLog = "127.0.0.1", s.Addr().(*net.TCPAddr).Port, true, true
+		harness.Must(t, s.ReloadOptions(opts))
+	}
+	dial := func() (*nats.Conn, error) {
+		return Connect(s.ClientURL(), "test", quiet, nats.UserInfo("engine", "p"))
+	}
+	nc, err := dial()
+	harness.Must(t, err)
+	defer nc.Close()
+	kept := &Subscriptions{Log: quiet}
+	kept.Keep(nc, dial)
+	answer := func(m *nats.Msg) { _ = m.Respond(nil) }
+	for _, one := range []subscription{{"plain.>", ""}, {"queued.*", "q"}, {"never.mine", ""}} {
+		_, err := nc.QueueSubscribe(one.subject, one.queue, answer)
+		harness.Must(t, err)
+	}
+	client, err := nats.Connect(s.ClientURL(), nats.UserInfo("client", "p"))
+	harness.Must(t, err)
+	defer client.Close()
+	answered := func() bool {
+		for _, subject := range []string{"plain.1", "queued.1"} {
+			if _, err := client.Request(subject, nil, time.Second); err != nil {
+				return false
+			}
+		}
+		return true
+	}
+	harness.Eventually(t, "requests are answered", answered)
+	for range 2 {
+		reload("plain.>", "queued.>", "_INBOX.>")
+		harness.Eventually(t, "the refusals are known", func() bool {
+			refused := kept.Refused()
+			return slices.Contains(refused, "plain.>") && slices.Contains(refused, "queued.*")
+		})
+		if answered() {
+			t.Fatal("a request is answered without the right")
+		}
+		reload("x")
+		harness.Eventually(t, "requests are answered again", answered)
+		harness.Eventually(t, "what is refused is known", func() bool { return slices.Equal(kept.Refused(), []string{"never.mine"}) })
+	}
+}

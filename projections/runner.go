@@ -51,6 +51,8 @@ type Runner struct {
 	// Applied is called for every batch that took effect, with the duration of the write. It must
 	// not block.
 	Applied func(events int, took time.Duration)
+	// Why is what the status says of an error; nil = its text.
+	Why func(error) string
 	// Trace records spans for the sampled events; nil = none.
 	Trace *trace.Tracer
 
@@ -203,7 +205,11 @@ func (r *Runner) follow(ctx context.Context) error {
 }
 
 func (r *Runner) wait(ctx context.Context, d time.Duration, err error) {
-	if first := r.setState(Waiting, err.Error()); first {
+	reason := err.Error()
+	if r.Why != nil {
+		reason = r.Why(err)
+	}
+	if first := r.setState(Waiting, reason); first {
 		r.Log.Warn("view waits", "view", r.View, "partition", r.Partition, "error", err)
 	}
 	t := time.NewTimer(d)

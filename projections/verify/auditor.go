@@ -21,6 +21,7 @@ type Auditor struct {
 	Rate    float64 // checks a second
 	// Busy reports more urgent work; the audit waits.
 	Busy func() bool
+	Why  func(error) string // what the status says of an error
 	Log  *slog.Logger
 
 	mu      sync.Mutex
@@ -104,7 +105,7 @@ func (a *Auditor) Run(ctx context.Context) {
 			again = time.Now()
 		}
 		if err != nil {
-			a.wait(ctx, err.Error())
+			a.wait(ctx, a.Why(err))
 			continue
 		}
 		a.mu.Lock()

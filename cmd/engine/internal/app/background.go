@@ -97,6 +97,7 @@ func startAudit(e *Engine) *audit {
 	}
 	limit := int64(e.cfg.LimitsInFlight) / 4
 	a := &verify.Auditor{
+		Why:     reason,
 		Sampler: sampler, Rate: e.cfg.AuditRate, Log: e.log,
 		Busy: func() bool { return e.commands.handler.InFlight() > limit },
 	}

@@ -2,15 +2,11 @@ package app
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
-
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
 	"github.com/tidemark-engine/tidemark/internal/readiness"
@@ -226,22 +222,4 @@ func (h *health) problem(component string) string {
 		}
 	}
 	return ""
-}
-
-// withoutAddresses reduces an error of the database to what holds no address, user
-// or SQL: /readyz has readers who may not know them.
-func withoutAddresses(err error) error {
-	var refused *pgconn.PgError
-	var system syscall.Errno
-	switch {
-	case err == nil:
-		return nil
-	case errors.As(err, &refused):
-		return fmt.Errorf("the server refuses with SQLSTATE %s", refused.Code)
-	case errors.Is(err, context.DeadlineExceeded):
-		return errors.New("no answer in time")
-	case errors.As(err, &system):
-		return system
-	}
-	return errors.New("no connection")
 }

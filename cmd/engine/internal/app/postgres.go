@@ -137,7 +137,7 @@ func (p *postgres) problem() string {
 func (p *postgres) setProblem(err error) {
 	text := ""
 	if err != nil {
-		text = err.Error()
+		text = reason(err)
 	}
 	p.broken.Store(&text)
 }

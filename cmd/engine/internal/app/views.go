@@ -159,7 +159,7 @@ func (v *views) startLocal(view string, target projections.Target, progress *pro
 func (v *views) runner(view string, p int, target projections.Target, progress *projections.Progress, b projections.Batching) *projections.Runner {
 	return &projections.Runner{
 		View: view, Partition: p, Source: v.journal.source(view), Target: target, Batching: b,
-		Progress: progress, Log: v.log, Applied: v.metrics.applied(view), Trace: v.tracer,
+		Progress: progress, Log: v.log, Applied: v.metrics.applied(view), Why: reason, Trace: v.tracer,
 	}
 }
 

@@ -17,20 +17,27 @@ import (
 // the server itself fail.
 func TestDiskFull(t *testing.T) {
 	t.Parallel()
+	bytes := func(t testing.TB) (string, bool) { return harness.SmallDisk(t, 64<<20) }
 	kinds := []struct {
 		name   string
 		rounds int
 		args   []string
-	}{{"with the default reserve", 2, nil}, {"without a reserve", harness.Rounds(2, 5), []string{"--disk-reserve", "1"}}}
+		disk   func(testing.TB) (dir string, ok bool)
+		fill   func(t testing.TB, dir string) (free func())
+	}{
+		{"with the default reserve", 2, nil, bytes, harness.FillDisk},
+		{"without a reserve", harness.Rounds(2, 5), []string{"--disk-reserve", "1"}, bytes, harness.FillDisk},
+		{"of files", 2, nil, func(t testing.TB) (string, bool) { return harness.FewFiles(t, 1000) }, harness.FillFiles},
+	}
 	for _, kind := range kinds {
 		t.Run(kind.name, func(t *testing.T) {
 			t.Parallel()
 			args := kind.args
 			disk, ok := "", false
 			if !harness.RaceEngine(t) { // nats-server 2.15.3 has a data race when it starts JetStream again after a write error
-				disk, ok = harness.SmallDisk(t, 64<<20)
+				disk, ok = kind.disk(t)
 			}
-			free := func() func() { return harness.FillDisk(t, disk) }
+			free := func() func() { return kind.fill(t, disk) }
 			if !ok { // the reserve is then more than any disk has
 				disk, args = harness.TempDir(t), nil
 				free = nil

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"time"
 
@@ -62,22 +63,44 @@ func (c *Config) reserve(size int64) int64 {
 	return min(defaultReserve, size/20)
 }
 
+// filesReserve is how many files the engine leaves room for: a stream needs a new one for
+// every few megabytes, and a server without room for it stores nothing.
+func filesReserve(all int64) int64 { return min(128, all/50) }
+
+// fullReason is why nothing may be stored on the disk; empty = something may. A disk that
+// was full needs more room than one that becomes full, so that the state does not change
+// with every write.
+func (w *diskWatch) fullReason() string {
+	server := w.e.nats.embedded
+	more := int64(0)
+	if w.full {
+		more = 1
+	}
+	if free, size, known := server.Disk(); known {
+		reserve := w.e.cfg.reserve(size)
+		if reserve += more * reserve / 8; free < reserve {
+			return fmt.Sprintf("%s are free, %s are kept in reserve; free space", humanize.IBytes(uint64(free)), humanize.IBytes(uint64(reserve)))
+		}
+	}
+	if free, all, known := server.Files(); known {
+		reserve := filesReserve(all)
+		if reserve += more * reserve / 8; free < reserve {
+			return fmt.Sprintf("it takes %d more files, %d are kept in reserve; remove files", free, reserve)
+		}
+	}
+	return ""
+}
+
 // check stops or allows the appends, and restarts JetStream where that is needed.
 func (w *diskWatch) check(ctx context.Context) {
 	server, g := w.e.nats.embedded, w.e.guard
-	free, size, known := server.Disk()
-	reserve := w.e.cfg.reserve(size)
-	if w.full {
-		reserve += reserve / 8 // so that the state does not change with every write
-	}
-	before := w.full
-	if w.full = known && free < reserve; w.full {
+	before, why := w.full, w.fullReason()
+	if w.full = why != ""; w.full {
 		if !before {
-			w.e.log.Error("the disk is full; commands are refused", "directory", w.e.cfg.Data, "free", humanize.IBytes(uint64(free)), "reserve", humanize.IBytes(uint64(reserve)))
+			w.e.log.Error("the disk is full; commands are refused", "directory", w.e.cfg.Data, "reason", why)
 		}
 		g.Stop(domain.Errorf(domain.Unavailable, "journal.full",
-			"the disk of the data directory is full: %s are free, %s are kept in reserve; free space, and send the same command id again",
-			humanize.IBytes(uint64(free)), humanize.IBytes(uint64(reserve))))
+			"the disk of the data directory is full: %s, and send the same command id again", why))
 		w.distrust(server.Health) // waits for views that wait for the disk: after the refusal
 		return
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -25,7 +26,18 @@ type postgres struct {
 	db    *pg.DB        // nil = off
 	log   *slog.Logger
 
-	broken atomic.Pointer[string] // why the database cannot be used
+	broken   atomic.Pointer[string] // why the database cannot be used
+	identity atomic.Pointer[string] // of the database and its schema; nil = not known yet
+}
+
+// store identifies the database in which the rows of a view are; empty = it is not known,
+// or the view is in none.
+func (p *postgres) store(view string) string {
+	known := p.identity.Load()
+	if known == nil || slices.Contains([]string{"hot", "feeds", "message-feed"}, view) {
+		return ""
+	}
+	return *known
 }
 
 // open opens the connection pool and migrates the schema. While the database is
@@ -118,6 +130,9 @@ func (p *postgres) ensureSchema(ctx context.Context, migrated, granted *bool) er
 			return err
 		}
 		*granted = false
+	}
+	if identity, err := p.db.Identity(ctx); err == nil { // of the server behind the URL now
+		p.identity.Store(&identity)
 	}
 	if !*granted {
 		err = p.db.Grant(ctx, p.log)

@@ -37,6 +37,14 @@ var sessionDefaults = map[string]string{
 	"idle_in_transaction_session_timeout": "10s", "timezone": "UTC",
 }
 
+// sessionNeeds are the settings that the engine's statements rely on, whatever the server,
+// the database or the role has as a default.
+var sessionNeeds = map[string]string{
+	"client_encoding": "UTF8", "standard_conforming_strings": "on", "transform_null_equals": "off",
+	"default_transaction_isolation": "read committed", "default_transaction_deferrable": "off",
+	"datestyle": "ISO, MDY", "intervalstyle": "postgres", "bytea_output": "hex", "extra_float_digits": "1",
+}
+
 // DB is a connection pool whose statements, lock waits and idle transactions
 // time out, so that neither a stuck session nor a server that stopped answering
 // blocks the engine. It replaces dead connections and those to a server that has
@@ -68,6 +76,10 @@ func OpenSchema(url, schema string) (*DB, error) {
 			value = set
 			delete(conn.RuntimeParams, name)
 		}
+		session[name] = value
+	}
+	for name, value := range sessionNeeds {
+		delete(conn.RuntimeParams, name)
 		session[name] = value
 	}
 	if conn.RuntimeParams["application_name"] == "" {

@@ -2,10 +2,15 @@ package pg_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	neturl "net/url"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/tidemark-engine/tidemark/infra/pg"
 	"github.com/tidemark-engine/tidemark/test/harness"
@@ -123,5 +128,72 @@ func TestIdentity(t *testing.T) {
 	}
 	if other := identity(support.Postgres(t), "agents"); other == own {
 		t.Errorf("two databases are %s", own)
+	}
+}
+
+// TestSettingsOfTheRole: defaults of the server, the database or the role change no answer.
+func TestSettingsOfTheRole(t *testing.T) {
+	t.Parallel()
+	url := support.Postgres(t)
+	admin, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer admin.Close(t.Context())
+	for name, value := range map[string]string{
+		"client_encoding": "LATIN1", "standard_conforming_strings": "off", "default_transaction_isolation": "serializable", "default_transaction_deferrable": "on",
+		"datestyle": "German, DMY", "intervalstyle": "sql_standard", "bytea_output": "escape", "extra_float_digits": "-15",
+		"transform_null_equals": "on", "search_path": "", "timezone": "Asia/Kolkata", "backslash_quote": "off",
+	} {
+		_, err := admin.Exec(t.Context(), fmt.Sprintf(`DO $$ BEGIN EXECUTE format('ALTER DATABASE %%I SET %s = %%L', current_database(), '%s'); END $$`, name, value))
+		if err != nil {
+			t.Fatal(name, err)
+		}
+	}
+	db, err := pg.Open(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if err := db.Migrate(t.Context(), harness.Log(t)); err != nil {
+		t.Fatal(err)
+	}
+	const text = `Łódź 日本 \ ' " 🎉`
+	var got, level string
+	if err := db.Pool().QueryRow(t.Context(), `SELECT $1::text, current_setting('transaction_isolation')`, text).Scan(&got, &level); err != nil || got != text || level != "read committed" {
+		t.Errorf("%q, %q, %v", got, level, err)
+	}
+}
+
+// TestEncodingOfTheDatabase: a database that cannot keep every value is refused, and the
+// refusal says what is needed.
+func TestEncodingOfTheDatabase(t *testing.T) {
+	t.Parallel()
+	url := support.Postgres(t)
+	admin, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer admin.Close(t.Context())
+	for _, encoding := range []string{"LATIN1", "SQL_ASCII"} {
+		name := admin.Config().Database + "_" + strings.ToLower(encoding)
+		if _, err := admin.Exec(t.Context(), fmt.Sprintf("CREATE DATABASE %s ENCODING '%s' LOCALE 'C' TEMPLATE template0", pgx.Identifier{name}.Sanitize(), encoding)); err != nil {
+			t.Fatal(err)
+		}
+		u, err := neturl.Parse(url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		u.Path = "/" + name
+		db, err := pg.Open(u.String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var unsuitable *pg.Unsuitable
+		if err := db.Migrate(t.Context(), harness.Log(t)); !errors.As(err, &unsuitable) || !strings.Contains(err.Error(), "UTF8") || !strings.Contains(err.Error(), encoding) {
+			t.Errorf("%s: %v", encoding, err)
+		}
+		db.Close()
+		_, _ = admin.Exec(t.Context(), "DROP DATABASE "+pgx.Identifier{name}.Sanitize())
 	}
 }

@@ -48,11 +48,16 @@ func (d *DB) prepareSession(ctx context.Context, conn *pgx.Conn, settings map[st
 	}
 	var version int
 	var pid uint32
-	if err := conn.QueryRow(ctx, "SELECT current_setting('server_version_num')::int, pg_backend_pid()", pgx.QueryExecModeSimpleProtocol).Scan(&version, &pid); err != nil {
+	var encoding string
+	if err := conn.QueryRow(ctx, "SELECT current_setting('server_version_num')::int, pg_backend_pid(), current_setting('server_encoding')", pgx.QueryExecModeSimpleProtocol).
+		Scan(&version, &pid, &encoding); err != nil {
 		return fmt.Errorf("read the version of PostgreSQL: %w", err)
 	}
 	if version/10000 < minVersion {
 		return &Unsuitable{fmt.Sprintf("PostgreSQL %d is too old: the engine needs PostgreSQL %d or later", version/10000, minVersion)}
+	}
+	if encoding != "UTF8" {
+		return &Unsuitable{fmt.Sprintf("the database has the encoding %s, in which it cannot keep every value: the engine needs one with UTF8 (CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0)", encoding)}
 	}
 	if pid != conn.PgConn().PID() { // the login named another process: a pooler is in between
 		if err := checkPooler(ctx, conn); err != nil {

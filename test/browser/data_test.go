@@ -27,6 +27,7 @@ func fill(t *testing.T, e *harness.Engine) *harness.Client {
 	}
 	c.MustDo(t, "agent.hostile.set", raw(M{"key": "note", "value": hostile}))
 	tasks(t, c)
+	long(t, c)
 
 	// A write that is older than the entry loses, and one that is rejected.
 	c.MustSet(t, "writer", "draft", M{"title": "Tides", "words": 900}, M{"strategy": "timestamp", "timestamp": "2026-05-05T10:00:00Z", "writer": "w1"})
@@ -67,6 +68,25 @@ func fill(t *testing.T, e *harness.Engine) *harness.Client {
 		return nil
 	})
 	return c
+}
+
+// An id and a key that are as long as the wire allows.
+var (
+	longID  = strings.Repeat("long-id-", 16)
+	longKey = strings.Repeat("a_long_key.", 23) + "ab"
+)
+
+// long makes state with the longest names, and with large values.
+func long(t *testing.T, c *harness.Client) {
+	t.Helper()
+	c.MustSet(t, longID, longKey, "short", nil)
+	for i := range 8 {
+		c.MustSet(t, longID, fmt.Sprintf("text-%d", i), strings.Repeat("word ", 40_000), nil)
+	}
+	c.MustSet(t, longID, longKey, strings.Repeat("x", 200_000), nil)
+	c.MustDo(t, "task."+longID+".create", M{"kind": strings.Repeat("k", 128), "agent_id": longID})
+	c.MustDo(t, "task."+longID+".start", M{"agent_id": longID})
+	c.MustDo(t, "task."+longID+".fail", M{"reason": "timeout", "detail": strings.Repeat("word ", 2_000)})
 }
 
 // raw is JSON that keeps < and >, which encoding/json writes as \u003c.

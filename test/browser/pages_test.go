@@ -10,7 +10,7 @@ import (
 )
 
 // pages are the pages of the console, with ids of the data.
-var pages = []string{"/", "/agents", "/agents/writer", "/agents/hostile", "/agents/planner?revision=5", "/agents/writer?tab=timeline", "/agents/planner?tab=tasks",
+var pages = []string{"/", "/agents", "/agents/writer", "/agents/hostile", "/agents/" + longID, "/agents/" + longID + "?key=" + longKey, "/agents/" + longID + "?revision=90", "/agents/" + longID + "?tab=timeline", "/tasks/" + longID, "/agents/planner?revision=5", "/agents/writer?tab=timeline", "/agents/planner?tab=tasks",
 	"/agents/planner?tab=messages", "/agents/planner?tab=config", "/events/3", "/tasks", "/tasks?status=failed", "/tasks/sum-1", "/tasks/hostile", "/tasks/mail-2", "/conflicts", "/dlq", "/views", "/topology", "/sql", "/help"}
 
 // pictures are the pages that the documentation shows, by path. make browser makes them again.
@@ -40,8 +40,11 @@ func everyPage(t *testing.T, b *tab, e *harness.Engine, _ *harness.Client) {
 		b.mode("light")
 		b.size(1280, 900)
 		b.visit(path)
-		if !harness.Long() { // one look a page
+		if !harness.Long() { // one look a page, and whether it fits on a phone
 			b.check(path, script)
+			b.size(390, 844)
+			b.visit(path)
+			b.fits(path + " on a phone")
 			continue
 		}
 		for _, mode := range []string{"light", "dark"} {
@@ -66,14 +69,31 @@ func (b *tab) check(what, script string) {
 	b.t.Helper()
 	state := eval[struct {
 		Pwned bool   `json:"pwned"`
-		Wide  bool   `json:"wide"`
 		Alert string `json:"alert"`
-	}](b, `({pwned: "pwned" in window, wide: document.documentElement.scrollWidth > innerWidth + 1, alert: (document.querySelector("#page [role=alert]")||{innerText:""}).innerText})`)
-	if state.Pwned || state.Wide || state.Alert != "" {
-		b.t.Errorf("%s: a value ran: %t; wider than the window: %t; error shown: %q", what, state.Pwned, state.Wide, state.Alert)
+	}](b, `({pwned: "pwned" in window, alert: (document.querySelector("#page [role=alert]")||{innerText:""}).innerText})`)
+	if state.Pwned || state.Alert != "" {
+		b.t.Errorf("%s: a value ran: %t; error shown: %q", what, state.Pwned, state.Alert)
 	}
+	b.fits(what)
 	b.axe(script)
 	if b.t.Failed() {
 		b.t.Logf("the page was %s", what)
+	}
+}
+
+// fits: nothing is wider than the window, also where that is a phone's, which would show all of
+// the page smaller; no id stands in a column of a few letters; and long values do not make the
+// page large.
+func (b *tab) fits(what string) {
+	b.t.Helper()
+	page := eval[struct {
+		Wide   int `json:"wide"`
+		Narrow int `json:"narrow"`
+		Bytes  int `json:"bytes"`
+	}](b, `({wide: document.documentElement.scrollWidth - document.documentElement.clientWidth,
+		narrow: [...document.querySelectorAll("#page .id")].filter(id => id.innerText.length > 40 && id.offsetWidth < 100).length,
+		bytes: document.querySelector("#page").innerHTML.length})`)
+	if page.Wide > 1 || page.Narrow > 0 || page.Bytes > 512<<10 {
+		b.t.Errorf("%s: %d pixels wider than the window; long ids in narrow columns: %d; %d characters", what, page.Wide, page.Narrow, page.Bytes)
 	}
 }

@@ -462,7 +462,7 @@ func keyPanel(r *request, d *agentData, k *keyData) templ.Component {
 					return templ_7745c5c3_Err
 				}
 				if v.Kind != "deleted" || v.Erased {
-					templ_7745c5c3_Err = entryValue(v.Value, v.Erased).Render(ctx, templ_7745c5c3_Buffer)
+					templ_7745c5c3_Err = entryBrief(v.Value, v.Erased).Render(ctx, templ_7745c5c3_Buffer)
 					if templ_7745c5c3_Err != nil {
 						return templ_7745c5c3_Err
 					}

@@ -31,7 +31,7 @@ func timelineBody(r *request) (map[string]any, error) {
 			p = pointOf(url.Values{"time": {s}})
 		}
 		if p.problem != "" {
-			return nil, invalid(name + ": " + p.problem)
+			return nil, invalid(name + ": " + s + " is neither a revision nor a time like 2026-01-31T12:00:00Z")
 		}
 		body[name] = p.wire()
 	}

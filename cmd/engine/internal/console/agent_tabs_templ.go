@@ -814,7 +814,7 @@ func configTab(r *request, d *agentData, page entriesPage) templ.Component {
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
-				templ_7745c5c3_Err = entryValue(e.Value, e.Erased).Render(ctx, templ_7745c5c3_Buffer)
+				templ_7745c5c3_Err = entryBrief(e.Value, e.Erased).Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}

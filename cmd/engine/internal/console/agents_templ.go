@@ -391,7 +391,7 @@ func foundTable(r *request, d agentsData) templ.Component {
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
-				templ_7745c5c3_Err = value(e.Value).Render(ctx, templ_7745c5c3_Buffer)
+				templ_7745c5c3_Err = brief(e.Value).Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}

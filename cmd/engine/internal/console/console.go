@@ -135,7 +135,7 @@ func cached(h http.Handler) http.Handler {
 
 // unknown answers every other path, also to those who may see nothing else.
 func (c *Console) unknown(w http.ResponseWriter, r *http.Request) {
-	c.refuse(w, r, http.StatusNotFound, "There is no such page.")
+	c.refuseWith(w, r, http.StatusNotFound, "There is no such page.", unknownPage())
 }
 
 func (c *Console) help(*request) (view, error) {

@@ -32,7 +32,7 @@ func viewsIn(samples []Sample) []string {
 
 // series is the colour class of a view in graphs.
 func series(samples []Sample, view string) string {
-	return "s" + strconv.Itoa(slices.Index(viewsIn(samples), view)%6)
+	return "s" + strconv.Itoa(slices.Index(viewsIn(samples), view)%7)
 }
 
 // highestLag is the largest lag of the samples.

@@ -351,7 +351,7 @@ func overviewPage(r *request, d overviewData) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = tierBars(d.series).Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = tierBars(r, d.series).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -1176,7 +1176,7 @@ func bar(share float64, label string, fills bool) templ.Component {
 	})
 }
 
-func tierBars(samples []Sample) templ.Component {
+func tierBars(r *request, samples []Sample) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
 		if templ_7745c5c3_CtxErr := ctx.Err(); templ_7745c5c3_CtxErr != nil {
@@ -1195,7 +1195,7 @@ func tierBars(samples []Sample) templ.Component {
 		ctx = templ.ClearChildren(ctx)
 		shares, total := tierShares(samples)
 		if total == 0 {
-			templ_7745c5c3_Err = message("No reads yet.", "engine query queries.agent.a1.get '{\"key\":\"mood\"}'").Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = message("No reads yet.", r.c.engineLine("query", "queries.agent.a1.get", map[string]any{"key": "mood"})).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}

@@ -164,8 +164,12 @@ func (c *Console) write(w http.ResponseWriter, status int, b *bytes.Buffer) {
 
 // refuse answers without a session.
 func (c *Console) refuse(w http.ResponseWriter, r *http.Request, status int, text string) {
+	c.refuseWith(w, r, status, text, message(text, ""))
+}
+
+func (c *Console) refuseWith(w http.ResponseWriter, r *http.Request, status int, text string, body templ.Component) {
 	var b bytes.Buffer
-	if err := bare(http.StatusText(status), message(text, "")).Render(r.Context(), &b); err != nil {
+	if err := bare(http.StatusText(status), body).Render(r.Context(), &b); err != nil {
 		http.Error(w, text, status)
 		return
 	}

@@ -154,6 +154,9 @@
     event.preventDefault();
   });
 
+  const here = $(".rail [aria-current]"); // on a phone the pages are a row that scrolls
+  if (here) here.parentNode.parentNode.scrollLeft = here.offsetLeft + here.parentNode.offsetLeft - 40;
+
   enhance();
   open();
 })();

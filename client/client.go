@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -18,6 +19,18 @@ type Client struct {
 	writer   string
 	patience time.Duration
 	tokens   *tokens
+	link     atomic.Pointer[link]
+}
+
+// link is a connection between two breaks of it.
+type link struct {
+	context.Context
+	end context.CancelFunc
+}
+
+func newLink() *link {
+	ctx, cancel := context.WithCancel(context.Background())
+	return &link{ctx, cancel}
 }
 
 // Option changes how [Connect] and [New] make a client.
@@ -65,23 +78,37 @@ func WithNATS(options ...nats.Option) Option {
 // breaks, until Close. It fails if the server cannot be reached before the end of ctx.
 func Connect(ctx context.Context, url string, options ...Option) (*Client, error) {
 	s := apply(options)
+	c := &Client{owned: true}
 	opts := append([]nats.Option{
 		nats.Name("tidemark-go"),
 		nats.MaxReconnects(-1),
 		nats.ReconnectWait(200 * time.Millisecond),
 		nats.PingInterval(5 * time.Second), // a frozen server is left behind
 	}, s.nats...)
+	opts = append(opts, c.renews)
 	nc, err := dial(ctx, url, opts)
 	if err != nil {
 		return nil, fmt.Errorf("connect to NATS: %w", err)
 	}
-	c, err := newClient(nc, s)
-	if err != nil {
+	if err := c.init(nc, s); err != nil {
 		nc.Close()
 		return nil, err
 	}
-	c.owned = true
 	return c, nil
+}
+
+// renews ends the attempts under way when the connection is made again: their answers may
+// have gone with the one before.
+func (c *Client) renews(o *nats.Options) error {
+	c.link.Store(newLink())
+	also := o.ReconnectedCB
+	o.ReconnectedCB = func(nc *nats.Conn) {
+		c.link.Swap(newLink()).end()
+		if also != nil {
+			also(nc)
+		}
+	}
+	return nil
 }
 
 // dial connects, and gives up at the end of ctx.
@@ -108,9 +135,16 @@ func dial(ctx context.Context, url string, opts []nats.Option) (*nats.Conn, erro
 	}
 }
 
-// New makes a client on a connection of the caller, which Close leaves open.
+// New makes a client on a connection of the caller, which Close leaves open. When that
+// connection breaks, a request under way is sent again after 10 seconds; with [Connect], as
+// soon as there is a connection again.
 func New(nc *nats.Conn, options ...Option) (*Client, error) {
-	return newClient(nc, apply(options))
+	c := &Client{}
+	c.link.Store(newLink())
+	if err := c.init(nc, apply(options)); err != nil {
+		return nil, err
+	}
+	return c, nil
 }
 
 func apply(options []Option) settings {
@@ -121,12 +155,13 @@ func apply(options []Option) settings {
 	return s
 }
 
-func newClient(nc *nats.Conn, s settings) (*Client, error) {
+func (c *Client) init(nc *nats.Conn, s settings) error {
 	js, err := jetstream.New(nc)
 	if err != nil {
-		return nil, fmt.Errorf("JetStream: %w", err)
+		return fmt.Errorf("JetStream: %w", err)
 	}
-	return &Client{nc: nc, js: js, prefix: s.prefix, writer: s.writer, patience: s.patience, tokens: newTokens()}, nil
+	c.nc, c.js, c.prefix, c.writer, c.patience, c.tokens = nc, js, s.prefix, s.writer, s.patience, newTokens()
+	return nil
 }
 
 // Conn is the NATS connection of the client.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -156,5 +157,43 @@ func TestRefusals(t *testing.T) {
 	defer none.Close()
 	if _, err := none.Agent("a").Set(t.Context(), "k", 1); !errors.Is(err, client.ErrUnavailable) {
 		t.Errorf("no engine: %v, want an ErrUnavailable", err)
+	}
+}
+
+// TestEngineRestarts: what waits for an answer while the engine restarts asks again as soon as
+// there is a connection, not when the answer is late. And what an engine without SQL cannot
+// answer is said at once.
+func TestEngineRestarts(t *testing.T) {
+	e := harness.Start(t, harness.Config{Args: []string{"--postgres", "off"}})
+	c, err := client.Connect(t.Context(), e.NATSURL)
+	harness.Must(t, err)
+	defer c.Close()
+	began := time.Now()
+	for _, err := range client.List[client.Task](t.Context(), c, "tasks.list") {
+		var refused *client.Error
+		if !errors.As(err, &refused) || refused.Code != "sql.off" || time.Since(began) > 15*time.Second {
+			t.Errorf("a list without SQL, after %s: %v", time.Since(began), err)
+		}
+	}
+	next := make(chan error, 1)
+	go func() {
+		_, err := c.NextTask(t.Context(), "late", "w1", time.Minute, time.Minute)
+		next <- err
+	}()
+	harness.Eventually(t, "the claim waits", func() error {
+		if !strings.Contains(e.Metrics(t.Context()), "\ntidemark_tasks_next_waiting 1\n") {
+			return errors.New("no request waits")
+		}
+		return nil
+	})
+	e.Kill()
+	e.Restart()
+	_, err = c.CreateTask(t.Context(), "late-1", "late", nil)
+	harness.Must(t, err)
+	select {
+	case err := <-next:
+		harness.Must(t, err)
+	case <-time.After(30 * time.Second):
+		t.Error("a claim from before the restart has no answer after 30 s")
 	}
 }

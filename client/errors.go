@@ -3,6 +3,7 @@ package client
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -75,6 +76,9 @@ func (e *Error) again() (after time.Duration, ok bool) {
 	}
 	switch e.Kind {
 	case ErrOverloaded.Kind, ErrUnavailable.Kind:
+		if strings.HasSuffix(e.Code, ".off") { // the engine runs without it
+			return 0, false
+		}
 		_ = json.Unmarshal(e.Details, &details) // without details: at once
 		return time.Duration(details.RetryAfter) * time.Millisecond, true
 	}

@@ -154,6 +154,8 @@ func encode(body any) ([]byte, error) {
 func (c *Client) attempt(ctx context.Context, msg *nats.Msg, wait time.Duration, answer any) error {
 	once, cancel := context.WithTimeout(ctx, attemptTimeout+wait)
 	defer cancel()
+	link := c.link.Load()
+	defer context.AfterFunc(link, cancel)()
 	reply, err := c.nc.RequestMsgWithContext(once, msg)
 	switch {
 	case errors.Is(err, nats.ErrConnectionClosed):
@@ -164,6 +166,8 @@ func (c *Client) attempt(ctx context.Context, msg *nats.Msg, wait time.Duration,
 		return &Error{Kind: ErrTooLarge.Kind, Code: "body.too_large", Status: ErrTooLarge.Status, Message: "the body is over the limit of the NATS server"}
 	case errors.Is(err, nats.ErrNoResponders):
 		return unanswered("no engine answers on " + msg.Subject)
+	case err != nil && link.Err() != nil && ctx.Err() == nil:
+		return unanswered(msg.Subject + " was not answered before the connection broke")
 	case err != nil:
 		e := unanswered(msg.Subject + " was not answered: " + err.Error())
 		e.cause = err

@@ -1,6 +1,6 @@
 import { Kvm } from "@nats-io/kv";
 
-import { clean, type Body, type Client, type CommandOptions, type Receipt } from "./client.js";
+import { clean, onAbort, type Body, type Client, type CommandOptions, type QueryOptions, type Receipt } from "./client.js";
 import { isError } from "./errors.js";
 import type * as wire from "./wire.js";
 
@@ -39,7 +39,7 @@ export interface SetOptions extends WriteOptions {
   timestamp?: Date | string;
 }
 
-export interface ReadOptions {
+export interface ReadOptions extends QueryOptions {
   consistency?: "cached" | "hot" | "durable" | "strong";
   atRevision?: number;
   atTime?: Date | string;
@@ -55,7 +55,7 @@ export class Agent {
 
   /** Reads the value under a key: at least as new as what the client has written and read of this agent. */
   async get<T = unknown>(key: string, options: ReadOptions = {}): Promise<Entry<T>> {
-    return { ...(await this.client.read<Entry<T>>(`agent.${this.id}.get`, { key, ...reading(options) })), key };
+    return { ...(await this.client.read<Entry<T>>(`agent.${this.id}.get`, { key, ...reading(options) }, options)), key };
   }
 
   /** Is {@link get}, or undefined if there is no such entry. */
@@ -70,12 +70,12 @@ export class Agent {
 
   /** All entries whose keys begin with prefix, in the order of their keys. */
   entries<T = unknown>(prefix = "", options: ReadOptions = {}): AsyncGenerator<Entry<T>, void, undefined> {
-    return this.client.pages<Entry<T>>(`agent.${this.id}.entries`, "entries", clean({ prefix: prefix || undefined, ...reading(options) }), true);
+    return this.client.pages<Entry<T>>(`agent.${this.id}.entries`, "entries", clean({ prefix: prefix || undefined, ...reading(options) }), true, options);
   }
 
   /** The versions of an entry, newest first; with `losers` also the writes that lost. */
-  history<T = unknown>(key: string, options: { losers?: boolean } = {}): AsyncGenerator<Version<T>, void, undefined> {
-    return this.client.pages<Version<T>>(`agent.${this.id}.history`, "versions", clean({ key, losers: options.losers }), false);
+  history<T = unknown>(key: string, options: { losers?: boolean } & QueryOptions = {}): AsyncGenerator<Version<T>, void, undefined> {
+    return this.client.pages<Version<T>>(`agent.${this.id}.history`, "versions", clean({ key, losers: options.losers }), false, options);
   }
 
   /** Writes a value. */
@@ -126,8 +126,7 @@ export class Agent {
   async *watch<T = unknown>(pattern = ">", options: { signal?: AbortSignal } = {}): AsyncGenerator<Change<T>, void, undefined> {
     const bucket = await new Kvm(this.client.nc).open("AGENT_STATE");
     const changes = await bucket.watch({ key: `${this.id}.${pattern}` });
-    const stop = () => changes.stop();
-    options.signal?.addEventListener("abort", stop);
+    const forget = onAbort(options.signal, () => changes.stop());
     try {
       if (options.signal?.aborted) return;
       for await (const change of changes) {
@@ -136,7 +135,7 @@ export class Agent {
         else yield { key, deleted: true };
       }
     } finally {
-      options.signal?.removeEventListener("abort", stop);
+      forget();
       changes.stop();
     }
   }

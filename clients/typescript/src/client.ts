@@ -1,3 +1,4 @@
+import { setMaxListeners } from "node:events";
 import { readFile } from "node:fs/promises";
 import { connect as connectNats, credsAuthenticator, headers, type ConnectionOptions, type NatsConnection } from "@nats-io/transport-node";
 
@@ -37,7 +38,13 @@ export interface Receipt<V = unknown> extends Omit<wire.Receipt, "value"> {
 export interface CommandOptions {
   /** The id of the command instead of a new one, see {@link newId}. */
   commandId?: string;
-  /** Ends the repetition of a command without an answer. */
+  /** Ends the wait for an answer: the error is `unavailable`, and the command may take effect. */
+  signal?: AbortSignal;
+}
+
+/** What any query may take. */
+export interface QueryOptions {
+  /** Ends the wait for an answer: the error is the signal's reason. */
   signal?: AbortSignal;
 }
 
@@ -51,6 +58,7 @@ export class Client {
   readonly #prefix: string;
   readonly #patience: number;
   readonly #tokens = new Tokens();
+  readonly #waiting = new Set<(reason: unknown) => void>();
   #closed = false;
   /** Tasks that wait for work, and work on them. */
   readonly tasks = new Tasks(this);
@@ -64,6 +72,7 @@ export class Client {
   ) {
     this.#prefix = options.prefix ? options.prefix + "." : "";
     this.#patience = options.patience ?? 30_000;
+    void this.#follow();
   }
 
   /** Closes the connection that {@link connect} has made. */
@@ -89,15 +98,15 @@ export class Client {
   }
 
   /** Asks a query: `query("agent.a1.history", { key })`. A token in the body is up to the caller. */
-  query<T>(subject: string, body: Body = {}): Promise<T> {
-    return this.send<T>("queries." + trimRoot(subject, "queries."), body);
+  query<T>(subject: string, body: Body = {}, options: QueryOptions = {}): Promise<T> {
+    return this.send<T>("queries." + trimRoot(subject, "queries."), body, undefined, 0, options.signal);
   }
 
   /**
    * Is {@link query} for the queries that take a token: the answer is at least as new as what
    * this client has written and read.
    */
-  async read<T>(subject: string, body: Body = {}): Promise<T> {
+  async read<T>(subject: string, body: Body = {}, options: QueryOptions = {}): Promise<T> {
     const name = trimRoot(subject, "queries.").split(".");
     const several = name.length < 3 || name[0] === "message" || name[0] === "view";
     const aggregate = several ? "" : `${name[0]}.${name[1]}`;
@@ -105,7 +114,7 @@ export class Client {
     const past = body["at_revision"] !== undefined || body["at_time"] !== undefined;
     const asked = token && !past && body["token"] === undefined ? { ...body, token } : body;
     try {
-      const answer = await this.query<T & { token?: string }>(name.join("."), asked);
+      const answer = await this.query<T & { token?: string }>(name.join("."), asked, options);
       this.#tokens.saw(aggregate, answer.token);
       return answer;
     } catch (error) {
@@ -115,15 +124,15 @@ export class Client {
   }
 
   /** Reads all rows of a list: `for await (const t of client.list<Task>("tasks.list", { status: "failed" }))`. */
-  async *list<T>(query: string, body: Body = {}): AsyncGenerator<T, void, undefined> {
-    yield* this.pages<T>(query, rowsOf(query), body, true);
+  async *list<T>(query: string, body: Body = {}, options: QueryOptions = {}): AsyncGenerator<T, void, undefined> {
+    yield* this.pages<T>(query, rowsOf(query), body, true, options);
   }
 
   /** @internal */
-  async *pages<T>(query: string, rows: string, body: Body, tokens: boolean): AsyncGenerator<T, void, undefined> {
+  async *pages<T>(query: string, rows: string, body: Body, tokens: boolean, options: QueryOptions): AsyncGenerator<T, void, undefined> {
     for (let cursor: unknown; ; ) {
       const asked = clean({ ...body, cursor: cursor ?? body["cursor"] });
-      const page = await (tokens ? this.read<Body>(query, asked) : this.query<Body>(query, asked));
+      const page = await (tokens ? this.read<Body>(query, asked, options) : this.query<Body>(query, asked, options));
       yield* page[rows] as T[];
       cursor = page["cursor"];
       if (cursor === undefined) return;
@@ -153,12 +162,12 @@ export class Client {
 
   /** Lets the engine send a command at each due time, also when this program has ended. */
   remind(id: string, when: Schedule, command: { subject: string; body?: Body }, options: Reminder & CommandOptions = {}): Promise<Receipt> {
-    const { commandId, agentId, ...more } = options;
+    const { commandId, signal, agentId, ...more } = options;
     const at = when.at instanceof Date ? when.at.toISOString() : when.at;
     return this.command(
       `reminder.${id}.set`,
       clean({ at, every_ms: when.everyMs, cron: when.cron, timezone: when.timezone, command, agent_id: agentId, ...more }),
-      { commandId },
+      { commandId, signal },
     );
   }
 
@@ -227,15 +236,27 @@ export class Client {
     this.#tokens.saw(`${receipt.aggregate}.${receipt.id}`, receipt.token);
   }
 
-  /** @internal Requests until there is an answer that is final. `wait` is how long the engine may take besides. */
+  /** Ends the attempts under way when the connection is made again: their answers may have gone with the one before. */
+  async #follow(): Promise<void> {
+    for await (const { type } of this.nc.status()) {
+      if (type === "reconnect") for (const end of [...this.#waiting]) end(new Error("the connection broke"));
+    }
+  }
+
+  /**
+   * @internal Requests until there is an answer that is final. `wait` is how long the engine
+   * may take besides. `signal` ends it; a claim of a task under way first gets its answer,
+   * because the task would have no worker.
+   */
   async send<T>(subject: string, body: Body, id?: string, wait = 0, signal?: AbortSignal): Promise<T> {
     const payload = JSON.stringify(body);
     const deadline = Date.now() + this.#patience + wait;
     for (let pause = 50; ; pause = Math.min(2 * pause, 2000)) {
       try {
-        return await this.#attempt<T>(subject, payload, id, Math.min(attemptTimeout + wait, Math.max(deadline - Date.now(), 1)));
+        return await this.#attempt<T>(subject, payload, id, Math.min(attemptTimeout + wait, Math.max(deadline - Date.now(), 1)), subject.endsWith(".next") ? undefined : signal);
       } catch (error) {
-        const again = isError(error, "unavailable") || isError(error, "overloaded");
+        if (!id && signal?.aborted) throw signal.reason;
+        const again = (isError(error, "unavailable") || isError(error, "overloaded")) && !error.code.endsWith(".off"); // off: the engine runs without it
         const after = again ? Math.max(Number(error.details["retry_after_ms"] ?? 0), pause * (0.5 + Math.random() / 2)) : 0;
         if (!again || this.#closed || signal?.aborted || Date.now() + after >= deadline) throw error;
         await sleep(after, signal);
@@ -243,12 +264,26 @@ export class Client {
     }
   }
 
-  async #attempt<T>(subject: string, payload: string, id: string | undefined, timeout: number): Promise<T> {
+  /** Settles like request, or ends early: with signal, or with the connection. */
+  #answer<T>(request: Promise<T>, signal?: AbortSignal): Promise<T> {
+    let forget = () => {};
+    return new Promise<T>((resolve, reject) => {
+      this.#waiting.add(reject);
+      const abort = onAbort(signal, () => reject(new Error("the call was aborted")));
+      forget = () => {
+        this.#waiting.delete(reject);
+        abort();
+      };
+      request.then(resolve, reject);
+    }).finally(() => forget());
+  }
+
+  async #attempt<T>(subject: string, payload: string, id: string | undefined, timeout: number, signal?: AbortSignal): Promise<T> {
     const h = headers();
     if (id) h.set("Nats-Msg-Id", id);
     let reply;
     try {
-      reply = await this.nc.request(this.#prefix + subject, payload, { timeout, headers: h });
+      reply = await this.#answer(this.nc.request(this.#prefix + subject, payload, { timeout, headers: h }), signal);
     } catch (error) {
       const { name, message } = error as Error;
       if (name === "ClosedConnectionError") throw error;
@@ -265,6 +300,15 @@ export class Client {
     }
     throw new TidemarkError(of.kind, of.code, of.status, of.message, of.details);
   }
+}
+
+/** Runs f when signal aborts, at once if it has. Returns what forgets f. */
+export function onAbort(signal: AbortSignal | undefined, f: () => void): () => void {
+  if (!signal) return () => {};
+  setMaxListeners(0, signal); // one signal may end any number of calls
+  signal.addEventListener("abort", f);
+  if (signal.aborted) f();
+  return () => signal.removeEventListener("abort", f);
 }
 
 /** Connects to an engine. The connection is made again whenever it breaks, until `close`. */
@@ -295,14 +339,12 @@ export function clean(body: Body): Body {
 }
 
 export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const done = () => {
-      clearTimeout(timer);
-      signal?.removeEventListener("abort", done);
-      resolve();
-    };
-    const timer = setTimeout(done, ms);
-    signal?.addEventListener("abort", done);
-    if (signal?.aborted) done();
+  let forget = () => {}, timer: NodeJS.Timeout | undefined;
+  return new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, ms);
+    forget = onAbort(signal, resolve);
+  }).finally(() => {
+    clearTimeout(timer);
+    forget();
   });
 }

@@ -30,6 +30,7 @@ export async function* readEvents(client: Client, from: EventsFrom): AsyncGenera
     try {
       page = await client.send("queries.events.read", body, undefined, wait, signal);
     } catch (error) {
+      if (signal?.aborted) return;
       if (isError(error, "unavailable") && !isError(error, "engine.older") && !client.nc.isClosed()) continue; // it has more patience than one call
       throw error;
     }

@@ -1,6 +1,7 @@
 // Runs on the engine at NATS_URL.
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
+import { headers } from "@nats-io/transport-node";
 import { Failure, TidemarkError, connect, isError, newId } from "@tidemark/client";
 
 const client = await connect({ servers: process.env.NATS_URL, writer: "test" });
@@ -143,4 +144,42 @@ test("no engine: unavailable after the patience", async () => {
   const other = await connect({ servers: process.env.NATS_URL, prefix: "elsewhere", patience: 300 });
   await assert.rejects(other.agent("a").set("k", 1), (e) => isError(e, "unavailable"));
   await other.close();
+});
+
+test("a signal ends every call at once", async () => {
+  const nobody = await connect({ servers: process.env.NATS_URL, prefix: "nobody" });
+  const soon = () => AbortSignal.timeout(100);
+  const a = nobody.agent("a");
+  const began = Date.now();
+  for (const read of [a.get("k", { signal: soon() }), a.find("k", { signal: soon() }), all(a.entries("", { signal: soon() })), all(a.history("k", { signal: soon() })),
+    nobody.query("agents.list", {}, { signal: soon() }), nobody.read("agents.list", {}, { signal: soon() }), all(nobody.list("agents.list", {}, { signal: soon() }))]) {
+    await assert.rejects(read, { name: "TimeoutError" });
+  }
+  await assert.rejects(a.set("k", 1, { signal: soon() }), (e) => isError(e, "unavailable"));
+  await nobody.close();
+  assert.deepEqual(await all(client.events({ subject: "agent.nobody-at-all.>", signal: soon() })), []); // it would wait 5 s
+  assert.ok(Date.now() - began < 4000, `${Date.now() - began} ms`);
+  await client.remind("ts-signal", { everyMs: 3_600_000 }, { subject: "agent.ts-reminded.set", body: { key: "k", value: 1 } }, { signal: new AbortController().signal });
+  await client.cancelReminder("ts-signal");
+});
+
+test("what an engine runs without is said at once; what went with a connection is asked again", async () => {
+  const fake = await connect({ servers: process.env.NATS_URL, prefix: "ts-fake" });
+  let lists = 0, gets = 0;
+  fake.nc.subscribe("ts-fake.queries.agents.list", { callback: (_, m) => {
+    lists++;
+    const h = headers();
+    h.set("Nats-Service-Error", "off");
+    m.respond(JSON.stringify({ error: { kind: "unavailable", code: "sql.off", status: 503, message: "off" } }), { headers: h });
+  } });
+  fake.nc.subscribe("ts-fake.queries.agent.a.get", { callback: (_, m) => { if (++gets > 1) m.respond('{"value":1}'); } });
+  await assert.rejects(fake.query("agents.list"), (e) => isError(e, "sql.off"));
+  assert.equal(lists, 1);
+  const began = Date.now();
+  const entry = fake.agent("a").get("k");
+  while (gets === 0) await new Promise((done) => setTimeout(done, 10));
+  await fake.nc.reconnect();
+  assert.equal((await entry).value, 1);
+  assert.ok(Date.now() - began < 8000, `${Date.now() - began} ms`); // it would wait 10 s
+  await fake.close();
 });

@@ -67,6 +67,9 @@ func TestNames(t *testing.T) {
 		other := map[string]string{"tidemark": "engine", "engine": "tidemark"}[name]
 		_, help, _ := onTerminal(t, path, "serve", "--help")
 		_, _, mistake := onTerminal(t, path, "query", "commands.agent.a1.set")
+		if !strings.Contains(help, "Data directory; default: ./data") {
+			t.Errorf("the help lacks a default:\n%s", help)
+		}
 		for text, has := range map[string]string{help: name + " auth add", mistake: name + " send"} {
 			if !strings.Contains(text, has) || strings.Contains(text, strings.Replace(has, name, other, 1)) {
 				t.Errorf("called as %s, %q is not in\n%s", path, has, text)

@@ -102,5 +102,5 @@ var lasting = map[string]bool{"serve": true, "watch": true, "mcp": true, "demo":
 
 // parser is the program's command line under a name.
 func parser(t *table, name string, options ...kong.Option) (*kong.Kong, error) {
-	return kong.New(t, append(options, kong.Name(name), kong.Description("Tidemark: an event-sourced state engine for multi-agent systems."))...)
+	return kong.New(t, append(options, kong.Name(name), kong.ValueFormatter(cli.HelpText), kong.Description("Tidemark: an event-sourced state engine for multi-agent systems."))...)
 }

@@ -124,7 +124,7 @@ func TestUsage(t *testing.T) {
 	harness.Must(t, os.WriteFile(bad, []byte("a:\n  bucket: B\n  tll: 5\n"), 0o600))
 	new := filepath.Join(t.TempDir(), "new")
 	for _, c := range []struct{ args, says string }{
-		{"fly", "fly"}, {"dlq", "list"}, {"archive", "export"}, {"send", "subject"}, {"fork agent.a1", "--as"},
+		{"fly", "fly"}, {"dlq", "list"}, {"archive", "export"}, {"send", "send: missing <subject>"}, {"query", "missing <subject>"}, {"fork agent.a1", "missing --as=ID"}, {"fork", "missing <from>, --as=ID"}, {"rebuild", "missing <view>"}, {"completion", "missing <shell>"}, {"diff agent.a1", "missing --from"},
 		{"query commands.agent.a1.set", "engine send"},
 		{"query acme.commands.agent.a1.set", "engine send"},
 		{"query enqueue.agent.a1.set", "engine send"},
@@ -153,7 +153,7 @@ func TestUsage(t *testing.T) {
 		{"revert agent.a1 --to-revision 1 --to-time 2026-01-01T00:00:00Z", "one of"}, {"revert agent.a1 --key k --to-version=-1", "--to-version"},
 		{"revert agent.a1 --key a..b --to-version 1", "--key"}, {"revert agent.a1 --to-time now", "--to-time"}, {"revert agent.a1 --to-revision 1 --expected-version 2", "--expected-version"},
 		{"verify --sample=-1", "negative"}, {"verify --wait=-1s", "negative"}, {"rebuild moon", "moon"}, {"rebuild message-feed", "rebuild messages"},
-		{"archive trim --before yesterday", "neither"}, {"archive trim", "--before"}, {"archive import -", "twice"}, {"archive import " + new, "new"},
+		{"archive trim --before yesterday", "neither"}, {"archive trim", "missing --before"}, {"archive import -", "twice"}, {"archive import " + new, "new"},
 		{"dlq retry abc", "abc"}, {"dlq drop 0", "neither"}, {"dlq drop -1", "-1"},
 		{"topology plan -f " + bad, "line 3"}, {"topology apply -f " + new, "new"},
 		{"auth grant alice qury", "character 1"}, {"auth add a.b --role agent", "1 to 128"}, {"auth add a --role king", "no role"}, {"auth add a", "--role"},
@@ -178,6 +178,9 @@ func TestUsage(t *testing.T) {
 		{"serve --data " + bad, "not a directory"},
 	} {
 		code, stdout, stderr := onTerminal(t, "engine", strings.Split(c.args, " ")...)
+		if strings.Contains(stderr, "did you mean command?") { // commands is no mistyped command
+			t.Errorf("engine %q: %s", c.args, stderr)
+		}
 		if code != 2 || stdout != "" || !strings.Contains(stderr, c.says) || strings.Contains(stderr, "secret") || strings.Contains(stderr, "\x1b") {
 			t.Errorf("engine %q: exit code %d, want 2 and %q\n%s%s", c.args, code, c.says, stdout, stderr)
 		}

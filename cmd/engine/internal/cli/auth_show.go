@@ -91,7 +91,9 @@ func (c *AuthLog) Run(ctx context.Context, out *Output) error {
 		if !ok {
 			return fmt.Errorf("%w: the audit is on the NATS server of the engine, which does not run", deployment.ErrUnreachable)
 		}
+		none := true
 		err := s.Read(ctx, 0, func(e *principals.Entry) error {
+			none = false
 			if out.AsJSON {
 				return out.Document(e.Body)
 			}
@@ -100,6 +102,9 @@ func (c *AuthLog) Run(ctx context.Context, out *Output) error {
 		})
 		if err != nil {
 			return err
+		}
+		if none && !out.AsJSON {
+			out.Printf("The audit has no entry.\n")
 		}
 		_, err = s.Verify(ctx)
 		return err

@@ -19,9 +19,9 @@ import (
 // reactors' events and tasks that could not be processed, and quarantined
 // aggregates.
 type DLQ struct {
-	List  DLQList  `cmd:"" help:"List them, oldest first."`
-	Retry DLQRetry `cmd:"" help:"Retry one, or all: a command with the same command id, a quarantined aggregate from the event that the view could not apply."`
-	Drop  DLQDrop  `cmd:"" help:"Drop one, or all, for good."`
+	List  DLQList  `cmd:"" help:"List dead letters and quarantined aggregates, oldest first."`
+	Retry DLQRetry `cmd:"" help:"Retry one dead letter, or all: a command with the same command id, a quarantined aggregate from the event that the view could not apply."`
+	Drop  DLQDrop  `cmd:"" help:"Drop one dead letter, or all, for good."`
 }
 
 // DLQList lists them.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"strings"
 
+	"github.com/alecthomas/kong"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
@@ -30,7 +31,41 @@ func usagef(format string, args ...any) error { return deployment.Usagef(format,
 
 // UsageError is an error in the arguments that the parser found.
 func UsageError(err error) error {
+	if p := new(kong.ParseError); errors.As(err, &p) && p.Context != nil && p.Context.Error == nil {
+		if without := missing(p.Context); len(without) > 0 { // its empty value would be called wrong
+			err = fmt.Errorf("%s: missing %s", p.Context.Command(), strings.Join(without, ", "))
+		}
+	}
 	return usagef("%w (engine --help, engine COMMAND --help)", err)
+}
+
+// missing are the required arguments and flags of a subcommand that were not given.
+func missing(ctx *kong.Context) (names []string) {
+	node := ctx.Selected()
+	if node == nil {
+		return nil
+	}
+	for _, a := range node.Positional {
+		if a.Required && !a.Set {
+			names = append(names, a.Summary())
+		}
+	}
+	for _, f := range node.Flags {
+		if f.Required && !f.Set {
+			names = append(names, f.String())
+		}
+	}
+	return names
+}
+
+// HelpText is the text of a flag with its default, where its summary has a placeholder, and
+// its variable.
+func HelpText(v *kong.Value) string {
+	with := *v
+	if v.Flag != nil && v.Flag.PlaceHolder != "" && v.Default != "" {
+		with.Help = strings.TrimSuffix(v.Help, ".") + "; default: " + v.Default + "."
+	}
+	return kong.DefaultHelpValueFormatter(&with)
 }
 
 // ExitCode is the exit code of a subcommand that ended with err.

@@ -14,7 +14,7 @@ import (
 // by trim.
 type Archive struct {
 	Export Export `cmd:"" help:"Write the whole journal into a file, while the engine runs."`
-	Import Import `cmd:"" help:"Fill an empty journal from such a file."`
+	Import Import `cmd:"" help:"Fill an empty journal from a file of archive export."`
 	Trim   Trim   `cmd:"" help:"Remove old events that are archived and superseded from the journal."`
 }
 

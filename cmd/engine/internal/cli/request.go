@@ -98,6 +98,9 @@ func checkSubject(subject, other string, roots ...string) error {
 	if !known {
 		first := roots[:1]
 		near := nearest(tokens[0], append(nouns(first[0]), roots...))
+		if slices.Contains([]string{"commands", "enqueue", "queries"}, tokens[0]) { // of the other subcommand, not mistyped
+			near = nil
+		}
 		return fmt.Errorf("%q does not begin with %s., or an aggregate%s: use 'engine %s' for other requests", subject, strings.Join(roots, ". or "), didYouMean(near), other)
 	}
 	return nil

@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
 	"github.com/tidemark-engine/tidemark/internal/readiness"
 	"github.com/tidemark-engine/tidemark/internal/wait"
@@ -19,6 +21,7 @@ import (
 type health struct {
 	e        *Engine
 	stopping atomic.Bool
+	links    atomic.Pointer[links]
 
 	mu      sync.Mutex
 	storage deployment.StorageStatus
@@ -33,6 +36,8 @@ type health struct {
 func startHealth(e *Engine) *health {
 	h := &health{e: e}
 	r := e.readiness
+	h.links.Store(h.connections())
+	e.stops.add(inBackground(h.lookAtConnections))
 	r.Check("nats", h.nats)
 	r.Check("views", h.halted)
 	r.Check("database", h.database)
@@ -63,21 +68,54 @@ func startHealth(e *Engine) *health {
 // stop ends the checks: connections and views that stop are no problem.
 func (h *health) stop(context.Context) { h.stopping.Store(true) }
 
-// nats reports connections that are away, and subscriptions that the server has ended. A
-// connection that is closed never comes back.
-func (h *health) nats() (readiness.Level, string) {
-	level, reason := h.subscriptions()
+// links is what the last look at the NATS connections has found.
+type links struct {
+	level  readiness.Level
+	reason string
+	at     time.Time
+}
+
+const (
+	linksEvery = 200 * time.Millisecond
+	linksLate  = 2 * time.Second // a look that takes longer waits for a server
+)
+
+// lookAtConnections looks in the background: the client of NATS says nothing while it dials,
+// and a frozen server takes its connection and keeps it waiting.
+func (h *health) lookAtConnections(ctx context.Context) {
+	for wait.Sleep(ctx, linksEvery) == nil {
+		h.links.Store(h.connections())
+	}
+}
+
+// connections looks at the connections and their subscriptions. A connection that is closed
+// never comes back.
+func (h *health) connections() *links {
+	l := &links{}
+	l.level, l.reason = h.subscriptions()
 	for _, nc := range h.e.nats.kept() {
-		switch {
-		case h.stopping.Load():
-			return readiness.OK, ""
-		case nc.IsClosed():
-			return readiness.Failed, "the connection " + nc.Opts.Name + " is closed and stays so: restart the engine"
-		case !nc.IsConnected():
-			level, reason = readiness.NotReady, "the connection "+nc.Opts.Name+" is "+nc.Status().String()
+		switch status := nc.Status(); status {
+		case nats.CONNECTED, nats.DRAINING_SUBS, nats.DRAINING_PUBS:
+		case nats.CLOSED:
+			return &links{readiness.Failed, "the connection " + nc.Opts.Name + " is closed and stays so: restart the engine", time.Now()}
+		default:
+			l.level, l.reason = readiness.NotReady, "the connection "+nc.Opts.Name+" is "+status.String()
 		}
 	}
-	return level, reason
+	l.at = time.Now()
+	return l
+}
+
+// nats reports connections that are away, and subscriptions that the server has ended.
+func (h *health) nats() (readiness.Level, string) {
+	l := h.links.Load()
+	switch {
+	case h.stopping.Load():
+		return readiness.OK, ""
+	case l.level == readiness.OK && time.Since(l.at) > linksLate:
+		return readiness.NotReady, "a connection waits for a server that does not answer"
+	}
+	return l.level, l.reason
 }
 
 // subscriptions reports those that the server refuses. Without answers of the server, or

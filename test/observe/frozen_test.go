@@ -39,7 +39,7 @@ func TestFrozenNATS(t *testing.T) {
 			path = "/metrics"
 		}
 		began := time.Now()
-		if code := ask(t, e.HTTPURL+path); code != want {
+		if code, _ := ask(t, e.HTTPURL+path); code != want {
 			t.Errorf("%s: %d, want %d", path, code, want)
 		}
 		if time.Since(began) > time.Second {
@@ -50,6 +50,9 @@ func TestFrozenNATS(t *testing.T) {
 	if late > probes/3 { // a busy machine may be late too
 		t.Errorf("%d of %d answers took more than a second", late, probes)
 	}
+	if code, page := ask(t, e.HTTPURL+"/"); code != http.StatusServiceUnavailable || !strings.Contains(page, "NATS server") || strings.Contains(page, fmt.Sprint(port)) {
+		t.Errorf("the console: %d, want 503 and no address of the server\n%s", code, page)
+	}
 	server.Signal(syscall.SIGCONT)
 	harness.Eventually(t, "the engine is ready again", func() error {
 		if code, body := e.Ready(); code != http.StatusOK {
@@ -59,15 +62,16 @@ func TestFrozenNATS(t *testing.T) {
 	})
 }
 
-// ask is the status of an answer.
-func ask(t *testing.T, url string) int {
+// ask is the status and the body of an answer.
+func ask(t *testing.T, url string) (int, string) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
 	harness.Must(t, err)
 	req.Close = true // no connection outlives its answer
 	answer, err := http.DefaultClient.Do(req)
 	harness.Must(t, err)
-	_, _ = io.Copy(io.Discard, answer.Body)
+	body, err := io.ReadAll(answer.Body)
+	harness.Must(t, err)
 	harness.Must(t, answer.Body.Close())
-	return answer.StatusCode
+	return answer.StatusCode, string(body)
 }

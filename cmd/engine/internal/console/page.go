@@ -178,10 +178,11 @@ func (c *Console) refuseWith(w http.ResponseWriter, r *http.Request, status int,
 
 // away answers while the engine has no server to ask.
 func (c *Console) away(w http.ResponseWriter, r *http.Request, err error) {
-	text := "The console has no connection to the engine's server: " + err.Error()
+	text := "The engine has no connection to its NATS server. This page is tried again. "
 	if errors.Is(err, ErrStarting) {
-		text = "The engine starts. " + strings.Join(c.cfg.Engine.Health().Reasons, "; ")
+		text = "The engine starts. "
 	}
+	text += strings.Join(c.cfg.Engine.Health().Reasons, "; ") // as /readyz says it: without addresses
 	w.Header().Set("Refresh", "2")
 	c.refuse(w, r, http.StatusServiceUnavailable, text)
 }

@@ -160,3 +160,16 @@ func TestGoInstall(t *testing.T) {
 		t.Error("go.mod replaces or excludes modules: go install …@latest refuses it")
 	}
 }
+
+// TestComposeServer: the NATS servers of docker-compose.yml have the version that the tests
+// run: older ones have faults that were mended since.
+func TestComposeServer(t *testing.T) {
+	modules, err := os.ReadFile("../../go.mod")
+	harness.Must(t, err)
+	compose, err := os.ReadFile("../../docker-compose.yml")
+	harness.Must(t, err)
+	version := regexp.MustCompile(`nats-server/v2 v(\S+)`).FindSubmatch(modules)
+	if version == nil || !strings.Contains(string(compose), "image: nats:"+string(version[1])+"-alpine\n") {
+		t.Errorf("docker-compose.yml does not run nats-server %s", version)
+	}
+}

@@ -290,7 +290,7 @@ func commandLine(t *testing.T, e *harness.Engine) {
 	status := e.Run("status", "--json")
 	var s harness.Status
 	if err := json.Unmarshal([]byte(status.Stdout), &s); err != nil || status.Code != 0 || s.NATS.URL != e.NATSURL ||
-		!strings.HasPrefix(s.Postgres.URL, "postgres://") || s.Durability != "synced" || len(s.Views) < 2 {
+		!strings.HasPrefix(s.Postgres.URL, "postgres://") || s.Durability != "synced" || len(s.Views) < 2 || strings.Contains(status.Stdout, `\u00`) {
 		t.Errorf("status: %+v", status)
 	}
 	replayed := e.Run("replay", "--subject", "events.agent.cli.state.>")

@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"log/slog"
 	"strings"
@@ -179,7 +178,7 @@ func (e *Engine) statusFor(ctx context.Context) ([]byte, error) {
 	}
 	s := publicStatus{Version: e.version, Ready: e.readiness.Report().Ready, Prefix: e.cfg.SubjectPrefix}
 	s.Durability, s.Detail = e.durability()
-	return json.Marshal(s)
+	return plain(s)
 }
 
 // outboxCaller is who a row of agents.outbox is from: the principal with the name of the

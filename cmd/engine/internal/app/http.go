@@ -108,7 +108,9 @@ func (e *Engine) readyz(w http.ResponseWriter, _ *http.Request) {
 	if !answer.Ready {
 		w.WriteHeader(http.StatusServiceUnavailable)
 	}
-	if err := json.NewEncoder(w).Encode(answer); err != nil {
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(answer); err != nil {
 		e.log.Debug("/readyz: the client disconnected", "error", err)
 	}
 }

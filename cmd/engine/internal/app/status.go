@@ -1,6 +1,7 @@
 package app
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -60,7 +61,16 @@ func (e *Engine) status(ctx context.Context) deployment.Status {
 	return s
 }
 
-func (e *Engine) statusJSON(ctx context.Context) ([]byte, error) { return json.Marshal(e.status(ctx)) }
+func (e *Engine) statusJSON(ctx context.Context) ([]byte, error) { return plain(e.status(ctx)) }
+
+// plain is JSON in which <, > and & stand as they are, as in every answer of the engine.
+func plain(v any) ([]byte, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	err := enc.Encode(v)
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
+}
 
 // durability is what an acknowledgement promises, as one word and one sentence.
 func (e *Engine) durability() (word, sentence string) {

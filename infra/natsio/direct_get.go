@@ -42,26 +42,27 @@ const (
 	directGetTimeout  = 10 * time.Second // of one request whose context has no deadline
 )
 
-// singleGetSubjects is the number of subjects up to which each gets a request of
-// its own: for a request of many subjects the server scans the subjects of every
-// block that contains one of them, which takes milliseconds in a large stream.
-const singleGetSubjects = 300
-
 const (
 	singleGetConcurrency  = 32   // requests in flight; their replies may be large
 	singleGetSubjectBytes = 1000 // longest subject that fits the protocol line of a request
 )
 
 // LastMessages yields the last message of each subject that has one, in no
-// particular order. It sends one request for up to 1,000 subjects. The server
-// limits a reply by bytes; LastMessages requests the missing subjects again.
-func LastMessages(ctx context.Context, nc *nats.Conn, stream string, q LastQuery, yield func(*jetstream.RawStreamMsg)) error {
+// particular order. Each subject gets a request of its own: for a request of many
+// the server goes through the subjects of every block that contains one of them,
+// which takes longer the more other subjects the stream has. Those with a message
+// after the query's bound are then asked for with requests of up to 1,000 subjects,
+// because the server finds an earlier message in no other way. It limits a reply by
+// bytes; LastMessages requests the missing subjects again.
+func LastMessages(ctx context.Context, nc *nats.Conn, stream string, q LastQuery, yield func(*jetstream.RawStreamMsg)) (err error) {
 	if q.Witness != "" {
 		return witnessedLast(ctx, nc, stream, q, yield)
 	}
 	tooLong := func(s string) bool { return len(s) > singleGetSubjectBytes }
-	if len(q.Subjects) <= singleGetSubjects && q.UpToSeq == 0 && q.UpToTime == nil && !slices.ContainsFunc(q.Subjects, tooLong) {
-		return singleGets(ctx, nc, stream, q.Subjects, yield)
+	if q.UpToTime == nil && !slices.ContainsFunc(q.Subjects, tooLong) {
+		if q.Subjects, err = singleGets(ctx, nc, stream, q, yield); err != nil {
+			return err
+		}
 	}
 	for subjects := q.Subjects; len(subjects) > 0; {
 		n := min(len(subjects), multiLastSubjects)
@@ -157,16 +158,29 @@ func directGet(ctx context.Context, nc *nats.Conn, stream string, query any) ([]
 	return msgs, nil
 }
 
-// singleGets yields the last message of each subject that has one, with one
-// request per subject.
-func singleGets(ctx context.Context, nc *nats.Conn, stream string, subjects []string, yield func(*jetstream.RawStreamMsg)) error {
-	err := gets(ctx, nc, len(subjects), func(i int, inbox string) error {
-		return nc.PublishRequest("$JS.API.DIRECT.GET."+stream+"."+subjects[i], inbox, nil)
-	}, yield)
-	if err != nil {
-		return fmt.Errorf("read %d subjects of stream %s: %w", len(subjects), stream, err)
+// singleGets yields the last message of each subject that has one, with one request
+// per subject, and returns the subjects whose last message is after the bound. When
+// most are, it returns the others unread, too.
+func singleGets(ctx context.Context, nc *nats.Conn, stream string, q LastQuery, yield func(*jetstream.RawStreamMsg)) (after []string, err error) {
+	for subjects := q.Subjects; len(subjects) > 0; {
+		some, before := subjects[:min(len(subjects), multiLastSubjects)], len(after)
+		err := gets(ctx, nc, len(some), func(i int, inbox string) error {
+			return nc.PublishRequest("$JS.API.DIRECT.GET."+stream+"."+some[i], inbox, nil)
+		}, func(m *jetstream.RawStreamMsg) {
+			if q.UpToSeq > 0 && m.Sequence > q.UpToSeq {
+				after = append(after, m.Subject)
+			} else {
+				yield(m)
+			}
+		})
+		if err != nil {
+			return nil, fmt.Errorf("read %d subjects of stream %s: %w", len(some), stream, err)
+		}
+		if subjects = subjects[len(some):]; len(after)-before > len(some)/2 {
+			return append(after, subjects...), nil
+		}
 	}
-	return nil
+	return after, nil
 }
 
 // MessagesAt yields the messages at sequences of a stream, with one request per

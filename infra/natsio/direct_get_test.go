@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -15,6 +16,8 @@ import (
 
 // TestLastMessagesOfManySubjects reads more subjects than one request takes, some
 // without a message. Each last message is yielded once, with and without a bound.
+// Requests of many subjects, which the server answers by a walk over all subjects of
+// the stream, are sent only for those with a later message.
 func TestLastMessagesOfManySubjects(t *testing.T) {
 	const present, absent = 2*natsio.MultiLastSubjects + 100, 50
 	nc := support.Engine(t, support.NATS(t))
@@ -41,7 +44,11 @@ func TestLastMessagesOfManySubjects(t *testing.T) {
 	for i := range subjects {
 		subjects[i] = "many." + strconv.Itoa(i)
 	}
-	for _, upTo := range []uint64{0, present + 7} {
+	asked, err := nc.SubscribeSync("$JS.API.DIRECT.GET.MANY")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for upTo, most := range map[uint64]int{0: 0, present + 7: 3, 2*present - 7: 1, 2 * present: 0} {
 		got := map[string]uint64{}
 		err := natsio.LastMessages(t.Context(), nc, "MANY", natsio.LastQuery{Subjects: subjects, UpToSeq: upTo}, func(m *jetstream.RawStreamMsg) {
 			if got[m.Subject] != 0 || string(m.Data) != strconv.FormatUint(m.Sequence-1, 10) {
@@ -51,6 +58,11 @@ func TestLastMessagesOfManySubjects(t *testing.T) {
 		})
 		if err != nil || len(got) != present {
 			t.Fatalf("up to %d: %d subjects, %v", upTo, len(got), err)
+		}
+		if n, _, _ := asked.Pending(); nc.Flush() != nil || n > most {
+			t.Errorf("up to %d: %d requests of many subjects, at most %d are needed", upTo, n, most)
+		}
+		for ; err == nil; _, err = asked.NextMsg(time.Millisecond) { // begin again
 		}
 		for i := range present {
 			want := uint64(present + i + 1)

@@ -24,8 +24,12 @@ type Subscriptions struct {
 
 type subscription struct{ subject, queue string }
 
-// askAgain is the pause between two questions whether a server takes a refused subscription.
-const askAgain = time.Second
+// The first and the longest pause between two questions whether a server takes a refused
+// subscription: each opens a connection, and some rights are never given.
+const (
+	askAgain  = time.Second
+	askSeldom = 8 * time.Second
+)
 
 var (
 	refusedSubject = regexp.MustCompile(`Subscription to "([^"]+)"`)
@@ -83,12 +87,10 @@ func (s *Subscriptions) add(nc *nats.Conn, one subscription, dial func() (*nats.
 // refused again by the new connection, and asked for again.
 func (s *Subscriptions) ask(nc *nats.Conn, dial func() (*nats.Conn, error)) {
 	closed := nc.StatusChanged(nats.CLOSED)
-	pause := time.NewTicker(askAgain)
-	defer pause.Stop()
 	taken := false
-	for !taken && !nc.IsClosed() {
+	for pause := askAgain; !taken && !nc.IsClosed(); pause = min(2*pause, askSeldom) {
 		select {
-		case <-pause.C:
+		case <-time.After(pause):
 		case <-closed:
 			continue
 		}

@@ -124,7 +124,7 @@ func takes(all []subscription, dial func() (*nats.Conn, error)) bool {
 		if err != nil {
 			return false
 		}
-		if nc.LastError() == before { // no refusal came before the answer
+		if errors.Is(nc.LastError(), before) { // no refusal came before the answer
 			return true
 		}
 		_ = sub.Unsubscribe()

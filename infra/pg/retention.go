@@ -31,7 +31,7 @@ const removeRows = 1000
 
 // RemoveOld removes the rows of a table that are older than age, a batch at a
 // time, and returns how many. It waits for no row that another session holds. RemovedUpTo
-// tells up to when it has removed rows.
+// returns up to when it has removed rows.
 func (d *DB) RemoveOld(ctx context.Context, table Aging, age time.Duration) (removed int64, err error) {
 	sql := fmt.Sprintf(`WITH gone AS (DELETE FROM %[1]s WHERE ctid = ANY (ARRAY(
 			SELECT ctid FROM %[1]s WHERE %[2]s < now() - $1::interval LIMIT $2 FOR UPDATE SKIP LOCKED)) RETURNING %[3]s AS at),

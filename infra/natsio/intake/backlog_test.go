@@ -9,7 +9,7 @@ import (
 )
 
 // One client fills no more of COMMANDS than it leaves to others; what was executed, or what
-// the server does not tell, is held against nobody.
+// the server does not say, counts against no client.
 func TestBacklog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const room, size = 1 << 20, 1<<10 - storedOverhead
@@ -31,7 +31,7 @@ func TestBacklog(t *testing.T) {
 		}
 		failed = errors.New("no server")
 		if n := fill("quiet", 10); n != 10 {
-			t.Fatalf("%d commands before the server has told anything", n)
+			t.Fatalf("%d commands before the server has said anything", n)
 		}
 		failed = nil
 		fill("quiet", 1)

@@ -106,11 +106,11 @@ func (e *Engine) prepare(ctx context.Context) error {
 	if err := e.cfg.check(); err != nil {
 		return err
 	}
-	planned, err := e.cfg.memory()
+	planned, bound, err := e.cfg.memory()
 	if err != nil {
 		return err
 	}
-	e.limits = newLimits(planned, e.cfg.LimitsRate)
+	e.limits = newLimits(planned, bound, e.cfg.LimitsRate)
 
 	var stop func(context.Context)
 	e.memory, stop = newMemory()

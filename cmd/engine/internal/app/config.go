@@ -73,7 +73,7 @@ type Config struct {
 	LimitsRate      int           `help:"Commands and queries a second of each client (a principal, or a connection without credentials); more are refused with 429. 0 = no limit." default:"0" env:"TIDEMARK_LIMITS_RATE"`
 	LimitsInFlight  int           `help:"Commands in flight; more are refused with 429." default:"8192" env:"TIDEMARK_LIMITS_IN_FLIGHT"`
 
-	Memory string `help:"Memory that the engine plans with, as in 2GiB; 0 = an eighth of the machine, within 512MiB and 2GiB." default:"0" env:"TIDEMARK_MEMORY" placeholder:"BYTES"`
+	Memory string `help:"Memory that the engine plans with and keeps to, as in 2GiB; 0 = it plans with an eighth of the machine, within 512MiB and 2GiB, and takes up to half of the machine for many entries." default:"0" env:"TIDEMARK_MEMORY" placeholder:"BYTES"`
 
 	Log      string `help:"Log level." enum:"debug,info,warn,error" default:"info" env:"TIDEMARK_LOG"`
 	LogStyle string `help:"auto: text on a terminal, JSON elsewhere." enum:"auto,text,json" default:"auto" env:"TIDEMARK_LOG_STYLE"`
@@ -87,7 +87,7 @@ func (c *Config) Validate() error {
 	if _, err := c.bounds(); err != nil {
 		return err
 	}
-	if _, err := c.memory(); err != nil {
+	if _, _, err := c.memory(); err != nil {
 		return err
 	}
 	if _, err := c.NATSAccess.Options(); err != nil {
@@ -119,16 +119,20 @@ const (
 	longest        = 10 * 365 * 24 * time.Hour
 )
 
-// memory is the memory in bytes that the engine plans with.
-func (c *Config) memory() (uint64, error) {
+// memory is the memory in bytes that the engine plans with, and the bound near which the
+// collector works harder: the index of the server grows with the entries, and a collector that
+// has no room beside it takes half of the processor.
+func (c *Config) memory() (planned, bound uint64, err error) {
 	n, err := humanize.ParseBytes(c.Memory)
 	if err != nil || n != 0 && n < smallestMemory {
-		return 0, fmt.Errorf("--memory %q must be 0 or at least 256MiB", c.Memory)
+		return 0, 0, fmt.Errorf("--memory %q must be 0 or at least 256MiB", c.Memory)
 	}
-	if n == 0 {
-		n = min(max(machineMemory()/8, 512<<20), 2<<30)
+	if n > 0 {
+		return n, n, nil
 	}
-	return n, nil
+	machine := machineMemory()
+	planned = min(max(machine/8, 512<<20), 2<<30)
+	return planned, max(planned, machine/2), nil
 }
 
 // bounds are the limits of commands.

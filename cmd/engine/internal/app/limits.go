@@ -17,8 +17,8 @@ type limits struct {
 	rates  *natsio.Rates // of each client's requests
 }
 
-func newLimits(memory uint64, perSecond int) limits {
-	debug.SetMemoryLimit(int64(memory)) // the collector works harder only near it
+func newLimits(memory, bound uint64, perSecond int) limits {
+	debug.SetMemoryLimit(int64(bound)) // the collector works harder only near it
 	return limits{memory, natsio.NewRates(perSecond)}
 }
 

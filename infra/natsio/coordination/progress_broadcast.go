@@ -74,15 +74,10 @@ func (b *ProgressBroadcast) Elsewhere() (views []string) {
 	return views
 }
 
-// isElsewhere compares the store of a message about a view with this engine's. While this
-// engine does not know its own, it takes no position for that of its rows.
+// isElsewhere compares the store of a message about a view with this engine's.
 func (b *ProgressBroadcast) isElsewhere(view, theirs string) bool {
-	mine := b.store(view)
-	if theirs == "" || mine == theirs {
+	if mine := b.store(view); mine == "" || theirs == "" || mine == theirs {
 		return false
-	}
-	if mine == "" {
-		return true
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -135,13 +135,6 @@ func parseError(err error) error {
 	return err
 }
 
-// Identity identifies the schema of one database, whatever URL reaches it.
-func (d *DB) Identity(ctx context.Context) (identity string, err error) {
-	err = d.pool.QueryRow(ctx, `SELECT format('%s.%s.%s', c.system_identifier, b.oid, $1::text)
-		FROM pg_control_system() c, pg_database b WHERE b.datname = current_database()`, d.schema).Scan(&identity)
-	return identity, err
-}
-
 // Close closes the pool after its connections are released.
 func (d *DB) Close() { d.pool.Close() }
 

@@ -101,36 +101,6 @@ func TestPing(t *testing.T) {
 	}
 }
 
-// TestIdentity: two URLs of one database give one identity; another database or schema
-// has another one. A role without rights may ask.
-func TestIdentity(t *testing.T) {
-	t.Parallel()
-	url := support.Postgres(t)
-	identity := func(url, schema string) string {
-		t.Helper()
-		db, err := pg.OpenSchema(url, schema)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer db.Close()
-		got, err := db.Identity(t.Context())
-		if err != nil || got == "" {
-			t.Fatalf("%q, %v", got, err)
-		}
-		return got
-	}
-	own := identity(url, "agents")
-	if same := identity(url+"&application_name=another", "agents"); same != own {
-		t.Errorf("%s and %s", own, same)
-	}
-	if other := identity(url, "team_b"); other == own {
-		t.Errorf("two schemas are %s", own)
-	}
-	if other := identity(support.Postgres(t), "agents"); other == own {
-		t.Errorf("two databases are %s", own)
-	}
-}
-
 // TestSettingsOfTheRole: defaults of the server, the database or the role change no answer.
 func TestSettingsOfTheRole(t *testing.T) {
 	t.Parallel()

@@ -3,10 +3,8 @@ package coordination
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -24,20 +22,10 @@ type ProgressBroadcast struct {
 	nc   *nats.Conn
 	root string // "engines.progress."
 	self string // distinguishes this engine's messages
-
-	// Store identifies the store in which this engine keeps the rows of a view; empty = all
-	// engines share it, or it is not known now. nil = always empty.
-	Store func(view string) string
-
-	mu        sync.Mutex
-	elsewhere map[string]time.Time // when a view was last heard of that is kept in another store
 }
 
-// Of a position: the engine that sent it, and the store whose position it is.
-const (
-	engineHeader = "Tidemark-Engine"
-	storeHeader  = "Tidemark-Store"
-)
+// engineHeader names the engine that sent a position.
+const engineHeader = "Tidemark-Engine"
 
 // NewProgressBroadcast returns a broadcast on nc.
 func NewProgressBroadcast(nc *nats.Conn, s natsio.Subjects) *ProgressBroadcast {
@@ -49,44 +37,7 @@ func NewProgressBroadcast(nc *nats.Conn, s natsio.Subjects) *ProgressBroadcast {
 const (
 	publishInterval = 10 * time.Millisecond
 	idleInterval    = 500 * time.Millisecond
-	// elsewhereFor is how long a view counts as kept elsewhere after its last message.
-	elsewhereFor = 6 * idleInterval
 )
-
-func (b *ProgressBroadcast) store(view string) string {
-	if b.Store == nil {
-		return ""
-	}
-	return b.Store(view)
-}
-
-// Elsewhere returns the views that another engine keeps in another store than this one
-// reads, so that this engine does not know their rows.
-func (b *ProgressBroadcast) Elsewhere() (views []string) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for view, heard := range b.elsewhere {
-		if time.Since(heard) < elsewhereFor {
-			views = append(views, view)
-		}
-	}
-	slices.Sort(views)
-	return views
-}
-
-// isElsewhere compares the store of a message about a view with this engine's.
-func (b *ProgressBroadcast) isElsewhere(view, theirs string) bool {
-	if mine := b.store(view); mine == "" || theirs == "" || mine == theirs {
-		return false
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.elsewhere == nil {
-		b.elsewhere = map[string]time.Time{}
-	}
-	b.elsewhere[view] = time.Now()
-	return true
-}
 
 // Publish publishes the position of a view in one partition until ctx ends or the
 // connection is closed.
@@ -99,8 +50,7 @@ func (b *ProgressBroadcast) Publish(ctx context.Context, view string, partition 
 		cancel()
 		position = p.At(partition)
 		err := b.nc.PublishMsg(&nats.Msg{
-			Subject: subject, Data: strconv.AppendUint(nil, position, 10),
-			Header: nats.Header{engineHeader: []string{b.self}, storeHeader: []string{b.store(view)}},
+			Subject: subject, Data: strconv.AppendUint(nil, position, 10), Header: nats.Header{engineHeader: []string{b.self}},
 		})
 		if err != nil {
 			return // the connection is closed
@@ -110,8 +60,7 @@ func (b *ProgressBroadcast) Publish(ctx context.Context, view string, partition 
 }
 
 // Follow sets p to the positions of a view that other engines publish, also to a
-// lower one: a view that has lost rows, or whose journal has lost events, goes back. A view
-// that is kept elsewhere counts as 0: no read may take the rows here for those at its position.
+// lower one: a view that has lost rows, or whose journal has lost events, goes back.
 func (b *ProgressBroadcast) Follow(view string, p *projections.Progress) error {
 	_, err := b.Subscribe(view, p)
 	return err
@@ -124,9 +73,6 @@ func (b *ProgressBroadcast) Subscribe(view string, p *projections.Progress) (sto
 		at, err2 := strconv.ParseUint(string(m.Data), 10, 64)
 		if err1 != nil || err2 != nil || partition < 0 || partition >= p.Partitions() || m.Header.Get(engineHeader) == b.self {
 			return
-		}
-		if b.isElsewhere(view, m.Header.Get(storeHeader)) {
-			at = 0
 		}
 		if at != p.At(partition) {
 			p.Reset(partition, at)

@@ -171,9 +171,6 @@ func (e *Engine) startModel(ctx context.Context) (err error) {
 	if e.views, err = newViews(ctx, e.nats, e.journal, e.quarantine, e.metrics, e.tracer, e.log); err != nil {
 		return err
 	}
-	if e.views.broadcast != nil {
-		e.views.broadcast.Store = e.postgres.store
-	}
 	e.stops.add(e.views.stop)
 	e.commands = newCommandSide(e.cfg, e.buckets, e.log)
 	e.model = newReadModel(e.journal, e.buckets, e.postgres.db, e.quarantine, e.limits.rowBytes(), e.commands.missed, e.metrics.hit)

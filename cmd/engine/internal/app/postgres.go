@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -26,18 +25,7 @@ type postgres struct {
 	db    *pg.DB        // nil = off
 	log   *slog.Logger
 
-	broken   atomic.Pointer[string] // why the database cannot be used
-	identity atomic.Pointer[string] // of the database and its schema; nil = not known yet
-}
-
-// store identifies the database in which the rows of a view are; empty = it is not known,
-// or the view is in none.
-func (p *postgres) store(view string) string {
-	known := p.identity.Load()
-	if known == nil || slices.Contains([]string{"hot", "feeds", "message-feed"}, view) {
-		return ""
-	}
-	return *known
+	broken atomic.Pointer[string] // why the database cannot be used
 }
 
 // open opens the connection pool and migrates the schema. While the database is
@@ -130,9 +118,6 @@ func (p *postgres) ensureSchema(ctx context.Context, migrated, granted *bool) er
 			return err
 		}
 		*granted = false
-	}
-	if identity, err := p.db.Identity(ctx); err == nil { // of the server behind the URL now
-		p.identity.Store(&identity)
 	}
 	if !*granted {
 		err = p.db.Grant(ctx, p.log)

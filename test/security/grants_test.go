@@ -122,7 +122,7 @@ func TestGrants(t *testing.T) {
 		"STREAM.MSG.GET.KV_AGENT_STATE": `{"last_by_subj":"$KV.AGENT_STATE.ID.k"}`, "DIRECT.GET.KV_AGENT_STATE.$KV.AGENT_STATE.ID.k": "",
 		"CONSUMER.CREATE.KV_AGENT_STATE": `{"stream_name":"KV_AGENT_STATE","config":{"deliver_subject":"_INBOX.x","filter_subject":"$KV.AGENT_STATE.ID.k"}}`,
 	} {
-		for _, id := range []string{"alice", "nobody"} {
+		for _, id := range []string{"alice", "absent"} {
 			_, text := jsAPI(t, bob.Conn, strings.ReplaceAll(api, "ID", id), strings.ReplaceAll(body, "ID", id))
 			if !strings.Contains(text, "forbidden") || !strings.Contains(text, `"watch agent:`+id+`.k"`) {
 				t.Errorf("%s of %s: %s", api, id, text)

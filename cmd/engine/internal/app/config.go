@@ -73,7 +73,7 @@ type Config struct {
 	LimitsRate      int           `help:"Commands and queries a second of each client (a principal, or a connection without credentials); more are refused with 429. 0 = no limit." default:"0" env:"TIDEMARK_LIMITS_RATE"`
 	LimitsInFlight  int           `help:"Commands in flight; more are refused with 429." default:"8192" env:"TIDEMARK_LIMITS_IN_FLIGHT"`
 
-	Memory string `help:"Memory that the engine plans with and keeps to, as in 2GiB; 0 = it plans with an eighth of the machine, within 512MiB and 2GiB, and takes up to half of the machine for many entries." default:"0" env:"TIDEMARK_MEMORY" placeholder:"BYTES"`
+	Memory string `help:"Memory that the engine plans with, as in 2GiB; near it the garbage collector works harder. 0 = it plans with an eighth of the machine, within 512MiB and 2GiB, and takes up to half of the machine for many entries." default:"0" env:"TIDEMARK_MEMORY" placeholder:"BYTES"`
 
 	Log      string `help:"Log level." enum:"debug,info,warn,error" default:"info" env:"TIDEMARK_LOG"`
 	LogStyle string `help:"auto: text on a terminal, JSON elsewhere." enum:"auto,text,json" default:"auto" env:"TIDEMARK_LOG_STYLE"`

@@ -3,6 +3,7 @@ import { Client } from "@modelcontextprotocol/sdk/client/index.js";
 import { StreamableHTTPClientTransport } from "@modelcontextprotocol/sdk/client/streamableHttp.js";
 import { ResourceUpdatedNotificationSchema } from "@modelcontextprotocol/sdk/types.js";
 import assert from "node:assert/strict";
+import { setTimeout as delay } from "node:timers/promises";
 
 const url = process.argv[2];
 const connect = async () => {
@@ -31,8 +32,12 @@ assert.equal(JSON.parse(contents[0].text).value.length, 40);
 const uri = "tidemark://agent/node/watched";
 const updated = new Promise((resolve) => one.setNotificationHandler(ResourceUpdatedNotificationSchema, (n) => resolve(n.params.uri)));
 await one.subscribeResource({ uri });
-const writing = setInterval(() => call(clients[1], "state_set", { key: "watched", value: Date.now() }), 200);
-assert.equal(await updated, uri);
-clearInterval(writing);
+let heard;
+updated.then((uri) => { heard = uri; });
+// One write after the other: none may be in flight when its client is closed.
+for (const end = Date.now() + 60_000; heard === undefined && Date.now() < end; await delay(200)) {
+  await call(clients[1], "state_set", { key: "watched", value: Date.now() });
+}
+assert.equal(heard, uri);
 await Promise.all(clients.map((client) => client.close()));
 console.log("done");

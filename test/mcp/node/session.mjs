@@ -3,6 +3,7 @@ import { Client } from "@modelcontextprotocol/sdk/client/index.js";
 import { StdioClientTransport } from "@modelcontextprotocol/sdk/client/stdio.js";
 import { ResourceUpdatedNotificationSchema } from "@modelcontextprotocol/sdk/types.js";
 import assert from "node:assert/strict";
+import { setTimeout as delay } from "node:timers/promises";
 
 const [program, data] = process.argv.slice(2);
 const client = new Client({ name: "session", version: "1.0.0" });
@@ -23,9 +24,13 @@ const uri = "tidemark://agent/node/plan";
 const { resourceTemplates } = await client.listResourceTemplates();
 assert.ok(resourceTemplates[0].uriTemplate.startsWith("tidemark://agent/"));
 await client.subscribeResource({ uri });
-const writing = setInterval(() => call("state_merge", { key: "plan", value: { at: Date.now() } }), 200);
-assert.equal(await updated, uri);
-clearInterval(writing);
+let heard;
+updated.then((uri) => { heard = uri; });
+// One write after the other: none may be in flight when the client is closed.
+for (const end = Date.now() + 60_000; heard === undefined && Date.now() < end; await delay(200)) {
+  await call("state_merge", { key: "plan", value: { at: Date.now() } });
+}
+assert.equal(heard, uri);
 const { contents } = await client.readResource({ uri });
 assert.equal(JSON.parse(contents[0].text).value.steps, 1);
 assert.equal((await call("why", { key: "plan" })).event.type, "agent.state_set");

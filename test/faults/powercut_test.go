@@ -31,7 +31,7 @@ func startCrash(t *testing.T, args ...string) *crash {
 // took until it was ready and every view had caught up.
 func (c *crash) cut() time.Duration {
 	c.t.Helper()
-	c.disk.Cut(c.Kill)
+	c.disk.Cut(c.Killed)
 	began := time.Now()
 	c.Restart()
 	c.client.CaughtUp(c.t)
@@ -111,7 +111,7 @@ func TestPowerCutRelaxed(t *testing.T) {
 			}
 		}()
 		pause(t.Context(), 2500*time.Millisecond+time.Duration(n%10)*113*time.Millisecond)
-		cut := c.disk.Cut(func() { cancel(); <-ended; c.Kill() })
+		cut := c.disk.Cut(func() { cancel(); <-ended; c.Killed() })
 		began := time.Now()
 		c.Restart()
 		harness.Eventually(t, "KV and SQL equal the journal", func() error {

@@ -137,12 +137,33 @@ func (e *Engine) PID() int {
 	return e.proc.cmd.Process.Pid
 }
 
+// Killed is Kill for an engine that may have got SIGKILL before, as from CrashDisk.Cut.
+func (e *Engine) Killed() {
+	e.t.Helper()
+	p := e.proc
+	e.proc = nil
+	_ = p.cmd.Process.Kill()
+	<-p.done
+	if s, _ := p.cmd.ProcessState.Sys().(syscall.WaitStatus); s.Signal() != syscall.SIGKILL {
+		e.t.Fatalf("the engine was not killed, it ended with %v; its log ends:\n%s", p.err, tail(e.Log(), 15))
+	}
+}
+
 // Kill sends SIGKILL to the engine alone; its postgres must end by itself.
 func (e *Engine) Kill() {
 	e.t.Helper()
-	Mustf(e.t, e.proc.cmd.Process.Kill(), "kill the engine")
-	<-e.proc.done
+	p := e.proc
 	e.proc = nil
+	e.signal(p, syscall.SIGKILL)
+	<-p.done
+}
+
+func (e *Engine) signal(p *process, sig syscall.Signal) {
+	e.t.Helper()
+	if err := p.cmd.Process.Signal(sig); err != nil {
+		<-p.done
+		e.t.Fatalf("%s: the engine has ended by itself with %v; its log ends:\n%s", sig, p.err, tail(e.Log(), 15))
+	}
 }
 
 // Stop sends SIGTERM; the engine must end with code 0 in time.
@@ -150,7 +171,7 @@ func (e *Engine) Stop() {
 	e.t.Helper()
 	p := e.proc
 	e.proc = nil
-	Mustf(e.t, p.cmd.Process.Signal(syscall.SIGTERM), "stop the engine")
+	e.signal(p, syscall.SIGTERM)
 	limit := time.NewTimer(stopWithin)
 	defer limit.Stop()
 	select {

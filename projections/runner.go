@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/history"
 	"github.com/tidemark-engine/tidemark/internal/trace"
@@ -59,6 +61,7 @@ type Runner struct {
 	checked     time.Time                                  // when the journal and the target were checked last
 	silentAt    uint64                                     // position at the last check if the journal was beyond it, plus one
 	last        applied                                    // last event applied
+	complain    rate.Sometimes                             // limits the log lines of waits; used by Run only
 	lastWrite   time.Time                                  // end of the last write
 	lastSize    int                                        // events in the last batch
 	quarantined map[events.AggregateName]*quarantine.Entry // used by Run only
@@ -69,6 +72,7 @@ type Runner struct {
 
 	mu      sync.Mutex
 	state   string // one of the states below
+	said    bool   // the log says that the view does not run
 	reason  string
 	rebuild bool
 	oldest  time.Time // recorded time of the oldest event that waits; zero = none
@@ -94,6 +98,7 @@ const (
 func (r *Runner) Run(ctx context.Context) {
 	r.setState(Starting, "")
 	pause := newPause()
+	r.complain = rate.Sometimes{First: 3, Interval: complainEvery}
 	for ctx.Err() == nil {
 		before := r.Progress.At(r.Partition)
 		err := r.follow(ctx)
@@ -102,13 +107,13 @@ func (r *Runner) Run(ctx context.Context) {
 		}
 		if errors.Is(err, history.ErrForeignJournal) {
 			r.last = applied{}
-			if t, ok := r.Target.(Forgetter); ok {
-				r.Log.Error("the journal is not the one that was read; what was read is dropped", "view", r.View, "partition", r.Partition, "error", err)
-				t.Forget(r.Partition)
+			t, ok := r.Target.(Forgetter)
+			if !ok {
+				r.halt(ctx, err)
 				continue
 			}
-			r.halt(ctx, err)
-			continue
+			t.Forget(r.Partition)
+			err = fmt.Errorf("what was read is dropped: %w", err)
 		}
 		if errors.Is(err, history.ErrRelayEnded) {
 			continue // the leading view has loaded its position again
@@ -120,6 +125,10 @@ func (r *Runner) Run(ctx context.Context) {
 	}
 }
 
+// complainEvery is the pause between two log lines of a view that waits again and again. The
+// status has its reason at any time.
+const complainEvery = 10 * time.Second
+
 // haltedPoll is the interval at which a halted view checks whether an operator has decided.
 const haltedPoll = 2 * time.Second
 
@@ -128,7 +137,7 @@ const haltAdvice = ` (restore the journal it was folded from, or accept this one
 
 func (r *Runner) halt(ctx context.Context, err error) {
 	if first := r.setState(Halted, err.Error()+haltAdvice); first {
-		r.Log.Error("view halted", "view", r.View, "partition", r.Partition, "error", err)
+		r.say(slog.LevelError, "view halted", err)
 		r.Progress.Reset(r.Partition, 0) // no reader may take the rows for those of this journal
 	}
 	t := time.NewTimer(haltedPoll)
@@ -210,7 +219,7 @@ func (r *Runner) wait(ctx context.Context, d time.Duration, err error) {
 		reason = r.Why(err)
 	}
 	if first := r.setState(Waiting, reason); first {
-		r.Log.Warn("view waits", "view", r.View, "partition", r.Partition, "error", err)
+		r.complain.Do(func() { r.say(slog.LevelWarn, "view waits", err) })
 	}
 	t := time.NewTimer(d)
 	defer t.Stop()

@@ -1,7 +1,9 @@
 package projections_test
 
 import (
+	"bytes"
 	"errors"
+	"log/slog"
 	"reflect"
 	"slices"
 	"strings"
@@ -164,6 +166,25 @@ func TestAnUnavailableTargetOnlyLags(t *testing.T) {
 		}
 		if s := x.Status(3, time.Now()); s.State != projections.Running || s.Reason != "" || s.LagEvents != 0 || s.LagSeconds != 0 {
 			t.Errorf("%+v", s)
+		}
+	})
+}
+
+func TestAViewThatWaitsAgainAndAgainSaysSoSeldom(t *testing.T) {
+	onBench(t, projections.Batching{Threshold: 1, Max: 1}, func(x *bench) {
+		var log bytes.Buffer
+		x.Log = slog.New(slog.NewTextHandler(&log, nil))
+		for range 600 { // each second write fails
+			x.target.wrong = append(x.target.wrong, func(func() error) error { return errors.New("connection refused") }, func(store func() error) error { return store() })
+		}
+		x.settle()
+		for n := range uint64(600) {
+			x.source.send(n+1, n+1)
+			x.pass(100 * time.Millisecond)
+		}
+		x.pass(time.Second)
+		if n := strings.Count(log.String(), "\n"); x.target.position != 600 || n < 10 || n > 20 {
+			t.Errorf("at %d, %d log lines in a minute:\n%.1000s", x.target.position, n, log.String())
 		}
 	})
 }

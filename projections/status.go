@@ -1,7 +1,9 @@
 package projections
 
 import (
+	"context"
 	"fmt"
+	"log/slog"
 	"strings"
 	"time"
 )
@@ -105,11 +107,20 @@ func (r *Runner) setState(state, reason string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	changed := r.state != state
-	if changed && (r.state == Waiting || r.state == Halted) {
+	if changed && (r.state == Waiting || r.state == Halted) && r.said {
 		r.Log.Info("view continues", "view", r.View, "partition", r.Partition)
+		r.said = false
 	}
 	r.state, r.reason = state, reason
 	return changed
+}
+
+// say logs that the view waits or is halted, and that it continues later.
+func (r *Runner) say(level slog.Level, text string, err error) {
+	r.Log.Log(context.Background(), level, text, "view", r.View, "partition", r.Partition, "error", err)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.said = true
 }
 
 // setOldest sets the recorded time of the oldest waiting event; zero = none.

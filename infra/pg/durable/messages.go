@@ -134,10 +134,17 @@ func (t Messages) Again(ctx context.Context, id string) error {
 
 // Sweep removes the rows that no event of the journal has, once the view is complete, and
 // returns how many.
-func (t Messages) Sweep(ctx context.Context) (int64, error) {
-	tag, err := t.db.Pool().Exec(ctx, `DELETE FROM agents.messages WHERE digest = ''`)
+func (t Messages) Sweep(ctx context.Context) (removed int64, err error) {
+	err = t.db.InTx(ctx, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, pg.NoTimeouts); err != nil {
+			return err
+		}
+		tag, err := tx.Exec(ctx, `DELETE FROM agents.messages WHERE digest = ''`)
+		removed = tag.RowsAffected()
+		return err
+	})
 	if err != nil {
 		return 0, fmt.Errorf("remove messages that are not in the journal: %w", err)
 	}
-	return tag.RowsAffected(), nil
+	return removed, nil
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -181,17 +182,26 @@ type existing struct {
 	events      uint64
 }
 
+// findTimeout bounds the look for the streams of a journal. It is often the first request to a
+// server that has just started, which may lose it.
+const findTimeout = 10 * time.Second
+
 // find looks for the streams of a journal. A start that was interrupted may have
 // created only some of them.
 func (j *Journal) find(ctx context.Context) (e existing, err error) {
+	ctx, cancel := context.WithTimeout(ctx, findTimeout)
+	defer cancel()
 	present := map[string]bool{}
-	list := j.js.StreamNames(ctx)
-	for name := range list.Name() {
-		if number, ok := strings.CutPrefix(name, "EVENTS"); ok && (number == "" || isPartition(number)) {
-			present[name] = true
+	err = natsio.Attempt(ctx, func(ctx context.Context) error {
+		list := j.js.StreamNames(ctx)
+		for name := range list.Name() {
+			if number, ok := strings.CutPrefix(name, "EVENTS"); ok && (number == "" || isPartition(number)) {
+				present[name] = true
+			}
 		}
-	}
-	if err := list.Err(); err != nil {
+		return list.Err()
+	})
+	if err != nil {
 		return e, fmt.Errorf("look up the journal's streams: %w", err)
 	}
 	for _, name := range slices.Sorted(maps.Keys(present)) {

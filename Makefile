@@ -1,6 +1,8 @@
 # Everything a developer does here goes through make; `make` lists it.
 
 GO      ?= go
+# Results of the compiler do not depend on the directory: the build cache serves each checkout.
+export GOFLAGS := $(strip $(filter-out -trimpath,$(GOFLAGS)) -trimpath)
 COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null)
 VERSION ?= $(shell git describe --tags --dirty 2>/dev/null || git describe --always --dirty 2>/dev/null | sed 's/^/0.1.0+/')
 

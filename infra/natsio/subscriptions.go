@@ -6,23 +6,42 @@ import (
 	"maps"
 	"regexp"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nuid"
 )
 
 // Subscriptions keeps the subscriptions of connections. A server that takes a right away,
 // by a reload of its configuration or a changed account, ends the subscriptions that need
 // it and leaves the connection; when it gives the right back, it does not make them again.
+// Without the right to publish replies, requests have no answers.
 type Subscriptions struct {
 	Log *slog.Logger
 
 	mu      sync.Mutex
-	refused map[*nats.Conn]map[subscription]bool
+	refused map[*nats.Conn]map[Right]bool
 }
 
-type subscription struct{ subject, queue string }
+// Right is what a server refuses: a subscription, or to publish replies.
+type Right struct {
+	Subject string
+	queue   string
+	publish bool
+}
+
+// String says what is refused.
+func (r Right) String() string {
+	if r.publish {
+		return "to publish to " + r.Subject
+	}
+	return "the subscription to " + r.Subject
+}
+
+// replies are the subjects of usual clients for the answers to their requests.
+const replies = "_INBOX."
 
 // The first and the longest pause between two questions whether a server takes a refused
 // subscription: each opens a connection, and some rights are never given.
@@ -34,6 +53,7 @@ const (
 var (
 	refusedSubject = regexp.MustCompile(`Subscription to "([^"]+)"`)
 	refusedQueue   = regexp.MustCompile(`using queue "([^"]+)"`)
+	refusedReply   = regexp.MustCompile(`Publish to "` + regexp.QuoteMeta(replies))
 )
 
 // Keep connects nc again when its server takes a subscription that it refused. It asks on
@@ -41,12 +61,8 @@ var (
 func (s *Subscriptions) Keep(nc *nats.Conn, dial func() (*nats.Conn, error)) {
 	next := nc.ErrorHandler()
 	nc.SetErrorHandler(func(c *nats.Conn, sub *nats.Subscription, err error) {
-		if subject := refusedSubject.FindStringSubmatch(err.Error()); subject != nil && errors.Is(err, nats.ErrPermissionViolation) {
-			one := subscription{subject: subject[1]}
-			if queue := refusedQueue.FindStringSubmatch(err.Error()); queue != nil {
-				one.queue = queue[1]
-			}
-			s.add(nc, one, dial)
+		if right, ok := refusal(err); ok {
+			s.add(nc, right, dial)
 		}
 		if next != nil {
 			next(c, sub, err)
@@ -54,37 +70,52 @@ func (s *Subscriptions) Keep(nc *nats.Conn, dial func() (*nats.Conn, error)) {
 	})
 }
 
-// Refused returns the subjects of the subscriptions that servers refuse now.
-func (s *Subscriptions) Refused() (subjects []string) {
+// refusal is the right that an error of a connection is about.
+func refusal(err error) (r Right, ok bool) {
+	if !errors.Is(err, nats.ErrPermissionViolation) {
+		return r, false
+	}
+	text := err.Error()
+	if refusedReply.MatchString(text) {
+		return Right{Subject: replies + ">", publish: true}, true
+	}
+	if subject := refusedSubject.FindStringSubmatch(text); subject != nil {
+		r.Subject, ok = subject[1], true
+	}
+	if queue := refusedQueue.FindStringSubmatch(text); queue != nil {
+		r.queue = queue[1]
+	}
+	return r, ok
+}
+
+// Refused returns what servers refuse now.
+func (s *Subscriptions) Refused() (all []Right) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for nc, refused := range s.refused {
-		if nc.IsClosed() {
-			continue
-		}
-		for one := range refused {
-			subjects = append(subjects, one.subject)
+		if !nc.IsClosed() {
+			all = slices.AppendSeq(all, maps.Keys(refused))
 		}
 	}
-	slices.Sort(subjects)
-	return slices.Compact(subjects)
+	slices.SortFunc(all, func(a, b Right) int { return strings.Compare(a.String(), b.String()) })
+	return slices.CompactFunc(all, func(a, b Right) bool { return a.String() == b.String() })
 }
 
-func (s *Subscriptions) add(nc *nats.Conn, one subscription, dial func() (*nats.Conn, error)) {
+func (s *Subscriptions) add(nc *nats.Conn, one Right, dial func() (*nats.Conn, error)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.refused == nil {
-		s.refused = map[*nats.Conn]map[subscription]bool{}
+		s.refused = map[*nats.Conn]map[Right]bool{}
 	}
 	if s.refused[nc] == nil {
-		s.refused[nc] = map[subscription]bool{}
+		s.refused[nc] = map[Right]bool{}
 		go s.ask(nc, dial)
 	}
 	s.refused[nc][one] = true
 }
 
-// ask ends when the server takes one of the refused subscriptions of nc. The others are
-// refused again by the new connection, and asked for again.
+// ask ends when the server gives one of the refused rights of nc. The others are refused again
+// by the new connection, and asked for again.
 func (s *Subscriptions) ask(nc *nats.Conn, dial func() (*nats.Conn, error)) {
 	closed := nc.StatusChanged(nats.CLOSED)
 	taken := false
@@ -103,13 +134,13 @@ func (s *Subscriptions) ask(nc *nats.Conn, dial func() (*nats.Conn, error)) {
 	delete(s.refused, nc)
 	s.mu.Unlock()
 	if taken {
-		s.Log.Info("the server takes subscriptions that it refused: connecting again", "connection", nc.Opts.Name)
+		s.Log.Info("the server gives rights that it refused: connecting again", "connection", nc.Opts.Name)
 		_ = nc.ForceReconnect() // fails when the connection is closed, or reconnects already
 	}
 }
 
-// takes reports whether the server takes one of the subscriptions.
-func takes(all []subscription, dial func() (*nats.Conn, error)) bool {
+// takes reports whether the server gives one of the rights.
+func takes(all []Right, dial func() (*nats.Conn, error)) bool {
 	nc, err := dial()
 	if err != nil {
 		return false
@@ -117,7 +148,12 @@ func takes(all []subscription, dial func() (*nats.Conn, error)) bool {
 	defer nc.Close()
 	for _, one := range all {
 		before := nc.LastError()
-		sub, err := nc.QueueSubscribeSync(one.subject, one.queue)
+		var err error
+		if one.publish {
+			err = nc.Publish(replies+nuid.Next(), nil)
+		} else {
+			_, err = nc.QueueSubscribeSync(one.Subject, one.queue)
+		}
 		if err == nil {
 			err = nc.FlushTimeout(connectTimeout)
 		}
@@ -127,7 +163,6 @@ func takes(all []subscription, dial func() (*nats.Conn, error)) bool {
 		if errors.Is(nc.LastError(), before) { // no refusal came before the answer
 			return true
 		}
-		_ = sub.Unsubscribe()
 	}
 	return false
 }

@@ -38,8 +38,8 @@ func TestSubscriptionsThatTheServerEnded(t *testing.T) {
 	kept := &Subscriptions{Log: quiet}
 	kept.Keep(nc, dial)
 	answer := func(m *nats.Msg) { _ = m.Respond(nil) }
-	for _, one := range []subscription{{"plain.>", ""}, {"queued.*", "q"}, {"never.mine", ""}} {
-		_, err := nc.QueueSubscribe(one.subject, one.queue, answer)
+	for _, one := range []Right{{Subject: "plain.>"}, {Subject: "queued.*", queue: "q"}, {Subject: "never.mine"}} {
+		_, err := nc.QueueSubscribe(one.Subject, one.queue, answer)
 		harness.Must(t, err)
 	}
 	client, err := nats.Connect(s.ClientURL(), nats.UserInfo("client", "p"))
@@ -57,14 +57,63 @@ func TestSubscriptionsThatTheServerEnded(t *testing.T) {
 	for range 2 {
 		reload("plain.>", "queued.>", "_INBOX.>")
 		harness.Eventually(t, "the refusals are known", func() bool {
-			refused := kept.Refused()
-			return slices.Contains(refused, "plain.>") && slices.Contains(refused, "queued.*")
+			refused := texts(kept)
+			return slices.Contains(refused, "the subscription to plain.>") && slices.Contains(refused, "the subscription to queued.*")
 		})
 		if answered() {
 			t.Fatal("a request is answered without the right")
 		}
 		reload("x")
 		harness.Eventually(t, "requests are answered again", answered)
-		harness.Eventually(t, "what is refused is known", func() bool { return slices.Equal(kept.Refused(), []string{"never.mine"}) })
+		harness.Eventually(t, "what is refused is known", func() bool { return slices.Equal(texts(kept), []string{"the subscription to never.mine"}) })
 	}
+}
+
+// TestRepliesThatTheServerRefuses: the first request shows that replies are refused, and they
+// are asked for until the server takes them.
+func TestRepliesThatTheServerRefuses(t *testing.T) {
+	t.Parallel()
+	users := func(deny ...string) *server.Options {
+		return &server.Options{Users: []*server.User{
+			{Username: "engine", Password: "p", Permissions: &server.Permissions{Publish: &server.SubjectPermission{Deny: append(deny, "other.>")}}},
+			{Username: "client", Password: "p"},
+		}}
+	}
+	s := run(t, *users("_INBOX.>"))
+	dial := func() (*nats.Conn, error) {
+		return Connect(s.ClientURL(), "test", quiet, nats.UserInfo("engine", "p"))
+	}
+	nc, err := dial()
+	harness.Must(t, err)
+	defer nc.Close()
+	kept := &Subscriptions{Log: quiet}
+	kept.Keep(nc, dial)
+	_, err = nc.Subscribe("plain.>", func(m *nats.Msg) { _ = m.Respond(nil) })
+	harness.Must(t, err)
+	harness.Must(t, nc.Publish("other.1", nil))
+	harness.Must(t, nc.Flush())
+	client, err := nats.Connect(s.ClientURL(), nats.UserInfo("client", "p"))
+	harness.Must(t, err)
+	defer client.Close()
+	if _, err := client.Request("plain.1", nil, time.Second); err == nil || len(kept.Refused()) != 1 {
+		t.Fatalf("%v, %q", err, texts(kept))
+	}
+	time.Sleep(2 * askAgain)
+	if got := texts(kept); !slices.Equal(got, []string{"to publish to _INBOX.>"}) {
+		t.Errorf("%q", got)
+	}
+	opts := users()
+	opts.Host, opts.Port, opts.NoSigs, opts.NoLog = "127.0.0.1", s.Addr().(*net.TCPAddr).Port, true, true
+	harness.Must(t, s.ReloadOptions(opts))
+	harness.Eventually(t, "a request is answered, and nothing is refused", func() bool {
+		_, err := client.Request("plain.1", nil, time.Second)
+		return err == nil && len(kept.Refused()) == 0
+	})
+}
+
+func texts(s *Subscriptions) (all []string) {
+	for _, right := range s.Refused() {
+		all = append(all, right.String())
+	}
+	return all
 }

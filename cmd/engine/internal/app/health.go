@@ -117,20 +117,21 @@ func (h *health) nats() (readiness.Level, string) {
 	return l.level, l.reason
 }
 
-// subscriptions reports those that the server refuses. Without answers of the server, or
-// without requests, no command is executed.
+// subscriptions reports what the server refuses. Without answers of the server, without
+// requests, or without replies to them, no command is executed.
 func (h *health) subscriptions() (readiness.Level, string) {
 	refused := h.e.nats.subs.Refused()
 	if len(refused) == 0 {
 		return readiness.OK, ""
 	}
-	level := readiness.Degraded
-	for _, subject := range refused {
-		if strings.HasPrefix(subject, h.e.nats.subjects.Root("commands.")) || strings.HasPrefix(subject, "_INBOX.") {
+	level, texts := readiness.Degraded, make([]string, len(refused))
+	for i, right := range refused {
+		if strings.HasPrefix(right.Subject, h.e.nats.subjects.Root("commands.")) || strings.HasPrefix(right.Subject, "_INBOX.") {
 			level = readiness.NotReady
 		}
+		texts[i] = right.String()
 	}
-	return level, "the server refuses the subscription to " + strings.Join(refused, ", ")
+	return level, "the server refuses " + strings.Join(texts, ", ")
 }
 
 func (h *health) journal(ctx context.Context) error {

@@ -249,7 +249,7 @@ func stored(t *testing.T, e *harness.Engine, n int) (all []journal.ImportedEvent
 	nc, err := nats.Connect(e.NATSURL)
 	harness.Must(t, err)
 	defer nc.Close()
-	js, err := jetstream.New(nc)
+	js, err := jetstream.New(nc, harness.Patient)
 	harness.Must(t, err)
 	j, err := js.Stream(t.Context(), "EVENTS")
 	for seq := uint64(1); err == nil && seq <= uint64(n); seq++ {

@@ -161,7 +161,7 @@ func TestErase(t *testing.T) {
 		harness.Must(t, nc.Publish("enqueue."+subject, []byte(`{"key":"queued","valu":"`+value(12)+`"}`)))
 	}
 	harness.Must(t, nc.Publish("enqueue.batch", []byte(`{"atomic":false,"commands":[{"subject":"agent.a1.set","body":{"key":"k","value":"`+value(12)+`"}}]}`)))
-	if js, err := jetstream.New(nc); err != nil {
+	if js, err := jetstream.New(nc, harness.Patient); err != nil {
 		t.Error(err)
 	} else if _, err := js.Stream(t.Context(), "TIDEMARK_KEYS"); err == nil {
 		t.Error("a client opens the key store")

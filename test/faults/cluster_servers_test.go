@@ -97,7 +97,7 @@ func (all nodes) do(what string, f func(ctx context.Context, js jetstream.JetStr
 	nc, err := nats.Connect(all.urls(0), slices.Concat(failover, []nats.Option{nats.MaxReconnects(-1), nats.ReconnectWait(50 * time.Millisecond)})...)
 	harness.Must(t, err)
 	defer nc.Close()
-	js, err := jetstream.New(nc)
+	js, err := jetstream.New(nc, harness.Patient)
 	harness.Must(t, err)
 	harness.Eventually(t, what, func() error {
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)

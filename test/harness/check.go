@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // Must ends the test when err is not nil.
@@ -30,6 +31,9 @@ func Mustf(t testing.TB, err error, format string, args ...any) {
 // Patience bounds the wait for something that must happen. It is no promise of
 // the engine: a slow machine may need most of it.
 const Patience = 60 * time.Second
+
+// Patient gives a JetStream client Patience for each request; its own 5 s are too few beside a load.
+var Patient = jetstream.WithDefaultTimeout(Patience)
 
 // Condition is a question that a test repeats: it holds when the function
 // returns true, or no error.

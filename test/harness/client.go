@@ -35,7 +35,7 @@ func (e *Engine) Client(t testing.TB, opts ...nats.Option) *Client {
 	nc, err := nats.Connect(e.NATSURL, opts...)
 	Mustf(t, err, "connect to %s", e.NATSURL)
 	t.Cleanup(nc.Close)
-	js, err := jetstream.New(nc)
+	js, err := jetstream.New(nc, Patient)
 	Mustf(t, err, "JetStream")
 	return &Client{Conn: nc, JS: js, sql: e.cfg.SQL, t: t}
 }

@@ -27,7 +27,7 @@ func (e *Engine) Operator(t testing.TB) *nats.Conn {
 // OperatorJetStream is JetStream with the engine's own rights.
 func (e *Engine) OperatorJetStream(t testing.TB) jetstream.JetStream {
 	t.Helper()
-	js, err := jetstream.New(e.Operator(t))
+	js, err := jetstream.New(e.Operator(t), Patient)
 	Must(t, err)
 	return js
 }

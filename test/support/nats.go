@@ -83,7 +83,7 @@ func connect(t testing.TB, url string, opts ...nats.Option) *nats.Conn {
 // JetStream is the connection's JetStream.
 func JetStream(t testing.TB, nc *nats.Conn) jetstream.JetStream {
 	t.Helper()
-	js, err := jetstream.New(nc)
+	js, err := jetstream.New(nc, harness.Patient)
 	harness.Must(t, err)
 	return js
 }

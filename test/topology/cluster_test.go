@@ -55,7 +55,7 @@ func TestClusterAsWritten(t *testing.T) {
 // asWritten compares a copy of the document, written by hand, with the servers.
 func asWritten(t *testing.T, nc *nats.Conn) {
 	t.Helper()
-	js, err := jetstream.New(nc)
+	js, err := jetstream.New(nc, harness.Patient)
 	harness.Must(t, err)
 	for _, want := range append(slices.Clone(seedStreams), wantBuckets()...) {
 		s, err := js.Stream(t.Context(), want.Name)

@@ -119,7 +119,7 @@ func TestEngineElsewhere(t *testing.T) {
 	}
 	e := harness.Start(t, harness.Config{Args: []string{"--postgres", "off", "--nats", server}})
 	drifted(t, e)
-	js, err := jetstream.New(nc)
+	js, err := jetstream.New(nc, harness.Patient)
 	harness.Must(t, err)
 	s, err := js.Stream(t.Context(), "TASK_EXECUTION")
 	harness.Must(t, err)

@@ -128,7 +128,7 @@ func planner(t *testing.T, nc *nats.Conn, want topology.Topology, opts topology.
 // streams returns the names of all streams.
 func streams(t *testing.T, nc *nats.Conn) []string {
 	t.Helper()
-	js, err := jetstream.New(nc)
+	js, err := jetstream.New(nc, harness.Patient)
 	harness.Must(t, err)
 	names := js.StreamNames(t.Context())
 	var all []string

@@ -19,7 +19,7 @@ import (
 func TestStartWithoutOneServer(t *testing.T) {
 	t.Parallel()
 	all := servers(t, 3, home, tags, func(o *server.Options) { o.Cluster.NoAdvertise = true })
-	js, err := jetstream.New(connect(t, all[0].ClientURL()))
+	js, err := jetstream.New(connect(t, all[0].ClientURL()), harness.Patient)
 	harness.Must(t, err)
 	e := harness.Start(t, harness.Config{Args: []string{"--postgres", "off", "--nats", all[0].ClientURL()}})
 	e.Stop()

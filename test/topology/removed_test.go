@@ -28,7 +28,7 @@ var removed = []string{
 func TestRemovedWhileRunning(t *testing.T) {
 	nc := connect(t, start(t, func(*server.Options) {}).ClientURL())
 	e := harness.Start(t, harness.Config{Args: []string{"--postgres", "off", "--nats", nc.ConnectedUrl()}})
-	js, err := jetstream.New(nc)
+	js, err := jetstream.New(nc, harness.Patient)
 	harness.Must(t, err)
 	deadline := time.Now().Add(4 * time.Second).UTC().Format(time.RFC3339Nano)
 	do(t, nc, "agent.a1.set", `{"key":"k","value":1}`)

@@ -158,7 +158,7 @@ func restore(t *testing.T, nc *nats.Conn, cfg jetstream.StreamConfig, b copied) 
 
 func deleteStream(t *testing.T, nc *nats.Conn, name string) error {
 	t.Helper()
-	js, err := jetstream.New(nc)
+	js, err := jetstream.New(nc, harness.Patient)
 	harness.Must(t, err)
 	return js.DeleteStream(t.Context(), name)
 }

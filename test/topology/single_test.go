@@ -94,7 +94,7 @@ func TestSmallDisk(t *testing.T) {
 			t.Errorf("%q is not said in\n%s", want, text)
 		}
 	}
-	js, err := jetstream.New(nc)
+	js, err := jetstream.New(nc, harness.Patient)
 	harness.Must(t, err)
 	sum := int64(0)
 	for _, name := range streams(t, nc) {
@@ -142,7 +142,7 @@ func TestTinyDisk(t *testing.T) {
 // refused with a reason.
 func TestTaken(t *testing.T) {
 	nc := own(t)
-	js, err := jetstream.New(nc)
+	js, err := jetstream.New(nc, harness.Patient)
 	harness.Must(t, err)
 	_, err = js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "MINE", Subjects: []string{"tasks.>"}})
 	harness.Must(t, err)
@@ -177,7 +177,7 @@ func TestPrefix(t *testing.T) {
 	if plan.Refused() {
 		t.Fatal(plan.Text(false))
 	}
-	js, err := jetstream.New(nc)
+	js, err := jetstream.New(nc, harness.Patient)
 	harness.Must(t, err)
 	s, err := js.Stream(t.Context(), "KV_AGENT_STATE")
 	harness.Must(t, err)

@@ -47,7 +47,7 @@ func TestStore(t *testing.T) {
 	if body, revision, err := s.Get(t.Context(), "agent.a"); string(body) != "two" || revision != second || err != nil {
 		t.Errorf("after the shredding: %s, %d, %v", body, revision, err)
 	}
-	js, err := jetstream.New(nc)
+	js, err := jetstream.New(nc, harness.Patient)
 	harness.Must(t, err)
 	st, err := js.Stream(t.Context(), keystore.StreamName)
 	harness.Must(t, err)

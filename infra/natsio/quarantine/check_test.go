@@ -31,7 +31,7 @@ func TestBucketMadeAgainGetsAllEntries(t *testing.T) {
 	_, _, err = q.Check(ctx)
 	harness.Must(t, err)
 
-	js, err := jetstream.New(nc)
+	js, err := jetstream.New(nc, harness.Patient)
 	harness.Must(t, err)
 	s, err := js.Stream(ctx, stream)
 	harness.Must(t, err)

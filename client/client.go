@@ -20,6 +20,7 @@ type Client struct {
 	patience time.Duration
 	tokens   *tokens
 	link     atomic.Pointer[link]
+	status   chan nats.Status // of the connection, until Close
 }
 
 // link is a connection between two breaks of it.
@@ -85,7 +86,6 @@ func Connect(ctx context.Context, url string, options ...Option) (*Client, error
 		nats.ReconnectWait(200 * time.Millisecond),
 		nats.PingInterval(5 * time.Second), // a frozen server is left behind
 	}, s.nats...)
-	opts = append(opts, c.renews)
 	nc, err := dial(ctx, url, opts)
 	if err != nil {
 		return nil, fmt.Errorf("connect to NATS: %w", err)
@@ -95,20 +95,6 @@ func Connect(ctx context.Context, url string, options ...Option) (*Client, error
 		return nil, err
 	}
 	return c, nil
-}
-
-// renews ends the attempts under way when the connection is made again: their answers may
-// have gone with the one before.
-func (c *Client) renews(o *nats.Options) error {
-	c.link.Store(newLink())
-	also := o.ReconnectedCB
-	o.ReconnectedCB = func(nc *nats.Conn) {
-		c.link.Swap(newLink()).end()
-		if also != nil {
-			also(nc)
-		}
-	}
-	return nil
 }
 
 // dial connects, and gives up at the end of ctx.
@@ -135,12 +121,9 @@ func dial(ctx context.Context, url string, opts []nats.Option) (*nats.Conn, erro
 	}
 }
 
-// New makes a client on a connection of the caller, which Close leaves open. When that
-// connection breaks, a request under way is sent again after 10 seconds; with [Connect], as
-// soon as there is a connection again.
+// New makes a client on a connection of the caller, which Close leaves open.
 func New(nc *nats.Conn, options ...Option) (*Client, error) {
 	c := &Client{}
-	c.link.Store(newLink())
 	if err := c.init(nc, apply(options)); err != nil {
 		return nil, err
 	}
@@ -161,7 +144,21 @@ func (c *Client) init(nc *nats.Conn, s settings) error {
 		return fmt.Errorf("JetStream: %w", err)
 	}
 	c.nc, c.js, c.prefix, c.writer, c.patience, c.tokens = nc, js, s.prefix, s.writer, s.patience, newTokens()
+	c.link.Store(newLink())
+	c.status = nc.StatusChanged(nats.CONNECTED, nats.CLOSED)
+	go c.follow()
 	return nil
+}
+
+// follow ends the attempts under way when the connection is made again: their answers may
+// have gone with the one before.
+func (c *Client) follow() {
+	for status := range c.status {
+		if status == nats.CLOSED {
+			return
+		}
+		c.link.Swap(newLink()).end()
+	}
 }
 
 // Conn is the NATS connection of the client.
@@ -172,4 +169,5 @@ func (c *Client) Close() {
 	if c.owned {
 		c.nc.Close()
 	}
+	c.nc.RemoveStatusListener(c.status)
 }

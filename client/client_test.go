@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"github.com/tidemark-engine/tidemark/client"
 	"github.com/tidemark-engine/tidemark/test/harness"
 )
@@ -175,25 +177,38 @@ func TestEngineRestarts(t *testing.T) {
 			t.Errorf("a list without SQL, after %s: %v", time.Since(began), err)
 		}
 	}
-	next := make(chan error, 1)
-	go func() {
-		_, err := c.NextTask(t.Context(), "late", "w1", time.Minute, time.Minute)
-		next <- err
-	}()
-	harness.Eventually(t, "the claim waits", func() error {
-		if !strings.Contains(e.Metrics(t.Context()), "\ntidemark_tasks_next_waiting 1\n") {
-			return errors.New("no request waits")
+	nc, err := nats.Connect(e.NATSURL, nats.MaxReconnects(-1), nats.ReconnectWait(200*time.Millisecond))
+	harness.Must(t, err)
+	defer nc.Close()
+	callers, err := client.New(nc)
+	harness.Must(t, err)
+	defer callers.Close()
+	next := make(chan error, 2)
+	for i, c := range []*client.Client{c, callers} {
+		go func() {
+			_, err := c.NextTask(t.Context(), fmt.Sprint("late-", i), "w1", time.Minute, time.Minute)
+			next <- err
+		}()
+	}
+	harness.Eventually(t, "the claims wait", func() error {
+		if !strings.Contains(e.Metrics(t.Context()), "\ntidemark_tasks_next_waiting 2\n") {
+			return errors.New("two requests do not wait")
 		}
 		return nil
 	})
 	e.Kill()
 	e.Restart()
-	_, err = c.CreateTask(t.Context(), "late-1", "late", nil)
-	harness.Must(t, err)
-	select {
-	case err := <-next:
+	for i := range 2 {
+		_, err = c.CreateTask(t.Context(), fmt.Sprint("late-", i), fmt.Sprint("late-", i), nil)
 		harness.Must(t, err)
-	case <-time.After(30 * time.Second):
-		t.Error("a claim from before the restart has no answer after 30 s")
+	}
+	late := time.After(30 * time.Second)
+	for range 2 {
+		select {
+		case err := <-next:
+			harness.Must(t, err)
+		case <-late:
+			t.Fatal("a claim from before the restart has no answer after 30 s")
+		}
 	}
 }

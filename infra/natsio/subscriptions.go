@@ -118,6 +118,7 @@ func (s *Subscriptions) add(nc *nats.Conn, one Right, dial func() (*nats.Conn, e
 // by the new connection, and asked for again.
 func (s *Subscriptions) ask(nc *nats.Conn, dial func() (*nats.Conn, error)) {
 	closed := nc.StatusChanged(nats.CLOSED)
+	defer nc.RemoveStatusListener(closed)
 	taken := false
 	for pause := askAgain; !taken && !nc.IsClosed(); pause = min(2*pause, askSeldom) {
 		select {

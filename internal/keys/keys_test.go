@@ -45,7 +45,7 @@ func write(agent, value string) *events.Event {
 	return &events.Event{
 		Type: events.StateSet, Aggregate: "agent", ID: agent, Key: "k", Version: 1, CommandID: "c", Schema: 1,
 		Timestamp: time.Unix(1, 0), RecordedAt: time.Unix(1, 0),
-		Data: (&events.StateWrite{Value: []byte(`"` + value + `"`), Strategy: "timestamp", Request: "00ff"}).Encode(),
+		Data: (&events.StateWrite{Value: []byte(`"` + value + `"`), Strategy: "timestamp", Request: "00ff00ff00ff00ff"}).Encode(),
 	}
 }
 
@@ -86,7 +86,7 @@ func TestSealOpenErase(t *testing.T) {
 	m, file := newMemory(), keyFile(t, keys.NewSecret())
 	one, two := ring(t, m, file), ring(t, m, file)
 	first := sealed(t, one, write("a1", "SECRET"))
-	for _, hidden := range []string{"SECRET", "00ff", base64.StdEncoding.EncodeToString([]byte("SECRET"))} {
+	for _, hidden := range []string{"SECRET", "00ff00ff", base64.StdEncoding.EncodeToString([]byte("SECRET"))} {
 		if bytes.Contains(first, []byte(hidden)) {
 			t.Errorf("stored as %s", first)
 		}

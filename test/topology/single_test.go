@@ -209,7 +209,7 @@ func TestCreateCrossesRemoval(t *testing.T) {
 			harness.Must(t, os.WriteFile(inTheWay, nil, 0o600))
 			failed := make(chan error, 1)
 			_, err := nc.Subscribe(server.JSAuditAdvisory, func(m *nats.Msg) {
-				if bytes.Contains(m.Data, []byte("10049")) { // JSStreamCreateErrF
+				if bytes.Contains(m.Data, []byte(":10049")) { // JSStreamCreateErrF
 					select {
 					case failed <- os.Remove(inTheWay):
 					default:

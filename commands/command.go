@@ -35,6 +35,7 @@ type Command struct {
 	computes  bool                  // the command decides with the value of its entry, and its receipt has the new one
 	reverts   bool                  // the command writes values of the past again
 	compares  bool                  // the command decides with the value of its entry
+	long      bool                  // the command is about all entries of an agent: it may outlive its caller
 	taken     string                // message id under which deliveries knows it; empty = it need not
 	mailbox   events.AggregateName  // where the command waits; empty = Name
 	guard     func(state any) error // refuses the command in a state; nil = in none

@@ -71,8 +71,8 @@ func readErase(id string, body []byte, _ time.Time, _ Bounds) (Command, error) {
 	e := erase{reason: *in.Reason, request: fingerprint("erase", *in.Reason)}
 	return Command{
 		Aggregate: "agent", ID: id, Name: events.Lifecycle(id), request: request{print: e.request}, effect: acceptedEffect,
-		fold: lifecycleFold.carried,
-		run:  e.execute,
+		fold: lifecycleFold.carried, long: true,
+		run: e.execute,
 	}, nil
 }
 

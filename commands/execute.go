@@ -21,7 +21,11 @@ func (h *Handler) executeNext(queue []*job) int {
 	j := queue[0]
 	ctx, cancel := context.WithDeadline(j.ctx, j.deadline)
 	defer cancel()
-	j.finish(h.executeOne(ctx, &j.cmd, j.unsure))
+	if j.cmd.long {
+		j.finish(h.executeLong(ctx, &j.cmd, j.unsure))
+	} else {
+		j.finish(h.executeOne(ctx, &j.cmd, j.unsure))
+	}
 	return 1
 }
 

@@ -61,8 +61,8 @@ func readFork(id string, body []byte, now time.Time, b Bounds) (Command, error) 
 	f.request = fingerprint("fork", *in.From, asked, in.AtTime, in.Reason)
 	return Command{
 		Aggregate: "agent", ID: id, Name: events.Lifecycle(id), request: request{print: f.request}, effect: acceptedEffect, source: f.from,
-		fold: lifecycleFold.carried,
-		run:  f.execute,
+		fold: lifecycleFold.carried, long: true,
+		run: f.execute,
 	}, nil
 }
 

@@ -60,6 +60,7 @@ type Handler struct {
 	mailboxes    *mailboxes
 	admission    admission
 	deliveries   deliveries
+	long         longRuns
 	trims        trims
 	archivePause atomic.Int64 // Unix nanoseconds until which an optional question to the archive is skipped
 	stats        Stats
@@ -140,7 +141,7 @@ func (h *Handler) InFlight() int64 { return h.admission.inFlight() }
 
 // Close accepts no more commands and returns when the accepted ones are
 // answered.
-func (h *Handler) Close() { h.mailboxes.close() }
+func (h *Handler) Close() { h.long.close(h.mailboxes.close) }
 
 // Refresh reports an event seen in the journal: the cached head of an aggregate
 // that another engine has changed is dropped. It avoids a conflict; correctness

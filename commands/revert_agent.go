@@ -21,7 +21,7 @@ func (v *revert) command() Command {
 	return Command{
 		Aggregate: "agent", ID: v.agent, Name: events.Lifecycle(v.agent), mailbox: events.Lifecycle(v.agent) + ".revert",
 		request: request{print: v.request}, reverts: true, effect: revertEffect, fold: lifecycleFold.carried,
-		run: v.execute,
+		long: true, run: v.execute,
 	}
 }
 
@@ -210,7 +210,10 @@ func (r *revertRun) atOnce(ctx context.Context, names []events.AggregateName, he
 		names = r.pendingNames()
 	}
 	var left []agent.Write
-	err := r.h.holding(ctx, append([]events.AggregateName{r.cmd.Name}, names...), func() error {
+	holding, cancel := context.WithTimeout(ctx, r.h.cfg.Timeout) // others wait for the entries
+	defer cancel()
+	err := r.h.holding(holding, append([]events.AggregateName{r.cmd.Name}, names...), func() error {
+		ctx := holding
 		written := map[events.AggregateName]bool{}
 		rng := history.Range{Partition: r.h.journal.Partition(r.agent), Aggregate: r.pattern, After: head}
 		err := r.h.cfg.Past.Range(ctx, rng, func(m history.Message) error {

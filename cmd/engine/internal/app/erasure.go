@@ -2,13 +2,12 @@ package app
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
-	"github.com/cenkalti/backoff/v5"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tidemark-engine/tidemark/commands"
@@ -88,24 +87,12 @@ func (x *eraser) trigger() {
 // whenever there is more.
 func (x *eraser) start() (stop func(context.Context)) {
 	x.trigger()
-	return inBackground(x.run)
-}
-
-// resume sends the commands again whose erasure an engine has begun and not ended.
-func (x *eraser) resume(ctx context.Context) error {
-	pending, err := x.keys.EachPending(ctx)
-	for _, p := range pending {
-		if p.Revision > 0 || err != nil {
-			continue
-		}
-		x.log.Info("an interrupted erasure is continued", "agent", p.Agent, "command_id", p.Command)
-		body, bad := json.Marshal(map[string]string{"reason": p.Reason})
-		if bad == nil {
-			_, bad = x.e.commands.send(ctx, commands.Request{Aggregate: "agent", ID: p.Agent, Verb: "erase", CommandID: p.Command, Body: body})
-		}
-		err = errors.Join(err, bad)
-	}
-	return err
+	return inBackground(func(ctx context.Context) {
+		var resuming sync.WaitGroup
+		resuming.Go(func() { x.resume(ctx) })
+		x.run(ctx)
+		resuming.Wait()
+	})
 }
 
 // prepare does what is needed once: SQL may be unavailable at the start.
@@ -120,11 +107,7 @@ func (x *eraser) prepare(ctx context.Context) error {
 }
 
 func (x *eraser) run(ctx context.Context) {
-	if err := x.resume(ctx); err != nil && ctx.Err() == nil {
-		x.log.Error("an interrupted erasure is not finished: send its command id again", "error", err)
-	}
-	pause := backoff.NewExponentialBackOff()
-	pause.InitialInterval, pause.MaxInterval, pause.RandomizationFactor = time.Second, time.Minute, 0.2
+	pause := newErasePause()
 	for {
 		select {
 		case <-ctx.Done():

@@ -43,6 +43,7 @@ type DeadLetters struct {
 	root        string
 	enqueueRoot string
 	laneRoot    string
+	taskRoot    string // of the feed of tasks
 }
 
 // ErrNoDeadLetter is returned for a sequence that has no dead letter.
@@ -58,7 +59,7 @@ func OpenDeadLetters(ctx context.Context, nc *nats.Conn, subjects natsio.Subject
 	if err != nil {
 		return nil, fmt.Errorf("open stream %s: %w", DeadLettersStream, err)
 	}
-	return &DeadLetters{js: js, stream: s, root: subjects.Root("deadletters."), enqueueRoot: subjects.Root("enqueue."), laneRoot: subjects.Root("lanes.")}, nil
+	return &DeadLetters{js: js, stream: s, root: subjects.Root("deadletters."), enqueueRoot: subjects.Root("enqueue."), laneRoot: subjects.Root("lanes."), taskRoot: subjects.Root("tasks.")}, nil
 }
 
 // Conn is the connection that reads them.

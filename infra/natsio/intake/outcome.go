@@ -16,7 +16,8 @@ import (
 	"github.com/tidemark-engine/tidemark/internal/identity"
 )
 
-// headerSequence of an outcome is the command's sequence in COMMANDS.
+// headerSequence of an outcome is the command's sequence in COMMANDS. headerSubject is where
+// it was sent; outcomes of an earlier build have none.
 const headerSequence = "Tidemark-Sequence"
 
 const (
@@ -32,6 +33,7 @@ func (in *Intake) publishOutcome(ctx context.Context, cmd *storedCommand, body [
 		r := natsio.EncodeError(refusal, in.cfg.Log)
 		msg.Data, msg.Header, result = r.Body, r.Header, strconv.Itoa(r.Error.Kind.Status())
 	}
+	msg.Header.Set(headerSubject, cmd.subject)
 	msg.Header.Set(headerSequence, strconv.FormatUint(cmd.seq, 10))
 	if cmd.trace.Parent != "" {
 		msg.Header[metaTraceParent] = []string{cmd.trace.Parent}
@@ -49,7 +51,7 @@ func (in *Intake) publishOutcome(ctx context.Context, cmd *storedCommand, body [
 func (in *Intake) publishSetAside(m *message.Message, reason string) error {
 	id, _ := commandID(m.Metadata)
 	cmd := &storedCommand{kind: "enqueue.set_aside", seq: metaNumber(m.Metadata, metaSequence), began: time.Now(), trace: traceOf(m.Metadata)}
-	cmd.CommandID, cmd.account = id, in.streams.account(m.Metadata.Get(metaSubject))
+	cmd.CommandID, cmd.subject, cmd.account = id, in.streams.clientSubject(m.Metadata), in.streams.account(m.Metadata.Get(metaSubject))
 	return in.publishOutcome(m.Context(), cmd, nil, "", domain.Errorf(domain.Internal, "command.set_aside",
 		"the command was set aside as a dead letter: %s", reason))
 }

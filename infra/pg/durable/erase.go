@@ -12,6 +12,7 @@ import (
 	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/infra/pg"
 	"github.com/tidemark-engine/tidemark/projections"
+	"github.com/tidemark-engine/tidemark/readmodel"
 )
 
 // Eraser removes what the tables have of erased agents. The archive needs nothing: its
@@ -22,54 +23,110 @@ type Eraser struct{ db *pg.DB }
 func NewEraser(db *pg.DB) *Eraser { return &Eraser{db} }
 
 // eraseAgent removes the rows of an agent up to the revision of its erasure: those of
-// entries and configuration are gone if the view has reached it. Commands of the outbox
-// that wait are executed later, as those of a new life.
+// entries and configuration are gone if the view has reached it.
 var eraseAgent = []string{
 	`DELETE FROM agents.state WHERE agent_id = @agent AND revision <= @revision`,
 	`DELETE FROM agents.config WHERE agent_id = @agent AND revision <= @revision`,
-	`DELETE FROM agents.conflicts WHERE agent_id = @agent AND revision <= @revision`,
+	eraseConflicts,
 	`DELETE FROM agents.messages WHERE sender = @agent OR recipient = @agent`,
-	`DELETE FROM agents.outbox WHERE done_at IS NOT NULL AND (` + outboxOf + `
-		OR (regexp_match(subject, '(?:^|\.)task\.([A-Za-z0-9_-]+)'))[1] = ANY (@tasks::text[])
-		OR (regexp_match(subject, '(?:^|\.)session\.([A-Za-z0-9_-]+)'))[1] = ANY (@sessions::text[])
-		OR (regexp_match(subject, '(?:^|\.)claim\.([A-Za-z0-9_-]+)'))[1] = ANY (@claims::text[])
-		OR (regexp_match(subject, '(?:^|\.)reminder\.([A-Za-z0-9_-]+)'))[1] = ANY (@reminders::text[]))`,
 }
 
-// outboxOf are the rows of the outbox on an agent, with or without the root of
-// commands, and those of reminders and batches that name it.
-const outboxOf = `subject ~ ('(^|\.)(agent|config|message)\.' || @agent::text || '(\.|$)')
-	OR subject ~ '(^|\.)reminder\.' AND position('.' || @agent::text || '.' IN body) > 0
-	OR subject !~ '\.[^.]+\.' AND position('.' || @agent::text || '.' IN body) > 0`
+const eraseConflicts = `DELETE FROM agents.conflicts WHERE agent_id = @agent AND revision <= @revision`
 
-// eraseAgain removes, when the view reaches the erasure of an agent, what the erasure
+// queueErased removes, when the view reaches the erasure of an agent, what the erasure
 // has removed before: the database may be one restored from an older backup.
-var eraseAgain = []string{
-	`DELETE FROM agents.conflicts WHERE agent_id = @agent AND revision <= @revision`,
-	`DELETE FROM agents.outbox WHERE done_at <= @at AND (` + outboxOf + `)`,
-}
-
 func queueErased(b *pgx.Batch, c *projections.Changes) {
 	for _, rec := range c.Events {
 		if rec.Type == events.Erased {
-			for _, sql := range eraseAgain {
-				b.Queue(sql, pgx.NamedArgs{"agent": rec.ID, "revision": int64(rec.Revision), "at": rec.RecordedAt})
-			}
+			b.Queue(eraseConflicts, pgx.NamedArgs{"agent": rec.ID, "revision": int64(rec.Revision)})
 		}
 	}
 }
 
+// erasures are erased aggregates by name and id, with the time up to which commands that
+// concern them are removed from the outbox; zero = all. Commands that wait are executed
+// later, as those of a new life.
+type erasures map[[2]string]time.Time
+
+// erasuresOf are the erasures among events.
+func erasuresOf(recs []*events.Record) erasures {
+	e := erasures{}
+	for _, rec := range recs {
+		switch rec.Type {
+		case events.Erased, events.TaskErased, events.SessionErased, events.ReminderErased, events.ClaimErased:
+			e[[2]string{rec.Aggregate, rec.ID}] = rec.RecordedAt
+		}
+	}
+	return e
+}
+
+// selectOutbox reads the commands that may concern the agents $1 or the aggregates that were
+// erased with them, $2: their ids are tokens of the subject, or in the body, where JSON may
+// spell them with escapes; those of $2 in a command in the body alone. Of a body that is
+// longer than any that is accepted it reads the agents that are tokens of it.
+const selectOutbox = `
+	SELECT id, subject, coalesce(CASE WHEN octet_length(body) <= 4194304 THEN body ELSE
+			(SELECT string_agg(agent, ' ') FROM unnest($1::text[]) AS u (agent) WHERE body ~ ('(^|[^A-Za-z0-9_-])' || agent || '([^A-Za-z0-9_-]|$)')) END, ''),
+		least(greatest(done_at, '1970-01-01'), '9999-01-01')
+	FROM agents.outbox
+	WHERE done_at IS NOT NULL AND (string_to_array(subject, '.') && ($1::text[] || $2::text[]) OR position('\' IN body) > 0
+		OR EXISTS (SELECT FROM unnest($1::text[]) AS u (agent) WHERE position(agent IN body) > 0)
+		OR cardinality($2::text[]) > 0 AND position('"command' IN body) > 0)`
+
+// removeOutbox removes the commands that concern what was erased from the outbox.
+func (e erasures) removeOutbox(ctx context.Context, tx pgx.Tx) error {
+	if len(e) == 0 {
+		return nil
+	}
+	agents, owned := []string{}, []string{}
+	for name := range e {
+		if name[0] == "agent" {
+			agents = append(agents, name[1])
+		} else {
+			owned = append(owned, name[1])
+		}
+	}
+	rows, err := tx.Query(ctx, selectOutbox, agents, owned)
+	if err != nil {
+		return err
+	}
+	var ids []int64
+	var id int64
+	var subject, body string
+	var done time.Time
+	_, err = pgx.ForEachRow(rows, []any{&id, &subject, &body, &done}, func() error {
+		erased := readmodel.Erased(func(aggregate, id string) bool {
+			upTo, found := e[[2]string{aggregate, id}]
+			return found && (upTo.IsZero() || !done.After(upTo))
+		})
+		if erased.Concerns(subject, []byte(body)) {
+			ids = append(ids, id)
+		}
+		return nil
+	})
+	if err == nil && len(ids) > 0 {
+		_, err = tx.Exec(ctx, `DELETE FROM agents.outbox WHERE id = ANY ($1)`, ids)
+	}
+	return err
+}
+
 // Agent removes the rows of an agent up to the revision of its erasure, and the commands
-// of the outbox on the tasks, sessions, reminders and claims that were erased with it.
-func (e *Eraser) Agent(ctx context.Context, agent string, revision uint64, tasks, sessions, reminders, claims []string) error {
-	args := pgx.NamedArgs{"agent": agent, "revision": int64(revision), "tasks": tasks, "sessions": sessions, "reminders": reminders, "claims": claims}
+// of the outbox that concern it or what was erased with it: ids by aggregate.
+func (e *Eraser) Agent(ctx context.Context, agent string, revision uint64, owned map[string][]string) error {
+	args := pgx.NamedArgs{"agent": agent, "revision": int64(revision)}
+	all := erasures{{"agent", agent}: {}}
+	for aggregate, ids := range owned {
+		for _, id := range ids {
+			all[[2]string{aggregate, id}] = time.Time{}
+		}
+	}
 	err := e.db.InTx(ctx, func(tx pgx.Tx) error {
 		for _, sql := range eraseAgent {
 			if _, err := tx.Exec(ctx, sql, args); err != nil {
 				return err
 			}
 		}
-		return nil
+		return all.removeOutbox(ctx, tx)
 	})
 	if err != nil {
 		return fmt.Errorf("remove the rows of the erased agent %s: %w", agent, err)

@@ -2,6 +2,7 @@ package durable_test
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -37,6 +38,17 @@ var outboxRows = []struct {
 	{"reminder", "reminder.r.set", "v", false, true},
 	{"reminder2", "commands.reminder.r2.set", `{"command":{"subject":"agent.a.set"}}`, true, false},
 	{"reminder3", "reminder.r3.set", `{"command":{"subject":"agent.b.set"}}`, false, false},
+	{"create", "commands.task.t9.create", `{"agent_id":"a"}`, true, false},
+	{"escaped", "session.s9.open", `{"owner":"\u0061"}`, true, false},
+	{"to", "message.b.direct", `{"to":"a","body":"v"}`, true, false},
+	{"fork", "agent.b.fork", `{"from":"a"}`, true, false},
+	{"no JSON", "agent.b.set", `{"key":"k","value":"a`, true, false},
+	{"batch of its task", "batch", `{"commands":[{"subject":"task.t.cancel"}]}`, false, true},
+	{"batch with its name in a value", "batch", `{"commands":[{"subject":"agent.b.set","body":{"key":"k","value":".a."}}]}`, false, false},
+	{"reminder with its name in a value", "reminder.r4.set", `{"command":{"subject":"agent.b.set","body":{"key":"k","value":".a."}}}`, false, false},
+	{"too large", "task.t9.create", `{"agent_id":"a","payload":"` + strings.Repeat("v", 5<<20) + `"}`, true, false},
+	{"too large, of another", "task.t9.create", `{"payload":"` + strings.Repeat("v", 5<<20) + `"}`, false, false},
+	{"named like it", "task.a.create", `{"kind":"k"}`, false, false},
 }
 
 func fillOutbox(t *testing.T, db *pg.DB, done time.Time) {
@@ -69,14 +81,15 @@ func left(t *testing.T, db *pg.DB, query string) []string {
 	return ids
 }
 
-func wantOutbox(t *testing.T, db *pg.DB, owned bool) {
+func wantOutbox(t *testing.T, db *pg.DB, more ...string) {
 	t.Helper()
 	var want []string
 	for _, r := range outboxRows {
-		if !r.agent && !(owned && r.owned) {
+		if !r.agent && !r.owned {
 			want = append(want, r.id)
 		}
 	}
+	want = append(want, more...)
 	if got := left(t, db, `SELECT command_id FROM agents.outbox ORDER BY id`); !slices.Equal(got, want) {
 		t.Errorf("the outbox has %v, want %v", got, want)
 	}
@@ -88,10 +101,10 @@ func wantOutbox(t *testing.T, db *pg.DB, owned bool) {
 func TestEraser(t *testing.T) {
 	db := pgtest.Migrated(t)
 	fillOutbox(t, db, pgtest.When)
-	if err := durable.NewEraser(db).Agent(t.Context(), "a", 5, []string{"t"}, []string{"s"}, []string{"r"}, []string{"c"}); err != nil {
+	if err := durable.NewEraser(db).Agent(t.Context(), "a", 5, map[string][]string{"task": {"t"}, "session": {"s"}, "reminder": {"r"}, "claim": {"c"}}); err != nil {
 		t.Fatal(err)
 	}
-	wantOutbox(t, db, true)
+	wantOutbox(t, db)
 }
 
 // A database that was restored from a backup has the rows again. When the view reaches
@@ -108,15 +121,25 @@ func TestErasedAgainAfterARestore(t *testing.T) {
 		t.Fatal(err)
 	}
 	fillOutbox(t, db, pgtest.When)
+	if _, err := db.Pool().Exec(t.Context(), `INSERT INTO agents.outbox (command_id, subject, body, done_at) VALUES
+		('later', 'agent.a.set', 'v', $1), ('later task', 'task.t.cancel', 'v', $1), ('never', 'agent.b.set', '{"to":"b"}', 'infinity'), ('waits', 'agent.a.set', 'v', NULL)`, pgtest.When.Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
 	erased := &events.Record{Revision: 6, Name: events.Lifecycle("a"), Event: events.Event{
 		Type: events.Erased, Aggregate: "agent", ID: "a", RecordedAt: pgtest.When.Add(time.Second),
 	}}
-	for view, from := range map[projections.Target]uint64{v: 5, messages: 0} {
-		if err := view.Apply(t.Context(), 0, from, 6, projections.Changes{Events: []*events.Record{erased}}); err != nil {
-			t.Fatal(err)
-		}
+	all := []*events.Record{erased}
+	for typ, name := range map[string]events.AggregateName{events.TaskErased: events.Task("t"), events.SessionErased: events.Session("s"), events.ReminderErased: events.Reminder("r"), events.ClaimErased: events.Claim("c")} {
+		aggregate, id, _ := strings.Cut(string(name), ".")
+		all = append(all, &events.Record{Revision: 6, Name: name, Event: events.Event{Type: typ, Aggregate: aggregate, ID: id, RecordedAt: erased.RecordedAt}})
 	}
-	wantOutbox(t, db, false)
+	if err := v.Apply(t.Context(), 0, 5, 6, projections.Changes{Events: all}); err != nil {
+		t.Fatal(err)
+	}
+	if err := messages.Apply(t.Context(), 0, 0, 6, projections.Changes{Events: []*events.Record{erased}}); err != nil {
+		t.Fatal(err)
+	}
+	wantOutbox(t, db, "later", "later task", "never", "waits")
 	if n := pgtest.Count(t, db, "SELECT count(*) FROM agents.conflicts"); n != 0 {
 		t.Errorf("%d conflicts are left", n)
 	}

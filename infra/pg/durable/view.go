@@ -99,6 +99,11 @@ func (t *View) Apply(ctx context.Context, partition int, from, to uint64, c proj
 		}
 		t.queueFence(b, partition, from, to, &c)
 		t.queueRows(b, &c)
+		if t.schema != next { // which has no outbox
+			if err := erasuresOf(c.Events).removeOutbox(ctx, tx); err != nil {
+				return err
+			}
+		}
 		queueQuarantine(b, t.view, partition, &c)
 		// gofail: var pgUpsert struct{}
 		// return context.DeadlineExceeded

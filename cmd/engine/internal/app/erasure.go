@@ -189,7 +189,6 @@ func (x *eraser) cleanAgent(ctx context.Context, p keys.Pending) error {
 	if err != nil {
 		return err
 	}
-	tasks, sessions, reminders, claims := owned[readmodel.KindTask], owned[readmodel.KindSession], owned[readmodel.KindReminder], owned[readmodel.KindClaim]
 	if err := x.awaitOthers(waiting, p.Partition); err != nil {
 		return err
 	}
@@ -207,13 +206,13 @@ func (x *eraser) cleanAgent(ctx context.Context, p keys.Pending) error {
 	if err := x.e.streams.EraseAgent(ctx, p.Agent); err != nil {
 		return err
 	}
-	if err := x.eraseDeadLetters(ctx, p.Agent, tasks, sessions, reminders, claims); err != nil {
+	if err := x.eraseQueued(ctx, readmodel.ErasedWith(p.Agent, owned)); err != nil {
 		return err
 	}
 	if x.e.postgres.db == nil {
 		return nil
 	}
-	return durable.NewEraser(x.e.postgres.db).Agent(ctx, p.Agent, p.Revision, tasks, sessions, reminders, claims)
+	return durable.NewEraser(x.e.postgres.db).Agent(ctx, p.Agent, p.Revision, owned)
 }
 
 // cleanParallel is how many aggregates of an agent are cleaned at a time: each takes several
@@ -261,10 +260,14 @@ func (x *eraser) awaitOthers(ctx context.Context, but int) error {
 	return nil
 }
 
-func (x *eraser) eraseDeadLetters(ctx context.Context, agent string, tasks, sessions, reminders, claims []string) error {
+// eraseQueued removes what dead letters and outcomes have of what was erased.
+func (x *eraser) eraseQueued(ctx context.Context, erased readmodel.Erased) error {
 	letters, err := intake.OpenDeadLetters(ctx, x.e.nats.first(), x.e.nats.subjects)
 	if err != nil {
 		return err
 	}
-	return letters.EraseAgent(ctx, agent, tasks, sessions, reminders, claims)
+	if err := letters.EraseAgent(ctx, erased); err != nil {
+		return err
+	}
+	return intake.EraseOutcomes(ctx, x.e.nats.first(), x.e.nats.subjects, erased)
 }

@@ -67,7 +67,8 @@ func TestEraseOutcomes(t *testing.T) {
 		sent, body string
 		goes       bool
 	}{
-		{"agent.a1.append", `{"aggregate":"agent","id":"a1","value":[1]}`, true},
+		{"agent.a1.append", `{"aggregate":"agent","id":"a1","revision":9,"value":[1]}`, true},
+		{"agent.a1.append", `{"aggregate":"agent","id":"a1","revision":10,"value":["of a new life"]}`, false},
 		{"agent.a1.set", `{"aggregate":"agent","id":"a1"}`, false},
 		{"agent.b.append", `{"aggregate":"agent","id":"b","value":"a1"}`, false},
 		{"task.t1.claim", `{"aggregate":"task","id":"t1"}`, false},
@@ -86,7 +87,7 @@ func TestEraseOutcomes(t *testing.T) {
 			left++
 		}
 	}
-	harness.Must(t, intake.EraseOutcomes(t.Context(), r.client, natsio.Subjects{}, erased))
+	harness.Must(t, intake.EraseOutcomes(t.Context(), r.client, natsio.Subjects{}, erased, 9))
 	if n := r.count(intake.OutcomesStream); n != left {
 		t.Errorf("%d outcomes are left, want %d", n, left)
 	}

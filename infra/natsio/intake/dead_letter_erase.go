@@ -49,8 +49,9 @@ func (d *DeadLetters) concerns(l *DeadLetter, erased readmodel.Erased) bool {
 const outcomePage = 2000
 
 // EraseOutcomes overwrites and removes the receipts of enqueued commands that hold a value of
-// what was erased, and the errors of commands on it, which may quote one.
-func EraseOutcomes(ctx context.Context, nc *nats.Conn, subjects natsio.Subjects, erased readmodel.Erased) error {
+// what was erased, up to the revision of the erasure, and the errors of commands on it, which may
+// quote one.
+func EraseOutcomes(ctx context.Context, nc *nats.Conn, subjects natsio.Subjects, erased readmodel.Erased, revision uint64) error {
 	js, err := jetstream.New(nc)
 	if err != nil {
 		return err
@@ -70,13 +71,14 @@ func EraseOutcomes(ctx context.Context, nc *nats.Conn, subjects natsio.Subjects,
 			var r struct {
 				Aggregate string         `json:"aggregate"`
 				ID        string         `json:"id"`
+				Revision  uint64         `json:"revision"`
 				Value     jsontext.Value `json:"value"`
 				Error     jsontext.Value `json:"error"`
 			}
 			if json.Unmarshal(msg.Data, &r) != nil {
 				continue
 			}
-			shows := len(r.Value) > 0 && erased(r.Aggregate, r.ID)
+			shows := len(r.Value) > 0 && r.Revision <= revision && erased(r.Aggregate, r.ID)
 			if len(r.Error) > 0 {
 				shows = erased.Concerns(strings.TrimPrefix(header(msg.Header, headerSubject), subjects.Root("enqueue.")), nil)
 			}

@@ -40,13 +40,32 @@ func findIndexes(s *readmodel.Search) indexes {
 	sum := sha256.Sum256([]byte(where))
 	name := "state_find_" + hex.EncodeToString(sum[:4])
 	return indexes{
-		name + "_json": fmt.Sprintf(`CREATE INDEX CONCURRENTLY %s_json ON agents.state USING gin (state_value jsonb_path_ops)%s`, name, where),
-		name + "_text": fmt.Sprintf(`CREATE INDEX CONCURRENTLY %s_text ON agents.state USING gin (%s)%s`, name, searchedText, where),
+		name + "_json":  fmt.Sprintf(`CREATE INDEX CONCURRENTLY %s_json ON agents.state USING gin (state_value jsonb_path_ops)%s`, name, where),
+		name + wordsEnd: fmt.Sprintf(`CREATE INDEX CONCURRENTLY %s ON agents.state USING gin (%s)%s`, name+wordsEnd, searchedText, where),
 	}
 }
+
+// wordsEnd is the end of the names of the indexes of words. Those of an earlier build, which
+// have statistics, end otherwise.
+const wordsEnd = "_words"
 
 // IndexSearch makes the indexes of a search; nil = there is none. A search is right
 // without them, and slow.
 func (t *View) IndexSearch(ctx context.Context, s *readmodel.Search) (changed []string, done bool, err error) {
-	return t.index(ctx, "state_find_", findIndexes(s))
+	wanted := findIndexes(s)
+	changed, done, err = t.index(ctx, "state_find_", wanted)
+	if err != nil || !done {
+		return changed, done, err
+	}
+	for name := range wanted {
+		if !strings.HasSuffix(name, wordsEnd) {
+			continue
+		}
+		// The planner's statistics of an index are the most frequent words, which the erasure of
+		// an agent does not clear.
+		if _, err := t.db.Pool().Exec(ctx, `ALTER INDEX agents.`+name+` ALTER COLUMN 1 SET STATISTICS 0`); err != nil {
+			return changed, false, fmt.Errorf("keep words out of the statistics: %w", err)
+		}
+	}
+	return changed, true, nil
 }

@@ -136,7 +136,7 @@ func TestFind(t *testing.T) {
 	}
 
 	// An index whose creation was interrupted is made again.
-	_, err := db.Pool().Exec(t.Context(), `UPDATE pg_index SET indisvalid = false WHERE indexrelid::regclass::text LIKE '%state_find_%_text'`)
+	_, err := db.Pool().Exec(t.Context(), `UPDATE pg_index SET indisvalid = false WHERE indexrelid::regclass::text LIKE '%state_find_%_words'`)
 	harness.Must(t, err)
 	if changed, done, err := v.IndexSearch(t.Context(), orders); err != nil || !done || len(changed) != 2 {
 		t.Errorf("after an interruption: %v %t %v", changed, done, err)
@@ -144,7 +144,7 @@ func TestFind(t *testing.T) {
 
 	// The statement uses them: without a sequential scan, the plan has both.
 	for condition, want := range map[string]readmodel.EntryFind{
-		"_json": {In: orders, Contains: []byte(`{"city":"Oslo"}`), Limit: 1}, "_text": {In: orders, Text: "oslo", Limit: 1},
+		"_json": {In: orders, Contains: []byte(`{"city":"Oslo"}`), Limit: 1}, "_words": {In: orders, Text: "oslo", Limit: 1},
 	} {
 		if plan := durable.ExplainFind(t, db, want); !strings.Contains(plan, condition) {
 			t.Errorf("the plan of %+v:\n%s", want, plan)

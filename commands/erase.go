@@ -32,6 +32,7 @@ type Erasure struct {
 	Agent, CommandID, Reason string
 	Partition                int
 	Revision                 uint64 // of the event agent.erased
+	Answered                 string // the command that has its answer now: this one, or one that found nothing to do after it
 }
 
 // Eraser removes what read models and feeds have of an erased agent.
@@ -39,9 +40,9 @@ type Eraser interface {
 	// Plaintext returns the revision of a partition up to which events were stored
 	// before encryption was turned on; 0 = all are encrypted.
 	Plaintext(ctx context.Context, partition int) (uint64, error)
-	// Begin stores that an erasure has begun: the next start of an engine continues
-	// one that was interrupted.
-	Begin(ctx context.Context, e Erasure) error
+	// Begin stores that an erasure has begun: an engine continues one that was interrupted. It
+	// returns the commands that were interrupted before it, whose work is part of this one.
+	Begin(ctx context.Context, e Erasure) (interrupted []string, err error)
 	// Clean stores that the agent must be cleaned, cleans it in the background and
 	// waits some seconds for it. done is false while it has work left.
 	Clean(ctx context.Context, e Erasure) (done bool, err error)
@@ -110,9 +111,10 @@ func (e erase) attempt(ctx context.Context, h *Handler, cmd *Command, unsure boo
 	if err := e.checkPlaintext(ctx, h, cmd.ID); err != nil {
 		return Receipt{}, err
 	}
+	var interrupted []string
 	if h.cfg.Eraser != nil {
 		begun := Erasure{Agent: cmd.ID, CommandID: cmd.CommandID, Reason: e.reason, Partition: h.journal.Partition(cmd.ID)}
-		if err := h.cfg.Eraser.Begin(ctx, begun); err != nil {
+		if interrupted, err = h.cfg.Eraser.Begin(ctx, begun); err != nil {
 			return Receipt{}, err
 		}
 	}
@@ -146,7 +148,7 @@ func (e erase) attempt(ctx context.Context, h *Handler, cmd *Command, unsure boo
 			return r, h.addErasure(ctx, &r, cmd)
 		}
 	}
-	return e.append(ctx, h, cmd, last, retired, now)
+	return e.append(ctx, h, cmd, last, retired, interrupted, now)
 }
 
 // checkPlaintext refuses to erase an agent with events from before encryption: their
@@ -187,8 +189,9 @@ func (e erase) checkOld(ctx context.Context, h *Handler, id string, pattern even
 }
 
 // append appends the event agent.erased.
-func (e erase) append(ctx context.Context, h *Handler, cmd *Command, last *head, keys []string, now time.Time) (Receipt, error) {
-	owned, err := Erased(ctx, h.cfg.Past, cmd.ID, cmd.CommandID)
+func (e erase) append(ctx context.Context, h *Handler, cmd *Command, last *head, keys, interrupted []string, now time.Time) (Receipt, error) {
+	commands := append([]string{cmd.CommandID}, interrupted...)
+	owned, err := Erased(ctx, h.cfg.Past, cmd.ID, commands)
 	if err != nil {
 		return Receipt{}, err
 	}
@@ -204,7 +207,7 @@ func (e erase) append(ctx context.Context, h *Handler, cmd *Command, last *head,
 				return Receipt{}, err
 			}
 			for n := range ends {
-				if ends[n].CommandID == cmd.CommandID {
+				if slices.Contains(commands, ends[n].CommandID) {
 					counts[i]++
 				}
 			}
@@ -257,7 +260,7 @@ func (h *Handler) addErasure(ctx context.Context, r *Receipt, cmd *Command) erro
 		}
 	}
 	r.Erasure.Complete, err = h.cfg.Eraser.Clean(ctx, Erasure{
-		Agent: cmd.ID, CommandID: rec.CommandID, Reason: d.Reason, Partition: p, Revision: rec.Revision,
+		Agent: cmd.ID, CommandID: rec.CommandID, Reason: d.Reason, Partition: p, Revision: rec.Revision, Answered: cmd.CommandID,
 	})
 	return err
 }

@@ -117,12 +117,12 @@ func ownerOf(ev *events.Event) (string, error) {
 	return open.Owner, err
 }
 
-// Erased returns the ids of the tasks, sessions, reminders and claims that a command has erased with an
+// Erased returns the ids of the tasks, sessions, reminders and claims that commands have erased with an
 // agent, by aggregate.
-func Erased(ctx context.Context, past *history.History, agent, command string) (map[string][]string, error) {
+func Erased(ctx context.Context, past *history.History, agent string, commands []string) (map[string][]string, error) {
 	ids, seen := map[string][]string{}, map[events.AggregateName]bool{}
 	err := eachOwned(ctx, past, func(rec events.Record) error {
-		if rec.CommandID != command || rec.Type != ownedKinds[rec.Aggregate].erased || seen[rec.Name] {
+		if !slices.Contains(commands, rec.CommandID) || rec.Type != ownedKinds[rec.Aggregate].erased || seen[rec.Name] {
 			return nil
 		}
 		owner, err := ownerOf(&rec.Event)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -55,7 +56,7 @@ func (r *Ring) Destroy(ctx context.Context, agent, command string) error {
 		return true, nil
 	})
 	if err == nil {
-		err = r.store.Shred(ctx, agentPrefix+agent, false)
+		err = r.store.Shred(ctx, agentPrefix+agent, 0)
 	}
 	if err != nil {
 		return unavailable(err)
@@ -63,31 +64,78 @@ func (r *Ring) Destroy(ctx context.Context, agent, command string) error {
 	return nil
 }
 
-// Pending is an erased agent whose read models are not cleaned yet.
+// Pending is an erased agent whose read models are not cleaned yet. There is one note of an
+// agent, also where several commands have erased it meanwhile.
 type Pending struct {
 	Agent     string `json:"agent"`
 	Command   string `json:"command"`
 	Reason    string `json:"reason"`
 	Partition int    `json:"partition"`
 	Revision  uint64 `json:"revision"` // of the event agent.erased; 0 = the command was interrupted before it
+	// Earlier are other commands that have erased the agent since it was cleaned, and
+	// Interrupted those of them that have no event agent.erased.
+	Earlier     []string `json:"earlier,omitempty"`
+	Interrupted []string `json:"interrupted,omitempty"`
+
+	Noted uint64 `json:"-"` // revision of the note; set by EachPending
 }
 
-// SetPending stores that the read models of an agent must be cleaned.
-func (r *Ring) SetPending(ctx context.Context, p Pending) error {
-	body, err := json.Marshal(p)
-	if err != nil {
-		return err
-	}
-	for {
-		_, revision, err := r.store.Get(ctx, pendingPrefix+p.Agent)
-		if err == nil {
-			_, err = r.store.Put(ctx, pendingPrefix+p.Agent, body, revision)
+// Commands are all commands whose erasures are to be cleaned.
+func (p *Pending) Commands() []string { return append([]string{p.Command}, p.Earlier...) }
+
+// after adds the note that is there. answered is the command that has its answer now.
+func (p Pending) after(old Pending, answered string) Pending {
+	add := func(all []string, command string) []string {
+		if command == p.Command || slices.Contains(all, command) {
+			return all
 		}
-		if err == nil {
-			return nil
+		return append(slices.Clone(all), command)
+	}
+	switch {
+	case old.Command == p.Command || old.Command == answered:
+		p.Revision = max(p.Revision, old.Revision)
+	case p.Revision > 0 && (old.Revision == 0 || old.Revision > p.Revision): // another command is under way, or came later
+		command := p.Command
+		p = old
+		p.Earlier = add(p.Earlier, command)
+		return p
+	case old.Revision == 0:
+		p.Interrupted = add(p.Interrupted, old.Command)
+	}
+	for _, command := range old.Commands() {
+		p.Earlier = add(p.Earlier, command)
+	}
+	for _, command := range old.Interrupted {
+		p.Interrupted = add(p.Interrupted, command)
+	}
+	return p
+}
+
+// SetPending stores that the read models of an agent must be cleaned, and returns the note.
+// answered is the command that has its answer now; empty = none.
+func (r *Ring) SetPending(ctx context.Context, p Pending, answered string) (Pending, error) {
+	for {
+		known, revision, err := r.store.Get(ctx, pendingPrefix+p.Agent)
+		if err != nil {
+			return p, unavailable(err)
+		}
+		note := p
+		if revision > 0 {
+			var old Pending
+			if err := json.Unmarshal(known, &old); err != nil {
+				return p, fmt.Errorf("the pending erasure of %s cannot be read: %w", p.Agent, err)
+			}
+			note = p.after(old, answered)
+		}
+		body, err := json.Marshal(note)
+		if err != nil {
+			return p, err
+		}
+		if _, err = r.store.Put(ctx, pendingPrefix+p.Agent, body, revision); err == nil {
+			return note, nil
 		}
 		if !errors.Is(err, ErrChanged) {
-			return unavailable(err)
+			return p, unavailable(err)
 		}
 	}
 }
@@ -120,14 +168,15 @@ func (r *Ring) EachPending(ctx context.Context) ([]Pending, error) {
 		if err := json.Unmarshal(body, &p); err != nil {
 			return nil, fmt.Errorf("the pending erasure %s cannot be read: %w", name, err)
 		}
+		p.Noted = revision
 		all = append(all, p)
 	}
 	return all, nil
 }
 
-// ClearPending removes the note of SetPending.
-func (r *Ring) ClearPending(ctx context.Context, agent string) error {
-	return r.store.Shred(ctx, pendingPrefix+agent, true)
+// ClearPending removes a note of EachPending. A later one stays.
+func (r *Ring) ClearPending(ctx context.Context, p *Pending) error {
+	return r.store.Shred(ctx, pendingPrefix+p.Agent, p.Noted)
 }
 
 // Erased lists the agents whose keys an erasure has destroyed.

@@ -3,6 +3,7 @@ package keys_test
 import (
 	"context"
 	"maps"
+	"slices"
 	"strings"
 	"sync"
 
@@ -56,14 +57,14 @@ func (m *memory) Put(_ context.Context, name string, body []byte, after uint64) 
 	return m.seq, nil
 }
 
-func (m *memory) Shred(_ context.Context, name string, all bool) error {
+func (m *memory) Shred(_ context.Context, name string, upTo uint64) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if n := len(m.names[name]); all {
-		delete(m.names, name)
-	} else if n > 0 {
-		m.names[name] = m.names[name][n-1:]
+	all := m.names[name]
+	if n := len(all); n > 0 && upTo == 0 {
+		upTo = all[n-1].seq - 1
 	}
+	m.names[name] = slices.DeleteFunc(all, func(s stored) bool { return s.seq <= upTo })
 	return nil
 }
 

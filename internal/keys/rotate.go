@@ -97,7 +97,7 @@ func (r *Ring) putMaster(ctx context.Context, m *masterRecord, after uint64) err
 		return err
 	}
 	if _, err = r.store.Put(ctx, masterName, body, after); err == nil && after > 0 {
-		err = r.store.Shred(ctx, masterName, false)
+		err = r.store.Shred(ctx, masterName, 0)
 	}
 	return err
 }
@@ -166,7 +166,7 @@ func (r *Ring) rewrap(ctx context.Context, step func()) (changed int, err error)
 			return did, err
 		})
 		if err == nil && did {
-			err = r.store.Shred(ctx, name, false)
+			err = r.store.Shred(ctx, name, 0)
 			changed++
 		}
 		if err != nil {

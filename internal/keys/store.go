@@ -13,8 +13,8 @@ type Store interface {
 	// Put stores a body after the one at a revision; ErrChanged if that is not the
 	// last one.
 	Put(ctx context.Context, name string, body []byte, after uint64) (revision uint64, err error)
-	// Shred overwrites and removes all bodies of a name but the last; all = that one too.
-	Shred(ctx context.Context, name string, all bool) error
+	// Shred overwrites and removes the bodies of a name up to a revision; 0 = all but the last.
+	Shred(ctx context.Context, name string, upTo uint64) error
 	// Names returns the names that begin with a prefix.
 	Names(ctx context.Context, prefix string) ([]string, error)
 	// Last returns the revision of the last body of all names, from the leader; 0 = there

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"strconv"
 	"strings"
 
@@ -108,16 +107,16 @@ func (s *Store) Put(ctx context.Context, name string, body []byte, after uint64)
 }
 
 // Shred implements keys.Store.
-func (s *Store) Shred(ctx context.Context, name string, all bool) error {
-	last := uint64(math.MaxUint64)
-	if !all {
-		_, revision, err := s.Get(ctx, name)
+func (s *Store) Shred(ctx context.Context, name string, upTo uint64) error {
+	before := upTo + 1
+	if upTo == 0 {
+		_, last, err := s.Get(ctx, name)
 		if err != nil {
 			return err
 		}
-		last = revision
+		before = last
 	}
-	_, err := natsio.EraseMessages(ctx, s.nc, s.stream, root+name, last)
+	_, err := natsio.EraseMessages(ctx, s.nc, s.stream, root+name, before)
 	return err
 }
 

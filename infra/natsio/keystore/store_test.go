@@ -38,12 +38,12 @@ func TestStore(t *testing.T) {
 	}
 	second, err := s.Put(t.Context(), "agent.a", []byte("two"), first)
 	harness.Must(t, err)
-	_, err = s.Put(t.Context(), "pending.a", []byte("p"), 0)
+	noted, err := s.Put(t.Context(), "pending.a", []byte("p"), 0)
 	harness.Must(t, err)
 	if last, err := s.Last(t.Context()); err != nil || last != second+1 {
 		t.Errorf("the last revision of all names is %d, %v; want %d", last, err, second+1)
 	}
-	harness.Must(t, s.Shred(t.Context(), "agent.a", false))
+	harness.Must(t, s.Shred(t.Context(), "agent.a", 0))
 	if body, revision, err := s.Get(t.Context(), "agent.a"); string(body) != "two" || revision != second || err != nil {
 		t.Errorf("after the shredding: %s, %d, %v", body, revision, err)
 	}
@@ -54,7 +54,7 @@ func TestStore(t *testing.T) {
 	if _, err := st.GetMsg(t.Context(), first); !errors.Is(err, jetstream.ErrMsgNotFound) {
 		t.Errorf("the shredded message: %v", err)
 	}
-	harness.Must(t, s.Shred(t.Context(), "pending.a", true))
+	harness.Must(t, s.Shred(t.Context(), "pending.a", noted))
 	if names, err := s.Names(t.Context(), ""); err != nil || !slices.Equal(names, []string{"agent.a"}) {
 		t.Errorf("names %v", names)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -166,6 +167,18 @@ func (e *Eraser) Compact(ctx context.Context, more ...string) error {
 	}
 	return nil
 }
+
+// HasShadow reports whether there are tables of a rebuild.
+func (e *Eraser) HasShadow(ctx context.Context) (found bool, err error) {
+	err = e.db.Pool().QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1)`, strings.TrimSuffix(e.db.In(string(next)+"."), ".")).Scan(&found)
+	if err != nil {
+		err = fmt.Errorf("look for tables of a rebuild: %w", err)
+	}
+	return found, err
+}
+
+// DropShadow removes the tables of a rebuild, which hold values of agents.
+func (e *Eraser) DropShadow(ctx context.Context) error { return dropShadow(ctx, e.db) }
 
 // Prepare keeps values out of the planner's statistics, which no DELETE clears.
 func (e *Eraser) Prepare(ctx context.Context) error {

@@ -199,7 +199,11 @@ func (s *Shadow) foreign(journal string) error {
 
 // Drop implements rebuild.Shadow.
 func (s *Shadow) Drop(ctx context.Context) error {
-	if _, err := s.db.Pool().Exec(ctx, `DROP SCHEMA IF EXISTS agents_next CASCADE`); err != nil {
+	return dropShadow(ctx, s.db)
+}
+
+func dropShadow(ctx context.Context, db *pg.DB) error {
+	if _, err := db.Pool().Exec(ctx, `DROP SCHEMA IF EXISTS agents_next CASCADE`); err != nil {
 		return fmt.Errorf("drop the shadow schema: %w", err)
 	}
 	return nil

@@ -2,20 +2,18 @@ package app
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
-	"fmt"
 	"log/slog"
 	"sync"
 	"time"
 
-	"golang.org/x/sync/errgroup"
+	"github.com/cenkalti/backoff/v5"
 
 	"github.com/tidemark-engine/tidemark/commands"
-	"github.com/tidemark-engine/tidemark/infra/natsio/intake"
 	"github.com/tidemark-engine/tidemark/infra/pg/durable"
 	"github.com/tidemark-engine/tidemark/internal/keys"
 	"github.com/tidemark-engine/tidemark/internal/wait"
-	"github.com/tidemark-engine/tidemark/readmodel"
 )
 
 // eraser cleans KV, feeds, dead letters and SQL of erased agents, in the background.
@@ -27,6 +25,7 @@ type eraser struct {
 	wake chan struct{}
 
 	prepared bool
+	begun    map[uint64]bool // notes of the last look whose commands had not ended
 }
 
 func (e *Engine) newEraser() *eraser {
@@ -54,16 +53,19 @@ const (
 	cleanPoll = 20 * time.Millisecond
 	// viewWait bounds how long one round of cleaning waits for the views.
 	viewWait = 30 * time.Second
+	// lookPause is the time between two looks for what other engines have not finished.
+	lookPause = 30 * time.Second
 )
 
 // Begin implements commands.Eraser.
-func (x *eraser) Begin(ctx context.Context, er commands.Erasure) error {
-	return x.keys.SetPending(ctx, keys.Pending{Agent: er.Agent, Command: er.CommandID, Reason: er.Reason, Partition: er.Partition, Revision: er.Revision})
+func (x *eraser) Begin(ctx context.Context, er commands.Erasure) (interrupted []string, err error) {
+	p, err := x.keys.SetPending(ctx, keys.Pending{Agent: er.Agent, Command: er.CommandID, Reason: er.Reason, Partition: er.Partition, Revision: er.Revision}, er.Answered)
+	return p.Interrupted, err
 }
 
 // Clean implements commands.Eraser.
 func (x *eraser) Clean(ctx context.Context, er commands.Erasure) (done bool, err error) {
-	if err := x.Begin(ctx, er); err != nil {
+	if _, err := x.Begin(ctx, er); err != nil {
 		return false, err
 	}
 	x.trigger()
@@ -88,11 +90,47 @@ func (x *eraser) trigger() {
 func (x *eraser) start() (stop func(context.Context)) {
 	x.trigger()
 	return inBackground(func(ctx context.Context) {
-		var resuming sync.WaitGroup
-		resuming.Go(func() { x.resume(ctx) })
+		var looking sync.WaitGroup
+		looking.Go(func() { x.look(ctx) })
 		x.run(ctx)
-		resuming.Wait()
+		looking.Wait()
 	})
+}
+
+// look continues what was interrupted at the start, and from time to time what other engines
+// have left.
+func (x *eraser) look(ctx context.Context) {
+	for all := true; ctx.Err() == nil; all = false {
+		if err := x.resume(ctx, all); err != nil && ctx.Err() == nil {
+			x.log.Warn("an interrupted erasure is not finished yet; it is retried, also when its command id is sent again", "error", err)
+		}
+		x.trigger()
+		_ = wait.Sleep(ctx, lookPause)
+	}
+}
+
+// resume sends the commands again whose erasure an engine has begun and not ended: all, or
+// those that were begun before the last look, since which their engine may have stopped.
+func (x *eraser) resume(ctx context.Context, all bool) error {
+	pending, err := x.keys.EachPending(ctx)
+	seen := x.begun
+	x.begun = map[uint64]bool{}
+	for _, p := range pending {
+		if p.Revision > 0 || err != nil {
+			continue
+		}
+		x.begun[p.Noted] = true
+		if !all && !seen[p.Noted] {
+			continue
+		}
+		x.log.Info("an interrupted erasure is continued", "agent", p.Agent, "command_id", p.Command)
+		body, bad := json.Marshal(map[string]string{"reason": p.Reason})
+		if bad == nil {
+			_, bad = x.e.commands.send(ctx, commands.Request{Aggregate: "agent", ID: p.Agent, Verb: "erase", CommandID: p.Command, Body: body})
+		}
+		err = errors.Join(err, bad)
+	}
+	return err
 }
 
 // prepare does what is needed once: SQL may be unavailable at the start.
@@ -107,7 +145,8 @@ func (x *eraser) prepare(ctx context.Context) error {
 }
 
 func (x *eraser) run(ctx context.Context) {
-	pause := newErasePause()
+	pause := backoff.NewExponentialBackOff()
+	pause.InitialInterval, pause.MaxInterval, pause.RandomizationFactor = time.Second, time.Minute, 0.2
 	for {
 		select {
 		case <-ctx.Done():
@@ -128,146 +167,4 @@ func (x *eraser) run(ctx context.Context) {
 		}
 		x.trigger()
 	}
-}
-
-// clean cleans the read models of all pending agents, then compacts the tables once.
-func (x *eraser) clean(ctx context.Context) error {
-	pending, err := x.keys.EachPending(ctx)
-	if err != nil || len(pending) == 0 {
-		return err
-	}
-	var failed error
-	done := pending[:0]
-	for _, p := range pending {
-		if p.Revision == 0 { // its command is running, or was refused after it had begun
-			continue
-		}
-		if err := x.cleanAgent(ctx, p); err != nil {
-			failed = errors.Join(failed, fmt.Errorf("agent %s: %w", p.Agent, err))
-			continue
-		}
-		done = append(done, p)
-	}
-	if len(done) == 0 {
-		return failed
-	}
-	if x.e.postgres.db != nil {
-		tables, err := x.e.views.declared.Tables(ctx)
-		if err != nil {
-			return errors.Join(failed, err)
-		}
-		if err := durable.NewEraser(x.e.postgres.db).Compact(ctx, tables...); err != nil {
-			return errors.Join(failed, err)
-		}
-	}
-	if x.e.postgres.local != nil {
-		if err := x.e.postgres.local.DropWAL(ctx); err != nil {
-			return errors.Join(failed, err)
-		}
-	}
-	for _, p := range done {
-		if err := x.keys.ClearPending(ctx, p.Agent); err != nil {
-			return errors.Join(failed, err)
-		}
-		x.log.Info("an erased agent has left all read models", "agent", p.Agent, "revision", p.Revision)
-	}
-	return failed
-}
-
-func (x *eraser) cleanAgent(ctx context.Context, p keys.Pending) error {
-	waiting, cancel := context.WithTimeout(ctx, viewWait)
-	defer cancel()
-	for view, progress := range x.e.views.progress {
-		if view != "archive" && !progress.Wait(waiting, p.Partition, p.Revision) {
-			return fmt.Errorf("the view %s has not reached revision %d", view, p.Revision)
-		}
-	}
-	if err := x.e.views.declared.await(waiting, p.Partition, p.Revision); err != nil {
-		return err
-	}
-	owned, err := commands.Erased(ctx, x.e.journal.history, p.Agent, p.Command)
-	if err != nil {
-		return err
-	}
-	if err := x.awaitOthers(waiting, p.Partition); err != nil {
-		return err
-	}
-	for _, b := range x.e.buckets.rows() {
-		if err := b.EraseAgent(ctx, p.Agent); err != nil {
-			return err
-		}
-	}
-	if err := x.cleanOwned(ctx, owned); err != nil {
-		return err
-	}
-	if err := x.e.buckets.cache.Clear(ctx); err != nil {
-		return err
-	}
-	if err := x.e.streams.EraseAgent(ctx, p.Agent); err != nil {
-		return err
-	}
-	if err := x.eraseQueued(ctx, readmodel.ErasedWith(p.Agent, owned)); err != nil {
-		return err
-	}
-	if x.e.postgres.db == nil {
-		return nil
-	}
-	return durable.NewEraser(x.e.postgres.db).Agent(ctx, p.Agent, p.Revision, owned)
-}
-
-// cleanParallel is how many aggregates of an agent are cleaned at a time: each takes several
-// requests, and the other work of the servers must go on.
-const cleanParallel = 8
-
-// cleanOwned removes what buckets and feeds have of the tasks, sessions, reminders and claims
-// of an agent.
-func (x *eraser) cleanOwned(ctx context.Context, owned map[string][]string) error {
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(cleanParallel)
-	for kind, ids := range owned {
-		for _, id := range ids {
-			g.Go(func() error {
-				if err := x.e.buckets.docs[kind].ErasePast(ctx, id); err != nil || kind != readmodel.KindTask {
-					return err
-				}
-				return x.e.streams.EraseTask(ctx, id)
-			})
-		}
-	}
-	return g.Wait()
-}
-
-// awaitOthers waits until the views have reached the ends of the other partitions, where
-// tasks, sessions, reminders and claims of the agent, and messages to it, may be.
-func (x *eraser) awaitOthers(ctx context.Context, but int) error {
-	for partition := range x.e.journal.Partitions() {
-		if partition == but {
-			continue
-		}
-		head, err := x.e.journal.Head(ctx, partition)
-		if err != nil {
-			return err
-		}
-		for view, progress := range x.e.views.progress {
-			if view != "archive" && !progress.Wait(ctx, partition, head) {
-				return fmt.Errorf("the view %s has not reached revision %d of partition %d", view, head, partition)
-			}
-		}
-		if err := x.e.views.declared.await(ctx, partition, head); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// eraseQueued removes what dead letters and outcomes have of what was erased.
-func (x *eraser) eraseQueued(ctx context.Context, erased readmodel.Erased) error {
-	letters, err := intake.OpenDeadLetters(ctx, x.e.nats.first(), x.e.nats.subjects)
-	if err != nil {
-		return err
-	}
-	if err := letters.EraseAgent(ctx, erased); err != nil {
-		return err
-	}
-	return intake.EraseOutcomes(ctx, x.e.nats.first(), x.e.nats.subjects, erased)
 }

@@ -277,6 +277,37 @@ func TestMasterSources(t *testing.T) {
 	}
 }
 
+// A path of a key file may have the form of a key: it is the file that counts, also where it is
+// missing.
+func TestPathLikeKey(t *testing.T) {
+	t.Chdir(t.TempDir())
+	if err := os.Mkdir("keys", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	path := "keys/" + strings.Repeat("k", 38)
+	source := keys.Source{MasterKey: path}
+	if got, err := source.Load(t.Context()); err == nil || source.File() != path {
+		t.Errorf("a missing file: %v, file %q", got, source.File())
+	}
+	key := keys.NewSecret()
+	if err := os.WriteFile(path, []byte(key), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	want, err := (&keys.Source{MasterKey: key}).Load(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := source.Load(t.Context()); err != nil || got[0].ID != want[0].ID || source.File() != path {
+		t.Errorf("the file: %v, file %q", err, source.File())
+	}
+	for _, key := range []string{"/" + strings.Repeat("k", 42), "no/such/" + strings.Repeat("k", 35), strings.Repeat("k", 43)} {
+		source := keys.Source{MasterKey: key}
+		if _, err := source.Load(t.Context()); err != nil || source.File() != "" {
+			t.Errorf("%s is a key: %v", key, err)
+		}
+	}
+}
+
 // A sealed content belongs to its event alone, and a store that does not answer makes
 // no event an erased one.
 func TestOpenRefuses(t *testing.T) {

@@ -15,6 +15,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -100,10 +101,25 @@ func (s *Source) Validate() error {
 
 // File is the path of the key file; empty where the key comes from elsewhere.
 func (s *Source) File() string {
-	if s.MasterKey == "" || isKey(s.MasterKey) {
+	if s.MasterKey == "" || s.holdsKey() {
 		return ""
 	}
 	return s.MasterKey
+}
+
+// holdsKey reports whether MasterKey is the key itself. A path can look like one: 43
+// characters without dots are 32 bytes in base64. A file that is there is one, and so is one that
+// is missing from a directory.
+func (s *Source) holdsKey() bool {
+	if !isKey(s.MasterKey) {
+		return false
+	}
+	there := func(path string) bool {
+		_, err := os.Stat(path)
+		return err == nil || errors.Is(err, fs.ErrPermission)
+	}
+	dir := filepath.Dir(s.MasterKey)
+	return !there(s.MasterKey) && (dir == "." || dir == "/" || !there(dir))
 }
 
 // commandTimeout bounds the command that prints the master key.
@@ -122,7 +138,7 @@ func (s *Source) Load(ctx context.Context) (Masters, error) {
 		return parse(text, "--master-key-command")
 	case s.MasterKey == "":
 		return nil, errors.New("there is no master key: give --master-key FILE, --master-key-command CMD or TIDEMARK_MASTER_KEY")
-	case isKey(s.MasterKey):
+	case s.holdsKey():
 		return parse([]byte(s.MasterKey), "TIDEMARK_MASTER_KEY")
 	}
 	text, err := os.ReadFile(s.MasterKey)

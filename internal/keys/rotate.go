@@ -50,6 +50,15 @@ func (r *Ring) master(ctx context.Context) (m masterRecord, revision uint64, err
 	return m, revision, json.Unmarshal(body, &m)
 }
 
+// Wrapping returns the id of the master key that wraps new keys of the data set.
+func (r *Ring) Wrapping(ctx context.Context) (id string, err error) {
+	m, _, err := r.master(ctx)
+	if err != nil {
+		return "", fmt.Errorf("read the key store: %w", err)
+	}
+	return m.ID, nil
+}
+
 // Load loads the master keys and checks them against the data set. create makes the
 // data set's record where there is none, with the id; without it there must be one.
 // It returns the id of the data set.

@@ -8,7 +8,10 @@ import (
 	"os"
 	"strings"
 
+	"github.com/nats-io/nats.go"
+
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
+	"github.com/tidemark-engine/tidemark/infra/natsio/coordination"
 	"github.com/tidemark-engine/tidemark/infra/natsio/keystore"
 	"github.com/tidemark-engine/tidemark/internal/files"
 	"github.com/tidemark-engine/tidemark/internal/keys"
@@ -48,14 +51,31 @@ func (c *RotateMaster) Run(ctx context.Context, out *Output) error {
 	if file == "" && c.NewKey != "" {
 		return errors.New("--new-key needs --master-key FILE: elsewhere the source must give the new key first and then the old one")
 	}
+	c.SubjectPrefix = s.Prefix
+	// Of two that change the file at once, one would drop the key that the other wraps with.
+	err = coordination.WithLock(ctx, nc, "rotate-master", func(ctx context.Context) error {
+		return c.rotate(ctx, nc, keys.New(store, c.Keys.Load, slog.New(slog.DiscardHandler)), file, &s, out)
+	})
+	if errors.Is(err, coordination.ErrLocked) {
+		err = fmt.Errorf("the master key is being rotated already: %w", err)
+	}
+	return err
+}
+
+func (c *RotateMaster) rotate(ctx context.Context, nc *nats.Conn, ring *keys.Ring, file string, s *deployment.Status, out *Output) error {
+	if _, err := ring.Load(ctx, ""); err != nil { // before the file is changed
+		return err
+	}
 	if file != "" {
-		if err := c.prepend(ctx, file); err != nil {
+		wraps, err := ring.Wrapping(ctx)
+		if err == nil {
+			err = c.prepend(ctx, file, wraps)
+		}
+		if err != nil {
 			return err
 		}
 	}
-	c.SubjectPrefix = s.Prefix
 	recordAct(ctx, nc, &c.Target, "auth rotate-master", "")
-	ring := keys.New(store, c.Keys.Load, slog.New(slog.DiscardHandler))
 	bar := NewProgress(-1, "keys")
 	changed, err := ring.Rotate(ctx, bar.Step)
 	bar.End()
@@ -81,9 +101,9 @@ func (c *RotateMaster) Run(ctx context.Context, out *Output) error {
 	})
 }
 
-// prepend writes the new key before those in the file. A run that was interrupted has
-// done so: then the keys of the data set are not wrapped with the first one yet.
-func (c *RotateMaster) prepend(ctx context.Context, file string) error {
+// prepend writes the new key before those in the file. A run that was interrupted may have
+// done so: then the data set is wrapped with another one than the first, wraps.
+func (c *RotateMaster) prepend(ctx context.Context, file, wraps string) error {
 	masters, err := c.Keys.Load(ctx)
 	if err != nil {
 		return err
@@ -106,7 +126,7 @@ func (c *RotateMaster) prepend(ctx context.Context, file string) error {
 		if fresh[0].ID == masters[0].ID {
 			return nil
 		}
-	} else if len(masters) > 1 {
+	} else if wraps != masters[0].ID {
 		return nil
 	}
 	old, err := os.ReadFile(file)

@@ -64,13 +64,14 @@ func erasuresOf(recs []*events.Record) erasures {
 // selectOutbox reads the commands that may concern the agents $1 or the aggregates that were
 // erased with them, $2: their ids are tokens of the subject, or in the body, where JSON may
 // spell them with escapes; those of $2 in a command in the body alone. Of a body that is
-// longer than any that is accepted it reads the agents that are tokens of it.
+// longer than any that is accepted it reads the agents that are tokens of it. A command that has
+// erased an agent holds its reason alone, and who sent it waits for its outcome.
 const selectOutbox = `
 	SELECT id, subject, coalesce(CASE WHEN octet_length(body) <= 4194304 THEN body ELSE
 			(SELECT string_agg(agent, ' ') FROM unnest($1::text[]) AS u (agent) WHERE body ~ ('(^|[^A-Za-z0-9_-])' || agent || '([^A-Za-z0-9_-]|$)')) END, ''),
 		least(greatest(done_at, '1970-01-01'), '9999-01-01')
 	FROM agents.outbox
-	WHERE done_at IS NOT NULL AND (string_to_array(subject, '.') && ($1::text[] || $2::text[]) OR position('\' IN body) > 0
+	WHERE done_at IS NOT NULL AND NOT coalesce(outcome ? 'erasure', false) AND (string_to_array(subject, '.') && ($1::text[] || $2::text[]) OR position('\' IN body) > 0
 		OR EXISTS (SELECT FROM unnest($1::text[]) AS u (agent) WHERE position(agent IN body) > 0)
 		OR cardinality($2::text[]) > 0 AND position('"command' IN body) > 0)`
 

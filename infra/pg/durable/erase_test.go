@@ -101,10 +101,14 @@ func wantOutbox(t *testing.T, db *pg.DB, more ...string) {
 func TestEraser(t *testing.T) {
 	db := pgtest.Migrated(t)
 	fillOutbox(t, db, pgtest.When)
+	if _, err := db.Pool().Exec(t.Context(), `INSERT INTO agents.outbox (command_id, subject, body, done_at, outcome) VALUES
+		('erased by', 'agent.a.erase', '{"reason":"r"}', now(), '{"erasure":{"complete":false}}')`); err != nil {
+		t.Fatal(err)
+	}
 	if err := durable.NewEraser(db).Agent(t.Context(), "a", 5, map[string][]string{"task": {"t"}, "session": {"s"}, "reminder": {"r"}, "claim": {"c"}}); err != nil {
 		t.Fatal(err)
 	}
-	wantOutbox(t, db)
+	wantOutbox(t, db, "erased by")
 }
 
 // A database that was restored from a backup has the rows again. When the view reaches

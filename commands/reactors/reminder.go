@@ -45,7 +45,10 @@ type Reminders struct {
 	Since  time.Time                                // when this engine has started: due times before it may be missed
 	Near   bool                                     // due times that are near are kept in memory too
 	Fired  func(outcome string, late time.Duration) // observes every firing; nil = nothing does
-	Log    *slog.Logger
+	// Rate counts a command as one of the principal that has set the reminder, or refuses it with
+	// 429: then it is sent later. nil = it is not counted.
+	Rate func(principal string) error
+	Log  *slog.Logger
 
 	mu      sync.Mutex
 	near    map[string]*time.Timer
@@ -202,6 +205,11 @@ func (r *Reminders) command(ctx context.Context, s *reminder.Reminder) (commands
 	}
 	if sender == "" {
 		sender = identity.Dev
+	}
+	if r.Rate != nil && sender != identity.Dev { // those of DEV are not told apart
+		if err := r.Rate(sender); err != nil {
+			return commands.Receipt{}, err
+		}
 	}
 	ctx = identity.With(ctx, &identity.Caller{Principal: sender})
 	return r.Send(ctx, commands.Request{Aggregate: aggregate, ID: id, Verb: verb, CommandID: s.Pending.CommandID, Body: c.Body})

@@ -294,6 +294,40 @@ func TestReminderIsSentAsItsSetter(t *testing.T) {
 			}
 		})
 	}
+	// A principal that sends more than it may gets its command later.
+	allowed := domain.Errorf(domain.Overloaded, "engine.overloaded", "later")
+	sent, asked := 0, ""
+	limited := reactors.Reminders{
+		Last: func(context.Context, events.AggregateName) (events.Record, bool, error) {
+			s := reminder.Reminder{Status: reminder.Active, SetBy: "alice", Command: events.ReminderCommand{Subject: "agent.a1.set"}}
+			if sent == 0 {
+				s.Pending = &reminder.Pending{Due: now, CommandID: "c1"}
+			}
+			state, err := json.Marshal(s)
+			return events.Record{Event: events.Event{State: state}}, true, err
+		},
+		Timers: timers{}, Now: func() time.Time { return now }, Log: slog.New(slog.DiscardHandler),
+		Send: func(_ context.Context, req commands.Request) (commands.Receipt, error) {
+			if !req.Internal {
+				sent++
+			}
+			return commands.Receipt{Outcome: domain.Accepted}, nil
+		},
+		Rate: func(principal string) error {
+			asked = principal
+			if allowed != nil {
+				return allowed
+			}
+			return nil
+		},
+	}
+	if _, err := limited.Due(t.Context(), "reminder.r1"); err == nil || sent != 0 || asked != "alice" {
+		t.Errorf("over the rate: %v, %d sent, asked for %q", err, sent, asked)
+	}
+	allowed = nil
+	if _, err := limited.Due(t.Context(), "reminder.r1"); err != nil || sent != 1 {
+		t.Errorf("below the rate: %v, %d sent", err, sent)
+	}
 	r := reactors.Reminders{}
 	for timer, want := range map[string]bool{"deadline.t1": false, "reminder.a.b": true, "reminder.": true, "other": false} {
 		if mine, err := r.Due(t.Context(), timer); mine != want || err != nil {

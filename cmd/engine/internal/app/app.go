@@ -217,7 +217,7 @@ func (e *Engine) startSenders(context.Context) (err error) {
 		e.stops.add(startOutbox(e))
 		e.stops.add(inBackground(copyAudit(e.postgres.db, e.authority.store.Audit, e.log)))
 	}
-	if e.clock, err = startClock(e.nats, e.journal, e.commands, e.model, e.metrics.fired); err != nil {
+	if e.clock, err = startClock(e.nats, e.journal, e.commands, e.model, e.metrics.fired, e.limits.rates.Take); err != nil {
 		return err
 	}
 	e.stops.add(e.clock.stop)

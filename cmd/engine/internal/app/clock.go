@@ -28,7 +28,7 @@ type clock struct {
 	log      *slog.Logger
 }
 
-func startClock(nats *natsServer, j *journalReader, c *commandSide, m *readModel, fired func(string, time.Duration)) (*clock, error) {
+func startClock(nats *natsServer, j *journalReader, c *commandSide, m *readModel, fired func(string, time.Duration), rate func(string) error) (*clock, error) {
 	nc, err := nats.connect("time")
 	if err != nil {
 		return nil, err
@@ -42,7 +42,7 @@ func startClock(nats *natsServer, j *journalReader, c *commandSide, m *readModel
 	last := func(ctx context.Context, name events.AggregateName) (events.Record, bool, error) {
 		return j.history.Last(ctx, name, history.Linearizable)
 	}
-	k.remind = &reactors.Reminders{Last: last, Timers: k.timers, Send: c.send, Now: time.Now, Since: time.Now(), Near: true, Fired: fired, Log: nats.log}
+	k.remind = &reactors.Reminders{Last: last, Timers: k.timers, Send: c.send, Now: time.Now, Since: time.Now(), Near: true, Fired: fired, Rate: rate, Log: nats.log}
 	k.reactors = []reactors.Reactor{reactors.Hydrate(m.hydrator), reactors.Flush(m.hydrator), reactors.Deadline(k.timers), reactors.ClaimLease(k.timers), k.remind.Reactor()}
 	if err := k.timers.Watch(func(ctx context.Context, name string) error {
 		if mine, err := k.remind.Due(ctx, name); mine {

@@ -70,7 +70,7 @@ type Config struct {
 	LimitsBody      int           `help:"Largest command body, in bytes." default:"524288" env:"TIDEMARK_LIMITS_BODY"`
 	LimitsValue     int           `help:"Largest value, in bytes." default:"262144" env:"TIDEMARK_LIMITS_VALUE"`
 	LimitsClockSkew time.Duration `help:"How far a client's clock may be ahead of the engine's." default:"5s" env:"TIDEMARK_LIMITS_CLOCK_SKEW"`
-	LimitsRate      int           `help:"Commands and queries a second of each client (a principal, or a connection without credentials); more are refused with 429. 0 = no limit." default:"0" env:"TIDEMARK_LIMITS_RATE"`
+	LimitsRate      int           `help:"Commands and queries a second of each client (a principal, or a connection without credentials); more are refused with 429, and commands of a principal's reminders wait. 0 = no limit." default:"0" env:"TIDEMARK_LIMITS_RATE"`
 	LimitsInFlight  int           `help:"Commands in flight; more are refused with 429." default:"8192" env:"TIDEMARK_LIMITS_IN_FLIGHT"`
 
 	Memory string `help:"Memory that the engine plans with, as in 2GiB; near it the garbage collector works harder. 0 = it plans with an eighth of the machine, within 512MiB and 2GiB, and takes up to half of the machine for many entries." default:"0" env:"TIDEMARK_MEMORY" placeholder:"BYTES"`

@@ -71,7 +71,7 @@ const selectOutbox = `
 			(SELECT string_agg(agent, ' ') FROM unnest($1::text[]) AS u (agent) WHERE body ~ ('(^|[^A-Za-z0-9_-])' || agent || '([^A-Za-z0-9_-]|$)')) END, ''),
 		least(greatest(done_at, '1970-01-01'), '9999-01-01')
 	FROM agents.outbox
-	WHERE done_at IS NOT NULL AND NOT coalesce(outcome ? 'erasure', false) AND (string_to_array(subject, '.') && ($1::text[] || $2::text[]) OR position('\' IN body) > 0
+	WHERE done_at IS NOT NULL AND NOT coalesce(outcome ? 'erasure', false) AND (string_to_array(subject, '.') && ($1::text[] || $2::text[]) OR position('\u' IN body) > 0
 		OR EXISTS (SELECT FROM unnest($1::text[]) AS u (agent) WHERE position(agent IN body) > 0)
 		OR cardinality($2::text[]) > 0 AND position('"command' IN body) > 0)`
 
@@ -147,7 +147,7 @@ var erasable = map[string][]string{
 	"claims":    {"data", "state_text"},
 	"reminders": {"state_text"},
 	"messages":  {"body", "body_text"},
-	"outbox":    {"body"},
+	"outbox":    {"body", "outcome"},
 }
 
 // Compact rewrites the tables, so that no removed row is left in their files. Each
@@ -183,6 +183,18 @@ func (e *Eraser) DropShadow(ctx context.Context) error { return dropShadow(ctx, 
 
 // Prepare keeps values out of the planner's statistics, which no DELETE clears.
 func (e *Eraser) Prepare(ctx context.Context) error {
+	var before bool // outcomes had statistics in earlier builds; a change of the type drops them
+	err := e.db.Pool().QueryRow(ctx, `SELECT attstattarget IS DISTINCT FROM 0 FROM pg_attribute
+		WHERE attrelid = 'agents.outbox'::regclass AND attname = 'outcome'`).Scan(&before)
+	if err == nil && before {
+		_, err = e.db.Pool().Exec(ctx, `ALTER TABLE agents.outbox ALTER COLUMN outcome TYPE jsonb`)
+		if pg.HasSQLState(err, "0A000") { // feature_not_supported: a view of another owner shows the column
+			err = nil
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("keep outcomes out of the statistics: %w", err)
+	}
 	for table, columns := range erasable {
 		for _, column := range columns {
 			if _, err := e.db.Pool().Exec(ctx, `ALTER TABLE agents.`+table+` ALTER COLUMN `+column+` SET STATISTICS 0`); err != nil {

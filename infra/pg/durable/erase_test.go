@@ -160,3 +160,35 @@ func TestErasedAgainAfterARestore(t *testing.T) {
 		t.Errorf("the messages are %v", got)
 	}
 }
+
+// No statistics hold a value, neither of columns nor of what an earlier build has analyzed.
+func TestNoStatistics(t *testing.T) {
+	db := pgtest.Migrated(t)
+	exec := func(sql string) {
+		t.Helper()
+		if _, err := db.Pool().Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	exec(`INSERT INTO agents.outbox (command_id, subject, body, done_at, outcome)
+		SELECT 'c' || n, 'agent.a.append', '{"items":["MARKER"]}', now(), '{"value":["MARKER"]}' FROM generate_series(1, 100) AS n`)
+	for _, when := range []string{"before", "after"} {
+		if when == "after" {
+			if err := durable.NewEraser(db).Prepare(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if n := pgtest.Count(t, db, `SELECT count(*) FROM pg_stats WHERE schemaname = 'agents' AND attname = 'outcome'`); n != 0 {
+				t.Error("the outcomes of an earlier build are in the statistics")
+			}
+		}
+		exec(`ANALYZE agents.outbox`)
+	}
+	if n := pgtest.Count(t, db, `SELECT count(*) FROM pg_stats WHERE schemaname = 'agents' AND attname = 'outcome'`); n != 0 {
+		t.Error("outcomes are in the statistics")
+	}
+	exec(`ALTER TABLE agents.outbox ALTER COLUMN outcome SET STATISTICS -1`)
+	exec(`CREATE VIEW shown AS SELECT outcome FROM agents.outbox`)
+	if err := durable.NewEraser(db).Prepare(t.Context()); err != nil {
+		t.Error(err)
+	}
+}

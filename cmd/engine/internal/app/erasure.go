@@ -100,23 +100,25 @@ func (x *eraser) start() (stop func(context.Context)) {
 // look continues what was interrupted at the start, and from time to time what other engines
 // have left.
 func (x *eraser) look(ctx context.Context) {
-	for all := true; ctx.Err() == nil; all = false {
-		if err := x.resume(ctx, all); err != nil && ctx.Err() == nil {
-			x.log.Warn("an interrupted erasure is not finished yet; it is retried, also when its command id is sent again", "error", err)
+	for all := true; ctx.Err() == nil; _ = wait.Sleep(ctx, lookPause) {
+		pending, err := x.keys.EachPending(ctx)
+		if err != nil {
+			continue // readiness says why
 		}
-		x.trigger()
-		_ = wait.Sleep(ctx, lookPause)
+		x.resume(ctx, pending, all)
+		if all = false; len(pending) > 0 {
+			x.trigger()
+		}
 	}
 }
 
 // resume sends the commands again whose erasure an engine has begun and not ended: all, or
 // those that were begun before the last look, since which their engine may have stopped.
-func (x *eraser) resume(ctx context.Context, all bool) error {
-	pending, err := x.keys.EachPending(ctx)
+func (x *eraser) resume(ctx context.Context, pending []keys.Pending, all bool) {
 	seen := x.begun
 	x.begun = map[uint64]bool{}
 	for _, p := range pending {
-		if p.Revision > 0 || err != nil {
+		if p.Revision > 0 {
 			continue
 		}
 		x.begun[p.Noted] = true
@@ -124,13 +126,14 @@ func (x *eraser) resume(ctx context.Context, all bool) error {
 			continue
 		}
 		x.log.Info("an interrupted erasure is continued", "agent", p.Agent, "command_id", p.Command)
-		body, bad := json.Marshal(map[string]string{"reason": p.Reason})
-		if bad == nil {
-			_, bad = x.e.commands.send(ctx, commands.Request{Aggregate: "agent", ID: p.Agent, Verb: "erase", CommandID: p.Command, Body: body})
+		body, err := json.Marshal(map[string]string{"reason": p.Reason})
+		if err == nil {
+			_, err = x.e.commands.send(ctx, commands.Request{Aggregate: "agent", ID: p.Agent, Verb: "erase", CommandID: p.Command, Body: body})
 		}
-		err = errors.Join(err, bad)
+		if err != nil && ctx.Err() == nil {
+			x.log.Warn("an interrupted erasure is not finished yet; it is retried, also when its command id is sent again", "agent", p.Agent, "command_id", p.Command, "error", err)
+		}
 	}
-	return err
 }
 
 // prepare does what is needed once: SQL may be unavailable at the start.

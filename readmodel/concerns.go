@@ -67,10 +67,7 @@ func (is Erased) body(body []byte, depth int) bool {
 	found, object := eachMember(body, func(name string, value jsontext.Value) bool {
 		return is.member(name, value, depth)
 	})
-	if !object || depth > maxConcerns {
-		return is.text(body)
-	}
-	return found
+	return found || !object && is.text(body)
 }
 
 // member looks at a member of a body.
@@ -87,8 +84,11 @@ func (is Erased) member(name string, value jsontext.Value, depth int) bool {
 
 // command looks at a command in a body, {"subject","body"}, or at a list of them.
 func (is Erased) command(value jsontext.Value, depth int) bool {
+	if depth > maxConcerns {
+		return is.text(value)
+	}
 	if value.Kind() == '[' {
-		return slices.ContainsFunc(elements(value), func(v jsontext.Value) bool { return is.command(v, depth) })
+		return slices.ContainsFunc(elements(value), func(v jsontext.Value) bool { return is.command(v, depth+1) })
 	}
 	found, object := eachMember(value, func(name string, value jsontext.Value) bool {
 		switch name {

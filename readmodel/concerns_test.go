@@ -75,6 +75,8 @@ func TestConcerns(t *testing.T) {
 		{"batch", `{"commands":["agent.a1.set"]}`, true},
 		{"batch", strings.Repeat(`{"commands":[{"body":`, 100) + `{"owner":"a1"}` + strings.Repeat(`}]}`, 100), true},
 
+		{"batch", `{"commands":` + strings.Repeat("[", 9000) + `{"owner":"a1"}` + strings.Repeat("]", 9000) + `}`, true},
+
 		// Only a value or a name does.
 		{"agent.b.set", `{"key":"x.a1.y","value":"see .a1. and a1"}`, false},
 		{"agent.b.set", `{"key":"k","value":{"agent_id":"a1","to":"a1","command":{"subject":"agent.a1.set"}}}`, false},

@@ -30,8 +30,11 @@ type Saved struct {
 
 // SaveFile writes a history into a file. It writes under another name and
 // renames the file when it is complete and on the disk, so that a partial file
-// is never taken for a backup.
+// is never taken for a backup. SaveFile refuses to replace a device or a directory.
 func SaveFile(ctx context.Context, src history.Source, path string, step func()) (_ *Saved, err error) {
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a file that an export can replace: name a file; without a name the export goes to standard output", path)
+	}
 	removed, err := removePartial(path)
 	if err != nil {
 		return nil, err

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/tidemark-engine/tidemark/history"
@@ -51,5 +53,23 @@ func TestPartialFilesAreRemoved(t *testing.T) {
 	slices.Sort(want)
 	if !slices.Equal(left, want) {
 		t.Errorf("left: %q, want %q", left, want)
+	}
+}
+
+// An export to a device, such as /dev/stdout, or to a directory is refused: its file would
+// take the device's place.
+func TestOnlyFilesAreReplaced(t *testing.T) {
+	dir := t.TempDir()
+	pipe := filepath.Join(dir, "pipe.zst")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{pipe, dir} {
+		if _, err := export.SaveFile(t.Context(), empty{}, path, func() {}); err == nil || !strings.Contains(err.Error(), "standard output") {
+			t.Errorf("an export to %s: %v", path, err)
+		}
+	}
+	if info, err := os.Lstat(pipe); err != nil || info.Mode()&os.ModeNamedPipe == 0 {
+		t.Errorf("the pipe is now %v, %v", info, err)
 	}
 }

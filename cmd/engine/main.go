@@ -70,7 +70,7 @@ func run(ctx context.Context, program cli.Program, args []string, stdout, stderr
 	cli.NoColour(args)
 	out := &cli.Output{Writer: stdout, AsJSON: cli.WantsJSON(args), Program: program}
 	exited := -1
-	k, err := parser(&t, program.Name, kong.Writers(out.Program.Renaming(stdout), stderr), kong.Exit(func(code int) { exited = code }),
+	k, err := parser(&t, program.Name, kong.Writers(out.Program.Renaming(out), stderr), kong.Exit(func(code int) { exited = code }),
 		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(out, cli.Version(version), cli.Commit(commit)), cli.ConfigFile(args))
 	if err == nil {
 		out.Program.Knows(k.Model)
@@ -78,15 +78,17 @@ func run(ctx context.Context, program cli.Program, args []string, stdout, stderr
 			args = []string{"--help"}
 		}
 		var parsed *kong.Context
-		if parsed, err = k.Parse(args); exited >= 0 { // --help, --version
-			return exited
+		if parsed, err = k.Parse(args); exited >= 0 || out.Lost(nil) != nil { // --help, --version
+			err = out.Lost(nil)
+			out.Program.PrintError(stderr, err, out.AsJSON)
+			return max(exited, cli.ExitCode(err))
 		}
 		if err == nil {
 			stop := func() {}
 			if command, _, _ := strings.Cut(parsed.Command(), " "); !lasting[command] {
 				out.Writer, stop = cli.Spin(ctx, stdout)
 			}
-			err = parsed.Run()
+			err = out.Lost(parsed.Run())
 			stop()
 			out.Program.PrintError(stderr, err, out.AsJSON)
 			return cli.ExitCode(err)

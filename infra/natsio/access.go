@@ -2,6 +2,8 @@ package natsio
 
 import (
 	"bytes"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"os"
@@ -56,6 +58,9 @@ func (a Access) Options() (opts []nats.Option, err error) {
 			return nil, fmt.Errorf("NATS access: %w", err)
 		}
 	}
+	if err := a.checkTLS(); err != nil {
+		return nil, err
+	}
 	if a.Creds != "" {
 		text, err := os.ReadFile(a.Creds)
 		switch {
@@ -89,6 +94,25 @@ func (a Access) Options() (opts []nats.Option, err error) {
 	return opts, nil
 }
 
+// checkTLS fails if the TLS files are not what they should be.
+func (a Access) checkTLS() error {
+	if a.TLSCA != "" {
+		text, err := os.ReadFile(a.TLSCA)
+		if err != nil {
+			return fmt.Errorf("NATS access: %w", err)
+		}
+		if !x509.NewCertPool().AppendCertsFromPEM(text) {
+			return fmt.Errorf("NATS access: %s holds no CA certificate in PEM", a.TLSCA)
+		}
+	}
+	if a.TLSCert != "" {
+		if _, err := tls.LoadX509KeyPair(a.TLSCert, a.TLSKey); err != nil {
+			return fmt.Errorf("NATS access: %s and %s are no client certificate in PEM with its key: %w", a.TLSCert, a.TLSKey, err)
+		}
+	}
+	return nil
+}
+
 // Credentials are the options of the text of a credentials file, or of an NKey seed. They are
 // in memory only.
 func Credentials(text string) ([]nats.Option, error) {
@@ -109,7 +133,7 @@ func Credentials(text string) ([]nats.Option, error) {
 // nkeyFile is the option for a file with an NKey seed.
 func nkeyFile(file string) (nats.Option, error) {
 	if _, err := nats.NkeyOptionFromSeed(file); err != nil {
-		return nil, fmt.Errorf("NATS access: %s holds neither credentials nor the seed of a user's NKey: %w", file, err)
+		return nil, fmt.Errorf("NATS access: %s holds neither credentials nor the seed of a user's NKey", file)
 	}
 	return func(o *nats.Options) error {
 		if d, ok := o.CustomDialer.(*dialer); ok {

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
+	"os"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -89,18 +91,36 @@ func Connect(url, name string, log *slog.Logger, opts ...nats.Option) (*nats.Con
 		err = *old
 	}
 	if err != nil {
-		return nil, fmt.Errorf("connect to NATS at %s: %w%s", redact.URL(url), err, connectAdvice(err))
+		return nil, &ConnectError{connectText(redact.URL(url), err), err}
 	}
 	d.conn.Store(nc)
 	return nc, nil
 }
 
-func connectAdvice(err error) string {
+// ConnectError says in a sentence why there is no connection. It unwraps to the cause.
+type ConnectError struct {
+	text  string
+	cause error
+}
+
+func (e *ConnectError) Error() string { return e.text }
+func (e *ConnectError) Unwrap() error { return e.cause }
+
+func connectText(server string, err error) string {
+	var name *net.DNSError
 	switch {
+	case errors.Is(err, nats.ErrNoServers):
+		return "no NATS server answers at " + server
+	case errors.As(err, &name):
+		return fmt.Sprintf("connect to NATS at %s: the host name %s is not known here", server, name.Name)
+	case errors.Is(err, nats.ErrTimeout), os.IsTimeout(err):
+		return fmt.Sprintf("the NATS server at %s does not answer in time", server)
 	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired), errors.Is(err, nats.ErrNkeysNotSupported):
-		return " (is the credentials file the right one for this server?)"
-	case errors.Is(err, nats.ErrSecureConnRequired), strings.Contains(err.Error(), "x509"), strings.Contains(err.Error(), "tls:"):
-		return " (does the server need a CA or a client certificate?)"
+		return fmt.Sprintf("the NATS server at %s refuses this client: its credentials are missing, of another server, or have ended", server)
 	}
-	return ""
+	text := fmt.Sprintf("connect to NATS at %s: %s", server, strings.ReplaceAll(err.Error(), "nats: ", ""))
+	if errors.Is(err, nats.ErrSecureConnRequired) || strings.Contains(text, "x509") || strings.Contains(text, "tls:") {
+		text += " (does the server need a CA or a client certificate?)"
+	}
+	return text
 }

@@ -169,7 +169,7 @@ func OpenExisting(ctx context.Context, nc *nats.Conn, s natsio.Subjects) (*Journ
 		return nil, err
 	}
 	if found.partitions == 0 {
-		return nil, errors.New("there is no journal on this server: start an engine first, or check the server address")
+		return nil, errors.New("there is no journal on this server that this client may read: start an engine first, or check the server address and the credentials")
 	}
 	return Open(ctx, nc, Config{Subjects: s})
 }

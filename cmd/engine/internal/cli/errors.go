@@ -1,10 +1,15 @@
 package cli
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -36,8 +41,14 @@ func UsageError(err error) error {
 			err = fmt.Errorf("%s: missing %s", p.Context.Command(), strings.Join(without, ", "))
 		}
 	}
+	if text := notDuration.ReplaceAllString(err.Error(), "$1 is not a time such as 500ms, 10s or 5m"); text != err.Error() {
+		err = errors.New(text)
+	}
 	return usagef("%w (engine --help, engine COMMAND --help)", err)
 }
+
+// notDuration is what the parser says about a value that is no duration.
+var notDuration = regexp.MustCompile(`expected duration but got ("[^"]*"|\S+)(: time: .*)?`)
 
 // missing are the required arguments and flags of a subcommand that were not given.
 func missing(ctx *kong.Context) (names []string) {
@@ -144,5 +155,39 @@ func message(err error) string {
 	case errors.As(err, &parse):
 		return strings.Replace(text, parse.Error(), "not a PostgreSQL URL or DSN", 1)
 	}
-	return text
+	var known *domain.Error
+	if errors.As(err, &known) {
+		said := known.Message
+		if ExitCode(err) != ExitUsage {
+			said = fmt.Sprintf("%d %s: %s", known.Kind.Status(), known.Code, known.Message)
+		}
+		text = strings.Replace(text, known.Error(), said, 1)
+	}
+	var file *fs.PathError
+	if errors.As(err, &file) {
+		text = strings.Replace(text, file.Error(), fileText(file), 1)
+	}
+	return inPlainWords.Replace(text)
+}
+
+// inPlainWords replaces what Go's libraries say.
+var inPlainWords = strings.NewReplacer(context.Canceled.Error(), "interrupted", context.DeadlineExceeded.Error(), "no answer in time")
+
+// fileText says what is wrong with a file.
+func fileText(err *fs.PathError) string {
+	if err.Path == os.Stdout.Name() {
+		return "standard output cannot be written: " + err.Err.Error()
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		if dir := filepath.Dir(err.Path); !exists(dir) {
+			return "the directory " + dir + " does not exist"
+		}
+		return err.Path + " does not exist"
+	}
+	return fmt.Sprintf("%s: %s", err.Path, err.Err)
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return !errors.Is(err, fs.ErrNotExist)
 }

@@ -3,11 +3,13 @@ package cli
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"strings"
+	"sync/atomic"
 	"text/tabwriter"
 
 	"golang.org/x/term"
@@ -24,6 +26,26 @@ type Output struct {
 	AsJSON bool
 	// Program is named in texts.
 	Program Program
+
+	lost atomic.Pointer[error] // see Lost
+}
+
+// Write implements io.Writer.
+func (o *Output) Write(b []byte) (int, error) {
+	n, err := o.Writer.Write(b)
+	if err != nil {
+		o.lost.CompareAndSwap(nil, &err)
+	}
+	return n, err
+}
+
+// Lost is the error of a subcommand that ended with err: where that says nothing, the first
+// error of the output, which not every subcommand looks at.
+func (o *Output) Lost(err error) error {
+	if lost := o.lost.Load(); lost != nil && (err == nil || errors.Is(err, ErrFailed)) {
+		return *lost
+	}
+	return err
 }
 
 // Version is the version of the build.

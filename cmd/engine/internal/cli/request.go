@@ -101,10 +101,16 @@ func checkSubject(subject, other string, roots ...string) error {
 		if slices.Contains([]string{"commands", "enqueue", "queries"}, tokens[0]) { // of the other subcommand, not mistyped
 			near = nil
 		}
+		if slices.Contains(nouns(first[0]), tokens[0]) {
+			return fmt.Errorf("%q is not a whole subject: it is <aggregate>.<id>.<verb>, such as %s", subject, example[first[0]])
+		}
 		return fmt.Errorf("%q does not begin with %s., or an aggregate%s: use 'engine %s' for other requests", subject, strings.Join(roots, ". or "), didYouMean(near), other)
 	}
 	return nil
 }
+
+// example is a request of a root, without it.
+var example = map[string]string{"commands": "agent.a1.set", "queries": "agent.a1.get, or agents.list"}
 
 // rootOf is the root of a request's subject, which is one of roots. It puts the
 // engine's prefix before a subject that has none.
@@ -168,9 +174,21 @@ func request(ctx context.Context, t *deployment.Target, msg *nats.Msg, body stri
 		return no.With(suggestion(root, msg.Subject, no.Body))
 	}
 	if err != nil {
-		return err
+		return unknown(err, msg)
 	}
 	return out.Document(answer)
+}
+
+// unknown adds to the error of a command without an answer what became of it.
+func unknown(err error, msg *nats.Msg) error {
+	late := new(deployment.Late)
+	switch id := msg.Header.Get(nats.MsgIdHdr); {
+	case !errors.As(err, &late) || strings.Contains(msg.Subject, "queries."):
+		return err
+	case id != "":
+		return fmt.Errorf("%w: it may have taken effect; send it again with --id %s, then it takes effect once", err, id)
+	}
+	return fmt.Errorf("%w: it may have taken effect; with --id ID it could be sent again and take effect once", err)
 }
 
 // maxWait is the longest time that a request can ask the engine to wait.
@@ -199,7 +217,7 @@ func enqueue(ctx context.Context, t *deployment.Target, msg *nats.Msg, body stri
 	defer nc.Close()
 	answer, err := deployment.Ask(ctx, nc, t.Timeout, msg)
 	if err != nil {
-		return err
+		return unknown(err, msg)
 	}
 	var ack struct {
 		CommandID string `json:"command_id"`

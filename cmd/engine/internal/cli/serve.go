@@ -37,7 +37,7 @@ func (c *Serve) Run(ctx context.Context, version Version, out *Output) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprint(out, e.Banner(out.Program.Path))
+	fmt.Fprint(out.Writer, e.Banner(out.Program.Path))
 	for {
 		select {
 		case <-hangup:
@@ -53,7 +53,7 @@ func (c *Serve) Run(ctx context.Context, version Version, out *Output) error {
 // Wait serves until ctx ends, then stops the engine.
 func Wait(ctx context.Context, out *Output, e *app.Engine) {
 	<-ctx.Done()
-	fmt.Fprintln(out, "stopping: answering the commands in flight, flushing the views …")
+	fmt.Fprintln(out.Writer, "stopping: answering the commands in flight, flushing the views …")
 	e.Stop()
-	fmt.Fprintln(out, "stopped.")
+	fmt.Fprintln(out.Writer, "stopped.")
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/top"
+	"github.com/tidemark-engine/tidemark/domain"
 )
 
 // Top shows what an engine does.
@@ -36,9 +37,15 @@ func (c *Top) Run(ctx context.Context, out *Output) error {
 	from := top.Source{
 		Status: func(ctx context.Context) (deployment.Status, error) {
 			s, _, err := c.Target.Status(ctx, nc)
+			if err == nil && s.NATS.Mode == "" {
+				err = domain.Errorf(domain.Forbidden, "forbidden", "top needs the grant %q, which these credentials lack: ask the operator of the engine (engine auth grant)", "admin status")
+			}
 			return s, err
 		},
 		Metrics: c.Metrics,
+	}
+	if _, err := from.Status(ctx); err != nil { // before a screen is drawn
+		return err
 	}
 	if !c.Once && !out.AsJSON && isTerminal(out.Writer) && isTerminal(os.Stdin) {
 		return top.Live(ctx, from, c.Interval, os.Stdin, screen(out.Writer), Escape)

@@ -3,8 +3,10 @@ package deployment
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"strings"
 
@@ -16,6 +18,9 @@ import (
 func (t *Target) Alive(ctx context.Context) error {
 	n, err := ReadNote(t.Data)
 	if err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("%w: %s has no engine.json: no engine serves this data directory", ErrUnreachable, t.Data)
+		}
 		return fmt.Errorf("%w: read the engine's address in %s: %w", ErrUnreachable, t.Data, err)
 	}
 	var trust *tls.Config

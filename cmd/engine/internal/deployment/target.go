@@ -114,10 +114,24 @@ func (t *Target) Connect() (*nats.Conn, error) {
 	}
 	nc, err := natsio.Connect(url, "tidemark-cli", slog.New(slog.DiscardHandler), opts...)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w (is the engine running?)", ErrUnreachable, err)
+		return nil, unreachable(err)
 	}
 	return nc, nil
 }
+
+// unreachable is an ErrUnreachable that says why in its own words, and what to do.
+func unreachable(err error) error {
+	advice := "is the engine running?"
+	if errors.Is(err, nats.ErrAuthorization) || errors.Is(err, nats.ErrAuthExpired) {
+		advice = "--creds FILE gives those of a principal, which 'engine auth add' makes"
+	}
+	return &notReached{fmt.Errorf("%w (%s)", err, advice)}
+}
+
+type notReached struct{ error }
+
+func (n *notReached) Unwrap() error        { return n.error }
+func (n *notReached) Is(target error) bool { return target == ErrUnreachable }
 
 func readable(file string) bool {
 	f, err := os.Open(file)
@@ -208,6 +222,19 @@ func (r *Refusal) Error() string { return r.text }
 // With is the refusal with more text for people.
 func (r *Refusal) With(more string) *Refusal { return &Refusal{r.text + more, r.Body} }
 
+// Late means that a request had no answer in time: what it asked for may be done, or not.
+type Late struct {
+	Subject string
+	After   time.Duration
+}
+
+func (l *Late) Error() string {
+	return fmt.Sprintf("%s was not answered within %s", l.Subject, l.After)
+}
+
+// Unwrap makes it a context.DeadlineExceeded.
+func (l *Late) Unwrap() error { return context.DeadlineExceeded }
+
 // Ask sends a request and returns the body of the answer, or a *Refusal.
 func Ask(ctx context.Context, nc *nats.Conn, timeout time.Duration, msg *nats.Msg) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
@@ -215,9 +242,9 @@ func Ask(ctx context.Context, nc *nats.Conn, timeout time.Duration, msg *nats.Ms
 	reply, err := nc.RequestMsgWithContext(ctx, msg)
 	switch {
 	case errors.Is(err, nats.ErrNoResponders):
-		return nil, fmt.Errorf("%w: %s has no responder on %s", ErrUnreachable, msg.Subject, nc.ConnectedUrlRedacted())
+		return nil, fmt.Errorf("%w to %s on %s: it does not run, or has another --subject-prefix", ErrUnreachable, msg.Subject, nc.ConnectedUrlRedacted())
 	case errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout):
-		return nil, fmt.Errorf("%w: %s within %s: %w", ErrUnreachable, msg.Subject, timeout, context.DeadlineExceeded)
+		return nil, &notReached{&Late{msg.Subject, timeout}}
 	case err != nil:
 		return nil, fmt.Errorf("%s: %w", msg.Subject, err)
 	}

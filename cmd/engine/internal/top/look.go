@@ -2,6 +2,7 @@ package top
 
 import (
 	"context"
+	"errors"
 	"io"
 	"time"
 
@@ -43,9 +44,17 @@ func (s Source) look(ctx context.Context) (*look, error) {
 		l.metrics, err = parser.TextToMetricFamilies(page)
 	}
 	if err != nil {
-		l.metrics, l.missing = nil, "the metrics at "+status.HTTP+" are out of reach: "+err.Error()
+		l.metrics, l.missing = nil, "the metrics at "+status.HTTP+" are out of reach: "+innermost(err).Error()
 	}
 	return l, nil
+}
+
+// innermost is the cause of an error: "connection refused" of an HTTP request.
+func innermost(err error) error {
+	for cause := errors.Unwrap(err); cause != nil; cause = errors.Unwrap(cause) {
+		err = cause
+	}
+	return err
 }
 
 // each calls f for every series of a metric.

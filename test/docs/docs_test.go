@@ -29,6 +29,52 @@ func TestTutorials(t *testing.T) {
 	}
 }
 
+// The first steps print what the page shows, and the engine its banner. The page's programs
+// in Go and Node are run by test/e2e.
+func TestFirstSteps(t *testing.T) {
+	e := harness.Start(t, harness.Config{})
+	e.RunPage(t, "docs/tutorial/first-steps.md", "make run", "cd examples")
+	text, err := os.ReadFile(root + "docs/tutorial/first-steps.md")
+	harness.Must(t, err)
+	banner := regexp.MustCompile("(?s)\\$ make run\n(.*?)```").FindStringSubmatch(string(text))
+	if banner == nil {
+		t.Fatal("the page has no banner")
+	}
+	words := func(text string) (first []string) {
+		for _, line := range regexp.MustCompile(`(?m)^  ([a-zA-Z]+) `).FindAllStringSubmatch(text, -1) {
+			first = append(first, line[1])
+		}
+		return first
+	}
+	_, printed, _ := strings.Cut(e.Log(), " serves.\n")
+	printed, _, _ = strings.Cut(printed, "Try, in another terminal")
+	shown, _, _ := strings.Cut(banner[1], "Try, in another terminal")
+	if got, want := words(printed), words(shown); !slices.Equal(got, want) {
+		t.Errorf("the banner has %q, the page %q", got, want)
+	}
+}
+
+// Past states are those that the page shows.
+func TestTimeTravel(t *testing.T) {
+	harness.Start(t, harness.Config{}).RunPage(t, "docs/howto/time-travel.md")
+}
+
+// The page names every query that takes an instant.
+func TestQueriesOfThePast(t *testing.T) {
+	page, err := os.ReadFile(root + "docs/howto/time-travel.md")
+	harness.Must(t, err)
+	files, err := filepath.Glob(root + "docs/reference/schemas/query.*.json")
+	harness.Must(t, err)
+	for _, file := range files {
+		schema, err := os.ReadFile(file)
+		harness.Must(t, err)
+		name := strings.TrimSuffix(strings.TrimPrefix(filepath.Base(file), "query."), ".json")
+		if strings.Contains(string(schema), `"at_revision"`) && !strings.Contains(string(page), "`"+name+"`") {
+			t.Errorf("time-travel.md does not name %s", name)
+		}
+	}
+}
+
 // pages are the Markdown files of the repository, from its root.
 func pages(t *testing.T) (all []string) {
 	t.Helper()

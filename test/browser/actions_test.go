@@ -3,6 +3,8 @@ package browser
 import (
 	"encoding/json"
 	"fmt"
+	"net"
+	"net/http"
 	"net/url"
 	"strings"
 	"testing"
@@ -177,6 +179,36 @@ func live(t *testing.T, b *tab, e *harness.Engine, c *harness.Client) {
 	b.shows("#task-zz-live", "live")
 	c.MustDo(t, "task.zz-live.start", M{"agent_id": "planner"})
 	b.shows(`section[aria-labelledby="status-started"]`, "zz-live")
+	if !eval[bool](b, `window.same === true`) {
+		t.Error("the page was loaded again")
+	}
+}
+
+// comesBack: a page that is open while the engine stops follows the one that starts next, also
+// where it has met something that answers with an error meanwhile.
+func comesBack(t *testing.T, b *tab, e *harness.Engine, _ *harness.Client) {
+	b.expect("ERR_CONNECTION_REFUSED", "ERR_INCOMPLETE_CHUNKED_ENCODING", "ERR_EMPTY_RESPONSE", "ERR_CONNECTION_RESET", "status 503", "responded with a status of 503")
+	b.visit("/agents")
+	b.shows("#live", "live")
+	eval[bool](b, `window.same = true`)
+	e.Stop()
+	b.shows("#live", "reconnecting")
+	var other http.Server
+	other.Handler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "starting", http.StatusServiceUnavailable) })
+	l, err := net.Listen("tcp", strings.TrimPrefix(e.HTTPURL, "http://"))
+	harness.Must(t, err)
+	go other.Serve(l)
+	b.shows("#live", "not live")
+	harness.Must(t, other.Close())
+	e.Restart()
+	e.Client(t).MustSet(t, "after-restart", "k", 1, nil)
+	harness.Eventually(t, "the page is live again", func() error {
+		if state := eval[string](b, `document.querySelector("#live").dataset.state`); state != "on" {
+			return fmt.Errorf("it is %s", state)
+		}
+		return nil
+	})
+	b.shows("#page", "after-restart")
 	if !eval[bool](b, `window.same === true`) {
 		t.Error("the page was loaded again")
 	}

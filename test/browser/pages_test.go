@@ -26,7 +26,7 @@ func TestConsole(t *testing.T) {
 		test func(*testing.T, *tab, *harness.Engine, *harness.Client)
 	}{
 		{"pages", everyPage}, {"tasks", taskActions}, {"dead letters", letterActions}, {"views", viewActions},
-		{"sql", sqlPage}, {"live", live}, {"keys", keys},
+		{"sql", sqlPage}, {"live", live}, {"keys", keys}, {"an engine that comes back", comesBack},
 	} {
 		t.Run(part.name, func(t *testing.T) { part.test(t, open(t, browser, e.HTTPURL), e, c) })
 	}
@@ -42,14 +42,14 @@ func everyPage(t *testing.T, b *tab, e *harness.Engine, _ *harness.Client) {
 		b.visit(path)
 		if !harness.Long() { // one look a page, and whether it fits on a phone
 			b.check(path, script)
-			b.size(390, 844)
+			b.size(320, 844)
 			b.visit(path)
 			b.fits(path + " on a phone")
 			continue
 		}
 		for _, mode := range []string{"light", "dark"} {
 			b.mode(mode)
-			for _, width := range []int64{1280, 390} {
+			for _, width := range []int64{1280, 390, 320} {
 				b.size(width, 900)
 				b.visit(path)
 				b.check(fmt.Sprintf("%s %s %d", path, mode, width), script)
@@ -82,7 +82,7 @@ func (b *tab) check(what, script string) {
 }
 
 // fits: nothing is wider than the window, also where that is a phone's, which would show all of
-// the page smaller; no id stands in a column of a few letters; and long values do not make the
+// the page smaller; no field stands out of its card; no id stands in a column of a few letters; and long values do not make the
 // page large.
 func (b *tab) fits(what string) {
 	b.t.Helper()
@@ -90,10 +90,13 @@ func (b *tab) fits(what string) {
 		Wide   int `json:"wide"`
 		Narrow int `json:"narrow"`
 		Bytes  int `json:"bytes"`
+		Out    int `json:"out"`
 	}](b, `({wide: document.documentElement.scrollWidth - document.documentElement.clientWidth,
 		narrow: [...document.querySelectorAll("#page .id")].filter(id => id.innerText.length > 40 && id.offsetWidth < 100).length,
+		out: [...document.querySelectorAll("#page .card :is(input, select, textarea, button)")].filter(e => e.offsetParent && !e.closest("table, details.menu")
+			&& e.getBoundingClientRect().right > e.closest(".card").getBoundingClientRect().right + 1).length,
 		bytes: document.querySelector("#page").innerHTML.length})`)
-	if page.Wide > 1 || page.Narrow > 0 || page.Bytes > 512<<10 {
-		b.t.Errorf("%s: %d pixels wider than the window; long ids in narrow columns: %d; %d characters", what, page.Wide, page.Narrow, page.Bytes)
+	if page.Wide > 1 || page.Narrow > 0 || page.Out > 0 || page.Bytes > 512<<10 {
+		b.t.Errorf("%s: %d pixels wider than the window; long ids in narrow columns: %d; fields outside of their cards: %d; %d characters", what, page.Wide, page.Narrow, page.Out, page.Bytes)
 	}
 }

@@ -16,19 +16,20 @@
     },
   });
 
-  let stream = null;
+  let stream = null, again = 0, pause = 2000;
   const state = (name, text) => {
     const live = $("#live");
     live.hidden = false;
     live.dataset.state = name;
     $("b", live).textContent = text;
   };
-  const close = () => { if (stream) { stream.close(); stream = null; } };
+  const close = () => { clearTimeout(again); if (stream) { stream.close(); stream = null; } };
   const open = () => {
     if (!main || !main.hasAttribute("data-live") || stream || document.hidden) return;
     stream = new EventSource(location.pathname + location.search);
     stream.addEventListener("page", (event) => {
       state("on", "live");
+      pause = 2000;
       morph($("#page"), event.data);
       enhance();
     });
@@ -39,10 +40,23 @@
       if (stream && stream.readyState === EventSource.CLOSED) {
         state("off", "not live");
         close();
+        retry();
       } else {
         state("wait", "reconnecting");
       }
     };
+  };
+  // An answer that is no stream ends an EventSource for good: of an engine that starts, or has
+  // enough pages. The page is asked for until it is there, or asks to sign in.
+  const retry = () => {
+    again = setTimeout(async () => {
+      try {
+        const answer = await fetch(location.href, { redirect: "manual" });
+        if (answer.type === "opaqueredirect") location.reload();
+        else if (answer.ok) open(); else retry();
+      } catch { retry(); }
+    }, pause);
+    pause = Math.min(pause * 2, 60000);
   };
   // A hidden page needs no stream: browsers allow only six connections to one host.
   document.addEventListener("visibilitychange", () => {

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"errors"
+	"net"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -38,7 +39,7 @@ func TestLostOutputIsAnError(t *testing.T) {
 }
 
 // chain is how errors of Go's libraries look.
-var chain = regexp.MustCompile(`nats: |dial tcp|lookup |nkeys: |\b(open|stat|mkdir) /|no such file or directory|context canceled|deadline exceeded|\(invalid|invalid \(|time: |: EOF`)
+var chain = regexp.MustCompile(`nats: |dial tcp|lookup |nkeys: |\b(open|stat|mkdir) /|no such file or directory|context canceled|deadline exceeded|listen tcp|bind: |\(invalid|invalid \(|time: |: EOF`)
 
 // TestErrorsAreSentences: an error says what is wrong and what to do, not how the program
 // found it.
@@ -48,6 +49,11 @@ func TestErrorsAreSentences(t *testing.T) {
 	nowhere, text := filepath.Join(dir, "none", "x"), filepath.Join(dir, "text")
 	harness.Must(t, os.WriteFile(text, []byte("hello"), 0o600))
 	closed := "nats://127.0.0.1:1"
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	harness.Must(t, err)
+	defer l.Close()
+	taken := l.Addr().String()
+	harness.Must(t, os.WriteFile(text+".yaml", []byte("durabilty: relaxed"), 0o600))
 	for _, c := range []struct{ args, says string }{
 		{"status --server " + closed, "no NATS server answers at " + closed + " (is the engine running?)"},
 		{"status --server nats://no-such-host.invalid", "no-such-host.invalid is not known"},
@@ -64,6 +70,9 @@ func TestErrorsAreSentences(t *testing.T) {
 		{"topology plan -f " + nowhere, "does not exist"},
 		{"serve --config " + nowhere, "does not exist"},
 		{"serve --data " + dir + " --tls-cert " + nowhere + " --tls-key " + nowhere, "does not exist"},
+		{"serve --data " + dir + "/d --postgres off --nats-listen 127.0.0.1:0 --http " + taken, "--http: another program listens on " + taken},
+		{"serve --data " + dir + "/d --postgres off --http 127.0.0.1:0 --nats-listen " + taken, "--nats-listen: another program listens on " + taken},
+		{"serve --config " + text + ".yaml", "durabilty, did you mean durability?"},
 		{"fork agent.a1 --as a.b", "--as: agent id"},
 		{"mcp --agent a.b", "agent id"},
 		{"query agent.a1", "is not a whole subject"},

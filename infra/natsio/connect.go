@@ -116,7 +116,7 @@ func connectText(server string, err error) string {
 	case errors.Is(err, nats.ErrTimeout), os.IsTimeout(err):
 		return fmt.Sprintf("the NATS server at %s does not answer in time", server)
 	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired), errors.Is(err, nats.ErrNkeysNotSupported):
-		return fmt.Sprintf("the NATS server at %s refuses this client: its credentials are missing, of another server, or have ended", server)
+		return fmt.Sprintf("the NATS server at %s refuses this client: its credentials file, or user and password, is missing, of another server, or valid no longer", server)
 	}
 	text := fmt.Sprintf("connect to NATS at %s: %s", server, strings.ReplaceAll(err.Error(), "nats: ", ""))
 	if errors.Is(err, nats.ErrSecureConnRequired) || strings.Contains(text, "x509") || strings.Contains(text, "tls:") {

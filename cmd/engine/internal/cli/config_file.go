@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"slices"
 	"sort"
@@ -81,7 +82,11 @@ func (y yamlKeys) Validate(app *kong.Application) error {
 		}
 	}
 	if sort.Strings(unknown); len(unknown) > 0 {
-		return fmt.Errorf("configuration file: unknown keys: %s", strings.Join(unknown, ", "))
+		var near []string
+		for _, name := range unknown {
+			near = append(near, nearest(name, slices.Collect(maps.Keys(known)))...)
+		}
+		return fmt.Errorf("configuration file: unknown keys: %s%s", strings.Join(unknown, ", "), didYouMean(near))
 	}
 	return nil
 }

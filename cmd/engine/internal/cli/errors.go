@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 
 	"github.com/alecthomas/kong"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -167,11 +169,16 @@ func message(err error) string {
 	if errors.As(err, &file) {
 		text = strings.Replace(text, file.Error(), fileText(file), 1)
 	}
+	var listen *net.OpError
+	if errors.As(err, &listen) && listen.Op == "listen" && errors.Is(err, syscall.EADDRINUSE) {
+		text = strings.Replace(text, listen.Error(), fmt.Sprintf("another program listens on %s", listen.Addr), 1)
+	}
 	return inPlainWords.Replace(text)
 }
 
 // inPlainWords replaces what Go's libraries say.
-var inPlainWords = strings.NewReplacer(context.Canceled.Error(), "interrupted", context.DeadlineExceeded.Error(), "no answer in time")
+var inPlainWords = strings.NewReplacer(context.Canceled.Error(), "interrupted", context.DeadlineExceeded.Error(), "no answer in time",
+	io.ErrUnexpectedEOF.Error(), "the data end too early")
 
 // fileText says what is wrong with a file.
 func fileText(err *fs.PathError) string {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"iter"
 	"slices"
 	"time"
@@ -65,7 +66,10 @@ func decode[T any](w wireEntry) (Entry[T], error) {
 	}
 	d := json.NewDecoder(bytes.NewReader(w.Value))
 	d.UseNumber() // numbers in an any keep their digits, as json.Number
-	return e, d.Decode(&e.Value)
+	if err := d.Decode(&e.Value); err != nil {
+		return e, fmt.Errorf("the value of %s does not fit the type %T: %w", w.Key, e.Value, err)
+	}
+	return e, nil
 }
 
 // Get reads the value under a key. It is at least as new as all that the client has

@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"sync/atomic"
 	"time"
 
@@ -88,7 +89,7 @@ func Connect(ctx context.Context, url string, options ...Option) (*Client, error
 	}, s.nats...)
 	nc, err := dial(ctx, url, opts)
 	if err != nil {
-		return nil, fmt.Errorf("connect to NATS: %w", err)
+		return nil, fmt.Errorf("connect to NATS at %s: %w", password.ReplaceAllString(url, "$1$2"), err)
 	}
 	if err := c.init(nc, s); err != nil {
 		nc.Close()
@@ -96,6 +97,9 @@ func Connect(ctx context.Context, url string, options ...Option) (*Client, error
 	}
 	return c, nil
 }
+
+// password is the user and the password in a URL.
+var password = regexp.MustCompile(`(^|,)(\w+://)?[^,]*@`)
 
 // dial connects, and gives up at the end of ctx.
 func dial(ctx context.Context, url string, opts []nats.Option) (*nats.Conn, error) {

@@ -75,6 +75,9 @@ func TestProgramHasGrants(t *testing.T) {
 	if r := run("half", "status"); r.Code != 0 || !strings.Contains(r.Stdout, `"admin status" is missing`) || strings.Contains(r.Stdout, "NATS") {
 		t.Errorf("status as half: %+v", r)
 	}
+	if r := run("half", "top", "--once"); r.Code != 1 || r.Stdout != "" || !strings.Contains(r.Stderr, `"status":403`) || !strings.Contains(r.Stderr, "admin status") {
+		t.Errorf("top as half: %+v", r)
+	}
 	acted, refused := map[string]bool{}, map[string]int{}
 	for line := range strings.Lines(run("root", "auth", "log", "--json").Stdout) {
 		var ev struct {

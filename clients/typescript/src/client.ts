@@ -317,6 +317,10 @@ export async function connect(options: Options): Promise<Client> {
   const nc = await connectNats({
     name: "tidemark-js", servers: options.servers, maxReconnectAttempts: -1, reconnectTimeWait: 200, pingInterval: 5000,
     ...auth, ...options.nats,
+  }).catch((error: Error) => {
+    const servers = [options.servers ?? "127.0.0.1:4222"].flat().join(",").replace(/(^|,|\/\/)[^@/,]*@/g, "$1");
+    error.message = `connect to NATS at ${servers}: ${error.message}`;
+    throw error;
   });
   return new Client(nc, options, true);
 }

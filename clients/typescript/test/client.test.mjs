@@ -146,6 +146,10 @@ test("no engine: unavailable after the patience", async () => {
   await other.close();
 });
 
+test("a connection that fails names the servers, without passwords", async () => {
+  await assert.rejects(connect({ servers: "nats://me:secret@127.0.0.1:1" }), (e) => e.message.includes("127.0.0.1:1") && !e.message.includes("secret"));
+});
+
 test("a signal ends every call at once", async () => {
   const nobody = await connect({ servers: process.env.NATS_URL, prefix: "nobody" });
   const soon = () => AbortSignal.timeout(100);

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -74,8 +75,11 @@ func run(ctx context.Context, program cli.Program, args []string, stdout, stderr
 		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(out, cli.Version(version), cli.Commit(commit)), cli.ConfigFile(args))
 	if err == nil {
 		out.Program.Knows(k.Model)
-		if len(args) == 0 {
+		switch {
+		case len(args) == 0:
 			args = []string{"--help"}
+		case args[0] == "help": // engine help send
+			args = append(slices.Clone(args[1:]), "--help")
 		}
 		var parsed *kong.Context
 		if parsed, err = k.Parse(args); exited >= 0 || out.Lost(nil) != nil { // --help, --version

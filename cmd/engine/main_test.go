@@ -110,6 +110,13 @@ func TestExitCodes(t *testing.T) {
 	if code, _, _ := engine(t); code != 0 {
 		t.Errorf("without arguments: exit code %d", code)
 	}
+	for _, args := range [][]string{{"help"}, {"help", "send"}} {
+		asked, _, _ := engine(t, args...)
+		_, want, _ := engine(t, append(args[1:], "--help")...)
+		if _, stdout, _ := engine(t, args...); asked != 0 || stdout != want {
+			t.Errorf("%q: exit code %d, %s", args, asked, stdout)
+		}
+	}
 	if code, stdout, _ := engine(t, "send", "--help"); code != 0 || !strings.Contains(stdout, "--json") {
 		t.Errorf("--help: exit code %d", code)
 	}

@@ -197,7 +197,7 @@ func comesBack(t *testing.T, b *tab, e *harness.Engine, _ *harness.Client) {
 	other.Handler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "starting", http.StatusServiceUnavailable) })
 	l, err := net.Listen("tcp", strings.TrimPrefix(e.HTTPURL, "http://"))
 	harness.Must(t, err)
-	go other.Serve(l)
+	go func() { _ = other.Serve(l) }() // until Close
 	b.shows("#live", "not live")
 	harness.Must(t, other.Close())
 	e.Restart()

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -29,11 +30,19 @@ func TestTutorials(t *testing.T) {
 	}
 }
 
-// The first steps print what the page shows, and the engine its banner. The page's programs
-// in Go and Node are run by test/e2e.
+// The first steps print what the page shows, and the engine its banner. The page's program in
+// Node is run by test/e2e.
 func TestFirstSteps(t *testing.T) {
 	e := harness.Start(t, harness.Config{})
 	e.RunPage(t, "docs/tutorial/first-steps.md", "make run", "cd examples")
+	program := exec.Command("go", "run", "./examples/first-steps/go", e.NATSURL)
+	program.Dir = root
+	out, err := program.CombinedOutput()
+	for _, part := range []string{`"outcome":"accepted"`, `"code":"state.conflict"`, `"code":"key.invalid"`, "watch  go-agent.plan = "} {
+		if err != nil || !strings.Contains(string(out), part) {
+			t.Errorf("the program in Go: %v, want %s in\n%s", err, part, out)
+		}
+	}
 	text, err := os.ReadFile(root + "docs/tutorial/first-steps.md")
 	harness.Must(t, err)
 	banner := regexp.MustCompile("(?s)\\$ make run\n(.*?)```").FindStringSubmatch(string(text))

@@ -10,7 +10,7 @@ import (
 
 // An error names what it is about: the servers, without their passwords, and the entry.
 func TestErrorsNameThePlace(t *testing.T) {
-	for _, url := range []string{"nats://me:secret@127.0.0.1:1", "nats://127.0.0.1:1,me:secret@127.0.0.1:2"} {
+	for _, url := range []string{"nats://me:secret@127.0.0.1:1", "nats://127.0.0.1:1,me:secret@127.0.0.1:2", "nats://me:x@/secret@127.0.0.1:1"} {
 		if _, err := client.Connect(t.Context(), url); err == nil || !strings.Contains(err.Error(), "127.0.0.1:1") || strings.Contains(err.Error(), "secret") {
 			t.Errorf("connect to %s: %v", url, err)
 		}

@@ -318,7 +318,7 @@ export async function connect(options: Options): Promise<Client> {
     name: "tidemark-js", servers: options.servers, maxReconnectAttempts: -1, reconnectTimeWait: 200, pingInterval: 5000,
     ...auth, ...options.nats,
   }).catch((error: Error) => {
-    const servers = [options.servers ?? "127.0.0.1:4222"].flat().join(",").replace(/(^|,|\/\/)[^@/,]*@/g, "$1");
+    const servers = [options.servers ?? "127.0.0.1:4222"].flat().join(",").replace(/(^|,)(\w+:\/\/)?[^,]*@/g, "$1$2");
     error.message = `connect to NATS at ${servers}: ${error.message}`;
     throw error;
   });

@@ -33,6 +33,23 @@ func WithClient(ctx context.Context, client string) context.Context {
 	return context.WithValue(ctx, clientKey{}, client)
 }
 
+type connectedKey struct{}
+
+// WithConnected returns a context of a request whose sender is connected as long as connected
+// returns true.
+func WithConnected(ctx context.Context, connected func() bool) context.Context {
+	return context.WithValue(ctx, connectedKey{}, connected)
+}
+
+// Connected returns how to ask whether the sender of a request is still connected. Where that
+// cannot be known, the sender counts as connected.
+func Connected(ctx context.Context) func() bool {
+	if connected, _ := ctx.Value(connectedKey{}).(func() bool); connected != nil {
+		return connected
+	}
+	return func() bool { return true }
+}
+
 // enter admits commands with the given bytes of bodies, or refuses with 429
 // engine.overloaded. Each admission must be followed by leave. The engine's own
 // commands are always admitted: what they follow has happened.

@@ -25,6 +25,7 @@ const (
 
 // flight is a request under way; another one with its command id gets its answer.
 type flight struct {
+	waiter  *waiter
 	done    chan struct{}
 	receipt commands.Receipt
 	err     error
@@ -47,19 +48,22 @@ func (q *Queue) Next(ctx context.Context, commandID string, body []byte) (comman
 	if err != nil {
 		return commands.Receipt{}, err
 	}
+	connected := commands.Connected(ctx)
+	w := &waiter{kind: n.Kind, agent: n.AgentID, senders: []func() bool{connected}, given: make(chan *entry, 1)}
 	if commandID == "" {
-		return q.next(ctx, &n, ulid.Make().String(), body)
+		return q.next(ctx, w, &n, ulid.Make().String(), body)
 	}
 	key := [3]string{identity.Actor(ctx), n.AgentID, commandID}
 	q.mu.Lock()
 	if f := q.flights[key]; f != nil {
+		f.waiter.senders = append(f.waiter.senders, connected)
 		q.mu.Unlock()
 		if err := wait.Idle(ctx, func(context.Context) { <-f.done }); err != nil {
 			return commands.Receipt{}, err
 		}
 		return f.receipt, f.err
 	}
-	f := &flight{done: make(chan struct{})}
+	f := &flight{waiter: w, done: make(chan struct{})}
 	q.flights[key] = f
 	q.mu.Unlock()
 	defer func() {
@@ -68,7 +72,7 @@ func (q *Queue) Next(ctx context.Context, commandID string, body []byte) (comman
 		delete(q.flights, key)
 		close(f.done)
 	}()
-	f.receipt, f.err = q.again(ctx, &n, commandID, body)
+	f.receipt, f.err = q.again(ctx, w, &n, commandID, body)
 	return f.receipt, f.err
 }
 
@@ -84,7 +88,7 @@ func (q *Queue) permit(ctx context.Context) (condition commands.Condition, err e
 }
 
 // again answers a command id that has claimed a task before with that task.
-func (q *Queue) again(ctx context.Context, n *commands.Next, commandID string, body []byte) (commands.Receipt, error) {
+func (q *Queue) again(ctx context.Context, w *waiter, n *commands.Next, commandID string, body []byte) (commands.Receipt, error) {
 	now, limit := q.cfg.Now(), fullWait
 	at, timed := commands.MadeAt(commandID, now, 0)
 	if timed && at.After(q.started) {
@@ -104,12 +108,11 @@ func (q *Queue) again(ctx context.Context, n *commands.Next, commandID string, b
 		return commands.Receipt{}, domain.Errorf(domain.Rejected, "command.too_old",
 			"command id %s is from %s, and it is no longer known what it has claimed: use a new one", commandID, at.Format(time.RFC3339))
 	}
-	return q.next(ctx, n, commandID, body)
+	return q.next(ctx, w, n, commandID, body)
 }
 
 // next claims tasks until a claim is accepted.
-func (q *Queue) next(ctx context.Context, n *commands.Next, commandID string, body []byte) (commands.Receipt, error) {
-	w := &waiter{kind: n.Kind, agent: n.AgentID, given: make(chan *entry, 1)}
+func (q *Queue) next(ctx context.Context, w *waiter, n *commands.Next, commandID string, body []byte) (commands.Receipt, error) {
 	end := time.Now().Add(n.Wait)
 	for lost := false; ; lost = true {
 		e, err := q.take(ctx, w, end, n.Wait > 0, lost)

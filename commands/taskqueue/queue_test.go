@@ -233,6 +233,42 @@ func TestWaiting(t *testing.T) {
 	})
 }
 
+// TestSendersThatAreGone: a task is not given to a request whose sender is no longer
+// connected; one that has sent the same command id with a new connection gets it.
+func TestSendersThatAreGone(t *testing.T) {
+	run(t, 0, func(w *world) {
+		got := make(chan string, 3)
+		ask := func(id, agent string, connected bool) {
+			ctx := commands.WithConnected(w.t.Context(), func() bool { return connected })
+			go func() {
+				r, err := w.Next(ctx, id, []byte(`{"wait_ms":60000,"agent_id":"`+agent+`"}`))
+				if err != nil {
+					r.ID = err.Error()
+				}
+				got <- agent + " " + r.ID
+			}()
+			synctest.Wait()
+		}
+		ask("", "gone", false)
+		ask("", "here", true)
+		w.create("t1", "")
+		if answer := <-got; answer != "here t1" {
+			t.Errorf("%s", answer)
+		}
+		w.create("t2", "")
+		w.wantAll("late", "", "t2", "task.none")
+		ask("id", "back", false)
+		ask("id", "back", true)
+		w.create("t3", "")
+		if a, b := <-got, <-got; a != "back t3" || b != "back t3" {
+			t.Errorf("%s and %s", a, b)
+		}
+		if answer := <-got; !strings.HasSuffix(answer, "no task waits for gone") {
+			t.Errorf("%s", answer)
+		}
+	})
+}
+
 // TestTheSameID: two requests under way with one command id get one task, and so does a
 // later one; one that is too old to be known is refused.
 func TestTheSameID(t *testing.T) {

@@ -3,6 +3,7 @@ package taskqueue
 import (
 	"container/list"
 	"context"
+	"slices"
 	"time"
 
 	"github.com/tidemark-engine/tidemark/domain"
@@ -12,8 +13,14 @@ import (
 // waiter is a request that waits for a task.
 type waiter struct {
 	kind, agent string
-	given       chan *entry // has room for one
+	senders     []func() bool // whether each is still connected; several have sent one command id
+	given       chan *entry   // has room for one
 	place       *list.Element
+}
+
+// connected returns whether the answer still has a reader.
+func (w *waiter) connected() bool {
+	return slices.ContainsFunc(w.senders, func(connected func() bool) bool { return connected() })
 }
 
 // await waits for a task until end.
@@ -67,12 +74,13 @@ func (q *Queue) enlist(w *waiter, first bool) {
 }
 
 // waiterFor is the request that a task is given to: of those that may claim it, the one
-// whose agent was served least recently, then the one that waits longest.
+// whose agent was served least recently, then the one that waits longest. Without a reader
+// a request gets none: the task would be held until its lease ran out.
 func (q *Queue) waiterFor(e *entry) (first *waiter) {
 	for at := q.waiting.Front(); at != nil; at = at.Next() {
 		w := at.Value.(*waiter)
 		if (w.kind == "" || w.kind == e.kind) && (e.agent == "" || e.agent == w.agent) &&
-			(first == nil || q.served[w.agent] < q.served[first.agent]) {
+			(first == nil || q.served[w.agent] < q.served[first.agent]) && w.connected() {
 			first = w
 		}
 	}

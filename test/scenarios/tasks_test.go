@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -65,6 +66,7 @@ func TestTasks(t *testing.T) {
 	c := e.Client(t)
 	leasesAndFeeds(t, c)
 	taskClaimsAtEveryDoor(t, c)
+	workersThatAreGone(t, e, c)
 	claimsOverAKill(t, e, c)
 	e.Verify()
 	for _, view := range []string{"durable", "hot"} {
@@ -138,6 +140,27 @@ func taskClaimsAtEveryDoor(t *testing.T, c *harness.Client) {
 	})
 	_, err = next(t.Context(), c, "", M{"agent_id": "a", "kind": "door"})
 	harness.WantRefusal(t, "claimed tasks", err, 404, "task.none")
+}
+
+// workersThatAreGone: a worker that disconnects while it waits gets no task; the next one does.
+func workersThatAreGone(t *testing.T, e *harness.Engine, c *harness.Client) {
+	gone := e.Client(t)
+	harness.Must(t, gone.PublishMsg(&nats.Msg{Subject: "commands.tasks.next", Reply: gone.NewRespInbox(), Data: []byte(`{"agent_id":"gone","kind":"gone","wait_ms":60000}`)}))
+	harness.Must(t, gone.Flush())
+	_, err := next(t.Context(), c, "", M{"agent_id": "a", "kind": "gone", "wait_ms": 200}) // the other one waits by now
+	harness.WantRefusal(t, "no task", err, 404, "task.none")
+	_, err = gone.Subscribe("gone.alive", func(*nats.Msg) {})
+	harness.Must(t, err)
+	harness.Must(t, gone.Flush())
+	gone.Close()
+	harness.Eventually(t, "the worker is gone", func() error {
+		if _, err := c.Conn.Request("gone.alive", nil, 100*time.Millisecond); !errors.Is(err, nats.ErrNoResponders) {
+			return fmt.Errorf("it is there: %w", err)
+		}
+		return nil
+	})
+	c.MustDo(t, "task.gone.create", M{"kind": "gone"})
+	mustNext(t, c, "gone", M{"agent_id": "a", "kind": "gone"})
 }
 
 // claimsOverAKill: a request that waits, the index and the leases are there again after a

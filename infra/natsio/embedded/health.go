@@ -102,3 +102,6 @@ func (s *Server) Used() int64 {
 
 // Disconnect closes the connection of a client.
 func (s *Server) Disconnect(connection uint64) { _ = s.ns.DisconnectClientByID(connection) } // it may be gone
+
+// Connected returns whether the connection of a client is open.
+func (s *Server) Connected(connection uint64) bool { return s.ns.GetClient(connection) != nil }

@@ -33,6 +33,9 @@ func (s *Service) next(m *nats.Msg, from *sender, start time.Time) {
 		if q.caller != nil {
 			asking = identity.With(asking, q.caller)
 		}
+		if connection := from.connection; connection != 0 && s.cfg.Connected != nil {
+			asking = commands.WithConnected(asking, func() bool { return s.cfg.Connected(connection) })
+		}
 		span, carried := s.cfg.Trace.Receive(natsio.Trace(m.Header), kindNext, start)
 		asking = trace.With(asking, carried)
 		id, err := natsio.CommandID(m)

@@ -39,6 +39,8 @@ type Config struct {
 	// Disconnect closes a connection that goes on sending while its requests are refused;
 	// nil = it stays.
 	Disconnect func(connection uint64)
+	// Connected returns whether a connection is open; nil = that is not known.
+	Connected func(connection uint64) bool
 	// ReplyPrefixes are the prefixes that reply subjects must have; empty = any
 	// subject but those of the engine and the server.
 	ReplyPrefixes []string

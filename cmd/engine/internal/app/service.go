@@ -39,6 +39,9 @@ func startService(e *Engine, nc, queries *nats.Conn) (*queryService, error) {
 		Identify: e.nats.identify(), Rates: e.limits.rates, Observe: e.metrics.answered, ReplyPrefixes: e.cfg.ReplyPrefixes, Limits: e.limits.requests(e.cfg.LimitsInFlight), QueryConn: queries, Trace: e.tracer, Log: e.log,
 	}
 	cfg.Disconnect = e.disconnect()
+	if e.nats.embedded != nil {
+		cfg.Connected = e.nats.embedded.Connected
+	}
 	s, err := service.Serve(nc, cfg)
 	if err != nil {
 		return nil, err

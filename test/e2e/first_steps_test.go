@@ -265,6 +265,9 @@ func commandLine(t *testing.T, e *harness.Engine) {
 		}
 		return nil
 	})
+	if no := e.Run("send", "--id", "", "commands.agent.cli.set", `{"key":"k","value":1}`); no.Code != 1 || !strings.Contains(no.Stderr, `"id.invalid"`) {
+		t.Errorf("an empty command id: %+v", no)
+	}
 	if short := e.Run("send", "agent.cli.set", `{"key":"short","value":1}`); short.Code != 0 {
 		t.Errorf("a subject without its root: %+v", short)
 	}

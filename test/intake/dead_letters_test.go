@@ -45,9 +45,13 @@ func TestDeadLetters(t *testing.T) {
 		ids[subject] = r.enqueue(subject, "", body)
 	}
 	r.enqueue("enqueue.agent.a1.set", "no.id", body)
+	empty := &nats.Msg{Subject: "enqueue.agent.a2.set", Header: nats.Header{nats.MsgIdHdr: []string{""}}, Data: []byte(body)}
+	ack, err := r.js.PublishMsg(t.Context(), empty)
+	harness.Must(t, err)
+	ids["an empty id"] = fmt.Sprint("q-", ack.Sequence)
 	behind := r.enqueue("enqueue.agent.panics.set", "", body)
-	all := r.awaitDeadLetters(6)
-	codes := map[string]string{"enqueue.agent": "command.unknown", "enqueue.agent.a1.set.more": "id.invalid"}
+	all := r.awaitDeadLetters(7)
+	codes := map[string]string{"enqueue.agent": "command.unknown", "enqueue.agent.a1.set.more": "id.invalid", "an empty id": "id.invalid"}
 	reasons := map[string]string{}
 	for _, l := range all {
 		reasons[l.CommandID] = l.Reason

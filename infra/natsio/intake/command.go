@@ -86,14 +86,14 @@ func (s *streams) clientSubject(m message.Metadata) string {
 }
 
 // commandID is the client's id, else q-<sequence>, so that a redelivery is the
-// same command. An invalid id is refused, under that id too.
+// same command. An invalid id, an empty one too, is refused under that id.
 func commandID(m message.Metadata) (id string, refusal error) {
 	own := "q-" + m.Get(metaSequence)
 	if two := m.Get(metaTwoIDs); two != "" {
 		return own, domain.Errorf(domain.Invalid, "header.invalid", "%s", two)
 	}
-	id = m.Get(metaMsgID)
-	if id == "" {
+	id, sent := m[metaMsgID]
+	if !sent {
 		return own, nil
 	}
 	if err := domain.CheckID("command id", id); err != nil {

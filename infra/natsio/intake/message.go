@@ -36,10 +36,10 @@ func (unmarshaler) Unmarshal(msg jetstream.Msg) (*message.Message, error) {
 	m := message.NewMessage("", msg.Data())
 	m.Metadata.Set(metaSubject, msg.Subject())
 	h := msg.Headers()
-	id, _, err := natsio.HeaderValue(h, nats.MsgIdHdr)
+	id, found, err := natsio.HeaderValue(h, nats.MsgIdHdr)
 	if err != nil {
 		m.Metadata.Set(metaTwoIDs, domain.PublicText(err))
-	} else if id != "" {
+	} else if found {
 		m.Metadata.Set(metaMsgID, id)
 	}
 	if first := header(h, headerTime); first != "" {

@@ -20,9 +20,9 @@ import (
 // Send sends a command.
 type Send struct {
 	deployment.Target
-	Subject string `arg:"" help:"commands.<aggregate>.<id>.<verb>, or without commands.: agent.a1.set answers with a receipt; enqueue.<aggregate>.<id>.<verb> is executed later, survives restarts and answers with the command id."`
-	Body    string `arg:"" optional:"" default:"{}" help:"JSON; - reads standard input."`
-	ID      string `help:"Command id; default: the engine makes one." placeholder:"ID"`
+	Subject string  `arg:"" help:"commands.<aggregate>.<id>.<verb>, or without commands.: agent.a1.set answers with a receipt; enqueue.<aggregate>.<id>.<verb> is executed later, survives restarts and answers with the command id."`
+	Body    string  `arg:"" optional:"" default:"{}" help:"JSON; - reads standard input."`
+	ID      *string `help:"Command id; default: the engine makes one." placeholder:"ID"`
 }
 
 // Validate refuses what is not the subject of a command.
@@ -38,13 +38,19 @@ func (c *Send) Run(ctx context.Context, out *Output) error {
 		return err
 	}
 	msg := nats.NewMsg(c.Subject)
-	if c.ID != "" {
-		msg.Header.Set(nats.MsgIdHdr, c.ID)
-	}
+	setID(msg, c.ID)
 	if root == "enqueue" {
 		return enqueue(ctx, &c.Target, msg, c.Body, out)
 	}
 	return request(ctx, &c.Target, msg, c.Body, instant{}, out)
+}
+
+// setID gives a message the command id of the flag --id. An empty one is sent too, and the engine
+// refuses it: the command must not take effect under an id that its sender does not know.
+func setID(msg *nats.Msg, id *string) {
+	if id != nil {
+		msg.Header.Set(nats.MsgIdHdr, *id)
+	}
 }
 
 // Query asks a query.
@@ -244,10 +250,10 @@ func enqueue(ctx context.Context, t *deployment.Target, msg *nats.Msg, body stri
 type Fork struct {
 	deployment.Target
 	InstantFlags
-	From   string `arg:"" help:"agent.<id>: the agent to copy."`
-	As     string `required:"" help:"The new agent's id." placeholder:"ID"`
-	Reason string `help:"Text for the event that names the origin." placeholder:"TEXT"`
-	ID     string `help:"Command id; default: the engine makes one. Repeat an interrupted fork with the same id." placeholder:"ID"`
+	From   string  `arg:"" help:"agent.<id>: the agent to copy."`
+	As     string  `required:"" help:"The new agent's id." placeholder:"ID"`
+	Reason string  `help:"Text for the event that names the origin." placeholder:"TEXT"`
+	ID     *string `help:"Command id; default: the engine makes one. Repeat an interrupted fork with the same id." placeholder:"ID"`
 }
 
 // Validate refuses what is not an agent.
@@ -275,8 +281,6 @@ func (c *Fork) Run(ctx context.Context, out *Output) error {
 		return err
 	}
 	msg := nats.NewMsg(c.Subject("commands.agent." + c.As + ".fork"))
-	if c.ID != "" {
-		msg.Header.Set(nats.MsgIdHdr, c.ID)
-	}
+	setID(msg, c.ID)
 	return request(ctx, &c.Target, msg, string(body), c.when(), out)
 }

@@ -22,7 +22,7 @@ type Revert struct {
 	ToTime          string  `help:"Back to the state at this time (RFC 3339)." placeholder:"TIME"`
 	Reason          string  `help:"Text for the events." placeholder:"TEXT"`
 	ExpectedVersion *uint64 `help:"Revert only if the entry has this version; needs --key." placeholder:"N"`
-	ID              string  `help:"Command id; default: the engine makes one. Repeat an interrupted revert with the same id." placeholder:"ID"`
+	ID              *string `help:"Command id; default: the engine makes one. Repeat an interrupted revert with the same id." placeholder:"ID"`
 	DryRun          bool    `help:"Change nothing, show how the agent has changed since then: what the revert takes back."`
 }
 
@@ -88,8 +88,6 @@ func (c *Revert) Run(ctx context.Context, out *Output) error {
 		return err
 	}
 	msg := nats.NewMsg(c.Subject("commands." + c.Agent + ".revert"))
-	if c.ID != "" {
-		msg.Header.Set(nats.MsgIdHdr, c.ID)
-	}
+	setID(msg, c.ID)
 	return request(ctx, &c.Target, msg, string(body), instant{}, out)
 }

@@ -32,7 +32,7 @@ type ViewAdd struct {
 	deployment.Target
 	File            string  `arg:"" help:"The definition, in YAML or JSON; - reads standard input."`
 	ExpectedVersion *uint64 `help:"Replace another definition of the view, which must have this version; 0 = there must be no such view." placeholder:"N"`
-	ID              string  `help:"Command id; default: the engine makes one." placeholder:"ID"`
+	ID              *string `help:"Command id; default: the engine makes one." placeholder:"ID"`
 	DryRun          bool    `help:"Check the file and print the definition as the engine would keep it; change nothing."`
 }
 
@@ -52,21 +52,19 @@ func (c *ViewAdd) Run(ctx context.Context, out *Output) error {
 	return sendView(ctx, &c.Target, d.Name+".define", c.ID, string(body), out)
 }
 
-func sendView(ctx context.Context, t *deployment.Target, what, id, body string, out *Output) error {
+func sendView(ctx context.Context, t *deployment.Target, what string, id *string, body string, out *Output) error {
 	if _, err := t.Find(); err != nil {
 		return err
 	}
 	msg := nats.NewMsg(t.Subject("commands.view." + what))
-	if id != "" {
-		msg.Header.Set(nats.MsgIdHdr, id)
-	}
+	setID(msg, id)
 	return request(ctx, t, msg, body, instant{}, out)
 }
 
 // ViewRemove removes a view.
 type ViewRemove struct {
 	viewName
-	ID string `help:"Command id; default: the engine makes one." placeholder:"ID"`
+	ID *string `help:"Command id; default: the engine makes one." placeholder:"ID"`
 }
 
 // Run implements the command.

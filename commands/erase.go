@@ -3,6 +3,7 @@ package commands
 import (
 	"context"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -68,6 +69,9 @@ func readErase(id string, body []byte, _ time.Time, _ Bounds) (Command, error) {
 	}
 	if in.Reason == nil {
 		return Command{}, domain.MissingField("reason")
+	}
+	if strings.TrimSpace(*in.Reason) == "" {
+		return Command{}, domain.Errorf(domain.Invalid, "reason.invalid", "reason is empty: say why the agent is erased, it is kept in the event")
 	}
 	e := erase{reason: *in.Reason, request: fingerprint("erase", *in.Reason)}
 	return Command{

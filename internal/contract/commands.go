@@ -68,7 +68,7 @@ var Commands = map[string]Message{
 		at_revision count Revision of its partition; default: now.
 		at_time time Time of recording; default: now.
 		` + reason},
-	"agent.erase": {Doc: "Destroys the agent's keys: every present and past value becomes unreadable.", Errors: "erase.needs_encryption erase.plaintext_history batch.not_atomic keys.unavailable", Body: `
+	"agent.erase": {Doc: "Destroys the agent's keys: every present and past value becomes unreadable.", Errors: "reason.invalid erase.needs_encryption erase.plaintext_history batch.not_atomic keys.unavailable", Body: `
 		reason! string Why; kept in the event.`},
 
 	"task.create": {Doc: "Creates a task.", Errors: "task.exists priority.invalid deadline.past retry.invalid", Body: `

@@ -35,7 +35,7 @@ var Codes = map[string]Code{
 	"prefix.invalid":       {"invalid", "prefix is too long."},
 	"priority.invalid":     {"invalid", "priority is not 1 to 10."},
 	"range.invalid":        {"invalid", "min is greater than max."},
-	"reason.invalid":       {"invalid", "reason is not one word like an id."},
+	"reason.invalid":       {"invalid", "The reason of a failure is not one word like an id, or that of an erasure is empty."},
 	"require.not_atomic":   {"invalid", "require needs atomic, or a batch of one command."},
 	"require.size":         {"invalid", "require has more than 100 elements."},
 	"require.unknown":      {"invalid", "An element of require names no aggregate that can be required."},

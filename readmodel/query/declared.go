@@ -116,6 +116,9 @@ func (q *Query) viewGet(ctx context.Context, name string, in *request) ([]byte, 
 	if in.Key == nil {
 		return nil, domain.MissingField("key")
 	}
+	if *in.Key == "" {
+		return nil, domain.CheckKey("")
+	}
 	d, token, err := q.declaredView(ctx, name, in)
 	if err != nil {
 		return nil, err

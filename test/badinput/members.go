@@ -84,6 +84,10 @@ func badMembers(now time.Time) (all []Case) {
 		{"agent.a1.expire", `[]`, "body.invalid", "object"},
 		{"agent.a1.retire", `{"reason":"r","reason":"s"}`, "json.invalid", "/reason"},
 		{"agent.a1.heartbeat", `{"status":1e309}`, "json.invalid", "/status"},
+		{"agent.a1.erase", `{"reason":""}`, "reason.invalid", "reason is empty"},
+		{"agent.a1.erase", `{"reason":" \t"}`, "reason.invalid", "reason is empty"},
+		{"agent.a1.erase", `{"reason":1}`, "body.invalid", "/reason"},
+		{"agent.a1.erase", `{"reason":"r","key":"k"}`, "body.unknown_field", "/key"},
 		{"agent.b1.fork", `{"from":""}`, "id.invalid", "agent id is empty"},
 		{"agent.b1.fork", `{"from":"kv"}`, "id.invalid", "reserved"},
 		{"agent.b1.fork", `{"from":"a1","at_revision":1,"at_time":"2026-01-01T00:00:00Z"}`, "body.invalid", "exclude"},
@@ -152,7 +156,7 @@ func badPayloads() (all []Case) {
 // missingMembers lack a required member, or have null for it.
 func missingMembers() (all []Case) {
 	for _, c := range [][3]string{
-		{"agent.a1.set", `{"value":1}`, "key"}, {"agent.a1.set", `{"key":"k"}`, "value"}, {"agent.a1.delete", `{}`, "key"}, {"agent.b1.fork", `{}`, "from"},
+		{"agent.a1.set", `{"value":1}`, "key"}, {"agent.a1.set", `{"key":"k"}`, "value"}, {"agent.a1.delete", `{}`, "key"}, {"agent.b1.fork", `{}`, "from"}, {"agent.a1.erase", `{}`, "reason"}, {"agent.a1.erase", `{"reason":null}`, "reason"},
 		{"agent.b1.fork", `{"from":null}`, "from"}, {"agent.a1.merge", `{"value":{}}`, "key"}, {"agent.a1.merge", `{"key":"k"}`, "value"},
 		{"agent.a1.merge", `{"key":"k","value":null}`, "value"}, {"agent.a1.add", `{"delta":1}`, "key"}, {"agent.a1.add", `{"key":"k","min":0}`, "delta"},
 		{"agent.a1.revert", `{"key":"k"}`, "to_version, to_revision or to_time"}, {"agent.a1.revert", `{"to_time":""}`, "to_version, to_revision or to_time"},

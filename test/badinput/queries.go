@@ -100,6 +100,7 @@ func Queries() (all []Case) {
 		{"state.find", `{"path":"` + strings.Repeat("x", 4097) + `"}`, 400, "path.invalid", "4096"},
 		{"state.find", `{"contains":{"a":1,"a":2}}`, 400, "json.invalid", "/contains/a"},
 		{"state.find", `{"contains":"\u0000"}`, 400, "json.invalid", "0000"},
+		{"view.none.get", `{"key":""}`, 400, "key.invalid", "key is empty"},
 		{"state.find", `{"key":""}`, 400, "key.invalid", "key is empty"},
 		{"state.find", `{"cursor":"a"}`, 400, "cursor.invalid", "a"},
 		{"state.find", `{"cursor":"a..b"}`, 400, "cursor.invalid", "a..b"},

@@ -1,10 +1,12 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -126,7 +128,8 @@ func (x *eraser) resume(ctx context.Context, pending []keys.Pending, all bool) {
 			continue
 		}
 		x.log.Info("an interrupted erasure is continued", "agent", p.Agent, "command_id", p.Command)
-		body, err := json.Marshal(map[string]string{"reason": p.Reason})
+		reason := cmp.Or(strings.TrimSpace(p.Reason), "not named") // earlier builds took an empty one
+		body, err := json.Marshal(map[string]string{"reason": reason})
 		if err == nil {
 			_, err = x.e.commands.send(ctx, commands.Request{Aggregate: "agent", ID: p.Agent, Verb: "erase", CommandID: p.Command, Body: body})
 		}

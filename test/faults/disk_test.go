@@ -2,11 +2,14 @@ package faults
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tidemark-engine/tidemark/test/harness"
 )
@@ -54,6 +57,7 @@ func TestDiskFull(t *testing.T) {
 				w.wait(20)
 				empty := free()
 				harness.Within(t, 5*time.Second, "a command is refused", func() error { return refusedAsFull(t, c) })
+				refusedDurable(t, c)
 				harness.Within(t, 5*time.Second, "the engine is not ready", func() error {
 					if code, body := e.Ready(); code != 503 || !strings.Contains(body, `"journal.full: the disk`) {
 						return fmt.Errorf("%d %s", code, body)
@@ -99,6 +103,17 @@ func refusedAsFull(t *testing.T, c *harness.Client) error {
 	return nil
 }
 
+// refusedDurable enqueues a command, which must be refused like a request.
+func refusedDurable(t *testing.T, c *harness.Client) {
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	_, err := c.JS.Publish(ctx, "enqueue.agent.full.set", []byte(`{"key":"k","value":"`+strings.Repeat("v", 200<<10)+`"}`))
+	var no *jetstream.APIError
+	if !errors.As(err, &no) || no.Code != 503 || !strings.Contains(no.Description, "is full") {
+		t.Errorf("an enqueued command on a full disk: %v", err)
+	}
+}
+
 // fullByReserve is the same where no file system can be mounted: a reserve that no
 // disk has.
 func fullByReserve(t *testing.T, e *harness.Engine) {
@@ -114,6 +129,7 @@ func fullByReserve(t *testing.T, e *harness.Engine) {
 	})
 	c := e.Client(t)
 	harness.Eventually(t, "a command is refused", func() error { return refusedAsFull(t, c) })
+	refusedDurable(t, c)
 	e.Stop()
 	e.Restart()
 	e.Client(t).MustSet(t, "a", "k", 2, nil)

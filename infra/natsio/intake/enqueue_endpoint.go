@@ -91,6 +91,12 @@ func (d *enqueueEndpoint) enqueue(m *nats.Msg) {
 		d.refuse(m, err)
 		return
 	}
+	if d.in.cfg.Room != nil {
+		if err := d.in.cfg.Room(); err != nil { // a stream that cannot write does not answer
+			d.refuse(m, err)
+			return
+		}
+	}
 	stored := &nats.Msg{Subject: d.in.streams.enqueueRoot + rest, Data: m.Data, Header: nats.Header{}}
 	if account != d.in.streams.dev {
 		aggregate, id, verb, err := commands.ParseSubject(rest)

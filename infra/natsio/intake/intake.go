@@ -33,6 +33,8 @@ type Config struct {
 	// that may not ask. Without Identify all clients share the engine's account.
 	Identify func(account string) *identity.Caller
 	Rates    *natsio.Rates // of the requests of each client; may be nil
+	// Room returns why nothing may be stored now, or nil; nil = that is not known.
+	Room func() error
 	// Dev is the account of clients without credentials.
 	Dev string
 	// Send executes a command, as commands.Handler.Send does.

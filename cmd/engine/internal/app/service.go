@@ -91,6 +91,9 @@ func startIntake(e *Engine, rs []reactors.Reactor) (*intakeQueue, error) {
 	if e.nats.accounts != nil {
 		cfg.Dev = e.nats.accounts.Dev()
 	}
+	if e.nats.embedded != nil {
+		cfg.Room = e.guard.Room
+	}
 	in, err := intake.Start(ctx, cfg)
 	return &intakeQueue{in}, err
 }

@@ -76,7 +76,7 @@ var verbs = map[string]map[string]verb{
 }
 
 // internalVerbs may be sent by the engine only: the results of a hydration or a
-// flush, an erasure that goes on, the expiry of a lease, a session or a claim, the claim of the next task, and what comes
+// flush, the expiry of a lease, a session or a claim, the claim of the next task, and what comes
 // of a reminder's due time.
 var internalVerbs = map[string]map[string]verb{
 	"agent": {

@@ -2,6 +2,7 @@ package erasure
 
 import (
 	"bytes"
+	"fmt"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -69,4 +70,47 @@ func TestEraseBesideWriters(t *testing.T) {
 	if answer, err := c.Query(t.Context(), "queries.agent.a1.history", M{"key": "list", "limit": 1000}); err == nil && bytes.Contains(answer, []byte(marker)) {
 		t.Errorf("the list shows what was erased: %.300s", answer)
 	}
+}
+
+// TestWhatIsWrittenDuringAnErasureStays: entries, losing writes and messages that were written
+// after the key was retired are in SQL after the erasure, and after each rebuild.
+func TestWhatIsWrittenDuringAnErasureStays(t *testing.T) {
+	t.Parallel()
+	e := harness.Start(t, harness.Config{Args: []string{"--encryption", "on", "--master-key", newKey(t, "key", strings.Repeat("5a", 32))}})
+	c := e.Client(t)
+	var stopped atomic.Bool
+	var writers sync.WaitGroup
+	var accepted atomic.Int64
+	for n := range 4 {
+		writers.Go(func() {
+			for i := 0; !stopped.Load(); i++ {
+				for subject, body := range map[string]M{
+					"agent.a1.set":      {"key": fmt.Sprintf("k%d.%d", n, i), "value": i},
+					"agent.a1.delete":   {"key": fmt.Sprintf("k%d.%d", n, i-1), "timestamp": "2020-01-01T00:00:00Z"}, // loses
+					"config.a1.set":     {"key": fmt.Sprintf("c%d.%d", n, i), "value": i},
+					"message.a1.direct": {"to": "a2", "body": i},
+				} {
+					if _, err := c.Command(t.Context(), "commands."+subject, harness.NewID(), body); err == nil {
+						accepted.Add(1)
+					} else if no := harness.Refused(err); no == nil || no.Status == 500 || no.Status == 400 {
+						t.Errorf("%s: %v", subject, err)
+						return
+					}
+				}
+			}
+		})
+	}
+	for round := range 3 {
+		harness.Eventually(t, "the writers write", func() bool { return accepted.Load() > int64(100*(round+1)) })
+		erase(t, c, "a1", fmt.Sprint("erase-", round))
+	}
+	stopped.Store(true)
+	writers.Wait()
+	e.Verify()
+	for _, view := range []string{"messages", "durable"} {
+		if r := e.Run("rebuild", view); r.Code != 0 {
+			t.Errorf("rebuild %s: %d %s", view, r.Code, r.Stderr)
+		}
+	}
+	e.Verify()
 }

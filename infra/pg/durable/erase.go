@@ -26,22 +26,46 @@ func NewEraser(db *pg.DB) *Eraser { return &Eraser{db} }
 // eraseAgent removes the rows of an agent up to the revision of its erasure: those of
 // entries and configuration are gone if the view has reached it.
 var eraseAgent = []string{
-	`DELETE FROM agents.state WHERE agent_id = @agent AND revision <= @revision`,
-	`DELETE FROM agents.config WHERE agent_id = @agent AND revision <= @revision`,
+	`DELETE FROM agents.state WHERE agent_id = @agent AND revision <= @revision AND revision <> ALL (@living::bigint[])`,
+	`DELETE FROM agents.config WHERE agent_id = @agent AND revision <= @revision AND revision <> ALL (@living::bigint[])`,
 	eraseConflicts,
-	`DELETE FROM agents.messages WHERE sender = @agent OR recipient = @agent`,
+	eraseMessages,
 }
 
-const eraseConflicts = `DELETE FROM agents.conflicts WHERE agent_id = @agent AND revision <= @revision`
+// eraseConflicts removes the losing writes of an agent up to the revision of its erasure.
+const eraseConflicts = `DELETE FROM agents.conflicts WHERE agent_id = @agent AND revision <= @revision AND revision <> ALL (@living::bigint[])`
 
-// queueErased removes, when the view reaches the erasure of an agent, what the erasure
-// has removed before: the database may be one restored from an older backup.
-func queueErased(b *pgx.Batch, c *projections.Changes) {
+// eraseMessages removes what an agent has sent, and what it was sent, up to its erasure. The
+// sequence of messages from builds that kept no events is no revision; these have no digest.
+const eraseMessages = `DELETE FROM agents.messages WHERE sender <> @agent AND recipient = @agent AND sent_at <= @at
+	OR sender = @agent AND (digest IS NULL AND sent_at <= @at OR sequence <= @revision AND sequence <> ALL (@living::bigint[]))`
+
+// erasedRows are the parameters of eraseConflicts and eraseMessages for the events agent.erased
+// of a batch, by revision. When a view reaches one it removes again what the erasure has removed:
+// the database may be one restored from an older backup.
+func (t *View) erasedRows(ctx context.Context, c *projections.Changes) (map[uint64]pgx.NamedArgs, error) {
+	all := map[uint64]pgx.NamedArgs{}
 	for _, rec := range c.Events {
-		if rec.Type == events.Erased {
-			b.Queue(eraseConflicts, pgx.NamedArgs{"agent": rec.ID, "revision": int64(rec.Revision)})
+		if rec.Type != events.Erased {
+			continue
 		}
+		living := []int64{}
+		if t.Living != nil {
+			var err error
+			if living, err = t.Living(ctx, rec); err != nil {
+				return nil, fmt.Errorf("read what the erasure of %s has left: %w", rec.ID, err)
+			}
+		}
+		all[rec.Revision] = erasedArgs(rec, living)
 	}
+	return all, nil
+}
+
+func erasedArgs(erased *events.Record, living []int64) pgx.NamedArgs {
+	if living == nil {
+		living = []int64{}
+	}
+	return pgx.NamedArgs{"agent": erased.ID, "revision": int64(erased.Revision), "at": erased.RecordedAt, "living": living}
 }
 
 // erasures are erased aggregates by name and id, with the time up to which commands that
@@ -112,11 +136,11 @@ func (e erasures) removeOutbox(ctx context.Context, tx pgx.Tx) error {
 	return err
 }
 
-// Agent removes the rows of an agent up to the revision of its erasure, and the commands
-// of the outbox that concern it or what was erased with it: ids by aggregate.
-func (e *Eraser) Agent(ctx context.Context, agent string, revision uint64, owned map[string][]string) error {
-	args := pgx.NamedArgs{"agent": agent, "revision": int64(revision)}
-	all := erasures{{"agent", agent}: {}}
+// Agent removes the rows of an agent up to the event of its erasure, but for the living ones,
+// and the commands of the outbox that concern it or what was erased with it: ids by aggregate.
+func (e *Eraser) Agent(ctx context.Context, erased *events.Record, living []int64, owned map[string][]string) error {
+	args := erasedArgs(erased, living)
+	all := erasures{{"agent", erased.ID}: {}}
 	for aggregate, ids := range owned {
 		for _, id := range ids {
 			all[[2]string{aggregate, id}] = time.Time{}
@@ -131,7 +155,7 @@ func (e *Eraser) Agent(ctx context.Context, agent string, revision uint64, owned
 		return all.removeOutbox(ctx, tx)
 	})
 	if err != nil {
-		return fmt.Errorf("remove the rows of the erased agent %s: %w", agent, err)
+		return fmt.Errorf("remove the rows of the erased agent %s: %w", erased.ID, err)
 	}
 	return nil
 }

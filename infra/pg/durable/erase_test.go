@@ -1,6 +1,7 @@
 package durable_test
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"testing"
@@ -98,6 +99,66 @@ func wantOutbox(t *testing.T, db *pg.DB, more ...string) {
 	}
 }
 
+// erasedAt is the event that agent a was erased.
+func erasedAt(revision uint64) *events.Record {
+	return &events.Record{Revision: revision, Name: events.Lifecycle("a"), Event: events.Event{
+		Type: events.Erased, Aggregate: "agent", ID: "a", RecordedAt: pgtest.When.Add(time.Second),
+	}}
+}
+
+// TestErasureLeavesLivingRows: what was written while an erasure was under way, with another
+// key, stays when the views reach its event, and when the read models are cleaned.
+func TestErasureLeavesLivingRows(t *testing.T) {
+	db := pgtest.Migrated(t)
+	living := func(context.Context, *events.Record) ([]int64, error) { return []int64{4}, nil }
+	v, messages := durable.New(db, "durable"), durable.NewMessages(db, "messages", living)
+	v.Living = living
+	for _, view := range []projections.Target{v, messages} {
+		if _, err := view.Load(t.Context(), 0, "j"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check := func(when string) {
+		t.Helper()
+		for _, query := range []string{
+			`SELECT revision::text FROM agents.conflicts ORDER BY revision`,
+			`SELECT revision::text FROM agents.state ORDER BY revision`,
+			`SELECT sequence::text FROM agents.messages ORDER BY sequence`,
+		} {
+			want := []string{"4", "7"}
+			if strings.Contains(query, "agents.state") && when == "in the views" { // their rows go by the events that delete the entries
+				want = []string{"3", "4", "7"}
+			}
+			if got := left(t, db, query); !slices.Equal(got, want) {
+				t.Errorf("%s: %s is %v, want %v", when, query, got, want)
+			}
+		}
+	}
+	for _, n := range []int{3, 4, 7} {
+		for _, sql := range []string{
+			`INSERT INTO agents.messages (message_id, kind, sender, recipient, body, body_text, sequence, sent_at, digest) VALUES ('m' || $1::int, 'direct', 'a', 'b', '1', '1', $1::int, $2, 'd')`,
+			`INSERT INTO agents.state (agent_id, state_key, state_value, state_text, version, revision, writer, timestamp, updated_at, digest) VALUES ('a', 'k' || $1::int, '1', '1', 1, $1::int, '', $2, $2, 'd')`,
+		} {
+			if _, err := db.Pool().Exec(t.Context(), sql, n, pgtest.When); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := v.Apply(t.Context(), 0, 0, 5, projections.Changes{Losses: []readmodel.Loss{loss(3), loss(4), loss(7)}}); err != nil {
+		t.Fatal(err)
+	}
+	for view, from := range map[projections.Target]uint64{v: 5, messages: 0} {
+		if err := view.Apply(t.Context(), 0, from, 6, projections.Changes{Events: []*events.Record{erasedAt(6)}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check("in the views")
+	if err := durable.NewEraser(db).Agent(t.Context(), erasedAt(6), []int64{4}, nil); err != nil {
+		t.Fatal(err)
+	}
+	check("after the cleaning")
+}
+
 func TestEraser(t *testing.T) {
 	db := pgtest.Migrated(t)
 	fillOutbox(t, db, pgtest.When)
@@ -105,7 +166,7 @@ func TestEraser(t *testing.T) {
 		('erased by', 'agent.a.erase', '{"reason":"r"}', now(), '{"erasure":{"complete":false}}')`); err != nil {
 		t.Fatal(err)
 	}
-	if err := durable.NewEraser(db).Agent(t.Context(), "a", 5, map[string][]string{"task": {"t"}, "session": {"s"}, "reminder": {"r"}, "claim": {"c"}}); err != nil {
+	if err := durable.NewEraser(db).Agent(t.Context(), erasedAt(5), nil, map[string][]string{"task": {"t"}, "session": {"s"}, "reminder": {"r"}, "claim": {"c"}}); err != nil {
 		t.Fatal(err)
 	}
 	wantOutbox(t, db, "erased by")
@@ -115,7 +176,7 @@ func TestEraser(t *testing.T) {
 // the erasure, they go again; what came later stays.
 func TestErasedAgainAfterARestore(t *testing.T) {
 	db := pgtest.Migrated(t)
-	v, messages := durable.New(db, "durable"), durable.NewMessages(db, "messages")
+	v, messages := durable.New(db, "durable"), durable.NewMessages(db, "messages", nil)
 	for _, view := range []projections.Target{v, messages} {
 		if _, err := view.Load(t.Context(), 0, "j"); err != nil {
 			t.Fatal(err)
@@ -129,9 +190,7 @@ func TestErasedAgainAfterARestore(t *testing.T) {
 		('later', 'agent.a.set', 'v', $1), ('later task', 'task.t.cancel', 'v', $1), ('never', 'agent.b.set', '{"to":"b"}', 'infinity'), ('waits', 'agent.a.set', 'v', NULL)`, pgtest.When.Add(time.Hour)); err != nil {
 		t.Fatal(err)
 	}
-	erased := &events.Record{Revision: 6, Name: events.Lifecycle("a"), Event: events.Event{
-		Type: events.Erased, Aggregate: "agent", ID: "a", RecordedAt: pgtest.When.Add(time.Second),
-	}}
+	erased := erasedAt(6)
 	all := []*events.Record{erased}
 	for typ, name := range map[string]events.AggregateName{events.TaskErased: events.Task("t"), events.SessionErased: events.Session("s"), events.ReminderErased: events.Reminder("r"), events.ClaimErased: events.Claim("c")} {
 		aggregate, id, _ := strings.Cut(string(name), ".")

@@ -23,7 +23,7 @@ func TestMarksCoverWhatWasSeen(t *testing.T) {
 	var storing sync.WaitGroup
 	for e := range engines {
 		storing.Go(func() {
-			store := durable.NewMessages(db, "messages")
+			store := durable.NewMessages(db, "messages", nil)
 			if _, err := store.Load(t.Context(), e, "j"); err != nil {
 				t.Error(err)
 			}

@@ -29,10 +29,6 @@ const upsertMessages = `
 		body_text = excluded.body_text, sequence = excluded.sequence, sent_at = excluded.sent_at, digest = excluded.digest
 	WHERE t.digest IS DISTINCT FROM excluded.digest`
 
-// eraseMessages removes what a database that was restored from an older backup has of an
-// erased agent.
-const eraseMessages = `DELETE FROM agents.messages WHERE (sender = $1 OR recipient = $1) AND sent_at <= $2`
-
 // storing is the key of the advisory lock under which messages are stored. One transaction
 // at a time: who has read up to a mark has been able to see every message before it.
 const storing = 0x7469_6465_696e_626f
@@ -45,8 +41,12 @@ var _ projections.Folder = Messages{}
 // MessagesView names the view that fills agents.messages and the inboxes.
 const MessagesView = "messages"
 
-// NewMessages returns the target of the view with this name.
-func NewMessages(db *pg.DB, view string) Messages { return Messages{New(db, view)} }
+// NewMessages returns the target of the view with this name; living may be nil.
+func NewMessages(db *pg.DB, view string, living Living) Messages {
+	t := Messages{New(db, view)}
+	t.Living = living
+	return t
+}
 
 // Fold implements projections.Folder.
 func (Messages) Fold(batch []history.Message) projections.Changes {
@@ -56,16 +56,20 @@ func (Messages) Fold(batch []history.Message) projections.Changes {
 // Apply implements projections.Target. A transaction with messages waits for its fsync: what
 // an agent has read must keep its mark.
 func (t Messages) Apply(ctx context.Context, partition int, from, to uint64, c projections.Changes) error {
+	erased, err := t.erasedRows(ctx, &c)
+	if err != nil {
+		return err
+	}
 	b := &pgx.Batch{}
 	if from < to && len(c.Events)+len(c.Released) == 0 {
 		b.Queue(`SET LOCAL synchronous_commit = off`)
 	}
 	t.queueFence(b, partition, from, to, &c)
-	if err := queueMessages(b, t.db.LockKey(storing), c.Events); err != nil {
+	if err := queueMessages(b, t.db.LockKey(storing), c.Events, erased); err != nil {
 		return err
 	}
 	queueQuarantine(b, t.view, partition, &c)
-	err := t.db.InTx(ctx, func(tx pgx.Tx) error {
+	err = t.db.InTx(ctx, func(tx pgx.Tx) error {
 		// gofail: var messageStore struct{}
 		// return context.DeadlineExceeded
 		return tx.SendBatch(ctx, b).Close()
@@ -78,7 +82,7 @@ func (t Messages) Apply(ctx context.Context, partition int, from, to uint64, c p
 	return fmt.Errorf("store messages up to %d: %w", to, unappliable(err))
 }
 
-func queueMessages(b *pgx.Batch, lock int64, recs []*events.Record) error {
+func queueMessages(b *pgx.Batch, lock int64, recs []*events.Record, erased map[uint64]pgx.NamedArgs) error {
 	var ids, kinds, senders, recipients, types, bodies, digests []string
 	var sequences []int64
 	var times []time.Time
@@ -94,7 +98,7 @@ func queueMessages(b *pgx.Batch, lock int64, recs []*events.Record) error {
 		}
 		if rec.Type == events.Erased {
 			store()
-			b.Queue(eraseMessages, rec.ID, rec.RecordedAt)
+			b.Queue(eraseMessages, erased[rec.Revision])
 		}
 		m, sent, err := readmodel.MessageOf(rec)
 		if err != nil {

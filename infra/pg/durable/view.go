@@ -21,6 +21,9 @@ type View struct {
 	db     *pg.DB
 	view   string
 	schema pg.Schema
+
+	// Living says what the erasure of an agent leaves; nil = nothing up to its event.
+	Living Living
 }
 
 var (
@@ -92,14 +95,21 @@ const insertConflicts = `
 func (t *View) Apply(ctx context.Context, partition int, from, to uint64, c projections.Changes) error {
 	// gofail: var pgBegin struct{}
 	// return context.DeadlineExceeded
-	err := t.db.InTx(ctx, func(tx pgx.Tx) error {
+	erased, err := t.erasedRows(ctx, &c)
+	if err != nil {
+		return err
+	}
+	err = t.db.InTx(ctx, func(tx pgx.Tx) error {
 		b := &pgx.Batch{}
 		if from < to && len(c.Released) == 0 {
 			b.Queue(`SET LOCAL synchronous_commit = off`)
 		}
 		t.queueFence(b, partition, from, to, &c)
 		t.queueRows(b, &c)
-		if t.schema != next { // which has no outbox
+		if t.schema != next { // which has neither messages nor an outbox
+			for _, args := range erased {
+				b.Queue(eraseConflicts, args)
+			}
 			if err := erasuresOf(c.Events).removeOutbox(ctx, tx); err != nil {
 				return err
 			}
@@ -133,9 +143,6 @@ func (t *View) queueRows(b *pgx.Batch, c *projections.Changes) {
 	queueEntries(b, t.schema, c.Entries)
 	queueDocs(b, t.schema, c.Docs)
 	queueConflicts(b, t.schema, c.Losses)
-	if t.schema != next { // which has neither messages nor an outbox
-		queueErased(b, c)
-	}
 }
 
 func queueEntries(b *pgx.Batch, s pg.Schema, changes []readmodel.EntryChange) {

@@ -115,7 +115,15 @@ func (x *eraser) cleanAgent(ctx context.Context, p keys.Pending) error {
 	if x.e.postgres.db == nil {
 		return nil
 	}
-	return durable.NewEraser(x.e.postgres.db).Agent(ctx, p.Agent, p.Revision, owned)
+	erased, err := x.e.journal.history.At(ctx, p.Partition, p.Revision)
+	if err != nil {
+		return err
+	}
+	living, err := durable.LivingIn(x.e.journal.history, true)(ctx, &erased)
+	if err != nil {
+		return err
+	}
+	return durable.NewEraser(x.e.postgres.db).Agent(ctx, &erased, living, owned)
 }
 
 // cleanParallel is how many aggregates of an agent are cleaned at a time: each takes several

@@ -44,6 +44,7 @@ func newReadModel(j *journalReader, b *buckets, db *pg.DB, q *quarantineStore, r
 	}
 	if db != nil {
 		m.durable = durable.New(db, "durable")
+		m.durable.Living = durable.LivingIn(j.history, false)
 		m.tiers.Durable, m.hydrator.Durable = m.durable, m.durable
 	}
 	return m

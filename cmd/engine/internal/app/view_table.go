@@ -57,7 +57,7 @@ func (e *Engine) startViews() error {
 	if err := e.views.start("hot", m.hot, m.hotProgress, projections.Batching{Busy: busyHot, Max: 2000}); err != nil || e.postgres.db == nil {
 		return err
 	}
-	if err := e.views.start(durable.MessagesView, durable.NewMessages(e.postgres.db, durable.MessagesView), m.inboxProgress,
+	if err := e.views.start(durable.MessagesView, durable.NewMessages(e.postgres.db, durable.MessagesView, durable.LivingIn(e.journal.history, false)), m.inboxProgress,
 		projections.Batching{Threshold: 1000, Pace: 25 * time.Millisecond, Max: 2000}); err != nil {
 		return err
 	}

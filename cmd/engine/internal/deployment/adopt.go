@@ -62,7 +62,7 @@ func (s *Stores) Adopt(ctx context.Context, nc *nats.Conn, subjects natsio.Subje
 		views = append(views, adoption{"durable", durable.New(s.DB, "durable"), func(ctx context.Context) error {
 			_, err := s.RebuildDurable(ctx, true, noStep)
 			return err
-		}}, adoption{durable.MessagesView, durable.NewMessages(s.DB, durable.MessagesView), func(ctx context.Context) error {
+		}}, adoption{durable.MessagesView, durable.NewMessages(s.DB, durable.MessagesView, nil), func(ctx context.Context) error {
 			_, err := s.RebuildMessages(ctx, nc, true, noStep)
 			return err
 		}})

@@ -70,7 +70,8 @@ const messageBatch = 500
 // inboxes keep their marks; rows from before messages were events stay. What the running
 // view holds in quarantine is left to it.
 func (s *Stores) RebuildMessages(ctx context.Context, nc *nats.Conn, accept bool, step func(rebuild.Step)) (*rebuild.ResetReport, error) {
-	began, src, view := time.Now(), s.History(), durable.NewMessages(s.DB, durable.MessagesView)
+	began, src := time.Now(), s.History()
+	view := durable.NewMessages(s.DB, durable.MessagesView, durable.LivingIn(src, false))
 	if !accept {
 		if err := projections.CheckJournal(ctx, src, view); err != nil {
 			return nil, err

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -64,7 +63,8 @@ func (s *Streams) erase(ctx context.Context, subjects []feedSubject) error {
 		if s.embedded && st.Purge(ctx, jetstream.WithPurgeSubject(f.subject)) == nil {
 			continue
 		}
-		if _, err := natsio.EraseMessages(ctx, s.nc, st, f.subject, math.MaxUint64); err != nil {
+		end := st.CachedInfo().State.LastSeq + 1 // what is published meanwhile is of a new life: it stays, and is not waited for
+		if _, err := natsio.EraseMessages(ctx, s.nc, st, f.subject, end); err != nil {
 			return err
 		}
 	}

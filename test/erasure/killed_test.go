@@ -26,7 +26,12 @@ func TestEraseKilled(t *testing.T) {
 		}
 		c.MustDo(t, fmt.Sprintf("session.s%d.open", round), M{"owner": agent})
 		c.MustDo(t, fmt.Sprintf("session.s%d.put", round), M{"key": "k", "value": marker})
-		harness.Exec(t, c.SQL(t), `INSERT INTO agents.outbox (command_id, subject, body) VALUES ($1, $2, $3)`, agent, "task.none.create", `{"agent_id":"`+agent+`","x":"`+marker+`"}`)
+		db := c.SQL(t)
+		harness.Exec(t, db, `INSERT INTO agents.outbox (command_id, subject, body) VALUES ($1, $2, $3)`, agent, "task.none.create", `{"agent_id":"`+agent+`","x":"`+marker+`"}`)
+		harness.Eventually(t, "the command of the outbox is done: one that waits is of a new life", func() (done bool) {
+			harness.Must(t, db.QueryRow(t.Context(), `SELECT count(*) = 0 FROM agents.outbox WHERE done_at IS NULL`).Scan(&done))
+			return done
+		})
 		c.CaughtUp(t)
 		nc, err := nats.Connect(e.NATSURL)
 		harness.Must(t, err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -115,13 +116,12 @@ func (e erase) attempt(ctx context.Context, h *Handler, cmd *Command, unsure boo
 	if err := e.checkPlaintext(ctx, h, cmd.ID); err != nil {
 		return Receipt{}, err
 	}
-	var interrupted []string
-	if h.cfg.Eraser != nil {
-		begun := Erasure{Agent: cmd.ID, CommandID: cmd.CommandID, Reason: e.reason, Partition: h.journal.Partition(cmd.ID)}
-		if interrupted, err = h.cfg.Eraser.Begin(ctx, begun); err != nil {
-			return Receipt{}, err
-		}
+	begun := Erasure{Agent: cmd.ID, CommandID: cmd.CommandID, Reason: e.reason, Partition: h.journal.Partition(cmd.ID)}
+	interrupted, stopNoting, err := h.beginErasure(ctx, &begun)
+	if err != nil {
+		return Receipt{}, err
 	}
+	defer stopNoting()
 	retired, settle, err := h.cfg.Keys.Retire(ctx, cmd.ID, cmd.CommandID)
 	if err != nil {
 		return Receipt{}, err
@@ -148,11 +148,35 @@ func (e erase) attempt(ctx context.Context, h *Handler, cmd *Command, unsure boo
 			return Receipt{}, err
 		}
 		if rec.Type == events.Erased { // nothing was written since
+			stopNoting()
 			r := h.receipt(cmd, domain.Unchanged, last.version, last.revision)
 			return r, h.addErasure(ctx, &r, cmd)
 		}
 	}
-	return e.append(ctx, h, cmd, last, retired, interrupted, now)
+	return e.append(ctx, h, cmd, last, retired, interrupted, now, stopNoting)
+}
+
+// noteEvery is how often the note of an erasure under way is stored again. Another engine takes
+// an erasure over whose note stays as it is.
+const noteEvery = 10 * time.Second
+
+// beginErasure stores that an erasure has begun, again and again until stopNoting is
+// called, before the note says that the erasure has ended.
+func (h *Handler) beginErasure(ctx context.Context, er *Erasure) (interrupted []string, stopNoting func(), err error) {
+	if h.cfg.Eraser == nil {
+		return nil, func() {}, nil
+	}
+	if interrupted, err = h.cfg.Eraser.Begin(ctx, *er); err != nil {
+		return nil, nil, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var noting sync.WaitGroup
+	noting.Go(func() {
+		for wait.Sleep(ctx, noteEvery) == nil {
+			_, _ = h.cfg.Eraser.Begin(ctx, *er) // or next time
+		}
+	})
+	return interrupted, func() { cancel(); noting.Wait() }, nil
 }
 
 // checkPlaintext refuses to erase an agent with events from before encryption: their
@@ -192,8 +216,8 @@ func (e erase) checkOld(ctx context.Context, h *Handler, id string, pattern even
 		id, old[0].Name, old[0].Revision).With("revision", old[0].Revision)
 }
 
-// append appends the event agent.erased.
-func (e erase) append(ctx context.Context, h *Handler, cmd *Command, last *head, keys, interrupted []string, now time.Time) (Receipt, error) {
+// append appends the event agent.erased. It calls stopNoting before.
+func (e erase) append(ctx context.Context, h *Handler, cmd *Command, last *head, keys, interrupted []string, now time.Time, stopNoting func()) (Receipt, error) {
 	commands := append([]string{cmd.CommandID}, interrupted...)
 	owned, err := Erased(ctx, h.cfg.Past, cmd.ID, commands)
 	if err != nil {
@@ -217,6 +241,7 @@ func (e erase) append(ctx context.Context, h *Handler, cmd *Command, last *head,
 			}
 		}
 	}
+	stopNoting()
 	named, more := bounded(keys)
 	if named == nil {
 		named = []string{}

@@ -171,7 +171,7 @@ func message(err error) string {
 	}
 	var listen *net.OpError
 	if errors.As(err, &listen) && listen.Op == "listen" && errors.Is(err, syscall.EADDRINUSE) {
-		text = strings.Replace(text, listen.Error(), fmt.Sprintf("another program listens on %s", listen.Addr), 1)
+		text = strings.Replace(text, listen.Error(), fmt.Sprintf("the address %s is in use by another program", listen.Addr), 1)
 	}
 	return inPlainWords.Replace(text)
 }

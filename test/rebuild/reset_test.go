@@ -83,11 +83,14 @@ func refillBucket(t *testing.T, e *harness.Engine, c *harness.Client) {
 
 func healArchive(t *testing.T, e *harness.Engine, c *harness.Client) {
 	sql := c.SQL(t)
-	harness.Exec(t, sql, `DELETE FROM agents.events WHERE revision IN (3, 5)`)
-	harness.Exec(t, sql, `UPDATE agents.events SET body = replace(body, '"value":', '"value":7') 
+	harness.Exec(t, sql, `UPDATE agents.events SET body = replace(body, '"value":', '"value":7')
 		WHERE revision = (SELECT min(revision) FROM agents.events WHERE revision > 5 AND body LIKE '%"value":%')`)
-	// The engine restores missing rows by itself, perhaps before the rebuild.
-	if r := rebuild(t, e, "archive"); r.Rows < 1 || r.Rows > 3 {
+	if r := rebuild(t, e, "archive"); r.Rows != 1 {
+		t.Errorf("%d rows differed: %v", r.Rows, r.Keys)
+	}
+	// The engine restores missing rows by itself, perhaps before the rebuild, and others with them.
+	harness.Exec(t, sql, `DELETE FROM agents.events WHERE revision IN (3, 5)`)
+	if r := rebuild(t, e, "archive"); r.Rows > 2 {
 		t.Errorf("%d rows differed: %v", r.Rows, r.Keys)
 	}
 	e.Verify()

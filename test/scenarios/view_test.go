@@ -184,7 +184,7 @@ func viewProgram(t *testing.T, e *harness.Engine) {
 		{"two documents", add(good + "---\n" + good), 1, "more than one"},
 		{"a key twice", add(good + "from: task\n"), 1, "from"},
 		{"empty", add(""), 1, "is empty"},
-		{"no file", run("add", file+"x"), 1, "no such file"},
+		{"no file", run("add", file+"x"), 1, "does not exist"},
 		{"no argument", run("add"), 2, "file"},
 		{"show", run("show", "by-program"), 0, "from: claim"},
 		{"show json", run("show", "by-program", "--json"), 0, `"from":"claim"`},

@@ -42,6 +42,7 @@ type Guard struct {
 	// gone: an event that was acknowledged before an append got the same or a lower revision.
 	gone  []atomic.Pointer[Point]
 	lost  atomic.Pointer[domain.Error]
+	found atomic.Pointer[domain.Error] // why the journal was lost, which is found, while appends are still refused
 	limit atomic.Pointer[domain.Error] // a limit is reached; the server refuses the appends itself
 	stop  atomic.Pointer[domain.Error] // why the caller has stopped the appends
 	other atomic.Pointer[domain.Error] // another store is of another journal
@@ -134,6 +135,9 @@ func (g *Guard) Run(ctx context.Context) {
 
 // Lost returns why the journal is not the one that this engine knows; nil = it is.
 func (g *Guard) Lost() error { return orNil(g.lost.Load()) }
+
+// Unready returns why commands are refused because the journal is or was lost; nil = they are not.
+func (g *Guard) Unready() error { return orNil(cmp.Or(g.lost.Load(), g.found.Load())) }
 
 // Err returns why commands fail because of the journal's state; nil = they do not.
 func (g *Guard) Err() error {

@@ -40,6 +40,9 @@ func (g *Guard) check(ctx context.Context, enough int) {
 	} else {
 		g.suspect, g.points, g.accepted = 0, seen, accepted
 	}
+	if lost == nil {
+		g.found.Store(before) // until appends are tried again
+	}
 	g.lost.Store(lost)
 	g.mu.Unlock()
 	switch {
@@ -50,6 +53,7 @@ func (g *Guard) check(ctx context.Context, enough int) {
 	case lost == nil && (before != nil || accepted != accepts):
 		g.Changed(false)
 		g.setGate()
+		g.found.Store(nil)
 		g.log.Info("the journal is back or was accepted; commands are executed")
 	}
 }

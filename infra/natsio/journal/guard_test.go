@@ -129,6 +129,9 @@ func TestGuardNoticesALostJournal(t *testing.T) {
 					lost.Add(1)
 				} else {
 					lost.Add(-1)
+					if got := code(w.guard.Unready()); got != c.code {
+						t.Errorf("ready, while appends are refused: %s", got)
+					}
 				}
 			}
 			c.lose(w)
@@ -150,8 +153,8 @@ func TestGuardNoticesALostJournal(t *testing.T) {
 				return
 			}
 			c.back(w)
-			if err := w.guard.CheckOnce(t.Context()); err != nil || lost.Load() != 0 {
-				t.Errorf("the journal is back: %v", err)
+			if err := w.guard.CheckOnce(t.Context()); err != nil || lost.Load() != 0 || w.guard.Unready() != nil {
+				t.Errorf("the journal is back: %v, %v", err, w.guard.Unready())
 			}
 			harness.Must(t, w.append(9))
 		})

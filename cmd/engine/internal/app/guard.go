@@ -269,6 +269,6 @@ func (g *guard) report() {
 			return readiness.NotReady, d.Code + ": " + d.Message
 		})
 	}
-	check("journal.incarnation", g.Lost)
+	check("journal.incarnation", g.Unready)
 	check("journal.full", g.Room)
 }

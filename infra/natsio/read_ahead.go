@@ -28,3 +28,15 @@ func ReadAhead(nc *nats.Conn) jetstream.PullMaxBytes {
 func IteratorOptions(nc *nats.Conn) []jetstream.PullMessagesOpt {
 	return []jetstream.PullMessagesOpt{ReadAhead(nc), jetstream.PullHeartbeat(ReadHeartbeat)}
 }
+
+// LastPerSubjectOptions are IteratorOptions for a consumer with DeliverLastPerSubjectPolicy. The
+// server (2.15.3) skips a message of such a consumer that does not fit into what is left of a
+// request in bytes, and counts it as pending for ever. Requests count messages therefore: as many
+// as make MinReadAhead at the mean size in the stream.
+func LastPerSubjectOptions(info *jetstream.StreamInfo) []jetstream.PullMessagesOpt {
+	mean := max(1, info.State.Bytes/max(1, info.State.Msgs))
+	count := min(max(MinReadAhead/mean, minPull), maxPull)
+	return []jetstream.PullMessagesOpt{jetstream.PullMaxMessages(int(count)), jetstream.PullHeartbeat(ReadHeartbeat)}
+}
+
+const minPull, maxPull = 256, 16384

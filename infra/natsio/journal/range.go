@@ -151,7 +151,11 @@ func (j *Journal) lastPerAggregate(ctx context.Context, p int, pattern events.Ag
 	if err != nil || until.empty(info.NumPending) {
 		return err
 	}
-	it, err := c.Messages(natsio.IteratorOptions(j.nc)...)
+	stream, err := j.streams[p].Info(ctx)
+	if err != nil {
+		return failed(err)
+	}
+	it, err := c.Messages(natsio.LastPerSubjectOptions(stream)...)
 	if err != nil {
 		return failed(err)
 	}

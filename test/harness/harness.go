@@ -13,13 +13,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -156,32 +153,6 @@ func TempDir(t testing.TB) string {
 		}
 	})
 	return dir
-}
-
-// FreeAddress is a free loopback address.
-func FreeAddress(t testing.TB) string {
-	t.Helper()
-	return net.JoinHostPort("127.0.0.1", strconv.Itoa(FreePorts(t, 1)[0]))
-}
-
-// FreePorts returns n ports that are free on the loopback address. They lie
-// below those of outgoing connections: a client that reconnects must not get the
-// port that a stopped server will use again.
-func FreePorts(t testing.TB, n int) (ports []int) {
-	t.Helper()
-	for range 100 {
-		port := 10_000 + rand.IntN(20_000)
-		l, err := net.Listen("tcp4", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
-		if err != nil {
-			continue
-		}
-		defer l.Close() // after the others are chosen, so that they differ
-		if ports = append(ports, port); len(ports) == n {
-			return ports
-		}
-	}
-	t.Fatal("no free port on 127.0.0.1")
-	return nil
 }
 
 // note is the file engine.json, which a running engine writes into its data

@@ -4,7 +4,6 @@ package natsiotest
 
 import (
 	"fmt"
-	"net"
 	"strings"
 	"testing"
 	"time"
@@ -35,7 +34,7 @@ func ClusterWith(t testing.TB, store int64) jetstream.JetStream {
 // ClusterServers starts three servers of one cluster, each limited to store bytes.
 func ClusterServers(t testing.TB, store int64) []*server.Server {
 	t.Helper()
-	ports := FreePorts(t, 3)
+	ports := harness.FreePorts(t, 3)
 	var routes []string
 	for _, port := range ports {
 		routes = append(routes, fmt.Sprintf("nats://127.0.0.1:%d", port))
@@ -56,21 +55,6 @@ func ClusterServers(t testing.TB, store int64) []*server.Server {
 		return false
 	})
 	return servers
-}
-
-// FreePorts returns n TCP ports that were free when it looked.
-func FreePorts(t testing.TB, n int) []int {
-	t.Helper()
-	ports := make([]int, n)
-	for i := range ports {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		ports[i] = l.Addr().(*net.TCPAddr).Port
-	}
-	return ports
 }
 
 // Run starts a server with opts on a free port and a new store directory.

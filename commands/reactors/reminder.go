@@ -206,7 +206,7 @@ func (r *Reminders) command(ctx context.Context, s *reminder.Reminder) (commands
 	if sender == "" {
 		sender = identity.Dev
 	}
-	if r.Rate != nil && sender != identity.Dev { // those of DEV are not told apart
+	if r.Rate != nil && sender != identity.Dev { // DEV is many clients
 		if err := r.Rate(sender); err != nil {
 			return commands.Receipt{}, err
 		}

@@ -35,7 +35,7 @@ type Right struct {
 // String says what is refused.
 func (r Right) String() string {
 	if r.publish {
-		return "to publish to " + r.Subject
+		return "replies to " + r.Subject
 	}
 	return "the subscription to " + r.Subject
 }

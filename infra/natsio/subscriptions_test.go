@@ -25,26 +25,14 @@ func TestSubscriptionsThatTheServerEnded(t *testing.T) {
 	s := run(t, *users("x"))
 	reload := func(deny ...string) {
 		t.Helper()
-		opts := users(deny...)
-		opts.Host, opts.Port, opts.NoSigs, opts.NoLog = "127.0.0.1", s.Addr().(*net.TCPAddr).Port, true, true
-		harness.Must(t, s.ReloadOptions(opts))
+		reloadUsers(t, s, users(deny...))
 	}
-	dial := func() (*nats.Conn, error) {
-		return Connect(s.ClientURL(), "test", quiet, nats.UserInfo("engine", "p"))
-	}
-	nc, err := dial()
-	harness.Must(t, err)
-	defer nc.Close()
-	kept := &Subscriptions{Log: quiet}
-	kept.Keep(nc, dial)
+	kept, nc, client := keeping(t, s)
 	answer := func(m *nats.Msg) { _ = m.Respond(nil) }
 	for _, one := range []Right{{Subject: "plain.>"}, {Subject: "queued.*", queue: "q"}, {Subject: "never.mine"}} {
 		_, err := nc.QueueSubscribe(one.Subject, one.queue, answer)
 		harness.Must(t, err)
 	}
-	client, err := nats.Connect(s.ClientURL(), nats.UserInfo("client", "p"))
-	harness.Must(t, err)
-	defer client.Close()
 	answered := func() bool {
 		for _, subject := range []string{"plain.1", "queued.1"} {
 			if _, err := client.Request(subject, nil, time.Second); err != nil {
@@ -80,31 +68,19 @@ func TestRepliesThatTheServerRefuses(t *testing.T) {
 		}}
 	}
 	s := run(t, *users("_INBOX.>"))
-	dial := func() (*nats.Conn, error) {
-		return Connect(s.ClientURL(), "test", quiet, nats.UserInfo("engine", "p"))
-	}
-	nc, err := dial()
-	harness.Must(t, err)
-	defer nc.Close()
-	kept := &Subscriptions{Log: quiet}
-	kept.Keep(nc, dial)
-	_, err = nc.Subscribe("plain.>", func(m *nats.Msg) { _ = m.Respond(nil) })
+	kept, nc, client := keeping(t, s)
+	_, err := nc.Subscribe("plain.>", func(m *nats.Msg) { _ = m.Respond(nil) })
 	harness.Must(t, err)
 	harness.Must(t, nc.Publish("other.1", nil))
 	harness.Must(t, nc.Flush())
-	client, err := nats.Connect(s.ClientURL(), nats.UserInfo("client", "p"))
-	harness.Must(t, err)
-	defer client.Close()
 	if _, err := client.Request("plain.1", nil, time.Second); err == nil || len(kept.Refused()) != 1 {
 		t.Fatalf("%v, %q", err, texts(kept))
 	}
 	time.Sleep(2 * askAgain)
-	if got := texts(kept); !slices.Equal(got, []string{"to publish to _INBOX.>"}) {
+	if got := texts(kept); !slices.Equal(got, []string{"replies to _INBOX.>"}) {
 		t.Errorf("%q", got)
 	}
-	opts := users()
-	opts.Host, opts.Port, opts.NoSigs, opts.NoLog = "127.0.0.1", s.Addr().(*net.TCPAddr).Port, true, true
-	harness.Must(t, s.ReloadOptions(opts))
+	reloadUsers(t, s, users())
 	harness.Eventually(t, "a request is answered, and nothing is refused", func() bool {
 		_, err := client.Request("plain.1", nil, time.Second)
 		return err == nil && len(kept.Refused()) == 0
@@ -116,4 +92,29 @@ func texts(s *Subscriptions) (all []string) {
 		all = append(all, right.String())
 	}
 	return all
+}
+
+// keeping returns a connection of the user engine whose subscriptions are kept, and one of the
+// user client.
+func keeping(t *testing.T, s *server.Server) (kept *Subscriptions, nc, client *nats.Conn) {
+	t.Helper()
+	dial := func() (*nats.Conn, error) {
+		return Connect(s.ClientURL(), "test", quiet, nats.UserInfo("engine", "p"))
+	}
+	nc, err := dial()
+	harness.Must(t, err)
+	t.Cleanup(nc.Close)
+	kept = &Subscriptions{Log: quiet}
+	kept.Keep(nc, dial)
+	client, err = nats.Connect(s.ClientURL(), nats.UserInfo("client", "p"))
+	harness.Must(t, err)
+	t.Cleanup(client.Close)
+	return kept, nc, client
+}
+
+// reloadUsers gives a running server the users of opts.
+func reloadUsers(t *testing.T, s *server.Server, opts *server.Options) {
+	t.Helper()
+	opts.Host, opts.Port, opts.NoSigs, opts.NoLog = "127.0.0.1", s.Addr().(*net.TCPAddr).Port, true, true
+	harness.Must(t, s.ReloadOptions(opts))
 }

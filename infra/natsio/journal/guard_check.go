@@ -39,8 +39,6 @@ func (g *Guard) check(ctx context.Context, enough int) {
 		}
 	} else {
 		g.suspect, g.points, g.accepted = 0, seen, accepted
-	}
-	if lost == nil {
 		g.found.Store(before) // until appends are tried again
 	}
 	g.lost.Store(lost)

@@ -44,17 +44,20 @@ const eraseMessages = `DELETE FROM agents.messages WHERE sender <> @agent AND re
 // of a batch, by revision. When a view reaches one it removes again what the erasure has removed:
 // the database may be one restored from an older backup.
 func (t *View) erasedRows(ctx context.Context, c *projections.Changes) (map[uint64]pgx.NamedArgs, error) {
-	all := map[uint64]pgx.NamedArgs{}
+	var all map[uint64]pgx.NamedArgs // most batches have none
 	for _, rec := range c.Events {
 		if rec.Type != events.Erased {
 			continue
 		}
-		living := []int64{}
+		var living []int64
 		if t.Living != nil {
 			var err error
 			if living, err = t.Living(ctx, rec); err != nil {
 				return nil, fmt.Errorf("read what the erasure of %s has left: %w", rec.ID, err)
 			}
+		}
+		if all == nil {
+			all = map[uint64]pgx.NamedArgs{}
 		}
 		all[rec.Revision] = erasedArgs(rec, living)
 	}

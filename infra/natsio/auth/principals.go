@@ -179,20 +179,50 @@ func (a *Authority) Witness(name string) (creds []byte, err error) {
 	if err != nil {
 		return nil, err
 	}
+	user, text, seed, err := p.newUser()
+	if err != nil {
+		return nil, err
+	}
+	a.witnesses[name] = user
+	return jwt.FormatUserConfig(text, []byte(seed))
+}
+
+// AccountUser is a user of an account that clients connect to, for a minute.
+func (a *Authority) AccountUser(account string) (userJWT, seed string, err error) {
+	if account == a.Dev() {
+		return a.GateUser()
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	p := a.principals[a.accounts[account]]
+	if p == nil {
+		return "", "", fmt.Errorf("%w: account %.60s", ErrUnknown, account)
+	}
+	_, userJWT, seed, err = p.newUser()
+	return userJWT, seed, err
+}
+
+// newUser makes a user of a principal's account that is valid for a minute.
+func (p *principal) newUser() (user, userJWT, seed string, err error) {
 	pair, err := nkeys.CreateUser()
 	if err != nil {
-		return nil, err
+		return "", "", "", err
 	}
-	seed, err := pair.Seed()
+	key, err := pair.Seed()
 	if err != nil {
-		return nil, err
+		return "", "", "", err
 	}
-	claims := jwt.NewUserClaims(public(string(seed)))
+	claims := jwt.NewUserClaims(public(string(key)))
 	claims.Name, claims.Expires = p.Name, time.Now().Add(witnessTime).Unix()
-	if creds, err = sign(claims, p.Seed, string(seed)); err == nil {
-		a.witnesses[name] = claims.Subject
-	}
-	return creds, err
+	userJWT, err = encode(claims, p.Seed)
+	return claims.Subject, userJWT, string(key), err
+}
+
+// Accounts are those that clients connect to, DEV first.
+func (a *Authority) Accounts() []string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.AppendSeq([]string{a.Dev()}, maps.Keys(a.accounts))
 }
 
 // sign returns a credentials file.

@@ -135,10 +135,12 @@ func Start(cfg Config) (*Server, error) {
 		s.ns.Shutdown()
 		return nil, fmt.Errorf("open the account of clients without credentials: %w", err)
 	}
-	s.ns.Start()
+	s.ns.Start() // does not listen yet
 	ctx, cancel := context.WithCancel(context.Background())
 	s.stop = cancel
-	if !s.ns.ReadyForConnections(20 * time.Second) {
+	s.prepareAll()
+	s.ns.AcceptLoop(make(chan struct{}))
+	if s.ns.Addr() == nil {
 		s.Stop()
 		return nil, fmt.Errorf("the embedded NATS server accepts no connections on %s: is the port taken? (--nats-listen 127.0.0.1:0 selects a free one)", cfg.Listen)
 	}
@@ -158,6 +160,7 @@ func (s *Server) options(cfg *Config) (*server.Options, error) {
 	}
 	opts := &server.Options{
 		ServerName: "tidemark",
+		DontListen: true, // Start listens when the accounts are prepared
 		JetStream:  true, StoreDir: s.storeDir, JetStreamMaxStore: s.maxStore,
 		MaxPayload: MaxPayload, NoSigs: true, NoLog: false,
 		SyncAlways: cfg.Synced, SyncInterval: time.Second,

@@ -68,6 +68,19 @@ func TestTimeTravel(t *testing.T) {
 	harness.Start(t, harness.Config{}).RunPage(t, "docs/howto/time-travel.md")
 }
 
+// Two agents cannot touch each other after the commands of the page.
+func TestSecure(t *testing.T) {
+	harness.Start(t, harness.Config{}).RunPage(t, "docs/howto/secure.md")
+}
+
+// What the operator's pages say happens to an engine whose values are encrypted.
+func TestOperator(t *testing.T) {
+	e := harness.Start(t, harness.Config{})
+	for _, page := range []string{"erase", "rebuild", "back-up"} {
+		t.Run(page, func(t *testing.T) { e.RunPage(t, "docs/howto/"+page+".md") })
+	}
+}
+
 // The page names every query that takes an instant.
 func TestQueriesOfThePast(t *testing.T) {
 	page, err := os.ReadFile(root + "docs/howto/time-travel.md")

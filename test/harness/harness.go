@@ -43,6 +43,8 @@ type Engine struct {
 	cfg  Config
 	log  *os.File
 	proc *process
+
+	pages string // see pageDir
 }
 
 // Start runs an engine and returns when it is ready. At the end of the test it

@@ -11,34 +11,48 @@ import (
 	"testing"
 )
 
-var subcommand = regexp.MustCompile(`bin/engine ((?:view )?[a-z]+)`)
+var subcommand = regexp.MustCompile(`bin/engine ((?:(?:view|auth|archive|dlq|topology) )?[a-z-]+)`)
+
+// served is a command that starts the engine.
+var served = regexp.MustCompile(`^bin/engine serve(.*)`)
 
 // variable is a command that sets one.
 var variable = regexp.MustCompile(`^([A-Z]+)=\$\(`)
 
 // RunPage runs the commands of a page of the documentation, lines that begin with "$ ",
 // on the engine. The lines below a command are what it must print; "…" stands for
-// anything. A command NAME=… sets a variable for the later ones. Those that begin with one of
-// the words of skip are not run.
+// anything. A command NAME=… sets a variable for the later ones, and one that serves starts the
+// engine again with its flags. Those that begin with one of the words of skip are not run. The
+// commands work in a directory that looks like the repository.
 func (e *Engine) RunPage(t testing.TB, page string, skip ...string) {
 	t.Helper()
 	root, err := moduleRoot()
 	Must(t, err)
 	text, err := os.ReadFile(filepath.Join(root, page))
 	Must(t, err)
+	dir := e.pageDir(root)
 	ran := 0
 	var variables []string
 	for _, example := range regexp.MustCompile("(?m)^\\$ (.*)\n((?:[^$`\n].*\n)*)").FindAllStringSubmatch(string(text), -1) {
 		if slices.ContainsFunc(skip, func(word string) bool { return strings.HasPrefix(example[1], word) }) {
 			continue
 		}
+		if serve := served.FindStringSubmatch(example[1]); serve != nil {
+			e.Stop()
+			e.Launch(strings.Fields(strings.ReplaceAll(serve[1], "./", dir+"/"))...)
+			e.Await()
+			continue
+		}
 		line := subcommand.ReplaceAllString(example[1], `"$$ENGINE" $1 --data "$$DATA"`)
+		if strings.Contains(example[1], " --data ") {
+			line = strings.ReplaceAll(example[1], "bin/engine", `"$ENGINE"`)
+		}
 		set := variable.FindStringSubmatch(line)
 		if set != nil {
 			line += `; printf %s "$` + set[1] + `"`
 		}
 		cmd := exec.Command("sh", "-c", line)
-		cmd.Dir = root
+		cmd.Dir = dir
 		cmd.Env = append(command("", nil).Env, "ENGINE="+Binary(t), "DATA="+e.Data, "NATS_URL="+e.NATSURL)
 		cmd.Env = append(cmd.Env, variables...)
 		out, _ := cmd.CombinedOutput() // of a refusal too; the program then fails
@@ -54,4 +68,20 @@ func (e *Engine) RunPage(t testing.TB, page string, skip ...string) {
 	if ran == 0 {
 		t.Error(fmt.Sprint(page, " has no commands"))
 	}
+}
+
+// pageDir is where the commands of pages work, for all pages of an engine.
+func (e *Engine) pageDir(root string) string {
+	if e.pages != "" {
+		return e.pages
+	}
+	e.pages = TempDir(e.t)
+	entries, err := os.ReadDir(root)
+	Must(e.t, err)
+	for _, entry := range entries {
+		if entry.IsDir() && entry.Name() != "data" {
+			Must(e.t, os.Symlink(filepath.Join(root, entry.Name()), filepath.Join(e.pages, entry.Name())))
+		}
+	}
+	return e.pages
 }

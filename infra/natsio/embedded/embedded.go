@@ -120,6 +120,11 @@ func Start(cfg Config) (*Server, error) {
 	if err := errors.Join(s.auth.SetMode(auth.Embedded), s.moveData(cfg.Journal)); err != nil {
 		return nil, err
 	}
+	if cfg.Key != "" {
+		if err := s.removeEmptyBlocks(); err != nil {
+			return nil, fmt.Errorf("encrypt the streams: %w", err)
+		}
+	}
 	opts, err := s.options(&cfg)
 	if err != nil {
 		return nil, fmt.Errorf("make the accounts of the embedded NATS server: %w", err)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/alecthomas/kong"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/nats-io/nats.go"
 
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
 	"github.com/tidemark-engine/tidemark/domain"
@@ -130,6 +131,8 @@ func (p *Program) PrintError(w io.Writer, err error, asJSON bool) {
 	switch {
 	case ExitCode(err) == ExitUsage:
 		why.Kind, why.Code = "usage", "usage"
+	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired):
+		why.Kind, why.Code = "forbidden", "credentials.refused"
 	case errors.Is(err, deployment.ErrUnreachable):
 		why.Kind, why.Code = "unavailable", "engine.unreachable"
 	}

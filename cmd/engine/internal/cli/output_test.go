@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/nats-io/nats.go"
 	"pgregory.net/rapid"
 
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
@@ -107,6 +108,7 @@ func TestPrintError(t *testing.T) {
 	}{
 		{usagef("x"), "usage", 2},
 		{errors.Join(errors.New("y"), deployment.ErrUnreachable), "unavailable", 1},
+		{errors.Join(deployment.ErrUnreachable, nats.ErrAuthorization), "forbidden", 1},
 		{errors.New("<z>\n\x1b"), "failed", 1},
 		{&deployment.Refusal{Body: []byte("{\"error\":\n{\"kind\":\"conflict\"}}")}, "conflict", 1},
 	} {

@@ -182,7 +182,28 @@ func request(ctx context.Context, t *deployment.Target, msg *nats.Msg, body stri
 	if err != nil {
 		return unknown(err, msg)
 	}
-	return out.Document(answer)
+	if err := out.Document(answer); err != nil || !strings.HasSuffix(msg.Subject, "commands.batch") {
+		return err
+	}
+	return refusedIn(answer)
+}
+
+// refusedIn is ErrFailed for the answer to a batch in which a command was refused.
+func refusedIn(answer []byte) error {
+	var batch struct {
+		Results []struct {
+			Error json.RawMessage `json:"error"`
+		} `json:"results"`
+	}
+	if err := json.Unmarshal(answer, &batch); err != nil {
+		return fmt.Errorf("read the results of the batch: %w", err)
+	}
+	for _, result := range batch.Results {
+		if result.Error != nil {
+			return ErrFailed
+		}
+	}
+	return nil
 }
 
 // unknown adds to the error of a command without an answer what became of it.

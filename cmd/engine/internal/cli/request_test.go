@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"testing"
 	"time"
 )
@@ -14,6 +15,18 @@ func TestAskedWait(t *testing.T) {
 	} {
 		if got := askedWait([]byte(body)); got != want {
 			t.Errorf("%s: %s, want %s", body, got, want)
+		}
+	}
+}
+
+// TestRefusedInABatch: a batch of which a command was refused has failed, for a script too.
+func TestRefusedInABatch(t *testing.T) {
+	for answer, want := range map[string]bool{
+		`{"results":[{"receipt":{"id":"a1"}},{"error":{"kind":"conflict"}}]}`: true, `{"results":[{"error":{"code":"x"}}]}`: true,
+		`{"results":[{"receipt":{"id":"a1"}},{"receipt":{"error":1}}]}`: false, `{"results":[]}`: false,
+	} {
+		if got := errors.Is(refusedIn([]byte(answer)), ErrFailed); got != want {
+			t.Errorf("%s: %v", answer, got)
 		}
 	}
 }

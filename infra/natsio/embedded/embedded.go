@@ -121,7 +121,7 @@ func Start(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	if cfg.Key != "" {
-		if err := s.removeEmptyBlocks(); err != nil {
+		if err := s.readBlocksAgain(); err != nil {
 			return nil, fmt.Errorf("encrypt the streams: %w", err)
 		}
 	}

@@ -222,7 +222,13 @@ func (p *principal) newUser() (user, userJWT, seed string, err error) {
 func (a *Authority) Accounts() []string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return slices.AppendSeq([]string{a.Dev()}, maps.Keys(a.accounts))
+	all := []string{a.Dev()}
+	for _, p := range a.principals {
+		if !p.Gone {
+			all = append(all, p.Account)
+		}
+	}
+	return all
 }
 
 // sign returns a credentials file.

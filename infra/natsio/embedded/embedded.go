@@ -117,13 +117,15 @@ func Start(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := s.restoreStreams(); err != nil {
+		return nil, fmt.Errorf("restore the streams whose encryption was interrupted: %w", err)
+	}
 	if err := errors.Join(s.auth.SetMode(auth.Embedded), s.moveData(cfg.Journal)); err != nil {
 		return nil, err
 	}
-	if cfg.Key != "" {
-		if err := s.readBlocksAgain(); err != nil {
-			return nil, fmt.Errorf("encrypt the streams: %w", err)
-		}
+	encrypting, err := s.beginEncryption(cfg.Key)
+	if err != nil {
+		return nil, fmt.Errorf("encrypt the streams: %w", err)
 	}
 	opts, err := s.options(&cfg)
 	if err != nil {
@@ -143,6 +145,12 @@ func Start(cfg Config) (*Server, error) {
 	s.ns.Start() // does not listen yet
 	ctx, cancel := context.WithCancel(context.Background())
 	s.stop = cancel
+	if encrypting {
+		if err := s.endEncryption(); err != nil {
+			s.Stop()
+			return nil, fmt.Errorf("encrypt the streams: %w", err)
+		}
+	}
 	s.prepareAll()
 	s.ns.AcceptLoop(make(chan struct{}))
 	if s.ns.Addr() == nil {

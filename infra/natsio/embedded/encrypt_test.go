@@ -1,6 +1,8 @@
 package embedded_test
 
 import (
+	"os"
+	"path/filepath"
 	"strconv"
 	"testing"
 
@@ -88,5 +90,41 @@ func TestStreamsFromBeforeEncryption(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// An encryption that was interrupted begins again from the copy of before; what is left of
+// making or removing a copy goes.
+func TestInterruptedEncryption(t *testing.T) {
+	dir := t.TempDir()
+	s := support.NATSFor(t, embedded.Config{Dir: dir})
+	js := support.JetStream(t, support.Engine(t, s))
+	_, err := js.CreateStream(t.Context(), streamConfig("KEPT"))
+	harness.Must(t, err)
+	for i := range 10 {
+		_, err := js.Publish(t.Context(), "kept."+strconv.Itoa(i), []byte("x"))
+		harness.Must(t, err)
+	}
+	s.Stop()
+	streams, copied := filepath.Join(dir, "nats", "jetstream"), filepath.Join(dir, "nats", "before-encryption")
+	for _, ending := range []string{"", ".partial", ".done"} {
+		harness.Must(t, os.CopyFS(copied+ending, os.DirFS(streams)))
+	}
+	blocks, err := filepath.Glob(filepath.Join(streams, "*", "streams", "KEPT", "msgs", "*.blk"))
+	if err != nil || len(blocks) != 1 {
+		t.Fatal(blocks, err)
+	}
+	harness.Must(t, os.Truncate(blocks[0], 100)) // the server was killed while it wrote the block
+	for range 2 {
+		s = support.NATSFor(t, embedded.Config{Dir: dir, Key: "a key of thirty-two characters .."})
+		stream, err := support.JetStream(t, support.Engine(t, s)).Stream(t.Context(), "KEPT")
+		harness.Must(t, err)
+		if n := stream.CachedInfo().State.Msgs; n != 10 {
+			t.Errorf("%d of 10 messages are there", n)
+		}
+		s.Stop()
+	}
+	if left, err := filepath.Glob(copied + "*"); err != nil || len(left) > 0 {
+		t.Errorf("copies are left: %v, %v", left, err)
 	}
 }

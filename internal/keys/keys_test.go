@@ -247,6 +247,28 @@ func TestRotate(t *testing.T) {
 	}
 }
 
+// An engine that has both master keys gives new agents keys before the rotation, after one
+// that was interrupted, and when it has ended.
+func TestNewKeysBesideARotation(t *testing.T) {
+	m, old, fresh := newMemory(), keys.NewSecret(), keys.NewSecret()
+	serving := ring(t, m, keyFile(t, old))
+	bodies := [][]byte{sealed(t, serving, write("a1", "before"))}
+	for _, secrets := range [][]string{{fresh, old}, {old, fresh}} {
+		both := ring(t, m, keyFile(t, secrets...))
+		bodies = append(bodies, sealed(t, both, write("b"+secrets[0][:4], "not rotated yet")), sealed(t, serving, write("c"+secrets[0][:4], "elsewhere")))
+	}
+	if n, err := ring(t, m, keyFile(t, fresh, old)).Rotate(t.Context(), func() {}); err != nil || n != len(bodies) {
+		t.Fatal(n, err)
+	}
+	for _, secrets := range [][]string{{fresh, old}, {old, fresh}} {
+		bodies = append(bodies, sealed(t, ring(t, m, keyFile(t, secrets...)), write("d"+secrets[0][:4], "rotated")))
+	}
+	after := ring(t, m, keyFile(t, fresh))
+	for _, body := range bodies {
+		opened(t, after, body)
+	}
+}
+
 func TestMasterSources(t *testing.T) {
 	hexKey := strings.Repeat("0f", 32)
 	for name, c := range map[string]struct {

@@ -111,21 +111,26 @@ func (r *Ring) putMaster(ctx context.Context, m *masterRecord, after uint64) err
 	return err
 }
 
-// checkMaster refuses to wrap a new key with a master key that the data set no
-// longer has.
-func (r *Ring) checkMaster(ctx context.Context) error {
+// wrapping returns the master key that wraps new keys: the one that the data set has now,
+// which is not the first before a rotation and after one that was interrupted. It refuses
+// where the engine does not have that key.
+func (r *Ring) wrapping(ctx context.Context) (*Master, error) {
 	m, revision, err := r.master(ctx)
 	if err != nil {
-		return unavailable(err)
+		return nil, unavailable(err)
 	}
 	if revision == 0 {
-		return unavailable(ErrNoStore)
+		return nil, unavailable(ErrNoStore)
 	}
-	if r.Masters()[0].ID == m.ID || r.reload(ctx) && r.Masters()[0].ID == m.ID {
-		return nil
+	k := r.Masters().Find(m.ID)
+	if k == nil && r.reload(ctx) {
+		k = r.Masters().Find(m.ID)
 	}
-	return domain.Errorf(domain.Unavailable, "keys.master_changed",
-		"the master key was rotated to %s and this engine has %s: give the engine the new one; then send the same command id again", m.ID, r.Masters()[0].ID)
+	if k == nil {
+		return nil, domain.Errorf(domain.Unavailable, "keys.master_changed",
+			"the master key was rotated to %s and this engine has %s: give the engine the new one; then send the same command id again", m.ID, r.Masters()[0].ID)
+	}
+	return k, nil
 }
 
 // Rotate wraps all keys with the first of the master keys, while engines serve, and

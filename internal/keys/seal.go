@@ -27,11 +27,11 @@ func (r *Ring) Seal(ctx context.Context, ev *events.Event, carries bool) error {
 			if rec.Current != nil {
 				return false, nil
 			}
-			if err := r.checkMaster(ctx); err != nil {
-				return false, err
+			master, err := r.wrapping(ctx)
+			if err == nil {
+				rec.Current, _, err = newDataKey(agent, master)
 			}
-			rec.Current, _, err = newDataKey(agent, r.Masters()[0])
-			return true, err
+			return err == nil, err
 		})
 	}
 	if err != nil {

@@ -15,7 +15,12 @@ import (
 	"github.com/tidemark-engine/tidemark/test/support"
 )
 
-func TestMain(m *testing.M) { harness.Main(m) }
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(encryptDir); dir != "" {
+		encryptIn(dir)
+	}
+	harness.Main(m)
+}
 
 func TestListensOnLoopbackOnly(t *testing.T) {
 	for listen, why := range map[string]string{

@@ -54,7 +54,7 @@ func TestStreamsFromBeforeEncryption(t *testing.T) {
 				}
 				s.Stop()
 				for round := range idle + 3 {
-					s = support.NATSFor(t, embedded.Config{Dir: dir, Synced: true, Key: "a key of thirty-two characters .."})
+					s = support.NATSFor(t, embedded.Config{Dir: dir, Synced: true, Key: storageKey})
 					js = support.JetStream(t, support.Engine(t, s))
 					stream, err = js.Stream(t.Context(), "KEPT")
 					harness.Must(t, err)
@@ -116,7 +116,7 @@ func TestInterruptedEncryption(t *testing.T) {
 	}
 	harness.Must(t, os.Truncate(blocks[0], 100)) // the server was killed while it wrote the block
 	for range 2 {
-		s = support.NATSFor(t, embedded.Config{Dir: dir, Key: "a key of thirty-two characters .."})
+		s = support.NATSFor(t, embedded.Config{Dir: dir, Key: storageKey})
 		stream, err := support.JetStream(t, support.Engine(t, s)).Stream(t.Context(), "KEPT")
 		harness.Must(t, err)
 		if n := stream.CachedInfo().State.Msgs; n != 10 {

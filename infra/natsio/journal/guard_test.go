@@ -263,8 +263,31 @@ func TestOpenRefusesAnotherJournal(t *testing.T) {
 	if n := streams(); n != 2 {
 		t.Errorf("there are %d streams", n)
 	}
-	if again, err := Open(t.Context(), nc, Config{}); err != nil || again.ID() != j.ID() { // as after an interrupted first start
+	fresh := Config{Known: []Known{{Store: "new"}, {Store: "a new bucket", Weak: true}}} // as of an engine whose stores are new
+	if again, err := Open(t.Context(), nc, fresh); err != nil || again.ID() != j.ID() {  // as after an interrupted first start
 		t.Errorf("an empty journal that no store knows: %v", err)
+	}
+}
+
+// TestOpenTogether: engines that start for the first time at once make one journal.
+func TestOpenTogether(t *testing.T) {
+	s := support.NATS(t)
+	var opening sync.WaitGroup
+	opened := make([]*Journal, 4)
+	for i := range opened {
+		nc := support.Engine(t, s)
+		opening.Go(func() {
+			j, err := Open(t.Context(), nc, Config{Partitions: 8, Known: []Known{{Store: "new"}}})
+			if opened[i] = j; err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	opening.Wait()
+	for _, j := range opened {
+		if j != nil && j.ID() != opened[0].ID() {
+			t.Errorf("%s and %s", j.ID(), opened[0].ID())
+		}
 	}
 }
 

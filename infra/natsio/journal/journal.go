@@ -103,6 +103,11 @@ func (c *Config) checkKnown(incarnation string) error {
 	return nil
 }
 
+// known reports whether another store has worked on a journal.
+func (c *Config) known() bool {
+	return slices.ContainsFunc(c.Known, func(k Known) bool { return k.Incarnation != "" })
+}
+
 // Open opens the journal and creates it if it does not exist. It fails if
 // cfg.Partitions is set and differs from the existing number of partitions.
 func Open(ctx context.Context, nc *nats.Conn, cfg Config) (*Journal, error) {
@@ -130,7 +135,7 @@ func Open(ctx context.Context, nc *nats.Conn, cfg Config) (*Journal, error) {
 	if found.partitions != 0 {
 		want = found.partitions
 	}
-	if len(found.missing) > 0 && (found.events > 0 || len(cfg.Known) > 0) {
+	if len(found.missing) > 0 && (found.events > 0 || cfg.known()) {
 		return nil, fmt.Errorf("%w: of the journal's %d streams %s are missing. Nothing was created. Restore them, "+
 			"or delete the other streams of the journal and start with --accept-journal", ErrOtherJournal, want, strings.Join(found.missing, ", "))
 	}

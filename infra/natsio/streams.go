@@ -59,8 +59,8 @@ func OpenStream(ctx context.Context, js jetstream.JetStream, cfg jetstream.Strea
 	}
 	c := creation{js: js, cfg: cfg}
 	s, err = c.replicated(ctx)
-	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // another engine created it
-		s, err = js.Stream(ctx, cfg.Name)
+	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // another engine creates it
+		s, err = Find(ctx, js, cfg.Name)
 	}
 	if err != nil {
 		return nil, quotaError(ctx, js, cfg.Name, err)

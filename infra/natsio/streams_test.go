@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
@@ -117,5 +118,20 @@ func TestAccountLimits(t *testing.T) {
 	}
 	if err := natsio.CheckAccount(t.Context(), connect("b"), nil, 2); !errors.As(err, &quota) || !strings.Contains(err.Error(), "JetStream is off") {
 		t.Errorf("without JetStream: %v", err)
+	}
+}
+
+// TestFind: a stream that another engine is creating is found as soon as it is there.
+func TestFind(t *testing.T) {
+	js := support.JetStream(t, support.Engine(t, support.NATS(t)))
+	time.AfterFunc(200*time.Millisecond, func() {
+		if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "LATER", Subjects: []string{"later"}}); err != nil {
+			t.Error(err)
+		}
+	})
+	s, err := natsio.Find(t.Context(), js, "LATER")
+	harness.Must(t, err)
+	if name := s.CachedInfo().Config.Name; name != "LATER" {
+		t.Error(name)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -133,4 +134,26 @@ func clusterHistories(t *testing.T) ([3]*history.History, []*server.Server) {
 		histories[i] = history.New(j, nil, 0)
 	}
 	return histories, servers
+}
+
+// TestOpenTogether: engines that start for the first time at once make one journal.
+func TestOpenTogether(t *testing.T) {
+	servers := natsiotest.ClusterServers(t, 0)
+	var opening sync.WaitGroup
+	opened := make([]string, 2*len(servers))
+	for i := range opened {
+		nc := natsiotest.Connect(t, servers[i%len(servers)]).Conn()
+		opening.Go(func() {
+			j, err := journal.Open(t.Context(), nc, journal.Config{Partitions: 4, Known: []journal.Known{{Store: "new"}}})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			opened[i] = j.ID()
+		})
+	}
+	opening.Wait()
+	if !t.Failed() && len(slices.Compact(opened)) > 1 {
+		t.Errorf("several journals: %q", opened)
+	}
 }

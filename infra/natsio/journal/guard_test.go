@@ -269,28 +269,6 @@ func TestOpenRefusesAnotherJournal(t *testing.T) {
 	}
 }
 
-// TestOpenTogether: engines that start for the first time at once make one journal.
-func TestOpenTogether(t *testing.T) {
-	s := support.NATS(t)
-	var opening sync.WaitGroup
-	opened := make([]*Journal, 4)
-	for i := range opened {
-		nc := support.Engine(t, s)
-		opening.Go(func() {
-			j, err := Open(t.Context(), nc, Config{Partitions: 8, Known: []Known{{Store: "new"}}})
-			if opened[i] = j; err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	opening.Wait()
-	for _, j := range opened {
-		if j != nil && j.ID() != opened[0].ID() {
-			t.Errorf("%s and %s", j.ID(), opened[0].ID())
-		}
-	}
-}
-
 // TestGuardKnowsANote: a note of what the journal had is enough to notice, at the
 // start, that it lost events.
 func TestGuardKnowsANote(t *testing.T) {

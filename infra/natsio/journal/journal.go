@@ -210,7 +210,7 @@ func (j *Journal) find(ctx context.Context) (e existing, err error) {
 		return e, fmt.Errorf("look up the journal's streams: %w", err)
 	}
 	for _, name := range slices.Sorted(maps.Keys(present)) {
-		s, err := j.js.Stream(ctx, name)
+		s, err := natsio.Find(ctx, j.js, name)
 		if err != nil {
 			return e, fmt.Errorf("look up the journal stream %s: %w", name, err)
 		}

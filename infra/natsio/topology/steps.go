@@ -92,7 +92,7 @@ func (s *Step) create(a *api, d *desired, probe bool) error {
 		if err != nil {
 			return fmt.Errorf("find the stream of subject %s: %w", subject, err)
 		}
-		if owner != "" {
+		if owner != "" && owner != cfg.Name { // another engine has created it since
 			s.Action, s.Reason = Refuse, fmt.Sprintf("subject %s belongs to stream %s", subject, owner)
 			return nil
 		}

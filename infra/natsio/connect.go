@@ -119,7 +119,7 @@ func connectText(server string, err error) string {
 		return fmt.Sprintf("the NATS server at %s refuses this client: its credentials file, or user and password, is missing, of another server, or valid no longer", server)
 	}
 	text := fmt.Sprintf("connect to NATS at %s: %s", server, strings.ReplaceAll(err.Error(), "nats: ", ""))
-	if errors.Is(err, nats.ErrSecureConnRequired) || strings.Contains(text, "x509") || strings.Contains(text, "tls:") {
+	if cause := err.Error(); errors.Is(err, nats.ErrSecureConnRequired) || strings.Contains(cause, "x509") || strings.Contains(strings.ToLower(cause), "tls") {
 		text += " (does the server need a CA or a client certificate?)"
 	}
 	return text

@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -345,4 +346,21 @@ func (p *frozenProxy) forward(c net.Conn, ended <-chan struct{}) {
 	go pipe(c, s)
 	pipe(s, c)
 	<-ended
+}
+
+// TestConnectText: every failure of TLS says what the client may lack.
+func TestConnectText(t *testing.T) {
+	for cause, hint := range map[string]bool{
+		"tls error: x509: certificate signed by unknown authority":                       true,
+		"remote error: tls: certificate required":                                        true,
+		"tls error: connection closed by remote after TLS handshake: write: broken pipe": true,
+		"dial tcp 127.0.0.1:1: connect: connection refused":                              false,
+	} {
+		for _, server := range []string{"nats://127.0.0.1:1", "tls://127.0.0.1:1"} {
+			text := connectText(server, errors.New("nats: "+cause))
+			if strings.Contains(text, "client certificate") != hint || !strings.Contains(text, cause) {
+				t.Errorf("%s: %s", cause, text)
+			}
+		}
+	}
 }

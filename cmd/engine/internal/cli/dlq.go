@@ -96,7 +96,7 @@ func (c *DLQWhich) Validate() error {
 	if seq, err := strconv.ParseUint(c.Which, 10, 64); c.Which == "all" || ofView(c.Which) || err == nil && seq > 0 {
 		return nil
 	}
-	return fmt.Errorf("%q is neither an id of a dead letter nor all", c.Which)
+	return fmt.Errorf("%q is neither an id as 'engine dlq list' shows it (a number, or view:aggregate) nor all", c.Which)
 }
 
 // DLQRetry retries them.

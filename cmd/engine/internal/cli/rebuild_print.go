@@ -49,8 +49,8 @@ func (c *rebuilding) printRebuilt(r *rebuild.Rebuilt) error {
 	if c.out.AsJSON {
 		return c.out.JSON(r)
 	}
-	c.out.Printf("%-11s rebuilt from %s events in %s (folded %s/s); %d rows differed", r.View, Grouped(int(r.Events)),
-		seconds(r.Seconds), Grouped(int(r.Rate)), r.Rows)
+	c.out.Printf("%-11s rebuilt from %s events in %s%s; %d rows differed", r.View, Grouped(int(r.Events)),
+		seconds(r.Seconds), folded(r.Rate), r.Rows)
 	if r.Ahead > 0 {
 		c.out.Printf(", %d are ahead of the view", r.Ahead)
 	}
@@ -63,6 +63,14 @@ func (c *rebuilding) printRebuilt(r *rebuild.Rebuilt) error {
 	}
 	c.printRows(r.Keys, r.Rows)
 	return nil
+}
+
+// folded is the speed of a fold; "" = the view only compares.
+func folded(rate float64) string {
+	if rate <= 0 {
+		return ""
+	}
+	return " (folded " + Grouped(int(rate)) + "/s)"
 }
 
 func (c *rebuilding) printDeclared(r *deployment.RebuiltDeclared) error {
@@ -80,8 +88,8 @@ func (c *rebuilding) printRestored(r *rebuild.ResetReport, why error) error {
 	if c.out.AsJSON {
 		err = c.out.JSON(r)
 	} else {
-		c.out.Printf("%-11s compared with %s events in %s (folded %s/s); %d rows differed\n", r.View, Grouped(int(r.Events)),
-			seconds(r.Seconds), Grouped(int(r.Rate)), r.Rows)
+		c.out.Printf("%-11s compared with %s events in %s%s; %d rows differed\n", r.View, Grouped(int(r.Events)),
+			seconds(r.Seconds), folded(r.Rate), r.Rows)
 		c.printRows(r.Keys, r.Rows)
 		for _, k := range r.Left {
 			c.out.Printf("  still different: %s: %s\n", k.Key, k.What)

@@ -21,9 +21,10 @@ var variable = regexp.MustCompile(`^([A-Z]+)=\$\(`)
 
 // RunPage runs the commands of a page of the documentation, lines that begin with "$ ",
 // on the engine. The lines below a command are what it must print; "…" stands for
-// anything. A command NAME=… sets a variable for the later ones, and one that serves starts the
-// engine again with its flags. Those that begin with one of the words of skip are not run. The
-// commands work in a directory that looks like the repository.
+// anything. A command NAME=… sets a variable for the later ones, 127.0.0.1:8080 is the engine's
+// HTTP address, and a command that serves starts the engine again with its flags. Those that begin
+// with one of the words of skip are not run. The commands work in a directory that looks like the
+// repository, those of go in the repository.
 func (e *Engine) RunPage(t testing.TB, page string, skip ...string) {
 	t.Helper()
 	root, err := moduleRoot()
@@ -43,16 +44,19 @@ func (e *Engine) RunPage(t testing.TB, page string, skip ...string) {
 			e.Await()
 			continue
 		}
-		line := subcommand.ReplaceAllString(example[1], `"$$ENGINE" $1 --data "$$DATA"`)
+		written := strings.ReplaceAll(example[1], "http://127.0.0.1:8080", e.HTTPURL)
+		line := subcommand.ReplaceAllString(written, `"$$ENGINE" $1 --data "$$DATA"`)
 		if strings.Contains(example[1], " --data ") {
-			line = strings.ReplaceAll(example[1], "bin/engine", `"$ENGINE"`)
+			line = strings.ReplaceAll(written, "bin/engine", `"$ENGINE"`)
 		}
 		set := variable.FindStringSubmatch(line)
 		if set != nil {
 			line += `; printf %s "$` + set[1] + `"`
 		}
 		cmd := exec.Command("sh", "-c", line)
-		cmd.Dir = dir
+		if cmd.Dir = dir; strings.HasPrefix(example[1], "go ") {
+			cmd.Dir = root // go.mod is there
+		}
 		cmd.Env = append(command("", nil).Env, "ENGINE="+Binary(t), "DATA="+e.Data, "NATS_URL="+e.NATSURL)
 		cmd.Env = append(cmd.Env, variables...)
 		out, _ := cmd.CombinedOutput() // of a refusal too; the program then fails

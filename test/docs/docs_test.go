@@ -73,11 +73,26 @@ func TestSecure(t *testing.T) {
 	harness.Start(t, harness.Config{}).RunPage(t, "docs/howto/secure.md")
 }
 
-// What the operator's pages say happens to an engine whose values are encrypted.
+// What the operator's pages say happens, and the commands of the README end well. From the page
+// about erasure on values are encrypted.
 func TestOperator(t *testing.T) {
 	e := harness.Start(t, harness.Config{})
-	for _, page := range []string{"erase", "rebuild", "back-up"} {
+	for _, page := range []string{"mcp", "monitor", "quarantine", "upgrade", "verify", "erase", "rebuild", "back-up"} {
 		t.Run(page, func(t *testing.T) { e.RunPage(t, "docs/howto/"+page+".md") })
+	}
+	readme, err := os.ReadFile(root + "README.md")
+	harness.Must(t, err)
+	lines := regexp.MustCompile(`(?m)^bin/(engine (?:send|query|verify|rebuild|diff|archive) [^#\n]*)`).FindAllStringSubmatch(string(readme), -1)
+	if len(lines) < 6 {
+		t.Errorf("the README has only %d commands", len(lines))
+	}
+	for _, line := range lines {
+		program := exec.Command("sh", "-c", line[1]+` --data "$DATA"`)
+		program.Dir = harness.TempDir(t)
+		program.Env = append(os.Environ(), "PATH="+filepath.Dir(harness.Binary(t))+":"+os.Getenv("PATH"), "DATA="+e.Data)
+		if out, err := program.CombinedOutput(); err != nil {
+			t.Errorf("%s: %v\n%s", line[1], err, out)
+		}
 	}
 }
 

@@ -42,7 +42,7 @@ func (a *Authority) PrintConfig(mode Mode, server ServerConfig) (string, error) 
 	w.line("server_name: %q", server.Name)
 	w.line("listen: %q", server.Listen)
 	w.line("max_payload: %d", server.MaxPayload)
-	w.line("jetstream { store_dir: %q }", server.Store)
+	w.line("jetstream { store_dir: %q, sync_interval: always }", server.Store)
 	var err error
 	if mode == OperatorMode {
 		err = a.printOperator(w, names, server.Accounts)

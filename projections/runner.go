@@ -62,6 +62,7 @@ type Runner struct {
 	silentAt    uint64                                     // position at the last check if the journal was beyond it, plus one
 	last        applied                                    // last event applied
 	complain    rate.Sometimes                             // limits the log lines of waits; used by Run only
+	halts       rate.Sometimes                             // those of halts; likewise
 	lastWrite   time.Time                                  // end of the last write
 	lastSize    int                                        // events in the last batch
 	quarantined map[events.AggregateName]*quarantine.Entry // used by Run only
@@ -99,6 +100,7 @@ func (r *Runner) Run(ctx context.Context) {
 	r.setState(Starting, "")
 	pause := newPause()
 	r.complain = rate.Sometimes{First: 3, Interval: complainEvery}
+	r.halts = rate.Sometimes{First: 3, Interval: complainEvery}
 	for ctx.Err() == nil {
 		before := r.Progress.At(r.Partition)
 		err := r.follow(ctx)
@@ -125,7 +127,7 @@ func (r *Runner) Run(ctx context.Context) {
 	}
 }
 
-// complainEvery is the pause between two log lines of a view that waits again and again. The
+// complainEvery is the pause between two log lines of a view that waits, or halts, again and again. The
 // status has its reason at any time.
 const complainEvery = 10 * time.Second
 
@@ -137,7 +139,7 @@ const haltAdvice = ` (restore the journal it was folded from, or accept this one
 
 func (r *Runner) halt(ctx context.Context, err error) {
 	if first := r.setState(Halted, err.Error()+haltAdvice); first {
-		r.say(slog.LevelError, "view halted", err)
+		r.halts.Do(func() { r.say(slog.LevelError, "view halted", err) })
 		r.Progress.Reset(r.Partition, 0) // no reader may take the rows for those of this journal
 	}
 	t := time.NewTimer(haltedPoll)

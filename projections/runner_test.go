@@ -261,6 +261,27 @@ func TestAForeignJournalHalts(t *testing.T) {
 	})
 }
 
+// A view that halts again as soon as it applies an event does not fill the log.
+func TestAViewThatHaltsAgainAndAgain(t *testing.T) {
+	onBench(t, batching, func(x *bench) {
+		var log bytes.Buffer
+		x.Log = slog.New(slog.NewTextHandler(&log, nil))
+		for range 100 {
+			x.target.wrong = append(x.target.wrong, func(func() error) error { return history.ErrForeignJournal })
+		}
+		x.settle()
+		for range 50 {
+			x.source.send(1, 3) // as a new reader delivers them again
+			x.pass(3 * time.Second)
+		}
+		x.stop()
+		<-x.ended
+		if halted := strings.Count(log.String(), "view halted"); halted < 10 || halted > 20 {
+			t.Errorf("%d lines say that the view halted, in two and a half minutes", halted)
+		}
+	})
+}
+
 func TestAStopFlushesCollectedEvents(t *testing.T) {
 	onBench(t, projections.Batching{Threshold: 100, Interval: time.Hour, Max: 100}, func(x *bench) {
 		x.settle()

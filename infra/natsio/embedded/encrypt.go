@@ -8,8 +8,6 @@ import (
 	"path/filepath"
 
 	"github.com/nats-io/nats-server/v2/server"
-
-	"github.com/tidemark-engine/tidemark/internal/files"
 )
 
 // A server that has a key for the first time encrypts the files of its streams in place, block
@@ -42,7 +40,7 @@ func (s *Server) restoreStreams() error {
 	if err := os.Rename(s.copyDir(), s.streamsDir()); err != nil {
 		return err
 	}
-	return files.Sync(s.storeDir)
+	return syncPath(s.storeDir)
 }
 
 // beginEncryption copies the streams if the server will encrypt some with a key. It reports
@@ -74,7 +72,7 @@ func (s *Server) beginEncryption(key string) (begun bool, err error) {
 	if err != nil {
 		return false, errors.Join(err, os.RemoveAll(temporary))
 	}
-	if err := files.Sync(s.storeDir); err != nil {
+	if err := syncPath(s.storeDir); err != nil {
 		return false, err
 	}
 	for _, stream := range plain {
@@ -100,7 +98,7 @@ func (s *Server) endEncryption() error {
 	if err := os.Rename(s.copyDir(), s.copyDir()+done); err != nil {
 		return err
 	}
-	return errors.Join(files.Sync(s.storeDir), os.RemoveAll(s.copyDir()+done))
+	return errors.Join(syncPath(s.storeDir), os.RemoveAll(s.copyDir()+done))
 }
 
 // plainStreams are the directories of the streams that are not encrypted and that the server
@@ -158,13 +156,17 @@ func sizeOf(dir string) (size int64, err error) {
 	return size, err
 }
 
-// syncAll makes the files and names below a directory durable.
+// syncAll makes the files and names below a directory durable. The server may replace some
+// meanwhile.
 func syncAll(dir string) error {
 	return filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
-		if err != nil {
-			return err
+		if err == nil {
+			err = syncPath(path)
 		}
-		return files.Sync(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		return err
 	})
 }
 

@@ -85,13 +85,18 @@ func (m *metaSync) syncOne(name string) error {
 	if m.synced[name].Equal(info.ModTime()) {
 		return nil
 	}
-	f, err := os.Open(name)
-	if err != nil {
-		return err
-	}
-	if err := errors.Join(f.Sync(), f.Close()); err != nil {
+	if err := syncPath(name); err != nil {
 		return err
 	}
 	m.synced[name] = info.ModTime()
 	return nil
+}
+
+// syncPath makes a file, or the names in a directory, durable.
+func syncPath(name string) error {
+	f, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
 }

@@ -145,6 +145,10 @@ func Start(cfg Config) (*Server, error) {
 	s.ns.Start() // does not listen yet
 	ctx, cancel := context.WithCancel(context.Background())
 	s.stop = cancel
+	if !s.ns.ReadyForConnections(time.Second) { // Start has returned before its end
+		s.Stop()
+		return nil, fmt.Errorf("the embedded NATS server cannot use its files in %s: the log says why", s.storeDir)
+	}
 	if encrypting {
 		if err := s.endEncryption(); err != nil {
 			s.Stop()
@@ -285,15 +289,6 @@ func (s *Server) Stop() {
 	if s.meta != nil {
 		s.meta.stop()
 	}
-}
-
-// SyncMeta syncs the descriptions of streams and consumers now. The server does so
-// each second.
-func (s *Server) SyncMeta() error {
-	if s.meta == nil {
-		return nil
-	}
-	return s.meta.sync()
 }
 
 // Version is the version of the embedded server.

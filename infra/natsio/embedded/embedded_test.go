@@ -48,6 +48,22 @@ func TestATakenPortIsAClearError(t *testing.T) {
 	}
 }
 
+// A server that cannot use its files is refused, and not served without streams.
+func TestFilesThatCannotBeUsed(t *testing.T) {
+	for _, key := range []string{"", storageKey} {
+		dir := t.TempDir()
+		harness.Must(t, os.Mkdir(filepath.Join(dir, "nats"), 0o700))
+		harness.Must(t, os.Symlink(filepath.Join(dir, "a disk that is not mounted", "x"), filepath.Join(dir, "nats", "jetstream")))
+		s, err := embedded.Start(embedded.Config{Dir: dir, Listen: "127.0.0.1:0", Key: key, Log: harness.Log(t)})
+		if err == nil {
+			s.Stop()
+		}
+		if err == nil || !strings.Contains(err.Error(), "cannot use its files") {
+			t.Error(err)
+		}
+	}
+}
+
 func TestServes(t *testing.T) {
 	dir := t.TempDir()
 	for _, synced := range []bool{true, false} {

@@ -92,6 +92,15 @@ func (m *metaSync) syncOne(name string) error {
 	return nil
 }
 
+// SyncMeta syncs the descriptions of streams and consumers now. The server does so
+// each second.
+func (s *Server) SyncMeta() error {
+	if s.meta == nil {
+		return nil
+	}
+	return s.meta.sync()
+}
+
 // syncPath makes a file, or the names in a directory, durable.
 func syncPath(name string) error {
 	f, err := os.Open(name)

@@ -19,7 +19,7 @@ import (
 func natsServer(t *testing.T, dir string, port int) (stop func()) {
 	t.Helper()
 	s, err := server.NewServer(&server.Options{
-		Host: "127.0.0.1", Port: port, JetStream: true, StoreDir: dir, MaxPayload: 8 << 20, NoSigs: true, NoLog: true,
+		Host: "127.0.0.1", Port: port, JetStream: true, StoreDir: dir, JetStreamMaxStore: 64 << 30, MaxPayload: 8 << 20, NoSigs: true, NoLog: true,
 	})
 	harness.Must(t, err)
 	s.Start()

@@ -22,7 +22,7 @@ func TestStopWhileAStoreIsFrozen(t *testing.T) {
 	dir := harness.TempDir(t)
 	port := harness.FreePorts(t, 1)[0]
 	config := filepath.Join(dir, "nats.conf")
-	harness.Must(t, os.WriteFile(config, fmt.Appendf(nil, "listen: 127.0.0.1:%d\nmax_payload: 8MB\njetstream { store_dir: %q }\n", port, filepath.Join(dir, "js")), 0o600))
+	harness.Must(t, os.WriteFile(config, fmt.Appendf(nil, "listen: 127.0.0.1:%d\nmax_payload: 8MB\njetstream { store_dir: %q, max_file: 64GB }\n", port, filepath.Join(dir, "js")), 0o600))
 	nats := harness.StartNATSServer(t, "nats", config)
 	e := harness.New(t, harness.Config{Args: []string{"--nats", fmt.Sprintf("nats://127.0.0.1:%d", port)}})
 	for _, frozen := range []struct {

@@ -21,7 +21,7 @@ func TestFrozenNATS(t *testing.T) {
 	dir := t.TempDir()
 	port := harness.FreePorts(t, 1)[0]
 	conf := filepath.Join(dir, "nats.conf")
-	harness.Must(t, os.WriteFile(conf, fmt.Appendf(nil, "listen: 127.0.0.1:%d\nmax_payload: 8MB\njetstream { store_dir: %q }\n", port, dir), 0o600))
+	harness.Must(t, os.WriteFile(conf, fmt.Appendf(nil, "listen: 127.0.0.1:%d\nmax_payload: 8MB\njetstream { store_dir: %q, max_file: 64GB }\n", port, dir), 0o600))
 	server := harness.StartNATSServer(t, "nats", conf)
 	e := harness.Start(t, harness.Config{Args: []string{"--nats", fmt.Sprintf("nats://127.0.0.1:%d", port), "--postgres", "off"}})
 	server.Signal(syscall.SIGSTOP)

@@ -24,7 +24,7 @@ import (
 func external(t *testing.T) string {
 	t.Helper()
 	s, err := server.NewServer(&server.Options{
-		Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(),
+		Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(), JetStreamMaxStore: 64 << 30,
 		MaxPayload: 8 << 20, NoSigs: true, NoLog: true,
 	})
 	harness.Must(t, err)

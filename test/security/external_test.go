@@ -80,7 +80,7 @@ func (x *external) print() {
 // a single one.
 func (x *external) start(i int) {
 	x.t.Helper()
-	n, own := len(x.servers), fmt.Sprintf("include \"accounts.conf\"\nserver_name: n%d\nlisten: \"127.0.0.1:%d\"\nlog_file: %q\njetstream { store_dir: %q }\n",
+	n, own := len(x.servers), fmt.Sprintf("include \"accounts.conf\"\nserver_name: n%d\nlisten: \"127.0.0.1:%d\"\nlog_file: %q\njetstream { store_dir: %q, max_file: 64GB }\n",
 		i, x.ports[i], x.log(i), filepath.Join(x.dir, fmt.Sprint("n", i)))
 	if x.operator {
 		own += fmt.Sprintf("resolver { type: full, dir: %q }\n", filepath.Join(x.dir, fmt.Sprint("accounts", i)))

@@ -48,7 +48,7 @@ func NATSFor(t testing.TB, cfg embedded.Config) *embedded.Server {
 func PlainNATS(t testing.TB) (url string) {
 	t.Helper()
 	s, err := server.NewServer(&server.Options{
-		Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(), MaxPayload: embedded.MaxPayload,
+		Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(), JetStreamMaxStore: 64 << 30, MaxPayload: embedded.MaxPayload,
 		Username: "engine", Password: "secret", NoSigs: true, NoLog: true,
 	})
 	harness.Must(t, err)

@@ -13,83 +13,105 @@ import (
 	"github.com/tidemark-engine/tidemark/test/support"
 )
 
+// kept is a stream from before its files are encrypted.
+type kept struct {
+	messages, acked int
+	size            int  // bytes of a message
+	work            bool // acknowledged messages are removed
+	purged          bool
+}
+
 // Streams from before the files are encrypted lose no message: what they had, and what is
 // written later, is found by its subject, also where nothing had been written before, or
 // nothing is left. Consumers go on where they were.
 func TestStreamsFromBeforeEncryption(t *testing.T) {
-	for name, c := range map[string]struct {
-		messages, acked int
-		work            bool // acknowledged messages are removed
-		purged          bool
-	}{
-		"never written": {}, "with messages": {messages: 3, acked: 2}, "purged": {messages: 3, purged: true}, "with many blocks": {messages: 2000, acked: 1},
-		"all work done": {messages: 3, acked: 3, work: true}, "some work done": {messages: 3, acked: 2, work: true},
-	} {
-		for _, idle := range []int{0, 2} { // starts with encryption at which nothing is written
-			t.Run(name+", "+strconv.Itoa(idle)+" starts idle", func(t *testing.T) {
-				dir := t.TempDir()
-				s := support.NATSFor(t, embedded.Config{Dir: dir, Synced: true})
+	streams := map[string]kept{
+		"NEW": {}, "SOME": {messages: 3, acked: 2}, "PURGED": {messages: 3, purged: true}, "BLOCKS": {messages: 18, acked: 1, size: 512 << 10},
+		"DONE": {messages: 3, acked: 3, work: true}, "WORK": {messages: 3, acked: 2, work: true},
+	}
+	for _, idle := range []int{0, 2} { // starts with encryption at which nothing is written
+		t.Run(strconv.Itoa(idle)+" starts idle", func(t *testing.T) {
+			dir := t.TempDir()
+			s := support.NATSFor(t, embedded.Config{Dir: dir, Synced: true})
+			for name, c := range streams {
+				c.fill(t, support.JetStream(t, support.Engine(t, s)), name)
+			}
+			s.Stop()
+			for round := range idle + 2 {
+				s = support.NATSFor(t, embedded.Config{Dir: dir, Synced: true, Key: storageKey})
 				js := support.JetStream(t, support.Engine(t, s))
-				cfg := streamConfig("KEPT")
-				if c.work {
-					cfg.Retention = jetstream.WorkQueuePolicy
-				}
-				stream, err := js.CreateStream(t.Context(), cfg)
-				harness.Must(t, err)
-				consumer, err := stream.CreateConsumer(t.Context(), jetstream.ConsumerConfig{Durable: "worker", AckPolicy: jetstream.AckExplicitPolicy})
-				harness.Must(t, err)
-				text := make([]byte, 8<<10)
-				for i := range c.messages {
-					_, err := js.PublishAsync("kept.old."+strconv.Itoa(i), text)
-					harness.Must(t, err)
-				}
-				<-js.PublishAsyncComplete()
-				for range c.acked {
-					m, err := consumer.Next()
-					harness.Must(t, err)
-					harness.Must(t, m.DoubleAck(t.Context()))
-				}
-				if c.purged {
-					harness.Must(t, stream.Purge(t.Context()))
+				for name, c := range streams {
+					c.check(t, js, name, 4*max(round-idle, 0))
+					for i := range 4 {
+						if round >= idle {
+							writes(t, js, name, name+".new."+strconv.Itoa(round)+strconv.Itoa(i))
+						}
+					}
 				}
 				s.Stop()
-				for round := range idle + 3 {
-					s = support.NATSFor(t, embedded.Config{Dir: dir, Synced: true, Key: storageKey})
-					js = support.JetStream(t, support.Engine(t, s))
-					stream, err = js.Stream(t.Context(), "KEPT")
-					harness.Must(t, err)
-					if last := stream.CachedInfo().State.LastSeq; last != uint64(c.messages+4*max(round-idle, 0)) {
-						t.Errorf("round %d: the last message is %d", round, last)
-					}
-					for i := range c.messages {
-						m, err := stream.GetLastMsgForSubject(t.Context(), "kept.old."+strconv.Itoa(i))
-						if found, want := err == nil && len(m.Data) == len(text), !c.purged && (!c.work || i >= c.acked); found != want {
-							t.Fatalf("round %d: message %d is found: %v, %v", round, i, found, err)
-						}
-					}
-					consumer, err = stream.Consumer(t.Context(), "worker")
-					harness.Must(t, err)
-					if floor := consumer.CachedInfo().AckFloor.Stream; !c.purged && floor != uint64(c.acked) {
-						t.Errorf("round %d: the consumer has acknowledged message %d, want %d", round, floor, c.acked)
-					}
-					for i := range 4 {
-						if round < idle {
-							break
-						}
-						subject := "kept.new." + strconv.Itoa(round) + strconv.Itoa(i)
-						if _, err := stream.GetLastMsgForSubject(t.Context(), subject); err == nil {
-							t.Errorf("%s is there before it is written", subject)
-						}
-						ack, err := js.Publish(t.Context(), subject, []byte("x"), jetstream.WithExpectLastSequencePerSubject(0))
-						harness.Must(t, err)
-						if m, err := stream.GetLastMsgForSubject(t.Context(), subject); err != nil || m.Sequence != ack.Sequence {
-							t.Errorf("%s: %+v, %v, want message %d", subject, m, err, ack.Sequence)
-						}
-					}
-					s.Stop()
-				}
-			})
+			}
+		})
+	}
+}
+
+func (c kept) fill(t *testing.T, js jetstream.JetStream, name string) {
+	t.Helper()
+	cfg := jetstream.StreamConfig{Name: name, Subjects: []string{name + ".>"}}
+	if c.work {
+		cfg.Retention = jetstream.WorkQueuePolicy
+	}
+	stream, err := js.CreateStream(t.Context(), cfg)
+	harness.Must(t, err)
+	consumer, err := stream.CreateConsumer(t.Context(), jetstream.ConsumerConfig{Durable: "worker", AckPolicy: jetstream.AckExplicitPolicy})
+	harness.Must(t, err)
+	for i := range c.messages {
+		_, err := js.Publish(t.Context(), name+".old."+strconv.Itoa(i), make([]byte, c.size))
+		harness.Must(t, err)
+	}
+	for range c.acked {
+		m, err := consumer.Next()
+		harness.Must(t, err)
+		harness.Must(t, m.DoubleAck(t.Context()))
+	}
+	if c.purged {
+		harness.Must(t, stream.Purge(t.Context()))
+	}
+}
+
+// check compares a stream with what it had and the number of messages that were written later.
+func (c kept) check(t *testing.T, js jetstream.JetStream, name string, later int) {
+	t.Helper()
+	stream, err := js.Stream(t.Context(), name)
+	harness.Must(t, err)
+	if last := stream.CachedInfo().State.LastSeq; last != uint64(c.messages+later) {
+		t.Errorf("the last message of %s is %d, want %d", name, last, c.messages+later)
+	}
+	for i := range c.messages {
+		m, err := stream.GetLastMsgForSubject(t.Context(), name+".old."+strconv.Itoa(i))
+		if found, want := err == nil && len(m.Data) == c.size, !c.purged && (!c.work || i >= c.acked); found != want {
+			t.Errorf("message %d of %s is found: %v, %v", i, name, found, err)
 		}
+	}
+	consumer, err := stream.Consumer(t.Context(), "worker")
+	harness.Must(t, err)
+	if floor := consumer.CachedInfo().AckFloor.Stream; !c.purged && floor != uint64(c.acked) {
+		t.Errorf("the consumer of %s has acknowledged message %d, want %d", name, floor, c.acked)
+	}
+}
+
+// writes looks for the message of a subject that has none, as the engine does, writes it and
+// looks again.
+func writes(t *testing.T, js jetstream.JetStream, name, subject string) {
+	t.Helper()
+	stream, err := js.Stream(t.Context(), name)
+	harness.Must(t, err)
+	if _, err := stream.GetLastMsgForSubject(t.Context(), subject); err == nil {
+		t.Errorf("%s is there before it is written", subject)
+	}
+	ack, err := js.Publish(t.Context(), subject, []byte("x"), jetstream.WithExpectLastSequencePerSubject(0))
+	harness.Must(t, err)
+	if m, err := stream.GetLastMsgForSubject(t.Context(), subject); err != nil || m.Sequence != ack.Sequence {
+		t.Errorf("%s: %+v, %v, want message %d", subject, m, err, ack.Sequence)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -106,6 +107,13 @@ type ConnectError struct {
 func (e *ConnectError) Error() string { return e.text }
 func (e *ConnectError) Unwrap() error { return e.cause }
 
+// RefusesClient reports whether an error of a connection says that the server does not accept its
+// credentials.
+func RefusesClient(err error) bool {
+	return slices.ContainsFunc([]error{nats.ErrAuthorization, nats.ErrAuthExpired, nats.ErrAuthRevoked, nats.ErrAccountAuthExpired},
+		func(refused error) bool { return errors.Is(err, refused) })
+}
+
 func connectText(server string, err error) string {
 	var name *net.DNSError
 	switch {
@@ -115,7 +123,7 @@ func connectText(server string, err error) string {
 		return fmt.Sprintf("connect to NATS at %s: the host name %s is not known here", server, name.Name)
 	case errors.Is(err, nats.ErrTimeout), os.IsTimeout(err):
 		return fmt.Sprintf("the NATS server at %s does not answer in time", server)
-	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired), errors.Is(err, nats.ErrNkeysNotSupported):
+	case RefusesClient(err), errors.Is(err, nats.ErrNkeysNotSupported):
 		return fmt.Sprintf("the NATS server at %s refuses this client: its credentials file, or user and password, is missing, of another server, or valid no longer", server)
 	}
 	text := fmt.Sprintf("connect to NATS at %s: %s", server, strings.ReplaceAll(err.Error(), "nats: ", ""))

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -100,6 +101,37 @@ func TestKilledWhileItEncrypts(t *testing.T) {
 				t.Errorf("left behind: %v", left)
 			}
 		})
+	}
+}
+
+// An encryption for whose copy the disk has no room does not begin, and leaves the streams as
+// they are.
+func TestNoRoomToEncrypt(t *testing.T) {
+	dir, ok := harness.SmallDisk(t, 32<<20)
+	if !ok {
+		return // no file system can be mounted here; the disk would be as large as the machine's
+	}
+	s := support.NATSFor(t, embedded.Config{Dir: dir, Synced: true})
+	js := support.JetStream(t, support.Engine(t, s))
+	_, err := js.CreateStream(t.Context(), streamConfig("KEPT"))
+	harness.Must(t, err)
+	for range 20 {
+		_, err := js.Publish(t.Context(), "kept.a", make([]byte, 1<<20))
+		harness.Must(t, err)
+	}
+	s.Stop()
+	refused, err := embedded.Start(embedded.Config{Dir: dir, Listen: "127.0.0.1:0", Key: storageKey, Log: harness.Log(t)})
+	if err == nil {
+		refused.Stop()
+	}
+	if err == nil || !strings.Contains(err.Error(), "MiB are free on the disk") {
+		t.Error(err)
+	}
+	s = support.NATSFor(t, embedded.Config{Dir: dir, Synced: true})
+	stream, err := support.JetStream(t, support.Engine(t, s)).Stream(t.Context(), "KEPT")
+	harness.Must(t, err)
+	if n := stream.CachedInfo().State.Msgs; n != 20 {
+		t.Errorf("%d of 20 messages are there", n)
 	}
 }
 

@@ -16,10 +16,10 @@ import (
 
 	"github.com/alecthomas/kong"
 	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/nats-io/nats.go"
 
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
 	"github.com/tidemark-engine/tidemark/domain"
+	"github.com/tidemark-engine/tidemark/infra/natsio"
 	"github.com/tidemark-engine/tidemark/internal/redact"
 )
 
@@ -131,7 +131,7 @@ func (p *Program) PrintError(w io.Writer, err error, asJSON bool) {
 	switch {
 	case ExitCode(err) == ExitUsage:
 		why.Kind, why.Code = "usage", "usage"
-	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired):
+	case natsio.RefusesClient(err):
 		why.Kind, why.Code = "forbidden", "credentials.refused"
 	case errors.Is(err, deployment.ErrUnreachable):
 		why.Kind, why.Code = "unavailable", "engine.unreachable"

@@ -109,6 +109,7 @@ func TestPrintError(t *testing.T) {
 		{usagef("x"), "usage", 2},
 		{errors.Join(errors.New("y"), deployment.ErrUnreachable), "unavailable", 1},
 		{errors.Join(deployment.ErrUnreachable, nats.ErrAuthorization), "forbidden", 1},
+		{errors.Join(deployment.ErrUnreachable, nats.ErrAuthRevoked), "forbidden", 1},
 		{errors.New("<z>\n\x1b"), "failed", 1},
 		{&deployment.Refusal{Body: []byte("{\"error\":\n{\"kind\":\"conflict\"}}")}, "conflict", 1},
 	} {

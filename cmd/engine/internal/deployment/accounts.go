@@ -27,7 +27,7 @@ func (t *Target) AwaitRefused(ctx context.Context, creds []byte) error {
 		nc, err := nats.Connect(url, append(opts, nats.ClosedHandler(func(*nats.Conn) { close(ended) }))...)
 		closed, retry := (<-chan struct{})(ended), (<-chan time.Time)(nil)
 		switch {
-		case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthRevoked):
+		case natsio.RefusesClient(err):
 			return nil
 		case err != nil: // it has too many connections, for example
 			closed, retry = nil, time.After(refusedPause)

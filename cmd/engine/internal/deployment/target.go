@@ -122,7 +122,7 @@ func (t *Target) Connect() (*nats.Conn, error) {
 // unreachable is an ErrUnreachable that says why in its own words, and what to do.
 func unreachable(err error) error {
 	advice := "is the engine running?"
-	if errors.Is(err, nats.ErrAuthorization) || errors.Is(err, nats.ErrAuthExpired) {
+	if natsio.RefusesClient(err) {
 		advice = "--creds FILE gives those of a principal, which 'engine auth add' makes"
 	}
 	return &notReached{fmt.Errorf("%w (%s)", err, advice)}

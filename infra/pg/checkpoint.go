@@ -45,6 +45,27 @@ func (d *DB) Journals(ctx context.Context) ([]string, error) {
 	return ids, nil
 }
 
+// Positions returns how far the rows of each view go, by partition.
+func (d *DB) Positions(ctx context.Context) (map[string][]uint64, error) {
+	rows, err := d.pool.Query(ctx, `SELECT view, partition, position FROM agents.checkpoints ORDER BY view, partition`)
+	if err != nil {
+		return nil, fmt.Errorf("read the checkpoints: %w", err)
+	}
+	all := map[string][]uint64{}
+	var view string
+	var partition int
+	var position uint64
+	_, err = pgx.ForEachRow(rows, []any{&view, &partition, &position}, func() error {
+		at := append(all[view], make([]uint64, partition+1-len(all[view]))...)
+		at[partition], all[view] = position, at
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read the checkpoints: %w", err)
+	}
+	return all, nil
+}
+
 // MoveCheckpoint moves a view's position from one value to another; moved is
 // false when the stored position is not from. It does not wait for the disk: a
 // power failure may undo the move.

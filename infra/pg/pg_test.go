@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	neturl "net/url"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -165,5 +166,20 @@ func TestEncodingOfTheDatabase(t *testing.T) {
 		}
 		db.Close()
 		_, _ = admin.Exec(t.Context(), "DROP DATABASE "+pgx.Identifier{name}.Sanitize())
+	}
+}
+
+// TestPositions: every view's positions, by partition.
+func TestPositions(t *testing.T) {
+	t.Parallel()
+	db := pgtest.Migrated(t)
+	_, err := db.Pool().Exec(t.Context(), `INSERT INTO agents.checkpoints (view, partition, position, incarnation)
+		VALUES ('archive', 0, 7, 'j'), ('durable', 2, 5, 'j'), ('durable', 0, 4, 'j')`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := db.Positions(t.Context())
+	if want := map[string][]uint64{"archive": {7}, "durable": {4, 0, 5}}; err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%v, %v, want %v", got, err, want)
 	}
 }

@@ -22,6 +22,7 @@ type ProgressBroadcast struct {
 	nc   *nats.Conn
 	root string // "engines.progress."
 	self string // distinguishes this engine's messages
+	own  ownRows
 }
 
 // engineHeader names the engine that sent a position.
@@ -59,22 +60,28 @@ func (b *ProgressBroadcast) Publish(ctx context.Context, view string, partition 
 	}
 }
 
-// Follow sets p to the positions of a view that other engines publish, also to a
-// lower one: a view that has lost rows, or whose journal has lost events, goes back.
-func (b *ProgressBroadcast) Follow(view string, p *projections.Progress) error {
-	_, err := b.Subscribe(view, p)
-	return err
+// Follow sets p, until stop is called, to the positions of a view that other engines
+// publish, also to a lower one: a view that has lost rows, or whose journal has lost
+// events, goes back.
+func (b *ProgressBroadcast) Follow(view string, p *projections.Progress) (stop func(), err error) {
+	return b.subscribe(view, p, func(_ int, at uint64) (uint64, bool) { return at, true })
 }
 
-// Subscribe is Follow until stop is called.
-func (b *ProgressBroadcast) Subscribe(view string, p *projections.Progress) (stop func(), err error) {
+// FollowRows is Follow for a view whose rows this engine reads in a
+// store of its own configuration: a position counts as far as CompareRows found it there.
+func (b *ProgressBroadcast) FollowRows(view string, p *projections.Progress) (stop func(), err error) {
+	return b.subscribe(view, p, func(partition int, at uint64) (uint64, bool) { return b.own.limit(view, partition, at) })
+}
+
+// subscribe calls take with each position and sets p to what it returns, unless that is false.
+func (b *ProgressBroadcast) subscribe(view string, p *projections.Progress, take func(partition int, at uint64) (uint64, bool)) (stop func(), err error) {
 	s, err := b.nc.Subscribe(b.root+view+".*", func(m *nats.Msg) {
 		partition, err1 := strconv.Atoi(m.Subject[strings.LastIndexByte(m.Subject, '.')+1:])
 		at, err2 := strconv.ParseUint(string(m.Data), 10, 64)
 		if err1 != nil || err2 != nil || partition < 0 || partition >= p.Partitions() || m.Header.Get(engineHeader) == b.self {
 			return
 		}
-		if at != p.At(partition) {
+		if at, ok := take(partition, at); ok && at != p.At(partition) {
 			p.Reset(partition, at)
 		}
 	})

@@ -181,12 +181,10 @@ func (d *declaredViews) newRun(ctx context.Context, g declared.Generation) *decl
 		}
 	}
 	stops := []func(){}
-	if v.broadcast != nil {
-		if stop, err := v.broadcast.Subscribe(name, run.progress); err == nil {
-			stops = append(stops, stop)
-		} else {
-			d.log.Warn("the progress of a view in other engines is not known", "view", name, "error", err)
-		}
+	if stop, err := v.follow(name, run.progress); err == nil {
+		stops = append(stops, stop)
+	} else {
+		d.log.Warn("the progress of a view in other engines is not known", "view", name, "error", err)
 	}
 	runCtx, cancel := context.WithCancel(v.ctx)
 	var running sync.WaitGroup

@@ -40,6 +40,7 @@ func startHealth(e *Engine) *health {
 	e.stops.add(inBackground(h.lookAtConnections))
 	r.Check("nats", h.nats)
 	r.Check("views", h.halted)
+	r.Check("database", h.database)
 	r.Check("buckets", func() (readiness.Level, string) {
 		if full := e.model.hot.Full(); full != "" {
 			return readiness.Degraded, full
@@ -235,6 +236,18 @@ func (h *health) halted() (readiness.Level, string) {
 		if v.State == projections.Halted && !isDeclared(v.Name) { // nothing but the view's readers waits for a declared one
 			return readiness.NotReady, "view " + v.Name + " is halted: " + v.Reason
 		}
+	}
+	return readiness.OK, ""
+}
+
+// database reports an engine whose database is not that of the engine that runs the views.
+func (h *health) database() (readiness.Level, string) {
+	if h.e.views.broadcast == nil {
+		return readiness.OK, ""
+	}
+	if views := h.e.views.broadcast.Elsewhere(); len(views) > 0 {
+		return readiness.Degraded, "another engine of this journal writes the rows of " + strings.Join(views, ", ") +
+			" into another database: give both the same --postgres and --postgres-schema; until then this engine reads its own rows, which are older"
 	}
 	return readiness.OK, ""
 }

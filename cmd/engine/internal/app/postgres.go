@@ -126,6 +126,13 @@ func (p *postgres) ensureSchema(ctx context.Context, migrated, granted *bool) er
 	return err
 }
 
+// positions is how far each view has the database, by partition.
+func (p *postgres) positions(ctx context.Context) (map[string][]uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, sqlWait)
+	defer cancel()
+	return p.db.Positions(ctx)
+}
+
 // problem is why the database cannot be used; empty = it can.
 func (p *postgres) problem() string {
 	if text := p.broken.Load(); text != nil {

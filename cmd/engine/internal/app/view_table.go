@@ -61,6 +61,9 @@ func (e *Engine) startViews() error {
 		projections.Batching{Threshold: 1000, Pace: 25 * time.Millisecond, Max: 2000}); err != nil {
 		return err
 	}
+	if e.views.broadcast != nil {
+		e.stops.add(inBackground(func(ctx context.Context) { e.views.broadcast.CompareRows(ctx, e.postgres.positions) }))
+	}
 	// No reader waits for the archive, so it takes large batches.
 	if err := e.views.start(deployment.ArchiveView, archive.New(e.postgres.db, deployment.ArchiveView), projections.NewProgress(e.journal.Partitions()),
 		projections.Batching{Threshold: 1000, Interval: 250 * time.Millisecond, Max: 4000}); err != nil {

@@ -102,10 +102,8 @@ func (v *views) startDurable(target *durable.View, progress *projections.Progres
 // add makes the runners of a view, one for each partition.
 func (v *views) add(view string, target projections.Target, progress *projections.Progress, b projections.Batching) ([]*projections.Runner, error) {
 	v.progress[view] = progress
-	if v.broadcast != nil {
-		if err := v.broadcast.Follow(view, progress); err != nil {
-			return nil, err
-		}
+	if _, err := v.follow(view, progress); err != nil {
+		return nil, err
 	}
 	all := make([]*projections.Runner, v.journal.Partitions())
 	for p := range all {
@@ -118,6 +116,20 @@ func (v *views) add(view string, target projections.Target, progress *projection
 		all[p] = r
 	}
 	return all, nil
+}
+
+// inNATS are the views whose rows are in NATS; those of all others are in SQL.
+var inNATS = []string{"feeds", feeds.MessagesView, "hot"}
+
+// follow takes the progress of a view in other engines until stop is called.
+func (v *views) follow(view string, progress *projections.Progress) (stop func(), err error) {
+	switch {
+	case v.broadcast == nil:
+		return func() {}, nil
+	case slices.Contains(inNATS, view):
+		return v.broadcast.Follow(view, progress)
+	}
+	return v.broadcast.FollowRows(view, progress)
 }
 
 // run runs the runners of one partition while this engine holds the lease of the

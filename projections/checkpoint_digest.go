@@ -7,7 +7,7 @@ import (
 	"github.com/tidemark-engine/tidemark/history"
 )
 
-// Digested is a target that stores, with its position, the digest of the event at that position.
+// CheckpointDigester is a target that stores, with its position, the digest of the event at that position.
 // The digest distinguishes the journal the rows were folded from and a journal that was restored
 // from a backup and has grown beyond the position since.
 type CheckpointDigester interface {

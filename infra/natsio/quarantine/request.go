@@ -28,7 +28,7 @@ func OpenReadOnly(ctx context.Context, nc *nats.Conn) (*Store, error) {
 	return &Store{nc: nc, js: js, kv: kv}, nil
 }
 
-// Request stores an operator's request (quarantine.AskRetry or AskDrop) for the
+// Request stores an operator's request (quarantine.RequestRetry or RequestDrop) for the
 // engine that runs the view.
 func (q *Store) Request(ctx context.Context, h quarantine.Entry, what string) error {
 	if _, err := q.kv.PutString(ctx, keyOf(h.View, h.Partition, h.Stream)+requestSuffix, what); err != nil {

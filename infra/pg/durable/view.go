@@ -57,7 +57,7 @@ func (t *View) Load(ctx context.Context, partition int, id string) (uint64, erro
 	return at.Position, nil
 }
 
-// CheckpointDigest implements projections.Digested.
+// CheckpointDigest implements projections.CheckpointDigester.
 func (t *View) CheckpointDigest(ctx context.Context, partition int) (position uint64, digest string, err error) {
 	return t.db.CheckpointDigest(ctx, t.view, partition)
 }

@@ -234,7 +234,6 @@ type version struct {
 	Reason     string          `json:"reason"`
 	Writer     string          `json:"writer"`
 	Actor      string          `json:"actor"`
-	CommandID  string          `json:"command_id"`
 	RecordedAt time.Time       `json:"recorded_at"`
 	Erased     bool            `json:"erased"`
 }

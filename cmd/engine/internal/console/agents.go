@@ -25,7 +25,6 @@ func (r *request) limit() uint64 {
 type agentRow struct {
 	ID        string    `json:"agent_id"`
 	Phase     string    `json:"phase"`
-	Since     time.Time `json:"since"`
 	Entries   uint64    `json:"entries"`
 	Revision  uint64    `json:"revision"`
 	UpdatedAt time.Time `json:"updated_at"`
@@ -36,9 +35,6 @@ type agentRow struct {
 // lifecycle is the answer to queries.agent.<id>.lifecycle.
 type lifecycle struct {
 	Phase     string    `json:"phase"`
-	Since     time.Time `json:"since"`
-	Version   uint64    `json:"version"`
-	Revision  uint64    `json:"revision"`
 	LastSeen  time.Time `json:"last_seen"`
 	DirtyKeys uint64    `json:"dirty_keys"`
 }

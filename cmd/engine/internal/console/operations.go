@@ -159,13 +159,12 @@ type Settled struct {
 
 // RebuildPlan is what a rebuild would do.
 type RebuildPlan struct {
-	View    string
-	Events  uint64        // to fold
-	Rate    float64       // events a second
-	Takes   time.Duration // about
-	Bytes   int64         // additional disk space; 0 = none
-	Then    string
-	Command string // the command line that does the same
+	View   string
+	Events uint64        // to fold
+	Rate   float64       // events a second
+	Takes  time.Duration // about
+	Bytes  int64         // additional disk space; 0 = none
+	Then   string
 }
 
 // Job is a rebuild or a verification.

@@ -21,12 +21,10 @@ type engineStatus struct {
 		Reserve uint64 `json:"reserve"`
 	} `json:"storage"`
 	Journal *struct { // nil = no grant
-		Incarnation string   `json:"incarnation"`
-		Partitions  int      `json:"partitions"`
-		Replicas    int      `json:"replicas"`
-		Heads       []uint64 `json:"heads"`
-		Conflicts   int64    `json:"conflicts"`
-		Replays     int64    `json:"replays"`
+		Partitions int      `json:"partitions"`
+		Replicas   int      `json:"replicas"`
+		Heads      []uint64 `json:"heads"`
+		Conflicts  int64    `json:"conflicts"`
 	} `json:"journal"`
 	NATS struct {
 		Mode    string `json:"mode"`
@@ -42,9 +40,7 @@ type engineStatus struct {
 	Views    []viewStatus `json:"views"`
 	InFlight int64        `json:"commands_in_flight"`
 	Topology *struct {
-		Things  int      `json:"things"`
-		Drift   int      `json:"drift"`
-		Drifted []string `json:"drifted"`
+		Drift int `json:"drift"`
 	} `json:"topology"`
 	Audit *struct {
 		State       string `json:"state"`

@@ -23,7 +23,6 @@ type boardTask struct {
 	NotBefore  time.Time       `json:"not_before"`
 	Retry      *struct {
 		MaxAttempts int `json:"max_attempts"`
-		BackoffMS   int `json:"backoff_ms"`
 	} `json:"retry"`
 	Attempts int             `json:"attempts"`
 	Fence    uint64          `json:"fence"`
@@ -37,7 +36,6 @@ type boardTask struct {
 	Started  time.Time       `json:"started_at"`
 	Finished time.Time       `json:"finished_at"`
 	Version  uint64          `json:"version"`
-	Revision uint64          `json:"revision"`
 }
 
 // taskStatuses are the columns of the board, in the order of a task's life.

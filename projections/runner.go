@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -58,29 +57,23 @@ type Runner struct {
 	// Trace records spans for the sampled events; nil = none.
 	Trace *trace.Tracer
 
-	checked     time.Time                                  // when the journal and the target were checked last
-	silentAt    uint64                                     // position at the last check if the journal was beyond it, plus one
-	last        applied                                    // last event applied
-	complain    rate.Sometimes                             // limits the log lines of waits; used by Run only
-	halts       rate.Sometimes                             // those of halts; likewise
-	lastWrite   time.Time                                  // end of the last write
-	lastSize    int                                        // events in the last batch
-	quarantined map[events.AggregateName]*quarantine.Entry // used by Run only
+	runnerLoop
+	runnerState
+}
 
-	// retried is the revision that was retried when the leading view released it; used by Run
-	// only.
+// runnerLoop is what Run remembers from one batch to the next. Only its goroutine uses it.
+type runnerLoop struct {
+	checked   time.Time      // when the journal and the target were checked last
+	silentAt  uint64         // position at the last check if the journal was beyond it, plus one
+	last      applied        // last event applied
+	complain  rate.Sometimes // limits the log lines of waits
+	halts     rate.Sometimes // limits those of halts
+	lastWrite time.Time      // end of the last write
+	lastSize  int            // events in the last batch
+
+	quarantined map[events.AggregateName]*quarantine.Entry
+	// retried is the revision that was retried when the leading view released it.
 	retried map[events.AggregateName]uint64
-
-	mu      sync.Mutex
-	state   string // one of the states below
-	said    bool   // the log says that the view does not run
-	reason  string
-	rebuild bool
-	oldest  time.Time // recorded time of the oldest event that waits; zero = none
-	writing time.Time // when the write that runs began; zero = none runs
-	// stuckAt is the position of a lagging view that this engine does not run, since stuckTime.
-	stuckAt   uint64
-	stuckTime time.Time
 }
 
 // States of a runner.

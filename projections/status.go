@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -28,6 +29,20 @@ const maxNamed = 5
 
 // slowWrite is how long a write may take before its view waits.
 const slowWrite = 2 * time.Second
+
+// runnerState is what the status shows of a runner. Any goroutine may read it.
+type runnerState struct {
+	mu      sync.Mutex
+	state   string // one of the states of a runner
+	said    bool   // the log says that the view does not run
+	reason  string
+	rebuild bool
+	oldest  time.Time // recorded time of the oldest event that waits; zero = none
+	writing time.Time // when the write that runs began; zero = none runs
+	// stuckAt is the position of a lagging view that this engine does not run, since stuckTime.
+	stuckAt   uint64
+	stuckTime time.Time
+}
 
 // Status returns the runner's state relative to the journal's head, which the caller has read.
 func (r *Runner) Status(head uint64, now time.Time) Status {
@@ -62,13 +77,13 @@ const abandoned = 15 * time.Second
 
 // stuckSince returns since when the view is known to be at a position: another engine runs it, or
 // none, so that this one does not know its oldest waiting event.
-func (r *Runner) stuckSince(position uint64, now time.Time) time.Time {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.stuckTime.IsZero() || r.stuckAt != position {
-		r.stuckAt, r.stuckTime = position, now
+func (s *runnerState) stuckSince(position uint64, now time.Time) time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stuckTime.IsZero() || s.stuckAt != position {
+		s.stuckAt, s.stuckTime = position, now
 	}
-	return r.stuckTime
+	return s.stuckTime
 }
 
 // addQuarantine adds the quarantined aggregates to the status.
@@ -124,17 +139,17 @@ func (r *Runner) say(level slog.Level, text string, err error) {
 }
 
 // setOldest sets the recorded time of the oldest waiting event; zero = none.
-func (r *Runner) setOldest(since time.Time) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.oldest = since
+func (s *runnerState) setOldest(since time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.oldest = since
 }
 
 // setWriting sets when the write that runs began; zero = none runs.
-func (r *Runner) setWriting(since time.Time) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.writing = since
+func (s *runnerState) setWriting(since time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.writing = since
 }
 
 // Lag gives a status that has a lag in events a lag in seconds at least as large as the

@@ -168,14 +168,14 @@ func (e *Engine) startModel(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if e.views, err = newViews(ctx, e.nats, e.journal, e.quarantine, e.metrics, e.tracer, e.log); err != nil {
+	if e.views, err = newViews(ctx, e); err != nil {
 		return err
 	}
 	e.stops.add(e.views.stop)
 	e.commands = newCommandSide(e.cfg, e.buckets, e.log)
-	e.model = newReadModel(e.journal, e.buckets, e.postgres.db, e.quarantine, e.limits.rowBytes(), e.commands.missed, e.metrics.hit)
+	e.model = newReadModel(e)
 	e.eraser = e.newEraser()
-	if err = e.commands.open(e.cfg, e.limits, bounds, e.journal, e.guard, e.nats, e.model, e.streams, e.authority, e.eraser, e.tracer); err != nil {
+	if err = e.commands.open(e, bounds); err != nil {
 		return err
 	}
 	if err = e.startViews(); err != nil {

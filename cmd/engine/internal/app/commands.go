@@ -13,7 +13,6 @@ import (
 	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/infra/natsio/coordination"
 	"github.com/tidemark-engine/tidemark/infra/natsio/feeds"
-	"github.com/tidemark-engine/tidemark/internal/trace"
 	"github.com/tidemark-engine/tidemark/projections"
 	"github.com/tidemark-engine/tidemark/readmodel"
 )
@@ -50,22 +49,24 @@ func (k *keeper) Keep(ctx context.Context, agent string) error {
 func (k *keeper) Interval() time.Duration { return k.model.hot.KeepInterval() }
 
 // open makes the handler, which needs the read model.
-func (c *commandSide) open(cfg *Config, l limits, bounds commands.Bounds, j *journalReader, g *guard, nats *natsServer, m *readModel, s *streams, a *authority, er *eraser, tracer *trace.Tracer) error {
+func (c *commandSide) open(e *Engine, bounds commands.Bounds) error {
+	j, m := e.journal, e.model
 	c.model = m
 	conf := commands.Config{
-		Bounds: bounds, InFlight: cfg.LimitsInFlight, WaitBytes: l.waitBytes(), HeadBytes: l.headBytes(), Evictor: m.hydrator, Heartbeats: feeds.NewHeartbeats(s.Streams), Past: j.history,
-		Archive: j.commandIndex(), Permit: a.permit, Trace: tracer,
+		Bounds: bounds, InFlight: e.cfg.LimitsInFlight, WaitBytes: e.limits.waitBytes(), HeadBytes: e.limits.headBytes(),
+		Evictor: m.hydrator, Heartbeats: feeds.NewHeartbeats(e.streams.Streams), Past: j.history,
+		Archive: j.commandIndex(), Permit: e.authority.permit, Trace: e.tracer,
 		Observe: func(rec events.Record) {
 			m.writeThrough(rec)
 			c.tasks.Observe(&rec)
 		},
 	}
-	if er != nil {
-		conf.Keys, conf.Eraser = er.keys, er
+	if e.eraser != nil {
+		conf.Keys, conf.Eraser = e.eraser.keys, e.eraser
 	}
 	var handler atomic.Pointer[commands.Handler]
-	if nats.embedded == nil { // else this engine is alone
-		peers, err := nats.startPeers(func(ctx context.Context, message string) bool {
+	if e.nats.embedded == nil { // else this engine is alone
+		peers, err := e.nats.startPeers(func(ctx context.Context, message string) bool {
 			h := handler.Load()
 			return h == nil || h.Withdrawn(ctx, message)
 		})
@@ -74,11 +75,12 @@ func (c *commandSide) open(cfg *Config, l limits, bounds commands.Bounds, j *jou
 		}
 		conf.Peers = peers
 	}
-	c.handler = commands.NewHandler(j.writer(g, nats.embedded != nil && cfg.Durability == "synced"), conf)
+	synced := e.nats.embedded != nil && e.cfg.Durability == "synced"
+	c.handler = commands.NewHandler(j.writer(e.guard, synced), conf)
 	handler.Store(c.handler)
 	c.tasks = taskqueue.New(taskqueue.Config{
-		Claim: c.send, Permit: c.handler.PermitNext, Now: func() time.Time { return time.Now().UTC() }, Bytes: l.taskBytes(), Log: nats.log,
-		Load:     (&waitingTasks{j.history, m.durable, nats.log}).each,
+		Claim: c.send, Permit: c.handler.PermitNext, Now: func() time.Time { return time.Now().UTC() }, Bytes: e.limits.taskBytes(), Log: e.log,
+		Load:     (&waitingTasks{j.history, m.durable, e.log}).each,
 		Preload:  c.handler.PreloadTask,
 		CaughtUp: func(ctx context.Context) error { return caughtUp(ctx, j, m.tail) },
 	})

@@ -3,7 +3,6 @@ package app
 import (
 	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/infra/natsio/hot"
-	"github.com/tidemark-engine/tidemark/infra/pg"
 	"github.com/tidemark-engine/tidemark/infra/pg/durable"
 	"github.com/tidemark-engine/tidemark/projections"
 	"github.com/tidemark-engine/tidemark/readmodel"
@@ -26,23 +25,23 @@ type readModel struct {
 	tiers           *tiers.Tiers
 }
 
-// newReadModel wires the tiers. touched is called for an agent whose entry was
-// read from below KV, hit with the tier that answers.
-func newReadModel(j *journalReader, b *buckets, db *pg.DB, q *quarantineStore, rowBytes uint64, touched, hit func(string)) *readModel {
+// newReadModel wires the tiers. An agent whose entry was read from below KV counts as active.
+func newReadModel(e *Engine) *readModel {
+	j := e.journal
 	progress := func() *projections.Progress { return projections.NewProgress(j.Partitions()) }
 	m := &readModel{tail: progress(), hotProgress: progress(), durableProgress: progress(), inboxProgress: progress(), rows: query.Rows{History: j.history}}
-	m.memory = tiers.NewMemory(tiers.MemoryConfig{Partitions: j.Partitions(), Bytes: rowBytes, Tail: m.tail})
-	m.hot = hot.NewHot(b.entries, j.Journal, m.hotProgress)
-	for kind, bucket := range b.docs {
+	m.memory = tiers.NewMemory(tiers.MemoryConfig{Partitions: j.Partitions(), Bytes: e.limits.rowBytes(), Tail: m.tail})
+	m.hot = hot.NewHot(e.buckets.entries, j.Journal, m.hotProgress)
+	for kind, bucket := range e.buckets.docs {
 		m.hot.AddBucket(kind, bucket)
 	}
-	m.hot.Quarantined = q.of("hot")
+	m.hot.Quarantined = e.quarantine.of("hot")
 	m.hydrator = &tiers.Hydrator{Journal: m.rows, Hot: m.hot, DurableProgress: m.durableProgress}
 	m.tiers = &tiers.Tiers{
 		Memory: m.memory, Hot: m.hot, HotProgress: m.hotProgress, DurableProgress: m.durableProgress, MessagesProgress: m.inboxProgress,
-		Journal: m.rows, Hit: hit, Missed: touched,
+		Journal: m.rows, Hit: e.metrics.hit, Missed: e.commands.missed,
 	}
-	if db != nil {
+	if db := e.postgres.db; db != nil {
 		m.durable = durable.New(db, "durable")
 		m.durable.Living = durable.LivingIn(j.history, false)
 		m.tiers.Durable, m.hydrator.Durable = m.durable, m.durable

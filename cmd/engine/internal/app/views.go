@@ -51,20 +51,20 @@ type place struct {
 	partition int
 }
 
-func newViews(ctx context.Context, nats *natsServer, j *journalReader, q *quarantineStore, m *metrics, tracer *trace.Tracer, log *slog.Logger) (*views, error) {
+func newViews(ctx context.Context, e *Engine) (*views, error) {
 	v := &views{
-		began: time.Now(), journal: j, quarantine: q, metrics: m, tracer: tracer, log: log,
+		began: time.Now(), journal: e.journal, quarantine: e.quarantine, metrics: e.metrics, tracer: e.tracer, log: e.log,
 		progress: map[string]*projections.Progress{}, lags: map[place]*projections.Lag{}, restarts: map[string][]chan<- string{},
 	}
-	if nats.embedded == nil {
-		nc, err := nats.connect("leases")
+	if e.nats.embedded == nil {
+		nc, err := e.nats.connect("leases")
 		if err != nil {
 			return nil, err
 		}
-		if v.leases, err = coordination.OpenLeases(ctx, nc, log); err != nil {
+		if v.leases, err = coordination.OpenLeases(ctx, nc, e.log); err != nil {
 			return nil, err
 		}
-		v.broadcast = coordination.NewProgressBroadcast(nc, nats.subjects)
+		v.broadcast = coordination.NewProgressBroadcast(nc, e.nats.subjects)
 	}
 	v.ctx, v.cancel = context.WithCancel(context.Background())
 	v.round = newRound()

@@ -113,7 +113,7 @@ var house = []rule{
 	{"infra/pg/declared", pgPorts(), nats, adapter},
 	{"infra/pg/adhoc", []string{"infra/pg"}, nats,
 		"the SQL of people reads tables: it knows nothing of what is in them"},
-	{"infra/pg/outbox", pgPorts("commands", "internal/identity"), nats, adapter},
+	{"infra/pg/outbox", pgPorts("commands", "internal/identity", "internal/wait"), nats, adapter},
 	{"infra/pg/local", []string{"internal/files"}, nats,
 		"the managed server is a process: it knows nothing of the engine"},
 

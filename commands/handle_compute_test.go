@@ -120,7 +120,7 @@ func TestComputedCommandsInABatchSeeEachOther(t *testing.T) {
 	}
 	e.computed("", "add", `{"key":"n","delta":1}`, "1")
 	_, err := e.batch(`{"atomic":true,"commands":[` + item("a1", "add", "", `{"key":"n","delta":1}`) + `,` + item("a1", "add", "", `{"key":"n","delta":1,"max":2}`) + `]}`)
-	if !coded(err, "state.out_of_range") {
+	if !hasCode(err, "state.out_of_range") {
 		t.Errorf("%v", err)
 	}
 	e.computed("", "add", `{"key":"n","delta":0}`, "1")

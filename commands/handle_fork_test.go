@@ -133,7 +133,7 @@ func TestForkIsRefusedWhereAnAgentIs(t *testing.T) {
 		{"new", `{}`, "body.missing_field"},
 		{"kv", `{"from":"origin"}`, "id.invalid"},
 	} {
-		if _, err := e.to(c.agent, "", "fork", c.body); !coded(err, c.code) {
+		if _, err := e.to(c.agent, "", "fork", c.body); !hasCode(err, c.code) {
 			t.Errorf("%s %s: %v, want %s", c.agent, c.body, err, c.code)
 		}
 	}
@@ -206,7 +206,7 @@ func TestAnInterruptedForkContinues(t *testing.T) {
 			if n := len(e.stored(events.AgentStates("new"))); n != keys {
 				t.Errorf("%d events", n)
 			}
-			if other, err := e.to("new", "", "fork", `{"from":"origin"}`); !coded(err, "agent.exists") {
+			if other, err := e.to("new", "", "fork", `{"from":"origin"}`); !hasCode(err, "agent.exists") {
 				t.Errorf("another fork: %+v, %v", other, err)
 			}
 		})
@@ -234,7 +234,7 @@ func TestOneForkWins(t *testing.T) {
 			switch {
 			case got.err == nil && won == "":
 				won = from
-			case !coded(got.err, "agent.exists"):
+			case !hasCode(got.err, "agent.exists"):
 				t.Errorf("%s: %+v, %v (won: %s)", from, got.Receipt, got.err, won)
 			}
 		}
@@ -242,9 +242,4 @@ func TestOneForkWins(t *testing.T) {
 	if won == "" || fmt.Sprint(has(t, past, "new")) != fmt.Sprint(has(t, past, won)) {
 		t.Errorf("%q won; %v", won, has(t, past, "new"))
 	}
-}
-
-func coded(err error, code string) bool {
-	var known *domain.Error
-	return errors.As(err, &known) && known.Code == code
 }

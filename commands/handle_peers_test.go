@@ -2,13 +2,11 @@ package commands_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"testing"
 
 	"github.com/tidemark-engine/tidemark/commands"
-	"github.com/tidemark-engine/tidemark/domain"
 	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/history"
 	"github.com/tidemark-engine/tidemark/infra/natsio"
@@ -118,13 +116,13 @@ func TestARefusedCommandHasNoEffectInAnotherEngine(t *testing.T) {
 			held := send(a)
 			goOn := harness.Receive(t, "the read of the first engine", slow.reads)
 
-			if got := harness.Receive(t, "an answer", send(b)); !isCode(got.err, "state.not_found") {
+			if got := harness.Receive(t, "an answer", send(b)); !hasCode(got.err, "state.not_found") {
 				t.Fatalf("there is no entry: %+v", got)
 			}
 			b.accepted(youngID(), "set", `{"key":"k","value":1}`) // now the first delivery would be accepted
 			slow.reads = nil
 			close(goOn)
-			if got := harness.Receive(t, "an answer", held); !isCode(got.err, "command.withdrawn") {
+			if got := harness.Receive(t, "an answer", held); !hasCode(got.err, "command.withdrawn") {
 				t.Errorf("the first delivery was answered with %+v", got)
 			}
 			b.count("k", 1, 0)
@@ -137,11 +135,6 @@ func TestARefusedCommandHasNoEffectInAnotherEngine(t *testing.T) {
 			b.count("k", 2, 0)
 		})
 	}
-}
-
-func isCode(err error, code string) bool {
-	var known *domain.Error
-	return errors.As(err, &known) && known.Code == code
 }
 
 // An append that is under way while another engine decides about the repetition comes
@@ -162,7 +155,7 @@ func TestAnAppendUnderWayComesBeforeARefusal(t *testing.T) {
 	default:
 	}
 	close(goOn)
-	if got := harness.Receive(t, "an answer", refused); !isCode(got.err, "state.not_found") {
+	if got := harness.Receive(t, "an answer", refused); !hasCode(got.err, "state.not_found") {
 		t.Errorf("there is no entry any more: %+v", got)
 	}
 	if got := harness.Receive(t, "an answer", held); got.err == nil {

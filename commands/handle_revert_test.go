@@ -110,7 +110,7 @@ func TestRevertIsRefused(t *testing.T) {
 	} {
 		e.refused("", "revert", body, want.kind, want.code)
 	}
-	if _, err := e.to("a2", "", "revert", `{"to_revision":1}`); !coded(err, "agent.not_found") {
+	if _, err := e.to("a2", "", "revert", `{"to_revision":1}`); !hasCode(err, "agent.not_found") {
 		t.Errorf("of an agent without entries: %v", err)
 	}
 	losers := e.stored(events.EntryConflicts("a1", "k"))
@@ -148,10 +148,10 @@ func TestRevertInAnAtomicBatch(t *testing.T) {
 	if again, err := batch(both); err != nil || !again[1].Receipt.Replayed {
 		t.Errorf("%+v, %v", again, err)
 	}
-	if _, err := batch(`{"atomic":true,"commands":[{"subject":"agent.a1.set","body":{"key":"k","value":9}},{"subject":"agent.a1.revert","body":{"key":"k","to_version":99}}]}`); !coded(err, "state.version_not_found") {
+	if _, err := batch(`{"atomic":true,"commands":[{"subject":"agent.a1.set","body":{"key":"k","value":9}},{"subject":"agent.a1.revert","body":{"key":"k","to_version":99}}]}`); !hasCode(err, "state.version_not_found") {
 		t.Errorf("%v", err)
 	}
-	if _, err := batch(`{"atomic":true,"commands":[{"subject":"agent.a1.revert","body":{"to_revision":1}}]}`); !coded(err, "batch.not_atomic") {
+	if _, err := batch(`{"atomic":true,"commands":[{"subject":"agent.a1.revert","body":{"to_revision":1}}]}`); !hasCode(err, "batch.not_atomic") {
 		t.Errorf("%v", err)
 	}
 }
@@ -195,7 +195,7 @@ func TestRevertOfAnAgent(t *testing.T) {
 		if same, err := e.to("a1", "", "revert", body); err != nil || same.Outcome != domain.Unchanged || *same.Keys != 0 {
 			t.Errorf("the same point: %s, %v", same.Encode(), err)
 		}
-		if _, err := e.to("a1", id, "revert", `{"to_revision":1}`); !coded(err, "command.id_reused") {
+		if _, err := e.to("a1", id, "revert", `{"to_revision":1}`); !hasCode(err, "command.id_reused") {
 			t.Errorf("another point: %v", err)
 		}
 		if r, err := e.to("a1", "", "revert", `{"to_revision":0}`); err != nil || *r.Keys != 4 || len(values(t, past, "a1", now())) > 0 {
@@ -305,7 +305,7 @@ func TestRevertUnderWriters(t *testing.T) {
 					switch {
 					case got.err == nil:
 						answered.Add(1)
-					case !coded(got.err, "state.contended"):
+					case !hasCode(got.err, "state.contended"):
 						t.Error(got.err)
 					}
 				}

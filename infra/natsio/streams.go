@@ -223,16 +223,21 @@ func dropped(info *jetstream.StreamInfo, cfg *jetstream.StreamConfig) error {
 		"use nats-server %s or later, or remove the stream", cfg.Name, strings.Join(missing, ", "), by, MinServer)
 }
 
+// DuplicateWindow is the duplicate window that the server gives a stream which names none:
+// two minutes, or the age of its messages if that is shorter. age 0 = messages have no age.
+func DuplicateWindow(age time.Duration) time.Duration {
+	if age > 0 {
+		return min(2*time.Minute, age)
+	}
+	return 2 * time.Minute
+}
+
 // KVConfig is the configuration of the stream behind a bucket, as every KV client
 // sets it (NATS ADR-8), with one value a key.
 func KVConfig(bucket, description string, ttl time.Duration) jetstream.StreamConfig {
-	window := 2 * time.Minute
-	if ttl > 0 {
-		window = min(window, ttl)
-	}
 	return jetstream.StreamConfig{
 		Name: "KV_" + bucket, Description: description, Subjects: []string{"$KV." + bucket + ".>"},
-		Storage: jetstream.FileStorage, MaxAge: ttl, MaxMsgsPerSubject: 1, Duplicates: window, Discard: jetstream.DiscardNew,
+		Storage: jetstream.FileStorage, MaxAge: ttl, MaxMsgsPerSubject: 1, Duplicates: DuplicateWindow(ttl), Discard: jetstream.DiscardNew,
 		AllowRollup: true, DenyDelete: true, AllowDirect: true,
 		MaxMsgs: -1, MaxBytes: -1, MaxMsgSize: -1, MaxConsumers: -1,
 	}

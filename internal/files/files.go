@@ -3,6 +3,7 @@
 package files
 
 import (
+	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
@@ -24,6 +25,15 @@ func Replace(path string, body []byte) error {
 		return errors.Join(err, os.Remove(tmp.Name()))
 	}
 	return Sync(filepath.Dir(path))
+}
+
+// ReplaceJSON is Replace with a value as indented JSON.
+func ReplaceJSON(path string, v any) error {
+	body, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return err
+	}
+	return Replace(path, append(body, '\n'))
 }
 
 // Sync makes a file, or the names in a directory, durable.

@@ -12,6 +12,7 @@ import (
 	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/infra/natsio/hot"
 	"github.com/tidemark-engine/tidemark/infra/pg/durable"
+	"github.com/tidemark-engine/tidemark/internal/wait"
 	"github.com/tidemark-engine/tidemark/test/harness"
 	"github.com/tidemark-engine/tidemark/test/support"
 )
@@ -171,7 +172,7 @@ func TestRestoreRacesTheViews(t *testing.T) {
 		if _, err := kv.PutString(t.Context(), fmt.Sprint("a.k", i%3), "changed"); err != nil {
 			t.Error(err)
 		}
-		wait(t.Context(), time.Millisecond)
+		_ = wait.Sleep(t.Context(), time.Millisecond)
 	})
 	for range 60 {
 		w.restore(streams...)

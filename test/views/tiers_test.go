@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tidemark-engine/tidemark/infra/natsio/hot"
+	"github.com/tidemark-engine/tidemark/internal/wait"
 	"github.com/tidemark-engine/tidemark/readmodel"
 	"github.com/tidemark-engine/tidemark/readmodel/tiers"
 	"github.com/tidemark-engine/tidemark/test/harness"
@@ -215,7 +216,7 @@ func TestReadsWithATokenUnderFire(t *testing.T) {
 			for p := range w.journal.Partitions() {
 				all = append(all, w.run("hot", p, nil))
 			}
-			wait(ctx, 200*time.Millisecond)
+			_ = wait.Sleep(ctx, 200*time.Millisecond)
 			for _, r := range all {
 				r.stop()
 			}
@@ -223,7 +224,7 @@ func TestReadsWithATokenUnderFire(t *testing.T) {
 		w.start("hot")
 	})
 	background(func() { // keys expire from KV
-		wait(ctx, 30*time.Millisecond)
+		_ = wait.Sleep(ctx, 30*time.Millisecond)
 		_ = stream.Purge(ctx, purgeSubject(rand.IntN(writers), rand.IntN(keys)))
 	})
 	sources := map[string]int{}

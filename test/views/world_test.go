@@ -325,16 +325,6 @@ func (w *world) fails(code string, err error) {
 	}
 }
 
-// wait returns after d, or when ctx ends.
-func wait(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
-}
-
 func purgeSubject(agent, key int) jetstream.StreamPurgeOpt {
 	return jetstream.WithPurgeSubject(fmt.Sprintf("$KV.AGENT_STATE.a%d.k%d", agent, key))
 }

@@ -21,6 +21,7 @@ import (
 
 	"github.com/nats-io/nkeys"
 
+	"github.com/tidemark-engine/tidemark/internal/files"
 	"github.com/tidemark-engine/tidemark/internal/identity"
 )
 
@@ -110,7 +111,7 @@ func Open(cfg Config) (*Authority, error) {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		if a.keys, err = newKeys(); err == nil {
-			err = writeFile(path, a.keys)
+			err = files.ReplaceJSON(path, a.keys)
 		}
 	case err == nil:
 		err = json.Unmarshal(text, &a.keys)

@@ -62,7 +62,7 @@ func (a *Authority) SetMode(mode Mode) error {
 	}
 	changed := a.keys
 	changed.Mode = mode
-	if err := writeFile(filepath.Join(a.cfg.Dir, "keys.json"), changed); err != nil {
+	if err := files.ReplaceJSON(filepath.Join(a.cfg.Dir, "keys.json"), changed); err != nil {
 		return fmt.Errorf("write the server's keys: %w", err)
 	}
 	a.keys = changed

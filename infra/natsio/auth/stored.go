@@ -14,7 +14,7 @@ import (
 
 // save writes a principal's file and keeps it.
 func (a *Authority) save(p *principal) error {
-	if err := writeFile(filepath.Join(a.cfg.Dir, "principals", p.Name+".json"), p); err != nil {
+	if err := files.ReplaceJSON(filepath.Join(a.cfg.Dir, "principals", p.Name+".json"), p); err != nil {
 		return fmt.Errorf("write the keys of the principal %s: %w", p.Name, err)
 	}
 	a.principals[p.Name], a.accounts[p.Account] = p, p.Name
@@ -103,13 +103,4 @@ func (a *Authority) Changed() (jwts map[string]string, err error) {
 		a.seen[p.Name] = states[p.Name]
 	}
 	return jwts, err
-}
-
-// writeFile replaces a file in one step. Only the owner can read it.
-func writeFile(path string, v any) error {
-	body, err := json.MarshalIndent(v, "", "  ")
-	if err != nil {
-		return err
-	}
-	return files.Replace(path, append(body, '\n'))
 }

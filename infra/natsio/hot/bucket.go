@@ -123,7 +123,7 @@ func (b *Bucket) create(ctx context.Context, cfg BucketConfig) (jetstream.Stream
 		Name: "KV_" + cfg.Name, Description: cfg.Description, Subjects: []string{b.prefix + ">"},
 		MaxMsgsPerSubject: cfg.History, MaxBytes: cfg.MaxBytes, MaxAge: cfg.TTL, MaxMsgSize: cfg.MaxValueSize,
 		MaxMsgs: -1, MaxConsumers: -1, Storage: jetstream.FileStorage, Discard: jetstream.DiscardNew,
-		Duplicates: duplicates(cfg.TTL), AllowRollup: true, DenyDelete: true, AllowDirect: true,
+		Duplicates: natsio.DuplicateWindow(cfg.TTL), AllowRollup: true, DenyDelete: true, AllowDirect: true,
 		Compression: jetstream.S2Compression, Replicas: cfg.Replicas,
 	}
 	if cfg.Memory {
@@ -140,15 +140,6 @@ func (b *Bucket) create(ctx context.Context, cfg BucketConfig) (jetstream.Stream
 			"bucket", cfg.Name, "max_bytes", sc.MaxBytes, "in_force", got)
 	}
 	return s, nil
-}
-
-// duplicates returns the deduplication window: the server's default of two
-// minutes, or the TTL if that is shorter. The server rejects a longer window.
-func duplicates(ttl time.Duration) time.Duration {
-	if ttl > 0 {
-		return min(2*time.Minute, ttl)
-	}
-	return 2 * time.Minute
 }
 
 // Name returns the name of the bucket.

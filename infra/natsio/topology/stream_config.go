@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tidemark-engine/tidemark/infra/natsio"
 )
 
 // desired is the desired state of a stream, or of a bucket's stream.
@@ -36,7 +38,7 @@ func (p *Planner) stream(s *Stream) *desired {
 		Compression: compressions[s.Compression], RePublish: p.republish(d, s.Republish),
 	}
 	if d.cfg.Duplicates == 0 {
-		d.cfg.Duplicates = defaultWindow(d.cfg.MaxAge)
+		d.cfg.Duplicates = natsio.DuplicateWindow(d.cfg.MaxAge)
 	}
 	if p.opts.Prefix != "" {
 		for i := range d.cfg.Subjects {
@@ -79,7 +81,7 @@ func (p *Planner) bucket(b *Bucket) *desired {
 		Name: "KV_" + b.Bucket, Description: b.Description, Subjects: []string{"$KV." + b.Bucket + ".>"},
 		Storage: storages[b.Storage], MaxAge: ttl, MaxMsgsPerSubject: max(b.History, 1),
 		MaxBytes: limit(b.MaxBytes), MaxMsgSize: limit(b.MaxValueSize), MaxMsgs: -1, MaxConsumers: -1,
-		Replicas: d.replicas, Placement: b.Placement.config(), Duplicates: defaultWindow(ttl), Discard: jetstream.DiscardNew,
+		Replicas: d.replicas, Placement: b.Placement.config(), Duplicates: natsio.DuplicateWindow(ttl), Discard: jetstream.DiscardNew,
 		AllowRollup: true, DenyDelete: true, AllowDirect: true,
 		Compression: compressions[b.Compression], RePublish: p.republish(d, b.Republish),
 	}
@@ -119,13 +121,4 @@ func (p *Placement) config() *jetstream.Placement {
 		return nil
 	}
 	return &jetstream.Placement{Cluster: p.Cluster, Tags: p.Tags}
-}
-
-// defaultWindow is the server's default duplicate window: never longer than
-// the age.
-func defaultWindow(age time.Duration) time.Duration {
-	if age > 0 {
-		return min(2*time.Minute, age)
-	}
-	return 2 * time.Minute
 }

@@ -42,7 +42,7 @@ func TestKilledEngineLeavesNothingRunning(t *testing.T) {
 	e = startEngine(t, dir)
 	e.url(t)
 	e.kill()
-	eventually(t, "postgres ends with its engine", func() bool { return len(s.serving()) == 0 })
+	harness.Eventually(t, "postgres ends with its engine", func() bool { return len(s.serving()) == 0 })
 }
 
 func TestKilledPostmasterComesBack(t *testing.T) {
@@ -55,7 +55,7 @@ func TestKilledPostmasterComesBack(t *testing.T) {
 	for range 2 {
 		pid := s.pid()
 		harness.Must(t, syscall.Kill(pid, syscall.SIGKILL))
-		eventually(t, "the pool works again", func() bool {
+		harness.Eventually(t, "the pool works again", func() bool {
 			var answer int
 			err := pool.QueryRow(t.Context(), "SELECT answer FROM kept").Scan(&answer)
 			return err == nil && answer == 42 && s.pid() != pid && s.pid() != 0
@@ -79,12 +79,12 @@ func TestKilledPostmasterWithBusyBackend(t *testing.T) {
 		cancel()
 		<-done
 	}()
-	eventually(t, "a backend is busy", func() bool {
+	harness.Eventually(t, "a backend is busy", func() bool {
 		n, err := queryValue(t.Context(), s.SocketURL(), "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'DO%' AND state = 'active'")
 		return err == nil && n == "1"
 	})
 	harness.Must(t, syscall.Kill(pid, syscall.SIGKILL))
-	eventually(t, "postgres is back", func() bool {
+	harness.Eventually(t, "postgres is back", func() bool {
 		n, err := queryValue(t.Context(), s.URL(), "SELECT 1")
 		return err == nil && n == "1" && s.pid() != pid
 	})
@@ -114,7 +114,7 @@ func TestInterruptedInitdb(t *testing.T) {
 	dir := newDir(t)
 	e := startEngine(t, dir)
 	var left []string
-	eventually(t, "initdb runs", func() bool {
+	harness.Eventually(t, "initdb runs", func() bool {
 		left, _ = filepath.Glob(filepath.Join(dir, unfinished+"*", "PG_VERSION"))
 		return len(left) > 0
 	})
@@ -138,7 +138,7 @@ func TestCancelledStartLeavesNothing(t *testing.T) {
 		failed <- err
 	}()
 	pattern := filepath.Join(dir, unfinished+"*")
-	eventually(t, "initdb runs", func() bool {
+	harness.Eventually(t, "initdb runs", func() bool {
 		at, _ := filepath.Glob(filepath.Join(pattern, "PG_VERSION"))
 		return len(at) > 0
 	})
@@ -163,7 +163,7 @@ func byHand(t *testing.T, s *Server, args ...string) *child {
 		_ = p.cmd.Process.Signal(syscall.SIGQUIT)
 		<-p.done
 	})
-	eventually(t, "postgres is ready", func() bool {
+	harness.Eventually(t, "postgres is ready", func() bool {
 		pid, status, err := readPidFile(s.pgdata())
 		return p.ended() || err == nil && pid == p.cmd.Process.Pid && status == "ready"
 	})

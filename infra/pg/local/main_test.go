@@ -3,7 +3,6 @@ package local
 import (
 	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -14,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cenkalti/backoff/v5"
 	"github.com/jackc/pgx/v5"
 	"go.uber.org/goleak"
 
@@ -160,19 +158,6 @@ func expect(t *testing.T, url, sql, want string) {
 	t.Helper()
 	if got, err := queryValue(t.Context(), url, sql); err != nil || got != want {
 		t.Errorf("%s: got %q, %v; want %q", sql, got, err, want)
-	}
-}
-
-func eventually(t *testing.T, what string, check func() bool) {
-	t.Helper()
-	_, err := backoff.Retry(t.Context(), func() (struct{}, error) {
-		if !check() {
-			return struct{}{}, errors.New("not within 30 s")
-		}
-		return struct{}{}, nil
-	}, backoff.WithBackOff(backoff.NewConstantBackOff(5*time.Millisecond)), backoff.WithMaxElapsedTime(30*time.Second))
-	if err != nil {
-		t.Fatalf("%s: %v", what, err)
 	}
 }
 

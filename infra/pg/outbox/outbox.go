@@ -13,6 +13,7 @@ import (
 	"github.com/tidemark-engine/tidemark/commands"
 	"github.com/tidemark-engine/tidemark/infra/pg"
 	"github.com/tidemark-engine/tidemark/internal/identity"
+	"github.com/tidemark-engine/tidemark/internal/wait"
 )
 
 // Outbox relays the commands in agents.outbox while this engine holds the lease.
@@ -77,9 +78,9 @@ func (o *Outbox) Run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		wait := standbyInterval // another engine relays
+		next := standbyInterval // another engine relays
 		if err != nil {
-			if wait = pause.NextBackOff(); healthy {
+			if next = pause.NextBackOff(); healthy {
 				o.Log.Warn("outbox relay failed, retrying", "error", err)
 			}
 			healthy = false
@@ -87,7 +88,7 @@ func (o *Outbox) Run(ctx context.Context) {
 		} else {
 			well()
 		}
-		sleep(ctx, wait)
+		_ = wait.Sleep(ctx, next) // the loop ends with ctx
 	}
 }
 
@@ -125,13 +126,4 @@ func (o *Outbox) relayWhileHeld(ctx context.Context, healthy func()) error {
 	lost(nil)
 	<-kept
 	return err
-}
-
-func sleep(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
 }

@@ -77,7 +77,7 @@ type JournalNote struct {
 func journalPath(data string) string { return filepath.Join(data, "journal.json") }
 
 // Write writes the note into a data directory.
-func (n *JournalNote) Write(data string) error { return writeJSON(journalPath(data), n) }
+func (n *JournalNote) Write(data string) error { return files.ReplaceJSON(journalPath(data), n) }
 
 // WriteChanged writes the note unless the data directory has it already.
 func (n *JournalNote) WriteChanged(data string) error {
@@ -102,10 +102,10 @@ func notePath(data string) string     { return filepath.Join(data, "engine.json"
 func operatorPath(data string) string { return filepath.Join(data, "operator.json") }
 
 // Write writes the note into a data directory.
-func (n Note) Write(data string) error { return writeJSON(notePath(data), n) }
+func (n Note) Write(data string) error { return files.ReplaceJSON(notePath(data), n) }
 
 // Write writes the credentials into a data directory.
-func (o Operator) Write(data string) error { return writeJSON(operatorPath(data), o) }
+func (o Operator) Write(data string) error { return files.ReplaceJSON(operatorPath(data), o) }
 
 // ReadNote reads the note; fs.ErrNotExist when no engine serves the directory.
 func ReadNote(data string) (n Note, err error) { return n, readJSON(notePath(data), &n) }
@@ -122,16 +122,6 @@ func RemoveNotes(data string) error {
 		}
 	}
 	return failed
-}
-
-// writeJSON replaces a file in one step. Only the owner can read it. A power
-// failure leaves the old content or the new one.
-func writeJSON(path string, v any) error {
-	body, err := json.MarshalIndent(v, "", "  ")
-	if err != nil {
-		return err
-	}
-	return files.Replace(path, append(body, '\n'))
 }
 
 func readJSON(path string, v any) error {

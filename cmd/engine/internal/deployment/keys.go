@@ -124,7 +124,7 @@ func MakeStorageKey(data string, masters keys.Masters) (key string, err error) {
 	} else {
 		key = keys.NewSecret()
 	}
-	return key, writeJSON(storagePath(data), storageNote{
+	return key, files.ReplaceJSON(storagePath(data), storageNote{
 		Master: masters[0].ID, Wrapped: base64.StdEncoding.EncodeToString(masters[0].Wrap([]byte(key), storagePurpose)),
 	})
 }

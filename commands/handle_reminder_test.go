@@ -32,7 +32,7 @@ func TestReminderCommandsAgain(t *testing.T) {
 				t.Fatalf("%+v, %v", first, err)
 			}
 			first.Replayed = true
-			again := ` {"command":{"body":{"value":1.50,"\u006bey":"k"},"subject":"agent.a1.set"}, "missed":"one","every_ms":60000}`
+			again := ` {"command":{"body":{"value":1.50,"\u006bey":"k"},"subject":"agent.a1.set"}, "every_ms":60000}`
 			for range 2 {
 				for _, body := range []string{remindA1, again} {
 					if r, err := send("set", id, body); err != nil || r != first {
@@ -41,6 +41,7 @@ func TestReminderCommandsAgain(t *testing.T) {
 				}
 				for _, other := range [][2]string{
 					{"set", `{"every_ms":60001,"command":{"subject":"agent.a1.set","body":{"key":"k","value":1.50}}}`}, {"set", `{"every_ms":60000,"command":{"subject":"agent.a1.set","body":{"key":"k","value":1.5}}}`},
+					{"set", `{"every_ms":60000,"missed":"one","command":{"subject":"agent.a1.set","body":{"key":"k","value":1.50}}}`},
 					{"set", `{"every_ms":60000,"count":1,"command":{"subject":"agent.a1.set","body":{"key":"k","value":1.50}}}`}, {"cancel", ``},
 				} {
 					var known *domain.Error

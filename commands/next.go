@@ -16,6 +16,7 @@ type Next struct {
 	AgentID string
 	Wait    time.Duration // for a task, when there is none
 	start   events.TaskStart
+	request request
 }
 
 const maxNextWaitMS = 60_000
@@ -38,7 +39,7 @@ func ReadNext(body []byte) (Next, error) {
 		}
 	}
 	var err error
-	if n.start, err = in.start("next", n.Kind); err != nil {
+	if n.start, n.request, err = in.start("next", n.Kind); err != nil {
 		return n, err
 	}
 	n.AgentID, n.Wait = n.start.AgentID, time.Duration(in.WaitMS)*time.Millisecond

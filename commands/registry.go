@@ -179,12 +179,12 @@ func fingerprint(parts ...string) string {
 
 // request identifies what a command asks for, whatever the spelling of its JSON.
 type request struct {
-	print  string // fingerprint, stored with the event
-	asSent string // that of the value as sent, which earlier builds stored; empty = the same
+	print   string    // fingerprint, stored with the event
+	earlier [2]string // those that earlier builds stored, of values as sent or of what the members come to; empty = none
 }
 
 func (r request) is(stored string) bool {
-	return stored == r.print || r.asSent != "" && stored == r.asSent
+	return stored == r.print || stored != "" && (stored == r.earlier[0] || stored == r.earlier[1])
 }
 
 // requestOf is the request with a JSON value, by the fingerprint of it with the
@@ -193,9 +193,19 @@ func requestOf(value []byte, print func(value string) string) request {
 	normal := domain.NormalJSON(value)
 	r := request{print: print(string(normal))}
 	if !bytes.Equal(normal, value) {
-		r.asSent = print(string(value))
+		r.earlier[0] = print(string(value))
 	}
 	return r
+}
+
+// bodyRequest is the request with a body of which different JSON comes to the same, as with a
+// member that has its default: it is identified by all of its JSON. earlier builds did so by
+// what it comes to.
+func bodyRequest(verb string, body []byte, earlier request) request {
+	if len(body) == 0 {
+		body = []byte("{}")
+	}
+	return request{fingerprint(verb, "body", string(domain.NormalJSON(body))), [2]string{earlier.print, earlier.earlier[0]}}
 }
 
 // Known reports whether the contract has such a verb; for labels of metrics.

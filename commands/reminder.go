@@ -72,10 +72,10 @@ func readReminderSet(id string, body []byte, now time.Time, b Bounds) (Command, 
 		}
 	}
 	data.Owner = ownerOfCommand(&data)
-	cmd, err := reminderCommand(reminder.Command{ID: id, Type: events.ReminderSet, Schedule: data}, requestOf(data.Command.Body, func(text string) string {
+	cmd, err := reminderCommand(reminder.Command{ID: id, Type: events.ReminderSet, Schedule: data}, bodyRequest("set", body, requestOf(data.Command.Body, func(text string) string {
 		return fingerprint("set", data.At.Format(time.RFC3339Nano), strconv.FormatInt(data.EveryMS, 10), data.Cron, data.Timezone,
 			data.Until.Format(time.RFC3339Nano), strconv.Itoa(data.Count), data.Missed, data.Command.Subject, text, data.AgentID)
-	}))
+	})))
 	cmd.sends = &sending{data.Command.Subject, data.Command.Body, now.Add(time.Duration(data.EveryMS) * time.Millisecond)}
 	if data.At.After(now) {
 		cmd.sends.at = data.At

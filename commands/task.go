@@ -83,9 +83,9 @@ func readTaskCreate(id string, body []byte, _ time.Time, b Bounds) (Command, err
 		}
 		retry = []string{strconv.Itoa(*r.MaxAttempts), strconv.FormatInt(r.BackoffMS, 10)}
 	}
-	request := requestOf(in.Payload, func(payload string) string {
+	request := bodyRequest("create", body, requestOf(in.Payload, func(payload string) string {
 		return fingerprint(append([]string{"create", *in.Kind, payload, in.AgentID, priority, in.Deadline}, retry...)...)
-	})
+	}))
 	data.Request = request.print
 	return taskCommand(id, events.TaskCreated, "", data, request)
 }
@@ -124,8 +124,9 @@ func readTaskProgress(id string, body []byte, _ time.Time, _ Bounds) (Command, e
 		}
 		percent = strconv.FormatFloat(*in.Percent, 'g', -1, 64)
 	}
-	data := events.TaskProgress{Percent: in.Percent, Note: in.Note, Request: fingerprint(in.parts("progress", percent, in.Note)...)}
-	return in.command(id, events.TaskProgressed, data, request{print: data.Request})
+	request := bodyRequest("progress", body, request{print: fingerprint(in.parts("progress", percent, in.Note)...)})
+	data := events.TaskProgress{Percent: in.Percent, Note: in.Note, Request: request.print}
+	return in.command(id, events.TaskProgressed, data, request)
 }
 
 func readTaskComplete(id string, body []byte, _ time.Time, b Bounds) (Command, error) {

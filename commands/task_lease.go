@@ -62,24 +62,30 @@ type claimBody struct {
 	LeaseMS *int64  `json:"lease_ms"`
 }
 
-// start is the data of the event; verb and more tell requests apart.
-func (b *claimBody) start(verb string, more ...string) (events.TaskStart, error) {
+// start is the data of the event; verb and more tell requests apart. A lease of the default
+// length that is given is another request than one that is left out.
+func (b *claimBody) start(verb string, more ...string) (d events.TaskStart, r request, err error) {
 	if b.AgentID == nil {
-		return events.TaskStart{}, domain.MissingField("agent_id")
+		return d, r, domain.MissingField("agent_id")
 	}
-	d := events.TaskStart{AgentID: *b.AgentID, LeaseMS: defaultLeaseMS}
+	d = events.TaskStart{AgentID: *b.AgentID, LeaseMS: defaultLeaseMS}
 	if err := domain.CheckAgentID(d.AgentID); err != nil {
-		return d, err
+		return d, r, err
 	}
+	asked := "default"
 	if b.LeaseMS != nil {
 		d.LeaseMS = *b.LeaseMS
+		asked = "lease_ms"
 	}
-	d.Request = fingerprint(append([]string{verb, d.AgentID, strconv.FormatInt(d.LeaseMS, 10)}, more...)...)
-	return d, checkMillis("lease_ms.invalid", "lease_ms", d.LeaseMS, 1, maxLeaseMS)
+	parts := append([]string{verb, d.AgentID, strconv.FormatInt(d.LeaseMS, 10)}, more...)
+	r.earlier[0] = fingerprint(parts...)
+	r.print = fingerprint(append(parts, asked)...)
+	d.Request = r.print
+	return d, r, checkMillis("lease_ms.invalid", "lease_ms", d.LeaseMS, 1, maxLeaseMS)
 }
 
-func claimTaskCommand(id string, d events.TaskStart) (Command, error) {
-	return bindTask(task.Command{ID: id, Type: events.TaskStarted, Data: d, Who: d.AgentID, Claim: true}, request{print: d.Request})
+func claimTaskCommand(id string, d events.TaskStart, r request) (Command, error) {
+	return bindTask(task.Command{ID: id, Type: events.TaskStarted, Data: d, Who: d.AgentID, Claim: true}, r)
 }
 
 func readTaskClaim(id string, body []byte, _ time.Time, _ Bounds) (Command, error) {
@@ -87,11 +93,11 @@ func readTaskClaim(id string, body []byte, _ time.Time, _ Bounds) (Command, erro
 	if err := domain.DecodeBody(body, &in); err != nil {
 		return Command{}, err
 	}
-	d, err := in.start("claim")
+	d, r, err := in.start("claim")
 	if err != nil {
 		return Command{}, err
 	}
-	return claimTaskCommand(id, d)
+	return claimTaskCommand(id, d, r)
 }
 
 // readTaskNext reads the claim of a task that the engine has chosen. Its body is that of
@@ -101,7 +107,7 @@ func readTaskNext(id string, body []byte, _ time.Time, _ Bounds) (Command, error
 	if err != nil {
 		return Command{}, err
 	}
-	cmd, err := claimTaskCommand(id, next.start)
+	cmd, err := claimTaskCommand(id, next.start, next.request)
 	cmd.next = true
 	return cmd, err
 }

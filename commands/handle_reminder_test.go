@@ -3,6 +3,7 @@ package commands_test
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -83,7 +84,7 @@ func TestReminderPermit(t *testing.T) {
 	}
 	at := time.Now().Add(time.Hour).UTC().Format(time.RFC3339)
 	sends := func(subject, body string) string {
-		return fmt.Sprintf(`{"at":%q,"command":{"subject":%q,"body":%s}}`, at, subject, body)
+		return fmt.Sprintf(`{"at":%q,"command":{"subject":%q,"body":%s}}`, at, subject, strings.ReplaceAll(body, at, "2999-01-01T00:00:00Z"))
 	}
 	const ok = ""
 	for _, c := range []struct{ who, id, body, missing string }{
@@ -130,5 +131,53 @@ func TestReminderPermit(t *testing.T) {
 	}
 	if got := commandstest.Stored(t, journal, events.Reminder("other")); len(got) > 0 {
 		t.Errorf("a refused reminder is set: %+v", got)
+	}
+}
+
+// TestAReminderWhoseCommandComesTooLate: what the command says of time must hold at the first due
+// time, else each firing would be refused. A repeated reminder has its first receipt all the same.
+func TestAReminderWhoseCommandComesTooLate(t *testing.T) {
+	now := time.Date(2027, 3, 1, 12, 30, 0, 0, time.UTC)
+	e := newEngine(t, journaltest.History(t, 1), commands.Config{Now: func() time.Time { return now }})
+	in := func(d time.Duration) string { return now.Add(d).Format(time.RFC3339) }
+	set := func(id, when, subject, body string) (commands.Receipt, error) {
+		return e.Send(t.Context(), commands.Request{Aggregate: "reminder", ID: "r1", Verb: "set", CommandID: id,
+			Body: fmt.Appendf(nil, `{%s,"command":{"subject":%q,"body":%s}}`, when, subject, body)})
+	}
+	task := func(d time.Duration) string { return fmt.Sprintf(`{"kind":"k","deadline":%q}`, in(d)) }
+	entry := func(d time.Duration) string { return fmt.Sprintf(`{"key":"k","value":1,"timestamp":%q}`, in(d)) }
+	nested := func(d time.Duration, subject, body string) string {
+		return fmt.Sprintf(`{"at":%q,"command":{"subject":%q,"body":%s}}`, in(d), subject, body)
+	}
+	at, every, hourly := fmt.Sprintf(`"at":%q`, in(time.Hour)), `"every_ms":3600000`, `"cron":"0 * * * *"` // the next hour begins in half an hour
+	for _, c := range []struct{ when, subject, body, code string }{
+		{at, "task.t1.create", task(time.Minute), "deadline.past"}, {at, "task.t1.create", task(time.Hour), "deadline.past"}, {at, "task.t1.create", task(61 * time.Minute), ""},
+		{every, "task.t1.create", task(59 * time.Minute), "deadline.past"}, {every, "task.t1.create", task(61 * time.Minute), ""},
+		{hourly, "task.t1.create", task(29 * time.Minute), "deadline.past"}, {hourly, "task.t1.create", task(31 * time.Minute), ""},
+		{at, "agent.a1.set", entry(2 * time.Hour), "timestamp.future"}, {at, "agent.a1.set", entry(time.Hour), ""}, {at, "agent.a1.set", entry(-time.Hour), ""},
+		{hourly, "agent.a1.set", entry(time.Hour), "timestamp.future"}, {at, "agent.a1.revert", fmt.Sprintf(`{"to_time":%q}`, in(2*time.Hour)), "timestamp.future"},
+		{at, "reminder.r2.set", nested(time.Hour, "agent.a1.flush", `{}`), "at.past"}, {at, "reminder.r2.set", nested(2*time.Hour, "agent.a1.flush", `{}`), ""},
+		{at, "reminder.r2.set", `{"every_ms":1000,"until":"` + in(time.Minute) + `","command":{"subject":"agent.a1.flush"}}`, "until.past"},
+		{at, "reminder.r2.set", `{"every_ms":60000,"until":"` + in(time.Hour+time.Second) + `","command":{"subject":"agent.a1.flush"}}`, "schedule.never"},
+		{at, "reminder.r2.set", nested(2*time.Hour, "task.t1.create", task(90*time.Minute)), "deadline.past"},
+		{at, "reminder.r2.set", nested(2*time.Hour, "agent.a1.set", entry(90*time.Minute)), ""},
+	} {
+		_, err := set("", c.when, c.subject, c.body)
+		if c.code == "" {
+			if err != nil {
+				t.Errorf("%s %s %s: %v", c.when, c.subject, c.body, err)
+			}
+			continue
+		}
+		if kind, _ := e.wantCode(err, c.code); kind != domain.Invalid {
+			t.Errorf("%s %s %s: %v", c.when, c.subject, c.body, err)
+		}
+	}
+	id := youngID()
+	first, err := set(id, at, "task.t1.create", task(61*time.Minute))
+	harness.Must(t, err)
+	now, first.Replayed = now.Add(3*time.Hour), true
+	if r, err := set(id, fmt.Sprintf(`"at":%q`, in(-2*time.Hour)), "task.t1.create", task(61*time.Minute-3*time.Hour)); err != nil || r != first {
+		t.Errorf("again: %+v, %v", r, err)
 	}
 }

@@ -76,10 +76,10 @@ func readReminderSet(id string, body []byte, now time.Time, b Bounds) (Command, 
 		return fingerprint("set", data.At.Format(time.RFC3339Nano), strconv.FormatInt(data.EveryMS, 10), data.Cron, data.Timezone,
 			data.Until.Format(time.RFC3339Nano), strconv.Itoa(data.Count), data.Missed, data.Command.Subject, text, data.AgentID)
 	})))
-	cmd.sends = &sending{data.Command.Subject, data.Command.Body, now.Add(time.Duration(data.EveryMS) * time.Millisecond)}
-	if data.At.After(now) {
-		cmd.sends.at = data.At
-	}
+	cmd.sends = &sending{subject: data.Command.Subject, body: data.Command.Body, first: func(now time.Time) time.Time {
+		first, _ := reminder.First(&data, now) // the schedule was read above
+		return first
+	}}
 	return cmd, err
 }
 
@@ -200,23 +200,67 @@ func readReminderFired(id string, body []byte, _ time.Time, _ Bounds) (Command, 
 type sending struct {
 	subject string
 	body    []byte
-	at      time.Time
+	first   func(now time.Time) time.Time // when it is sent first; zero = never
+	command *Command                      // as it is read for that time
+}
+
+// untimely is why the command that another one sends is refused at the first time that it is
+// sent, whatever the state then: a deadline or a schedule is over, or a timestamp is ahead.
+func (s *sending) untimely(now time.Time) *domain.Error {
+	due, sent := s.first(now), s.command
+	if due.IsZero() || sent == nil {
+		return nil
+	}
+	var refusal *domain.Error
+	if sent.decide != nil && sent.lookup == nil {
+		refusal = sent.decide(nil, domain.Metadata{Now: due, CommandID: sent.CommandID}).Refusal
+	}
+	if refusal != nil && refusal.Kind == domain.Invalid {
+		e := *refusal
+		e.Message = "command: when it is sent, at " + due.Format(time.RFC3339Nano) + ": " + e.Message
+		return &e
+	}
+	if sent.sends != nil {
+		return sent.sends.untimely(due)
+	}
+	return nil
 }
 
 // checkSent refuses a command whose sender may not send, or that no one can send, the
 // command that it makes the engine send later.
 func (h *Handler) checkSent(ctx context.Context, cmd *Command) error {
+	now := h.cfg.Now()
+	err := h.readSent(ctx, cmd, now)
+	if err != nil || cmd.sends == nil || cmd.sends.untimely(now) == nil {
+		return err
+	}
+	// Only a command that did not take effect before is refused.
+	sends, decide := cmd.sends, cmd.decide
+	cmd.decide = func(state any, meta domain.Metadata) domain.Decision {
+		if refused := sends.untimely(meta.Now); refused != nil {
+			return domain.Refuse(refused)
+		}
+		return decide(state, meta)
+	}
+	return nil
+}
+
+// readSent reads the command that cmd sends, and those that this one sends.
+func (h *Handler) readSent(ctx context.Context, cmd *Command, now time.Time) error {
 	s := cmd.sends
 	if s == nil {
 		return nil
 	}
+	if due := s.first(now); due.After(now) {
+		now = due
+	}
 	aggregate, id, verb, err := ParseSubject(s.subject)
 	var sent Command
 	if err == nil {
-		sent, err = h.readAt(ctx, Request{Aggregate: aggregate, ID: id, Verb: verb, Body: s.body}, s.at)
+		sent, err = h.readAt(ctx, Request{Aggregate: aggregate, ID: id, Verb: verb, Body: s.body}, now)
 	}
 	if err == nil {
-		err = h.checkSent(ctx, &sent)
+		err = h.readSent(ctx, &sent, now)
 	}
 	var known *domain.Error
 	if errors.As(err, &known) && known.Kind != domain.Forbidden {
@@ -224,25 +268,23 @@ func (h *Handler) checkSent(ctx context.Context, cmd *Command) error {
 		e.Message = "command: " + e.Message
 		return &e
 	}
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
+	}
+	switch s.command = &sent; {
 	case sent.sends != nil:
 		cmd.prepare = sent.prepare
-		return nil
-	case sent.guard == nil:
-		return nil
-	}
-	// Whether the sender may do it depends on the state of another aggregate.
-	cmd.prepare = func(ctx context.Context, h *Handler) error {
-		last, err := h.load(ctx, sent.Name, sent.fold)
-		if err != nil {
-			return unavailable(err, false)
+	case sent.guard != nil: // whether the sender may do it depends on the state of another aggregate
+		cmd.prepare = func(ctx context.Context, h *Handler) error {
+			last, err := h.load(ctx, sent.Name, sent.fold)
+			if err != nil {
+				return unavailable(err, false)
+			}
+			if refused := sent.guard(last.state); refused != nil {
+				return cmp.Or(h.confirm(ctx, sent.Name, last), refused)
+			}
+			return nil
 		}
-		if refused := sent.guard(last.state); refused != nil {
-			return cmp.Or(h.confirm(ctx, sent.Name, last), refused)
-		}
-		return nil
 	}
 	return nil
 }

@@ -100,19 +100,28 @@ func decideSet(c Command, meta domain.Metadata) ([]fact, *domain.Error) {
 	case !d.Until.IsZero() && !d.Until.After(meta.Now):
 		return nil, domain.Errorf(domain.Invalid, "until.past", "until %s is not ahead of the engine's %s", d.Until.Format(time.RFC3339Nano), now)
 	}
-	next := (Reminder{}).set(&d, meta.Now)
-	s, err := next.schedule()
-	if err != nil {
+	var err error
+	if d.NextAt, err = First(&d, meta.Now); err != nil {
 		return nil, domain.Errorf(domain.Invalid, "cron.invalid", "cron %.64q in timezone %.64q: %v", d.Cron, d.Timezone, err)
-	}
-	if d.NextAt = d.At; d.At.IsZero() {
-		d.NextAt = s.after(meta.Now)
 	}
 	if d.NextAt.IsZero() || !d.Until.IsZero() && d.NextAt.After(d.Until) {
 		return nil, domain.Errorf(domain.Invalid, "schedule.never", "the schedule has no due time after %s", now)
 	}
 	d.SetBy, d.Request = meta.Actor, c.Request
 	return []fact{{events.ReminderSet, d}}, nil
+}
+
+// First is the first due time of a schedule that is set now; zero = there is none.
+func First(d *events.ReminderSchedule, now time.Time) (time.Time, error) {
+	if !d.At.IsZero() {
+		return d.At, nil
+	}
+	next := (Reminder{}).set(d, now)
+	s, err := next.schedule()
+	if err != nil {
+		return time.Time{}, err
+	}
+	return s.after(now), nil
 }
 
 // decideDue decides about the due times up to now. Those that are late are missed: what

@@ -60,6 +60,8 @@ func badReminders(now time.Time) (all []Case) {
 		{`{"every_ms":1000,"command":{"subject":"agent.*.set","body":{"key":"k","value":1}}}`, "id.invalid", "'*'"},
 		{`{"every_ms":1000,"command":{"subject":"agent.a1.set","body":{"key":"k","value":1,"value":2}}}`, "json.invalid", "/command/body/value"},
 		{`{"every_ms":1000,"command":{"subject":"reminder.r2.set","body":{"every_ms":1,"command":{"subject":"agent.a1.retire"}}}}`, "every_ms.invalid", "command: "},
+		{`{"at":"2998-01-01T00:00:00Z","command":{"subject":"task.t1.create","body":{"kind":"k","deadline":"2998-01-01T00:00:00Z"}}}`, "deadline.past", "command: when it is sent, at 2998-01-01T00:00:00Z"},
+		{`{"every_ms":3600000,"command":{"subject":"agent.a1.set","body":{"key":"k","value":1,"timestamp":"2998-01-01T00:00:00Z"}}}`, "timestamp.future", "command: when it is sent, at"},
 		{`{}`, "body.missing_field", `"command" is missing`},
 		{`{"every_ms":1000,"command":{"subject":"reminder.r2.set","body":{"every_ms":1000,"command":{"subject":"agent.a1.set"}}}}`, "body.missing_field", "command: "},
 		{`{"every_ms":1000,"nope":1,` + command + `}`, "body.unknown_field", "/nope"},

@@ -128,13 +128,13 @@ func entryEffect(rec *events.Record) (effect, error) {
 		return effect{request: d.Request, outcome: domain.Accepted, version: rec.Version, revision: rec.Revision, value: string(d.Value)}, err
 	case events.StateSuperseded, events.StateRejected:
 		d, err := events.DecodeStateLoss(rec.Data)
-		e := effect{request: d.Request, outcome: domain.Superseded, version: d.CurrentVersion, revision: d.CurrentRevision}
+		e := effect{request: d.Request, outcome: domain.Superseded, version: d.CurrentVersion, revision: d.Against(rec.Revision)}
 		if rec.Erased {
 			d.Reason, d.Message = "state.conflict", "the write lost a conflict; its details were erased with the agent"
 		}
 		if rec.Type == events.StateRejected {
 			e.refusal = agent.CurrentDetails(
-				domain.Errorf(domain.Conflict, d.Reason, "%s", d.Message), d.CurrentVersion, d.CurrentRevision)
+				domain.Errorf(domain.Conflict, d.Reason, "%s", d.Message), d.CurrentVersion, d.Against(rec.Revision))
 		}
 		return e, err
 	}

@@ -160,6 +160,9 @@ func (b *batchAttempt) decide(ctx context.Context, cmd *Command) error {
 		return unavailable(err, false)
 	}
 	meta := domain.Metadata{Now: b.now, CommandID: cmd.CommandID, Actor: cmd.actor, Revision: last.revision, Version: last.version}
+	if last.written > 0 {
+		meta.Before = uint64(len(b.writes) + 1 - last.written)
+	}
 	d := cmd.decide(last.state, meta)
 	if len(d.Events) > 0 && cmd.prepare != nil {
 		cmd.prepared = true
@@ -174,7 +177,7 @@ func (b *batchAttempt) decide(ctx context.Context, cmd *Command) error {
 		}
 	}
 	if d.Refusal != nil {
-		return d.Refusal
+		return b.ofJournal(cmd, last, d.Refusal)
 	}
 	a := batchAnswer{outcome: d.Outcome, head: last, revision: last.revision, write: last.written}
 	switch {
@@ -195,6 +198,18 @@ func (b *batchAttempt) decide(ctx context.Context, cmd *Command) error {
 	}
 	b.answers = append(b.answers, a)
 	return nil
+}
+
+// ofJournal is a refusal that says what version and revision an aggregate has. Those that it
+// would have after earlier commands of the batch never come to be: the details are of the journal.
+func (b *batchAttempt) ofJournal(cmd *Command, last *head, refusal *domain.Error) *domain.Error {
+	if _, says := refusal.Details["revision"]; !says || last.written == 0 {
+		return refusal
+	}
+	is := b.loaded[cmd.Name]
+	e := *refusal
+	e.Message += fmt.Sprintf(", after earlier commands of the batch; the journal has version %d", is.version)
+	return e.With("version", is.version).With("revision", is.revision)
 }
 
 // write adds a command's events after last and returns the head after them.

@@ -23,7 +23,8 @@ type Metadata struct {
 	Now       time.Time // the engine's clock, UTC
 	CommandID string
 	Actor     string // the authenticated sender; empty = there is no identity
-	Revision  uint64 // of the aggregate's last event; 0 = none
+	Revision  uint64 // of the aggregate's last event; 0 = none, or it is appended with this command
+	Before    uint64 // how many revisions the aggregate's last event is before a losing write of this command, if both are appended together
 	Version   uint64 // of the aggregate's last event; 0 = none
 }
 

@@ -196,6 +196,9 @@ func (d *StateLoss) Encode() jsontext.Value {
 	b = strconv.AppendUint(b, d.CurrentVersion, 10)
 	b = append(b, `,"current_revision":`...)
 	b = strconv.AppendUint(b, d.CurrentRevision, 10)
+	if d.CurrentBefore > 0 {
+		b = strconv.AppendUint(append(b, `,"current_before":`...), d.CurrentBefore, 10)
+	}
 	return append(b, '}')
 }
 
@@ -230,6 +233,7 @@ func DecodeStateLoss(data jsontext.Value) (StateLoss, error) {
 		Message         string         `json:"message"`
 		CurrentVersion  uint64         `json:"current_version"`
 		CurrentRevision uint64         `json:"current_revision"`
+		CurrentBefore   uint64         `json:"current_before"`
 	}
 	if err := json.Unmarshal(data, &w); err != nil {
 		return StateLoss{}, fmt.Errorf("decode state loss: %w", err)

@@ -56,5 +56,14 @@ type StateLoss struct {
 	Reason          string // error code of a rejection
 	Message         string // error message of a rejection
 	CurrentVersion  uint64 // of the entry when the write lost; 0 = it did not exist
-	CurrentRevision uint64
+	CurrentRevision uint64 // 0 where CurrentBefore says it
+	CurrentBefore   uint64 // of a loss against a write of the same batch: how many revisions before this event that is
+}
+
+// Against is the revision of the entry that the write lost against, by the write's own.
+func (d *StateLoss) Against(own uint64) uint64 {
+	if d.CurrentBefore > 0 {
+		return own - d.CurrentBefore
+	}
+	return d.CurrentRevision
 }

@@ -43,6 +43,6 @@ func LossOf(rec *events.Record) (Loss, error) {
 		Agent: rec.ID, Key: rec.Key, Version: rec.Version, Revision: rec.Revision,
 		Kind: kind, Verb: d.Verb, Strategy: d.Strategy, Reason: d.Reason, Value: d.Value,
 		Timestamp: rec.Timestamp, RecordedAt: rec.RecordedAt, Writer: rec.Writer, CommandID: rec.CommandID,
-		CurrentVersion: d.CurrentVersion, CurrentRevision: d.CurrentRevision, Digest: rec.Digest,
+		CurrentVersion: d.CurrentVersion, CurrentRevision: d.Against(rec.Revision), Digest: rec.Digest,
 	}, nil
 }

@@ -195,7 +195,7 @@ func (w Write) loss(e Entry, meta domain.Metadata) events.StateLoss {
 	}
 	return events.StateLoss{
 		Verb: verb, Value: w.Value, Strategy: string(w.Strategy), Request: w.Request,
-		CurrentVersion: e.Version, CurrentRevision: meta.Revision,
+		CurrentVersion: e.Version, CurrentRevision: meta.Revision, CurrentBefore: meta.Before,
 	}
 }
 

@@ -31,7 +31,8 @@ var eventShapes = map[string]Type{
 		reason string Error code of a rejection.
 		message string Error message of a rejection.
 		current_version! count Of the entry that it lost against; 0 = it did not exist.
-		current_revision! count Of the entry that it lost against.`},
+		current_revision! count Of the entry that it lost against; 0 where current_before says it.
+		current_before count Of a loss against a write of the same batch: how many revisions before this event that write is.`},
 	"LifecycleChanged": {"Data of the events of a lifecycle.", `
 		reason string Why.
 		keys []string? Keys that were hydrated, flushed or removed from KV.

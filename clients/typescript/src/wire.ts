@@ -2979,7 +2979,11 @@ export interface SessionsAnswer {
  */
 export interface StateLost {
   /**
-   * Of the entry that it lost against.
+   * Of a loss against a write of the same batch: how many revisions before this event that write is.
+   */
+  current_before?: number;
+  /**
+   * Of the entry that it lost against; 0 where current_before says it.
    */
   current_revision: number;
   /**

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"regexp"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -53,7 +54,7 @@ func WithCredentials(file string) Option {
 // WithPrefix is the --subject-prefix of the engine.
 func WithPrefix(prefix string) Option {
 	return func(s *settings) {
-		if s.prefix = prefix; prefix != "" {
+		if s.prefix = strings.TrimSuffix(prefix, "."); s.prefix != "" {
 			s.prefix += "."
 		}
 	}

@@ -120,6 +120,7 @@ type Bounds struct {
 	ValueBytes int           // largest value; default 256 KiB
 	ClockSkew  time.Duration // how far ahead of the engine's clock a client may be; default 5 s
 	Strategies Strategies    // conflict strategy of writes that name none
+	Prefix     string        // of all subjects, ending in a dot; empty = none
 }
 
 // DefaultBounds are the contract's.

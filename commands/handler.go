@@ -71,9 +71,9 @@ type Handler struct {
 // NewHandler executes commands on a journal. Close it to drain.
 func NewHandler(journal history.Journal, cfg Config) *Handler {
 	if cfg.Bounds.BodyBytes == 0 {
-		strategies := cfg.Bounds.Strategies
+		strategies, prefix := cfg.Bounds.Strategies, cfg.Bounds.Prefix
 		cfg.Bounds = DefaultBounds()
-		cfg.Bounds.Strategies = strategies
+		cfg.Bounds.Strategies, cfg.Bounds.Prefix = strategies, prefix
 	}
 	if cfg.InFlight == 0 {
 		cfg.InFlight = 8192

@@ -137,7 +137,7 @@ func read(req Request, now time.Time, b Bounds) (Command, error) {
 	table, ok := verbs[req.Aggregate]
 	if !ok {
 		return Command{}, domain.Errorf(domain.NotFound, "command.unknown",
-			"there is no aggregate %.64q: the aggregates are %s; queries go to queries.>", req.Aggregate, known(verbs))
+			"there is no aggregate %.64q: the aggregates are %s; queries go to %squeries.>", req.Aggregate, known(verbs), b.Prefix)
 	}
 	readBody, ok := table[req.Verb]
 	if !ok && req.Internal {
@@ -145,7 +145,7 @@ func read(req Request, now time.Time, b Bounds) (Command, error) {
 	}
 	if !ok {
 		return Command{}, domain.Errorf(domain.NotFound, "command.unknown",
-			"%s has no verb %.64q: its verbs are %s; queries go to queries.>", req.Aggregate, req.Verb, known(table))
+			"%s has no verb %.64q: its verbs are %s; queries go to %squeries.>", req.Aggregate, req.Verb, known(table), b.Prefix)
 	}
 	if len(req.Body) > b.BodyBytes && !req.Internal {
 		return Command{}, domain.Errorf(domain.TooLarge, "body.too_large",

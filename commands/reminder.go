@@ -60,7 +60,11 @@ func readReminderSet(id string, body []byte, now time.Time, b Bounds) (Command, 
 	if err != nil {
 		return Command{}, err
 	}
-	if data.Command = (events.ReminderCommand{Subject: strings.TrimPrefix(*in.Command.Subject, "commands."), Body: in.Command.Body}); len(data.Command.Body) == 0 {
+	subject := *in.Command.Subject
+	if strings.Count(subject, ".") > 2 { // it has more than <aggregate>.<id>.<verb>
+		subject = strings.TrimPrefix(strings.TrimPrefix(subject, b.Prefix), "commands.")
+	}
+	if data.Command = (events.ReminderCommand{Subject: subject, Body: in.Command.Body}); len(data.Command.Body) == 0 {
 		data.Command.Body = jsontext.Value("{}")
 	}
 	if err := b.checkSize("command.body", data.Command.Body); err != nil {

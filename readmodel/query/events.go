@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/tidemark-engine/tidemark/domain"
@@ -76,10 +77,12 @@ func (q *Query) eventPage(ctx context.Context, in *request) (*eventPage, error) 
 		return nil, domain.Errorf(domain.Invalid, "subject.invalid",
 			"subject %.128q is not a pattern of names below events., like agent.a1.>: * stands for one token, a last > for one or more", in.Subject)
 	}
-	aggregate, id, one := p.pattern.Of()
-	if aggregate == "events" {
-		return nil, domain.Errorf(domain.Invalid, "subject.invalid", "subject %.128q begins with events.: leave that out, as in agent.a1.>", in.Subject)
+	for _, root := range []string{"events.", q.Prefix + "events."} {
+		if strings.HasPrefix(in.Subject+".", root) {
+			return nil, domain.Errorf(domain.Invalid, "subject.invalid", "subject %.128q begins with %s: leave that out, as in agent.a1.>", in.Subject, root)
+		}
 	}
+	aggregate, id, one := p.pattern.Of()
 	if in.WaitMS != nil && in.wait() > maxEventsWait {
 		return nil, domain.Errorf(domain.Invalid, "wait_ms.invalid", "wait_ms must be 0 to %d", maxEventsWait.Milliseconds())
 	}

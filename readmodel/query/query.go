@@ -39,6 +39,9 @@ type Query struct {
 	// Declared are the declared views; nil = without SQL.
 	Declared DeclaredViews
 
+	// Prefix is that of all subjects, ending in a dot; empty = none.
+	Prefix string
+
 	// Authority decides what the sender may read; nil = everything.
 	Authority Authority
 
@@ -134,7 +137,7 @@ func (q *Query) ask(ctx context.Context, tokens []string, body []byte, by **gran
 	}
 	h, ok := handlers[name]
 	if !ok || (h.check != nil) != (len(tokens) == 3) {
-		return nil, unknownQuery(tokens)
+		return nil, q.unknown(tokens)
 	}
 	permission, err := q.permit(ctx, name, id)
 	if err != nil {
@@ -179,8 +182,8 @@ func Names() []string {
 	return append(slices.Collect(maps.Keys(handlers)), "command.get", "engine.status")
 }
 
-// unknownQuery lists the queries of the noun that was asked for, or all nouns.
-func unknownQuery(tokens []string) error {
+// unknown lists the queries of the noun that was asked for, or all nouns.
+func (q *Query) unknown(tokens []string) error {
 	var known []string
 	nouns := map[string]bool{"command": true, "engine": true}
 	for name, h := range handlers {
@@ -196,6 +199,6 @@ func unknownQuery(tokens []string) error {
 		known = slices.Collect(maps.Keys(nouns))
 	}
 	slices.Sort(known)
-	return domain.Errorf(domain.NotFound, "query.unknown", "there is no query %.128q: there are %s; commands go to commands.>",
-		strings.Join(tokens, "."), strings.Join(known, ", "))
+	return domain.Errorf(domain.NotFound, "query.unknown", "there is no query %.128q: there are %s; commands go to %scommands.>",
+		strings.Join(tokens, "."), strings.Join(known, ", "), q.Prefix)
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/tidemark-engine/tidemark/client"
 	"github.com/tidemark-engine/tidemark/test/harness"
 )
 
@@ -85,7 +86,7 @@ func TestConfigurationRefused(t *testing.T) {
 func TestPrefix(t *testing.T) {
 	t.Parallel()
 	e := harness.Start(t, harness.Config{Args: []string{"--config", file(t, `
-subject_prefix: acme
+subject_prefix: acme.
 limits:
   clock_skew: 10s
 strategies:
@@ -137,6 +138,33 @@ strategies:
 		if _, err := c.Request(subject, []byte(`{}`), time.Second); !errors.Is(err, nats.ErrNoResponders) {
 			t.Errorf("%s without the prefix: %v", subject, err)
 		}
+	}
+	reminder := func(subject string) harness.M {
+		return harness.M{"every_ms": 3600000, "command": harness.M{"subject": subject, "body": harness.M{"key": "k", "value": 1}}}
+	}
+	for _, subject := range []string{"agent.a1.set", "commands.agent.a1.set", "acme.commands.agent.a1.set"} {
+		if _, err := c.Command(t.Context(), "acme.commands.reminder.r1.set", "", reminder(subject)); err != nil {
+			t.Errorf("a reminder of %s: %v", subject, err)
+		}
+	}
+	for _, no := range [][3]string{
+		{"acme.commands.agent.a1.get", `{}`, "queries go to acme.queries.>"}, {"acme.commands.ghost.a1.set", `{}`, "queries go to acme.queries.>"},
+		{"acme.queries.agent.a1.set", `{}`, "commands go to acme.commands.>"},
+		{"acme.queries.events.read", `{"subject":"acme.events.agent.a1.>"}`, `begins with acme.events.: leave that out`},
+		{"acme.queries.events.read", `{"subject":"events.agent.a1.>"}`, `begins with events.: leave that out`},
+	} {
+		if m, err := c.Request(no[0], []byte(no[1]), harness.Patience); err != nil || !strings.Contains(string(m.Data), no[2]) {
+			t.Errorf("%s: %s, %v", no[0], m.Data, err)
+		}
+	}
+	if status, err := c.Query(t.Context(), "acme.queries.engine.status", nil); err != nil || !strings.Contains(string(status), `"subject_prefix":"acme"`) {
+		t.Errorf("the prefix in the status: %.300s, %v", status, err)
+	}
+	sdk, err := client.Connect(t.Context(), e.NATSURL, client.WithPrefix("acme."))
+	harness.Must(t, err)
+	defer sdk.Close()
+	if _, err := sdk.Agent("a1").Set(t.Context(), "sdk", 1); err != nil {
+		t.Errorf("the Go client with a prefix that ends in a dot: %v", err)
 	}
 	s, err := c.JS.Stream(t.Context(), "EVENTS")
 	harness.Must(t, err)

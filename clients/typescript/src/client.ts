@@ -70,7 +70,7 @@ export class Client {
     readonly options: Omit<Options, "servers">,
     private readonly owned: boolean,
   ) {
-    this.#prefix = options.prefix ? options.prefix + "." : "";
+    this.#prefix = options.prefix ? options.prefix.replace(/\.$/, "") + "." : "";
     this.#patience = options.patience ?? 30_000;
     void this.#follow();
   }

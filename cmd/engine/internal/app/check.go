@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"regexp"
+	"strings"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -22,6 +23,7 @@ func (c *Config) check() (err error) {
 	if err := c.Validate(); err != nil {
 		return deployment.Usagef("%w", err)
 	}
+	c.SubjectPrefix = strings.TrimSuffix(c.SubjectPrefix, ".")
 	c.document, err = ReadTopology(c.Topology)
 	return err
 }

@@ -139,7 +139,7 @@ func (c *Config) memory() (planned, bound uint64, err error) {
 func (c *Config) bounds() (commands.Bounds, error) {
 	b := commands.Bounds{
 		BodyBytes: c.LimitsBody, ValueBytes: c.LimitsValue, ClockSkew: c.LimitsClockSkew,
-		Strategies: make(commands.Strategies, len(c.Strategies)),
+		Strategies: make(commands.Strategies, len(c.Strategies)), Prefix: natsio.NewSubjects(c.SubjectPrefix).Root(""),
 	}
 	for prefix, name := range c.Strategies {
 		s, err := agent.ParseStrategy(name)

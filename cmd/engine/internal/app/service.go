@@ -28,7 +28,7 @@ func startService(e *Engine, nc, queries *nats.Conn) (*queryService, error) {
 	q := &query.Query{
 		Tiers: e.model.tiers, Rows: e.model.rows, Cache: e.buckets.cache, Status: e.statusFor, Tail: e.model.tail, MaxAnswer: queries.MaxPayload, Authority: e.authority,
 		LastSeen: e.commands.lastSeen, Command: e.intake.Outcome, Acknowledged: e.commands.handler.Acknowledged,
-		Search: e.cfg.Search.Of(),
+		Search: e.cfg.Search.Of(), Prefix: e.nats.subjects.Root(""),
 	}
 	if e.views.declared != nil {
 		q.Declared = e.views.declared

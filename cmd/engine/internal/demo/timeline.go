@@ -46,7 +46,7 @@ func (c *Demo) printTimeline(ctx context.Context, w *cli.Output, l *links, write
 		all = append(all, past...)
 	}
 	slices.SortFunc(all, func(a, b pastVersion) int { return cmp.Compare(a.Revision, b.Revision) })
-	w.Printf("\nThe writes of %s, from queries.agent.%s.history:\n", c.Agent, c.Agent)
+	w.Printf("\nThe writes of %s, from %s:\n", c.Agent, c.Subject("queries.agent."+c.Agent+".history"))
 	for i, v := range all {
 		if i == c.Lines && c.Lines > 0 {
 			w.Printf("  … and %d more (--lines 0 prints all)\n", len(all)-i)

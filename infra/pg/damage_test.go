@@ -34,8 +34,8 @@ func TestRemovedTablesAreMadeAgain(t *testing.T) {
 		{"DROP TABLE agents.events, agents.messages", []string{"agents.events", "agents.messages"}, false, ""},
 		{"DROP TABLE agents.checkpoints", []string{"agents.checkpoints"}, true, ""},
 		{"ALTER TABLE agents.state DROP CONSTRAINT state_pkey", []string{"agents.state.PRIMARY KEY (agent_id, state_key)"}, true, ""},
-		{"ALTER TABLE agents.outbox DROP CONSTRAINT outbox_pkey, DROP CONSTRAINT outbox_command_id_subject_key",
-			[]string{"agents.outbox.PRIMARY KEY (id)", "agents.outbox.UNIQUE (command_id, subject)"}, false, ""},
+		{"ALTER TABLE agents.outbox DROP CONSTRAINT outbox_pkey",
+			[]string{"agents.outbox.PRIMARY KEY (id)"}, false, ""},
 		{"ALTER TABLE agents.events DROP CONSTRAINT events_pkey", []string{"agents.events.PRIMARY KEY (partition, revision, recorded_at)"}, false, ""},
 		{"ALTER TABLE agents.messages RENAME COLUMN body_text TO text", []string{"agents.messages.body_text"}, false, "lacks the column body_text"},
 	} {

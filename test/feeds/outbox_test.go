@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -34,6 +35,22 @@ func TestOutbox(t *testing.T) {
 	insert(t, sql, "task-1", "commands.task.t.create", harness.M{"kind": "k"}, true)
 	insert(t, sql, "task-2", "commands.task.t.start", harness.M{"agent_id": "a"}, true)
 	insert(t, sql, "task-3", "commands.task.t.complete", harness.M{"result": 1}, true)
+	// The same command again, in another spelling too, and its id with another body, verb or aggregate.
+	for i, again := range [][3]string{
+		{"agent.a9.set", `{"strategy":"last_write_wins", "value":299,"key":"k"}`, `"replayed": true`}, {"commands.agent.a9.set", `{"key":"k","value":299,"strategy":"last_write_wins"}`, `"replayed": true`},
+		{"commands.agent.a9.set", `{"key":"k","value":300,"strategy":"last_write_wins"}`, `"code": "command.id_reused"`}, {"agent.a9.delete", `{"key":"k"}`, `"code": "command.id_reused"`},
+		{"agent.other.fly", `{}`, `"code": "command.unknown"`},
+	} {
+		var row int64
+		harness.Must(t, sql.QueryRow(t.Context(), `INSERT INTO agents.outbox (command_id, subject, body) VALUES ('app-299', $1, $2) RETURNING id`, again[0], again[1]).Scan(&row))
+		defer func() {
+			var outcome string
+			harness.Must(t, sql.QueryRow(context.Background(), `SELECT outcome::text FROM agents.outbox WHERE id = $1`, row).Scan(&outcome))
+			if !strings.Contains(outcome, again[2]) {
+				t.Errorf("row %d, %s %s: %s", i, again[0], again[1], outcome)
+			}
+		}()
+	}
 	relayed(t, sql)
 
 	all := c.Journal(t)
@@ -124,7 +141,7 @@ func insert(t *testing.T, sql *pgx.Conn, id, subject string, body any, commit bo
 
 func outcomeOf(t *testing.T, sql *pgx.Conn, id string) (outcome []byte) {
 	t.Helper()
-	harness.Must(t, sql.QueryRow(t.Context(), `SELECT outcome FROM agents.outbox WHERE command_id = $1`, id).Scan(&outcome))
+	harness.Must(t, sql.QueryRow(t.Context(), `SELECT outcome FROM agents.outbox WHERE command_id = $1 ORDER BY id LIMIT 1`, id).Scan(&outcome))
 	return outcome
 }
 

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/tidemark-engine/tidemark/infra/natsio/embedded"
 	"github.com/tidemark-engine/tidemark/test/harness"
 )
 
@@ -54,4 +55,36 @@ func TestAuthOnAStoppedEngine(t *testing.T) {
 	if n := strings.Count(log, "\n"); n != 4 || strings.Count(log, `"actor":"operator"`) != 4 {
 		t.Errorf("%d lines:\n%s", n, log)
 	}
+}
+
+// TestAuthInterrupted repeats subcommands that were killed between the principals and their
+// keys.
+func TestAuthInterrupted(t *testing.T) {
+	data, dir := filepath.Join(t.TempDir(), "data"), t.TempDir()
+	do := func(want int, says string, args ...string) {
+		t.Helper()
+		code, stdout, stderr := engine(t, append([]string{"auth"}, append(args, "--data", data, "--json")...)...)
+		if code != want || !strings.Contains(stdout+stderr, says) {
+			t.Errorf("auth %q: exit code %d, want %d and %q\n%s%s", args, code, want, says, stdout, stderr)
+		}
+	}
+	creds, keys := filepath.Join(dir, "alice.creds"), filepath.Join(embedded.KeysDir(data), "principals", "alice.json")
+	do(0, "operator.creds", "init")
+	do(0, creds, "add", "alice", "--role", "reader", "--out", creds)
+	do(1, "engine auth rotate alice", "add", "alice", "--role", "reader", "--out", creds+"-2")
+
+	harness.Must(t, os.Remove(keys))
+	do(0, creds+"-2", "rotate", "alice", "--out", creds+"-2")
+	text, err := os.ReadFile(keys)
+	if err != nil || !strings.Contains(string(text), `"agents.`) {
+		t.Errorf("%v: the keys after an interrupted add and a rotate: \n%s", err, text)
+	}
+
+	do(0, `"revoked":true`, "revoke", "alice")
+	harness.Must(t, os.WriteFile(keys, text, 0o600))
+	do(0, `"revoked":true`, "revoke", "alice")
+	if text, err = os.ReadFile(keys); err != nil || !strings.Contains(string(text), `"gone": true`) || strings.Contains(string(text), `"user"`) {
+		t.Errorf("%v: the keys after an interrupted revoke and another:\n%s", err, text)
+	}
+	do(1, "no such principal", "revoke", "bob")
 }

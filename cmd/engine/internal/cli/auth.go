@@ -2,8 +2,8 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
+	"fmt"
 
 	"github.com/tidemark-engine/tidemark/infra/natsio/auth"
 	"github.com/tidemark-engine/tidemark/infra/natsio/principals"
@@ -63,21 +63,13 @@ func (c *AuthAdd) Run(ctx context.Context, out *Output) error {
 		var p principals.Principal
 		err := issue(c.Out, func() (creds []byte, err error) {
 			p, err = w.Add(ctx, c.Actor(), c.principal())
+			if errors.Is(err, principals.ErrExists) {
+				return nil, fmt.Errorf("%w; 'engine auth rotate %s' writes new credentials of it", err, c.Name)
+			}
 			if err != nil {
 				return nil, err
 			}
-			if creds, err = w.keys.NewPrincipal(c.Name); errors.Is(err, auth.ErrExists) { // of an add that was interrupted
-				creds, err = w.keys.Rotate(c.Name)
-			}
-			if err == nil && w.keys.Mode() != auth.Embedded {
-				var account string
-				if account, err = w.keys.Account(c.Name); err == nil {
-					p, err = w.Bind(ctx, c.Actor(), c.Name, account)
-				}
-			}
-			if err == nil {
-				err = w.apply(ctx, p)
-			}
+			creds, p, err = w.credentials(ctx, c.Actor(), p)
 			if err != nil {
 				_, undone := w.Revoke(ctx, c.Actor(), c.Name)
 				err = errors.Join(err, undone)
@@ -135,14 +127,11 @@ func (c *AuthRevoke) Run(ctx context.Context, out *Output) error {
 	return c.with(ctx, func(ctx context.Context, w *authWork) error {
 		ended := w.ending(c.Name)
 		p, err := w.Revoke(ctx, c.Actor(), c.Name)
+		if was, found := w.Get(c.Name); errors.Is(err, principals.ErrUnknown) && found { // what an interrupted revoke left is to be done
+			p, err = was, nil
+		}
 		if err == nil {
-			profile, _ := json.Marshal(p)          // it was JSON
-			_ = w.keys.Apply(p.Name, nil, profile) // no keys: there is nothing to revoke
-			if err = w.keys.Revoke(c.Name); errors.Is(err, auth.ErrUnknown) {
-				err = nil
-			} else if err == nil && w.push != nil {
-				err = w.push(ctx, p.Name)
-			}
+			err = w.end(ctx, p)
 		}
 		if err == nil {
 			err = ended(ctx)
@@ -179,9 +168,7 @@ func (c *AuthRotate) Run(ctx context.Context, out *Output) error {
 			if p, err = w.Rotated(ctx, c.Actor(), c.Name); err != nil {
 				return nil, err
 			}
-			if creds, err = w.keys.Rotate(c.Name); err == nil {
-				err = w.apply(ctx, p)
-			}
+			creds, p, err = w.credentials(ctx, c.Actor(), p)
 			return creds, err
 		})
 		if err == nil { // the new file stays

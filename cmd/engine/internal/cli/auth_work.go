@@ -239,30 +239,3 @@ func (w *authWork) reload(out *Output) {
 		out.Printf("The NATS server needs the new configuration: engine auth print-config, then reload each server twice.\n")
 	}
 }
-
-// newFile makes a credentials file that only its owner can read. It replaces none.
-func newFile(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if errors.Is(err, fs.ErrExist) {
-		return nil, usagef("%s exists, and credentials files are never overwritten: move it away, or name another --out", path)
-	}
-	return f, err
-}
-
-// issue writes credentials into a new file, which is removed when something fails.
-func issue(path string, creds func() ([]byte, error)) (err error) {
-	f, err := newFile(path)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.Remove(path))
-		}
-	}()
-	text, err := creds()
-	if err == nil {
-		_, err = f.Write(text)
-	}
-	return errors.Join(err, f.Sync(), f.Close())
-}

@@ -214,7 +214,7 @@ func seesItsOwnEvents(t *testing.T, e *harness.Engine, dir string, alice, bob *h
 		t.Errorf("events of alice: %s\nof nobody: %s", there, missing)
 	}
 	mine := harness.Run(t, "replay", "--server", e.NATSURL, "--creds", filepath.Join(dir, "bob.creds"))
-	if r := harness.Run(t, "diff", "agent.bob-1", "--from", "0", "--server", e.NATSURL, "--creds", filepath.Join(dir, "bob.creds")); r.Code != 0 || !strings.Contains(r.Stdout, "1 change(s)") {
+	if r := harness.Run(t, "diff", "agent.bob-1", "--from", "0", "--server", e.NATSURL, "--creds", filepath.Join(dir, "bob.creds")); r.Code != 0 || !strings.Contains(r.Stdout, "1 change,") {
 		t.Errorf("diff of bob: %+v", r)
 	}
 	all := e.Run("replay")

@@ -113,7 +113,7 @@ func (in *Intake) undelivered(ctx context.Context, advisory []byte) error {
 	}
 	// The subject has one token for the consumer, so its name may hold no dot.
 	source := sourceConsumers + tasksStream + "." + strings.ReplaceAll(a.Consumer, ".", "_")
-	reason := fmt.Sprintf("delivered %d times without an acknowledgement", a.Deliveries)
+	reason := fmt.Sprintf("deliveries without an acknowledgement: %d", a.Deliveries)
 	msg := &nats.Msg{Subject: in.streams.deadLetterRoot + source, Data: task.Data, Header: nats.Header{
 		headerReason: {reason}, headerSource: {source}, headerSubject: {task.Subject}, headerStream: {tasksStream},
 		headerSequence: {strconv.FormatUint(a.StreamSeq, 10)}, headerTime: {task.Time.UTC().Format(time.RFC3339Nano)},

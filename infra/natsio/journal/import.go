@@ -64,7 +64,7 @@ func OpenImporter(ctx context.Context, nc *nats.Conn, cfg Config, digest string)
 		return nil, err
 	}
 	if found.partitions != 0 && found.partitions != cfg.Partitions {
-		return nil, fmt.Errorf("the export has %d partitions, the existing journal %d, and the number cannot change: "+
+		return nil, fmt.Errorf("the number of partitions is %d in the export and %d in the existing journal, and cannot change: "+
 			"import into a new data directory or another server", cfg.Partitions, found.partitions)
 	}
 	cfg.importing = digest
@@ -100,7 +100,7 @@ func (i *Importer) checkEmpty(ctx context.Context) error {
 		events += head
 	}
 	if events > 0 && !i.resumed {
-		return fmt.Errorf("%w: it has %d events, and an import needs an empty journal: "+
+		return fmt.Errorf("%w: it has events (%d), and an import needs an empty journal: "+
 			"import into a new data directory or another server", ErrNotEmpty, events)
 	}
 	return nil

@@ -129,14 +129,14 @@ func Open(ctx context.Context, nc *nats.Conn, cfg Config) (*Journal, error) {
 		return nil, err
 	}
 	if found.partitions != 0 && cfg.Partitions != 0 && found.partitions != want {
-		return nil, fmt.Errorf("the journal has %d partitions, which cannot change to %d: "+
+		return nil, fmt.Errorf("the number of the journal's partitions is %d, and cannot change to %d: "+
 			"start with --partitions %d or with a new data directory", found.partitions, want, found.partitions)
 	}
 	if found.partitions != 0 {
 		want = found.partitions
 	}
 	if len(found.missing) > 0 && (found.events > 0 || cfg.known()) {
-		return nil, fmt.Errorf("%w: of the journal's %d streams %s are missing. Nothing was created. Restore them, "+
+		return nil, fmt.Errorf("%w: streams of the journal are missing (of %d: %s). Nothing was created. Restore them, "+
 			"or delete the other streams of the journal and start with --accept-journal", ErrOtherJournal, want, strings.Join(found.missing, ", "))
 	}
 	id := ulid.Make().String()

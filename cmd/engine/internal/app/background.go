@@ -22,7 +22,7 @@ func (e *Engine) startUpgrades() error {
 		Rebuild: func(ctx context.Context) error {
 			done, err := e.journal.stores.RebuildHot(ctx, e.model.hot, e.hotCaughtUp, noStep)
 			if err == nil && len(done.Left) > 0 {
-				err = fmt.Errorf("%d rows still differ", len(done.Left))
+				err = fmt.Errorf("rows that still differ: %d", len(done.Left))
 			}
 			if err == nil {
 				err = e.model.hot.MarkRebuilt(ctx)

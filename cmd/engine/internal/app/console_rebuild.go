@@ -10,6 +10,7 @@ import (
 
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/console"
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
+	"github.com/tidemark-engine/tidemark/internal/counted"
 	"github.com/tidemark-engine/tidemark/projections"
 	"github.com/tidemark-engine/tidemark/projections/rebuild"
 	"github.com/tidemark-engine/tidemark/projections/verify"
@@ -124,20 +125,20 @@ func rebuilt(j *console.Job, done *deployment.RebuildResult) {
 	case done.Shadow != nil:
 		s := done.Shadow
 		j.Summary = []string{
-			fmt.Sprintf("%d events folded in %s, %.0f a second", s.Events, seconds(s.Seconds), s.Rate),
-			fmt.Sprintf("%d rows differed and were corrected; the view waited %s", s.Rows, seconds(s.Held)),
-			fmt.Sprintf("digest %.16s over %d rows, shadow %.16s", s.Digests.Live, s.Digests.Rows, s.Digests.Shadow),
+			fmt.Sprintf("%s folded in %s, %.0f a second", counted.Of(s.Events, "event"), seconds(s.Seconds), s.Rate),
+			fmt.Sprintf("%s differed, now corrected; the view waited %s", counted.Of(s.Rows, "row"), seconds(s.Held)),
+			fmt.Sprintf("digest %.16s over %s, shadow %.16s", s.Digests.Live, counted.Of(s.Digests.Rows, "row"), s.Digests.Shadow),
 		}
 		rows, j.More = s.Keys, s.Rows-len(s.Keys)
 	case done.Reset != nil:
 		r := done.Reset
 		j.Summary = []string{
-			fmt.Sprintf("compared with %d events in %s, %.0f a second", r.Events, seconds(r.Seconds), r.Rate),
-			fmt.Sprintf("%d rows differed and were corrected", r.Rows),
+			fmt.Sprintf("compared with %s in %s, %.0f a second", counted.Of(r.Events, "event"), seconds(r.Seconds), r.Rate),
+			fmt.Sprintf("%s differed, now corrected", counted.Of(r.Rows, "row")),
 		}
 		rows, j.More = r.Keys, r.Rows-len(r.Keys)
 	default:
-		j.Summary = []string{fmt.Sprintf("%d rows in %s", done.Declared.Rows, seconds(done.Declared.Seconds))}
+		j.Summary = []string{fmt.Sprintf("%s in %s", counted.Of(done.Declared.Rows, "row"), seconds(done.Declared.Seconds))}
 	}
 	for _, row := range rows {
 		j.Found = append(j.Found, console.Difference{Where: done.View, Key: row.Key, What: row.What})
@@ -187,9 +188,9 @@ func (o *consoleOperations) Verify(ctx context.Context, who console.Caller, id s
 func verified(j *console.Job, found *deployment.Verified) {
 	j.OK = found.OK()
 	counts := func(name string, c *verify.Counts) {
-		j.Summary = append(j.Summary, fmt.Sprintf("%s: %d rows, %d equal, %d newer, %d expired, %d different", name, c.Rows, c.Equal, c.Newer, c.Expired, c.Differences))
+		j.Summary = append(j.Summary, fmt.Sprintf("%s: %s, %d equal, %d newer, %d expired, %d different", name, counted.Of(c.Rows, "row"), c.Equal, c.Newer, c.Expired, c.Differences))
 	}
-	j.Summary = []string{fmt.Sprintf("journal: %d events of %d aggregates, chains checked", found.Events, found.Aggregates)}
+	j.Summary = []string{fmt.Sprintf("journal: %s of %s, chains checked", counted.Of(found.Events, "event"), counted.Of(found.Aggregates, "aggregate"))}
 	if found.Archive != nil {
 		counts("archive", found.Archive)
 	}

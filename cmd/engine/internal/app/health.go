@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
+	"github.com/tidemark-engine/tidemark/internal/counted"
 	"github.com/tidemark-engine/tidemark/internal/readiness"
 	"github.com/tidemark-engine/tidemark/internal/wait"
 	"github.com/tidemark-engine/tidemark/projections"
@@ -259,7 +260,7 @@ func (h *health) view(name string) (readiness.Level, string) {
 	}
 	for _, v := range h.e.views.status(h.e.journal.lastHeads()) {
 		if v.Name == name && v.State == projections.Waiting {
-			return readiness.Degraded, fmt.Sprintf("it waits, %d events and %.0f s behind: %s", v.LagEvents, v.LagSeconds, v.Reason)
+			return readiness.Degraded, fmt.Sprintf("it waits, %s and %.0f s behind: %s", counted.Of(v.LagEvents, "event"), v.LagSeconds, v.Reason)
 		}
 	}
 	return readiness.OK, ""

@@ -12,6 +12,7 @@ import (
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
 	"github.com/tidemark-engine/tidemark/domain"
 	"github.com/tidemark-engine/tidemark/infra/pg"
+	"github.com/tidemark-engine/tidemark/internal/counted"
 	"github.com/tidemark-engine/tidemark/internal/redact"
 )
 
@@ -121,7 +122,7 @@ func (e *Engine) Banner(program string) string {
 	fmt.Fprintf(&b, "  Postgres    %s\n", pgLine)
 	fmt.Fprintf(&b, "  console     %s/\n", e.http.url())
 	fmt.Fprintf(&b, "  HTTP        %s/readyz  /healthz  /metrics\n", e.http.url())
-	fmt.Fprintf(&b, "  journal     %d partition(s), %d replica(s), data in %s\n", e.journal.Partitions(), e.journal.Replicas(), e.cfg.Data)
+	fmt.Fprintf(&b, "  journal     %s, %s, data in %s\n", counted.Of(e.journal.Partitions(), "partition"), counted.Of(e.journal.Replicas(), "replica"), e.cfg.Data)
 	fmt.Fprintf(&b, "  durability  %s: %s\n", mode, detail)
 	fmt.Fprintf(&b, "Try, in another terminal:\n")
 	fmt.Fprintf(&b, "  %s send%s %scommands.agent.a1.set '{\"key\":\"mood\",\"value\":\"curious\"}'\n", program, at, prefix)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
 	"github.com/tidemark-engine/tidemark/domain"
+	"github.com/tidemark-engine/tidemark/internal/counted"
 )
 
 // Diff shows how an aggregate changed between two instants: a JSON Patch (RFC
@@ -125,7 +126,7 @@ func (d *changed) print(out *Output) {
 		}
 		out.Printf("%s\n", line)
 	}
-	out.Printf("%d change(s), caused by %d event(s)\n", len(d.Patch), len(d.Events))
+	out.Printf("%s, caused by %s\n", counted.Of(len(d.Patch), "change"), counted.Of(len(d.Events), "event"))
 	for _, e := range d.Events {
 		by := ""
 		if e.Writer != "" {

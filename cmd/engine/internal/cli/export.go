@@ -7,6 +7,7 @@ import (
 	"os"
 
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
+	"github.com/tidemark-engine/tidemark/internal/counted"
 	"github.com/tidemark-engine/tidemark/projections/retention/export"
 )
 
@@ -65,12 +66,12 @@ func (c *Export) Run(ctx context.Context, out *Output) error {
 		return err
 	}
 	if saved.Removed > 0 {
-		fmt.Fprintf(os.Stderr, "removed %d unfinished file(s) of exports to %s that were killed\n", saved.Removed, c.File)
+		fmt.Fprintf(os.Stderr, "removed %s of killed exports to %s\n", counted.Of(saved.Removed, "unfinished file"), c.File)
 	}
 	h := saved.Header
 	err = out.Result(transferred{File: c.File, Journal: h.Journal, Partitions: h.Partitions, Heads: h.Heads, Events: saved.Events, Bytes: saved.Bytes}, func() {
-		out.Printf("exported %d events of %d partitions, heads %v, to %s (%d bytes)\n",
-			saved.Events, h.Partitions, h.Heads, c.File, saved.Bytes)
+		out.Printf("exported %s of %s, heads %v, to %s (%d bytes)\n",
+			counted.Of(saved.Events, "event"), counted.Of(h.Partitions, "partition"), h.Heads, c.File, saved.Bytes)
 	})
 	return errors.Join(err, damageOf(saved))
 }

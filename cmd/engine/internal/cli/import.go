@@ -20,6 +20,7 @@ import (
 	"github.com/tidemark-engine/tidemark/infra/natsio/coordination"
 	"github.com/tidemark-engine/tidemark/infra/natsio/embedded"
 	"github.com/tidemark-engine/tidemark/infra/natsio/journal"
+	"github.com/tidemark-engine/tidemark/internal/counted"
 	"github.com/tidemark-engine/tidemark/internal/keys"
 	"github.com/tidemark-engine/tidemark/projections/retention/export"
 )
@@ -67,7 +68,7 @@ func (c *Import) Run(ctx context.Context, out *Output) error {
 	h := checked.Header
 	return out.Result(transferred{File: c.File, Bytes: info.Size(), Journal: h.Journal, Partitions: h.Partitions,
 		Heads: h.Heads, Events: h.Events(), Unreadable: checked.Unreadable}, func() {
-		out.Printf("imported %d events of %d partitions, heads %v\n", h.Events(), h.Partitions, h.Heads)
+		out.Printf("imported %s of %s, heads %v\n", counted.Of(h.Events(), "event"), counted.Of(h.Partitions, "partition"), h.Heads)
 		if checked.Unreadable > 0 {
 			out.Printf("this engine cannot decode %d of them; it has stored them unchanged\n", checked.Unreadable)
 		}

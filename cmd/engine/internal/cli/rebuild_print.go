@@ -8,6 +8,7 @@ import (
 
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
 	"github.com/tidemark-engine/tidemark/infra/pg/durable"
+	"github.com/tidemark-engine/tidemark/internal/counted"
 	"github.com/tidemark-engine/tidemark/projections/rebuild"
 )
 
@@ -18,10 +19,10 @@ func (c *rebuilding) printShadowPlan(p *durable.ShadowPlan) error {
 			*durable.ShadowPlan
 		}{"durable", p})
 	}
-	c.out.Printf(`durable     %s events to fold, about %s (this machine folds %s/s)
+	c.out.Printf(`durable     %s %s to fold, about %s (this machine folds %s/s)
             into tables beside the live ones; they need about %s of disk, as the live ones do
             then one transaction corrects the rows that differ; reads go on as before
-`, Grouped(int(p.Events)), seconds(p.Seconds), Grouped(int(p.Rate)), humanize.IBytes(uint64(p.Bytes)))
+`, Grouped(int(p.Events)), counted.Noun(p.Events, "event"), seconds(p.Seconds), Grouped(int(p.Rate)), humanize.IBytes(uint64(p.Bytes)))
 	return nil
 }
 
@@ -32,8 +33,8 @@ func (c *rebuilding) printFoldPlan(view, what string, p *rebuild.FoldPlan) error
 			*rebuild.FoldPlan
 		}{view, p})
 	}
-	c.out.Printf("%-11s %s events to fold, about %s (this machine folds %s/s), no disk\n            then %s\n",
-		view, Grouped(int(p.Events)), seconds(p.Seconds), Grouped(int(p.Rate)), what)
+	c.out.Printf("%-11s %s %s to fold, about %s (this machine folds %s/s), no disk\n            then %s\n",
+		view, Grouped(int(p.Events)), counted.Noun(p.Events, "event"), seconds(p.Seconds), Grouped(int(p.Rate)), what)
 	return nil
 }
 
@@ -49,13 +50,13 @@ func (c *rebuilding) printRebuilt(r *rebuild.Rebuilt) error {
 	if c.out.AsJSON {
 		return c.out.JSON(r)
 	}
-	c.out.Printf("%-11s rebuilt from %s events in %s%s; %d rows differed", r.View, Grouped(int(r.Events)),
-		seconds(r.Seconds), folded(r.Rate), r.Rows)
+	c.out.Printf("%-11s rebuilt from %s %s in %s%s; %s differed", r.View, Grouped(int(r.Events)), counted.Noun(r.Events, "event"),
+		seconds(r.Seconds), folded(r.Rate), counted.Of(r.Rows, "row"))
 	if r.Ahead > 0 {
 		c.out.Printf(", %d are ahead of the view", r.Ahead)
 	}
-	c.out.Printf("\n            position %v, digest %.16s over %s rows, shadow %.16s; the view waited %s\n",
-		r.Position, r.Digests.Live, Grouped(r.Digests.Rows), r.Digests.Shadow, seconds(r.Held))
+	c.out.Printf("\n            position %v, digest %.16s over %s %s, shadow %.16s; the view waited %s\n",
+		r.Position, r.Digests.Live, Grouped(r.Digests.Rows), counted.Noun(r.Digests.Rows, "row"), r.Digests.Shadow, seconds(r.Held))
 	for _, t := range r.Tables {
 		if t.Updated+t.Inserted+t.Deleted > 0 {
 			c.out.Printf("  %-9s %d corrected, %d added, %d removed\n", t.Kind, t.Updated, t.Inserted, t.Deleted)
@@ -77,7 +78,7 @@ func (c *rebuilding) printDeclared(r *deployment.RebuiltDeclared) error {
 	if c.out.AsJSON {
 		return c.out.JSON(r)
 	}
-	c.out.Printf("%-11s rebuilt in %s: %s rows\n", r.View, seconds(r.Seconds), Grouped(int(r.Rows)))
+	c.out.Printf("%-11s rebuilt in %s: %s %s\n", r.View, seconds(r.Seconds), Grouped(int(r.Rows)), counted.Noun(r.Rows, "row"))
 	return nil
 }
 
@@ -88,8 +89,8 @@ func (c *rebuilding) printRestored(r *rebuild.ResetReport, why error) error {
 	if c.out.AsJSON {
 		err = c.out.JSON(r)
 	} else {
-		c.out.Printf("%-11s compared with %s events in %s%s; %d rows differed\n", r.View, Grouped(int(r.Events)),
-			seconds(r.Seconds), folded(r.Rate), r.Rows)
+		c.out.Printf("%-11s compared with %s %s in %s%s; %s differed\n", r.View, Grouped(int(r.Events)), counted.Noun(r.Events, "event"),
+			seconds(r.Seconds), folded(r.Rate), counted.Of(r.Rows, "row"))
 		c.printRows(r.Keys, r.Rows)
 		for _, k := range r.Left {
 			c.out.Printf("  still different: %s: %s\n", k.Key, k.What)

@@ -18,6 +18,7 @@ import (
 	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/history"
 	"github.com/tidemark-engine/tidemark/infra/natsio/journal"
+	"github.com/tidemark-engine/tidemark/internal/counted"
 	"github.com/tidemark-engine/tidemark/internal/keys"
 	"github.com/tidemark-engine/tidemark/projections"
 )
@@ -246,7 +247,7 @@ func (c *Replay) state(ctx context.Context, source history.Source, out *Output) 
 	for _, bad := range state.Bad {
 		fmt.Fprintln(os.Stderr, Escape(bad))
 	}
-	fmt.Fprintf(os.Stderr, "%d rows, digest sha256:%x\n", len(rows), sum.Sum(nil))
+	fmt.Fprintf(os.Stderr, "%s, digest sha256:%x\n", counted.Of(len(rows), "row"), sum.Sum(nil))
 	if len(state.Bad) > 0 {
 		return errors.New("the state lacks the events that cannot be read")
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
 	"github.com/tidemark-engine/tidemark/infra/natsio/coordination"
 	"github.com/tidemark-engine/tidemark/infra/natsio/keystore"
+	"github.com/tidemark-engine/tidemark/internal/counted"
 	"github.com/tidemark-engine/tidemark/internal/files"
 	"github.com/tidemark-engine/tidemark/internal/keys"
 )
@@ -97,7 +98,7 @@ func (c *RotateMaster) rotate(ctx context.Context, nc *nats.Conn, ring *keys.Rin
 		Master string `json:"master"`
 		Keys   int    `json:"keys"`
 	}{masters[0].ID, changed}, func() {
-		out.Printf("the keys of %d agents are wrapped with master key %s\n", changed, masters[0].ID)
+		out.Printf("the keys of %s are wrapped with master key %s\n", counted.Of(changed, "agent"), masters[0].ID)
 	})
 }
 

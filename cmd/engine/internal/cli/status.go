@@ -8,6 +8,7 @@ import (
 	"github.com/dustin/go-humanize"
 
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
+	"github.com/tidemark-engine/tidemark/internal/counted"
 )
 
 // Status shows the state of an engine.
@@ -66,7 +67,7 @@ func printStatus(out *Output, s *deployment.Status) {
 	if s.Topology != nil {
 		printTopology(out, s.Topology)
 	}
-	out.Printf("  journal     %s, heads %v, %d replica(s)\n", s.Journal.Incarnation, s.Journal.Heads, s.Journal.Replicas)
+	out.Printf("  journal     %s, heads %v, %s\n", s.Journal.Incarnation, s.Journal.Heads, counted.Of(s.Journal.Replicas, "replica"))
 	out.Printf("  storage     %s\n", storage(s.Storage))
 	out.Printf("  %-13s %9s %12s %12s %10s %8s  %s\n", "view", "partition", "position", "head", "lag", "lag s", "state")
 	for _, v := range s.Views {
@@ -74,7 +75,7 @@ func printStatus(out *Output, s *deployment.Status) {
 			v.Name, v.Partition, v.Position, v.Head, v.LagEvents, v.LagSeconds, out.state(v.State, 0), v.Reason)
 	}
 	if a := s.Audit; a != nil {
-		out.Printf("  audit       %s %s, %d checked, %d differences %s\n", a.State, a.Reason, a.Checked, a.Differences, a.Last)
+		out.Printf("  audit       %s %s, %d checked, %s %s\n", a.State, a.Reason, a.Checked, counted.Of(a.Differences, "difference"), a.Last)
 	}
 }
 

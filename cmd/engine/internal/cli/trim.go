@@ -15,6 +15,7 @@ import (
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
 	"github.com/tidemark-engine/tidemark/infra/natsio/coordination"
 	"github.com/tidemark-engine/tidemark/infra/natsio/journal"
+	"github.com/tidemark-engine/tidemark/internal/counted"
 	"github.com/tidemark-engine/tidemark/internal/keys"
 	"github.com/tidemark-engine/tidemark/projections/retention"
 )
@@ -177,7 +178,7 @@ func (c *Trim) print(out *Output, r *trimReport) error {
 	}
 	took := asDuration(r.Seconds)
 	if r.Done {
-		out.Printf("trimmed %d events in %s; queries read them from the archive\n", r.Events, took)
+		out.Printf("trimmed %s in %s; queries read from the archive\n", counted.Of(r.Events, "event"), took)
 		return nil
 	}
 	for _, p := range r.Partitions {
@@ -185,14 +186,14 @@ func (c *Trim) print(out *Output, r *trimReport) error {
 		if p.LimitedBy != "" {
 			held = ", limited by " + p.LimitedBy
 		}
-		out.Printf("partition %d up to revision %d%s: remove %d events of %d aggregates, keep %d as the last of theirs\n",
-			p.Partition, p.Cut, held, p.Events, p.Streams, p.Kept)
+		out.Printf("partition %d up to revision %d%s: remove %s of %s, keep %d as the last of theirs\n",
+			p.Partition, p.Cut, held, counted.Of(p.Events, "event"), counted.Of(p.Streams, "aggregate"), p.Kept)
 	}
 	if r.Events == 0 {
 		out.Printf("nothing to trim\n")
 		return nil
 	}
-	out.Printf("the archive has all of them, byte for byte; removing %d events, %d bytes, takes about %s\n", r.Events, r.Bytes, took)
+	out.Printf("the archive has all of them, byte for byte; removing %s, %d bytes, takes about %s\n", counted.Of(r.Events, "event"), r.Bytes, took)
 	return nil
 }
 

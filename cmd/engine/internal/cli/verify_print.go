@@ -7,6 +7,7 @@ import (
 
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
 	"github.com/tidemark-engine/tidemark/infra/pg/declared"
+	"github.com/tidemark-engine/tidemark/internal/counted"
 	"github.com/tidemark-engine/tidemark/projections/verify"
 )
 
@@ -15,7 +16,7 @@ func (c *Verify) print(out *Output, r *deployment.Verified) error {
 	if err := out.Result(r, func() { printVerified(out, r, c.Show) }); err != nil || r.OK() {
 		return err
 	}
-	text := fmt.Sprintf("verify: %d differences", len(r.Differences))
+	text := fmt.Sprintf("verify: %s", counted.Of(len(r.Differences), "difference"))
 	if n := len(r.Differences) - len(deployment.NotQuarantined(r.Differences)); n > 0 {
 		text += fmt.Sprintf(", %d of them quarantined (engine dlq list)", n)
 	}
@@ -27,12 +28,12 @@ func (c *Verify) print(out *Output, r *deployment.Verified) error {
 
 func printVerified(out *Output, r *deployment.Verified, show int) {
 	if r.Sample != nil {
-		out.Printf("sample      %d aggregates, %d events, chains checked; %d could not be judged\n",
-			r.Sample.Checked, r.Sample.Events, len(r.Sample.Unsettled))
+		out.Printf("sample      %s, %s, chains checked; %d could not be judged\n",
+			counted.Of(r.Sample.Checked, "aggregate"), counted.Of(r.Sample.Events, "event"), len(r.Sample.Unsettled))
 		printLines(out, show, "  not judged ", r.Sample.Unsettled, func(u deployment.Unsettled) string { return u.Stream + ": " + u.Why })
 	} else {
-		out.Printf("journal     %d events of %d aggregates, chains checked; %d living entries, digest %.16s\n",
-			r.Events, r.Aggregates, r.Entries, r.Digest)
+		out.Printf("journal     %s of %s, chains checked; living entries: %d, digest %.16s\n",
+			counted.Of(r.Events, "event"), counted.Of(r.Aggregates, "aggregate"), r.Entries, r.Digest)
 		if r.Archive != nil {
 			printCounts(out, "archive", r.Archive, "")
 		}
@@ -48,7 +49,7 @@ func printVerified(out *Output, r *deployment.Verified, show int) {
 	}
 	agents := slices.Sorted(maps.Keys(r.Erased))
 	printLines(out, show, "erased      ", agents, func(agent string) string {
-		return fmt.Sprintf("agent %s: the content of %d events, whose chains are checked", agent, r.Erased[agent])
+		return fmt.Sprintf("agent %s: the content of %s, whose chains are checked", agent, counted.Of(r.Erased[agent], "event"))
 	})
 	line := func(d verify.Difference) string {
 		if d.Quarantined != "" {
@@ -68,8 +69,8 @@ func printVerified(out *Output, r *deployment.Verified, show int) {
 }
 
 func printCounts(out *Output, name string, c *verify.Counts, more string) {
-	out.Printf("%-11s %d rows: %d equal, %d newer, %d expired, %d different%s\n",
-		name, c.Rows, c.Equal, c.Newer, c.Expired, c.Differences, more)
+	out.Printf("%-11s %s: %d equal, %d newer, %d expired, %d different%s\n",
+		name, counted.Of(c.Rows, "row"), c.Equal, c.Newer, c.Expired, c.Differences, more)
 }
 
 // printLines prints at most show lines and counts the rest.

@@ -15,6 +15,7 @@ import (
 	"github.com/tidemark-engine/tidemark/domain"
 	"github.com/tidemark-engine/tidemark/domain/view"
 	"github.com/tidemark-engine/tidemark/infra/pg/declared"
+	"github.com/tidemark-engine/tidemark/internal/counted"
 	"github.com/tidemark-engine/tidemark/internal/wait"
 	"github.com/tidemark-engine/tidemark/projections"
 )
@@ -250,7 +251,7 @@ func (c *ViewShow) printRows(views []projections.Status, out *Output) (printed b
 		if building {
 			what = "rows of the new definition"
 		}
-		out.Printf("# %s, partition %d: %s, %d events behind %s\n", what, v.Partition, v.State, v.LagEvents, v.Reason)
+		out.Printf("# %s, partition %d: %s, %s behind %s\n", what, v.Partition, v.State, counted.Of(v.LagEvents, "event"), v.Reason)
 		printed = true
 	}
 	return printed

@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/cli"
+	"github.com/tidemark-engine/tidemark/internal/counted"
 )
 
 // outcomeWords explain the outcomes, in the order in which they are printed.
@@ -16,8 +17,9 @@ var outcomeWords = []struct{ outcome, word string }{
 }
 
 func (c *Demo) printTour(w *cli.Output, r *tourResult, rd *reader, t *tour) {
-	w.Printf("%s agents (%s …) sent %s commands over %d NATS connections.\n",
-		cli.Grouped(r.Agents), t.agent(0), cli.Grouped(r.Sent.Commands), len(t.links.conns))
+	w.Printf("%s %s (%s …) sent %s %s over %s.\n",
+		cli.Grouped(r.Agents), counted.Noun(r.Agents, "agent"), t.agent(0), cli.Grouped(r.Sent.Commands), counted.Noun(r.Sent.Commands, "command"),
+		counted.Of(len(t.links.conns), "NATS connection"))
 	for _, o := range outcomeWords {
 		w.Printf("  %-10s %7s  %s\n", o.outcome, cli.Grouped(r.Outcomes[o.outcome]), o.word)
 	}
@@ -91,7 +93,7 @@ func (c *comparison) verdict(w *cli.Output) {
 		}
 	}
 	if !c.Equal {
-		w.Printf("NOT EQUAL: %s differences.\n", cli.Grouped(len(c.Differences)))
+		w.Printf("NOT EQUAL: %s %s.\n", cli.Grouped(len(c.Differences)), counted.Noun(len(c.Differences), "difference"))
 		c.printDifferences(w)
 		return
 	}

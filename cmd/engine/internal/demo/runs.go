@@ -13,6 +13,7 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/cli"
+	"github.com/tidemark-engine/tidemark/internal/counted"
 	"github.com/tidemark-engine/tidemark/internal/wait"
 	"github.com/tidemark-engine/tidemark/readmodel"
 )
@@ -217,7 +218,7 @@ func (p *player) compareVersions(runs []*agentRun, h entryHistory) (all []differ
 		}
 		for key, n := range next {
 			if more := len(h[run.agent+"."+key]) - n; more > 0 {
-				all = append(all, difference{"journal", run.agent + "." + key, fmt.Sprintf("%d versions that were not sent from here", more)})
+				all = append(all, difference{"journal", run.agent + "." + key, fmt.Sprintf("versions that were not sent from here: %d", more)})
 			}
 		}
 	}
@@ -244,12 +245,12 @@ func (r *runsResult) count(run *agentRun, writes []written) {
 }
 
 func (c *Demo) printRuns(w *cli.Output, r *runsResult) {
-	w.Printf("%d agents played %d steps from %s at the same time:\n", len(r.Agents), r.Steps, r.Input)
-	w.Printf("  %s values, %s bytes, none in conflict\n  %s\n", cli.Grouped(r.Sent.Commands), cli.Grouped(r.Bytes), r.Sent)
+	w.Printf("%s played %s from %s at the same time:\n", counted.Of(len(r.Agents), "agent"), counted.Of(r.Steps, "step"), r.Input)
+	w.Printf("  %s %s, %s bytes, none in conflict\n  %s\n", cli.Grouped(r.Sent.Commands), counted.Noun(r.Sent.Commands, "value"), cli.Grouped(r.Bytes), r.Sent)
 	w.Printf("\nEvery value, read back and compared byte for byte with what was sent:\n")
 	r.comparison.print(w)
 	if !r.Equal {
-		w.Printf("NOT EQUAL: %s differences.\n", cli.Grouped(len(r.Differences)))
+		w.Printf("NOT EQUAL: %s %s.\n", cli.Grouped(len(r.Differences)), counted.Noun(len(r.Differences), "difference"))
 		r.printDifferences(w)
 		return
 	}

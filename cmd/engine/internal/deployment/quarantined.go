@@ -11,6 +11,7 @@ import (
 	"github.com/tidemark-engine/tidemark/history"
 	natsquarantine "github.com/tidemark-engine/tidemark/infra/natsio/quarantine"
 	"github.com/tidemark-engine/tidemark/infra/pg/durable"
+	"github.com/tidemark-engine/tidemark/internal/counted"
 	"github.com/tidemark-engine/tidemark/projections/quarantine"
 )
 
@@ -101,7 +102,7 @@ func SettleQuarantined(ctx context.Context, q *natsquarantine.Store, some []quar
 			s.Still = true
 			s.Result, s.Detail = "still quarantined", fmt.Sprintf("since revision %d: %s", now.First, now.Reason)
 		case what == quarantine.RequestDrop:
-			s.Result, s.Detail = "dropped", fmt.Sprintf("with %d events", some[i].Waiting)
+			s.Result, s.Detail = "dropped", "with "+counted.Of(some[i].Waiting, "event")
 		default:
 			s.Result, s.Detail = CaughtUp, "the view has applied its events"
 		}

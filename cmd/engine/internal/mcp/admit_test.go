@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"net/http/httptest"
+	"strings"
 	"testing"
 
 	"github.com/nats-io/jwt/v2"
@@ -68,8 +69,17 @@ func TestCredentials(t *testing.T) {
 			t.Errorf("%s…: %q, %v", header[:20], got, refusal)
 		}
 	}
-	if got, refusal := admit("Bearer " + base64.StdEncoding.EncodeToString(append(seed, '\n'))); refusal != nil || !bytes.Equal(got, seed) {
+	if got, refusal := admit("Bearer " + base64.StdEncoding.EncodeToString(append(seed, '\n'))); refusal != nil || holderOf(got, Options{}) != holderOf(whole, Options{}) || !bytes.Equal(got, seed) {
 		t.Errorf("an NKey seed: %v", refusal)
+	}
+	// The last character of a signature has bits that no decoder looks at: other bytes are
+	// the same principal for the bounds.
+	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+	last := strings.IndexByte(alphabet, token[len(token)-1])
+	other, err := jwt.FormatUserConfig(token[:len(token)-1]+alphabet[last^1:last^1+1], seed)
+	harness.Must(t, err)
+	if got, refusal := admit("Bearer " + base64.StdEncoding.EncodeToString(other)); refusal == nil && holderOf(got, Options{}) != holderOf(whole, Options{Agent: "a"}) {
+		t.Error("the same credentials with another signature text are another principal for the bounds")
 	}
 	public, err := account.Seed()
 	harness.Must(t, err)

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nats-io/jwt/v2"
+
 	"github.com/tidemark-engine/tidemark/client"
 )
 
@@ -61,10 +63,17 @@ func keyOf(credentials []byte, o Options) [sha256.Size]byte {
 	return sha256.Sum256(fmt.Appendf(nil, "%q %t %s", o.Agent, o.ReadOnly, credentials))
 }
 
-// holderOf names the principal of a seat. In development mode there is none.
+// holderOf names the principal of a seat by its key: base64 has several texts of one JWT. In
+// development mode there is no principal.
 func holderOf(credentials []byte, o Options) [sha256.Size]byte {
 	if credentials == nil {
 		return keyOf(nil, o)
+	}
+	if pair, err := jwt.ParseDecoratedUserNKey(credentials); err == nil {
+		defer pair.Wipe()
+		if public, err := pair.PublicKey(); err == nil {
+			return sha256.Sum256([]byte(public))
+		}
 	}
 	return sha256.Sum256(credentials)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -128,6 +129,33 @@ func TestWorkRenewsAndLoses(t *testing.T) {
 	if !errors.Is(ended["renew-2"], context.Canceled) || len(reported) != 1 || !errors.Is(reported[0], client.ErrRejected) && !errors.Is(reported[0], client.ErrConflict) {
 		t.Errorf("the cancelled task's handler ended with %v, and %v was reported", ended["renew-2"], reported)
 	}
+}
+
+// A worker that gets no answer says so in the log of its program.
+func TestWorkLogsErrors(t *testing.T) {
+	ctx, stop := context.WithCancel(t.Context())
+	log := &stoppingLog{stop: stop}
+	before := slog.Default()
+	slog.SetDefault(slog.New(slog.NewTextHandler(log, nil)))
+	defer slog.SetDefault(before)
+	c := connect(ctx, client.WithPrefix("nobody"), client.WithPatience(time.Millisecond))
+	defer c.Close()
+	time.AfterFunc(10*time.Second, stop)
+	harness.Must(t, c.Work(ctx, client.Worker{Kind: "sum", Agent: "w1"}, nil))
+	if !strings.Contains(log.String(), "kind=sum agent=w1 error=\"engine.unanswered") {
+		t.Errorf("the log is %q", log.String())
+	}
+}
+
+// stoppingLog stops at the first line.
+type stoppingLog struct {
+	strings.Builder
+	stop context.CancelFunc
+}
+
+func (l *stoppingLog) Write(line []byte) (int, error) {
+	l.stop()
+	return l.Builder.Write(line)
 }
 
 func pause(ctx context.Context, d time.Duration) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"time"
 )
 
@@ -139,7 +140,7 @@ type Worker struct {
 	Agent    string        // who holds the tasks
 	Lease    time.Duration // default 30 s; renewed while a handler runs
 	Parallel int           // handlers at once, default 1
-	OnError  func(error)   // gets the errors of claims and reports; nil = they are ignored
+	OnError  func(error)   // gets the errors of claims and reports; nil = slog.Default logs them
 }
 
 // Work claims tasks until the end of ctx, runs handler for each and reports what it
@@ -152,7 +153,9 @@ func (c *Client) Work(ctx context.Context, w Worker, handler func(context.Contex
 		w.Lease = 30 * time.Second
 	}
 	if w.OnError == nil {
-		w.OnError = func(error) {}
+		w.OnError = func(err error) {
+			slog.WarnContext(ctx, "a claim or the report of a task failed", "kind", w.Kind, "agent", w.Agent, "error", err)
+		}
 	}
 	done := make(chan error)
 	for range max(w.Parallel, 1) {

@@ -75,7 +75,7 @@ export interface WorkerOptions {
   parallel?: number;
   /** Ends the worker after the handlers under way. */
   signal?: AbortSignal;
-  /** Is called with the error of a claim, or of the report of a task. */
+  /** Is called with the error of a claim, or of the report of a task. Default: console.warn prints it. */
   onError?: (error: unknown) => void;
 }
 
@@ -133,15 +133,16 @@ export class Tasks {
    * reported.
    */
   async work<P = unknown>(options: WorkerOptions, handler: (task: Task<P>, signal: AbortSignal) => unknown): Promise<void> {
+    const onError = options.onError ?? ((error: unknown) => console.warn("a claim or the report of a task failed:", String(error)));
     let fatal: { error: unknown } | undefined; // ends the others too
     const one = async () => {
       while (!options.signal?.aborted && !fatal) {
         try {
           const work = await this.next<P>({ ...options, waitMs: 2000 });
-          if (work) await this.#handle(work, options, handler);
+          if (work) await this.#handle(work, { ...options, onError }, handler);
         } catch (error) {
           if (!isError(error, "unavailable") && !isError(error, "overloaded")) fatal ??= { error };
-          else options.onError?.(error);
+          else onError(error);
         }
       }
     };
@@ -149,7 +150,7 @@ export class Tasks {
     if (fatal) throw fatal.error;
   }
 
-  async #handle<P>(work: Work<P>, options: WorkerOptions, handler: (task: Task<P>, signal: AbortSignal) => unknown): Promise<void> {
+  async #handle<P>(work: Work<P>, options: WorkerOptions & Required<Pick<WorkerOptions, "onError">>, handler: (task: Task<P>, signal: AbortSignal) => unknown): Promise<void> {
     const lost = new AbortController(), done = new AbortController();
     const lease = options.leaseMs ?? 30_000;
     const renewing = (async () => {
@@ -182,10 +183,10 @@ export class Tasks {
       if (lost.signal.aborted) throw lost.signal.reason;
       await report();
     } catch (error) {
-      options.onError?.(error);
+      options.onError(error);
       const refused = isError(error, "invalid") || isError(error, "too_large") || !isError(error) && !lost.signal.aborted;
       if (refused) { // else the task would be claimed again without end
-        await work.fail("error", `the report was refused: ${(error as Error).message}`.slice(0, 1000)).catch((again) => options.onError?.(again));
+        await work.fail("error", `the report was refused: ${(error as Error).message}`.slice(0, 1000)).catch((again) => options.onError(again));
       }
     }
   }

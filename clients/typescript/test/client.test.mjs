@@ -127,6 +127,15 @@ test("a worker completes, fails, retries and loses", async () => {
   assert.equal((await all(client.tasks.list({ kind: "ts", status: "completed" }))).length, 2);
 });
 
+test("a worker without onError warns", { timeout: 20_000 }, async (t) => {
+  const stop = new AbortController();
+  const warn = t.mock.method(console, "warn", () => stop.abort());
+  const lonely = await connect({ servers: process.env.NATS_URL, prefix: "nobody", patience: 1 });
+  await lonely.tasks.work({ agent: "w", signal: stop.signal }, () => assert.fail("there is no task"));
+  assert.match(warn.mock.calls[0].arguments.join(" "), /^a claim or the report of a task failed: TidemarkError: engine.unanswered/);
+  await lonely.close();
+});
+
 test("sessions, configuration, messages, reminders", async () => {
   await client.openSession("ts-s", "ada", { ttl: 60 });
   await client.putSession("ts-s", "cart", ["tea"]);

@@ -14,4 +14,4 @@ var (
 // ErrForeignJournal means that the checkpoint of a view does not fit the journal:
 // it is of another journal, or the journal has lost events. The view halts until an
 // operator decides.
-var ErrForeignJournal = errors.New("projections: the view belongs to another journal")
+var ErrForeignJournal = errors.New("the view belongs to another journal")

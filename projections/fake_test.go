@@ -150,7 +150,7 @@ func (v *target) Apply(ctx context.Context, _ int, from, to uint64, c projection
 		}
 		for i := range c.Entries {
 			if v.refuses != nil && v.refuses(&c.Entries[i]) {
-				return fmt.Errorf("%w: no %s here", projections.ErrUnappliable, c.Entries[i].Key)
+				return fmt.Errorf("write rows: %w", projections.Unappliable(fmt.Errorf("no %s here", c.Entries[i].Key)))
 			}
 		}
 		v.keep(&c)

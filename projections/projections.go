@@ -7,4 +7,4 @@ import "errors"
 
 // ErrFenced means that another process has moved the checkpoint. Nothing was written; load the
 // checkpoint again.
-var ErrFenced = errors.New("projections: another process has moved the checkpoint")
+var ErrFenced = errors.New("another process has moved the checkpoint")

@@ -129,7 +129,7 @@ func (r *Runner) reapply(ctx context.Context, h *quarantine.Entry, at uint64, ba
 	err := r.Target.Apply(ctx, r.Partition, at, at, c)
 	switch {
 	case errors.Is(err, ErrUnappliable) && len(batch) == 1:
-		batch[0].Bad = err
+		batch[0].Bad = Refusal(err)
 		return stillFailing(h, &batch[0])
 	case errors.Is(err, ErrUnappliable):
 		half := len(batch) / 2

@@ -69,7 +69,7 @@ func TestARefusedEventIsFoundInItsBatch(t *testing.T) {
 			if x.target.position != 9 || len(x.target.rows) != 8 || x.Progress.At(0) != 9 {
 				t.Errorf("at %d, rows %v", x.target.position, x.target.rows)
 			}
-			if h := x.entry(fmt.Sprint("k", culprit)); h.First != culprit || h.Waiting != 1 || !strings.Contains(h.Reason, "no k") || len(x.held.held) != 1 {
+			if h := x.entry(fmt.Sprint("k", culprit)); h.First != culprit || h.Waiting != 1 || h.Reason != fmt.Sprintf("no k%d here", culprit) || len(x.held.held) != 1 {
 				t.Errorf("%+v", x.held.held)
 			}
 		})
@@ -129,7 +129,7 @@ func TestARetryAppliesWaitingEventsOrReportsWhyNot(t *testing.T) {
 		x.pass(time.Second)
 		x.held.ask("bad", quarantine.RequestRetry)
 		x.pass(time.Second)
-		if h := x.entry("bad"); h.Attempts != 1 || h.First != 1 || h.Waiting != 3 || len(x.held.asked) != 0 {
+		if h := x.entry("bad"); h.Attempts != 1 || h.First != 1 || h.Waiting != 3 || h.Reason != "no bad here" || len(x.held.asked) != 0 {
 			t.Errorf("%+v, asked %v", h, x.held.asked)
 		}
 		x.target.mu.Lock()

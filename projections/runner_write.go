@@ -40,7 +40,7 @@ func (r *Runner) apply(ctx context.Context, from, to uint64, batch []history.Mes
 		case errors.Is(err, ErrUnappliable) && r.Quarantine != nil && len(batch) > 1:
 			return r.applyHalves(ctx, from, to, batch)
 		case errors.Is(err, ErrUnappliable) && r.Quarantine != nil && !r.excludes(&batch[0]):
-			batch[0].Bad = err
+			batch[0].Bad = Refusal(err)
 			continue
 		}
 		r.wait(ctx, pause.NextBackOff(), err)
@@ -109,12 +109,28 @@ func (r *Runner) applyHalves(ctx context.Context, from, to uint64, batch []histo
 	return r.apply(ctx, mid, to, batch[half:])
 }
 
+// Unappliable is an ErrUnappliable; cause is the reason that the quarantine shows.
+func Unappliable(cause error) error { return &unappliable{cause} }
+
+type unappliable struct{ cause error }
+
+func (e *unappliable) Error() string   { return ErrUnappliable.Error() + ": " + e.cause.Error() }
+func (e *unappliable) Unwrap() []error { return []error{ErrUnappliable, e.cause} }
+
+// Refusal is the cause of an [Unappliable], without what was being done, or else err.
+func Refusal(err error) error {
+	if why := new(unappliable); errors.As(err, &why) {
+		return why.cause
+	}
+	return err
+}
+
 // ErrUnappliable means that a target refuses the content of an event: a retry does not help,
 // leaving the event out does. The runner then quarantines the event's aggregate: this event and
 // all later ones of the aggregate stay in the journal until an operator retries or drops them. The
 // quarantine is stored before the view's position passes the event, so a crash never skips an
 // event silently.
-var ErrUnappliable = errors.New("projections: an event that the view cannot apply")
+var ErrUnappliable = errors.New("an event that the view cannot apply")
 
 // Folder is a target with its own fold, used instead of Fold.
 type Folder interface {

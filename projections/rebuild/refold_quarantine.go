@@ -29,7 +29,7 @@ func (f *refold) write(ctx context.Context, p int, from uint64, b foldedBatch, w
 	if f.quarantined[m.Name] != 0 {
 		return err // it is quarantined already
 	}
-	m.Bad, f.quarantined[m.Name] = err, m.Revision
+	m.Bad, f.quarantined[m.Name] = projections.Refusal(err), m.Revision
 	return f.write(ctx, p, from, foldedBatch{batch: b.batch}, write)
 }
 

@@ -151,7 +151,7 @@ func (t *Feeds) route(rec *events.Record) (stream, subject string, err error) {
 			Reason string `json:"reason"`
 		}
 		if err := json.Unmarshal(rec.State, &t); err != nil {
-			return "", "", fmt.Errorf("%w: the state of %s: %v", projections.ErrUnappliable, rec.Type, err)
+			return "", "", projections.Unappliable(fmt.Errorf("the state of %s: %w", rec.Type, err))
 		}
 		if t.Status == "created" {
 			return TaskExecution, root("tasks.created.") + rec.ID, nil
@@ -167,7 +167,7 @@ func (t *Feeds) route(rec *events.Record) (stream, subject string, err error) {
 			from = rec.State
 		}
 		if err := json.Unmarshal(from, &d); err != nil || d.AgentID+d.Reason == "" {
-			return "", "", fmt.Errorf("%w: %s needs agent_id or reason in its data for its feed subject (%v)", projections.ErrUnappliable, rec.Type, err)
+			return "", "", projections.Unappliable(fmt.Errorf("%s needs agent_id or reason in its data for its feed subject (%v)", rec.Type, err))
 		}
 		last := d.AgentID
 		if rec.Type == events.TaskFailed {

@@ -2,7 +2,6 @@ package feeds
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/nats-io/nats.go"
 
@@ -41,7 +40,7 @@ func (t Messages) Apply(ctx context.Context, partition int, from, to uint64, c p
 	for _, rec := range c.Events {
 		m, sent, err := readmodel.MessageOf(rec)
 		if err != nil {
-			return fmt.Errorf("%w: %w", projections.ErrUnappliable, err)
+			return projections.Unappliable(err)
 		}
 		if !sent {
 			continue

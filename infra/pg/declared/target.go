@@ -100,7 +100,7 @@ func (t *Target) Apply(ctx context.Context, partition int, from, to uint64, c pr
 	// return context.DeadlineExceeded
 	changes, erased, err := t.changes(&c)
 	if err != nil {
-		return fmt.Errorf("%w: %w", projections.ErrUnappliable, err)
+		return projections.Unappliable(err)
 	}
 	err = t.db.InTx(ctx, func(tx pgx.Tx) error {
 		b := &pgx.Batch{}

@@ -102,7 +102,7 @@ func queueMessages(b *pgx.Batch, lock int64, recs []*events.Record, erased map[u
 		}
 		m, sent, err := readmodel.MessageOf(rec)
 		if err != nil {
-			return fmt.Errorf("%w: %w", projections.ErrUnappliable, err)
+			return projections.Unappliable(err)
 		}
 		if !sent {
 			continue

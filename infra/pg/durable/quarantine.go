@@ -107,7 +107,7 @@ func unappliable(err error) error {
 	}
 	switch pgErr.Code[:2] {
 	case "22", "23", "54":
-		return fmt.Errorf("%w: SQL rejects it: %s (%s)", projections.ErrUnappliable, pgErr.Message, pgErr.Code)
+		return projections.Unappliable(fmt.Errorf("SQL rejects it: %s (%s)", pgErr.Message, pgErr.Code))
 	}
 	return err
 }

@@ -54,7 +54,7 @@ func (c *DLQList) Run(ctx context.Context, out *Output) error {
 			}
 			for i := range views {
 				l := letterOf(&views[i])
-				row("%s\t%s\t%s\t%s\trevision %d (waiting events: %d): %s",
+				row("%s\t%s\t%s\t%s\trevision %d (%d waiting): %s",
 					l.ID, l.Time.Format(time.RFC3339), l.Source, l.Subject, l.Revision, l.Waiting, l.Reason)
 			}
 		})

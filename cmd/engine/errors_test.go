@@ -77,6 +77,11 @@ func TestErrorsAreSentences(t *testing.T) {
 		{"mcp --agent a.b", "agent id"},
 		{"query agent.a1", "is not a whole subject"},
 		{"send agent.a1", "is not a whole subject"},
+		{"send agnt.a1.set", "does not begin with commands. or enqueue., or an aggregate ('engine query' is for other requests), did you mean agent? ("},
+		{"completion", "missing <shell> (bash, zsh, fish)"},
+		{"dlq", "dlq needs one of list, retry, drop ("},
+		{"auth", "auth needs one of init, add, list, "},
+		{"auth", ", rotate-master"},
 	} {
 		_, _, stderr := onTerminal(t, "engine", append(strings.Fields(c.args), "--no-color")...)
 		if !strings.Contains(stderr, c.says) || chain.MatchString(stderr) {

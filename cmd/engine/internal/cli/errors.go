@@ -42,6 +42,12 @@ func UsageError(err error) error {
 	if p := new(kong.ParseError); errors.As(err, &p) && p.Context != nil && p.Context.Error == nil {
 		if without := missing(p.Context); len(without) > 0 { // its empty value would be called wrong
 			err = fmt.Errorf("%s: missing %s", p.Context.Command(), strings.Join(without, ", "))
+		} else if group := p.Context.Selected(); group != nil && strings.HasPrefix(err.Error(), "expected one of") { // the parser's list ends after five
+			var words []string
+			for _, child := range group.Children {
+				words = append(words, child.Name)
+			}
+			err = fmt.Errorf("%s needs one of %s", group.Name, strings.Join(words, ", "))
 		}
 	}
 	if text := notDuration.ReplaceAllString(err.Error(), "$1 is not a time such as 500ms, 10s or 5m"); text != err.Error() {
@@ -61,7 +67,11 @@ func missing(ctx *kong.Context) (names []string) {
 	}
 	for _, a := range node.Positional {
 		if a.Required && !a.Set {
-			names = append(names, a.Summary())
+			name := a.Summary()
+			if a.Enum != "" {
+				name += " (" + strings.ReplaceAll(a.Enum, ",", ", ") + ")"
+			}
+			names = append(names, name)
 		}
 	}
 	for _, f := range node.Flags {

@@ -8,10 +8,12 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"text/tabwriter"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"golang.org/x/term"
 
 	"github.com/tidemark-engine/tidemark/internal/redact"
@@ -71,9 +73,21 @@ func hideSecrets(_ []string, a slog.Attr) slog.Attr {
 	case string:
 		a.Value = slog.StringValue(redact.Text(v))
 	case error:
-		a.Value = slog.StringValue(redact.Text(v.Error()))
+		a.Value = slog.StringValue(redact.Text(errorText(v)))
 	}
 	return a
+}
+
+// errorText is an error on one line: pgx puts each attempt to connect on a line of its own, twice
+// where TLS is only preferred.
+func errorText(err error) string {
+	text := err.Error()
+	if connect := new(pgconn.ConnectError); errors.As(err, &connect) {
+		lines := strings.Split(connect.Error(), "\n\t")
+		slices.Sort(lines[1:])
+		text = strings.Replace(text, connect.Error(), lines[0]+" "+strings.Join(slices.Compact(lines[1:]), "; "), 1)
+	}
+	return text
 }
 
 // Terminal is a writer that counts as a terminal.
@@ -90,9 +104,14 @@ func isTerminal(f any) bool {
 	return ok && term.IsTerminal(int(file.Fd()))
 }
 
-// Printf prints text; it escapes the control characters in its arguments.
+// Printf prints text; it escapes the control characters in its arguments. Where the last one of a
+// line is empty, no space ends the line.
 func (o *Output) Printf(format string, args ...any) {
-	fmt.Fprintf(o, o.Program.Text(format), escapeAll(args)...)
+	text := fmt.Sprintf(o.Program.Text(format), escapeAll(args)...)
+	if line, whole := strings.CutSuffix(text, " \n"); whole {
+		text = strings.TrimRight(line, " ") + "\n"
+	}
+	fmt.Fprint(o, text)
 }
 
 // JSON prints v on one line, with < and > as they are.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"unicode"
@@ -14,6 +15,8 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
+	"github.com/tidemark-engine/tidemark/projections"
+	"github.com/tidemark-engine/tidemark/projections/verify"
 )
 
 type named string
@@ -95,6 +98,35 @@ func TestErrorsNameNoServer(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestLogOfNoPostgres: the log has an error of PostgreSQL's on one line, and each attempt to connect once.
+func TestLogOfNoPostgres(t *testing.T) {
+	_, refused := pgconn.Connect(t.Context(), "postgres://user@127.0.0.1:1,127.0.0.1:2/db?connect_timeout=2")
+	var b bytes.Buffer
+	NewLog(&b, "info", "text").Warn("view waits", "error", fmt.Errorf("load the checkpoint: %w", refused))
+	text := b.String()
+	for _, once := range []string{`\n`, `\t`} {
+		if strings.Contains(text, once) {
+			t.Errorf("%s in %s", once, text)
+		}
+	}
+	for _, once := range []string{"load the checkpoint: failed to connect to `user=user database=db`: 127.0.0.1:1 ", "dial tcp 127.0.0.1:1: ", "; 127.0.0.1:2 ", "dial tcp 127.0.0.1:2: "} {
+		if strings.Count(text, once) != 1 {
+			t.Errorf("%q is not once in %s", once, text)
+		}
+	}
+}
+
+// TestNoSpaceEndsALine: an empty reason leaves no space behind, and none before a comma.
+func TestNoSpaceEndsALine(t *testing.T) {
+	var b bytes.Buffer
+	printStatus(&Output{Writer: &b}, &deployment.Status{
+		Version: "1", Ready: true, NATS: deployment.NATSStatus{Mode: "embedded"}, Journal: deployment.JournalStatus{Incarnation: "01m8"}, Views: []projections.Status{{Name: "hot", State: "running"}}, Audit: &verify.AuditStatus{State: "running"},
+	})
+	if text := b.String(); strings.Contains(text, " \n") || strings.Contains(text, " ,") || !strings.Contains(text, "running\n") {
+		t.Errorf("%q", text)
 	}
 }
 

@@ -109,7 +109,7 @@ func checkSubject(subject, other string, roots ...string) error {
 		if slices.Contains(nouns(first[0]), tokens[0]) {
 			return fmt.Errorf("%q is not a whole subject: it is <aggregate>.<id>.<verb>, such as %s", subject, example[first[0]])
 		}
-		return fmt.Errorf("%q does not begin with %s., or an aggregate%s: use 'engine %s' for other requests", subject, strings.Join(roots, ". or "), didYouMean(near), other)
+		return fmt.Errorf("%q does not begin with %s., or an aggregate ('engine %s' is for other requests)%s", subject, strings.Join(roots, ". or "), other, didYouMean(near))
 	}
 	return nil
 }

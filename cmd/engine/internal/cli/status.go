@@ -75,7 +75,7 @@ func printStatus(out *Output, s *deployment.Status) {
 			v.Name, v.Partition, v.Position, v.Head, v.LagEvents, v.LagSeconds, out.state(v.State, 0), v.Reason)
 	}
 	if a := s.Audit; a != nil {
-		out.Printf("  audit       %s %s, %d checked, %s %s\n", a.State, a.Reason, a.Checked, counted.Of(a.Differences, "difference"), a.Last)
+		out.Printf("  audit       %s, %d checked, %s %s\n", strings.TrimSpace(a.State+" "+a.Reason), a.Checked, counted.Of(a.Differences, "difference"), a.Last)
 	}
 }
 

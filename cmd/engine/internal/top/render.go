@@ -66,7 +66,7 @@ func (s *Snapshot) render(c styles, escape func(string) string) string {
 		if v.State != "running" && v.State != "standby" && v.State != "rebuilding" {
 			state = c.bad.Render(state)
 		}
-		fmt.Fprintf(&b, "%-24s %4d %10d %8.1f  %s %s\n", escape(v.Name), v.Partition, v.LagEvents, v.LagSeconds, state, escape(v.Reason))
+		fmt.Fprintln(&b, strings.TrimSuffix(fmt.Sprintf("%-24s %4d %10d %8.1f  %s %s", escape(v.Name), v.Partition, v.LagEvents, v.LagSeconds, state, escape(v.Reason)), " "))
 	}
 	return b.String()
 }

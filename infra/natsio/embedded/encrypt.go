@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 
 	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/tidemark-engine/tidemark/infra/natsio/auth"
 )
 
 // A server that has a key for the first time encrypts the files of its streams in place, block
@@ -85,6 +87,11 @@ func (s *Server) beginEncryption(key string) (begun bool, err error) {
 
 // endEncryption removes the copy after the server has encrypted the streams.
 func (s *Server) endEncryption() error {
+	for root, user := range map[string]func() (string, string, error){"$JS.API.": s.auth.EngineUser, auth.OwnAPIRoot: s.auth.GateUser} {
+		if err := s.keepCreated(root, user); err != nil { // the streams are whole all the same
+			s.log.Warn("after the next start some streams or consumers count as made again", "error", err)
+		}
+	}
 	if err := syncAll(s.streamsDir()); err != nil {
 		return err
 	}

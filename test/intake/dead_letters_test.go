@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -234,5 +235,44 @@ func TestBadMessages(t *testing.T) {
 		if o := r.outcome(e, id); o.Error == nil || o.Error.Status/100 != 4 {
 			t.Errorf("outcome %+v", o)
 		}
+	}
+}
+
+// TestDeadLettersOfOneClient: a client whose commands become dead letters without end removes its
+// own oldest ones, and none of another client.
+func TestDeadLettersOfOneClient(t *testing.T) {
+	r := newRig(t, 1)
+	r.letterBytes = 1 << 20
+	e := r.start(nil)
+	defer e.close()
+	bad := func(account string, n int) {
+		_, err := r.js.PublishMsg(t.Context(), &nats.Msg{Subject: "lanes.0.agent.a1.set." + account,
+			Header: nats.Header{nats.MsgIdHdr: {"no.id"}}, Data: append(fmt.Appendf(nil, "%d ", n), make([]byte, 100<<10)...)})
+		harness.Must(t, err)
+	}
+	bad("QUIET", 0)
+	const many = 40
+	for n := range many {
+		bad("GREEDY", n)
+	}
+	bad("QUIET", 1)
+	r.drained()
+	letters, err := r.deadLetters().All(t.Context())
+	harness.Must(t, err)
+	numbers := map[string][]int{}
+	for _, l := range letters {
+		account, n := r.account(l.Seq), 0
+		_, err := fmt.Sscan(string(l.Body[:3]), &n)
+		harness.Must(t, err)
+		numbers[account] = append(numbers[account], n)
+	}
+	if !slices.Equal(numbers["QUIET"], []int{0, 1}) {
+		t.Errorf("the quiet client has the dead letters %v", numbers["QUIET"])
+	}
+	if got := numbers["GREEDY"]; len(got) < 8 || len(got) > 10 || !slices.IsSorted(got) || got[len(got)-1] != many-1 {
+		t.Errorf("the greedy client has the dead letters %v, want its last ten", got)
+	}
+	if counts, err := e.DeadLetterCounts(t.Context()); err != nil || counts["commands"] != uint64(len(letters)) || len(counts) != 1 {
+		t.Errorf("counts %v, %v; want %d of the source commands", counts, err, len(letters))
 	}
 }

@@ -37,6 +37,8 @@ type rig struct {
 	client  *nats.Conn
 	js      jetstream.JetStream
 	journal *journal.Journal
+
+	letterBytes int64 // room for the dead letters of a client; 0 = the default
 }
 
 func newRig(t *testing.T, partitions int) *rig {
@@ -70,7 +72,7 @@ func (r *rig) start(wrap func(reactors.Send) reactors.Send, list ...reactors.Rea
 			return natsio.Connect(r.server.URL(), name, harness.Log(r.t), r.server.Options()...)
 		},
 		Identify: r.server.Authority().Caller, Dev: r.server.Authority().Dev(),
-		Send: send, Reactors: list, Journal: history.New(r.journal, nil, 0), Backoff: r.backoff, Log: harness.Log(r.t),
+		Send: send, Reactors: list, Journal: history.New(r.journal, nil, 0), Backoff: r.backoff, DeadLetterBytes: r.letterBytes, Log: harness.Log(r.t),
 	})
 	harness.Must(r.t, err)
 	return e
@@ -172,6 +174,16 @@ func (r *rig) deadLetters() *intake.DeadLetters {
 	l, err := intake.OpenDeadLetters(r.t.Context(), r.client, natsio.NewSubjects(""))
 	harness.Must(r.t, err)
 	return l
+}
+
+// account is the account of the principal that sent the command of a dead letter.
+func (r *rig) account(letter uint64) string {
+	r.t.Helper()
+	s, err := r.js.Stream(r.t.Context(), intake.DeadLettersStream)
+	harness.Must(r.t, err)
+	m, err := s.GetMsg(r.t.Context(), letter)
+	harness.Must(r.t, err)
+	return m.Header.Get("Tidemark-Account")
 }
 
 // awaitDeadLetters waits for n dead letters.

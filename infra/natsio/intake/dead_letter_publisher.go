@@ -6,7 +6,6 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/ThreeDotsLabs/watermill/message/router/middleware"
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 )
 
 // Headers of a dead letter. Its body is the message's. A retry sends headerTime
@@ -31,9 +30,9 @@ type deadLetterPublisher struct {
 }
 
 // Publish implements message.Publisher.
-func (p *deadLetterPublisher) Publish(subject string, msgs ...*message.Message) error {
+func (p *deadLetterPublisher) Publish(_ string, msgs ...*message.Message) error {
 	for _, m := range msgs {
-		if err := p.publish(subject, m); err != nil {
+		if err := p.publish(m); err != nil {
 			return err
 		}
 	}
@@ -43,10 +42,11 @@ func (p *deadLetterPublisher) Publish(subject string, msgs ...*message.Message) 
 // Close implements message.Publisher; the intake owns the connection.
 func (p *deadLetterPublisher) Close() error { return nil }
 
-func (p *deadLetterPublisher) publish(subject string, m *message.Message) error {
+func (p *deadLetterPublisher) publish(m *message.Message) error {
 	fullReason := m.Metadata.Get(middleware.ReasonForPoisonedKey)
 	reason := firstLine(fullReason)
-	msg := &nats.Msg{Subject: subject, Data: m.Payload, Header: nats.Header{}}
+	account := p.in.streams.account(m.Metadata.Get(metaSubject))
+	msg := &nats.Msg{Subject: p.in.streams.letterSubject(p.source, account), Data: m.Payload, Header: nats.Header{}}
 	for name, value := range map[string]string{
 		headerReason: reason, headerSource: p.source,
 		headerSubject: p.in.streams.clientSubject(m.Metadata), headerStream: m.Metadata.Get(metaStream),
@@ -57,7 +57,7 @@ func (p *deadLetterPublisher) publish(subject string, m *message.Message) error 
 			msg.Header[name] = []string{value}
 		}
 	}
-	if account := p.in.streams.account(m.Metadata.Get(metaSubject)); account != p.in.streams.dev {
+	if account != p.in.streams.dev {
 		msg.Header[headerAccount] = []string{account}
 	}
 	if p.commandID != "" {
@@ -70,7 +70,7 @@ func (p *deadLetterPublisher) publish(subject string, m *message.Message) error 
 	msgID := p.source + "-" + m.UUID + "-" + strconv.FormatUint(metaNumber(m.Metadata, metaSequence), 10) + "-" + m.Metadata.Get(metaTime)
 	p.in.log.Error("storing a message as a dead letter", "source", p.source, "message", m.UUID,
 		"subject", msg.Header.Get(headerSubject), "trace_id", traceOf(m.Metadata).ID(), "reason", fullReason)
-	if err := p.in.publish(m.Context(), msg, DeadLettersStream, jetstream.WithMsgID(msgID)); err != nil {
+	if err := p.in.storeLetter(m.Context(), p.source, msg, msgID); err != nil {
 		return err
 	}
 	if p.answer == nil {

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -51,8 +52,11 @@ type Config struct {
 	// DeadLetterAge is how long dead letters are kept; 0 = until they are retried
 	// or dropped.
 	DeadLetterAge time.Duration
-	Trace         *trace.Tracer // nil = no spans
-	Log           *slog.Logger
+	// DeadLetterBytes is how much those of the commands of one principal, or of all clients
+	// without one, may fill; then the oldest of them are removed. Default 256 MiB.
+	DeadLetterBytes int64
+	Trace           *trace.Tracer // nil = no spans
+	Log             *slog.Logger
 }
 
 // Intake is a running intake. Engines on the same servers share its consumers:
@@ -70,6 +74,9 @@ type Intake struct {
 	log      natsio.LimitedLog // for what clients can repeat
 	keepers  []*natsio.StreamKeeper
 	reports  jetstream.ConsumeContext // of tasks that were not delivered
+
+	letters     sync.Mutex        // held while a dead letter is stored
+	letterFloor map[string]uint64 // by subject: the sum before its first dead letter, or less
 }
 
 // Start creates missing streams and consumers and starts to process messages.
@@ -78,10 +85,13 @@ func Start(ctx context.Context, cfg Config) (_ *Intake, err error) {
 	if cfg.Backoff == 0 {
 		cfg.Backoff = 100 * time.Millisecond
 	}
+	if cfg.DeadLetterBytes == 0 {
+		cfg.DeadLetterBytes = letterBytes
+	}
 	if cfg.Observe == nil {
 		cfg.Observe = func(string, string, time.Duration) {}
 	}
-	in := &Intake{cfg: cfg, log: natsio.NewLimitedLog(cfg.Log)}
+	in := &Intake{cfg: cfg, letterFloor: map[string]uint64{}, log: natsio.NewLimitedLog(cfg.Log)}
 	in.stopping, in.stop = context.WithCancel(context.Background())
 	defer func() {
 		if err != nil {

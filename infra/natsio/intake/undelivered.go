@@ -119,7 +119,7 @@ func (in *Intake) undelivered(ctx context.Context, advisory []byte) error {
 		headerSequence: {strconv.FormatUint(a.StreamSeq, 10)}, headerTime: {task.Time.UTC().Format(time.RFC3339Nano)},
 	}}
 	in.log.Error("storing a message as a dead letter", "source", source, "subject", task.Subject, "reason", reason)
-	return in.publish(ctx, msg, DeadLettersStream, jetstream.WithMsgID(source+"-"+strconv.FormatUint(a.StreamSeq, 10)))
+	return in.storeLetter(ctx, source, msg, source+"-"+strconv.FormatUint(a.StreamSeq, 10))
 }
 
 // DeadLetterCounts returns the number of dead letters by source.
@@ -134,7 +134,11 @@ func (in *Intake) DeadLetterCounts(ctx context.Context) (map[string]uint64, erro
 	}
 	counts := map[string]uint64{}
 	for subject, n := range info.State.Subjects {
-		counts[strings.TrimPrefix(subject, in.streams.deadLetterRoot)] = n
+		source := strings.TrimPrefix(subject, in.streams.deadLetterRoot)
+		if strings.HasPrefix(source, sourceCommands+".") { // of a principal
+			source = sourceCommands
+		}
+		counts[source] += n
 	}
 	return counts, nil
 }

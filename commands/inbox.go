@@ -49,9 +49,8 @@ func readMessageRead(id string, body []byte, now time.Time, b Bounds) (Command, 
 			}
 		}
 	}
-	request := bodyRequest("read", body, request{print: fingerprint("read", fmt.Sprint(r.UpTo), fmt.Sprint(r.Marks))})
-	r.Request = request.print
-	return bind("message", id, "", events.Inbox(id), request, inboxFold, r, inbox.Decide), nil
+	r.Request = fingerprint("read", fmt.Sprint(r.UpTo), fmt.Sprint(r.Marks))
+	return bind("message", id, "", events.Inbox(id), request{print: r.Request}, inboxFold, r, inbox.Decide), nil
 }
 
 func badMark(name string, mark int64) error {

@@ -19,8 +19,8 @@ import (
 	"github.com/tidemark-engine/tidemark/internal/grants"
 )
 
-// MaxRequire is how many requirements one batch may have.
-const MaxRequire = 100
+// maxRequire is how many requirements one batch may have.
+const maxRequire = 100
 
 // requirement is what a batch requires of one aggregate.
 type requirement struct {
@@ -82,8 +82,8 @@ func readRequire(list jsontext.Value, below func(string) string) ([]requirement,
 		if err != nil {
 			return nil, domain.CheckJSON(list)
 		}
-		if len(all) == MaxRequire {
-			return nil, domain.Errorf(domain.Invalid, "require.size", "a batch has at most %d requirements", MaxRequire)
+		if len(all) == maxRequire {
+			return nil, domain.Errorf(domain.Invalid, "require.size", "a batch has at most %d requirements", maxRequire)
 		}
 		r, err := readRequirement(slice(d, list, value), below)
 		if err != nil {

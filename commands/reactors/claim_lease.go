@@ -50,7 +50,7 @@ func claimDue(ctx context.Context, last LastEvent, timers Timers, send Send, now
 	}
 	_, err = send(ctx, commands.Request{
 		Aggregate: "claim", ID: id, Verb: "expire", Internal: true,
-		CommandID: DerivedID(c.ExpiresAt, "lease", id, strconv.FormatUint(rec.Version, 10)),
+		CommandID: derivedID(c.ExpiresAt, "lease", id, strconv.FormatUint(rec.Version, 10)),
 	})
 	return err
 }

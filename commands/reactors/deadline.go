@@ -96,7 +96,7 @@ func Due(ctx context.Context, last LastEvent, timers Timers, send Send, now func
 	// After a refusal the task has changed meanwhile; the next delivery sees how.
 	_, err = send(ctx, commands.Request{
 		Aggregate: "task", ID: id, Verb: verb, Body: []byte(`{"reason":"deadline"}`),
-		CommandID: DerivedID(t.Deadline, "deadline", id, verb, t.CreatedAt.Format(time.RFC3339Nano)),
+		CommandID: derivedID(t.Deadline, "deadline", id, verb, t.CreatedAt.Format(time.RFC3339Nano)),
 	})
 	return err
 }
@@ -111,7 +111,7 @@ func leaseDue(ctx context.Context, timers Timers, send Send, now func() time.Tim
 	}
 	_, err := send(ctx, commands.Request{
 		Aggregate: "task", ID: id, Verb: "expire", Internal: true, Body: fmt.Appendf(nil, `{"fence":%d}`, t.Fence),
-		CommandID: DerivedID(t.LeaseExpiresAt, "lease", id, strconv.FormatUint(t.Fence, 10), t.LeaseExpiresAt.Format(time.RFC3339Nano)),
+		CommandID: derivedID(t.LeaseExpiresAt, "lease", id, strconv.FormatUint(t.Fence, 10), t.LeaseExpiresAt.Format(time.RFC3339Nano)),
 	})
 	return ignoreRefusal(err) // the task has changed meanwhile
 }

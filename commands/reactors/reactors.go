@@ -35,12 +35,12 @@ type Reactor struct {
 // CommandID is the id of the command that a reactor sends for an event. The
 // same reactor and event always give the same id.
 func CommandID(reactor string, rec *events.Record) string {
-	return DerivedID(rec.RecordedAt, reactor, string(rec.Name), rec.Digest)
+	return derivedID(rec.RecordedAt, reactor, string(rec.Name), rec.Digest)
 }
 
-// DerivedID is a ULID of a time whose random part is a hash of parts: the same
+// derivedID is a ULID of a time whose random part is a hash of parts: the same
 // arguments give the same id.
-func DerivedID(at time.Time, parts ...string) string {
+func derivedID(at time.Time, parts ...string) string {
 	sum := sha256.Sum256([]byte(strings.Join(parts, "\x00")))
 	var id ulid.ULID
 	_ = id.SetTime(ulid.Timestamp(at)) // fails only beyond the year 10889

@@ -161,8 +161,8 @@ func (r *Reminders) fire(ctx context.Context, id string) error {
 // take appends what comes of the next due time.
 func (r *Reminders) take(ctx context.Context, id string, s *reminder.Reminder) error {
 	identifiers := []string{id, s.SetAt.Format(time.RFC3339Nano), s.NextAt.Format(time.RFC3339Nano)}
-	receipt, err := r.internal(ctx, id, "due", DerivedID(s.NextAt, append(identifiers, "due")...), commands.ReminderDue{
-		SetAt: s.SetAt, NextAt: s.NextAt, CommandID: DerivedID(s.NextAt, append(identifiers, "command")...), Since: r.Since,
+	receipt, err := r.internal(ctx, id, "due", derivedID(s.NextAt, append(identifiers, "due")...), commands.ReminderDue{
+		SetAt: s.SetAt, NextAt: s.NextAt, CommandID: derivedID(s.NextAt, append(identifiers, "command")...), Since: r.Since,
 	})
 	if err == nil && receipt.Outcome == domain.Unchanged {
 		if after, ok, err := r.state(ctx, id); err != nil || ok && after.SetAt.Equal(s.SetAt) && after.NextAt.Equal(s.NextAt) && after.Pending == nil {
@@ -188,7 +188,7 @@ func (r *Reminders) answer(ctx context.Context, id string, s *reminder.Reminder)
 	default:
 		return err
 	}
-	receipt, err = r.internal(ctx, id, "fired", DerivedID(p.Due, id, p.CommandID, "fired"), a)
+	receipt, err = r.internal(ctx, id, "fired", derivedID(p.Due, id, p.CommandID, "fired"), a)
 	if err == nil && r.Fired != nil && !receipt.Replayed && receipt.Outcome == domain.Accepted {
 		r.Fired(a.Outcome, r.Now().Sub(p.Due))
 	}

@@ -84,7 +84,7 @@ func (r *Retention) deleteOld(ctx context.Context, prefix string, age time.Durat
 			}
 			receipt, err := r.Send(ctx, commands.Request{
 				Aggregate: "agent", ID: e.Agent, Verb: "delete", Body: body,
-				CommandID: DerivedID(e.WrittenAt, "retention", e.Agent, e.Key, strconv.FormatUint(e.Version, 10)),
+				CommandID: derivedID(e.WrittenAt, "retention", e.Agent, e.Key, strconv.FormatUint(e.Version, 10)),
 			})
 			if err != nil && !IsRefusal(err) {
 				return n + deleted, err

@@ -13,10 +13,10 @@ import (
 
 // Bounds of a definition.
 const (
-	MaxName    = 48 // of a view: PostgreSQL has 63 bytes for the table, its prefix, and what a rebuild adds
-	MaxColumn  = 63 // of a column's name
-	MaxColumns = 32
-	MaxPath    = 512
+	maxName    = 48 // of a view: PostgreSQL has 63 bytes for the table, its prefix, and what a rebuild adds
+	maxColumn  = 63 // of a column's name
+	maxColumns = 32
+	maxPath    = 512
 )
 
 // reserved are the names that a column cannot have: those of the view's own columns, and
@@ -89,9 +89,9 @@ func CheckName(name string) error {
 		return domain.Errorf(domain.Invalid, "id.invalid",
 			"view name %.64q has capitals, which name another table in SQL unless they are quoted; name it %.64q", name, lower)
 	}
-	if len(name) > MaxName {
+	if len(name) > maxName {
 		return domain.Errorf(domain.Invalid, "id.invalid",
-			"view name %.64q has %d characters; it names a table and may have %d", name, len(name), MaxName)
+			"view name %.64q has %d characters; it names a table and may have %d", name, len(name), maxName)
 	}
 	return nil
 }
@@ -143,8 +143,8 @@ func columns(d *Definition, in *body) error {
 		return missing(string(at), "columns")
 	case len(in.Columns) == 0 && !counts:
 		return bad(string(at), "a view has at least one column, unless its group has a count")
-	case len(in.Columns) > MaxColumns:
-		return bad(string(at), "a view has at most %d columns, this has %d", MaxColumns, len(in.Columns))
+	case len(in.Columns) > maxColumns:
+		return bad(string(at), "a view has at most %d columns, this has %d", maxColumns, len(in.Columns))
 	}
 	for _, name := range slices.Sorted(maps.Keys(in.Columns)) {
 		place := at.AppendToken(name)
@@ -175,9 +175,9 @@ func columnName(name string) string {
 	if slices.Contains(reserved, name) {
 		return "has a name that is reserved: " + strings.Join(reserved, ", ")
 	}
-	if name == "" || len(name) > MaxColumn || name[0] >= '0' && name[0] <= '9' ||
+	if name == "" || len(name) > maxColumn || name[0] >= '0' && name[0] <= '9' ||
 		strings.ContainsFunc(name, func(r rune) bool { return (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '_' }) {
-		return fmt.Sprintf("must have 1 to %d of a-z, 0-9 and _, and not begin with a digit", MaxColumn)
+		return fmt.Sprintf("must have 1 to %d of a-z, 0-9 and _, and not begin with a digit", maxColumn)
 	}
 	return ""
 }
@@ -187,8 +187,8 @@ func pointer(path string) string {
 	switch {
 	case path != "" && path[0] != '/':
 		return "it begins with '/'"
-	case len(path) > MaxPath:
-		return fmt.Sprintf("it has %d bytes, at most %d are accepted", len(path), MaxPath)
+	case len(path) > maxPath:
+		return fmt.Sprintf("it has %d bytes, at most %d are accepted", len(path), maxPath)
 	case !jsontext.Pointer(path).IsValid():
 		return "'~' is written ~0, and '/' in a name ~1"
 	}
@@ -218,8 +218,8 @@ func group(d *Definition, in *body) error {
 		if c.Type != Numeric {
 			return "is " + c.Type + "; only numeric columns have a sum"
 		}
-		if len(SumPrefix+c.Name) > MaxColumn {
-			return fmt.Sprintf("is too long for the name of a sum, which has %d characters with %s", MaxColumn, SumPrefix)
+		if len(SumPrefix+c.Name) > maxColumn {
+			return fmt.Sprintf("is too long for the name of a sum, which has %d characters with %s", maxColumn, SumPrefix)
 		}
 		return ""
 	}); err != nil {

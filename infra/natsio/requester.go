@@ -13,9 +13,9 @@ import (
 // The server makes them: no client can choose one.
 const ServiceReply = "_R_."
 
-// RequestInfo is the header in which the server says who sends a request from
+// requestInfo is the header in which the server says who sends a request from
 // another account.
-const RequestInfo = "Nats-Request-Info"
+const requestInfo = "Nats-Request-Info"
 
 // Requester is the connection that sent a request, as the server says.
 type Requester struct {
@@ -44,7 +44,7 @@ const maxRequesters = 8192
 func CheckRequester(h nats.Header, account string) (*Requester, error) {
 	value, n := "", 0
 	for name, values := range h {
-		if len(name) >= len(RequestInfo) && strings.EqualFold(strings.TrimSpace(name), RequestInfo) {
+		if len(name) >= len(requestInfo) && strings.EqualFold(strings.TrimSpace(name), requestInfo) {
 			n += len(values)
 			if len(values) > 0 {
 				value = values[0]
@@ -52,7 +52,7 @@ func CheckRequester(h nats.Header, account string) (*Requester, error) {
 		}
 	}
 	if n != 1 {
-		return nil, fmt.Errorf("the request has %d headers %s", n, RequestInfo)
+		return nil, fmt.Errorf("the request has %d headers %s", n, requestInfo)
 	}
 	requesters.RLock()
 	r := requesters.known[value]
@@ -60,7 +60,7 @@ func CheckRequester(h nats.Header, account string) (*Requester, error) {
 	if r == nil {
 		r = &Requester{}
 		if err := json.Unmarshal([]byte(value), r); err != nil {
-			return nil, fmt.Errorf("the header %s cannot be read: %w", RequestInfo, err)
+			return nil, fmt.Errorf("the header %s cannot be read: %w", requestInfo, err)
 		}
 		r.Account, r.User, r.Kind = strings.Clone(r.Account), strings.Clone(r.User), strings.Clone(r.Kind)
 		r.Client, r.Origin = fmt.Sprintf("%s#%d", r.Account, r.ID), r.Account+"@"+r.Host

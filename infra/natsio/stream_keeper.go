@@ -36,7 +36,7 @@ func (k *StreamKeeper) Check(ctx context.Context) (remade bool, few string, err 
 		s, err = OpenStream(ctx, k.JS, k.Config)
 	case err == nil && Few(s.CachedInfo()) != "" && time.Since(k.tried) > raiseInterval:
 		k.tried = time.Now()
-		s = raise(ctx, k.JS, s, WantedReplicas)
+		s = raise(ctx, k.JS, s, wantedReplicas)
 	}
 	if err != nil {
 		return false, "", fmt.Errorf("stream %s: %w", k.Config.Name, err)
@@ -53,11 +53,11 @@ func (k *StreamKeeper) Check(ctx context.Context) (remade bool, few string, err 
 	return remade, Few(info), dropped(info, &k.Config) // another program may have made it
 }
 
-// Few says that a stream of a cluster has fewer than WantedReplicas; "" = it has
+// Few says that a stream of a cluster has fewer than wantedReplicas; "" = it has
 // them, or there is no cluster.
 func Few(info *jetstream.StreamInfo) string {
-	if info.Cluster == nil || info.Cluster.Name == "" || info.Config.Replicas >= WantedReplicas {
+	if info.Cluster == nil || info.Cluster.Name == "" || info.Config.Replicas >= wantedReplicas {
 		return ""
 	}
-	return fmt.Sprintf("stream %s has %d of %d replicas", info.Config.Name, info.Config.Replicas, WantedReplicas)
+	return fmt.Sprintf("stream %s has %d of %d replicas", info.Config.Name, info.Config.Replicas, wantedReplicas)
 }

@@ -26,12 +26,12 @@ func StreamName(partition, partitions int) string {
 // republish there.
 const IntakeRoot = "$TIDEMARK."
 
-// WantedReplicas is the number of replicas of every stream that holds state, where
+// wantedReplicas is the number of replicas of every stream that holds state, where
 // the servers can keep so many.
-const WantedReplicas = 3
+const wantedReplicas = 3
 
 // OpenStream opens a stream and creates it if it is missing. Replicas 0 asks for
-// WantedReplicas; a server or cluster that cannot keep so many gets one. An
+// wantedReplicas; a server or cluster that cannot keep so many gets one. An
 // existing stream with fewer replicas gets the wanted ones as soon as the cluster
 // can keep them; its other settings stay. The mode AsyncPersistMode holds only
 // where there is no cluster. Only an account that demands a size
@@ -41,7 +41,7 @@ const WantedReplicas = 3
 // permit the stream, and when the server drops a property that the engine needs.
 func OpenStream(ctx context.Context, js jetstream.JetStream, cfg jetstream.StreamConfig) (jetstream.Stream, error) {
 	if cfg.Replicas == 0 {
-		cfg.Replicas = WantedReplicas
+		cfg.Replicas = wantedReplicas
 	}
 	var s jetstream.Stream
 	err := Attempt(ctx, func(ctx context.Context) (err error) {

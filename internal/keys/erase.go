@@ -35,7 +35,7 @@ func (r *Ring) Retire(ctx context.Context, agent, command string) ([]string, tim
 	case e.record.Command == command && len(e.record.Retired) == 0:
 		return e.record.Destroyed, 0, nil
 	}
-	return ids(e.record.Retired), Settle, nil
+	return ids(e.record.Retired), settle, nil
 }
 
 func ids(all []DataKey) []string {

@@ -10,7 +10,7 @@ import (
 // lease is how long a key is used without a look at the store. It is well below
 // Settle: when an erasure destroys a retired key, no process uses it any more, also
 // one that the store cannot reach, or that hears of changes late.
-const lease = Settle / 2
+const lease = settle / 2
 
 // freshness says whether the cache may be used: whether it has all changes that the
 // store had a lease ago.

@@ -30,9 +30,9 @@ type Master struct {
 // keyBytes is the size of master keys and data keys: AES-256.
 const keyBytes = 32
 
-// NewMaster derives a master key from a secret, which must not be guessable: 32
+// newMaster derives a master key from a secret, which must not be guessable: 32
 // random bytes.
-func NewMaster(secret []byte) (*Master, error) {
+func newMaster(secret []byte) (*Master, error) {
 	wrap, err := hkdf.Key(sha256.New, secret, nil, "tidemark master key: wrap", keyBytes)
 	if err != nil {
 		return nil, err
@@ -195,7 +195,7 @@ func parse(text []byte, from string) (all Masters, err error) {
 		}
 	}
 	for _, secret := range secrets {
-		m, err := NewMaster(secret)
+		m, err := newMaster(secret)
 		if err != nil {
 			return nil, err
 		}

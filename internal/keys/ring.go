@@ -45,10 +45,10 @@ type entry struct {
 const (
 	// cachedAgents bounds the agents whose keys are in memory.
 	cachedAgents = 200_000
-	// Settle is how long an erasure waits between the retirement of a key and the
+	// settle is how long an erasure waits between the retirement of a key and the
 	// search for what it has encrypted: every engine knows of the retirement by then,
 	// and asks the store before each use of the retired key.
-	Settle = time.Second
+	settle = time.Second
 )
 
 // New returns a ring over a store. source loads the master keys; it is called again

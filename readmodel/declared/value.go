@@ -63,8 +63,8 @@ func step(d *jsontext.Decoder, token string) bool {
 	return false
 }
 
-// TimeFormat is RFC 3339 in UTC with the microseconds that SQL keeps.
-const TimeFormat = "2006-01-02T15:04:05.999999Z07:00"
+// timeFormat is RFC 3339 in UTC with the microseconds that SQL keeps.
+const timeFormat = "2006-01-02T15:04:05.999999Z07:00"
 
 // Value is a JSON value as a column of a type holds it, in the text that SQL reads; nil =
 // null, also for a value of another type. A normal value has one spelling, so that equal
@@ -93,7 +93,7 @@ func Value(typ string, v jsontext.Value, normal bool) *string {
 		if t = t.UTC().Truncate(time.Microsecond); err != nil || t.Year() < 1 || t.Year() > 9999 {
 			return nil
 		}
-		s = t.Format(TimeFormat)
+		s = t.Format(timeFormat)
 	case typ == view.Numeric && kind == '0':
 		if s = string(v); normal {
 			s = parseDecimal(s).plain()

@@ -13,8 +13,8 @@ import (
 	"github.com/tidemark-engine/tidemark/readmodel/query"
 )
 
-// QueryCacheBucket is query_cache_kv of the topology document.
-var QueryCacheBucket = BucketConfig{
+// queryCacheBucket is query_cache_kv of the topology document.
+var queryCacheBucket = BucketConfig{
 	Name: "QUERY_CACHE", Description: "Query result caching for performance",
 	TTL: 5 * time.Minute, History: 1, MaxValueSize: 1 << 20, MaxBytes: 256 << 20, Replicas: 1, Memory: true,
 }
@@ -33,7 +33,7 @@ var _ query.QueryCache = (*QueryCache)(nil)
 // OpenQueryCache opens the bucket and creates it if it is missing. The bucket has
 // one replica: while its server is down, nothing is cached.
 func OpenQueryCache(ctx context.Context, nc *nats.Conn, log *slog.Logger) (*QueryCache, error) {
-	b, err := OpenBucket(ctx, nc, QueryCacheBucket, log)
+	b, err := OpenBucket(ctx, nc, queryCacheBucket, log)
 	if b == nil || err != nil && !natsio.HasCode(err, natsio.CodeOffline) {
 		return nil, err
 	}
@@ -89,7 +89,7 @@ func (c *QueryCache) Get(ctx context.Context, key string) ([]byte, time.Time, bo
 // Put implements query.QueryCache. It skips answers that are too large.
 func (c *QueryCache) Put(ctx context.Context, key string, body []byte, at time.Time) {
 	header := nats.Header{computedHeader: []string{at.UTC().Format(time.RFC3339Nano)}}
-	limit := min(int64(QueryCacheBucket.MaxValueSize), c.bucket.nc.MaxPayload())
+	limit := min(int64(queryCacheBucket.MaxValueSize), c.bucket.nc.MaxPayload())
 	if int64(len(body)) > limit-headerReserve {
 		return
 	}

@@ -20,8 +20,8 @@ import (
 
 // Bounds of a statement.
 const (
-	Timeout  = 5 * time.Second
-	MaxRows  = 500
+	timeout  = 5 * time.Second
+	maxRows  = 500
 	maxBytes = 4 << 20 // of all rows, and of one
 	maxSQL   = 64 << 10
 	connect  = 3 * time.Second
@@ -70,7 +70,7 @@ func (r *Reader) Run(ctx context.Context, sql string) (*Result, error) {
 	if len(sql) > maxSQL {
 		return nil, fmt.Errorf("the statement has %d bytes, at most %d are accepted", len(sql), maxSQL)
 	}
-	ctx, cancel := context.WithTimeout(ctx, Timeout+connect)
+	ctx, cancel := context.WithTimeout(ctx, timeout+connect)
 	defer cancel()
 	if err := r.grant(ctx); err != nil {
 		return nil, err
@@ -103,7 +103,7 @@ func (r *Reader) Run(ctx context.Context, sql string) (*Result, error) {
 // prepare makes the session one that only reads, and refuses a role that could do more.
 func (r *Reader) prepare(ctx context.Context, conn *pgx.Conn) error {
 	for _, sql := range []string{
-		fmt.Sprintf(`SET statement_timeout = %d`, Timeout.Milliseconds()), `SET lock_timeout = '1s'`,
+		fmt.Sprintf(`SET statement_timeout = %d`, timeout.Milliseconds()), `SET lock_timeout = '1s'`,
 		`SET idle_in_transaction_session_timeout = '10s'`, `SET timezone = 'UTC'`, `SET jit = off`, `SET max_parallel_workers_per_gather = 0`,
 		`SET search_path = ` + pgx.Identifier{r.owner.Schema()}.Sanitize(), `SET default_transaction_read_only = on`,
 	} {
@@ -135,7 +135,7 @@ func read(rows *pgconn.ResultReader, types *pgtype.Map) (*Result, error) {
 	done := &Result{Rows: [][]*string{}}
 	bytes := 0
 	for rows.NextRow() {
-		if len(done.Rows) == MaxRows || bytes > maxBytes {
+		if len(done.Rows) == maxRows || bytes > maxBytes {
 			done.More = true
 			return done, nil
 		}
@@ -173,7 +173,7 @@ func readable(err error) error {
 	case errors.As(err, &large):
 		return fmt.Errorf("a row has more than %d MiB", maxBytes>>20)
 	case errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("the statement took longer than %s", Timeout)
+		return fmt.Errorf("the statement took longer than %s", timeout)
 	}
 	return errors.New("the connection to PostgreSQL broke")
 }
@@ -227,7 +227,7 @@ type Table struct {
 
 // Tables are the tables that a statement can read, with their columns.
 func (r *Reader) Tables(ctx context.Context) ([]Table, error) {
-	ctx, cancel := context.WithTimeout(ctx, Timeout)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	rows, err := r.owner.Pool().Query(ctx, `
 		SELECT relname, greatest(reltuples, 0)::bigint, attname, format_type(atttypid, atttypmod)

@@ -43,7 +43,7 @@ func (g *Generation) Checkpoint() string {
 // table is the quoted name of the table that has the generation's rows.
 func (g *Generation) table() string {
 	if g.Live {
-		return LiveTable(g.View)
+		return liveTable(g.View)
 	}
 	return g.building()
 }
@@ -57,8 +57,8 @@ func (g *Generation) entries() string {
 	return quoted(fmt.Sprintf("%s%s$%de", view.TablePrefix, g.View, g.ID))
 }
 
-// LiveTable is the quoted name of the table that readers see.
-func LiveTable(name string) string { return quoted(view.TablePrefix + name) }
+// liveTable is the quoted name of the table that readers see.
+func liveTable(name string) string { return quoted(view.TablePrefix + name) }
 
 func quoted(table string) string { return string(pg.Live) + "." + pgx.Identifier{table}.Sanitize() }
 

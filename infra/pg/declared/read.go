@@ -135,7 +135,7 @@ func (s *Store) List(ctx context.Context, d view.Definition, list readmodel.Decl
 
 // Count returns the number of rows of a live view.
 func (s *Store) Count(ctx context.Context, name string) (n int64, err error) {
-	err = s.db.Pool().QueryRow(ctx, "SELECT count(*) FROM "+LiveTable(name)).Scan(&n)
+	err = s.db.Pool().QueryRow(ctx, "SELECT count(*) FROM "+liveTable(name)).Scan(&n)
 	if err != nil {
 		err = fmt.Errorf("count the rows of view %s: %w", name, err)
 	}

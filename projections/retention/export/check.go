@@ -36,7 +36,7 @@ type MessageID func(aggregate events.AggregateName, commandID string) string
 // every event is in the partition and under the name of its aggregate, and that
 // it continues the digest chain of the aggregate. step is called after each event.
 func Check(path string, id MessageID, step func()) (*Checked, error) {
-	r, file, err := Open(path)
+	r, file, err := open(path)
 	if err != nil {
 		return nil, err
 	}
@@ -87,8 +87,8 @@ func decidedOn(rec *events.Record) events.AggregateName {
 	return rec.Name
 }
 
-// Open opens a file for reading.
-func Open(path string) (*Reader, io.Closer, error) {
+// open opens a file for reading.
+func open(path string) (*Reader, io.Closer, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, nil, err

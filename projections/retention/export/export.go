@@ -13,14 +13,14 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// Format identifies the file type, Version its schema.
+// format identifies the file type, Version its schema.
 const (
-	Format  = "tidemark-journal"
+	format  = "tidemark-journal"
 	Version = 1
 )
 
-// MaxPartitions is the largest number of partitions that a journal can have.
-const MaxPartitions = 64
+// maxPartitions is the largest number of partitions that a journal can have.
+const maxPartitions = 64
 
 // maxName bounds the name of an aggregate, in bytes: an agent, "state" or "conflicts", and
 // the longest key, with room. A server closes the connection of a client that sends a

@@ -50,14 +50,14 @@ func NewReader(r io.Reader) (*Reader, error) {
 		return nil, err
 	}
 	h := &d.Header
-	if err := json.Unmarshal(text, h); err != nil || h.Format != Format {
+	if err := json.Unmarshal(text, h); err != nil || h.Format != format {
 		return nil, fmt.Errorf("this is not a journal export: its first line is %.60q", text)
 	}
 	if h.Version != Version {
 		return nil, fmt.Errorf("the file has format version %d, this engine reads version %d: use the engine that wrote it, or a newer one", h.Version, Version)
 	}
-	if h.Partitions < 1 || h.Partitions > MaxPartitions || len(h.Heads) != h.Partitions {
-		return nil, d.damaged("the header names %d partitions and %d heads, and a journal has 1 to %d", h.Partitions, len(h.Heads), MaxPartitions)
+	if h.Partitions < 1 || h.Partitions > maxPartitions || len(h.Heads) != h.Partitions {
+		return nil, d.damaged("the header names %d partitions and %d heads, and a journal has 1 to %d", h.Partitions, len(h.Heads), maxPartitions)
 	}
 	d.hash(text)
 	return d, nil

@@ -59,7 +59,7 @@ func (u *Unfinished) Unwrap() error { return u.err }
 // It skips the events that an earlier, interrupted run has written. step is
 // called after each event. The error of an import that has begun is an *Unfinished.
 func Restore(ctx context.Context, path string, checked *Checked, j Journal, step func()) error {
-	r, file, err := Open(path)
+	r, file, err := open(path)
 	if err != nil {
 		return err
 	}

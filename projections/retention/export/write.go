@@ -28,7 +28,7 @@ type Writer struct {
 // NewWriter writes the header. It sets Format and Version; the caller sets the other members.
 func NewWriter(w io.Writer, h Header) (*Writer, error) {
 	d := &Writer{out: bufio.NewWriterSize(w, 1<<18), sum: sha256.New()}
-	h.Format, h.Version = Format, Version
+	h.Format, h.Version = format, Version
 	text, err := json.Marshal(h)
 	if err != nil {
 		return nil, err

@@ -33,7 +33,7 @@ func (s *Stores) Adopt(ctx context.Context, nc *nats.Conn, subjects natsio.Subje
 	if err != nil {
 		return nil, err
 	}
-	kv, err := OpenHot(ctx, nc, s.Journal)
+	kv, err := openHot(ctx, nc, s.Journal)
 	if err != nil {
 		return nil, err
 	}
@@ -63,7 +63,7 @@ func (s *Stores) Adopt(ctx context.Context, nc *nats.Conn, subjects natsio.Subje
 			_, err := s.RebuildDurable(ctx, true, noStep)
 			return err
 		}}, adoption{durable.MessagesView, durable.NewMessages(s.DB, durable.MessagesView, nil), func(ctx context.Context) error {
-			_, err := s.RebuildMessages(ctx, nc, true, noStep)
+			_, err := s.rebuildMessages(ctx, nc, true, noStep)
 			return err
 		}})
 	}

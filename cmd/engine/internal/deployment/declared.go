@@ -33,9 +33,9 @@ func (s *Stores) DeclaredViews(ctx context.Context) (names []string, err error) 
 // rebuildingPoll is the interval at which the progress of a declared view's rebuild is read.
 const rebuildingPoll = 50 * time.Millisecond
 
-// RebuildDeclared lets the running engine fold a declared view again into tables beside
+// rebuildDeclared lets the running engine fold a declared view again into tables beside
 // the live ones, which they replace. accept makes this journal the view's, whichever it was.
-func (s *Stores) RebuildDeclared(ctx context.Context, name string, accept bool, step func(rebuild.Step)) (n int64, err error) {
+func (s *Stores) rebuildDeclared(ctx context.Context, name string, accept bool, step func(rebuild.Step)) (n int64, err error) {
 	store := declared.NewStore(s.DB)
 	live, err := store.Live(ctx, name)
 	if err != nil {
@@ -100,9 +100,9 @@ const (
 	bucketPause = 250 * time.Millisecond
 )
 
-// VerifyDeclared compares every declared view with a fold of the history up to its
+// verifyDeclared compares every declared view with a fold of the history up to its
 // position, and its bucket with its table.
-func (s *Stores) VerifyDeclared(ctx context.Context, nc *nats.Conn, held []quarantine.Entry) ([]declared.Verified, []verify.Difference, error) {
+func (s *Stores) verifyDeclared(ctx context.Context, nc *nats.Conn, held []quarantine.Entry) ([]declared.Verified, []verify.Difference, error) {
 	store := declared.NewStore(s.DB)
 	all, err := viewkv.New(nc, false)
 	if err != nil {

@@ -64,7 +64,7 @@ func (t *Target) OpenHistory(ctx context.Context, nc *nats.Conn, postgres string
 	if err != nil {
 		return nil, err
 	}
-	trimmed, err := Trimmed(ctx, j)
+	trimmed, err := trimmed(ctx, j)
 	if err != nil {
 		return nil, err
 	}
@@ -86,8 +86,8 @@ func (t *Target) OpenHistory(ctx context.Context, nc *nats.Conn, postgres string
 	return stores, nil
 }
 
-// Trimmed reports whether any partition of a journal was trimmed.
-func Trimmed(ctx context.Context, j *journal.Journal) (bool, error) {
+// trimmed reports whether any partition of a journal was trimmed.
+func trimmed(ctx context.Context, j *journal.Journal) (bool, error) {
 	for p := range j.Partitions() {
 		if cut, _, err := j.Trimmed(ctx, p); err != nil || cut > 0 {
 			return cut > 0, err

@@ -43,7 +43,7 @@ func (s *Stores) RebuildHot(ctx context.Context, h *hot.Hot, caughtUp func(conte
 		View: "hot", Journal: s.Journal, Tiers: []verify.Tier{HotTier(h)}, Of: "kv", WaitCaughtUp: caughtUp, Step: step,
 		Quarantined: func(_ int, a events.AggregateName) bool { return h.Quarantined(s.Journal.Partition(a.ID()), a) },
 	}
-	trimmed, err := Trimmed(ctx, s.Journal)
+	trimmed, err := trimmed(ctx, s.Journal)
 	if err != nil {
 		return nil, err
 	}
@@ -53,9 +53,9 @@ func (s *Stores) RebuildHot(ctx context.Context, h *hot.Hot, caughtUp func(conte
 	return r.Run(ctx)
 }
 
-// RebuildArchive compares the archive with the journal and rewrites the events
+// rebuildArchive compares the archive with the journal and rewrites the events
 // that are missing or differ.
-func (s *Stores) RebuildArchive(ctx context.Context, caughtUp func(context.Context, []uint64), step func(rebuild.Step)) (*rebuild.ResetReport, error) {
+func (s *Stores) rebuildArchive(ctx context.Context, caughtUp func(context.Context, []uint64), step func(rebuild.Step)) (*rebuild.ResetReport, error) {
 	if err := projections.CheckJournal(ctx, s.History(), s.Archive()); err != nil {
 		return nil, err
 	}
@@ -66,10 +66,10 @@ func (s *Stores) RebuildArchive(ctx context.Context, caughtUp func(context.Conte
 // messageBatch is the number of events that a rebuild of the messages folds at a time.
 const messageBatch = 500
 
-// RebuildMessages folds the messages again beside the running view. Those that are in the
+// rebuildMessages folds the messages again beside the running view. Those that are in the
 // inboxes keep their marks; rows from before messages were events stay. What the running
 // view holds in quarantine is left to it.
-func (s *Stores) RebuildMessages(ctx context.Context, nc *nats.Conn, accept bool, step func(rebuild.Step)) (*rebuild.ResetReport, error) {
+func (s *Stores) rebuildMessages(ctx context.Context, nc *nats.Conn, accept bool, step func(rebuild.Step)) (*rebuild.ResetReport, error) {
 	began, src := time.Now(), s.History()
 	view := durable.NewMessages(s.DB, durable.MessagesView, durable.LivingIn(src, false))
 	if !accept {

@@ -157,11 +157,11 @@ func (r *Rebuilder) Run(ctx context.Context, view string) (*RebuildResult, error
 	case "feeds":
 		done.Reset, err = r.feeds(ctx)
 	case durable.MessagesView:
-		done.Reset, err = r.Stores.RebuildMessages(ctx, r.Conn, r.Accept, r.Step)
+		done.Reset, err = r.Stores.rebuildMessages(ctx, r.Conn, r.Accept, r.Step)
 	default:
 		began := time.Now()
 		var n int64
-		n, err = r.Stores.RebuildDeclared(ctx, strings.TrimPrefix(view, declared.ViewPrefix), r.Accept, r.Step)
+		n, err = r.Stores.rebuildDeclared(ctx, strings.TrimPrefix(view, declared.ViewPrefix), r.Accept, r.Step)
 		done.Declared = &RebuiltDeclared{view, n, time.Since(began).Seconds()}
 	}
 	return done, err
@@ -177,12 +177,12 @@ func (r *Rebuilder) hot(ctx context.Context) (*rebuild.ResetReport, error) {
 	if err := r.createBuckets(ctx); err != nil {
 		return nil, err
 	}
-	h, err := OpenHot(ctx, r.Conn, r.Stores.Journal)
+	h, err := openHot(ctx, r.Conn, r.Stores.Journal)
 	if err != nil {
 		return nil, err
 	}
 	if !r.Accept {
-		if err := h.Resume(ctx); err != nil {
+		if err := h.resume(ctx); err != nil {
 			return nil, err
 		}
 	}
@@ -228,7 +228,7 @@ func (r *Rebuilder) archive(ctx context.Context) (*rebuild.ResetReport, error) {
 			}
 		}
 	}
-	return r.Stores.RebuildArchive(ctx, r.CaughtUp(ArchiveView), r.Step)
+	return r.Stores.rebuildArchive(ctx, r.CaughtUp(ArchiveView), r.Step)
 }
 
 func (r *Rebuilder) feeds(ctx context.Context) (*rebuild.ResetReport, error) {

@@ -53,16 +53,16 @@ func (s *Stores) DurableTier() verify.Tier {
 	}
 }
 
-// HotStore is the hot view's buckets, opened from outside. Progress is the
+// hotStore is the hot view's buckets, opened from outside. Progress is the
 // position that writes to the buckets carry.
-type HotStore struct {
+type hotStore struct {
 	*hot.Hot
 	Progress *projections.Progress
 	journal  *journal.Journal
 }
 
-// OpenHot opens the buckets that the hot view has written.
-func OpenHot(ctx context.Context, nc *nats.Conn, j *journal.Journal) (*HotStore, error) {
+// openHot opens the buckets that the hot view has written.
+func openHot(ctx context.Context, nc *nats.Conn, j *journal.Journal) (*hotStore, error) {
 	entries, err := hot.OpenExistingBucket(ctx, nc, hot.AgentStateBucket.Name)
 	if err != nil {
 		return nil, err
@@ -85,12 +85,12 @@ func OpenHot(ctx context.Context, nc *nats.Conn, j *journal.Journal) (*HotStore,
 			return h.View == "hot" && h.Journal == j.ID() && h.Partition == p && h.Stream == s
 		})
 	}
-	return &HotStore{Hot: t, Progress: progress, journal: j}, nil
+	return &hotStore{Hot: t, Progress: progress, journal: j}, nil
 }
 
-// Resume loads the positions of the buckets, so that later writes keep them and
+// resume loads the positions of the buckets, so that later writes keep them and
 // the running view goes on from there.
-func (h *HotStore) Resume(ctx context.Context) error {
+func (h *hotStore) resume(ctx context.Context) error {
 	for p := range h.journal.Partitions() {
 		at, err := h.Load(ctx, p, h.journal.ID())
 		if err != nil {

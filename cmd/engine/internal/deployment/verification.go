@@ -31,7 +31,7 @@ type Verification struct {
 	nc      *nats.Conn
 	stores  *Stores
 	archive verify.Archive // nil = without SQL
-	hot     *HotStore
+	hot     *hotStore
 	tiers   []verify.Tier
 	views   []projections.Status // as last answered
 }
@@ -48,7 +48,7 @@ type Verified struct {
 func NewVerification(ctx context.Context, nc *nats.Conn, stores *Stores) (*Verification, error) {
 	v := &Verification{nc: nc, stores: stores, Step: func(int) {}}
 	var err error
-	if v.hot, err = OpenHot(ctx, nc, stores.Journal); err != nil {
+	if v.hot, err = openHot(ctx, nc, stores.Journal); err != nil {
 		return nil, err
 	}
 	v.tiers = append(v.tiers, HotTier(v.hot.Hot))
@@ -72,7 +72,7 @@ func (v *Verification) Compare(ctx context.Context) (found *Verified, err error)
 	}
 	if err == nil && v.stores.DB != nil && v.Sample == 0 {
 		var more []verify.Difference
-		found.Declared, more, err = v.stores.VerifyDeclared(ctx, v.nc, held)
+		found.Declared, more, err = v.stores.verifyDeclared(ctx, v.nc, held)
 		found.Differences = append(found.Differences, more...)
 	}
 	if err == nil {
@@ -100,7 +100,7 @@ func (v *Verification) label(differences []verify.Difference, held []quarantine.
 // Repair rewrites the rows that differ. It leaves out quarantined aggregates, because
 // their view would not keep them equal afterwards.
 func (v *Verification) Repair(ctx context.Context, differences []verify.Difference) error {
-	if err := v.hot.Resume(ctx); err != nil {
+	if err := v.hot.resume(ctx); err != nil {
 		return err
 	}
 	if err := errors.Join(v.repairDeclared(ctx, differences), v.repairMessages(ctx, differences)); err != nil {
@@ -118,7 +118,7 @@ func (v *Verification) repairDeclared(ctx context.Context, differences []verify.
 			continue
 		}
 		done[name] = true
-		if _, err := v.stores.RebuildDeclared(ctx, name, false, func(rebuild.Step) {}); err != nil {
+		if _, err := v.stores.rebuildDeclared(ctx, name, false, func(rebuild.Step) {}); err != nil {
 			return err
 		}
 	}
@@ -132,7 +132,7 @@ func (v *Verification) repairMessages(ctx context.Context, differences []verify.
 	}) {
 		return nil
 	}
-	_, err := v.stores.RebuildMessages(ctx, v.nc, false, func(rebuild.Step) {})
+	_, err := v.stores.rebuildMessages(ctx, v.nc, false, func(rebuild.Step) {})
 	return err
 }
 

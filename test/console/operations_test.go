@@ -110,8 +110,12 @@ func TestSQLOnlyReads(t *testing.T) {
 	if p := run(`SELECT '<script>1</script>' AS a`); strings.Contains(p.body, "<script>1") || !strings.Contains(p.body, "&lt;script&gt;1") {
 		t.Error("a value is not escaped")
 	}
-	if p := run(`SELECT * FROM generate_series(1, 10000)`); !strings.Contains(p.text(), "there are more") {
+	many := run(`SELECT n AS number_of FROM generate_series(1, 10000) n`)
+	if !strings.Contains(many.text(), "there are more") {
 		t.Error("the rows are not bounded")
+	}
+	if n := strings.Count(many.body, "<td"); n != 500 || !strings.Contains(many.text(), "number_of") {
+		t.Errorf("a page with the first rows has %d cells, want 500 below their column", n)
 	}
 	for statement, refusal := range map[string]string{
 		`DELETE FROM state`: "read-only",

@@ -86,15 +86,12 @@ func (r *Reader) Run(ctx context.Context, sql string) (*Result, error) {
 	began := time.Now()
 	// The extended protocol takes one statement.
 	rows := conn.PgConn().ExecParams(ctx, sql, nil, nil, nil, nil)
-	done, err := read(rows, conn.TypeMap())
-	if done != nil {
-		done.Took = time.Since(began)
+	done := read(rows, conn.TypeMap())
+	done.Took = time.Since(began)
+	if done.More { // the rest is not awaited
+		return done, nil
 	}
-	if done == nil || !done.More { // the rest of a cut result is not awaited
-		_, failed := rows.Close()
-		err = errors.Join(err, failed)
-	}
-	if err != nil {
+	if _, err := rows.Close(); err != nil {
 		return nil, readable(err)
 	}
 	return done, nil
@@ -130,14 +127,13 @@ func (r *Reader) prepare(ctx context.Context, conn *pgx.Conn) error {
 	return err
 }
 
-// read reads rows up to the bounds.
-func read(rows *pgconn.ResultReader, types *pgtype.Map) (*Result, error) {
+// read reads the columns, and rows up to the bounds.
+func read(rows *pgconn.ResultReader, types *pgtype.Map) *Result {
 	done := &Result{Rows: [][]*string{}}
-	bytes := 0
-	for rows.NextRow() {
+	for bytes := 0; rows.NextRow(); {
 		if len(done.Rows) == maxRows || bytes > maxBytes {
 			done.More = true
-			return done, nil
+			break
 		}
 		values := rows.Values()
 		row := make([]*string, len(values))
@@ -156,7 +152,7 @@ func read(rows *pgconn.ResultReader, types *pgtype.Map) (*Result, error) {
 		}
 		done.Columns = append(done.Columns, Column{f.Name, name})
 	}
-	return done, nil
+	return done
 }
 
 // readable is an error without what a client may not know.

@@ -94,14 +94,14 @@ func (e erase) execute(h *Handler, ctx context.Context, cmd *Command, _ bool) (r
 	case h.cfg.Past == nil:
 		return r, domain.Errorf(domain.Unavailable, "journal.unavailable", "this engine cannot read the history of agents")
 	}
-	err = h.retryLoaded(ctx, cmd, false, func(unsure bool) (err error) {
-		r, err = e.attempt(ctx, h, cmd, unsure)
+	err = h.retryLoaded(ctx, cmd, false, func(bool) (err error) { // the search for an earlier delivery is always made
+		r, err = e.attempt(ctx, h, cmd)
 		return err
 	})
 	return r, err
 }
 
-func (e erase) attempt(ctx context.Context, h *Handler, cmd *Command, unsure bool) (Receipt, error) {
+func (e erase) attempt(ctx context.Context, h *Handler, cmd *Command) (Receipt, error) {
 	last, err := h.load(ctx, cmd.Name, cmd.fold)
 	if err != nil {
 		return Receipt{}, err

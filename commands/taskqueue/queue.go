@@ -237,11 +237,10 @@ func (q *Queue) Reload() {
 	q.reload()
 }
 
-// reload starts a load unless one is under way, and returns what is closed at its end.
-func (q *Queue) reload() chan struct{} {
+// reload starts a load unless one is under way.
+func (q *Queue) reload() {
 	if q.loaded {
 		q.loaded, q.loading = false, make(chan struct{})
 		q.signal()
 	}
-	return q.loading
 }

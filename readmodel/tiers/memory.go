@@ -201,6 +201,3 @@ func raise(a *atomic.Uint64, to uint64) {
 		}
 	}
 }
-
-// Len returns the approximate number of rows.
-func (m *Memory) Len() int { return m.cache.EstimatedSize() }

@@ -121,7 +121,7 @@ func (t *Tiers) Get(ctx context.Context, agent, key string, c Consistency, after
 	p := t.Journal.Partition(agent)
 	switch c {
 	case Strong:
-		return t.strong(ctx, p, agent, key)
+		return t.strong(ctx, agent, key)
 	case Durable:
 		a, found, err := t.durable(ctx, p, agent, key, after)
 		if err == nil && !found {
@@ -155,7 +155,7 @@ func (t *Tiers) CountHit(a Answer, err error) (Answer, error) {
 	return a, err
 }
 
-func (t *Tiers) strong(ctx context.Context, p int, agent, key string) (Answer, error) {
+func (t *Tiers) strong(ctx context.Context, agent, key string) (Answer, error) {
 	e, found, _, err := t.Journal.Last(ctx, agent, key)
 	if err != nil {
 		return Answer{}, Unavailable("journal", err)
@@ -176,7 +176,7 @@ func (t *Tiers) hot(ctx context.Context, p int, agent, key string, after uint64)
 			return Answer{}, false, nil
 		}
 		if found && e.Revision > max(asOf, t.Memory.tail.At(p)) {
-			return t.checkUnknown(ctx, p, e)
+			return t.checkUnknown(ctx, e)
 		}
 		if found && e.Revision >= after || asOf >= after {
 			if found {
@@ -193,7 +193,7 @@ func (t *Tiers) hot(ctx context.Context, p int, agent, key string, after uint64)
 // checkUnknown compares a hot row that is newer than this engine's positions with the journal's
 // last event: either another engine was faster, or a client has written to the bucket. The row of
 // a client is removed.
-func (t *Tiers) checkUnknown(ctx context.Context, p int, e readmodel.Entry) (Answer, bool, error) {
+func (t *Tiers) checkUnknown(ctx context.Context, e readmodel.Entry) (Answer, bool, error) {
 	last, exists, revision, err := t.Journal.Last(ctx, e.Agent, e.Key)
 	switch {
 	case err != nil:

@@ -33,7 +33,7 @@ func asyncAPI() object {
 	for name, m := range contract.Queries {
 		d.request("queries", name, &m, o)
 	}
-	d.durable(o)
+	d.durable()
 	for _, ch := range contract.Channels {
 		d.channel(ch)
 	}
@@ -104,7 +104,7 @@ func (d *asyncDoc) request(root, name string, m *contract.Message, o contract.Op
 }
 
 // durable is the subject of commands that are executed later.
-func (d *asyncDoc) durable(o contract.Options) {
+func (d *asyncDoc) durable() {
 	const at = "enqueue.{aggregate}.{id}.{verb}"
 	requests, messages := object{}, []any{}
 	for _, name := range contract.Names(contract.Commands) {

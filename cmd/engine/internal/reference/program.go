@@ -79,7 +79,7 @@ func subcommands(program *kong.Application) []byte {
 	}
 	for _, cmd := range program.Leaves(true) {
 		name := strings.TrimPrefix(cmd.FullPath(), program.Name+" ")
-		fmt.Fprintf(p, "\n## %s\n\n%s\n\n```\n%s\n```\n", name, cell(cmd.Help), usage(cmd, program))
+		fmt.Fprintf(p, "\n## %s\n\n%s\n\n```\n%s\n```\n", name, cell(cmd.Help), usage(cmd))
 		if name == "serve" {
 			fmt.Fprintf(p, "\nFlags: [serve](serve.md)\n")
 			continue
@@ -89,7 +89,7 @@ func subcommands(program *kong.Application) []byte {
 	return p.bytes()
 }
 
-func usage(cmd *kong.Node, program *kong.Application) string {
+func usage(cmd *kong.Node) string {
 	text := cmd.FullPath()
 	for _, a := range cmd.Positional {
 		text += " " + a.Summary()

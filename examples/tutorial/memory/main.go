@@ -57,17 +57,17 @@ func converse(ctx context.Context, memory *client.Agent, text string) error {
 }
 
 var (
-	tells = regexp.MustCompile(`^my (\w+) is (\w+)$`)
-	asks  = regexp.MustCompile(`^what is my (\w+)\?$`)
+	statement = regexp.MustCompile(`^my (\w+) is (\w+)$`)
+	question  = regexp.MustCompile(`^what is my (\w+)\?$`)
 )
 
 // reply stands for a language model: it learns facts, and answers from them.
 func reply(ctx context.Context, memory *client.Agent, text string) (string, error) {
-	if m := tells.FindStringSubmatch(text); m != nil {
+	if m := statement.FindStringSubmatch(text); m != nil {
 		_, err := memory.Merge(ctx, "facts", map[string]string{m[1]: m[2]})
 		return fmt.Sprintf("Your %s is %s.", m[1], m[2]), err
 	}
-	m := asks.FindStringSubmatch(text)
+	m := question.FindStringSubmatch(text)
 	if m == nil {
 		return "Tell me something, or ask me.", nil
 	}
@@ -78,5 +78,5 @@ func reply(ctx context.Context, memory *client.Agent, text string) (string, erro
 	if value := facts.Value[m[1]]; value != "" {
 		return fmt.Sprintf("You said that your %s is %s.", m[1], value), nil
 	}
-	return "You have not told me.", nil
+	return "I do not know that.", nil
 }

@@ -141,7 +141,7 @@ func TestRequestsStayWithinGrants(t *testing.T) {
 	}
 	// What a consumer may not have is taken away.
 	body := create(`"name":"mine","durable_name":"mine","ack_policy":"explicit","max_ack_pending":1,"num_replicas":3,"inactive_threshold":0,` +
-		`"filter_subject":"$KV.AGENT_STATE.bob.k","metadata":{"tidemark.owner":"somebody"},"pause_until":"2100-01-01T00:00:00Z"`)
+		`"filter_subject":"$KV.AGENT_STATE.bob.k","metadata":{"tidemark.owner":"another"},"pause_until":"2100-01-01T00:00:00Z"`)
 	m, err := r.bob.Request("$JS.API.CONSUMER.CREATE.KV_AGENT_STATE.mine.$KV.AGENT_STATE.bob.k", []byte(body), harness.Patience)
 	harness.Must(t, err)
 	var made struct {

@@ -18,8 +18,8 @@ CREATE TABLE agents.declared_generations (
 COMMENT ON COLUMN agents.declared_generations.heads IS
     'positions by partition that the generation must reach before readers see it';
 
--- The rows of declared views that their buckets lack. changed tells a later change of the
--- same row from the one that was written.
+-- The rows of declared views that their buckets lack. changed distinguishes a later change
+-- of the same row from the one that was written.
 CREATE TABLE agents.declared_pending (
     view    text NOT NULL COLLATE "C",
     key     text NOT NULL COLLATE "C",

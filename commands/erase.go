@@ -2,7 +2,6 @@ package commands
 
 import (
 	"context"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -223,23 +222,9 @@ func (e erase) append(ctx context.Context, h *Handler, cmd *Command, last *head,
 	if err != nil {
 		return Receipt{}, err
 	}
-	var counts [2]int
-	for i, pattern := range contentOf(cmd.ID)[:2] {
-		names, err := h.cfg.Past.Names(ctx, pattern)
-		if err != nil {
-			return Receipt{}, err
-		}
-		for some := range slices.Chunk(names, erasePage) {
-			ends, err := h.cfg.Past.Ends(ctx, some, history.Bound{}, history.Linearizable)
-			if err != nil {
-				return Receipt{}, err
-			}
-			for n := range ends {
-				if slices.Contains(commands, ends[n].CommandID) {
-					counts[i]++
-				}
-			}
-		}
+	entries, config, err := h.countErased(ctx, cmd.ID, commands)
+	if err != nil {
+		return Receipt{}, err
 	}
 	stopNoting()
 	named, more := bounded(keys)
@@ -250,7 +235,7 @@ func (e erase) append(ctx context.Context, h *Handler, cmd *Command, last *head,
 	d := agent.DecideLifecycle(lifecycle, agent.Change{Agent: cmd.ID, Type: events.Erased, Data: events.LifecycleChange{
 		Reason: e.reason, Request: e.request,
 		Erasure: &events.Erasure{
-			Entries: counts[0], Config: counts[1], Tasks: len(owned["task"]), Sessions: len(owned["session"]), Reminders: len(owned["reminder"]), Claims: len(owned["claim"]), DataKeys: named, More: more,
+			Entries: entries, Config: config, Tasks: len(owned["task"]), Sessions: len(owned["session"]), Reminders: len(owned["reminder"]), Claims: len(owned["claim"]), DataKeys: named, More: more,
 		},
 	}}, domain.Metadata{Now: now, CommandID: cmd.CommandID, Revision: last.revision, Version: last.version})
 	if d.Refusal != nil {

@@ -115,3 +115,30 @@ func (e erase) deletion(last *events.Record, now time.Time) events.Event {
 	ev.Data = data.Encode()
 	return ev
 }
+
+// countErased counts the entries and the configuration entries of an agent whose last event
+// is of one of the commands, by their ids.
+func (h *Handler) countErased(ctx context.Context, id string, commands []string) (entries, config int, err error) {
+	count := func(pattern events.AggregateName) (n int, err error) {
+		names, err := h.cfg.Past.Names(ctx, pattern)
+		if err != nil {
+			return 0, err
+		}
+		for some := range slices.Chunk(names, erasePage) {
+			ends, err := h.cfg.Past.Ends(ctx, some, history.Bound{}, history.Linearizable)
+			if err != nil {
+				return 0, err
+			}
+			for i := range ends {
+				if slices.Contains(commands, ends[i].CommandID) {
+					n++
+				}
+			}
+		}
+		return n, nil
+	}
+	if entries, err = count(events.AgentStates(id)); err == nil {
+		config, err = count(events.Config(id, ">"))
+	}
+	return entries, config, err
+}

@@ -18,6 +18,8 @@ func TokenAt(journal string, partition int, revision uint64) Token {
 	return Token{Journal: journal, Positions: map[int]uint64{partition: revision}}
 }
 
+// String is the token as clients send it: the journal, then "partition-revision" for each
+// partition, in order, each after a dot.
 func (t Token) String() string {
 	parts := make([]int, 0, len(t.Positions))
 	for p := range t.Positions {

@@ -82,6 +82,21 @@ func (h *History) fromArchive(ctx context.Context, partition int, after, upTo ui
 	return err
 }
 
+// Untrimmed yields the entries of r that the journal has, and none where a trim came before:
+// whole reports that these are all, also of a trim that came meanwhile. It is faster than
+// Between for one aggregate or a pattern.
+func (h *History) Untrimmed(ctx context.Context, r Range, yield func(Message) error) (whole bool, err error) {
+	cut, _, err := h.Trimmed(ctx, r.Partition)
+	if err != nil || cut > r.After {
+		return false, err
+	}
+	failed := h.Range(ctx, r, yield)
+	if cut, _, err = h.Trimmed(ctx, r.Partition); err != nil {
+		return false, err
+	}
+	return cut <= r.After, failed
+}
+
 // Of yields the entries of one aggregate after a revision, up to another (0 = the
 // end), oldest first, until yield fails. What was trimmed, also while it is read, must be
 // in the archive.

@@ -93,6 +93,39 @@ func TestOfFillsWhatATrimTakesMeanwhile(t *testing.T) {
 	}
 }
 
+// Untrimmed is whole only where no trim took a part of the range, before or meanwhile.
+func TestUntrimmedNoticesATrim(t *testing.T) {
+	full := errors.New("the page is full")
+	for name, c := range map[string]struct {
+		cut, then uint64
+		end       error // of yield, at revision 3
+		whole     bool
+		want      []uint64
+	}{
+		"nothing is trimmed":      {0, 0, nil, true, []uint64{2, 3, 4, 5}},
+		"trimmed up to the range": {1, 1, nil, true, []uint64{2, 3, 4, 5}},
+		"the page is full":        {0, 0, full, true, []uint64{2, 3}},
+		"trimmed before":          {2, 2, nil, false, nil},
+		"trimmed meanwhile":       {0, 4, nil, false, []uint64{2, 3, 4, 5}},
+		"both meanwhile":          {1, 2, full, false, []uint64{2, 3}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := history.New(&trimmingJournal{cut: c.cut, then: c.then, has: upTo(5)}, paperArchive{has: upTo(4)}, 0)
+			var got []uint64
+			whole, err := h.Untrimmed(t.Context(), history.Range{After: 1, UpTo: 5}, func(m history.Message) error {
+				got = append(got, m.Revision)
+				if m.Revision == 3 {
+					return c.end
+				}
+				return nil
+			})
+			if whole != c.whole || !errors.Is(err, c.end) || !slices.Equal(got, c.want) {
+				t.Errorf("%v, whole %t, %v; want %v, whole %t", got, whole, err, c.want, c.whole)
+			}
+		})
+	}
+}
+
 // Between and Matching give every revision once, also when a trim takes some of them meanwhile.
 func TestBetweenFillsWhatATrimTakesMeanwhile(t *testing.T) {
 	for name, c := range map[string]struct {

@@ -143,25 +143,18 @@ var errFull = errors.New("the page is full")
 func (p *eventPage) read(ctx context.Context, h *history.History, head uint64) error {
 	end, after := min(head, p.until), p.next-1
 	if _, _, one := p.pattern.Of(); one {
-		if cut, _, err := h.Trimmed(ctx, p.partition); err != nil || cut <= after {
-			tried := *p // the server finds the events; a trim may take some of them meanwhile
-			if err == nil {
-				err = h.Range(ctx, history.Range{Partition: p.partition, Aggregate: events.AggregateName(p.pattern), After: after, UpTo: end}, tried.add)
-			}
+		tried := *p // the server finds the events; a trim may take some of them meanwhile
+		r := history.Range{Partition: p.partition, Aggregate: events.AggregateName(p.pattern), After: after, UpTo: end}
+		whole, err := h.Untrimmed(ctx, r, tried.add)
+		if err != nil && !errors.Is(err, errFull) {
+			return err
+		}
+		if whole {
 			if err == nil {
 				tried.next = end + 1
 			}
-			if err != nil && !errors.Is(err, errFull) {
-				return err
-			}
-			full := err
-			if cut, _, err = h.Trimmed(ctx, p.partition); err != nil {
-				return err
-			}
-			if cut <= after {
-				*p = tried
-				return full
-			}
+			*p = tried
+			return err
 		}
 	}
 	step := maxScan - p.scanned

@@ -35,7 +35,7 @@ func NATSFor(t testing.TB, cfg embedded.Config) *embedded.Server {
 	harness.Must(t, err)
 	t.Cleanup(s.Stop)
 	g, err := gate.Start(gate.Config{
-		Engine: Engine(t, s), Dev: connect(t, s.URL(), s.GateOptions()...), Subjects: natsio.NewSubjects(cfg.Prefix),
+		Engine: Engine(t, s), Dev: Connect(t, s.URL(), s.GateOptions()...), Subjects: natsio.NewSubjects(cfg.Prefix),
 		Accounts: s.Authority(), Free: auth.Streams, Log: harness.Log(t),
 	})
 	harness.Must(t, err)
@@ -63,16 +63,17 @@ func PlainNATS(t testing.TB) (url string) {
 // Engine is a connection with the engine's own rights.
 func Engine(t testing.TB, s *embedded.Server, opts ...nats.Option) *nats.Conn {
 	t.Helper()
-	return connect(t, s.URL(), append(s.Options(), opts...)...)
+	return Connect(t, s.URL(), append(s.Options(), opts...)...)
 }
 
 // Client is a connection with the rights of a client.
 func Client(t testing.TB, s *embedded.Server, opts ...nats.Option) *nats.Conn {
 	t.Helper()
-	return connect(t, s.URL(), append(opts, nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))...)
+	return Connect(t, s.URL(), append(opts, nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))...)
 }
 
-func connect(t testing.TB, url string, opts ...nats.Option) *nats.Conn {
+// Connect connects to a server for the time of a test.
+func Connect(t testing.TB, url string, opts ...nats.Option) *nats.Conn {
 	t.Helper()
 	nc, err := nats.Connect(url, opts...)
 	harness.Must(t, err)

@@ -18,6 +18,7 @@ import (
 	"github.com/tidemark-engine/tidemark/infra/natsio/embedded"
 	"github.com/tidemark-engine/tidemark/infra/natsio/topology"
 	"github.com/tidemark-engine/tidemark/test/harness"
+	"github.com/tidemark-engine/tidemark/test/support"
 )
 
 func TestMain(m *testing.M) { harness.Main(m) }
@@ -48,15 +49,7 @@ func own(t *testing.T) *nats.Conn {
 	s, err := embedded.Start(embedded.Config{Dir: t.TempDir(), Listen: "127.0.0.1:0", Synced: true, Log: slog.New(slog.DiscardHandler)})
 	harness.Must(t, err)
 	t.Cleanup(s.Stop)
-	return connect(t, s.URL(), s.Options()...)
-}
-
-func connect(t *testing.T, url string, opts ...nats.Option) *nats.Conn {
-	t.Helper()
-	nc, err := nats.Connect(url, opts...)
-	harness.Must(t, err)
-	t.Cleanup(nc.Close)
-	return nc
+	return support.Connect(t, s.URL(), s.Options()...)
 }
 
 // start runs one server with JetStream and the options that change sets.
@@ -80,7 +73,7 @@ func start(t *testing.T, change func(*server.Options)) *server.Server {
 // cluster starts n servers of one cluster and waits until JetStream answers.
 func cluster(t *testing.T, n int, name string, tags []string, more ...func(*server.Options)) *nats.Conn {
 	t.Helper()
-	return connect(t, servers(t, n, name, tags, more...)[0].ClientURL())
+	return support.Connect(t, servers(t, n, name, tags, more...)[0].ClientURL())
 }
 
 // servers are those of cluster.

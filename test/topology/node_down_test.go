@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tidemark-engine/tidemark/test/harness"
+	"github.com/tidemark-engine/tidemark/test/support"
 )
 
 // TestStartWithoutOneServer: on a cluster of three whose servers do not advertise one
@@ -19,7 +20,7 @@ import (
 func TestStartWithoutOneServer(t *testing.T) {
 	t.Parallel()
 	all := servers(t, 3, home, tags, func(o *server.Options) { o.Cluster.NoAdvertise = true })
-	js, err := jetstream.New(connect(t, all[0].ClientURL()), harness.Patient)
+	js, err := jetstream.New(support.Connect(t, all[0].ClientURL()), harness.Patient)
 	harness.Must(t, err)
 	e := harness.Start(t, harness.Config{Args: []string{"--postgres", "off", "--nats", all[0].ClientURL()}})
 	e.Stop()
@@ -37,7 +38,7 @@ func TestStartWithoutOneServer(t *testing.T) {
 	all[down].WaitForShutdown()
 	all = slices.Delete(all, down, down+1)
 	harness.Eventually(t, "the cluster has a leader", func() bool { return all[0].JetStreamIsLeader() || all[1].JetStreamIsLeader() })
-	nc := connect(t, all[0].ClientURL())
+	nc := support.Connect(t, all[0].ClientURL())
 	e = harness.Start(t, harness.Config{Args: []string{"--postgres", "off", "--nats", all[0].ClientURL()}})
 	do(t, nc, "agent.a1.set", `{"key":"k","value":1}`)
 	harness.Eventually(t, "the status says what is missing", func() error {

@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tidemark-engine/tidemark/test/harness"
+	"github.com/tidemark-engine/tidemark/test/support"
 )
 
 // removed are the streams that hold what the engine can make again.
@@ -26,7 +27,7 @@ var removed = []string{
 // they were, fills them, keeps its deadlines and its views, and takes durable
 // commands. A bucket that another program makes again gets its settings back.
 func TestRemovedWhileRunning(t *testing.T) {
-	nc := connect(t, start(t, func(*server.Options) {}).ClientURL())
+	nc := support.Connect(t, start(t, func(*server.Options) {}).ClientURL())
 	e := harness.Start(t, harness.Config{Args: []string{"--postgres", "off", "--nats", nc.ConnectedUrl()}})
 	js, err := jetstream.New(nc, harness.Patient)
 	harness.Must(t, err)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/tidemark-engine/tidemark/infra/natsio/topology"
 	"github.com/tidemark-engine/tidemark/test/harness"
+	"github.com/tidemark-engine/tidemark/test/support"
 )
 
 // TestOwnServer: the embedded server takes the whole topology, and the plan
@@ -81,7 +82,7 @@ func TestSmallDisk(t *testing.T) {
 		return func(o *server.Options) { o.StoreDir, o.JetStreamMaxStore, o.MaxPayload = dir, store, mib }
 	}
 	srv := start(t, small(4<<30))
-	nc := connect(t, srv.ClientURL())
+	nc := support.Connect(t, srv.ClientURL())
 	p := planner(t, nc, document(t), topology.Options{})
 	plan, err := p.Apply(t.Context())
 	harness.Must(t, err)
@@ -119,7 +120,7 @@ func TestSmallDisk(t *testing.T) {
 	srv.Shutdown()
 	srv.WaitForShutdown()
 
-	nc = connect(t, start(t, small(64<<30)).ClientURL())
+	nc = support.Connect(t, start(t, small(64<<30)).ClientURL())
 	plan, err = planner(t, nc, document(t), topology.Options{}).Apply(t.Context())
 	harness.Must(t, err)
 	if plan.Count(topology.Update) != 6 || plan.Refused() {
@@ -130,7 +131,7 @@ func TestSmallDisk(t *testing.T) {
 // TestTinyDisk: a server with very little space takes the topology without
 // limits.
 func TestTinyDisk(t *testing.T) {
-	nc := connect(t, start(t, func(o *server.Options) { o.JetStreamMaxStore, o.JetStreamMaxMemory = 24*mib, 24*mib }).ClientURL())
+	nc := support.Connect(t, start(t, func(o *server.Options) { o.JetStreamMaxStore, o.JetStreamMaxMemory = 24*mib, 24*mib }).ClientURL())
 	plan, err := planner(t, nc, document(t), topology.Options{}).Apply(t.Context())
 	harness.Must(t, err)
 	if plan.Count(topology.Create) != 10 || plan.Refused() {
@@ -202,7 +203,7 @@ func TestCreateCrossesRemoval(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var dir string
-			nc := connect(t, start(t, func(o *server.Options) { dir = o.StoreDir }).ClientURL())
+			nc := support.Connect(t, start(t, func(o *server.Options) { dir = o.StoreDir }).ClientURL())
 			inTheWay := filepath.Join(dir, "jetstream", "$G", "streams")
 			harness.Must(t, os.RemoveAll(inTheWay))
 			harness.Must(t, os.MkdirAll(filepath.Dir(inTheWay), 0o700))

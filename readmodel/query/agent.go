@@ -23,6 +23,34 @@ func (q *Query) after(ctx context.Context, in *request, partition int) (context.
 	return ctx, cancel, t.Positions[partition], nil
 }
 
+// atEnd waits until the journal has the request's token, for an answer from its end, and returns
+// a position that the answer has reached: 503 read.behind when the wait ends before.
+func (q *Query) atEnd(ctx context.Context, in *request, partition int) (uint64, error) {
+	t, err := q.token(in)
+	if err != nil {
+		return 0, err
+	}
+	wanted, reached := t.Positions[partition], q.acknowledged(partition)
+	if q.Tail != nil {
+		reached = max(reached, q.Tail.At(partition))
+	}
+	if wanted <= reached {
+		return reached, nil
+	}
+	head, err := q.Rows.Head(ctx, partition)
+	switch {
+	case err != nil:
+		return 0, tiers.Unavailable("journal", err)
+	case wanted <= head:
+		return head, nil
+	case q.Tail == nil:
+		return 0, tiers.Behind(tiers.FromJournal, wanted, head)
+	}
+	waiting, cancel := context.WithTimeout(ctx, in.wait())
+	defer cancel()
+	return wanted, tiers.Reach(waiting, tiers.FromJournal, q.Tail, partition, wanted)
+}
+
 // token parses the request's token, if there is one: 400 token.invalid or token.foreign.
 func (q *Query) token(in *request) (domain.Token, error) {
 	if in.Token == "" {
@@ -111,11 +139,17 @@ func (q *Query) agentGet(ctx context.Context, agent string, in *request) ([]byte
 	if then != nil {
 		return q.agentGetAsOf(ctx, agent, key, then)
 	}
+	if c == tiers.Strong {
+		waiting = ctx // the token bounds the wait for it, not the read
+		if after, err = q.atEnd(ctx, in, p); err != nil {
+			return nil, err
+		}
+	}
 	a, err := q.Tiers.Get(waiting, agent, key, c, after)
 	if err != nil {
 		return nil, err
 	}
-	return encodeAnswer(&a, tokenAt(q.Rows, p, a.AsOf)), nil
+	return encodeAnswer(&a, tokenAt(q.Rows, p, max(a.AsOf, after))), nil
 }
 
 func (q *Query) agentGetAsOf(ctx context.Context, agent, key string, b *pastPoint) ([]byte, error) {

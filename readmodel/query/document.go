@@ -23,22 +23,28 @@ func docGet(kind string) func(*Query, context.Context, string, *request) ([]byte
 		if err != nil {
 			return nil, err
 		}
-		if _, err = q.token(in); err != nil {
-			return nil, err
-		}
 		then, err := in.pastPoint()
 		if err != nil {
 			return nil, err
 		}
-		d, err := q.doc(ctx, kind, id, key, then)
-		if p := in.permission; err == nil && p.holder && !p.holds(&d) { // it was another's then
-			_, missing := p.set.Decide(p.action)
-			err = p.Refuse(ctx, missing)
+		p, reached := q.Rows.Partition(id), uint64(0)
+		if then == nil {
+			reached, err = q.atEnd(ctx, in, p)
+		} else {
+			_, err = q.token(in)
 		}
 		if err != nil {
 			return nil, err
 		}
-		return encodeDoc(&d, tokenAt(q.Rows, q.Rows.Partition(id), d.Revision)), nil
+		d, err := q.doc(ctx, kind, id, key, then)
+		if may := in.permission; err == nil && may.holder && !may.holds(&d) { // it was another's then
+			_, missing := may.set.Decide(may.action)
+			err = may.Refuse(ctx, missing)
+		}
+		if err != nil {
+			return nil, err
+		}
+		return encodeDoc(&d, tokenAt(q.Rows, p, max(d.Revision, reached))), nil
 	}
 }
 

@@ -27,6 +27,10 @@ func (q *Query) lifecycle(ctx context.Context, agent string, in *request) ([]byt
 	}
 	hist := q.Rows
 	p := hist.Partition(agent)
+	reached, err := q.atEnd(ctx, in, p)
+	if err != nil {
+		return nil, err
+	}
 	d, found, _, err := hist.LastDoc(ctx, readmodel.KindLifecycle, agent, "")
 	if err != nil {
 		return nil, tiers.Unavailable("journal", err)
@@ -45,7 +49,7 @@ func (q *Query) lifecycle(ctx context.Context, agent string, in *request) ([]byt
 	} else {
 		body = strconv.AppendInt(body, int64(dirty), 10)
 	}
-	return closeAnswer(body, tiers.FromJournal, tokenAt(hist, p, d.Revision)), nil
+	return closeAnswer(body, tiers.FromJournal, tokenAt(hist, p, max(d.Revision, reached))), nil
 }
 
 // lifecycleAsOf returns the phase that an agent had. Last-seen time and dirty keys of the past are

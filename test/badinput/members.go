@@ -163,7 +163,7 @@ func missingMembers() (all []Case) {
 		{"agent.a1.set", `{"value":1}`, "key"}, {"agent.a1.set", `{"key":"k"}`, "value"}, {"agent.a1.delete", `{}`, "key"}, {"agent.b1.fork", `{}`, "from"}, {"agent.a1.erase", `{}`, "reason"}, {"agent.a1.erase", `{"reason":null}`, "reason"},
 		{"agent.b1.fork", `{"from":null}`, "from"}, {"agent.a1.merge", `{"value":{}}`, "key"}, {"agent.a1.merge", `{"key":"k"}`, "value"},
 		{"agent.a1.merge", `{"key":"k","value":null}`, "value"}, {"agent.a1.add", `{"delta":1}`, "key"}, {"agent.a1.add", `{"key":"k","min":0}`, "delta"},
-		{"agent.a1.revert", `{"key":"k"}`, "to_version, to_revision or to_time"}, 
+		{"agent.a1.revert", `{"key":"k"}`, "to_version, to_revision or to_time"},
 		{"agent.a1.add", `{"key":"k","delta":null}`, "delta"}, {"agent.a1.append", `{"items":[]}`, "key"}, {"agent.a1.append", `{"key":"k"}`, "items"},
 		{"agent.a1.append", `{"key":null,"items":[]}`, "key"}, {"agent.a1.append", `{"key":"k","items":null}`, "items"}, {"task.t1.create", `{}`, "kind"}, {"task.t1.create", `{"kind":null}`, "kind"}, {"task.t1.create", ``, "kind"},
 		{"task.t1.start", `{}`, "agent_id"}, {"task.t1.start", `{"agent_id":null}`, "agent_id"}, {"task.t1.fail", `{}`, "reason"},

@@ -101,7 +101,7 @@ func eachMember(object []byte, take func(name string, value jsontext.Value) erro
 		if err := domain.CheckJSON(object); err != nil {
 			return err
 		}
-		return domain.Errorf(domain.Invalid, "body.invalid", "there must be a JSON object, not a JSON %s", kind)
+		return domain.Errorf(domain.Invalid, "body.invalid", "there must be a JSON object, not %s", domain.KindName(kind))
 	}
 	_, err := d.ReadToken()
 	seen := map[string]bool{}

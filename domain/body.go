@@ -42,7 +42,7 @@ func bodyError(err error) error {
 		return Errorf(Invalid, "body.unknown_field", "unknown field at %q", place).With("place", place)
 	}
 	if place == "" {
-		return Errorf(Invalid, "body.invalid", "the body must be a JSON object, not a JSON %s", sem.JSONKind)
+		return Errorf(Invalid, "body.invalid", "the body must be a JSON object, not %s", KindName(sem.JSONKind))
 	}
 	return wrongType(place, sem)
 }
@@ -63,11 +63,11 @@ func wrongType(place string, err *json.SemanticError) error {
 	want := wanted(err.GoType)
 	switch own := err.Err; {
 	case own != nil && !errors.Is(own, strconv.ErrSyntax) && !errors.Is(own, strconv.ErrRange):
-		return Errorf(Invalid, "body.invalid", "%q (a JSON %s): %v", place, err.JSONKind, own).With("place", place)
+		return Errorf(Invalid, "body.invalid", "%q (%s): %v", place, KindName(err.JSONKind), own).With("place", place)
 	case errors.Is(err, strconv.ErrRange):
 		return Errorf(Invalid, "body.invalid", "%q is out of range: it must be %s", place, want).With("place", place)
 	case want == "":
-		return Errorf(Invalid, "body.invalid", "%q (a JSON %s): has the wrong type", place, err.JSONKind).With("place", place)
+		return Errorf(Invalid, "body.invalid", "%q (%s): has the wrong type", place, KindName(err.JSONKind)).With("place", place)
 	case err.JSONKind == '0' && len(err.JSONValue) > 0: // 1.0 and 1e2 are no whole numbers either
 		return Errorf(Invalid, "body.invalid", "%q (a JSON number, %.64s): must be %s", place, err.JSONValue, want).With("place", place)
 	}
@@ -76,7 +76,18 @@ func wrongType(place string, err *json.SemanticError) error {
 
 // NotA is 400 body.invalid for a value at a JSON pointer that is not what it must be.
 func NotA(want, place string, kind jsontext.Kind) *Error {
-	return Errorf(Invalid, "body.invalid", "%q (a JSON %s): must be %s", place, kind, want).With("place", place)
+	return Errorf(Invalid, "body.invalid", "%q (%s): must be %s", place, KindName(kind), want).With("place", place)
+}
+
+// KindName names a kind of JSON value in a message.
+func KindName(kind jsontext.Kind) string {
+	switch kind {
+	case '{':
+		return "a JSON object"
+	case '[':
+		return "a JSON array"
+	}
+	return "a JSON " + kind.String()
 }
 
 // wanted names the JSON that a Go type is decoded from; empty = it decodes itself.

@@ -161,7 +161,7 @@ func (a Append) apply(current, items []byte) ([]byte, *domain.Error) {
 func kind(value []byte) jsontext.Kind { return jsontext.Value(value).Kind() }
 
 func wrongKind(code, want string, value []byte) *domain.Error {
-	return domain.Errorf(domain.Rejected, code, "the value is not %s but a JSON %s", want, kind(value))
+	return domain.Errorf(domain.Rejected, code, "the value is not %s but %s", want, domain.KindName(kind(value)))
 }
 
 // child is a member of an object or, without a name, an element of an array. Both

@@ -133,7 +133,7 @@ func badSizes() []Case {
 // badComputations are bodies of the verbs that compute.
 func badComputations() (all []Case) {
 	for _, c := range []struct{ subject, body, code, place string }{
-		{"agent.a1.merge", `"value":[]`, "body.invalid", `"/value" (a JSON [): must be an object`},
+		{"agent.a1.merge", `"value":[]`, "body.invalid", `"/value" (a JSON array): must be an object`},
 		{"agent.a1.merge", `"value":"{}"`, "body.invalid", "must be an object"},
 		{"agent.a1.merge", `"value":1`, "body.invalid", "must be an object"},
 		{"agent.a1.add", `"delta":"1"`, "body.invalid", `"/delta" (a JSON string): must be a number`},
@@ -143,7 +143,7 @@ func badComputations() (all []Case) {
 		{"agent.a1.add", `"delta":1,"max":{}`, "body.invalid", `"/max"`},
 		{"agent.a1.add", `"delta":1,"max":1e309`, "json.invalid", `"/max"`},
 		{"agent.a1.add", `"delta":1,"min":0.2,"max":0.1`, "range.invalid", "min 0.2 is greater than max 0.1"},
-		{"agent.a1.append", `"items":{}`, "body.invalid", `"/items" (a JSON {): must be an array`},
+		{"agent.a1.append", `"items":{}`, "body.invalid", `"/items" (a JSON object): must be an array`},
 		{"agent.a1.append", `"items":"x"`, "body.invalid", "must be an array"},
 		{"agent.a1.append", `"items":[],"max_items":0`, "max_items.invalid", "1 or more"},
 		{"agent.a1.append", `"items":[],"max_items":-1`, "body.invalid", "/max_items"},

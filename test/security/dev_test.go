@@ -177,7 +177,13 @@ func ownStreams(t *testing.T, c *harness.Client) {
 			}
 		}
 	}
+	many := func(one string) string { // the server compares each with each
+		return "[" + strings.TrimSuffix(strings.Repeat(one+",", 6_000), ",") + "]"
+	}
 	for what, more := range map[string]string{
+		"many subjects":   `"subjects":` + many(`"own.a"`),
+		"many transforms": `"mirror":{"name":"OTHER","subject_transforms":` + many(`{"src":"own.>","dest":"own.>"}`) + `}`,
+		"many sources":    `"sources":` + many(`{"name":"OTHER"}`),
 		"republish":       `"subjects":["own.>"],"republish":{"src":">","dest":"agents.>"}`,
 		"republish api":   `"subjects":["own.>"],"republish":{"src":">","dest":"$JS.API.STREAM.DELETE.EVENTS"}`,
 		"Republish":       `"subjects":["own.>"],"RePublish":{"src":">","dest":"events.>"}`,
@@ -200,6 +206,9 @@ func ownStreams(t *testing.T, c *harness.Client) {
 	harness.Must(t, err)
 	_, err = c.JS.Publish(t.Context(), "own.a", []byte(`{"key":"k","value":"forged"}`))
 	harness.Must(t, err)
+	if code, answer := jsAPI(t, c.Conn, "CONSUMER.CREATE.OWN", `{"stream_name":"OWN","config":{"filter_subjects":`+many(`"own.a"`)+`}}`); code != 403 {
+		t.Errorf("many filters: %d %s", code, answer)
+	}
 	for _, deliver := range engineSubjects {
 		for _, api := range []string{"CONSUMER.CREATE.OWN", "CONSUMER.CREATE.OWN.push", "CONSUMER.DURABLE.CREATE.OWN.push"} {
 			body := fmt.Sprintf(`{"stream_name":"OWN","config":{"name":"push","durable_name":"push","ack_policy":"none","deliver_subject":%q}}`, deliver)

@@ -84,6 +84,10 @@ func readCreate(r *request, stream string) (req createRequest, ok bool) {
 			return req, false
 		}
 	}
+	if len(c.FilterSubjects) > maxFilters {
+		r.refuse(400, fmt.Sprintf("a consumer has at most %d filters, this has %d", maxFilters, len(c.FilterSubjects)))
+		return req, false
+	}
 	if c.Name != "" && !consumerForm.MatchString(c.Name) || req.Stream != stream {
 		r.refuse(400, "a consumer's name consists of A-Z a-z 0-9 _ = -, and the stream's name must be the one in the subject")
 		return req, false

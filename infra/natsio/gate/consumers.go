@@ -21,6 +21,9 @@ const (
 	maxThreshold = 5 * time.Minute
 	// maxConsumers bounds the consumers of one account; a stream has at most 1,000.
 	maxConsumers = 100
+	// maxFilters bounds the filters of one consumer, and the subjects of a stream of DEV: the
+	// server compares each with each other, 6,000 in 5 s, while others wait.
+	maxFilters = 128
 	// maxWaiting bounds the pulls that wait at one consumer.
 	maxWaiting = 512
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -297,6 +298,23 @@ func TestConsumersAreCounted(t *testing.T) {
 	}
 	if got := create(r.carol, ""); strings.Contains(got, "error") {
 		t.Errorf("carol: %s", got)
+	}
+}
+
+// The server compares the filters of a consumer with each other.
+func TestFiltersAreBounded(t *testing.T) {
+	r := newRig(t)
+	for n, want := range map[int]string{128: `"name":"many_`, 129: `"code":400`} {
+		var filters []string
+		for i := range n {
+			filters = append(filters, fmt.Sprintf("agents.state.bob.k%d", i))
+		}
+		body, err := json.Marshal(map[string]any{"stream_name": "AGENT_STATE", "config": map[string]any{"filter_subjects": filters}})
+		harness.Must(t, err)
+		m, err := r.bob.Request("$JS.API.CONSUMER.CREATE.AGENT_STATE.many", body, harness.Patience)
+		if err != nil || !strings.Contains(string(m.Data), want) {
+			t.Errorf("%d filters: %v, %.300s", n, err, m.Data)
+		}
 	}
 }
 

@@ -74,6 +74,9 @@ func (t transform) pattern() string {
 
 // refusesSource says why a stream of DEV may not copy; empty = it may.
 func (g *Gate) refusesSource(s *source) string {
+	if len(s.Transforms) > maxFilters {
+		return fmt.Sprintf("a source has at most %d transforms, this has %d", maxFilters, len(s.Transforms))
+	}
 	if set(s.External) {
 		return "a stream of a client cannot copy one of another account"
 	}
@@ -111,6 +114,9 @@ func (g *Gate) refuses(r *request) string {
 		if err := json.Unmarshal(r.msg.Data, &cfg); err != nil {
 			return "the configuration of the stream cannot be read"
 		}
+		if most := max(len(cfg.Subjects), len(cfg.Sources)); most > maxFilters {
+			return fmt.Sprintf("a stream of a client has at most %d subjects and sources, this has %d", maxFilters, most)
+		}
 		if len(cfg.Subjects) == 0 && cfg.Mirror == nil && len(cfg.Sources) == 0 {
 			cfg.Subjects = []string{cfg.Name} // what the server assumes
 		}
@@ -136,11 +142,15 @@ func (g *Gate) refuses(r *request) string {
 	case r.is("CONSUMER", "CREATE"), r.is("CONSUMER", "DURABLE"):
 		var req struct {
 			Config struct {
-				Deliver string `json:"deliver_subject"`
+				Deliver string   `json:"deliver_subject"`
+				Filters []string `json:"filter_subjects"`
 			} `json:"config"`
 		}
 		if err := json.Unmarshal(r.msg.Data, &req); err != nil {
 			return "the configuration of the consumer cannot be read"
+		}
+		if len(req.Config.Filters) > maxFilters {
+			return fmt.Sprintf("a consumer has at most %d filters, this has %d", maxFilters, len(req.Config.Filters))
 		}
 		if req.Config.Deliver != "" && g.engines(req.Config.Deliver) {
 			return "a consumer cannot deliver to " + req.Config.Deliver + ", which is the engine's or the server's"

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tidemark-engine/tidemark/events"
+	"github.com/tidemark-engine/tidemark/infra/pg"
 	"github.com/tidemark-engine/tidemark/infra/pg/durable"
 	"github.com/tidemark-engine/tidemark/projections"
 	"github.com/tidemark-engine/tidemark/readmodel"
@@ -17,7 +18,18 @@ import (
 // TestMarksCoverWhatWasSeen: while several engines store messages, no message appears later with
 // a mark below one that was seen.
 func TestMarksCoverWhatWasSeen(t *testing.T) {
+	marksCoverWhatWasSeen(t, pgtest.Migrated(t))
+}
+
+// TestMarksBesideALockOfAStranger: who may connect to the database can neither stop the engines
+// nor bring their messages out of order.
+func TestMarksBesideALockOfAStranger(t *testing.T) {
 	db := pgtest.Migrated(t)
+	pgtest.HoldLock(t, db, 0x7469_6465_696e_626f)
+	marksCoverWhatWasSeen(t, db)
+}
+
+func marksCoverWhatWasSeen(t *testing.T, db *pg.DB) {
 	v := durable.New(db, "durable")
 	const engines, batches = 4, 15
 	var storing sync.WaitGroup

@@ -44,7 +44,7 @@ func (o *Outbox) takeLease(ctx context.Context) (_ *lease, err error) {
 	}
 	l := &lease{conn, o.DB, o.holder}
 	var held bool
-	if err = conn.QueryRow(ctx, `SELECT pg_try_advisory_lock_shared($1)`, o.DB.LockKey(relayLock)).Scan(&held); err == nil && held {
+	if err = conn.QueryRow(ctx, `SELECT CASE WHEN pg_try_advisory_lock_shared($1) THEN true ELSE `+pg.LockedByOther+` END`, o.DB.LockKey(relayLock)).Scan(&held); err == nil && held {
 		held, err = l.renew(ctx)
 	}
 	if err != nil || !held {

@@ -331,6 +331,16 @@ func TestEarlierBuild(t *testing.T) {
 	relayed(t, db, 0)
 }
 
+// TestLockOfAStranger: who may connect to the database cannot keep the engine from relaying.
+func TestLockOfAStranger(t *testing.T) {
+	t.Parallel()
+	db := pgtest.Migrated(t)
+	pgtest.HoldLock(t, db, 0x7469646d)
+	exec(t, db, `INSERT INTO agents.outbox (command_id, subject) VALUES ('c1', 'agent.a.set')`)
+	relay(t, db, &handler{})
+	relayed(t, db, 0)
+}
+
 // TestLeaseAfterTheClockWasSetBack: a lease that ends later than any can is free.
 func TestLeaseAfterTheClockWasSetBack(t *testing.T) {
 	t.Parallel()

@@ -35,7 +35,8 @@ func (d *DB) grants() []grant {
 			GRANT SELECT ON ALL TABLES IN SCHEMA agents TO ` + reader + `;
 			ALTER DEFAULT PRIVILEGES IN SCHEMA agents GRANT SELECT ON TABLES TO ` + reader},
 		{outbox, `GRANT USAGE ON SCHEMA agents TO ` + outbox + `;
-			GRANT INSERT ON agents.outbox TO ` + outbox},
+			GRANT INSERT ON agents.outbox TO ` + outbox + `;
+			GRANT USAGE ON SEQUENCE agents.outbox_id_seq TO ` + outbox},
 	}
 }
 

@@ -65,3 +65,32 @@ func TestARowIsFromItsRole(t *testing.T) {
 	}
 	relayed(t, db, 0)
 }
+
+// TestApplicationsDoNotCollide: an application can take neither the command ids nor the row ids
+// of another one, so that its transactions would fail.
+func TestApplicationsDoNotCollide(t *testing.T) {
+	t.Parallel()
+	db := pgtest.Migrated(t)
+	harness.Must(t, db.Grant(t.Context(), harness.Log(t)))
+	conn, err := db.Pool().Acquire(t.Context())
+	harness.Must(t, err)
+	defer conn.Release()
+	const theirs = `INSERT INTO agents.outbox (command_id, subject) VALUES ('order-1', 'agent.shop.set')`
+	for _, app := range []struct{ role, sql string }{
+		{"outbox_hostile", theirs},
+		{"outbox_hostile", `INSERT INTO agents.outbox (id, command_id, subject) OVERRIDING SYSTEM VALUE SELECT n, 'x' || n, 'agent.a.set' FROM generate_series(1, 100) AS n`},
+		{"outbox_shop", theirs},
+	} {
+		exec(t, db, `DO $$ BEGIN CREATE ROLE `+app.role+` IN ROLE `+pg.OutboxRole+`; EXCEPTION WHEN duplicate_object THEN NULL; END $$`)
+		_, err = conn.Exec(t.Context(), `SET SESSION AUTHORIZATION `+app.role)
+		harness.Must(t, err)
+		if _, err = conn.Exec(t.Context(), app.sql); err != nil {
+			t.Errorf("%s: %v", app.role, err)
+		}
+		_, err = conn.Exec(t.Context(), `RESET SESSION AUTHORIZATION`)
+		harness.Must(t, err)
+	}
+	if n := pgtest.Count(t, db, `SELECT count(*) FROM agents.outbox`); n != 102 {
+		t.Errorf("%d rows", n)
+	}
+}

@@ -119,7 +119,7 @@ const schemaLock = 0x7469_6465_7363_6865
 // schema, or grant rights on them: a GRANT locks no table, and one that runs beside such a
 // change fails it.
 func (d *DB) LockSchema(ctx context.Context, tx pgx.Tx) error {
-	if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1)`, d.LockKey(schemaLock)); err != nil {
+	if _, err := tx.Exec(ctx, LockAdvisory, d.LockKey(schemaLock)); err != nil {
 		return fmt.Errorf("lock the schema %s: %w", d.schema, err)
 	}
 	return nil

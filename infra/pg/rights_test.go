@@ -11,6 +11,7 @@ import (
 
 	"github.com/tidemark-engine/tidemark/infra/pg"
 	"github.com/tidemark-engine/tidemark/test/harness"
+	"github.com/tidemark-engine/tidemark/test/pgtest"
 	"github.com/tidemark-engine/tidemark/test/support"
 )
 
@@ -129,4 +130,12 @@ func TestReadOnlyConnectionsAreReplaced(t *testing.T) {
 	if err := db.Ping(t.Context()); err == nil {
 		t.Error("a read-only server was accepted")
 	}
+}
+
+// TestSchemaLockOfAStranger: who may connect to the database cannot keep an engine from starting.
+func TestSchemaLockOfAStranger(t *testing.T) {
+	db := pgtest.Migrated(t)
+	pgtest.HoldLock(t, db, 0x7469_6465_7363_6865)
+	harness.Must(t, db.Migrate(t.Context(), harness.Log(t)))
+	harness.Must(t, db.Grant(t.Context(), harness.Log(t)))
 }

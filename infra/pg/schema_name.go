@@ -61,13 +61,6 @@ func (d *DB) LockKey(key int64) int64 {
 	return key ^ int64(h.Sum64())
 }
 
-// LockedByOther is a condition of SQL: a login that is not the engine's holds the advisory
-// lock with the key $1. Any login may take any key, and pg_locks shows the keys in use; it
-// must not keep the engine from its work.
-const LockedByOther = `EXISTS (SELECT FROM pg_locks l JOIN pg_stat_activity a USING (pid)
-	WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 AND (l.classid::bigint << 32 | l.objid::bigint) = $1
-		AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND a.usename <> session_user)`
-
 // In rewrites a statement written for the schema agents, and those beside it, to use
 // the schema of this database. The pool, its connections and their transactions do so
 // with every statement.

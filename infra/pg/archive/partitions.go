@@ -26,7 +26,7 @@ func monthOf(at time.Time) month {
 
 func bound(t time.Time) string { return t.Format("2006-01-02 15:04:05+00") }
 
-// partitionLock is the key of the advisory lock for creating partitions.
+// partitionLock is the key of the lock for creating partitions.
 const partitionLock = 0x7469_6465_6d61_726b
 
 // ensurePartitions creates the missing partitions of months. It creates each as a
@@ -37,8 +37,8 @@ func (a *Archive) ensurePartitions(ctx context.Context, tx pgx.Tx, months map[st
 		if m.from == "" || a.partitionKnown(m) {
 			continue
 		}
-		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1)`, a.db.LockKey(partitionLock)); err != nil {
-			return fmt.Errorf("lock to create %s: %w", a.db.Table(m.table), err)
+		if err := a.db.Lock(ctx, tx, "archive.partitions", partitionLock); err != nil {
+			return fmt.Errorf("create %s: %w", a.db.Table(m.table), err)
 		}
 		var there bool
 		if err := tx.QueryRow(ctx, `SELECT to_regclass('agents.' || $1) IS NOT NULL`, m.table).Scan(&there); err != nil {

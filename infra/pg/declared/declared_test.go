@@ -114,6 +114,7 @@ func TestRowsEqualARecount(t *testing.T) {
 
 func TestGenerations(t *testing.T) {
 	db := pgtest.Migrated(t)
+	pgtest.HoldLock(t, db, 0x7469646576696577) // the engine goes on
 	s := declared.NewStore(db)
 	entry := func(revision uint64, city string) projections.Changes {
 		return projections.Changes{Entries: []readmodel.EntryChange{{Entry: readmodel.Entry{

@@ -76,7 +76,7 @@ const registryLock = 0x7469646576696577
 // inTx runs f while no other engine changes the registry.
 func (s *Store) inTx(ctx context.Context, f func(pgx.Tx) error) error {
 	return s.db.InTx(ctx, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1)`, s.db.LockKey(registryLock)); err != nil {
+		if err := s.db.Lock(ctx, tx, "declared.registry", registryLock); err != nil {
 			return err
 		}
 		return f(tx)

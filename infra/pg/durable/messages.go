@@ -29,11 +29,8 @@ const upsertMessages = `
 		body_text = excluded.body_text, sequence = excluded.sequence, sent_at = excluded.sent_at, digest = excluded.digest
 	WHERE t.digest IS DISTINCT FROM excluded.digest`
 
-// lockMessages lets one transaction at a time store messages: who has read up to a mark has
-// been able to see every message before it. Only the engine can lock the row.
-const lockMessages = `INSERT INTO agents.leases VALUES ('messages', '', '-infinity') ON CONFLICT (name) DO UPDATE SET holder = ''`
-
-// storing is the key of the advisory lock that earlier builds take instead.
+// storing is the key of the lock under which messages are stored. One transaction at a time:
+// who has read up to a mark has been able to see every message before it.
 const storing = 0x7469_6465_696e_626f
 
 // Messages is the target of the view messages, the table agents.messages.
@@ -97,8 +94,8 @@ func queueMessages(b *pgx.Batch, lock int64, recs []*events.Record, erased map[u
 	}
 	for i, rec := range recs {
 		if i == 0 {
-			b.Queue(lockMessages)
-			b.Queue(`SELECT pg_advisory_xact_lock($1) WHERE NOT `+pg.LockedByOther, lock)
+			b.Queue(pg.LockRow, MessagesView)
+			b.Queue(pg.LockAdvisory, lock)
 		}
 		if rec.Type == events.Erased {
 			store()

@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/tidemark-engine/tidemark/internal/identity"
 	"github.com/tidemark-engine/tidemark/internal/wait"
 )
 
@@ -54,6 +55,51 @@ func TestPagesTakeTurns(t *testing.T) {
 		}
 		if _, _, err := q.take(short); err == nil {
 			t.Error("there is no turn")
+		}
+	})
+}
+
+// A principal that asks for many pages at once makes others wait for no more than one of its
+// own, also where other greedy ones take all turns.
+func TestTurnsOfPrincipals(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		pages := &turns{}
+		of := func(name string) context.Context {
+			return identity.With(t.Context(), &identity.Caller{Principal: name})
+		}
+		page := func(ctx context.Context, took time.Duration) {
+			_, leave, err := pages.take(ctx)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			time.Sleep(took)
+			leave()
+		}
+		for _, greedy := range []string{"a", "b", "c", "d", "e", "f", "g", "h"} {
+			for range 100 {
+				go page(of(greedy), time.Minute)
+			}
+			synctest.Wait()
+		}
+		began := time.Now()
+		page(of("honest"), time.Second)
+		if took := time.Since(began); took > 2*time.Minute {
+			t.Errorf("a page beside greedy principals took %s", took)
+		}
+		gone, cancel := context.WithTimeout(of("a"), time.Second)
+		defer cancel()
+		if _, _, err := pages.take(gone); err == nil {
+			t.Error("a wait that has ended got a turn")
+		}
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		for range maxPages { // without principals all turns are for all
+			_, leave, err := pages.take(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer leave()
 		}
 	})
 }

@@ -73,11 +73,21 @@ func TestSecure(t *testing.T) {
 	harness.Start(t, harness.Config{}).RunPage(t, "docs/howto/secure.md")
 }
 
+// The certificates of the page let its client in, and nobody else.
+func TestTLS(t *testing.T) {
+	harness.New(t, harness.Config{Args: []string{"--postgres", "off"}}).RunPage(t, "docs/howto/tls.md")
+}
+
+// The accounts that the page prints are those of a NATS server.
+func TestExternalNATS(t *testing.T) {
+	harness.New(t, harness.Config{Args: []string{"--postgres", "off"}}).RunPage(t, "docs/howto/external-nats.md")
+}
+
 // What the operator's pages say happens, and the commands of the README end well. From the page
 // about erasure on values are encrypted.
 func TestOperator(t *testing.T) {
 	e := harness.Start(t, harness.Config{})
-	for _, page := range []string{"mcp", "monitor", "quarantine", "upgrade", "verify", "erase", "rebuild", "back-up"} {
+	for _, page := range []string{"mcp", "monitor", "operate", "quarantine", "upgrade", "verify", "erase", "rebuild", "back-up"} {
 		t.Run(page, func(t *testing.T) { e.RunPage(t, "docs/howto/"+page+".md") })
 	}
 	readme, err := os.ReadFile(root + "README.md")

@@ -16,15 +16,19 @@ var subcommand = regexp.MustCompile(`bin/engine ((?:(?:view|auth|archive|dlq|top
 // served is a command that starts the engine.
 var served = regexp.MustCompile(`^bin/engine serve(.*)`)
 
+// natsServer is a command that starts a NATS server with a configuration.
+var natsServer = regexp.MustCompile(`^nats-server -c (\S+)$`)
+
 // variable is a command that sets one.
 var variable = regexp.MustCompile(`^([A-Z]+)=\$\(`)
 
 // RunPage runs the commands of a page of the documentation, lines that begin with "$ ",
 // on the engine. The lines below a command are what it must print; "…" stands for
 // anything. A command NAME=… sets a variable for the later ones, 127.0.0.1:8080 is the engine's
-// HTTP address, and a command that serves starts the engine again with its flags. Those that begin
-// with one of the words of skip are not run. The commands work in a directory that looks like the
-// repository, those of go in the repository.
+// HTTP address and 127.0.0.1:4222 that of its NATS server, ./data is its data directory, and a
+// command that serves starts the engine again with its flags. Those that begin with one of the
+// words of skip are not run. The commands work in a directory that looks like the repository,
+// those of go in the repository.
 func (e *Engine) RunPage(t testing.TB, page string, skip ...string) {
 	t.Helper()
 	root, err := moduleRoot()
@@ -38,15 +42,22 @@ func (e *Engine) RunPage(t testing.TB, page string, skip ...string) {
 		if slices.ContainsFunc(skip, func(word string) bool { return strings.HasPrefix(example[1], word) }) {
 			continue
 		}
-		if serve := served.FindStringSubmatch(example[1]); serve != nil {
-			e.Stop()
-			e.Launch(strings.Fields(strings.ReplaceAll(serve[1], "./", dir+"/"))...)
+		written := strings.ReplaceAll(example[1], "127.0.0.1:8080", address(e.HTTPURL))
+		written = strings.ReplaceAll(written, "127.0.0.1:4222", address(e.NATSURL))
+		if serve := served.FindStringSubmatch(written); serve != nil {
+			if e.proc != nil {
+				e.Stop()
+			}
+			e.Launch(strings.Fields(strings.NewReplacer("./data/", e.Data+"/", "./", dir+"/").Replace(serve[1]))...)
 			e.Await()
 			continue
 		}
-		written := strings.ReplaceAll(example[1], "http://127.0.0.1:8080", e.HTTPURL)
+		if server := natsServer.FindStringSubmatch(written); server != nil {
+			e.serveNATS(t, filepath.Join(dir, server[1]))
+			continue
+		}
 		line := subcommand.ReplaceAllString(written, `"$$ENGINE" $1 --data "$$DATA"`)
-		if strings.Contains(example[1], " --data ") {
+		if strings.Contains(example[1], " --data ") || strings.Contains(example[1], " --server ") {
 			line = strings.ReplaceAll(written, "bin/engine", `"$ENGINE"`)
 		}
 		set := variable.FindStringSubmatch(line)
@@ -72,6 +83,20 @@ func (e *Engine) RunPage(t testing.TB, page string, skip ...string) {
 	if ran == 0 {
 		t.Error(fmt.Sprint(page, " has no commands"))
 	}
+}
+
+// serveNATS runs a NATS server at the address of the engine's, which does not run yet.
+func (e *Engine) serveNATS(t testing.TB, config string) {
+	t.Helper()
+	own := config + ".test"
+	store := filepath.Join(TempDir(t), "jetstream")
+	Must(t, os.WriteFile(own, fmt.Appendf(nil, "include %q\nlisten: %q\njetstream { store_dir: %q, max_file: 64GB }\n", filepath.Base(config), address(e.NATSURL), store), 0o600))
+	StartNATSServer(t, "nats", own)
+	t.Cleanup(func() { // before the server ends
+		if e.proc != nil {
+			e.Stop()
+		}
+	})
 }
 
 // pageDir is where the commands of pages work, for all pages of an engine.

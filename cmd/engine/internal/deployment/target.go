@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -122,8 +123,11 @@ func (t *Target) Connect() (*nats.Conn, error) {
 // unreachable is an ErrUnreachable that says why in its own words, and what to do.
 func unreachable(err error) error {
 	advice := "is the engine running?"
-	if natsio.RefusesClient(err) {
+	switch {
+	case natsio.RefusesClient(err):
 		advice = "--creds FILE gives those of a principal, which 'engine auth add' makes"
+	case strings.HasSuffix(err.Error(), "?)"): // the server answers, and the error says what it may lack
+		return &notReached{err}
 	}
 	return &notReached{fmt.Errorf("%w (%s)", err, advice)}
 }

@@ -82,7 +82,7 @@ func (b *tab) check(what, script string) {
 }
 
 // fits: nothing is wider than the window, also where that is a phone's, which would show all of
-// the page smaller; no field stands out of its card; no id stands in a column of a few letters; and long values do not make the
+// the page smaller; no field stands out of its card; no id and no reason stands in a column of a few letters; and long values do not make the
 // page large.
 func (b *tab) fits(what string) {
 	b.t.Helper()
@@ -91,12 +91,15 @@ func (b *tab) fits(what string) {
 		Narrow int `json:"narrow"`
 		Bytes  int `json:"bytes"`
 		Out    int `json:"out"`
+		Tall   int `json:"tall"`
 	}](b, `({wide: document.documentElement.scrollWidth - document.documentElement.clientWidth,
 		narrow: [...document.querySelectorAll("#page .id")].filter(id => id.innerText.length > 40 && id.offsetWidth < 100).length,
 		out: [...document.querySelectorAll("#page .card :is(input, select, textarea, button)")].filter(e => e.offsetParent && !e.closest("table, details.menu")
 			&& e.getBoundingClientRect().right > e.closest(".card").getBoundingClientRect().right + 1).length,
+		tall: [...document.querySelectorAll("#page td:is(.reason, .why)")].filter(td => { const text = document.createRange(); text.selectNodeContents(td);
+			return innerWidth < 960 && td.innerText.length < 200 && text.getBoundingClientRect().height > 110 }).length,
 		bytes: document.querySelector("#page").innerHTML.length})`)
-	if page.Wide > 1 || page.Narrow > 0 || page.Out > 0 || page.Bytes > 512<<10 {
-		b.t.Errorf("%s: %d pixels wider than the window; long ids in narrow columns: %d; fields outside of their cards: %d; %d characters", what, page.Wide, page.Narrow, page.Out, page.Bytes)
+	if page.Wide > 1 || page.Narrow > 0 || page.Out > 0 || page.Tall > 0 || page.Bytes > 512<<10 {
+		b.t.Errorf("%s: %d pixels wider than the window; long ids in narrow columns: %d; fields outside of their cards: %d; reasons in tall rows: %d; %d characters", what, page.Wide, page.Narrow, page.Out, page.Tall, page.Bytes)
 	}
 }

@@ -37,6 +37,17 @@ func TestPointOfAURL(t *testing.T) {
 	}
 }
 
+// What follows a long value does not stand behind its size without a space.
+func TestTheSizeOfALongValueHasALine(t *testing.T) {
+	var page strings.Builder
+	if err := brief(json.RawMessage(`"` + strings.Repeat("x", 2*briefLength) + `"`)).Render(t.Context(), &page); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasSuffix(page.String(), "… the beginning of 8.0 KiB</div>") {
+		t.Errorf("the end is %q", page.String()[page.Len()-60:])
+	}
+}
+
 func TestPagesOfTwoMomentsAreCompared(t *testing.T) {
 	e := func(key string, revision uint64, value string) entry {
 		return entry{Key: key, Revision: revision, Value: json.RawMessage(value)}

@@ -78,7 +78,7 @@ func Connect(url, name string, log *slog.Logger, opts ...nats.Option) (*nats.Con
 			limited.Error("NATS asynchronous error", "connection", name, "subject", subject, "error", err)
 		}),
 		nats.ClosedHandler(func(c *nats.Conn) {
-			if err := c.LastError(); err != nil {
+			if err := c.LastError(); err != nil && !errors.Is(err, nats.ErrConnectionClosed) { // that is of a drain that a close has ended
 				log.Error("NATS connection closed", "connection", name, "error", err)
 			}
 		}),

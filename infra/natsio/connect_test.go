@@ -364,3 +364,31 @@ func TestConnectText(t *testing.T) {
 		}
 	}
 }
+
+// A connection that is closed while it drains is closed because the program wants it: that is no
+// error in the log of a clean stop.
+func TestAClosedDrainIsNoError(t *testing.T) {
+	t.Parallel()
+	s := run(t, server.Options{})
+	var errs atomic.Int64
+	log := slog.New(slog.NewTextHandler(writerFunc(func(line []byte) { errs.Add(1); t.Log(string(line)) }), &slog.HandlerOptions{Level: slog.LevelError}))
+	for n := range 50 {
+		nc, err := Connect(s.ClientURL(), "test", log)
+		harness.Must(t, err)
+		for i := range 20 {
+			_, err := nc.SubscribeSync(fmt.Sprint("a.", i))
+			harness.Must(t, err)
+		}
+		harness.Must(t, nc.Drain())
+		time.Sleep(time.Duration(n) * 400 * time.Microsecond)
+		nc.Close()
+	}
+	time.Sleep(200 * time.Millisecond)
+	if n := errs.Load(); n > 0 {
+		t.Errorf("%d errors in the log", n)
+	}
+}
+
+type writerFunc func([]byte)
+
+func (f writerFunc) Write(b []byte) (int, error) { f(b); return len(b), nil }

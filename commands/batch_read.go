@@ -39,7 +39,7 @@ func readBatch(body []byte, below func(string) string) (in batch, err error) {
 			in.require, err = readRequire(value, below)
 			return err
 		}
-		return unknownMember(name)
+		return unknownMember(name, "atomic, commands, require")
 	})
 	if err == nil && list == nil {
 		err = domain.MissingField("commands")
@@ -82,7 +82,7 @@ func readBatchItem(text []byte, below func(string) string) (req Request, err err
 			req.Body = value
 			return nil
 		}
-		return unknownMember(name)
+		return unknownMember(name, "subject, id, body")
 	})
 	if err == nil && subject == nil {
 		err = domain.MissingField("subject")
@@ -151,9 +151,9 @@ func member(name string, value jsontext.Value, into any) error {
 	return domain.WrongType("/"+name, json.Unmarshal(value, into))
 }
 
-func unknownMember(name string) error {
+func unknownMember(name, known string) error {
 	place := "/" + name
-	return domain.Errorf(domain.Invalid, "body.unknown_field", "unknown field at %.64q", place).With("place", place)
+	return domain.Errorf(domain.Invalid, "body.unknown_field", "unknown field at %.64q: there are %s", place, known).With("place", place)
 }
 
 // arrayMember refuses a member that is no array.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"reflect"
 	"strconv"
+	"strings"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -39,12 +40,32 @@ func bodyError(err error) error {
 	}
 	place := string(sem.JSONPointer)
 	if errors.Is(err, json.ErrUnknownName) {
-		return Errorf(Invalid, "body.unknown_field", "unknown field at %q", place).With("place", place)
+		return Errorf(Invalid, "body.unknown_field", "unknown field at %q: %s", place, known(sem.GoType)).With("place", place)
 	}
 	if place == "" {
 		return Errorf(Invalid, "body.invalid", "the body must be a JSON object, not %s", KindName(sem.JSONKind))
 	}
 	return wrongType(place, sem)
+}
+
+// known says which members an object has that is decoded into a type.
+func known(t reflect.Type) string {
+	for t != nil && t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	if t == nil || t.Kind() != reflect.Struct {
+		return "it is not known here"
+	}
+	var names []string
+	for _, f := range reflect.VisibleFields(t) {
+		if name, _, _ := strings.Cut(f.Tag.Get("json"), ","); name != "" && name != "-" {
+			names = append(names, name)
+		}
+	}
+	if len(names) == 0 {
+		return "there are none"
+	}
+	return "there are " + strings.Join(names, ", ")
 }
 
 // WrongType maps a decoder's error about the value at a JSON pointer to 400 body.invalid.

@@ -43,3 +43,28 @@ func TestWrongTypes(t *testing.T) {
 		}
 	}
 }
+
+// TestUnknownFields: who mistypes a member is shown those that there are, also of an object within.
+func TestUnknownFields(t *testing.T) {
+	type named struct {
+		Name string `json:"name,omitempty"`
+	}
+	type body struct {
+		named
+		Count uint64 `json:"count"`
+		More  *named `json:"more"`
+		own   string
+	}
+	for text, want := range map[string]string{
+		`{"cuont":1}`: `unknown field at "/cuont": there are name, count, more`, `{"more":{"nmae":"x"}}`: `unknown field at "/more/nmae": there are name`,
+	} {
+		var refused *domain.Error
+		if err := domain.DecodeBody([]byte(text), &body{own: ""}); !errors.As(err, &refused) || refused.Code != "body.unknown_field" || refused.Message != want {
+			t.Errorf("%s: %v, want %s", text, err, want)
+		}
+	}
+	var refused *domain.Error
+	if err := domain.DecodeBody([]byte(`{"a":1}`), &struct{}{}); !errors.As(err, &refused) || refused.Message != `unknown field at "/a": there are none` {
+		t.Errorf("%v", err)
+	}
+}

@@ -40,7 +40,7 @@ func TestPointOfAURL(t *testing.T) {
 // What follows a long value does not stand behind its size without a space.
 func TestTheSizeOfALongValueHasALine(t *testing.T) {
 	var page strings.Builder
-	if err := brief(json.RawMessage(`"` + strings.Repeat("x", 2*briefLength) + `"`)).Render(t.Context(), &page); err != nil {
+	if err := brief(json.RawMessage(`"`+strings.Repeat("x", 2*briefLength)+`"`)).Render(t.Context(), &page); err != nil {
 		t.Fatal(err)
 	}
 	if !strings.HasSuffix(page.String(), "… the beginning of 8.0 KiB</div>") {

@@ -27,12 +27,25 @@ func (s *streams) outcomeSubjects() []string {
 	return []string{s.outcomeRoot + ">", s.accountRoot + "*.outcomes.>"}
 }
 
+// slowLanes is the number of lanes, behind the others, for the commands of clients that have
+// many waiting: those of other clients do not wait behind them.
+const slowLanes = 4
+
 // laneSubject is where a command of a principal is stored: in the lane that the
-// server computes for the same aggregate.
-func laneSubject(laneRoot string, lanes int, aggregate, id, verb, account string) string {
+// server computes for the same aggregate, or in a slow one. account is empty for clients
+// without credentials.
+func laneSubject(laneRoot string, lanes int, slow bool, aggregate, id, verb, account string) string {
 	h := fnv.New32a()
 	_, _ = h.Write([]byte(aggregate + id)) // it never fails
-	return fmt.Sprintf("%s%d.%s.%s.%s.%s", laneRoot, h.Sum32()%uint32(lanes), aggregate, id, verb, account)
+	lane := h.Sum32() % uint32(lanes)
+	if slow {
+		lane = uint32(lanes) + h.Sum32()%slowLanes
+	}
+	subject := fmt.Sprintf("%s%d.%s.%s.%s", laneRoot, lane, aggregate, id, verb)
+	if account != "" {
+		subject += "." + account
+	}
+	return subject
 }
 
 // account is the account that a stored command came from, empty where clients

@@ -26,15 +26,21 @@ type backlog struct {
 
 // stored are the commands of one client that may wait, oldest first.
 type stored struct {
-	bytes int64
-	parts []storedPart
+	bytes    int64
+	commands int
+	parts    []storedPart
 }
 
 // storedPart is what was stored in about a partTime.
 type storedPart struct {
 	since, last time.Time
 	bytes       int64
+	commands    int
 }
+
+// manyWaiting is how many commands of a client may wait before its later ones go to the slow
+// lanes.
+const manyWaiting = 256
 
 const (
 	lookEvery = time.Second
@@ -48,7 +54,8 @@ const (
 
 // enter counts a command of size bytes, or refuses it with 429 engine.overloaded: a client
 // may have no more waiting than what is free, so that several greedy ones leave room too.
-func (b *backlog) enter(client string, size int, now time.Time) error {
+// many reports whether the client has many waiting.
+func (b *backlog) enter(client string, size int, now time.Time) (many bool, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if now.Sub(b.looked) >= lookEvery && !b.looking {
@@ -57,7 +64,7 @@ func (b *backlog) enter(client string, size int, now time.Time) error {
 	}
 	c := b.clients[client]
 	if c != nil && b.room > 0 && min(c.bytes, b.used) > b.room-b.used {
-		return domain.Errorf(domain.Overloaded, "engine.overloaded", "%d bytes of commands of this client wait, more than what is free for all others: retry later", min(c.bytes, b.used))
+		return true, domain.Errorf(domain.Overloaded, "engine.overloaded", "%d bytes of commands of this client wait, more than what is free for all others: retry later", min(c.bytes, b.used))
 	}
 	if c == nil {
 		if b.clients == nil {
@@ -67,13 +74,13 @@ func (b *backlog) enter(client string, size int, now time.Time) error {
 		b.clients[strings.Clone(client)] = c // it may be a part of a message
 	}
 	bytes := int64(size + storedOverhead)
-	c.bytes, b.used = c.bytes+bytes, b.used+bytes
-	if n := len(c.parts); n > 0 && now.Sub(c.parts[n-1].since) < partTime {
-		c.parts[n-1].last, c.parts[n-1].bytes = now, c.parts[n-1].bytes+bytes
-	} else {
-		c.parts = append(c.parts, storedPart{now, now, bytes})
+	c.bytes, c.commands, b.used = c.bytes+bytes, c.commands+1, b.used+bytes
+	if n := len(c.parts); n == 0 || now.Sub(c.parts[n-1].since) >= partTime {
+		c.parts = append(c.parts, storedPart{since: now})
 	}
-	return nil
+	last := &c.parts[len(c.parts)-1]
+	last.last, last.bytes, last.commands = now, last.bytes+bytes, last.commands+1
+	return c.commands > manyWaiting, nil
 }
 
 // refresh looks at the stream and forgets what has left it.
@@ -100,7 +107,7 @@ func (b *backlog) seen(room, used int64, oldest, at time.Time) {
 	}
 	for name, c := range b.clients {
 		for len(c.parts) > 0 && c.parts[0].last.Add(storeTime).Before(oldest) {
-			c.bytes -= c.parts[0].bytes
+			c.bytes, c.commands = c.bytes-c.parts[0].bytes, c.commands-c.parts[0].commands
 			c.parts = c.parts[1:]
 		}
 		if len(c.parts) == 0 {

@@ -17,7 +17,7 @@ func TestBacklog(t *testing.T) {
 		b := &backlog{look: func(context.Context) (int64, int64, time.Time, error) { return room, used, oldest, failed }}
 		fill := func(client string, most int) (n int) {
 			for ; n < most; n++ {
-				err := b.enter(client, size, time.Now())
+				_, err := b.enter(client, size, time.Now())
 				if synctest.Wait(); err != nil { // the look that it began has ended
 					break
 				}

@@ -66,7 +66,11 @@ func (in *Intake) commandSources() map[string]source {
 			MemoryStorage: true,
 		}, commandPull}
 	}
-	for i := range in.streams.lanes {
+	lanes := in.streams.lanes
+	if in.streams.accountRoot != "" {
+		lanes += slowLanes
+	}
+	for i := range lanes {
 		add("lane-"+strconv.Itoa(i), in.streams.laneRoot+strconv.Itoa(i)+".>")
 	}
 	// Every number of tokens but three. The server treats a filter equal to the

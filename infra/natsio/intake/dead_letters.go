@@ -160,7 +160,7 @@ func (d *DeadLetters) Retry(ctx context.Context, letter *DeadLetter) error {
 		if err != nil {
 			return err
 		}
-		msg.Subject = laneSubject(d.laneRoot, defaultLanes, aggregate, id, verb, letter.account)
+		msg.Subject = laneSubject(d.laneRoot, defaultLanes, false, aggregate, id, verb, letter.account)
 	}
 	if letter.CommandID != "" && domain.CheckID("command id", letter.CommandID) == nil {
 		msg.Header[nats.MsgIdHdr] = []string{letter.CommandID}

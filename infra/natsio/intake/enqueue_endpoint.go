@@ -98,13 +98,13 @@ func (d *enqueueEndpoint) enqueue(m *nats.Msg) {
 		}
 	}
 	stored := &nats.Msg{Subject: d.in.streams.enqueueRoot + rest, Data: m.Data, Header: nats.Header{}}
-	if account != d.in.streams.dev {
-		aggregate, id, verb, err := commands.ParseSubject(rest)
-		if err != nil {
-			d.refuse(m, err)
-			return
-		}
-		stored.Subject = laneSubject(d.in.streams.laneRoot, d.in.streams.lanes, aggregate, id, verb, account)
+	if account == d.in.streams.dev {
+		account = ""
+	}
+	aggregate, id, verb, refusal := commands.ParseSubject(rest)
+	if refusal != nil && account != "" {
+		d.refuse(m, refusal)
+		return
 	}
 	for name, values := range m.Header {
 		switch strings.ToLower(strings.TrimSpace(name)) {
@@ -112,9 +112,13 @@ func (d *enqueueEndpoint) enqueue(m *nats.Msg) {
 			stored.Header[name] = values
 		}
 	}
-	if err := d.backlog.enter(client, stored.Size(), time.Now()); err != nil {
+	many, err := d.backlog.enter(client, stored.Size(), time.Now())
+	if err != nil {
 		d.refuse(m, err)
 		return
+	}
+	if refusal == nil && (many || account != "") {
+		stored.Subject = laneSubject(d.in.streams.laneRoot, d.in.streams.lanes, many, aggregate, id, verb, account)
 	}
 	if m.Reply != "" {
 		stored.Reply = d.root + base64.RawURLEncoding.EncodeToString([]byte(m.Reply))

@@ -26,10 +26,12 @@ type enqueueEndpoint struct {
 	subs []*nats.Subscription
 
 	backlog backlog
+	turns   turns
 }
 
 func openEnqueueEndpoint(in *Intake) (d *enqueueEndpoint, err error) {
 	d = &enqueueEndpoint{in: in, backlog: backlog{look: in.room}}
+	d.turns = turns{send: d.store, queues: map[string]*turnQueue{}}
 	if d.nc, err = in.cfg.Connect("enqueue"); err != nil {
 		return nil, err
 	}
@@ -63,6 +65,7 @@ func (d *enqueueEndpoint) close() {
 	for i := len(d.subs) - 1; i > 0; i-- {
 		_ = d.subs[i].Unsubscribe() // the connection may be closed
 	}
+	d.turns.close()
 	_ = d.nc.FlushTimeout(publishTime) // the connection may be closed
 	d.nc.Close()
 }
@@ -91,11 +94,9 @@ func (d *enqueueEndpoint) enqueue(m *nats.Msg) {
 		d.refuse(m, err)
 		return
 	}
-	if d.in.cfg.Room != nil {
-		if err := d.in.cfg.Room(); err != nil { // a stream that cannot write does not answer
-			d.refuse(m, err)
-			return
-		}
+	if err := d.room(); err != nil {
+		d.refuse(m, err)
+		return
 	}
 	stored := &nats.Msg{Subject: d.in.streams.enqueueRoot + rest, Data: m.Data, Header: nats.Header{}}
 	if account == d.in.streams.dev {
@@ -120,25 +121,59 @@ func (d *enqueueEndpoint) enqueue(m *nats.Msg) {
 	if refusal == nil && (many || account != "") {
 		stored.Subject = laneSubject(d.in.streams.laneRoot, d.in.streams.lanes, many, aggregate, id, verb, account)
 	}
+	stored.Reply = d.root + noReply
 	if m.Reply != "" {
 		stored.Reply = d.root + base64.RawURLEncoding.EncodeToString([]byte(m.Reply))
 	}
-	if err := d.nc.PublishMsg(stored); err != nil {
-		d.answer(m.Reply, 503, "the command was not stored: retry later")
+	if err := d.turns.add(strings.Clone(client), stored); err != nil {
+		d.refuse(m, err)
 	}
+}
+
+// noReply stands for a client that wants no acknowledgement.
+const noReply = "none"
+
+// room returns why nothing may be stored now: a stream that cannot write does not answer.
+func (d *enqueueEndpoint) room() error {
+	if d.in.cfg.Room == nil {
+		return nil
+	}
+	return d.in.cfg.Room()
+}
+
+// store sends a command to the stream, and reports whether it is on its way.
+func (d *enqueueEndpoint) store(stored *nats.Msg) bool {
+	err := d.room()
+	if err == nil {
+		err = d.nc.PublishMsg(stored)
+	}
+	if err != nil {
+		d.answer(d.reply(stored.Reply), domain.Unavailable.Status(), "the command was not stored: retry later")
+	}
+	return err == nil
+}
+
+// reply is where the client waits for the acknowledgement; empty = it does not.
+func (d *enqueueEndpoint) reply(acknowledged string) string {
+	reply, err := base64.RawURLEncoding.DecodeString(strings.TrimPrefix(acknowledged, d.root))
+	if err != nil || !strings.HasPrefix(string(reply), natsio.ServiceReply) {
+		return ""
+	}
+	return string(reply)
 }
 
 // acknowledged passes the stream's answer on.
 func (d *enqueueEndpoint) acknowledged(m *nats.Msg) {
-	reply, err := base64.RawURLEncoding.DecodeString(strings.TrimPrefix(m.Subject, d.root))
-	if err != nil || !strings.HasPrefix(string(reply), natsio.ServiceReply) {
+	d.turns.answered()
+	reply := d.reply(m.Subject)
+	if reply == "" {
 		return
 	}
 	if len(m.Data) == 0 { // the stream does not answer
-		d.answer(string(reply), 503, "the command was not stored: the stream COMMANDS does not answer; retry later")
+		d.answer(reply, 503, "the command was not stored: the stream COMMANDS does not answer; retry later")
 		return
 	}
-	if err := d.nc.Publish(string(reply), m.Data); err != nil {
+	if err := d.nc.Publish(reply, m.Data); err != nil {
 		d.in.log.Warn("the acknowledgement of an enqueued command was not sent", "error", err)
 	}
 }

@@ -56,8 +56,12 @@ func TestOutcomesSurviveAKill(t *testing.T) {
 	e := harness.Start(t, harness.Config{Args: []string{"--postgres", "off"}})
 	c := e.Client(t)
 	var queued []string
-	for range harness.Rounds(5, 20) {
-		for n := range 40 + rand.IntN(100) {
+	for round := range harness.Rounds(5, 20) {
+		count := 40 + rand.IntN(100)
+		if round == 0 {
+			count = 400 // some of them in the lanes of clients that have many
+		}
+		for n := range count {
 			id := harness.NewID()
 			msg := &nats.Msg{Subject: fmt.Sprintf("enqueue.agent.a%d.set", n%20), Header: nats.Header{nats.MsgIdHdr: []string{id}},
 				Data: []byte(write("k", n))}

@@ -15,30 +15,32 @@ import (
 )
 
 // TestKillEncrypted kills an engine whose values and files are encrypted, from its first start
-// with a key on. Every acknowledged value, of before the encryption too, is read as it was
-// written, from each tier and from the past.
+// with a key on, and cuts its power. Every acknowledged value, of before the encryption too, is
+// read as it was written, from each tier and from the past.
 func TestKillEncrypted(t *testing.T) {
 	t.Parallel()
-	e := harness.Start(t, harness.Config{})
+	c := startCrash(t)
 	key := filepath.Join(t.TempDir(), "key")
 	harness.Must(t, os.WriteFile(key, []byte(strings.Repeat("5a", 32)), 0o600))
+	encrypted := func() { c.Launch("--encryption", "on", "--master-key", key) }
 	w := &values{acked: map[string][]acknowledged{}}
-	w.write(t, e.Client(t), 0)
+	w.write(t, c.client, 0)
 	for n := range harness.Rounds(2, 20) {
-		e.Kill()
 		if n%2 == 0 { // and once more while it encrypts, or starts
-			e.Launch("--encryption", "on", "--master-key", key)
+			c.Kill()
+			encrypted()
 			pause(t.Context(), rand.N(400*time.Millisecond))
-			e.Kill()
+			c.Kill()
+		} else {
+			c.disk.Cut(c.Killed)
 		}
-		e.Launch("--encryption", "on", "--master-key", key)
-		e.Await()
-		c := e.Client(t)
-		w.compare(t, c)
-		w.write(t, c, n+1)
+		encrypted()
+		c.Await()
+		w.compare(t, c.client)
+		w.write(t, c.client, n+1)
 	}
-	w.compare(t, e.Client(t))
-	e.Verify()
+	w.compare(t, c.client)
+	c.Verify()
 }
 
 // values are acknowledged writes, by the key of their one agent.
@@ -59,7 +61,7 @@ func (v *values) write(t *testing.T, c *harness.Client, round int) {
 	var running sync.WaitGroup
 	for writer := range 4 {
 		running.Go(func() {
-			for n := range 20 {
+			for n := range 10 {
 				key, value := fmt.Sprintf("k%d-%d", writer, n%5), fmt.Sprintf("round %d, writer %d, number %d", round, writer, n)
 				r, err := c.Set(context.WithoutCancel(t.Context()), "a1", key, value, nil)
 				if err != nil {

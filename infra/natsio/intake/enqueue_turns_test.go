@@ -1,6 +1,7 @@
 package intake
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -13,8 +14,13 @@ import (
 // stream that is silent for long does not stop the others for good.
 func TestTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var sent []string
-		turns := &turns{queues: map[string]*turnQueue{}, send: func(m *nats.Msg) bool { sent = append(sent, m.Subject); return true }}
+		var all []string
+		turns := &turns{queues: map[string]*turnQueue{}, send: func(m *nats.Msg) bool { all = append(all, m.Subject); return true }}
+		sent := func() []string {
+			turns.mu.Lock()
+			defer turns.mu.Unlock()
+			return slices.Clone(all)
+		}
 		add := func(client string, n int) {
 			for range n {
 				if err := turns.add(client, nats.NewMsg(client)); err != nil {
@@ -23,25 +29,25 @@ func TestTurns(t *testing.T) {
 			}
 		}
 		add("greedy", 10_000)
-		if len(sent) != maxSent {
-			t.Fatalf("%d are on their way, want %d", len(sent), maxSent)
+		if len(sent()) != maxSent {
+			t.Fatalf("%d are on their way, want %d", len(sent()), maxSent)
 		}
 		add("quiet", 2)
 		add("another", 1)
 		for range 5 {
 			turns.answered()
 		}
-		if got := strings.Join(sent[maxSent:], " "); got != "greedy quiet another greedy quiet" {
+		if got := strings.Join(sent()[maxSent:], " "); got != "greedy quiet another greedy quiet" {
 			t.Errorf("then come %s", got)
 		}
 		time.Sleep(answerTime + time.Second)
 		synctest.Wait()
-		if len(sent) != 2*maxSent+5 {
-			t.Errorf("%d were sent after a silence, want %d", len(sent), 2*maxSent+5)
+		if len(sent()) != 2*maxSent+5 {
+			t.Errorf("%d were sent after a silence, want %d", len(sent()), 2*maxSent+5)
 		}
 		turns.close()
-		if len(sent) != 10_003 || turns.bytes != 0 || len(turns.queues) != 0 {
-			t.Errorf("%d were sent at the end, %d bytes and %d clients are left", len(sent), turns.bytes, len(turns.queues))
+		if len(sent()) != 10_003 || turns.bytes != 0 || len(turns.queues) != 0 {
+			t.Errorf("%d were sent at the end, %d bytes and %d clients are left", len(sent()), turns.bytes, len(turns.queues))
 		}
 		time.Sleep(2 * answerTime)
 	})

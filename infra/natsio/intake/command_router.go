@@ -66,11 +66,7 @@ func (in *Intake) commandSources() map[string]source {
 			MemoryStorage: true,
 		}, commandPull}
 	}
-	lanes := in.streams.lanes
-	if in.streams.accountRoot != "" {
-		lanes += slowLanes
-	}
-	for i := range lanes {
+	for i := range in.streams.lanes + slowLanes { // also without accounts: there may have been some
 		add("lane-"+strconv.Itoa(i), in.streams.laneRoot+strconv.Itoa(i)+".>")
 	}
 	// Every number of tokens but three. The server treats a filter equal to the

@@ -136,11 +136,7 @@ func (s *streams) order(stored string, seq uint64) (name, root string) {
 		tokens := strings.Split(lane, ".")
 		if (len(tokens) == 4 || len(tokens) == 5 && s.accountRoot != "") && domain.CheckID("aggregate", tokens[1]) == nil && domain.CheckID("id", tokens[2]) == nil {
 			name = tokens[1] + "." + tokens[2]
-			root = s.laneRoot + tokens[0]
-			if s.accountRoot != "" { // its earlier commands may be in a slow lane, or in the other
-				root = s.laneRoot + "*"
-			}
-			return name, root + "." + name + "."
+			return name, s.laneRoot + "*." + name + "." // its earlier commands may be in another lane
 		}
 	}
 	return "#" + strconv.FormatUint(seq, 10), ""

@@ -24,7 +24,7 @@ func (q *Query) after(ctx context.Context, in *request, partition int) (context.
 }
 
 // atEnd waits until the journal has the request's token, for an answer from its end, and returns
-// a position that the answer has reached: 503 read.behind when the wait ends before.
+// the token's position, which the answer has reached: 503 read.behind when the wait ends before.
 func (q *Query) atEnd(ctx context.Context, in *request, partition int) (uint64, error) {
 	t, err := q.token(in)
 	if err != nil {
@@ -35,14 +35,14 @@ func (q *Query) atEnd(ctx context.Context, in *request, partition int) (uint64, 
 		reached = max(reached, q.Tail.At(partition))
 	}
 	if wanted <= reached {
-		return reached, nil
+		return wanted, nil
 	}
 	head, err := q.Rows.Head(ctx, partition)
 	switch {
 	case err != nil:
 		return 0, tiers.Unavailable("journal", err)
 	case wanted <= head:
-		return head, nil
+		return wanted, nil
 	case q.Tail == nil:
 		return 0, tiers.Behind(tiers.FromJournal, wanted, head)
 	}

@@ -30,7 +30,6 @@ func TestADefaultThatIsGivenIsAnotherBody(t *testing.T) {
 			`{"cron":"0 0 * * *","timezone":"UTC","command":{"subject":"agent.a1.set","body":{"key":"k","value":1}}}`},
 		{[3]string{"reminder", "r2", "set"}, `{"at":"2999-01-01T00:00:00Z","command":{"subject":"agent.a1.flush"}}`,
 			`{"command":{"subject":"agent.a1.flush"},"at":"2999-01-01T00:00:00Z"}`, `{"at":"2999-01-01T00:00:00Z","command":{"subject":"commands.agent.a1.flush","body":{}}}`},
-		{[3]string{"message", "a1", "read"}, `{"marks":[1,2]}`, ` {"marks":[2, 1]}`, `{"marks":[2,1,3]}`},
 	} {
 		id := youngID()
 		first, err := send(c.subject, id, c.body)

@@ -31,6 +31,9 @@ type Activity struct {
 	wanted   map[string]struct{}  // agents that a touch needs active
 	sessions map[string]time.Time // end of each open session
 	requests chan request
+
+	logged   time.Time // when a failure was logged
+	unlogged int       // failures since
 }
 
 // Keeper keeps the rows of active agents in the hot tier.

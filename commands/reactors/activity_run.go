@@ -194,12 +194,23 @@ func (a *Activity) moveAgent(ctx context.Context, r request) {
 	case IsRefusal(err):
 		delete(a.wanted, r.id)
 	case err != nil:
-		a.log.Warn("changing an agent's phase failed, retrying", "agent", r.id, "verb", r.verb, "error", err)
+		a.logFailed(r, err)
 		s.retry = a.now().Add(agentRetry)
 	case r.verb == "hydrate" && s.needsHydration() && receipt.Revision > s.revision: // the receipt was quicker than the journal's event
 		s.phase, s.revision = agent.Hydrating, receipt.Revision
 	}
 	a.agents[r.id] = s
+}
+
+// logFailed logs at most one failure a second: while a store is away each agent fails again
+// and again. The caller holds the lock.
+func (a *Activity) logFailed(r request, err error) {
+	if now := a.now(); now.Sub(a.logged) >= time.Second || now.Before(a.logged) {
+		a.log.Warn("changing an agent's phase failed, retrying", "agent", r.id, "verb", r.verb, "error", err, "lines_left_out", a.unlogged)
+		a.logged, a.unlogged = now, 0
+		return
+	}
+	a.unlogged++
 }
 
 func (a *Activity) command(ctx context.Context, r request, body string) (commands.Receipt, error) {

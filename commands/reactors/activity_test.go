@@ -1,10 +1,12 @@
 package reactors
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -192,6 +194,22 @@ func TestRowsOfActiveAgentsAreKept(t *testing.T) {
 		synctest.Wait()
 		if got := w.took(); !slices.Contains(got, "keep a") {
 			t.Errorf("after KeepAll: %q", got)
+		}
+	})
+}
+
+// While a store is away each agent fails again and again; the log is not filled with it.
+func TestFailedAgentsAreLoggedSeldom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		a := NewActivity(nil, nil, nil, time.Now, slog.New(slog.NewTextHandler(&out, nil)))
+		for range 1000 {
+			a.logFailed(request{id: "a1", verb: "hydrate"}, errors.New("away"))
+		}
+		time.Sleep(time.Second)
+		a.logFailed(request{id: "a2", verb: "hydrate"}, errors.New("away"))
+		if text := out.String(); strings.Count(text, "\n") != 2 || !strings.Contains(text, "lines_left_out=999") {
+			t.Error(text)
 		}
 	})
 }

@@ -1,10 +1,14 @@
 package intake
 
 import (
+	"bytes"
 	"context"
+	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/ThreeDotsLabs/watermill"
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -45,4 +49,17 @@ func TestDeliveredAgainWhileItIsExecuted(t *testing.T) {
 	}
 	gate.drain()
 	harness.Must(t, s.Close())
+}
+
+// TestWatermillLogIsLimited: thousands of commands that wait do not fill the log.
+func TestWatermillLogIsLimited(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	log := watermillLog(slog.New(slog.NewTextHandler(&out, nil)))
+	for n := range 1000 {
+		log.With(watermill.LogFields{"handler_name": "lane-0"}).Error("Handler returned error", errStopping, watermill.LogFields{"n": n})
+	}
+	if lines := strings.Count(out.String(), "\n"); lines < 10 || lines > 20 || !strings.Contains(out.String(), "n=0") {
+		t.Errorf("%d lines, want the first ten\n%s", lines, out.String())
+	}
 }

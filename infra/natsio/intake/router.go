@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -157,9 +159,29 @@ func (r *router) close() {
 	r.gate.wait()
 }
 
-// watermillLog lowers Watermill's levels: it logs every message.
+// watermillLog lowers Watermill's levels: it logs every message. It limits the errors: Watermill
+// logs each attempt of each command that must wait.
 func watermillLog(log *slog.Logger) watermill.LoggerAdapter {
-	return watermill.NewSlogLoggerWithLevelMapping(log, map[slog.Level]slog.Level{
+	return limitedErrors{watermill.NewSlogLoggerWithLevelMapping(log, map[slog.Level]slog.Level{
 		slog.LevelInfo: slog.LevelDebug, slog.LevelDebug: slog.LevelDebug - 4, watermill.LevelTrace: slog.LevelDebug - 8,
-	})
+	}), natsio.NewLimitedLog(log)}
+}
+
+type limitedErrors struct {
+	watermill.LoggerAdapter
+	log natsio.LimitedLog
+}
+
+// Error implements watermill.LoggerAdapter.
+func (l limitedErrors) Error(msg string, err error, fields watermill.LogFields) {
+	args := []any{"error", err}
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
+		args = append(args, name, fields[name])
+	}
+	l.log.Error(msg, args...)
+}
+
+// With implements watermill.LoggerAdapter; the errors have one limit.
+func (l limitedErrors) With(fields watermill.LogFields) watermill.LoggerAdapter {
+	return limitedErrors{l.LoggerAdapter.With(fields), l.log}
 }

@@ -101,7 +101,7 @@ func TestImportWhereAnEngineServes(t *testing.T) {
 	c.MustSet(t, "a1", "new", 1, nil)
 
 	other := harness.Start(t, harness.Config{Args: append([]string{"--partitions", "2"}, quiet...)})
-	refused(t, "1 partitions, the existing journal 2", "import", "--data", other.Data, lines)
+	refused(t, "1 partition, the existing journal 2", "import", "--data", other.Data, lines)
 }
 
 // TestImportRefusesDamage: a damaged file imports nothing and creates no

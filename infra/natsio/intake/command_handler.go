@@ -3,7 +3,6 @@ package intake
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/ThreeDotsLabs/watermill/components/cqrs"
 	"github.com/ThreeDotsLabs/watermill/message/router/middleware"
@@ -11,6 +10,7 @@ import (
 	"github.com/tidemark-engine/tidemark/commands/reactors"
 	"github.com/tidemark-engine/tidemark/domain"
 	"github.com/tidemark-engine/tidemark/infra/natsio"
+	"github.com/tidemark-engine/tidemark/internal/counted"
 	"github.com/tidemark-engine/tidemark/internal/identity"
 	"github.com/tidemark-engine/tidemark/internal/trace"
 )
@@ -29,7 +29,7 @@ func (in *Intake) handleCommand(ctx context.Context, cmd *storedCommand) error {
 		}
 	}
 	if cmd.delivered > maxDeliveries && !in.gaveBack.Load() {
-		return &poisonError{fmt.Sprintf("delivered %d times without an outcome: the command may crash its engine", cmd.delivered)}
+		return &poisonError{"delivered " + counted.Of(cmd.delivered, "time") + " without an outcome: the command may crash its engine"}
 	}
 	body, result, err := []byte(nil), "", cmd.refusal
 	if err == nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tidemark-engine/tidemark/infra/natsio"
+	"github.com/tidemark-engine/tidemark/internal/counted"
 )
 
 const (
@@ -113,7 +114,7 @@ func (in *Intake) undelivered(ctx context.Context, advisory []byte) error {
 	}
 	// The subject has one token for the consumer, so its name may hold no dot.
 	source := sourceConsumers + tasksStream + "." + strings.ReplaceAll(a.Consumer, ".", "_")
-	reason := fmt.Sprintf("deliveries without an acknowledgement: %d", a.Deliveries)
+	reason := "delivered " + counted.Of(a.Deliveries, "time") + " without an acknowledgement"
 	msg := &nats.Msg{Subject: in.streams.deadLetterRoot + source, Data: task.Data, Header: nats.Header{
 		headerReason: {reason}, headerSource: {source}, headerSubject: {task.Subject}, headerStream: {tasksStream},
 		headerSequence: {strconv.FormatUint(a.StreamSeq, 10)}, headerTime: {task.Time.UTC().Format(time.RFC3339Nano)},

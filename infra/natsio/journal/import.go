@@ -16,6 +16,7 @@ import (
 	"github.com/synadia-io/orbit.go/jetstreamext"
 
 	"github.com/tidemark-engine/tidemark/infra/natsio"
+	"github.com/tidemark-engine/tidemark/internal/counted"
 	"github.com/tidemark-engine/tidemark/projections/retention/export"
 )
 
@@ -64,8 +65,8 @@ func OpenImporter(ctx context.Context, nc *nats.Conn, cfg Config, digest string)
 		return nil, err
 	}
 	if found.partitions != 0 && found.partitions != cfg.Partitions {
-		return nil, fmt.Errorf("the number of partitions is %d in the export and %d in the existing journal, and cannot change: "+
-			"import into a new data directory or another server", cfg.Partitions, found.partitions)
+		return nil, fmt.Errorf("the export has %s, the existing journal %d, and the number cannot change: "+
+			"import into a new data directory or another server", counted.Of(cfg.Partitions, "partition"), found.partitions)
 	}
 	cfg.importing = digest
 	j, err := Open(ctx, nc, cfg)
@@ -100,8 +101,8 @@ func (i *Importer) checkEmpty(ctx context.Context) error {
 		events += head
 	}
 	if events > 0 && !i.resumed {
-		return fmt.Errorf("%w: it has events (%d), and an import needs an empty journal: "+
-			"import into a new data directory or another server", ErrNotEmpty, events)
+		return fmt.Errorf("%w: it has %s, and an import needs an empty journal: "+
+			"import into a new data directory or another server", ErrNotEmpty, counted.Of(events, "event"))
 	}
 	return nil
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/history"
 	"github.com/tidemark-engine/tidemark/infra/natsio"
+	"github.com/tidemark-engine/tidemark/internal/counted"
 )
 
 // Metadata of the journal's streams. The incarnation and the number of partitions
@@ -129,8 +130,8 @@ func Open(ctx context.Context, nc *nats.Conn, cfg Config) (*Journal, error) {
 		return nil, err
 	}
 	if found.partitions != 0 && cfg.Partitions != 0 && found.partitions != want {
-		return nil, fmt.Errorf("the number of the journal's partitions is %d, and cannot change to %d: "+
-			"start with --partitions %d or with a new data directory", found.partitions, want, found.partitions)
+		return nil, fmt.Errorf("the journal has %s, which cannot change to %d: "+
+			"start with --partitions %d or with a new data directory", counted.Of(found.partitions, "partition"), want, found.partitions)
 	}
 	if found.partitions != 0 {
 		want = found.partitions

@@ -22,8 +22,8 @@ type entryBody struct {
 type writeBody struct {
 	entryBody
 	Value     jsontext.Value `json:"value"`
-	Strategy  *string        `json:"strategy"`
-	Timestamp *string        `json:"timestamp"`
+	Strategy  string         `json:"strategy"`
+	Timestamp string         `json:"timestamp"`
 }
 
 func readAgentSet(id string, body []byte, _ time.Time, b Bounds) (Command, error) {
@@ -57,18 +57,18 @@ func entryWrite(verb, id string, in writeBody, b Bounds) (Command, error) {
 		return Command{}, err
 	}
 	w.Delete, w.Value = verb == "delete", in.Value
-	if in.Timestamp != nil {
-		if w.Timestamp, err = parseTime("timestamp", *in.Timestamp); err != nil {
+	if in.Timestamp != "" {
+		if w.Timestamp, err = parseTime("timestamp", in.Timestamp); err != nil {
 			return Command{}, err
 		}
 	}
-	if w.Strategy = b.Strategies.For(id, w.Key); in.Strategy != nil {
-		if w.Strategy, err = agent.ParseStrategy(*in.Strategy); err != nil {
+	if w.Strategy = b.Strategies.For(id, w.Key); in.Strategy != "" {
+		if w.Strategy, err = agent.ParseStrategy(in.Strategy); err != nil {
 			return Command{}, err
 		}
 	}
 	request := requestOf(in.Value, func(value string) string {
-		return fingerprint(verb, w.Key, value, text(in.Strategy), text(in.Timestamp), in.expected(), in.Writer)
+		return fingerprint(verb, w.Key, value, in.Strategy, in.Timestamp, in.expected(), in.Writer)
 	})
 	w.Request = request.print
 	return bindEntry(w, request, b.ClockSkew), nil

@@ -25,7 +25,7 @@ func readFork(id string, body []byte, now time.Time, b Bounds) (Command, error) 
 	var in struct {
 		From       *string `json:"from"`
 		AtRevision *uint64 `json:"at_revision"`
-		AtTime     *string `json:"at_time"`
+		AtTime     string  `json:"at_time"`
 		Reason     string  `json:"reason"`
 	}
 	if err := domain.DecodeBody(body, &in); err != nil {
@@ -40,13 +40,13 @@ func readFork(id string, body []byte, now time.Time, b Bounds) (Command, error) 
 	if err := domain.CheckAgentID(*in.From); err != nil {
 		return Command{}, err
 	}
-	if in.AtRevision != nil && in.AtTime != nil {
+	if in.AtRevision != nil && in.AtTime != "" {
 		return Command{}, domain.Errorf(domain.Invalid, "body.invalid", "at_revision and at_time exclude each other")
 	}
 	var at time.Time
-	if in.AtTime != nil {
+	if in.AtTime != "" {
 		var err error
-		if at, err = parseTime("at_time", *in.AtTime); err != nil {
+		if at, err = parseTime("at_time", in.AtTime); err != nil {
 			return Command{}, err
 		}
 		if err := checkAhead(at, now, b.ClockSkew); err != nil {
@@ -58,7 +58,7 @@ func readFork(id string, body []byte, now time.Time, b Bounds) (Command, error) 
 		asked = strconv.FormatUint(*in.AtRevision, 10)
 	}
 	f := fork{from: *in.From, past: in.AtRevision, at: at, reason: in.Reason}
-	f.request = fingerprint("fork", *in.From, asked, text(in.AtTime), in.Reason)
+	f.request = fingerprint("fork", *in.From, asked, in.AtTime, in.Reason)
 	return Command{
 		Aggregate: "agent", ID: id, Name: events.Lifecycle(id), request: request{print: f.request}, effect: acceptedEffect, source: f.from,
 		fold: lifecycleFold.carried, long: true,

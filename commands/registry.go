@@ -198,14 +198,6 @@ func requestOf(value []byte, print func(value string) string) request {
 	return r
 }
 
-// text is a member in a fingerprint; nil = it is left out. One that is there is not empty.
-func text(member *string) string {
-	if member == nil {
-		return ""
-	}
-	return *member
-}
-
 // bodyRequest is the request with a body of which different JSON comes to the same, as with a
 // member that has its default: it is identified by all of its JSON. earlier builds did so by
 // what it comes to.

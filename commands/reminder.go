@@ -34,15 +34,15 @@ type reminderBody struct {
 	At       *string `json:"at"`
 	EveryMS  *int64  `json:"every_ms"`
 	Cron     *string `json:"cron"`
-	Timezone *string `json:"timezone"`
-	Until    *string `json:"until"`
+	Timezone string  `json:"timezone"`
+	Until    string  `json:"until"`
 	Count    *int    `json:"count"`
-	Missed   *string `json:"missed"`
+	Missed   string  `json:"missed"`
 	Command  *struct {
 		Subject *string        `json:"subject"`
 		Body    jsontext.Value `json:"body"`
 	} `json:"command"`
-	AgentID *string `json:"agent_id"`
+	AgentID string `json:"agent_id"`
 }
 
 func readReminderSet(id string, body []byte, now time.Time, b Bounds) (Command, error) {
@@ -70,8 +70,7 @@ func readReminderSet(id string, body []byte, now time.Time, b Bounds) (Command, 
 	if err := b.checkSize("command.body", data.Command.Body); err != nil {
 		return Command{}, err
 	}
-	if in.AgentID != nil {
-		data.AgentID = *in.AgentID
+	if data.AgentID = in.AgentID; data.AgentID != "" {
 		if err := domain.CheckAgentID(data.AgentID); err != nil {
 			return Command{}, err
 		}
@@ -115,16 +114,16 @@ func (in *reminderBody) schedule() (d events.ReminderSchedule, err error) {
 			return d, domain.Errorf(domain.Invalid, "cron.invalid", "cron %.64q: %v", d.Cron, err)
 		}
 	}
-	if in.Timezone != nil {
-		if d.Timezone = *in.Timezone; in.Cron == nil {
+	if in.Timezone != "" {
+		if d.Timezone = in.Timezone; in.Cron == nil {
 			return d, domain.Errorf(domain.Invalid, "timezone.invalid", "timezone belongs to cron: at has an offset of its own, and every_ms needs none")
 		}
-		if _, err := reminder.LoadZone(d.Timezone); err != nil || d.Timezone == "" {
+		if _, err := reminder.LoadZone(d.Timezone); err != nil {
 			return d, domain.Errorf(domain.Invalid, "timezone.invalid", "timezone %.64q is not an IANA time zone, such as Europe/Berlin", d.Timezone)
 		}
 	}
-	if in.Until != nil {
-		if d.Until, err = parseTime("until", *in.Until); err != nil {
+	if in.Until != "" {
+		if d.Until, err = parseTime("until", in.Until); err != nil {
 			return d, err
 		}
 	}
@@ -133,11 +132,9 @@ func (in *reminderBody) schedule() (d events.ReminderSchedule, err error) {
 			return d, domain.Errorf(domain.Invalid, "count.invalid", "count must be 1 to %d, this is %d", maxReminder, d.Count)
 		}
 	}
-	d.Missed = reminder.One
-	if in.Missed == nil {
-		return d, nil
-	}
-	switch d.Missed = *in.Missed; d.Missed {
+	switch d.Missed = in.Missed; d.Missed {
+	case "":
+		d.Missed = reminder.One
 	case reminder.One, reminder.All, reminder.Skip:
 	default:
 		return d, domain.Errorf(domain.Invalid, "missed.invalid", "missed %.32q is not one of one, all, skip", d.Missed)

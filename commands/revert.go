@@ -28,7 +28,7 @@ func readRevert(id string, body []byte, now time.Time, b Bounds) (Command, error
 		Key             jsontext.Value `json:"key"`
 		ToVersion       *uint64        `json:"to_version"`
 		ToRevision      *uint64        `json:"to_revision"`
-		ToTime          *string        `json:"to_time"`
+		ToTime          string         `json:"to_time"`
 		Reason          string         `json:"reason"`
 		ExpectedVersion *uint64        `json:"expected_version"`
 	}
@@ -44,7 +44,7 @@ func readRevert(id string, body []byte, now time.Time, b Bounds) (Command, error
 	}
 	v := &revert{agent: id, point: events.RevertPoint{ToVersion: in.ToVersion, ToRevision: in.ToRevision}, reason: in.Reason}
 	given := 0
-	for _, set := range []bool{in.ToVersion != nil, in.ToRevision != nil, in.ToTime != nil} {
+	for _, set := range []bool{in.ToVersion != nil, in.ToRevision != nil, in.ToTime != ""} {
 		if set {
 			given++
 		}
@@ -60,8 +60,8 @@ func readRevert(id string, body []byte, now time.Time, b Bounds) (Command, error
 		err = domain.Errorf(domain.Invalid, "to_version.invalid", "to_version is 0, versions count from 1: use to_revision or to_time for a point before the entry existed")
 	case in.ExpectedVersion != nil && key == "":
 		err = domain.Errorf(domain.Invalid, "body.invalid", "expected_version needs a key: it is the version of one entry")
-	case in.ToTime != nil:
-		if v.point.ToTime, err = parseTime("to_time", *in.ToTime); err == nil {
+	case in.ToTime != "":
+		if v.point.ToTime, err = parseTime("to_time", in.ToTime); err == nil {
 			if ahead := checkAhead(v.point.ToTime, now, b.ClockSkew); ahead != nil {
 				err = ahead
 			}
@@ -70,7 +70,7 @@ func readRevert(id string, body []byte, now time.Time, b Bounds) (Command, error
 	if err != nil {
 		return Command{}, err
 	}
-	v.request = fingerprint("revert", key, digits(in.ToVersion), digits(in.ToRevision), text(in.ToTime), in.Reason, digits(in.ExpectedVersion))
+	v.request = fingerprint("revert", key, digits(in.ToVersion), digits(in.ToRevision), in.ToTime, in.Reason, digits(in.ExpectedVersion))
 	if key == "" {
 		return v.command(), nil
 	}

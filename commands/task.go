@@ -30,9 +30,9 @@ func readTaskCreate(id string, body []byte, _ time.Time, b Bounds) (Command, err
 	var in struct {
 		Kind     *string        `json:"kind"`
 		Payload  jsontext.Value `json:"payload"`
-		AgentID  *string        `json:"agent_id"`
+		AgentID  string         `json:"agent_id"`
 		Priority *int           `json:"priority"`
-		Deadline *string        `json:"deadline"`
+		Deadline string         `json:"deadline"`
 		Retry    *struct {
 			MaxAttempts *int  `json:"max_attempts"`
 			BackoffMS   int64 `json:"backoff_ms"`
@@ -47,15 +47,15 @@ func readTaskCreate(id string, body []byte, _ time.Time, b Bounds) (Command, err
 	if err := domain.CheckID("kind", *in.Kind); err != nil {
 		return Command{}, err
 	}
-	if in.AgentID != nil {
-		if err := domain.CheckAgentID(*in.AgentID); err != nil {
+	if in.AgentID != "" {
+		if err := domain.CheckAgentID(in.AgentID); err != nil {
 			return Command{}, err
 		}
 	}
 	if err := b.checkSize("payload", in.Payload); err != nil {
 		return Command{}, err
 	}
-	data := events.TaskCreate{Kind: *in.Kind, Payload: in.Payload, AgentID: text(in.AgentID)}
+	data := events.TaskCreate{Kind: *in.Kind, Payload: in.Payload, AgentID: in.AgentID}
 	priority := ""
 	if in.Priority != nil {
 		if data.Priority = *in.Priority; data.Priority < 1 || data.Priority > 10 {
@@ -63,9 +63,9 @@ func readTaskCreate(id string, body []byte, _ time.Time, b Bounds) (Command, err
 		}
 		priority = strconv.Itoa(data.Priority)
 	}
-	if in.Deadline != nil {
+	if in.Deadline != "" {
 		var err error
-		if data.Deadline, err = parseTime("deadline", *in.Deadline); err != nil {
+		if data.Deadline, err = parseTime("deadline", in.Deadline); err != nil {
 			return Command{}, err
 		}
 	}
@@ -84,7 +84,7 @@ func readTaskCreate(id string, body []byte, _ time.Time, b Bounds) (Command, err
 		retry = []string{strconv.Itoa(*r.MaxAttempts), strconv.FormatInt(r.BackoffMS, 10)}
 	}
 	request := bodyRequest("create", body, requestOf(in.Payload, func(payload string) string {
-		return fingerprint(append([]string{"create", *in.Kind, payload, data.AgentID, priority, text(in.Deadline)}, retry...)...)
+		return fingerprint(append([]string{"create", *in.Kind, payload, in.AgentID, priority, in.Deadline}, retry...)...)
 	}))
 	data.Request = request.print
 	return taskCommand(id, events.TaskCreated, "", data, request)

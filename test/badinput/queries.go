@@ -194,14 +194,6 @@ func Queries() (all []Case) {
 	} {
 		all = append(all, Case{command(c.subject, c.body), c.status, c.code, c.place})
 	}
-	for _, c := range [][3]string{
-		{"agent.a1.get", `{"key":"k","at_time":""}`, "timestamp.invalid"}, {"agent.a1.get", `{"key":"k","consistency":""}`, "consistency.unknown"},
-		{"agents.list", `{"phase":""}`, "phase.unknown"}, {"tasks.list", `{"status":""}`, "status.unknown"}, {"tasks.list", `{"agent_id":""}`, "id.invalid"},
-		{"tasks.list", `{"kind":""}`, "id.invalid"}, {"sessions.list", `{"owner":""}`, "id.invalid"}, {"message.a1.inbox", `{"kind":""}`, "kind.unknown"},
-		{"state.find", `{"text":""}`, "text.invalid"}, {"state.find", `{"path":""}`, "path.invalid"},
-	} {
-		all = append(all, Case{command(c[0], c[1]), 400, c[2], "is empty"})
-	}
 	for _, text := range badTimes {
 		all = append(all, Case{command("agent.a1.get", `{"key":"k","at_time":"`+text+`"}`), 400, "timestamp.invalid", "at_time"})
 	}

@@ -82,7 +82,7 @@ func TestTimestampsAreTaken(t *testing.T) {
 			t.Errorf("%s was stored as %s, recorded at %s", text, ev.Timestamp, ev.RecordedAt)
 		}
 	}
-	for _, body := range []string{`{"key":"k","value":1}`, `{"key":"k","value":1,"timestamp":null}`} {
+	for _, body := range []string{`{"key":"k","value":1}`, `{"key":"k","value":1,"timestamp":""}`, `{"key":"k","value":1,"timestamp":null}`} {
 		if _, ev := taken(t, agentSet(body)); ev.Timestamp != noon {
 			t.Errorf("%s was stored at %s", body, ev.Timestamp)
 		}

@@ -151,7 +151,7 @@ var house = []rule{
 		"the program is the table of its subcommands"},
 	{"cmd/engine/internal/deployment", []string{"domain", "events", "history", "infra/...", "internal/certs", "internal/counted", "internal/files", "internal/grants", "internal/identity", "internal/keys", "internal/readiness", "internal/redact", "internal/wait", "projections/...", "readmodel/..."}, nil,
 		"a deployment is an engine seen from outside: it starts none"},
-	{"cmd/engine/internal/console", []string{"client", "internal/origin"}, postgres,
+	{"cmd/engine/internal/console", []string{"client", "internal/counted", "internal/origin"}, postgres,
 		"the console is a client of the wire contract; what is not on the wire comes from an interface of its own"},
 	{"cmd/engine/internal/app", []string{"cmd/engine/internal/console", "cmd/engine/internal/deployment", "cmd/engine/internal/mcp", "commands/...", "config", "domain/...", "events", "history", "infra/...", "internal/...", "projections/...", "readmodel/..."}, nil,
 		"the engine is assembled here; it knows no subcommand"},

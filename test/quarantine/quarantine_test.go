@@ -77,7 +77,7 @@ func TestAnEventOfALaterBuild(t *testing.T) {
 		t.Errorf("%+v", l)
 	}
 	dlq(t, e, "retry", "hot:agent.a.state.none", 1, "no view has")
-	dlq(t, e, "drop", "all", 0, "feeds:agent.a.state.bad dropped with 1 events")
+	dlq(t, e, "drop", "all", 0, "feeds:agent.a.state.bad dropped with 1 event\n")
 	states(t, c, nil)
 	if n := count(t, c, `SELECT count(*) FROM agents.dead_letters`); n != 0 || len(deadLetters(t, e)) != 0 {
 		t.Errorf("%d dead letters in SQL, listed %v", n, deadLetters(t, e))

@@ -26,8 +26,9 @@ func (a *Authority) anonymousPermissions() jwt.Permissions {
 	p.Pub.Deny.Add(a.feeds()...) // the server sends traces where a header says, without the mappings
 	p.Sub.Deny.Add(prefix+"commands.>", prefix+"queries.>", prefix+"enqueue.>", "$SRV.>", ProxyRoot+">", OwnAPIRoot+">",
 		"$JS.API.>", "$JS.ACK.>", "$JS.FC.>", prefix+"tm.>", Forbidden+">")
-	// They answer requests of each other.
-	p.Resp = &jwt.ResponsePermission{MaxMsgs: 10_000, Expires: 5 * time.Minute}
+	// They answer requests of each other. The server counts by reply subject, requests with
+	// the same one together, so a number would lose the reply of a client with one inbox.
+	p.Resp = &jwt.ResponsePermission{MaxMsgs: -1, Expires: 5 * time.Minute}
 	return p
 }
 

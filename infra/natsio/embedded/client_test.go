@@ -61,6 +61,32 @@ func TestClientsWorkWithStreamsOfTheirOwn(t *testing.T) {
 	}
 }
 
+// A client may answer a request of another one with any number of messages, and any number of
+// requests with one reply subject.
+func TestClientsAnswerEachOther(t *testing.T) {
+	s := support.NATS(t)
+	responder, client := support.Client(t, s), support.Client(t, s)
+	const answers = 12_000
+	_, err := responder.Subscribe("own.service", func(m *nats.Msg) {
+		for range answers {
+			_ = m.Respond(m.Data) // a refusal shows as a missing answer
+		}
+	})
+	harness.Must(t, err)
+	harness.Must(t, responder.Flush())
+	inbox := client.NewInbox()
+	sub, err := client.SubscribeSync(inbox)
+	harness.Must(t, err)
+	for range 2 {
+		harness.Must(t, client.PublishRequest("own.service", inbox, []byte("x")))
+		for n := range answers {
+			if _, err := sub.NextMsg(patience); err != nil {
+				t.Fatalf("answer %d: %v", n, err)
+			}
+		}
+	}
+}
+
 // Whatever a client has published under events.>, or has others publish there,
 // the journal holds what the engine appended (contract, section 3).
 func TestClientsCannotForgeEvents(t *testing.T) {

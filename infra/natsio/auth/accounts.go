@@ -190,12 +190,14 @@ func (a *Authority) principalClaims(p *principal, account, engine string) *jwt.A
 	// reply subject of an acknowledgement. The names of these consumers are random,
 	// except those of the topology on AGENT_MESSAGES.
 	for _, name := range a.cfg.ReadRaw {
-		if name != TaskStream && (name != "AGENT_MESSAGES" || slices.Contains(p.Feeds, "messages.>")) {
+		switch {
+		case name == TaskStream:
+			i.service("$JS.API.CONSUMER.MSG.NEXT."+name+"."+account, "$JS.API.CONSUMER.MSG.NEXT."+name+"."+TaskConsumer, false)
+			i.service("$JS.ACK."+name+"."+account+".>", "$JS.ACK."+name+"."+account+".>", false)
+		case name != "AGENT_MESSAGES" || slices.Contains(p.Feeds, "messages.>"):
 			i.service("$JS.API.CONSUMER.MSG.NEXT."+name+".*", "$JS.API.CONSUMER.MSG.NEXT."+name+".*", false)
 		}
 	}
-	i.service("$JS.API.CONSUMER.MSG.NEXT."+TaskStream+"."+account, "$JS.API.CONSUMER.MSG.NEXT."+TaskStream+"."+TaskConsumer, false)
-	i.service("$JS.ACK."+TaskStream+"."+account+".>", "$JS.ACK."+TaskStream+"."+account+".>", false)
 	i.stream(i.own+"outcomes.>", a.cfg.Prefix+"outcomes.>")
 	for _, feed := range p.Feeds {
 		i.stream(a.cfg.Prefix+feed, a.cfg.Prefix+feed)
@@ -212,13 +214,13 @@ func (a *Authority) devJWT() (string, error) {
 	for _, name := range a.cfg.ReadRaw {
 		i.service("$JS.API.DIRECT.GET."+name, ProxyRoot+"DIRECT.GET."+name, false)
 		i.service("$JS.API.DIRECT.GET."+name+".>", ProxyRoot+"DIRECT.GET."+name+".>", false)
-		if name != TaskStream {
-			i.service("$JS.API.CONSUMER.MSG.NEXT."+name+".*", ProxyRoot+"CONSUMER.MSG.NEXT."+name+".*", false)
-			i.service("$JS.ACK."+name+".*.>", AckRoot+name+".*.>", false)
+		consumers := "*"
+		if name == TaskStream {
+			consumers = TaskConsumer
 		}
+		i.service("$JS.API.CONSUMER.MSG.NEXT."+name+"."+consumers, ProxyRoot+"CONSUMER.MSG.NEXT."+name+"."+consumers, false)
+		i.service("$JS.ACK."+name+"."+consumers+".>", AckRoot+name+"."+consumers+".>", false)
 	}
-	i.service("$JS.API.CONSUMER.MSG.NEXT."+TaskStream+"."+TaskConsumer, ProxyRoot+"CONSUMER.MSG.NEXT."+TaskStream+"."+TaskConsumer, false)
-	i.service("$JS.ACK."+TaskStream+"."+TaskConsumer+".>", AckRoot+TaskStream+"."+TaskConsumer+".>", false)
 	for _, feed := range a.feeds() {
 		i.stream(feed, feed)
 	}

@@ -22,6 +22,10 @@ import (
 // servers.
 const bareCommand = "bare-servers"
 
+// bareCreds is the file of the credentials of the bare NATS server's engine, in its data directory:
+// without an engine no other client has JetStream.
+const bareCreds = "bare.creds"
+
 // bareServers runs NATS and PostgreSQL on a data directory until standard input
 // ends. For each byte read from there it returns free memory to the system.
 func bareServers(args []string) int {
@@ -38,6 +42,12 @@ func bareServers(args []string) int {
 		db, dbErr = local.Start(context.Background(), local.Config{Dir: filepath.Join(data, "postgres"), Log: log})
 	})
 	both.Wait()
+	if nsErr == nil {
+		var creds []byte
+		if creds, nsErr = ns.Authority().EngineCreds(); nsErr == nil {
+			nsErr = os.WriteFile(filepath.Join(data, bareCreds), creds, 0o600)
+		}
+	}
 	code := 0
 	if nsErr != nil || dbErr != nil {
 		fmt.Fprintln(os.Stderr, nsErr, dbErr)

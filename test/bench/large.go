@@ -166,7 +166,7 @@ func openMemory(ctx context.Context, b *bench) (player, error) {
 		if err != nil {
 			return r, err
 		}
-		if err = fillBare(ctx, s.url, b.size.large); err != nil {
+		if err = fillBare(ctx, s.url, filepath.Join(dir, bareCreds), b.size.large); err != nil {
 			return r, err
 		}
 		time.Sleep(b.size.rest / 2) // the engine frees memory after a similar delay
@@ -183,8 +183,8 @@ func openMemory(ctx context.Context, b *bench) (player, error) {
 
 // fillBare stores what the engine stores in NATS for n entries: a message in the
 // journal, one in the feed and a key in the bucket.
-func fillBare(ctx context.Context, url string, n int) error {
-	nc, err := nats.Connect(url)
+func fillBare(ctx context.Context, url, creds string, n int) error {
+	nc, err := nats.Connect(url, nats.UserCredentials(creds))
 	if err != nil {
 		return err
 	}

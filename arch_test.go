@@ -73,7 +73,7 @@ var house = []rule{
 		"group commit is an appender over an appender: it knows no command"},
 	{"commands/taskqueue", []string{"commands", "domain", "domain/task", "events", "internal/identity", "internal/wait"}, slices.Concat(nats, postgres),
 		"the queue chooses and the command decides: it knows no store"},
-	{"commands/reactors", []string{"commands", "domain/...", "events", "history", "internal/identity", "internal/wait", "readmodel"}, slices.Concat(nats, postgres),
+	{"commands/reactors", []string{"commands", "domain/...", "events", "history", "internal/identity", "internal/logs", "internal/wait", "readmodel"}, slices.Concat(nats, postgres),
 		"a reactor turns an event, or time that passed, into a command; delivery belongs to the adapters"},
 
 	{"projections", []string{"domain", "events", "history", "internal/trace", "projections/quarantine", "readmodel", "readmodel/tiers"}, slices.Concat(nats, postgres),
@@ -87,7 +87,7 @@ var house = []rule{
 	{"projections/retention", []string{"domain", "events", "history", "internal/files", "projections", "readmodel"}, slices.Concat(nats, postgres),
 		"only retention and verify see journal and archive apart"},
 
-	{"infra/natsio", []string{"domain", "events", "internal/readiness", "internal/redact", "internal/trace"}, postgres,
+	{"infra/natsio", []string{"domain", "events", "internal/logs", "internal/readiness", "internal/redact", "internal/trace"}, postgres,
 		"the connection kit knows no port: every NATS adapter stands on it"},
 	{"infra/natsio/journal", ports("internal/counted"), postgres, adapter},
 	{"infra/natsio/hot", ports(), postgres, adapter},
@@ -102,7 +102,7 @@ var house = []rule{
 	{"infra/natsio/topology", []string{"infra/natsio", "internal/readiness"}, postgres, adapter},
 	{"infra/natsio/auth", []string{"internal/files", "internal/identity"}, postgres,
 		"keys and accounts know names and subjects, and nothing of what the engine does"},
-	{"infra/natsio/gate", []string{"infra/natsio", "infra/natsio/auth", "internal/identity"}, postgres,
+	{"infra/natsio/gate", []string{"infra/natsio", "infra/natsio/auth", "internal/identity", "internal/logs"}, postgres,
 		"the gate decides what of the JetStream API a client reaches, from its account and its grants alone"},
 	{"infra/natsio/embedded", []string{"infra/natsio/auth"}, postgres,
 		"the embedded server is a server: it knows nothing of the engine but the accounts that it serves"},
@@ -123,6 +123,8 @@ var house = []rule{
 		"a number is written with its noun in one way"},
 	{"internal/grants", nil, pure,
 		"what a principal may do is computed from its grants alone: every door asks it, and the gate"},
+	{"internal/logs", nil, slices.Concat(nats, postgres),
+		"any package may have lines that one cause repeats"},
 	{"internal/identity", nil, slices.Concat(nats, postgres),
 		"the caller travels in the context: any package may ask who it is"},
 	{"internal/keys", []string{"domain", "events"}, slices.Concat(nats, postgres),
@@ -171,7 +173,7 @@ var house = []rule{
 
 // ports are what a NATS adapter may import, and more that its row names.
 func ports(more ...string) []string {
-	return append([]string{"domain", "events", "history", "infra/natsio", "internal/identity", "internal/readiness", "internal/wait", "projections/...", "readmodel/..."}, more...)
+	return append([]string{"domain", "events", "history", "infra/natsio", "internal/identity", "internal/logs", "internal/readiness", "internal/wait", "projections/...", "readmodel/..."}, more...)
 }
 
 // pgPorts is the same for an SQL adapter.

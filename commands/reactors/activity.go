@@ -12,6 +12,7 @@ import (
 	"github.com/tidemark-engine/tidemark/domain/agent"
 	"github.com/tidemark-engine/tidemark/domain/session"
 	"github.com/tidemark-engine/tidemark/events"
+	"github.com/tidemark-engine/tidemark/internal/logs"
 )
 
 // Activity is the process manager of idle agents and open sessions. It
@@ -24,7 +25,6 @@ type Activity struct {
 	send   Send
 	keeper Keeper // nil = rows are not kept
 	now    func() time.Time
-	log    *slog.Logger
 
 	mu       sync.Mutex
 	agents   map[string]agentActivity
@@ -32,8 +32,7 @@ type Activity struct {
 	sessions map[string]time.Time // end of each open session
 	requests chan request
 
-	logged   time.Time // when a failure was logged
-	unlogged int       // failures since
+	failed logs.Limited // commands: while a store is away those of each agent and session fail again and again
 }
 
 // Keeper keeps the rows of active agents in the hot tier.
@@ -65,7 +64,7 @@ func (a *agentActivity) needsHydration() bool {
 // time after which an active agent expires, which may change; 0 = never.
 func NewActivity(ttl func() time.Duration, send Send, keeper Keeper, now func() time.Time, log *slog.Logger) *Activity {
 	return &Activity{
-		ttl: ttl, send: send, keeper: keeper, now: now, log: log,
+		ttl: ttl, send: send, keeper: keeper, now: now, failed: logs.NewLimited(log, 1),
 		agents: map[string]agentActivity{}, wanted: map[string]struct{}{}, sessions: map[string]time.Time{},
 		requests: make(chan request, maxQueued),
 	}

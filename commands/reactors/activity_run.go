@@ -145,7 +145,7 @@ func (a *Activity) keep(ctx context.Context, id string) {
 	if err == nil || ctx.Err() != nil {
 		return
 	}
-	a.log.Warn("keeping the rows of an agent in KV failed, retrying", "agent", id, "error", err)
+	a.failed.Warn("keeping the rows of an agent in KV failed, retrying", "agent", id, "error", err)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	s := a.agents[id]
@@ -172,7 +172,7 @@ func (a *Activity) expireSession(ctx context.Context, r request) {
 	if err = ignoreRefusal(err); err == nil {
 		return
 	}
-	a.log.Warn("expiring a session failed, retrying", "session", r.id, "error", err, "retry_in", sessionRetry)
+	a.failed.Warn("expiring a session failed, retrying", "session", r.id, "error", err, "retry_in", sessionRetry)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.sessions[r.id] = a.now().Add(sessionRetry)
@@ -194,23 +194,12 @@ func (a *Activity) moveAgent(ctx context.Context, r request) {
 	case IsRefusal(err):
 		delete(a.wanted, r.id)
 	case err != nil:
-		a.logFailed(r, err)
+		a.failed.Warn("changing an agent's phase failed, retrying", "agent", r.id, "verb", r.verb, "error", err)
 		s.retry = a.now().Add(agentRetry)
 	case r.verb == "hydrate" && s.needsHydration() && receipt.Revision > s.revision: // the receipt was quicker than the journal's event
 		s.phase, s.revision = agent.Hydrating, receipt.Revision
 	}
 	a.agents[r.id] = s
-}
-
-// logFailed logs at most one failure a second: while a store is away each agent fails again
-// and again. The caller holds the lock.
-func (a *Activity) logFailed(r request, err error) {
-	if now := a.now(); now.Sub(a.logged) >= time.Second || now.Before(a.logged) {
-		a.log.Warn("changing an agent's phase failed, retrying", "agent", r.id, "verb", r.verb, "error", err, "lines_left_out", a.unlogged)
-		a.logged, a.unlogged = now, 0
-		return
-	}
-	a.unlogged++
 }
 
 func (a *Activity) command(ctx context.Context, r request, body string) (commands.Receipt, error) {

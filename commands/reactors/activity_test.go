@@ -198,16 +198,22 @@ func TestRowsOfActiveAgentsAreKept(t *testing.T) {
 	})
 }
 
-// While a store is away each agent fails again and again; the log is not filled with it.
-func TestFailedAgentsAreLoggedSeldom(t *testing.T) {
+// While a store is away each agent and session fails again and again; the log is not filled
+// with it.
+func TestFailuresAreLoggedSeldom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer
-		a := NewActivity(nil, nil, nil, time.Now, slog.New(slog.NewTextHandler(&out, nil)))
-		for range 1000 {
-			a.logFailed(request{id: "a1", verb: "hydrate"}, errors.New("away"))
+		away := func(context.Context, commands.Request) (commands.Receipt, error) {
+			return commands.Receipt{}, errors.New("away")
+		}
+		a := NewActivity(nil, away, nil, time.Now, slog.New(slog.NewTextHandler(&out, nil)))
+		a.agents["a1"] = agentActivity{}
+		for range 500 {
+			a.moveAgent(t.Context(), request{aggregate: "agent", id: "a1", verb: "hydrate"})
+			a.expireSession(t.Context(), request{aggregate: "session", id: "s1", verb: "expire"})
 		}
 		time.Sleep(time.Second)
-		a.logFailed(request{id: "a2", verb: "hydrate"}, errors.New("away"))
+		a.expireSession(t.Context(), request{aggregate: "session", id: "s1", verb: "expire"})
 		if text := out.String(); strings.Count(text, "\n") != 2 || !strings.Contains(text, "lines_left_out=999") {
 			t.Error(text)
 		}

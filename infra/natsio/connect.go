@@ -16,6 +16,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/tidemark-engine/tidemark/internal/logs"
 	"github.com/tidemark-engine/tidemark/internal/redact"
 )
 
@@ -36,7 +37,7 @@ const (
 // without limit, with the credentials that its files hold then. Connect fails
 // when the first connect fails, or when no server has at least version MinServer.
 func Connect(url, name string, log *slog.Logger, opts ...nats.Option) (*nats.Conn, error) {
-	limited := NewLimitedLog(log)
+	limited := logs.NewLimited(log, logs.ByClients)
 	d := &dialer{}
 	var last atomic.Pointer[string] // the last failure that was logged
 	changed := func(err error) bool {

@@ -73,7 +73,7 @@ func TestSecure(t *testing.T) {
 	harness.Start(t, harness.Config{}).RunPage(t, "docs/howto/secure.md")
 }
 
-// The certificates of the page let its client in, and nobody else.
+// The certificates of the page let its client in, and no other.
 func TestTLS(t *testing.T) {
 	harness.New(t, harness.Config{Args: []string{"--postgres", "off"}}).RunPage(t, "docs/howto/tls.md")
 }

@@ -15,7 +15,7 @@ import (
 )
 
 // TestTwoDatabases: of two engines on one journal that were given a database each, the one
-// whose rows nobody writes says so, and takes them for nothing that they are not.
+// whose rows no engine writes says so, and takes them for nothing that they are not.
 func TestTwoDatabases(t *testing.T) {
 	t.Parallel()
 	dir := harness.TempDir(t)

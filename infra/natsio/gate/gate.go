@@ -19,12 +19,13 @@ import (
 	"github.com/tidemark-engine/tidemark/infra/natsio"
 	"github.com/tidemark-engine/tidemark/infra/natsio/auth"
 	"github.com/tidemark-engine/tidemark/internal/identity"
+	"github.com/tidemark-engine/tidemark/internal/logs"
 )
 
 // Gate is a running gate.
 type Gate struct {
 	cfg    Config
-	log    natsio.LimitedLog
+	log    logs.Limited
 	subs   []*nats.Subscription
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -47,7 +48,7 @@ const (
 
 // Start answers requests until Stop.
 func Start(cfg Config) (*Gate, error) {
-	g := &Gate{cfg: cfg, log: natsio.NewLimitedLog(cfg.Log), turns: turns{of: map[string]*line{}}, overload: make(chan func(), maxOverload), quota: newQuota(), recheck: make(chan struct{}, 1)}
+	g := &Gate{cfg: cfg, log: logs.NewLimited(cfg.Log, logs.ByClients), turns: turns{of: map[string]*line{}}, overload: make(chan func(), maxOverload), quota: newQuota(), recheck: make(chan struct{}, 1)}
 	g.ctx, g.cancel = context.WithCancel(context.Background())
 	subscribe := func(nc *nats.Conn, subject string, handle nats.MsgHandler) error {
 		sub, err := nc.QueueSubscribe(subject, "gate", handle)

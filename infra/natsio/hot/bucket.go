@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tidemark-engine/tidemark/infra/natsio"
+	"github.com/tidemark-engine/tidemark/internal/logs"
 	"github.com/tidemark-engine/tidemark/readmodel"
 )
 
@@ -24,7 +25,7 @@ type Bucket struct {
 	name      string
 	prefix    string // of its subjects: "$KV.NAME."
 	log       *slog.Logger
-	rejects   natsio.LimitedLog // of values that the bucket does not take
+	rejects   logs.Limited // of values that the bucket does not take
 	cfg       BucketConfig
 	// seqs caches the bucket's sequences of recently written keys, so that a
 	// compare-and-set put needs no read first. A wrong sequence costs one read.
@@ -92,7 +93,7 @@ func OpenBucket(ctx context.Context, nc *nats.Conn, cfg BucketConfig, log *slog.
 	if err != nil {
 		return nil, err
 	}
-	b := &Bucket{nc: nc, js: js, publisher: publisher, name: cfg.Name, prefix: "$KV." + cfg.Name + ".", log: log, rejects: natsio.NewLimitedLog(log), cfg: cfg,
+	b := &Bucket{nc: nc, js: js, publisher: publisher, name: cfg.Name, prefix: "$KV." + cfg.Name + ".", log: log, rejects: logs.NewLimited(log, logs.ByClients), cfg: cfg,
 		seqs: newSequenceCache(1 << 20)}
 	b.stream, err = js.Stream(ctx, "KV_"+cfg.Name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
@@ -231,5 +232,5 @@ func OpenExistingBucket(ctx context.Context, nc *nats.Conn, name string) (*Bucke
 	}
 	log := slog.New(slog.DiscardHandler)
 	return &Bucket{nc: nc, js: js, publisher: publisher, stream: s, name: name, prefix: "$KV." + name + ".",
-		log: log, rejects: natsio.NewLimitedLog(log), seqs: newSequenceCache(1000)}, nil
+		log: log, rejects: logs.NewLimited(log, logs.ByClients), seqs: newSequenceCache(1000)}, nil
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/tidemark-engine/tidemark/history"
 	"github.com/tidemark-engine/tidemark/infra/natsio"
 	"github.com/tidemark-engine/tidemark/internal/identity"
+	"github.com/tidemark-engine/tidemark/internal/logs"
 	"github.com/tidemark-engine/tidemark/internal/trace"
 )
 
@@ -71,7 +72,7 @@ type Intake struct {
 	stop     context.CancelFunc
 	routers  []<-chan struct{} // closed when a router has stopped for good
 	gaveBack atomic.Bool       // deliveries of a command no longer count crashes
-	log      natsio.LimitedLog // for what clients can repeat
+	log      logs.Limited      // for what clients can repeat
 	keepers  []*natsio.StreamKeeper
 	reports  jetstream.ConsumeContext // of tasks that were not delivered
 
@@ -91,7 +92,7 @@ func Start(ctx context.Context, cfg Config) (_ *Intake, err error) {
 	if cfg.Observe == nil {
 		cfg.Observe = func(string, string, time.Duration) {}
 	}
-	in := &Intake{cfg: cfg, letterFloor: map[string]uint64{}, log: natsio.NewLimitedLog(cfg.Log)}
+	in := &Intake{cfg: cfg, letterFloor: map[string]uint64{}, log: logs.NewLimited(cfg.Log, logs.ByClients)}
 	in.stopping, in.stop = context.WithCancel(context.Background())
 	defer func() {
 		if err != nil {

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tidemark-engine/tidemark/infra/natsio"
+	"github.com/tidemark-engine/tidemark/internal/logs"
 )
 
 // router is a running Watermill router with one subscriber. It has its own
@@ -164,12 +165,12 @@ func (r *router) close() {
 func watermillLog(log *slog.Logger) watermill.LoggerAdapter {
 	return limitedErrors{watermill.NewSlogLoggerWithLevelMapping(log, map[slog.Level]slog.Level{
 		slog.LevelInfo: slog.LevelDebug, slog.LevelDebug: slog.LevelDebug - 4, watermill.LevelTrace: slog.LevelDebug - 8,
-	}), natsio.NewLimitedLog(log)}
+	}), logs.NewLimited(log, logs.ByClients)}
 }
 
 type limitedErrors struct {
 	watermill.LoggerAdapter
-	log natsio.LimitedLog
+	log logs.Limited
 }
 
 // Error implements watermill.LoggerAdapter.

@@ -17,6 +17,7 @@ import (
 	"github.com/tidemark-engine/tidemark/commands/groupcommit"
 	"github.com/tidemark-engine/tidemark/infra/natsio"
 	"github.com/tidemark-engine/tidemark/internal/identity"
+	"github.com/tidemark-engine/tidemark/internal/logs"
 	"github.com/tidemark-engine/tidemark/internal/trace"
 )
 
@@ -76,8 +77,8 @@ const maxQueryBody = 64 << 10
 // queue group with all other engines.
 type Service struct {
 	cfg       Config
-	nc        *nats.Conn        // of commands
-	log       natsio.LimitedLog // for what clients can repeat
+	nc        *nats.Conn   // of commands
+	log       logs.Limited // for what clients can repeat
 	discovery *discovery
 	requests  []*nats.Subscription
 	ctx       context.Context
@@ -102,7 +103,7 @@ type Service struct {
 func Serve(nc *nats.Conn, cfg Config) (*Service, error) {
 	l := cfg.Limits.orDefaults()
 	s := &Service{
-		cfg: cfg, nc: nc, log: natsio.NewLimitedLog(cfg.Log), discovery: newDiscovery(cfg.Version), reading: newFairQueue(),
+		cfg: cfg, nc: nc, log: logs.NewLimited(cfg.Log, logs.ByClients), discovery: newDiscovery(cfg.Version), reading: newFairQueue(),
 		queries: make(chan pendingQuery), refusals: make(chan refusal, maxRefusals), free: make(chan struct{}, 1),
 		commands: newBudget("commands", l.Commands, l.CommandBytes, nc.MaxPayload()),
 		running:  newBudget("queries at work", l.Queries, math.MaxInt64, 0),

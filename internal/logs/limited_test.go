@@ -1,4 +1,4 @@
-package natsio_test
+package logs_test
 
 import (
 	"bytes"
@@ -8,15 +8,15 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/tidemark-engine/tidemark/infra/natsio"
+	"github.com/tidemark-engine/tidemark/internal/logs"
 )
 
-// TestLimitedLog: however often a client causes a line, a second has one, which
+// TestLimited: however often a client causes a line, a second has one, which
 // says how many were left out.
-func TestLimitedLog(t *testing.T) {
+func TestLimited(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer
-		log := natsio.NewLimitedLog(slog.New(slog.NewTextHandler(&out, nil)))
+		log := logs.NewLimited(slog.New(slog.NewTextHandler(&out, nil)), logs.ByClients)
 		for range 39_000 {
 			log.Warn("again", "subject", strings.Repeat("x", 1000))
 		}

@@ -2,7 +2,6 @@ package coordination
 
 import (
 	"context"
-	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -15,22 +14,34 @@ import (
 // or because each has a managed one, would else answer from rows that no engine writes.
 type ownRows struct {
 	mu    sync.Mutex
-	views map[string]*viewStore // of which a position was heard
+	parts map[viewPart]*rowsOf // of which a position was heard
+	held  chan struct{}        // has an element after a position was held back
 }
 
-// viewStore is a view in this engine's store.
-type viewStore struct {
-	heard map[int]uint64 // the last position, by partition
-	at    time.Time      // of the last message
-	rows  []uint64       // the positions in this engine's store, by partition; missing = 0
-	asked bool           // rows was read once
-	short int            // comparisons in a row that found less than was heard
+// viewPart is a view in one partition.
+type viewPart struct {
+	view      string
+	partition int
+}
+
+// rowsOf is a view in one partition of this engine's store.
+type rowsOf struct {
+	from  string    // the engine that published last
+	heard uint64    // its last position
+	at    time.Time // of its last message
+	rows  uint64    // the position in this engine's store
+	asked bool      // rows was read since from publishes; base is its first value
+	base  uint64
+	// follows says that rows has reached a position that from has published after base: they are
+	// one store. A copy of it stands still.
+	follows bool
+	short   int // comparisons in a row that found less than was heard
 }
 
 // heardFor is how long a view counts as run by another engine after its last message.
 const heardFor = 6 * idleInterval
 
-// Between two comparisons: the usual time, and the time while a view was never compared.
+// Between two comparisons: the usual time, and the time while a position is held back.
 const (
 	compareInterval = time.Second
 	firstInterval   = 200 * time.Millisecond
@@ -41,18 +52,16 @@ const (
 // after they have written its rows, so a store that has less is another one, and the view
 // counts as far as it is there.
 func (b *ProgressBroadcast) CompareRows(ctx context.Context, read func(context.Context) (map[string][]uint64, error)) {
-	for {
-		before, pause := b.own.snapshot()
-		if len(before) > 0 {
-			rows, err := read(ctx)
-			if err == nil {
+	for wait.Sleep(ctx, firstInterval) == nil {
+		if before := b.own.snapshot(); len(before) > 0 {
+			if rows, err := read(ctx); err == nil {
 				b.own.compare(before, rows)
-			} else {
-				pause = compareInterval
 			}
 		}
-		if wait.Sleep(ctx, pause) != nil {
-			return
+		select {
+		case <-ctx.Done():
+		case <-b.own.held:
+		case <-time.After(compareInterval - firstInterval):
 		}
 	}
 }
@@ -61,72 +70,71 @@ func (b *ProgressBroadcast) CompareRows(ctx context.Context, read func(context.C
 func (b *ProgressBroadcast) Elsewhere() (views []string) {
 	b.own.mu.Lock()
 	defer b.own.mu.Unlock()
-	for name, v := range b.own.views {
-		if v.short > 1 && time.Since(v.at) < heardFor { // a swap of rows is short once
-			views = append(views, name)
+	for part, r := range b.own.parts {
+		if r.short > 1 && time.Since(r.at) < heardFor { // a swap of rows is short once
+			views = append(views, part.view)
 		}
 	}
 	slices.Sort(views)
-	return views
+	return slices.Compact(views)
 }
 
 // limit notes a position that was heard, and returns the one that counts here; false while
-// the store was not asked yet.
-func (o *ownRows) limit(view string, partition int, at uint64) (uint64, bool) {
+// it is not known whether the store has it.
+func (o *ownRows) limit(part viewPart, from string, at uint64) (uint64, bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	v := o.views[view]
-	if v == nil {
-		if o.views == nil {
-			o.views = map[string]*viewStore{}
-		}
-		v = &viewStore{heard: map[int]uint64{}}
-		o.views[view] = v
+	r := o.parts[part]
+	if r == nil || r.from != from {
+		r = &rowsOf{from: from}
+		o.parts[part] = r
 	}
-	v.heard[partition], v.at = at, time.Now()
-	if v.short > 0 {
-		at = min(at, position(v.rows, partition))
+	r.heard, r.at = at, time.Now()
+	switch {
+	case r.short > 0:
+		return min(at, r.rows), true
+	case r.follows || r.asked && at <= r.rows:
+		return at, true
 	}
-	return at, v.asked
+	select {
+	case o.held <- struct{}{}:
+	default:
+	}
+	return 0, false
 }
 
-// snapshot returns the positions that were heard lately, by view and partition, and the pause
-// after their comparison.
-func (o *ownRows) snapshot() (all map[string]map[int]uint64, pause time.Duration) {
+// snapshot returns what was heard lately.
+func (o *ownRows) snapshot() map[viewPart]rowsOf {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	all, pause = make(map[string]map[int]uint64, len(o.views)), compareInterval
-	if len(o.views) == 0 {
-		pause = firstInterval
-	}
-	for name, v := range o.views {
-		if time.Since(v.at) > heardFor {
-			continue
-		}
-		all[name] = maps.Clone(v.heard)
-		if !v.asked {
-			pause = firstInterval
+	all := make(map[viewPart]rowsOf, len(o.parts))
+	for part, r := range o.parts {
+		if time.Since(r.at) < heardFor {
+			all[part] = *r
 		}
 	}
-	return all, pause
+	return all
 }
 
 // compare compares positions heard with those read afterwards.
-func (o *ownRows) compare(heard map[string]map[int]uint64, rows map[string][]uint64) {
+func (o *ownRows) compare(heard map[viewPart]rowsOf, rows map[string][]uint64) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for name, at := range heard {
-		v := o.views[name]
-		v.rows, v.asked, v.short = rows[name], true, v.short+1
-		if !slices.ContainsFunc(slices.Collect(maps.Keys(at)), func(p int) bool { return position(v.rows, p) < at[p] }) {
-			v.short = 0
+	for part, before := range heard {
+		r := o.parts[part]
+		if r.from != before.from {
+			continue
+		}
+		r.rows = 0
+		if positions := rows[part.view]; part.partition < len(positions) {
+			r.rows = positions[part.partition]
+		}
+		if !r.asked {
+			r.asked, r.base = true, r.rows
+		}
+		if r.short++; r.rows >= before.heard {
+			r.short = 0
+			r.follows = r.follows || before.heard > r.base
 		}
 	}
-}
-
-func position(rows []uint64, partition int) uint64 {
-	if partition < len(rows) {
-		return rows[partition]
-	}
-	return 0
 }

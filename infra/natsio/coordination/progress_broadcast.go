@@ -30,7 +30,10 @@ const engineHeader = "Tidemark-Engine"
 
 // NewProgressBroadcast returns a broadcast on nc.
 func NewProgressBroadcast(nc *nats.Conn, s natsio.Subjects) *ProgressBroadcast {
-	return &ProgressBroadcast{nc: nc, root: s.Root("engines.progress."), self: nuid.Next()}
+	return &ProgressBroadcast{
+		nc: nc, root: s.Root("engines.progress."), self: nuid.Next(),
+		own: ownRows{parts: map[viewPart]*rowsOf{}, held: make(chan struct{}, 1)},
+	}
 }
 
 // publishInterval is the least time between two messages of a changing position,
@@ -64,24 +67,30 @@ func (b *ProgressBroadcast) Publish(ctx context.Context, view string, partition 
 // publish, also to a lower one: a view that has lost rows, or whose journal has lost
 // events, goes back.
 func (b *ProgressBroadcast) Follow(view string, p *projections.Progress) (stop func(), err error) {
-	return b.subscribe(view, p, func(_ int, at uint64) (uint64, bool) { return at, true })
+	return b.subscribe(view, p, func(_ int, _ string, at uint64) (uint64, bool) { return at, true })
 }
 
 // FollowRows is Follow for a view whose rows this engine reads in a
 // store of its own configuration: a position counts as far as CompareRows found it there.
 func (b *ProgressBroadcast) FollowRows(view string, p *projections.Progress) (stop func(), err error) {
-	return b.subscribe(view, p, func(partition int, at uint64) (uint64, bool) { return b.own.limit(view, partition, at) })
+	return b.subscribe(view, p, func(partition int, from string, at uint64) (uint64, bool) {
+		return b.own.limit(viewPart{view, partition}, from, at)
+	})
 }
 
 // subscribe calls take with each position and sets p to what it returns, unless that is false.
-func (b *ProgressBroadcast) subscribe(view string, p *projections.Progress, take func(partition int, at uint64) (uint64, bool)) (stop func(), err error) {
+func (b *ProgressBroadcast) subscribe(view string, p *projections.Progress, take func(partition int, from string, at uint64) (uint64, bool)) (stop func(), err error) {
 	s, err := b.nc.Subscribe(b.root+view+".*", func(m *nats.Msg) {
 		partition, err1 := strconv.Atoi(m.Subject[strings.LastIndexByte(m.Subject, '.')+1:])
 		at, err2 := strconv.ParseUint(string(m.Data), 10, 64)
-		if err1 != nil || err2 != nil || partition < 0 || partition >= p.Partitions() || m.Header.Get(engineHeader) == b.self {
+		if err1 != nil || err2 != nil || partition < 0 || partition >= p.Partitions() {
 			return
 		}
-		if at, ok := take(partition, at); ok && at != p.At(partition) {
+		from := m.Header.Get(engineHeader)
+		if from == b.self {
+			return
+		}
+		if at, ok := take(partition, from, at); ok && at != p.At(partition) {
 			p.Reset(partition, at)
 		}
 	})

@@ -3,7 +3,6 @@ package durable
 import (
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -163,19 +162,9 @@ func (e *Eraser) Agent(ctx context.Context, erased *events.Record, living []int6
 	return nil
 }
 
-// erasable are the tables that hold content of agents in the clear, with the columns
-// that do.
-var erasable = map[string][]string{
-	"state":     {"state_value", "state_text"},
-	"config":    {"config_value", "state_text"},
-	"conflicts": {"state_text"},
-	"tasks":     {"payload", "result", "reason", "detail", "state_text"},
-	"sessions":  {"data", "state_text"},
-	"claims":    {"data", "state_text"},
-	"reminders": {"state_text"},
-	"messages":  {"body", "body_text"},
-	"outbox":    {"body", "outcome"},
-}
+// erasable are the tables that hold content of agents in the clear. The planner has no
+// statistics of their columns that do, by a migration.
+var erasable = []string{"state", "config", "conflicts", "tasks", "sessions", "claims", "reminders", "messages", "outbox"}
 
 // Compact rewrites the tables, so that no removed row is left in their files. Each
 // table is locked meanwhile. The write-ahead log of the server is not touched. more are
@@ -183,7 +172,7 @@ var erasable = map[string][]string{
 func (e *Eraser) Compact(ctx context.Context, more ...string) error {
 	// A transaction that holds the table is not waited for long: others queue behind.
 	err := e.db.Unlimited(ctx, time.Second, func(conn *pg.Conn) error {
-		for _, table := range slices.AppendSeq(more, maps.Keys(erasable)) {
+		for _, table := range slices.Concat(erasable, more) {
 			if _, err := conn.Exec(ctx, `VACUUM (FULL) agents.`+table); err != nil {
 				return fmt.Errorf("the table %s: %w", e.db.Table(table), err)
 			}
@@ -207,27 +196,3 @@ func (e *Eraser) HasShadow(ctx context.Context) (found bool, err error) {
 
 // DropShadow removes the tables of a rebuild, which hold values of agents.
 func (e *Eraser) DropShadow(ctx context.Context) error { return dropShadow(ctx, e.db) }
-
-// Prepare keeps values out of the planner's statistics, which no DELETE clears.
-func (e *Eraser) Prepare(ctx context.Context) error {
-	var before bool // outcomes had statistics in earlier builds; a change of the type drops them
-	err := e.db.Pool().QueryRow(ctx, `SELECT attstattarget IS DISTINCT FROM 0 FROM pg_attribute
-		WHERE attrelid = 'agents.outbox'::regclass AND attname = 'outcome'`).Scan(&before)
-	if err == nil && before {
-		_, err = e.db.Pool().Exec(ctx, `ALTER TABLE agents.outbox ALTER COLUMN outcome TYPE jsonb`)
-		if pg.HasSQLState(err, "0A000") { // feature_not_supported: a view of another owner shows the column
-			err = nil
-		}
-	}
-	if err != nil {
-		return fmt.Errorf("keep outcomes out of the statistics: %w", err)
-	}
-	for table, columns := range erasable {
-		for _, column := range columns {
-			if _, err := e.db.Pool().Exec(ctx, `ALTER TABLE agents.`+table+` ALTER COLUMN `+column+` SET STATISTICS 0`); err != nil {
-				return fmt.Errorf("keep %s.%s out of the statistics: %w", e.db.Table(table), column, err)
-			}
-		}
-	}
-	return nil
-}

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/tidemark-engine/tidemark/readmodel"
 )
 
@@ -54,18 +56,36 @@ const wordsEnd = "_words"
 func (t *View) IndexSearch(ctx context.Context, s *readmodel.Search) (changed []string, done bool, err error) {
 	wanted := findIndexes(s)
 	changed, done, err = t.index(ctx, "state_find_", wanted)
-	if err != nil || !done {
-		return changed, done, err
-	}
 	for name := range wanted {
-		if !strings.HasSuffix(name, wordsEnd) {
-			continue
+		if err != nil || !done {
+			break
 		}
-		// The planner's statistics of an index are the most frequent words, which the erasure of
-		// an agent does not clear.
-		if _, err := t.db.Pool().Exec(ctx, `ALTER INDEX agents.`+name+` ALTER COLUMN 1 SET STATISTICS 0`); err != nil {
-			return changed, false, fmt.Errorf("keep words out of the statistics: %w", err)
+		if strings.HasSuffix(name, wordsEnd) {
+			done, err = t.withoutStatistics(ctx, name)
 		}
 	}
-	return changed, true, nil
+	return changed, done, err
+}
+
+// withoutStatistics keeps words out of the planner's statistics of an index, which are the most
+// frequent ones and which the erasure of an agent does not clear. An index that has some is
+// removed; false = it has to be made again.
+func (t *View) withoutStatistics(ctx context.Context, name string) (done bool, err error) {
+	err = t.db.InTx(ctx, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, `LOCK TABLE agents.state IN SHARE UPDATE EXCLUSIVE MODE`); err != nil { // no ANALYZE is under way
+			return err
+		}
+		if _, err := tx.Exec(ctx, `ALTER INDEX agents.`+name+` ALTER COLUMN 1 SET STATISTICS 0`); err != nil {
+			return err
+		}
+		return tx.QueryRow(ctx, `SELECT NOT EXISTS (SELECT FROM pg_stats s JOIN pg_class i ON i.relname = s.tablename AND i.relnamespace = s.schemaname::regnamespace
+			WHERE i.oid = 'agents.`+name+`'::regclass)`).Scan(&done)
+	})
+	if err == nil && !done {
+		_, err = t.db.Pool().Exec(ctx, `DROP INDEX agents.`+name)
+	}
+	if err != nil {
+		return false, fmt.Errorf("keep words out of the statistics: %w", err)
+	}
+	return done, nil
 }

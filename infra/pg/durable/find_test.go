@@ -142,6 +142,36 @@ func TestFind(t *testing.T) {
 		t.Errorf("after an interruption: %v %t %v", changed, done, err)
 	}
 
+	// One that was analyzed before it was finished is made again, and no statistics hold a word.
+	words := func() int {
+		return pgtest.Count(t, db, `SELECT count(*) FROM pg_stats WHERE schemaname = 'agents' AND tablename LIKE 'state_find_%' AND most_common_elems IS NOT NULL`)
+	}
+	_, err = db.Pool().Exec(t.Context(), `INSERT INTO agents.state (agent_id, state_key, state_value, state_text, version, revision, writer, timestamp, updated_at, digest)
+		SELECT 'analyzed', 'order/' || n, '"frequent"', '"frequent"', 1, 1, '', now(), now(), '' FROM generate_series(1, 200) AS n`)
+	harness.Must(t, err)
+	analyze := func() {
+		_, err := db.Pool().Exec(t.Context(), `ANALYZE agents.state`)
+		harness.Must(t, err)
+	}
+	var index string
+	harness.Must(t, db.Pool().QueryRow(t.Context(), `SELECT indexrelid::regclass FROM pg_index WHERE indexrelid::regclass::text LIKE '%state_find_%_words'`).Scan(&index))
+	_, err = db.Pool().Exec(t.Context(), `ALTER INDEX `+index+` ALTER COLUMN 1 SET STATISTICS -1`)
+	harness.Must(t, err)
+	if analyze(); words() == 0 {
+		t.Fatal("no statistics to remove")
+	}
+	if _, done, err := v.IndexSearch(t.Context(), orders); err != nil || done {
+		t.Errorf("an index with statistics: %t %v", done, err)
+	}
+	if changed, done, err := v.IndexSearch(t.Context(), orders); err != nil || !done || len(changed) != 1 {
+		t.Errorf("it is made again: %v %t %v", changed, done, err)
+	}
+	if analyze(); words() != 0 {
+		t.Error("statistics hold words")
+	}
+	_, err = db.Pool().Exec(t.Context(), `DELETE FROM agents.state WHERE agent_id = 'analyzed'`)
+	harness.Must(t, err)
+
 	// The statement uses them: without a sequential scan, the plan has both.
 	for condition, want := range map[string]readmodel.EntryFind{
 		"_json": {In: orders, Contains: []byte(`{"city":"Oslo"}`), Limit: 1}, "_words": {In: orders, Text: "oslo", Limit: 1},

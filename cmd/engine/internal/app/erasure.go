@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"log/slog"
 	"strings"
 	"sync"
@@ -13,7 +12,6 @@ import (
 	"github.com/cenkalti/backoff/v5"
 
 	"github.com/tidemark-engine/tidemark/commands"
-	"github.com/tidemark-engine/tidemark/infra/pg/durable"
 	"github.com/tidemark-engine/tidemark/internal/keys"
 	"github.com/tidemark-engine/tidemark/internal/wait"
 )
@@ -26,8 +24,7 @@ type eraser struct {
 	log  *slog.Logger
 	wake chan struct{}
 
-	prepared bool
-	begun    map[uint64]bool // notes of the last look whose commands had not ended
+	begun map[uint64]bool // notes of the last look whose commands had not ended
 }
 
 func (e *Engine) newEraser() *eraser {
@@ -139,17 +136,6 @@ func (x *eraser) resume(ctx context.Context, pending []keys.Pending, all bool) {
 	}
 }
 
-// prepare does what is needed once: SQL may be unavailable at the start.
-func (x *eraser) prepare(ctx context.Context) error {
-	if x.e.postgres.db != nil && !x.prepared {
-		if err := durable.NewEraser(x.e.postgres.db).Prepare(ctx); err != nil {
-			return err
-		}
-	}
-	x.prepared = true
-	return nil
-}
-
 func (x *eraser) run(ctx context.Context) {
 	pause := backoff.NewExponentialBackOff()
 	pause.InitialInterval, pause.MaxInterval, pause.RandomizationFactor = time.Second, time.Minute, 0.2
@@ -159,7 +145,7 @@ func (x *eraser) run(ctx context.Context) {
 			return
 		case <-x.wake:
 		}
-		err := errors.Join(x.prepare(ctx), x.clean(ctx))
+		err := x.clean(ctx)
 		if err == nil {
 			pause.Reset()
 			continue

@@ -199,6 +199,10 @@ func (q *Query) unknown(tokens []string) error {
 		known = slices.Collect(maps.Keys(nouns))
 	}
 	slices.Sort(known)
-	return domain.Errorf(domain.NotFound, "query.unknown", "there is no query %.128q: there are %s; commands go to %scommands.>",
-		strings.Join(tokens, "."), strings.Join(known, ", "), q.Prefix)
+	there := "there are "
+	if len(known) == 1 {
+		there = "there is only "
+	}
+	return domain.Errorf(domain.NotFound, "query.unknown", "there is no query %.128q: %s; commands go to %scommands.>",
+		strings.Join(tokens, "."), there+strings.Join(known, ", "), q.Prefix)
 }

@@ -50,7 +50,7 @@ func (c *Export) Run(ctx context.Context, out *Output) error {
 	}
 	defer stores.Close()
 	source := stores.History()
-	bar := NewProgress(-1, "events exported")
+	bar := NewProgress(-1, "events exported", "events")
 	if c.File == "-" {
 		name := ".gz"
 		if isTerminal(out.Writer) {

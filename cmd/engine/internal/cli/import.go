@@ -48,7 +48,7 @@ func (c *Import) Run(ctx context.Context, out *Output) error {
 	if err != nil {
 		return err
 	}
-	bar := NewProgress(-1, "events checked")
+	bar := NewProgress(-1, "events checked", "events")
 	checked, err := export.Check(c.File, commands.MessageID, bar.Step)
 	bar.End()
 	if err != nil {
@@ -144,7 +144,7 @@ func (c *Import) restore(ctx context.Context, nc *nats.Conn, checked *export.Che
 	if err != nil {
 		return err
 	}
-	bar := NewProgress(int(checked.Header.Events()), "events imported")
+	bar := NewProgress(int(checked.Header.Events()), "events imported", "events")
 	defer bar.End()
 	if err := export.Restore(ctx, c.File, checked, j, bar.Step); err != nil {
 		return err

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"text/tabwriter"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"golang.org/x/term"
@@ -60,16 +61,19 @@ type Commit string
 func NewLog(w io.Writer, level, style string) *slog.Logger {
 	var l slog.Level
 	_ = l.UnmarshalText([]byte(level)) // the flag allows only levels
-	opts := &slog.HandlerOptions{Level: l, ReplaceAttr: hideSecrets}
+	opts := &slog.HandlerOptions{Level: l, ReplaceAttr: readable}
 	if style == "text" || style == "auto" && isTerminal(w) {
 		return slog.New(slog.NewTextHandler(w, opts))
 	}
 	return slog.New(slog.NewJSONHandler(w, opts))
 }
 
-// hideSecrets is the last stop for secrets in what others put into an error.
-func hideSecrets(_ []string, a slog.Attr) slog.Attr {
+// readable writes durations with their unit, and is the last stop for secrets in what others put
+// into an error.
+func readable(_ []string, a slog.Attr) slog.Attr {
 	switch v := a.Value.Any().(type) {
+	case time.Duration:
+		a.Value = slog.StringValue(v.Round(time.Millisecond).String())
 	case string:
 		a.Value = slog.StringValue(redact.Text(v))
 	case error:

@@ -11,14 +11,14 @@ import (
 // Progress is a progress bar on a terminal; elsewhere it prints nothing.
 type Progress struct{ bar *progressbar.ProgressBar }
 
-// NewProgress starts a bar; total -1 = unknown.
-func NewProgress(total int, what string) *Progress {
+// NewProgress starts a bar over units; total -1 = unknown.
+func NewProgress(total int, what, units string) *Progress {
 	stopSpinning()
 	if !isTerminal(os.Stderr) {
 		return &Progress{}
 	}
 	return &Progress{progressbar.NewOptions(total, progressbar.OptionSetDescription(what), progressbar.OptionSetWriter(os.Stderr),
-		progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionSetPredictTime(total > 0),
+		progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionSetItsString(units), progressbar.OptionSetPredictTime(total > 0),
 		progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish())}
 }
 

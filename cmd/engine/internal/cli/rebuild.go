@@ -196,7 +196,7 @@ func (s *steps) step(p rebuild.Step) {
 	case s.out == nil:
 		if next {
 			s.bar.End()
-			s.bar = NewProgress(max(int(p.Of), 1), p.Name)
+			s.bar = NewProgress(max(int(p.Of), 1), p.Name, "events")
 		}
 		s.bar.Set(int(min(p.Events, p.Of)))
 	case next || now.Sub(s.at) >= stepInterval || p.Events >= p.Of:

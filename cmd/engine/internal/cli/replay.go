@@ -220,7 +220,7 @@ func (c *Replay) state(ctx context.Context, source history.Source, out *Output) 
 		state.Match = func(s events.AggregateName) bool { return server.SubjectMatchesFilter(root+string(s), c.Subject) }
 	}
 	for p := range source.Partitions() {
-		bar := NewProgress(-1, fmt.Sprintf("partition %d", p))
+		bar := NewProgress(-1, fmt.Sprintf("partition %d", p), "events")
 		state.Step = func(at, _ uint64) { bar.Set(int(at)) }
 		err := state.Fold(ctx, source, p)
 		bar.End()

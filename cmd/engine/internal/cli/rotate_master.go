@@ -77,7 +77,7 @@ func (c *RotateMaster) rotate(ctx context.Context, nc *nats.Conn, ring *keys.Rin
 		}
 	}
 	recordAct(ctx, nc, &c.Target, "auth rotate-master", "")
-	bar := NewProgress(-1, "keys")
+	bar := NewProgress(-1, "keys", "keys")
 	changed, err := ring.Rotate(ctx, bar.Step)
 	bar.End()
 	if err != nil {

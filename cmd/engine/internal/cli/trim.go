@@ -117,7 +117,7 @@ func (c *Trim) folded(ctx context.Context, nc *nats.Conn, j *journal.Journal, p 
 
 func (c *Trim) trim(ctx context.Context, out *Output, trim *retention.Trim, partitions int) error {
 	r := trimReport{}
-	bar := NewProgress(-1, "events compared")
+	bar := NewProgress(-1, "events compared", "events")
 	for p := range partitions {
 		trim.Step = bar.Set
 		plan, err := trim.Plan(ctx, p)
@@ -147,7 +147,7 @@ func (c *Trim) trim(ctx context.Context, out *Output, trim *retention.Trim, part
 				fmt.Fprintf(os.Stderr, "partition %d takes about %s at the measured speed\n", plan.Partition, asDuration(seconds))
 			}
 		}
-		bar := NewProgress(plan.Purges, fmt.Sprintf("purges of partition %d", plan.Partition))
+		bar := NewProgress(plan.Purges, fmt.Sprintf("purges of partition %d", plan.Partition), "purges")
 		trim.Step = bar.Set
 		err := trim.Run(ctx, plan)
 		bar.End()

@@ -74,7 +74,7 @@ func (c *Verify) run(ctx context.Context, v *deployment.Verification, out *Outpu
 		if c.Sample > 0 {
 			return v.Compare(ctx)
 		}
-		bar := NewProgress(-1, "events")
+		bar := NewProgress(-1, "events", "events")
 		defer bar.End()
 		v.Step = bar.Set
 		return v.Compare(ctx)

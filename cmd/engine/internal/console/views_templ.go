@@ -31,7 +31,7 @@ func viewsPage(r *request, d viewsData) templ.Component {
 		}
 		ctx = templ.InitializeContext(ctx)
 		ctx = templ.ClearChildren(ctx)
-		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 1, "<section class=\"card\"><header><h2>Positions</h2><span class=\"dim\">how far each view has applied the journal</span></header><div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Views\"><table><thead><tr><th>View</th><th>State</th><th class=\"num\">Position</th><th class=\"num\">Head</th><th class=\"num\">Lag</th><th class=\"num\">Age</th><th class=\"num\">Set aside</th><th>Reason</th><th><span class=\"sr\">Actions</span></th></tr></thead> <tbody>")
+		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 1, "<section class=\"card\"><header><h2>Positions</h2><span class=\"dim\">how far each view has applied the journal</span></header><div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Views\"><table><thead><tr><th>View</th><th>State</th><th class=\"num\">Position</th><th class=\"num\">Head</th><th class=\"num\">Lag</th><th class=\"num\">Age</th><th class=\"num\">Quarantined</th><th>Reason</th><th><span class=\"sr\">Actions</span></th></tr></thead> <tbody>")
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}

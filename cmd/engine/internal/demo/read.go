@@ -73,7 +73,7 @@ func newReader(ctx context.Context, l *links) (*reader, error) {
 // all reads every tier, the journal last. Tokens make each read wait until its
 // view has reached the writes.
 func (r *reader) all(ctx context.Context) ([]reading, error) {
-	bar := cli.NewProgress(len(r.places), "entries read from memory")
+	bar := cli.NewProgress(len(r.places), "entries read from memory", "reads")
 	defer bar.End()
 	var all []reading
 	for _, tier := range []func(context.Context, *cli.Progress) (reading, error){r.memory, r.kv, r.sql, r.replay} {

@@ -105,7 +105,7 @@ func (p *player) run(ctx context.Context, runs []*agentRun) (speed, error) {
 		}
 	}
 	start := time.Now()
-	p.bar = cli.NewProgress(total, "values of "+strconv.Itoa(len(runs))+" agents")
+	p.bar = cli.NewProgress(total, "values of "+strconv.Itoa(len(runs))+" agents", "values")
 	defer p.bar.End()
 	err := each(ctx, len(runs), len(runs), func(ctx context.Context, i int) error {
 		if err := p.agent(ctx, i, runs[i]); err != nil {

@@ -84,7 +84,7 @@ func (t *tour) agent(i int) string { return fmt.Sprintf("%s-%03d", t.prefix, i) 
 // run sends the whole script for every agent.
 func (t *tour) run(ctx context.Context, agents int) (speed, error) {
 	start := time.Now()
-	t.bar = cli.NewProgress(agents*scriptLength(), "commands")
+	t.bar = cli.NewProgress(agents*scriptLength(), "commands", "commands")
 	defer t.bar.End()
 	err := each(ctx, agents, concurrentAgents, t.act)
 	return measured(t.latencies, time.Since(start), t.links.again.Load()), err

@@ -11,6 +11,8 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
 	"github.com/nats-io/nuid"
+
+	"github.com/tidemark-engine/tidemark/infra/natsio"
 )
 
 // discovery answers $SRV.PING, INFO and STATS as a micro service does (ADR-32). The
@@ -25,21 +27,26 @@ type discovery struct {
 	stats map[string]*micro.EndpointStats
 }
 
-const serviceName, queueGroup = "tidemark", "q"
+const (
+	serviceName, queueGroup           = "tidemark", "q"
+	commandsEndpoint, queriesEndpoint = "commands", "queries"
+)
 
-func newDiscovery(version string) *discovery {
+// newDiscovery lists the endpoints, each with its schemas; none is added later, because requests
+// are counted as soon as one is subscribed.
+func newDiscovery(version string, subjects natsio.Subjects) *discovery {
 	id := micro.ServiceIdentity{Name: serviceName, ID: nuid.Next(), Version: version, Metadata: map[string]string{}}
-	return &discovery{
+	d := &discovery{
 		started: time.Now().UTC(), stats: map[string]*micro.EndpointStats{},
 		info: micro.Info{ServiceIdentity: id, Type: micro.InfoResponseType,
 			Description: "event-sourced state for agents: commands in, receipts and read models out"},
 	}
-}
-
-// endpoint lists an endpoint; it must be called before serve.
-func (d *discovery) endpoint(name, subject string, metadata map[string]string) {
-	d.info.Endpoints = append(d.info.Endpoints, micro.EndpointInfo{Name: name, Subject: subject, QueueGroup: queueGroup, Metadata: metadata})
-	d.stats[name] = &micro.EndpointStats{Name: name, Subject: subject, QueueGroup: queueGroup}
+	for _, name := range []string{commandsEndpoint, queriesEndpoint} {
+		subject := subjects.Root(name+".") + ">"
+		d.info.Endpoints = append(d.info.Endpoints, micro.EndpointInfo{Name: name, Subject: subject, QueueGroup: queueGroup, Metadata: schemaOf(name)})
+		d.stats[name] = &micro.EndpointStats{Name: name, Subject: subject, QueueGroup: queueGroup}
+	}
+	return d
 }
 
 // answered counts a request; failed is the text of its error, empty for none.

@@ -21,7 +21,7 @@ func (s *Service) next(m *nats.Msg, from *sender, start time.Time) {
 	client := strings.Clone(from.client)
 	q := pendingQuery{caller: from.caller, client: client, body: m.Data, size: len(m.Data) + queryRoom, start: start}
 	if err := s.admit(&q); err != nil {
-		s.refuse(from, len(m.Data), refusal{s.nc, "commands", kindNext, m.Reply, err, start})
+		s.refuse(from, len(m.Data), refusal{s.nc, commandsEndpoint, kindNext, m.Reply, err, start})
 		return
 	}
 	s.open.Add(1)
@@ -52,7 +52,7 @@ func (s *Service) next(m *nats.Msg, from *sender, start time.Time) {
 		}
 		s.leave(client)
 		s.bodies.leave(client, q.size)
-		s.observe("commands", kindNext, outcome, err, start)
+		s.observe(commandsEndpoint, kindNext, outcome, err, start)
 		natsio.EndSpan(span, outcome, err)
 	}()
 }

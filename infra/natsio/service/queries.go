@@ -25,7 +25,7 @@ func (s *Service) query(m *nats.Msg) {
 		err = s.admit(&q)
 	}
 	if err != nil {
-		s.refuse(&from, len(m.Data), refusal{s.cfg.QueryConn, "queries", "queries", q.reply, err, q.start})
+		s.refuse(&from, len(m.Data), refusal{s.cfg.QueryConn, queriesEndpoint, "queries", q.reply, err, q.start})
 		return
 	}
 	s.open.Add(1)
@@ -108,7 +108,7 @@ func (s *Service) handleQuery(q pendingQuery) {
 	}
 	s.leave(q.client)
 	s.bodies.leave(q.client, q.size)
-	s.observe("queries", "queries", outcome, err, q.start)
+	s.observe(queriesEndpoint, "queries", outcome, err, q.start)
 }
 
 // slot is the place of a query among those at work. A query that waits leaves it, and

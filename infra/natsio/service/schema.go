@@ -10,7 +10,7 @@ import (
 // definition for each subject; that of its answers; and which answer each subject has.
 func schemaOf(endpoint string) map[string]string {
 	messages, first := contract.Queries, ""
-	if endpoint == "commands" {
+	if endpoint == commandsEndpoint {
 		messages, first = contract.Commands, "Receipt"
 	}
 	ref := func(name string) string { return "#/$defs/" + name }

@@ -103,7 +103,7 @@ type Service struct {
 func Serve(nc *nats.Conn, cfg Config) (*Service, error) {
 	l := cfg.Limits.orDefaults()
 	s := &Service{
-		cfg: cfg, nc: nc, log: logs.NewLimited(cfg.Log, logs.ByClients), discovery: newDiscovery(cfg.Version), reading: newFairQueue(),
+		cfg: cfg, nc: nc, log: logs.NewLimited(cfg.Log, logs.ByClients), discovery: newDiscovery(cfg.Version, cfg.Subjects), reading: newFairQueue(),
 		queries: make(chan pendingQuery), refusals: make(chan refusal, maxRefusals), free: make(chan struct{}, 1),
 		commands: newBudget("commands", l.Commands, l.CommandBytes, nc.MaxPayload()),
 		running:  newBudget("queries at work", l.Queries, math.MaxInt64, 0),
@@ -127,9 +127,8 @@ func (s *Service) serve() error {
 		name   string
 		nc     *nats.Conn
 		handle nats.MsgHandler
-	}{{"commands", s.nc, s.command}, {"queries", s.cfg.QueryConn, s.query}} {
+	}{{commandsEndpoint, s.nc, s.command}, {queriesEndpoint, s.cfg.QueryConn, s.query}} {
 		subject := s.cfg.Subjects.Root(e.name+".") + ">"
-		s.discovery.endpoint(e.name, subject, schemaOf(e.name))
 		if s.cfg.Identify != nil {
 			subject = s.cfg.Subjects.Root("tm.") + "*." + e.name + ".>"
 		}
@@ -214,7 +213,7 @@ func (s *Service) command(m *nats.Msg) {
 	}
 	client, size := from.client, len(m.Data)
 	if from.refusal != nil {
-		s.refuse(&from, size, refusal{s.nc, "commands", kind, m.Reply, from.refusal, start})
+		s.refuse(&from, size, refusal{s.nc, commandsEndpoint, kind, m.Reply, from.refusal, start})
 		return
 	}
 	if kind == kindNext {
@@ -227,7 +226,7 @@ func (s *Service) command(m *nats.Msg) {
 		holds, err = s.commands.enter(client, size)
 	}
 	if err != nil {
-		s.refuse(&from, size, refusal{s.nc, "commands", kind, m.Reply, err, start})
+		s.refuse(&from, size, refusal{s.nc, commandsEndpoint, kind, m.Reply, err, start})
 		return
 	}
 	ctx := commands.WithClient(groupcommit.WithLoad(s.ctx, holds.bytes+holds.count<<10), client)
@@ -239,7 +238,7 @@ func (s *Service) command(m *nats.Msg) {
 	s.open.Add(1)
 	finish := func(outcome string, err error) {
 		s.commands.leave(client, size)
-		s.observe("commands", kind, outcome, err, start)
+		s.observe(commandsEndpoint, kind, outcome, err, start)
 		natsio.EndSpan(span, outcome, err)
 		s.open.Done()
 	}

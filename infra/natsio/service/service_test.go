@@ -33,6 +33,7 @@ type served struct {
 	service *service.Service
 	client  *nats.Conn
 	entries *history.History
+	config  service.Config
 }
 
 func serve(t *testing.T, prefix string) *served {
@@ -46,7 +47,7 @@ func serve(t *testing.T, prefix string) *served {
 	s.entries = history.New(j, nil, 0)
 	s.Handler = commands.NewHandler(history.New(j, nil, 0), commands.Config{})
 	t.Cleanup(s.Close)
-	s.service, err = service.Serve(support.Engine(t, s.server), service.Config{
+	s.config = service.Config{
 		Subjects: natsio.NewSubjects(prefix), Version: "1.2.3", Commands: s.Handle, Batch: s.HandleBatchWithID,
 		Queries: func(_ context.Context, tokens []string, body []byte) ([]byte, error) {
 			if tokens[0] == "broken" {
@@ -55,8 +56,8 @@ func serve(t *testing.T, prefix string) *served {
 			return []byte(`"` + strings.Join(tokens, ".") + string(body) + `"`), nil
 		},
 		Identify: s.server.Authority().Caller, Observe: func(string, string, time.Duration) {}, Log: harness.Log(t),
-	})
-	if err != nil {
+	}
+	if s.service, err = service.Serve(support.Engine(t, s.server), s.config); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.service.Stop() }) // a second call is harmless
@@ -330,6 +331,30 @@ func TestACommandWithoutReplyIsExecuted(t *testing.T) {
 		t.Fatal(err)
 	}
 	harness.Eventually(t, "the event", func() bool { return len(commandstest.Stored(t, s.entries, events.StateEntry("a1", "k"))) == 1 })
+}
+
+// Requests come as soon as the first of the subscriptions is there, also beside other engines.
+func TestRequestsBesideAStart(t *testing.T) {
+	s := serve(t, "")
+	starting, cancel := context.WithCancel(t.Context())
+	var clients sync.WaitGroup
+	for range 8 {
+		clients.Go(func() {
+			for starting.Err() == nil {
+				if _, err := s.client.Request("commands.agent.a1.get", []byte(`{}`), requestTimeout); err != nil {
+					t.Errorf("a request was lost: %v", err)
+					return
+				}
+			}
+		})
+	}
+	for range 20 {
+		another, err := service.Serve(support.Engine(t, s.server), s.config)
+		harness.Must(t, err)
+		defer func() { _ = another.Stop() }()
+	}
+	cancel()
+	clients.Wait()
 }
 
 func TestStopAnswersAcceptedRequests(t *testing.T) {

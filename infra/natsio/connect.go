@@ -115,6 +115,12 @@ func RefusesClient(err error) bool {
 		func(refused error) bool { return errors.Is(err, refused) })
 }
 
+// IsUnreachable reports whether an error of a connection says that no server answers.
+func IsUnreachable(err error) bool {
+	var name *net.DNSError
+	return errors.Is(err, nats.ErrNoServers) || errors.Is(err, nats.ErrTimeout) || os.IsTimeout(err) || errors.As(err, &name)
+}
+
 func connectText(server string, err error) string {
 	var name *net.DNSError
 	switch {

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -22,6 +23,7 @@ import (
 	"github.com/tidemark-engine/tidemark/infra/pg/local"
 	"github.com/tidemark-engine/tidemark/internal/grants"
 	"github.com/tidemark-engine/tidemark/internal/identity"
+	"github.com/tidemark-engine/tidemark/internal/wait"
 )
 
 // natsServer is the NATS server, embedded or external, and the engine's
@@ -74,6 +76,9 @@ func startServers(ctx context.Context, cfg *Config, l embedded.Limits, tlsConfig
 			TLS: tlsConfig, Auth: cfg.authenticated(), Key: key,
 		}, cfg.SubjectPrefix)
 	}
+	if natsErr == nil && cfg.NATS != "" {
+		natsErr = n.await(ctx)
+	}
 	starting.Wait()
 	if p.local != nil {
 		stops.addServer(p.stop)
@@ -89,6 +94,30 @@ func startServers(ctx context.Context, cfg *Config, l embedded.Limits, tlsConfig
 		return nil, nil, fmt.Errorf("%w\n(--postgres URL uses an external database, --postgres off runs without SQL)", pgErr)
 	}
 	return n, p, nil
+}
+
+// externalPatience is how long a start waits for an external server: after a power failure, and in
+// a set of containers, both start at once.
+const externalPatience = 30 * time.Second
+
+// await waits until an external server answers. What it refuses is no reason to wait.
+func (n *natsServer) await(ctx context.Context) error {
+	for began, said := time.Now(), false; ; said = true {
+		nc, err := natsio.Connect(n.url, "tidemark-start", slog.New(slog.DiscardHandler), n.access...)
+		if err == nil {
+			nc.Close()
+			return nil
+		}
+		if !natsio.IsUnreachable(err) || time.Since(began) > externalPatience {
+			return err
+		}
+		if !said {
+			n.log.Warn("the engine waits for the NATS server", "for", externalPatience, "error", err)
+		}
+		if wait.Sleep(ctx, time.Second/2) != nil {
+			return err
+		}
+	}
 }
 
 // connect opens a connection that the engine's stop closes in its turn.

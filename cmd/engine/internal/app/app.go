@@ -11,7 +11,10 @@ import (
 	"time"
 
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
+	"github.com/tidemark-engine/tidemark/cmd/engine/internal/lifecycle"
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/mcp"
+	"github.com/tidemark-engine/tidemark/cmd/engine/internal/resources"
+	"github.com/tidemark-engine/tidemark/cmd/engine/internal/settings"
 	"github.com/tidemark-engine/tidemark/infra/natsio/keystore"
 	"github.com/tidemark-engine/tidemark/internal/certs"
 	"github.com/tidemark-engine/tidemark/internal/keys"
@@ -22,13 +25,13 @@ import (
 // Engine is one running engine. Its components are listed in the order in which
 // they start.
 type Engine struct {
-	cfg     *Config
+	cfg     *settings.Config
 	version string
 	log     *slog.Logger
 	started time.Time
-	stops   stops
-	memory  *memory
-	limits  limits
+	stops   lifecycle.Stops
+	memory  *resources.Memory
+	limits  resources.Limits
 
 	readiness *readiness.Readiness // what every component says of itself
 	certs     *certs.Certificates  // nil = without TLS
@@ -67,7 +70,7 @@ type Engine struct {
 // Start assembles the engine. Every component starts after those it uses, and
 // Stop stops them in the reverse order. After an error, what had started is
 // stopped.
-func Start(ctx context.Context, cfg *Config, version string, log *slog.Logger) (_ *Engine, err error) {
+func Start(ctx context.Context, cfg *settings.Config, version string, log *slog.Logger) (_ *Engine, err error) {
 	e := &Engine{cfg: cfg, version: version, log: log, started: time.Now(), metrics: newMetrics(), readiness: readiness.New()}
 	defer func() {
 		if err != nil {
@@ -93,40 +96,40 @@ func Start(ctx context.Context, cfg *Config, version string, log *slog.Logger) (
 		}
 	}
 	e.assembled.Store(true)
-	e.stops.add(e.operations.jobs.stop)
-	e.stops.add(func(context.Context) { e.http.console.Close() }) // its sessions are clients
+	e.stops.Add(e.operations.jobs.stop)
+	e.stops.Add(func(context.Context) { e.http.console.Close() }) // its sessions are clients
 	e.readiness.Set("engine", readiness.OK, "")
 
-	e.stops.add(e.removeNotes)
+	e.stops.Add(e.removeNotes)
 	return e, e.writeNotes()
 }
 
 // prepare checks the configuration and takes the data directory.
 func (e *Engine) prepare(ctx context.Context) error {
-	if err := e.cfg.check(); err != nil {
+	if err := e.cfg.Check(); err != nil {
 		return err
 	}
-	planned, bound, err := e.cfg.memory()
+	planned, bound, err := e.cfg.MemoryPlan()
 	if err != nil {
 		return err
 	}
-	e.limits = newLimits(planned, bound, e.cfg.LimitsRate)
+	e.limits = resources.NewLimits(planned, bound, e.cfg.LimitsRate)
 
 	var stop func(context.Context)
-	e.memory, stop = newMemory()
-	e.stops.add(stop)
+	e.memory, stop = resources.NewMemory()
+	e.stops.Add(stop)
 	e.tracer, stop = startTracing(ctx, e.version, e.log)
-	e.stops.add(stop)
+	e.stops.Add(stop)
 
 	unlock, err := deployment.Lock(e.cfg.Data)
 	if err != nil {
 		return err
 	}
-	e.stops.add(func(context.Context) { _ = unlock() }) // the lock ends with the process in any case
-	if err := deployment.RememberSchema(e.cfg.Data, e.cfg.schema()); err != nil {
+	e.stops.Add(func(context.Context) { _ = unlock() }) // the lock ends with the process in any case
+	if err := deployment.RememberSchema(e.cfg.Data, e.cfg.Schema()); err != nil {
 		return err
 	}
-	return e.cfg.useMasterKey(e.log)
+	return e.cfg.UseMasterKey(e.log)
 }
 
 func (e *Engine) serveHTTP(context.Context) (err error) {
@@ -136,12 +139,12 @@ func (e *Engine) serveHTTP(context.Context) (err error) {
 	if e.http, err = startHTTP(e.cfg, e, e.log); err != nil {
 		return err
 	}
-	e.stops.add(e.http.stop)
+	e.stops.Add(e.http.stop)
 	return nil
 }
 
 func (e *Engine) startServers(ctx context.Context) (err error) {
-	e.nats, e.postgres, err = startServers(ctx, e.cfg, e.limits.server(), e.natsTLS(), &e.stops, e.log)
+	e.nats, e.postgres, err = startServers(ctx, e.cfg, e.limits.Server(), e.natsTLS(), &e.stops, e.log)
 	return err
 }
 
@@ -154,7 +157,7 @@ func (e *Engine) open(ctx context.Context) (err error) {
 	if e.quarantine, err = openQuarantine(ctx, e.nats); err != nil {
 		return err
 	}
-	e.stops.add(e.quarantine.stop)
+	e.stops.Add(e.quarantine.stop)
 	if e.streams, err = openStreams(e.nats); err != nil {
 		return err
 	}
@@ -164,14 +167,14 @@ func (e *Engine) open(ctx context.Context) (err error) {
 // startModel starts the read model, the commands, and the views that fold the events of
 // both, with the background work on them.
 func (e *Engine) startModel(ctx context.Context) (err error) {
-	bounds, err := e.cfg.bounds()
+	bounds, err := e.cfg.Bounds()
 	if err != nil {
 		return err
 	}
 	if e.views, err = newViews(ctx, e); err != nil {
 		return err
 	}
-	e.stops.add(e.views.stop)
+	e.stops.Add(e.views.stop)
 	e.commands = newCommandSide(e.cfg, e.buckets, e.log)
 	e.model = newReadModel(e)
 	e.eraser = e.newEraser()
@@ -183,16 +186,16 @@ func (e *Engine) startModel(ctx context.Context) (err error) {
 	}
 	if e.views.declared != nil {
 		e.authority.viewed, e.views.declared.replaced = e.views.declared.shown, e.authority.changed
-		e.stops.add(e.views.declared.start())
+		e.stops.Add(e.views.declared.start())
 	}
 	e.guard.start()
 	e.startDiskWatch()
 	if err = e.startUpgrades(); err != nil {
 		return err
 	}
-	e.stops.add(e.watchArchive())
+	e.stops.Add(e.watchArchive())
 	e.audit = startAudit(e)
-	e.stops.add(e.audit.stop)
+	e.stops.Add(e.audit.stop)
 	return nil
 }
 
@@ -207,49 +210,49 @@ func (e *Engine) startSenders(context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	e.stops.add(func(context.Context) { e.commands.handler.Close() })
+	e.stops.Add(func(context.Context) { e.commands.handler.Close() })
 	if e.postgres.db != nil {
-		e.stops.add(startIndexes(e.log, "search", func(ctx context.Context) ([]string, bool, error) {
+		e.stops.Add(startIndexes(e.log, "search", func(ctx context.Context) ([]string, bool, error) {
 			return e.model.durable.IndexSearch(ctx, e.cfg.Search.Of())
 		}))
-		e.stops.add(startKeyRetention(e))
-		e.stops.add(startRetention(e.postgres.db, e.cfg, e.log))
-		e.stops.add(startOutbox(e))
-		e.stops.add(inBackground(copyAudit(e.postgres.db, e.authority.store.Audit, e.log)))
+		e.stops.Add(startKeyRetention(e))
+		e.stops.Add(startRetention(e.postgres.db, e.cfg, e.log))
+		e.stops.Add(startOutbox(e))
+		e.stops.Add(lifecycle.InBackground(copyAudit(e.postgres.db, e.authority.store.Audit, e.log)))
 	}
-	if e.clock, err = startClock(e.nats, e.journal, e.commands, e.model, e.metrics.fired, e.limits.rates.Take); err != nil {
+	if e.clock, err = startClock(e.nats, e.journal, e.commands, e.model, e.metrics.fired, e.limits.Rates.Take); err != nil {
 		return err
 	}
-	e.stops.add(e.clock.stop)
+	e.stops.Add(e.clock.stop)
 	e.purges.add(e.clock.timers.Purged)
 	if e.intake, err = startIntake(e, e.clock.reactors); err != nil {
 		return err
 	}
-	e.stops.add(e.intake.stop)
+	e.stops.Add(e.intake.stop)
 	e.purges.add(e.intake.Purged)
 	e.reconciler = startReconciler(e)
-	e.stops.add(e.reconciler.stop)
+	e.stops.Add(e.reconciler.stop)
 	if e.nats.embedded != nil {
 		if err = e.nats.embedded.SyncMeta(); err != nil { // a power cut must not lose a stream with acknowledged commands
 			return fmt.Errorf("sync the streams of the embedded NATS server: %w", err)
 		}
 	}
-	if err = e.nats.startGate(e.authority, e.limits.rates, e.disconnect()); err != nil {
+	if err = e.nats.startGate(e.authority, e.limits.Rates, e.disconnect()); err != nil {
 		return err
 	}
 	if e.eraser != nil {
-		e.stops.add(e.eraser.start())
+		e.stops.Add(e.eraser.start())
 	}
 	if e.service, err = startService(e, requests, queries); err != nil {
 		return err
 	}
-	e.stops.add(e.service.stop)
+	e.stops.Add(e.service.stop)
 	e.watchAccounts()
 	e.startMCP()
 	e.health = startHealth(e)
-	e.stops.add(e.health.stop)
+	e.stops.Add(e.health.stop)
 	e.sampler = newSampler(e)
-	e.stops.add(inBackground(e.sampler.run))
+	e.stops.Add(lifecycle.InBackground(e.sampler.run))
 	return nil
 }
 
@@ -268,5 +271,5 @@ func (e *Engine) Stop() {
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
 	e.readiness.Set("engine", readiness.NotReady, "stopping")
-	e.stops.run(ctx)
+	e.stops.Run(ctx)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/tidemark-engine/tidemark/cmd/engine/internal/lifecycle"
 	"github.com/tidemark-engine/tidemark/domain"
 	"github.com/tidemark-engine/tidemark/internal/readiness"
 )
@@ -12,7 +13,7 @@ import (
 // trimmed from the journal: without them, commands that may be repetitions are
 // refused.
 func (e *Engine) watchArchive() (stop func(context.Context)) {
-	return inBackground(func(ctx context.Context) {
+	return lifecycle.InBackground(func(ctx context.Context) {
 		e.readiness.Run(ctx, readiness.Probe{Component: "archive", Level: readiness.NotReady, Ask: e.archiveComplete})
 	})
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/tidemark-engine/tidemark/cmd/engine/internal/lifecycle"
 	"github.com/tidemark-engine/tidemark/commands"
 	"github.com/tidemark-engine/tidemark/domain"
 	"github.com/tidemark-engine/tidemark/domain/view"
@@ -37,7 +38,7 @@ func (e *Engine) openAuthority(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a := &authority{refused: e.metrics.refused, strict: e.cfg.authenticated()}
+	a := &authority{refused: e.metrics.refused, strict: e.cfg.Authenticated()}
 	if a.store, err = principals.Open(ctx, nc, e.nats.subjects, a.changed, e.log); err != nil {
 		return err
 	}
@@ -45,8 +46,8 @@ func (e *Engine) openAuthority(ctx context.Context) error {
 	if err = e.openExternal(ctx, a.store); err != nil {
 		return err
 	}
-	e.stops.add(inBackground(a.store.Follow))
-	e.stops.add(inBackground(a.refusals.Run))
+	e.stops.Add(lifecycle.InBackground(a.store.Follow))
+	e.stops.Add(lifecycle.InBackground(a.refusals.Run))
 	e.authority = a
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
+	"github.com/tidemark-engine/tidemark/cmd/engine/internal/lifecycle"
 	"github.com/tidemark-engine/tidemark/infra/natsio/coordination"
 	"github.com/tidemark-engine/tidemark/projections/rebuild"
 	"github.com/tidemark-engine/tidemark/projections/verify"
@@ -54,7 +55,7 @@ func (e *Engine) startUpgrades() error {
 			err := coordination.WithLock(ctx, nc, u.View, run)
 			return !errors.Is(err, coordination.ErrLocked), err
 		}
-		e.stops.add(inBackground(u.Run))
+		e.stops.Add(lifecycle.InBackground(u.Run))
 	}
 	return nil
 }
@@ -105,7 +106,7 @@ func startAudit(e *Engine) *audit {
 	if e.views.leases != nil {
 		run = func(ctx context.Context) { e.views.leases.Hold(ctx, "audit", a.Run) }
 	}
-	return &audit{auditor: a, end: inBackground(run)}
+	return &audit{auditor: a, end: lifecycle.InBackground(run)}
 }
 
 func (a *audit) stop(ctx context.Context) {

@@ -10,6 +10,7 @@ import (
 
 	natsgo "github.com/nats-io/nats.go"
 
+	"github.com/tidemark-engine/tidemark/cmd/engine/internal/lifecycle"
 	"github.com/tidemark-engine/tidemark/commands/reactors"
 	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/history"
@@ -57,7 +58,7 @@ func startClock(nats *natsServer, j *journalReader, c *commandSide, m *readModel
 		k.timers.Stop()
 		return nil, err
 	}
-	k.end = inBackground(k.run)
+	k.end = lifecycle.InBackground(k.run)
 	return k, nil
 }
 

@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/tidemark-engine/tidemark/cmd/engine/internal/lifecycle"
+	"github.com/tidemark-engine/tidemark/cmd/engine/internal/settings"
 	"github.com/tidemark-engine/tidemark/commands"
 	"github.com/tidemark-engine/tidemark/commands/reactors"
 	"github.com/tidemark-engine/tidemark/commands/taskqueue"
@@ -26,7 +28,7 @@ type commandSide struct {
 	model    *readModel
 }
 
-func newCommandSide(cfg *Config, b *buckets, log *slog.Logger) *commandSide {
+func newCommandSide(cfg *settings.Config, b *buckets, log *slog.Logger) *commandSide {
 	c := &commandSide{auto: cfg.Lifecycle == "auto"}
 	ttl := b.entries.TTL
 	switch {
@@ -53,7 +55,7 @@ func (c *commandSide) open(e *Engine, bounds commands.Bounds) error {
 	j, m := e.journal, e.model
 	c.model = m
 	conf := commands.Config{
-		Bounds: bounds, InFlight: e.cfg.LimitsInFlight, WaitBytes: e.limits.waitBytes(), HeadBytes: e.limits.headBytes(),
+		Bounds: bounds, InFlight: e.cfg.LimitsInFlight, WaitBytes: e.limits.WaitBytes(), HeadBytes: e.limits.HeadBytes(),
 		Evictor: m.hydrator, Heartbeats: feeds.NewHeartbeats(e.streams.Streams), Past: j.history,
 		Archive: j.commandIndex(), Permit: e.authority.permit, Trace: e.tracer,
 		Observe: func(rec events.Record) {
@@ -79,7 +81,7 @@ func (c *commandSide) open(e *Engine, bounds commands.Bounds) error {
 	c.handler = commands.NewHandler(j.writer(e.guard, synced), conf)
 	handler.Store(c.handler)
 	c.tasks = taskqueue.New(taskqueue.Config{
-		Claim: c.send, Permit: c.handler.PermitNext, Now: func() time.Time { return time.Now().UTC() }, Bytes: e.limits.taskBytes(), Log: e.log,
+		Claim: c.send, Permit: c.handler.PermitNext, Now: func() time.Time { return time.Now().UTC() }, Bytes: e.limits.TaskBytes(), Log: e.log,
 		Load:     (&waitingTasks{j.history, m.durable, e.log}).each,
 		Preload:  c.handler.PreloadTask,
 		CaughtUp: func(ctx context.Context) error { return caughtUp(ctx, j, m.tail) },
@@ -95,7 +97,7 @@ func (n *natsServer) startPeers(withdrawn func(ctx context.Context, message stri
 	}
 	p, err := coordination.StartPeers(nc, n.subjects, withdrawn)
 	if err == nil {
-		n.stops.add(inBackground(p.Run))
+		n.stops.Add(lifecycle.InBackground(p.Run))
 	}
 	return p, err
 }

@@ -45,7 +45,7 @@ func (o *consoleOperations) ready() error {
 // caller is who an account is; nil = a login that is not known.
 func (o *consoleOperations) caller(who console.Caller) *identity.Caller {
 	if who.Account == "" {
-		if o.e.cfg.authenticated() {
+		if o.e.cfg.Authenticated() {
 			return nil
 		}
 		return &identity.Caller{Principal: identity.Dev}

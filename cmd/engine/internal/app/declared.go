@@ -10,6 +10,7 @@ import (
 
 	"github.com/go-json-experiment/json"
 
+	"github.com/tidemark-engine/tidemark/cmd/engine/internal/lifecycle"
 	"github.com/tidemark-engine/tidemark/domain"
 	"github.com/tidemark-engine/tidemark/domain/view"
 	"github.com/tidemark-engine/tidemark/events"
@@ -83,12 +84,12 @@ func newDeclaredViews(nats *natsServer, v *views, j *journalReader, db *pg.DB, r
 
 // start follows the view aggregates until stop.
 func (d *declaredViews) start() (stop func(context.Context)) {
-	follow := inBackground(d.run)
+	follow := lifecycle.InBackground(d.run)
 	if d.views.leases == nil {
 		d.leads.Store(true)
 		return follow
 	}
-	lead := inBackground(func(ctx context.Context) {
+	lead := lifecycle.InBackground(func(ctx context.Context) {
 		d.views.leases.Hold(ctx, "declared", func(ctx context.Context) {
 			d.leads.Store(true)
 			d.look()

@@ -8,6 +8,7 @@ import (
 
 	"github.com/dustin/go-humanize"
 
+	"github.com/tidemark-engine/tidemark/cmd/engine/internal/lifecycle"
 	"github.com/tidemark-engine/tidemark/domain"
 	"github.com/tidemark-engine/tidemark/infra/natsio/embedded"
 	"github.com/tidemark-engine/tidemark/infra/natsio/hot"
@@ -29,7 +30,6 @@ type diskWatch struct {
 const (
 	diskInterval   = 200 * time.Millisecond
 	healthInterval = time.Second
-	defaultReserve = 64 << 20
 	// Two restarts of JetStream are that far apart at most, while it fails.
 	maxRestartPause = 8 * time.Second
 )
@@ -39,7 +39,7 @@ func (e *Engine) startDiskWatch() {
 		return
 	}
 	w := &diskWatch{e: e}
-	e.stops.add(inBackground(w.run))
+	e.stops.Add(lifecycle.InBackground(w.run))
 }
 
 func (w *diskWatch) run(ctx context.Context) {
@@ -53,14 +53,6 @@ func (w *diskWatch) run(ctx context.Context) {
 			return
 		}
 	}
-}
-
-// reserve is how much of a file system the engine leaves free.
-func (c *Config) reserve(size int64) int64 {
-	if c.DiskReserve > 0 {
-		return c.DiskReserve
-	}
-	return min(defaultReserve, size/20)
 }
 
 // filesReserve is how many files the engine leaves room for: a stream needs a new one for
@@ -77,7 +69,7 @@ func (w *diskWatch) fullReason() string {
 		more = 1
 	}
 	if free, size, known := server.Disk(); known {
-		reserve := w.e.cfg.reserve(size)
+		reserve := w.e.cfg.Reserve(size)
 		if reserve += more * reserve / 8; free < reserve {
 			return fmt.Sprintf("%s are free, %s are kept in reserve; free space", humanize.IBytes(uint64(free)), humanize.IBytes(uint64(reserve)))
 		}

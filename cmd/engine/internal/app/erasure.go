@@ -11,6 +11,7 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 
+	"github.com/tidemark-engine/tidemark/cmd/engine/internal/lifecycle"
 	"github.com/tidemark-engine/tidemark/commands"
 	"github.com/tidemark-engine/tidemark/internal/keys"
 	"github.com/tidemark-engine/tidemark/internal/wait"
@@ -88,7 +89,7 @@ func (x *eraser) trigger() {
 // whenever there is more.
 func (x *eraser) start() (stop func(context.Context)) {
 	x.trigger()
-	return inBackground(func(ctx context.Context) {
+	return lifecycle.InBackground(func(ctx context.Context) {
 		var looking sync.WaitGroup
 		looking.Go(func() { x.look(ctx) })
 		x.run(ctx)

@@ -17,6 +17,7 @@ import (
 	"github.com/nats-io/nuid"
 
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
+	"github.com/tidemark-engine/tidemark/cmd/engine/internal/lifecycle"
 	"github.com/tidemark-engine/tidemark/infra/natsio"
 	"github.com/tidemark-engine/tidemark/infra/natsio/auth"
 	"github.com/tidemark-engine/tidemark/infra/natsio/embedded"
@@ -47,7 +48,7 @@ func (a *externalAccounts) Digest(text string) string {
 // checkClients refuses an external server that does not distinguish principals. Its
 // error is a *deployment.UsageError.
 func (e *Engine) checkClients(ctx context.Context, nc *nats.Conn) error {
-	if e.nats.embedded != nil || !e.cfg.authenticated() {
+	if e.nats.embedded != nil || !e.cfg.Authenticated() {
 		return nil
 	}
 	account, err := natsio.OwnAccount(ctx, nc)
@@ -150,8 +151,8 @@ func (e *Engine) watchAccounts() {
 		return
 	}
 	p := &accountsProbe{e: e}
-	e.stops.add(func(context.Context) { p.close() })
-	e.stops.add(inBackground(func(ctx context.Context) {
+	e.stops.Add(func(context.Context) { p.close() })
+	e.stops.Add(lifecycle.InBackground(func(ctx context.Context) {
 		e.readiness.Run(ctx, readiness.Probe{Component: "accounts", Level: readiness.NotReady, Every: 2 * time.Second, Timeout: 10 * probeTime, Ask: p.ask})
 	}))
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
+	"github.com/tidemark-engine/tidemark/cmd/engine/internal/lifecycle"
 	"github.com/tidemark-engine/tidemark/domain"
 	"github.com/tidemark-engine/tidemark/history"
 	"github.com/tidemark-engine/tidemark/infra/natsio/hot"
@@ -184,14 +185,14 @@ func (g *guard) start() {
 	}
 	e.views.blocked = g.Err
 	g.report()
-	e.stops.add(inBackground(g.Run))
+	e.stops.Add(lifecycle.InBackground(g.Run))
 	if e.nats.embedded == nil {
-		e.stops.add(inBackground(g.WatchPauses))
+		e.stops.Add(lifecycle.InBackground(g.WatchPauses))
 	}
-	e.stops.add(func(context.Context) { g.note() })
-	e.stops.add(inBackground(g.keepNotes))
+	e.stops.Add(func(context.Context) { g.note() })
+	e.stops.Add(lifecycle.InBackground(g.keepNotes))
 	if g.Lost() == nil && (e.cfg.AcceptJournal || e.relaxed()) {
-		e.stops.add(inBackground(g.adoptViews))
+		e.stops.Add(lifecycle.InBackground(g.adoptViews))
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
+	"github.com/tidemark-engine/tidemark/cmd/engine/internal/lifecycle"
 	"github.com/tidemark-engine/tidemark/internal/counted"
 	"github.com/tidemark-engine/tidemark/internal/readiness"
 	"github.com/tidemark-engine/tidemark/internal/wait"
@@ -38,7 +39,7 @@ func startHealth(e *Engine) *health {
 	h := &health{e: e}
 	r := e.readiness
 	h.links.Store(h.connections())
-	e.stops.add(inBackground(h.lookAtConnections))
+	e.stops.Add(lifecycle.InBackground(h.lookAtConnections))
 	r.Check("nats", h.nats)
 	r.Check("views", h.halted)
 	r.Check("database", h.database)
@@ -51,7 +52,9 @@ func startHealth(e *Engine) *health {
 	for _, view := range e.views.names() {
 		r.Check("view."+view, func() (readiness.Level, string) { return h.view(view) })
 	}
-	probe := func(p readiness.Probe) { e.stops.add(inBackground(func(ctx context.Context) { r.Run(ctx, p) })) }
+	probe := func(p readiness.Probe) {
+		e.stops.Add(lifecycle.InBackground(func(ctx context.Context) { r.Run(ctx, p) }))
+	}
 	probe(readiness.Probe{Component: "journal", Level: readiness.NotReady, Ask: h.journal})
 	probe(readiness.Probe{Component: "storage", Level: readiness.Degraded, Every: 2 * time.Second, Ask: h.look})
 	if e.keys != nil {
@@ -61,7 +64,7 @@ func startHealth(e *Engine) *health {
 		probe(readiness.Probe{Component: "postgres", Level: readiness.Degraded, Ask: func(ctx context.Context) error {
 			return withoutAddresses(e.postgres.db.Ping(ctx))
 		}})
-		e.stops.add(inBackground(h.countStuck))
+		e.stops.Add(lifecycle.InBackground(h.countStuck))
 	}
 	return h
 }
@@ -161,7 +164,7 @@ func (h *health) look(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("the bucket AGENT_STATE does not answer: %w", err)
 	}
-	s, err := h.e.nats.storage(ctx, h.e.cfg.reserve)
+	s, err := h.e.nats.storage(ctx, h.e.cfg.Reserve)
 	if err != nil {
 		return fmt.Errorf("the server does not say how much storage is used: %w", err)
 	}

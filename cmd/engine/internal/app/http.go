@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/console"
+	"github.com/tidemark-engine/tidemark/cmd/engine/internal/settings"
 	"github.com/tidemark-engine/tidemark/internal/readiness"
 	"github.com/tidemark-engine/tidemark/projections"
 )
@@ -33,7 +34,7 @@ type httpServer struct {
 	done     chan struct{}
 }
 
-func startHTTP(cfg *Config, e *Engine, log *slog.Logger) (*httpServer, error) {
+func startHTTP(cfg *settings.Config, e *Engine, log *slog.Logger) (*httpServer, error) {
 	l, err := net.Listen("tcp", cfg.HTTP)
 	if err != nil {
 		return nil, fmt.Errorf("--http: %w (127.0.0.1:0 chooses a free port)", err)
@@ -60,7 +61,7 @@ func startHTTP(cfg *Config, e *Engine, log *slog.Logger) (*httpServer, error) {
 	waiting := &waitingConns{since: map[net.Conn]time.Time{}}
 	s := &httpServer{
 		server: &http.Server{
-			Handler: guarded(mux, cfg.HTTPHosts, e.certs, cfg.ownCredentials), ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: 10 * time.Second,
+			Handler: guarded(mux, cfg.HTTPHosts, e.certs, cfg.OwnCredentials), ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: 10 * time.Second,
 			WriteTimeout: 30 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10, Protocols: &onlyHTTP1,
 			DisableGeneralOptionsHandler: true, // it would answer before the guard
 			ConnState:                    waiting.state, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tidemark-engine/tidemark/cmd/engine/internal/settings"
 	"github.com/tidemark-engine/tidemark/internal/certs"
 	"github.com/tidemark-engine/tidemark/internal/readiness"
 	"github.com/tidemark-engine/tidemark/test/harness"
@@ -75,7 +76,7 @@ func TestHTTPIsGuardedAgainstOtherSites(t *testing.T) {
 }
 
 // httpServerOf is a running HTTP server of an engine that starts.
-func httpServerOf(t *testing.T, cfg *Config, c *certs.Certificates) *httpServer {
+func httpServerOf(t *testing.T, cfg *settings.Config, c *certs.Certificates) *httpServer {
 	t.Helper()
 	cfg.HTTP = "127.0.0.1:0"
 	e := &Engine{metrics: newMetrics(), readiness: readiness.New(), started: time.Now(), log: slog.New(slog.DiscardHandler), certs: c}
@@ -91,7 +92,7 @@ func TestHTTPEndures(t *testing.T) {
 	normal := readHeaderTimeout
 	readHeaderTimeout = 300 * time.Millisecond
 	defer func() { readHeaderTimeout = normal }()
-	s := httpServerOf(t, &Config{}, nil)
+	s := httpServerOf(t, &settings.Config{}, nil)
 	dial := func(send string) net.Conn {
 		c, err := net.Dial("tcp", s.listener.Addr().String())
 		harness.Must(t, err)
@@ -145,8 +146,8 @@ func TestHTTPBeyondThisMachine(t *testing.T) {
 	ca.Issue(f.Cert, f.Key, "server", time.Hour, "engine.test")
 	c, err := certs.Open(f)
 	harness.Must(t, err)
-	h := guarded(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), nil, c, (&Config{Auth: "on"}).ownCredentials)
-	without := guarded(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), nil, c, (&Config{Auth: "off"}).ownCredentials)
+	h := guarded(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), nil, c, (&settings.Config{Auth: "on"}).OwnCredentials)
+	without := guarded(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), nil, c, (&settings.Config{Auth: "off"}).OwnCredentials)
 	for from, want := range map[string]int{"127.0.0.1:999": 200, "[::1]:999": 200, "[::ffff:127.0.0.1]:999": 200, "192.0.2.1:999": 403, "[2001:db8::1]:999": 403, "": 403} {
 		for path, open := range map[string]bool{"/metrics": false, "/debug/pprof/": false, "/": true, "/healthz": true, "/readyz": true, "/mcp": true} {
 			r := httptest.NewRequest(http.MethodGet, "https://engine.test"+path, nil)
@@ -175,7 +176,7 @@ func TestHTTPBehindAProxy(t *testing.T) {
 	ca.Issue(f.Cert, f.Key, "server", time.Hour, "engine.test")
 	c, err := certs.Open(f)
 	harness.Must(t, err)
-	h := guarded(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), nil, c, (&Config{Auth: "on"}).ownCredentials)
+	h := guarded(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), nil, c, (&settings.Config{Auth: "on"}).OwnCredentials)
 	for header, want := range map[string]int{"": 200, "X-Forwarded-For": 403, "X-Real-Ip": 403, "Via": 403} {
 		r := httptest.NewRequest(http.MethodGet, "https://engine.test/metrics", nil)
 		if r.RemoteAddr = "127.0.0.1:999"; header != "" {
@@ -201,7 +202,7 @@ func TestHTTPWhereSignInIs(t *testing.T) {
 		f.ClientCA = clientCA
 		c, err := certs.Open(f)
 		harness.Must(t, err)
-		h := guarded(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), nil, c, (&Config{Auth: "on"}).ownCredentials)
+		h := guarded(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), nil, c, (&settings.Config{Auth: "on"}).OwnCredentials)
 		for path, code := range want {
 			r := httptest.NewRequest(http.MethodGet, "https://engine.test"+path, nil)
 			r.RemoteAddr = "192.0.2.1:999"
@@ -219,7 +220,7 @@ func TestHTTPS(t *testing.T) {
 	ca.Issue(f.Cert, f.Key, "server", time.Hour, "engine.test", "127.0.0.1")
 	c, err := certs.Open(f)
 	harness.Must(t, err)
-	s := httpServerOf(t, &Config{}, c)
+	s := httpServerOf(t, &settings.Config{}, c)
 	ca.Issue(dir+"/client", dir+"/client.key", "client", time.Hour)
 	pair, err := tls.LoadX509KeyPair(dir+"/client", dir+"/client.key")
 	harness.Must(t, err)

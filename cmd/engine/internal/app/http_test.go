@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tidemark-engine/tidemark/cmd/engine/internal/settings"
 	"github.com/tidemark-engine/tidemark/internal/readiness"
 )
 
@@ -17,7 +18,7 @@ import (
 func TestHTTPAnswersWhileTheEngineStarts(t *testing.T) {
 	e := &Engine{metrics: newMetrics(), readiness: readiness.New(), started: time.Now(), log: slog.New(slog.DiscardHandler)}
 	e.starting("the journal is read")
-	s, err := startHTTP(&Config{HTTP: "127.0.0.1:0"}, e, e.log)
+	s, err := startHTTP(&settings.Config{HTTP: "127.0.0.1:0"}, e, e.log)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
-	"strings"
 
 	"github.com/nats-io/nats.go"
 
@@ -18,22 +17,17 @@ import (
 
 const mcpPath = "/mcp"
 
-// ownCredentials reports whether a path asks for credentials itself, as /mcp and the console do.
-func (c *Config) ownCredentials(path string) bool {
-	return c.authenticated() && path != "/metrics" && !strings.HasPrefix(path, "/debug/")
-}
-
 // startMCP serves the Model Context Protocol over HTTP.
 func (e *Engine) startMCP() {
 	h := mcp.NewHTTP(mcp.HTTPOptions{
 		Dial: func(credentials []byte, closed func()) (*nats.Conn, error) {
 			return e.nats.dialClient("mcp", credentials, e.cfg.NATSAccess, closed)
 		},
-		Auth: e.cfg.authenticated(), Prefix: e.cfg.SubjectPrefix, Version: e.version,
+		Auth: e.cfg.Authenticated(), Prefix: e.cfg.SubjectPrefix, Version: e.version,
 		MaxBody: 2 * int64(e.cfg.LimitsBody), // an escaped text is longer
 	})
 	e.mcp.Store(h)
-	e.stops.add(func(context.Context) { h.Close() })
+	e.stops.Add(func(context.Context) { h.Close() })
 }
 
 func (e *Engine) serveMCP(w http.ResponseWriter, r *http.Request) {

@@ -11,6 +11,7 @@ import (
 	"github.com/cenkalti/backoff/v5"
 
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
+	"github.com/tidemark-engine/tidemark/cmd/engine/internal/lifecycle"
 	"github.com/tidemark-engine/tidemark/infra/pg"
 	"github.com/tidemark-engine/tidemark/infra/pg/local"
 	"github.com/tidemark-engine/tidemark/internal/redact"
@@ -32,7 +33,7 @@ type postgres struct {
 // unavailable the migration is retried in the background, because commands and
 // hot reads do not need SQL. It returns after the first attempt, and fails where
 // no retry helps.
-func (p *postgres) open(url, schema string, stops *stops) error {
+func (p *postgres) open(url, schema string, stops *lifecycle.Stops) error {
 	switch {
 	case p.local != nil:
 		url, p.url = p.local.SocketURL(), p.local.URL()
@@ -48,9 +49,9 @@ func (p *postgres) open(url, schema string, stops *stops) error {
 	if p.db, err = pg.OpenSchema(url, schema); err != nil {
 		return err
 	}
-	stops.add(func(context.Context) { p.db.Close() })
+	stops.Add(func(context.Context) { p.db.Close() })
 	first := make(chan error)
-	stops.add(inBackground(func(ctx context.Context) { p.keepSchema(ctx, first) }))
+	stops.Add(lifecycle.InBackground(func(ctx context.Context) { p.keepSchema(ctx, first) }))
 	var unsuitable *pg.Unsuitable
 	if err := <-first; errors.As(err, &unsuitable) {
 		return err

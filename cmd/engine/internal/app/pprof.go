@@ -3,29 +3,12 @@ package app
 import (
 	"context"
 	"errors"
-	"net"
 	"net/http"
 	"net/http/pprof"
 	"time"
 
 	"github.com/tidemark-engine/tidemark/internal/origin"
 )
-
-// checkPprof refuses profiles on a listener that other machines reach: they show what the
-// memory holds, and cost time.
-func (c *Config) checkPprof() error {
-	if !c.Pprof {
-		return nil
-	}
-	host, _, err := net.SplitHostPort(c.HTTP)
-	if err != nil {
-		return nil // --http is refused by its own name
-	}
-	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		return errors.New("--pprof needs --http on a loopback address, such as 127.0.0.1:8080: profiles are for this machine alone")
-	}
-	return nil
-}
 
 // profileTime bounds one profile; the server's own limit for an answer is shorter.
 const profileTime = 5 * time.Minute

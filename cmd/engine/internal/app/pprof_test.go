@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tidemark-engine/tidemark/cmd/engine/internal/settings"
 	"github.com/tidemark-engine/tidemark/internal/readiness"
 )
 
@@ -15,7 +16,7 @@ func TestProfiles(t *testing.T) {
 	start := func(on bool) *httpServer {
 		t.Helper()
 		e := &Engine{metrics: newMetrics(), readiness: readiness.New(), started: time.Now(), log: slog.New(slog.DiscardHandler)}
-		s, err := startHTTP(&Config{HTTP: "127.0.0.1:0", Pprof: on}, e, e.log)
+		s, err := startHTTP(&settings.Config{HTTP: "127.0.0.1:0", Pprof: on}, e, e.log)
 		if err != nil {
 			t.Fatal(err)
 		}

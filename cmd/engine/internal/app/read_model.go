@@ -30,7 +30,7 @@ func newReadModel(e *Engine) *readModel {
 	j := e.journal
 	progress := func() *projections.Progress { return projections.NewProgress(j.Partitions()) }
 	m := &readModel{tail: progress(), hotProgress: progress(), durableProgress: progress(), inboxProgress: progress(), rows: query.Rows{History: j.history}}
-	m.memory = tiers.NewMemory(tiers.MemoryConfig{Partitions: j.Partitions(), Bytes: e.limits.rowBytes(), Tail: m.tail})
+	m.memory = tiers.NewMemory(tiers.MemoryConfig{Partitions: j.Partitions(), Bytes: e.limits.RowBytes(), Tail: m.tail})
 	m.hot = hot.NewHot(e.buckets.entries, j.Journal, m.hotProgress)
 	for kind, bucket := range e.buckets.docs {
 		m.hot.AddBucket(kind, bucket)

@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
+	"github.com/tidemark-engine/tidemark/cmd/engine/internal/lifecycle"
 	"github.com/tidemark-engine/tidemark/infra/natsio"
 	"github.com/tidemark-engine/tidemark/infra/natsio/feeds"
 	"github.com/tidemark-engine/tidemark/internal/readiness"
@@ -41,7 +42,7 @@ const (
 
 func startReconciler(e *Engine) *reconciler {
 	r := &reconciler{e: e, log: e.log, wrong: map[string]string{}, failed: map[string]string{}}
-	r.end = inBackground(r.run)
+	r.end = lifecycle.InBackground(r.run)
 	return r
 }
 

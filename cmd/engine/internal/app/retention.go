@@ -2,18 +2,18 @@ package app
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"log/slog"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/cenkalti/backoff/v5"
+
+	"github.com/tidemark-engine/tidemark/cmd/engine/internal/lifecycle"
+	"github.com/tidemark-engine/tidemark/cmd/engine/internal/settings"
 	"github.com/tidemark-engine/tidemark/commands/reactors"
-	"github.com/tidemark-engine/tidemark/domain"
 	"github.com/tidemark-engine/tidemark/infra/pg"
 	"github.com/tidemark-engine/tidemark/internal/wait"
 )
@@ -24,8 +24,8 @@ const retentionInterval = 10 * time.Minute
 
 // startRetention removes old rows from tables that only grow. Engines that share
 // a database do not disturb each other.
-func startRetention(db *pg.DB, cfg *Config, log *slog.Logger) (stop func(context.Context)) {
-	return inBackground(func(ctx context.Context) {
+func startRetention(db *pg.DB, cfg *settings.Config, log *slog.Logger) (stop func(context.Context)) {
+	return lifecycle.InBackground(func(ctx context.Context) {
 		var running sync.WaitGroup
 		for table, age := range map[pg.Aging]time.Duration{
 			pg.OutboxRows: cfg.OutboxRetention, pg.MessageRows: cfg.MessagesRetention, pg.ConflictRows: cfg.ConflictsRetention,
@@ -52,36 +52,9 @@ func retain(ctx context.Context, db *pg.DB, table pg.Aging, age time.Duration, l
 	}
 }
 
-// retention reads --retention.
-func (c *Config) retention() (map[string]time.Duration, error) {
-	ages := make(map[string]time.Duration, len(c.Retention))
-	for prefix, text := range c.Retention {
-		days, ok := strings.CutSuffix(text, "d")
-		n, err := strconv.ParseUint(days, 10, 16)
-		age := time.Duration(n) * 24 * time.Hour
-		if !ok || err != nil {
-			age, err = time.ParseDuration(text)
-		}
-		if err != nil || age < 0 || age > longest || age != 0 && age < time.Second {
-			return nil, fmt.Errorf("--retention %s=%s: an age is 1s to 3650d, as in 30d, 12h or 90m; 0 keeps the entries", prefix, text)
-		}
-		if prefix == "*" {
-			prefix = ""
-		}
-		if prefix != "" && domain.CheckKey(strings.TrimSuffix(prefix, ".")) != nil {
-			return nil, fmt.Errorf("--retention: %.64q is not a prefix of keys", prefix)
-		}
-		ages[prefix] = age
-	}
-	if len(ages) > 0 && c.Postgres == "off" {
-		return nil, errors.New("--retention needs SQL, which --postgres off leaves out")
-	}
-	return ages, nil
-}
-
 // startKeyRetention deletes the entries that --retention says.
 func startKeyRetention(e *Engine) (stop func(context.Context)) {
-	ages, _ := e.cfg.retention() // checked before the start
+	ages, _ := e.cfg.RetentionAges() // checked before the start
 	stopIndexes := startIndexes(e.log, "retention", func(ctx context.Context) ([]string, bool, error) {
 		return e.model.durable.IndexRetention(ctx, slices.Sorted(maps.Keys(ages)))
 	})
@@ -89,9 +62,34 @@ func startKeyRetention(e *Engine) (stop func(context.Context)) {
 		return stopIndexes
 	}
 	r := &reactors.Retention{Ages: ages, Outdated: e.model.durable.Outdated, Send: e.commands.send, Log: e.log}
-	stopDeleting := inBackground(r.Run)
+	stopDeleting := lifecycle.InBackground(r.Run)
 	return func(ctx context.Context) {
 		stopDeleting(ctx)
 		stopIndexes(ctx)
 	}
+}
+
+// startIndexes makes the indexes of a feature as its flag wants them, and tries again
+// until that is done.
+func startIndexes(log *slog.Logger, feature string, index func(context.Context) (changed []string, done bool, err error)) (stop func(context.Context)) {
+	return lifecycle.InBackground(func(ctx context.Context) {
+		pause, said := backoff.NewExponentialBackOff(), false
+		for {
+			began := time.Now()
+			changed, done, err := index(ctx)
+			if len(changed) > 0 {
+				log.Info("indexes changed", "for", feature, "indexes", strings.Join(changed, ", "), "took", time.Since(began))
+			}
+			if done || ctx.Err() != nil {
+				return
+			}
+			if err != nil && !said {
+				said = true
+				log.Warn("indexes are not complete, retrying: what needs them is slow until then", "for", feature, "error", err)
+			}
+			if wait.Sleep(ctx, pause.NextBackOff()) != nil {
+				return
+			}
+		}
+	})
 }

@@ -15,6 +15,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
+	"github.com/tidemark-engine/tidemark/cmd/engine/internal/lifecycle"
+	"github.com/tidemark-engine/tidemark/cmd/engine/internal/settings"
 	"github.com/tidemark-engine/tidemark/infra/natsio"
 	"github.com/tidemark-engine/tidemark/infra/natsio/auth"
 	"github.com/tidemark-engine/tidemark/infra/natsio/embedded"
@@ -43,13 +45,13 @@ type natsServer struct {
 	mu       sync.Mutex
 	dialed   []*nats.Conn // all of them, also those that a component closes
 	subs     natsio.Subscriptions
-	stops    *stops
+	stops    *lifecycle.Stops
 	log      *slog.Logger
 }
 
 // startServers starts NATS and Postgres at the same time.
 // tlsConfig is of the embedded server's listener; nil = without TLS.
-func startServers(ctx context.Context, cfg *Config, l embedded.Limits, tlsConfig *tls.Config, stops *stops, log *slog.Logger) (*natsServer, *postgres, error) {
+func startServers(ctx context.Context, cfg *settings.Config, l embedded.Limits, tlsConfig *tls.Config, stops *lifecycle.Stops, log *slog.Logger) (*natsServer, *postgres, error) {
 	access, err := cfg.NATSAccess.Options()
 	if err != nil {
 		return nil, nil, err
@@ -58,7 +60,7 @@ func startServers(ctx context.Context, cfg *Config, l embedded.Limits, tlsConfig
 	p := &postgres{log: log}
 	key := ""
 	if cfg.NATS == "" {
-		if key, err = cfg.storageKey(ctx); err != nil {
+		if key, err = cfg.StorageKey(ctx); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -73,7 +75,7 @@ func startServers(ctx context.Context, cfg *Config, l embedded.Limits, tlsConfig
 	if cfg.NATS == "" {
 		n.embedded, natsErr = deployment.StartNATS(embedded.Config{
 			Dir: cfg.Data, Listen: cfg.NATSListen, Synced: cfg.Durability == "synced", Limits: l, Log: log,
-			TLS: tlsConfig, Auth: cfg.authenticated(), Key: key,
+			TLS: tlsConfig, Auth: cfg.Authenticated(), Key: key,
 		}, cfg.SubjectPrefix)
 	}
 	if natsErr == nil && cfg.NATS != "" {
@@ -81,11 +83,11 @@ func startServers(ctx context.Context, cfg *Config, l embedded.Limits, tlsConfig
 	}
 	starting.Wait()
 	if p.local != nil {
-		stops.addServer(p.stop)
+		stops.AddServer(p.stop)
 	}
 	if n.embedded != nil {
 		n.url, n.accounts = n.embedded.URL(), n.embedded.Authority()
-		stops.addServer(func(context.Context) { n.embedded.Stop() })
+		stops.AddServer(func(context.Context) { n.embedded.Stop() })
 	}
 	switch {
 	case natsErr != nil:
@@ -129,7 +131,7 @@ func (n *natsServer) connect(name string) (*nats.Conn, error) {
 	n.mu.Lock()
 	n.conns = append(n.conns, nc)
 	n.mu.Unlock()
-	n.stops.add(func(context.Context) { nc.Close() })
+	n.stops.Add(func(context.Context) { nc.Close() })
 	return nc, nil
 }
 
@@ -194,14 +196,14 @@ func (n *natsServer) startGate(a *authority, rates *natsio.Rates, disconnect fun
 		if cfg.Dev, err = natsio.Connect(embedded.InProcess, "tidemark-gate", n.log, n.embedded.GateOptions()...); err != nil {
 			return err
 		}
-		n.stops.add(func(context.Context) { cfg.Dev.Close() })
+		n.stops.Add(func(context.Context) { cfg.Dev.Close() })
 	}
 	g, err := gate.Start(cfg)
 	if err != nil {
 		return err
 	}
 	a.gate.Store(g)
-	n.stops.add(func(context.Context) { g.Stop() })
+	n.stops.Add(func(context.Context) { g.Stop() })
 	return nil
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/tidemark-engine/tidemark/cmd/engine/internal/lifecycle"
 	"github.com/tidemark-engine/tidemark/commands"
 	"github.com/tidemark-engine/tidemark/commands/groupcommit"
 	"github.com/tidemark-engine/tidemark/commands/reactors"
@@ -36,7 +37,7 @@ func startService(e *Engine, nc, queries *nats.Conn) (*queryService, error) {
 	cfg := service.Config{
 		Subjects: e.nats.subjects, Version: semver(e.version),
 		Commands: e.commands.handler.Handle, Batch: e.commands.handler.HandleBatchWithID, Queries: q.Ask, Next: e.commands.tasks.Next,
-		Identify: e.nats.identify(), Rates: e.limits.rates, Observe: e.metrics.answered, ReplyPrefixes: e.cfg.ReplyPrefixes, Limits: e.limits.requests(e.cfg.LimitsInFlight), QueryConn: queries, Trace: e.tracer, Log: e.log,
+		Identify: e.nats.identify(), Rates: e.limits.Rates, Observe: e.metrics.answered, ReplyPrefixes: e.cfg.ReplyPrefixes, Limits: e.limits.Requests(e.cfg.LimitsInFlight), QueryConn: queries, Trace: e.tracer, Log: e.log,
 	}
 	cfg.Disconnect = e.disconnect()
 	if e.nats.embedded != nil {
@@ -86,7 +87,7 @@ func startIntake(e *Engine, rs []reactors.Reactor) (*intakeQueue, error) {
 	cfg := intake.Config{
 		Subjects: e.nats.subjects, Connect: e.nats.dial, Send: behind(e.commands.handler.Send), Observe: e.metrics.answered,
 		Reactors: rs, Journal: e.journal.history, DeadLetterAge: e.cfg.DeadLettersRetention, Log: e.log,
-		Identify: e.nats.identify(), Rates: e.limits.rates, Trace: e.tracer,
+		Identify: e.nats.identify(), Rates: e.limits.Rates, Trace: e.tracer,
 	}
 	if e.nats.accounts != nil {
 		cfg.Dev = e.nats.accounts.Dev()
@@ -128,5 +129,5 @@ func startOutbox(e *Engine) (stop func(context.Context)) {
 	o.Handle = func(ctx context.Context, req commands.Request, done func(commands.Receipt, error)) {
 		e.commands.handler.Handle(groupcommit.WithLoad(ctx, queued), req, done)
 	}
-	return inBackground(o.Run)
+	return lifecycle.InBackground(o.Run)
 }

@@ -10,6 +10,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
+	"github.com/tidemark-engine/tidemark/cmd/engine/internal/lifecycle"
+	"github.com/tidemark-engine/tidemark/cmd/engine/internal/settings"
 	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/infra/natsio"
 	"github.com/tidemark-engine/tidemark/infra/natsio/coordination"
@@ -48,7 +50,7 @@ func (e *Engine) openStores(ctx context.Context) (err error) {
 	if e.buckets, err = openBuckets(ctx, nc, e.nats); err != nil {
 		return err
 	}
-	bounds, err := e.cfg.bounds()
+	bounds, err := e.cfg.Bounds()
 	if err != nil {
 		return err
 	}
@@ -67,7 +69,7 @@ func (e *Engine) checkAccount(ctx context.Context) error {
 	if e.nats.embedded != nil {
 		return nil
 	}
-	t, err := ReadTopology(e.cfg.Topology)
+	t, err := settings.ReadTopology(e.cfg.Topology)
 	if err != nil {
 		return err
 	}
@@ -75,7 +77,7 @@ func (e *Engine) checkAccount(ctx context.Context) error {
 		intake.CommandsStream, intake.OutcomesStream, intake.DeadLettersStream, intake.UndeliveredStream, coordination.TimerStream, principals.StreamName,
 		"KV_" + natsquarantine.BucketName, "KV_" + coordination.LeaseBucket, "KV_" + coordination.LockBucket,
 	}
-	if e.cfg.encrypted() {
+	if e.cfg.Encrypted() {
 		names = append(names, keystore.StreamName)
 	}
 	for p := range max(e.cfg.Partitions, 1) {
@@ -153,7 +155,7 @@ func openQuarantine(ctx context.Context, nats *natsServer) (*quarantineStore, er
 	if err != nil {
 		return nil, err
 	}
-	return &quarantineStore{q, inBackground(q.Follow)}, nil
+	return &quarantineStore{q, lifecycle.InBackground(q.Follow)}, nil
 }
 
 // of reports which aggregates a view holds in quarantine.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
+	"github.com/tidemark-engine/tidemark/cmd/engine/internal/lifecycle"
 	"github.com/tidemark-engine/tidemark/internal/certs"
 	"github.com/tidemark-engine/tidemark/internal/readiness"
 )
@@ -28,7 +29,7 @@ func (e *Engine) openCertificates() (err error) {
 		}
 		return readiness.OK, ""
 	})
-	e.stops.add(inBackground(func(ctx context.Context) { e.certs.Watch(ctx, certsInterval, e.certsRead) }))
+	e.stops.Add(lifecycle.InBackground(func(ctx context.Context) { e.certs.Watch(ctx, certsInterval, e.certsRead) }))
 	return nil
 }
 

@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
-	"os"
 	"strings"
 	"sync"
 	"time"
@@ -14,38 +12,16 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
-	"github.com/tidemark-engine/tidemark/config"
+	"github.com/tidemark-engine/tidemark/cmd/engine/internal/settings"
 	"github.com/tidemark-engine/tidemark/infra/natsio/topology"
 )
-
-// ReadTopology reads a topology document; "" is the built-in one and "-" is
-// standard input.
-func ReadTopology(file string) (topology.Topology, error) {
-	text, err := config.Topology, error(nil)
-	switch file {
-	case "":
-		file = "the default topology"
-	case "-":
-		text, err = io.ReadAll(os.Stdin)
-	default:
-		text, err = os.ReadFile(file)
-	}
-	if err != nil {
-		return topology.Topology{}, err
-	}
-	t, err := topology.Parse(text)
-	if err != nil {
-		return t, deployment.Usagef("%s: %w", file, err)
-	}
-	return t, nil
-}
 
 // applyTopology creates and changes the server's streams, buckets and consumers
 // as --topology says, before the engine opens them. A document that does not fit
 // the server ends the start. A single step that is refused does not; the status
 // shows it as drift.
-func applyTopology(ctx context.Context, nc *nats.Conn, cfg *Config, embedded bool, log *slog.Logger) (*topologyCheck, error) {
-	p, err := topology.NewPlanner(nc, cfg.document, topology.Options{Prefix: cfg.SubjectPrefix, Async: embedded, Lenient: cfg.Topology == ""})
+func applyTopology(ctx context.Context, nc *nats.Conn, cfg *settings.Config, embedded bool, log *slog.Logger) (*topologyCheck, error) {
+	p, err := topology.NewPlanner(nc, cfg.Document(), topology.Options{Prefix: cfg.SubjectPrefix, Async: embedded, Lenient: cfg.Topology == ""})
 	if err != nil {
 		return nil, err
 	}

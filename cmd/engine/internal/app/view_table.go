@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
+	"github.com/tidemark-engine/tidemark/cmd/engine/internal/lifecycle"
 	"github.com/tidemark-engine/tidemark/infra/natsio/feeds"
 	"github.com/tidemark-engine/tidemark/infra/pg/archive"
 	"github.com/tidemark-engine/tidemark/infra/pg/durable"
@@ -52,8 +53,8 @@ func (e *Engine) startViews() error {
 	if err != nil {
 		return err
 	}
-	e.stops.add(func(context.Context) { followed() })
-	e.stops.add(inBackground(e.keepUnfinished))
+	e.stops.Add(func(context.Context) { followed() })
+	e.stops.Add(lifecycle.InBackground(e.keepUnfinished))
 	if err := e.views.start("hot", m.hot, m.hotProgress, projections.Batching{Busy: busyHot, Max: 2000}); err != nil || e.postgres.db == nil {
 		return err
 	}
@@ -62,7 +63,7 @@ func (e *Engine) startViews() error {
 		return err
 	}
 	if e.views.broadcast != nil {
-		e.stops.add(inBackground(func(ctx context.Context) { e.views.broadcast.CompareRows(ctx, e.postgres.positions) }))
+		e.stops.Add(lifecycle.InBackground(func(ctx context.Context) { e.views.broadcast.CompareRows(ctx, e.postgres.positions) }))
 	}
 	// No reader waits for the archive, so it takes large batches.
 	if err := e.views.start(deployment.ArchiveView, archive.New(e.postgres.db, deployment.ArchiveView), projections.NewProgress(e.journal.Partitions()),

@@ -8,8 +8,8 @@ import (
 
 	"github.com/alecthomas/kong"
 
-	"github.com/tidemark-engine/tidemark/cmd/engine/internal/app"
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/cli"
+	"github.com/tidemark-engine/tidemark/cmd/engine/internal/settings"
 	"github.com/tidemark-engine/tidemark/test/harness"
 )
 
@@ -39,7 +39,7 @@ func TestSearchFlag(t *testing.T) {
 			}
 			var in struct {
 				Config string
-				Serve  struct{ app.Config } `cmd:""`
+				Serve  struct{ settings.Config } `cmd:""`
 			}
 			args := append([]string{"--config", file, "serve"}, c.args...)
 			p, err := kong.New(&in, cli.ConfigFile(args))

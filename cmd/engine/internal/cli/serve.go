@@ -9,12 +9,13 @@ import (
 
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/app"
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
+	"github.com/tidemark-engine/tidemark/cmd/engine/internal/settings"
 )
 
 // Serve runs an engine.
 type Serve struct {
 	File string `name:"config" help:"YAML file; its keys are the names of these flags." type:"existingfile" env:"TIDEMARK_CONFIG" placeholder:"FILE"`
-	app.Config
+	settings.Config
 }
 
 // Run serves until ctx ends, then stops cleanly. SIGHUP reads the TLS files again, or

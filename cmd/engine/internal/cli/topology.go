@@ -10,8 +10,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"github.com/tidemark-engine/tidemark/cmd/engine/internal/app"
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
+	"github.com/tidemark-engine/tidemark/cmd/engine/internal/settings"
 	"github.com/tidemark-engine/tidemark/infra/natsio/topology"
 )
 
@@ -45,7 +45,7 @@ func (c *TopologyApply) Run(ctx context.Context, out *Output) error {
 }
 
 func (c *topologyArgs) run(ctx context.Context, out *Output, do func(*topology.Planner, context.Context) (topology.Plan, error), done string) error {
-	want, err := app.ReadTopology(c.File)
+	want, err := settings.ReadTopology(c.File)
 	if err != nil {
 		return err
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/app"
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/cli"
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
+	"github.com/tidemark-engine/tidemark/cmd/engine/internal/settings"
 	"github.com/tidemark-engine/tidemark/domain"
 )
 
@@ -145,7 +146,7 @@ func (c *Demo) answers() bool {
 
 // config is what 'engine serve' runs with here, except that only warnings are
 // logged unless TIDEMARK_LOG is set.
-func (c *Demo) config() (*app.Config, error) {
+func (c *Demo) config() (*settings.Config, error) {
 	args := []string{"serve", "--data=" + c.Data}
 	if c.SubjectPrefix != "" {
 		args = append(args, "--subject-prefix="+c.SubjectPrefix)

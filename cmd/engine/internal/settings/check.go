@@ -1,4 +1,4 @@
-package app
+package settings
 
 import (
 	"errors"
@@ -17,9 +17,9 @@ import (
 	"github.com/tidemark-engine/tidemark/infra/pg"
 )
 
-// check refuses a configuration before anything is created or connected, and
+// Check refuses a configuration before anything is created or connected, and
 // reads the topology document. Its error is a *deployment.UsageError.
-func (c *Config) check() (err error) {
+func (c *Config) Check() (err error) {
 	if err := c.Validate(); err != nil {
 		return deployment.Usagef("%w", err)
 	}
@@ -52,16 +52,16 @@ func (c *Config) checkServers() error {
 	return nil
 }
 
-// schema is the schema of the engine's tables; "" = without SQL.
-func (c *Config) schema() string {
+// Schema is the schema of the engine's tables; "" = without SQL.
+func (c *Config) Schema() string {
 	if c.Postgres == "off" {
 		return ""
 	}
 	return c.PostgresSchema
 }
 
-// authenticated reports whether every client of the embedded server must authenticate.
-func (c *Config) authenticated() bool { return c.Auth == "on" }
+// Authenticated reports whether every client of the embedded server must authenticate.
+func (c *Config) Authenticated() bool { return c.Auth == "on" }
 
 var hostName = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?$`)
 
@@ -74,7 +74,7 @@ func (c *Config) checkPlaces() error {
 		if err := deployment.CheckAddress("--nats-listen", c.NATSListen); err != nil {
 			return err
 		}
-		if host, _, _ := net.SplitHostPort(c.NATSListen); !embedded.IsLoopback(host) && !(c.TLS.On() && c.authenticated()) {
+		if host, _, _ := net.SplitHostPort(c.NATSListen); !embedded.IsLoopback(host) && !(c.TLS.On() && c.Authenticated()) {
 			return errors.New("--nats-listen " + c.NATSListen + ": the embedded server listens on loopback only unless clients authenticate " +
 				"and it has TLS (--auth on, --tls-cert and --tls-key); or run your own NATS server and use --nats")
 		}
@@ -101,4 +101,25 @@ func (c *Config) checkPlaces() error {
 		return errors.New("--data " + c.Data + " is not a directory")
 	}
 	return nil
+}
+
+// checkPprof refuses profiles on a listener that other machines reach: they show what the
+// memory holds, and cost time.
+func (c *Config) checkPprof() error {
+	if !c.Pprof {
+		return nil
+	}
+	host, _, err := net.SplitHostPort(c.HTTP)
+	if err != nil {
+		return nil // --http is refused by its own name
+	}
+	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return errors.New("--pprof needs --http on a loopback address, such as 127.0.0.1:8080: profiles are for this machine alone")
+	}
+	return nil
+}
+
+// OwnCredentials reports whether a path asks for credentials itself, as /mcp and the console do.
+func (c *Config) OwnCredentials(path string) bool {
+	return c.Authenticated() && path != "/metrics" && !strings.HasPrefix(path, "/debug/")
 }

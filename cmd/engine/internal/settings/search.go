@@ -1,17 +1,12 @@
-package app
+package settings
 
 import (
-	"context"
 	"fmt"
-	"log/slog"
 	"strings"
-	"time"
 
 	"github.com/alecthomas/kong"
-	"github.com/cenkalti/backoff/v5"
 
 	"github.com/tidemark-engine/tidemark/domain"
-	"github.com/tidemark-engine/tidemark/internal/wait"
 	"github.com/tidemark-engine/tidemark/readmodel"
 )
 
@@ -55,29 +50,4 @@ func (s *Search) UnmarshalText(text []byte) error {
 	}
 	s.of = found
 	return nil
-}
-
-// startIndexes makes the indexes of a feature as its flag wants them, and tries again
-// until that is done.
-func startIndexes(log *slog.Logger, feature string, index func(context.Context) (changed []string, done bool, err error)) (stop func(context.Context)) {
-	return inBackground(func(ctx context.Context) {
-		pause, said := backoff.NewExponentialBackOff(), false
-		for {
-			began := time.Now()
-			changed, done, err := index(ctx)
-			if len(changed) > 0 {
-				log.Info("indexes changed", "for", feature, "indexes", strings.Join(changed, ", "), "took", time.Since(began))
-			}
-			if done || ctx.Err() != nil {
-				return
-			}
-			if err != nil && !said {
-				said = true
-				log.Warn("indexes are not complete, retrying: what needs them is slow until then", "for", feature, "error", err)
-			}
-			if wait.Sleep(ctx, pause.NextBackOff()) != nil {
-				return
-			}
-		}
-	})
 }

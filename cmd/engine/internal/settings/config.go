@@ -1,4 +1,6 @@
-package app
+// Package settings is the configuration of an engine: its flags, what is refused before
+// anything is created or connected, and what follows from the values. It starts nothing.
+package settings
 
 import (
 	"errors"
@@ -7,6 +9,7 @@ import (
 
 	"github.com/dustin/go-humanize"
 
+	"github.com/tidemark-engine/tidemark/cmd/engine/internal/resources"
 	"github.com/tidemark-engine/tidemark/commands"
 	"github.com/tidemark-engine/tidemark/domain/agent"
 	"github.com/tidemark-engine/tidemark/infra/natsio"
@@ -78,16 +81,16 @@ type Config struct {
 	Log      string `help:"Log level." enum:"debug,info,warn,error" default:"info" env:"TIDEMARK_LOG"`
 	LogStyle string `help:"auto: text on a terminal, JSON elsewhere." enum:"auto,text,json" default:"auto" env:"TIDEMARK_LOG_STYLE"`
 
-	document topology.Topology // of Topology; see check
+	document topology.Topology // of Topology; see Check
 }
 
 // Validate refuses values that no engine can run with, before anything is created. The
 // error names the flag.
 func (c *Config) Validate() error {
-	if _, err := c.bounds(); err != nil {
+	if _, err := c.Bounds(); err != nil {
 		return err
 	}
-	if _, _, err := c.memory(); err != nil {
+	if _, _, err := c.MemoryPlan(); err != nil {
 		return err
 	}
 	if _, err := c.NATSAccess.Options(); err != nil {
@@ -119,10 +122,10 @@ const (
 	longest        = 10 * 365 * 24 * time.Hour
 )
 
-// memory is the memory in bytes that the engine plans with, and the bound near which the
+// MemoryPlan is the memory in bytes that the engine plans with, and the bound near which the
 // collector works harder: the index of the server grows with the entries, and a collector that
 // has no room beside it takes half of the processor.
-func (c *Config) memory() (planned, bound uint64, err error) {
+func (c *Config) MemoryPlan() (planned, bound uint64, err error) {
 	n, err := humanize.ParseBytes(c.Memory)
 	if err != nil || n != 0 && n < smallestMemory {
 		return 0, 0, fmt.Errorf("--memory %q must be 0 or at least 256MiB", c.Memory)
@@ -130,13 +133,13 @@ func (c *Config) memory() (planned, bound uint64, err error) {
 	if n > 0 {
 		return n, n, nil
 	}
-	machine := machineMemory()
+	machine := resources.MachineMemory()
 	planned = min(max(machine/8, 512<<20), 2<<30)
 	return planned, max(planned, machine/2), nil
 }
 
-// bounds are the limits of commands.
-func (c *Config) bounds() (commands.Bounds, error) {
+// Bounds are the limits of commands.
+func (c *Config) Bounds() (commands.Bounds, error) {
 	b := commands.Bounds{
 		BodyBytes: c.LimitsBody, ValueBytes: c.LimitsValue, ClockSkew: c.LimitsClockSkew,
 		Strategies: make(commands.Strategies, len(c.Strategies)), Prefix: natsio.NewSubjects(c.SubjectPrefix).Root(""),
@@ -148,7 +151,7 @@ func (c *Config) bounds() (commands.Bounds, error) {
 		}
 		b.Strategies[prefix] = s
 	}
-	if _, err := c.retention(); err != nil {
+	if _, err := c.RetentionAges(); err != nil {
 		return b, err
 	}
 	for _, f := range [...]struct {
@@ -182,4 +185,14 @@ func (c *Config) bounds() (commands.Bounds, error) {
 		return b, errors.New("--dead-letters-retention must be 1s to 87600h; 0 keeps everything")
 	}
 	return b, nil
+}
+
+const defaultReserve = 64 << 20
+
+// Reserve is how much of a file system the engine leaves free.
+func (c *Config) Reserve(size int64) int64 {
+	if c.DiskReserve > 0 {
+		return c.DiskReserve
+	}
+	return min(defaultReserve, size/20)
 }

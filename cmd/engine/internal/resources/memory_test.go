@@ -1,4 +1,4 @@
-package app
+package resources
 
 import "testing"
 
@@ -6,7 +6,7 @@ import "testing"
 // not during one, and not for ever.
 func TestMemoryIsReturnedAfterABurst(t *testing.T) {
 	const idle = burstBytes / 10
-	var m memory
+	var m Memory
 	var allocated uint64
 	for i, step := range []struct {
 		looks    int

@@ -1,6 +1,6 @@
 //go:build !unix
 
-package app
+package resources
 
 // openFiles is how many files this process may open; 0 = unknown.
 func openFiles() uint64 { return 0 }

@@ -1,4 +1,4 @@
-package app
+package lifecycle
 
 import (
 	"context"
@@ -10,24 +10,24 @@ import (
 // TestAStepThatHangs: the time of all steps ends, and with it the wait for those that a
 // store does not answer. The engine's own servers are waited for.
 func TestAStepThatHangs(t *testing.T) {
-	var s stops
+	var s Stops
 	var order []string
 	ended := make(chan struct{})
 	defer close(ended)
-	s.addServer(func(ctx context.Context) {
+	s.AddServer(func(ctx context.Context) {
 		time.Sleep(2 * lateStep)
 		order = append(order, "server")
 	})
 	for range 3 {
-		s.add(func(context.Context) { <-ended })
+		s.Add(func(context.Context) { <-ended })
 	}
-	s.add(func(context.Context) { order = append(order, "first") })
+	s.Add(func(context.Context) { order = append(order, "first") })
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		s.run(ctx)
+		s.Run(ctx)
 	}()
 	select {
 	case <-done:

@@ -4,68 +4,10 @@ import (
 	"context"
 	"os"
 	"path/filepath"
-	"sync"
-	"time"
 
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
 	"github.com/tidemark-engine/tidemark/internal/redact"
 )
-
-// stops are the functions that stop what has started.
-type stops []stopStep
-
-type stopStep struct {
-	stop   func(context.Context)
-	server bool // of our own: no process, and no write of it, may outlive the engine
-}
-
-func (s *stops) add(f func(context.Context)) { *s = append(*s, stopStep{stop: f}) }
-
-func (s *stops) addServer(f func(context.Context)) { *s = append(*s, stopStep{f, true}) }
-
-// lateStep is how long a step may take once the time for all of them is over.
-const lateStep = 50 * time.Millisecond
-
-// run calls them, the last one first. When ctx ends it no longer waits for a step that a
-// store does not answer; the next start makes good what that leaves undone. It waits for
-// the engine's own servers in any case.
-func (s *stops) run(ctx context.Context) {
-	for len(*s) > 0 {
-		// gofail: var stopping struct{}
-		last := len(*s) - 1
-		step := (*s)[last]
-		*s = (*s)[:last]
-		done := make(chan struct{})
-		go func() {
-			defer close(done)
-			step.stop(ctx)
-		}()
-		if step.server {
-			<-done
-			continue
-		}
-		select {
-		case <-done:
-			continue
-		case <-ctx.Done():
-		}
-		select {
-		case <-done:
-		case <-time.After(lateStep):
-		}
-	}
-}
-
-// inBackground runs f until stop is called; stop waits for its end.
-func inBackground(f func(ctx context.Context)) (stop func(context.Context)) {
-	ctx, cancel := context.WithCancel(context.Background())
-	var running sync.WaitGroup
-	running.Go(func() { f(ctx) })
-	return func(context.Context) {
-		cancel()
-		running.Wait()
-	}
-}
 
 // writeNotes writes the engine's addresses and, for an embedded server, its
 // credentials into the data directory. Who finds the addresses finds the credentials.

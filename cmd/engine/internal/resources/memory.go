@@ -1,4 +1,4 @@
-package app
+package resources
 
 import (
 	"context"
@@ -6,10 +6,11 @@ import (
 	"runtime/debug"
 	"time"
 
+	"github.com/tidemark-engine/tidemark/cmd/engine/internal/lifecycle"
 	"github.com/tidemark-engine/tidemark/infra/natsio/embedded"
 )
 
-// memory is what the engine does for the garbage collector. floor is memory that
+// Memory is what the engine does for the garbage collector. floor is memory that
 // the collector counts as live and that nothing touches: an engine's few
 // megabytes would otherwise be collected many times a second under load.
 //
@@ -17,7 +18,7 @@ import (
 // of the engine's CPU time with the floor and 12 % without it. A GOMEMLIMIT of
 // 192 MiB instead of the floor doubles the CPU time of the whole engine, because
 // the caches of the server alone reach the limit.
-type memory struct {
+type Memory struct {
 	floor []byte
 	last  uint64 // bytes allocated at the previous look
 	left  int    // how many more quiet looks return memory; 0 = none
@@ -29,11 +30,11 @@ const (
 	quietLooks = 15      // the server's caches and duplicate windows end within two minutes
 )
 
-// newMemory returns memory to the system in the quiet minutes after a burst. By
+// NewMemory returns memory to the system in the quiet minutes after a burst. By
 // itself the collector keeps twice the live heap of the burst.
-func newMemory() (m *memory, stop func(context.Context)) {
-	m = &memory{floor: make([]byte, 0, embedded.HeapFloor)}
-	return m, inBackground(func(ctx context.Context) {
+func NewMemory() (m *Memory, stop func(context.Context)) {
+	m = &Memory{floor: make([]byte, 0, embedded.HeapFloor)}
+	return m, lifecycle.InBackground(func(ctx context.Context) {
 		var stats runtime.MemStats
 		look := time.NewTicker(memoryLook)
 		defer look.Stop()
@@ -53,7 +54,7 @@ func newMemory() (m *memory, stop func(context.Context)) {
 // quiet takes the bytes allocated so far and reports whether to return memory.
 // It does so after each of the first quiet looks that follow a burst: one
 // collection does not empty the pools that a collection fills.
-func (m *memory) quiet(allocated uint64) bool {
+func (m *Memory) quiet(allocated uint64) bool {
 	burst := allocated-m.last >= burstBytes
 	m.last = allocated
 	if burst {

@@ -10,7 +10,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/tidemark-engine/tidemark/cmd/engine/internal/console"
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
+	"github.com/tidemark-engine/tidemark/cmd/engine/internal/httpserver"
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/lifecycle"
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/mcp"
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/resources"
@@ -56,7 +58,8 @@ type Engine struct {
 	clock      *clock
 	intake     *intakeQueue
 	reconciler *reconciler
-	http       *httpServer
+	http       *httpserver.Server
+	console    *console.Console
 	mcp        atomic.Pointer[mcp.HTTP]
 	sampler    *sampler
 	operations *consoleOperations
@@ -97,7 +100,7 @@ func Start(ctx context.Context, cfg *settings.Config, version string, log *slog.
 	}
 	e.assembled.Store(true)
 	e.stops.Add(e.operations.jobs.stop)
-	e.stops.Add(func(context.Context) { e.http.console.Close() }) // its sessions are clients
+	e.stops.Add(func(context.Context) { e.console.Close() }) // its sessions are clients
 	e.readiness.Set("engine", readiness.OK, "")
 
 	e.stops.Add(e.removeNotes)
@@ -130,17 +133,6 @@ func (e *Engine) prepare(ctx context.Context) error {
 		return err
 	}
 	return e.cfg.UseMasterKey(e.log)
-}
-
-func (e *Engine) serveHTTP(context.Context) (err error) {
-	if err = e.openCertificates(); err != nil {
-		return err
-	}
-	if e.http, err = startHTTP(e.cfg, e, e.log); err != nil {
-		return err
-	}
-	e.stops.Add(e.http.stop)
-	return nil
 }
 
 func (e *Engine) startServers(ctx context.Context) (err error) {

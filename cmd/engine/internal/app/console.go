@@ -2,24 +2,23 @@ package app
 
 import (
 	"context"
-	"log/slog"
 	"maps"
 	"slices"
 
 	"github.com/nats-io/nats.go"
 
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/console"
-	"github.com/tidemark-engine/tidemark/cmd/engine/internal/settings"
 )
 
 // newConsole makes the web console, which answers from the first moment of a start.
-func (e *Engine) newConsole(cfg *settings.Config, log *slog.Logger) *console.Console {
+func (e *Engine) newConsole() *console.Console {
+	cfg := e.cfg
 	flags := ""
 	if cfg.Data != "./data" && cfg.Data != "" {
 		flags = " --data " + cfg.Data
 	}
 	e.operations = newConsoleOperations(e)
-	return console.New(console.Config{Engine: consoleEngine{e}, Operations: e.operations, Auth: cfg.Authenticated(), Prefix: cfg.SubjectPrefix, Flags: flags, Log: log})
+	return console.New(console.Config{Engine: consoleEngine{e}, Operations: e.operations, Auth: cfg.Authenticated(), Prefix: cfg.SubjectPrefix, Flags: flags, Log: e.log})
 }
 
 // consoleEngine is the engine as its console sees it.

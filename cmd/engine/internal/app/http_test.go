@@ -1,31 +1,33 @@
 package app
 
 import (
+	"crypto/tls"
 	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/settings"
+	"github.com/tidemark-engine/tidemark/internal/certs"
 	"github.com/tidemark-engine/tidemark/internal/readiness"
+	"github.com/tidemark-engine/tidemark/test/harness"
 )
 
 // The HTTP server answers from the first moment of a start, about an engine that is not
 // there yet, and from then on what the components say.
 func TestHTTPAnswersWhileTheEngineStarts(t *testing.T) {
-	e := &Engine{metrics: newMetrics(), readiness: readiness.New(), started: time.Now(), log: slog.New(slog.DiscardHandler)}
+	e := &Engine{metrics: newMetrics(), readiness: readiness.New(), started: time.Now(), log: slog.New(slog.DiscardHandler), cfg: &settings.Config{HTTP: "127.0.0.1:0"}}
 	e.starting("the journal is read")
-	s, err := startHTTP(&settings.Config{HTTP: "127.0.0.1:0"}, e, e.log)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.stop(t.Context())
+	harness.Must(t, e.serveHTTP(t.Context()))
+	defer e.Stop()
 	ask := func(method, path string) (int, string) {
 		t.Helper()
-		req, err := http.NewRequestWithContext(t.Context(), method, s.url()+path, nil)
+		req, err := http.NewRequestWithContext(t.Context(), method, e.http.URL()+path, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -50,6 +52,8 @@ func TestHTTPAnswersWhileTheEngineStarts(t *testing.T) {
 		{http.MethodGet, "/readyz", 503, "starting: the journal is read"},
 		{http.MethodGet, "/metrics", 200, "tidemark_ready 0"},
 		{http.MethodGet, "/nothing", 404, ""},
+		{http.MethodGet, "/debug/pprof/", 404, ""},
+		{http.MethodGet, "/debug/vars", 404, ""},
 		{http.MethodPost, "/readyz", 405, ""},
 		{http.MethodDelete, "/healthz", 405, ""},
 		{http.MethodPut, "/metrics", 405, ""},
@@ -86,6 +90,55 @@ func TestHTTPAnswersWhileTheEngineStarts(t *testing.T) {
 		}
 		if _, body := ask(http.MethodGet, "/metrics"); !strings.Contains(body, c.metric) {
 			t.Errorf("%s: no %s", c.level, c.metric)
+		}
+	}
+}
+
+// Over TLS the names in the certificate are the engine's. With a client CA all but the
+// probes' pages need a certificate.
+func TestHTTPS(t *testing.T) {
+	ca, dir := harness.NewCA(t), t.TempDir()
+	f := certs.Files{Cert: filepath.Join(dir, "cert"), Key: filepath.Join(dir, "key"), ClientCA: ca.File}
+	ca.Issue(f.Cert, f.Key, "server", time.Hour, "engine.test", "127.0.0.1")
+	c, err := certs.Open(f)
+	harness.Must(t, err)
+	e := &Engine{
+		metrics: newMetrics(), readiness: readiness.New(), started: time.Now(), log: slog.New(slog.DiscardHandler),
+		cfg: &settings.Config{HTTP: "127.0.0.1:0", TLS: f},
+	}
+	harness.Must(t, e.serveHTTP(t.Context()))
+	defer e.Stop()
+	ca.Issue(dir+"/client", dir+"/client.key", "client", time.Hour)
+	pair, err := tls.LoadX509KeyPair(dir+"/client", dir+"/client.key")
+	harness.Must(t, err)
+	for _, with := range [][]tls.Certificate{nil, {pair}} {
+		client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: ca.Pool(), Certificates: with}}}
+		for path, want := range map[string][2]int{"/healthz": {200, 200}, "/readyz": {200, 200}, "/metrics": {403, 200}, "/none": {403, 404}} {
+			for host, known := range map[string]bool{"": true, "engine.test": true, "evil.test": false} {
+				r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, e.http.URL()+path, nil)
+				harness.Must(t, err)
+				r.Host = host
+				resp, err := client.Do(r)
+				harness.Must(t, err)
+				body, _ := io.ReadAll(resp.Body)
+				resp.Body.Close()
+				code := want[len(with)]
+				if !known {
+					code = http.StatusMisdirectedRequest
+				}
+				if resp.StatusCode != code {
+					t.Errorf("%s of %q with %d certificates: %d, want %d", path, host, len(with), resp.StatusCode, code)
+				}
+				if path == "/metrics" && code == 200 && !strings.Contains(string(body), fmt.Sprintf("tidemark_tls_certificate_expiry_timestamp_seconds %g", float64(c.Status().NotAfter.Unix()))) {
+					t.Errorf("no expiry in %s", body)
+				}
+			}
+		}
+	}
+	if resp, err := http.Get("http" + strings.TrimPrefix(e.http.URL(), "https") + "/metrics"); err == nil {
+		resp.Body.Close()
+		if resp.StatusCode != 400 {
+			t.Errorf("without TLS: %d", resp.StatusCode)
 		}
 	}
 }

@@ -41,7 +41,7 @@ func (e *Engine) writeNotes() error {
 // writeNote writes the addresses, and the certificate that clients on this machine
 // find there.
 func (e *Engine) writeNote() error {
-	n := deployment.Note{PID: os.Getpid(), NATS: redact.URL(e.nats.url), HTTP: e.http.url(), Prefix: e.cfg.SubjectPrefix, Shared: e.nats.accounts == nil}
+	n := deployment.Note{PID: os.Getpid(), NATS: redact.URL(e.nats.url), HTTP: e.http.URL(), Prefix: e.cfg.SubjectPrefix, Shared: e.nats.accounts == nil}
 	if e.certs != nil && e.nats.embedded != nil {
 		n.Fingerprint = e.certs.Fingerprint()
 	}

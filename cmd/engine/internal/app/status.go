@@ -31,7 +31,7 @@ func (e *Engine) status(ctx context.Context) deployment.Status {
 	report := e.readiness.Report()
 	s := deployment.Status{
 		Version: e.version, UptimeS: time.Since(e.started).Seconds(), Prefix: e.cfg.SubjectPrefix,
-		NATS: deployment.NATSStatus{URL: e.nats.url, Mode: "embedded", State: "up"}, HTTP: e.http.url(),
+		NATS: deployment.NATSStatus{URL: e.nats.url, Mode: "embedded", State: "up"}, HTTP: e.http.URL(),
 		Journal: deployment.JournalStatus{
 			Incarnation: e.journal.ID(), Partitions: e.journal.Partitions(), Replicas: e.journal.Replicas(), Heads: heads,
 			Conflicts: stats.Conflicts.Load(), Replays: stats.Replays.Load(),
@@ -120,8 +120,8 @@ func (e *Engine) Banner(program string) string {
 		fmt.Fprintf(&b, "  clients     %s\n", e.clients())
 	}
 	fmt.Fprintf(&b, "  Postgres    %s\n", pgLine)
-	fmt.Fprintf(&b, "  console     %s/\n", e.http.url())
-	fmt.Fprintf(&b, "  HTTP        %s/readyz  /healthz  /metrics\n", e.http.url())
+	fmt.Fprintf(&b, "  console     %s/\n", e.http.URL())
+	fmt.Fprintf(&b, "  HTTP        %s/readyz  /healthz  /metrics\n", e.http.URL())
 	fmt.Fprintf(&b, "  journal     %s, %s, data in %s\n", counted.Of(e.journal.Partitions(), "partition"), counted.Of(e.journal.Replicas(), "replica"), e.cfg.Data)
 	fmt.Fprintf(&b, "  durability  %s: %s\n", mode, detail)
 	fmt.Fprintf(&b, "Try, in another terminal:\n")

@@ -1,29 +1,16 @@
-package app
+package httpserver
 
 import (
 	"context"
-	"log/slog"
 	"net/http"
 	"testing"
 	"time"
-
-	"github.com/tidemark-engine/tidemark/cmd/engine/internal/settings"
-	"github.com/tidemark-engine/tidemark/internal/readiness"
 )
 
 // Profiles are for programs of this machine, exist with --pprof alone, and delay no stop.
 func TestProfiles(t *testing.T) {
-	start := func(on bool) *httpServer {
-		t.Helper()
-		e := &Engine{metrics: newMetrics(), readiness: readiness.New(), started: time.Now(), log: slog.New(slog.DiscardHandler)}
-		s, err := startHTTP(&settings.Config{HTTP: "127.0.0.1:0", Pprof: on}, e, e.log)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return s
-	}
-	ask := func(s *httpServer, path, name, value string) int {
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.url()+path, nil)
+	ask := func(s *Server, path, name, value string) int {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL()+path, nil)
 		if err != nil {
 			t.Error(err)
 			return 0
@@ -39,8 +26,7 @@ func TestProfiles(t *testing.T) {
 		defer resp.Body.Close()
 		return resp.StatusCode
 	}
-	off, on := start(false), start(true)
-	defer off.stop(t.Context())
+	off, on := httpServerOf(t, Config{}), httpServerOf(t, Config{Profiles: true})
 	if code := ask(off, "/debug/pprof/", "", ""); code != http.StatusNotFound {
 		t.Errorf("without --pprof: %d", code)
 	}
@@ -69,7 +55,7 @@ func TestProfiles(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	on.stop(ctx)
+	on.Stop(ctx)
 	if ctx.Err() != nil {
 		t.Error("the stop waited for a profile")
 	}

@@ -1,9 +1,8 @@
-package app
+package httpserver
 
 import (
 	"bufio"
-	"crypto/tls"
-	"fmt"
+	"context"
 	"io"
 	"log/slog"
 	"net"
@@ -16,7 +15,6 @@ import (
 
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/settings"
 	"github.com/tidemark-engine/tidemark/internal/certs"
-	"github.com/tidemark-engine/tidemark/internal/readiness"
 	"github.com/tidemark-engine/tidemark/test/harness"
 )
 
@@ -75,14 +73,17 @@ func TestHTTPIsGuardedAgainstOtherSites(t *testing.T) {
 	}
 }
 
-// httpServerOf is a running HTTP server of an engine that starts.
-func httpServerOf(t *testing.T, cfg *settings.Config, c *certs.Certificates) *httpServer {
+// httpServerOf is a running server.
+func httpServerOf(t *testing.T, cfg Config) *Server {
 	t.Helper()
-	cfg.HTTP = "127.0.0.1:0"
-	e := &Engine{metrics: newMetrics(), readiness: readiness.New(), started: time.Now(), log: slog.New(slog.DiscardHandler), certs: c}
-	s, err := startHTTP(cfg, e, e.log)
+	cfg.Listen, cfg.OwnCredentials, cfg.Log = "127.0.0.1:0", noDoor, slog.New(slog.DiscardHandler)
+	s, err := Listen(cfg)
 	harness.Must(t, err)
-	t.Cleanup(func() { s.stop(t.Context()) })
+	for _, page := range []string{"/healthz", "/metrics"} {
+		s.HandleFunc("GET "+page, func(http.ResponseWriter, *http.Request) {})
+	}
+	s.Serve()
+	t.Cleanup(func() { s.Stop(context.Background()) })
 	return s
 }
 
@@ -92,7 +93,7 @@ func TestHTTPEndures(t *testing.T) {
 	normal := readHeaderTimeout
 	readHeaderTimeout = 300 * time.Millisecond
 	defer func() { readHeaderTimeout = normal }()
-	s := httpServerOf(t, &settings.Config{}, nil)
+	s := httpServerOf(t, Config{})
 	dial := func(send string) net.Conn {
 		c, err := net.Dial("tcp", s.listener.Addr().String())
 		harness.Must(t, err)
@@ -136,8 +137,6 @@ func TestHTTPEndures(t *testing.T) {
 	}
 }
 
-// Over TLS the names in the certificate are the engine's. With a client CA all but the
-// probes' pages need a certificate.
 // Beyond this machine only what probes need is shown without a client certificate, also where
 // the engine asks for none.
 func TestHTTPBeyondThisMachine(t *testing.T) {
@@ -210,48 +209,6 @@ func TestHTTPWhereSignInIs(t *testing.T) {
 			if h.ServeHTTP(w, r); w.Code != code {
 				t.Errorf("%s with client CA %q: %d, want %d", path, clientCA, w.Code, code)
 			}
-		}
-	}
-}
-
-func TestHTTPS(t *testing.T) {
-	ca, dir := harness.NewCA(t), t.TempDir()
-	f := certs.Files{Cert: filepath.Join(dir, "cert"), Key: filepath.Join(dir, "key"), ClientCA: ca.File}
-	ca.Issue(f.Cert, f.Key, "server", time.Hour, "engine.test", "127.0.0.1")
-	c, err := certs.Open(f)
-	harness.Must(t, err)
-	s := httpServerOf(t, &settings.Config{}, c)
-	ca.Issue(dir+"/client", dir+"/client.key", "client", time.Hour)
-	pair, err := tls.LoadX509KeyPair(dir+"/client", dir+"/client.key")
-	harness.Must(t, err)
-	for _, with := range [][]tls.Certificate{nil, {pair}} {
-		client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: ca.Pool(), Certificates: with}}}
-		for path, want := range map[string][2]int{"/healthz": {200, 200}, "/readyz": {200, 200}, "/metrics": {403, 200}, "/none": {403, 404}} {
-			for host, known := range map[string]bool{"": true, "engine.test": true, "evil.test": false} {
-				r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.url()+path, nil)
-				harness.Must(t, err)
-				r.Host = host
-				resp, err := client.Do(r)
-				harness.Must(t, err)
-				body, _ := io.ReadAll(resp.Body)
-				resp.Body.Close()
-				code := want[len(with)]
-				if !known {
-					code = http.StatusMisdirectedRequest
-				}
-				if resp.StatusCode != code {
-					t.Errorf("%s of %q with %d certificates: %d, want %d", path, host, len(with), resp.StatusCode, code)
-				}
-				if path == "/metrics" && code == 200 && !strings.Contains(string(body), fmt.Sprintf("tidemark_tls_certificate_expiry_timestamp_seconds %g", float64(c.Status().NotAfter.Unix()))) {
-					t.Errorf("no expiry in %s", body)
-				}
-			}
-		}
-	}
-	if resp, err := http.Get("http" + strings.TrimPrefix(s.url(), "https") + "/metrics"); err == nil {
-		resp.Body.Close()
-		if resp.StatusCode != 400 {
-			t.Errorf("without TLS: %d", resp.StatusCode)
 		}
 	}
 }

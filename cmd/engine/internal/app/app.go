@@ -15,6 +15,7 @@ import (
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/httpserver"
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/lifecycle"
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/mcp"
+	"github.com/tidemark-engine/tidemark/cmd/engine/internal/operations"
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/resources"
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/settings"
 	"github.com/tidemark-engine/tidemark/infra/natsio/keystore"
@@ -62,7 +63,7 @@ type Engine struct {
 	console    *console.Console
 	mcp        atomic.Pointer[mcp.HTTP]
 	sampler    *sampler
-	operations *consoleOperations
+	operations *operations.Operations
 	metrics    *metrics
 	tracer     *trace.Tracer // nil = tracing is off
 	service    *queryService
@@ -98,8 +99,9 @@ func Start(ctx context.Context, cfg *settings.Config, version string, log *slog.
 			return nil, err
 		}
 	}
+	e.operations.Start(e.operated())
 	e.assembled.Store(true)
-	e.stops.Add(e.operations.jobs.stop)
+	e.stops.Add(e.operations.Stop)
 	e.stops.Add(func(context.Context) { e.console.Close() }) // its sessions are clients
 	e.readiness.Set("engine", readiness.OK, "")
 

@@ -21,7 +21,7 @@ func (e *Engine) startUpgrades() error {
 		View:   "hot",
 		Stored: func(context.Context) (int, bool) { return e.model.hot.ViewVersion() },
 		Rebuild: func(ctx context.Context) error {
-			done, err := e.journal.stores.RebuildHot(ctx, e.model.hot, e.hotCaughtUp, noStep)
+			done, err := e.journal.stores.RebuildHot(ctx, e.model.hot, e.views.caughtUp("hot"), noStep)
 			if err == nil && len(done.Left) > 0 {
 				err = fmt.Errorf("rows that still differ: %d", len(done.Left))
 			}
@@ -60,15 +60,20 @@ func (e *Engine) startUpgrades() error {
 	return nil
 }
 
-// caughtUpTimeout bounds the wait for the hot view before its rows are compared:
+// caughtUpTimeout bounds the wait for a view before its rows are compared:
 // a row that the view has yet to write would be restored for nothing.
 const caughtUpTimeout = 3 * time.Second
 
-func (e *Engine) hotCaughtUp(ctx context.Context, heads []uint64) {
-	ctx, cancel := context.WithTimeout(ctx, caughtUpTimeout)
-	defer cancel()
-	for p, head := range heads {
-		e.model.hotProgress.Wait(ctx, p, head)
+// caughtUp waits until a view has what the journal has.
+func (v *views) caughtUp(view string) func(ctx context.Context, heads []uint64) {
+	return func(ctx context.Context, heads []uint64) {
+		ctx, cancel := context.WithTimeout(ctx, caughtUpTimeout)
+		defer cancel()
+		for p, head := range heads {
+			if progress := v.progress[view]; progress != nil {
+				progress.Wait(ctx, p, head)
+			}
+		}
 	}
 }
 

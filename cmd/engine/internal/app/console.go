@@ -8,6 +8,9 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/console"
+	"github.com/tidemark-engine/tidemark/cmd/engine/internal/operations"
+	"github.com/tidemark-engine/tidemark/infra/natsio/auth"
+	"github.com/tidemark-engine/tidemark/internal/grants"
 )
 
 // newConsole makes the web console, which answers from the first moment of a start.
@@ -17,8 +20,27 @@ func (e *Engine) newConsole() *console.Console {
 	if cfg.Data != "./data" && cfg.Data != "" {
 		flags = " --data " + cfg.Data
 	}
-	e.operations = newConsoleOperations(e)
+	e.operations = operations.New(operations.Config{Auth: cfg.Authenticated(), Reader: cfg.ConsolePostgres, Log: e.log})
 	return console.New(console.Config{Engine: consoleEngine{e}, Operations: e.operations, Auth: cfg.Authenticated(), Prefix: cfg.SubjectPrefix, Flags: flags, Log: e.log})
+}
+
+// operated is the engine as the operations of its console see it.
+func (e *Engine) operated() *operations.Engine {
+	o := &operations.Engine{
+		Stores: e.journal.stores, Managed: e.postgres.local, Subjects: e.nats.subjects, Embedded: e.nats.embedded != nil,
+		Topology: e.topology.planner, TopologyFile: e.topology.file,
+		Connect: e.nats.connect, Heads: e.journal.heads, Views: e.views.status, CaughtUp: e.views.caughtUp,
+		Access: e.authority.access,
+		Refused: func(principal string, missing *grants.Grant) {
+			e.authority.refused.WithLabelValues(string(missing.Kind)).Inc()
+			e.authority.refusals.Add(principal, missing.String())
+		},
+	}
+	// Only a server with JWTs has checked who signed the credentials.
+	if e.nats.accounts != nil && (e.nats.embedded != nil || e.nats.mode == auth.OperatorMode) {
+		o.Caller = e.nats.accounts.Caller
+	}
+	return o
 }
 
 // consoleEngine is the engine as its console sees it.

@@ -1,4 +1,4 @@
-package app
+package operations
 
 import (
 	"context"
@@ -18,7 +18,7 @@ import (
 )
 
 // letters opens the dead letters for a caller who may work on them.
-func (o *consoleOperations) letters(ctx context.Context, who console.Caller) (*intake.DeadLetters, error) {
+func (o *Operations) letters(ctx context.Context, who console.Caller) (*intake.DeadLetters, error) {
 	if err := o.may(who, "dlq"); err != nil {
 		return nil, err
 	}
@@ -26,11 +26,11 @@ func (o *consoleOperations) letters(ctx context.Context, who console.Caller) (*i
 	if err != nil {
 		return nil, err
 	}
-	return intake.OpenDeadLetters(ctx, nc, o.e.nats.subjects)
+	return intake.OpenDeadLetters(ctx, nc, o.e.Load().Subjects)
 }
 
 // DeadLetters implements console.Operations.
-func (o *consoleOperations) DeadLetters(ctx context.Context, who console.Caller, after uint64, limit int) (page console.DeadLetterPage, err error) {
+func (o *Operations) DeadLetters(ctx context.Context, who console.Caller, after uint64, limit int) (page console.DeadLetterPage, err error) {
 	box, err := o.letters(ctx, who)
 	if err != nil {
 		return page, err
@@ -48,7 +48,7 @@ func (o *consoleOperations) DeadLetters(ctx context.Context, who console.Caller,
 }
 
 // DeadLetter implements console.Operations.
-func (o *consoleOperations) DeadLetter(ctx context.Context, who console.Caller, seq uint64) (console.DeadLetter, error) {
+func (o *Operations) DeadLetter(ctx context.Context, who console.Caller, seq uint64) (console.DeadLetter, error) {
 	box, err := o.letters(ctx, who)
 	if err != nil {
 		return console.DeadLetter{}, err
@@ -65,7 +65,7 @@ func letterOf(l *intake.DeadLetter) console.DeadLetter {
 }
 
 // Quarantined implements console.Operations.
-func (o *consoleOperations) Quarantined(ctx context.Context, who console.Caller, limit int) (some []console.Quarantined, more bool, err error) {
+func (o *Operations) Quarantined(ctx context.Context, who console.Caller, limit int) (some []console.Quarantined, more bool, err error) {
 	if err := o.may(who, "dlq"); err != nil {
 		return nil, false, err
 	}
@@ -88,7 +88,7 @@ func (o *consoleOperations) Quarantined(ctx context.Context, who console.Caller,
 const shownNames = 20
 
 // DryRun implements console.Operations.
-func (o *consoleOperations) DryRun(ctx context.Context, who console.Caller, which string) (a console.Affected, err error) {
+func (o *Operations) DryRun(ctx context.Context, who console.Caller, which string) (a console.Affected, err error) {
 	box, err := o.letters(ctx, who)
 	if err != nil {
 		return a, err
@@ -147,7 +147,7 @@ func aggregateIn(subject string) string {
 const settleTimeout = 15 * time.Second
 
 // Settle implements console.Operations.
-func (o *consoleOperations) Settle(ctx context.Context, who console.Caller, which string, drop bool) (done []console.Settled, err error) {
+func (o *Operations) Settle(ctx context.Context, who console.Caller, which string, drop bool) (done []console.Settled, err error) {
 	box, err := o.letters(ctx, who)
 	if err != nil {
 		return nil, err
@@ -197,7 +197,7 @@ func (o *consoleOperations) Settle(ctx context.Context, who console.Caller, whic
 }
 
 // settleViews asks the engines that run the views.
-func (o *consoleOperations) settleViews(ctx context.Context, which, what string) (done []console.Settled, err error) {
+func (o *Operations) settleViews(ctx context.Context, which, what string) (done []console.Settled, err error) {
 	nc, err := o.conn()
 	if err != nil {
 		return nil, err

@@ -1,4 +1,4 @@
-package app
+package operations
 
 import (
 	"cmp"
@@ -27,7 +27,7 @@ type looked struct {
 }
 
 // Topology implements console.Operations. All pages share one look.
-func (o *consoleOperations) Topology(ctx context.Context, who console.Caller) (console.Topology, error) {
+func (o *Operations) Topology(ctx context.Context, who console.Caller) (console.Topology, error) {
 	if err := o.may(who, "topology"); err != nil {
 		return console.Topology{}, err
 	}
@@ -43,14 +43,14 @@ func (o *consoleOperations) Topology(ctx context.Context, who console.Caller) (c
 	return t, err
 }
 
-func (o *consoleOperations) look(ctx context.Context) (t console.Topology, err error) {
+func (o *Operations) look(ctx context.Context) (t console.Topology, err error) {
 	nc, err := o.conn()
 	if err != nil {
 		return t, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, 2*lookTime)
 	defer cancel()
-	plan, err := o.e.topology.planner.Inspect(ctx)
+	plan, err := o.e.Load().Topology.Inspect(ctx)
 	if err != nil {
 		return t, err
 	}
@@ -73,7 +73,7 @@ func (o *consoleOperations) look(ctx context.Context) (t console.Topology, err e
 	if err := list.Err(); err != nil {
 		return t, err
 	}
-	t.File = o.e.topology.file
+	t.File = o.e.Load().TopologyFile
 	for _, c := range plan.Checks {
 		if c.Level != topology.OK {
 			t.Checks = append(t.Checks, c.Name+": "+c.Text)
@@ -157,7 +157,7 @@ func measure(t *console.Thing, info *jetstream.StreamInfo) {
 	t.Storage, t.Replicas = strings.ToLower(info.Config.Storage.String()), info.Config.Replicas
 }
 
-func (o *consoleOperations) consumer(ctx context.Context, js jetstream.JetStream, t *console.Thing) {
+func (o *Operations) consumer(ctx context.Context, js jetstream.JetStream, t *console.Thing) {
 	c, err := js.Consumer(ctx, t.Stream, t.Name)
 	if err != nil {
 		return // its state says that it is missing

@@ -1,4 +1,4 @@
-package app
+package operations
 
 import (
 	"context"
@@ -86,7 +86,7 @@ func (j *jobs) stop(ctx context.Context) {
 }
 
 // Jobs implements console.Operations.
-func (o *consoleOperations) Jobs(who console.Caller) []console.Job {
+func (o *Operations) Jobs(who console.Caller) []console.Job {
 	set := o.grants(who)
 	return slices.DeleteFunc(o.jobs.list(), func(j console.Job) bool {
 		ok, _ := set.Allows(grants.Action{Kind: grants.Admin, Verb: j.Kind})

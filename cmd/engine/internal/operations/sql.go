@@ -1,4 +1,4 @@
-package app
+package operations
 
 import (
 	"context"
@@ -13,28 +13,28 @@ import (
 
 // reader is who runs the SQL of people. A statement sees the rows of all agents, so only a
 // caller who may ask everything may run one; the role that runs it sees nothing else.
-func (o *consoleOperations) reader(who console.Caller) (*adhoc.Reader, error) {
+func (o *Operations) reader(who console.Caller) (*adhoc.Reader, error) {
 	if err := o.ready(); err != nil {
 		return nil, err
 	}
 	if err := o.readsAll(who); err != nil {
 		return nil, err
 	}
-	p := o.e.postgres
-	if p.db == nil {
+	e := o.e.Load()
+	if e.Stores.DB == nil {
 		return nil, errNoSQL
 	}
-	url := o.e.cfg.ConsolePostgres
-	if p.local != nil {
-		url = p.local.ConsoleURL()
+	url := o.cfg.Reader
+	if e.Managed != nil {
+		url = e.Managed.ConsoleURL()
 	}
 	if url == "" {
 		return nil, console.Unavailable("sql.no_reader", "The engine has no login that can only read. Make one in PostgreSQL, CREATE ROLE tidemark_console LOGIN PASSWORD '…', and start the engine with --console-postgres and its URL")
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.sql == nil || p.local != nil { // a restarted server has a new password
-		r, err := adhoc.New(p.db, url)
+	if o.sql == nil || e.Managed != nil { // a restarted server has a new password
+		r, err := adhoc.New(e.Stores.DB, url)
 		if err != nil {
 			return nil, err
 		}
@@ -45,7 +45,7 @@ func (o *consoleOperations) reader(who console.Caller) (*adhoc.Reader, error) {
 
 // readsAll fails unless the caller may ask every query about everything. No other grants add
 // up to it: each row would have to be compared.
-func (o *consoleOperations) readsAll(who console.Caller) error {
+func (o *Operations) readsAll(who console.Caller) error {
 	set := o.grants(who)
 	if set.Unrestricted() {
 		return nil
@@ -59,7 +59,7 @@ func (o *consoleOperations) readsAll(who console.Caller) error {
 }
 
 // Tables implements console.Operations.
-func (o *consoleOperations) Tables(ctx context.Context, who console.Caller) (all []console.Table, err error) {
+func (o *Operations) Tables(ctx context.Context, who console.Caller) (all []console.Table, err error) {
 	r, err := o.reader(who)
 	if err != nil {
 		return nil, err
@@ -79,7 +79,7 @@ func columns(of []adhoc.Column) (all []console.SQLColumn) {
 }
 
 // SQL implements console.Operations.
-func (o *consoleOperations) SQL(ctx context.Context, who console.Caller, statement string) (*console.Rows, error) {
+func (o *Operations) SQL(ctx context.Context, who console.Caller, statement string) (*console.Rows, error) {
 	r, err := o.reader(who)
 	if err != nil {
 		return nil, err
@@ -95,7 +95,7 @@ func (o *consoleOperations) SQL(ctx context.Context, who console.Caller, stateme
 const maxConflictPages = 20
 
 // Conflicts implements console.Operations.
-func (o *consoleOperations) Conflicts(ctx context.Context, who console.Caller, agent, cursor string, limit int) (some []console.Conflict, next string, err error) {
+func (o *Operations) Conflicts(ctx context.Context, who console.Caller, agent, cursor string, limit int) (some []console.Conflict, next string, err error) {
 	if err := o.ready(); err != nil {
 		return nil, "", err
 	}
@@ -103,7 +103,7 @@ func (o *consoleOperations) Conflicts(ctx context.Context, who console.Caller, a
 	if set == nil {
 		return nil, "", o.allowed(who, grants.Action{Kind: grants.Query, Aggregate: "agent", ID: "*", Verb: "history"})
 	}
-	if o.e.postgres.db == nil {
+	if o.e.Load().Stores.DB == nil {
 		return nil, "", errNoSQL
 	}
 	before, err := conflictCursor(cursor)
@@ -112,7 +112,7 @@ func (o *consoleOperations) Conflicts(ctx context.Context, who console.Caller, a
 	}
 	ctx, cancel := context.WithTimeout(ctx, lookTime)
 	defer cancel()
-	rows := durable.NewRows(o.e.postgres.db)
+	rows := durable.NewRows(o.e.Load().Stores.DB)
 	for range maxConflictPages {
 		page, err := rows.Conflicts(ctx, agent, before, limit+1)
 		if err != nil {
@@ -141,11 +141,11 @@ func (o *consoleOperations) Conflicts(ctx context.Context, who console.Caller, a
 	return some, next, nil
 }
 
-func (o *consoleOperations) conflict(c *durable.Conflict) console.Conflict {
+func (o *Operations) conflict(c *durable.Conflict) console.Conflict {
 	out := console.Conflict{
 		Agent: c.Agent, Key: c.Key, Number: c.Version, Kind: c.Kind, Verb: c.Verb, Strategy: c.Strategy, Reason: c.Reason,
 		At: c.Timestamp, RecordedAt: c.RecordedAt, Writer: c.Writer, CommandID: c.CommandID,
-		AgainstVersion: c.CurrentVersion, AgainstRevision: c.CurrentRevision, Partition: o.e.journal.Partition(c.Agent),
+		AgainstVersion: c.CurrentVersion, AgainstRevision: c.CurrentRevision, Partition: o.e.Load().Stores.Journal.Partition(c.Agent),
 	}
 	if c.Value != nil {
 		out.Value = json.RawMessage(*c.Value)

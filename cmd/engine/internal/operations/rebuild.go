@@ -1,4 +1,4 @@
-package app
+package operations
 
 import (
 	"context"
@@ -17,24 +17,15 @@ import (
 )
 
 // rebuilder is that of the command line, with the engine's own connection.
-func (o *consoleOperations) rebuilder(step func(rebuild.Step)) (*deployment.Rebuilder, error) {
+func (o *Operations) rebuilder(step func(rebuild.Step)) (*deployment.Rebuilder, error) {
 	nc, err := o.conn()
 	if err != nil {
 		return nil, err
 	}
+	e := o.e.Load()
 	return &deployment.Rebuilder{
-		Conn: nc, Stores: o.e.journal.stores, Subjects: o.e.nats.subjects, Embedded: o.e.nats.embedded != nil, Log: slog.New(slog.DiscardHandler), Step: step,
-		CaughtUp: func(view string) func(context.Context, []uint64) {
-			return func(ctx context.Context, heads []uint64) {
-				ctx, cancel := context.WithTimeout(ctx, caughtUpTimeout)
-				defer cancel()
-				for p, head := range heads {
-					if progress := o.e.views.progress[view]; progress != nil {
-						progress.Wait(ctx, p, head)
-					}
-				}
-			}
-		},
+		Conn: nc, Stores: e.Stores, Subjects: e.Subjects, Embedded: e.Embedded, Log: slog.New(slog.DiscardHandler), Step: step,
+		CaughtUp: e.CaughtUp,
 	}, nil
 }
 
@@ -42,7 +33,7 @@ func (o *consoleOperations) rebuilder(step func(rebuild.Step)) (*deployment.Rebu
 const planTimeout = 20 * time.Second
 
 // RebuildPlan implements console.Operations.
-func (o *consoleOperations) RebuildPlan(ctx context.Context, who console.Caller, view string) (plan console.RebuildPlan, err error) {
+func (o *Operations) RebuildPlan(ctx context.Context, who console.Caller, view string) (plan console.RebuildPlan, err error) {
 	if err := o.may(who, "rebuild"); err != nil {
 		return plan, err
 	}
@@ -70,7 +61,7 @@ func (o *consoleOperations) RebuildPlan(ctx context.Context, who console.Caller,
 }
 
 // NotRebuilt implements console.Operations.
-func (o *consoleOperations) NotRebuilt(view string) string {
+func (o *Operations) NotRebuilt(view string) string {
 	if deployment.IsDeclared(view) && strings.HasSuffix(view, ".next") {
 		return "is being built"
 	}
@@ -91,7 +82,7 @@ func checkRebuild(view string) error {
 }
 
 // Rebuild implements console.Operations.
-func (o *consoleOperations) Rebuild(ctx context.Context, who console.Caller, id, view string) error {
+func (o *Operations) Rebuild(ctx context.Context, who console.Caller, id, view string) error {
 	if err := o.may(who, "rebuild"); err != nil {
 		return err
 	}
@@ -153,7 +144,7 @@ func seconds(s float64) string {
 const shownDifferences = 50
 
 // Verify implements console.Operations.
-func (o *consoleOperations) Verify(ctx context.Context, who console.Caller, id string) error {
+func (o *Operations) Verify(ctx context.Context, who console.Caller, id string) error {
 	if err := o.may(who, "verify"); err != nil {
 		return err
 	}
@@ -163,7 +154,7 @@ func (o *consoleOperations) Verify(ctx context.Context, who console.Caller, id s
 			return err
 		}
 		o.record(ctx, who, "verify", "")
-		v, err := deployment.NewVerification(ctx, nc, o.e.journal.stores)
+		v, err := deployment.NewVerification(ctx, nc, o.e.Load().Stores)
 		if err != nil {
 			return err
 		}
@@ -172,8 +163,9 @@ func (o *consoleOperations) Verify(ctx context.Context, who console.Caller, id s
 			change(func(j *console.Job) { j.Step, j.Events = "compare", uint64(max(events, 0)) })
 		}
 		v.Views = func(ctx context.Context) ([]projections.Status, error) {
-			heads, err := o.e.journal.heads(ctx)
-			return o.e.views.status(heads), err
+			e := o.e.Load()
+			heads, err := e.Heads(ctx)
+			return e.Views(heads), err
 		}
 		found, err := v.Compare(ctx)
 		if err != nil {

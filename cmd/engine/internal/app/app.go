@@ -18,11 +18,13 @@ import (
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/operations"
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/resources"
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/settings"
+	"github.com/tidemark-engine/tidemark/cmd/engine/internal/telemetry"
 	"github.com/tidemark-engine/tidemark/infra/natsio/keystore"
 	"github.com/tidemark-engine/tidemark/internal/certs"
 	"github.com/tidemark-engine/tidemark/internal/keys"
 	"github.com/tidemark-engine/tidemark/internal/readiness"
 	"github.com/tidemark-engine/tidemark/internal/trace"
+	"github.com/tidemark-engine/tidemark/projections"
 )
 
 // Engine is one running engine. Its components are listed in the order in which
@@ -62,9 +64,9 @@ type Engine struct {
 	http       *httpserver.Server
 	console    *console.Console
 	mcp        atomic.Pointer[mcp.HTTP]
-	sampler    *sampler
+	sampler    *telemetry.Sampler
 	operations *operations.Operations
-	metrics    *metrics
+	metrics    *telemetry.Metrics
 	tracer     *trace.Tracer // nil = tracing is off
 	service    *queryService
 	health     *health
@@ -75,7 +77,7 @@ type Engine struct {
 // Stop stops them in the reverse order. After an error, what had started is
 // stopped.
 func Start(ctx context.Context, cfg *settings.Config, version string, log *slog.Logger) (_ *Engine, err error) {
-	e := &Engine{cfg: cfg, version: version, log: log, started: time.Now(), metrics: newMetrics(), readiness: readiness.New()}
+	e := &Engine{cfg: cfg, version: version, log: log, started: time.Now(), metrics: telemetry.New(), readiness: readiness.New()}
 	defer func() {
 		if err != nil {
 			e.Stop()
@@ -123,7 +125,7 @@ func (e *Engine) prepare(ctx context.Context) error {
 	var stop func(context.Context)
 	e.memory, stop = resources.NewMemory()
 	e.stops.Add(stop)
-	e.tracer, stop = startTracing(ctx, e.version, e.log)
+	e.tracer, stop = telemetry.StartTracing(ctx, e.version, e.log)
 	e.stops.Add(stop)
 
 	unlock, err := deployment.Lock(e.cfg.Data)
@@ -214,7 +216,7 @@ func (e *Engine) startSenders(context.Context) (err error) {
 		e.stops.Add(startOutbox(e))
 		e.stops.Add(lifecycle.InBackground(copyAudit(e.postgres.db, e.authority.store.Audit, e.log)))
 	}
-	if e.clock, err = startClock(e.nats, e.journal, e.commands, e.model, e.metrics.fired, e.limits.Rates.Take); err != nil {
+	if e.clock, err = startClock(e.nats, e.journal, e.commands, e.model, e.metrics.Fired, e.limits.Rates.Take); err != nil {
 		return err
 	}
 	e.stops.Add(e.clock.stop)
@@ -245,8 +247,10 @@ func (e *Engine) startSenders(context.Context) (err error) {
 	e.startMCP()
 	e.health = startHealth(e)
 	e.stops.Add(e.health.stop)
-	e.sampler = newSampler(e)
-	e.stops.Add(lifecycle.InBackground(e.sampler.run))
+	e.sampler = telemetry.NewSampler(e.metrics,
+		func() uint64 { return uint64(max(0, e.commands.handler.Stats().Appends.Load())) }, //nolint:gosec // not negative
+		func() []projections.Status { return e.views.status(e.journal.lastHeads()) }, e.audit.status)
+	e.stops.Add(lifecycle.InBackground(e.sampler.Run))
 	return nil
 }
 

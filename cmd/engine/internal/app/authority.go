@@ -38,7 +38,7 @@ func (e *Engine) openAuthority(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a := &authority{refused: e.metrics.refused, strict: e.cfg.Authenticated()}
+	a := &authority{refused: e.metrics.Refused, strict: e.cfg.Authenticated()}
 	if a.store, err = principals.Open(ctx, nc, e.nats.subjects, a.changed, e.log); err != nil {
 		return err
 	}

@@ -66,7 +66,7 @@ func (e consoleEngine) Health() console.Health {
 		for _, n := range e.health.deadLetters() {
 			h.DeadLetters += n
 		}
-		h.Verified = e.sampler.lastVerified()
+		h.Verified = e.sampler.LastVerified()
 	}
 	return h
 }
@@ -76,7 +76,7 @@ func (e consoleEngine) Series() []console.Sample {
 	if !e.assembled.Load() {
 		return nil
 	}
-	return e.sampler.series()
+	return e.sampler.Series()
 }
 
 // Leases implements console.Engine.
@@ -102,7 +102,7 @@ func (e consoleEngine) Changes() uint64 {
 	if !e.assembled.Load() {
 		return 0
 	}
-	sum := e.metrics.tally.commands.Load() // heartbeats are in no journal
+	sum := e.metrics.Executed() // heartbeats are in no journal
 	heads := e.journal.lastHeads()
 	for _, head := range heads {
 		sum += head

@@ -8,9 +8,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus/promhttp"
-
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/httpserver"
+	"github.com/tidemark-engine/tidemark/cmd/engine/internal/telemetry"
 	"github.com/tidemark-engine/tidemark/internal/readiness"
 	"github.com/tidemark-engine/tidemark/projections"
 )
@@ -32,8 +31,8 @@ func (e *Engine) serveHTTP(context.Context) (err error) {
 	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodDelete} { // the console has every other GET
 		e.http.HandleFunc(method+" "+mcpPath, e.serveMCP)
 	}
-	e.metrics.registry.MustRegister(&scrape{e})
-	e.http.Handle("GET /metrics", promhttp.HandlerFor(e.metrics.registry, promhttp.HandlerOpts{}))
+	e.metrics.Show(e.scraped)
+	e.http.Handle("GET /metrics", e.metrics.Handler())
 	e.console = e.newConsole()
 	e.console.Register(e.http.ServeMux)
 	e.http.Serve()
@@ -76,4 +75,26 @@ func (e *Engine) readyz(w http.ResponseWriter, _ *http.Request) {
 	if err := enc.Encode(answer); err != nil {
 		e.log.Debug("/readyz: the client disconnected", "error", err)
 	}
+}
+
+// scraped is the engine as a scrape of its metrics sees it.
+func (e *Engine) scraped() telemetry.State {
+	s := telemetry.State{Version: e.version, Report: e.readiness.Report()}
+	if e.certs != nil {
+		c := e.certs.Status()
+		s.Certs = &c
+	}
+	if !e.assembled.Load() {
+		return s
+	}
+	r := &telemetry.Running{
+		SQL: e.postgres.db != nil, Broken: e.postgres.problem(), Stats: e.commands.handler.Stats(), InFlight: e.commands.handler.InFlight(),
+		DeadLetters: e.health.deadLetters(), Stuck: e.health.stuckTasks(), Views: e.views.status(e.journal.lastHeads()),
+		HeadsAge: e.journal.headsAge(), Usage: e.guard.Usage(), Audit: e.audit.status(),
+	}
+	r.Enqueued, r.Oldest = e.health.enqueued()
+	r.Claimable, r.Polls = e.commands.tasks.Waiting()
+	r.Storage, r.Keys = e.health.last()
+	s.Running = r
+	return s
 }

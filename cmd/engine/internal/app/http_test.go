@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/settings"
+	"github.com/tidemark-engine/tidemark/cmd/engine/internal/telemetry"
 	"github.com/tidemark-engine/tidemark/internal/certs"
 	"github.com/tidemark-engine/tidemark/internal/readiness"
 	"github.com/tidemark-engine/tidemark/test/harness"
@@ -21,7 +22,7 @@ import (
 // The HTTP server answers from the first moment of a start, about an engine that is not
 // there yet, and from then on what the components say.
 func TestHTTPAnswersWhileTheEngineStarts(t *testing.T) {
-	e := &Engine{metrics: newMetrics(), readiness: readiness.New(), started: time.Now(), log: slog.New(slog.DiscardHandler), cfg: &settings.Config{HTTP: "127.0.0.1:0"}}
+	e := &Engine{metrics: telemetry.New(), readiness: readiness.New(), started: time.Now(), log: slog.New(slog.DiscardHandler), cfg: &settings.Config{HTTP: "127.0.0.1:0"}}
 	e.starting("the journal is read")
 	harness.Must(t, e.serveHTTP(t.Context()))
 	defer e.Stop()
@@ -103,7 +104,7 @@ func TestHTTPS(t *testing.T) {
 	c, err := certs.Open(f)
 	harness.Must(t, err)
 	e := &Engine{
-		metrics: newMetrics(), readiness: readiness.New(), started: time.Now(), log: slog.New(slog.DiscardHandler),
+		metrics: telemetry.New(), readiness: readiness.New(), started: time.Now(), log: slog.New(slog.DiscardHandler),
 		cfg: &settings.Config{HTTP: "127.0.0.1:0", TLS: f},
 	}
 	harness.Must(t, e.serveHTTP(t.Context()))

@@ -39,7 +39,7 @@ func newReadModel(e *Engine) *readModel {
 	m.hydrator = &tiers.Hydrator{Journal: m.rows, Hot: m.hot, DurableProgress: m.durableProgress}
 	m.tiers = &tiers.Tiers{
 		Memory: m.memory, Hot: m.hot, HotProgress: m.hotProgress, DurableProgress: m.durableProgress, MessagesProgress: m.inboxProgress,
-		Journal: m.rows, Hit: e.metrics.hit, Missed: e.commands.missed,
+		Journal: m.rows, Hit: e.metrics.Hit, Missed: e.commands.missed,
 	}
 	if db := e.postgres.db; db != nil {
 		m.durable = durable.New(db, "durable")

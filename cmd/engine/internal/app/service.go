@@ -37,7 +37,7 @@ func startService(e *Engine, nc, queries *nats.Conn) (*queryService, error) {
 	cfg := service.Config{
 		Subjects: e.nats.subjects, Version: semver(e.version),
 		Commands: e.commands.handler.Handle, Batch: e.commands.handler.HandleBatchWithID, Queries: q.Ask, Next: e.commands.tasks.Next,
-		Identify: e.nats.identify(), Rates: e.limits.Rates, Observe: e.metrics.answered, ReplyPrefixes: e.cfg.ReplyPrefixes, Limits: e.limits.Requests(e.cfg.LimitsInFlight), QueryConn: queries, Trace: e.tracer, Log: e.log,
+		Identify: e.nats.identify(), Rates: e.limits.Rates, Observe: e.metrics.Answered, ReplyPrefixes: e.cfg.ReplyPrefixes, Limits: e.limits.Requests(e.cfg.LimitsInFlight), QueryConn: queries, Trace: e.tracer, Log: e.log,
 	}
 	cfg.Disconnect = e.disconnect()
 	if e.nats.embedded != nil {
@@ -57,7 +57,7 @@ func (e *Engine) disconnect() func(connection uint64) {
 		return nil
 	}
 	return func(connection uint64) {
-		e.metrics.floods.Add(1)
+		e.metrics.Flooded()
 		e.nats.embedded.Disconnect(connection)
 	}
 }
@@ -85,7 +85,7 @@ func startIntake(e *Engine, rs []reactors.Reactor) (*intakeQueue, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	cfg := intake.Config{
-		Subjects: e.nats.subjects, Connect: e.nats.dial, Send: behind(e.commands.handler.Send), Observe: e.metrics.answered,
+		Subjects: e.nats.subjects, Connect: e.nats.dial, Send: behind(e.commands.handler.Send), Observe: e.metrics.Answered,
 		Reactors: rs, Journal: e.journal.history, DeadLetterAge: e.cfg.DeadLettersRetention, Log: e.log,
 		Identify: e.nats.identify(), Rates: e.limits.Rates, Trace: e.tracer,
 	}

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/tidemark-engine/tidemark/cmd/engine/internal/telemetry"
 	"github.com/tidemark-engine/tidemark/infra/natsio/coordination"
 	"github.com/tidemark-engine/tidemark/infra/natsio/feeds"
 	"github.com/tidemark-engine/tidemark/infra/pg/durable"
@@ -21,7 +22,7 @@ import (
 type views struct {
 	journal    *journalReader
 	quarantine *quarantineStore
-	metrics    *metrics
+	metrics    *telemetry.Metrics
 	tracer     *trace.Tracer // nil = tracing is off
 	log        *slog.Logger
 
@@ -171,7 +172,7 @@ func (v *views) startLocal(view string, target projections.Target, progress *pro
 func (v *views) runner(view string, p int, target projections.Target, progress *projections.Progress, b projections.Batching) *projections.Runner {
 	return &projections.Runner{
 		View: view, Partition: p, Source: v.journal.source(view), Target: target, Batching: b,
-		Progress: progress, Log: v.log, Applied: v.metrics.applied(view), Why: reason, Trace: v.tracer,
+		Progress: progress, Log: v.log, Applied: v.metrics.Applied(view), Why: reason, Trace: v.tracer,
 	}
 }
 

@@ -1,4 +1,4 @@
-package app
+package telemetry
 
 import (
 	"context"
@@ -38,7 +38,7 @@ func TestTracesOverGRPC(t *testing.T) {
 	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://"+l.Addr().String())
 	t.Setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
 	t.Setenv("OTEL_RESOURCE_ATTRIBUTES", "service.name=mine,team=a")
-	tracer, stop := startTracing(t.Context(), "1.2.3", slog.New(slog.DiscardHandler))
+	tracer, stop := StartTracing(t.Context(), "1.2.3", slog.New(slog.DiscardHandler))
 	span, _ := tracer.Receive(trace.Context{}, "commands.agent.set", time.Now())
 	span.End()
 	stop(t.Context())
@@ -79,7 +79,7 @@ func TestTracingIsOffByDefault(t *testing.T) {
 				t.Setenv(name, value)
 			}
 			var log strings.Builder
-			tracer, stop := startTracing(t.Context(), "1", slog.New(slog.NewTextHandler(&log, nil)))
+			tracer, stop := StartTracing(t.Context(), "1", slog.New(slog.NewTextHandler(&log, nil)))
 			stop(t.Context())
 			if (tracer != nil) != c.on || !strings.Contains(log.String(), c.log) {
 				t.Errorf("on is %t, the log says %s", tracer != nil, log.String())
@@ -92,7 +92,7 @@ func TestTracingIsOffByDefault(t *testing.T) {
 func TestSamplerOfTheEnvironment(t *testing.T) {
 	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
 	t.Setenv("OTEL_TRACES_SAMPLER", "always_off")
-	tracer, stop := startTracing(t.Context(), "1", slog.New(slog.DiscardHandler))
+	tracer, stop := StartTracing(t.Context(), "1", slog.New(slog.DiscardHandler))
 	defer stop(t.Context())
 	sent := trace.Context{Parent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", State: "a=b"}
 	if span, carried := tracer.Receive(sent, "commands.agent.set", time.Now()); span.Recording() || carried != sent || tracer.Begin(sent, "decide").Recording() {

@@ -1,4 +1,4 @@
-package app
+package telemetry
 
 import (
 	"context"
@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/console"
+	"github.com/tidemark-engine/tidemark/projections"
+	"github.com/tidemark-engine/tidemark/projections/verify"
 )
 
 // The sampler keeps an hour for the console's graphs.
@@ -15,9 +17,12 @@ const (
 	sampleCount = int(time.Hour / samplePause)
 )
 
-// sampler takes a sample of what the engine does every few seconds. It asks no server.
-type sampler struct {
-	e *Engine
+// Sampler takes a sample of what the engine does every few seconds. It asks no server.
+type Sampler struct {
+	tally   *tally
+	appends func() uint64 // events appended by this engine
+	views   func() []projections.Status
+	audit   func() *verify.AuditStatus
 
 	mu       sync.Mutex
 	ring     [sampleCount]console.Sample
@@ -33,13 +38,15 @@ type sampler struct {
 	}
 }
 
-func newSampler(e *Engine) *sampler {
-	s := &sampler{e: e}
+// NewSampler samples what m counts, and what the functions say.
+func NewSampler(m *Metrics, appends func() uint64, views func() []projections.Status, audit func() *verify.AuditStatus) *Sampler {
+	s := &Sampler{tally: m.tally, appends: appends, views: views, audit: audit}
 	s.last.at, s.last.tiers = time.Now(), map[string]uint64{}
 	return s
 }
 
-func (s *sampler) run(ctx context.Context) {
+// Run samples until ctx ends.
+func (s *Sampler) Run(ctx context.Context) {
 	tick := time.NewTicker(samplePause)
 	defer tick.Stop()
 	for {
@@ -59,11 +66,10 @@ func since[N uint64 | int64](last *N, now N) N {
 	return grown
 }
 
-func (s *sampler) take(now time.Time) {
-	t := s.e.metrics.tally
-	appends := uint64(max(0, s.e.commands.handler.Stats().Appends.Load())) //nolint:gosec // not negative
+func (s *Sampler) take(now time.Time) {
+	t, appends := s.tally, s.appends()
 	lag := map[string]uint64{}
-	for _, v := range s.e.views.status(s.e.journal.lastHeads()) {
+	for _, v := range s.views() {
 		lag[v.Name] += v.LagEvents
 	}
 
@@ -87,15 +93,15 @@ func (s *sampler) take(now time.Time) {
 		s.last.tiers[name.(string)] = before
 		return true
 	})
-	if a := s.e.audit.status(); a != nil && since(&s.last.checked, a.Checked) > 0 {
+	if a := s.audit(); a != nil && since(&s.last.checked, a.Checked) > 0 {
 		s.verified = now
 	}
 	s.ring[s.next] = one
 	s.next = (s.next + 1) % sampleCount
 }
 
-// series are the samples of the last hour, oldest first.
-func (s *sampler) series() []console.Sample {
+// Series are the samples of the last hour, oldest first.
+func (s *Sampler) Series() []console.Sample {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	of := make([]console.Sample, 0, sampleCount)
@@ -107,7 +113,8 @@ func (s *sampler) series() []console.Sample {
 	return of
 }
 
-func (s *sampler) lastVerified() time.Time {
+// LastVerified is when the audit last verified an aggregate.
+func (s *Sampler) LastVerified() time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.verified

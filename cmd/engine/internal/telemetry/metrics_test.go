@@ -1,4 +1,4 @@
-package app
+package telemetry
 
 import (
 	"flag"
@@ -35,7 +35,7 @@ func TestMetricsPage(t *testing.T) {
 		return
 	}
 	if string(page) != want {
-		t.Errorf("%s differs from the metrics: go test ./cmd/engine/internal/app -run TestMetricsPage -update", file)
+		t.Errorf("%s differs from the metrics: go test ./cmd/engine/internal/telemetry -run TestMetricsPage -update", file)
 	}
 }
 
@@ -56,7 +56,7 @@ func TestSourcesOfDeadLettersAreBounded(t *testing.T) {
 
 // So do declared views.
 func TestViewsInMetricsAreBounded(t *testing.T) {
-	m, labels := newMetrics(), map[string]bool{}
+	m, labels := New(), map[string]bool{}
 	for i := range 2 * maxDeclared {
 		labels[m.label("view.v"+strconv.Itoa(i))] = true
 	}

@@ -1,4 +1,4 @@
-package app
+package telemetry
 
 import (
 	"cmp"
@@ -24,11 +24,11 @@ import (
 // tracingStop bounds the export of the last spans: a collector that is away delays no stop.
 const tracingStop = 3 * time.Second
 
-// startTracing exports spans as the standard OTEL_* variables say, which the SDK reads:
+// StartTracing exports spans as the standard OTEL_* variables say, which the SDK reads:
 // endpoint, headers and timeout of the exporter, sampler, limits, batches, resource.
 // Without them it returns nil and tracing is off. A wrong setting is a warning and no
 // reason not to serve.
-func startTracing(ctx context.Context, version string, log *slog.Logger) (_ *trace.Tracer, stop func(context.Context)) {
+func StartTracing(ctx context.Context, version string, log *slog.Logger) (_ *trace.Tracer, stop func(context.Context)) {
 	stop = func(context.Context) {}
 	if !tracingOn(os.Getenv) {
 		return nil, stop

@@ -1,4 +1,4 @@
-package app
+package telemetry
 
 import (
 	"cmp"
@@ -10,12 +10,52 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
+	"github.com/tidemark-engine/tidemark/commands"
+	"github.com/tidemark-engine/tidemark/infra/natsio/journal"
+	"github.com/tidemark-engine/tidemark/internal/certs"
 	"github.com/tidemark-engine/tidemark/internal/readiness"
 	"github.com/tidemark-engine/tidemark/projections"
+	"github.com/tidemark-engine/tidemark/projections/verify"
 )
 
-// scrape reads values from the engine at each scrape.
-type scrape struct{ e *Engine }
+// State is what a scrape shows of the engine. It asks no server: what the stores hold is
+// as of the last look.
+type State struct {
+	Version string
+	Report  readiness.Report
+	Certs   *certs.Status // nil = without TLS
+	Running *Running      // nil = the engine starts
+}
+
+// Running is what the components of a started engine say.
+type Running struct {
+	SQL    bool
+	Broken string // why the database cannot be used; empty = it can
+
+	Stats            *commands.Stats
+	InFlight         int64
+	Enqueued         uint64
+	Oldest           time.Duration
+	DeadLetters      map[string]uint64 // by source
+	Claimable, Polls int
+	Stuck            *int // nil = not known
+	Views            []projections.Status
+	HeadsAge         time.Duration
+	Storage          deployment.StorageStatus
+	Keys             uint64
+	Usage            *journal.Usage // nil = not known
+	Audit            *verify.AuditStatus
+}
+
+// scrape puts the state of the engine into each scrape.
+type scrape struct {
+	m     *Metrics
+	state func() State
+}
+
+// Show adds the engine's state to the page.
+func (m *Metrics) Show(state func() State) { m.registry.MustRegister(&scrape{m, state}) }
 
 // Describe implements prometheus.Collector. It is unchecked, because the views vary.
 func (s *scrape) Describe(chan<- *prometheus.Desc) {}
@@ -39,29 +79,28 @@ func (p page) is(m *metric, holds bool, labels ...string) {
 	p.put(m, v, labels...)
 }
 
-// Collect implements prometheus.Collector. It asks no server: what the stores hold is
-// as of the last look.
+// Collect implements prometheus.Collector.
 func (s *scrape) Collect(out chan<- prometheus.Metric) {
-	p, report := page(out), s.e.readiness.Report()
-	p.is(metReady, report.Ready)
-	p.is(metAlive, report.Alive)
-	p.put(metBuild, 1, s.e.version)
-	for _, problem := range report.Problems {
+	p, state := page(out), s.state()
+	p.is(metReady, state.Report.Ready)
+	p.is(metAlive, state.Report.Alive)
+	p.put(metBuild, 1, state.Version)
+	for _, problem := range state.Report.Problems {
 		p.put(metProblem, time.Since(problem.Since).Seconds(), problem.Component, problem.Level.String())
 	}
-	if s.e.certs != nil {
-		c := s.e.certs.Status()
+	if c := state.Certs; c != nil {
 		p.put(metCertEnd, float64(c.NotAfter.Unix()))
 		p.put(metCertFails, float64(c.Failed))
 	}
-	if !s.e.assembled.Load() {
-		return // the engine starts
+	r := state.Running
+	if r == nil {
+		return
 	}
-	s.servers(p, report.Problems)
-	s.commands(p)
-	s.views(p)
-	s.storage(p)
-	if a := s.e.audit.status(); a != nil {
+	p.servers(r, state.Report.Problems)
+	p.commands(r, s.m.floods.Load())
+	p.views(r, s.m.label)
+	p.storage(r)
+	if a := r.Audit; a != nil {
 		p.put(metAudited, float64(a.Checked))
 		p.put(metAuditBad, float64(a.Differences))
 		if !a.Verified.IsZero() {
@@ -70,35 +109,32 @@ func (s *scrape) Collect(out chan<- prometheus.Metric) {
 	}
 }
 
-func (s *scrape) servers(p page, problems []readiness.Problem) {
+func (p page) servers(r *Running, problems []readiness.Problem) {
 	away := func(components ...string) bool {
 		return slices.ContainsFunc(problems, func(p readiness.Problem) bool { return slices.Contains(components, p.Component) })
 	}
 	p.is(metNATS, !away("nats", "journal"))
-	if s.e.postgres.db != nil {
-		p.is(metSQL, !away("postgres") && s.e.postgres.problem() == "")
+	if r.SQL {
+		p.is(metSQL, !away("postgres") && r.Broken == "")
 	}
 }
 
-func (s *scrape) commands(p page) {
-	stats := s.e.commands.handler.Stats()
-	p.put(metAppends, float64(stats.Appends.Load()))
-	p.put(metConflicts, float64(stats.Conflicts.Load()))
-	p.put(metReplays, float64(stats.Replays.Load()))
-	p.put(metUnasked, float64(stats.Unasked.Load()))
-	p.put(metFloods, float64(s.e.metrics.floods.Load()))
-	p.put(metInFlight, float64(s.e.commands.handler.InFlight()))
-	queued, oldest := s.e.health.enqueued()
-	p.put(metQueued, float64(queued))
-	p.put(metOldest, oldest.Seconds())
-	for source, n := range bounded(s.e.health.deadLetters()) {
+func (p page) commands(r *Running, floods uint64) {
+	p.put(metAppends, float64(r.Stats.Appends.Load()))
+	p.put(metConflicts, float64(r.Stats.Conflicts.Load()))
+	p.put(metReplays, float64(r.Stats.Replays.Load()))
+	p.put(metUnasked, float64(r.Stats.Unasked.Load()))
+	p.put(metFloods, float64(floods))
+	p.put(metInFlight, float64(r.InFlight))
+	p.put(metQueued, float64(r.Enqueued))
+	p.put(metOldest, r.Oldest.Seconds())
+	for source, n := range bounded(r.DeadLetters) {
 		p.put(metLetters, float64(n), source)
 	}
-	tasks, polls := s.e.commands.tasks.Waiting()
-	p.put(metTasks, float64(tasks))
-	p.put(metPolls, float64(polls))
-	if stuck := s.e.health.stuckTasks(); stuck != nil {
-		p.put(metStuck, float64(*stuck))
+	p.put(metTasks, float64(r.Claimable))
+	p.put(metPolls, float64(r.Polls))
+	if r.Stuck != nil {
+		p.put(metStuck, float64(*r.Stuck))
 	}
 }
 
@@ -126,20 +162,26 @@ func bounded(letters map[string]uint64) map[string]uint64 {
 // that a view has caught up.
 const staleHead = 10 * time.Second
 
+// series are those of a view in a partition.
+type series struct {
+	view      string
+	partition int
+}
+
 // viewState is what the page says of a view in a partition.
 type viewState struct {
 	events, seconds float64 // the largest lag
 	down            bool
 }
 
-func (s *scrape) views(p page) {
+func (p page) views(r *Running, label func(view string) string) {
 	dirty, lag, stale := 0.0, 0.0, 0.0
-	if age := s.e.journal.headsAge(); age > staleHead {
+	if age := r.HeadsAge; age > staleHead {
 		stale = age.Seconds()
 	}
-	states, quarantined := map[place]viewState{}, map[string]int{}
-	for _, v := range s.e.views.status(s.e.journal.lastHeads()) {
-		at := place{s.e.metrics.label(v.Name), v.Partition}
+	states, quarantined := map[series]viewState{}, map[string]int{}
+	for _, v := range r.Views {
+		at := series{label(v.Name), v.Partition}
 		events, seconds := float64(v.LagEvents), max(v.LagSeconds, stale)
 		up := v.State == projections.Running || v.State == projections.Degraded || v.State == projections.Rebuilding
 		was := states[at]
@@ -162,12 +204,11 @@ func (s *scrape) views(p page) {
 	p.put(oldLag, lag)
 }
 
-func (s *scrape) storage(p page) {
-	storage, keys := s.e.health.last()
-	p.put(metUsed, float64(storage.Used))
-	p.put(metLimit, float64(storage.Limit))
-	if u := s.e.guard.Usage(); u != nil {
-		limit := float64(storage.Limit)
+func (p page) storage(r *Running) {
+	p.put(metUsed, float64(r.Storage.Used))
+	p.put(metLimit, float64(r.Storage.Limit))
+	if u := r.Usage; u != nil {
+		limit := float64(r.Storage.Limit)
 		if u.JournalLimit > 0 {
 			limit = float64(u.JournalLimit)
 		}
@@ -175,6 +216,6 @@ func (s *scrape) storage(p page) {
 		p.put(metJournalLimit, limit)
 	}
 	for _, m := range []*metric{metKeys, oldKeys} {
-		p.put(m, float64(keys), "AGENT_STATE")
+		p.put(m, float64(r.Keys), "AGENT_STATE")
 	}
 }

@@ -1,24 +1,32 @@
-package app
+// Package telemetry is what an engine reports of its work: the metrics of /metrics, the
+// samples of the console's graphs, and traces. It counts what it is given, and asks no
+// component.
+package telemetry
 
 import (
+	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/tidemark-engine/tidemark/infra/pg/declared"
 )
 
-// metrics are the metrics that the engine counts while it works; scrape has those that
+// Metrics are the metrics that the engine counts while it works; scrape has those that
 // are read at each scrape, and catalog all of them.
-type metrics struct {
+type Metrics struct {
 	registry *prometheus.Registry
 	requests *prometheus.CounterVec
 	latency  *prometheus.HistogramVec
 	batch    *prometheus.HistogramVec
 	events   *prometheus.CounterVec
 	tiers    *prometheus.CounterVec
-	refused  *prometheus.CounterVec
+	Refused  *prometheus.CounterVec
 	firings  *prometheus.CounterVec
 	late     *prometheus.HistogramVec
 	flush    *prometheus.HistogramVec
@@ -29,39 +37,54 @@ type metrics struct {
 	declared map[string]bool // declared views that have series of their own
 }
 
-func newMetrics() *metrics {
-	m := &metrics{
+// New returns metrics that nothing has been counted in.
+func New() *Metrics {
+	m := &Metrics{
 		registry: prometheus.NewRegistry(), tally: newTally(),
 		requests: metRequests.counters(),
 		latency:  metLatency.histograms(0.0001, 2.5, 14),
 		batch:    metWrite.histograms(0.0001, 2.5, 14),
 		events:   metEvents.counters(),
 		tiers:    metTiers.counters(),
-		refused:  metRefused.counters(),
+		Refused:  metRefused.counters(),
 		firings:  metFired.counters(),
 		late:     metLate.histograms(0.01, 2.5, 14),
 		flush:    oldFlush.histograms(0.25, 2, 16),
 		declared: map[string]bool{},
 	}
-	m.registry.MustRegister(m.requests, m.latency, m.batch, m.events, m.tiers, m.refused, m.firings, m.late, m.flush,
+	m.registry.MustRegister(m.requests, m.latency, m.batch, m.events, m.tiers, m.Refused, m.firings, m.late, m.flush,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.late.WithLabelValues() // shown before the first too
 	m.flush.WithLabelValues()
 	return m
 }
 
-func (m *metrics) answered(kind, outcome string, took time.Duration) {
+// Executed counts the commands that were answered, heartbeats too.
+func (m *Metrics) Executed() uint64 { return m.tally.commands.Load() }
+
+// Handler serves the metrics page.
+func (m *Metrics) Handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
+}
+
+// Flooded counts a connection that is closed because it went on sending.
+func (m *Metrics) Flooded() { m.floods.Add(1) }
+
+// Answered observes a request and its answer.
+func (m *Metrics) Answered(kind, outcome string, took time.Duration) {
 	m.requests.WithLabelValues(kind, outcome).Inc()
 	m.latency.WithLabelValues(kind).Observe(took.Seconds())
 	m.tally.answered(kind, took)
 }
 
-func (m *metrics) fired(outcome string, late time.Duration) {
+// Fired observes the command of a reminder.
+func (m *Metrics) Fired(outcome string, late time.Duration) {
 	m.firings.WithLabelValues(outcome).Inc()
 	m.late.WithLabelValues().Observe(late.Seconds())
 }
 
-func (m *metrics) hit(tier string) {
+// Hit counts a read by the tier that answered it.
+func (m *Metrics) Hit(tier string) {
 	m.tiers.WithLabelValues(tier).Inc()
 	m.tally.hit(tier)
 }
@@ -74,8 +97,8 @@ const (
 )
 
 // label is the name of a view in the metrics.
-func (m *metrics) label(view string) string {
-	if !isDeclared(view) {
+func (m *Metrics) label(view string) string {
+	if !strings.HasPrefix(view, declared.ViewPrefix) {
 		return view
 	}
 	m.mu.Lock()
@@ -87,8 +110,8 @@ func (m *metrics) label(view string) string {
 	return view
 }
 
-// applied observes the batches that a view's runners write.
-func (m *metrics) applied(view string) func(int, time.Duration) {
+// Applied observes the batches that a view's runners write.
+func (m *Metrics) Applied(view string) func(int, time.Duration) {
 	label := m.label(view)
 	batch, events := m.batch.WithLabelValues(label), m.events.WithLabelValues(label)
 	return func(n int, took time.Duration) {

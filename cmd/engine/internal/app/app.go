@@ -17,6 +17,7 @@ import (
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/mcp"
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/operations"
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/resources"
+	"github.com/tidemark-engine/tidemark/cmd/engine/internal/servers"
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/settings"
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/telemetry"
 	"github.com/tidemark-engine/tidemark/infra/natsio/keystore"
@@ -41,8 +42,8 @@ type Engine struct {
 	readiness *readiness.Readiness // what every component says of itself
 	certs     *certs.Certificates  // nil = without TLS
 
-	nats       *natsServer
-	postgres   *postgres
+	nats       *servers.NATS
+	postgres   *servers.Postgres
 	keys       *keys.Ring // nil = content is not encrypted
 	keyStore   *keystore.Store
 	journal    *journalReader
@@ -140,7 +141,7 @@ func (e *Engine) prepare(ctx context.Context) error {
 }
 
 func (e *Engine) startServers(ctx context.Context) (err error) {
-	e.nats, e.postgres, err = startServers(ctx, e.cfg, e.limits.Server(), e.natsTLS(), &e.stops, e.log)
+	e.nats, e.postgres, err = servers.Start(ctx, e.cfg, e.limits.Server(), e.natsTLS(), &e.stops, e.log)
 	return err
 }
 
@@ -198,23 +199,23 @@ func (e *Engine) startModel(ctx context.Context) (err error) {
 // startSenders starts what sends commands: the outbox, timers, the queue, reactors and
 // clients.
 func (e *Engine) startSenders(context.Context) (err error) {
-	requests, err := e.nats.connect(requestsConnection)
+	requests, err := e.nats.Connect(servers.RequestsConnection)
 	if err != nil {
 		return err
 	}
-	queries, err := e.nats.connect(queriesConnection)
+	queries, err := e.nats.Connect(servers.QueriesConnection)
 	if err != nil {
 		return err
 	}
 	e.stops.Add(func(context.Context) { e.commands.handler.Close() })
-	if e.postgres.db != nil {
+	if e.postgres.DB != nil {
 		e.stops.Add(startIndexes(e.log, "search", func(ctx context.Context) ([]string, bool, error) {
 			return e.model.durable.IndexSearch(ctx, e.cfg.Search.Of())
 		}))
 		e.stops.Add(startKeyRetention(e))
-		e.stops.Add(startRetention(e.postgres.db, e.cfg, e.log))
+		e.stops.Add(startRetention(e.postgres.DB, e.cfg, e.log))
 		e.stops.Add(startOutbox(e))
-		e.stops.Add(lifecycle.InBackground(copyAudit(e.postgres.db, e.authority.store.Audit, e.log)))
+		e.stops.Add(lifecycle.InBackground(copyAudit(e.postgres.DB, e.authority.store.Audit, e.log)))
 	}
 	if e.clock, err = startClock(e.nats, e.journal, e.commands, e.model, e.metrics.Fired, e.limits.Rates.Take); err != nil {
 		return err
@@ -228,12 +229,12 @@ func (e *Engine) startSenders(context.Context) (err error) {
 	e.purges.add(e.intake.Purged)
 	e.reconciler = startReconciler(e)
 	e.stops.Add(e.reconciler.stop)
-	if e.nats.embedded != nil {
-		if err = e.nats.embedded.SyncMeta(); err != nil { // a power cut must not lose a stream with acknowledged commands
+	if e.nats.Embedded != nil {
+		if err = e.nats.Embedded.SyncMeta(); err != nil { // a power cut must not lose a stream with acknowledged commands
 			return fmt.Errorf("sync the streams of the embedded NATS server: %w", err)
 		}
 	}
-	if err = e.nats.startGate(e.authority, e.limits.Rates, e.disconnect()); err != nil {
+	if err = e.startGate(); err != nil {
 		return err
 	}
 	if e.eraser != nil {

@@ -11,9 +11,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/lifecycle"
+	"github.com/tidemark-engine/tidemark/cmd/engine/internal/servers"
 	"github.com/tidemark-engine/tidemark/commands"
 	"github.com/tidemark-engine/tidemark/domain"
 	"github.com/tidemark-engine/tidemark/domain/view"
+	"github.com/tidemark-engine/tidemark/infra/natsio"
+	"github.com/tidemark-engine/tidemark/infra/natsio/auth"
+	"github.com/tidemark-engine/tidemark/infra/natsio/embedded"
 	"github.com/tidemark-engine/tidemark/infra/natsio/gate"
 	"github.com/tidemark-engine/tidemark/infra/natsio/principals"
 	"github.com/tidemark-engine/tidemark/infra/pg"
@@ -34,12 +38,12 @@ type authority struct {
 
 // openAuthority opens the principals.
 func (e *Engine) openAuthority(ctx context.Context) error {
-	nc, err := e.nats.connect("principals")
+	nc, err := e.nats.Connect("principals")
 	if err != nil {
 		return err
 	}
 	a := &authority{refused: e.metrics.Refused, strict: e.cfg.Authenticated()}
-	if a.store, err = principals.Open(ctx, nc, e.nats.subjects, a.changed, e.log); err != nil {
+	if a.store, err = principals.Open(ctx, nc, e.nats.Subjects, a.changed, e.log); err != nil {
 		return err
 	}
 	a.refusals = principals.NewRefusals(a.store.Audit, e.log)
@@ -229,4 +233,30 @@ func copyAudit(db *pg.DB, a *principals.Audit, log *slog.Logger) func(context.Co
 			_ = wait.Sleep(ctx, auditPause)
 		}
 	}
+}
+
+// startGate lets clients read what belongs to the engine.
+func (e *Engine) startGate() error {
+	n, a := e.nats, e.authority
+	if n.Accounts == nil {
+		return nil
+	}
+	nc, err := n.Connect(servers.GateConnection)
+	if err != nil {
+		return err
+	}
+	cfg := gate.Config{Engine: nc, Subjects: n.Subjects, Accounts: n.Accounts, Access: a.reads, Refresh: a.store.Refresh, Refused: a.unread, Missing: grants.Reads, Rates: e.limits.Rates, Disconnect: e.disconnect(), Free: auth.Streams, Log: e.log}
+	if n.Embedded != nil {
+		if cfg.Dev, err = natsio.Connect(embedded.InProcess, "tidemark-gate", e.log, n.Embedded.GateOptions()...); err != nil {
+			return err
+		}
+		e.stops.Add(func(context.Context) { cfg.Dev.Close() })
+	}
+	g, err := gate.Start(cfg)
+	if err != nil {
+		return err
+	}
+	a.gate.Store(g)
+	e.stops.Add(func(context.Context) { g.Stop() })
+	return nil
 }

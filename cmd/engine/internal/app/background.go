@@ -8,6 +8,7 @@ import (
 
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/lifecycle"
+	"github.com/tidemark-engine/tidemark/cmd/engine/internal/servers"
 	"github.com/tidemark-engine/tidemark/infra/natsio/coordination"
 	"github.com/tidemark-engine/tidemark/projections/rebuild"
 	"github.com/tidemark-engine/tidemark/projections/verify"
@@ -31,11 +32,11 @@ func (e *Engine) startUpgrades() error {
 			return err
 		},
 	}}
-	if e.postgres.db != nil {
+	if e.postgres.DB != nil {
 		upgrades = append(upgrades, rebuild.Upgrade{
 			View: "durable",
 			Stored: func(ctx context.Context) (int, bool) {
-				v, err := e.postgres.db.ViewVersion(ctx, "durable")
+				v, err := e.postgres.DB.ViewVersion(ctx, "durable")
 				return v, err == nil
 			},
 			Rebuild: func(ctx context.Context) error {
@@ -45,7 +46,7 @@ func (e *Engine) startUpgrades() error {
 		})
 	}
 	for _, u := range upgrades {
-		nc, err := e.nats.connect("rebuild-" + u.View)
+		nc, err := e.nats.Connect("rebuild-" + u.View)
 		if err != nil {
 			return err
 		}
@@ -103,7 +104,7 @@ func startAudit(e *Engine) *audit {
 	}
 	limit := int64(e.cfg.LimitsInFlight) / 4
 	a := &verify.Auditor{
-		Why:     reason,
+		Why:     servers.Reason,
 		Sampler: sampler, Rate: e.cfg.AuditRate, Log: e.log,
 		Busy: func() bool { return e.commands.handler.InFlight() > limit },
 	}

@@ -11,6 +11,7 @@ import (
 	natsgo "github.com/nats-io/nats.go"
 
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/lifecycle"
+	"github.com/tidemark-engine/tidemark/cmd/engine/internal/servers"
 	"github.com/tidemark-engine/tidemark/commands/reactors"
 	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/history"
@@ -29,21 +30,21 @@ type clock struct {
 	log      *slog.Logger
 }
 
-func startClock(nats *natsServer, j *journalReader, c *commandSide, m *readModel, fired func(string, time.Duration), rate func(string) error) (*clock, error) {
-	nc, err := nats.connect("time")
+func startClock(nats *servers.NATS, j *journalReader, c *commandSide, m *readModel, fired func(string, time.Duration), rate func(string) error) (*clock, error) {
+	nc, err := nats.Connect("time")
 	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
 	defer cancel()
-	k := &clock{commands: c, journal: j, log: nats.log}
-	if k.timers, err = coordination.OpenTimers(ctx, nc, nats.subjects, nats.log); err != nil {
+	k := &clock{commands: c, journal: j, log: nats.Log}
+	if k.timers, err = coordination.OpenTimers(ctx, nc, nats.Subjects, nats.Log); err != nil {
 		return nil, err
 	}
 	last := func(ctx context.Context, name events.AggregateName) (events.Record, bool, error) {
 		return j.history.Last(ctx, name, history.Linearizable)
 	}
-	k.remind = &reactors.Reminders{Last: last, Timers: k.timers, Send: c.send, Now: time.Now, Since: time.Now(), Near: true, Fired: fired, Rate: rate, Log: nats.log}
+	k.remind = &reactors.Reminders{Last: last, Timers: k.timers, Send: c.send, Now: time.Now, Since: time.Now(), Near: true, Fired: fired, Rate: rate, Log: nats.Log}
 	k.reactors = []reactors.Reactor{reactors.Hydrate(m.hydrator), reactors.Flush(m.hydrator), reactors.Deadline(k.timers), reactors.ClaimLease(k.timers), k.remind.Reactor()}
 	if err := k.timers.Watch(func(ctx context.Context, name string) error {
 		if mine, err := k.remind.Due(ctx, name); mine {
@@ -53,7 +54,7 @@ func startClock(nats *natsServer, j *journalReader, c *commandSide, m *readModel
 	}); err != nil {
 		return nil, err
 	}
-	root := nats.subjects.Root("agents.heartbeat.")
+	root := nats.Subjects.Root("agents.heartbeat.")
 	if _, err := nc.Subscribe(root+"*", func(m *natsgo.Msg) { c.activity.Heartbeat(m.Subject[len(root):]) }); err != nil {
 		k.timers.Stop()
 		return nil, err

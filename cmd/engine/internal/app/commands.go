@@ -67,8 +67,8 @@ func (c *commandSide) open(e *Engine, bounds commands.Bounds) error {
 		conf.Keys, conf.Eraser = e.eraser.keys, e.eraser
 	}
 	var handler atomic.Pointer[commands.Handler]
-	if e.nats.embedded == nil { // else this engine is alone
-		peers, err := e.nats.startPeers(func(ctx context.Context, message string) bool {
+	if e.nats.Embedded == nil { // else this engine is alone
+		peers, err := e.startPeers(func(ctx context.Context, message string) bool {
 			h := handler.Load()
 			return h == nil || h.Withdrawn(ctx, message)
 		})
@@ -77,7 +77,7 @@ func (c *commandSide) open(e *Engine, bounds commands.Bounds) error {
 		}
 		conf.Peers = peers
 	}
-	synced := e.nats.embedded != nil && e.cfg.Durability == "synced"
+	synced := e.nats.Embedded != nil && e.cfg.Durability == "synced"
 	c.handler = commands.NewHandler(j.writer(e.guard, synced), conf)
 	handler.Store(c.handler)
 	c.tasks = taskqueue.New(taskqueue.Config{
@@ -90,14 +90,14 @@ func (c *commandSide) open(e *Engine, bounds commands.Bounds) error {
 }
 
 // startPeers joins the other engines on an external server.
-func (n *natsServer) startPeers(withdrawn func(ctx context.Context, message string) bool) (*coordination.Peers, error) {
-	nc, err := n.connect("peers")
+func (e *Engine) startPeers(withdrawn func(ctx context.Context, message string) bool) (*coordination.Peers, error) {
+	nc, err := e.nats.Connect("peers")
 	if err != nil {
 		return nil, err
 	}
-	p, err := coordination.StartPeers(nc, n.subjects, withdrawn)
+	p, err := coordination.StartPeers(nc, e.nats.Subjects, withdrawn)
 	if err == nil {
-		n.stops.Add(lifecycle.InBackground(p.Run))
+		e.stops.Add(lifecycle.InBackground(p.Run))
 	}
 	return p, err
 }

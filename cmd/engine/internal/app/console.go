@@ -27,9 +27,9 @@ func (e *Engine) newConsole() *console.Console {
 // operated is the engine as the operations of its console see it.
 func (e *Engine) operated() *operations.Engine {
 	o := &operations.Engine{
-		Stores: e.journal.stores, Managed: e.postgres.local, Subjects: e.nats.subjects, Embedded: e.nats.embedded != nil,
+		Stores: e.journal.stores, Managed: e.postgres.Local, Subjects: e.nats.Subjects, Embedded: e.nats.Embedded != nil,
 		Topology: e.topology.planner, TopologyFile: e.topology.file,
-		Connect: e.nats.connect, Heads: e.journal.heads, Views: e.views.status, CaughtUp: e.views.caughtUp,
+		Connect: e.nats.Connect, Heads: e.journal.heads, Views: e.views.status, CaughtUp: e.views.caughtUp,
 		Access: e.authority.access,
 		Refused: func(principal string, missing *grants.Grant) {
 			e.authority.refused.WithLabelValues(string(missing.Kind)).Inc()
@@ -37,8 +37,8 @@ func (e *Engine) operated() *operations.Engine {
 		},
 	}
 	// Only a server with JWTs has checked who signed the credentials.
-	if e.nats.accounts != nil && (e.nats.embedded != nil || e.nats.mode == auth.OperatorMode) {
-		o.Caller = e.nats.accounts.Caller
+	if e.nats.Accounts != nil && (e.nats.Embedded != nil || e.nats.Mode == auth.OperatorMode) {
+		o.Caller = e.nats.Accounts.Caller
 	}
 	return o
 }
@@ -55,7 +55,7 @@ func (e consoleEngine) Connect(credentials string) (*nats.Conn, error) {
 	if credentials != "" {
 		who = []byte(credentials)
 	}
-	return e.nats.dialClient("console", who, e.cfg.NATSAccess, func() {})
+	return e.nats.DialClient("console", who, e.cfg.NATSAccess, func() {})
 }
 
 // Health implements console.Engine.

@@ -11,6 +11,7 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/lifecycle"
+	"github.com/tidemark-engine/tidemark/cmd/engine/internal/servers"
 	"github.com/tidemark-engine/tidemark/domain"
 	"github.com/tidemark-engine/tidemark/domain/view"
 	"github.com/tidemark-engine/tidemark/events"
@@ -67,12 +68,12 @@ const (
 	declaredStep   = 30 * time.Second      // bounds one step
 )
 
-func newDeclaredViews(nats *natsServer, v *views, j *journalReader, db *pg.DB, ready *readiness.Readiness, log *slog.Logger) (*declaredViews, error) {
-	nc, err := nats.connect("declared")
+func newDeclaredViews(nats *servers.NATS, v *views, j *journalReader, db *pg.DB, ready *readiness.Readiness, log *slog.Logger) (*declaredViews, error) {
+	nc, err := nats.Connect("declared")
 	if err != nil {
 		return nil, err
 	}
-	b, err := viewkv.New(nc, nats.embedded != nil)
+	b, err := viewkv.New(nc, nats.Embedded != nil)
 	if err != nil {
 		return nil, err
 	}

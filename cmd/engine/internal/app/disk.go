@@ -35,7 +35,7 @@ const (
 )
 
 func (e *Engine) startDiskWatch() {
-	if e.nats.embedded == nil {
+	if e.nats.Embedded == nil {
 		return
 	}
 	w := &diskWatch{e: e}
@@ -63,7 +63,7 @@ func filesReserve(all int64) int64 { return min(128, all/50) }
 // was full needs more room than one that becomes full, so that the state does not change
 // with every write.
 func (w *diskWatch) fullReason() string {
-	server := w.e.nats.embedded
+	server := w.e.nats.Embedded
 	more := int64(0)
 	if w.full {
 		more = 1
@@ -85,7 +85,7 @@ func (w *diskWatch) fullReason() string {
 
 // check stops or allows the appends, and restarts JetStream where that is needed.
 func (w *diskWatch) check(ctx context.Context) {
-	server, g := w.e.nats.embedded, w.e.guard
+	server, g := w.e.nats.Embedded, w.e.guard
 	before, why := w.full, w.fullReason()
 	if w.full = why != ""; w.full {
 		if !before {
@@ -124,7 +124,7 @@ func (w *diskWatch) check(ctx context.Context) {
 		return
 	}
 	w.checked = time.Time{}
-	w.e.nats.reconnect()
+	w.e.nats.Reconnect()
 	w.renew(ctx)
 	w.e.views.restart(func() {}) // a bucket does not wait for the disk before it acknowledges a row
 }
@@ -149,7 +149,7 @@ func (w *diskWatch) renew(ctx context.Context) {
 	if err := w.e.topology.apply(ctx); err != nil {
 		w.e.log.Warn("cannot apply the topology again", "error", err)
 	}
-	nc, err := w.e.nats.dial("renew")
+	nc, err := w.e.nats.Dial("renew")
 	if err != nil {
 		w.e.log.Warn("cannot connect to renew the buckets in memory", "error", err)
 		return

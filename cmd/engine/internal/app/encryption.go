@@ -22,7 +22,7 @@ func (e *Engine) openKeys(ctx context.Context) error {
 		e.journal.stores.OpenWith(keys.Closed{})
 		return nil
 	}
-	nc, err := e.nats.connect("keys")
+	nc, err := e.nats.Connect("keys")
 	if err != nil {
 		return err
 	}

@@ -39,8 +39,8 @@ func (x *eraser) clean(ctx context.Context) error {
 	if err := x.compact(ctx); err != nil {
 		return errors.Join(failed, err)
 	}
-	if x.e.postgres.local != nil {
-		if err := x.e.postgres.local.DropWAL(ctx); err != nil {
+	if x.e.postgres.Local != nil {
+		if err := x.e.postgres.Local.DropWAL(ctx); err != nil {
 			return errors.Join(failed, err)
 		}
 	}
@@ -55,7 +55,7 @@ func (x *eraser) clean(ctx context.Context) error {
 
 // compact removes the files of SQL that hold removed rows.
 func (x *eraser) compact(ctx context.Context) error {
-	db := x.e.postgres.db
+	db := x.e.postgres.DB
 	if db == nil {
 		return nil
 	}
@@ -66,7 +66,7 @@ func (x *eraser) compact(ctx context.Context) error {
 	eraser := durable.NewEraser(db)
 	left, err := eraser.HasShadow(ctx)
 	if left && err == nil { // of a rebuild that runs, which removes it, or that was interrupted
-		err = coordination.WithLock(ctx, x.e.nats.first(), "durable", eraser.DropShadow)
+		err = coordination.WithLock(ctx, x.e.nats.First(), "durable", eraser.DropShadow)
 		if errors.Is(err, coordination.ErrLocked) {
 			err = fmt.Errorf("the view durable is being rebuilt, and the new rows may hold values: %w", err)
 		}
@@ -112,7 +112,7 @@ func (x *eraser) cleanAgent(ctx context.Context, p keys.Pending) error {
 	if err := x.eraseQueued(ctx, readmodel.ErasedWith(p.Agent, owned), p.Revision); err != nil {
 		return err
 	}
-	if x.e.postgres.db == nil {
+	if x.e.postgres.DB == nil {
 		return nil
 	}
 	erased, err := x.e.journal.history.At(ctx, p.Partition, p.Revision)
@@ -123,7 +123,7 @@ func (x *eraser) cleanAgent(ctx context.Context, p keys.Pending) error {
 	if err != nil {
 		return err
 	}
-	return durable.NewEraser(x.e.postgres.db).Agent(ctx, &erased, living, owned)
+	return durable.NewEraser(x.e.postgres.DB).Agent(ctx, &erased, living, owned)
 }
 
 // cleanParallel is how many aggregates of an agent are cleaned at a time: each takes several
@@ -173,12 +173,12 @@ func (x *eraser) awaitOthers(ctx context.Context, but int) error {
 
 // eraseQueued removes what dead letters and outcomes have of what was erased.
 func (x *eraser) eraseQueued(ctx context.Context, erased readmodel.Erased, revision uint64) error {
-	letters, err := intake.OpenDeadLetters(ctx, x.e.nats.first(), x.e.nats.subjects)
+	letters, err := intake.OpenDeadLetters(ctx, x.e.nats.First(), x.e.nats.Subjects)
 	if err != nil {
 		return err
 	}
 	if err := letters.EraseAgent(ctx, erased); err != nil {
 		return err
 	}
-	return intake.EraseOutcomes(ctx, x.e.nats.first(), x.e.nats.subjects, erased, revision)
+	return intake.EraseOutcomes(ctx, x.e.nats.First(), x.e.nats.Subjects, erased, revision)
 }

@@ -48,7 +48,7 @@ func (a *externalAccounts) Digest(text string) string {
 // checkClients refuses an external server that does not distinguish principals. Its
 // error is a *deployment.UsageError.
 func (e *Engine) checkClients(ctx context.Context, nc *nats.Conn) error {
-	if e.nats.embedded != nil || !e.cfg.Authenticated() {
+	if e.nats.Embedded != nil || !e.cfg.Authenticated() {
 		return nil
 	}
 	account, err := natsio.OwnAccount(ctx, nc)
@@ -59,11 +59,11 @@ func (e *Engine) checkClients(ctx context.Context, nc *nats.Conn) error {
 		return deployment.Usagef("--auth on: the NATS server has no accounts, so that its clients share the one of the engine; " +
 			"configure it with what 'engine auth print-config' prints, or use --auth off")
 	}
-	e.nats.mode = auth.ConfigFile
+	e.nats.Mode = auth.ConfigFile
 	if nkeys.IsValidPublicAccountKey(account) {
-		e.nats.mode = auth.OperatorMode
+		e.nats.Mode = auth.OperatorMode
 	}
-	for _, url := range strings.Split(e.nats.url, ",") {
+	for _, url := range strings.Split(e.nats.URL, ",") {
 		checked, err := claimsChecked(url, e.cfg.NATSAccess)
 		if err != nil { // it is away
 			e.log.Debug("it is not known whether a NATS server checks the NKeys of clients", "error", err)
@@ -109,30 +109,30 @@ func claimsChecked(url string, access natsio.Access) (bool, error) {
 // openExternal takes the accounts of an external server over: those of principals that
 // were made in the data directory, and what it says of the server.
 func (e *Engine) openExternal(ctx context.Context, store *principals.Store) error {
-	if e.nats.mode == auth.Embedded {
+	if e.nats.Mode == auth.Embedded {
 		return nil
 	}
-	secret, err := e.journal.intake(ctx, e.nats.first())
+	secret, err := e.journal.intake(ctx, e.nats.First())
 	if err != nil {
 		return err
 	}
-	e.nats.accounts = &externalAccounts{store, e.nats.subjects, []byte(secret)}
+	e.nats.Accounts = &externalAccounts{store, e.nats.Subjects, []byte(secret)}
 	dir := embedded.KeysDir(e.cfg.Data)
 	if !auth.Exists(dir) {
 		e.log.Info("the data directory has no keys, so that the engine cannot ask as a client whether the accounts of the NATS server reach it (engine auth init --external)")
 		return nil
 	}
-	keys, err := auth.Open(auth.Config{Dir: dir, Prefix: e.nats.subjects.Root(""), ReadRaw: auth.Streams})
+	keys, err := auth.Open(auth.Config{Dir: dir, Prefix: e.nats.Subjects.Root(""), ReadRaw: auth.Streams})
 	if err != nil {
 		return err
 	}
-	if err := keys.SetMode(e.nats.mode); err != nil {
+	if err := keys.SetMode(e.nats.Mode); err != nil {
 		return err
 	}
-	e.nats.operator = keys.ClientAccount()
+	e.nats.Operator = keys.ClientAccount()
 	account := ""
-	if e.nats.mode == auth.OperatorMode {
-		account = e.nats.operator
+	if e.nats.Mode == auth.OperatorMode {
+		account = e.nats.Operator
 	}
 	return store.Import(ctx, keys.Profiles(), account)
 }
@@ -147,7 +147,7 @@ const (
 // watchAccounts asks as the operator, on an external server, whether the accounts of
 // clients reach the engine.
 func (e *Engine) watchAccounts() {
-	if e.nats.operator == "" {
+	if e.nats.Operator == "" {
 		return
 	}
 	p := &accountsProbe{e: e}
@@ -194,16 +194,16 @@ func (p *accountsProbe) look(ctx context.Context) error {
 		access.Creds = filepath.Join(embedded.KeysDir(p.e.cfg.Data), "operator.creds")
 		opts, err := access.Options()
 		if err == nil {
-			p.nc, err = natsio.Connect(deployment.WithoutUsers(n.url), "tidemark-accounts", n.log, opts...)
+			p.nc, err = natsio.Connect(deployment.WithoutUsers(n.URL), "tidemark-accounts", n.Log, opts...)
 		}
 		if err != nil {
 			return fmt.Errorf("the NATS server does not admit the operator's credentials of the data directory: %w", err)
 		}
 	}
 	// Each of these is answered by the engine, if only with an error.
-	for _, imported := range []string{n.subjects.Root("queries.") + ">", n.subjects.Root("commands.") + ">", n.subjects.Root("enqueue.") + ">", "$JS.API.>", "$SRV.>"} {
+	for _, imported := range []string{n.Subjects.Root("queries.") + ">", n.Subjects.Root("commands.") + ">", n.Subjects.Root("enqueue.") + ">", "$JS.API.>", "$SRV.>"} {
 		subject := map[string]string{"$JS.API.>": "$JS.API.INFO", "$SRV.>": "$SRV.PING.tidemark"}[imported]
-		if writes := strings.HasPrefix(imported, n.subjects.Root("commands.")) || strings.HasPrefix(imported, n.subjects.Root("enqueue.")); writes && !p.ok.IsZero() {
+		if writes := strings.HasPrefix(imported, n.Subjects.Root("commands.")) || strings.HasPrefix(imported, n.Subjects.Root("enqueue.")); writes && !p.ok.IsZero() {
 			continue // an error once a minute would look like a client's
 		}
 		if subject == "" {
@@ -222,7 +222,7 @@ func (p *accountsProbe) look(ctx context.Context) error {
 		}
 	}
 	// These are heard.
-	for local, own := range map[string]string{"_INBOX.": "inbox.", n.subjects.Root("outcomes."): "outcomes."} {
+	for local, own := range map[string]string{"_INBOX.": "inbox.", n.Subjects.Root("outcomes."): "outcomes."} {
 		id := "probe-" + nuid.Next()
 		sub, err := p.nc.SubscribeSync(local + id)
 		if err != nil {
@@ -230,7 +230,7 @@ func (p *accountsProbe) look(ctx context.Context) error {
 		}
 		err = p.nc.FlushTimeout(probeTime)
 		if err == nil {
-			err = n.first().Publish(n.accounts.Root(n.operator)+own+id, nil)
+			err = n.First().Publish(n.Accounts.Root(n.Operator)+own+id, nil)
 		}
 		if err == nil {
 			limited, cancel := context.WithTimeout(ctx, probeTime)
@@ -246,7 +246,7 @@ func (p *accountsProbe) look(ctx context.Context) error {
 	// And no client may speak for another account.
 	limited, cancel := context.WithTimeout(ctx, probeTime)
 	defer cancel()
-	_, err := p.nc.RequestWithContext(limited, n.subjects.Root("tm.")+"OTHER.queries.engine.status", nil)
+	_, err := p.nc.RequestWithContext(limited, n.Subjects.Root("tm.")+"OTHER.queries.engine.status", nil)
 	if err == nil {
 		return errors.New("an account of the NATS server reaches the engine in the name of another one: the exports lack account_token_position")
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/lifecycle"
+	"github.com/tidemark-engine/tidemark/cmd/engine/internal/servers"
 	"github.com/tidemark-engine/tidemark/domain"
 	"github.com/tidemark-engine/tidemark/history"
 	"github.com/tidemark-engine/tidemark/infra/natsio/hot"
@@ -21,18 +22,15 @@ import (
 	"github.com/tidemark-engine/tidemark/internal/wait"
 )
 
-// sqlWait bounds the questions to SQL at the start. An engine starts without it.
-const sqlWait = 5 * time.Second
-
 // knownJournals are the journals that the data directory, SQL and KV have worked
 // on. sql is false when SQL could not be asked.
 func (e *Engine) knownJournals(ctx context.Context, nc *nats.Conn, note *deployment.JournalNote) (known []journal.Known, sql bool, err error) {
 	known = append(known, journal.Known{Store: "the data directory " + e.cfg.Data, Incarnation: note.Incarnation})
 	sql = true
-	if e.postgres.db != nil {
-		ctx, cancel := context.WithTimeout(ctx, sqlWait)
+	if e.postgres.DB != nil {
+		ctx, cancel := context.WithTimeout(ctx, servers.SQLWait)
 		defer cancel()
-		ids, err := e.postgres.db.Journals(ctx)
+		ids, err := e.postgres.DB.Journals(ctx)
 		sql = err == nil
 		for _, id := range ids {
 			known = append(known, journal.Known{Store: "the SQL database", Incarnation: id})
@@ -46,14 +44,14 @@ func (e *Engine) knownJournals(ctx context.Context, nc *nats.Conn, note *deploym
 // not open: a new stream would write into them. With --accept-journal they are
 // moved away.
 func (e *Engine) checkFiles() error {
-	if e.nats.embedded == nil {
+	if e.nats.Embedded == nil {
 		return nil
 	}
-	for _, stream := range e.nats.embedded.Health().Lost {
+	for _, stream := range e.nats.Embedded.Health().Lost {
 		if !strings.HasPrefix(stream, "EVENTS") {
 			continue
 		}
-		dir := e.nats.embedded.StreamDir(stream)
+		dir := e.nats.Embedded.StreamDir(stream)
 		if !e.cfg.AcceptJournal {
 			return fmt.Errorf("%w: the embedded NATS server cannot open the journal's files in %s (damaged, or meta.inf is missing; see its warnings above). "+
 				"Nothing was changed. Restore the directory from a backup, or continue with a new, empty journal: engine serve --accept-journal, which moves the directory away",
@@ -80,11 +78,11 @@ func (e *Engine) openKnownJournal(ctx context.Context) (note *deployment.Journal
 	if err := e.checkFiles(); err != nil {
 		return nil, false, err
 	}
-	nc, err := e.nats.connect("journal")
+	nc, err := e.nats.Connect("journal")
 	if err != nil {
 		return nil, false, err
 	}
-	cfg := journal.Config{Subjects: e.nats.subjects, Partitions: e.cfg.Partitions, Accept: e.cfg.AcceptJournal}
+	cfg := journal.Config{Subjects: e.nats.Subjects, Partitions: e.cfg.Partitions, Accept: e.cfg.AcceptJournal}
 	if cfg.Known, sql, err = e.knownJournals(ctx, nc, &n); err != nil {
 		return nil, false, err
 	}
@@ -103,7 +101,7 @@ type guard struct {
 }
 
 // relaxed reports whether a power failure may lose acknowledged events.
-func (e *Engine) relaxed() bool { return e.nats.embedded != nil && e.cfg.Durability == "relaxed" }
+func (e *Engine) relaxed() bool { return e.nats.Embedded != nil && e.cfg.Durability == "relaxed" }
 
 // newGuard compares the journal with the note and with SQL. What differs is
 // accepted with --accept-journal, and with relaxed durability where the journal
@@ -114,7 +112,7 @@ func (e *Engine) newGuard(ctx context.Context, note *deployment.JournalNote, sql
 		points = note.Points
 	}
 	g := &guard{Guard: e.journal.NewGuard(points, note.Accepted, e.log), e: e, sql: sql}
-	if sql && e.postgres.db != nil {
+	if sql && e.postgres.DB != nil {
 		if err := g.learn(ctx); err != nil && !e.cfg.AcceptJournal {
 			return nil, err
 		}
@@ -137,7 +135,7 @@ func (e *Engine) newGuard(ctx context.Context, note *deployment.JournalNote, sql
 	default:
 		return g, nil
 	}
-	if e.postgres.db != nil {
+	if e.postgres.DB != nil {
 		if err := g.rollBackArchive(ctx); err != nil {
 			return nil, err
 		}
@@ -186,7 +184,7 @@ func (g *guard) start() {
 	e.views.blocked = g.Err
 	g.report()
 	e.stops.Add(lifecycle.InBackground(g.Run))
-	if e.nats.embedded == nil {
+	if e.nats.Embedded == nil {
 		e.stops.Add(lifecycle.InBackground(g.WatchPauses))
 	}
 	e.stops.Add(func(context.Context) { g.note() })
@@ -208,8 +206,8 @@ func (g *guard) keepNotes(ctx context.Context) {
 			return
 		}
 		if !g.sql {
-			asked, cancel := context.WithTimeout(ctx, sqlWait)
-			if g.e.postgres.db.Ping(asked) == nil {
+			asked, cancel := context.WithTimeout(ctx, servers.SQLWait)
+			if g.e.postgres.DB.Ping(asked) == nil {
 				if err := g.learn(asked); err != nil {
 					g.Refuse(domain.Errorf(domain.Unavailable, "journal.changed", "%v", err))
 				}
@@ -235,14 +233,14 @@ func (g *guard) note() {
 // adoptViews rebuilds the views that belong to another or a longer journal.
 func (g *guard) adoptViews(ctx context.Context) {
 	e := g.e
-	nc, err := e.nats.dial("adopt")
+	nc, err := e.nats.Dial("adopt")
 	if err != nil {
 		e.log.Warn("cannot look for views of another journal", "error", err)
 		return
 	}
 	defer nc.Close()
 	for pause := time.Second; ; pause = min(2*pause, time.Minute) {
-		done, err := e.journal.stores.Adopt(ctx, nc, e.nats.subjects, e.nats.embedded != nil, g.lost, e.log)
+		done, err := e.journal.stores.Adopt(ctx, nc, e.nats.Subjects, e.nats.Embedded != nil, g.lost, e.log)
 		for _, view := range done {
 			e.log.Info("the view was rebuilt from this journal", "view", view)
 		}

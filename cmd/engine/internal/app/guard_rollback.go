@@ -30,7 +30,7 @@ func (e *Engine) rowsAhead(ctx context.Context) (ahead bool, err error) {
 // sameUpToHead reports whether the archive has the journal's last events, so that
 // the journal is the same one and has lost only what came after.
 func (g *guard) sameUpToHead(ctx context.Context) (bool, error) {
-	if g.e.postgres.db == nil {
+	if g.e.postgres.DB == nil {
 		return true, nil
 	}
 	a, j := g.e.journal.stores.Archive(), g.e.journal

@@ -12,6 +12,7 @@ import (
 
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/lifecycle"
+	"github.com/tidemark-engine/tidemark/cmd/engine/internal/servers"
 	"github.com/tidemark-engine/tidemark/internal/counted"
 	"github.com/tidemark-engine/tidemark/internal/readiness"
 	"github.com/tidemark-engine/tidemark/internal/wait"
@@ -60,9 +61,9 @@ func startHealth(e *Engine) *health {
 	if e.keys != nil {
 		probe(readiness.Probe{Component: "keys", Level: readiness.NotReady, Ask: h.keyStore})
 	}
-	if e.postgres.db != nil {
+	if e.postgres.DB != nil {
 		probe(readiness.Probe{Component: "postgres", Level: readiness.Degraded, Ask: func(ctx context.Context) error {
-			return withoutAddresses(e.postgres.db.Ping(ctx))
+			return servers.WithoutAddresses(e.postgres.DB.Ping(ctx))
 		}})
 		e.stops.Add(lifecycle.InBackground(h.countStuck))
 	}
@@ -97,7 +98,7 @@ func (h *health) lookAtConnections(ctx context.Context) {
 func (h *health) connections() *links {
 	l := &links{}
 	l.level, l.reason = h.subscriptions()
-	for _, nc := range h.e.nats.kept() {
+	for _, nc := range h.e.nats.Kept() {
 		switch status := nc.Status(); status {
 		case nats.CONNECTED, nats.DRAINING_SUBS, nats.DRAINING_PUBS:
 		case nats.CLOSED:
@@ -125,13 +126,13 @@ func (h *health) nats() (readiness.Level, string) {
 // subscriptions reports what the server refuses. Without answers of the server, without
 // requests, or without replies to them, no command is executed.
 func (h *health) subscriptions() (readiness.Level, string) {
-	refused := h.e.nats.subs.Refused()
+	refused := h.e.nats.Subs.Refused()
 	if len(refused) == 0 {
 		return readiness.OK, ""
 	}
 	level, texts := readiness.Degraded, make([]string, len(refused))
 	for i, right := range refused {
-		if strings.HasPrefix(right.Subject, h.e.nats.subjects.Root("commands.")) || strings.HasPrefix(right.Subject, "_INBOX.") {
+		if strings.HasPrefix(right.Subject, h.e.nats.Subjects.Root("commands.")) || strings.HasPrefix(right.Subject, "_INBOX.") {
 			level = readiness.NotReady
 		}
 		texts[i] = right.String()
@@ -164,7 +165,7 @@ func (h *health) look(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("the bucket AGENT_STATE does not answer: %w", err)
 	}
-	s, err := h.e.nats.storage(ctx, h.e.cfg.Reserve)
+	s, err := h.e.nats.Storage(ctx, h.e.cfg.Reserve)
 	if err != nil {
 		return fmt.Errorf("the server does not say how much storage is used: %w", err)
 	}

@@ -88,7 +88,7 @@ func (e *Engine) scraped() telemetry.State {
 		return s
 	}
 	r := &telemetry.Running{
-		SQL: e.postgres.db != nil, Broken: e.postgres.problem(), Stats: e.commands.handler.Stats(), InFlight: e.commands.handler.InFlight(),
+		SQL: e.postgres.DB != nil, Broken: e.postgres.Problem(), Stats: e.commands.handler.Stats(), InFlight: e.commands.handler.InFlight(),
 		DeadLetters: e.health.deadLetters(), Stuck: e.health.stuckTasks(), Views: e.views.status(e.journal.lastHeads()),
 		HeadsAge: e.journal.headsAge(), Usage: e.guard.Usage(), Audit: e.audit.status(),
 	}

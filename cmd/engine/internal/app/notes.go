@@ -16,14 +16,14 @@ func (e *Engine) writeNotes() error {
 	if e.certs != nil {
 		o.TLSCert, o.TLSKey = e.certs.OwnClient()
 	}
-	if e.nats.embedded != nil {
-		creds, err := e.nats.embedded.Authority().EngineCreds()
+	if e.nats.Embedded != nil {
+		creds, err := e.nats.Embedded.Authority().EngineCreds()
 		if err != nil {
 			return err
 		}
 		o.Creds = string(creds)
 	} else {
-		o.URL, o.Access = e.nats.url, e.cfg.NATSAccess.Absolute()
+		o.URL, o.Access = e.nats.URL, e.cfg.NATSAccess.Absolute()
 	}
 	if o.MasterKeyCommand = e.cfg.Keys.MasterKeyCommand; e.cfg.Keys.File() != "" {
 		path, err := filepath.Abs(e.cfg.Keys.File())
@@ -41,8 +41,8 @@ func (e *Engine) writeNotes() error {
 // writeNote writes the addresses, and the certificate that clients on this machine
 // find there.
 func (e *Engine) writeNote() error {
-	n := deployment.Note{PID: os.Getpid(), NATS: redact.URL(e.nats.url), HTTP: e.http.URL(), Prefix: e.cfg.SubjectPrefix, Shared: e.nats.accounts == nil}
-	if e.certs != nil && e.nats.embedded != nil {
+	n := deployment.Note{PID: os.Getpid(), NATS: redact.URL(e.nats.URL), HTTP: e.http.URL(), Prefix: e.cfg.SubjectPrefix, Shared: e.nats.Accounts == nil}
+	if e.certs != nil && e.nats.Embedded != nil {
 		n.Fingerprint = e.certs.Fingerprint()
 	}
 	return n.Write(e.cfg.Data)

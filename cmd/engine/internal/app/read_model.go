@@ -41,7 +41,7 @@ func newReadModel(e *Engine) *readModel {
 		Memory: m.memory, Hot: m.hot, HotProgress: m.hotProgress, DurableProgress: m.durableProgress, MessagesProgress: m.inboxProgress,
 		Journal: m.rows, Hit: e.metrics.Hit, Missed: e.commands.missed,
 	}
-	if db := e.postgres.db; db != nil {
+	if db := e.postgres.DB; db != nil {
 		m.durable = durable.New(db, "durable")
 		m.durable.Living = durable.LivingIn(j.history, false)
 		m.tiers.Durable, m.hydrator.Durable = m.durable, m.durable

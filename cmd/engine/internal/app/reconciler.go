@@ -132,7 +132,7 @@ func (r *reconciler) checkJournal(ctx context.Context) (few []string, err error)
 	if len(restored) > 0 {
 		r.log.Error("another program has changed settings of the journal, with which it loses events; they are restored", "settings", strings.Join(restored, ", "))
 	}
-	js, err := jetstream.New(r.e.nats.first())
+	js, err := jetstream.New(r.e.nats.First())
 	if err != nil {
 		return nil, err
 	}

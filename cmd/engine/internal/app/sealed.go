@@ -19,7 +19,7 @@ import (
 // and the key store have components of their own. Servers that do not answer are noticed
 // elsewhere.
 func (r *reconciler) checkSealed(ctx context.Context) ([]string, error) {
-	js, err := jetstream.New(r.e.nats.first())
+	js, err := jetstream.New(r.e.nats.First())
 	if err != nil {
 		return nil, err
 	}

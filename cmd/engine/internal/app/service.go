@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/lifecycle"
+	"github.com/tidemark-engine/tidemark/cmd/engine/internal/servers"
 	"github.com/tidemark-engine/tidemark/commands"
 	"github.com/tidemark-engine/tidemark/commands/groupcommit"
 	"github.com/tidemark-engine/tidemark/commands/reactors"
@@ -29,19 +30,19 @@ func startService(e *Engine, nc, queries *nats.Conn) (*queryService, error) {
 	q := &query.Query{
 		Tiers: e.model.tiers, Rows: e.model.rows, Cache: e.buckets.cache, Status: e.statusFor, Tail: e.model.tail, MaxAnswer: queries.MaxPayload, Authority: e.authority,
 		LastSeen: e.commands.lastSeen, Command: e.intake.Outcome, Acknowledged: e.commands.handler.Acknowledged,
-		Search: e.cfg.Search.Of(), Prefix: e.nats.subjects.Root(""),
+		Search: e.cfg.Search.Of(), Prefix: e.nats.Subjects.Root(""),
 	}
 	if e.views.declared != nil {
 		q.Declared = e.views.declared
 	}
 	cfg := service.Config{
-		Subjects: e.nats.subjects, Version: semver(e.version),
+		Subjects: e.nats.Subjects, Version: semver(e.version),
 		Commands: e.commands.handler.Handle, Batch: e.commands.handler.HandleBatchWithID, Queries: q.Ask, Next: e.commands.tasks.Next,
-		Identify: e.nats.identify(), Rates: e.limits.Rates, Observe: e.metrics.Answered, ReplyPrefixes: e.cfg.ReplyPrefixes, Limits: e.limits.Requests(e.cfg.LimitsInFlight), QueryConn: queries, Trace: e.tracer, Log: e.log,
+		Identify: e.nats.Identify(), Rates: e.limits.Rates, Observe: e.metrics.Answered, ReplyPrefixes: e.cfg.ReplyPrefixes, Limits: e.limits.Requests(e.cfg.LimitsInFlight), QueryConn: queries, Trace: e.tracer, Log: e.log,
 	}
 	cfg.Disconnect = e.disconnect()
-	if e.nats.embedded != nil {
-		cfg.Connected = e.nats.embedded.Connected
+	if e.nats.Embedded != nil {
+		cfg.Connected = e.nats.Embedded.Connected
 	}
 	s, err := service.Serve(nc, cfg)
 	if err != nil {
@@ -53,12 +54,12 @@ func startService(e *Engine, nc, queries *nats.Conn) (*queryService, error) {
 // disconnect is how to close the connection of a client that floods the engine; nil = the
 // server is not its own.
 func (e *Engine) disconnect() func(connection uint64) {
-	if e.nats.embedded == nil {
+	if e.nats.Embedded == nil {
 		return nil
 	}
 	return func(connection uint64) {
 		e.metrics.Flooded()
-		e.nats.embedded.Disconnect(connection)
+		e.nats.Embedded.Disconnect(connection)
 	}
 }
 
@@ -85,14 +86,14 @@ func startIntake(e *Engine, rs []reactors.Reactor) (*intakeQueue, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	cfg := intake.Config{
-		Subjects: e.nats.subjects, Connect: e.nats.dial, Send: behind(e.commands.handler.Send), Observe: e.metrics.Answered,
+		Subjects: e.nats.Subjects, Connect: e.nats.Dial, Send: behind(e.commands.handler.Send), Observe: e.metrics.Answered,
 		Reactors: rs, Journal: e.journal.history, DeadLetterAge: e.cfg.DeadLettersRetention, Log: e.log,
-		Identify: e.nats.identify(), Rates: e.limits.Rates, Trace: e.tracer,
+		Identify: e.nats.Identify(), Rates: e.limits.Rates, Trace: e.tracer,
 	}
-	if e.nats.accounts != nil {
-		cfg.Dev = e.nats.accounts.Dev()
+	if e.nats.Accounts != nil {
+		cfg.Dev = e.nats.Accounts.Dev()
 	}
-	if e.nats.embedded != nil {
+	if e.nats.Embedded != nil {
 		cfg.Room = e.guard.Room
 	}
 	in, err := intake.Start(ctx, cfg)
@@ -117,14 +118,14 @@ func (q *intakeQueue) stop(context.Context) { q.Close() }
 // startOutbox executes the commands in agents.outbox.
 func startOutbox(e *Engine) (stop func(context.Context)) {
 	o := &outbox.Outbox{
-		DB: e.postgres.db, Prefix: e.nats.subjects.Root(""), BodyBytes: e.cfg.LimitsBody, Caller: e.outboxCaller, Log: e.log,
+		DB: e.postgres.DB, Prefix: e.nats.Subjects.Root(""), BodyBytes: e.cfg.LimitsBody, Caller: e.outboxCaller, Log: e.log,
 	}
 	o.Report = func(err error) {
 		if err == nil {
 			e.readiness.Set("outbox", readiness.OK, "")
 			return
 		}
-		e.readiness.Set("outbox", readiness.Degraded, "its rows are not relayed: "+withoutAddresses(err).Error())
+		e.readiness.Set("outbox", readiness.Degraded, "its rows are not relayed: "+servers.WithoutAddresses(err).Error())
 	}
 	o.Handle = func(ctx context.Context, req commands.Request, done func(commands.Receipt, error)) {
 		e.commands.handler.Handle(groupcommit.WithLoad(ctx, queued), req, done)

@@ -31,24 +31,24 @@ func (e *Engine) status(ctx context.Context) deployment.Status {
 	report := e.readiness.Report()
 	s := deployment.Status{
 		Version: e.version, UptimeS: time.Since(e.started).Seconds(), Prefix: e.cfg.SubjectPrefix,
-		NATS: deployment.NATSStatus{URL: e.nats.url, Mode: "embedded", State: "up"}, HTTP: e.http.URL(),
+		NATS: deployment.NATSStatus{URL: e.nats.URL, Mode: "embedded", State: "up"}, HTTP: e.http.URL(),
 		Journal: deployment.JournalStatus{
 			Incarnation: e.journal.ID(), Partitions: e.journal.Partitions(), Replicas: e.journal.Replicas(), Heads: heads,
 			Conflicts: stats.Conflicts.Load(), Replays: stats.Replays.Load(),
 		},
 		Views: e.views.status(heads), InFlight: e.commands.handler.InFlight(),
-		Topology: e.topology.status(ctx, e.reconciler), Postgres: e.postgres.status(e.health.problem("postgres")), Audit: e.audit.status(),
+		Topology: e.topology.status(ctx, e.reconciler), Postgres: e.postgres.Status(e.health.problem("postgres")), Audit: e.audit.status(),
 		TLS:   e.tlsStatus(),
 		Ready: report.Ready, Reasons: report.Reasons(), Problems: report.Problems,
 	}
 	if abs, err := filepath.Abs(e.cfg.Data); err == nil {
 		s.Data = abs
 	}
-	if e.nats.embedded != nil {
-		s.NATS.Version = e.nats.embedded.Version()
+	if e.nats.Embedded != nil {
+		s.NATS.Version = e.nats.Embedded.Version()
 	} else {
-		s.NATS.Mode, s.NATS.URL = "external", redact.URL(e.nats.url)
-		s.NATS.Version, s.NATS.Accounts = e.nats.first().ConnectedServerVersion(), e.nats.mode
+		s.NATS.Mode, s.NATS.URL = "external", redact.URL(e.nats.URL)
+		s.NATS.Version, s.NATS.Accounts = e.nats.First().ConnectedServerVersion(), e.nats.Mode
 	}
 	at := domain.Token{Journal: e.journal.Incarnation(), Positions: map[int]uint64{}}
 	for p, head := range heads {
@@ -76,9 +76,9 @@ func plain(v any) ([]byte, error) {
 // durability is what an acknowledgement promises, as one word and one sentence.
 func (e *Engine) durability() (word, sentence string) {
 	switch {
-	case e.nats.embedded != nil && e.cfg.Durability == "synced":
+	case e.nats.Embedded != nil && e.cfg.Durability == "synced":
 		return "synced", "each event is on the disk of this machine before its command is acknowledged"
-	case e.nats.embedded != nil:
+	case e.nats.Embedded != nil:
 		return "relaxed", "events reach the disk within a second after their command is acknowledged; a power failure may lose that second"
 	case e.journal.Replicas() >= 3:
 		return "replicated", "a majority of the journal's replicas has each event before its command is acknowledged"
@@ -91,32 +91,32 @@ func (e *Engine) durability() (word, sentence string) {
 func (e *Engine) Banner(program string) string {
 	mode, detail := e.durability()
 	natsMode, pgLine := "embedded", "off: lists need SQL; commands and reads do not"
-	if e.nats.embedded == nil {
+	if e.nats.Embedded == nil {
 		natsMode = "external"
 	}
 	switch {
-	case e.postgres.local != nil:
-		pgLine = e.postgres.local.URL() + "  (managed, " + e.postgres.local.Version() + ")"
-	case e.postgres.db != nil:
-		pgLine = e.postgres.url + "  (external)"
+	case e.postgres.Local != nil:
+		pgLine = e.postgres.Local.URL() + "  (managed, " + e.postgres.Local.Version() + ")"
+	case e.postgres.DB != nil:
+		pgLine = e.postgres.URL + "  (external)"
 	}
-	if e.postgres.db != nil && e.postgres.db.Schema() != string(pg.Live) {
-		pgLine += "  schema " + e.postgres.db.Schema()
+	if e.postgres.DB != nil && e.postgres.DB.Schema() != string(pg.Live) {
+		pgLine += "  schema " + e.postgres.DB.Schema()
 	}
-	if e.postgres.risk != "" {
-		pgLine += "  WARNING: " + e.postgres.risk
+	if e.postgres.Risk != "" {
+		pgLine += "  WARNING: " + e.postgres.Risk
 	}
-	if problem := e.postgres.problem(); problem != "" {
+	if problem := e.postgres.Problem(); problem != "" {
 		pgLine += "  NOT IN USE: " + problem
 	}
-	at, prefix := "", e.nats.subjects.Root("")
+	at, prefix := "", e.nats.Subjects.Root("")
 	if e.cfg.Data != "./data" {
 		at = " --data " + e.cfg.Data
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "Tidemark %s serves.\n", e.version)
-	fmt.Fprintf(&b, "  NATS        %s  (%s)\n", redact.URL(e.nats.url), natsMode)
-	if e.nats.accounts != nil {
+	fmt.Fprintf(&b, "  NATS        %s  (%s)\n", redact.URL(e.nats.URL), natsMode)
+	if e.nats.Accounts != nil {
 		fmt.Fprintf(&b, "  clients     %s\n", e.clients())
 	}
 	fmt.Fprintf(&b, "  Postgres    %s\n", pgLine)

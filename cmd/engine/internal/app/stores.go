@@ -11,6 +11,7 @@ import (
 
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/lifecycle"
+	"github.com/tidemark-engine/tidemark/cmd/engine/internal/servers"
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/settings"
 	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/infra/natsio"
@@ -30,7 +31,7 @@ func (e *Engine) openStores(ctx context.Context) (err error) {
 	if err = e.checkAccount(ctx); err != nil {
 		return err
 	}
-	if err = e.postgres.open(e.cfg.Postgres, e.cfg.PostgresSchema, &e.stops); err != nil {
+	if err = e.postgres.Open(e.cfg.Postgres, e.cfg.PostgresSchema, &e.stops); err != nil {
 		return err
 	}
 	note, sql, err := e.openKnownJournal(ctx)
@@ -40,11 +41,11 @@ func (e *Engine) openStores(ctx context.Context) (err error) {
 	if err := e.openKeys(ctx); err != nil {
 		return err
 	}
-	nc, err := e.nats.connect("views")
+	nc, err := e.nats.Connect("views")
 	if err != nil {
 		return err
 	}
-	if e.topology, err = applyTopology(ctx, nc, e.cfg, e.nats.embedded != nil, e.log); err != nil {
+	if e.topology, err = applyTopology(ctx, nc, e.cfg, e.nats.Embedded != nil, e.log); err != nil {
 		return err
 	}
 	if e.buckets, err = openBuckets(ctx, nc, e.nats); err != nil {
@@ -54,7 +55,7 @@ func (e *Engine) openStores(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	e.journal.useArchive(e.postgres.db, bounds.ClockSkew)
+	e.journal.useArchive(e.postgres.DB, bounds.ClockSkew)
 	e.guard, err = e.newGuard(ctx, note, sql)
 	return err
 }
@@ -66,7 +67,7 @@ const consumersPerStream = 40
 // checkAccount fails when an external server does not permit the streams that the
 // engine needs, before any of them is created.
 func (e *Engine) checkAccount(ctx context.Context) error {
-	if e.nats.embedded != nil {
+	if e.nats.Embedded != nil {
 		return nil
 	}
 	t, err := settings.ReadTopology(e.cfg.Topology)
@@ -94,7 +95,7 @@ func (e *Engine) checkAccount(ctx context.Context) error {
 			names = append(names, name)
 		}
 	}
-	nc, err := e.nats.connect("start")
+	nc, err := e.nats.Connect("start")
 	if err != nil {
 		return err
 	}
@@ -120,10 +121,10 @@ func (b *buckets) rows() []*hot.Bucket {
 	return slices.AppendSeq([]*hot.Bucket{b.entries}, maps.Values(b.docs))
 }
 
-func openBuckets(ctx context.Context, nc *nats.Conn, nats *natsServer) (*buckets, error) {
+func openBuckets(ctx context.Context, nc *nats.Conn, nats *servers.NATS) (*buckets, error) {
 	open := func(cfg hot.BucketConfig) (*hot.Bucket, error) {
-		cfg.Embedded = nats.embedded != nil
-		return hot.OpenBucket(ctx, nc, cfg, nats.log)
+		cfg.Embedded = nats.Embedded != nil
+		return hot.OpenBucket(ctx, nc, cfg, nats.Log)
 	}
 	b := &buckets{docs: map[string]*hot.Bucket{}}
 	var err error
@@ -135,7 +136,7 @@ func openBuckets(ctx context.Context, nc *nats.Conn, nats *natsServer) (*buckets
 			return nil, err
 		}
 	}
-	b.cache, err = hot.OpenQueryCache(ctx, nc, nats.log)
+	b.cache, err = hot.OpenQueryCache(ctx, nc, nats.Log)
 	return b, err
 }
 
@@ -146,12 +147,12 @@ type quarantineStore struct {
 	stop func(context.Context)
 }
 
-func openQuarantine(ctx context.Context, nats *natsServer) (*quarantineStore, error) {
-	nc, err := nats.connect("quarantine")
+func openQuarantine(ctx context.Context, nats *servers.NATS) (*quarantineStore, error) {
+	nc, err := nats.Connect("quarantine")
 	if err != nil {
 		return nil, err
 	}
-	q, err := natsquarantine.Open(ctx, nc, nats.log)
+	q, err := natsquarantine.Open(ctx, nc, nats.Log)
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/deployment"
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/lifecycle"
+	"github.com/tidemark-engine/tidemark/cmd/engine/internal/servers"
 	"github.com/tidemark-engine/tidemark/infra/natsio/feeds"
 	"github.com/tidemark-engine/tidemark/infra/pg/archive"
 	"github.com/tidemark-engine/tidemark/infra/pg/durable"
@@ -26,9 +27,9 @@ const (
 // archive, durable. The last three, which need SQL, are left out without it.
 func (e *Engine) startViews() error {
 	m := e.model
-	if e.postgres.db != nil {
+	if e.postgres.DB != nil {
 		var err error
-		if e.views.declared, err = newDeclaredViews(e.nats, e.views, e.journal, e.postgres.db, e.readiness, e.log); err != nil {
+		if e.views.declared, err = newDeclaredViews(e.nats, e.views, e.journal, e.postgres.DB, e.readiness, e.log); err != nil {
 			return err
 		}
 	}
@@ -55,24 +56,24 @@ func (e *Engine) startViews() error {
 	}
 	e.stops.Add(func(context.Context) { followed() })
 	e.stops.Add(lifecycle.InBackground(e.keepUnfinished))
-	if err := e.views.start("hot", m.hot, m.hotProgress, projections.Batching{Busy: busyHot, Max: 2000}); err != nil || e.postgres.db == nil {
+	if err := e.views.start("hot", m.hot, m.hotProgress, projections.Batching{Busy: busyHot, Max: 2000}); err != nil || e.postgres.DB == nil {
 		return err
 	}
-	if err := e.views.start(durable.MessagesView, durable.NewMessages(e.postgres.db, durable.MessagesView, durable.LivingIn(e.journal.history, false)), m.inboxProgress,
+	if err := e.views.start(durable.MessagesView, durable.NewMessages(e.postgres.DB, durable.MessagesView, durable.LivingIn(e.journal.history, false)), m.inboxProgress,
 		projections.Batching{Threshold: 1000, Pace: 25 * time.Millisecond, Max: 2000}); err != nil {
 		return err
 	}
 	if e.views.broadcast != nil {
-		e.stops.Add(lifecycle.InBackground(func(ctx context.Context) { e.views.broadcast.CompareRows(ctx, e.postgres.positions) }))
+		e.stops.Add(lifecycle.InBackground(func(ctx context.Context) { e.views.broadcast.CompareRows(ctx, e.postgres.Positions) }))
 	}
 	// No reader waits for the archive, so it takes large batches.
-	if err := e.views.start(deployment.ArchiveView, archive.New(e.postgres.db, deployment.ArchiveView), projections.NewProgress(e.journal.Partitions()),
+	if err := e.views.start(deployment.ArchiveView, archive.New(e.postgres.DB, deployment.ArchiveView), projections.NewProgress(e.journal.Partitions()),
 		projections.Batching{Threshold: 1000, Interval: 250 * time.Millisecond, Max: 4000}); err != nil {
 		return err
 	}
 	return e.views.startDurable(m.durable, m.durableProgress, projections.Batching{
 		Threshold: e.cfg.FlushThreshold, Interval: e.cfg.FlushInterval, Busy: min(e.cfg.FlushInterval, busyFlush), Max: 4000,
-	}, feeds.NewNotifications(e.streams.Streams, e.journal.history, durable.NewPosition(e.postgres.db, "durable")))
+	}, feeds.NewNotifications(e.streams.Streams, e.journal.history, durable.NewPosition(e.postgres.DB, "durable")))
 }
 
 // keepUnfinished keeps the rows of open sessions and unfinished tasks in their buckets.
@@ -97,11 +98,11 @@ func (e *Engine) changed(kind, id string, state []byte, revision uint64) {
 // of their own, so that appends and views do not wait behind it.
 type streams struct{ *feeds.Streams }
 
-func openStreams(nats *natsServer) (*streams, error) {
-	nc, err := nats.connect("feeds")
+func openStreams(nats *servers.NATS) (*streams, error) {
+	nc, err := nats.Connect("feeds")
 	if err != nil {
 		return nil, err
 	}
-	s, err := feeds.NewStreams(nc, nats.subjects, nats.embedded != nil, nats.log)
+	s, err := feeds.NewStreams(nc, nats.Subjects, nats.Embedded != nil, nats.Log)
 	return &streams{s}, err
 }

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/tidemark-engine/tidemark/cmd/engine/internal/servers"
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/telemetry"
 	"github.com/tidemark-engine/tidemark/infra/natsio/coordination"
 	"github.com/tidemark-engine/tidemark/infra/natsio/feeds"
@@ -57,15 +58,15 @@ func newViews(ctx context.Context, e *Engine) (*views, error) {
 		began: time.Now(), journal: e.journal, quarantine: e.quarantine, metrics: e.metrics, tracer: e.tracer, log: e.log,
 		progress: map[string]*projections.Progress{}, lags: map[place]*projections.Lag{}, restarts: map[string][]chan<- string{},
 	}
-	if e.nats.embedded == nil {
-		nc, err := e.nats.connect("leases")
+	if e.nats.Embedded == nil {
+		nc, err := e.nats.Connect("leases")
 		if err != nil {
 			return nil, err
 		}
 		if v.leases, err = coordination.OpenLeases(ctx, nc, e.log); err != nil {
 			return nil, err
 		}
-		v.broadcast = coordination.NewProgressBroadcast(nc, e.nats.subjects)
+		v.broadcast = coordination.NewProgressBroadcast(nc, e.nats.Subjects)
 	}
 	v.ctx, v.cancel = context.WithCancel(context.Background())
 	v.round = newRound()
@@ -172,7 +173,7 @@ func (v *views) startLocal(view string, target projections.Target, progress *pro
 func (v *views) runner(view string, p int, target projections.Target, progress *projections.Progress, b projections.Batching) *projections.Runner {
 	return &projections.Runner{
 		View: view, Partition: p, Source: v.journal.source(view), Target: target, Batching: b,
-		Progress: progress, Log: v.log, Applied: v.metrics.Applied(view), Why: reason, Trace: v.tracer,
+		Progress: progress, Log: v.log, Applied: v.metrics.Applied(view), Why: servers.Reason, Trace: v.tracer,
 	}
 }
 

@@ -1,4 +1,6 @@
-package app
+// Package servers is the NATS server and Postgres, embedded, managed or external, and the
+// engine's connections to them. What they store belongs to the components.
+package servers
 
 import (
 	"context"
@@ -23,41 +25,40 @@ import (
 	"github.com/tidemark-engine/tidemark/infra/natsio/gate"
 	"github.com/tidemark-engine/tidemark/infra/pg"
 	"github.com/tidemark-engine/tidemark/infra/pg/local"
-	"github.com/tidemark-engine/tidemark/internal/grants"
 	"github.com/tidemark-engine/tidemark/internal/identity"
 	"github.com/tidemark-engine/tidemark/internal/wait"
 )
 
-// natsServer is the NATS server, embedded or external, and the engine's
+// NATS is the NATS server, embedded or external, and the engine's
 // connections to it. The journal, the views' writes and the requests have a
 // connection each, so that none waits behind another's bytes. The journal's
 // readers share the connection of its appends: a separate one was no clear gain
 // (ADR 10).
-type natsServer struct {
-	embedded *embedded.Server // nil = external
-	url      string
+type NATS struct {
+	Embedded *embedded.Server // nil = external
+	URL      string
 	access   []nats.Option // how to authenticate at an external server
-	subjects natsio.Subjects
-	accounts gate.Accounts // of clients; nil = they share the engine's
-	mode     auth.Mode     // of an external server with --auth on
-	operator string        // its account of the operator; empty = not known
+	Subjects natsio.Subjects
+	Accounts gate.Accounts // of clients; nil = they share the engine's
+	Mode     auth.Mode     // of an external server with --auth on
+	Operator string        // its account of the operator; empty = not known
 	conns    []*nats.Conn
 	mu       sync.Mutex
 	dialed   []*nats.Conn // all of them, also those that a component closes
-	subs     natsio.Subscriptions
+	Subs     natsio.Subscriptions
 	stops    *lifecycle.Stops
-	log      *slog.Logger
+	Log      *slog.Logger
 }
 
-// startServers starts NATS and Postgres at the same time.
+// Start starts NATS and Postgres at the same time.
 // tlsConfig is of the embedded server's listener; nil = without TLS.
-func startServers(ctx context.Context, cfg *settings.Config, l embedded.Limits, tlsConfig *tls.Config, stops *lifecycle.Stops, log *slog.Logger) (*natsServer, *postgres, error) {
+func Start(ctx context.Context, cfg *settings.Config, l embedded.Limits, tlsConfig *tls.Config, stops *lifecycle.Stops, log *slog.Logger) (*NATS, *Postgres, error) {
 	access, err := cfg.NATSAccess.Options()
 	if err != nil {
 		return nil, nil, err
 	}
-	n := &natsServer{access: access, url: cfg.NATS, subjects: natsio.NewSubjects(cfg.SubjectPrefix), subs: natsio.Subscriptions{Log: log}, stops: stops, log: log}
-	p := &postgres{log: log}
+	n := &NATS{access: access, URL: cfg.NATS, Subjects: natsio.NewSubjects(cfg.SubjectPrefix), Subs: natsio.Subscriptions{Log: log}, stops: stops, Log: log}
+	p := &Postgres{log: log}
 	key := ""
 	if cfg.NATS == "" {
 		if key, err = cfg.StorageKey(ctx); err != nil {
@@ -69,11 +70,11 @@ func startServers(ctx context.Context, cfg *settings.Config, l embedded.Limits, 
 	if cfg.Postgres == "" {
 		starting.Go(func() {
 			reader, outbox := pg.Roles(cfg.PostgresSchema)
-			p.local, pgErr = local.Start(ctx, local.Config{Dir: filepath.Join(cfg.Data, "postgres"), Roles: []string{reader, outbox}, Log: log})
+			p.Local, pgErr = local.Start(ctx, local.Config{Dir: filepath.Join(cfg.Data, "postgres"), Roles: []string{reader, outbox}, Log: log})
 		})
 	}
 	if cfg.NATS == "" {
-		n.embedded, natsErr = deployment.StartNATS(embedded.Config{
+		n.Embedded, natsErr = deployment.StartNATS(embedded.Config{
 			Dir: cfg.Data, Listen: cfg.NATSListen, Synced: cfg.Durability == "synced", Limits: l, Log: log,
 			TLS: tlsConfig, Auth: cfg.Authenticated(), Key: key,
 		}, cfg.SubjectPrefix)
@@ -82,12 +83,12 @@ func startServers(ctx context.Context, cfg *settings.Config, l embedded.Limits, 
 		natsErr = n.await(ctx)
 	}
 	starting.Wait()
-	if p.local != nil {
+	if p.Local != nil {
 		stops.AddServer(p.stop)
 	}
-	if n.embedded != nil {
-		n.url, n.accounts = n.embedded.URL(), n.embedded.Authority()
-		stops.AddServer(func(context.Context) { n.embedded.Stop() })
+	if n.Embedded != nil {
+		n.URL, n.Accounts = n.Embedded.URL(), n.Embedded.Authority()
+		stops.AddServer(func(context.Context) { n.Embedded.Stop() })
 	}
 	switch {
 	case natsErr != nil:
@@ -103,9 +104,9 @@ func startServers(ctx context.Context, cfg *settings.Config, l embedded.Limits, 
 const externalPatience = 30 * time.Second
 
 // await waits until an external server answers. What it refuses is no reason to wait.
-func (n *natsServer) await(ctx context.Context) error {
+func (n *NATS) await(ctx context.Context) error {
 	for began, said := time.Now(), false; ; said = true {
-		nc, err := natsio.Connect(n.url, "tidemark-start", slog.New(slog.DiscardHandler), n.access...)
+		nc, err := natsio.Connect(n.URL, "tidemark-start", slog.New(slog.DiscardHandler), n.access...)
 		if err == nil {
 			nc.Close()
 			return nil
@@ -114,7 +115,7 @@ func (n *natsServer) await(ctx context.Context) error {
 			return err
 		}
 		if !said {
-			n.log.Warn("the engine waits for the NATS server", "for", externalPatience, "error", err)
+			n.Log.Warn("the engine waits for the NATS server", "for", externalPatience, "error", err)
 		}
 		if wait.Sleep(ctx, time.Second/2) != nil {
 			return err
@@ -122,9 +123,9 @@ func (n *natsServer) await(ctx context.Context) error {
 	}
 }
 
-// connect opens a connection that the engine's stop closes in its turn.
-func (n *natsServer) connect(name string) (*nats.Conn, error) {
-	nc, err := n.dial(name)
+// Connect opens a connection that the engine's stop closes in its turn.
+func (n *NATS) Connect(name string) (*nats.Conn, error) {
+	nc, err := n.Dial(name)
 	if err != nil {
 		return nil, err
 	}
@@ -135,28 +136,28 @@ func (n *natsServer) connect(name string) (*nats.Conn, error) {
 	return nc, nil
 }
 
-// kept are the connections that stay until the stop, in the order in which connect
+// Kept are the connections that stay until the stop, in the order in which connect
 // opened them; components that run already ask while later ones are opened.
-func (n *natsServer) kept() []*nats.Conn {
+func (n *NATS) Kept() []*nats.Conn {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return slices.Clone(n.conns)
 }
 
-// first is the oldest of them.
-func (n *natsServer) first() *nats.Conn { return n.kept()[0] }
+// First is the oldest of them.
+func (n *NATS) First() *nats.Conn { return n.Kept()[0] }
 
-// dial opens a connection that the caller closes.
-func (n *natsServer) dial(name string) (*nats.Conn, error) {
-	url, opts := n.url, n.access
-	if n.embedded != nil {
-		url, opts = embedded.InProcess, n.embedded.Options()
+// Dial opens a connection that the caller closes.
+func (n *NATS) Dial(name string) (*nats.Conn, error) {
+	url, opts := n.URL, n.access
+	if n.Embedded != nil {
+		url, opts = embedded.InProcess, n.Embedded.Options()
 	}
-	nc, err := natsio.Connect(url, "tidemark-"+name, n.log, opts...)
+	nc, err := natsio.Connect(url, "tidemark-"+name, n.Log, opts...)
 	if err != nil {
 		return nil, err
 	}
-	n.subs.Keep(nc, func() (*nats.Conn, error) {
+	n.Subs.Keep(nc, func() (*nats.Conn, error) {
 		return natsio.Connect(url, "tidemark-subscriptions", slog.New(slog.DiscardHandler), opts...)
 	})
 	n.mu.Lock()
@@ -167,51 +168,26 @@ func (n *natsServer) dial(name string) (*nats.Conn, error) {
 
 // The connections that answer clients.
 const (
-	requestsConnection = "requests"
-	queriesConnection  = "queries"
-	gateConnection     = "gate"
+	RequestsConnection = "requests"
+	QueriesConnection  = "queries"
+	GateConnection     = "gate"
 	enqueueConnection  = "enqueue" // of the intake
 )
 
-// identify returns who an account belongs to; nil where all clients share the
+// Identify returns who an account belongs to; nil where all clients share the
 // engine's account.
-func (n *natsServer) identify() func(account string) *identity.Caller {
-	if n.accounts == nil {
+func (n *NATS) Identify() func(account string) *identity.Caller {
+	if n.Accounts == nil {
 		return nil
 	}
-	return n.accounts.Caller
+	return n.Accounts.Caller
 }
 
-// startGate lets clients read what belongs to the engine.
-func (n *natsServer) startGate(a *authority, rates *natsio.Rates, disconnect func(connection uint64)) error {
-	if n.accounts == nil {
-		return nil
-	}
-	nc, err := n.connect(gateConnection)
-	if err != nil {
-		return err
-	}
-	cfg := gate.Config{Engine: nc, Subjects: n.subjects, Accounts: n.accounts, Access: a.reads, Refresh: a.store.Refresh, Refused: a.unread, Missing: grants.Reads, Rates: rates, Disconnect: disconnect, Free: auth.Streams, Log: n.log}
-	if n.embedded != nil {
-		if cfg.Dev, err = natsio.Connect(embedded.InProcess, "tidemark-gate", n.log, n.embedded.GateOptions()...); err != nil {
-			return err
-		}
-		n.stops.Add(func(context.Context) { cfg.Dev.Close() })
-	}
-	g, err := gate.Start(cfg)
-	if err != nil {
-		return err
-	}
-	a.gate.Store(g)
-	n.stops.Add(func(context.Context) { g.Stop() })
-	return nil
-}
-
-// reconnect breaks the engine's connections, so that their consumers and watches
+// Reconnect breaks the engine's connections, so that their consumers and watches
 // are renewed at once. Those that answer clients stay: their answers would be lost,
 // and requests would have no responder.
-func (n *natsServer) reconnect() {
-	answers := []string{requestsConnection, queriesConnection, gateConnection, enqueueConnection}
+func (n *NATS) Reconnect() {
+	answers := []string{RequestsConnection, QueriesConnection, GateConnection, enqueueConnection}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, nc := range n.dialed {
@@ -221,17 +197,17 @@ func (n *natsServer) reconnect() {
 	}
 }
 
-// storage is how much of its storage the server uses. An account without a limit on a
+// Storage is how much of its storage the server uses. An account without a limit on a
 // server that is not ours has none that we know.
-func (n *natsServer) storage(ctx context.Context, reserve func(size int64) int64) (s deployment.StorageStatus, err error) {
-	if n.embedded != nil {
-		s.Used = uint64(n.embedded.Used())
-		if free, size, ok := n.embedded.Disk(); ok {
+func (n *NATS) Storage(ctx context.Context, reserve func(size int64) int64) (s deployment.StorageStatus, err error) {
+	if n.Embedded != nil {
+		s.Used = uint64(n.Embedded.Used())
+		if free, size, ok := n.Embedded.Disk(); ok {
 			s.Free, s.Limit, s.Reserve = uint64(free), s.Used+uint64(free), uint64(reserve(size))
 		}
 		return s, nil
 	}
-	js, err := jetstream.New(n.first())
+	js, err := jetstream.New(n.First())
 	if err != nil {
 		return s, err
 	}

@@ -1,4 +1,4 @@
-package app
+package servers
 
 import (
 	"context"
@@ -18,38 +18,38 @@ import (
 	"github.com/tidemark-engine/tidemark/internal/wait"
 )
 
-// postgres is the database: a managed server, an external one, or none.
-type postgres struct {
-	local *local.Server // nil = external or off
-	url   string        // as the status shows it; empty = off
-	risk  string        // of the way to an external one; empty = none
-	db    *pg.DB        // nil = off
+// Postgres is the database: a managed server, an external one, or none.
+type Postgres struct {
+	Local *local.Server // nil = external or off
+	URL   string        // as the status shows it; empty = off
+	Risk  string        // of the way to an external one; empty = none
+	DB    *pg.DB        // nil = off
 	log   *slog.Logger
 
 	broken atomic.Pointer[string] // why the database cannot be used
 }
 
-// open opens the connection pool and migrates the schema. While the database is
+// Open opens the connection pool and migrates the schema. While the database is
 // unavailable the migration is retried in the background, because commands and
 // hot reads do not need SQL. It returns after the first attempt, and fails where
 // no retry helps.
-func (p *postgres) open(url, schema string, stops *lifecycle.Stops) error {
+func (p *Postgres) Open(url, schema string, stops *lifecycle.Stops) error {
 	switch {
-	case p.local != nil:
-		url, p.url = p.local.SocketURL(), p.local.URL()
+	case p.Local != nil:
+		url, p.URL = p.Local.SocketURL(), p.Local.URL()
 	case url == "off":
 		return nil
 	default:
-		p.url = redact.URL(url)
-		if p.risk = pg.TransportRisk(url); p.risk != "" {
-			p.log.Warn(p.risk)
+		p.URL = redact.URL(url)
+		if p.Risk = pg.TransportRisk(url); p.Risk != "" {
+			p.log.Warn(p.Risk)
 		}
 	}
 	var err error
-	if p.db, err = pg.OpenSchema(url, schema); err != nil {
+	if p.DB, err = pg.OpenSchema(url, schema); err != nil {
 		return err
 	}
-	stops.Add(func(context.Context) { p.db.Close() })
+	stops.Add(func(context.Context) { p.DB.Close() })
 	first := make(chan error)
 	stops.Add(lifecycle.InBackground(func(ctx context.Context) { p.keepSchema(ctx, first) }))
 	var unsuitable *pg.Unsuitable
@@ -67,7 +67,7 @@ const (
 
 // keepSchema migrates the schema, and makes again what is removed from it. It
 // sends the result of the first attempt, and retries until it stops.
-func (p *postgres) keepSchema(ctx context.Context, first chan<- error) {
+func (p *Postgres) keepSchema(ctx context.Context, first chan<- error) {
 	pause := backoff.NewExponentialBackOff()
 	pause.MaxInterval = 5 * time.Second
 	migrated, granted := false, false
@@ -78,7 +78,7 @@ func (p *postgres) keepSchema(ctx context.Context, first chan<- error) {
 		if ctx.Err() != nil {
 			err = ctx.Err()
 		}
-		if was := p.problem(); err != nil && was == "" && ctx.Err() == nil {
+		if was := p.Problem(); err != nil && was == "" && ctx.Err() == nil {
 			p.log.Warn("Postgres cannot be used; the views in SQL wait for it, commands and hot reads do not", "error", err)
 		} else if err == nil && was != "" {
 			p.log.Info("Postgres can be used again")
@@ -100,52 +100,55 @@ func (p *postgres) keepSchema(ctx context.Context, first chan<- error) {
 
 // ensureSchema migrates; once that is done it grants, and repairs what it finds
 // damaged.
-func (p *postgres) ensureSchema(ctx context.Context, migrated, granted *bool) error {
+func (p *Postgres) ensureSchema(ctx context.Context, migrated, granted *bool) error {
 	if !*migrated {
-		err := p.db.Migrate(ctx, p.log)
+		err := p.DB.Migrate(ctx, p.log)
 		*migrated = err == nil
 		return err
 	}
-	damage, err := p.db.Damage(ctx)
+	damage, err := p.DB.Damage(ctx)
 	if err != nil {
 		return err
 	}
 	if len(damage) > 0 {
 		p.log.Error("tables were removed or changed from outside; they are made again", "missing", strings.Join(damage, ", "))
-		if err := p.db.Migrate(ctx, p.log); err != nil { // the whole schema may be gone
+		if err := p.DB.Migrate(ctx, p.log); err != nil { // the whole schema may be gone
 			return err
 		}
-		if err := p.db.Repair(ctx, "durable", p.log); err != nil {
+		if err := p.DB.Repair(ctx, "durable", p.log); err != nil {
 			return err
 		}
 		*granted = false
 	}
 	if !*granted {
-		err = p.db.Grant(ctx, p.log)
+		err = p.DB.Grant(ctx, p.log)
 		*granted = err == nil
 	}
 	return err
 }
 
-// positions is how far each view has the database, by partition.
-func (p *postgres) positions(ctx context.Context) (map[string][]uint64, error) {
-	ctx, cancel := context.WithTimeout(ctx, sqlWait)
+// SQLWait bounds the questions to SQL at the start. An engine starts without it.
+const SQLWait = 5 * time.Second
+
+// Positions is how far each view has the database, by partition.
+func (p *Postgres) Positions(ctx context.Context) (map[string][]uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, SQLWait)
 	defer cancel()
-	return p.db.Positions(ctx)
+	return p.DB.Positions(ctx)
 }
 
-// problem is why the database cannot be used; empty = it can.
-func (p *postgres) problem() string {
+// Problem is why the database cannot be used; empty = it can.
+func (p *Postgres) Problem() string {
 	if text := p.broken.Load(); text != nil {
 		return *text
 	}
 	return ""
 }
 
-func (p *postgres) setProblem(err error) {
+func (p *Postgres) setProblem(err error) {
 	text := ""
 	if err != nil {
-		text = reason(err)
+		text = Reason(err)
 	}
 	p.broken.Store(&text)
 }
@@ -155,28 +158,28 @@ func (p *postgres) setProblem(err error) {
 const serverStop = 3 * time.Second
 
 // stop stops the managed server.
-func (p *postgres) stop(ctx context.Context) {
+func (p *Postgres) stop(ctx context.Context) {
 	if end, bounded := ctx.Deadline(); bounded && time.Until(end) < serverStop {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), serverStop)
 		defer cancel()
 	}
-	if err := p.local.Stop(ctx); err != nil {
+	if err := p.Local.Stop(ctx); err != nil {
 		p.log.Error("Postgres did not stop cleanly", "error", err)
 	}
 }
 
-// status takes what the last probe said; empty = it answered.
-func (p *postgres) status(problem string) deployment.PostgresStatus {
-	if p.db == nil {
+// Status takes what the last probe said; empty = it answered.
+func (p *Postgres) Status(problem string) deployment.PostgresStatus {
+	if p.DB == nil {
 		return deployment.PostgresStatus{Mode: "off", State: "off"}
 	}
-	s := deployment.PostgresStatus{URL: p.url, Schema: p.db.Schema(), Mode: "external", State: "up", Warning: p.risk}
-	if p.local != nil {
-		s.Mode, s.Version = "managed", p.local.Version()
+	s := deployment.PostgresStatus{URL: p.URL, Schema: p.DB.Schema(), Mode: "external", State: "up", Warning: p.Risk}
+	if p.Local != nil {
+		s.Mode, s.Version = "managed", p.Local.Version()
 	}
 	if problem == "" {
-		problem = p.problem()
+		problem = p.Problem()
 	}
 	if problem != "" {
 		s.State, s.Reason = "away", problem

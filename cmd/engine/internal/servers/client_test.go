@@ -1,4 +1,4 @@
-package app
+package servers
 
 import (
 	"errors"
@@ -34,9 +34,9 @@ func TestClientsOfAnExternalServer(t *testing.T) {
 	defer ns.Shutdown()
 
 	url := "nats://engine:secret@" + ns.Addr().String()
-	n := &natsServer{url: url, access: []nats.Option{nats.UserInfo("engine", "secret")}, log: slog.New(slog.DiscardHandler)}
+	n := &NATS{URL: url, access: []nats.Option{nats.UserInfo("engine", "secret")}, Log: slog.New(slog.DiscardHandler)}
 	closed := make(chan struct{}, 1)
-	nc, err := n.dialClient("mcp", seed, natsio.Access{}, func() { closed <- struct{}{} })
+	nc, err := n.DialClient("mcp", seed, natsio.Access{}, func() { closed <- struct{}{} })
 	harness.Must(t, err)
 	refused := make(chan error, 1)
 	nc.SetErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { refused <- err })
@@ -46,7 +46,7 @@ func TestClientsOfAnExternalServer(t *testing.T) {
 	}
 	nc.Close()
 	harness.Receive(t, "the end", closed)
-	if _, err := n.dialClient("mcp", unknown, natsio.Access{}, func() {}); !errors.Is(err, nats.ErrAuthorization) {
+	if _, err := n.DialClient("mcp", unknown, natsio.Access{}, func() {}); !errors.Is(err, nats.ErrAuthorization) {
 		t.Errorf("a key that the server does not know: %v", err)
 	}
 }

@@ -1,4 +1,4 @@
-package app
+package servers
 
 import (
 	"errors"
@@ -31,7 +31,7 @@ func TestReasonsNameNoServer(t *testing.T) {
 		{fmt.Errorf("flush: %w", &pgconn.PgError{Severity: "ERROR", Code: "42501", Message: "permission denied for table state"}), "flush: ERROR: permission denied for table state (SQLSTATE 42501)"},
 		{errors.New("the target has lost its rows"), "the target has lost its rows"},
 	} {
-		if got := reason(c.err); got != c.want {
+		if got := Reason(c.err); got != c.want {
 			t.Errorf("%v:\n%q, want\n%q", c.err, got, c.want)
 		}
 	}

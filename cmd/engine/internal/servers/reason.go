@@ -1,4 +1,4 @@
-package app
+package servers
 
 import (
 	"context"
@@ -11,13 +11,13 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// reason is the text of an error as /readyz and the status show it: without the addresses
+// Reason is the text of an error as /readyz and the status show it: without the addresses
 // and users of the servers behind, which their readers may not know. The log has all of it.
-func reason(err error) string {
+func Reason(err error) string {
 	text := err.Error()
 	var connect *pgconn.ConnectError
 	if errors.As(err, &connect) {
-		text = strings.Replace(text, connect.Error(), "Postgres is unavailable: "+withoutAddresses(connect).Error(), 1)
+		text = strings.Replace(text, connect.Error(), "Postgres is unavailable: "+WithoutAddresses(connect).Error(), 1)
 	}
 	var network *net.OpError
 	if errors.As(err, &network) {
@@ -26,9 +26,9 @@ func reason(err error) string {
 	return text
 }
 
-// withoutAddresses reduces an error of the database to what holds no address, user
+// WithoutAddresses reduces an error of the database to what holds no address, user
 // or SQL: /readyz has readers who may not know them.
-func withoutAddresses(err error) error {
+func WithoutAddresses(err error) error {
 	var refused *pgconn.PgError
 	var system syscall.Errno
 	switch {

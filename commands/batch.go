@@ -28,14 +28,9 @@ type batchItem struct {
 // HandleBatch executes a batch and calls done once: with a result for each
 // command in order, or, if the batch cannot be read or an atomic one is refused,
 // with an error whose details.index is the first command at fault. below returns
-// the part of a command's subject below its root.
-func (h *Handler) HandleBatch(ctx context.Context, body []byte, below func(subject string) string, done func([]Result, error)) {
-	h.HandleBatchWithID(ctx, "", body, below, done)
-}
-
-// HandleBatchWithID is HandleBatch of a batch with an id, from which commands without an id get
-// theirs: the same batch sent again under its id takes effect once. Empty = it has none.
-func (h *Handler) HandleBatchWithID(ctx context.Context, id string, body []byte, below func(subject string) string, done func([]Result, error)) {
+// the part of a command's subject below its root. From the id of a batch its commands without
+// an id get theirs: the same batch sent again under its id takes effect once; "" = it has none.
+func (h *Handler) HandleBatch(ctx context.Context, id string, body []byte, below func(subject string) string, done func([]Result, error)) {
 	in, err := readBatch(body, below)
 	if err != nil {
 		done(nil, err)

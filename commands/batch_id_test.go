@@ -22,7 +22,7 @@ func (e *engine) batchAs(id, body string) ([]commands.Result, error) {
 		err     error
 	}
 	replies := make(chan reply, 1)
-	e.HandleBatchWithID(e.t.Context(), id, []byte(body), strings.Clone, func(r []commands.Result, err error) { replies <- reply{r, err} })
+	e.HandleBatch(e.t.Context(), id, []byte(body), strings.Clone, func(r []commands.Result, err error) { replies <- reply{r, err} })
 	got := harness.Receive(e.t, "a batch's answer", replies)
 	return got.results, got.err
 }

@@ -121,7 +121,7 @@ func FuzzBatch(f *testing.F) {
 			err     error
 		}
 		replies := make(chan reply, 1)
-		h.HandleBatch(t.Context(), body, strings.Clone, func(r []commands.Result, err error) { replies <- reply{r, err} })
+		h.HandleBatch(t.Context(), "", body, strings.Clone, func(r []commands.Result, err error) { replies <- reply{r, err} })
 		got := <-replies
 		var known *domain.Error
 		for _, r := range append(got.results, commands.Result{Err: got.err}) {

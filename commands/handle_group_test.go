@@ -95,7 +95,7 @@ func (e *engine) batch(body string) ([]commands.Result, error) {
 		err     error
 	}
 	replies := make(chan reply, 1)
-	e.HandleBatch(context.Background(), []byte(body), strings.Clone, func(r []commands.Result, err error) { replies <- reply{r, err} })
+	e.HandleBatch(context.Background(), "", []byte(body), strings.Clone, func(r []commands.Result, err error) { replies <- reply{r, err} })
 	got := harness.Receive(e.t, "a batch's answer", replies)
 	return got.results, got.err
 }

@@ -102,7 +102,7 @@ func TestARefusedCommandHasNoEffectInAnotherEngine(t *testing.T) {
 					return e.send(id, "a1", "delete", body)
 				}
 				answers := make(chan answer, 1)
-				e.HandleBatch(t.Context(), fmt.Appendf(nil, `{"atomic":true,"commands":[{"subject":"agent.a1.delete","id":%q,"body":%s}]}`, id, body),
+				e.HandleBatch(t.Context(), "", fmt.Appendf(nil, `{"atomic":true,"commands":[{"subject":"agent.a1.delete","id":%q,"body":%s}]}`, id, body),
 					func(s string) string { return s }, func(r []commands.Result, err error) {
 						got := answer{err: err}
 						if err == nil {

@@ -166,7 +166,7 @@ func TestRequireNeedsAGrant(t *testing.T) {
 	} {
 		body := fmt.Sprintf(`{"atomic":true,"commands":[{"subject":"agent.bob-1.set","body":{"key":"w","value":1}}],"require":[%s]}`, require)
 		answers := make(chan error, 1)
-		e.HandleBatch(bob, []byte(body), strings.Clone, func(_ []commands.Result, err error) { answers <- err })
+		e.HandleBatch(bob, "", []byte(body), strings.Clone, func(_ []commands.Result, err error) { answers <- err })
 		if err := <-answers; ok != (err == nil) || !ok && !hasCode(err, "forbidden") {
 			t.Errorf("%s: %v", require, err)
 		}

@@ -136,7 +136,7 @@ func TestRevertInAnAtomicBatch(t *testing.T) {
 			err     error
 		}
 		answers := make(chan answer, 1)
-		e.HandleBatch(t.Context(), []byte(body), func(s string) string { return s }, func(r []commands.Result, err error) { answers <- answer{r, err} })
+		e.HandleBatch(t.Context(), "", []byte(body), func(s string) string { return s }, func(r []commands.Result, err error) { answers <- answer{r, err} })
 		a := harness.Receive(t, "an answer", answers)
 		return a.results, a.err
 	}

@@ -135,7 +135,7 @@ func TestOneIDClaimsOneTask(t *testing.T) {
 func TestFencesInBatches(t *testing.T) {
 	e := one(t)
 	results := make(chan []commands.Result, 1)
-	e.HandleBatch(t.Context(), []byte(`{"atomic":true,"commands":[{"subject":"task.t.create","body":{"kind":"k"}},
+	e.HandleBatch(t.Context(), "", []byte(`{"atomic":true,"commands":[{"subject":"task.t.create","body":{"kind":"k"}},
 		{"subject":"task.t.claim","body":{"agent_id":"a"}},{"subject":"task.t.complete","body":{"agent_id":"a","fence":2}}]}`),
 		func(s string) string { return s }, func(r []commands.Result, err error) {
 			harness.Must(t, err)

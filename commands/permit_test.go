@@ -145,7 +145,7 @@ func TestPermit(t *testing.T) {
 			map[string]any{"subject": "agent.alice.set", "body": map[string]any{"key": "batch", "value": 1}},
 		}})
 		answers := make(chan done, 1)
-		e.HandleBatch(bob, body, func(s string) string { return s }, func(r []commands.Result, err error) { answers <- done{r, err} })
+		e.HandleBatch(bob, "", body, func(s string) string { return s }, func(r []commands.Result, err error) { answers <- done{r, err} })
 		got := harness.Receive(t, "the answer", answers)
 		err := got.err
 		if !atomic {
@@ -205,7 +205,7 @@ func TestWhatMayNotBeReadIsNotLearned(t *testing.T) {
 		var refusals []string
 		for _, id := range []string{"alices", "nobodys"} {
 			answers := make(chan error, 1)
-			e.HandleBatch(bob, []byte(strings.ReplaceAll(body, "ID", id)), func(s string) string { return s }, func(_ []commands.Result, err error) { answers <- err })
+			e.HandleBatch(bob, "", []byte(strings.ReplaceAll(body, "ID", id)), func(s string) string { return s }, func(_ []commands.Result, err error) { answers <- err })
 			err := harness.Receive(t, "the answer", answers)
 			var known *domain.Error
 			if !errors.As(err, &known) || known.Kind != domain.Forbidden {

@@ -9,9 +9,6 @@ import (
 // Sender is the state of an agent's messages: sending depends on no state.
 type Sender struct{}
 
-// Evolve is the sender after one more event.
-func Evolve(s Sender, _ *events.Event) (Sender, error) { return s, nil }
-
 // Send is the command to send a message.
 type Send struct {
 	From string

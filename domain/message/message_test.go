@@ -13,7 +13,8 @@ import (
 
 func TestLaws(t *testing.T) {
 	domaintest.Aggregate[message.Sender, message.Send]{
-		Evolve: message.Evolve, Decide: message.Decide, Types: []string{events.MessageSent},
+		Evolve: func(s message.Sender, _ *events.Event) (message.Sender, error) { return s, nil },
+		Decide: message.Decide, Types: []string{events.MessageSent},
 		Command: func(t *rapid.T) message.Send {
 			return message.Send{From: "a", Data: events.MessageSend{
 				Kind: "direct", To: rapid.SampledFrom([]string{"", "b"}).Draw(t, "to"), Request: "r",

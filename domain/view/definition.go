@@ -3,8 +3,6 @@
 package view
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"maps"
 	"slices"
 	"strings"
@@ -12,6 +10,7 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"github.com/tidemark-engine/tidemark/domain"
+	"github.com/tidemark-engine/tidemark/internal/wildcard"
 )
 
 // Definition says which rows a view has. It is normal: equal definitions, however they were
@@ -131,20 +130,10 @@ func (d Definition) Canonical() []byte {
 	return text
 }
 
-// Digest is the SHA-256 of Canonical, in hex.
-func (d Definition) Digest() string {
-	sum := sha256.Sum256(d.Canonical())
-	return hex.EncodeToString(sum[:])
-}
-
 // Equal reports whether the definitions are the same.
 func (d Definition) Equal(other Definition) bool {
 	return string(d.Canonical()) == string(other.Canonical())
 }
-
-// Table is the name of the view's table in the schema agents. It must be quoted in SQL if
-// the view's name has a '-'.
-func (d Definition) Table() string { return TablePrefix + d.Name }
 
 // Bucket is the name of the view's bucket.
 func (d Definition) Bucket() string { return BucketPrefix + d.Name }
@@ -192,29 +181,5 @@ func (d Definition) Output() (names []string) {
 // Matches reports whether the view has a row of an agent, empty = of none, under a key; rows
 // without keys are matched by their ids.
 func (d Definition) Matches(agent, key string) bool {
-	return (d.Agents == "" || matches(d.Agents, agent)) && (d.Keys == "" || matches(d.Keys, key))
-}
-
-// matches reports whether a pattern matches all of text; '*' matches any characters, also
-// none.
-func matches(pattern, text string) bool {
-	first, rest, more := strings.Cut(pattern, "*")
-	if !more {
-		return pattern == text
-	}
-	if !strings.HasPrefix(text, first) {
-		return false
-	}
-	text = text[len(first):]
-	for {
-		part, next, more := strings.Cut(rest, "*")
-		if !more {
-			return strings.HasSuffix(text, part)
-		}
-		i := strings.Index(text, part)
-		if i < 0 {
-			return false
-		}
-		text, rest = text[i+len(part):], next
-	}
+	return (d.Agents == "" || wildcard.Match(d.Agents, agent)) && (d.Keys == "" || wildcard.Match(d.Keys, key))
 }

@@ -78,7 +78,7 @@ func TestParsesItsOwnForm(t *testing.T) {
 			t.Fatal(err)
 		}
 		second, err := view.Parse("v-1", fmt.Appendf(nil, `{"into":["sql"],"agents":"*"%s,"columns":{%s}, "name":"v-1","from":%q}`, group, strings.Join(reversed, ","), from))
-		if err != nil || !first.Equal(second) || first.Digest() != second.Digest() {
+		if err != nil || !first.Equal(second) {
 			t.Fatalf("%s\n%s\n%v", first.Canonical(), second.Canonical(), err)
 		}
 		again, err := view.Parse("v-1", first.Canonical())
@@ -91,8 +91,8 @@ func TestParsesItsOwnForm(t *testing.T) {
 		}
 		other := first
 		other.Keys += "x"
-		if other.Equal(first) || other.Digest() == first.Digest() {
-			t.Fatalf("%s has the digest of %s", other.Canonical(), first.Canonical())
+		if other.Equal(first) {
+			t.Fatalf("%s equals %s", other.Canonical(), first.Canonical())
 		}
 		output := first.Output()
 		slices.Sort(output)

@@ -111,8 +111,8 @@ func TestExample(t *testing.T) {
 	if err != nil || *expected != 3 || string(d.Canonical()) != canonical {
 		t.Fatalf("%s, %v", d.Canonical(), err)
 	}
-	if got := d.Output(); len(got) != 3 || got[0] != "city" || got[1] != "count" || got[2] != "sum_total" || d.Table() != "view_orders" || d.Bucket() != "VIEW_orders" {
-		t.Errorf("%v in %s and %s", got, d.Table(), d.Bucket())
+	if got := d.Output(); len(got) != 3 || got[0] != "city" || got[1] != "count" || got[2] != "sum_total" || d.Bucket() != "VIEW_orders" {
+		t.Errorf("%v in %s", got, d.Bucket())
 	}
 	for _, c := range []struct {
 		agent, key string

@@ -9,6 +9,7 @@ import (
 
 	"github.com/tidemark-engine/tidemark/commands"
 	"github.com/tidemark-engine/tidemark/internal/grants"
+	"github.com/tidemark-engine/tidemark/internal/wildcard"
 	"github.com/tidemark-engine/tidemark/readmodel/query"
 )
 
@@ -201,7 +202,7 @@ func TestShows(t *testing.T) {
 			return
 		}
 		agent, key := name(t, "agent"), name(t, "key")
-		if rows.Agents != "" && !grants.Matches(rows.Agents, agent) || rows.Keys != "" && !grants.Matches(rows.Keys, key) {
+		if rows.Agents != "" && !wildcard.Match(rows.Agents, agent) || rows.Keys != "" && !wildcard.Match(rows.Keys, key) {
 			return
 		}
 		a := grants.Action{Kind: grants.Query, Aggregate: rows.From, ID: key, Verb: "get"}

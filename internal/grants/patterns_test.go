@@ -18,26 +18,6 @@ func pattern(t *rapid.T) string {
 	return rapid.StringOfN(rapid.SampledFrom([]rune("ab-**")), 1, 5, -1).Draw(t, "pattern")
 }
 
-// TestMatchesIsAGlob compares with a definition by recursion.
-func TestMatchesIsAGlob(t *testing.T) {
-	var glob func(p, s string) bool
-	glob = func(p, s string) bool {
-		switch {
-		case p == "":
-			return s == ""
-		case p[0] == '*':
-			return glob(p[1:], s) || s != "" && glob(p, s[1:])
-		}
-		return s != "" && p[0] == s[0] && glob(p[1:], s[1:])
-	}
-	rapid.Check(t, func(t *rapid.T) {
-		p, s := pattern(t), name(t, "text")
-		if grants.Matches(p, s) != glob(p, s) {
-			t.Fatalf("%q and %q: %t", p, s, grants.Matches(p, s))
-		}
-	})
-}
-
 // draw draws a grant.
 func draw(t *rapid.T) grants.Grant {
 	kind := rapid.SampledFrom([]string{"command", "query", "watch"}).Draw(t, "kind")

@@ -1,6 +1,10 @@
 package grants
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/tidemark-engine/tidemark/internal/wildcard"
+)
 
 // Action is what a request wants to do.
 type Action struct {
@@ -75,7 +79,7 @@ func (s *Set) Unrestricted() bool { return s != nil && s.all }
 // Holds reports whether the principal may act for a task that is assigned to agent;
 // empty = it is assigned to no agent.
 func (s *Set) Holds(agent string) bool {
-	return s != nil && (s.all || s.agents != "" && (agent == "" || Matches(s.agents, agent)))
+	return s != nil && (s.all || s.agents != "" && (agent == "" || wildcard.Match(s.agents, agent)))
 }
 
 // Is reports whether the principal is an agent.
@@ -115,7 +119,7 @@ func (g *Grant) allows(a *Action) bool {
 	if g.Kind == Admin {
 		return slices.Contains(areas, a.Verb)
 	}
-	if g.Aggregate != "*" && g.Aggregate != a.Aggregate || !Matches(g.ID, a.ID) {
+	if g.Aggregate != "*" && g.Aggregate != a.Aggregate || !wildcard.Match(g.ID, a.ID) {
 		return false
 	}
 	if a.Kind != Watch {
@@ -129,7 +133,7 @@ func (g *Grant) allows(a *Action) bool {
 	case a.AnyKey:
 		return true
 	}
-	return a.Key != "" && Matches(g.Key, a.Key)
+	return a.Key != "" && wildcard.Match(g.Key, a.Key)
 }
 
 // wholeAgent reports whether the grant is for all keys, and so also for what has none.
@@ -147,12 +151,12 @@ func (f Filter) Empty() bool { return !f.All && len(f.IDs) == 0 && len(f.Agents)
 
 // Shows reports whether the list may show a row with an id that is assigned to agent.
 func (f Filter) Shows(id, agent string) bool {
-	return f.ShowsID(id) || slices.ContainsFunc(f.Agents, func(p string) bool { return agent == "" || Matches(p, agent) })
+	return f.ShowsID(id) || slices.ContainsFunc(f.Agents, func(p string) bool { return agent == "" || wildcard.Match(p, agent) })
 }
 
 // ShowsID reports whether the list may show a row with an id, whatever agent it is assigned to.
 func (f Filter) ShowsID(id string) bool {
-	return f.All || slices.ContainsFunc(f.IDs, func(p string) bool { return Matches(p, id) })
+	return f.All || slices.ContainsFunc(f.IDs, func(p string) bool { return wildcard.Match(p, id) })
 }
 
 // Filter returns what a list may show, by the grants for its query get, for agents lifecycle

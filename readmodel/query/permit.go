@@ -9,6 +9,7 @@ import (
 
 	"github.com/tidemark-engine/tidemark/domain"
 	"github.com/tidemark-engine/tidemark/internal/grants"
+	"github.com/tidemark-engine/tidemark/internal/wildcard"
 	"github.com/tidemark-engine/tidemark/readmodel"
 )
 
@@ -134,7 +135,7 @@ func (p *permission) keys(id string) func(key string) bool {
 		return nil
 	}
 	return func(key string) bool {
-		return slices.ContainsFunc(patterns, func(pattern string) bool { return grants.Matches(pattern, key) })
+		return slices.ContainsFunc(patterns, func(pattern string) bool { return wildcard.Match(pattern, key) })
 	}
 }
 

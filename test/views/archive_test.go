@@ -244,7 +244,7 @@ func TestABatchOfIDsWithoutATimeIsKnownForEver(t *testing.T) {
 		{"subject":"task.b2.create","id":"second","body":{"kind":"think"}}]}`)
 	send := func(h *commands.Handler) []commands.Result {
 		answers := make(chan []commands.Result, 1)
-		h.HandleBatch(t.Context(), batch, strings.Clone, func(got []commands.Result, err error) {
+		h.HandleBatch(t.Context(), "", batch, strings.Clone, func(got []commands.Result, err error) {
 			if err != nil {
 				t.Error(err)
 			}

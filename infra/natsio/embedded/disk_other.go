@@ -4,5 +4,5 @@ package embedded
 
 func disk(string) (free, size int64, ok bool) { return 0, 0, false }
 
-// files is not known here.
-func files(string) (free, all int64, ok bool) { return 0, 0, false }
+// freeFiles is not known here.
+func freeFiles(string) (free, all int64, ok bool) { return 0, 0, false }

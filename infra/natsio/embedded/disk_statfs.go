@@ -13,9 +13,9 @@ func disk(dir string) (free, size int64, ok bool) {
 	return int64(s.Bavail) * int64(s.Bsize), int64(s.Blocks) * int64(s.Bsize), true
 }
 
-// files returns how many files can still be made in a file system, and how many it can
+// freeFiles returns how many files can still be made in a file system, and how many it can
 // hold; ok is false for one without such a limit.
-func files(dir string) (free, all int64, ok bool) {
+func freeFiles(dir string) (free, all int64, ok bool) {
 	var s unix.Statfs_t
 	if unix.Statfs(dir, &s) != nil || s.Files == 0 {
 		return 0, 0, false

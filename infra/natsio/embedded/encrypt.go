@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 
 	"github.com/tidemark-engine/tidemark/infra/natsio/auth"
+	"github.com/tidemark-engine/tidemark/internal/files"
 )
 
 // A server that has a key for the first time encrypts the files of its streams in place, block
@@ -42,7 +43,7 @@ func (s *Server) restoreStreams() error {
 	if err := os.Rename(s.copyDir(), s.streamsDir()); err != nil {
 		return err
 	}
-	return syncPath(s.storeDir)
+	return files.Sync(s.storeDir)
 }
 
 // beginEncryption copies the streams if the server will encrypt some with a key. It reports
@@ -74,7 +75,7 @@ func (s *Server) beginEncryption(key string) (begun bool, err error) {
 	if err != nil {
 		return false, errors.Join(err, os.RemoveAll(temporary))
 	}
-	if err := syncPath(s.storeDir); err != nil {
+	if err := files.Sync(s.storeDir); err != nil {
 		return false, err
 	}
 	for _, stream := range plain {
@@ -105,7 +106,7 @@ func (s *Server) endEncryption() error {
 	if err := os.Rename(s.copyDir(), s.copyDir()+done); err != nil {
 		return err
 	}
-	return errors.Join(syncPath(s.storeDir), os.RemoveAll(s.copyDir()+done))
+	return errors.Join(files.Sync(s.storeDir), os.RemoveAll(s.copyDir()+done))
 }
 
 // plainStreams are the directories of the streams that are not encrypted and that the server
@@ -168,7 +169,7 @@ func sizeOf(dir string) (size int64, err error) {
 func syncAll(dir string) error {
 	return filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
 		if err == nil {
-			err = syncPath(path)
+			err = files.Sync(path)
 		}
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil

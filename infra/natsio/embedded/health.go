@@ -90,7 +90,7 @@ func (s *Server) Disk() (free, size int64, ok bool) { return disk(s.storeDir) }
 
 // Files is how many files the file system of the data directory can still take, and how
 // many it can hold. ok is false where it has no such limit, or the system does not say.
-func (s *Server) Files() (free, all int64, ok bool) { return files(s.storeDir) }
+func (s *Server) Files() (free, all int64, ok bool) { return freeFiles(s.storeDir) }
 
 // Used returns the bytes that JetStream stores on disk.
 func (s *Server) Used() int64 {

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"sync"
 	"time"
+
+	"github.com/tidemark-engine/tidemark/internal/files"
 )
 
 // metaSync syncs the files that describe streams and consumers, and the directories
@@ -85,7 +87,7 @@ func (m *metaSync) syncOne(name string) error {
 	if m.synced[name].Equal(info.ModTime()) {
 		return nil
 	}
-	if err := syncPath(name); err != nil {
+	if err := files.Sync(name); err != nil {
 		return err
 	}
 	m.synced[name] = info.ModTime()
@@ -99,13 +101,4 @@ func (s *Server) SyncMeta() error {
 		return nil
 	}
 	return s.meta.sync()
-}
-
-// syncPath makes a file, or the names in a directory, durable.
-func syncPath(name string) error {
-	f, err := os.Open(name)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
 }

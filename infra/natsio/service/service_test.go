@@ -48,7 +48,7 @@ func serve(t *testing.T, prefix string) *served {
 	s.Handler = commands.NewHandler(history.New(j, nil, 0), commands.Config{})
 	t.Cleanup(s.Close)
 	s.config = service.Config{
-		Subjects: natsio.NewSubjects(prefix), Version: "1.2.3", Commands: s.Handle, Batch: s.HandleBatchWithID,
+		Subjects: natsio.NewSubjects(prefix), Version: "1.2.3", Commands: s.Handle, Batch: s.HandleBatch,
 		Queries: func(_ context.Context, tokens []string, body []byte) ([]byte, error) {
 			if tokens[0] == "broken" {
 				return nil, errors.New("a secret of the engine")

@@ -37,7 +37,7 @@ func startService(e *Engine, nc, queries *nats.Conn) (*queryService, error) {
 	}
 	cfg := service.Config{
 		Subjects: e.nats.Subjects, Version: semver(e.version),
-		Commands: e.commands.handler.Handle, Batch: e.commands.handler.HandleBatchWithID, Queries: q.Ask, Next: e.commands.tasks.Next,
+		Commands: e.commands.handler.Handle, Batch: e.commands.handler.HandleBatch, Queries: q.Ask, Next: e.commands.tasks.Next,
 		Identify: e.nats.Identify(), Rates: e.limits.Rates, Observe: e.metrics.Answered, ReplyPrefixes: e.cfg.ReplyPrefixes, Limits: e.limits.Requests(e.cfg.LimitsInFlight), QueryConn: queries, Trace: e.tracer, Log: e.log,
 	}
 	cfg.Disconnect = e.disconnect()

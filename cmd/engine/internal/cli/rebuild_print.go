@@ -2,7 +2,6 @@ package cli
 
 import (
 	"errors"
-	"time"
 
 	"github.com/dustin/go-humanize"
 
@@ -22,7 +21,7 @@ func (c *rebuilding) printShadowPlan(p *durable.ShadowPlan) error {
 	c.out.Printf(`durable     %s %s to fold, about %s (this machine folds %s/s)
             into tables beside the live ones; they need about %s of disk, as the live ones do
             then one transaction corrects the rows that differ; reads go on as before
-`, Grouped(int(p.Events)), counted.Noun(p.Events, "event"), seconds(p.Seconds), Grouped(int(p.Rate)), humanize.IBytes(uint64(p.Bytes)))
+`, Grouped(int(p.Events)), counted.Noun(p.Events, "event"), counted.Seconds(p.Seconds), Grouped(int(p.Rate)), humanize.IBytes(uint64(p.Bytes)))
 	return nil
 }
 
@@ -34,7 +33,7 @@ func (c *rebuilding) printFoldPlan(view, what string, p *rebuild.FoldPlan) error
 		}{view, p})
 	}
 	c.out.Printf("%-11s %s %s to fold, about %s (this machine folds %s/s), no disk\n            then %s\n",
-		view, Grouped(int(p.Events)), counted.Noun(p.Events, "event"), seconds(p.Seconds), Grouped(int(p.Rate)), what)
+		view, Grouped(int(p.Events)), counted.Noun(p.Events, "event"), counted.Seconds(p.Seconds), Grouped(int(p.Rate)), what)
 	return nil
 }
 
@@ -51,12 +50,12 @@ func (c *rebuilding) printRebuilt(r *rebuild.Rebuilt) error {
 		return c.out.JSON(r)
 	}
 	c.out.Printf("%-11s rebuilt from %s %s in %s%s; %s differed", r.View, Grouped(int(r.Events)), counted.Noun(r.Events, "event"),
-		seconds(r.Seconds), folded(r.Rate), counted.Of(r.Rows, "row"))
+		counted.Seconds(r.Seconds), folded(r.Rate), counted.Of(r.Rows, "row"))
 	if r.Ahead > 0 {
 		c.out.Printf(", %d are ahead of the view", r.Ahead)
 	}
 	c.out.Printf("\n            position %v, digest %.16s over %s %s, shadow %.16s; the view waited %s\n",
-		r.Position, r.Digests.Live, Grouped(r.Digests.Rows), counted.Noun(r.Digests.Rows, "row"), r.Digests.Shadow, seconds(r.Held))
+		r.Position, r.Digests.Live, Grouped(r.Digests.Rows), counted.Noun(r.Digests.Rows, "row"), r.Digests.Shadow, counted.Seconds(r.Held))
 	for _, t := range r.Tables {
 		if t.Updated+t.Inserted+t.Deleted > 0 {
 			c.out.Printf("  %-9s %d corrected, %d added, %d removed\n", t.Kind, t.Updated, t.Inserted, t.Deleted)
@@ -78,7 +77,7 @@ func (c *rebuilding) printDeclared(r *deployment.RebuiltDeclared) error {
 	if c.out.AsJSON {
 		return c.out.JSON(r)
 	}
-	c.out.Printf("%-11s rebuilt in %s: %s %s\n", r.View, seconds(r.Seconds), Grouped(int(r.Rows)), counted.Noun(r.Rows, "row"))
+	c.out.Printf("%-11s rebuilt in %s: %s %s\n", r.View, counted.Seconds(r.Seconds), Grouped(int(r.Rows)), counted.Noun(r.Rows, "row"))
 	return nil
 }
 
@@ -90,7 +89,7 @@ func (c *rebuilding) printRestored(r *rebuild.ResetReport, why error) error {
 		err = c.out.JSON(r)
 	} else {
 		c.out.Printf("%-11s compared with %s %s in %s%s; %s differed\n", r.View, Grouped(int(r.Events)), counted.Noun(r.Events, "event"),
-			seconds(r.Seconds), folded(r.Rate), counted.Of(r.Rows, "row"))
+			counted.Seconds(r.Seconds), folded(r.Rate), counted.Of(r.Rows, "row"))
 		c.printRows(r.Keys, r.Rows)
 		for _, k := range r.Left {
 			c.out.Printf("  still different: %s: %s\n", k.Key, k.What)
@@ -106,8 +105,4 @@ func (c *rebuilding) printRows(rows []rebuild.RowChange, total int) {
 	if total > len(rows) {
 		c.out.Printf("    … and %d more\n", total-len(rows))
 	}
-}
-
-func seconds(s float64) string {
-	return time.Duration(s * float64(time.Second)).Round(10 * time.Millisecond).String()
 }

@@ -116,28 +116,24 @@ func rebuilt(j *console.Job, done *deployment.RebuildResult) {
 	case done.Shadow != nil:
 		s := done.Shadow
 		j.Summary = []string{
-			fmt.Sprintf("%s folded in %s, %.0f a second", counted.Of(s.Events, "event"), seconds(s.Seconds), s.Rate),
-			fmt.Sprintf("%s differed, now corrected; the view waited %s", counted.Of(s.Rows, "row"), seconds(s.Held)),
+			fmt.Sprintf("%s folded in %s, %.0f a second", counted.Of(s.Events, "event"), counted.Seconds(s.Seconds), s.Rate),
+			fmt.Sprintf("%s differed, now corrected; the view waited %s", counted.Of(s.Rows, "row"), counted.Seconds(s.Held)),
 			fmt.Sprintf("digest %.16s over %s, shadow %.16s", s.Digests.Live, counted.Of(s.Digests.Rows, "row"), s.Digests.Shadow),
 		}
 		rows, j.More = s.Keys, s.Rows-len(s.Keys)
 	case done.Reset != nil:
 		r := done.Reset
 		j.Summary = []string{
-			fmt.Sprintf("compared with %s in %s, %.0f a second", counted.Of(r.Events, "event"), seconds(r.Seconds), r.Rate),
+			fmt.Sprintf("compared with %s in %s, %.0f a second", counted.Of(r.Events, "event"), counted.Seconds(r.Seconds), r.Rate),
 			fmt.Sprintf("%s differed, now corrected", counted.Of(r.Rows, "row")),
 		}
 		rows, j.More = r.Keys, r.Rows-len(r.Keys)
 	default:
-		j.Summary = []string{fmt.Sprintf("%s in %s", counted.Of(done.Declared.Rows, "row"), seconds(done.Declared.Seconds))}
+		j.Summary = []string{fmt.Sprintf("%s in %s", counted.Of(done.Declared.Rows, "row"), counted.Seconds(done.Declared.Seconds))}
 	}
 	for _, row := range rows {
 		j.Found = append(j.Found, console.Difference{Where: done.View, Key: row.Key, What: row.What})
 	}
-}
-
-func seconds(s float64) string {
-	return time.Duration(s * float64(time.Second)).Round(10 * time.Millisecond).String()
 }
 
 // shownDifferences bounds those that a result names.

@@ -1,9 +1,6 @@
 package telemetry
 
 import (
-	"fmt"
-	"strings"
-
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -101,35 +98,4 @@ func (m *metric) histograms(from, factor float64, buckets int) *prometheus.Histo
 	return prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name: m.name, Help: m.help, Buckets: prometheus.ExponentialBuckets(from, factor, buckets),
 	}, m.labels)
-}
-
-// metricsTable is the catalog as a table for docs/reference/metrics.md.
-func metricsTable() string {
-	var b strings.Builder
-	b.WriteString("| metric | type | labels | meaning |\n|---|---|---|---|\n")
-	for _, m := range catalog {
-		if m.instead == "" {
-			fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", m.name, m.kind, quoted(m.labels), m.help)
-		}
-	}
-	return b.String()
-}
-
-// aliasTable is the same for the old names.
-func aliasTable() string {
-	var b strings.Builder
-	b.WriteString("| old name | type | labels | read instead |\n|---|---|---|---|\n")
-	for _, m := range catalog {
-		if m.instead != "" {
-			fmt.Fprintf(&b, "| `%s` | %s | %s | `%s` |\n", m.name, m.kind, quoted(m.labels), m.instead)
-		}
-	}
-	return b.String()
-}
-
-func quoted(labels []string) string {
-	if len(labels) == 0 {
-		return ""
-	}
-	return "`" + strings.Join(labels, "`, `") + "`"
 }

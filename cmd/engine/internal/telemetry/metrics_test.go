@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -37,6 +38,37 @@ func TestMetricsPage(t *testing.T) {
 	if string(page) != want {
 		t.Errorf("%s differs from the metrics: go test ./cmd/engine/internal/telemetry -run TestMetricsPage -update", file)
 	}
+}
+
+// metricsTable is the catalog as a table for docs/reference/metrics.md.
+func metricsTable() string {
+	var b strings.Builder
+	b.WriteString("| metric | type | labels | meaning |\n|---|---|---|---|\n")
+	for _, m := range catalog {
+		if m.instead == "" {
+			fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", m.name, m.kind, quoted(m.labels), m.help)
+		}
+	}
+	return b.String()
+}
+
+// aliasTable is the same for the old names.
+func aliasTable() string {
+	var b strings.Builder
+	b.WriteString("| old name | type | labels | read instead |\n|---|---|---|---|\n")
+	for _, m := range catalog {
+		if m.instead != "" {
+			fmt.Fprintf(&b, "| `%s` | %s | %s | `%s` |\n", m.name, m.kind, quoted(m.labels), m.instead)
+		}
+	}
+	return b.String()
+}
+
+func quoted(labels []string) string {
+	if len(labels) == 0 {
+		return ""
+	}
+	return "`" + strings.Join(labels, "`, `") + "`"
 }
 
 // A client chooses the names of its consumers: they make no series without a bound.

@@ -108,8 +108,9 @@ func TestOutcomeIsPublished(t *testing.T) {
 }
 
 // TestIDs: a command id takes effect once on its aggregate and returns the first
-// receipt; another body under it is 409. The same id on another aggregate is
-// another command, and a refused command may be enqueued again under its id. The
+// receipt; another body under it is 409, which is published and does not replace the
+// receipt. The same id on another aggregate is another command, and a refused command
+// may be enqueued again under its id. The
 // stream swallows none of them, also one without an id beside a client's q-id.
 func TestIDs(t *testing.T) {
 	r := newRig(t, 1)
@@ -146,8 +147,24 @@ func TestIDs(t *testing.T) {
 		if !again.Replayed || again.Version != first.Version || again.Revision != first.Revision {
 			t.Errorf("repeated: %+v, first %+v", again, first)
 		}
-		if other := outcome(id, ack("enqueue.agent.d1.set", id, `{"key":"k","value":2}`)); other.Error == nil || other.Error.Status != 409 {
-			t.Errorf("another body: %+v", other)
+		for _, refused := range []struct {
+			verb, body string
+			status     int
+		}{{"set", `{"key":"k","value":2}`, 409}, {"fly", `{}`, 404}, {"set", `{"key":"k","value":2,"extra":1}`, 400}} {
+			published, err := r.client.SubscribeSync("outcomes." + id)
+			harness.Must(t, err)
+			harness.Must(t, r.client.Flush())
+			seq := ack("enqueue.agent.d1."+refused.verb, id, refused.body)
+			msg, err := published.NextMsgWithContext(t.Context())
+			harness.Must(t, err)
+			harness.Must(t, published.Unsubscribe())
+			if h := msg.Header; h.Get("Nats-Service-Error-Code") != fmt.Sprint(refused.status) || h.Get("Tidemark-Sequence") != fmt.Sprint(seq) {
+				t.Errorf("%s %s: published %v %s", refused.verb, refused.body, h, msg.Data)
+			}
+			r.drained()
+			if kept := r.outcome(e, id); kept != again {
+				t.Errorf("after %s %s the receipt of %s is %+v, was %+v", refused.verb, refused.body, id, kept, again)
+			}
 		}
 	}
 	if refused := outcome("s1", ack("enqueue.task.t1.start", "s1", `{"agent_id":"a1"}`)); refused.Error == nil || refused.Error.Status/100 != 4 {
@@ -157,8 +174,8 @@ func TestIDs(t *testing.T) {
 	if after := outcome("s1", ack("enqueue.task.t1.start", "s1", `{"agent_id":"a1"}`)); after.Outcome != "accepted" {
 		t.Errorf("start after create, under the same id: %+v", after)
 	}
-	if n := r.count(intake.DeadLettersStream); n != 0 {
-		t.Errorf("%d dead letters", n)
+	if n := r.count(intake.DeadLettersStream); n != 4 {
+		t.Errorf("%d dead letters, want the bad verb and body of each id", n)
 	}
 }
 

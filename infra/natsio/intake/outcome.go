@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/cenkalti/backoff/v5"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nats.go/micro"
 
 	"github.com/tidemark-engine/tidemark/domain"
 	"github.com/tidemark-engine/tidemark/infra/natsio"
@@ -26,7 +28,8 @@ const (
 )
 
 // publishOutcome stores and publishes a command's receipt or error, encoded
-// like the reply to a request. It retries until the router stops.
+// like the reply to a request. It retries until the router stops. The receipt of
+// an id stays: a later refusal under that id is published, not stored.
 func (in *Intake) publishOutcome(ctx context.Context, cmd *storedCommand, body []byte, result string, refusal error) error {
 	msg := &nats.Msg{Subject: in.streams.outcomeSubject(cmd.account, cmd.CommandID), Data: body, Header: nats.Header{}}
 	if refusal != nil {
@@ -39,11 +42,39 @@ func (in *Intake) publishOutcome(ctx context.Context, cmd *storedCommand, body [
 		msg.Header[metaTraceParent] = []string{cmd.trace.Parent}
 		msg.Header[metaTraceState] = []string{cmd.trace.State}
 	}
-	if err := in.publish(ctx, msg, OutcomesStream); err != nil {
-		return err
+	keeps := false
+	if refusal != nil {
+		var err error
+		if keeps, err = in.hasReceipt(ctx, cmd); err != nil {
+			return err
+		}
 	}
-	in.cfg.Observe(cmd.kind, result, time.Since(cmd.began))
-	return nil
+	var err error
+	if keeps {
+		// Subscribers get the refusal. The stream stores no message for another one.
+		msg.Header.Set(jetstream.ExpectedStreamHeader, noStream)
+		err = in.js.Conn().PublishMsg(msg)
+	} else {
+		err = in.publish(ctx, msg, OutcomesStream)
+	}
+	if err == nil {
+		in.cfg.Observe(cmd.kind, result, time.Since(cmd.began))
+	}
+	return err
+}
+
+// noStream is the name of no stream.
+const noStream = "none"
+
+// hasReceipt reports whether the stored outcome of the command's id is the receipt of
+// a command of its aggregate. A refusal, like command.id_reused, does not replace that.
+func (in *Intake) hasReceipt(ctx context.Context, cmd *storedCommand) (bool, error) {
+	msg, err := in.lastOutcome(ctx, cmd.account, cmd.CommandID)
+	if err != nil || msg == nil || msg.Header.Get(micro.ErrorCodeHeader) != "" {
+		return false, err
+	}
+	aggregate := cmd.subject[:strings.LastIndexByte(cmd.subject, '.')+1]
+	return strings.HasPrefix(msg.Header.Get(headerSubject), aggregate), nil
 }
 
 // publishSetAside publishes the outcome of a command that became a dead letter

@@ -169,12 +169,12 @@ func (f fork) read(ctx context.Context, h *Handler, cmd *Command) (agent.Fork, e
 	return request, err
 }
 
-// entriesAt are an agent's entries as of a revision, at most the head; nil = as
-// of the head. It returns that revision too.
+// entriesAt are an agent's entries as of a revision; nil = as of the head. It
+// returns that revision too: 400 revision.future if it does not exist yet.
 func (h *Handler) entriesAt(ctx context.Context, id string, past *uint64) ([]events.Record, uint64, error) {
-	at, err := h.cfg.Past.Head(ctx, h.journal.Partition(id))
+	at, err := h.headFrom(ctx, id, past)
 	if past != nil {
-		at = min(at, *past)
+		at = *past
 	}
 	if err != nil || at == 0 {
 		return nil, 0, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"testing"
 	"time"
 
@@ -71,11 +72,15 @@ func TestForkIsThePastOfAnother(t *testing.T) {
 		}
 		e.write("origin", 2, 2)
 		e.write("origin", 3, 1)
+		last, err := e.to("origin", "", "set", `{"key":"k4","value":"last"}`)
+		if err != nil {
+			t.Fatal(err)
+		}
 		now := has(t, past, "origin")
 		for name, body := range map[string]string{
 			"now":  `{"from":"origin","reason":"what if"}`,
 			"then": fmt.Sprintf(`{"from":"origin","at_revision":%d}`, r.Revision-1),
-			"late": `{"from":"origin","at_revision":99999}`,
+			"last": `{"from":"origin","at_revision":` + strconv.FormatUint(last.Revision, 10) + `}`,
 		} {
 			id := ulid.Make().String()
 			got, err := e.to(name, id, "fork", body)
@@ -128,6 +133,8 @@ func TestForkIsRefusedWhereAnAgentIs(t *testing.T) {
 		{"new", `{"from":"origin","at_revision":0}`, "agent.not_found"},
 		{"new", `{"from":"origin","at_time":"2001-01-01T00:00:00Z"}`, "agent.not_found"},
 		{"new", `{"from":"origin","at_time":"2101-01-01T00:00:00Z"}`, "timestamp.future"},
+		{"new", `{"from":"origin","at_revision":9}`, "revision.future"},
+		{"new", `{"from":"unknown","at_revision":18446744073709551615}`, "revision.future"},
 		{"new", `{"from":"origin","at_revision":1,"at_time":"2001-01-01T00:00:00Z"}`, "body.invalid"},
 		{"new", `{"from":"a.b"}`, "id.invalid"},
 		{"new", `{}`, "body.missing_field"},

@@ -145,19 +145,24 @@ func (v *revert) lookUp(ctx context.Context, h *Handler, key string) (rec events
 }
 
 // pointIn is the point in the history of the agent; before = it is before the first event.
-// 400 revision.future if the revision does not exist yet.
 func (v *revert) pointIn(ctx context.Context, h *Handler) (m history.Moment, before bool, err error) {
 	if v.point.ToRevision == nil {
 		return history.Moment{At: v.point.ToTime}, v.point.ToTime.Before(time.Unix(0, 0)), nil
 	}
-	revision := *v.point.ToRevision
-	p := h.journal.Partition(v.agent)
-	head, err := h.cfg.Past.Head(ctx, p)
-	if err == nil && revision > head {
+	_, err = h.headFrom(ctx, v.agent, v.point.ToRevision)
+	return history.Moment{Revision: *v.point.ToRevision}, *v.point.ToRevision == 0, err
+}
+
+// headFrom is the last revision of the partition of an agent: 400 revision.future if a
+// revision that a command names is after it; nil = it names none.
+func (h *Handler) headFrom(ctx context.Context, id string, named *uint64) (head uint64, err error) {
+	p := h.journal.Partition(id)
+	head, err = h.cfg.Past.Head(ctx, p)
+	if err == nil && named != nil && *named > head {
 		err = domain.Errorf(domain.Invalid, "revision.future",
-			"revision %d does not exist yet: the last one of partition %d, where agent %s is, is %d", revision, p, v.agent, head)
+			"revision %d does not exist yet: the last one of partition %d, where agent %s is, is %d", *named, p, id, head)
 	}
-	return history.Moment{Revision: revision}, revision == 0, err
+	return head, err
 }
 
 // restore sets the state that a write returns to: that after an event, or none. 422

@@ -63,7 +63,7 @@ var Commands = map[string]Message{
 	"agent.retire":  {Doc: "Ends the agent's activity: the phase is then cold. Its entries stay.", Body: reason},
 	"agent.heartbeat": {Doc: "Says that the agent lives. Published on agents.heartbeat.<agent>; not in the journal.", Errors: "messages.off messages.unavailable", Body: `
 		status any What the heartbeat carries.`},
-	"agent.fork": {Doc: "Makes this agent from the entries of another one, now or at a point in the past.", Errors: "agent.exists agent.not_found batch.not_atomic", Body: `
+	"agent.fork": {Doc: "Makes this agent from the entries of another one, now or at a point in the past.", Errors: "agent.exists agent.not_found revision.future batch.not_atomic", Body: `
 		from! id The agent whose entries are copied.
 		at_revision count Revision of its partition; default: now.
 		at_time time Time of recording; default: now.

@@ -1,6 +1,9 @@
 package events
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // Pattern selects aggregates by their names: tokens joined by single dots, of which "*"
 // stands for one token, and ">", as the last one, for one or more. An empty pattern
@@ -43,6 +46,33 @@ func (p Pattern) Matches(name AggregateName) bool {
 		}
 		pattern, text = morePattern, moreText
 	}
+}
+
+// Names are the patterns that together select every name.
+var Names = []Pattern{
+	Pattern(StateEntry("*", ">")), Pattern(EntryConflicts("*", ">")), Pattern(Lifecycle("*")), Pattern(Config("*", ">")),
+	Pattern(Task("*")), Pattern(Session("*")), Pattern(Claim("*")), Pattern(Reminder("*")), Pattern(View("*")),
+	Pattern(Inbox("*")), Pattern(Sent("*")), Pattern(Require("*")),
+}
+
+// Selects reports whether p can match any name: one that misspells a token which all
+// names have cannot.
+func (p Pattern) Selects() bool {
+	return p == "" || slices.ContainsFunc(Names, p.overlaps)
+}
+
+// overlaps reports whether a name can match both patterns.
+func (p Pattern) overlaps(other Pattern) bool {
+	a, b := strings.Split(string(p), "."), strings.Split(string(other), ".")
+	for i := range min(len(a), len(b)) {
+		if a[i] == ">" || b[i] == ">" {
+			return true
+		}
+		if a[i] != b[i] && a[i] != "*" && b[i] != "*" {
+			return false
+		}
+	}
+	return len(a) == len(b)
 }
 
 // Of returns the aggregate and the id that all names which p selects have; ok is false

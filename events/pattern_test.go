@@ -52,3 +52,23 @@ func TestPatternOf(t *testing.T) {
 		}
 	}
 }
+
+// TestPatternSelects: a pattern that no name can match is known as one.
+func TestPatternSelects(t *testing.T) {
+	for _, some := range append([]Pattern{
+		"", ">", "*.>", "*.t1", "*.*", "agent.>", "agent.a1.>", "agent.*.state.k", "agent.a1.conflict.>", "agent.a1.*", "*.a1.lifecycle",
+		"agent.a1.state.k.*.x", "task.t1", "config.a1.k.l", "message.a1.>", "message.a1", "*.*.sent", "require.r1",
+	}, Names...) {
+		if !some.Selects() {
+			t.Errorf("%q selects nothing", some)
+		}
+	}
+	for _, none := range []Pattern{
+		"agnet.a1.>", "tasks.>", "tasks.t1", "Agent.a1.>", "agent", "agent.a1", "agent.a1.k", "agent.a1.state", "agent.a1.stat.>", "agent.a1.lifecycle.x",
+		"task.t1.>", "task", "config.a1", "message.a1.inbox", "*",
+	} {
+		if none.Selects() {
+			t.Errorf("%q selects a name", none)
+		}
+	}
+}

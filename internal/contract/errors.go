@@ -45,7 +45,7 @@ var Codes = map[string]Code{
 	"schedule.never":       {"invalid", "The schedule has no due time."},
 	"status.unknown":       {"invalid", "status is no status of that kind."},
 	"strategy.unknown":     {"invalid", "strategy is none of last_write_wins, timestamp, reject."},
-	"subject.invalid":      {"invalid", "subject is no pattern of names below events., or no command."},
+	"subject.invalid":      {"invalid", "subject is no pattern of names below events., matches none of them, or is no command."},
 	"text.invalid":         {"invalid", "text is too long, or no words."},
 	"timestamp.future":     {"invalid", "A time is further ahead than limits.clock_skew."},
 	"timestamp.invalid":    {"invalid", "A time is not RFC 3339 with up to nine digits of a second."},

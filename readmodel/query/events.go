@@ -82,6 +82,9 @@ func (q *Query) eventPage(ctx context.Context, in *request) (*eventPage, error) 
 			return nil, domain.Errorf(domain.Invalid, "subject.invalid", "subject %.128q begins with %s: leave that out, as in agent.a1.>", in.Subject, root)
 		}
 	}
+	if !p.pattern.Selects() {
+		return nil, domain.Errorf(domain.Invalid, "subject.invalid", "subject %.128q matches no event: their names are %s", in.Subject, events.Names)
+	}
 	aggregate, id, one := p.pattern.Of()
 	if in.WaitMS != nil && in.wait() > maxEventsWait {
 		return nil, domain.Errorf(domain.Invalid, "wait_ms.invalid", "wait_ms must be 0 to %d", maxEventsWait.Milliseconds())

@@ -3,6 +3,7 @@ package query_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"strings"
@@ -224,5 +225,17 @@ func TestGrantsThatEndWhileAQueryWaits(t *testing.T) {
 				t.Errorf("%s, want %s", got, c.want)
 			}
 		})
+	}
+}
+
+// TestEventsReadOfNoName: a subject that no event can match is refused and tells what there is.
+func TestEventsReadOfNoName(t *testing.T) {
+	q := &query.Query{Rows: query.Rows{History: journaltest.History(t, 1)}}
+	for subject, code := range map[string]string{"agnet.a1.>": "subject.invalid", "agent.a1.k": "subject.invalid", "tasks.>": "subject.invalid", "task.*": ""} {
+		_, err := q.Ask(t.Context(), []string{"events", "read"}, []byte(`{"wait_ms":0,"subject":"`+subject+`"}`))
+		var known *domain.Error
+		if errors.As(err, &known); (code == "") != (err == nil) || err != nil && (known.Code != code || !strings.Contains(known.Message, "agent.*.state.>")) {
+			t.Errorf("%s: %v, want %q", subject, err, code)
+		}
 	}
 }

@@ -169,6 +169,8 @@ func Queries() (all []Case) {
 		{"events.read", `{"subject":"agent.>.k"}`, 400, "subject.invalid", "agent.>.k"},
 		{"events.read", `{"subject":"agent.a*"}`, 400, "subject.invalid", "agent.a*"},
 		{"events.read", `{"subject":"agent.a b"}`, 400, "subject.invalid", "agent.a b"},
+		{"events.read", `{"subject":"agnet.a1.>"}`, 400, "subject.invalid", "agent.*.state.>"},
+		{"events.read", `{"subject":"agent.a1.k"}`, 400, "subject.invalid", "matches no event"},
 		{"events.read", `{"subject":"."}`, 400, "subject.invalid", "like agent.a1.>"},
 		{"events.read", `{"subject":"events.agent.a1.>"}`, 400, "subject.invalid", "begins with events."},
 		{"events.read", `{"subject":"agent.` + strings.Repeat("k.", 260) + `>"}`, 400, "subject.invalid", "pattern"},

@@ -43,7 +43,7 @@ func (q *Query) diff(ctx context.Context, agent string, in *request) (*page, err
 	}
 	switch {
 	case to != nil:
-		d.to = *to
+		d.to, d.mixed = *to, !from.beforeAll && from.at.IsZero() != to.at.IsZero()
 	case in.Cursor != "" && d.cursor.to > 0:
 		d.to = pastPoint{revision: min(d.cursor.to, head)}
 	default:
@@ -69,7 +69,8 @@ type agentDiff struct {
 	*Query
 	agent         string
 	from, to      pastPoint
-	limit         int // of events
+	mixed         bool // one is a revision, the other a time
+	limit         int  // of events
 	cursor        diffCursor
 	patch, events []byte
 	listed        int
@@ -144,6 +145,9 @@ func (d *agentDiff) compare(ctx context.Context, keys []string) (changes []keyCh
 			return nil, err
 		}
 	}
+	if err := d.ordered(ctx, pattern, names, after); err != nil {
+		return nil, err
+	}
 	ends := map[events.AggregateName]*events.Record{}
 	names = names[:0]
 	for i := range after {
@@ -169,6 +173,28 @@ func (d *agentDiff) compare(ctx context.Context, keys []string) (changes []keyCh
 	}
 	slices.SortFunc(changes, func(a, b keyChange) int { return strings.Compare(a.key, b.key) })
 	return changes, nil
+}
+
+// ordered refuses a revision and a time of which the first is later: 400. Which one is, the
+// entries tell.
+func (d *agentDiff) ordered(ctx context.Context, pattern events.AggregateName, names []events.AggregateName, after []events.Record) error {
+	if !d.mixed {
+		return nil
+	}
+	before, err := d.Rows.ManyAsOf(ctx, pattern, names, d.from.moment())
+	if err != nil {
+		return err
+	}
+	ends := map[events.AggregateName]uint64{}
+	for i := range after {
+		ends[after[i].Name] = after[i].Revision
+	}
+	for i := range before {
+		if rec := &before[i]; rec.Revision > ends[rec.Name] {
+			return domain.Errorf(domain.Invalid, "body.invalid", "from is after to: it has revision %d of %s, and to has not", rec.Revision, rec.Key)
+		}
+	}
+	return nil
 }
 
 // add adds the changes of a key and its events; full = the page ends at d.cursor.

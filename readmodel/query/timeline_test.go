@@ -3,6 +3,7 @@ package query_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -227,4 +228,30 @@ func (o only) Grants(context.Context) *grants.Set { return o.set }
 
 func (o only) Refuse(_ context.Context, missing grants.Grant) error {
 	return domain.Errorf(domain.Forbidden, "forbidden", "%s", missing)
+}
+
+// TestDiffOfMixedPoints: of a revision and a time, the earlier one is from.
+func TestDiffOfMixedPoints(t *testing.T) {
+	p := newPast(t, 1)
+	first, second := p.set("a", "k", "1"), p.set("a", "k", "2")
+	early, late := first.RecordedAt.Format(time.RFC3339Nano), second.RecordedAt.Format(time.RFC3339Nano)
+	for _, c := range []struct {
+		span   string
+		events int // -1: refused
+	}{
+		{fmt.Sprintf(`"from":%d,"to":"%s"`, first.Revision, late), 1}, {fmt.Sprintf(`"from":"%s","to":%d`, early, second.Revision), 1},
+		{fmt.Sprintf(`"from":%d,"to":"%s"`, second.Revision, late), 0}, {fmt.Sprintf(`"from":"%s"`, late), 0}, {fmt.Sprintf(`"from":0,"to":"%s"`, early), 1},
+		{fmt.Sprintf(`"from":%d,"to":"%s"`, second.Revision, early), -1}, {fmt.Sprintf(`"from":"%s","to":%d`, late, first.Revision), -1},
+		{fmt.Sprintf(`"from":%d,"to":"1969-01-01T00:00:00Z"`, second.Revision), -1}, {fmt.Sprintf(`"from":"%s","to":0`, early), -1},
+	} {
+		body, err := p.q.Ask(t.Context(), []string{"agent", "a", "diff"}, []byte("{"+c.span+"}"))
+		var got struct{ Events []json.RawMessage }
+		if err == nil {
+			err = json.Unmarshal(body, &got)
+		}
+		var known *domain.Error
+		if refused := errors.As(err, &known) && known.Code == "body.invalid"; refused != (c.events < 0) || !refused && (err != nil || len(got.Events) != c.events) {
+			t.Errorf("%s: %s, %v", c.span, body, err)
+		}
+	}
 }

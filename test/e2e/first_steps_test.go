@@ -277,6 +277,9 @@ func commandLine(t *testing.T, e *harness.Engine) {
 	if no := e.Run("replay", "--from", "99999999"); no.Code != 2 || !strings.Contains(no.Stderr, "beyond the head") {
 		t.Errorf("replay from beyond the head: %+v", no)
 	}
+	if no := e.Run("replay", "--subject", "events.agnet.cli.>"); no.Code != 2 || !strings.Contains(no.Stderr, "agent.*.state.>") {
+		t.Errorf("replay of a misspelt aggregate: %+v", no)
+	}
 	if no := e.Run("replay", "--subject", "agent.cli.>"); no.Code != 2 || !strings.Contains(no.Stderr, "events.") {
 		t.Errorf("replay of what no event has: %+v", no)
 	}

@@ -66,8 +66,9 @@ func (c *Replay) Validate() (err error) {
 // checkHead refuses a first revision that no partition has yet, and a subject
 // that no event has.
 func (c *Replay) checkHead(ctx context.Context, j *journal.Journal) error {
-	if all := c.Target.Subject("events.>"); c.Subject != "" && !server.SubjectsCollide(c.Subject, all) {
-		return usagef("--subject: %q matches no event; events are on %s, for example '%s'", c.Subject, all, c.Target.Subject("events.agent.a1.>"))
+	root := c.Target.Subject("events.")
+	if matches := func(p events.Pattern) bool { return server.SubjectsCollide(c.Subject, root+string(p)) }; c.Subject != "" && !slices.ContainsFunc(events.Names, matches) {
+		return usagef("--subject: %q matches no event; events are below %s, on %s", c.Subject, root, events.Names)
 	}
 	last := uint64(0)
 	for p := range j.Partitions() {

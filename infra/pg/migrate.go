@@ -2,17 +2,18 @@ package pg
 
 import (
 	"context"
+	"database/sql"
 	"embed"
 	"fmt"
 	"io"
 	"io/fs"
 	"log/slog"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
-	"github.com/pressly/goose/v3/lock"
 )
 
 //go:embed migrations/*.sql
@@ -27,15 +28,11 @@ func (d *DB) Migrate(ctx context.Context, log *slog.Logger) error {
 	}
 	db := stdlib.OpenDBFromPool(d.pool.Pool)
 	defer db.Close()
-	locker, err := lock.NewPostgresSessionLocker(lock.WithLockID(d.LockKey(lock.DefaultLockID)))
-	if err != nil {
-		return err
-	}
 	sub, err := fs.Sub(migrations, "migrations")
 	if err != nil {
 		return err
 	}
-	p, err := goose.NewProvider(goose.DialectPostgres, db, renamed{sub, d}, goose.WithSessionLocker(locker),
+	p, err := goose.NewProvider(goose.DialectPostgres, db, renamed{sub, d}, goose.WithSessionLocker(migrationLock(d.LockKey(gooseLock))),
 		goose.WithTableName(d.Table(versions)))
 	if err != nil {
 		return fmt.Errorf("prepare migrations: %w", err)
@@ -51,6 +48,35 @@ func (d *DB) Migrate(ctx context.Context, log *slog.Logger) error {
 		log.Debug("schema migrated", "file", r.Source.Path, "took", r.Duration)
 	}
 	return nil
+}
+
+// gooseLock is the key of the advisory lock for migrations, also of engines of earlier builds.
+const gooseLock = 4097083626
+
+// migrationLock is the key of the advisory lock of a session that migrates. One that another
+// login holds is passed over; each migration is a transaction of its own.
+type migrationLock int64
+
+// SessionLock implements lock.SessionLocker.
+func (key migrationLock) SessionLock(ctx context.Context, conn *sql.Conn) error {
+	for {
+		var locked bool
+		err := conn.QueryRowContext(ctx, `SELECT pg_try_advisory_lock($1) OR `+LockedByOther, int64(key)).Scan(&locked)
+		if err != nil || locked {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("another engine migrates the schema: %w", context.Cause(ctx))
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}
+
+// SessionUnlock implements lock.SessionLocker. The session may have no lock.
+func (key migrationLock) SessionUnlock(ctx context.Context, conn *sql.Conn) error {
+	_, err := conn.ExecContext(ctx, `SELECT pg_advisory_unlock($1)`, int64(key))
+	return err
 }
 
 // versions is the table of applied migrations.

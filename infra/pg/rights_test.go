@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -134,8 +135,13 @@ func TestReadOnlyConnectionsAreReplaced(t *testing.T) {
 
 // TestSchemaLockOfAStranger: who may connect to the database cannot keep an engine from starting.
 func TestSchemaLockOfAStranger(t *testing.T) {
-	db := pgtest.Migrated(t)
+	db, err := pg.Open(support.Postgres(t))
+	harness.Must(t, err)
+	t.Cleanup(db.Close)
 	pgtest.HoldLock(t, db, 0x7469_6465_7363_6865)
-	harness.Must(t, db.Migrate(t.Context(), harness.Log(t)))
+	pgtest.HoldLock(t, db, 4097083626) // of migrations
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	harness.Must(t, db.Migrate(ctx, harness.Log(t)))
 	harness.Must(t, db.Grant(t.Context(), harness.Log(t)))
 }

@@ -1,12 +1,15 @@
 package local
 
 import (
+	"context"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/tidemark-engine/tidemark/test/harness"
 )
@@ -52,6 +55,7 @@ func TestColdAndWarmStart(t *testing.T) {
 		}
 	}
 	expect(t, s.URL(), "CREATE TABLE kept AS SELECT 42 AS answer", "")
+	expect(t, s.SuperuserURL(), "CREATE ROLE app LOGIN PASSWORD 'x' IN ROLE tidemark_reader; CREATE ROLE few LOGIN CONNECTION LIMIT 7", "")
 	url := s.URL()
 	stop(t, s)
 
@@ -62,6 +66,28 @@ func TestColdAndWarmStart(t *testing.T) {
 		t.Errorf("URL changed from %s to %s", url, again.URL())
 	}
 	expect(t, again.SocketURL(), "SELECT answer FROM kept", "42")
+	applicationsAreBounded(t, again)
+}
+
+// applicationsAreBounded: an application can take neither all connections nor the disk.
+func applicationsAreBounded(t *testing.T, s *Server) {
+	app := s.loginURL("app", "x", role)
+	expect(t, app, "SHOW temp_file_limit", "1GB")
+	expect(t, s.URL(), "SHOW temp_file_limit", "-1")
+	expect(t, s.SuperuserURL(), "SELECT rolconnlimit FROM pg_roles WHERE rolname = 'few'", "7")
+	for open := 0; ; open++ {
+		conn, err := pgx.Connect(t.Context(), app)
+		if err != nil {
+			t.Logf("after %d connections: %v", open, err)
+			break
+		}
+		defer conn.Close(context.Background())
+	}
+	for range 16 { // the pool of an engine
+		conn, err := pgx.Connect(t.Context(), s.URL())
+		harness.Must(t, err)
+		defer conn.Close(context.Background())
+	}
 }
 
 func TestPortTaken(t *testing.T) {

@@ -18,7 +18,7 @@ const readyTimeout = 60 * time.Second // for the first login
 // two cores and a development machine; jit costs more than it gains on short
 // queries.
 func (s *Server) settings() []string {
-	return []string{
+	all := []string{
 		"listen_addresses=127.0.0.1", "port=" + strconv.Itoa(s.port),
 		"unix_socket_directories=" + s.socketDir, "unix_socket_permissions=0700",
 		"cluster_name=" + s.clusterName(), // part of every process title, see orphans
@@ -27,9 +27,23 @@ func (s *Server) settings() []string {
 		"max_prepared_transactions=64", // applications may insert into it in two-phase transactions
 		"wal_recycle=off",              // a file that is used again keeps what erased agents had in it
 		"fsync=on", "full_page_writes=on", "synchronous_commit=on",
+		"temp_file_limit=1GB", // of one process of an application: the journal is on the same disk
 		"timezone=UTC", "log_timezone=UTC", "log_destination=stderr", "logging_collector=off",
 	}
+	if s.bins.major >= reservesSince {
+		all = append(all, "reserved_connections="+strconv.Itoa(reserved))
+	}
+	return all
 }
+
+// reserved are the connections that only the engine and its commands can open, on servers
+// that can reserve some. loginLimit is how many any other login may open that has no limit of
+// its own: one alone cannot take all of them.
+const (
+	reserved      = 40
+	reservesSince = 16 // major
+	loginLimit    = 40
+)
 
 // launch starts postgres and returns once a client can log in. When it fails
 // after the start, s.postmaster is the child that failed.

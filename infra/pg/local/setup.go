@@ -18,7 +18,7 @@ import (
 const converter = "tidemark_convert"
 
 // setUp logs in over TCP and creates what is missing: the engine's role, which is
-// no superuser, its database, and the roles for clients.
+// no superuser, its database, and the roles for clients. Other logins get bounds.
 func (s *Server) setUp(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
@@ -38,7 +38,11 @@ func (s *Server) setUp(ctx context.Context) error {
 		SELECT format('CREATE ROLE %I %s', name, options) FROM (SELECT $1::text, 'LOGIN PASSWORD ' || quote_literal($2::text) UNION SELECT unnest($4::text[]), 'NOLOGIN')
 			AS wanted (name, options) WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name)
 		UNION ALL SELECT format('CREATE DATABASE %I OWNER %I', $1, $1) WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = $1)
-		UNION ALL SELECT format('DROP ROLE %I', rolname) FROM pg_roles WHERE rolname = $3`, role, s.password, converter, append([]string{"tidemark_reader", "tidemark_outbox"}, s.cfg.Roles...))
+		UNION ALL SELECT format('DROP ROLE %I', rolname) FROM pg_roles WHERE rolname = $3
+		UNION ALL SELECT format('ALTER ROLE %I CONNECTION LIMIT %s', rolname, $5::int) FROM pg_roles
+			WHERE rolcanlogin AND NOT rolsuper AND rolconnlimit < 0 AND rolname NOT IN ($1, $3)
+		UNION ALL SELECT format('ALTER ROLE %I SET temp_file_limit = -1', $1)
+		UNION ALL SELECT format('GRANT pg_use_reserved_connections TO %I', $1) FROM pg_roles WHERE rolname = 'pg_use_reserved_connections'`, role, s.password, converter, append([]string{"tidemark_reader", "tidemark_outbox"}, s.cfg.Roles...), loginLimit)
 	if err != nil {
 		return fmt.Errorf("read the roles: %w", err)
 	}

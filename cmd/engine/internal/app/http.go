@@ -5,11 +5,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/httpserver"
 	"github.com/tidemark-engine/tidemark/cmd/engine/internal/telemetry"
+	"github.com/tidemark-engine/tidemark/internal/origin"
 	"github.com/tidemark-engine/tidemark/internal/readiness"
 	"github.com/tidemark-engine/tidemark/projections"
 )
@@ -44,8 +46,8 @@ func (e *Engine) serveHTTP(context.Context) (err error) {
 }
 
 // healthz is 200 while the engine works or recovers by itself.
-func (e *Engine) healthz(w http.ResponseWriter, _ *http.Request) {
-	report := e.readiness.Report()
+func (e *Engine) healthz(w http.ResponseWriter, r *http.Request) {
+	report, _ := e.report(r)
 	if report.Alive {
 		fmt.Fprintln(w, "alive")
 		return
@@ -53,9 +55,24 @@ func (e *Engine) healthz(w http.ResponseWriter, _ *http.Request) {
 	http.Error(w, strings.Join(report.Reasons(), "\n"), http.StatusServiceUnavailable)
 }
 
+// report is what the sender of a request may know of the engine's readiness. Probes of other
+// machines have no certificate: with TLS they learn which components have a problem, but neither
+// the reasons nor the views, which may name what belongs to principals; all is false.
+func (e *Engine) report(r *http.Request) (report readiness.Report, all bool) {
+	report = e.readiness.Report()
+	if e.certs == nil || origin.Here(r) || len(r.TLS.VerifiedChains) > 0 {
+		return report, true
+	}
+	report.Problems = slices.Clone(report.Problems)
+	for i := range report.Problems {
+		report.Problems[i].Reason = report.Problems[i].Level.String()
+	}
+	return report, false
+}
+
 // readyz is 200 while commands are executed.
-func (e *Engine) readyz(w http.ResponseWriter, _ *http.Request) {
-	report := e.readiness.Report()
+func (e *Engine) readyz(w http.ResponseWriter, r *http.Request) {
+	report, all := e.report(r)
 	answer := struct {
 		Ready    bool                 `json:"ready"`
 		Reasons  []string             `json:"reasons"`
@@ -63,7 +80,7 @@ func (e *Engine) readyz(w http.ResponseWriter, _ *http.Request) {
 		Uptime   float64              `json:"uptime_seconds"`
 		Views    []projections.Status `json:"views"`
 	}{report.Ready, report.Reasons(), report.Problems, time.Since(e.started).Seconds(), []projections.Status{}}
-	if e.assembled.Load() {
+	if all && e.assembled.Load() {
 		answer.Views = e.views.status(e.journal.lastHeads())
 	}
 	w.Header().Set("Content-Type", "application/json")

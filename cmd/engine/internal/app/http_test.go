@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -140,6 +141,29 @@ func TestHTTPS(t *testing.T) {
 		resp.Body.Close()
 		if resp.StatusCode != 400 {
 			t.Errorf("without TLS: %d", resp.StatusCode)
+		}
+	}
+}
+
+// TestProbesOfOtherMachines: who has no certificate learns whether the engine is ready and which
+// component has a problem, and not whose it is.
+func TestProbesOfOtherMachines(t *testing.T) {
+	ca, dir := harness.NewCA(t), t.TempDir()
+	f := certs.Files{Cert: filepath.Join(dir, "cert"), Key: filepath.Join(dir, "key"), ClientCA: ca.File}
+	ca.Issue(f.Cert, f.Key, "server", time.Hour, "engine.test")
+	c, err := certs.Open(f)
+	harness.Must(t, err)
+	e := &Engine{readiness: readiness.New(), started: time.Now(), log: slog.New(slog.DiscardHandler), certs: c}
+	e.readiness.Set("views", readiness.Failed, "quarantined: agent.alice.mood")
+	for from, named := range map[string]bool{"192.0.2.1:999": false, "127.0.0.1:999": true} {
+		for path, handle := range map[string]http.HandlerFunc{"/readyz": e.readyz, "/healthz": e.healthz} {
+			r := httptest.NewRequest(http.MethodGet, "https://engine.test"+path, nil)
+			r.RemoteAddr = from
+			w := httptest.NewRecorder()
+			handle(w, r)
+			if body := w.Body.String(); w.Code != 503 || !strings.Contains(body, "views: ") || strings.Contains(body, "alice") != named {
+				t.Errorf("%s from %s: %d %s", path, from, w.Code, body)
+			}
 		}
 	}
 }

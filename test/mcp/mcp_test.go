@@ -256,6 +256,9 @@ func TestResources(t *testing.T) {
 			if !strings.Contains(r.Contents[0].Text, `"version"`) {
 				t.Errorf("the resource is %s", r.Contents[0].Text)
 			}
+			if protocol >= "2026" && r.CacheScope != "private" {
+				t.Errorf("a cache may give it to others: %q", r.CacheScope)
+			}
 			harness.Must(t, s.Unsubscribe(t.Context(), &mcp.UnsubscribeParams{URI: uri}))
 			select {
 			case got := <-other.updated:

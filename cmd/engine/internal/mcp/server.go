@@ -63,7 +63,9 @@ const instructions = `State, tasks, reminders and messages of agents, with their
 func New(c *client.Client, o Options) *Server {
 	s := &Server{client: c, options: o, calls: semaphore.NewWeighted(maxCalls)}
 	s.closing, s.end = context.WithCancel(context.Background())
-	options := &mcp.ServerOptions{Instructions: instructions, Capabilities: &mcp.ServerCapabilities{}, GetSessionID: o.sessionID}
+	options := &mcp.ServerOptions{Instructions: instructions, Capabilities: &mcp.ServerCapabilities{}, GetSessionID: o.sessionID,
+		// The answers are by the grants of a principal: no cache between may give them to another.
+		SetCacheable: func(_ context.Context, _ mcp.Request, c *mcp.Cacheable) { c.CacheScope = "private" }}
 	if o.subscriptions != ofNone {
 		options.SubscribeHandler, options.UnsubscribeHandler = s.subscribe, s.unsubscribe
 	}

@@ -11,24 +11,32 @@ import (
 	"github.com/tidemark-engine/tidemark/readmodel"
 )
 
-// compare reads the tiers, then the events appended meanwhile, and compares both.
-func (v *Verifier) compare(ctx context.Context, heads []uint64) error {
-	found := make([]map[rowKey]rowSummary, len(v.Tiers))
-	for i, t := range v.Tiers {
-		rows := map[rowKey]rowSummary{}
-		if err := t.Each(ctx, collect(rows)); err != nil {
-			return fmt.Errorf("read %s: %w", t.Name, err)
-		}
-		if t.Removed != nil {
-			at, err := t.Removed(ctx)
-			if err != nil {
-				return err
-			}
-			v.removed[t.Name] = at
-		}
-		found[i] = rows
-		if err := v.readAgain(ctx, &t, rows); err != nil {
-			return fmt.Errorf("read %s: %w", t.Name, err)
+// tierRows are the rows of a tier and when they were read.
+type tierRows struct {
+	rows    map[rowKey]rowSummary
+	removed time.Time // as Tier.Removed says
+	at      time.Time
+}
+
+// read reads all rows of a tier.
+func (t *Tier) read(ctx context.Context) (*tierRows, error) {
+	found := &tierRows{rows: map[rowKey]rowSummary{}}
+	err := t.Each(ctx, collect(found.rows))
+	if err == nil && t.Removed != nil {
+		found.removed, err = t.Removed(ctx)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", t.Name, err)
+	}
+	found.at = time.Now()
+	return found, nil
+}
+
+// compare reads the events appended after the heads, and compares the tiers with the fold.
+func (v *Verifier) compare(ctx context.Context, heads []uint64, found []*tierRows) error {
+	for i := range v.Tiers {
+		if err := v.readAgain(ctx, &v.Tiers[i], found[i]); err != nil {
+			return fmt.Errorf("read %s: %w", v.Tiers[i].Name, err)
 		}
 	}
 	now, err := v.heads(ctx)
@@ -56,26 +64,27 @@ const maxReadAgain = 20_000
 // readAgain reads rows that differ from the fold again, one by one: the reader of all
 // rows may have read from a replica that lags. A difference counts only when the
 // tier confirms it.
-func (v *Verifier) readAgain(ctx context.Context, t *Tier, rows map[rowKey]rowSummary) error {
+func (v *Verifier) readAgain(ctx context.Context, t *Tier, found *tierRows) error {
 	if t.Of == nil {
 		return nil
 	}
+	rows := found.rows
 	var differing []rowKey
 	keeps := func(key rowKey) bool {
 		_, keeps := t.Keeps[key.kind]
 		return keeps && key.kind != readmodel.KindMessage && readmodel.NameOfRow(key.kind, key.name).Valid()
 	}
 	for key, row := range rows {
-		if want, known := v.rows[key]; keeps(key) && (!known || want.deleted || !want.equal(row)) {
+		if want, known := v.rows[key]; (!known || want.deleted || !want.equal(row)) && keeps(key) {
 			differing = append(differing, key)
 		}
 	}
 	for key, want := range v.rows {
-		if _, there := rows[key]; !there && !want.deleted && keeps(key) && !v.mayLack(t, key, want) {
+		if _, there := rows[key]; !there && !want.deleted && keeps(key) && !v.mayLack(t, found, key, want) {
 			differing = append(differing, key)
 		}
 	}
-	if len(differing) > maxReadAgain {
+	if len(differing) == 0 || len(differing) > maxReadAgain {
 		return nil
 	}
 	for _, key := range differing {
@@ -84,16 +93,17 @@ func (v *Verifier) readAgain(ctx context.Context, t *Tier, rows map[rowKey]rowSu
 			return err
 		}
 	}
+	found.at = time.Now()
 	return nil
 }
 
 // mayLack reports whether a tier need not have a row. An erasure removes messages to its agent.
-func (v *Verifier) mayLack(t *Tier, key rowKey, want rowSummary) bool {
+func (v *Verifier) mayLack(t *Tier, found *tierRows, key rowKey, want rowSummary) bool {
 	ttl := t.Keeps[key.kind]
 	agent, _, _ := strings.Cut(key.name, ".")
-	return ttl > 0 && time.Since(want.recorded) > ttl-time.Minute ||
+	return ttl > 0 && found.at.Sub(want.recorded) > ttl-time.Minute ||
 		t.Evicts && key.kind == readmodel.KindEntry && v.inactive[agent] ||
-		key.kind == readmodel.KindMessage && (!want.recorded.Truncate(time.Microsecond).After(v.removed[t.Name]) || !want.recorded.After(v.erased[want.to]))
+		key.kind == readmodel.KindMessage && (!want.recorded.Truncate(time.Microsecond).After(found.removed) || !want.recorded.After(v.erased[want.to]))
 }
 
 // collect summarizes rows as they are read.
@@ -115,7 +125,8 @@ func (v *Verifier) rowDifference(t *Tier, key rowKey) Difference {
 }
 
 // compareTier compares a tier's rows with the fold.
-func (v *Verifier) compareTier(t *Tier, rows map[rowKey]rowSummary) {
+func (v *Verifier) compareTier(t *Tier, found *tierRows) {
+	rows := found.rows
 	counts := map[string]*Counts{}
 	for kind := range t.Keeps {
 		counts[kind] = &Counts{}
@@ -131,10 +142,16 @@ func (v *Verifier) compareTier(t *Tier, rows map[rowKey]rowSummary) {
 	for key, want := range v.rows {
 		c := counts[key.kind]
 		if _, there := rows[key]; c != nil && !there && !want.deleted {
-			v.absent(t, key, want, c)
+			v.absent(t, found, key, want, c)
 		}
 	}
-	r := TierReport{Name: t.Name, Digest: digestOf(rows), Kinds: []KindReport{}}
+	r := TierReport{Name: t.Name, Kinds: []KindReport{}}
+	entries := counts[readmodel.KindEntry]
+	if entries != nil && entries.Equal == entries.Rows && entries.Equal == v.report.Entries && v.report.Digest != "" {
+		r.Digest = v.report.Digest // exactly the rows of the fold
+	} else {
+		r.Digest = digestOf(rows)
+	}
 	for _, kind := range kinds {
 		if c := counts[kind]; c != nil {
 			r.Counts.add(c)
@@ -168,9 +185,9 @@ func (v *Verifier) present(t *Tier, key rowKey, row rowSummary, c *Counts) {
 }
 
 // absent judges a row that the tier does not have.
-func (v *Verifier) absent(t *Tier, key rowKey, want rowSummary, c *Counts) {
+func (v *Verifier) absent(t *Tier, found *tierRows, key rowKey, want rowSummary, c *Counts) {
 	switch {
-	case v.mayLack(t, key, want):
+	case v.mayLack(t, found, key, want):
 		c.Expired++
 	case len(v.later[key]) > 0:
 		c.Newer++

@@ -4,7 +4,8 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"sort"
+	"slices"
+	"strconv"
 	"time"
 
 	"github.com/tidemark-engine/tidemark/readmodel"
@@ -77,12 +78,9 @@ func (k rowKey) String() string {
 
 type sum [16]byte
 
-func sumOf(parts ...[]byte) (s sum) {
-	h := sha256.New()
-	for _, p := range parts {
-		h.Write(p)
-	}
-	copy(s[:], h.Sum(nil))
+func sumOf(content []byte) (s sum) {
+	whole := sha256.Sum256(content)
+	copy(s[:], whole[:])
 	return s
 }
 
@@ -114,7 +112,7 @@ func summaryOf(r *Row) rowSummary {
 func (m rowSummary) after(r *Row) rowSummary {
 	next := summaryOf(r)
 	next.version = m.version + 1 // number of losing writes
-	next.content = sumOf(m.content[:], []byte(r.Digest), r.Content)
+	next.content = sumOf(slices.Concat(m.content[:], []byte(r.Digest), r.Content))
 	return next
 }
 
@@ -162,11 +160,17 @@ func digestOf(rows map[rowKey]rowSummary) string {
 			names = append(names, key.name)
 		}
 	}
-	sort.Strings(names)
+	slices.Sort(names)
 	h := sha256.New()
+	var line []byte
 	for _, name := range names {
 		m := rows[rowKey{readmodel.KindEntry, name}]
-		fmt.Fprintf(h, "%s %d %d %s %x\n", name, m.version, m.revision, m.digest, m.content)
+		line = append(append(line[:0], name...), ' ')
+		line = append(strconv.AppendUint(line, m.version, 10), ' ')
+		line = append(strconv.AppendUint(line, m.revision, 10), ' ')
+		line = append(append(line, m.digest...), ' ')
+		line = append(hex.AppendEncode(line, m.content[:]), '\n')
+		h.Write(line)
 	}
 	return hex.EncodeToString(h.Sum(nil))
 }

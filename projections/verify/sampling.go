@@ -97,15 +97,18 @@ func (c *Sampler) compareOnce(ctx context.Context, s events.AggregateName) (f Fi
 	if err := c.walkHistory(ctx, &v, s, end.Revision); err != nil {
 		return f, false, err
 	}
-	found := make([]map[rowKey]rowSummary, len(c.Tiers))
+	found := make([]*tierRows, len(c.Tiers))
 	for i := range c.Tiers {
-		found[i] = map[rowKey]rowSummary{}
+		found[i] = &tierRows{rows: map[rowKey]rowSummary{}}
 		if _, keeps := c.Tiers[i].Keeps[kind]; !keeps {
 			continue
 		}
-		if err := c.Tiers[i].Of(ctx, s, collect(found[i])); err != nil {
+		if err := c.Tiers[i].Of(ctx, s, collect(found[i].rows)); err != nil {
 			return f, false, fmt.Errorf("read %s: %w", c.Tiers[i].Name, err)
 		}
+	}
+	for _, f := range found {
+		f.at = time.Now()
 	}
 	after, err := c.Journal.Ends(ctx, asked, history.Bound{}, history.Linearizable)
 	if err != nil {
@@ -159,7 +162,9 @@ func (c *Sampler) walkHistory(ctx context.Context, v *Verifier, s events.Aggrega
 		if p.reach, err = c.Archive.Reaches(ctx, p.partition, c.Journal.ID()); err != nil {
 			return err
 		}
-		archive = upTo(end, func(yield func(history.Message) error) error { return c.Archive.AuditOf(ctx, p.partition, s, yield) })
+		archive = upTo(end, func(yield func(history.Message) error) error {
+			return c.Archive.AuditOf(ctx, p.partition, s, p.known, yield)
+		})
 	case p.cut > 0:
 		return history.NotArchived(p.partition, p.cut)
 	}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/history"
 	"github.com/tidemark-engine/tidemark/readmodel"
@@ -134,13 +136,12 @@ type Verifier struct {
 	losses   map[rowKey]rowSummary   // of all losing writes so far
 	inactive map[string]bool         // agents that are, or meanwhile were, inactive
 	erased   map[string]time.Time    // agents by the time of their last erasure
-	removed  map[string]time.Time    // as Tier.Removed says, by tier
 }
 
 func (v *Verifier) begin() {
 	v.report = Report{Differences: []Difference{}}
 	v.chains, v.inactive = map[events.AggregateName]chainEnd{}, map[string]bool{}
-	v.erased, v.removed = map[string]time.Time{}, map[string]time.Time{}
+	v.erased = map[string]time.Time{}
 	v.rows, v.later, v.losses = map[rowKey]rowSummary{}, map[rowKey][]rowSummary{}, map[rowKey]rowSummary{}
 }
 
@@ -155,18 +156,38 @@ func (v *Verifier) Run(ctx context.Context) (*Report, error) {
 	if v.Reached != nil {
 		v.report.Differences = append(v.report.Differences, v.Reached(ctx, heads)...)
 	}
-	for p, head := range heads {
-		if err := v.partition(ctx, p, head); err != nil {
-			return nil, err
-		}
+	found, err := v.read(ctx, heads)
+	if err != nil {
+		return nil, err
 	}
 	v.report.Aggregates = len(v.chains)
 	v.report.Living = living(v.rows)
 	v.report.Entries, v.report.Digest = v.report.Living[readmodel.KindEntry], digestOf(v.rows)
-	if err := v.compare(ctx, heads); err != nil {
+	if err := v.compare(ctx, heads, found); err != nil {
 		return nil, err
 	}
 	return &v.report, nil
+}
+
+// read folds the history up to the heads and reads the tiers meanwhile.
+func (v *Verifier) read(ctx context.Context, heads []uint64) ([]*tierRows, error) {
+	found := make([]*tierRows, len(v.Tiers))
+	all, ctx := errgroup.WithContext(ctx)
+	for i := range v.Tiers {
+		all.Go(func() (err error) {
+			found[i], err = v.Tiers[i].read(ctx)
+			return err
+		})
+	}
+	all.Go(func() error {
+		for p, head := range heads {
+			if err := v.partition(ctx, p, head); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return found, all.Wait()
 }
 
 func (v *Verifier) heads(ctx context.Context) ([]uint64, error) {

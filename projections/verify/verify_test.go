@@ -187,3 +187,55 @@ func TestLossesAreOrdered(t *testing.T) {
 		}
 	}
 }
+
+// An archived event is known from the journal only at the same place with the same bytes.
+func TestKnownEvents(t *testing.T) {
+	p := &fakeJournal{chains: map[events.AggregateName]chainEnd{}}
+	m := p.write(t, events.StateEntry("a", "k"), events.StateSet, "k", `{"value":1}`, "")
+	m.Body = m.Encode()
+	s := span{}
+	for what, c := range map[string]struct {
+		at        *history.Message
+		name      events.AggregateName
+		partition int
+		revision  uint64
+		body      []byte
+		known     bool
+	}{
+		"the same":          {m, m.Name, 0, 1, slices.Clone(m.Body), true},
+		"nothing read":      {nil, m.Name, 0, 1, m.Body, false},
+		"another aggregate": {m, events.StateEntry("a", "l"), 0, 1, m.Body, false},
+		"another partition": {m, m.Name, 1, 1, m.Body, false},
+		"another revision":  {m, m.Name, 0, 2, m.Body, false},
+		"another byte":      {m, m.Name, 0, 1, append(slices.Clone(m.Body), ' '), false},
+		"unreadable":        {&history.Message{Record: m.Record, Body: m.Body, Bad: errors.New("damaged")}, m.Name, 0, 1, m.Body, false},
+	} {
+		s.journal = c.at
+		if got := s.known(c.name, c.partition, c.revision, c.body); (got != nil) != c.known {
+			t.Errorf("%s: %v", what, got)
+		}
+	}
+}
+
+// A tier that differs has a digest of its own, an equal one that of the fold.
+func TestDigestsOfTiers(t *testing.T) {
+	p := &fakeJournal{chains: map[events.AggregateName]chainEnd{}}
+	a, b := p.set(t, "a", "k", "1"), p.set(t, "b", "k", "2")
+	changed := b
+	changed.Content = append(slices.Clone(b.Content), ' ')
+	digest := func(rows ...Row) string {
+		found := map[rowKey]rowSummary{}
+		for _, r := range rows {
+			collect(found)(r)
+		}
+		return digestOf(found)
+	}
+	for what, rows := range map[string][]Row{
+		"equal": {a, b}, "missing": {a}, "changed": {a, changed}, "more": {a, b, {Kind: readmodel.KindEntry, Name: "c.k"}}, "none": nil,
+	} {
+		r, _ := p.verify(t, 2, rows...)
+		if got := r.Tiers[0].Digest; got != digest(rows...) || (got == r.Digest) != (what == "equal") {
+			t.Errorf("%s: digest %s, want %s; the fold's is %s", what, got, digest(rows...), r.Digest)
+		}
+	}
+}

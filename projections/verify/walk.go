@@ -8,6 +8,7 @@ import (
 	"iter"
 	"math"
 
+	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/history"
 )
 
@@ -18,6 +19,17 @@ type span struct {
 	reach     uint64 // up to here the archive is complete
 	at        uint64 // the last revision read
 	dense     bool   // every revision must exist
+
+	journal *history.Message // the journal's next event, while the archive's next one is read
+}
+
+// known implements Known.
+func (s *span) known(name events.AggregateName, partition int, revision uint64, body []byte) *events.Record {
+	j := s.journal
+	if j == nil || j.Bad != nil || j.Revision != revision || j.Partition != partition || j.Name != name || !bytes.Equal(j.Body, body) {
+		return nil
+	}
+	return &j.Record
 }
 
 func (v *Verifier) partition(ctx context.Context, p int, head uint64) error {
@@ -33,7 +45,7 @@ func (v *Verifier) partition(ctx context.Context, p int, head uint64) error {
 			return err
 		}
 		s.reach = min(s.reach, head)
-		archive = func(yield func(history.Message) error) error { return v.Archive.Audit(ctx, p, 0, head, yield) }
+		archive = func(yield func(history.Message) error) error { return v.Archive.Audit(ctx, p, 0, head, s.known, yield) }
 	case s.cut > 0:
 		return history.NotArchived(p, s.cut)
 	}
@@ -87,6 +99,7 @@ func (v *Verifier) walk(ctx context.Context, s *span, journal, archive messageSe
 	if err != nil {
 		return err
 	}
+	s.journal = j
 	a, err := nextA()
 	for err == nil && (j != nil || a != nil) {
 		jr, ar := revision(j), revision(a)
@@ -100,6 +113,7 @@ func (v *Verifier) walk(ctx context.Context, s *span, journal, archive messageSe
 			if j, err = nextJ(); err != nil {
 				return err
 			}
+			s.journal = j
 		}
 		for err == nil && a != nil && a.Revision == s.at {
 			if a, err = nextA(); a != nil && a.Revision == s.at {

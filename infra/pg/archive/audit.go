@@ -17,86 +17,156 @@ import (
 
 var _ verify.Archive = (*Archive)(nil)
 
-// auditRows is the number of rows that one statement of an audit reads.
-const auditRows = 2000
+// A page of an audit ends at the first of these limits.
+const (
+	auditRows  = 2000
+	auditBytes = 8 << 20
+)
 
-// auditPosition is the position of a row in the order of an audit.
-type auditPosition struct {
+// auditRow is a row with the columns that lookups rely on.
+type auditRow struct {
+	storedRow
+	recordedAt time.Time
+	timestamp  time.Time
+	auditColumns
+}
+
+// auditColumns are columns that repeat what the body says.
+type auditColumns struct {
+	nanos                                            int16
+	version, schema                                  int64
+	aggregate, id, key, typ, writer, command, digest string
+}
+
+// Audit implements verify.Archive.
+func (a *Archive) Audit(ctx context.Context, partition int, after, upTo uint64, known verify.Known, yield func(history.Message) error) error {
+	return a.audit(ctx, &auditQuery{partition: partition, where: ` AND revision <= $5`, arg: int64(min(upTo, math.MaxInt64)),
+		revision: int64(after), recordedAt: maxTime}, known, yield)
+}
+
+// AuditOf implements verify.Archive.
+func (a *Archive) AuditOf(ctx context.Context, partition int, s events.AggregateName, known verify.Known, yield func(history.Message) error) error {
+	return a.audit(ctx, &auditQuery{partition: partition, where: ` AND stream = $5`, arg: pg.ValidText(string(s)), recordedAt: maxTime}, known, yield)
+}
+
+// auditQuery reads the rows of a partition that match a condition, after a row.
+type auditQuery struct {
+	partition  int
+	where      string
+	arg        any
 	revision   int64
 	recordedAt time.Time
 }
 
-// Audit implements verify.Archive.
-func (a *Archive) Audit(ctx context.Context, partition int, after, upTo uint64, yield func(history.Message) error) error {
-	return a.audit(ctx, auditPosition{int64(after), maxTime}, ` AND revision <= $5`, yield, partition, int64(min(upTo, math.MaxInt64)))
+type auditPage struct {
+	rows []auditRow
+	err  error
 }
 
-// AuditOf implements verify.Archive.
-func (a *Archive) AuditOf(ctx context.Context, partition int, s events.AggregateName, yield func(history.Message) error) error {
-	return a.audit(ctx, auditPosition{0, maxTime}, ` AND stream = $5`, yield, partition, pg.ValidText(string(s)))
-}
-
-func (a *Archive) audit(ctx context.Context, after auditPosition, where string, yield func(history.Message) error, partition int, arg any) error {
-	for {
-		rows, err := a.db.Pool().Query(ctx, `
-			SELECT revision, recorded_at, recorded_ns, version, timestamp, schema, stream, aggregate, id, key, type,
-				writer, command_id, digest, body, raw FROM agents.events
-			WHERE partition = $1 AND (revision, recorded_at) > ($2, $3)`+where+` ORDER BY revision, recorded_at LIMIT $4`,
-			partition, after.revision, after.recordedAt, auditRows, arg)
-		if err != nil {
-			return fmt.Errorf("audit the archive: %w", err)
+// audit reads the next page while it yields one.
+func (a *Archive) audit(ctx context.Context, q *auditQuery, known verify.Known, yield func(history.Message) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	pages, ended := make(chan auditPage), make(chan struct{})
+	go func() {
+		defer close(ended)
+		a.auditPages(ctx, q, pages)
+	}()
+	defer func() {
+		cancel()
+		<-ended
+	}()
+	for page := range pages {
+		if page.err != nil {
+			return fmt.Errorf("audit the archive: %w", page.err)
 		}
-		page, err := pgx.CollectRows(rows, func(r pgx.CollectableRow) (history.Message, error) {
-			return a.scanAuditRow(ctx, r, partition, &after)
-		})
-		if err != nil {
-			return fmt.Errorf("audit the archive: %w", err)
-		}
-		for i := range page {
-			if err := yield(page[i]); err != nil {
+		for i := range page.rows {
+			m, err := a.audited(ctx, &page.rows[i], q.partition, known)
+			if err != nil {
+				return fmt.Errorf("audit the archive: %w", err)
+			}
+			if err := yield(m); err != nil {
 				return err
 			}
 		}
-		if len(page) < auditRows {
-			return nil
+	}
+	return ctx.Err()
+}
+
+// auditPages sends pages until it has read all rows, and closes the channel. After a page that
+// had too many bytes it asks for fewer rows.
+func (a *Archive) auditPages(ctx context.Context, q *auditQuery, pages chan<- auditPage) {
+	defer close(pages)
+	for limit, more := auditRows, true; more; {
+		var page auditPage
+		page.rows, more, page.err = a.auditPage(ctx, q, limit)
+		select {
+		case pages <- page:
+		case <-ctx.Done():
+			return
+		}
+		if page.err != nil {
+			return
+		}
+		if n := len(page.rows); n < limit {
+			limit = max(n, 16)
+		} else {
+			limit = min(2*limit, auditRows)
 		}
 	}
+}
+
+// auditPage reads rows and moves q behind them.
+func (a *Archive) auditPage(ctx context.Context, q *auditQuery, limit int) (page []auditRow, more bool, err error) {
+	rows, err := a.db.Pool().Query(ctx, `
+		SELECT revision, recorded_at, recorded_ns, version, timestamp, schema, stream, aggregate, id, key, type,
+			writer, command_id, digest, body, raw FROM agents.events
+		WHERE partition = $1 AND (revision, recorded_at) > ($2, $3)`+q.where+` ORDER BY revision, recorded_at LIMIT $4`,
+		q.partition, q.revision, q.recordedAt, limit, q.arg)
+	if err != nil {
+		return nil, false, err
+	}
+	defer rows.Close()
+	page = make([]auditRow, 0, limit)
+	for size := 0; size < auditBytes && rows.Next(); {
+		page = append(page, auditRow{})
+		c := &page[len(page)-1]
+		err := rows.Scan(&q.revision, &q.recordedAt, &c.nanos, &c.version, &c.timestamp, &c.schema, &c.stream, &c.aggregate,
+			&c.id, &c.key, &c.typ, &c.writer, &c.command, &c.digest, &c.body, &c.raw)
+		if err != nil {
+			return nil, false, err
+		}
+		c.revision, c.recordedAt = uint64(q.revision), q.recordedAt
+		size += len(c.bytes())
+		more = size >= auditBytes
+	}
+	rows.Close() // the rows beyond the bytes are read again
+	return page, more || len(page) == limit, rows.Err()
 }
 
 var errColumns = errors.New("in the archive: the row's columns differ from its body")
 
-// scanAuditRow reads a row and checks its columns, which lookups rely on, against
-// its body. It moves at to the row.
-func (a *Archive) scanAuditRow(ctx context.Context, r pgx.CollectableRow, partition int, at *auditPosition) (history.Message, error) {
-	var c struct {
-		nanos           int16
-		version, schema int64
-		timestamp       time.Time
-		storedRow
-		aggregate, id, key, typ, writer, command, digest string
-	}
-	err := r.Scan(&at.revision, &at.recordedAt, &c.nanos, &c.version, &c.timestamp, &c.schema, &c.stream, &c.aggregate,
-		&c.id, &c.key, &c.typ, &c.writer, &c.command, &c.digest, &c.body, &c.raw)
-	if err != nil {
-		return history.Message{}, err
-	}
-	c.revision = uint64(at.revision)
+// audited decodes a row and checks its columns, which lookups rely on, against its body.
+func (a *Archive) audited(ctx context.Context, c *auditRow, partition int, known verify.Known) (history.Message, error) {
 	m := history.Message{Body: c.bytes()}
-	m.Record, m.Bad = a.record(ctx, &c.storedRow, partition)
-	if isClosed(m.Bad) {
+	if rec := known(events.AggregateName(c.stream), partition, c.revision, m.Body); rec != nil {
+		m.Record = *rec
+	} else if m.Record, m.Bad = a.record(ctx, &c.storedRow, partition); isClosed(m.Bad) {
 		return m, m.Bad
 	}
 	if m.Bad != nil {
 		m.Name, m.Partition, m.Revision = events.AggregateName(c.stream), partition, c.revision
-		m.RecordedAt = at.recordedAt.Add(time.Duration(c.nanos)).UTC()
+		m.RecordedAt = c.recordedAt.Add(time.Duration(c.nanos)).UTC()
 		return m, nil
 	}
 	want := newEventRow(&m)
 	e := want.ev
-	got := [...]any{at.recordedAt.UnixMicro(), c.nanos, c.version, c.timestamp.UnixMicro(), c.schema, c.stream, c.aggregate,
-		c.id, c.key, c.typ, c.writer, c.command, c.digest}
-	if got != [...]any{want.recordedAt.UnixMicro(), want.nanos, int64(e.Version), e.Timestamp.UnixMicro(), int64(e.Schema), want.stream, pg.ValidText(e.Aggregate),
-		pg.ValidText(e.ID), pg.ValidText(e.Key), pg.ValidText(e.Type), pg.ValidText(e.Writer), pg.ValidText(e.CommandID), pg.ValidText(e.Digest)} {
+	says := auditColumns{
+		nanos: want.nanos, version: int64(e.Version), schema: int64(e.Schema),
+		aggregate: pg.ValidText(e.Aggregate), id: pg.ValidText(e.ID), key: pg.ValidText(e.Key), typ: pg.ValidText(e.Type),
+		writer: pg.ValidText(e.Writer), command: pg.ValidText(e.CommandID), digest: pg.ValidText(e.Digest),
+	}
+	if c.auditColumns != says || c.stream != want.stream || c.timestamp.UnixMicro() != e.Timestamp.UnixMicro() ||
+		c.recordedAt.UnixMicro() != want.recordedAt.UnixMicro() {
 		m.Bad = errColumns
 	}
 	return m, nil

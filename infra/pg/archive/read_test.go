@@ -1,6 +1,7 @@
 package archive_test
 
 import (
+	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"reflect"
@@ -161,4 +162,36 @@ func TestTheArchiveReadsLargeEventsAndGaps(t *testing.T) {
 	expect(t, a, 0, 0, 1<<63, all)
 	expect(t, a, 0, 0, 50, all[:50])
 	expect(t, a, 0, 60, 1_000_000_000_000, nil)
+	expectAudit(t, a, all)
+	if _, err := db.Pool().Exec(t.Context(), "UPDATE agents.events SET writer = 'x' WHERE revision <= 2"); err != nil {
+		t.Fatal(err)
+	}
+	expectAudit(t, a, all, 1, 2)
+}
+
+// expectAudit fails the test unless Audit yields exactly these messages, of which those at the
+// bad revisions contradict their columns. Every other event is known already.
+func expectAudit(t *testing.T, a *archive.Archive, want []history.Message, bad ...uint64) {
+	t.Helper()
+	i := 0
+	known := func(name events.AggregateName, partition int, revision uint64, body []byte) *events.Record {
+		w := &want[i]
+		if name != w.Name || partition != w.Partition || revision != w.Revision || !bytes.Equal(body, w.Body) {
+			t.Fatalf("asked for revision %d of %s, want %d", revision, name, w.Revision)
+		}
+		if i%2 == 0 {
+			return nil
+		}
+		return &w.Record
+	}
+	err := a.Audit(t.Context(), 0, 0, 1<<63, known, func(m history.Message) error {
+		if w := &want[i]; !reflect.DeepEqual(m.Record, w.Record) || !bytes.Equal(m.Body, w.Body) || (m.Bad != nil) != slices.Contains(bad, m.Revision) {
+			t.Fatalf("audited\n%+v\nwant\n%+v", m.Record, w.Record)
+		}
+		i++
+		return nil
+	})
+	if err != nil || i != len(want) {
+		t.Fatalf("%d messages, %v; want %d", i, err, len(want))
+	}
 }

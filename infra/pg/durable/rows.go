@@ -10,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/infra/pg"
@@ -148,17 +149,16 @@ func (d Rows) eachEntry(ctx context.Context, db pg.Querier, q rowQuery, yield fu
 		return fmt.Errorf("read the table state: %w", err)
 	}
 	defer rows.Close()
+	var e readmodel.Entry
+	var same pgtype.Bool
+	var nanos int16
 	for rows.Next() {
-		var e readmodel.Entry
-		var text string
-		var same *bool
-		var nanos int16
-		if err := rows.Scan(&e.Agent, &e.Key, &text, &same, &e.Version, &e.Revision, &e.Timestamp, &nanos, &e.Digest); err != nil {
+		if err := rows.Scan(&e.Agent, &e.Key, (*[]byte)(&e.Value), &same, &e.Version, &e.Revision, &e.Timestamp, &nanos, &e.Digest); err != nil {
 			return fmt.Errorf("read the table state: %w", err)
 		}
-		e.Value, e.Timestamp = []byte(text), e.Timestamp.Add(time.Duration(nanos)).UTC()
+		e.Timestamp = e.Timestamp.Add(time.Duration(nanos)).UTC()
 		r := verify.EntryRow(&e)
-		if same == nil || !*same {
+		if !same.Valid || !same.Bool {
 			r.Bad = errColumns
 		}
 		yield(r)

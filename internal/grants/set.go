@@ -55,7 +55,9 @@ func NewSet(agents string, all ...Grant) *Set {
 
 // Unrestricted returns the set that allows everything: that of the engine, of its
 // operator, and of an engine without principals.
-func Unrestricted() *Set { return &Set{agents: "*", all: true} }
+func Unrestricted() *Set { return &unrestricted }
+
+var unrestricted = Set{agents: "*", all: true}
 
 // Grants are the grants of the set.
 func (s *Set) Grants() []Grant {

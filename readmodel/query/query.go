@@ -112,15 +112,17 @@ func (q *Query) Ask(ctx context.Context, tokens []string, body []byte) ([]byte, 
 
 // ask is Ask once; by are then the grants that have permitted the query.
 func (q *Query) ask(ctx context.Context, tokens []string, body []byte, by **grants.Set) ([]byte, error) {
-	name, id := strings.Join(tokens, "."), ""
-	if name == "engine.status" {
+	var name, id string
+	if len(tokens) == 3 {
+		name, id = tokens[0]+"."+tokens[2], tokens[1]
+	} else {
+		name = strings.Join(tokens, ".")
+	}
+	if name == "engine.status" && len(tokens) == 2 {
 		if err := domain.DecodeBody(body, &struct{}{}); err != nil {
 			return nil, err
 		}
 		return q.Status(ctx)
-	}
-	if len(tokens) == 3 {
-		name, id = tokens[0]+"."+tokens[2], tokens[1]
 	}
 	if name == "command.get" && id != "" && q.Command != nil {
 		if err := domain.DecodeBody(body, &struct{}{}); err != nil {

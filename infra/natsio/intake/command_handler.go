@@ -16,7 +16,9 @@ import (
 )
 
 // maxDeliveries bounds how often a command may crash its engine. Clean stops
-// while the command waits count too.
+// while the command waits count too. A command that was stored after the start has
+// not crashed this engine, however often it was delivered: while the server was away,
+// or the engine was frozen.
 const maxDeliveries = 25
 
 // handleCommand executes a stored command and publishes its outcome. After a
@@ -28,7 +30,7 @@ func (in *Intake) handleCommand(ctx context.Context, cmd *storedCommand) error {
 			return err
 		}
 	}
-	if cmd.delivered > maxDeliveries && !in.gaveBack.Load() {
+	if cmd.delivered > maxDeliveries && cmd.seq <= in.storedBefore && !in.gaveBack.Load() {
 		return &poisonError{"delivered " + counted.Of(cmd.delivered, "time") + " without an outcome: the command may crash its engine"}
 	}
 	body, result, err := []byte(nil), "", cmd.refusal

@@ -72,9 +72,11 @@ type Intake struct {
 	stop     context.CancelFunc
 	routers  []<-chan struct{} // closed when a router has stopped for good
 	gaveBack atomic.Bool       // deliveries of a command no longer count crashes
-	log      logs.Limited      // for what clients can repeat
-	keepers  []*natsio.StreamKeeper
-	reports  jetstream.ConsumeContext // of tasks that were not delivered
+	// storedBefore is the last sequence of COMMANDS at the start.
+	storedBefore uint64
+	log          logs.Limited // for what clients can repeat
+	keepers      []*natsio.StreamKeeper
+	reports      jetstream.ConsumeContext // of tasks that were not delivered
 
 	letters     sync.Mutex        // held while a dead letter is stored
 	letterFloor map[string]uint64 // by subject: the sum before its first dead letter, or less
@@ -108,6 +110,7 @@ func Start(ctx context.Context, cfg Config) (_ *Intake, err error) {
 	if in.streams, err = openStreams(ctx, in.js, &in.cfg); err != nil {
 		return nil, err
 	}
+	in.storedBefore = in.streams.commands.CachedInfo().State.LastSeq
 	if _, err = natsio.OpenStream(ctx, in.js, undeliveredConfig()); err != nil {
 		return nil, err
 	}

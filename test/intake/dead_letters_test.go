@@ -275,4 +275,16 @@ func TestDeadLettersOfOneClient(t *testing.T) {
 	if counts, err := e.DeadLetterCounts(t.Context()); err != nil || counts["commands"] != uint64(len(letters)) || len(counts) != 1 {
 		t.Errorf("counts %v, %v; want %d of the source commands", counts, err, len(letters))
 	}
+
+	// An operator removes them all: the room begins again, and is not larger.
+	box, err := r.js.Stream(t.Context(), intake.DeadLettersStream)
+	harness.Must(t, err)
+	harness.Must(t, box.Purge(t.Context()))
+	for n := range many {
+		bad("GREEDY", n)
+	}
+	r.drained()
+	if n := r.count(intake.DeadLettersStream); n < 8 || n > 10 {
+		t.Errorf("after a purge the greedy client has %d dead letters, want its last ten", n)
+	}
 }

@@ -59,6 +59,7 @@ func (in *Intake) letterTotal(ctx context.Context, subject string, size uint64) 
 	defer cancel()
 	last, err := natsio.LastMessage(ctx, in.js.Conn(), in.streams.deadLetters, subject)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		delete(in.letterFloor, subject)
 		return 0, nil
 	}
 	if err != nil {
@@ -66,6 +67,9 @@ func (in *Intake) letterTotal(ctx context.Context, subject string, size uint64) 
 	}
 	room := uint64(in.cfg.DeadLetterBytes)
 	total = totalOf(last)
+	if total < in.letterFloor[subject] { // all before it were removed, so the sums began again
+		delete(in.letterFloor, subject)
+	}
 	if total+size <= in.letterFloor[subject]+room {
 		return total, nil
 	}

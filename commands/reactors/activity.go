@@ -23,14 +23,15 @@ import (
 type Activity struct {
 	ttl    func() time.Duration // idle time after which an active agent expires; 0 = never
 	send   Send
-	keeper Keeper // nil = rows are not kept
-	now    func() time.Time
+	keeper Keeper           // nil = rows are not kept
+	wall   func() time.Time // time.Now is used for its monotonic reading: idle time follows no clock that is set
 
 	mu       sync.Mutex
 	agents   map[string]agentActivity
 	wanted   map[string]struct{}  // agents that a touch needs active
 	sessions map[string]time.Time // end of each open session
 	requests chan request
+	swept    struct{ at, wall time.Time } // the last sweep
 
 	failed logs.Limited // commands: while a store is away those of each agent and session fail again and again
 }
@@ -62,9 +63,10 @@ func (a *agentActivity) needsHydration() bool {
 
 // NewActivity returns an Activity that knows no agents; call Run. ttl is the idle
 // time after which an active agent expires, which may change; 0 = never.
-func NewActivity(ttl func() time.Duration, send Send, keeper Keeper, now func() time.Time, log *slog.Logger) *Activity {
+func NewActivity(ttl func() time.Duration, send Send, keeper Keeper, log *slog.Logger) *Activity {
 	return &Activity{
-		ttl: ttl, send: send, keeper: keeper, now: now, failed: logs.NewLimited(log, 1),
+		ttl: ttl, send: send, keeper: keeper, failed: logs.NewLimited(log, 1),
+		wall:   func() time.Time { return time.Now().Round(0) },
 		agents: map[string]agentActivity{}, wanted: map[string]struct{}{}, sessions: map[string]time.Time{},
 		requests: make(chan request, maxQueued),
 	}
@@ -76,7 +78,7 @@ func (a *Activity) Touch(id string, revision uint64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	s := a.agents[id]
-	s.lastSeen, s.wrote = a.now(), max(s.wrote, revision)
+	s.lastSeen, s.wrote = time.Now(), max(s.wrote, revision)
 	a.agents[id] = s
 	if s.needsHydration() && (revision == 0 || revision > s.revision) {
 		a.want(id, s)
@@ -105,7 +107,7 @@ func (a *Activity) Heartbeat(id string) {
 	if !known && len(a.agents) >= maxAbsent {
 		return
 	}
-	s.lastSeen = a.now()
+	s.lastSeen = time.Now()
 	a.agents[id] = s
 }
 
@@ -117,6 +119,10 @@ const maxAbsent = 1_000_000
 func (a *Activity) KeepAll() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.keepAll()
+}
+
+func (a *Activity) keepAll() {
 	for id, s := range a.agents {
 		s.kept = time.Time{}
 		a.agents[id] = s
@@ -128,7 +134,7 @@ func (a *Activity) KeepAll() {
 func (a *Activity) LastSeen(id string) time.Time {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.agents[id].lastSeen
+	return a.agents[id].lastSeen.UTC()
 }
 
 // Changed takes an agent's phase or a session's end from an event's state. typ
@@ -177,10 +183,10 @@ func (a *Activity) phaseChanged(id string, phase agent.Phase, revision uint64) {
 	}
 	delete(a.wanted, id)
 	if !known {
-		s.lastSeen = a.now()
+		s.lastSeen = time.Now()
 	}
 	if phase == agent.Hydrating {
-		s.kept = a.now() // the hydration puts all rows
+		s.kept = time.Now() // the hydration puts all rows
 	}
 	a.agents[id] = s
 }

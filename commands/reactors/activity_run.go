@@ -89,7 +89,7 @@ func (a *Activity) hydrateWanted() {
 }
 
 func (a *Activity) expireSessions() {
-	now := a.now()
+	now := time.Now()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for id, end := range a.sessions {
@@ -103,12 +103,20 @@ func (a *Activity) expireSessions() {
 // last-seen time.
 const forgetAfter = time.Hour
 
+// clockSet is the change of the clock from which on it was set, or the machine has slept: rows
+// lapse by the clock of their server, which may be of the same machine.
+const clockSet = 2 * time.Second
+
 // sweepAgents expires idle agents, keeps the rows of the others, and forgets those
 // that are not active.
 func (a *Activity) sweepAgents() {
-	now, ttl := a.now(), a.ttl()
+	now, wall, ttl := time.Now(), a.wall(), a.ttl()
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if set := wall.Sub(a.swept.wall) - now.Sub(a.swept.at); !a.swept.at.IsZero() && set.Abs() > clockSet {
+		a.keepAll()
+	}
+	a.swept.at, a.swept.wall = now, wall
 	for id, s := range a.agents {
 		_, wanted := a.wanted[id]
 		switch {
@@ -149,7 +157,7 @@ func (a *Activity) keep(ctx context.Context, id string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	s := a.agents[id]
-	s.kept = a.now().Add(min(agentRetry, a.keeper.Interval()/2) - a.keeper.Interval())
+	s.kept = time.Now().Add(min(agentRetry, a.keeper.Interval()/2) - a.keeper.Interval())
 	a.agents[id] = s
 }
 
@@ -158,7 +166,7 @@ func (a *Activity) keep(ctx context.Context, id string) {
 func (a *Activity) stillIdle(id string) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	s, now := a.agents[id], a.now()
+	s, now := a.agents[id], time.Now()
 	idle := s.phase == agent.Active && now.Sub(s.lastSeen) >= a.ttl()
 	if s.pending = idle; idle {
 		s.expiring = now
@@ -175,7 +183,7 @@ func (a *Activity) expireSession(ctx context.Context, r request) {
 	a.failed.Warn("expiring a session failed, retrying", "session", r.id, "error", err, "retry_in", sessionRetry)
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.sessions[r.id] = a.now().Add(sessionRetry)
+	a.sessions[r.id] = time.Now().Add(sessionRetry)
 }
 
 // agentBodies give the reason that the engine hydrates or expires an agent.
@@ -195,7 +203,7 @@ func (a *Activity) moveAgent(ctx context.Context, r request) {
 		delete(a.wanted, r.id)
 	case err != nil:
 		a.failed.Warn("changing an agent's phase failed, retrying", "agent", r.id, "verb", r.verb, "error", err)
-		s.retry = a.now().Add(agentRetry)
+		s.retry = time.Now().Add(agentRetry)
 	case r.verb == "hydrate" && s.needsHydration() && receipt.Revision > s.revision: // the receipt was quicker than the journal's event
 		s.phase, s.revision = agent.Hydrating, receipt.Revision
 	}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -55,7 +56,7 @@ func run(t *testing.T, f func(w *world)) {
 		w := &world{ttl: 10 * time.Second}
 		w.Activity = NewActivity(func() time.Duration { return w.ttl }, func(_ context.Context, r commands.Request) (commands.Receipt, error) {
 			return commands.Receipt{Outcome: domain.Accepted}, w.note(r.Verb + " " + r.ID)
-		}, w, time.Now, slog.New(slog.DiscardHandler))
+		}, w, slog.New(slog.DiscardHandler))
 		ctx, cancel := context.WithCancel(t.Context())
 		var running sync.WaitGroup
 		running.Go(func() { w.Run(ctx) })
@@ -198,6 +199,35 @@ func TestRowsOfActiveAgentsAreKept(t *testing.T) {
 	})
 }
 
+// TestTheClockIsSet: an agent whose heartbeats go on stays active, and its rows are kept, however
+// far the clock is set; at once where it was, as rows lapse by the clock of their server.
+func TestTheClockIsSet(t *testing.T) {
+	for name, by := range map[string]time.Duration{"forward": time.Hour, "back": -time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			run(t, func(w *world) {
+				w.ttl = time.Minute
+				var set atomic.Int64
+				w.wall = func() time.Time { return time.Now().Round(0).Add(time.Duration(set.Load())) }
+				w.phase("a", "active", 5)
+				time.Sleep(3 * time.Second)
+				synctest.Wait()
+				w.took()
+				set.Store(int64(by))
+				time.Sleep(1500 * time.Millisecond) // a sweep
+				synctest.Wait()
+				if got := w.took(); !slices.Equal(got, []string{"keep a"}) {
+					t.Errorf("after the clock was set: %q", got)
+				}
+				time.Sleep(10 * time.Second)
+				synctest.Wait()
+				if got := w.took(); len(got) < 3 || slices.Contains(got, "expire a") {
+					t.Errorf("in the 10 s after it: %q", got)
+				}
+			})
+		})
+	}
+}
+
 // While a store is away each agent and session fails again and again; the log is not filled
 // with it.
 func TestFailuresAreLoggedSeldom(t *testing.T) {
@@ -206,7 +236,7 @@ func TestFailuresAreLoggedSeldom(t *testing.T) {
 		away := func(context.Context, commands.Request) (commands.Receipt, error) {
 			return commands.Receipt{}, errors.New("away")
 		}
-		a := NewActivity(nil, away, nil, time.Now, slog.New(slog.NewTextHandler(&out, nil)))
+		a := NewActivity(nil, away, nil, slog.New(slog.NewTextHandler(&out, nil)))
 		a.agents["a1"] = agentActivity{}
 		for range 500 {
 			a.moveAgent(t.Context(), request{aggregate: "agent", id: "a1", verb: "hydrate"})

@@ -37,7 +37,7 @@ func newCommandSide(cfg *settings.Config, b *buckets, log *slog.Logger) *command
 	case cfg.IdleTTL != nil:
 		ttl = func() time.Duration { return *cfg.IdleTTL }
 	}
-	c.activity = reactors.NewActivity(ttl, c.send, (*keeper)(c), func() time.Time { return time.Now().UTC() }, log)
+	c.activity = reactors.NewActivity(ttl, c.send, (*keeper)(c), log)
 	return c
 }
 

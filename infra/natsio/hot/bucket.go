@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -29,8 +30,14 @@ type Bucket struct {
 	cfg       BucketConfig
 	// seqs caches the bucket's sequences of recently written keys, so that a
 	// compare-and-set put needs no read first. A wrong sequence costs one read.
-	seqs *sequenceCache
-	full fullness
+	seqs  *sequenceCache
+	full  fullness
+	ahead atomic.Int64 // nanoseconds that the server's clock is ahead of this engine's
+}
+
+// age is how old a message is by the server's clock, which its TTL goes by.
+func (b *Bucket) age(at time.Time) time.Duration {
+	return time.Since(at) + time.Duration(b.ahead.Load())
 }
 
 // BucketConfig describes a bucket.

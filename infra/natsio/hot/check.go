@@ -56,12 +56,14 @@ func (s bucketState) lostRows(now *jetstream.StreamInfo) bool {
 	if !now.Created.Equal(s.created) || now.State.LastSeq < s.lastSeq {
 		return true
 	}
-	lapsed := now.Config.MaxAge > 0 && time.Since(s.lastTime) >= now.Config.MaxAge
+	lapsed := now.Config.MaxAge > 0 && now.TimeStamp.Sub(s.lastTime) >= now.Config.MaxAge
 	return s.subjects > 0 && now.State.FirstSeq > s.lastSeq && now.State.NumSubjects < s.subjects && !lapsed
 }
 
-// see records a bucket's state and counts its losses; the caller holds the lock.
+// see records a bucket's state and the server's clock, and counts the bucket's losses; the caller
+// holds the lock.
 func (t *Hot) see(b *Bucket, info *jetstream.StreamInfo) {
+	b.ahead.Store(int64(time.Until(info.TimeStamp)))
 	if before, known := t.seen[b]; known && before.lostRows(info) {
 		t.losses[b]++
 		b.log.Warn("the bucket has lost rows; they are put again", "bucket", b.name)

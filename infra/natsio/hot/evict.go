@@ -101,7 +101,7 @@ func (t *Hot) Keep(ctx context.Context, agent string, keys []string) (map[string
 			continue
 		}
 		delete(missing, strings.TrimPrefix(name, agent+"."))
-		if ttl > 0 && time.Since(row.Time) > ttl/3 {
+		if ttl > 0 && b.age(row.Time) > ttl/3 {
 			puts = append(puts, put{key: name, value: row.Data, revision: revisionOf(row), seq: row.Sequence})
 			b.seqs.remove(name)
 		}

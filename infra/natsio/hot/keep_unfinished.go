@@ -42,7 +42,7 @@ func (t *Hot) KeepUnfinished(ctx context.Context) error {
 		if b == nil || b.TTL() == 0 || t.foreign.Load() { // the puts' position would claim the bucket for this journal
 			continue
 		}
-		if err := b.putAgain(ctx, time.Now().Add(-b.TTL()/3), states, t.Header()); err != nil {
+		if err := b.putAgain(ctx, b.TTL()/3, states, t.Header()); err != nil {
 			return fmt.Errorf("keep unfinished rows in bucket %s: %w", b.name, err)
 		}
 	}
@@ -51,8 +51,8 @@ func (t *Hot) KeepUnfinished(ctx context.Context) error {
 
 const keepPage = 500
 
-// putAgain puts the rows again that are older than a time and in one of states.
-func (b *Bucket) putAgain(ctx context.Context, before time.Time, states []string, header nats.Header) error {
+// putAgain puts the rows again that are older than an age and in one of states.
+func (b *Bucket) putAgain(ctx context.Context, age time.Duration, states []string, header nats.Header) error {
 	for page := (natsio.PageQuery{FromSeq: 1, Batch: keepPage}); ; {
 		msgs, more, err := page.Page(ctx, b.nc, "KV_"+b.name)
 		if err != nil {
@@ -61,7 +61,8 @@ func (b *Bucket) putAgain(ctx context.Context, before time.Time, states []string
 		var puts []put
 		for _, msg := range msgs {
 			page.FromSeq = msg.Sequence + 1
-			if more = more && msg.Time.Before(before); !msg.Time.Before(before) || isMarker(msg.Header) {
+			old := b.age(msg.Time) > age
+			if more = more && old; !old || isMarker(msg.Header) {
 				continue
 			}
 			var row struct {

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/tidemark-engine/tidemark/domain"
 )
 
@@ -128,7 +130,13 @@ func (in *Intake) room(ctx context.Context) (room, used int64, oldest time.Time,
 		room = commandBytes
 	}
 	if info.State.Msgs > 0 {
-		oldest = info.State.FirstTime
+		oldest = firstStoredAt(info, time.Now())
 	}
 	return room, int64(info.State.Bytes), oldest, nil
+}
+
+// firstStoredAt is when the first message of a stream was stored, by this engine's clock: the
+// server's may be another one.
+func firstStoredAt(info *jetstream.StreamInfo, now time.Time) time.Time {
+	return now.Add(-info.TimeStamp.Sub(info.State.FirstTime))
 }

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // One client fills no more of COMMANDS than it leaves to others; what was executed, or what
@@ -63,4 +65,17 @@ func TestBacklog(t *testing.T) {
 			used = 1 << 10
 		}
 	})
+}
+
+// The age of the oldest command is the server's, whose clock may be ahead or behind: the bound of
+// a client, and what metrics say, go by it.
+func TestOldestCommandOfAnotherClock(t *testing.T) {
+	for _, ahead := range []time.Duration{0, time.Hour, -time.Hour} {
+		now := time.Now()
+		server := now.Round(0).Add(ahead)
+		info := &jetstream.StreamInfo{TimeStamp: server, State: jetstream.StreamState{Msgs: 1, FirstTime: server.Add(-time.Minute)}}
+		if got := now.Sub(firstStoredAt(info, now)); got != time.Minute {
+			t.Errorf("server ahead by %v: stored %v ago, want a minute", ahead, got)
+		}
+	}
 }

@@ -151,8 +151,8 @@ func (in *Intake) Enqueued(ctx context.Context) (n uint64, oldest time.Time, err
 	if err != nil {
 		return 0, oldest, err
 	}
-	if state := s.CachedInfo().State; state.Msgs > 0 {
-		return state.Msgs, state.FirstTime, nil
+	if info := s.CachedInfo(); info.State.Msgs > 0 {
+		return info.State.Msgs, firstStoredAt(info, time.Now()), nil
 	}
 	return 0, oldest, nil
 }

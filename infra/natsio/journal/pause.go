@@ -14,8 +14,10 @@ import (
 // answer; so none of them may take effect any more.
 type pauses struct {
 	begin  time.Time
-	ticked atomic.Int64 // time of the last tick since begin; 0 = not watched
-	until  atomic.Int64 // appends are refused until then
+	wall   func() time.Time // nil = time.Now
+	ticked atomic.Int64     // time of the last tick since begin; 0 = not watched
+	skew   atomic.Int64     // what the clock had moved beyond that time
+	until  atomic.Int64     // appends are refused until then
 }
 
 const (
@@ -46,14 +48,26 @@ func (p *pauses) tick() {
 	if p.begin.IsZero() {
 		p.begin = time.Now().Add(-pauseTick)
 	}
+	skew := p.moved()
 	p.ticked.Store(p.notice())
+	p.skew.Store(skew)
+}
+
+// moved is what the clock has moved beyond the time since begin: the time for which the machine
+// was suspended, which the monotonic clock leaves out, or what the clock was set by.
+func (p *pauses) moved() int64 {
+	wall := time.Now
+	if p.wall != nil {
+		wall = p.wall
+	}
+	return int64(wall().Round(0).Sub(p.begin.Round(0)) - time.Since(p.begin))
 }
 
 // notice returns the time since begin, and starts to refuse appends when the process
 // has not run for a while.
 func (p *pauses) notice() (now int64) {
 	now = int64(time.Since(p.begin))
-	if ticked := p.ticked.Load(); ticked > 0 && now-ticked > int64(longPause) {
+	if ticked := p.ticked.Load(); ticked > 0 && (now-ticked > int64(longPause) || p.moved()-p.skew.Load() > int64(longPause)) {
 		p.until.Store(now + int64(afterPause))
 	}
 	return now

@@ -44,3 +44,28 @@ func TestNothingIsAppendedAfterAPause(t *testing.T) {
 		stop()
 	})
 }
+
+// TestNothingIsAppendedAfterASuspension: the monotonic clock stands still while the machine is
+// suspended; the wall clock does not.
+func TestNothingIsAppendedAfterASuspension(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		suspended := time.Duration(0)
+		p := &pauses{wall: func() time.Time { return time.Now().Round(0).Add(suspended) }}
+		p.tick()
+		suspended = longPause + pauseTick
+		if p.refusal() == nil {
+			t.Error("an append right after the machine was suspended was not refused")
+		}
+		p.tick()
+		time.Sleep(afterPause / 2)
+		if p.tick(); p.refusal() == nil {
+			t.Error("an append soon after it was not refused")
+		}
+		time.Sleep(afterPause)
+		p.tick()
+		suspended -= time.Hour // the clock is set back
+		if err := p.refusal(); err != nil {
+			t.Errorf("refused long after it: %v", err)
+		}
+	})
+}

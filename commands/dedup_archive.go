@@ -48,7 +48,8 @@ func (h *Handler) dedupArchive(ctx context.Context, cmd *Command, last *head, no
 	if !required && (timed || h.cfg.Archive == nil) {
 		return Receipt{}, false, nil
 	}
-	if !required && now.UnixNano() < h.archivePause.Load() {
+	// A longer pause is one of before the clock was set back.
+	if rest := time.Duration(h.archivePause.Load() - now.UnixNano()); !required && rest > 0 && rest <= archiveRest {
 		h.stats.Unasked.Add(1)
 		return Receipt{}, false, nil
 	}

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -214,6 +215,7 @@ func TestFullJournal(t *testing.T) {
 			}
 			_, err = js.UpdateStream(t.Context(), free)
 			harness.Must(t, err)
+			w.guard.refused.Store(time.Now().Add(time.Hour).UnixNano()) // the clock is set back
 			harness.Eventually(t, "there is room", func() error { return w.guard.CheckOnce(t.Context()) })
 			harness.Must(t, w.append(40))
 			harness.Eventually(t, "the guard notices", func() error { w.guard.check(t.Context(), 1); return w.guard.Err() })

@@ -55,7 +55,7 @@ func (g *Guard) measure(ctx context.Context, infos []*jetstream.StreamInfo) {
 	}
 	if full {
 		g.limit.Store(limitReached)
-	} else if time.Since(time.Unix(0, g.refused.Load())) > limitMemory {
+	} else if time.Since(time.Unix(0, g.refused.Load())).Abs() > limitMemory { // the clock may be set back
 		g.limit.Store(nil)
 	}
 }

@@ -23,9 +23,9 @@ import (
 type journalReader struct {
 	*journal.Journal
 	stores  *deployment.Stores
-	history *history.History         // journal and archive, as every component reads them
-	known   atomic.Pointer[[]uint64] // the heads when they were last read
-	readAt  atomic.Int64             // when that was, Unix nanoseconds; 0 = never
+	history *history.History          // journal and archive, as every component reads them
+	known   atomic.Pointer[[]uint64]  // the heads when they were last read
+	readAt  atomic.Pointer[time.Time] // when that was; nil = never
 }
 
 func openJournal(ctx context.Context, nc *natsgo.Conn, cfg journal.Config) (*journalReader, error) {
@@ -85,7 +85,7 @@ func (j *journalReader) heads(ctx context.Context) ([]uint64, error) {
 		heads[p] = head
 	}
 	j.known.Store(&heads)
-	j.readAt.Store(time.Now().UnixNano())
+	j.readAt.Store(new(time.Now()))
 	return heads, nil
 }
 
@@ -100,10 +100,10 @@ func (j *journalReader) lastHeads() []uint64 {
 // headsAge is the time since the heads were last read; 0 = they never were.
 func (j *journalReader) headsAge() time.Duration {
 	at := j.readAt.Load()
-	if at == 0 {
+	if at == nil {
 		return 0
 	}
-	return time.Since(time.Unix(0, at))
+	return time.Since(*at)
 }
 
 // intake is the subject on which the journal receives events: no client knows it.

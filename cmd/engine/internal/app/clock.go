@@ -16,6 +16,7 @@ import (
 	"github.com/tidemark-engine/tidemark/events"
 	"github.com/tidemark-engine/tidemark/history"
 	"github.com/tidemark-engine/tidemark/infra/natsio/coordination"
+	"github.com/tidemark-engine/tidemark/internal/wait"
 )
 
 // clock sends the commands that the passing of time causes: due timers, silent
@@ -71,12 +72,38 @@ func (k *clock) stop(ctx context.Context) {
 
 // run recovers what was active before this start, and then keeps time.
 func (k *clock) run(ctx context.Context) {
+	var running sync.WaitGroup
+	defer running.Wait()
+	running.Go(func() { k.commands.tasks.Run(ctx) })
+	k.keepTime(ctx)
+}
+
+// recoverPause is the time between two attempts to read what was active before this start: the
+// journal may not answer, nor the archive where the journal is trimmed.
+const recoverPause = 5 * time.Second
+
+func (k *clock) keepTime(ctx context.Context) {
 	var reviving sync.WaitGroup
 	defer reviving.Wait()
-	reviving.Go(func() { k.commands.tasks.Run(ctx) })
-	var open, expired []events.Record
+	expired, err := k.recover(ctx)
+	if err != nil && ctx.Err() == nil {
+		k.log.Warn("cannot read which agents and sessions were active; until then they expire only after their next activity", "error", err, "retry_in", recoverPause)
+	}
+	reviving.Go(func() {
+		for err != nil && wait.Sleep(ctx, recoverPause) == nil {
+			expired, err = k.recover(ctx)
+		}
+		k.revive(ctx, expired)
+	})
+	k.commands.activity.Run(ctx)
+}
+
+// recover reads which agents and sessions were active, goes on with what waits for a reactor, and
+// returns the agents that were expired.
+func (k *clock) recover(ctx context.Context) (expired []events.Record, err error) {
+	var open []events.Record
 	for _, pattern := range []events.AggregateName{"agent.*.lifecycle", "session.*"} {
-		err := k.journal.history.EachLast(ctx, pattern, func(rec events.Record) {
+		err = errors.Join(err, k.journal.history.EachLast(ctx, pattern, func(rec events.Record) {
 			k.commands.activity.Recover(&rec)
 			if isOpen(&rec) {
 				open = append(open, rec)
@@ -84,14 +111,10 @@ func (k *clock) run(ctx context.Context) {
 			if rec.Type == events.Expired {
 				expired = append(expired, rec)
 			}
-		})
-		if err != nil && ctx.Err() == nil {
-			k.log.Warn("cannot read which agents and sessions were active; they expire only after their next activity", "error", err)
-		}
+		}))
 	}
-	reviving.Go(func() { k.revive(ctx, expired) })
 	k.resume(ctx, open)
-	k.commands.activity.Run(ctx)
+	return expired, err
 }
 
 // revive touches the agents that were written after they expired, because the engine
@@ -99,9 +122,11 @@ func (k *clock) run(ctx context.Context) {
 func (k *clock) revive(ctx context.Context, expired []events.Record) {
 	for _, rec := range expired {
 		n, err := k.journal.history.Changed(ctx, events.AgentStates(rec.ID), rec.Revision)
-		if err != nil && ctx.Err() == nil {
-			k.log.Warn("cannot read whether expired agents were written since; they become active with their next write", "error", err)
-			return
+		for err != nil {
+			if wait.Sleep(ctx, recoverPause) != nil {
+				return
+			}
+			n, err = k.journal.history.Changed(ctx, events.AgentStates(rec.ID), rec.Revision)
 		}
 		if n > 0 {
 			k.commands.written(rec.ID, 0)

@@ -30,6 +30,9 @@ const (
 	// 200 ms to a minute.
 	retentionPause = time.Minute
 	retentionPage  = 500
+	// retentionTime is how long a round goes on after entries that cannot be deleted: each may
+	// wait for a store.
+	retentionTime = 10 * time.Second
 )
 
 // Run deletes what is too old until ctx ends. Engines that share a journal send the same
@@ -63,7 +66,8 @@ func (r *Retention) Run(ctx context.Context) {
 }
 
 // deleteOld deletes what is too old of one prefix. An entry that is written meanwhile
-// stays: the deletion expects the version that was too old.
+// stays: the deletion expects the version that was too old. One that cannot be deleted is left for
+// the next round, and does not hold back others.
 func (r *Retention) deleteOld(ctx context.Context, prefix string, age time.Duration) (n int, err error) {
 	var except []string
 	for other := range r.Ages {
@@ -71,12 +75,13 @@ func (r *Retention) deleteOld(ctx context.Context, prefix string, age time.Durat
 			except = append(except, other)
 		}
 	}
-	for {
+	var failed error
+	for began := time.Now(); ; {
 		old, err := r.Outdated(ctx, prefix, except, time.Now().Add(-age), retentionPage)
 		if err != nil {
 			return n, err
 		}
-		deleted := 0
+		deleted, left := 0, 0
 		for _, e := range old {
 			body, err := json.Marshal(map[string]any{"key": e.Key, "strategy": "last_write_wins", "expected_version": e.Version, "writer": "retention"})
 			if err != nil {
@@ -87,14 +92,16 @@ func (r *Retention) deleteOld(ctx context.Context, prefix string, age time.Durat
 				CommandID: derivedID(e.WrittenAt, "retention", e.Agent, e.Key, strconv.FormatUint(e.Version, 10)),
 			})
 			if err != nil && !IsRefusal(err) {
-				return n + deleted, err
+				if failed, left = err, left+1; ctx.Err() != nil || time.Since(began) > retentionTime {
+					return n + deleted, err
+				}
 			}
 			if err == nil && !receipt.Replayed {
 				deleted++
 			}
 		}
-		if n += deleted; deleted < retentionPage { // a replayed deletion is not in SQL yet
-			return n, nil
+		if n += deleted; deleted == 0 || deleted+left < retentionPage { // a replayed deletion is not in SQL yet
+			return n, failed
 		}
 	}
 }

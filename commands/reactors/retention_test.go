@@ -103,3 +103,42 @@ func TestRetention(t *testing.T) {
 		}
 	})
 }
+
+// TestRetentionPassesOverABadEntry: an entry that can never be deleted, the oldest of all, holds
+// back no other.
+func TestRetentionPassesOverABadEntry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const many = 1200 // several pages
+		var mu sync.Mutex
+		deleted := map[string]bool{}
+		written := time.Now().Add(-time.Hour)
+		r := &reactors.Retention{
+			Ages: map[string]time.Duration{"": time.Minute}, Log: slog.New(slog.DiscardHandler),
+			Outdated: func(_ context.Context, _ string, _ []string, _ time.Time, limit int) (old []readmodel.WrittenEntry, err error) {
+				mu.Lock()
+				defer mu.Unlock()
+				for i := 0; i < many && len(old) < limit; i++ {
+					if agent := fmt.Sprint("a", i); !deleted[agent] {
+						old = append(old, readmodel.WrittenEntry{Agent: agent, Key: "k", Version: 1, WrittenAt: written})
+					}
+				}
+				return old, nil
+			},
+			Send: func(_ context.Context, req commands.Request) (commands.Receipt, error) {
+				if req.ID == "a0" {
+					return commands.Receipt{}, domain.Errorf(domain.Internal, "internal", "its history is damaged")
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				deleted[req.ID] = true
+				return commands.Receipt{}, nil
+			},
+		}
+		ctx, stop := context.WithTimeout(t.Context(), 10*time.Second)
+		defer stop()
+		r.Run(ctx)
+		if len(deleted) != many-1 {
+			t.Errorf("%d of %d entries were deleted", len(deleted), many-1)
+		}
+	})
+}

@@ -3,6 +3,7 @@ package domain
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -65,7 +66,18 @@ func (e *Error) Error() string { return fmt.Sprintf("%s (%s): %s", e.Kind, e.Cod
 
 // Errorf makes an Error with a formatted message.
 func Errorf(kind Kind, code, format string, args ...any) *Error {
-	return &Error{Kind: kind, Code: code, Message: fmt.Sprintf(format, args...)}
+	return &Error{Kind: kind, Code: code, Message: shorten(fmt.Sprintf(format, args...))}
+}
+
+// quoted bounds the message of an error and its details, which may quote what a client sent: the
+// error must fit into a message of any server.
+const quoted = 2 << 10
+
+func shorten(text string) string {
+	if len(text) <= quoted {
+		return text
+	}
+	return strings.ToValidUTF8(text[:quoted], "") + "…"
 }
 
 // With returns a copy of e that carries one more detail.
@@ -74,6 +86,9 @@ func (e *Error) With(name string, value any) *Error {
 	c.Details = make(map[string]any, len(e.Details)+1)
 	for k, v := range e.Details {
 		c.Details[k] = v
+	}
+	if text, ok := value.(string); ok {
+		value = shorten(text)
 	}
 	c.Details[name] = value
 	return &c

@@ -76,7 +76,7 @@ var plants = []planted{
 	{"bugVersion", "commands/execute.go", "ev.CommandID, ev.Actor, ev.Schema = cmd.CommandID, cmd.actor, events.Schema", "ev.Version = max(last.version, 1)"},
 	{"bugDigest", "commands/execute.go", "if digest, err = events.Chain(digest, ev)", `digest = ""`},
 	{"bugReplay", "commands/dedup.go", "r := h.receipt(cmd, e.outcome", "e.version++"},
-	{"bugReady", "cmd/engine/internal/app/http.go", "report := e.readiness.Report()\n\tanswer := struct", `fmt.Fprintln(w, "{}"); return`},
+	{"bugReady", "cmd/engine/internal/app/http.go", "report, all := e.report(r)\n\tanswer := struct", `fmt.Fprintln(w, "{}"); return`},
 	{"bugOutcome", "infra/natsio/intake/outcome.go", "msg.Header.Set(headerSequence", "return nil"},
 	{"bugEvict", "commands/lifecycle.go", "if h.cfg.Evictor != nil {", "return"},
 	{"bugShadow", "infra/pg/durable/shadow.go", "s.fold.queueRows(b, &c)", "c.Entries = c.Entries[min(1, len(c.Entries)):]"},

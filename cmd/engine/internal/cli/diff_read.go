@@ -28,7 +28,11 @@ type historyReader struct {
 // headOf is the head of an aggregate's partition. It asks for the events after the last
 // possible one, which who may read the aggregate may ask for.
 func headOf(ctx context.Context, nc *nats.Conn, t *deployment.Target, noun, id string) (instant, error) {
-	page, err := askEvents(ctx, t.Asker(nc), t, map[string]any{"subject": noun + "." + id + ".>", "from": uint64(math.MaxUint64), "wait_ms": 0})
+	name := events.Pattern(noun + "." + id)
+	if !name.Selects() { // the names of an agent and of its configuration have more parts
+		name += ".>"
+	}
+	page, err := askEvents(ctx, t.Asker(nc), t, map[string]any{"subject": name, "from": uint64(math.MaxUint64), "wait_ms": 0})
 	if err != nil {
 		return instant{}, err
 	}

@@ -33,14 +33,17 @@ type relay struct {
 	aggregates  map[string]*aggregate
 	running     int
 	finished    chan finished
-	refused     bool // the database refuses outcomes, and that is reported
+	refused     bool      // the database refuses outcomes, and that is reported
+	othersAt    time.Time // when startOthers may read next
 }
 
 // aggregate is an aggregate that executes or waits for a retry. Its rows are not
 // read meanwhile.
 type aggregate struct {
 	roots   []string // its rows' subjects without the verb
+	role    string   // of the first of its rows that execute
 	running bool
+	other   bool // it was started by startOthers
 	refused bool // the database refuses the outcome of one of its rows
 	retry   time.Time
 	pause   time.Duration
@@ -72,6 +75,9 @@ func (r *relay) run(ctx context.Context, healthy func()) (err error) {
 				return err
 			}
 			healthy()
+		}
+		if r.running >= maxRunning {
+			r.startOthers(ctx)
 		}
 		if pause = min(2*pause, pollMax); started > 0 {
 			pause = pollMin
@@ -106,21 +112,11 @@ func (r *relay) start(ctx context.Context) (started int, err error) {
 		if err != nil {
 			return started, err
 		}
-		queues, last := map[string][]row{}, from
-		var order []string
-		for _, w := range rows {
-			r.parseSubject(&w)
-			last = max(last, w.id)
-			name := w.aggregate + "." + w.aggregateID
-			if a := r.aggregates[name]; a != nil && a.held(now) {
-				a.add(w.root())
-				continue
-			}
-			if queues[name] == nil {
-				order = append(order, name)
-			}
-			queues[name] = append(queues[name], w)
+		last := from
+		for i := range rows {
+			last = max(last, rows[i].id)
 		}
+		queues, order := r.queue(rows, now)
 		for _, name := range order {
 			r.execute(ctx, name, queues[name])
 		}
@@ -129,6 +125,24 @@ func (r *relay) start(ctx context.Context) (started int, err error) {
 		}
 		from = last + 1
 	}
+}
+
+// queue sorts rows into their aggregates, without those that execute or wait.
+func (r *relay) queue(rows []row, now time.Time) (queues map[string][]row, order []string) {
+	queues = map[string][]row{}
+	for _, w := range rows {
+		r.parseSubject(&w)
+		name := w.aggregate + "." + w.aggregateID
+		if a := r.aggregates[name]; a != nil && a.held(now) {
+			a.add(w.root())
+			continue
+		}
+		if queues[name] == nil {
+			order = append(order, name)
+		}
+		queues[name] = append(queues[name], w)
+	}
+	return queues, order
 }
 
 // held are the roots of the aggregates whose rows need not be read.
@@ -162,7 +176,7 @@ func (r *relay) execute(ctx context.Context, name string, rows []row) {
 		a = &aggregate{}
 		r.aggregates[name] = a
 	}
-	a.running = true
+	a.running, a.other, a.role = true, false, rows[0].role
 	for i := range rows {
 		a.add(rows[i].root())
 	}

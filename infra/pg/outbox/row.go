@@ -38,24 +38,31 @@ func (r *row) root() string { return r.subject[:strings.LastIndexByte(r.subject,
 // where the server records it (track_commit_timestamp), else of their ids. A row
 // that was attempted before comes first: the commit of its attempt is the relay's.
 const (
-	rootOf        = `left(regexp_replace(left(subject, 2048), '[^.]*$', ''), 2048)`
-	selectWaiting = `
+	rootOf     = `left(regexp_replace(left(subject, 2048), '[^.]*$', ''), 2048)`
+	rowColumns = `
 	SELECT id, left(command_id, 256), left(subject, 2048),
-		CASE WHEN coalesce(octet_length(body), 0) <= $3 THEN coalesce(body, '') END, coalesce(octet_length(body), 0),
+		CASE WHEN coalesce(octet_length(body), 0) <= $1 THEN coalesce(body, '') END, coalesce(octet_length(body), 0),
 		CASE WHEN created_at BETWEEN '1970-01-01' AND now() THEN created_at END,
-		inserted_by, inserted_by = current_user
+		inserted_by, inserted_by = current_user`
+	selectWaiting = rowColumns + `
 	FROM (SELECT *, %s AS committed FROM agents.outbox
-		WHERE done_at IS NULL AND id >= $1 AND NOT ` + rootOf + ` = ANY ($4) ORDER BY id LIMIT $2) AS waiting
+		WHERE done_at IS NULL AND id >= $2 AND NOT ` + rootOf + ` = ANY ($4) ORDER BY id LIMIT $3) AS waiting
 	ORDER BY committed NULLS FIRST, id`
 )
 
 // readWaiting reads the waiting rows from an id on, without those of some roots.
 func (r *relay) readWaiting(ctx context.Context, from int64, without []string) ([]row, error) {
+	return r.readRows(ctx, selectWaiting, from, batchRows, without)
+}
+
+// readRows reads the rows of a statement, in which %s is the time of a commit and $1 the bytes of
+// a body that are read.
+func (r *relay) readRows(ctx context.Context, statement string, args ...any) ([]row, error) {
 	committed := `NULL::timestamptz`
 	if r.commitTimes {
 		committed = `CASE WHEN attempts = 0 THEN pg_xact_commit_timestamp(xmin) END`
 	}
-	got, err := r.DB.Pool().Query(ctx, fmt.Sprintf(selectWaiting, committed), from, batchRows, r.BodyBytes, without)
+	got, err := r.DB.Pool().Query(ctx, fmt.Sprintf(statement, committed), append([]any{r.BodyBytes}, args...)...)
 	if err != nil {
 		return nil, fmt.Errorf("read the outbox: %w", err)
 	}

@@ -228,7 +228,7 @@ func TestGrantsThatEndWhileAQueryWaits(t *testing.T) {
 	}
 }
 
-// TestEventsReadOfNoName: a subject that no event can match is refused and tells what there is.
+// TestEventsReadOfNoName: a subject that no event can match is refused, and the error lists what there is.
 func TestEventsReadOfNoName(t *testing.T) {
 	q := &query.Query{Rows: query.Rows{History: journaltest.History(t, 1)}}
 	for subject, code := range map[string]string{"agnet.a1.>": "subject.invalid", "agent.a1.k": "subject.invalid", "tasks.>": "subject.invalid", "task.*": ""} {

@@ -124,14 +124,15 @@ func TestAccountLimits(t *testing.T) {
 // TestFind: a stream that another engine is creating is found as soon as it is there.
 func TestFind(t *testing.T) {
 	js := support.JetStream(t, support.Engine(t, support.NATS(t)))
+	created := make(chan error, 1)
 	time.AfterFunc(200*time.Millisecond, func() {
-		if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "LATER", Subjects: []string{"later"}}); err != nil {
-			t.Error(err)
-		}
+		_, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "LATER", Subjects: []string{"later"}})
+		created <- err
 	})
 	s, err := natsio.Find(t.Context(), js, "LATER")
 	harness.Must(t, err)
 	if name := s.CachedInfo().Config.Name; name != "LATER" {
 		t.Error(name)
 	}
+	harness.Must(t, harness.Receive(t, "the answer to its creator", created))
 }

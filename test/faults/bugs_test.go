@@ -70,7 +70,7 @@ var plants = []planted{
 	{"oddTimer", "infra/natsio/coordination/timers.go", "if at.After(t.server.time()) {", "at = time.Now()"},
 	{"bugEarly", "commands/reactors/deadline.go", "if now().Before(t.Deadline) {", "t.Deadline = now()"},
 	{"bugTimer", "infra/natsio/coordination/timers.go", `msg := &nats.Msg{Subject: t.root + "due." + name`, "return nil"},
-	{"bugOutbox", "infra/pg/outbox/relay.go", "done <- result{id: r.id, done: true, outcome: string(receipt.Encode())}",
+	{"bugOutbox", "infra/pg/outbox/execute.go", "done <- result{id: r.id, done: true, outcome: string(receipt.Encode())}",
 		"o.Handle(context.WithoutCancel(ctx), commands.Request{Aggregate: r.aggregate, ID: r.aggregateID, Verb: r.verb, Body: []byte(*r.body)}, func(commands.Receipt, error) {})"},
 	{"bugLoser", "commands/execute.go", "if d.Loss != nil {", "d.Loss = nil"},
 	{"bugVersion", "commands/execute.go", "ev.CommandID, ev.Actor, ev.Schema = cmd.CommandID, cmd.actor, events.Schema", "ev.Version = max(last.version, 1)"},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"embed"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -23,6 +24,7 @@ var migrations embed.FS
 // migrations under an advisory lock, so that several engines may start on one
 // database. Everything is in that schema.
 func (d *DB) Migrate(ctx context.Context, log *slog.Logger) error {
+	ctx = context.WithValue(ctx, migratingKey{}, true)
 	if err := d.InTx(ctx, func(tx pgx.Tx) error { return d.createSchema(ctx, tx) }); err != nil {
 		return d.missingRight(err)
 	}
@@ -47,7 +49,27 @@ func (d *DB) Migrate(ctx context.Context, log *slog.Logger) error {
 	for _, r := range done {
 		log.Debug("schema migrated", "file", r.Source.Path, "took", r.Duration)
 	}
+	d.waits.Store(false)
 	return nil
+}
+
+// ErrNotMigrated is returned for each use of the pool before its migrations are complete; see
+// WaitForMigrations.
+var ErrNotMigrated = errors.New("the migrations of the schema are not complete")
+
+type migratingKey struct{}
+
+// WaitForMigrations makes each use of the pool fail with ErrNotMigrated until Migrate has
+// succeeded: a migration is a transaction of its own, so that between two of them others find
+// tables that do not fit this build. Call it before the first use.
+func (d *DB) WaitForMigrations() { d.waits.Store(true) }
+
+// mayUse is called before a connection is taken from the pool, and keeps it there.
+func (d *DB) mayUse(ctx context.Context, _ *pgx.Conn) (bool, error) {
+	if d.waits.Load() && ctx.Value(migratingKey{}) == nil {
+		return true, ErrNotMigrated
+	}
+	return true, nil
 }
 
 // gooseLock is the key of the advisory lock for migrations, also of engines of earlier builds.

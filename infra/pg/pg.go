@@ -53,6 +53,7 @@ type DB struct {
 	pool    *Pool
 	schema  string                  // of the engine's tables
 	checked atomic.Bool             // the server, or the pooler before it, gives what the engine needs
+	waits   atomic.Bool             // for the migrations; see WaitForMigrations
 	wanted  atomic.Pointer[columns] // nil = not read yet
 }
 
@@ -106,6 +107,7 @@ func OpenSchema(url, schema string) (*DB, error) {
 	cfg.PingTimeout = pingTimeout
 	cfg.BeforeConnect = func(_ context.Context, c *pgx.ConnConfig) error { rereadPassword(url, c); return nil }
 	d := &DB{schema: schema}
+	cfg.PrepareConn = d.mayUse
 	cfg.AfterConnect = func(ctx context.Context, c *pgx.Conn) error { return d.prepareSession(ctx, c, session) }
 	pool, err := pgxpool.NewWithConfig(context.Background(), cfg)
 	if err != nil {

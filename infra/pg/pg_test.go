@@ -50,6 +50,56 @@ func TestMigrateConcurrently(t *testing.T) {
 	}
 }
 
+// Between two migrations the tables fit no build: nothing of an engine may use them.
+func TestNothingUsesAHalfMigratedSchema(t *testing.T) {
+	url := support.Postgres(t)
+	db, err := pg.Open(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	conn, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.WithoutCancel(t.Context()))
+	if _, err := conn.Exec(t.Context(), `SELECT pg_advisory_lock($1)`, pg.GooseLock); err != nil {
+		t.Fatal(err)
+	}
+	db.WaitForMigrations()
+	migrated := make(chan error)
+	go func() { migrated <- db.Migrate(t.Context(), harness.Log(t)) }()
+	harness.Eventually(t, "the migration waits for the lock", func() error {
+		if db.Pool().Stat().AcquiredConns() == 0 {
+			return errors.New("it does not use the pool yet")
+		}
+		return nil
+	})
+	uses := map[string]func() error{
+		"Exec":      func() error { _, err := db.Pool().Exec(t.Context(), `SELECT 1`); return err },
+		"QueryRow":  func() error { _, err := db.Positions(t.Context()); return err },
+		"InTx":      func() error { return db.InTx(t.Context(), func(pgx.Tx) error { return nil }) },
+		"Ping":      func() error { return db.Ping(t.Context()) },
+		"Unlimited": func() error { return db.Unlimited(t.Context(), 0, func(*pg.Conn) error { return nil }) },
+	}
+	for name, use := range uses {
+		if err := use(); !errors.Is(err, pg.ErrNotMigrated) {
+			t.Errorf("%s before the migrations are complete: %v", name, err)
+		}
+	}
+	if _, err := conn.Exec(t.Context(), `SELECT pg_advisory_unlock($1)`, pg.GooseLock); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-migrated; err != nil {
+		t.Fatal(err)
+	}
+	for name, use := range uses {
+		if err := use(); err != nil {
+			t.Errorf("%s after the migrations: %v", name, err)
+		}
+	}
+}
+
 func TestSessionsHaveTimeouts(t *testing.T) {
 	db := pgtest.Migrated(t)
 	for name, want := range map[string]string{

@@ -49,6 +49,7 @@ func (p *Postgres) Open(url, schema string, stops *lifecycle.Stops) error {
 	if p.DB, err = pg.OpenSchema(url, schema); err != nil {
 		return err
 	}
+	p.DB.WaitForMigrations()
 	stops.Add(func(context.Context) { p.DB.Close() })
 	first := make(chan error)
 	stops.Add(lifecycle.InBackground(func(ctx context.Context) { p.keepSchema(ctx, first) }))
@@ -112,7 +113,9 @@ func (p *Postgres) ensureSchema(ctx context.Context, migrated, granted *bool) er
 	}
 	if len(damage) > 0 {
 		p.log.Error("tables were removed or changed from outside; they are made again", "missing", strings.Join(damage, ", "))
-		if err := p.DB.Migrate(ctx, p.log); err != nil { // the whole schema may be gone
+		p.DB.WaitForMigrations() // the whole schema may be gone
+		if err := p.DB.Migrate(ctx, p.log); err != nil {
+			*migrated = false
 			return err
 		}
 		if err := p.DB.Repair(ctx, "durable", p.log); err != nil {

@@ -88,7 +88,8 @@ func NewHandler(journal history.Journal, cfg Config) *Handler {
 		cfg.Timeout = 10 * time.Second
 	}
 	if cfg.Now == nil {
-		cfg.Now = func() time.Time { return time.Now().UTC() }
+		// PostgreSQL keeps microseconds: each store tells the same time, which at_time finds.
+		cfg.Now = func() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
 	}
 	if cfg.Observe == nil {
 		cfg.Observe = func(events.Record) {}

@@ -54,6 +54,11 @@ func listTasks(t *testing.T, c *harness.Client) {
 	if got["token"] == nil || got["cursor"] == nil || row["digest"] == nil {
 		t.Errorf("token, cursor or digest is missing: %v", got)
 	}
+	for _, row := range ask(t, c, "tasks.list", M{"agent_id": "lister", "token": token})["tasks"].([]any) {
+		row := row.(map[string]any)
+		then := ask(t, c, "task."+row["task_id"].(string)+".get", M{"at_time": row["updated_at"]})
+		has(t, then, M{"version": row["version"], "updated_at": row["updated_at"]}) // each store tells the same time
+	}
 }
 
 func listEntries(t *testing.T, c *harness.Client) {

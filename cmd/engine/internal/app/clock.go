@@ -85,36 +85,39 @@ const recoverPause = 5 * time.Second
 func (k *clock) keepTime(ctx context.Context) {
 	var reviving sync.WaitGroup
 	defer reviving.Wait()
-	expired, err := k.recover(ctx)
+	found, err := k.recover(ctx)
 	if err != nil && ctx.Err() == nil {
 		k.log.Warn("cannot read which agents and sessions were active; until then they expire only after their next activity", "error", err, "retry_in", recoverPause)
 	}
 	reviving.Go(func() {
+		k.resume(ctx, found.open)
 		for err != nil && wait.Sleep(ctx, recoverPause) == nil {
-			expired, err = k.recover(ctx)
+			found, err = k.recover(ctx)
+			k.resume(ctx, found.open)
 		}
-		k.revive(ctx, expired)
+		k.revive(ctx, found.expired)
 	})
 	k.commands.activity.Run(ctx)
 }
 
-// recover reads which agents and sessions were active, goes on with what waits for a reactor, and
-// returns the agents that were expired.
-func (k *clock) recover(ctx context.Context) (expired []events.Record, err error) {
-	var open []events.Record
+// recovered are the last lifecycle events of the agents that were expired, and of those that
+// wait for a reactor.
+type recovered struct{ expired, open []events.Record }
+
+// recover reads which agents and sessions were active, and what is to be done for the others.
+func (k *clock) recover(ctx context.Context) (found recovered, err error) {
 	for _, pattern := range []events.AggregateName{"agent.*.lifecycle", "session.*"} {
 		err = errors.Join(err, k.journal.history.EachLast(ctx, pattern, func(rec events.Record) {
 			k.commands.activity.Recover(&rec)
 			if isOpen(&rec) {
-				open = append(open, rec)
+				found.open = append(found.open, rec)
 			}
 			if rec.Type == events.Expired {
-				expired = append(expired, rec)
+				found.expired = append(found.expired, rec)
 			}
 		}))
 	}
-	k.resume(ctx, open)
-	return expired, err
+	return found, err
 }
 
 // revive touches the agents that were written after they expired, because the engine
@@ -152,7 +155,7 @@ func (k *clock) rearm(ctx context.Context) (n int, err error) {
 	return n, failed
 }
 
-// resumeOpen is resume for all agents.
+// resumeOpen gives the reactors what waits for one, of all agents.
 func (k *clock) resumeOpen(ctx context.Context) error {
 	var open []events.Record
 	err := k.journal.history.EachLast(ctx, "agent.*.lifecycle", func(rec events.Record) {
@@ -160,8 +163,8 @@ func (k *clock) resumeOpen(ctx context.Context) error {
 			open = append(open, rec)
 		}
 	})
-	k.resume(ctx, open)
-	return err
+	_, failed := k.react(ctx, open)
+	return errors.Join(err, failed)
 }
 
 // isOpen reports whether an agent's last lifecycle event waits for a reactor.
@@ -169,18 +172,34 @@ func isOpen(rec *events.Record) bool {
 	return rec.Type == events.HydrationStarted || rec.Type == events.FlushStarted
 }
 
-// resume gives the reactors the hydrations and flushes that had not ended before
-// this start. Their events may be in no consumer any more, for example after an
-// import. Where they are in one, both reactions use the same command id.
+// resume gives the reactors the hydrations and flushes that had not ended before this start,
+// again and again until each has been handled.
 func (k *clock) resume(ctx context.Context, open []events.Record) {
+	for pause := recoverPause; ; pause = min(2*pause, time.Minute) {
+		var err error
+		if open, err = k.react(ctx, open); len(open) == 0 || ctx.Err() != nil {
+			return
+		}
+		k.log.Warn("cannot resume the hydration or flush of agents", "agents", len(open), "error", err, "retry_in", pause)
+		if wait.Sleep(ctx, pause) != nil {
+			return
+		}
+	}
+}
+
+// react gives the reactors lifecycle events that wait for one, and returns those that failed.
+// The events may be in no consumer any more, for example after an import. Where they are in
+// one, both reactions use the same command id.
+func (k *clock) react(ctx context.Context, open []events.Record) (left []events.Record, err error) {
 	for _, rec := range open {
 		for _, r := range k.reactors {
-			if !slices.Contains(r.Types, rec.Type) || ctx.Err() != nil {
+			if !slices.Contains(r.Types, rec.Type) {
 				continue
 			}
-			if err := r.React(ctx, rec, k.commands.send); err != nil {
-				k.log.Warn("cannot resume an agent's hydration or flush; the next start retries", "agent", rec.ID, "type", rec.Type, "error", err)
+			if failed := r.React(ctx, rec, k.commands.send); failed != nil {
+				left, err = append(left, rec), failed
 			}
 		}
 	}
+	return left, err
 }

@@ -57,3 +57,27 @@ func TestAStartBesideASilentJournal(t *testing.T) {
 		}
 	})
 }
+
+// TestAnInterruptedHydrationIsTriedAgain: what waits for a reactor at the start is done without
+// another start, also where the first attempts fail.
+func TestAnInterruptedHydrationIsTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tries := map[string]int{}
+		k := &clock{log: slog.New(slog.DiscardHandler), commands: &commandSide{}, reactors: []reactors.Reactor{{
+			Types: []string{events.HydrationStarted},
+			React: func(_ context.Context, rec events.Record, _ reactors.Send) error {
+				if tries[rec.ID]++; rec.ID == "late" && tries[rec.ID] < 4 {
+					return errors.New("no answer")
+				}
+				return nil
+			},
+		}}}
+		open := func(id string) events.Record {
+			return events.Record{Event: events.Event{ID: id, Type: events.HydrationStarted}}
+		}
+		k.resume(t.Context(), []events.Record{open("late"), open("other")})
+		if tries["late"] != 4 || tries["other"] != 1 {
+			t.Errorf("attempts: %v", tries)
+		}
+	})
+}

@@ -119,13 +119,17 @@ func TestReactorFails(t *testing.T) {
 }
 
 // TestReactorWaitsForAStore: while what a reactor needs does not answer, its event is
-// delivered again, more often than one that fails, and becomes no dead letter.
+// delivered again, more often than one that fails, and becomes no dead letter. Nor does
+// it by a failure afterwards.
 func TestReactorWaitsForAStore(t *testing.T) {
 	r := newRig(t, 1)
 	var seen calls
 	e := r.start(nil, echo(&seen, func(n int) error {
-		if n > 15 {
+		switch {
+		case n > 18:
 			return nil
+		case n > 15:
+			return errors.New("a failure")
 		}
 		return fmt.Errorf("set the timer: %w", []error{jetstream.ErrNoStreamResponse, context.DeadlineExceeded, &jetstream.APIError{Code: 503}}[n%3])
 	}))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill"
@@ -20,7 +21,7 @@ import (
 const (
 	sourceReactors = "reactor." // source of dead letters, before the name
 
-	maxReactions = 10               // deliveries of one event before it becomes a dead letter
+	maxReactions = 10               // failures of one event in an engine before it becomes a dead letter
 	eventAckWait = 10 * time.Second // how long an event stays with a dead engine
 	// eventPull is the number of events that an engine prefetches. Only the one
 	// being handled has its ack wait extended; the others may be redelivered.
@@ -106,21 +107,38 @@ func (in *Intake) reactor(name string) *reactors.Reactor {
 	return &in.cfg.Reactors[i]
 }
 
-// reactorPoisonQueue makes a dead letter of a poison message, and of an event
-// after maxReactions deliveries. An event whose command or timer must wait for a store
-// is delivered again until it need not.
+// reactorPoisonQueue makes a dead letter of a poison message, and of an event that failed
+// maxReactions times. An event whose command or timer must wait for a store is delivered again
+// until it need not: those deliveries are no failures.
 func (in *Intake) reactorPoisonQueue(next message.HandlerFunc) message.HandlerFunc {
+	var mu sync.Mutex
+	failures := map[string]int{} // by sequence
+	fails := func(seq string, err error) bool {
+		switch {
+		case isPoison(err):
+			return true
+		case isTransient(err) || natsio.Unanswered(err) || errors.Is(err, context.Canceled):
+			return false
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		failures[seq]++
+		return failures[seq] >= maxReactions
+	}
 	return func(m *message.Message) ([]*message.Message, error) {
-		source := sourceReactors + reactorName(message.HandlerNameFromCtx(m.Context()))
+		source, seq := sourceReactors+reactorName(message.HandlerNameFromCtx(m.Context())), m.Metadata.Get(metaSequence)
 		deadLetters := &deadLetterPublisher{in: in, source: source}
-		queue, err := middleware.PoisonQueueWithFilter(deadLetters, in.streams.deadLetterRoot+source, func(err error) bool {
-			waits := isTransient(err) || natsio.Unanswered(err) || errors.Is(err, context.Canceled)
-			return isPoison(err) || !waits && metaNumber(m.Metadata, metaDelivered) >= maxReactions
-		})
+		queue, err := middleware.PoisonQueueWithFilter(deadLetters, in.streams.deadLetterRoot+source, func(err error) bool { return fails(seq, err) })
 		if err != nil {
 			return nil, err
 		}
-		return queue(next)(m)
+		out, err := queue(next)(m)
+		if err == nil {
+			mu.Lock()
+			delete(failures, seq)
+			mu.Unlock()
+		}
+		return out, err
 	}
 }
 

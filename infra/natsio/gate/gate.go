@@ -206,6 +206,8 @@ func (g *Gate) answer(r *request) {
 		r.json(accountInfo)
 	case r.is("STREAM", "NAMES"), r.is("STREAM", "LIST"):
 		g.streams(r)
+	case stream == "": // the subject names none
+		r.notForClients()
 	case !r.mayRead(stream):
 		r.forbidden(stream)
 	case r.is("STREAM", "INFO") && len(r.tokens) == 3:

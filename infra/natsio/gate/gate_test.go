@@ -271,6 +271,11 @@ func TestStreamInfoStaysWithinGrants(t *testing.T) {
 			t.Errorf("bob sees of %s %s", name, text)
 		}
 	}
+	for _, api := range []string{"STREAM.INFO", "STREAM.MSG.GET", "STREAM.LEADER.STEPDOWN"} { // none names a stream
+		if _, text := ask(r.bob, api, ""); !strings.Contains(text, `"description":"forbidden: the streams belong to the engine; clients can read them"`) {
+			t.Errorf("bob gets of %s %s", api, text)
+		}
+	}
 	if _, text := ask(r.bob, "STREAM.NAMES", ""); !strings.Contains(text, `"streams":["AGENT_STATE","KV_AGENT_STATE"]`) {
 		t.Errorf("bob's streams: %s", text)
 	}

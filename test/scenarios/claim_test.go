@@ -19,15 +19,9 @@ import (
 // every view and query shows the same.
 func TestClaims(t *testing.T) {
 	t.Parallel()
-	url, sql := external(t), postgres(t)
-	var engines [2]*harness.Engine
-	for i := range engines {
-		engines[i] = harness.Start(t, harness.Config{Args: []string{"--nats", url, "--postgres", sql}, SQL: sql})
-		engines[i].NATSURL = url
-	}
+	engines, sql := twoEngines(t, "docs/howto/claims.md")
 	e := engines[0]
 	c := e.Client(t)
-	e.RunPage(t, "docs/howto/claims.md")
 	claimRaces(t, e, c)
 	claimsAtEveryDoor(t, c)
 	claimPast(t, c)

@@ -22,15 +22,9 @@ import (
 // equal one SQL query over agents.state, verify and rebuild agree, and a removed view is gone.
 func TestDeclaredViews(t *testing.T) {
 	t.Parallel()
-	url, sql := external(t), postgres(t)
-	var engines [2]*harness.Engine
-	for i := range engines {
-		engines[i] = harness.Start(t, harness.Config{Args: []string{"--nats", url, "--postgres", sql}, SQL: sql})
-		engines[i].NATSURL = url
-	}
+	engines, sql := twoEngines(t, "docs/howto/views.md")
 	e := engines[0]
 	c := e.Client(t)
-	e.RunPage(t, "docs/howto/views.md")
 	town := M{"path": "/value/city", "type": "text"}
 	total := M{"path": "/value/total", "type": "numeric"}
 	c.MustDo(t, "view.flat.define", M{"from": "state", "agents": "shop-*", "keys": "order.*",
@@ -100,8 +94,8 @@ func TestDeclaredViews(t *testing.T) {
 	_, err = c.SQL(t).Exec(t.Context(), `DROP VIEW agents.of_an_application`)
 	harness.Must(t, err)
 
-	c.MustDo(t, "view.towns.remove", M{})
-	_, err = c.Query(t.Context(), "queries.view.towns.list", M{})
+	removed := c.MustDo(t, "view.towns.remove", M{})
+	_, err = c.Query(t.Context(), "queries.view.towns.list", M{"token": removed.Token})
 	harness.WantRefusal(t, "a removed view", err, 404, "view.not_found")
 	harness.Eventually(t, "the table and the bucket are gone", func() error {
 		var left bool

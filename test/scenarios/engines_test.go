@@ -54,6 +54,21 @@ func postgres(t *testing.T) string {
 	return s.URL()
 }
 
+// twoEngines share a journal and a database. A page of the docs is run while the first serves
+// alone: a list without a token need not know what the other one has acknowledged.
+func twoEngines(t *testing.T, page string) (engines [2]*harness.Engine, sql string) {
+	t.Helper()
+	url, sql := external(t), postgres(t)
+	for i := range engines {
+		engines[i] = harness.Start(t, harness.Config{Args: []string{"--nats", url, "--postgres", sql}, SQL: sql})
+		engines[i].NATSURL = url
+		if i == 0 && page != "" {
+			engines[i].RunPage(t, page)
+		}
+	}
+	return engines, sql
+}
+
 // runs reports whether an engine runs the hot view.
 func runs(e *harness.Engine) bool {
 	_, body := e.Ready()
@@ -67,12 +82,7 @@ func runs(e *harness.Engine) bool {
 // event is lost or doubled.
 func TestTwoEngines(t *testing.T) {
 	t.Parallel()
-	url, sql := external(t), postgres(t)
-	var engines [2]*harness.Engine
-	for i := range engines {
-		engines[i] = harness.Start(t, harness.Config{Args: []string{"--nats", url, "--postgres", sql}, SQL: sql})
-	}
-	engines[0].NATSURL, engines[1].NATSURL = url, url
+	engines, sql := twoEngines(t, "")
 	c := engines[0].Client(t)
 	write(t, c, 0, 40)
 	claimEach(t, c, 60)

@@ -37,15 +37,9 @@ func inboxOf(t *testing.T, c *harness.Client, agent string, body M) (page inboxP
 // while others send is what it has seen; a killed engine and a rebuild have the same.
 func TestInbox(t *testing.T) {
 	t.Parallel()
-	url, sql := external(t), postgres(t)
-	var engines [2]*harness.Engine
-	for i := range engines {
-		engines[i] = harness.Start(t, harness.Config{Args: []string{"--nats", url, "--postgres", sql}, SQL: sql})
-		engines[i].NATSURL = url
-	}
+	engines, sql := twoEngines(t, "docs/howto/inbox.md")
 	e := engines[0]
 	c := e.Client(t)
-	e.RunPage(t, "docs/howto/inbox.md")
 	readAtEveryDoor(t, e, c)
 	readWhileSending(t, e, c)
 	before, err := inboxOf(t, c, "busy", M{"limit": 1000})

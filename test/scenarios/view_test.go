@@ -17,12 +17,7 @@ import (
 // over a kill; every view and query shows the same definitions, also those of the past.
 func TestViewDefinitions(t *testing.T) {
 	t.Parallel()
-	url, sql := external(t), postgres(t)
-	var engines [2]*harness.Engine
-	for i := range engines {
-		engines[i] = harness.Start(t, harness.Config{Args: []string{"--nats", url, "--postgres", sql}, SQL: sql})
-		engines[i].NATSURL = url
-	}
+	engines, sql := twoEngines(t, "")
 	e := engines[0]
 	c := e.Client(t)
 	viewsAtEveryDoor(t, c)

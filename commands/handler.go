@@ -88,7 +88,7 @@ func NewHandler(journal history.Journal, cfg Config) *Handler {
 		cfg.Timeout = 10 * time.Second
 	}
 	if cfg.Now == nil {
-		// PostgreSQL keeps microseconds: each store tells the same time, which at_time finds.
+		// PostgreSQL keeps microseconds: each store has the same time, which at_time finds.
 		cfg.Now = func() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
 	}
 	if cfg.Observe == nil {

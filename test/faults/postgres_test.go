@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -191,4 +192,49 @@ func TestPostgresUnavailable(t *testing.T) {
 	l.stop()
 	c.CaughtUp(t)
 	l.judgeOthers(e, "away")
+}
+
+// TestPostmasterKilled kills the managed Postgres under load. The engine
+// restarts it, and no command fails.
+func TestPostmasterKilled(t *testing.T) {
+	t.Parallel()
+	e := harness.Start(t, harness.Config{})
+	c := e.Client(t)
+	l := newLoad(t, 2*time.Millisecond, true)
+	l.start(e, 6)
+	for range harness.Rounds(1, 3) {
+		l.wait(100)
+		c.CaughtUp(t)
+		was := postmaster(t, e)
+		harness.Must(t, syscall.Kill(was, syscall.SIGKILL))
+		l.wait(100) // writes go on meanwhile
+		harness.Eventually(t, "Postgres is back", func() error {
+			s, err := c.Status(t.Context())
+			if v := s.View("durable"); err != nil || s.Postgres.State != "up" || v.State != "running" || v.LagSeconds > 1 {
+				return fmt.Errorf("%s %+v %v", s.Postgres.State, v, err)
+			}
+			if is := postmaster(t, e); is == was || is == 0 {
+				return fmt.Errorf("the postmaster is process %d", is)
+			}
+			return nil
+		})
+	}
+	for outcome, n := range l.Count() {
+		if strings.HasPrefix(outcome, "5") || outcome == "429" || outcome == harness.Unknown {
+			t.Errorf("%d commands: %s", n, outcome)
+		}
+	}
+	l.judge(e)
+}
+
+// postmaster returns the process id of the engine's Postgres, 0 without one.
+func postmaster(t *testing.T, e *harness.Engine) int {
+	t.Helper()
+	pid := 0
+	for _, p := range harness.Processes(filepath.Join(e.Data, "postgres")) {
+		if program, _, _ := strings.Cut(p.Command, " "); filepath.Base(program) == "postgres" {
+			pid = p.PID
+		}
+	}
+	return pid
 }

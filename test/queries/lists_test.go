@@ -57,7 +57,7 @@ func listTasks(t *testing.T, c *harness.Client) {
 	for _, row := range ask(t, c, "tasks.list", M{"agent_id": "lister", "token": token})["tasks"].([]any) {
 		row := row.(map[string]any)
 		then := ask(t, c, "task."+row["task_id"].(string)+".get", M{"at_time": row["updated_at"]})
-		has(t, then, M{"version": row["version"], "updated_at": row["updated_at"]}) // each store tells the same time
+		has(t, then, M{"version": row["version"], "updated_at": row["updated_at"]}) // each store has the same time
 	}
 }
 

@@ -89,11 +89,13 @@ func (k *clock) keepTime(ctx context.Context) {
 	if err != nil && ctx.Err() == nil {
 		k.log.Warn("cannot read which agents and sessions were active; until then they expire only after their next activity", "error", err, "retry_in", recoverPause)
 	}
+	resume := func(open []events.Record) { reviving.Go(func() { k.resume(ctx, open) }) } // it may take long
+	resume(found.open)
 	reviving.Go(func() {
-		k.resume(ctx, found.open)
 		for err != nil && wait.Sleep(ctx, recoverPause) == nil {
-			found, err = k.recover(ctx)
-			k.resume(ctx, found.open)
+			if found, err = k.recover(ctx); err == nil {
+				resume(found.open)
+			}
 		}
 		k.revive(ctx, found.expired)
 	})
@@ -187,11 +189,14 @@ func (k *clock) resume(ctx context.Context, open []events.Record) {
 	}
 }
 
-// react gives the reactors lifecycle events that wait for one, and returns those that failed.
-// The events may be in no consumer any more, for example after an import. Where they are in
+// react gives the reactors lifecycle events that wait for one, and returns those that failed,
+// or that ctx left no time for: a reactor would report its end as a failure. The events may be in no consumer any more, for example after an import. Where they are in
 // one, both reactions use the same command id.
 func (k *clock) react(ctx context.Context, open []events.Record) (left []events.Record, err error) {
-	for _, rec := range open {
+	for i, rec := range open {
+		if ctx.Err() != nil {
+			return append(left, open[i:]...), context.Cause(ctx)
+		}
 		for _, r := range k.reactors {
 			if !slices.Contains(r.Types, rec.Type) {
 				continue

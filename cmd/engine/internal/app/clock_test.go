@@ -79,5 +79,10 @@ func TestAnInterruptedHydrationIsTriedAgain(t *testing.T) {
 		if tries["late"] != 4 || tries["other"] != 1 {
 			t.Errorf("attempts: %v", tries)
 		}
+		stopped, stop := context.WithCancel(t.Context())
+		stop()
+		if left, err := k.react(stopped, []events.Record{open("late"), open("other")}); len(left) != 2 || err == nil || tries["late"] != 4 {
+			t.Errorf("at a stop %d are left, %v, attempts: %v", len(left), err, tries)
+		}
 	})
 }
